@@ -1,0 +1,56 @@
+//! SSH bytes for keys that are held elsewhere: in a TPM, an HSM, a cloud.
+//!
+//! Such a device gives numbers: a modulus, the coordinates of a point, the two
+//! halves of a signature. OpenSSH wants its own encodings of them. This crate
+//! turns the one into the other, and nothing more: it holds no private keys,
+//! opens no files and does no cryptography but the SHA-256 of a fingerprint.
+//!
+//! - [`PublicKey`]: the blob of a public key, its `authorized_keys` line and
+//!   its [`Fingerprint`];
+//! - [`Signature`]: the blob of a signature, as it stands in the SSH protocol
+//!   and in an agent's answer.
+//!
+//! ```
+//! use ssh_format::{Curve, PublicKey};
+//!
+//! // The coordinates of a point, as a device returns them (RFC 6979 A.2.5).
+//! let x = hex("60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6");
+//! let y = hex("7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299");
+//!
+//! let key = PublicKey::ecdsa(Curve::NistP256, &x, &y)?;
+//! assert!(key.authorized_keys_line("anna@laptop").starts_with("ecdsa-sha2-nistp256 AAAA"));
+//! assert!(key.fingerprint().to_string().starts_with("SHA256:"));
+//! # fn hex(text: &str) -> Vec<u8> {
+//! #     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
+//! # }
+//! # Ok::<(), ssh_format::Error>(())
+//! ```
+//!
+//! `ssh-key` does the encoding underneath; it does not appear in the API.
+#![forbid(unsafe_code)]
+
+mod comment;
+mod curve;
+mod error;
+mod fingerprint;
+mod public_key;
+mod signature;
+
+pub use curve::Curve;
+pub use error::{Error, Result};
+pub use fingerprint::Fingerprint;
+pub use public_key::PublicKey;
+pub use signature::{RsaHash, Signature};
+
+/// The bytes that `text` spells in hexadecimal; white space is skipped.
+#[cfg(test)]
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+    digits
+        .chunks(2)
+        .map(|pair| {
+            let pair = std::str::from_utf8(pair).expect("ASCII");
+            u8::from_str_radix(pair, 16).expect("hexadecimal")
+        })
+        .collect()
+}

@@ -1,0 +1,161 @@
+//! From the numbers of a signature to what SSH puts on the wire.
+
+use ssh_encoding::Encode;
+use ssh_key::{Algorithm, HashAlg, Mpint};
+
+use crate::public_key::significant;
+use crate::{Curve, Error, Result};
+
+/// The hash of an RSA signature; the older SHA-1 is not offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RsaHash {
+    /// `rsa-sha2-256`.
+    Sha256,
+    /// `rsa-sha2-512`.
+    Sha512,
+}
+
+/// A signature, encoded for SSH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    algorithm: &'static str,
+    blob: Vec<u8>,
+}
+
+impl Signature {
+    /// An RSASSA-PKCS1-v1_5 signature.
+    ///
+    /// `signature` is as long as the modulus, leading zero bytes included, as a
+    /// TPM returns it; it goes into the blob unchanged.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SignatureSize`] if no modulus that OpenSSH accepts is that long.
+    ///
+    /// # Source
+    ///
+    /// RFC 8332 section 3.
+    pub fn rsa(hash: RsaHash, signature: &[u8]) -> Result<Self> {
+        if !(128..=2048).contains(&signature.len()) {
+            let len = signature.len();
+            return Err(Error::SignatureSize { len });
+        }
+        let (name, hash) = match hash {
+            RsaHash::Sha256 => ("rsa-sha2-256", HashAlg::Sha256),
+            RsaHash::Sha512 => ("rsa-sha2-512", HashAlg::Sha512),
+        };
+        Self::encode(name, Algorithm::Rsa { hash: Some(hash) }, signature)
+    }
+
+    /// An ECDSA signature from its two numbers.
+    ///
+    /// Both are unsigned, most significant byte first, with or without leading
+    /// zero bytes. The hash is the one that belongs to the curve: SHA-256,
+    /// SHA-384 or SHA-512.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SignatureNumber`] if one of them is zero, which no signature
+    /// has, or does not fit the field of the curve.
+    ///
+    /// # Source
+    ///
+    /// RFC 5656 section 3.1.2.
+    pub fn ecdsa(curve: Curve, r: &[u8], s: &[u8]) -> Result<Self> {
+        let mut numbers = Vec::with_capacity(2 * (4 + 1 + curve.field_size()));
+        for number in [r, s] {
+            let len = significant(number).len();
+            if len == 0 || len > curve.field_size() {
+                return Err(Error::SignatureNumber { curve, len });
+            }
+            let number = Mpint::from_positive_bytes(number)?;
+            number.encode(&mut numbers).map_err(ssh_key::Error::from)?;
+        }
+        Self::encode(curve.algorithm(), curve.into(), &numbers)
+    }
+
+    fn encode(name: &'static str, algorithm: Algorithm, data: &[u8]) -> Result<Self> {
+        let signature = ssh_key::Signature::new(algorithm, data)?;
+        Ok(Self {
+            algorithm: name,
+            blob: signature.try_into()?,
+        })
+    }
+
+    /// The name of the signature algorithm, such as `rsa-sha2-512`.
+    #[must_use]
+    pub fn algorithm(&self) -> &'static str {
+        self.algorithm
+    }
+
+    /// The signature as the SSH protocol and the agent's protocol carry it:
+    /// the name of the algorithm, then the numbers.
+    #[must_use]
+    pub fn blob(&self) -> &[u8] {
+        &self.blob
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ssh_encoding::Decode;
+
+    use super::*;
+    use crate::hex;
+
+    /// The numbers of RFC 4251 section 5, "mpint", in the blob of RFC 5656 section 3.1.2.
+    #[test]
+    fn rfc_4251_section_5_mpints() {
+        let signature =
+            Signature::ecdsa(Curve::NistP256, &hex("09a378f9b2e332a7"), &hex("0080")).unwrap();
+        let mut blob = b"\0\0\0\x13ecdsa-sha2-nistp256\0\0\0\x12".to_vec();
+        blob.extend(hex("00000008 09a378f9b2e332a7"));
+        blob.extend(hex("00000002 0080"));
+        assert_eq!(signature.blob(), blob);
+    }
+
+    /// RFC 8332 section 3: string "rsa-sha2-512", string of the modulus' length.
+    #[test]
+    fn rfc_8332_section_3_fields_of_the_blob() {
+        let mut number = vec![0xa5; 256];
+        number[0] = 0;
+        let signature = Signature::rsa(RsaHash::Sha512, &number).unwrap();
+        let mut blob = b"\0\0\0\x0crsa-sha2-512\0\0\x01\0".to_vec();
+        blob.extend(number);
+        assert_eq!(signature.blob(), blob);
+        assert_eq!(signature.algorithm(), "rsa-sha2-512");
+    }
+
+    #[test]
+    fn numbers_that_no_signature_has_are_refused() {
+        let text = |result: Result<Signature>| result.unwrap_err().to_string();
+        assert_eq!(
+            text(Signature::ecdsa(Curve::NistP256, &[0; 32], &[1])),
+            "nistp256 signature holds a number of 0 bytes, not of 1 to 32 bytes"
+        );
+        assert_eq!(
+            text(Signature::ecdsa(Curve::NistP521, &[1], &[1; 67])),
+            "nistp521 signature holds a number of 67 bytes, not of 1 to 66 bytes"
+        );
+        assert_eq!(
+            text(Signature::rsa(RsaHash::Sha256, &[1; 127])),
+            "RSA signature of 127 bytes is not between 128 and 2048 bytes"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_numbers_read_back(r in prop::collection::vec(any::<u8>(), 1..=66), s in prop::collection::vec(any::<u8>(), 1..=66)) {
+            prop_assume!(!significant(&r).is_empty() && !significant(&s).is_empty());
+            let signature = Signature::ecdsa(Curve::NistP521, &r, &s).unwrap();
+            let read = ssh_key::Signature::try_from(signature.blob()).unwrap();
+            let mut numbers = read.as_bytes();
+            for number in [&r, &s] {
+                let mpint = Mpint::decode(&mut numbers).unwrap();
+                prop_assert_eq!(mpint.as_positive_bytes().unwrap(), significant(number));
+            }
+            prop_assert!(numbers.is_empty());
+        }
+    }
+}
