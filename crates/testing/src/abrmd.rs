@@ -1,0 +1,133 @@
+//! The user-space resource manager, on a message bus of its own.
+
+use std::{ffi::OsString, fs, process::Stdio};
+
+use tempfile::TempDir;
+
+use crate::{
+    Swtpm, Tap,
+    home::search_path,
+    process::{Daemon, command, poll},
+    temp::temp_dir,
+};
+
+/// The name under which the resource manager is on its bus.
+const BUS_NAME: &str = "com.intel.tss2.Tabrmd";
+
+/// `tpm2-abrmd` in front of a TPM, with a private `dbus-daemon`.
+///
+/// No bus of the system or of the user is used. A client needs [`env`](Self::env) besides
+/// [`tcti`](Self::tcti).
+#[derive(Debug)]
+pub struct Abrmd {
+    // In the order of dropping.
+    _manager: Daemon,
+    _bus: Daemon,
+    dir: TempDir,
+}
+
+impl Abrmd {
+    /// Starts a resource manager in front of `swtpm` and waits until it is on its bus.
+    ///
+    /// # Panics
+    ///
+    /// If `dbus-daemon` or `tpm2-abrmd` is not installed or does not start.
+    #[must_use]
+    pub fn start(swtpm: &Swtpm) -> Self {
+        Self::over(&swtpm.tcti())
+    }
+
+    /// The same in front of a [`Tap`], which then sees the manager's own commands as well.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn behind(tap: &Tap) -> Self {
+        Self::over(&tap.tcti())
+    }
+
+    fn over(tcti: &str) -> Self {
+        let dir = temp_dir("tpmssh-bus-");
+        let socket = dir.path().join("bus");
+        let config = dir.path().join("bus.conf");
+        let text = format!(
+            "<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
+             <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
+             <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>\n",
+            socket.display()
+        );
+        fs::write(&config, text).expect("a fresh directory is writable");
+
+        let mut bus = command("dbus-daemon");
+        bus.arg("--nofork").arg("--config-file").arg(&config);
+        bus.stderr(Stdio::null());
+        let mut bus = Daemon::spawn("dbus-daemon", bus);
+        poll(|| (socket.exists() || bus.ended().is_some()).then_some(()));
+
+        let log = dir.path().join("log");
+        let file = fs::File::create(&log).expect("a fresh directory is writable");
+        let mut manager = command("tpm2-abrmd");
+        manager
+            .args(["--session", "--dbus-name", BUS_NAME])
+            .arg(format!("--tcti={tcti}"))
+            .env("PATH", search_path())
+            .env("DBUS_SESSION_BUS_ADDRESS", address(&dir))
+            .stdout(Stdio::null())
+            .stderr(file);
+        if rustix::process::getuid().is_root() {
+            manager.arg("--allow-root");
+        }
+        let mut manager = Daemon::spawn("tpm2-abrmd", manager);
+        let up = poll(|| match manager.ended() {
+            Some(_) => Some(false),
+            None => on_the_bus(&dir).then_some(true),
+        });
+        if up != Some(true) {
+            let log = fs::read_to_string(log).unwrap_or_default();
+            panic!("tpm2-abrmd does not come up: {log}");
+        }
+        Self {
+            _manager: manager,
+            _bus: bus,
+            dir,
+        }
+    }
+
+    /// The connection string: `tabrmd:bus_name=…,bus_type=session`.
+    #[must_use]
+    pub fn tcti(&self) -> String {
+        format!("tabrmd:bus_name={BUS_NAME},bus_type=session")
+    }
+
+    /// The variable by which a client finds the bus.
+    #[must_use]
+    pub fn env(&self) -> Vec<(OsString, OsString)> {
+        vec![("DBUS_SESSION_BUS_ADDRESS".into(), self.bus_address().into())]
+    }
+
+    /// The bus's address, the value of `DBUS_SESSION_BUS_ADDRESS`.
+    #[must_use]
+    pub fn bus_address(&self) -> String {
+        address(&self.dir)
+    }
+}
+
+fn address(dir: &TempDir) -> String {
+    format!("unix:path={}", dir.path().join("bus").display())
+}
+
+/// Whether the resource manager has its name by now.
+fn on_the_bus(dir: &TempDir) -> bool {
+    let output = std::process::Command::new("dbus-send")
+        .arg(format!("--bus={}", address(dir)))
+        .args([
+            "--print-reply=literal",
+            "--dest=org.freedesktop.DBus",
+            "/org/freedesktop/DBus",
+        ])
+        .arg("org.freedesktop.DBus.NameHasOwner")
+        .arg(format!("string:{BUS_NAME}"))
+        .output();
+    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("true"))
+}

@@ -1,0 +1,46 @@
+//! Private, throw-away surroundings for tests: a TPM, a home directory, an SSH server.
+//!
+//! Every value here owns a process or a directory and ends it when dropped, by process id and never
+//! by name, so that tests run in parallel and leave nothing behind. A program that is started here
+//! also dies with the test program, however that one ends. Nothing is shared between two
+//! values, and nothing outside of temporary directories is touched.
+//!
+//! | type | what it is |
+//! |---|---|
+//! | [`Swtpm`] | a TPM simulator with its own state, on a loopback port |
+//! | [`Tap`] | a proxy in front of one, that counts, records, delays, cuts, garbles |
+//! | [`Abrmd`] | the user-space resource manager on a private message bus |
+//! | [`Home`] | a home directory, and the environment for a child program |
+//! | [`Sshd`] | an SSH server on a loopback port |
+//! | [`SshAgent`] | OpenSSH's agent |
+//!
+//! These are for tests: what cannot be set up panics with a message instead of returning an error.
+//!
+//! ```
+//! use testing::{Swtpm, Tap};
+//!
+//! let swtpm = Swtpm::start(); // first, so that it is dropped last
+//! let tap = Tap::start(&swtpm);
+//! assert!(tap.tcti().starts_with("swtpm:host=127.0.0.1,port="));
+//! assert_eq!(tap.count(), 0);
+//! ```
+
+mod abrmd;
+mod artifact;
+mod home;
+mod manufactured;
+mod port;
+mod process;
+mod ssh_agent;
+mod sshd;
+mod swtpm;
+mod tap;
+mod temp;
+
+pub use abrmd::Abrmd;
+pub use artifact::module;
+pub use home::Home;
+pub use ssh_agent::SshAgent;
+pub use sshd::Sshd;
+pub use swtpm::Swtpm;
+pub use tap::{Exchange, Fault, Tap, When};

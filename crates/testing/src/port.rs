@@ -1,0 +1,104 @@
+//! Loopback ports that nobody else can take.
+
+use std::{
+    net::{Ipv4Addr, SocketAddrV4},
+    os::fd::OwnedFd,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+
+/// One or more consecutive loopback ports, reserved until this is dropped.
+///
+/// A port that is merely *found* free can be taken before the program that wants it gets
+/// there, or while that program is being restarted. So each port is held by a socket that is bound and never
+/// listens. While it was bound it was exclusive; afterwards it allows sharing, which lets in one
+/// program that asks for `SO_REUSEADDR`, as servers do, but no other reservation.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    first: u16,
+    _held: Vec<OwnedFd>,
+}
+
+impl Ports {
+    /// Reserves `count` consecutive ports.
+    ///
+    /// # Panics
+    ///
+    /// If there are none.
+    pub(crate) fn reserve(count: u16) -> Self {
+        // Below the range from which Linux picks ports for outgoing connections (32768 and up).
+        const RANGE: std::ops::Range<u32> = 12_000..32_000;
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+
+        let start = std::process::id().wrapping_mul(977);
+        for _ in RANGE {
+            let step = NEXT.fetch_add(u32::from(count), Ordering::Relaxed);
+            let first = RANGE.start + start.wrapping_add(step) % (RANGE.end - RANGE.start);
+            let first = u16::try_from(first).expect("the range ends below 65536");
+            if let Ok(held) = (first..first + count).map(hold).collect() {
+                return Self { first, _held: held };
+            }
+        }
+        panic!("no {count} consecutive free loopback ports");
+    }
+
+    /// The first port of the row.
+    pub(crate) fn first(&self) -> u16 {
+        self.first
+    }
+}
+
+/// Takes a port, or fails where anyone at all has it.
+fn hold(port: u16) -> rustix::io::Result<OwnedFd> {
+    let socket = socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_reserved_port_is_for_its_holder_and_cannot_be_reserved_again() {
+        let ports = Ports::reserve(2);
+        assert!(hold(ports.first()).is_err());
+        assert!(hold(ports.first() + 1).is_err());
+        // A server that allows address reuse gets in, as often as it likes.
+        for _ in 0..2 {
+            let listener = TcpListener::bind(("127.0.0.1", ports.first())).expect("the holder may");
+            TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+            assert!(hold(ports.first()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_not_reserved() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("any port");
+        let port = listener.local_addr().expect("bound").port();
+        assert!(hold(port).is_err());
+        drop(listener);
+        assert!(hold(port).is_ok());
+    }
+
+    #[test]
+    fn two_reservations_never_overlap() {
+        let rows: Vec<Ports> = (0..50).map(|_| Ports::reserve(2)).collect();
+        let mut ports: Vec<u16> = rows
+            .iter()
+            .flat_map(|row| [row.first(), row.first() + 1])
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 100);
+    }
+}
