@@ -27,7 +27,8 @@ pub struct Abrmd {
 }
 
 impl Abrmd {
-    /// Starts a resource manager in front of `swtpm` and waits until it is on its bus.
+    /// Starts a resource manager in front of `swtpm` and waits until it is on its bus. From then
+    /// on it takes calls, and answers them once it has looked at its TPM.
     ///
     /// # Panics
     ///
