@@ -1,0 +1,154 @@
+//! Endorsement keys: what identifies a chip to its maker's certificate.
+
+use crate::{
+    AuthValue, Error, Name, Operation, Result,
+    error::rc,
+    nv,
+    ownership::Hierarchy,
+    srk::{self, create_primary_in, persist_at},
+    template,
+};
+
+/// The kinds of endorsement key of the TCG's default templates that this crate makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EkType {
+    /// RSA 2048 (template L-1).
+    Rsa2048,
+    /// ECC P-256 (template L-2).
+    EccP256,
+    /// ECC P-384 (template H-3).
+    EccP384,
+}
+
+impl EkType {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Rsa2048, Self::EccP256, Self::EccP384];
+
+    /// The name in one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rsa2048 => "rsa2048",
+            Self::EccP256 => "ecc-p256",
+            Self::EccP384 => "ecc-p384",
+        }
+    }
+
+    /// The persistent handle where the key is kept.
+    ///
+    /// # Source
+    ///
+    /// TCG Registry of Reserved TPM 2.0 Handles, section 2.3.1.
+    #[must_use]
+    pub const fn handle(self) -> u32 {
+        match self {
+            Self::Rsa2048 => 0x8101_0001,
+            Self::EccP256 => 0x8101_0002,
+            Self::EccP384 => 0x8101_0016,
+        }
+    }
+
+    /// The NV index of the maker's certificate.
+    ///
+    /// # Source
+    ///
+    /// TCG EK Credential Profile, section 2.2.1.
+    #[must_use]
+    pub const fn certificate_index(self) -> u32 {
+        match self {
+            Self::Rsa2048 => 0x01c0_0002,
+            Self::EccP256 => 0x01c0_000a,
+            Self::EccP384 => 0x01c0_0016,
+        }
+    }
+}
+
+/// An endorsement key in the chip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ek {
+    /// Its kind.
+    pub ek_type: EkType,
+    /// The `TPMT_PUBLIC`.
+    pub public: Vec<u8>,
+    /// The Name.
+    pub name: Name,
+}
+
+/// The endorsement key at its persistent handle.
+///
+/// # Errors
+///
+/// [`Error::HandleOccupied`] where something else is there.
+pub fn find(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Ek>> {
+    let Some((public, name)) = srk::read_public(op, ek_type.handle())? else {
+        return Ok(None);
+    };
+    let template = template::endorsement_key(ek_type)?;
+    // Up to the policy and its length, and 8 bytes of parameters, all keys of a template agree.
+    let head = template.len().min(public.len()).min(60);
+    if public[..head] != template[..head] {
+        return Err(Error::HandleOccupied(ek_type.handle()));
+    }
+    Ok(Some(Ek {
+        ek_type,
+        public,
+        name,
+    }))
+}
+
+/// Makes the endorsement key of a template and gives it its persistent handle; one that is
+/// there already is returned as it is.
+///
+/// # Errors
+///
+/// [`Error::AuthRejected`] where `endorsement` or `owner` is wrong; [`Error::NotSupported`]
+/// where the chip lacks the algorithm.
+pub fn create(
+    op: &Operation<'_>,
+    ek_type: EkType,
+    endorsement: &AuthValue,
+    owner: &AuthValue,
+) -> Result<Ek> {
+    if let Some(ek) = find(op, ek_type)? {
+        return Ok(ek);
+    }
+    let hierarchy = Hierarchy::Endorsement;
+    let template = template::endorsement_key(ek_type)?;
+    let key = create_primary_in(
+        op,
+        hierarchy.handle(),
+        hierarchy.words(),
+        endorsement,
+        &template,
+    )
+    .map_err(|err| {
+        if [rc::VALUE, rc::KEY_SIZE, rc::CURVE]
+            .iter()
+            .any(|&code| err.is_rc(code))
+        {
+            Error::NotSupported(ek_type.name())
+        } else {
+            err
+        }
+    })?;
+    persist_at(op, &key, ek_type.handle(), owner)?;
+    drop(key);
+    find(op, ek_type)?.ok_or(Error::Malformed("endorsement key"))
+}
+
+/// The maker's certificate of an endorsement key, DER, if the chip carries one.
+///
+/// Bytes after the certificate, with which some makers fill the index, are cut off.
+///
+/// # Errors
+///
+/// Failures of the chip.
+pub fn certificate(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Vec<u8>>> {
+    let contents = nv::read_open(op, ek_type.certificate_index())?;
+    Ok(contents.map(|mut der| {
+        if let [0x30, 0x82, high, low, ..] = der[..] {
+            der.truncate(4 + usize::from(u16::from_be_bytes([high, low])));
+        }
+        der
+    }))
+}

@@ -1,0 +1,279 @@
+//! What the chip is and what state it is in.
+
+use crate::{
+    Error, KeyType, Operation, Result,
+    command::{Code, Command},
+    error::rc,
+    key::Curve,
+    wire::Reader,
+};
+
+/// `TPM_CAP`: what can be asked for (part 2, section 6.12).
+const CAP_HANDLES: u32 = 1;
+const CAP_PROPERTIES: u32 = 6;
+const CAP_CURVES: u32 = 8;
+
+/// `TPM_PT`: properties (part 2, section 6.13).
+mod pt {
+    pub(super) const FIXED: u32 = 0x100;
+    pub(super) const REVISION: u32 = 0x102;
+    pub(super) const DAY_OF_YEAR: u32 = 0x103;
+    pub(super) const YEAR: u32 = 0x104;
+    pub(super) const MANUFACTURER: u32 = 0x105;
+    pub(super) const VENDOR_STRING: u32 = 0x106;
+    pub(super) const FIRMWARE_1: u32 = 0x10b;
+    pub(super) const FIRMWARE_2: u32 = 0x10c;
+    pub(super) const VARIABLE: u32 = 0x200;
+    pub(super) const PERMANENT: u32 = 0x200;
+    pub(super) const STARTUP_CLEAR: u32 = 0x201;
+    pub(super) const HR_LOADED: u32 = 0x203;
+    pub(super) const HR_ACTIVE: u32 = 0x205;
+    pub(super) const HR_PERSISTENT_AVAIL: u32 = 0x209;
+    pub(super) const LOCKOUT_COUNTER: u32 = 0x20e;
+    pub(super) const MAX_AUTH_FAIL: u32 = 0x20f;
+    pub(super) const LOCKOUT_INTERVAL: u32 = 0x210;
+    pub(super) const LOCKOUT_RECOVERY: u32 = 0x211;
+}
+
+/// What a chip says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    /// The manufacturer's four letters, e.g. `INTC`.
+    pub manufacturer: String,
+    /// The manufacturer's name for the model.
+    pub vendor_string: String,
+    /// The firmware version, two numbers of 32 bits.
+    pub firmware: (u32, u32),
+    /// The revision of the specification, times 100: 138 is revision 1.38.
+    pub spec_revision: u32,
+    /// The year of that revision.
+    pub spec_year: u32,
+    /// The day in that year.
+    pub spec_day: u32,
+    /// Whether this is a simulator, as far as it says so itself.
+    pub emulated: bool,
+    /// Which hierarchies have an authorization value.
+    pub auth_set: Hierarchies,
+    /// Which hierarchies are enabled; lockout always is.
+    pub enabled: Hierarchies,
+    /// Whether `TPM2_Clear` is disabled.
+    pub clear_disabled: bool,
+    /// The dictionary-attack lockout.
+    pub lockout: Lockout,
+    /// Persistent objects for which there is room.
+    pub persistent_available: u32,
+    /// Objects and sessions that are loaded, as this connection sees them.
+    pub loaded: u32,
+    /// Sessions that are active.
+    pub active_sessions: u32,
+}
+
+/// One flag for each hierarchy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hierarchies {
+    /// The owner hierarchy.
+    pub owner: bool,
+    /// The endorsement hierarchy.
+    pub endorsement: bool,
+    /// The lockout hierarchy.
+    pub lockout: bool,
+}
+
+/// The state of the dictionary-attack lockout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lockout {
+    /// Whether everything that it protects is locked now.
+    pub active: bool,
+    /// Failures that count at present.
+    pub count: u32,
+    /// Failures at which the chip locks.
+    pub max_tries: u32,
+    /// Seconds after which one failure is forgiven.
+    pub interval: u32,
+    /// Seconds for which a wrong lockout authorization closes the lockout hierarchy.
+    pub recovery: u32,
+}
+
+/// Reads what the chip says about itself, in two commands.
+///
+/// # Errors
+///
+/// Failures of the chip.
+pub fn read(op: &Operation<'_>) -> Result<Info> {
+    let fixed = properties(op, pt::FIXED)?;
+    let variable = properties(op, pt::VARIABLE)?;
+    let get = |property: u32| {
+        let table = if property < pt::VARIABLE {
+            &fixed
+        } else {
+            &variable
+        };
+        table
+            .iter()
+            .find(|(id, _)| *id == property)
+            .map_or(0, |&(_, value)| value)
+    };
+    let permanent = get(pt::PERMANENT);
+    let startup = get(pt::STARTUP_CLEAR);
+    let manufacturer = text(&[get(pt::MANUFACTURER)]);
+    let vendor: Vec<u32> = (0..4).map(|i| get(pt::VENDOR_STRING + i)).collect();
+    let vendor_string = text(&vendor);
+    Ok(Info {
+        emulated: is_emulator(&manufacturer, &vendor_string),
+        manufacturer,
+        vendor_string,
+        firmware: (get(pt::FIRMWARE_1), get(pt::FIRMWARE_2)),
+        spec_revision: get(pt::REVISION),
+        spec_year: get(pt::YEAR),
+        spec_day: get(pt::DAY_OF_YEAR),
+        auth_set: Hierarchies {
+            owner: permanent & 1 != 0,
+            endorsement: permanent & 2 != 0,
+            lockout: permanent & 4 != 0,
+        },
+        enabled: Hierarchies {
+            owner: startup & 2 != 0,
+            endorsement: startup & 4 != 0,
+            lockout: true,
+        },
+        clear_disabled: permanent & 1 << 8 != 0,
+        lockout: Lockout {
+            active: permanent & 1 << 9 != 0,
+            count: get(pt::LOCKOUT_COUNTER),
+            max_tries: get(pt::MAX_AUTH_FAIL),
+            interval: get(pt::LOCKOUT_INTERVAL),
+            recovery: get(pt::LOCKOUT_RECOVERY),
+        },
+        persistent_available: get(pt::HR_PERSISTENT_AVAIL),
+        loaded: get(pt::HR_LOADED),
+        active_sessions: get(pt::HR_ACTIVE),
+    })
+}
+
+/// The kinds of key that the chip makes.
+///
+/// # Errors
+///
+/// Failures of the chip.
+pub fn key_types(op: &Operation<'_>) -> Result<Vec<KeyType>> {
+    let curves = curves(op)?;
+    let mut types = Vec::new();
+    for key_type in KeyType::ALL {
+        let supported = match key_type {
+            KeyType::EccP256 => curves.contains(&Curve::P256),
+            KeyType::EccP384 => curves.contains(&Curve::P384),
+            KeyType::EccP521 => curves.contains(&Curve::P521),
+            KeyType::Rsa2048 | KeyType::Rsa3072 => takes_rsa(op, key_type.bits())?,
+        };
+        if supported {
+            types.push(key_type);
+        }
+    }
+    Ok(types)
+}
+
+/// The handles in use from `first` to `last`, which are of one kind.
+///
+/// # Errors
+///
+/// Failures of the chip.
+pub fn handles(op: &Operation<'_>, first: u32, last: u32) -> Result<Vec<u32>> {
+    let mut found = Vec::new();
+    let mut next = first;
+    loop {
+        let (more, list) = capability(op, CAP_HANDLES, next, 128, |reader| reader.u32())?;
+        let before = found.len();
+        found.extend(
+            list.into_iter()
+                .filter(|handle| (next..=last).contains(handle)),
+        );
+        match found.last() {
+            Some(&end) if more && end < last && found.len() > before => next = end + 1,
+            _ => return Ok(found),
+        }
+    }
+}
+
+fn properties(op: &Operation<'_>, first: u32) -> Result<Vec<(u32, u32)>> {
+    capability(op, CAP_PROPERTIES, first, 64, |reader| {
+        Ok((reader.u32()?, reader.u32()?))
+    })
+    .map(|(_, list)| list)
+}
+
+fn curves(op: &Operation<'_>) -> Result<Vec<Curve>> {
+    let (_, ids) = capability(op, CAP_CURVES, 0, 64, |reader| reader.u16())?;
+    Ok(ids
+        .into_iter()
+        .filter_map(|id| Curve::from_id(id).ok())
+        .collect())
+}
+
+/// Asks for up to `count` values of a capability, and says whether there are more.
+fn capability<T>(
+    op: &Operation<'_>,
+    capability: u32,
+    first: u32,
+    count: u32,
+    read: impl Fn(&mut Reader<'_>) -> Result<T>,
+) -> Result<(bool, Vec<T>)> {
+    let command = Command::new(Code::GetCapability);
+    let response = op.run(
+        command
+            .param_u32(capability)
+            .param_u32(first)
+            .param_u32(count),
+    )?;
+    let mut reader = response.reader();
+    let more = reader.u8()? != 0;
+    if reader.u32()? != capability {
+        return Err(Error::Malformed("capability"));
+    }
+    let list = (0..reader.u32()?)
+        .map(|_| read(&mut reader))
+        .collect::<Result<_>>()?;
+    Ok((more, list))
+}
+
+/// `TPM2_TestParms` with an RSA signing key of this size.
+fn takes_rsa(op: &Operation<'_>, bits: u16) -> Result<bool> {
+    // TPMT_PUBLIC_PARMS: RSA; no symmetric algorithm, no scheme, size, default exponent.
+    let command = Command::new(Code::TestParms)
+        .param_u16(0x0001)
+        .param_u16(0x0010)
+        .param_u16(0x0010)
+        .param_u16(bits)
+        .param_u32(0);
+    match op.run(command) {
+        Ok(_) => Ok(true),
+        Err(err)
+            if [rc::VALUE, rc::KEY_SIZE, rc::TYPE]
+                .iter()
+                .any(|&code| err.is_rc(code)) =>
+        {
+            Ok(false)
+        }
+        Err(Error::NotSupported(_)) => Ok(bits == 2048),
+        Err(err) => Err(err),
+    }
+}
+
+/// The letters in a list of 32-bit values.
+fn text(values: &[u32]) -> String {
+    let bytes = values.iter().flat_map(|value| value.to_be_bytes());
+    let text: String = bytes
+        .filter(u8::is_ascii)
+        .filter(|b| !b.is_ascii_control())
+        .map(char::from)
+        .collect();
+    text.trim().to_owned()
+}
+
+/// libtpms (swtpm) and the TCG's reference code say that they are software.
+fn is_emulator(manufacturer: &str, vendor_string: &str) -> bool {
+    (manufacturer == "IBM" && vendor_string.starts_with("SW"))
+        || manufacturer == "XCG"
+        || vendor_string.contains("fTPM")
+            && manufacturer == "MSFT"
+            && vendor_string.starts_with("xCG")
+}

@@ -1,0 +1,60 @@
+//! The Name of an object, NV index or hierarchy: what a TPM knows it by.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+/// `TPM_ALG_SHA256`, the name algorithm of everything this crate creates.
+pub(crate) const ALG_SHA256: u16 = 0x000b;
+
+/// The Name of a TPM entity.
+///
+/// For objects and NV indexes: a 16-bit hash algorithm, then the hash of the public area;
+/// 34 bytes for SHA-256. For hierarchies and sessions: their handle, 4 bytes.
+///
+/// # Source
+///
+/// Part 1, section 16 "Names".
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Name(Vec<u8>);
+
+impl Name {
+    /// The Name of a public area (`TPMT_PUBLIC` or `TPMS_NV_PUBLIC`) whose name algorithm is
+    /// SHA-256.
+    #[must_use]
+    pub fn of_public(public: &[u8]) -> Self {
+        let mut name = ALG_SHA256.to_be_bytes().to_vec();
+        name.extend_from_slice(&Sha256::digest(public));
+        Self(name)
+    }
+
+    /// The Name that is a handle: hierarchies, sessions.
+    #[must_use]
+    pub fn of_handle(handle: u32) -> Self {
+        Self(handle.to_be_bytes().to_vec())
+    }
+
+    /// A Name as the chip returned it.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+
+    /// The bytes, algorithm first.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Name({self})")
+    }
+}

@@ -1,0 +1,146 @@
+//! NV indexes: small memories in the chip.
+
+use crate::{
+    AuthValue, Error, Name, Operation, Result, Srk,
+    command::{Code, Command},
+    error::rc,
+    name::ALG_SHA256,
+    session::Session,
+    wire::{Put, Reader},
+};
+
+/// `TPM_RH_OWNER`.
+const OWNER: u32 = 0x4000_0001;
+
+/// The most that is read at once, in bytes: every TPM manages it.
+const CHUNK: u16 = 512;
+
+/// The public area of an NV index (`TPMS_NV_PUBLIC`).
+///
+/// # Source
+///
+/// Part 2, section 13.5.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NvPublic {
+    pub(crate) index: u32,
+    pub(crate) attributes: u32,
+    pub(crate) policy: Vec<u8>,
+    pub(crate) size: u16,
+}
+
+impl NvPublic {
+    /// The wire form, with SHA-256 as name algorithm.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.put_u32(self.index);
+        bytes.put_u16(ALG_SHA256);
+        bytes.put_u32(self.attributes);
+        bytes.put_sized(&self.policy);
+        bytes.put_u16(self.size);
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes, "NV public area");
+        let index = reader.u32()?;
+        reader.u16()?;
+        let attributes = reader.u32()?;
+        let policy = reader.sized()?.to_vec();
+        let size = reader.u16()?;
+        reader.finish()?;
+        Ok(Self {
+            index,
+            attributes,
+            policy,
+            size,
+        })
+    }
+
+    /// The Name.
+    pub(crate) fn name(&self) -> Name {
+        Name::of_public(&self.to_bytes())
+    }
+}
+
+/// Defines an index with the authorization value `auth`, which crosses the bus encrypted.
+pub(crate) fn define(
+    op: &Operation<'_>,
+    srk: &Srk,
+    owner: &AuthValue,
+    public: &NvPublic,
+    auth: &AuthValue,
+) -> Result<()> {
+    let srk = srk.open(op)?;
+    let session = Session::hmac(op, &srk)?;
+    let command = Command::new(Code::NvDefineSpace)
+        .about("owner hierarchy")
+        .permanent(OWNER)
+        .session(session.authorizes(owner).hide_command().last())
+        .param_sized(auth.bytes())
+        .param_sized(&public.to_bytes());
+    op.run(command).map(drop).map_err(|err| {
+        if err.is_rc(rc::NV_DEFINED) {
+            Error::NvDefined(public.index)
+        } else if err.is_rc(rc::ATTRIBUTES) {
+            Error::NotSupported("PIN counters in NV memory")
+        } else {
+            err
+        }
+    })
+}
+
+/// Removes an index.
+pub(crate) fn undefine(op: &Operation<'_>, srk: &Srk, owner: &AuthValue, index: u32) -> Result<()> {
+    let Some((_, name)) = read_public(op, index)? else {
+        return Err(Error::NvMissing(index));
+    };
+    let srk = srk.open(op)?;
+    let session = if owner.is_empty() {
+        None
+    } else {
+        Some(Session::hmac(op, &srk)?)
+    };
+    let command = Command::new(Code::NvUndefineSpace)
+        .about("owner hierarchy")
+        .permanent(OWNER)
+        .handle(index, &name);
+    let command = match &session {
+        Some(session) => command.session(session.authorizes(owner).last()),
+        None => command.empty_auth(),
+    };
+    op.run(command).map(drop)
+}
+
+/// The public area and Name of an index, if it exists.
+pub(crate) fn read_public(op: &Operation<'_>, index: u32) -> Result<Option<(NvPublic, Name)>> {
+    match op.run(Command::new(Code::NvReadPublic).permanent(index)) {
+        Ok(response) => {
+            let mut reader = response.reader();
+            let public = NvPublic::from_bytes(reader.sized()?)?;
+            let name = Name::from_bytes(reader.sized()?);
+            Ok(Some((public, name)))
+        }
+        Err(err) if err.is_rc(rc::HANDLE) => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+/// The whole contents of an index that anybody may read by its own empty authorization value.
+pub(crate) fn read_open(op: &Operation<'_>, index: u32) -> Result<Option<Vec<u8>>> {
+    let Some((public, name)) = read_public(op, index)? else {
+        return Ok(None);
+    };
+    let mut contents = Vec::new();
+    for offset in (0..public.size).step_by(usize::from(CHUNK)) {
+        let size = CHUNK.min(public.size - offset);
+        let command = Command::new(Code::NvRead)
+            .about("NV index")
+            .handle(index, &name)
+            .handle(index, &name)
+            .empty_auth()
+            .param_u16(size)
+            .param_u16(offset);
+        contents.extend_from_slice(op.run(command)?.reader().sized()?);
+    }
+    Ok(Some(contents))
+}

@@ -1,0 +1,115 @@
+//! Owning the chip: the authorization values of its hierarchies, and clearing it.
+
+use crate::{
+    AuthValue, Operation, Result, Srk,
+    command::{Code, Command},
+    session::Session,
+};
+
+/// A hierarchy whose authorization value the owner of the machine sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hierarchy {
+    /// The owner hierarchy: storage keys, NV indexes.
+    Owner,
+    /// The endorsement hierarchy: endorsement keys, attestation.
+    Endorsement,
+    /// Dictionary-attack lockout: its reset and parameters, and clearing the chip.
+    Lockout,
+}
+
+impl Hierarchy {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Owner, Self::Endorsement, Self::Lockout];
+
+    /// The name in one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Endorsement => "endorsement",
+            Self::Lockout => "lockout",
+        }
+    }
+
+    /// The permanent handle (part 2, section 7.4).
+    pub(crate) const fn handle(self) -> u32 {
+        match self {
+            Self::Owner => 0x4000_0001,
+            Self::Lockout => 0x4000_000a,
+            Self::Endorsement => 0x4000_000b,
+        }
+    }
+
+    /// What errors call it.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Owner => "owner hierarchy",
+            Self::Lockout => "lockout hierarchy",
+            Self::Endorsement => "endorsement hierarchy",
+        }
+    }
+}
+
+/// Changes the authorization value of a hierarchy; the new one crosses the bus encrypted.
+///
+/// # Errors
+///
+/// [`Error::AuthRejected`](crate::Error::AuthRejected) where `old` is wrong. For the lockout
+/// hierarchy one wrong value closes it for its recovery time
+/// ([`Error::Lockout`](crate::Error::Lockout)).
+pub fn change_auth(
+    op: &Operation<'_>,
+    srk: &Srk,
+    hierarchy: Hierarchy,
+    old: &AuthValue,
+    new: &AuthValue,
+) -> Result<()> {
+    let srk = srk.open(op)?;
+    let session = Session::hmac(op, &srk)?;
+    let command = Command::new(Code::HierarchyChangeAuth)
+        .about(hierarchy.words())
+        .permanent(hierarchy.handle())
+        .session(session.authorizes(old).hide_command().becomes(new).last())
+        .param_sized(new.bytes());
+    op.run(command).map(drop)
+}
+
+/// Clears the chip: every key below the owner and endorsement hierarchies is lost for good,
+/// every NV index of the owner is deleted, and the three authorization values are empty again.
+///
+/// # Errors
+///
+/// [`Error::AuthRejected`](crate::Error::AuthRejected) where `lockout` is wrong;
+/// [`Error::Disabled`](crate::Error::Disabled) where the platform does not allow it.
+pub fn clear(op: &Operation<'_>, lockout: &AuthValue) -> Result<()> {
+    let empty = AuthValue::empty();
+    with_lockout(op, Code::Clear, lockout, &empty, &[])
+}
+
+/// Runs a command that the lockout hierarchy authorizes, after which its value is `after`.
+pub(crate) fn with_lockout(
+    op: &Operation<'_>,
+    code: Code,
+    lockout: &AuthValue,
+    after: &AuthValue,
+    params: &[u32],
+) -> Result<()> {
+    let hierarchy = Hierarchy::Lockout;
+    let command = Command::new(code)
+        .about(hierarchy.words())
+        .permanent(hierarchy.handle());
+    let command = params
+        .iter()
+        .fold(command, |command, &param| command.param_u32(param));
+    if lockout.is_empty() {
+        return op.run(command.empty_auth()).map(drop);
+    }
+    let srk = Srk::find(op)?;
+    let open = srk.as_ref().map(|srk| srk.open(op)).transpose()?;
+    let session = match &open {
+        Some(open) => Session::hmac(op, open)?,
+        None => Session::unsalted(op)?,
+    };
+    op.run(command.session(session.authorizes(lockout).becomes(after).last()))
+        .map(drop)
+}

@@ -1,0 +1,355 @@
+//! The PIN counter: an NV index in which the chip itself counts wrong PINs.
+//!
+//! Its authorization value is the user's PIN value. Each wrong one adds 1 to a count that only
+//! a right one, or the SO, sets back; at the limit right and wrong are refused alike. All this
+//! concerns one token: the chip's own lockout is not involved.
+//!
+//! A thief with the owner's authorization (empty by default) can delete the index and define
+//! it anew with a PIN of his own, but cannot write it, since writing takes the SO object. An
+//! unwritten index has another Name, so a policy that names the written one stays closed.
+//! That holds only as long as the attribute OWNERWRITE is clear.
+
+use rand_core::{OsRng, RngCore};
+
+use crate::{
+    AuthValue, Error, Name, Operation, Result, SoObject, Srk,
+    command::{Code, Command},
+    error::rc,
+    info,
+    nv::{self, NvPublic},
+    policy::{self, Branch},
+    session::Session,
+};
+
+/// What errors call it.
+pub(crate) const WORDS: &str = "PIN counter";
+
+/// The owner's NV handles for general use.
+///
+/// # Source
+///
+/// TCG Registry of Reserved TPM 2.0 Handles, section 2.2.2.
+const FIRST: u32 = 0x0180_0000;
+const LAST: u32 = 0x01bf_ffff;
+
+/// `TPM_NT_PIN_FAIL`, POLICYWRITE, AUTHREAD, POLICYREAD, NO_DA. AUTHREAD is what lets
+/// `TPM2_PolicySecret` use the authorization value (part 2, section 13.4).
+const ATTRIBUTES: u32 = 0x80 | 1 << 3 | 1 << 18 | 1 << 19 | 1 << 25;
+const WRITTEN: u32 = 1 << 29;
+
+/// `TPMS_NV_PIN_COUNTER_PARAMETERS`: count and limit, 4 bytes each.
+const SIZE: u16 = 8;
+
+/// A PIN counter, known by its handle and the SO object that may write it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PinCounter {
+    handle: u32,
+    so: Name,
+    name: Name,
+}
+
+/// What a PIN counter says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PinState {
+    /// Wrong PINs since the last right one.
+    pub count: u32,
+    /// How many there may be.
+    pub limit: u32,
+}
+
+impl PinState {
+    /// How many wrong PINs are left; at 0 the right one is refused as well.
+    #[must_use]
+    pub fn left(self) -> u32 {
+        self.limit.saturating_sub(self.count)
+    }
+}
+
+impl PinCounter {
+    /// A random NV handle that is free.
+    ///
+    /// # Errors
+    ///
+    /// Failures of the chip.
+    pub fn pick_handle(op: &Operation<'_>) -> Result<u32> {
+        for _ in 0..16 {
+            let handle = FIRST + OsRng.next_u32() % (LAST - FIRST + 1);
+            if nv::read_public(op, handle)?.is_none() {
+                return Ok(handle);
+            }
+        }
+        Err(Error::NvSpace)
+    }
+
+    /// The counter at `handle` that the SO object `so` may write; sends no command.
+    #[must_use]
+    pub fn from_parts(handle: u32, so: &Name) -> Self {
+        let name = public(handle, so, ATTRIBUTES | WRITTEN).name();
+        Self {
+            handle,
+            so: so.clone(),
+            name,
+        }
+    }
+
+    /// Defines a counter with the authorization value `pin` and room for `limit` wrong PINs,
+    /// and writes it.
+    ///
+    /// A process that dies in between leaves an index without contents, which opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AuthRejected`] for a wrong owner authorization; [`Error::NvSpace`];
+    /// [`Error::NotSupported`] on chips before revision 1.38; [`Error::NvDefined`].
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "three secrets and what each of them opens"
+    )]
+    pub fn define(
+        op: &Operation<'_>,
+        srk: &Srk,
+        owner: &AuthValue,
+        handle: u32,
+        so: &SoObject,
+        so_auth: &AuthValue,
+        pin: &AuthValue,
+        limit: u32,
+    ) -> Result<Self> {
+        let counter = Self::from_parts(handle, so.name());
+        nv::define(op, srk, owner, &public(handle, so.name(), ATTRIBUTES), pin)?;
+        let written = counter.write(op, srk, so, so_auth, limit, ATTRIBUTES);
+        if written.is_err() {
+            // Best effort: whoever keeps track of handles finds the rest.
+            let _ = nv::undefine(op, srk, owner, handle);
+        }
+        written?;
+        Ok(counter)
+    }
+
+    /// The NV handle.
+    #[must_use]
+    pub fn handle(&self) -> u32 {
+        self.handle
+    }
+
+    /// The Name that it has once it is written.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Whether the chip has this counter, written and unchanged.
+    ///
+    /// # Errors
+    ///
+    /// Failures of the chip.
+    pub fn exists(&self, op: &Operation<'_>) -> Result<bool> {
+        Ok(nv::read_public(op, self.handle)?.is_some_and(|(_, name)| name == self.name))
+    }
+
+    /// Reads count and limit, which takes no secret.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NvMissing`] where the chip has no such counter.
+    pub fn state(&self, op: &Operation<'_>) -> Result<PinState> {
+        let policy = Session::policy(op)?;
+        policy.allow_command(op, Code::NvRead)?;
+        policy.one_of(op, &branches(&self.so))?;
+        let command = Command::new(Code::NvRead)
+            .about(WORDS)
+            .handle(self.handle, &self.name)
+            .handle(self.handle, &self.name)
+            .session(policy.plain().last())
+            .param_u16(SIZE)
+            .param_u16(0);
+        let response = op.run(command).map_err(|err| self.missing(err))?;
+        let mut reader = response.reader();
+        reader.u16()?;
+        let (count, limit) = (reader.u32()?, reader.u32()?);
+        reader.finish()?;
+        Ok(PinState { count, limit })
+    }
+
+    /// Changes the PIN value with the old one; a wrong one counts.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AuthRejected`], [`Error::PinExhausted`], [`Error::OtherTpm`].
+    pub fn change_auth(
+        &self,
+        op: &Operation<'_>,
+        srk: &Srk,
+        old: &AuthValue,
+        new: &AuthValue,
+    ) -> Result<()> {
+        let run = || {
+            let parent = srk.open(op)?;
+            let policy = Session::salted_policy(op, &parent)?;
+            policy.allow_command(op, Code::NvChangeAuth)?;
+            policy.prove_auth_value(op)?;
+            policy.one_of(op, &branches(&self.so))?;
+            let command = Command::new(Code::NvChangeAuth)
+                .about(WORDS)
+                .handle(self.handle, &self.name)
+                .session(policy.authorizes(old).hide_command().becomes(new).last())
+                .param_sized(new.bytes());
+            op.run(command).map(drop).map_err(|err| self.missing(err))
+        };
+        run().map_err(|err| srk.explain(op, err))
+    }
+
+    /// Sets a new PIN value with the SO's; the old one is not needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AuthRejected`] for a wrong SO value, which the chip counts.
+    pub fn set_auth(
+        &self,
+        op: &Operation<'_>,
+        srk: &Srk,
+        so: &SoObject,
+        so_auth: &AuthValue,
+        new: &AuthValue,
+    ) -> Result<()> {
+        let run = || {
+            let parent = srk.open(op)?;
+            let policy = Session::policy(op)?;
+            policy.allow_command(op, Code::NvChangeAuth)?;
+            so.prove_in(op, &parent, so_auth, &policy)?;
+            policy.one_of(op, &branches(&self.so))?;
+            // The SO does not know the old value, which the encryption by a session that
+            // authorizes the index would involve: a second session encrypts.
+            let hiding = Session::hmac(op, &parent)?;
+            let command = Command::new(Code::NvChangeAuth)
+                .about(WORDS)
+                .handle(self.handle, &self.name)
+                .session(policy.plain().last())
+                .session(hiding.plain().hide_command().last())
+                .param_sized(new.bytes());
+            op.run(command).map(drop).map_err(|err| self.missing(err))
+        };
+        run().map_err(|err| srk.explain(op, err))
+    }
+
+    /// Sets the count to 0 and the limit to `limit` with the SO's value.
+    ///
+    /// # Errors
+    ///
+    /// As for [`PinCounter::set_auth`].
+    pub fn reset(
+        &self,
+        op: &Operation<'_>,
+        srk: &Srk,
+        so: &SoObject,
+        so_auth: &AuthValue,
+        limit: u32,
+    ) -> Result<()> {
+        self.write(op, srk, so, so_auth, limit, ATTRIBUTES | WRITTEN)
+            .map_err(|err| srk.explain(op, err))
+    }
+
+    /// Removes the counter from the chip: nothing opens its token key any more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NvMissing`]; [`Error::AuthRejected`] for a wrong owner authorization.
+    pub fn undefine(&self, op: &Operation<'_>, srk: &Srk, owner: &AuthValue) -> Result<()> {
+        nv::undefine(op, srk, owner, self.handle)
+    }
+
+    /// The handles of all indexes of the owner that are made like a PIN counter of this crate,
+    /// whoever they belong to.
+    ///
+    /// # Errors
+    ///
+    /// Failures of the chip.
+    pub fn list(op: &Operation<'_>) -> Result<Vec<u32>> {
+        let mut found = Vec::new();
+        for handle in info::handles(op, FIRST, LAST)? {
+            if let Some((public, _)) = nv::read_public(op, handle)?
+                && public.attributes & !WRITTEN == ATTRIBUTES
+                && public.size == SIZE
+            {
+                found.push(handle);
+            }
+        }
+        Ok(found)
+    }
+
+    fn write(
+        &self,
+        op: &Operation<'_>,
+        srk: &Srk,
+        so: &SoObject,
+        so_auth: &AuthValue,
+        limit: u32,
+        attributes: u32,
+    ) -> Result<()> {
+        let parent = srk.open(op)?;
+        let policy = Session::policy(op)?;
+        policy.allow_command(op, Code::NvWrite)?;
+        so.prove_in(op, &parent, so_auth, &policy)?;
+        policy.one_of(op, &branches(&self.so))?;
+        let name = public(self.handle, &self.so, attributes).name();
+        let contents = [0_u32.to_be_bytes(), limit.to_be_bytes()].concat();
+        let command = Command::new(Code::NvWrite)
+            .about(WORDS)
+            .handle(self.handle, &name)
+            .handle(self.handle, &name)
+            .session(policy.plain().last())
+            .param_sized(&contents)
+            .param_u16(0);
+        op.run(command).map(drop).map_err(|err| self.missing(err))
+    }
+
+    /// The chip's answer to a handle that is not there, named.
+    pub(crate) fn missing(&self, err: Error) -> Error {
+        if err.is_rc(rc::HANDLE) {
+            Error::NvMissing(self.handle)
+        } else {
+            err
+        }
+    }
+}
+
+fn public(index: u32, so: &Name, attributes: u32) -> NvPublic {
+    let policy = policy::any_of(&branches(so)).to_vec();
+    NvPublic {
+        index,
+        attributes,
+        policy,
+        size: SIZE,
+    }
+}
+
+/// Who may do what with the index: the SO writes it and sets the PIN, the user changes the
+/// PIN, anybody reads.
+fn branches(so: &Name) -> [Branch; 4] {
+    [
+        Branch::new().command(Code::NvWrite).secret(so),
+        Branch::new().command(Code::NvChangeAuth).secret(so),
+        Branch::new().command(Code::NvChangeAuth).auth_value(),
+        Branch::new().command(Code::NvRead),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// OWNERWRITE (bit 1) would let a thief who re-creates the index write it; AUTHWRITE
+    /// (bit 2) and PPWRITE (bit 0) likewise.
+    #[test]
+    fn nobody_but_the_policy_may_write_the_counter() {
+        assert_eq!(ATTRIBUTES & 0b111, 0);
+        assert_eq!(ATTRIBUTES, 0x020c_0088);
+    }
+
+    #[test]
+    fn an_unwritten_counter_has_another_name() {
+        let so = Name::of_public(b"so");
+        let written = PinCounter::from_parts(FIRST, &so);
+        assert_ne!(*written.name(), public(FIRST, &so, ATTRIBUTES).name());
+    }
+}

@@ -1,0 +1,30 @@
+//! Random bytes from the chip.
+
+use crate::{
+    Error, Operation, Result,
+    command::{Code, Command},
+};
+
+/// `count` random bytes from the chip's generator.
+///
+/// They cross the bus in the open: good for salts and labels and for `tpmssh tpm random`, not
+/// for secrets.
+///
+/// # Errors
+///
+/// Failures of the chip, among them one that returns no bytes.
+pub fn bytes(op: &Operation<'_>, count: usize) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(count);
+    while out.len() < count {
+        // A chip returns at most one digest at a time.
+        let ask = u16::try_from((count - out.len()).min(32)).unwrap_or(32);
+        let response = op.run(Command::new(Code::GetRandom).param_u16(ask))?;
+        let mut reader = response.reader();
+        let some = reader.sized()?;
+        if some.is_empty() || some.len() > usize::from(ask) {
+            return Err(Error::Malformed("random bytes"));
+        }
+        out.extend_from_slice(some);
+    }
+    Ok(out)
+}

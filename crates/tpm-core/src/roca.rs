@@ -1,0 +1,74 @@
+//! The fingerprint of RSA keys made by a faulty library of Infineon's (ROCA).
+
+/// Small primes, and for each the residues that powers of 65537 take modulo it, as bits.
+///
+/// # Source
+///
+/// Nemec, Sys, Svenda, Klinec, Matyas: "The Return of Coppersmith's Attack", ACM CCS 2017,
+/// section 2.1: primes of the faulty library have the form `k·M + (65537^a mod M)`, with `M`
+/// a product of small primes, so that modulo each of those the modulus is a power of 65537.
+const PRIMES: [u64; 17] = [
+    11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157,
+];
+
+/// Whether an RSA modulus (most significant byte first) bears the fingerprint.
+///
+/// One random modulus in about 2^28 does so by chance.
+pub(crate) fn is_vulnerable(modulus: &[u8]) -> bool {
+    PRIMES.iter().all(|&prime| {
+        let residue = modulus
+            .iter()
+            .fold(0, |acc, &byte| (acc * 256 + u64::from(byte)) % prime);
+        is_power_of_65537(residue, prime)
+    })
+}
+
+fn is_power_of_65537(residue: u64, prime: u64) -> bool {
+    let generator = 65_537 % prime;
+    let mut power = 1;
+    loop {
+        if power == residue {
+            return true;
+        }
+        power = power * generator % prime;
+        if power == 1 {
+            return false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_core::{OsRng, RngCore};
+
+    use super::*;
+
+    /// A number of the faulty form: 65537^a modulo the product of the primes.
+    #[test]
+    fn a_modulus_of_the_faulty_form_is_found() {
+        let product: u128 = PRIMES.iter().map(|&p| u128::from(p)).product();
+        for _ in 0..100 {
+            assert!(is_vulnerable(&power_of_65537(product).to_be_bytes()));
+        }
+    }
+
+    /// A random power: times 65537 is times 2 sixteen times, and the number itself added.
+    fn power_of_65537(product: u128) -> u128 {
+        let exponent = OsRng.next_u32() % 10_000;
+        (0..exponent).fold(1, |acc: u128, _| {
+            let doubled = (0..16).fold(acc, |x, _| (x * 2) % product);
+            (doubled + acc) % product
+        })
+    }
+
+    #[test]
+    fn random_moduli_are_not() {
+        let mut found = 0;
+        for _ in 0..1000 {
+            let mut modulus = [0; 256];
+            OsRng.fill_bytes(&mut modulus);
+            found += u32::from(is_vulnerable(&modulus));
+        }
+        assert_eq!(found, 0);
+    }
+}

@@ -1,0 +1,84 @@
+//! The chip's test of itself.
+
+use crate::{
+    Operation, Result,
+    command::{Code, Command},
+    error::{ResponseCode, rc},
+};
+
+/// The result of the last self test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TestResult {
+    /// What the chip concludes.
+    pub outcome: Outcome,
+    /// What the manufacturer adds; its meaning is the manufacturer's.
+    pub details: Vec<u8>,
+}
+
+/// The conclusion of a self test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything that was tested works.
+    Passed,
+    /// Some functions have not been tested yet; they will be before their first use.
+    Incomplete,
+    /// The test failed; the chip answers nothing else until it is reset.
+    Failed,
+    /// Something else.
+    Other(ResponseCode),
+}
+
+/// Tests every function now, however often it has been tested, and waits for the end.
+///
+/// # Errors
+///
+/// [`Error::FailureMode`](crate::Error::FailureMode) where the test fails.
+pub fn full(op: &Operation<'_>) -> Result<()> {
+    op.run(Command::new(Code::SelfTest).param_u8(1)).map(drop)
+}
+
+/// Tests the functions that have not been tested since the chip started.
+///
+/// # Errors
+///
+/// [`Error::FailureMode`](crate::Error::FailureMode) where the test fails.
+pub fn incremental(op: &Operation<'_>) -> Result<()> {
+    op.run(Command::new(Code::SelfTest).param_u8(0)).map(drop)
+}
+
+/// Asks for the tests of certain algorithms, and returns those that are still to be done.
+///
+/// `algorithms` and the result are `TPM_ALG_ID`s.
+///
+/// # Errors
+///
+/// Failures of the chip.
+pub fn algorithms(op: &Operation<'_>, algorithms: &[u16]) -> Result<Vec<u16>> {
+    let count = u32::try_from(algorithms.len()).unwrap_or(u32::MAX);
+    let command = Command::new(Code::IncrementalSelfTest).param_u32(count);
+    let command = algorithms
+        .iter()
+        .fold(command, |command, &id| command.param_u16(id));
+    let response = op.run(command)?;
+    let mut reader = response.reader();
+    (0..reader.u32()?).map(|_| reader.u16()).collect()
+}
+
+/// The result of the last test; a chip in failure mode still answers this.
+///
+/// # Errors
+///
+/// Failures of the connection.
+pub fn result(op: &Operation<'_>) -> Result<TestResult> {
+    let response = op.run(Command::new(Code::GetTestResult))?;
+    let mut reader = response.reader();
+    let details = reader.sized()?.to_vec();
+    let outcome = match reader.u32()? {
+        0 => Outcome::Passed,
+        // TPM_RC_NEEDS_TEST
+        0x153 | rc::TESTING => Outcome::Incomplete,
+        rc::FAILURE => Outcome::Failed,
+        code => Outcome::Other(ResponseCode(code)),
+    };
+    Ok(TestResult { outcome, details })
+}

@@ -1,0 +1,335 @@
+//! The storage root key (SRK): the root of everything that is kept outside of the chip.
+
+use crate::{
+    AuthValue, Error, Hash, Name, Operation, PublicKey, Result,
+    command::{Code, Command},
+    error::rc,
+    session::Session,
+    session_crypto::{self, Salt},
+    template,
+    transient::Transient,
+    wire::{Put, Reader},
+};
+
+/// The handle where the TCG wants the SRK.
+///
+/// # Source
+///
+/// TCG TPM v2.0 Provisioning Guidance, section 7.8.
+pub const HANDLE: u32 = 0x8100_0001;
+
+/// `TPM_RH_OWNER`.
+const OWNER: u32 = 0x4000_0001;
+
+const FIXED_TPM: u32 = 1 << 1;
+const FIXED_PARENT: u32 = 1 << 4;
+const RESTRICTED: u32 = 1 << 16;
+const DECRYPT: u32 = 1 << 17;
+
+/// A storage root key, as it is pinned: its handle and whole public area.
+///
+/// Everything below an SRK loads only below this very one, so its Name stands for "this TPM,
+/// not cleared since".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Srk {
+    /// The persistent handle, or 0 where the key is made anew for each operation.
+    handle: u32,
+    public: Vec<u8>,
+    name: Name,
+}
+
+impl Srk {
+    /// The SRK at its persistent handle, whoever made it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HandleOccupied`] where something else is there.
+    pub fn find(op: &Operation<'_>) -> Result<Option<Self>> {
+        let Some((public, name)) = read_public(op, HANDLE)? else {
+            return Ok(None);
+        };
+        if Name::of_public(&public) != name && key_hash(&public)? == Hash::Sha256 {
+            return Err(Error::Malformed("storage root key"));
+        }
+        let srk = Self {
+            handle: HANDLE,
+            public,
+            name,
+        };
+        srk.check_attributes()
+            .map_err(|_| Error::HandleOccupied(HANDLE))?;
+        Ok(Some(srk))
+    }
+
+    /// The SRK at its persistent handle; where there is none, it is made from the TCG's
+    /// template and, where the chip has room, made persistent.
+    ///
+    /// `owner` is the owner hierarchy's authorization value.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AuthRejected`] where `owner` is wrong: only the owner can make an SRK.
+    pub fn find_or_create(op: &Operation<'_>, owner: &AuthValue) -> Result<Self> {
+        if let Some(srk) = Self::find(op)? {
+            return Ok(srk);
+        }
+        let key = create_primary(op, owner)?;
+        let (public, name) =
+            read_public(op, key.handle())?.ok_or(Error::Malformed("storage root key"))?;
+        let made = Self {
+            handle: 0,
+            public,
+            name,
+        };
+        match persist(op, &key, owner) {
+            Ok(()) => Ok(Self {
+                handle: HANDLE,
+                ..made
+            }),
+            // Somebody else was quicker.
+            Err(err) if err.is_rc(rc::NV_DEFINED) => {
+                drop(key);
+                Self::find(op)?.ok_or(Error::NoSrk)
+            }
+            Err(Error::NvSpace) => Ok(made),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// An SRK as [`Srk::to_bytes`] wrote it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] for anything that is not exactly that.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes, "pinned storage root key");
+        let handle = reader.u32()?;
+        let name = Name::from_bytes(reader.sized()?);
+        let public = reader.sized()?.to_vec();
+        reader.finish()?;
+        if !matches!(handle, 0 | HANDLE) {
+            return Err(Error::Malformed("pinned storage root key"));
+        }
+        let srk = Self {
+            handle,
+            public,
+            name,
+        };
+        srk.check_attributes()?;
+        Ok(srk)
+    }
+
+    /// The bytes to be stored: handle (4 bytes), Name and public area, each with a 16-bit
+    /// length; big-endian.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.handle.to_be_bytes().to_vec();
+        bytes.put_sized(self.name.bytes());
+        bytes.put_sized(&self.public);
+        bytes
+    }
+
+    /// The Name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Whether it has a persistent handle.
+    #[must_use]
+    pub fn is_persistent(&self) -> bool {
+        self.handle != 0
+    }
+
+    /// Checks that the chip's SRK is this one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherTpm`] where it is another, or is gone.
+    pub fn check(&self, op: &Operation<'_>) -> Result<()> {
+        if self.handle == 0 {
+            return self.open(op).map(drop);
+        }
+        match read_public(op, self.handle)? {
+            Some((public, name)) if public == self.public && name == self.name => Ok(()),
+            _ => Err(Error::OtherTpm),
+        }
+    }
+
+    /// `err`, unless the reason behind it is that this is another TPM.
+    pub(crate) fn explain(&self, op: &Operation<'_>, err: Error) -> Error {
+        let may_be = matches!(
+            err,
+            Error::Integrity(_)
+                | Error::Command { .. }
+                | Error::AuthRejected { .. }
+                | Error::Policy(_)
+                | Error::NvMissing(_)
+                | Error::Stale
+                | Error::ReplyForged { .. }
+        );
+        match may_be.then(|| self.check(op)) {
+            Some(Err(Error::OtherTpm)) => Error::OtherTpm,
+            _ => err,
+        }
+    }
+
+    /// Makes the SRK usable in `op`: nothing to do for a persistent one.
+    pub(crate) fn open<'op>(&'op self, op: &'op Operation<'op>) -> Result<OpenSrk<'op>> {
+        let primary = if self.handle == 0 {
+            let key = create_primary(op, &AuthValue::empty())?;
+            if *key.name() != self.name {
+                return Err(Error::OtherTpm);
+            }
+            Some(key)
+        } else {
+            None
+        };
+        Ok(OpenSrk { srk: self, primary })
+    }
+
+    /// It must be a storage key that cannot leave the chip.
+    fn check_attributes(&self) -> Result<()> {
+        let mut reader = Reader::new(&self.public, "storage root key");
+        reader.take(4)?;
+        let needed = FIXED_TPM | FIXED_PARENT | RESTRICTED | DECRYPT;
+        if reader.u32()? & needed != needed {
+            return Err(Error::Malformed("storage root key"));
+        }
+        key_hash(&self.public)?;
+        storage_public(&self.public).map(drop)
+    }
+}
+
+/// An SRK that can be used as a parent and for salts.
+pub(crate) struct OpenSrk<'op> {
+    srk: &'op Srk,
+    primary: Option<Transient<'op>>,
+}
+
+impl OpenSrk<'_> {
+    pub(crate) fn handle(&self) -> u32 {
+        self.primary
+            .as_ref()
+            .map_or(self.srk.handle, Transient::handle)
+    }
+
+    pub(crate) fn name(&self) -> &Name {
+        &self.srk.name
+    }
+
+    /// A salt that only this SRK can read.
+    pub(crate) fn salt(&self) -> Result<Salt> {
+        let key = storage_public(&self.srk.public)?;
+        session_crypto::salt(&key, key_hash(&self.srk.public)?)
+    }
+}
+
+/// The name algorithm, bytes 2 and 3 of a public area.
+fn key_hash(public: &[u8]) -> Result<Hash> {
+    match public.get(2..4) {
+        Some([0x00, 0x0b]) => Ok(Hash::Sha256),
+        Some([0x00, 0x0c]) => Ok(Hash::Sha384),
+        Some([0x00, 0x0d]) => Ok(Hash::Sha512),
+        _ => Err(Error::Malformed("storage root key")),
+    }
+}
+
+fn storage_public(public: &[u8]) -> Result<PublicKey> {
+    PublicKey::from_public_area(public).map_err(|_| Error::Malformed("storage root key"))
+}
+
+/// The public area and Name of an object, if there is one at `handle`.
+pub(crate) fn read_public(op: &Operation<'_>, handle: u32) -> Result<Option<(Vec<u8>, Name)>> {
+    // ReadPublic needs no authorization, so the Name of the handle is not used.
+    let command = Command::new(Code::ReadPublic).permanent(handle);
+    match op.run(command) {
+        Ok(response) => {
+            let mut reader = response.reader();
+            let public = reader.sized()?.to_vec();
+            let name = Name::from_bytes(reader.sized()?);
+            Ok(Some((public, name)))
+        }
+        Err(err) if err.is_rc(rc::HANDLE) => Ok(None),
+        Err(err) => Err(err),
+    }
+}
+
+fn create_primary<'op>(op: &'op Operation<'op>, owner: &AuthValue) -> Result<Transient<'op>> {
+    create_primary_in(
+        op,
+        OWNER,
+        "owner hierarchy",
+        owner,
+        &template::storage_root_key()?,
+    )
+}
+
+/// Makes a primary key of `hierarchy` from `template`.
+///
+/// Where the hierarchy has an authorization value, it is proven in an unsalted session:
+/// before there is an SRK, there is nothing to salt to.
+pub(crate) fn create_primary_in<'op>(
+    op: &'op Operation<'op>,
+    hierarchy: u32,
+    words: &'static str,
+    auth: &AuthValue,
+    template: &[u8],
+) -> Result<Transient<'op>> {
+    let session = if auth.is_empty() {
+        None
+    } else {
+        Some(Session::unsalted(op)?)
+    };
+    let command = Command::new(Code::CreatePrimary)
+        .about(words)
+        .permanent(hierarchy);
+    let command = match &session {
+        Some(session) => command.session(session.authorizes(auth).last()),
+        None => command.empty_auth(),
+    };
+    // TPM2B_SENSITIVE_CREATE with empty auth and data; no outside info, no PCRs.
+    let response = op.run(
+        command
+            .param_sized(&[0; 4])
+            .param_sized(template)
+            .param_sized(&[])
+            .param_u32(0),
+    )?;
+    let mut reader = response.reader();
+    // outPublic, creationData, creationHash, creationTicket (tag, hierarchy, digest), name.
+    for _ in 0..3 {
+        reader.sized()?;
+    }
+    reader.take(6)?;
+    reader.sized()?;
+    let name = Name::from_bytes(reader.sized()?);
+    Ok(Transient::new(op, response.handle, name))
+}
+
+fn persist(op: &Operation<'_>, key: &Transient<'_>, owner: &AuthValue) -> Result<()> {
+    persist_at(op, key, HANDLE, owner)
+}
+
+/// Gives a loaded primary key a persistent handle.
+pub(crate) fn persist_at(
+    op: &Operation<'_>,
+    key: &Transient<'_>,
+    handle: u32,
+    owner: &AuthValue,
+) -> Result<()> {
+    let session = if owner.is_empty() {
+        None
+    } else {
+        Some(Session::unsalted(op)?)
+    };
+    let command = Command::new(Code::EvictControl)
+        .about("owner hierarchy")
+        .permanent(OWNER)
+        .handle(key.handle(), key.name());
+    let command = match &session {
+        Some(session) => command.session(session.authorizes(owner).last()),
+        None => command.empty_auth(),
+    };
+    op.run(command.param_u32(handle)).map(drop)
+}

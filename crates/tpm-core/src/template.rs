@@ -1,0 +1,245 @@
+//! The public areas that this crate creates, each field of them on purpose.
+//!
+//! A stored key is compared with its template byte by byte, so nothing that differs from what
+//! stands here is ever loaded.
+
+use tss_esapi::{
+    abstraction::{AsymmetricAlgorithmSelection, ek},
+    attributes::ObjectAttributesBuilder,
+    interface_types::{
+        algorithm::{HashingAlgorithm, PublicAlgorithm},
+        ecc::EccCurve,
+        key_bits::RsaKeyBits,
+    },
+    structures::{
+        Digest, EccPoint, EccScheme, KeyDerivationFunctionScheme, KeyedHashScheme, Public,
+        PublicBuilder, PublicEccParameters, PublicKeyRsa, PublicKeyedHashParameters,
+        PublicRsaParameters, RsaExponent, RsaScheme, SymmetricDefinitionObject,
+    },
+    traits::Marshall,
+};
+
+use crate::{Error, KeyType, Result, Usage, key::Curve};
+
+/// How the parent of a token's keys is guarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// By a policy alone: `userWithAuth` clear, no dictionary-attack protection of its own.
+    Policy,
+    /// By its authorization value, which the chip's dictionary-attack logic protects; changed
+    /// only under its policy.
+    Auth,
+    /// By nothing.
+    Nothing,
+}
+
+/// The storage root key of the TCG's template: ECC P-256 with an empty `unique`, as systemd
+/// makes it.
+///
+/// # Source
+///
+/// TCG TPM v2.0 Provisioning Guidance, section 7.5.1; TCG EK Credential Profile, template H-2.
+pub(crate) fn storage_root_key() -> Result<Vec<u8>> {
+    let attributes = storage_attributes()
+        .with_user_with_auth(true)
+        .with_no_da(true);
+    storage_key(attributes, &[])
+}
+
+/// A token key: the parent of a token's keys, guarded as `guard` says, with policy `policy`.
+pub(crate) fn token_key(guard: Guard, policy: &[u8]) -> Result<Vec<u8>> {
+    let attributes = storage_attributes();
+    let attributes = match guard {
+        Guard::Policy => attributes.with_admin_with_policy(true).with_no_da(true),
+        Guard::Auth => attributes
+            .with_user_with_auth(true)
+            .with_admin_with_policy(true),
+        Guard::Nothing => attributes.with_user_with_auth(true).with_no_da(true),
+    };
+    storage_key(attributes, policy)
+}
+
+/// A key that signs, or that signs and decrypts (RSA) or agrees on secrets (ECC).
+///
+/// It has no authorization value of its own: its parent guards it. The scheme is null, so
+/// that each signature names its own.
+pub(crate) fn signing_key(key_type: KeyType, usage: Usage) -> Result<Vec<u8>> {
+    let attributes = fixed_attributes()
+        .with_sensitive_data_origin(true)
+        .with_user_with_auth(true)
+        .with_no_da(true)
+        .with_sign_encrypt(true)
+        .with_decrypt(usage.decrypt);
+    let builder = builder(attributes, &[])?;
+    marshal(match key_type {
+        KeyType::Rsa2048 => rsa(builder, RsaKeyBits::Rsa2048),
+        KeyType::Rsa3072 => rsa(builder, RsaKeyBits::Rsa3072),
+        KeyType::EccP256 => ecc(builder, SymmetricDefinitionObject::Null, Curve::P256),
+        KeyType::EccP384 => ecc(builder, SymmetricDefinitionObject::Null, Curve::P384),
+        KeyType::EccP521 => ecc(builder, SymmetricDefinitionObject::Null, Curve::P521),
+    })
+}
+
+/// Sealed bytes with an authorization value that the chip's dictionary-attack logic protects.
+pub(crate) fn sealed_object() -> Result<Vec<u8>> {
+    marshal(
+        builder(fixed_attributes().with_user_with_auth(true), &[])?
+            .with_public_algorithm(PublicAlgorithm::KeyedHash)
+            .with_keyed_hash_parameters(PublicKeyedHashParameters::new(KeyedHashScheme::Null))
+            .with_keyed_hash_unique_identifier(Digest::default()),
+    )
+}
+
+/// An endorsement key of the TCG's default templates.
+///
+/// # Source
+///
+/// TCG EK Credential Profile, annex B.
+pub(crate) fn endorsement_key(kind: crate::ek::EkType) -> Result<Vec<u8>> {
+    use crate::ek::EkType;
+    let selection = match kind {
+        EkType::Rsa2048 => AsymmetricAlgorithmSelection::Rsa(RsaKeyBits::Rsa2048),
+        EkType::EccP256 => AsymmetricAlgorithmSelection::Ecc(EccCurve::NistP256),
+        EkType::EccP384 => AsymmetricAlgorithmSelection::Ecc(EccCurve::NistP384),
+    };
+    ek::create_ek_public_from_default_template_2(selection, None)
+        .and_then(|public| public.marshall())
+        .map_err(|_| INVALID)
+}
+
+/// What the builders of tss-esapi answer to a template that makes no sense: none of ours.
+const INVALID: Error = Error::Malformed("key template");
+
+fn fixed_attributes() -> ObjectAttributesBuilder {
+    ObjectAttributesBuilder::new()
+        .with_fixed_tpm(true)
+        .with_fixed_parent(true)
+}
+
+fn storage_attributes() -> ObjectAttributesBuilder {
+    fixed_attributes()
+        .with_sensitive_data_origin(true)
+        .with_restricted(true)
+        .with_decrypt(true)
+}
+
+fn storage_key(attributes: ObjectAttributesBuilder, policy: &[u8]) -> Result<Vec<u8>> {
+    let symmetric = SymmetricDefinitionObject::AES_128_CFB;
+    marshal(ecc(builder(attributes, policy)?, symmetric, Curve::P256))
+}
+
+fn builder(attributes: ObjectAttributesBuilder, policy: &[u8]) -> Result<PublicBuilder> {
+    Ok(PublicBuilder::new()
+        .with_name_hashing_algorithm(HashingAlgorithm::Sha256)
+        .with_object_attributes(attributes.build().map_err(|_| INVALID)?)
+        .with_auth_policy(Digest::try_from(policy).map_err(|_| INVALID)?))
+}
+
+fn ecc(
+    builder: PublicBuilder,
+    symmetric: SymmetricDefinitionObject,
+    curve: Curve,
+) -> PublicBuilder {
+    let curve = match curve {
+        Curve::P256 => EccCurve::NistP256,
+        Curve::P384 => EccCurve::NistP384,
+        Curve::P521 => EccCurve::NistP521,
+    };
+    let kdf = KeyDerivationFunctionScheme::Null;
+    builder
+        .with_public_algorithm(PublicAlgorithm::Ecc)
+        .with_ecc_parameters(PublicEccParameters::new(
+            symmetric,
+            EccScheme::Null,
+            curve,
+            kdf,
+        ))
+        .with_ecc_unique_identifier(EccPoint::default())
+}
+
+fn rsa(builder: PublicBuilder, bits: RsaKeyBits) -> PublicBuilder {
+    let symmetric = SymmetricDefinitionObject::Null;
+    let exponent = RsaExponent::default();
+    builder
+        .with_public_algorithm(PublicAlgorithm::Rsa)
+        .with_rsa_parameters(PublicRsaParameters::new(
+            symmetric,
+            RsaScheme::Null,
+            bits,
+            exponent,
+        ))
+        .with_rsa_unique_identifier(PublicKeyRsa::default())
+}
+
+fn marshal(builder: PublicBuilder) -> Result<Vec<u8>> {
+    builder
+        .build()
+        .and_then(|public: Public| public.marshall())
+        .map_err(|_| INVALID)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Each template, byte by byte: type, name algorithm, attributes, policy, symmetric,
+    /// scheme, curve or size, kdf or exponent, unique (Part 2, section 12.2.4).
+    #[test]
+    fn templates_are_what_they_were() {
+        let policy = [0xaa; 32];
+        let aa = "aa".repeat(32);
+        assert_eq!(
+            hex(&storage_root_key().unwrap()),
+            "0023000b000304720000000600800043001000030010\
+             00000000"
+        );
+        assert_eq!(
+            hex(&token_key(Guard::Policy, &policy).unwrap()),
+            format!("0023000b000304b20020{aa}00060080004300100003001000000000")
+        );
+        assert_eq!(
+            hex(&token_key(Guard::Auth, &policy).unwrap()),
+            format!("0023000b000300f20020{aa}00060080004300100003001000000000")
+        );
+        assert_eq!(
+            hex(&token_key(Guard::Nothing, &[]).unwrap()),
+            "0023000b00030472000000060080004300100003001000000000"
+        );
+        assert_eq!(
+            hex(&signing_key(KeyType::EccP256, Usage::SIGN).unwrap()),
+            "0023000b00040472000000100010000300100000\
+             0000"
+        );
+        assert_eq!(
+            hex(&signing_key(KeyType::Rsa2048, Usage::SIGN_DECRYPT).unwrap()),
+            "0001000b0006047200000010001008000000000000 00".replace(' ', "")
+        );
+        assert_eq!(
+            hex(&sealed_object().unwrap()),
+            "0008000b00000052000000100000"
+        );
+    }
+
+    #[test]
+    fn nothing_that_is_created_may_be_duplicated() {
+        const FIXED: u32 = 0x12;
+        let all = [
+            storage_root_key(),
+            token_key(Guard::Policy, &[0; 32]),
+            token_key(Guard::Auth, &[0; 32]),
+            token_key(Guard::Nothing, &[]),
+            signing_key(KeyType::Rsa2048, Usage::SIGN_DECRYPT),
+            signing_key(KeyType::EccP521, Usage::SIGN),
+            sealed_object(),
+        ];
+        for template in all {
+            let template = template.unwrap();
+            let attributes = u32::from_be_bytes(template[4..8].try_into().unwrap());
+            assert_eq!(attributes & FIXED, FIXED, "{attributes:#x}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The chip, and one uninterrupted use of it.
+
+use std::{
+    fmt, mem,
+    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    time::Duration,
+};
+
+use crate::{
+    Error, Name, Result, Tcti,
+    command::{Code, Command, Response, Wire},
+    transport::{self, Deadline},
+};
+
+/// How long an exchange may take unless the caller says otherwise. RSA keys are made in it.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A TPM that can be reached at a [`Tcti`].
+///
+/// Making one sends nothing; [`Tpm::begin`] opens the connection. On a managed connection
+/// ([`Tcti::is_managed`]) it is kept open between operations, with at most the key that was
+/// used last; on a bare one it is closed after each operation and nothing stays in the chip.
+pub struct Tpm {
+    tcti: Tcti,
+    deadline: Duration,
+    /// Held for a whole operation.
+    turn: Mutex<()>,
+    /// Held for one command, by whoever holds `turn`.
+    link: Mutex<Link>,
+}
+
+/// The connection, while there is one.
+#[derive(Default)]
+struct Link {
+    wire: Option<Wire>,
+    /// The key that is loaded on a managed connection, and its handle.
+    kept: Option<(Name, u32)>,
+}
+
+impl Tpm {
+    /// A TPM at `tcti`; nothing is opened yet.
+    #[must_use]
+    pub fn new(tcti: Tcti) -> Self {
+        Self {
+            tcti,
+            deadline: DEFAULT_DEADLINE,
+            turn: Mutex::default(),
+            link: Mutex::default(),
+        }
+    }
+
+    /// The same with another deadline for each exchange (default: 30 s).
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Where this TPM is.
+    #[must_use]
+    pub fn tcti(&self) -> &Tcti {
+        &self.tcti
+    }
+
+    /// Takes the chip for one operation, waiting for other threads.
+    ///
+    /// On a bare connection other programs wait until the [`Operation`] is dropped, so keep
+    /// it short and ask nobody anything in between.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoTpm`], [`Error::PermissionDenied`], [`Error::Busy`] or [`Error::Timeout`]
+    /// where no connection can be opened.
+    pub fn begin(&self) -> Result<Operation<'_>> {
+        let turn = self.turn.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
+            // A panic inside an operation leaves the chip in a state that nobody knows.
+            *self.link() = Link::default();
+            self.turn.clear_poison();
+            poisoned.into_inner()
+        });
+        let mut link = self.link();
+        if link.wire.is_none() {
+            let transport = transport::open(&self.tcti, Deadline::after(self.deadline))?;
+            *link = Link {
+                wire: Some(Wire::new(transport, self.deadline)),
+                kept: None,
+            };
+        }
+        drop(link);
+        Ok(Operation {
+            tpm: self,
+            _turn: turn,
+        })
+    }
+
+    /// Forgets the connection without a word to the chip: for a forked child, whose flushes
+    /// would otherwise free the objects of its parent.
+    ///
+    /// A lock that another thread held at the fork is left alone, and so is what it guards.
+    pub fn forget(&self) {
+        match self.link.try_lock() {
+            Ok(mut link) => mem::forget(mem::take(&mut *link)),
+            Err(TryLockError::Poisoned(poisoned)) => {
+                mem::forget(mem::take(&mut *poisoned.into_inner()));
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Tpm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tpm")
+            .field("tcti", &self.tcti)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One uninterrupted use of the chip, by one thread of one process.
+///
+/// Everything that is loaded in it frees its slot when dropped. A thread that has one must
+/// drop it before it begins another.
+pub struct Operation<'tpm> {
+    tpm: &'tpm Tpm,
+    _turn: MutexGuard<'tpm, ()>,
+}
+
+impl Operation<'_> {
+    /// Runs one command.
+    ///
+    /// A connection that broke, or on which a resource manager lost an object, is closed; the
+    /// next operation opens a new one.
+    pub(crate) fn run(&self, command: Command<'_>) -> Result<Response> {
+        let mut link = self.tpm.link();
+        let wire = link.wire.as_mut().ok_or(Error::Stale)?;
+        let result = wire.run(command, !self.is_managed());
+        if let Err(
+            Error::Connection(_)
+            | Error::Timeout { .. }
+            | Error::Busy
+            | Error::Malformed(_)
+            | Error::ReplyForged { .. }
+            | Error::Stale,
+        ) = &result
+        {
+            *link = Link::default();
+        }
+        result
+    }
+
+    /// Whether a resource manager isolates this connection.
+    pub(crate) fn is_managed(&self) -> bool {
+        self.tpm.tcti.is_managed()
+    }
+
+    /// The handle of the key `name`, if the connection still holds it.
+    pub(crate) fn kept(&self, name: &Name) -> Option<u32> {
+        let link = self.tpm.link();
+        link.kept
+            .as_ref()
+            .filter(|(kept, _)| kept == name)
+            .map(|&(_, handle)| handle)
+    }
+
+    /// Leaves the key `name` loaded for the next operation, in place of the one before it.
+    pub(crate) fn keep(&self, name: &Name, handle: u32) -> Result<()> {
+        let before = self.tpm.link().kept.replace((name.clone(), handle));
+        match before {
+            Some((_, old)) if old != handle => self.flush(old),
+            _ => Ok(()),
+        }
+    }
+
+    /// Frees the slot of a transient object or session.
+    pub(crate) fn flush(&self, handle: u32) -> Result<()> {
+        let command = Command::new(Code::FlushContext).param_u32(handle);
+        self.run(command).map(drop)
+    }
+}
+
+impl Drop for Operation<'_> {
+    fn drop(&mut self) {
+        if !self.is_managed() {
+            *self.tpm.link() = Link::default();
+        }
+    }
+}
+
+impl fmt::Debug for Operation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operation")
+            .field("tpm", self.tpm)
+            .finish_non_exhaustive()
+    }
+}

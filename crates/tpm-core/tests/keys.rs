@@ -1,0 +1,263 @@
+//! Keys behind each wall, on a private swtpm.
+
+use testing::{Swtpm, Tap};
+use tpm_core::{
+    AuthValue, Error, Hash, KeyBlob, KeyType, PinCounter, Scheme, Signature, SoObject, Srk,
+    TokenKey, Tpm, Usage, Wall, info,
+};
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+fn tpm(tcti: &str) -> Tpm {
+    Tpm::new(tcti.parse().expect("a TCTI of the test crate"))
+}
+
+fn auth(text: &str) -> AuthValue {
+    AuthValue::new(text.as_bytes()).expect("short")
+}
+
+/// Transient objects and loaded sessions in the chip: none may be left by an operation.
+fn assert_idle(tpm: &Tpm) -> TestResult {
+    let op = tpm.begin()?;
+    assert_eq!(info::handles(&op, 0x8000_0000, 0x80ff_ffff)?, [], "transient objects");
+    assert_eq!(info::handles(&op, 0x0200_0000, 0x02ff_ffff)?, [], "loaded sessions");
+    assert_eq!(info::read(&op)?.active_sessions, 0);
+    Ok(())
+}
+
+struct Token {
+    srk: Srk,
+    so: SoObject,
+    key: TokenKey,
+}
+
+fn counter_token(tpm: &Tpm, limit: u32) -> Result<Token, Error> {
+    let op = tpm.begin()?;
+    let owner = AuthValue::empty();
+    let srk = Srk::find_or_create(&op, &owner)?;
+    let so = SoObject::create(&op, &srk, &auth("so"))?;
+    let handle = PinCounter::pick_handle(&op)?;
+    let counter =
+        PinCounter::define(&op, &srk, &owner, handle, &so, &auth("so"), &auth("pin"), limit)?;
+    let key = TokenKey::create(&op, &srk, Wall::Counter(counter), &owner)?;
+    Ok(Token { srk, so, key })
+}
+
+fn lockout_token(tpm: &Tpm) -> Result<Token, Error> {
+    let op = tpm.begin()?;
+    let srk = Srk::find_or_create(&op, &AuthValue::empty())?;
+    let so = SoObject::create(&op, &srk, &auth("so"))?;
+    let wall = Wall::Lockout { so: so.name().clone() };
+    let key = TokenKey::create(&op, &srk, wall, &auth("pin"))?;
+    Ok(Token { srk, so, key })
+}
+
+fn counter(token: &Token) -> &PinCounter {
+    match token.key.wall() {
+        Wall::Counter(counter) => counter,
+        _ => unreachable!("the token was made with a counter"),
+    }
+}
+
+#[test]
+fn every_key_type_signs_and_the_signature_verifies() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm.tcti());
+    let token = counter_token(&tpm, 5)?;
+    let op = tpm.begin()?;
+    let types = info::key_types(&op)?;
+    assert_eq!(types, KeyType::ALL, "swtpm makes them all");
+    for key_type in types {
+        let blob = token.key.create_key(&op, &token.srk, &auth("pin"), key_type, Usage::SIGN)?;
+        let key = KeyBlob::parse(blob)?;
+        assert_eq!(key.key_type(), key_type);
+        let ready = token.key.load_key(&op, &token.srk, &auth("pin"), &key)?;
+        if key_type.is_rsa() {
+            for hash in [Hash::Sha1, Hash::Sha256, Hash::Sha384, Hash::Sha512] {
+                let digest = vec![7; hash.size()];
+                for scheme in [Scheme::RsaPkcs1(hash), Scheme::RsaPss(hash)] {
+                    let signature = ready.sign(&op, scheme, &digest)?;
+                    assert!(key.public().verify(scheme, &digest, &signature));
+                    assert!(!key.public().verify(scheme, &vec![8; hash.size()], &signature));
+                }
+            }
+            let short = ready.sign(&op, Scheme::RsaPkcs1(Hash::Sha256), &[7; 31]);
+            assert!(matches!(short, Err(Error::DigestLength(31))));
+        } else {
+            for length in [0, 1, 19, 20, 28, 32, 33, 48, 64] {
+                let digest: Vec<u8> = (1..=length).collect();
+                let signature = ready.sign(&op, Scheme::Ecdsa, &digest)?;
+                assert!(key.public().verify(Scheme::Ecdsa, &digest, &signature), "{length}");
+            }
+        }
+    }
+    drop(op);
+    assert_idle(&tpm)
+}
+
+#[test]
+fn a_wrong_pin_costs_one_try_of_this_token_and_none_of_the_chip() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm.tcti());
+    let token = counter_token(&tpm, 3)?;
+    let op = tpm.begin()?;
+    let try_pin = |pin: &str| token.key.verify(&op, &token.srk, &auth(pin));
+    for left in [2, 1] {
+        assert!(matches!(try_pin("wrong"), Err(Error::AuthRejected { counted: false, .. })));
+        assert_eq!(counter(&token).state(&op)?.left(), left);
+    }
+    try_pin("pin")?;
+    assert_eq!(counter(&token).state(&op)?.count, 0);
+    for _ in 0..3 {
+        let _ = try_pin("wrong");
+    }
+    assert!(matches!(try_pin("pin"), Err(Error::PinExhausted)));
+    assert_eq!(info::read(&op)?.lockout.count, 0);
+    // The SO lets the user in again.
+    counter(&token).reset(&op, &token.srk, &token.so, &auth("so"), 3)?;
+    try_pin("pin")?;
+    drop(op);
+    assert_idle(&tpm)
+}
+
+#[test]
+fn the_user_and_the_so_change_the_pin_of_a_counter() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm.tcti());
+    let token = counter_token(&tpm, 5)?;
+    let op = tpm.begin()?;
+    let verify = |pin: &str| token.key.verify(&op, &token.srk, &auth(pin));
+    counter(&token).change_auth(&op, &token.srk, &auth("pin"), &auth("pin2"))?;
+    assert!(verify("pin").is_err());
+    verify("pin2")?;
+    let wrong = counter(&token).change_auth(&op, &token.srk, &auth("pin"), &auth("pin3"));
+    assert!(matches!(wrong, Err(Error::AuthRejected { .. })), "{wrong:?}");
+    assert_eq!(counter(&token).state(&op)?.count, 1, "a wrong old PIN counts");
+    counter(&token).set_auth(&op, &token.srk, &token.so, &auth("so"), &auth("pin4"))?;
+    verify("pin4")?;
+    let wrong = counter(&token).set_auth(&op, &token.srk, &token.so, &auth("no"), &auth("x"));
+    assert!(matches!(wrong, Err(Error::AuthRejected { counted: true, .. })), "{wrong:?}");
+    drop(op);
+    assert_idle(&tpm)
+}
+
+#[test]
+fn lockout_mode_counts_in_the_chip_and_the_so_resets_it() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm.tcti());
+    let token = lockout_token(&tpm)?;
+    let op = tpm.begin()?;
+    let pin = auth("pin");
+    token.key.verify(&op, &token.srk, &pin)?;
+    let blob = token.key.create_key(&op, &token.srk, &pin, KeyType::EccP256, Usage::SIGN)?;
+    let key = KeyBlob::parse(blob)?;
+    let wrong = token.key.load_key(&op, &token.srk, &auth("wrong"), &key);
+    assert!(matches!(wrong, Err(Error::AuthRejected { counted: true, .. })), "{wrong:?}");
+    assert_eq!(info::read(&op)?.lockout.count, 1);
+
+    let changed = token.key.change_auth(&op, &token.srk, &pin, &auth("pin2"))?;
+    changed.load_key(&op, &token.srk, &auth("pin2"), &key)?;
+    let reset = changed.reset_auth(&op, &token.srk, &token.so, &auth("so"), &auth("pin3"))?;
+    reset.load_key(&op, &token.srk, &auth("pin3"), &key)?;
+    // The old private part still answers to the old PIN: the limit of this mode.
+    token.key.load_key(&op, &token.srk, &pin, &key)?;
+    drop(op);
+    assert_idle(&tpm)
+}
+
+#[test]
+fn a_token_without_a_pin_opens_by_itself() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm.tcti());
+    let op = tpm.begin()?;
+    let none = AuthValue::empty();
+    let srk = Srk::find_or_create(&op, &none)?;
+    let token_key = TokenKey::create(&op, &srk, Wall::None, &none)?;
+    let blob = token_key.create_key(&op, &srk, &none, KeyType::EccP256, Usage::SIGN_DECRYPT)?;
+    let key = token_key.load_key(&op, &srk, &none, &KeyBlob::parse(blob)?)?;
+    let Signature::Ecdsa { r, s } = key.sign(&op, Scheme::Ecdsa, &[1; 32])? else {
+        panic!("an ECDSA key makes ECDSA signatures");
+    };
+    assert_eq!((r.len(), s.len()), (32, 32));
+    drop(op);
+    assert_idle(&tpm)
+}
+
+#[test]
+fn the_so_pin_changes_and_the_name_stays() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm.tcti());
+    let token = counter_token(&tpm, 5)?;
+    let op = tpm.begin()?;
+    let changed = token.so.change_auth(&op, &token.srk, &auth("so"), &auth("so2"))?;
+    assert_eq!(changed.name(), token.so.name());
+    changed.verify(&op, &token.srk, &auth("so2"))?;
+    assert!(changed.verify(&op, &token.srk, &auth("so")).is_err());
+    counter(&token).reset(&op, &token.srk, &changed, &auth("so2"), 4)?;
+    assert_eq!(counter(&token).state(&op)?.limit, 4);
+    drop(op);
+    assert_idle(&tpm)
+}
+
+/// The budget of a cold login and signature on a bare connection, FlushContext aside.
+#[test]
+fn login_and_first_signature_cost_eight_commands_with_a_counter_and_six_in_lockout_mode()
+-> TestResult {
+    let swtpm = Swtpm::start();
+    let tap = Tap::start(&swtpm);
+    let tpm = tpm(&tap.tcti());
+    for (token, budget) in [(counter_token(&tpm, 5)?, 8), (lockout_token(&tpm)?, 6)] {
+        let pin = auth("pin");
+        let op = tpm.begin()?;
+        let blob = token.key.create_key(&op, &token.srk, &pin, KeyType::EccP256, Usage::SIGN)?;
+        drop(op);
+        let key = KeyBlob::parse(blob)?;
+        tap.reset();
+        let ready = token.key.open(&tpm.begin()?, &token.srk, &pin, Some(&key))?;
+        let ready = ready.ok_or("no key came back")?;
+        ready.sign(&tpm.begin()?, Scheme::Ecdsa, &[1; 32])?;
+        assert_eq!(tap.count(), budget, "{:x?}", tap.commands());
+        tap.reset();
+        ready.sign(&tpm.begin()?, Scheme::Ecdsa, &[1; 32])?;
+        assert_eq!(tap.count(), 2, "context load and sign");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_key_survives_neither_a_clear_nor_another_tpm() -> TestResult {
+    let swtpm = Swtpm::start();
+    let other = Swtpm::start();
+    let here = tpm(&swtpm.tcti());
+    let there = tpm(&other.tcti());
+    let token = counter_token(&here, 5)?;
+    let pin = auth("pin");
+    let result = token.key.verify(&there.begin()?, &token.srk, &pin);
+    assert!(matches!(result, Err(Error::OtherTpm)), "no SRK there: {result:?}");
+    Srk::find_or_create(&there.begin()?, &AuthValue::empty())?;
+    let result = token.key.verify(&there.begin()?, &token.srk, &pin);
+    assert!(matches!(result, Err(Error::OtherTpm)), "another SRK there: {result:?}");
+    tpm_core::ownership::clear(&here.begin()?, &AuthValue::empty())?;
+    Srk::find_or_create(&here.begin()?, &AuthValue::empty())?;
+    let result = token.key.verify(&here.begin()?, &token.srk, &pin);
+    assert!(matches!(result, Err(Error::OtherTpm)), "cleared: {result:?}");
+    assert_idle(&here)
+}
+
+/// swtpm has three transient slots, so the fourth key fails if one leaks.
+#[test]
+fn what_a_crashed_program_left_is_flushed() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm.tcti());
+    let token = counter_token(&tpm, 5)?;
+    let pin = auth("pin");
+    let op = tpm.begin()?;
+    let blob = token.key.create_key(&op, &token.srk, &pin, KeyType::EccP256, Usage::SIGN)?;
+    drop(op);
+    // Another client that loads three primary keys and goes away without flushing them.
+    testing::fill_transient_slots(&swtpm);
+    let key = KeyBlob::parse(blob)?;
+    let ready = token.key.load_key(&tpm.begin()?, &token.srk, &pin, &key)?;
+    ready.sign(&tpm.begin()?, Scheme::Ecdsa, &[1; 32])?;
+    assert_idle(&tpm)
+}
