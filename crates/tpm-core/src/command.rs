@@ -1,98 +1,19 @@
-//! Commands and responses: headers, authorization areas, retries.
-
-use std::{thread, time::Duration};
-
-use tss_esapi::constants::tss as cc;
+//! Commands and responses: headers, authorization areas.
 
 use crate::{
     Error, Name, Result,
-    error::{ResponseCode, rc},
     session::Use,
     session_crypto::{command_hash, response_hash},
-    transport::{Deadline, Transport},
     wire::{Put, Reader},
 };
 
-const NO_SESSIONS: u16 = 0x8001;
-const SESSIONS: u16 = 0x8002;
+pub(crate) use crate::code::Code;
+
+/// `TPM_ST_NO_SESSIONS` and `TPM_ST_SESSIONS`: the tags of commands and responses.
+pub(crate) const NO_SESSIONS: u16 = 0x8001;
+pub(crate) const SESSIONS: u16 = 0x8002;
 /// `TPM_RS_PW`: an authorization value in the clear; used here only for empty ones.
 const PASSWORD: u32 = 0x4000_0009;
-
-macro_rules! codes {
-    ($($variant:ident = $value:ident, $name:literal;)+) => {
-        /// The commands that this crate sends.
-        ///
-        /// # Source
-        ///
-        /// Part 2, section 6.5.2 "TPM_CC Listing".
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(crate) enum Code {
-            $($variant,)+
-        }
-
-        impl Code {
-            /// The command code.
-            pub(crate) const fn value(self) -> u32 {
-                match self {
-                    $(Self::$variant => cc::$value,)+
-                }
-            }
-
-            /// The name that the specification gives it.
-            pub(crate) const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $name,)+
-                }
-            }
-        }
-    };
-}
-
-codes! {
-    Clear = TPM2_CC_Clear, "TPM2_Clear";
-    ContextLoad = TPM2_CC_ContextLoad, "TPM2_ContextLoad";
-    ContextSave = TPM2_CC_ContextSave, "TPM2_ContextSave";
-    Create = TPM2_CC_Create, "TPM2_Create";
-    CreatePrimary = TPM2_CC_CreatePrimary, "TPM2_CreatePrimary";
-    DictionaryAttackLockReset = TPM2_CC_DictionaryAttackLockReset, "TPM2_DictionaryAttackLockReset";
-    DictionaryAttackParameters = TPM2_CC_DictionaryAttackParameters, "TPM2_DictionaryAttackParameters";
-    EcdhZGen = TPM2_CC_ECDH_ZGen, "TPM2_ECDH_ZGen";
-    EvictControl = TPM2_CC_EvictControl, "TPM2_EvictControl";
-    FlushContext = TPM2_CC_FlushContext, "TPM2_FlushContext";
-    GetCapability = TPM2_CC_GetCapability, "TPM2_GetCapability";
-    GetRandom = TPM2_CC_GetRandom, "TPM2_GetRandom";
-    GetTestResult = TPM2_CC_GetTestResult, "TPM2_GetTestResult";
-    HierarchyChangeAuth = TPM2_CC_HierarchyChangeAuth, "TPM2_HierarchyChangeAuth";
-    IncrementalSelfTest = TPM2_CC_IncrementalSelfTest, "TPM2_IncrementalSelfTest";
-    Load = TPM2_CC_Load, "TPM2_Load";
-    NvChangeAuth = TPM2_CC_NV_ChangeAuth, "TPM2_NV_ChangeAuth";
-    NvDefineSpace = TPM2_CC_NV_DefineSpace, "TPM2_NV_DefineSpace";
-    NvRead = TPM2_CC_NV_Read, "TPM2_NV_Read";
-    NvReadPublic = TPM2_CC_NV_ReadPublic, "TPM2_NV_ReadPublic";
-    NvUndefineSpace = TPM2_CC_NV_UndefineSpace, "TPM2_NV_UndefineSpace";
-    NvWrite = TPM2_CC_NV_Write, "TPM2_NV_Write";
-    ObjectChangeAuth = TPM2_CC_ObjectChangeAuth, "TPM2_ObjectChangeAuth";
-    PolicyAuthValue = TPM2_CC_PolicyAuthValue, "TPM2_PolicyAuthValue";
-    PolicyCommandCode = TPM2_CC_PolicyCommandCode, "TPM2_PolicyCommandCode";
-    PolicyOr = TPM2_CC_PolicyOR, "TPM2_PolicyOR";
-    PolicySecret = TPM2_CC_PolicySecret, "TPM2_PolicySecret";
-    ReadPublic = TPM2_CC_ReadPublic, "TPM2_ReadPublic";
-    RsaDecrypt = TPM2_CC_RSA_Decrypt, "TPM2_RSA_Decrypt";
-    SelfTest = TPM2_CC_SelfTest, "TPM2_SelfTest";
-    Sign = TPM2_CC_Sign, "TPM2_Sign";
-    TestParms = TPM2_CC_TestParms, "TPM2_TestParms";
-    StartAuthSession = TPM2_CC_StartAuthSession, "TPM2_StartAuthSession";
-}
-
-impl Code {
-    /// Whether a handle stands before the parameters of the response.
-    const fn returns_handle(self) -> bool {
-        matches!(
-            self,
-            Self::ContextLoad | Self::CreatePrimary | Self::Load | Self::StartAuthSession
-        )
-    }
-}
 
 /// One authorization of a command.
 enum Auth<'a> {
@@ -183,7 +104,26 @@ impl<'a> Command<'a> {
         self
     }
 
-    fn uses(&self) -> impl Iterator<Item = &Use<'a>> {
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    pub(crate) fn object(&self) -> &'static str {
+        self.object
+    }
+
+    /// The parameters in wire form.
+    pub(crate) fn params(&self) -> &[u8] {
+        &self.params
+    }
+
+    /// Replaces the parameters.
+    pub(crate) fn set_params(&mut self, params: Vec<u8>) {
+        self.params = params;
+    }
+
+    /// The sessions that authorize it or encrypt its parameters.
+    pub(crate) fn uses(&self) -> impl Iterator<Item = &Use<'a>> {
         self.auths.iter().filter_map(|auth| match auth {
             Auth::Session(session) => Some(session),
             Auth::Empty => None,
@@ -191,7 +131,7 @@ impl<'a> Command<'a> {
     }
 
     /// The whole command as it goes over the bus.
-    fn encode(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn encode(&mut self) -> Result<Vec<u8>> {
         self.uses().for_each(Use::renew);
         let mut params = std::mem::take(&mut self.params);
         if let Some(session) = self.uses().find(|session| session.decrypts()) {
@@ -262,7 +202,7 @@ impl<'a> Command<'a> {
     }
 
     /// Checks a successful response and takes it apart.
-    fn decode(&self, response: &[u8]) -> Result<Response> {
+    pub(crate) fn decode(&self, response: &[u8]) -> Result<Response> {
         let mut reader = Reader::new(response, "response");
         let tag = reader.u16()?;
         reader.take(8)?;
@@ -324,121 +264,5 @@ impl Response {
     /// Reads the parameters.
     pub(crate) fn reader(&self) -> Reader<'_> {
         Reader::new(&self.params, "response")
-    }
-}
-
-/// A connection, and the slots that it occupies in a bare chip.
-pub(crate) struct Wire {
-    transport: Box<dyn Transport>,
-    wait: Duration,
-    owned: Vec<u32>,
-}
-
-impl Wire {
-    /// Wraps a new connection; each command on it may take `wait`.
-    pub(crate) fn new(transport: Box<dyn Transport>, wait: Duration) -> Self {
-        Self {
-            transport,
-            wait,
-            owned: Vec::new(),
-        }
-    }
-
-    /// Runs `command`.
-    ///
-    /// Where the chip is full and `bare` says that nobody else uses it, what a crashed
-    /// predecessor left in it is flushed first.
-    pub(crate) fn run(&mut self, mut command: Command<'_>, bare: bool) -> Result<Response> {
-        match self.run_once(&mut command) {
-            Err(Error::Full) if bare && self.flush_strays()? > 0 => self.run_once(&mut command),
-            result => result,
-        }
-    }
-
-    fn run_once(&mut self, command: &mut Command<'_>) -> Result<Response> {
-        let plain = command.params.clone();
-        let bytes = command.encode()?;
-        let result = self.exchange(command, &bytes);
-        // A parameter may have been encrypted in place: a second try starts from the original.
-        command.params = plain;
-        result
-    }
-
-    fn exchange(&mut self, command: &Command<'_>, bytes: &[u8]) -> Result<Response> {
-        let deadline = Deadline::after(self.wait);
-        let mut pause = Duration::from_millis(1);
-        loop {
-            let response = self.transport.transact(bytes, deadline)?;
-            let code = response_code(&response)?;
-            match code {
-                0 => {
-                    let response = command.decode(&response)?;
-                    self.track(command, &response);
-                    return Ok(response);
-                }
-                // The chip did not look at the command yet; nonces are unchanged.
-                rc::RETRY | rc::YIELDED | rc::TESTING | rc::NV_RATE => {
-                    let left = deadline.left().map_err(|_| Error::Command {
-                        command: command.code.name(),
-                        rc: ResponseCode(code),
-                    })?;
-                    thread::sleep(pause.min(left));
-                    pause = (pause * 2).min(Duration::from_millis(250));
-                }
-                code => return Err(Error::from_rc(command.code.name(), command.object, code)),
-            }
-        }
-    }
-
-    /// Remembers which slots are this connection's own.
-    fn track(&mut self, command: &Command<'_>, response: &Response) {
-        if command.code.returns_handle() {
-            self.owned.push(response.handle);
-        } else if command.code == Code::FlushContext {
-            let gone = Reader::new(&command.params, "handle")
-                .u32()
-                .unwrap_or_default();
-            self.owned.retain(|&handle| handle != gone);
-        }
-        for session in command.uses().filter(|session| session.has_ended()) {
-            self.owned.retain(|&handle| handle != session.handle());
-        }
-    }
-
-    /// Frees the slots that nobody on this connection occupies, and says how many.
-    fn flush_strays(&mut self) -> Result<usize> {
-        let mut flushed = 0;
-        // TPM_CAP_HANDLES: loaded sessions, transient objects.
-        for first in [0x0200_0000, 0x8000_0000] {
-            let mut ask = Command::new(Code::GetCapability)
-                .param_u32(1)
-                .param_u32(first)
-                .param_u32(64);
-            let response = self.run_once(&mut ask)?;
-            let mut reader = response.reader();
-            reader.take(5)?;
-            for _ in 0..reader.u32()? {
-                let handle = reader.u32()?;
-                if !self.owned.contains(&handle) {
-                    let mut flush = Command::new(Code::FlushContext).param_u32(handle);
-                    self.run_once(&mut flush)?;
-                    flushed += 1;
-                }
-            }
-        }
-        log::info!("flushed {flushed} objects that a crashed program left in the TPM");
-        Ok(flushed)
-    }
-}
-
-fn response_code(response: &[u8]) -> Result<u32> {
-    let mut reader = Reader::new(response, "response header");
-    let tag = reader.u16()?;
-    reader.u32()?;
-    // 0x00c4 is the tag of an error from a TPM 1.2 (`TPM_TAG_RSP_COMMAND`).
-    match tag {
-        NO_SESSIONS | SESSIONS => reader.u32(),
-        0x00c4 => Err(Error::NotSupported("TPM 2.0 commands (it is a TPM 1.2)")),
-        _ => Err(Error::Malformed("response tag")),
     }
 }

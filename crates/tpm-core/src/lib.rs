@@ -35,11 +35,14 @@
 //! Specification*, revision 1.59, parts 1 to 3.
 
 pub mod auth;
+mod code;
 mod command;
 pub mod ek;
 pub mod error;
+mod exchange;
 pub mod info;
 pub mod key;
+mod key_blob;
 pub mod lockout;
 pub mod name;
 mod nv;
@@ -48,6 +51,7 @@ pub mod pin_counter;
 mod policy;
 mod public_key;
 pub mod random;
+mod ready_key;
 mod roca;
 pub mod selftest;
 mod session;
@@ -65,10 +69,12 @@ mod wire;
 
 pub use auth::AuthValue;
 pub use error::{Error, ResponseCode, Result};
-pub use key::{Blob, Curve, Hash, KeyBlob, KeyType, ReadyKey, Scheme, Signature, Usage};
+pub use key::{Blob, Curve, Hash, KeyType, Scheme, Signature, Usage};
+pub use key_blob::KeyBlob;
 pub use name::Name;
 pub use pin_counter::{PinCounter, PinState};
 pub use public_key::PublicKey;
+pub use ready_key::ReadyKey;
 pub use so_object::SoObject;
 pub use srk::Srk;
 pub use tcti::Tcti;

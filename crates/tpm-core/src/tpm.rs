@@ -8,7 +8,8 @@ use std::{
 
 use crate::{
     Error, Name, Result, Tcti,
-    command::{Code, Command, Response, Wire},
+    command::{Code, Command, Response},
+    exchange::Wire,
     transport::{self, Deadline},
 };
 

@@ -1,5 +1,10 @@
 //! Keys behind each wall, on a private swtpm.
 
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
 use testing::{Swtpm, Tap};
 use tpm_core::{
     AuthValue, Error, Hash, KeyBlob, KeyType, PinCounter, Scheme, Signature, SoObject, Srk,
@@ -19,8 +24,16 @@ fn auth(text: &str) -> AuthValue {
 /// Transient objects and loaded sessions in the chip: none may be left by an operation.
 fn assert_idle(tpm: &Tpm) -> TestResult {
     let op = tpm.begin()?;
-    assert_eq!(info::handles(&op, 0x8000_0000, 0x80ff_ffff)?, [], "transient objects");
-    assert_eq!(info::handles(&op, 0x0200_0000, 0x02ff_ffff)?, [], "loaded sessions");
+    assert_eq!(
+        info::handles(&op, 0x8000_0000, 0x80ff_ffff)?,
+        [],
+        "transient objects"
+    );
+    assert_eq!(
+        info::handles(&op, 0x0200_0000, 0x02ff_ffff)?,
+        [],
+        "loaded sessions"
+    );
     assert_eq!(info::read(&op)?.active_sessions, 0);
     Ok(())
 }
@@ -37,8 +50,16 @@ fn counter_token(tpm: &Tpm, limit: u32) -> Result<Token, Error> {
     let srk = Srk::find_or_create(&op, &owner)?;
     let so = SoObject::create(&op, &srk, &auth("so"))?;
     let handle = PinCounter::pick_handle(&op)?;
-    let counter =
-        PinCounter::define(&op, &srk, &owner, handle, &so, &auth("so"), &auth("pin"), limit)?;
+    let counter = PinCounter::define(
+        &op,
+        &srk,
+        &owner,
+        handle,
+        &so,
+        &auth("so"),
+        &auth("pin"),
+        limit,
+    )?;
     let key = TokenKey::create(&op, &srk, Wall::Counter(counter), &owner)?;
     Ok(Token { srk, so, key })
 }
@@ -47,9 +68,32 @@ fn lockout_token(tpm: &Tpm) -> Result<Token, Error> {
     let op = tpm.begin()?;
     let srk = Srk::find_or_create(&op, &AuthValue::empty())?;
     let so = SoObject::create(&op, &srk, &auth("so"))?;
-    let wall = Wall::Lockout { so: so.name().clone() };
+    let wall = Wall::Lockout {
+        so: so.name().clone(),
+    };
     let key = TokenKey::create(&op, &srk, wall, &auth("pin"))?;
     Ok(Token { srk, so, key })
+}
+
+/// Sends three raw `TPM2_CreatePrimary` and hangs up: a client that died.
+fn fill_transient_slots(port: u16) -> std::io::Result<()> {
+    // An ECC P-256 storage key in the null hierarchy, with empty authorization.
+    let command = "80020000004300000131400000070000000940000009000001000000040000\
+        0000001a0023000b00030472000000060080004300100003001000000000000000000000";
+    let bytes: Vec<u8> = (0..command.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&command[i..i + 2], 16).expect("hex"))
+        .collect();
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    for _ in 0..3 {
+        stream.write_all(&bytes)?;
+        let mut header = [0; 10];
+        stream.read_exact(&mut header)?;
+        assert_eq!(header[6..], [0; 4], "{header:x?}");
+        let size = u32::from_be_bytes([header[2], header[3], header[4], header[5]]);
+        stream.read_exact(&mut vec![0; size as usize - 10])?;
+    }
+    Ok(())
 }
 
 fn counter(token: &Token) -> &PinCounter {
@@ -68,7 +112,9 @@ fn every_key_type_signs_and_the_signature_verifies() -> TestResult {
     let types = info::key_types(&op)?;
     assert_eq!(types, KeyType::ALL, "swtpm makes them all");
     for key_type in types {
-        let blob = token.key.create_key(&op, &token.srk, &auth("pin"), key_type, Usage::SIGN)?;
+        let blob = token
+            .key
+            .create_key(&op, &token.srk, &auth("pin"), key_type, Usage::SIGN)?;
         let key = KeyBlob::parse(blob)?;
         assert_eq!(key.key_type(), key_type);
         let ready = token.key.load_key(&op, &token.srk, &auth("pin"), &key)?;
@@ -78,7 +124,10 @@ fn every_key_type_signs_and_the_signature_verifies() -> TestResult {
                 for scheme in [Scheme::RsaPkcs1(hash), Scheme::RsaPss(hash)] {
                     let signature = ready.sign(&op, scheme, &digest)?;
                     assert!(key.public().verify(scheme, &digest, &signature));
-                    assert!(!key.public().verify(scheme, &vec![8; hash.size()], &signature));
+                    assert!(
+                        !key.public()
+                            .verify(scheme, &vec![8; hash.size()], &signature)
+                    );
                 }
             }
             let short = ready.sign(&op, Scheme::RsaPkcs1(Hash::Sha256), &[7; 31]);
@@ -87,7 +136,10 @@ fn every_key_type_signs_and_the_signature_verifies() -> TestResult {
             for length in [0, 1, 19, 20, 28, 32, 33, 48, 64] {
                 let digest: Vec<u8> = (1..=length).collect();
                 let signature = ready.sign(&op, Scheme::Ecdsa, &digest)?;
-                assert!(key.public().verify(Scheme::Ecdsa, &digest, &signature), "{length}");
+                assert!(
+                    key.public().verify(Scheme::Ecdsa, &digest, &signature),
+                    "{length}"
+                );
             }
         }
     }
@@ -103,7 +155,10 @@ fn a_wrong_pin_costs_one_try_of_this_token_and_none_of_the_chip() -> TestResult 
     let op = tpm.begin()?;
     let try_pin = |pin: &str| token.key.verify(&op, &token.srk, &auth(pin));
     for left in [2, 1] {
-        assert!(matches!(try_pin("wrong"), Err(Error::AuthRejected { counted: false, .. })));
+        assert!(matches!(
+            try_pin("wrong"),
+            Err(Error::AuthRejected { counted: false, .. })
+        ));
         assert_eq!(counter(&token).state(&op)?.left(), left);
     }
     try_pin("pin")?;
@@ -131,12 +186,22 @@ fn the_user_and_the_so_change_the_pin_of_a_counter() -> TestResult {
     assert!(verify("pin").is_err());
     verify("pin2")?;
     let wrong = counter(&token).change_auth(&op, &token.srk, &auth("pin"), &auth("pin3"));
-    assert!(matches!(wrong, Err(Error::AuthRejected { .. })), "{wrong:?}");
-    assert_eq!(counter(&token).state(&op)?.count, 1, "a wrong old PIN counts");
+    assert!(
+        matches!(wrong, Err(Error::AuthRejected { .. })),
+        "{wrong:?}"
+    );
+    assert_eq!(
+        counter(&token).state(&op)?.count,
+        1,
+        "a wrong old PIN counts"
+    );
     counter(&token).set_auth(&op, &token.srk, &token.so, &auth("so"), &auth("pin4"))?;
     verify("pin4")?;
     let wrong = counter(&token).set_auth(&op, &token.srk, &token.so, &auth("no"), &auth("x"));
-    assert!(matches!(wrong, Err(Error::AuthRejected { counted: true, .. })), "{wrong:?}");
+    assert!(
+        matches!(wrong, Err(Error::AuthRejected { counted: true, .. })),
+        "{wrong:?}"
+    );
     drop(op);
     assert_idle(&tpm)
 }
@@ -149,13 +214,20 @@ fn lockout_mode_counts_in_the_chip_and_the_so_resets_it() -> TestResult {
     let op = tpm.begin()?;
     let pin = auth("pin");
     token.key.verify(&op, &token.srk, &pin)?;
-    let blob = token.key.create_key(&op, &token.srk, &pin, KeyType::EccP256, Usage::SIGN)?;
+    let blob = token
+        .key
+        .create_key(&op, &token.srk, &pin, KeyType::EccP256, Usage::SIGN)?;
     let key = KeyBlob::parse(blob)?;
     let wrong = token.key.load_key(&op, &token.srk, &auth("wrong"), &key);
-    assert!(matches!(wrong, Err(Error::AuthRejected { counted: true, .. })), "{wrong:?}");
+    assert!(
+        matches!(wrong, Err(Error::AuthRejected { counted: true, .. })),
+        "{wrong:?}"
+    );
     assert_eq!(info::read(&op)?.lockout.count, 1);
 
-    let changed = token.key.change_auth(&op, &token.srk, &pin, &auth("pin2"))?;
+    let changed = token
+        .key
+        .change_auth(&op, &token.srk, &pin, &auth("pin2"))?;
     changed.load_key(&op, &token.srk, &auth("pin2"), &key)?;
     let reset = changed.reset_auth(&op, &token.srk, &token.so, &auth("so"), &auth("pin3"))?;
     reset.load_key(&op, &token.srk, &auth("pin3"), &key)?;
@@ -189,7 +261,9 @@ fn the_so_pin_changes_and_the_name_stays() -> TestResult {
     let tpm = tpm(&swtpm.tcti());
     let token = counter_token(&tpm, 5)?;
     let op = tpm.begin()?;
-    let changed = token.so.change_auth(&op, &token.srk, &auth("so"), &auth("so2"))?;
+    let changed = token
+        .so
+        .change_auth(&op, &token.srk, &auth("so"), &auth("so2"))?;
     assert_eq!(changed.name(), token.so.name());
     changed.verify(&op, &token.srk, &auth("so2"))?;
     assert!(changed.verify(&op, &token.srk, &auth("so")).is_err());
@@ -209,11 +283,15 @@ fn login_and_first_signature_cost_eight_commands_with_a_counter_and_six_in_locko
     for (token, budget) in [(counter_token(&tpm, 5)?, 8), (lockout_token(&tpm)?, 6)] {
         let pin = auth("pin");
         let op = tpm.begin()?;
-        let blob = token.key.create_key(&op, &token.srk, &pin, KeyType::EccP256, Usage::SIGN)?;
+        let blob = token
+            .key
+            .create_key(&op, &token.srk, &pin, KeyType::EccP256, Usage::SIGN)?;
         drop(op);
         let key = KeyBlob::parse(blob)?;
         tap.reset();
-        let ready = token.key.open(&tpm.begin()?, &token.srk, &pin, Some(&key))?;
+        let ready = token
+            .key
+            .open(&tpm.begin()?, &token.srk, &pin, Some(&key))?;
         let ready = ready.ok_or("no key came back")?;
         ready.sign(&tpm.begin()?, Scheme::Ecdsa, &[1; 32])?;
         assert_eq!(tap.count(), budget, "{:x?}", tap.commands());
@@ -233,14 +311,23 @@ fn a_key_survives_neither_a_clear_nor_another_tpm() -> TestResult {
     let token = counter_token(&here, 5)?;
     let pin = auth("pin");
     let result = token.key.verify(&there.begin()?, &token.srk, &pin);
-    assert!(matches!(result, Err(Error::OtherTpm)), "no SRK there: {result:?}");
+    assert!(
+        matches!(result, Err(Error::OtherTpm)),
+        "no SRK there: {result:?}"
+    );
     Srk::find_or_create(&there.begin()?, &AuthValue::empty())?;
     let result = token.key.verify(&there.begin()?, &token.srk, &pin);
-    assert!(matches!(result, Err(Error::OtherTpm)), "another SRK there: {result:?}");
+    assert!(
+        matches!(result, Err(Error::OtherTpm)),
+        "another SRK there: {result:?}"
+    );
     tpm_core::ownership::clear(&here.begin()?, &AuthValue::empty())?;
     Srk::find_or_create(&here.begin()?, &AuthValue::empty())?;
     let result = token.key.verify(&here.begin()?, &token.srk, &pin);
-    assert!(matches!(result, Err(Error::OtherTpm)), "cleared: {result:?}");
+    assert!(
+        matches!(result, Err(Error::OtherTpm)),
+        "cleared: {result:?}"
+    );
     assert_idle(&here)
 }
 
@@ -252,10 +339,12 @@ fn what_a_crashed_program_left_is_flushed() -> TestResult {
     let token = counter_token(&tpm, 5)?;
     let pin = auth("pin");
     let op = tpm.begin()?;
-    let blob = token.key.create_key(&op, &token.srk, &pin, KeyType::EccP256, Usage::SIGN)?;
+    let blob = token
+        .key
+        .create_key(&op, &token.srk, &pin, KeyType::EccP256, Usage::SIGN)?;
     drop(op);
     // Another client that loads three primary keys and goes away without flushing them.
-    testing::fill_transient_slots(&swtpm);
+    fill_transient_slots(swtpm.port())?;
     let key = KeyBlob::parse(blob)?;
     let ready = token.key.load_key(&tpm.begin()?, &token.srk, &pin, &key)?;
     ready.sign(&tpm.begin()?, Scheme::Ecdsa, &[1; 32])?;

@@ -1,0 +1,133 @@
+//! Running a command over a connection: retries, errors, and slots that others left.
+
+use std::{thread, time::Duration};
+
+use crate::{
+    Error, Result,
+    command::{Code, Command, NO_SESSIONS, Response, SESSIONS},
+    error::{ResponseCode, rc},
+    transport::{Deadline, Transport},
+    wire::Reader,
+};
+
+/// A connection, and the slots that it occupies in a bare chip.
+pub(crate) struct Wire {
+    transport: Box<dyn Transport>,
+    wait: Duration,
+    owned: Vec<u32>,
+}
+
+impl Wire {
+    /// Wraps a new connection; each command on it may take `wait`.
+    pub(crate) fn new(transport: Box<dyn Transport>, wait: Duration) -> Self {
+        Self {
+            transport,
+            wait,
+            owned: Vec::new(),
+        }
+    }
+
+    /// Runs `command`.
+    ///
+    /// Where the chip is full and `bare` says that nobody else uses it, what a crashed
+    /// predecessor left in it is flushed first.
+    pub(crate) fn run(&mut self, mut command: Command<'_>, bare: bool) -> Result<Response> {
+        match self.run_once(&mut command) {
+            Err(Error::Full) if bare && self.flush_strays()? > 0 => self.run_once(&mut command),
+            result => result,
+        }
+    }
+
+    fn run_once(&mut self, command: &mut Command<'_>) -> Result<Response> {
+        let plain = command.params().to_vec();
+        let bytes = command.encode()?;
+        let result = self.exchange(command, &bytes);
+        // A parameter may have been encrypted in place: a second try starts from the original.
+        command.set_params(plain);
+        result
+    }
+
+    fn exchange(&mut self, command: &Command<'_>, bytes: &[u8]) -> Result<Response> {
+        let deadline = Deadline::after(self.wait);
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let response = self.transport.transact(bytes, deadline)?;
+            let code = response_code(&response)?;
+            match code {
+                0 => {
+                    let response = command.decode(&response)?;
+                    self.track(command, &response);
+                    return Ok(response);
+                }
+                // The chip did not look at the command yet; nonces are unchanged.
+                rc::RETRY | rc::YIELDED | rc::TESTING | rc::NV_RATE => {
+                    let left = deadline.left().map_err(|_| Error::Command {
+                        command: command.code().name(),
+                        rc: ResponseCode(code),
+                    })?;
+                    thread::sleep(pause.min(left));
+                    pause = (pause * 2).min(Duration::from_millis(250));
+                }
+                code => {
+                    return Err(Error::from_rc(
+                        command.code().name(),
+                        command.object(),
+                        code,
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Remembers which slots are this connection's own.
+    fn track(&mut self, command: &Command<'_>, response: &Response) {
+        if command.code().returns_handle() {
+            self.owned.push(response.handle);
+        } else if command.code() == Code::FlushContext {
+            let gone = Reader::new(command.params(), "handle")
+                .u32()
+                .unwrap_or_default();
+            self.owned.retain(|&handle| handle != gone);
+        }
+        for session in command.uses().filter(|session| session.has_ended()) {
+            self.owned.retain(|&handle| handle != session.handle());
+        }
+    }
+
+    /// Frees the slots that nobody on this connection occupies, and says how many.
+    fn flush_strays(&mut self) -> Result<usize> {
+        let mut flushed = 0;
+        // TPM_CAP_HANDLES: loaded sessions, transient objects.
+        for first in [0x0200_0000, 0x8000_0000] {
+            let mut ask = Command::new(Code::GetCapability)
+                .param_u32(1)
+                .param_u32(first)
+                .param_u32(64);
+            let response = self.run_once(&mut ask)?;
+            let mut reader = response.reader();
+            reader.take(5)?;
+            for _ in 0..reader.u32()? {
+                let handle = reader.u32()?;
+                if !self.owned.contains(&handle) {
+                    let mut flush = Command::new(Code::FlushContext).param_u32(handle);
+                    self.run_once(&mut flush)?;
+                    flushed += 1;
+                }
+            }
+        }
+        log::info!("flushed {flushed} objects that a crashed program left in the TPM");
+        Ok(flushed)
+    }
+}
+
+fn response_code(response: &[u8]) -> Result<u32> {
+    let mut reader = Reader::new(response, "response header");
+    let tag = reader.u16()?;
+    reader.u32()?;
+    // 0x00c4 is the tag of an error from a TPM 1.2 (`TPM_TAG_RSP_COMMAND`).
+    match tag {
+        NO_SESSIONS | SESSIONS => reader.u32(),
+        0x00c4 => Err(Error::NotSupported("TPM 2.0 commands (it is a TPM 1.2)")),
+        _ => Err(Error::Malformed("response tag")),
+    }
+}
