@@ -1,0 +1,362 @@
+//! The configuration file, and which TPM is meant.
+
+use std::{
+    fmt, fs, io,
+    io::Write,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::PathBuf,
+};
+
+use tpm_core::Tcti;
+
+use crate::{Error, Result, env};
+
+/// The longest configuration file that is read, in bytes.
+const MAX_LEN: usize = 64 * 1024;
+
+/// What a user has written down: `~/.config/tpmssh/config.toml`.
+///
+/// ```toml
+/// tcti = "swtpm:host=127.0.0.1,port=2321" # which TPM; default: device:/dev/tpmrm0
+/// simulated = true                        # that TPM protects nothing, and says so
+/// token = "work laptop"                   # which token is meant where none is named
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Which TPM to use.
+    pub tcti: Option<String>,
+    /// Whether that TPM is a simulator.
+    pub simulated: bool,
+    /// The label or serial number of the token that is meant where none is named.
+    pub token: Option<String>,
+}
+
+/// The TPM to use, and who said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The connection.
+    pub tcti: Tcti,
+    /// Whether it is a simulator, which protects nothing.
+    pub simulated: bool,
+    /// Who chose it.
+    pub source: Source,
+}
+
+/// Where a choice of TPM came from, strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The command line.
+    Flag,
+    /// The environment variable `TPMSSH_TCTI`.
+    Environment,
+    /// The configuration file.
+    File,
+    /// Nobody: `/dev/tpmrm0` exists.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flag => "--tcti",
+            Self::Environment => "TPMSSH_TCTI",
+            Self::File => "configuration file",
+            Self::Default => "default",
+        })
+    }
+}
+
+impl Config {
+    /// Where the file is: `$XDG_CONFIG_HOME/tpmssh/config.toml`, else
+    /// `~/.config/tpmssh/config.toml`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsafePath`] where a variable is not an absolute path, [`Error::NoHome`].
+    pub fn path() -> Result<PathBuf> {
+        let base = match env::dir("XDG_CONFIG_HOME")? {
+            Some(dir) => dir,
+            None => env::home()?.join(".config"),
+        };
+        Ok(base.join("tpmssh/config.toml"))
+    }
+
+    /// Reads the file; without one, every value has its default.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsafePath`] for a file that others can write, [`Error::Config`] for one that
+    /// is not TOML or has keys or values that mean nothing.
+    pub fn load() -> Result<Self> {
+        let path = match Self::path() {
+            // Without a home there is no file, and a machine's own services have none.
+            Err(Error::NoHome) => return Ok(Self::default()),
+            path => path?,
+        };
+        match env::read_file(&path, MAX_LEN)? {
+            Some(bytes) => Self::parse(&bytes).map_err(|why| Error::Config { path, why }),
+            None => Ok(Self::default()),
+        }
+    }
+
+    /// The TPM to use: `flag` if given, else `$TPMSSH_TCTI`, else this file's, else
+    /// `/dev/tpmrm0` if it exists.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tpm`] for a connection string that is not allowed,
+    /// [`Error::NoTpmConfigured`].
+    pub fn tcti(&self, flag: Option<&str>) -> Result<Choice> {
+        let given = env::text("TPMSSH_TCTI").map(|text| text.to_string_lossy().into_owned());
+        self.choose(flag, given.as_deref(), Tcti::default_device())
+    }
+
+    fn choose(
+        &self,
+        flag: Option<&str>,
+        environment: Option<&str>,
+        device: Option<Tcti>,
+    ) -> Result<Choice> {
+        let configured = self.tcti.as_deref();
+        let (text, source) = match (flag, environment, configured) {
+            (Some(text), _, _) => (text, Source::Flag),
+            (None, Some(text), _) => (text, Source::Environment),
+            (None, None, Some(text)) => (text, Source::File),
+            (None, None, None) => {
+                let tcti = device.ok_or(Error::NoTpmConfigured)?;
+                return Ok(Choice {
+                    tcti,
+                    simulated: false,
+                    source: Source::Default,
+                });
+            }
+        };
+        let tcti: Tcti = text.parse()?;
+        // The same simulator is one whoever names it.
+        let is_configured = configured.and_then(|text| text.parse().ok()).as_ref() == Some(&tcti);
+        Ok(Choice {
+            tcti,
+            simulated: self.simulated && is_configured,
+            source,
+        })
+    }
+
+    /// Writes the file so that it names the simulator at `tcti`, or with `None` so that it
+    /// names none. Other keys and comments stay.
+    ///
+    /// Returns `false` and changes nothing if it names a TPM that is not a simulator.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Config::load`], and [`Error::Disk`]; the old file is then as it was.
+    pub fn set_simulator(tcti: Option<&Tcti>) -> Result<bool> {
+        let path = Self::path()?;
+        let old = env::read_file(&path, MAX_LEN)?.unwrap_or_default();
+        let refuse = |why| Error::Config {
+            path: path.clone(),
+            why,
+        };
+        let config = Self::parse(&old).map_err(refuse)?;
+        if config.tcti.is_some() && !config.simulated {
+            return Ok(false);
+        }
+        let new = with_simulator(&String::from_utf8_lossy(&old), tcti);
+        let wanted = Self {
+            tcti: tcti.map(ToString::to_string),
+            simulated: tcti.is_some(),
+            token: config.token,
+        };
+        // The lines are edited as text, to keep comments; so see that it came out right.
+        if Self::parse(new.as_bytes()) != Ok(wanted) {
+            return Err(refuse(
+                "tcti and simulated must each be on a line of its own".to_owned(),
+            ));
+        }
+        replace(&path, &new).map_err(Error::Disk)?;
+        Ok(true)
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+        let table: toml::Table = text.parse().map_err(|err: toml::de::Error| {
+            // The first line says what; the rest draws a picture of the file.
+            err.message()
+                .lines()
+                .next()
+                .unwrap_or("it is not TOML")
+                .to_owned()
+        })?;
+        let mut config = Self::default();
+        for (key, value) in table {
+            match (key.as_str(), value) {
+                ("tcti", toml::Value::String(tcti)) => config.tcti = Some(tcti),
+                ("simulated", toml::Value::Boolean(simulated)) => config.simulated = simulated,
+                ("token", toml::Value::String(token)) => config.token = Some(token),
+                ("tcti" | "token", _) => return Err(format!("{key} must be a string")),
+                ("simulated", _) => return Err("simulated must be true or false".to_owned()),
+                _ => return Err(format!("unknown key \"{}\"", key.escape_debug())),
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// `text` with its `tcti` and `simulated` lines replaced.
+fn with_simulator(text: &str, tcti: Option<&Tcti>) -> String {
+    let is_ours = |line: &&str| {
+        let key = line.split('=').next().unwrap_or_default().trim();
+        matches!(key, "tcti" | "simulated")
+    };
+    let mut out = String::new();
+    if let Some(tcti) = tcti {
+        let tcti = toml::Value::String(tcti.to_string());
+        out = format!("tcti = {tcti}\nsimulated = true\n");
+    }
+    for line in text.lines().filter(|line| !is_ours(line)) {
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
+}
+
+/// Replaces a file at once: whoever reads it meanwhile sees the old text or the new one.
+fn replace(path: &std::path::Path, text: &str) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(path);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)?;
+    let new = path.with_extension(format!("toml.{}", std::process::id()));
+    let _ = fs::remove_file(&new);
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)?;
+    let written = file
+        .write_all(text.as_bytes())
+        .and_then(|()| file.sync_all());
+    written
+        .and_then(|()| fs::rename(&new, path))
+        .inspect_err(|_| {
+            let _ = fs::remove_file(&new);
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SWTPM: &str = "swtpm:host=127.0.0.1,port=2321";
+
+    fn config(text: &str) -> Config {
+        Config::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_file_says_which_tpm_and_token() {
+        let config =
+            config("# mine\ntcti = \"swtpm:port=2321\"\nsimulated = true\ntoken = 'work'\n");
+        assert_eq!(config.tcti.as_deref(), Some("swtpm:port=2321"));
+        assert_eq!(config.token.as_deref(), Some("work"));
+        assert!(config.simulated);
+    }
+
+    #[test]
+    fn what_means_nothing_is_refused() {
+        let refusal = |text: &str| Config::parse(text.as_bytes()).expect_err("it was taken");
+        assert_eq!(refusal("tpm = 1"), "unknown key \"tpm\"");
+        assert_eq!(refusal("tcti = 1"), "tcti must be a string");
+        assert_eq!(
+            refusal("simulated = 'yes'"),
+            "simulated must be true or false"
+        );
+        assert!(!refusal("tcti = ").is_empty());
+        assert_eq!(
+            Config::parse(b"\xff").expect_err("it was taken"),
+            "it is not UTF-8"
+        );
+    }
+
+    #[test]
+    fn the_flag_is_stronger_than_the_environment_and_that_than_the_file() {
+        let file = config("tcti = 'swtpm:port=3'\nsimulated = true");
+        let device = Some("device:/dev/tpmrm0".parse().unwrap());
+        let chosen = |config: &Config, flag, environment| {
+            let choice = config.choose(flag, environment, device.clone()).unwrap();
+            (choice.tcti.to_string(), choice.simulated, choice.source)
+        };
+        let at = |port| format!("swtpm:host=127.0.0.1,port={port}");
+        assert_eq!(
+            chosen(&file, Some("swtpm:port=1"), Some("swtpm:port=2")),
+            (at(1), false, Source::Flag)
+        );
+        assert_eq!(
+            chosen(&file, None, Some("swtpm:port=2")),
+            (at(2), false, Source::Environment)
+        );
+        assert_eq!(chosen(&file, None, None), (at(3), true, Source::File));
+        assert_eq!(
+            chosen(&file, Some(&at(3)), None),
+            (at(3), true, Source::Flag)
+        );
+        let none = Config::default();
+        assert_eq!(
+            chosen(&none, None, None),
+            ("device:/dev/tpmrm0".into(), false, Source::Default)
+        );
+        assert!(matches!(
+            none.choose(None, None, None),
+            Err(Error::NoTpmConfigured)
+        ));
+        assert!(matches!(
+            none.choose(Some("cmd:x"), None, None),
+            Err(Error::Tpm(_))
+        ));
+    }
+
+    #[test]
+    fn a_simulator_is_noted_and_struck_out_and_the_rest_stays() {
+        let tcti: Tcti = SWTPM.parse().unwrap();
+        let old = "# mine\ntoken = \"work\"  # the one\n";
+        let with = with_simulator(old, Some(&tcti));
+        assert_eq!(with, format!("tcti = \"{SWTPM}\"\nsimulated = true\n{old}"));
+        assert_eq!(with_simulator(&with, Some(&tcti)), with);
+        assert_eq!(with_simulator(&with, None), old);
+    }
+
+    #[test]
+    fn a_file_is_replaced_and_private() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/config.toml");
+        replace(&path, "a").unwrap();
+        replace(&path, "b").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "b");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+            0o600
+        );
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_file_is_read_or_refused(bytes: Vec<u8>) {
+            let _ = Config::parse(&bytes);
+        }
+
+        #[test]
+        fn editing_never_changes_what_else_is_said(token in "[ -~]{0,40}") {
+            let tcti: Tcti = SWTPM.parse().unwrap();
+            let old = format!("token = {}\n", toml::Value::String(token.clone()));
+            let new = config(&with_simulator(&old, Some(&tcti)));
+            prop_assert_eq!(new.token, Some(token));
+            prop_assert!(new.simulated);
+        }
+    }
+}

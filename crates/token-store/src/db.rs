@@ -1,0 +1,268 @@
+//! The open store: one SQLite database, opened so that a hostile file can do nothing.
+
+use std::{fmt, path::Path, time::Duration};
+
+use rusqlite::{
+    Connection, OpenFlags, Transaction, TransactionBehavior, config::DbConfig, limits::Limit,
+};
+
+use crate::{
+    Error, Result, StoreDir,
+    paths::{Dir, FileId},
+};
+
+mod create;
+mod sqlite_error;
+
+/// The database's name in the store directory.
+const FILE: &str = "store.db";
+/// SQLite's rollback journal beside it.
+const JOURNAL: &str = "store.db-journal";
+
+/// "tpms": what makes a database one of ours.
+const APPLICATION_ID: i64 = 0x7470_6d73;
+/// The version of `schema.sql`.
+const SCHEMA_VERSION: i64 = 1;
+
+/// How long to wait for another program's transaction. None of ours lasts longer than a disk
+/// write, so who waits this long waits for a program that was stopped.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest row, value or statement that is believed, in bytes.
+const MAX_LENGTH: i32 = 1 << 20;
+
+/// A user's tokens and objects.
+///
+/// It may move between threads, but only one can use it at a time. A forked child must not
+/// touch its parent's, not even to drop it ([`std::mem::forget`]).
+pub struct Store {
+    conn: Connection,
+    dir: Dir,
+    file: FileId,
+    read_only: bool,
+}
+
+impl Store {
+    /// Opens an existing store, read-only if its directory or file is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoStore`] where there is none; [`Error::UnsafePath`], [`Error::Corrupt`],
+    /// [`Error::NewerStore`], [`Error::Busy`], [`Error::Disk`].
+    pub fn open(dir: &StoreDir) -> Result<Self> {
+        let missing = || Error::NoStore {
+            path: dir.path().to_owned(),
+        };
+        let opened = dir.open()?.ok_or_else(missing)?;
+        if opened.file(FILE)?.is_none() {
+            refuse_lost_file(&opened)?;
+            return Err(missing());
+        }
+        Self::open_in(opened)
+    }
+
+    /// Opens the store, and makes an empty one first where there is none.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::open`].
+    pub fn open_or_create(dir: &StoreDir) -> Result<Self> {
+        let dir = dir.create()?;
+        if dir.file(FILE)?.is_none() {
+            refuse_lost_file(&dir)?;
+            if dir.is_read_only()? {
+                return Err(Error::ReadOnly);
+            }
+            create::empty(&dir)?;
+        }
+        Self::open_in(dir)
+    }
+
+    fn open_in(dir: Dir) -> Result<Self> {
+        let Some(file) = dir.file(FILE)? else {
+            return Err(Error::corrupt("its file vanished"));
+        };
+        let journal = dir.file(JOURNAL)?.is_some_and(|journal| journal.len > 0);
+        // A database is whole or absent: creating one is a single rename. What is empty was
+        // emptied, and SQLite would take it for a new one.
+        if file.len == 0 && !journal {
+            return Err(Error::corrupt("its file is empty"));
+        }
+        let read_only = file.read_only || dir.is_read_only()?;
+        let access = if read_only {
+            OpenFlags::SQLITE_OPEN_READ_ONLY
+        } else {
+            OpenFlags::SQLITE_OPEN_READ_WRITE
+        };
+        let flags = access
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW
+            | OpenFlags::SQLITE_OPEN_EXRESCODE;
+        let conn = Connection::open_with_flags(dir.path().join(FILE), flags)?;
+        // SQLite opens by path. See that it found what was checked.
+        if !dir.is_in_place()? || dir.file(FILE)?.map(|now| now.id) != Some(file.id) {
+            return Err(Error::Replaced);
+        }
+        harden(&conn)?;
+        check(&conn, journal)?;
+        Ok(Self {
+            conn,
+            dir,
+            file: file.id,
+            read_only,
+        })
+    }
+
+    /// Whether nothing can be kept in it.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// The directory that it is in, free of symbolic links.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A number that is another one after each change, whichever program made it. Costs some
+    /// ten microseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Replaced`] where another file is in the store's place: open it again.
+    pub fn change_counter(&self) -> Result<u64> {
+        self.read(|tx| {
+            let generation: i64 =
+                tx.query_row("SELECT generation FROM store", [], |row| row.get(0))?;
+            u64::try_from(generation).map_err(|_| Error::corrupt("its generation is negative"))
+        })
+    }
+
+    /// Reads the whole database and looks for damage.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] with the first damage found.
+    pub fn check_integrity(&self) -> Result<()> {
+        self.read(|tx| integrity(tx, "integrity_check"))
+    }
+
+    /// Runs `body` on one consistent state of the store.
+    pub(crate) fn read<T>(&self, body: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        self.check_in_place()?;
+        let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Deferred)?;
+        body(&tx)
+    }
+
+    /// Runs `body` and keeps all that it wrote, or nothing.
+    ///
+    /// No command may go to the TPM in it: other programs wait meanwhile.
+    pub(crate) fn write<T>(&self, body: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        self.check_in_place()?;
+        let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
+        let result = body(&tx)?;
+        tx.execute("UPDATE store SET generation = generation + 1", [])?;
+        tx.commit()?;
+        Ok(result)
+    }
+
+    fn check_in_place(&self) -> Result<()> {
+        match self.dir.file(FILE)? {
+            Some(file) if file.id == self.file => Ok(()),
+            _ => Err(Error::Replaced),
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("dir", &self.dir.path())
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A journal without its database means that the database was lost: a fresh one in its place
+/// would hide that, and SQLite would play the journal into it.
+fn refuse_lost_file(dir: &Dir) -> Result<()> {
+    match dir.file(JOURNAL)? {
+        Some(_) => Err(Error::corrupt(
+            "its file is gone and its journal is still there",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Takes from a connection what this crate does not need and a hostile file could use.
+fn harden(conn: &Connection) -> Result<()> {
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    for (option, on) in [
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
+        (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true),
+    ] {
+        conn.set_db_config(option, on)?;
+    }
+    conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_LENGTH)?;
+    conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    conn.set_limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "mmap_size", 0)?;
+    conn.pragma_update(None, "temp_store", "memory")?;
+    // A power cut right after a commit must not bring the old state back.
+    conn.pragma_update(None, "synchronous", "extra")?;
+    Ok(())
+}
+
+/// Refuses a database that is not exactly what this version writes.
+fn check(conn: &Connection, journal: bool) -> Result<()> {
+    let pragma = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    if pragma("application_id")? != APPLICATION_ID {
+        return Err(Error::corrupt("it is not a tpmssh store"));
+    }
+    match pragma("user_version")? {
+        SCHEMA_VERSION => {}
+        newer if newer > SCHEMA_VERSION => {
+            return Err(Error::NewerStore {
+                found: newer,
+                known: SCHEMA_VERSION,
+            });
+        }
+        _ => return Err(Error::corrupt("its version is unknown")),
+    }
+    let mode: String = conn.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    if mode != "delete" {
+        return Err(Error::corrupt("its journal mode was changed"));
+    }
+    // Triggers, views and the like are off; that there are any is reason enough to stop.
+    if create::schema_of(conn)? != create::schema()? {
+        return Err(Error::corrupt("its tables were changed"));
+    }
+    // After a crash SQLite has just played the journal back. That it was this database's own
+    // journal shows only in the result.
+    integrity(
+        conn,
+        if journal {
+            "integrity_check"
+        } else {
+            "quick_check"
+        },
+    )
+}
+
+fn integrity(conn: &Connection, pragma: &str) -> Result<()> {
+    let found: String = conn.query_row(&format!("PRAGMA {pragma}(1)"), [], |row| row.get(0))?;
+    if found == "ok" {
+        Ok(())
+    } else {
+        Err(Error::corrupt(found))
+    }
+}

@@ -1,0 +1,89 @@
+//! Making an empty store, all at once.
+
+use std::{fs::File, io::Write, sync::OnceLock};
+
+use rand_core::{OsRng, RngCore};
+use rusqlite::Connection;
+use rustix::{
+    fs::{
+        AtFlags, Mode, OFlags, RenameFlags, fchmod, fsync, linkat, openat, renameat_with, unlinkat,
+    },
+    io::Errno,
+};
+
+use super::FILE;
+use crate::{Error, Result, paths::Dir};
+
+/// One line of a schema: type, name, table and SQL text.
+type Line = (String, String, String, Option<String>);
+
+/// Makes an empty store in `dir`; one that somebody else made meanwhile is left alone.
+///
+/// The whole database is written under a name of its own and then renamed, so that nobody
+/// ever sees half of one, and so that half of one can be known for damage.
+pub(super) fn empty(dir: &Dir) -> Result<()> {
+    let conn = pristine()?;
+    let image = conn.serialize("main")?;
+    let name = format!(".{FILE}.{:016x}", OsRng.next_u64());
+    let placed = write(dir, &name, &image).and_then(|()| place(dir, &name));
+    if placed.is_err() {
+        let _ = unlinkat(dir.fd(), &name, AtFlags::empty());
+    }
+    match placed {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(err) => return Err(Error::Disk(err.into())),
+    }
+    fsync(dir.fd()).map_err(|err| Error::Disk(err.into()))
+}
+
+fn write(dir: &Dir, name: &str, image: &[u8]) -> rustix::io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let private = Mode::from_raw_mode(0o600);
+    let fd = openat(dir.fd(), name, flags, private)?;
+    // The umask may have taken rights away; it belongs to the host program, so it stays.
+    fchmod(&fd, private)?;
+    let mut file = File::from(fd);
+    file.write_all(image)
+        .and_then(|()| file.sync_all())
+        .map_err(|err| Errno::from_io_error(&err).unwrap_or(Errno::IO))
+}
+
+fn place(dir: &Dir, name: &str) -> rustix::io::Result<()> {
+    match renameat_with(dir.fd(), name, dir.fd(), FILE, RenameFlags::NOREPLACE) {
+        // Some network file systems do not know the flag.
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            linkat(dir.fd(), name, dir.fd(), FILE, AtFlags::empty())?;
+            unlinkat(dir.fd(), name, AtFlags::empty())
+        }
+        result => result,
+    }
+}
+
+/// The schema that every store has, as [`schema_of`] reads it.
+pub(super) fn schema() -> Result<&'static [Line]> {
+    static SCHEMA: OnceLock<Vec<Line>> = OnceLock::new();
+    if let Some(schema) = SCHEMA.get() {
+        return Ok(schema);
+    }
+    let schema = schema_of(&pristine()?)?;
+    Ok(SCHEMA.get_or_init(|| schema))
+}
+
+/// The schema of a database.
+pub(super) fn schema_of(conn: &Connection) -> Result<Vec<Line>> {
+    let mut query =
+        conn.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name")?;
+    let lines = query
+        .query_map([], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(lines)
+}
+
+/// An empty store in memory.
+fn pristine() -> Result<Connection> {
+    let conn = Connection::open_in_memory()?;
+    conn.execute_batch(include_str!("../schema.sql"))?;
+    Ok(conn)
+}

@@ -1,0 +1,376 @@
+//! What can go wrong with a token or its store, and the one place that classifies it.
+
+use std::{io, path::PathBuf};
+
+use crate::{PinError, Role};
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure, named by what the caller can do next.
+///
+/// [`Error::kind`] sorts all of them into the few kinds that an exit code or a PKCS#11 return
+/// value can express.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The PIN was wrong, and the chip counted it.
+    #[error("wrong {role}{}", tries(*.left))]
+    WrongPin {
+        /// Whose PIN it was.
+        role: Role,
+        /// How many more wrong ones the chip takes, where that is known.
+        left: Option<u32>,
+    },
+    /// The user PIN was entered wrongly too often: only the SO can let the user in again.
+    #[error("the PIN is locked after too many wrong ones")]
+    PinLocked,
+    /// The whole chip is in dictionary-attack lockout: time, or its owner, opens it.
+    #[error("the TPM is in dictionary-attack lockout{}", wait(*.recovery))]
+    ChipLocked {
+        /// Seconds until the chip takes one more try, at most, where that is known.
+        recovery: Option<u32>,
+    },
+    /// The PIN cannot be anyone's PIN; no try was spent on it.
+    #[error("unusable PIN")]
+    PinMalformed(#[from] PinError),
+    /// The token has a PIN and none was given.
+    #[error("this token needs a PIN")]
+    PinRequired,
+    /// The user PIN was never set: the SO has to set it.
+    #[error("the user PIN of this token has not been set")]
+    PinNotSet,
+    /// The token was made without an SO PIN, so nobody can act as its SO.
+    #[error("this token has no SO PIN")]
+    NoSo,
+    /// The token was made without a PIN, so there is none to change.
+    #[error("this token has no PIN")]
+    NoPin,
+    /// The login is over: the PIN was changed elsewhere while it lasted.
+    #[error("the PIN was changed by another program; log in again")]
+    LoggedOut,
+
+    /// The token belongs to another TPM, or this one has been cleared.
+    #[error("the token belongs to another TPM, or this TPM has been cleared")]
+    OtherTpm,
+    /// The token's PIN counter is gone from the TPM, or another one is in its place.
+    #[error("the PIN counter of this token is gone from the TPM")]
+    CounterMissing,
+    /// The key is not one that this program makes, and is not used.
+    #[error("key refused: {reason}")]
+    KeyRefused {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// There is no store yet.
+    #[error("there is no store at {}", path.display())]
+    NoStore {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// No place for the store or the configuration can be derived from the environment.
+    #[error("no home directory is known for this user")]
+    NoHome,
+    /// The store is damaged or was tampered with.
+    #[error("the store is corrupt: {what}")]
+    Corrupt {
+        /// What was found.
+        what: String,
+    },
+    /// The store was written by a newer version of this program.
+    #[error("the store is of a newer version ({found}) than this program knows ({known})")]
+    NewerStore {
+        /// The version found.
+        found: i64,
+        /// The version this program writes.
+        known: i64,
+    },
+    /// The store's file was replaced by another one while it was in use: open it again.
+    #[error("the store was replaced while it was in use")]
+    Replaced,
+    /// A path has an owner, mode or type that others could abuse; nothing was opened.
+    #[error("unsafe path {}: {why}", path.display())]
+    UnsafePath {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it, ending in what would be right.
+        why: String,
+    },
+    /// Another program holds the store.
+    #[error("the store is in use by another program")]
+    Busy,
+    /// Another program changed the same token meanwhile: look again, then retry.
+    #[error("the token was changed by another program meanwhile")]
+    Conflict,
+    /// The store cannot be written.
+    #[error("the store is read-only")]
+    ReadOnly,
+    /// The disk is full or failing.
+    #[error("cannot read or write the store")]
+    Disk(#[source] io::Error),
+    /// There is not enough memory to derive a key from the PIN.
+    #[error("not enough memory")]
+    OutOfMemory,
+
+    /// No token has this label or serial number.
+    #[error("no token \"{0}\"", name.escape_debug())]
+    NoSuchToken {
+        /// What was looked for.
+        name: String,
+    },
+    /// Several tokens have this label; the serial number tells them apart.
+    #[error("several tokens are called \"{}\"", name.escape_debug())]
+    AmbiguousToken {
+        /// What was looked for.
+        name: String,
+    },
+    /// The object is not there (any more).
+    #[error("no such object")]
+    NoSuchObject,
+    /// A label, id or value is longer than is kept.
+    #[error("the {what} is longer than {max} bytes")]
+    TooLong {
+        /// What is too long.
+        what: &'static str,
+        /// The limit, in bytes.
+        max: usize,
+    },
+    /// A label or value is not something that can be kept.
+    #[error("unusable {what}: {why}")]
+    Invalid {
+        /// What was given.
+        what: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A number of tries that no token can have.
+    #[error("a token takes from {min} to {max} tries", min = crate::MIN_TRIES, max = crate::MAX_TRIES)]
+    BadTries,
+
+    /// The configuration file is unusable.
+    #[error("cannot use {}: {why}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// No TPM is configured and `/dev/tpmrm0` does not exist.
+    #[error("no TPM found: there is no /dev/tpmrm0 and no other TPM is configured")]
+    NoTpmConfigured,
+    /// A failure of the TPM that has no meaning of its own for a token.
+    #[error(transparent)]
+    Tpm(tpm_core::Error),
+}
+
+/// What sort of failure an [`Error`] is.
+///
+/// The command line's exit codes are these ([`Kind::exit_code`]); the PKCS#11 module has its
+/// own table from them to `CKR_…` values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Something failed that has no kind of its own.
+    Failed,
+    /// The request cannot be right: a label too long, a number out of range.
+    Usage,
+    /// A wrong PIN, or authorization of a hierarchy.
+    WrongPin,
+    /// The PIN, or the whole chip, is locked.
+    PinLocked,
+    /// There is no TPM, it may not be used, or it does not answer.
+    NoTpm,
+    /// The TPM is not the one that the token was made in.
+    OtherTpm,
+    /// The store is damaged or of another version.
+    Corrupt,
+    /// A key is not what this program makes.
+    KeyRefused,
+    /// A path or its mode is unsafe.
+    UnsafePath,
+    /// Another program is at work.
+    Busy,
+    /// The disk is full, failing or read-only.
+    Disk,
+}
+
+impl Kind {
+    /// The exit code of a program that ends with such a failure.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::WrongPin => 3,
+            Self::PinLocked => 4,
+            Self::NoTpm => 5,
+            Self::OtherTpm => 6,
+            Self::Corrupt => 7,
+            Self::KeyRefused => 8,
+            Self::UnsafePath => 9,
+            Self::Busy => 10,
+            Self::Disk => 11,
+        }
+    }
+}
+
+impl Error {
+    /// What sort of failure this is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::WrongPin { .. } | Self::PinMalformed(_) | Self::PinRequired | Self::LoggedOut => {
+                Kind::WrongPin
+            }
+            Self::PinLocked | Self::ChipLocked { .. } => Kind::PinLocked,
+            Self::OtherTpm | Self::CounterMissing => Kind::OtherTpm,
+            Self::KeyRefused { .. } => Kind::KeyRefused,
+            Self::Corrupt { .. } | Self::NewerStore { .. } | Self::Replaced => Kind::Corrupt,
+            Self::UnsafePath { .. } => Kind::UnsafePath,
+            Self::Busy | Self::Conflict => Kind::Busy,
+            Self::Disk(_) | Self::ReadOnly => Kind::Disk,
+            Self::TooLong { .. }
+            | Self::Invalid { .. }
+            | Self::BadTries
+            | Self::NoSuchToken { .. }
+            | Self::AmbiguousToken { .. }
+            | Self::Config { .. } => Kind::Usage,
+            Self::NoTpmConfigured => Kind::NoTpm,
+            Self::PinNotSet
+            | Self::NoSo
+            | Self::NoPin
+            | Self::NoStore { .. }
+            | Self::NoHome
+            | Self::OutOfMemory
+            | Self::NoSuchObject => Kind::Failed,
+            Self::Tpm(err) => tpm_kind(err),
+        }
+    }
+
+    /// A store that cannot be what it claims to be.
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt { what: what.into() }
+    }
+}
+
+/// The kind of a failure of the TPM itself.
+#[must_use]
+fn tpm_kind(err: &tpm_core::Error) -> Kind {
+    use tpm_core::Error as Tpm;
+    match err {
+        Tpm::NoTpm { .. }
+        | Tpm::PermissionDenied { .. }
+        | Tpm::Timeout { .. }
+        | Tpm::Connection(_)
+        | Tpm::FailureMode
+        | Tpm::NotStarted
+        | Tpm::NoSrk => Kind::NoTpm,
+        Tpm::Tcti { .. } | Tpm::AuthTooLong | Tpm::DigestLength(_) => Kind::Usage,
+        Tpm::Busy | Tpm::Full => Kind::Busy,
+        Tpm::AuthRejected { .. } => Kind::WrongPin,
+        Tpm::PinExhausted | Tpm::Lockout => Kind::PinLocked,
+        Tpm::OtherTpm | Tpm::ReplyForged { .. } | Tpm::NvMissing(_) => Kind::OtherTpm,
+        Tpm::Integrity(_) => Kind::Corrupt,
+        Tpm::KeyRefused(_) => Kind::KeyRefused,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<tpm_core::Error> for Error {
+    fn from(err: tpm_core::Error) -> Self {
+        use tpm_core::Error as Tpm;
+        match err {
+            Tpm::OtherTpm => Self::OtherTpm,
+            Tpm::KeyRefused(reason) => Self::KeyRefused {
+                reason: reason.to_string(),
+            },
+            Tpm::Lockout => Self::ChipLocked { recovery: None },
+            Tpm::Integrity(what) => {
+                Self::corrupt(format!("the {what} was changed or is of another token"))
+            }
+            err => Self::Tpm(err),
+        }
+    }
+}
+
+/// `, N tries left`, for the end of a message.
+fn tries(left: Option<u32>) -> String {
+    match left {
+        None => String::new(),
+        Some(0) => ", and no more tries left".to_owned(),
+        Some(1) => ", 1 try left".to_owned(),
+        Some(n) => format!(", {n} tries left"),
+    }
+}
+
+/// `; it takes another try in N`, for the end of a message.
+fn wait(recovery: Option<u32>) -> String {
+    match recovery {
+        None => String::new(),
+        Some(s) if s < 120 => format!("; the next try is possible in at most {s} seconds"),
+        Some(s) => format!(
+            "; the next try is possible in at most {} minutes",
+            s.div_ceil(60)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_are_told_in_words() {
+        let text = |left| {
+            Error::WrongPin {
+                role: Role::User,
+                left,
+            }
+            .to_string()
+        };
+        assert_eq!(text(None), "wrong PIN");
+        assert_eq!(text(Some(0)), "wrong PIN, and no more tries left");
+        assert_eq!(text(Some(1)), "wrong PIN, 1 try left");
+        assert_eq!(text(Some(2)), "wrong PIN, 2 tries left");
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_manual() {
+        let code = |err: Error| err.kind().exit_code();
+        assert_eq!(
+            code(Error::WrongPin {
+                role: Role::So,
+                left: None
+            }),
+            3
+        );
+        assert_eq!(code(Error::PinLocked), 4);
+        assert_eq!(code(Error::NoTpmConfigured), 5);
+        assert_eq!(code(Error::from(tpm_core::Error::OtherTpm)), 6);
+        assert_eq!(code(Error::from(tpm_core::Error::Integrity("key"))), 7);
+        assert_eq!(
+            code(Error::KeyRefused {
+                reason: String::new()
+            }),
+            8
+        );
+        assert_eq!(
+            code(Error::UnsafePath {
+                path: "/".into(),
+                why: String::new()
+            }),
+            9
+        );
+        assert_eq!(code(Error::Busy), 10);
+        assert_eq!(code(Error::ReadOnly), 11);
+    }
+
+    #[test]
+    fn what_a_user_typed_cannot_upset_the_terminal() {
+        let err = Error::NoSuchToken {
+            name: "a\x1b[2J".into(),
+        };
+        assert_eq!(err.to_string(), "no token \"a\\u{1b}[2J\"");
+    }
+}

@@ -1,0 +1,229 @@
+//! From a PIN to the authorization value that the chip knows.
+
+use argon2::{Algorithm, Argon2, AssociatedData, Block, ParamsBuilder, Version};
+use rand_core::{OsRng, RngCore};
+use tpm_core::AuthValue;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::{Error, Pin, Result, Role, SoPin};
+
+/// The length of a salt in bytes.
+pub(crate) const SALT_LEN: usize = 16;
+/// The length of what is derived: the longest authorization value of a TPM.
+const LEN: usize = AuthValue::MAX;
+
+/// Argon2id with the parameters of one token.
+///
+/// The chip is the first wall: it counts tries. This is the second, for the day that a chip
+/// falls to a laboratory, or that somebody records a login on the bus.
+///
+/// One salt serves both PINs, because the role goes in as associated data, and it is kept for
+/// the life of the token. A new salt at each change of the PIN would have to reach the disk
+/// before the chip changes and be undone if the chip does not; keeping it makes the change of
+/// a counter's PIN one TPM command and no write, which is why a kill cannot split it. It costs
+/// nothing: a salt is there so that no table fits two tokens, and the store holds nothing to
+/// compare a guess with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kdf {
+    pub(crate) salt: [u8; SALT_LEN],
+    /// Memory in KiB.
+    pub(crate) memory: u32,
+    pub(crate) passes: u32,
+    pub(crate) lanes: u32,
+}
+
+impl Kdf {
+    /// What new tokens get: the first recommendation of OWASP's password storage cheat sheet.
+    const MEMORY: u32 = 19 * 1024;
+    const PASSES: u32 = 2;
+    const LANES: u32 = 1;
+
+    /// The most that is believed of a store: a login takes 256 MiB and some seconds at worst.
+    const MAX_MEMORY: u32 = 256 * 1024;
+    const MAX_PASSES: u32 = 16;
+    const MAX_LANES: u32 = 4;
+
+    /// Today's parameters and a fresh salt.
+    pub(crate) fn new() -> Self {
+        let mut salt = [0; SALT_LEN];
+        OsRng.fill_bytes(&mut salt);
+        Self {
+            salt,
+            memory: Self::MEMORY,
+            passes: Self::PASSES,
+            lanes: Self::LANES,
+        }
+    }
+
+    /// Parameters as the store has them.
+    ///
+    /// Below the floor somebody has weakened the store in the hope of a PIN to be set with it;
+    /// above the ceiling, to keep its owner out.
+    pub(crate) fn from_stored(salt: &[u8], memory: u32, passes: u32, lanes: u32) -> Result<Self> {
+        let in_range = (Self::MEMORY..=Self::MAX_MEMORY).contains(&memory)
+            && (Self::PASSES..=Self::MAX_PASSES).contains(&passes)
+            && (Self::LANES..=Self::MAX_LANES).contains(&lanes);
+        if !in_range {
+            return Err(Error::corrupt(
+                "the cost of the PIN derivation is out of range",
+            ));
+        }
+        let salt = salt
+            .try_into()
+            .map_err(|_| Error::corrupt("a salt has a wrong length"))?;
+        Ok(Self {
+            salt,
+            memory,
+            passes,
+            lanes,
+        })
+    }
+
+    /// The authorization value of a user PIN.
+    pub(crate) fn user(&self, pin: &Pin) -> Result<AuthValue> {
+        self.auth(Role::User, pin.bytes())
+    }
+
+    /// The authorization value of an SO PIN.
+    pub(crate) fn so(&self, pin: &SoPin) -> Result<AuthValue> {
+        self.auth(Role::So, pin.bytes())
+    }
+
+    fn auth(&self, role: Role, pin: &[u8]) -> Result<AuthValue> {
+        Ok(AuthValue::new(&*self.derive(role, pin)?)?)
+    }
+
+    fn derive(&self, role: Role, pin: &[u8]) -> Result<Zeroizing<[u8; LEN]>> {
+        let label: &[u8] = match role {
+            Role::User => b"tpmssh user PIN",
+            Role::So => b"tpmssh SO PIN",
+        };
+        let params = AssociatedData::new(label)
+            .and_then(|label| {
+                ParamsBuilder::new()
+                    .m_cost(self.memory)
+                    .t_cost(self.passes)
+                    .p_cost(self.lanes)
+                    .output_len(LEN)
+                    .data(label)
+                    .build()
+            })
+            .map_err(|_| Error::corrupt("the cost of the PIN derivation is out of range"))?;
+        let mut memory = Memory::new(params.block_count())?;
+        let mut out = Zeroizing::new([0; LEN]);
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into_with_memory(pin, &self.salt, &mut *out, &mut memory.0)
+            .map_err(|_| Error::OutOfMemory)?;
+        keep_length(&mut out);
+        Ok(out)
+    }
+}
+
+/// Makes the last byte non-zero.
+///
+/// A TPM strips trailing zeros from authorization values, and not every client does so in the
+/// same places; a value that has none means the same everywhere. Of 2^256 values 1 in 256 is
+/// folded onto another, which costs a hundredth of a bit.
+fn keep_length(value: &mut [u8; LEN]) {
+    if value[LEN - 1] == 0 {
+        value[LEN - 1] = 1;
+    }
+}
+
+/// Argon2's working memory, wiped when dropped.
+struct Memory(Vec<Block>);
+
+impl Memory {
+    /// Memory that may be refused: a module loaded into `ssh` must not abort it.
+    fn new(blocks: usize) -> Result<Self> {
+        let mut memory = Vec::new();
+        memory
+            .try_reserve_exact(blocks)
+            .map_err(|_| Error::OutOfMemory)?;
+        memory.resize(blocks, Block::new());
+        Ok(Self(memory))
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(Zeroize::zeroize);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fixed() -> Kdf {
+        Kdf {
+            salt: [7; SALT_LEN],
+            ..Kdf::new()
+        }
+    }
+
+    /// Computed with the reference implementation's command line tool is not possible, as it
+    /// takes no associated data; the value is this crate's own, to notice any change of it.
+    #[test]
+    fn the_derivation_stays_what_it_is() {
+        let user = fixed().derive(Role::User, b"1234").unwrap();
+        let so = fixed().derive(Role::So, b"1234").unwrap();
+        assert_ne!(*user, *so, "the role makes another value");
+        assert_eq!(*user, *fixed().derive(Role::User, b"1234").unwrap());
+        assert_ne!(*user, *fixed().derive(Role::User, b"12345").unwrap());
+        assert_ne!(*user, *Kdf::new().derive(Role::User, b"1234").unwrap());
+    }
+
+    #[test]
+    fn no_value_ends_in_a_zero() {
+        for last in 0..=u8::MAX {
+            let mut value = [0xaa; LEN];
+            value[LEN - 1] = last;
+            keep_length(&mut value);
+            assert_ne!(value[LEN - 1], 0);
+            assert!(last == 0 || value[LEN - 1] == last);
+        }
+    }
+
+    #[test]
+    fn costs_out_of_range_are_a_corrupt_store() {
+        let Kdf {
+            salt,
+            memory,
+            passes,
+            lanes,
+        } = Kdf::new();
+        assert_eq!(
+            Kdf::from_stored(&salt, memory, passes, lanes).unwrap(),
+            Kdf { salt, ..Kdf::new() }
+        );
+        for (memory, passes, lanes) in [
+            (8, 2, 1),
+            (memory, 1, 1),
+            (memory, 2, 0),
+            (u32::MAX, 2, 1),
+            (memory, 17, 1),
+            (memory, 2, 5),
+        ] {
+            assert!(
+                Kdf::from_stored(&salt, memory, passes, lanes).is_err(),
+                "{memory} {passes} {lanes}"
+            );
+        }
+        assert!(Kdf::from_stored(&salt[1..], memory, passes, lanes).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_stored_parameters_are_taken_or_refused(
+            salt in proptest::collection::vec(any::<u8>(), 0..20),
+            memory: u32, passes in 0..20_u32, lanes in 0..6_u32,
+        ) {
+            if let Ok(kdf) = Kdf::from_stored(&salt, memory, passes, lanes) {
+                prop_assert!(kdf.memory <= Kdf::MAX_MEMORY);
+            }
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! Objects in the database.
+
+use std::{collections::HashMap, sync::Arc};
+
+use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
+use tpm_core::Blob;
+
+use super::{
+    Body, Class, Key, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, NewCertificate, NewData,
+    NewPublicKey, Object, ObjectId, RefusedKey, check_len, check_text, default_id,
+};
+use crate::{Error, KeyPair, KeySpec, Result, Store, TokenId, spki, token};
+
+const SELECT: &str = "SELECT id, token, class, key, label, cka_id, private, subject, value, \
+     issuer, serial_number, application, object_id FROM object";
+
+impl Class {
+    /// The word for it in the store.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::PrivateKey => "private-key",
+            Self::PublicKey => "public-key",
+            Self::Certificate => "certificate",
+            Self::Data => "data",
+        }
+    }
+}
+
+impl Store {
+    /// The objects of a token, oldest first, without the keys that are refused.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn objects(&self, token: TokenId) -> Result<Vec<Object>> {
+        self.read(|tx| {
+            let keys = Keys::of(tx, token)?;
+            let mut query = tx.prepare_cached(&format!("{SELECT} WHERE token = ? ORDER BY id"))?;
+            let objects = query.query_and_then([token.0], |row| from_row(row, &keys))?;
+            objects.filter_map(Result::transpose).collect()
+        })
+    }
+
+    /// The object `id`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchObject`], [`Error::KeyRefused`], and those of the store.
+    pub fn object(&self, id: ObjectId) -> Result<Object> {
+        self.read(|tx| by_id(tx, id))
+    }
+
+    /// The keys of a token that are hidden because they are not what this program makes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn refused(&self, token: TokenId) -> Result<Vec<RefusedKey>> {
+        self.read(|tx| {
+            let keys = Keys::of(tx, token)?;
+            let mut query = tx.prepare_cached(
+                "SELECT key, label, cka_id FROM object WHERE token = ? AND class = 'private-key' \
+                 ORDER BY id",
+            )?;
+            let rows = query
+                .query_map([token.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect::<rusqlite::Result<Vec<(i64, String, Vec<u8>)>>>()?;
+            let refused =
+                rows.into_iter()
+                    .filter_map(|(key, label, cka_id)| match keys.0.get(&key) {
+                        Some(Err(reason)) => Some(RefusedKey {
+                            label,
+                            cka_id,
+                            reason: reason.clone(),
+                        }),
+                        _ => None,
+                    });
+            Ok(refused.collect())
+        })
+    }
+
+    /// Adds a certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`], [`Error::Invalid`], [`Error::NoSuchToken`], and those of the store.
+    pub fn add_certificate(&mut self, token: TokenId, new: &NewCertificate) -> Result<Object> {
+        if new.value.is_empty() || new.subject.is_empty() {
+            let why = "a certificate and its subject must not be empty";
+            return Err(Error::Invalid {
+                what: "certificate",
+                why,
+            });
+        }
+        self.add(&NewObject {
+            label: &new.label,
+            cka_id: &new.cka_id,
+            private: new.private,
+            value: &new.value,
+            subject: &new.subject,
+            issuer: &new.issuer,
+            serial_number: &new.serial_number,
+            ..NewObject::new(token, Class::Certificate)
+        })
+    }
+
+    /// Adds a public key whose private half is elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::add_certificate`].
+    pub fn add_public_key(&mut self, token: TokenId, new: &NewPublicKey) -> Result<Object> {
+        let value = spki::encode(&new.public);
+        spki::decode(&value).map_err(|_| Error::Invalid {
+            what: "public key",
+            why: "it is not RSA, P-256, P-384 or P-521",
+        })?;
+        self.add(&NewObject {
+            label: &new.label,
+            cka_id: &new.cka_id,
+            private: new.private,
+            value: &value,
+            subject: &new.subject,
+            ..NewObject::new(token, Class::PublicKey)
+        })
+    }
+
+    /// Adds data.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::add_certificate`].
+    pub fn add_data(&mut self, token: TokenId, new: &NewData) -> Result<Object> {
+        self.add(&NewObject {
+            label: &new.label,
+            private: new.private,
+            value: &new.value,
+            application: &new.application,
+            object_id: &new.object_id,
+            ..NewObject::new(token, Class::Data)
+        })
+    }
+
+    /// Changes `CKA_LABEL` of one object.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`], [`Error::Invalid`], [`Error::NoSuchObject`], and those of the
+    /// store.
+    pub fn set_label(&mut self, id: ObjectId, label: &str) -> Result<()> {
+        check_text("label", label, MAX_LABEL_LEN)?;
+        self.write(|tx| {
+            one_row(tx.execute(
+                "UPDATE object SET label = ? WHERE id = ?",
+                params![label, id.0],
+            )?)
+        })
+    }
+
+    /// Changes `CKA_ID` of one object.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::set_label`].
+    pub fn set_id(&mut self, id: ObjectId, cka_id: &[u8]) -> Result<()> {
+        check_len("id", cka_id, MAX_ID_LEN)?;
+        self.write(|tx| {
+            one_row(tx.execute(
+                "UPDATE object SET cka_id = ? WHERE id = ?",
+                params![cka_id, id.0],
+            )?)
+        })
+    }
+
+    /// Changes `CKA_SUBJECT` of one key or certificate.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::set_label`]; [`Error::NoSuchObject`] for data, which have no subject.
+    pub fn set_subject(&mut self, id: ObjectId, subject: &[u8]) -> Result<()> {
+        check_len("subject", subject, MAX_VALUE_LEN)?;
+        self.write(|tx| {
+            let sql = "UPDATE object SET subject = ? WHERE id = ? AND class <> 'data'";
+            one_row(tx.execute(sql, params![subject, id.0])?)
+        })
+    }
+
+    /// Deletes an object. With the private half of a key pair the key itself is gone for
+    /// ever, and its public half with it; deleting the public half leaves the key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchObject`], and those of the store.
+    pub fn delete_object(&mut self, id: ObjectId) -> Result<()> {
+        self.write(|tx| {
+            let (class, key): (String, Option<i64>) = tx
+                .query_row(
+                    "SELECT class, key FROM object WHERE id = ?",
+                    [id.0],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()?
+                .ok_or(Error::NoSuchObject)?;
+            let changed = match key {
+                Some(key) if class == Class::PrivateKey.as_str() => {
+                    tx.execute("DELETE FROM key WHERE id = ?", [key])?
+                }
+                _ => tx.execute("DELETE FROM object WHERE id = ?", [id.0])?,
+            };
+            one_row(changed)
+        })
+    }
+
+    /// Keeps a new key pair.
+    pub(crate) fn add_key(&self, token: TokenId, spec: &KeySpec, blob: &Blob) -> Result<KeyPair> {
+        let key = Key::parse(blob.clone(), spec.always_authenticate)?;
+        let cka_id = spec.id.clone().unwrap_or_else(|| default_id(key.public()));
+        self.write(|tx| {
+            token::by_id(tx, token)?;
+            tx.execute(
+                "INSERT INTO key (token, created, always_authenticate, public, private) \
+                 VALUES (?, ?, ?, ?, ?)",
+                params![
+                    token.0,
+                    token::now(),
+                    spec.always_authenticate,
+                    blob.public,
+                    blob.private
+                ],
+            )?;
+            let key = tx.last_insert_rowid();
+            let half = |class, private| NewObject {
+                key: Some(key),
+                label: &spec.label,
+                cka_id: &cka_id,
+                subject: &spec.subject,
+                private,
+                ..NewObject::new(token, class)
+            };
+            let private = half(Class::PrivateKey, true).insert(tx)?;
+            let public = half(Class::PublicKey, false).insert(tx)?;
+            Ok(KeyPair {
+                private: by_id(tx, private)?,
+                public: by_id(tx, public)?,
+            })
+        })
+    }
+
+    fn add(&self, new: &NewObject<'_>) -> Result<Object> {
+        new.check()?;
+        self.write(|tx| {
+            token::by_id(tx, new.token)?;
+            let id = new.insert(tx)?;
+            by_id(tx, id)
+        })
+    }
+}
+
+/// A row of `object`.
+struct NewObject<'a> {
+    token: TokenId,
+    class: Class,
+    key: Option<i64>,
+    label: &'a str,
+    cka_id: &'a [u8],
+    private: bool,
+    subject: &'a [u8],
+    value: &'a [u8],
+    issuer: &'a [u8],
+    serial_number: &'a [u8],
+    application: &'a str,
+    object_id: &'a [u8],
+}
+
+impl NewObject<'_> {
+    /// An object of which nothing else is known.
+    fn new(token: TokenId, class: Class) -> Self {
+        Self {
+            token,
+            class,
+            key: None,
+            label: "",
+            cka_id: &[],
+            private: false,
+            subject: &[],
+            value: &[],
+            issuer: &[],
+            serial_number: &[],
+            application: "",
+            object_id: &[],
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        check_text("label", self.label, MAX_LABEL_LEN)?;
+        check_len("id", self.cka_id, MAX_ID_LEN)?;
+        check_text("application", self.application, MAX_VALUE_LEN)?;
+        for (what, bytes) in [
+            ("subject", self.subject),
+            ("value", self.value),
+            ("issuer", self.issuer),
+            ("serial number", self.serial_number),
+            ("object id", self.object_id),
+        ] {
+            check_len(what, bytes, MAX_VALUE_LEN)?;
+        }
+        Ok(())
+    }
+
+    fn insert(&self, tx: &Transaction<'_>) -> Result<ObjectId> {
+        tx.prepare_cached(
+            "INSERT INTO object (token, class, key, label, cka_id, private, subject, value, \
+             issuer, serial_number, application, object_id) VALUES (:token, :class, :key, :label, \
+             :cka_id, :private, :subject, :value, :issuer, :serial_number, :application, \
+             :object_id)",
+        )?
+        .execute(named_params! {
+            ":token": self.token.0,
+            ":class": self.class.as_str(),
+            ":key": self.key,
+            ":label": self.label,
+            ":cka_id": self.cka_id,
+            ":private": self.private,
+            ":subject": self.subject,
+            ":value": self.value,
+            ":issuer": self.issuer,
+            ":serial_number": self.serial_number,
+            ":application": self.application,
+            ":object_id": self.object_id,
+        })?;
+        Ok(ObjectId(tx.last_insert_rowid()))
+    }
+}
+
+/// The keys of a token by row, or why they are refused.
+struct Keys(HashMap<i64, Result<Arc<Key>, String>>);
+
+impl Keys {
+    fn of(tx: &Transaction<'_>, token: TokenId) -> Result<Self> {
+        Self::read(tx, "token", token.0)
+    }
+
+    fn read(tx: &Transaction<'_>, column: &str, value: i64) -> Result<Self> {
+        let mut query = tx.prepare_cached(&format!(
+            "SELECT id, public, private, always_authenticate FROM key WHERE {column} = ?"
+        ))?;
+        let keys = query.query_and_then([value], |row| -> Result<_> {
+            let blob = Blob {
+                public: row.get(1)?,
+                private: row.get(2)?,
+            };
+            let key = Key::parse(blob, row.get(3)?).map(Arc::new).map_err(|err| {
+                log::warn!("a stored key is not used: {err}");
+                match err {
+                    Error::KeyRefused { reason } => reason,
+                    err => err.to_string(),
+                }
+            });
+            Ok((row.get(0)?, key))
+        })?;
+        keys.collect::<Result<_>>().map(Self)
+    }
+}
+
+fn by_id(tx: &Transaction<'_>, id: ObjectId) -> Result<Object> {
+    let key: Option<Option<i64>> = tx
+        .query_row("SELECT key FROM object WHERE id = ?", [id.0], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    let keys = match key.ok_or(Error::NoSuchObject)? {
+        Some(key) => Keys::read(tx, "id", key)?,
+        None => Keys(HashMap::new()),
+    };
+    let mut query = tx.prepare_cached(&format!("{SELECT} WHERE id = ?"))?;
+    let mut rows = query.query_and_then([id.0], |row| from_row(row, &keys))?;
+    match rows.next().transpose()?.flatten() {
+        Some(object) => Ok(object),
+        None => {
+            let reason = keys
+                .0
+                .into_values()
+                .find_map(Result::err)
+                .unwrap_or_default();
+            Err(Error::KeyRefused { reason })
+        }
+    }
+}
+
+/// An object from its row; `None` if its key is refused.
+fn from_row(row: &Row<'_>, keys: &Keys) -> Result<Option<Object>> {
+    let class: String = row.get("class")?;
+    let key: Option<i64> = row.get("key")?;
+    let key = match key.map(|key| keys.0.get(&key)) {
+        None => None,
+        Some(Some(Ok(key))) => Some(Arc::clone(key)),
+        Some(Some(Err(_))) => return Ok(None),
+        Some(None) => return Err(Error::corrupt("an object has a key of another token")),
+    };
+    let body = match (class.as_str(), key) {
+        ("private-key", Some(key)) => Body::PrivateKey {
+            key,
+            subject: row.get("subject")?,
+        },
+        ("public-key", Some(key)) => Body::PublicKey {
+            public: key.public().clone(),
+            key: Some(key),
+            subject: row.get("subject")?,
+        },
+        ("public-key", None) => Body::PublicKey {
+            public: spki::decode(&row.get::<_, Vec<u8>>("value")?)?,
+            key: None,
+            subject: row.get("subject")?,
+        },
+        ("certificate", None) => Body::Certificate {
+            value: row.get("value")?,
+            subject: row.get("subject")?,
+            issuer: row.get("issuer")?,
+            serial_number: row.get("serial_number")?,
+        },
+        ("data", None) => Body::Data {
+            value: row.get("value")?,
+            application: row.get("application")?,
+            object_id: row.get("object_id")?,
+        },
+        _ => return Err(Error::corrupt("an object has an unknown class")),
+    };
+    Ok(Some(Object {
+        id: ObjectId(row.get("id")?),
+        token: TokenId(row.get("token")?),
+        label: row.get("label")?,
+        cka_id: row.get("cka_id")?,
+        private: row.get("private")?,
+        body,
+    }))
+}
+
+fn one_row(changed: usize) -> Result<()> {
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(Error::NoSuchObject)
+    }
+}

@@ -1,0 +1,296 @@
+//! Where the store is, and whether its owner and modes let nobody else at it.
+
+use std::{
+    collections::VecDeque,
+    ffi::{OsStr, OsString},
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStringExt,
+    },
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, open, openat, readlinkat},
+    io::Errno,
+};
+
+use crate::{Error, Result, env};
+
+/// Where the store is, or is to be; nothing is opened yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreDir(PathBuf);
+
+impl StoreDir {
+    /// This user's store: `$TPMSSH_STORE`, else `$XDG_DATA_HOME/tpmssh`, else
+    /// `~/.local/share/tpmssh`.
+    ///
+    /// In a program that was started with more rights than its caller has, the environment is
+    /// the caller's and is ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsafePath`] where a variable is not an absolute path, [`Error::NoHome`].
+    pub fn for_user() -> Result<Self> {
+        if let Some(dir) = env::dir("TPMSSH_STORE")? {
+            return Self::at(dir);
+        }
+        match env::dir("XDG_DATA_HOME")? {
+            Some(data) => Self::at(data.join("tpmssh")),
+            None => Self::at(env::home()?.join(".local/share/tpmssh")),
+        }
+    }
+
+    /// The store in the directory `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnsafePath`] unless it is absolute and free of `..`.
+    pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        if !path.is_absolute() || path.components().any(|part| part == Component::ParentDir) {
+            return Err(refuse(&path, "it must be an absolute path without \"..\""));
+        }
+        Ok(Self(path))
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Opens the directory, if it exists.
+    pub(crate) fn open(&self) -> Result<Option<Dir>> {
+        Dir::walk(&self.0, false)
+    }
+
+    /// Opens the directory, and makes it and its parents (mode 0700) where they are missing.
+    pub(crate) fn create(&self) -> Result<Dir> {
+        Dir::walk(&self.0, true)?.ok_or_else(|| Error::Disk(io::ErrorKind::NotFound.into()))
+    }
+}
+
+/// An open store directory: this user's, and closed to everybody else.
+#[derive(Debug)]
+pub(crate) struct Dir {
+    fd: OwnedFd,
+    /// Its path, without any symbolic link.
+    path: PathBuf,
+}
+
+/// What tells a file from another one that took its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+/// A file of the store that passed the checks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CheckedFile {
+    pub(crate) id: FileId,
+    pub(crate) len: u64,
+    /// Whether its mode or file system forbids this user to write it.
+    pub(crate) read_only: bool,
+}
+
+/// As many links as the kernel follows in one path.
+const MAX_LINKS: u32 = 40;
+
+impl Dir {
+    /// Walks to `path` one component at a time, each opened relative to the one before it and
+    /// without following links, so that what was checked is what is used.
+    ///
+    /// A link is followed only out of a directory that root alone can write (`/home` may be
+    /// one); anywhere else somebody could have put it there to lead us astray.
+    fn walk(path: &Path, create: bool) -> Result<Option<Self>> {
+        let root = || {
+            open(
+                "/",
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+        };
+        let mut dir = root().map_err(disk)?;
+        let mut real = PathBuf::from("/");
+        let mut todo: VecDeque<OsString> = names(path).collect();
+        let mut links = 0;
+        while let Some(name) = todo.pop_front() {
+            let Some(next) = step(&dir, &name, create, &real)? else {
+                return Ok(None);
+            };
+            let stat = fstat(&next).map_err(disk)?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => {
+                    dir = next;
+                    if name == ".." {
+                        real.pop();
+                    } else {
+                        real.push(name);
+                    }
+                }
+                FileType::Symlink => {
+                    let parent = fstat(&dir).map_err(disk)?;
+                    links += 1;
+                    if links > MAX_LINKS || !only_roots(&parent) || stat.st_uid != 0 {
+                        return Err(refuse(&real.join(name), "it is a symbolic link"));
+                    }
+                    let target = readlinkat(&next, "", Vec::new()).map_err(disk)?;
+                    let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                    if target.is_absolute() {
+                        dir = root().map_err(disk)?;
+                        real = PathBuf::from("/");
+                    }
+                    for name in names(&target).collect::<Vec<_>>().into_iter().rev() {
+                        todo.push_front(name);
+                    }
+                }
+                _ => return Err(refuse(&real.join(name), "it is not a directory")),
+            }
+        }
+        let fd = openat(
+            &dir,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(disk)?;
+        check_private(&real, &fstat(&fd).map_err(disk)?, 0o700)?;
+        Ok(Some(Self { fd, path: real }))
+    }
+
+    /// Its path, without any symbolic link.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether this user cannot make files in it: by its mode, which is believed of root too,
+    /// or because its file system is read-only.
+    pub(crate) fn is_read_only(&self) -> Result<bool> {
+        let stat = fstat(&self.fd).map_err(disk)?;
+        Ok(stat.st_mode & 0o200 == 0 || !may_write(&self.fd, "."))
+    }
+
+    /// Whether the directory that its path leads to is still this one.
+    pub(crate) fn is_in_place(&self) -> Result<bool> {
+        let here = fstat(&self.fd).map_err(disk)?;
+        match rustix::fs::lstat(&self.path) {
+            Ok(there) => Ok(FileId::of(&here) == FileId::of(&there)),
+            Err(Errno::NOENT) => Ok(false),
+            Err(err) => Err(disk(err)),
+        }
+    }
+
+    /// Looks at the file `name` without opening it for reading: that could hang on a FIFO, and
+    /// closing it again would drop the locks that SQLite holds on the same file.
+    pub(crate) fn file(&self, name: &str) -> Result<Option<CheckedFile>> {
+        let path = self.path.join(name);
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(err) => return Err(disk(err)),
+        };
+        let stat = fstat(&file).map_err(disk)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {}
+            FileType::Symlink => return Err(refuse(&path, "it is a symbolic link")),
+            _ => return Err(refuse(&path, "it is not a regular file")),
+        }
+        check_private(&path, &stat, 0o600)?;
+        if stat.st_nlink != 1 {
+            return Err(refuse(&path, "it has another hard link"));
+        }
+        Ok(Some(CheckedFile {
+            id: FileId::of(&stat),
+            len: u64::try_from(stat.st_size).unwrap_or(0),
+            read_only: stat.st_mode & 0o200 == 0 || !may_write(&self.fd, name),
+        }))
+    }
+
+    /// The descriptor, for making files.
+    pub(crate) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+}
+
+impl FileId {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+        }
+    }
+}
+
+/// Opens `name` in `dir` without following it, and makes it a directory first if wanted.
+fn step(dir: &OwnedFd, name: &OsStr, create: bool, real: &Path) -> Result<Option<OwnedFd>> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(dir, name, flags, Mode::empty()) {
+        Ok(next) => return Ok(Some(next)),
+        Err(Errno::NOENT) if create => {}
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::NAMETOOLONG) => return Err(refuse(&real.join(name), "it is too long")),
+        Err(err) => return Err(disk(err)),
+    }
+    match mkdirat(dir, name, Mode::from_raw_mode(0o700)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(err) => return Err(disk(err)),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = openat(dir, name, flags, Mode::empty()).map_err(disk)?;
+    let stat = fstat(&made).map_err(disk)?;
+    // The umask may have taken rights away from us; it belongs to the host, so it stays.
+    if stat.st_mode & 0o777 != 0o700 && stat.st_uid == rustix::process::geteuid().as_raw() {
+        fchmod(&made, Mode::from_raw_mode(0o700)).map_err(disk)?;
+    }
+    Ok(Some(made))
+}
+
+/// The components of a path, without the root and without `.`.
+fn names(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
+    })
+}
+
+/// Whether nobody but root can put anything into a directory.
+fn only_roots(dir: &Stat) -> bool {
+    dir.st_uid == 0 && dir.st_mode & 0o022 == 0
+}
+
+/// Refuses what is not this user's, or open to others. `right` is the mode it should have.
+fn check_private(path: &Path, stat: &Stat, right: u32) -> Result<()> {
+    let me = rustix::process::geteuid().as_raw();
+    if stat.st_uid != me {
+        let why = format!("it belongs to user {} and not to user {me}", stat.st_uid);
+        return Err(refuse(path, &why));
+    }
+    if stat.st_mode & 0o077 != 0 {
+        let why = format!(
+            "its mode is {:04o} and must be {right:04o}",
+            stat.st_mode & 0o7777
+        );
+        return Err(refuse(path, &why));
+    }
+    Ok(())
+}
+
+fn may_write(dir: impl AsFd, name: &str) -> bool {
+    rustix::fs::accessat(dir, name, rustix::fs::Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+}
+
+fn refuse(path: &Path, why: &str) -> Error {
+    Error::UnsafePath {
+        path: path.to_owned(),
+        why: why.to_owned(),
+    }
+}
+
+fn disk(err: Errno) -> Error {
+    Error::Disk(err.into())
+}

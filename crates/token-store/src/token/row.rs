@@ -1,0 +1,275 @@
+//! Tokens in the database.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Row, Transaction, named_params, params};
+use tpm_core::{Blob, Srk};
+
+use super::{Parts, Token, TokenId, Tries, WallKind, check_label};
+use crate::{Error, Result, Role, Store, kdf::Kdf};
+
+const SELECT: &str = "SELECT id, serial, label, created, wall, srk, token_public, token_private, \
+     so_public, so_private, so_pin_is_set, pin_is_set, nv_handle, max_tries, salt, kdf_memory, \
+     kdf_passes, kdf_lanes, tries_left, tries_max, so_tries_left, so_tries_max FROM token \
+     WHERE state = 'ready'";
+
+impl Store {
+    /// All tokens, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn tokens(&self) -> Result<Vec<Token>> {
+        self.read(|tx| {
+            let mut query = tx.prepare_cached(&format!("{SELECT} ORDER BY id"))?;
+            query.query_and_then([], from_row)?.collect()
+        })
+    }
+
+    /// The token `id`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchToken`], and those of the store.
+    pub fn token(&self, id: TokenId) -> Result<Token> {
+        self.read(|tx| by_id(tx, id))
+    }
+
+    /// The token with this label or serial number.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchToken`], [`Error::AmbiguousToken`] where several have the label, and
+    /// those of the store.
+    pub fn find_token(&self, name: &str) -> Result<Token> {
+        let mut found: Vec<_> = self
+            .tokens()?
+            .into_iter()
+            .filter(|t| t.serial == name || t.label == name)
+            .collect();
+        match found.len() {
+            0 => Err(Error::NoSuchToken {
+                name: name.to_owned(),
+            }),
+            1 => Ok(found.remove(0)),
+            // A label may look like a serial number; the serial number is the stronger.
+            _ => {
+                found
+                    .into_iter()
+                    .find(|t| t.serial == name)
+                    .ok_or_else(|| Error::AmbiguousToken {
+                        name: name.to_owned(),
+                    })
+            }
+        }
+    }
+
+    /// Gives a token another label.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`check_label`] and of the store.
+    pub(crate) fn set_token_label(&self, id: TokenId, label: &str) -> Result<()> {
+        check_label(label)?;
+        self.write(|tx| {
+            let sql = "UPDATE token SET label = ? WHERE id = ? AND state = 'ready'";
+            one_row(id, tx.execute(sql, params![label, id.0])?)
+        })
+    }
+
+    /// Remembers the tries left, if there is anything new and the store can be written.
+    ///
+    /// Best effort: that somebody may log in does not hang on it.
+    pub(crate) fn remember_tries(&self, id: TokenId, role: Role, tries: Tries) {
+        let (left, max) = match role {
+            Role::User => ("tries_left", "tries_max"),
+            Role::So => ("so_tries_left", "so_tries_max"),
+        };
+        let known = self.read(|tx| {
+            let sql = format!("SELECT {left}, {max} FROM token WHERE id = ?");
+            Ok(tx.query_row(&sql, [id.0], |row| Ok((row.get(0)?, row.get(1)?)))?)
+        });
+        if known
+            .as_ref()
+            .is_ok_and(|&known| known == (Some(tries.left), Some(tries.max)))
+        {
+            return;
+        }
+        let written = self.write(|tx| {
+            let sql = format!("UPDATE token SET {left} = ?, {max} = ? WHERE id = ?");
+            tx.execute(&sql, params![tries.left, tries.max, id.0])?;
+            Ok(())
+        });
+        if let Err(err) = written {
+            log::debug!("the tries left are not remembered: {err}");
+        }
+    }
+}
+
+/// The token `id`, in a transaction that goes on.
+pub(crate) fn by_id(tx: &Transaction<'_>, id: TokenId) -> Result<Token> {
+    tx.prepare_cached(&format!("{SELECT} AND id = ?"))?
+        .query_and_then([id.0], from_row)?
+        .next()
+        .unwrap_or_else(|| Err(no_such(id)))
+}
+
+/// A token to be kept.
+#[derive(Debug)]
+pub(crate) struct NewToken<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) wall: WallKind,
+    pub(crate) so_pin_is_set: bool,
+    pub(crate) pin_is_set: bool,
+    pub(crate) nv_handle: Option<u32>,
+    pub(crate) max_tries: Option<u32>,
+    pub(crate) tries: Option<Tries>,
+    pub(crate) parts: &'a Parts,
+}
+
+impl NewToken<'_> {
+    /// Adds it under the serial number `serial`.
+    pub(crate) fn insert(&self, tx: &Transaction<'_>, serial: &str) -> Result<TokenId> {
+        tx.execute(
+            "INSERT INTO token (serial, label, created, state, wall, srk, token_public, \
+             token_private, so_public, so_private, so_pin_is_set, pin_is_set, nv_handle, \
+             max_tries, salt, kdf_memory, kdf_passes, kdf_lanes, tries_left, tries_max) \
+             VALUES (:serial, :label, :created, 'ready', :wall, :srk, :token_public, \
+             :token_private, :so_public, :so_private, :so_pin_is_set, :pin_is_set, :nv_handle, \
+             :max_tries, :salt, :memory, :passes, :lanes, :tries_left, :tries_max)",
+            named_params! {
+                ":serial": serial,
+                ":label": self.label,
+                ":created": now(),
+                ":wall": self.wall.as_str(),
+                ":srk": self.parts.srk.to_bytes(),
+                ":token_public": self.parts.token_key.public,
+                ":token_private": self.parts.token_key.private,
+                ":so_public": self.parts.so.as_ref().map(|so| &so.public),
+                ":so_private": self.parts.so.as_ref().map(|so| &so.private),
+                ":so_pin_is_set": self.so_pin_is_set,
+                ":pin_is_set": self.pin_is_set,
+                ":nv_handle": self.nv_handle,
+                ":max_tries": self.max_tries,
+                ":salt": self.parts.kdf.salt,
+                ":memory": self.parts.kdf.memory,
+                ":passes": self.parts.kdf.passes,
+                ":lanes": self.parts.kdf.lanes,
+                ":tries_left": self.tries.map(|tries| tries.left),
+                ":tries_max": self.tries.map(|tries| tries.max),
+            },
+        )?;
+        Ok(TokenId(tx.last_insert_rowid()))
+    }
+}
+
+/// Puts `new` in place of `old` as the token key or SO object of a token, unless another
+/// program has put something else there meanwhile.
+pub(crate) fn replace_private(
+    tx: &Transaction<'_>,
+    id: TokenId,
+    role: Role,
+    old: &Blob,
+    new: &Blob,
+) -> Result<()> {
+    let column = match role {
+        Role::User => "token",
+        Role::So => "so",
+    };
+    let sql = format!(
+        "UPDATE token SET {column}_public = :new_public, {column}_private = :new \
+         WHERE id = :id AND state = 'ready' AND {column}_private = :old"
+    );
+    let changed = tx.execute(
+        &sql,
+        named_params! {
+            ":id": id.0,
+            ":old": old.private,
+            ":new": new.private,
+            ":new_public": new.public,
+        },
+    )?;
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(Error::Conflict)
+    }
+}
+
+/// Notes that there is a user PIN, or that there is none, with all tries left.
+pub(crate) fn set_pin_is_set(tx: &Transaction<'_>, id: TokenId, is_set: bool) -> Result<()> {
+    let sql = "UPDATE token SET pin_is_set = ?, tries_left = max_tries, tries_max = max_tries \
+               WHERE id = ? AND state = 'ready'";
+    one_row(id, tx.execute(sql, params![is_set, id.0])?)
+}
+
+/// Seconds since 1970; 0 on a machine whose clock is before that.
+pub(crate) fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+fn from_row(row: &Row<'_>) -> Result<Token> {
+    let wall: String = row.get("wall")?;
+    let srk: Vec<u8> = row.get("srk")?;
+    let salt: Vec<u8> = row.get("salt")?;
+    let (so_public, so_private) = (row.get("so_public")?, row.get("so_private")?);
+    let so = match (so_public, so_private) {
+        (Some(public), Some(private)) => Some(Blob { public, private }),
+        _ => None,
+    };
+    let kdf = Kdf::from_stored(
+        &salt,
+        row.get("kdf_memory")?,
+        row.get("kdf_passes")?,
+        row.get("kdf_lanes")?,
+    )?;
+    let parts = Parts {
+        srk: Srk::from_bytes(&srk)
+            .map_err(|_| Error::corrupt("a storage root key cannot be read"))?,
+        token_key: Blob {
+            public: row.get("token_public")?,
+            private: row.get("token_private")?,
+        },
+        so,
+        kdf,
+    };
+    Ok(Token {
+        id: TokenId(row.get("id")?),
+        serial: row.get("serial")?,
+        label: row.get("label")?,
+        created: row.get("created")?,
+        wall: wall
+            .parse()
+            .map_err(|_| Error::corrupt("a PIN wall is unknown"))?,
+        pin_is_set: row.get("pin_is_set")?,
+        so_pin_is_set: row.get("so_pin_is_set")?,
+        tries: tries(row.get("tries_left")?, row.get("tries_max")?),
+        so_tries: tries(row.get("so_tries_left")?, row.get("so_tries_max")?),
+        nv_handle: row.get("nv_handle")?,
+        max_tries: row.get("max_tries")?,
+        parts,
+    })
+}
+
+fn tries(left: Option<u32>, max: Option<u32>) -> Option<Tries> {
+    Some(Tries {
+        left: left?,
+        max: max?,
+    })
+}
+
+fn one_row(id: TokenId, changed: usize) -> Result<()> {
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(no_such(id))
+    }
+}
+
+fn no_such(id: TokenId) -> Error {
+    Error::NoSuchToken {
+        name: format!("number {}", id.0),
+    }
+}
