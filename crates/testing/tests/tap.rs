@@ -70,6 +70,21 @@ fn a_second_connection_waits_until_the_first_ends() {
     assert!(second.answered_within(Duration::from_secs(10)));
 }
 
+/// An operation is a connection, so a test of many operations makes many; none may stay open.
+#[test]
+fn connections_that_have_ended_cost_nothing() {
+    let swtpm = Swtpm::start();
+    let tap = Tap::start(&swtpm);
+    let descriptors = || std::fs::read_dir("/proc/self/fd").expect("Linux").count();
+    let before = descriptors();
+    for _ in 0..500 {
+        Client::through(&tap).read_clock().expect("it answers");
+    }
+    // The other tests of this program have descriptors as well.
+    assert!(descriptors() < before + 400);
+    assert_eq!((tap.count(), tap.connections()), (500, 500));
+}
+
 #[test]
 fn a_delay_delays_every_command() {
     let swtpm = Swtpm::start();

@@ -1,0 +1,30 @@
+//! `cargo xtask ci`: everything that must be in order before a change is merged.
+
+use anyhow::Result;
+
+use crate::{
+    command::{self, cargo},
+    demo, packages, test,
+};
+
+/// Formatting, lints and documentation without a warning, the demo, and all tests.
+///
+/// # Errors
+///
+/// The first of these that is not in order.
+pub(crate) fn run() -> Result<()> {
+    packages::install_missing()?;
+    command::run(cargo().args(["fmt", "--all", "--check"]))?;
+    command::run(
+        cargo()
+            .args(["clippy", "--workspace", "--all-targets", "--locked"])
+            .args(["--", "-D", "warnings"]),
+    )?;
+    command::run(
+        cargo()
+            .args(["doc", "--workspace", "--no-deps", "--locked"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    demo::run()?;
+    test::run(&[])
+}

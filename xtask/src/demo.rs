@@ -1,0 +1,61 @@
+//! `cargo xtask demo`: tpmssh at work, from an empty TPM to an ssh login.
+//!
+//! Real programs (OpenSSH, OpenSC) use the module that has just been built, in a private
+//! temporary home with a private simulated TPM, SSH server and agent. Each command is shown with what it
+//! prints, and what it must do is checked.
+
+mod interrupt;
+mod keys;
+mod login;
+mod show;
+mod stage;
+mod thief;
+mod token;
+
+use anyhow::{Result, bail};
+
+use crate::{artifacts, packages};
+
+use self::{show::Show, stage::Stage};
+
+/// Builds tpmssh and shows it. Nothing is left behind, however it ends.
+///
+/// # Errors
+///
+/// The first step that does not do what it should, by number and title.
+pub(crate) fn run() -> Result<()> {
+    packages::install_missing()?;
+    let artifacts = artifacts::build()?;
+    interrupt::watch()?;
+
+    let mut show = Show::default();
+    let stage = Stage::set(artifacts);
+    let traces = stage.traces();
+    let outcome = perform(&mut show, &stage);
+    drop(stage);
+    outcome.map_err(|err| err.context(show.whereabouts()))?;
+    if let Some(left) = traces.into_iter().find(|path| path.exists()) {
+        bail!("the demo left {} behind", left.display());
+    }
+    println!(
+        "\ndemo: all {} steps passed: keys made in a TPM logged in over ssh, by ssh -I, a \
+         configuration file and ssh-agent; a wrong PIN and a copied store did not",
+        show.steps()
+    );
+    Ok(())
+}
+
+/// The steps, in the order in which a newcomer would take them.
+fn perform(show: &mut Show, stage: &Stage) -> Result<()> {
+    show.environment(&stage.home);
+    token::look_at_the_tpm(show, stage)?;
+    token::make_a_token(show, stage)?;
+    keys::make_keys(show, stage)?;
+    keys::make_a_key_with_pkcs11_tool(show, stage)?;
+    keys::authorize_the_keys(show, stage)?;
+    login::by_ssh(show, stage)?;
+    login::by_configuration(show, stage)?;
+    login::by_agent(show, stage)?;
+    token::give_a_wrong_pin(show, stage)?;
+    thief::copy_the_store(show, stage)
+}

@@ -1,0 +1,161 @@
+//! Running a command before an audience: what it is, what it prints, and whether that is right.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, pipe},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use testing::Home;
+
+use crate::command::line;
+
+use super::interrupt;
+
+/// What is being shown, to say where it went wrong.
+#[derive(Default)]
+pub(super) struct Show {
+    steps: usize,
+    title: String,
+}
+
+impl Show {
+    /// How many steps there were so far.
+    pub(super) fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Where the show is, for an error.
+    pub(super) fn whereabouts(&self) -> String {
+        format!("demo failed at step {} ({})", self.steps, self.title)
+    }
+
+    /// Prints the environment that all commands run in.
+    pub(super) fn environment(&self, home: &Home) {
+        println!("\nAll of the following runs in this environment:");
+        for (name, value) in home.env() {
+            println!("  {}={}", name.to_string_lossy(), value.to_string_lossy());
+        }
+    }
+
+    /// Begins a step.
+    ///
+    /// # Errors
+    ///
+    /// If there was a Ctrl-C.
+    pub(super) fn step(&mut self, title: &str) -> Result<()> {
+        self.steps += 1;
+        self.title = title.to_owned();
+        println!("\n== {}. {title}", self.steps);
+        interrupt::check()
+    }
+
+    /// Runs a command that must succeed; returns what it printed, standard error included.
+    ///
+    /// # Errors
+    ///
+    /// If it does not succeed.
+    pub(super) fn run(&self, command: &mut Command) -> Result<String> {
+        self.fail(command, 0)
+    }
+
+    /// Runs a command that must end with this exit code; returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// If it ends otherwise.
+    pub(super) fn fail(&self, command: &mut Command, code: i32) -> Result<String> {
+        let shown = line(command);
+        println!("$ {}{shown}", variables(command));
+        // One pipe for both, so that the lines come in the order in which they were printed.
+        let (reader, writer) = pipe()?;
+        command.stdout(writer.try_clone()?).stderr(writer);
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("cannot start `{shown}`"))?;
+        interrupt::running(Some(child.id()));
+        // The other writing ends; without this the pipe would never end.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+
+        let mut output = String::new();
+        for line in BufReader::new(reader).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            println!("  {line}");
+            output.push_str(&line);
+            output.push('\n');
+        }
+        interrupt::running(None);
+        let status = child.wait()?;
+        interrupt::check()?;
+        ensure!(
+            status.code() == Some(code),
+            "`{shown}` ended with {status} instead of exit code {code}"
+        );
+        Ok(output)
+    }
+
+    /// Runs a command that must succeed with its standard output in `file`.
+    ///
+    /// # Errors
+    ///
+    /// If it does not succeed.
+    pub(super) fn run_into(&self, file: &Path, command: &mut Command) -> Result<()> {
+        let shown = line(command);
+        println!("$ {}{shown} > {}", variables(command), file.display());
+        let file =
+            File::create(file).with_context(|| format!("cannot write {}", file.display()))?;
+        let status = command
+            .stdout(file)
+            .status()
+            .with_context(|| format!("cannot start `{shown}`"))?;
+        interrupt::check()?;
+        ensure!(status.success(), "`{shown}` failed ({status})");
+        Ok(())
+    }
+}
+
+/// The variables that this one command has besides those of [`Show::environment`], as a shell takes them.
+fn variables(command: &Command) -> String {
+    command
+        .get_envs()
+        .filter(|(name, _)| {
+            ["SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "SSH_AUTH_SOCK", "PIN"]
+                .iter()
+                .any(|shown| name == shown)
+        })
+        .filter_map(|(name, value)| {
+            Some(format!(
+                "{}={} ",
+                name.to_string_lossy(),
+                value?.to_string_lossy()
+            ))
+        })
+        .collect()
+}
+
+/// Demands that some output contains a text.
+///
+/// # Errors
+///
+/// If it does not.
+pub(super) fn expect(output: &str, text: &str) -> Result<()> {
+    if !output.contains(text) {
+        bail!("the output does not contain {text:?}");
+    }
+    Ok(())
+}
+
+/// Demands that some output does not contain a text.
+///
+/// # Errors
+///
+/// If it does.
+pub(super) fn expect_no(output: &str, text: &str) -> Result<()> {
+    if output.contains(text) {
+        bail!("the output contains {text:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,123 @@
+//! Where the demo takes place: a home, a TPM, an SSH server, an agent.
+
+use std::{ffi::OsString, path::PathBuf, process::Command};
+
+use testing::{Home, SshAgent, Sshd, Swtpm};
+
+use crate::artifacts::Artifacts;
+
+/// The user PIN, the SO PIN, and a mistake.
+const PIN: &str = "correct horse";
+const SO_PIN: &str = "battery staple";
+const WRONG_PIN: &str = "incorrect horse";
+
+/// The directory that sshd demands as root, and that only the packaged service makes.
+const PRIVILEGE_SEPARATION: &str = "/run/sshd";
+
+/// All that runs for the demo; dropping it ends it.
+pub(super) struct Stage {
+    // In the order of dropping: what uses a directory goes before the directory.
+    pub(super) agent: SshAgent,
+    pub(super) sshd: Sshd,
+    pub(super) swtpm: Swtpm,
+    /// Another machine's TPM.
+    pub(super) other: Swtpm,
+    pub(super) home: Home,
+    _borrowed: Borrowed,
+    artifacts: Artifacts,
+    /// The PIN, for `--pin-file`.
+    pub(super) pin_file: PathBuf,
+    pub(super) so_pin_file: PathBuf,
+    pub(super) wrong_pin_file: PathBuf,
+}
+
+impl Stage {
+    /// Starts all of it, and waits until it is up.
+    pub(super) fn set(artifacts: Artifacts) -> Self {
+        let borrowed = Borrowed::note();
+        let swtpm = Swtpm::start();
+        let other = Swtpm::start();
+        let home = Home::with_tcti(swtpm.tcti());
+        let sshd = Sshd::start(&home);
+        let agent = SshAgent::start(&home, &artifacts.module.display().to_string(), &[]);
+        Self {
+            pin_file: home.secret_file("pin", PIN),
+            so_pin_file: home.secret_file("so-pin", SO_PIN),
+            wrong_pin_file: home.secret_file("wrong-pin", WRONG_PIN),
+            agent,
+            sshd,
+            swtpm,
+            other,
+            home,
+            _borrowed: borrowed,
+            artifacts,
+        }
+    }
+
+    /// A `tpmssh` command.
+    pub(super) fn tpmssh(&self, args: &[&str]) -> Command {
+        let mut tpmssh = self.home.command(&self.artifacts.tpmssh);
+        tpmssh.args(args);
+        tpmssh
+    }
+
+    /// A `pkcs11-tool` command with our module.
+    pub(super) fn pkcs11_tool(&self, args: &[&str]) -> Command {
+        let mut tool = self.home.command("pkcs11-tool");
+        tool.arg("--module").arg(&self.artifacts.module).args(args);
+        tool
+    }
+
+    /// The path of the module, as an argument.
+    pub(super) fn module(&self) -> &str {
+        self.artifacts
+            .module
+            .to_str()
+            .expect("cargo's paths here are text")
+    }
+
+    /// The variables by which OpenSSH gets the right PIN.
+    pub(super) fn askpass(&self) -> Vec<(OsString, OsString)> {
+        self.home.askpass(&self.pin_file)
+    }
+
+    /// What must not exist any more when all of it has ended.
+    pub(super) fn traces(&self) -> Vec<PathBuf> {
+        let process = |pid: u32| PathBuf::from(format!("/proc/{pid}"));
+        let mut traces = vec![
+            self.home.path().to_owned(),
+            self.swtpm.state_dir().to_owned(),
+            self.other.state_dir().to_owned(),
+            process(self.sshd.pid()),
+            process(self.agent.pid()),
+        ];
+        traces.extend(
+            [&self.swtpm, &self.other]
+                .into_iter()
+                .filter_map(Swtpm::pid)
+                .map(process),
+        );
+        traces
+    }
+}
+
+/// Removes sshd's directory at the end if it was not there at the beginning.
+struct Borrowed {
+    made: bool,
+}
+
+impl Borrowed {
+    fn note() -> Self {
+        let made = !PathBuf::from(PRIVILEGE_SEPARATION).exists();
+        Self { made }
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if self.made {
+            // It is not there where the demo does not run as root. It stays where it has been put to use.
+            let _ = std::fs::remove_dir(PRIVILEGE_SEPARATION);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Someone takes the disk, and knows the PIN.
+
+use anyhow::Result;
+use testing::Home;
+
+use super::{
+    show::{Show, expect, expect_no},
+    stage::Stage,
+};
+
+pub(super) fn copy_the_store(show: &mut Show, stage: &Stage) -> Result<()> {
+    show.step("Copy the store to another machine: its TPM refuses the keys, PIN or not")?;
+    let there = Home::with_tcti(stage.other.tcti());
+    let mut copy = stage.home.command("cp");
+    show.run(copy.arg("-a").arg(stage.home.store()).arg(there.store()))?;
+    show.environment(&there);
+
+    let mut keygen = stage.tpmssh(&["keygen", "-t", "ecdsa", "--label", "stolen"]);
+    keygen
+        .envs(there.env())
+        .arg("--pin-file")
+        .arg(&stage.pin_file);
+    expect(&show.fail(&mut keygen, 6)?, "another")?;
+
+    let mut ssh = stage
+        .sshd
+        .ssh(&there, &["-I", stage.module()], "echo in with a stolen key");
+    let refused = show.fail(ssh.envs(stage.askpass()), 255)?;
+    expect_no(&refused, "in with a stolen key")?;
+
+    show.step("At home the keys still work")?;
+    let mut ssh = stage
+        .sshd
+        .ssh(&stage.home, &["-I", stage.module()], "echo still in");
+    expect(&show.run(ssh.envs(stage.askpass()))?, "still in")
+}

@@ -1,0 +1,46 @@
+//! The project's own chores, as `cargo xtask <chore>`.
+//!
+//! Each chore is a plain function that runs the commands one would type, and prints them. This
+//! program builds with nothing but Rust and a C linker; what else a chore needs it installs.
+
+mod artifacts;
+mod ci;
+mod command;
+mod demo;
+mod packages;
+mod test;
+
+use std::{ffi::OsString, process::ExitCode};
+
+const USAGE: &str = "\
+cargo xtask demo           show tpmssh at work: from an empty TPM to an ssh login
+cargo xtask test [ARG]...  build everything and run all tests; ARGs go to cargo test
+cargo xtask ci             formatting, lints, documentation, demo, tests
+
+Each installs the Debian packages that it needs and that are missing, and says which.";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let chore = args.next().unwrap_or_default();
+    let rest: Vec<OsString> = args.collect();
+    let outcome = match (chore.to_str(), rest.is_empty()) {
+        (Some("demo"), true) => demo::run(),
+        (Some("test"), _) => test::run(&rest),
+        (Some("ci"), true) => ci::run(),
+        (Some("help" | "--help" | "-h"), _) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("xtask: {err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
