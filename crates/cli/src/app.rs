@@ -1,0 +1,199 @@
+//! What every command starts from: the configuration, the TPM, the store and the token.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use anyhow::Context;
+use token_store::{Config, Error as StoreError, Pin, SoPin, Store, StoreDir, Token, WallKind};
+use tpm_core::{AuthValue, Tpm};
+
+use crate::args::Global;
+use crate::error::Error;
+use crate::harden;
+use crate::output::{Output, escape, tell};
+use crate::pin_prompt::Source;
+
+/// The global options and the configuration file, and what follows from them.
+pub(crate) struct App {
+    pub(crate) out: Output,
+    pub(crate) config: Config,
+    tcti: Option<String>,
+    token: Option<String>,
+    announced: Cell<bool>,
+}
+
+impl App {
+    /// Reads the configuration file, and hardens the process before any PIN is in it.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration file is unusable.
+    pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
+        let config = Config::load()?;
+        // Not earlier: whether the environment may be believed is read from a file in /proc
+        // that a hardened process cannot open.
+        harden::process();
+        Ok(Self {
+            out: Output::new(global.json),
+            config,
+            tcti: global.tcti.clone(),
+            token: global.token.clone(),
+            announced: Cell::new(false),
+        })
+    }
+
+    /// The same with the configuration file read again.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration file is unusable.
+    pub(crate) fn reload(&self) -> anyhow::Result<Self> {
+        Ok(Self {
+            out: self.out,
+            config: Config::load()?,
+            tcti: self.tcti.clone(),
+            token: self.token.clone(),
+            announced: self.announced.clone(),
+        })
+    }
+
+    /// The TPM that is meant; nothing is sent to it yet.
+    ///
+    /// # Errors
+    ///
+    /// If none is configured and there is no `/dev/tpmrm0`.
+    pub(crate) fn tpm(&self) -> anyhow::Result<Arc<Tpm>> {
+        let choice = self.config.tcti(self.tcti.as_deref())?;
+        if choice.simulated && !self.announced.replace(true) {
+            tell("tpmssh: the TPM is simulated and protects nothing");
+        }
+        Ok(Arc::new(Tpm::new(choice.tcti)))
+    }
+
+    /// The store, which has to exist.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoStore`], and whatever is wrong with it.
+    pub(crate) fn store(&self) -> anyhow::Result<Store> {
+        self.announce();
+        Ok(Store::open(&StoreDir::for_user()?)?)
+    }
+
+    /// The store; made if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with it or its directory.
+    pub(crate) fn store_or_new(&self) -> anyhow::Result<Store> {
+        self.announce();
+        Ok(Store::open_or_create(&StoreDir::for_user()?)?)
+    }
+
+    /// The tokens of the store; none if there is no store.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the store.
+    pub(crate) fn tokens(&self) -> anyhow::Result<Vec<Token>> {
+        match Store::open(&StoreDir::for_user()?) {
+            Err(StoreError::NoStore { .. }) => Ok(Vec::new()),
+            store => Ok(store?.tokens()?),
+        }
+    }
+
+    /// The token that is meant: `--token`, else the configured one, else the only one.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or several and none is named.
+    pub(crate) fn token(&self, store: &Store) -> anyhow::Result<Token> {
+        if let Some(name) = self.token_name() {
+            return Ok(store.find_token(name)?);
+        }
+        let mut tokens = store.tokens()?;
+        match tokens.len() {
+            0 => Err(Error::NoToken.into()),
+            1 => Ok(tokens.remove(0)),
+            _ => {
+                let labels = tokens.into_iter().map(|token| token.label).collect();
+                Err(Error::WhichToken { labels }.into())
+            }
+        }
+    }
+
+    /// The tokens that are meant: the named one, else all.
+    ///
+    /// # Errors
+    ///
+    /// If the named one does not exist.
+    pub(crate) fn some_tokens(&self, store: &Store) -> anyhow::Result<Vec<Token>> {
+        match self.token_name() {
+            Some(name) => Ok(vec![store.find_token(name)?]),
+            None => Ok(store.tokens()?),
+        }
+    }
+
+    fn token_name(&self) -> Option<&str> {
+        self.token.as_deref().or(self.config.token.as_deref())
+    }
+
+    /// Says once that the TPM is simulated, for commands that need no TPM.
+    fn announce(&self) {
+        // Whether one is configured at all is not the concern of such a command.
+        let _ = self.tpm();
+    }
+}
+
+/// Gets the user PIN of `token` from `source`; nothing where the token has none.
+///
+/// # Errors
+///
+/// If it cannot be got, or cannot be a PIN; no try is spent.
+pub(crate) fn read_pin(token: &Token, source: &Source) -> anyhow::Result<Option<Pin>> {
+    if token.wall == WallKind::None {
+        return Ok(None);
+    }
+    if !token.pin_is_set {
+        return Err(StoreError::PinNotSet.into());
+    }
+    let typed = source.read(&format!("PIN for token \"{}\"", escape(&token.label)))?;
+    Ok(Some(Pin::new(&typed).map_err(StoreError::from)?))
+}
+
+/// Gets a user PIN that is being chosen.
+///
+/// # Errors
+///
+/// If it cannot be got, or cannot be a PIN.
+pub(crate) fn read_new_pin(label: &str, source: &Source) -> anyhow::Result<Pin> {
+    let typed = source.read_new(&format!("New PIN for token \"{}\"", escape(label)))?;
+    Ok(Pin::new(&typed).map_err(StoreError::from)?)
+}
+
+/// Gets the SO PIN of `token`.
+///
+/// # Errors
+///
+/// If it cannot be got, or cannot be an SO PIN; no try is spent.
+pub(crate) fn read_so_pin(token: &Token, source: &Source) -> anyhow::Result<SoPin> {
+    let typed = source.read(&format!("SO PIN for token \"{}\"", escape(&token.label)))?;
+    Ok(SoPin::new(&typed).map_err(StoreError::from)?)
+}
+
+/// Gets the password of the owner hierarchy; empty unless a file or descriptor is named.
+///
+/// # Errors
+///
+/// If it cannot be read, or is longer than a TPM takes.
+pub(crate) fn read_owner_auth(source: &Source) -> anyhow::Result<AuthValue> {
+    match source {
+        Source::Ask => Ok(AuthValue::empty()),
+        source => {
+            let password = source.read("owner password")?;
+            AuthValue::new(&password)
+                .map_err(StoreError::from)
+                .context("unusable owner password")
+        }
+    }
+}

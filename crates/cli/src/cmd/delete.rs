@@ -1,0 +1,32 @@
+//! `tpmssh delete`: end a key for ever.
+
+use crate::app::App;
+use crate::confirm::confirm;
+use crate::keys;
+use crate::output::{escape, tell};
+
+/// Delete a key; nothing brings it back
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The label, id or fingerprint of the key
+    key: String,
+
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let mut store = app.store()?;
+    let mut found = Vec::new();
+    for token in app.some_tokens(&store)? {
+        found.extend(keys::of_token(&store, &token)?);
+    }
+    let key = keys::find(found, &args.key)?;
+    let name = format!("{} key \"{}\"", key.key_type, escape(&key.label));
+    let question = format!("Delete {name} ({}) for ever?", key.fingerprint);
+    confirm(&question, args.yes)?;
+    store.delete_object(key.object)?;
+    tell(&format!("tpmssh: {name} is deleted"));
+    Ok(())
+}

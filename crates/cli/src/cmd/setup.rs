@@ -1,0 +1,203 @@
+//! `tpmssh setup`: from a fresh machine to a key, once.
+
+use std::env;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use token_store::token::InitOptions;
+use token_store::{Error as StoreError, KeySpec, Pin, Store, Token};
+use tpm_core::KeyType;
+use tpm_core::info;
+
+use super::token::init::{DEFAULT_LABEL, init};
+use super::{keygen, simulator};
+use crate::app::{App, read_pin};
+use crate::args::{OwnerAuthArgs, PinArgs, SoPinArgs};
+use crate::confirm;
+use crate::error::Error;
+use crate::keys::{self, Key};
+use crate::output::{escape, tell};
+use crate::simulator::Simulator;
+
+/// Go from a fresh machine to an SSH key in the TPM
+///
+/// Finds the TPM, makes a token and a key in it, and prints the line for authorized_keys.
+/// What is there already is used as it is, so it can be run again at any time.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Start a simulated TPM, which protects nothing, if there is no real one
+    #[arg(long)]
+    simulator: bool,
+
+    /// What to call the token
+    #[arg(long, default_value = DEFAULT_LABEL)]
+    label: String,
+
+    /// What to call the key, also as the comment of its public key ("user@host key")
+    #[arg(long, value_name = "LABEL")]
+    key_label: Option<String>,
+
+    #[command(flatten)]
+    pin: PinArgs,
+    #[command(flatten)]
+    so_pin: SoPinArgs,
+    #[command(flatten)]
+    owner: OwnerAuthArgs,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let app = find_tpm(app, args)?;
+    let key_type = look_at_tpm(&app)?;
+    let (mut store, token, pin) = find_or_make_token(&app, args)?;
+    let key = find_or_make_key(&app, args, &mut store, &token, pin, key_type)?;
+    app.out.print(&Report {
+        module: module(),
+        key,
+    })?;
+    tell(&next_steps(module().as_deref()));
+    Ok(())
+}
+
+/// Says which TPM it is, or starts a simulated one if that is wanted.
+fn find_tpm(app: &App, args: &Args) -> anyhow::Result<App> {
+    match app.tpm() {
+        Ok(tpm) => match tpm.begin() {
+            Err(tpm_core::Error::NoTpm { .. }) if app.config.simulated => {
+                tell("The simulated TPM is not running; starting it again.");
+            }
+            _ => return app.reload(),
+        },
+        Err(err) if is_none_configured(&err) => {
+            let question =
+                "No TPM found. Start a simulated one, which protects nothing, to try things out?";
+            if !args.simulator && !confirm::ask(question).map_err(|_| Error::NoTpmToSetUp)? {
+                return Err(Error::NoTpmToSetUp.into());
+            }
+        }
+        Err(err) => return Err(err),
+    }
+    simulator::start_and_configure(app, &Simulator::for_user()?)?;
+    app.reload()
+}
+
+fn is_none_configured(err: &anyhow::Error) -> bool {
+    matches!(err.downcast_ref(), Some(StoreError::NoTpmConfigured))
+}
+
+/// Says what the TPM is; returns the kind of key to make in it.
+fn look_at_tpm(app: &App) -> anyhow::Result<KeyType> {
+    let tpm = app.tpm()?;
+    let (info, key_types) = tpm
+        .begin()
+        .and_then(|op| Ok((info::read(&op)?, info::key_types(&op)?)))
+        .map_err(StoreError::from)?;
+    tell(&format!(
+        "TPM: {} {} at {}",
+        escape(&info.manufacturer),
+        escape(&info.vendor_string),
+        tpm.tcti()
+    ));
+    let key_type = key_types.first().copied();
+    Ok(key_type
+        .ok_or(tpm_core::Error::NotSupported("any key type that SSH knows"))
+        .map_err(StoreError::from)?)
+}
+
+/// The token that is meant, or a new one with the PIN that was chosen for it.
+fn find_or_make_token(app: &App, args: &Args) -> anyhow::Result<(Store, Token, Option<Pin>)> {
+    let store = app.store_or_new()?;
+    match app.token(&store) {
+        Ok(token) => {
+            tell(&format!("Token: \"{}\" exists", escape(&token.label)));
+            return Ok((store, token, None));
+        }
+        Err(err) if is_no_token(&err) => {}
+        Err(err) => return Err(err),
+    }
+    let options = InitOptions::new(&args.label);
+    let (pin, so, owner) = (args.pin.source(), args.so_pin.source(), args.owner.source());
+    let (made, pin) = init(app, &options, &pin, &so, &owner)?;
+    tell(&format!("Token: \"{}\" made", escape(&made.token.label)));
+    Ok((app.store()?, made.token, pin))
+}
+
+fn is_no_token(err: &anyhow::Error) -> bool {
+    matches!(err.downcast_ref(), Some(Error::NoToken))
+}
+
+/// The first key of the token, or a new one.
+fn find_or_make_key(
+    app: &App,
+    args: &Args,
+    store: &mut Store,
+    token: &Token,
+    pin: Option<Pin>,
+    key_type: KeyType,
+) -> anyhow::Result<Key> {
+    let mut there = keys::of_token(store, token)?.into_iter();
+    if let Some(key) = there.find(|key| key.private) {
+        tell(&format!(
+            "Key: {} \"{}\" exists",
+            key.key_type,
+            escape(&key.label)
+        ));
+        return Ok(key);
+    }
+    let label = args.key_label.clone().unwrap_or_else(keygen::default_label);
+    let pin = match pin {
+        Some(pin) => Some(pin),
+        None => read_pin(token, &args.pin.source())?,
+    };
+    let key = keygen::generate(
+        app,
+        store,
+        token,
+        &KeySpec::new(key_type, label),
+        pin.as_ref(),
+    )?;
+    tell(&format!(
+        "Key: {} \"{}\" made",
+        key.key_type,
+        escape(&key.label)
+    ));
+    Ok(key)
+}
+
+/// The PKCS#11 module that was installed, or built, with this program.
+fn module() -> Option<PathBuf> {
+    let program = env::current_exe().ok()?;
+    let dir = program.parent()?;
+    let triplet = format!("../lib/{}-linux-gnu", env::consts::ARCH);
+    ["", "../lib", &triplet]
+        .iter()
+        .map(|place| dir.join(place).join("libtpmssh_pkcs11.so"))
+        .find_map(|path| path.canonicalize().ok())
+}
+
+fn next_steps(module: Option<&Path>) -> String {
+    let module = module.unwrap_or(Path::new("libtpmssh_pkcs11.so")).display();
+    format!(
+        "\
+Next:
+  1. Let the key in on a server, by the line above:
+       tpmssh export | ssh HOST 'cat >> ~/.ssh/authorized_keys'
+  2. Log in with it:
+       ssh -I {module} HOST
+     or always, by a line in ~/.ssh/config:
+       PKCS11Provider {module}"
+    )
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    key: Key,
+    /// The PKCS#11 module, if it is where it is expected.
+    module: Option<PathBuf>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.key.public_key)
+    }
+}

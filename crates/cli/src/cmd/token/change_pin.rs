@@ -1,0 +1,31 @@
+//! `tpmssh token change-pin`: the user's own change.
+
+use anyhow::Context;
+use token_store::token;
+
+use crate::app::{App, read_new_pin, read_pin};
+use crate::args::{NewPinArgs, PinArgs};
+use crate::output::{escape, tell};
+
+/// Change the PIN of a token
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pin: PinArgs,
+    #[command(flatten)]
+    new_pin: NewPinArgs,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let tpm = app.tpm()?;
+    let mut store = app.store()?;
+    let token = app.token(&store)?;
+    let old = read_pin(&token, &args.pin.source())?.ok_or(token_store::Error::NoPin)?;
+    let new = read_new_pin(&token.label, &args.new_pin.source())?;
+    token::change_pin(&mut store, &tpm, &token, &old, &new).context("the PIN was not changed")?;
+    tell(&format!(
+        "tpmssh: the PIN of token \"{}\" is changed",
+        escape(&token.label)
+    ));
+    Ok(())
+}

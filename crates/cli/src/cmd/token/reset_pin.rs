@@ -1,0 +1,39 @@
+//! `tpmssh token reset-pin`: the SO lets the user in again.
+
+use anyhow::Context;
+use token_store::{Error as StoreError, SoToken, WallKind};
+
+use crate::app::{App, read_new_pin, read_so_pin};
+use crate::args::{NewPinArgs, SoPinArgs};
+use crate::output::{escape, tell};
+
+/// Set a new PIN with the SO PIN, and unlock the token
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    so_pin: SoPinArgs,
+    #[command(flatten)]
+    new_pin: NewPinArgs,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let tpm = app.tpm()?;
+    let mut store = app.store()?;
+    let token = app.token(&store)?;
+    if token.wall == WallKind::None {
+        return Err(StoreError::NoPin.into());
+    }
+    if !token.so_pin_is_set {
+        return Err(StoreError::NoSo.into());
+    }
+    let so = read_so_pin(&token, &args.so_pin.source())?;
+    let new = read_new_pin(&token.label, &args.new_pin.source())?;
+    SoToken::open(&store, &tpm, &token, &so)
+        .and_then(|so_token| so_token.reset_pin(&mut store, &new))
+        .context("the PIN was not reset")?;
+    tell(&format!(
+        "tpmssh: token \"{}\" has the new PIN",
+        escape(&token.label)
+    ));
+    Ok(())
+}

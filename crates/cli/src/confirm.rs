@@ -1,0 +1,36 @@
+//! Asking before something that cannot be undone.
+
+use crate::error::{Error, Result};
+use crate::pin_prompt::Terminal;
+
+/// Asks `question` on the terminal; `yes` answers it beforehand.
+///
+/// # Errors
+///
+/// [`Error::NotConfirmed`] for any answer but `y` or `yes`, and
+/// [`Error::NeedsYes`] where there is no terminal to ask on.
+pub(crate) fn confirm(question: &str, yes: bool) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if ask(question)? {
+        Ok(())
+    } else {
+        Err(Error::NotConfirmed)
+    }
+}
+
+/// Asks `question` on the terminal and says whether the answer was `y` or `yes`.
+///
+/// # Errors
+///
+/// [`Error::NeedsYes`] where there is no terminal to ask on.
+pub(crate) fn ask(question: &str) -> Result<bool> {
+    let terminal = Terminal::open().map_err(|_| Error::NeedsYes)?;
+    let answer = terminal.ask(&format!("{question} [y/N] "));
+    match answer {
+        Ok(answer) => Ok(matches!(answer.trim_ascii(), b"y" | b"Y" | b"yes")),
+        Err(Error::Declined) => Ok(false),
+        Err(err) => Err(err),
+    }
+}

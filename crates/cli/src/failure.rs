@@ -1,0 +1,64 @@
+//! How the program ends when something failed: the lines it prints and its exit code.
+
+use std::io;
+use std::process::ExitCode;
+
+use token_store::Kind;
+
+use crate::error::Error;
+use crate::output::{error_line, escape, tell};
+use crate::{hint, simulator};
+
+/// Prints the error and its hint; returns the exit code.
+pub(crate) fn report(err: &anyhow::Error) -> ExitCode {
+    if !reader_is_gone(err) {
+        tell(&format!("tpmssh: {}", error_line(err)));
+        if let Some(hint) = hint::find(err) {
+            tell(&format!("hint: {}", escape(&hint)));
+        }
+    }
+    ExitCode::from(kind(err).exit_code())
+}
+
+/// What sort of failure this is, by the first cause that knows.
+fn kind(err: &anyhow::Error) -> Kind {
+    err.chain()
+        .find_map(|cause| {
+            if let Some(err) = cause.downcast_ref::<token_store::Error>() {
+                Some(err.kind())
+            } else if let Some(err) = cause.downcast_ref::<Error>() {
+                Some(err.kind())
+            } else {
+                cause.downcast_ref().map(simulator::Error::kind)
+            }
+        })
+        .unwrap_or(Kind::Failed)
+}
+
+/// `tpmssh … | head`: nobody is left to read, and nobody needs to hear of it.
+fn reader_is_gone(err: &anyhow::Error) -> bool {
+    matches!(
+        err.downcast_ref(),
+        Some(Error::Stdout(err)) if err.kind() == io::ErrorKind::BrokenPipe
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn the_kind_is_found_below_what_was_said_about_it() {
+        let failed = |err: anyhow::Error| kind(&err).exit_code();
+        let err = Err::<(), _>(token_store::Error::PinLocked).context("cannot make a key");
+        assert_eq!(failed(err.unwrap_err()), 4);
+        let exposed = Error::ExposedFile {
+            path: "/pin".into(),
+        };
+        assert_eq!(failed(exposed.into()), 9);
+        assert_eq!(failed(simulator::Error::NotInstalled.into()), 5);
+        assert_eq!(failed(anyhow::anyhow!("anything else")), 1);
+    }
+}

@@ -1,0 +1,199 @@
+//! The line after an error: what to try, where there is something to try.
+
+use std::path::Path;
+
+use token_store::{Error as Store, PinError};
+use tpm_core::Error as Tpm;
+
+use crate::error::Error;
+use crate::simulator;
+
+/// The hint for the first cause that has one.
+pub(crate) fn find(err: &anyhow::Error) -> Option<String> {
+    err.chain().find_map(|cause| {
+        if let Some(err) = cause.downcast_ref() {
+            for_store(err)
+        } else if let Some(err) = cause.downcast_ref() {
+            for_program(err)
+        } else {
+            cause.downcast_ref().and_then(for_simulator)
+        }
+    })
+}
+
+fn for_tpm(err: &Tpm) -> Option<String> {
+    let hint = match err {
+        Tpm::PermissionDenied { path } if path.starts_with("/dev") => {
+            "sudo usermod -aG tss \"$USER\", then log out and in again"
+        }
+        Tpm::NoTpm { tcti, .. } if tcti.starts_with("swtpm:") => {
+            "start it again with: tpmssh simulator start"
+        }
+        Tpm::NoTpm { tcti, .. } if tcti.starts_with("tabrmd") => {
+            "start it with: sudo systemctl start tpm2-abrmd"
+        }
+        Tpm::NoTpm { .. } => NO_TPM,
+        Tpm::Tcti { .. } => {
+            "it looks like device:/dev/tpmrm0, tabrmd: or swtpm:host=127.0.0.1,port=2321"
+        }
+        Tpm::Timeout { .. } => "see whether another program holds the TPM, then try again",
+        Tpm::Busy | Tpm::Full => "try again when the other program is done",
+        Tpm::FailureMode => {
+            "switch the machine off and on; if that does not help, the TPM is broken"
+        }
+        Tpm::NotStarted => {
+            "the firmware does this at boot; run swtpm with --flags not-need-init,startup-clear"
+        }
+        Tpm::AuthRejected { object, .. } if object.contains("owner") => {
+            "give the owner password with --owner-auth-file FILE"
+        }
+        Tpm::NvSpace => "tpmssh token init --pin-wall lockout needs no room there",
+        Tpm::NotSupported(_) => "tpmssh tpm info shows what this TPM can do",
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
+const NO_TPM: &str =
+    "switch the TPM on in the firmware setup, or try a simulated one: tpmssh simulator start";
+
+fn for_store(err: &Store) -> Option<String> {
+    let hint = match err {
+        Store::Tpm(err) => return for_tpm(err),
+        Store::WrongPin { left: Some(0), .. } | Store::PinLocked => {
+            "the SO PIN sets a new PIN: tpmssh token reset-pin"
+        }
+        Store::PinNotSet => "set it with the SO PIN: tpmssh token reset-pin",
+        Store::ChipLocked { .. } => "wait with the machine switched on; every try counts anew",
+        Store::PinMalformed(err) => return for_pin(*err),
+        Store::OtherTpm => {
+            "its keys work in the TPM they were made in and nowhere else; make new ones with: tpmssh token init"
+        }
+        Store::KeyRefused { .. } => "make a new key with: tpmssh keygen",
+        Store::NoStore { .. } => "make a token first: tpmssh token init",
+        Store::Corrupt { .. } => "put back a good copy of the store, or make a new token",
+        Store::NewerStore { .. } => "use the newer version of tpmssh",
+        Store::UnsafePath { path, .. } => return Some(for_unsafe_path(path)),
+        Store::Busy | Store::Conflict => "try again when the other program is done",
+        Store::NoHome => "set HOME, or TPMSSH_STORE to a directory for the store",
+        Store::NoSuchToken { .. } => "tpmssh token list shows what there is",
+        Store::AmbiguousToken { .. } => {
+            "give the serial number instead, which tpmssh token list shows"
+        }
+        Store::NoSuchObject => "tpmssh list-objects shows what there is",
+        Store::NoTpmConfigured => NO_TPM,
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
+fn for_pin(err: PinError) -> Option<String> {
+    match err {
+        PinError::TooShort { .. } => None,
+        _ => Some("no try was spent".into()),
+    }
+}
+
+fn for_unsafe_path(path: &Path) -> String {
+    let mode = if path.is_dir() { "700" } else { "600" };
+    format!("if it is yours: chmod {mode} {}", quote(path))
+}
+
+fn for_program(err: &Error) -> Option<String> {
+    let hint = match err {
+        Error::NobodyToAsk { .. } => {
+            "use a terminal, set SSH_ASKPASS, or see --help for options that end in -file and -fd"
+        }
+        Error::ExposedFile { path } => return Some(for_unsafe_path(path)),
+        Error::NeedsYes => "add --yes if you mean it",
+        Error::NoToken => "make one first: tpmssh token init",
+        Error::WhichToken { .. } => "say which one with --token LABEL",
+        Error::NoKey => "make one first: tpmssh keygen",
+        Error::NoSuchKey { .. } => "tpmssh list-objects shows what there is",
+        Error::AmbiguousKey { .. } => {
+            "give the id or the fingerprint instead, which tpmssh list-objects shows"
+        }
+        Error::NoTpmToSetUp => {
+            "switch the TPM on in the firmware setup, or add --simulator to try a simulated one"
+        }
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
+fn for_simulator(err: &simulator::Error) -> Option<String> {
+    let hint = match err {
+        simulator::Error::NotInstalled => "sudo apt install swtpm",
+        simulator::Error::UnsafeDir { path } => return Some(for_unsafe_path(path)),
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
+/// The path as one word of a shell.
+fn quote(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(err: impl Into<anyhow::Error>) -> Option<String> {
+        find(&err.into())
+    }
+
+    #[test]
+    fn no_permission_gets_the_line_that_gives_it() {
+        let denied = Tpm::PermissionDenied {
+            path: "/dev/tpmrm0".into(),
+        };
+        assert_eq!(
+            hint(Store::from(denied)).unwrap(),
+            "sudo usermod -aG tss \"$USER\", then log out and in again"
+        );
+    }
+
+    #[test]
+    fn no_tpm_points_to_the_simulator() {
+        let nothing = || std::io::ErrorKind::ConnectionRefused.into();
+        let gone = Tpm::NoTpm {
+            tcti: "swtpm:host=127.0.0.1,port=1".into(),
+            source: nothing(),
+        };
+        assert_eq!(
+            hint(Store::from(gone)).unwrap(),
+            "start it again with: tpmssh simulator start"
+        );
+        assert_eq!(hint(Store::NoTpmConfigured).unwrap(), NO_TPM);
+    }
+
+    #[test]
+    fn a_hint_is_found_below_what_was_said_about_it() {
+        let err = anyhow::Error::from(Store::PinLocked).context("cannot make a key");
+        assert_eq!(
+            find(&err).unwrap(),
+            "the SO PIN sets a new PIN: tpmssh token reset-pin"
+        );
+    }
+
+    #[test]
+    fn a_path_in_a_hint_is_one_word() {
+        for (path, word) in [
+            (
+                "/home/anna/.local/share/tpmssh",
+                "/home/anna/.local/share/tpmssh",
+            ),
+            ("/home/a b", "'/home/a b'"),
+            ("/home/a'b;rm", r"'/home/a'\''b;rm'"),
+        ] {
+            assert_eq!(quote(Path::new(path)), word);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The keys of a token as a person sees them: a key pair is one thing.
+
+use std::fmt;
+
+use anyhow::Result;
+use serde::Serialize;
+use token_store::{Class, Object, ObjectId, Store, Token};
+
+use crate::error::Error;
+use crate::output::{Facts, escape};
+use crate::ssh;
+
+/// A key pair or a public key of a token.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Key {
+    /// The label of its token.
+    pub(crate) token: String,
+    pub(crate) label: String,
+    /// `CKA_ID`, hexadecimal.
+    pub(crate) id: String,
+    /// Such as `ecdsa-p256`.
+    #[serde(rename = "type")]
+    pub(crate) key_type: String,
+    /// `SHA256:…`
+    pub(crate) fingerprint: String,
+    /// The line for `authorized_keys`.
+    pub(crate) public_key: String,
+    /// Whether the private half is in the TPM.
+    pub(crate) private: bool,
+    /// The object whose deletion deletes it all.
+    #[serde(skip)]
+    pub(crate) object: ObjectId,
+}
+
+impl Key {
+    /// The key that `object` is or belongs to; `None` for certificates and data.
+    ///
+    /// # Errors
+    ///
+    /// If OpenSSH would not take such a key.
+    pub(crate) fn of(token: &Token, object: &Object) -> Result<Option<Self>> {
+        let Some(public) = object.public_key() else {
+            return Ok(None);
+        };
+        let ssh = ssh::public_key(public)?;
+        Ok(Some(Self {
+            token: token.label.clone(),
+            label: object.label.clone(),
+            id: hex(&object.cka_id),
+            key_type: public
+                .key_type()
+                .map_or_else(|| ssh.algorithm().to_owned(), |kind| kind.to_string()),
+            fingerprint: ssh.fingerprint().to_string(),
+            public_key: ssh.authorized_keys_line(&object.label),
+            private: object.class() == Class::PrivateKey,
+            object: object.id,
+        }))
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        self.label == name || self.fingerprint == name || self.id == name.to_ascii_lowercase()
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut facts = Facts::default();
+        facts.add("label", &self.label);
+        facts.add("type", &self.key_type);
+        facts.add("id", &self.id);
+        facts.add("fingerprint", &self.fingerprint);
+        facts.add("public key", &self.public_key);
+        facts.fmt(f)
+    }
+}
+
+/// The keys of `token`, in the order in which they were made.
+///
+/// # Errors
+///
+/// Whatever is wrong with the store.
+pub(crate) fn of_token(store: &Store, token: &Token) -> Result<Vec<Key>> {
+    let objects = store.objects(token.id)?;
+    objects
+        .iter()
+        .filter(|object| !is_shown_by_its_private_half(object, &objects))
+        .filter_map(|object| Key::of(token, object).transpose())
+        .collect()
+}
+
+/// Whether `object` is the public half of a pair whose private half is among `objects`.
+pub(crate) fn is_shown_by_its_private_half(object: &Object, objects: &[Object]) -> bool {
+    let Some(key) = object.key() else {
+        return false;
+    };
+    object.class() == Class::PublicKey
+        && objects.iter().any(|other| {
+            other.class() == Class::PrivateKey
+                && other
+                    .key()
+                    .is_some_and(|private| private.name() == key.name())
+        })
+}
+
+/// The one key with this label, id or fingerprint.
+///
+/// # Errors
+///
+/// If there is none or more than one.
+pub(crate) fn find(keys: Vec<Key>, name: &str) -> Result<Key> {
+    let mut found = keys.into_iter().filter(|key| key.is_called(name));
+    let name = || escape(name);
+    match (found.next(), found.next()) {
+        (Some(key), None) => Ok(key),
+        (Some(_), Some(_)) => Err(Error::AmbiguousKey { name: name() }.into()),
+        (None, _) => Err(Error::NoSuchKey { name: name() }.into()),
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The bytes that `text` spells in hexadecimal.
+///
+/// # Errors
+///
+/// A sentence for the command line.
+pub(crate) fn unhex(text: &str) -> Result<Vec<u8>, String> {
+    if text.is_empty() || !text.len().is_multiple_of(2) {
+        return Err("it takes pairs of hexadecimal digits".into());
+    }
+    (0..text.len())
+        .step_by(2)
+        .map(|i| {
+            let pair = text
+                .get(i..i + 2)
+                .filter(|pair| pair.bytes().all(|b| b.is_ascii_hexdigit()));
+            pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        })
+        .collect::<Option<_>>()
+        .ok_or_else(|| "it takes pairs of hexadecimal digits".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_as_it_is_written() {
+        assert_eq!(unhex("01ff").unwrap(), [1, 0xff]);
+        assert_eq!(hex(&unhex("0A0b").unwrap()), "0a0b");
+        for wrong in ["", "1", "0x01", "+1", "é", "zz"] {
+            assert!(unhex(wrong).is_err(), "{wrong}");
+        }
+    }
+}

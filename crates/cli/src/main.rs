@@ -1,0 +1,83 @@
+//! `tpmssh`: SSH keys that live in the TPM.
+//!
+//! The program parses, calls a library and prints. Data go to stdout, everything else to
+//! stderr; a failure is one `tpmssh: …` line with its causes, then at most one `hint:` line.
+#![forbid(unsafe_code)]
+
+mod app;
+mod args;
+mod cmd;
+mod confirm;
+mod error;
+mod failure;
+mod harden;
+mod hint;
+mod interrupt;
+mod keys;
+mod output;
+mod pin_prompt;
+mod progress;
+mod simulator;
+mod ssh;
+mod usage;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::app::App;
+use crate::args::{Cli, Command};
+use crate::output::tell;
+use crate::usage::Answer;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(err) => return not_understood(&err),
+    };
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => failure::report(&err),
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<()> {
+    use args::{Simulator, Token, Tpm};
+    let app = || App::new(&cli.global);
+    match &cli.command {
+        Command::Setup(args) => cmd::setup::run(&app()?, args),
+        Command::Tpm(Tpm::Info(args)) => cmd::tpm::info::run(&app()?, args),
+        Command::Tpm(Tpm::Selftest(args)) => cmd::tpm::selftest::run(&app()?, args),
+        Command::Token(Token::Init(args)) => cmd::token::init::run(&app()?, args),
+        Command::Token(Token::List(args)) => cmd::token::list::run(&app()?, args),
+        Command::Token(Token::ChangePin(args)) => cmd::token::change_pin::run(&app()?, args),
+        Command::Token(Token::ResetPin(args)) => cmd::token::reset_pin::run(&app()?, args),
+        Command::Keygen(args) => cmd::keygen::run(&app()?, args),
+        Command::ListObjects(args) => cmd::list_objects::run(&app()?, args),
+        Command::Export(args) => cmd::export::run(&app()?, args),
+        Command::Delete(args) => cmd::delete::run(&app()?, args),
+        Command::Simulator(Simulator::Start(args)) => cmd::simulator::start(&app()?, args),
+        Command::Simulator(Simulator::Stop(args)) => cmd::simulator::stop(&app()?, args),
+        Command::Simulator(Simulator::Status(args)) => cmd::simulator::status(&app()?, args),
+        Command::Man(args) => cmd::man::run(args),
+        Command::Completions(args) => cmd::completions::run(args),
+    }
+}
+
+fn not_understood(err: &clap::Error) -> ExitCode {
+    match usage::answer(err) {
+        Answer::Text(text) => match output::write(&text) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(err) => failure::report(&err.into()),
+        },
+        Answer::NoCommand(text) => {
+            tell(text.trim_end());
+            ExitCode::from(2)
+        }
+        Answer::Wrong { error, hint } => {
+            tell(&format!("tpmssh: {}", output::escape(&error)));
+            tell(&format!("hint: {}", output::escape(&hint)));
+            ExitCode::from(2)
+        }
+    }
+}

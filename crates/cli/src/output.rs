@@ -1,0 +1,179 @@
+//! What the program prints: data on stdout for people or as JSON, everything else on stderr.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// Prints the result of a command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Writes `report` to stdout: as JSON with `--json`, else as text.
+    ///
+    /// # Errors
+    ///
+    /// If stdout cannot be written.
+    pub(crate) fn print(self, report: &(impl Serialize + fmt::Display)) -> anyhow::Result<()> {
+        let mut text = if self.json {
+            serde_json::to_string_pretty(report)?
+        } else {
+            report.to_string()
+        };
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        Ok(write(&text)?)
+    }
+}
+
+/// Writes `text` to stdout as it is.
+///
+/// # Errors
+///
+/// If stdout cannot be written.
+pub(crate) fn write(text: &str) -> Result<(), Error> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(Error::Stdout)
+}
+
+/// Tells the person something that is not data; never fails.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// The causes of `err`, outermost first, as the one line that is shown for it.
+pub(crate) fn error_line(err: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in err.chain() {
+        let cause = cause.to_string();
+        // A wrapper that only repeats what it wraps.
+        if line.ends_with(&cause) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&cause);
+    }
+    escape(&line)
+}
+
+/// `text` with control characters, and those that turn the writing direction, spelled out.
+///
+/// Labels come from the store, from other programs and from other people: they
+/// must not start lines, move the cursor or look like something else.
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let turns_direction = matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if c.is_control() || turns_direction {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Columns with a heading, as wide as their widest cell.
+#[derive(Debug)]
+pub(crate) struct Table<const N: usize> {
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    pub(crate) fn new(heading: [&str; N]) -> Self {
+        Self {
+            rows: vec![heading.map(str::to_owned)],
+        }
+    }
+
+    /// Adds a row; the cells are escaped.
+    pub(crate) fn row(&mut self, cells: [&str; N]) {
+        self.rows.push(cells.map(escape));
+    }
+}
+
+impl<const N: usize> fmt::Display for Table<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths: [usize; N] = std::array::from_fn(|column| {
+            let cells = self.rows.iter().map(|row| row[column].chars().count());
+            cells.max().unwrap_or(0)
+        });
+        for row in &self.rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(widths) {
+                write!(line, "{cell:width$}  ")?;
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// Names and values, one pair to a line.
+#[derive(Debug, Default)]
+pub(crate) struct Facts(Vec<(&'static str, String)>);
+
+impl Facts {
+    /// Adds a line; the value is escaped.
+    pub(crate) fn add(&mut self, name: &'static str, value: impl fmt::Display) {
+        self.0.push((name, escape(&value.to_string())));
+    }
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, value) in &self.0 {
+            writeln!(f, "{name:width$}  {value}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_label_cannot_act_on_the_terminal() {
+        assert_eq!(escape("a\x1b[2J\nb\u{9b}"), "a\\u{1b}[2J\\nb\\u{9b}");
+        assert_eq!(escape("\u{202e}gpj.exe"), "\\u{202e}gpj.exe");
+        assert_eq!(escape("clé d'été 鍵 \\"), "clé d'été 鍵 \\");
+    }
+
+    #[test]
+    fn a_table_lines_up_and_has_no_trailing_spaces() {
+        let mut table = Table::new(["LABEL", "ID"]);
+        table.row(["a", "01"]);
+        table.row(["longer one", ""]);
+        assert_eq!(
+            table.to_string(),
+            "LABEL       ID\na           01\nlonger one\n"
+        );
+    }
+
+    #[test]
+    fn the_chain_of_causes_is_one_line_that_says_nothing_twice() {
+        let err = anyhow!("disk\nfull")
+            .context("cannot write")
+            .context("cannot write");
+        assert_eq!(error_line(&err), "cannot write: disk\\nfull");
+    }
+}
