@@ -84,9 +84,10 @@ pub fn find(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Ek>> {
         return Ok(None);
     };
     let template = template::endorsement_key(ek_type)?;
-    // Up to the policy and its length, and 8 bytes of parameters, all keys of a template agree.
-    let head = template.len().min(public.len()).min(60);
-    if public[..head] != template[..head] {
+    let head = template
+        .get(..parameters_end(&template))
+        .ok_or(Error::Malformed("key template"))?;
+    if !public.starts_with(head) {
         return Err(Error::HandleOccupied(ek_type.handle()));
     }
     Ok(Some(Ek {
@@ -94,6 +95,18 @@ pub fn find(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Ek>> {
         public,
         name,
     }))
+}
+
+/// Where the parameters of a storage key's public area end and its public key begins.
+///
+/// Type, name algorithm, attributes (8 bytes), policy with its length, symmetric algorithm (6),
+/// scheme (2), then size and exponent (RSA, 6) or curve and KDF (ECC, 4).
+fn parameters_end(public: &[u8]) -> usize {
+    let policy = public
+        .get(8..10)
+        .map_or(0, |len| usize::from(u16::from_be_bytes([len[0], len[1]])));
+    let is_rsa = public.starts_with(&[0x00, 0x01]);
+    8 + 2 + policy + 6 + 2 + if is_rsa { 6 } else { 4 }
 }
 
 /// Makes the endorsement key of a template and gives it its persistent handle; one that is

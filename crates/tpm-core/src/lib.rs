@@ -72,7 +72,7 @@ pub use error::{Error, ResponseCode, Result};
 pub use key::{Blob, Curve, Hash, KeyType, Scheme, Signature, Usage};
 pub use key_blob::KeyBlob;
 pub use name::Name;
-pub use pin_counter::{PinCounter, PinState};
+pub use pin_counter::{PinCounter, PinState, Presence};
 pub use public_key::PublicKey;
 pub use ready_key::ReadyKey;
 pub use so_object::SoObject;

@@ -57,6 +57,20 @@ pub struct PinState {
     pub limit: u32,
 }
 
+/// What is found at the handle of a PIN counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// Nothing.
+    Absent,
+    /// The counter, defined and never written: an interrupted [`PinCounter::define`], or a
+    /// thief's copy. It opens nothing.
+    Unwritten,
+    /// The counter.
+    Ready,
+    /// An index of somebody else.
+    Foreign,
+}
+
 impl PinState {
     /// How many wrong PINs are left; at 0 the right one is refused as well.
     #[must_use]
@@ -138,13 +152,19 @@ impl PinCounter {
         &self.name
     }
 
-    /// Whether the chip has this counter, written and unchanged.
+    /// What the chip has at this counter's handle.
     ///
     /// # Errors
     ///
     /// Failures of the chip.
-    pub fn exists(&self, op: &Operation<'_>) -> Result<bool> {
-        Ok(nv::read_public(op, self.handle)?.is_some_and(|(_, name)| name == self.name))
+    pub fn presence(&self, op: &Operation<'_>) -> Result<Presence> {
+        let unwritten = public(self.handle, &self.so, ATTRIBUTES).name();
+        Ok(match nv::read_public(op, self.handle)? {
+            None => Presence::Absent,
+            Some((_, name)) if name == self.name => Presence::Ready,
+            Some((_, name)) if name == unwritten => Presence::Unwritten,
+            Some(_) => Presence::Foreign,
+        })
     }
 
     /// Reads count and limit, which takes no secret.

@@ -13,7 +13,6 @@ const ALG_NULL: u16 = 0x0010;
 
 /// A public key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum PublicKey {
     /// RSA.
     Rsa {
@@ -82,7 +81,11 @@ impl PublicKey {
     }
 
     /// Refuses keys that are known to be weak, and points off their curve.
-    fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyRefused`], saying why.
+    pub fn check(&self) -> Result<()> {
         match self {
             Self::Rsa { n, .. } if n.len() < 256 => {
                 Err(Error::KeyRefused("RSA keys below 2048 bits are weak"))

@@ -1,0 +1,229 @@
+//! A TPM that is gone, stopped, garbled or busy: an error in time, and never a hang.
+
+use std::{
+    net::{TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
+
+use testing::{Fault, Swtpm, Tap, When};
+use tpm_core::{
+    AuthValue, Error, KeyBlob, KeyType, Scheme, Srk, TokenKey, Tpm, Usage, Wall, info, random,
+    selftest,
+};
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+const SHORT: Duration = Duration::from_millis(700);
+
+fn tpm(tcti: &str) -> Tpm {
+    Tpm::new(tcti.parse().expect("a TCTI of the test crate"))
+}
+
+#[test]
+fn nobody_at_the_port_is_no_tpm() -> TestResult {
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        listener.local_addr()?.port()
+    };
+    let tpm = tpm(&format!("swtpm:host=127.0.0.1,port={port}"));
+    assert!(matches!(tpm.begin(), Err(Error::NoTpm { .. })));
+    Ok(())
+}
+
+#[test]
+fn a_device_that_is_not_there_is_no_tpm() {
+    let err = tpm("device:/dev/tpmrm77")
+        .begin()
+        .expect_err("there is no such device");
+    assert_eq!(err.to_string(), "no TPM at device:/dev/tpmrm77");
+}
+
+#[test]
+fn a_stopped_tpm_is_a_timeout_and_works_when_it_goes_on() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm.tcti()).with_deadline(SHORT);
+    swtpm.pause();
+    let before = Instant::now();
+    let result = tpm.begin().and_then(|op| random::bytes(&op, 8));
+    assert!(matches!(result, Err(Error::Timeout { .. })), "{result:?}");
+    assert!(before.elapsed() < Duration::from_secs(5));
+    swtpm.resume();
+    assert_eq!(random::bytes(&tpm.begin()?, 8)?.len(), 8);
+    Ok(())
+}
+
+#[test]
+fn a_tpm_that_another_program_holds_is_busy_and_then_free() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm.tcti()).with_deadline(SHORT);
+    let other = TcpStream::connect(("127.0.0.1", swtpm.port()))?;
+    // swtpm takes connections in the order in which they were made.
+    let result = tpm.begin().and_then(|op| random::bytes(&op, 8));
+    assert!(matches!(result, Err(Error::Busy)), "{result:?}");
+    drop(other);
+    random::bytes(&tpm.begin()?, 8)?;
+    Ok(())
+}
+
+#[test]
+fn a_killed_tpm_is_noticed_and_its_successor_used() -> TestResult {
+    let mut swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm.tcti());
+    let (srk, token_key, key, ready) = {
+        let op = tpm.begin()?;
+        let none = AuthValue::empty();
+        let srk = Srk::find_or_create(&op, &none)?;
+        let token_key = TokenKey::create(&op, &srk, Wall::None, &none)?;
+        let blob = token_key.create_key(&op, &srk, &none, KeyType::EccP256, Usage::SIGN)?;
+        let key = KeyBlob::parse(blob)?;
+        let ready = token_key.load_key(&op, &srk, &none, &key)?;
+        (srk, token_key, key, ready)
+    };
+    swtpm.kill();
+    assert!(tpm.begin().is_err());
+    swtpm.restart();
+    let op = tpm.begin()?;
+    // The saved context died with the chip's memory; the blob did not.
+    let stale = ready.sign(&op, Scheme::Ecdsa, &[1; 32]);
+    assert!(matches!(stale, Err(Error::Stale)), "{stale:?}");
+    let ready = token_key.load_key(&op, &srk, &AuthValue::empty(), &key)?;
+    ready.sign(&op, Scheme::Ecdsa, &[1; 32])?;
+    Ok(())
+}
+
+#[test]
+fn an_exchange_cut_or_garbled_anywhere_is_an_error_and_the_next_one_works() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tap = Tap::start(&swtpm);
+    let tpm = tpm(&tap.tcti()).with_deadline(Duration::from_secs(2));
+    // The request has 12 bytes, the reply 20.
+    for at in 0..20 {
+        for fault in [Fault::CutRequest(at.min(11)), Fault::CutReply(at)] {
+            tap.inject(When::Nth(0), fault);
+            let result = tpm.begin().and_then(|op| random::bytes(&op, 8));
+            tap.clear_faults();
+            assert!(result.is_err(), "{fault:?}: {result:?}");
+            random::bytes(&tpm.begin()?, 8)?;
+        }
+    }
+    // Tag, length and response code of the header.
+    for at in 0..10 {
+        tap.inject(When::Nth(0), Fault::Garble(at));
+        let result = tpm.begin().and_then(|op| random::bytes(&op, 8));
+        tap.clear_faults();
+        assert!(result.is_err(), "byte {at}: {result:?}");
+    }
+    Ok(())
+}
+
+/// A bus interposer who changes a reply inside a session is noticed.
+#[test]
+fn a_reply_changed_on_the_bus_is_not_believed() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tap = Tap::start(&swtpm);
+    let tpm = tpm(&tap.tcti());
+    let srk = Srk::find_or_create(&tpm.begin()?, &AuthValue::empty())?;
+    // TPM2_Create answers in an HMAC session; the last 30 bytes belong to its HMAC.
+    tap.inject(When::Next(0x153), Fault::Garble(-5));
+    let forged = TokenKey::create(&tpm.begin()?, &srk, Wall::None, &AuthValue::empty());
+    assert!(
+        matches!(
+            forged,
+            Err(Error::ReplyForged {
+                command: "TPM2_Create"
+            })
+        ),
+        "{forged:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_signature_changed_on_the_bus_is_not_returned() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tap = Tap::start(&swtpm);
+    let tpm = tpm(&tap.tcti());
+    let op = tpm.begin()?;
+    let none = AuthValue::empty();
+    let srk = Srk::find_or_create(&op, &none)?;
+    let token_key = TokenKey::create(&op, &srk, Wall::None, &none)?;
+    let blob = token_key.create_key(&op, &srk, &none, KeyType::EccP256, Usage::SIGN)?;
+    let ready = token_key.load_key(&op, &srk, &none, &KeyBlob::parse(blob)?)?;
+    tap.inject(When::Next(0x15d), Fault::Garble(30));
+    let forged = ready.sign(&op, Scheme::Ecdsa, &[1; 32]);
+    assert!(matches!(forged, Err(Error::WrongSignature)), "{forged:?}");
+    Ok(())
+}
+
+#[test]
+fn response_codes_that_ask_to_wait_are_waited_for() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tap = Tap::start(&swtpm);
+    let tpm = tpm(&tap.tcti());
+    // RETRY, YIELDED, TESTING, NV_RATE.
+    for code in [0x922, 0x908, 0x90a, 0x920] {
+        tap.inject(When::Nth(0), Fault::Answer(code));
+        random::bytes(&tpm.begin()?, 8)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn other_response_codes_are_named() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tap = Tap::start(&swtpm);
+    let tpm = tpm(&tap.tcti());
+    for (code, text) in [
+        (0x101, "the TPM is in failure mode"),
+        (0x100, "the TPM has not been started"),
+        (0x921, "the TPM is in dictionary-attack lockout"),
+        (0x143, "this TPM does not support TPM2_SelfTest"),
+        (0x185, "the object hierarchy is disabled"),
+    ] {
+        tap.inject(When::Nth(0), Fault::Answer(code));
+        let err = selftest::full(&tpm.begin()?).expect_err("an injected fault");
+        assert_eq!(err.to_string(), text);
+    }
+    Ok(())
+}
+
+#[test]
+fn what_secrets_go_over_the_bus_is_not_to_be_seen_there() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tap = Tap::start(&swtpm);
+    let tpm = tpm(&tap.tcti());
+    let op = tpm.begin()?;
+    let owner = AuthValue::empty();
+    let srk = Srk::find_or_create(&op, &owner)?;
+    let secret = |text: &str| AuthValue::new(text.as_bytes());
+    let (so_pin, pin, pin2) = (
+        secret("canary of the SO")?,
+        secret("canary PIN one")?,
+        secret("canary PIN two")?,
+    );
+    let so = tpm_core::SoObject::create(&op, &srk, &so_pin)?;
+    let handle = tpm_core::PinCounter::pick_handle(&op)?;
+    let counter = tpm_core::PinCounter::define(&op, &srk, &owner, handle, &so, &so_pin, &pin, 5)?;
+    let token_key = TokenKey::create(&op, &srk, Wall::Counter(counter.clone()), &owner)?;
+    token_key.verify(&op, &srk, &pin)?;
+    counter.change_auth(&op, &srk, &pin, &pin2)?;
+    counter.set_auth(&op, &srk, &so, &so_pin, &pin)?;
+    let so = so.change_auth(&op, &srk, &so_pin, &pin2)?;
+    let wall = Wall::Lockout {
+        so: so.name().clone(),
+    };
+    let lockout = TokenKey::create(&op, &srk, wall, &pin)?;
+    let lockout = lockout.change_auth(&op, &srk, &pin, &pin2)?;
+    lockout.reset_auth(&op, &srk, &so, &pin2, &pin)?;
+    tpm_core::ownership::change_auth(
+        &op,
+        &srk,
+        tpm_core::ownership::Hierarchy::Owner,
+        &owner,
+        &secret("canary of the owner")?,
+    )?;
+    assert!(tap.exchanges().len() > 40, "the tap heard it all");
+    assert!(!tap.saw(b"canary"), "a secret crossed the bus in the open");
+    assert!(info::read(&op)?.auth_set.owner);
+    Ok(())
+}

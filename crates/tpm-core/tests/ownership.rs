@@ -1,0 +1,208 @@
+//! Taking the chip into ownership, and everything that goes with it.
+
+use testing::Swtpm;
+use tpm_core::{
+    AuthValue, Error, PinCounter, SoObject, Srk, Tpm,
+    ek::{self, EkType},
+    info,
+    lockout::{self, Parameters},
+    ownership::{self, Hierarchy},
+    random, selftest,
+};
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+fn tpm(swtpm: &Swtpm) -> Tpm {
+    Tpm::new(swtpm.tcti().parse().expect("a TCTI of the test crate"))
+}
+
+fn auth(text: &str) -> AuthValue {
+    AuthValue::new(text.as_bytes()).expect("short")
+}
+
+#[test]
+fn the_chip_says_what_it_is() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm);
+    let op = tpm.begin()?;
+    let info = info::read(&op)?;
+    assert_eq!(info.manufacturer, "IBM");
+    assert!(info.emulated);
+    assert!(info.spec_revision >= 138, "{}", info.spec_revision);
+    assert!(info.enabled.owner && info.enabled.endorsement);
+    assert!(!info.auth_set.owner && !info.lockout.active && !info.clear_disabled);
+    assert_eq!(info.lockout.count, 0);
+    selftest::full(&op)?;
+    selftest::incremental(&op)?;
+    assert_eq!(selftest::result(&op)?.outcome, selftest::Outcome::Passed);
+    assert!(selftest::algorithms(&op, &[0x000b])?.is_empty());
+    let (one, two) = (random::bytes(&op, 100)?, random::bytes(&op, 100)?);
+    assert_eq!(one.len(), 100);
+    assert_ne!(one, two);
+    Ok(())
+}
+
+#[test]
+fn the_owner_sets_changes_and_removes_every_authorization() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm);
+    let op = tpm.begin()?;
+    let none = AuthValue::empty();
+    let srk = Srk::find_or_create(&op, &none)?;
+    for hierarchy in Hierarchy::ALL {
+        ownership::change_auth(&op, &srk, hierarchy, &none, &auth("first"))?;
+        ownership::change_auth(&op, &srk, hierarchy, &auth("first"), &auth("second"))?;
+    }
+    let set = info::read(&op)?.auth_set;
+    assert!(set.owner && set.endorsement && set.lockout);
+    let wrong = ownership::change_auth(&op, &srk, Hierarchy::Owner, &auth("first"), &none);
+    assert!(matches!(
+        wrong,
+        Err(Error::AuthRejected {
+            object: "owner hierarchy",
+            counted: false
+        })
+    ));
+    for hierarchy in Hierarchy::ALL {
+        ownership::change_auth(&op, &srk, hierarchy, &auth("second"), &none)?;
+    }
+    assert!(!info::read(&op)?.auth_set.owner);
+    Ok(())
+}
+
+#[test]
+fn without_the_owners_authorization_nothing_is_provisioned_but_everything_is_used() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm);
+    let op = tpm.begin()?;
+    let none = AuthValue::empty();
+    let srk = Srk::find_or_create(&op, &none)?;
+    ownership::change_auth(&op, &srk, Hierarchy::Owner, &none, &auth("owner"))?;
+    let so = SoObject::create(&op, &srk, &auth("so"))?;
+    let handle = PinCounter::pick_handle(&op)?;
+    let define = |owner: &AuthValue| {
+        PinCounter::define(&op, &srk, owner, handle, &so, &auth("so"), &auth("pin"), 5)
+    };
+    assert!(matches!(define(&none), Err(Error::AuthRejected { .. })));
+    let counter = define(&auth("owner"))?;
+    assert_eq!(PinCounter::list(&op)?, [handle]);
+    assert!(matches!(define(&auth("owner")), Err(Error::NvDefined(at)) if at == handle));
+    assert!(matches!(
+        counter.undefine(&op, &srk, &none),
+        Err(Error::AuthRejected { .. })
+    ));
+    counter.undefine(&op, &srk, &auth("owner"))?;
+    assert!(matches!(counter.state(&op), Err(Error::NvMissing(at)) if at == handle));
+    Ok(())
+}
+
+#[test]
+fn an_absent_srk_is_made_by_the_owner_alone() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm);
+    let op = tpm.begin()?;
+    let none = AuthValue::empty();
+    assert!(Srk::find(&op)?.is_none());
+    let srk = Srk::find_or_create(&op, &none)?;
+    assert!(srk.is_persistent());
+    assert_eq!(Srk::from_bytes(&srk.to_bytes())?, srk);
+    for cut in 0..srk.to_bytes().len() {
+        assert!(Srk::from_bytes(&srk.to_bytes()[..cut]).is_err());
+    }
+    srk.check(&op)?;
+    Ok(())
+}
+
+#[test]
+fn endorsement_keys_are_made_once_and_found_again() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm);
+    let op = tpm.begin()?;
+    let none = AuthValue::empty();
+    for ek_type in EkType::ALL {
+        assert!(ek::find(&op, ek_type)?.is_none());
+        assert!(ek::certificate(&op, ek_type)?.is_none());
+        let made = ek::create(&op, ek_type, &none, &none)?;
+        assert_eq!(ek::create(&op, ek_type, &none, &none)?, made);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_manufactured_chip_has_an_endorsement_key_with_a_certificate() -> TestResult {
+    let swtpm = Swtpm::manufactured();
+    let tpm = tpm(&swtpm);
+    let op = tpm.begin()?;
+    let ek = ek::find(&op, EkType::Rsa2048)?.ok_or("swtpm_setup makes one")?;
+    assert_eq!(ek.name.bytes().len(), 34);
+    let der = ek::certificate(&op, EkType::Rsa2048)?.ok_or("and its certificate")?;
+    let stated = 4 + usize::from(u16::from_be_bytes([der[2], der[3]]));
+    assert_eq!((der[0], der.len()), (0x30, stated));
+    Ok(())
+}
+
+#[test]
+fn the_lockout_is_set_reached_and_reset() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm);
+    let op = tpm.begin()?;
+    let none = AuthValue::empty();
+    let srk = Srk::find_or_create(&op, &none)?;
+    lockout::set_parameters(
+        &op,
+        &none,
+        Parameters {
+            max_tries: 2,
+            interval: 600,
+            recovery: 300,
+        },
+    )?;
+    let state = info::read(&op)?.lockout;
+    assert_eq!(
+        (state.max_tries, state.interval, state.recovery),
+        (2, 600, 300)
+    );
+    let so = SoObject::create(&op, &srk, &auth("so"))?;
+    for _ in 0..2 {
+        assert!(matches!(
+            so.verify(&op, &srk, &auth("wrong")),
+            Err(Error::AuthRejected { counted: true, .. })
+        ));
+    }
+    assert!(matches!(
+        so.verify(&op, &srk, &auth("so")),
+        Err(Error::Lockout)
+    ));
+    assert!(info::read(&op)?.lockout.active);
+    ownership::change_auth(&op, &srk, Hierarchy::Lockout, &none, &auth("lockout"))?;
+    lockout::reset(&op, &auth("lockout"))?;
+    so.verify(&op, &srk, &auth("so"))?;
+    // One wrong lockout authorization closes the lockout hierarchy, for the right one too.
+    assert!(matches!(
+        lockout::reset(&op, &none),
+        Err(Error::AuthRejected { .. })
+    ));
+    assert!(matches!(
+        lockout::reset(&op, &auth("lockout")),
+        Err(Error::Lockout)
+    ));
+    Ok(())
+}
+
+#[test]
+fn clearing_empties_the_chip() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm);
+    let op = tpm.begin()?;
+    let none = AuthValue::empty();
+    let srk = Srk::find_or_create(&op, &none)?;
+    for hierarchy in Hierarchy::ALL {
+        ownership::change_auth(&op, &srk, hierarchy, &none, &auth("set"))?;
+    }
+    ownership::clear(&op, &auth("set"))?;
+    assert!(Srk::find(&op)?.is_none());
+    let set = info::read(&op)?.auth_set;
+    assert!(!set.owner && !set.endorsement && !set.lockout);
+    assert!(matches!(srk.check(&op), Err(Error::OtherTpm)));
+    Ok(())
+}
