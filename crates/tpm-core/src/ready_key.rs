@@ -110,7 +110,7 @@ impl ReadyKey {
     ///
     /// `block` is as long as the modulus and smaller than it. The result crosses the bus
     /// encrypted in a session salted to `srk`. The key must have been made
-    /// with [`Usage::SIGN_DECRYPT`].
+    /// with [`Usage::SIGN_DECRYPT`](crate::Usage::SIGN_DECRYPT).
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl ReadyKey {
     /// The x coordinate of the point that this key and the point (x, y) of the same curve
     /// agree on, padded to the length of the field.
     ///
-    /// The key must have been made with [`Usage::SIGN_DECRYPT`].
+    /// The key must have been made with [`Usage::SIGN_DECRYPT`](crate::Usage::SIGN_DECRYPT).
     ///
     /// # Errors
     ///
