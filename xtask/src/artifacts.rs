@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::command::{cargo, run};
 
+/// The file name of the module.
+const MODULE: &str = "libtpmssh_pkcs11.so";
+
 /// Where the built files are.
 pub(crate) struct Artifacts {
-    /// The `tpmssh` program.
-    pub(crate) tpmssh: PathBuf,
-    /// `libtpmssh_pkcs11.so`.
+    /// The directory of the `tpmssh` program.
+    pub(crate) dir: PathBuf,
+    /// `libtpmssh_pkcs11.so`, with its canonical path, as ssh-agent wants it.
     pub(crate) module: PathBuf,
 }
 
@@ -23,13 +26,16 @@ pub(crate) fn build() -> Result<Artifacts> {
     run(cargo().args(["build", "--locked", "-p", "tpmssh", "-p", "tpmssh-pkcs11"]))?;
     // Cargo has put this program there as well.
     let xtask = std::env::current_exe().context("cannot find this program")?;
-    let file = |name: &str| {
-        let path = xtask.with_file_name(name);
-        path.canonicalize()
-            .with_context(|| format!("cargo did not make {}", path.display()))
-    };
+    let dir = xtask.parent().context("this program is in no directory")?;
+    for name in ["tpmssh", MODULE] {
+        ensure!(
+            dir.join(name).is_file(),
+            "cargo did not make {name} in {}",
+            dir.display()
+        );
+    }
     Ok(Artifacts {
-        tpmssh: file("tpmssh")?,
-        module: file("libtpmssh_pkcs11.so")?,
+        dir: dir.to_owned(),
+        module: dir.join(MODULE).canonicalize()?,
     })
 }

@@ -56,6 +56,7 @@ fn perform(show: &mut Show, stage: &Stage) -> Result<()> {
     login::by_ssh(show, stage)?;
     login::by_configuration(show, stage)?;
     login::by_agent(show, stage)?;
+    login::with_one_key(show, stage)?;
     token::give_a_wrong_pin(show, stage)?;
     thief::copy_the_store(show, stage)
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     show::{Show, expect},
-    stage::Stage,
+    stage::{PIN_FILE, Stage},
 };
 
 /// The label of the key that pkcs11-tool makes, like a public key's comment.
@@ -28,7 +28,7 @@ pub(super) fn make_keys(show: &mut Show, stage: &Stage) -> Result<()> {
         show.step(title)?;
         let mut keygen = stage.tpmssh(&["keygen"]);
         keygen.args(options).args(["--label", label]);
-        show.run(keygen.arg("--pin-file").arg(&stage.pin_file))?;
+        show.run(keygen.args(["--pin-file", PIN_FILE]))?;
     }
 
     show.step("See them")?;
@@ -38,13 +38,12 @@ pub(super) fn make_keys(show: &mut Show, stage: &Stage) -> Result<()> {
 }
 
 pub(super) fn make_a_key_with_pkcs11_tool(show: &mut Show, stage: &Stage) -> Result<()> {
-    let pin = fs::read_to_string(&stage.pin_file)?;
-    let pin = pin.trim_end();
+    let pin = fs::read_to_string(stage.home.path().join(PIN_FILE))?;
 
     show.step("Make a key with a program that knows nothing of us")?;
     let mut tool = stage.pkcs11_tool(&["--login", "--pin", "env:PIN", "--keypairgen", "-d", "01"]);
     tool.args(["-a", TOOL_LABEL, "--key-type", "rsa:2048"]);
-    expect(&show.run(tool.env("PIN", pin))?, "Key pair generated")?;
+    expect(&show.run(tool.env("PIN", &pin))?, "Key pair generated")?;
 
     show.step("Let it list what everyone may see")?;
     let objects = show.run(&mut stage.pkcs11_tool(&["-O"]))?;
@@ -57,7 +56,7 @@ pub(super) fn make_a_key_with_pkcs11_tool(show: &mut Show, stage: &Stage) -> Res
 
     show.step("Let it list what the owner of the PIN may see")?;
     let mut tool = stage.pkcs11_tool(&["-O", "--login", "--pin", "env:PIN"]);
-    let objects = show.run(tool.env("PIN", pin))?;
+    let objects = show.run(tool.env("PIN", &pin))?;
     let private = objects.matches("Private Key Object").count();
     ensure!(
         private == 3,

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     show::{Show, expect, expect_no},
-    stage::Stage,
+    stage::{PIN_FILE, SSH_CONFIG, Stage},
 };
 
 pub(super) fn by_ssh(show: &mut Show, stage: &Stage) -> Result<()> {
@@ -14,50 +14,38 @@ pub(super) fn by_ssh(show: &mut Show, stage: &Stage) -> Result<()> {
     let mut ssh = stage
         .sshd
         .ssh(&stage.home, &["-I", stage.module()], "echo in by ssh -I");
-    expect(&show.run(ssh.envs(stage.askpass()))?, "in by ssh -I")?;
+    expect(
+        &show.run(ssh.envs(stage.askpass(PIN_FILE)))?,
+        "in by ssh -I",
+    )?;
     ensure!(
         stage.sshd.log().contains("Accepted publickey"),
         "the server's log does not tell of a public key"
     );
-
-    show.step("Log in with the ECDSA key alone")?;
-    let file = stage.sshd.authorized_keys();
-    let all = fs::read_to_string(&file)?;
-    let ecdsa = all.lines().find(|line| line.starts_with("ecdsa-"));
-    fs::write(
-        &file,
-        format!("{}\n", ecdsa.context("there is an ECDSA key")?),
-    )?;
-    let mut ssh = stage
-        .sshd
-        .ssh(&stage.home, &["-I", stage.module()], "echo in by ECDSA");
-    expect(&show.run(ssh.envs(stage.askpass()))?, "in by ECDSA")?;
-    ensure!(
-        stage.sshd.log().contains("ssh2: ECDSA SHA256:"),
-        "the server's log does not tell of an ECDSA key"
-    );
-    fs::write(&file, all)?;
     Ok(())
 }
 
 pub(super) fn by_configuration(show: &mut Show, stage: &Stage) -> Result<()> {
     show.step("Log in: PKCS11Provider in a configuration file")?;
-    let config = stage.home.path().join(".ssh/config");
-    let mut text = format!(
-        "Host demo\n    HostName 127.0.0.1\n    User {}\n",
-        stage.sshd.user()
-    );
-    text += &format!("    PKCS11Provider {}\n", stage.module());
-    for option in stage.sshd.options() {
-        text += &format!("    {}\n", option.replacen('=', " ", 1));
-    }
-    fs::write(&config, text)?;
-    show.run(stage.home.command("cat").arg(&config))?;
-    let mut ssh = stage.home.command("ssh");
-    ssh.arg("-F")
-        .arg(&config)
-        .args(["demo", "echo in by configuration"]);
-    expect(&show.run(ssh.envs(stage.askpass()))?, "in by configuration")
+    let file = stage.home.path().join(SSH_CONFIG);
+    let config = fs::read_to_string(&file)?;
+    fs::write(
+        &file,
+        format!("{config}    PKCS11Provider {}\n", stage.module()),
+    )?;
+    show.run(
+        stage
+            .home
+            .command("grep")
+            .args(["PKCS11Provider", SSH_CONFIG]),
+    )?;
+    let mut ssh = stage.ssh(&[], "echo in by configuration");
+    expect(
+        &show.run(ssh.envs(stage.askpass(PIN_FILE)))?,
+        "in by configuration",
+    )?;
+    fs::write(&file, config)?;
+    Ok(())
 }
 
 pub(super) fn by_agent(show: &mut Show, stage: &Stage) -> Result<()> {
@@ -67,14 +55,14 @@ pub(super) fn by_agent(show: &mut Show, stage: &Stage) -> Result<()> {
         ssh_add
     };
     let ssh = |remote| {
-        let mut ssh = stage.sshd.ssh(&stage.home, &[], remote);
+        let mut ssh = stage.ssh(&[], remote);
         ssh.envs(stage.agent.env());
         ssh
     };
 
     show.step("Give the keys to ssh-agent")?;
     expect(&show.fail(&mut ssh_add(&["-l"]), 1)?, "no identities")?;
-    show.run(ssh_add(&["-s", stage.module()]).envs(stage.askpass()))?;
+    show.run(ssh_add(&["-s", stage.module()]).envs(stage.askpass(PIN_FILE)))?;
     let listed = show.run(&mut ssh_add(&["-l"]))?;
     ensure!(
         listed.lines().count() == 3,
@@ -92,4 +80,22 @@ pub(super) fn by_agent(show: &mut Show, stage: &Stage) -> Result<()> {
     let refused = show.fail(&mut ssh("echo in without keys"), 255)?;
     expect(&refused, "Permission denied")?;
     expect_no(&refused, "in without keys")
+}
+
+/// Leaves one key in `authorized_keys`, so that a wrong PIN after it is tried once.
+pub(super) fn with_one_key(show: &mut Show, stage: &Stage) -> Result<()> {
+    show.step("Let only the ECDSA key log in, and do so")?;
+    let file = stage.sshd.authorized_keys();
+    let mut export = stage.tpmssh(&["export", "ecdsa key"]);
+    show.run_into(&file, &mut export)?;
+    let mut ssh = stage
+        .sshd
+        .ssh(&stage.home, &["-I", stage.module()], "echo in by ECDSA");
+    expect(&show.run(ssh.envs(stage.askpass(PIN_FILE)))?, "in by ECDSA")?;
+    let log = stage.sshd.log();
+    let last = log
+        .lines()
+        .rfind(|line| line.contains("Accepted publickey"));
+    let last = last.context("the server's log does not tell of a public key")?;
+    expect(last, "ECDSA SHA256:")
 }

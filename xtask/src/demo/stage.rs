@@ -25,11 +25,14 @@ pub(super) struct Stage {
     pub(super) home: Home,
     _borrowed: Borrowed,
     artifacts: Artifacts,
-    /// The PIN, for `--pin-file`.
-    pub(super) pin_file: PathBuf,
-    pub(super) so_pin_file: PathBuf,
-    pub(super) wrong_pin_file: PathBuf,
 }
+
+/// The files of the PINs, below the home, in which all commands run.
+pub(super) const PIN_FILE: &str = "pin";
+pub(super) const SO_PIN_FILE: &str = "so-pin";
+pub(super) const WRONG_PIN_FILE: &str = "wrong-pin";
+/// A configuration of ssh that knows the server as `demo`, below the home.
+pub(super) const SSH_CONFIG: &str = ".ssh/config";
 
 impl Stage {
     /// Starts all of it, and waits until it is up.
@@ -40,10 +43,11 @@ impl Stage {
         let home = Home::with_tcti(swtpm.tcti());
         let sshd = Sshd::start(&home);
         let agent = SshAgent::start(&home, &artifacts.module.display().to_string(), &[]);
+        home.secret_file(PIN_FILE, PIN);
+        home.secret_file(SO_PIN_FILE, SO_PIN);
+        home.secret_file(WRONG_PIN_FILE, WRONG_PIN);
+        home.secret_file(SSH_CONFIG, &ssh_config(&sshd));
         Self {
-            pin_file: home.secret_file("pin", PIN),
-            so_pin_file: home.secret_file("so-pin", SO_PIN),
-            wrong_pin_file: home.secret_file("wrong-pin", WRONG_PIN),
             agent,
             sshd,
             swtpm,
@@ -56,8 +60,10 @@ impl Stage {
 
     /// A `tpmssh` command.
     pub(super) fn tpmssh(&self, args: &[&str]) -> Command {
-        let mut tpmssh = self.home.command(&self.artifacts.tpmssh);
-        tpmssh.args(args);
+        let mut tpmssh = self.home.command("tpmssh");
+        let mut path = self.artifacts.dir.clone().into_os_string();
+        path.push(":/usr/bin:/bin");
+        tpmssh.args(args).env("PATH", path);
         tpmssh
     }
 
@@ -76,9 +82,25 @@ impl Stage {
             .expect("cargo's paths here are text")
     }
 
-    /// The variables by which OpenSSH gets the right PIN.
-    pub(super) fn askpass(&self) -> Vec<(OsString, OsString)> {
-        self.home.askpass(&self.pin_file)
+    /// An `ssh` command that logs in to the server and runs `remote` there.
+    pub(super) fn ssh(&self, args: &[&str], remote: &str) -> Command {
+        let mut ssh = self.home.command("ssh");
+        ssh.args(["-F", SSH_CONFIG])
+            .args(args)
+            .args(["demo", remote]);
+        ssh
+    }
+
+    /// The same with our module and the PIN of a file.
+    pub(super) fn ssh_with_module(&self, pin_file: &str, remote: &str) -> Command {
+        let mut ssh = self.ssh(&["-I", self.module()], remote);
+        ssh.envs(self.askpass(pin_file));
+        ssh
+    }
+
+    /// The variables by which OpenSSH gets the PIN of a file.
+    pub(super) fn askpass(&self, pin_file: &str) -> Vec<(OsString, OsString)> {
+        self.home.askpass(&self.home.path().join(pin_file))
     }
 
     /// What must not exist any more when all of it has ended.
@@ -99,6 +121,17 @@ impl Stage {
         );
         traces
     }
+}
+
+fn ssh_config(sshd: &Sshd) -> String {
+    let mut config = format!(
+        "Host demo\n    HostName 127.0.0.1\n    User {}\n",
+        sshd.user()
+    );
+    for option in sshd.options() {
+        config += &format!("    {}\n", option.replacen('=', " ", 1));
+    }
+    config
 }
 
 /// Removes sshd's directory at the end if it was not there at the beginning.

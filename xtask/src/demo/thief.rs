@@ -5,7 +5,7 @@ use testing::Home;
 
 use super::{
     show::{Show, expect, expect_no},
-    stage::Stage,
+    stage::{PIN_FILE, Stage},
 };
 
 pub(super) fn copy_the_store(show: &mut Show, stage: &Stage) -> Result<()> {
