@@ -11,13 +11,9 @@ use super::{
 
 pub(super) fn by_ssh(show: &mut Show, stage: &Stage) -> Result<()> {
     show.step("Log in: ssh -I")?;
-    let mut ssh = stage
-        .sshd
-        .ssh(&stage.home, &["-I", stage.module()], "echo in by ssh -I");
-    expect(
-        &show.run(ssh.envs(stage.askpass(PIN_FILE)))?,
-        "in by ssh -I",
-    )?;
+    show.run(stage.home.command("cat").arg(SSH_CONFIG))?;
+    let mut ssh = stage.ssh_with_module(PIN_FILE, "echo in by ssh -I");
+    expect(&show.run(&mut ssh)?, "in by ssh -I")?;
     ensure!(
         stage.sshd.log().contains("Accepted publickey"),
         "the server's log does not tell of a public key"
@@ -29,16 +25,10 @@ pub(super) fn by_configuration(show: &mut Show, stage: &Stage) -> Result<()> {
     show.step("Log in: PKCS11Provider in a configuration file")?;
     let file = stage.home.path().join(SSH_CONFIG);
     let config = fs::read_to_string(&file)?;
-    fs::write(
-        &file,
-        format!("{config}    PKCS11Provider {}\n", stage.module()),
-    )?;
-    show.run(
-        stage
-            .home
-            .command("grep")
-            .args(["PKCS11Provider", SSH_CONFIG]),
-    )?;
+    let provider = format!("    PKCS11Provider {}\n", stage.module());
+    fs::write(&file, config.clone() + &provider)?;
+    let mut grep = stage.home.command("grep");
+    show.run(grep.args(["PKCS11Provider", SSH_CONFIG]))?;
     let mut ssh = stage.ssh(&[], "echo in by configuration");
     expect(
         &show.run(ssh.envs(stage.askpass(PIN_FILE)))?,
@@ -88,10 +78,8 @@ pub(super) fn with_one_key(show: &mut Show, stage: &Stage) -> Result<()> {
     let file = stage.sshd.authorized_keys();
     let mut export = stage.tpmssh(&["export", "ecdsa key"]);
     show.run_into(&file, &mut export)?;
-    let mut ssh = stage
-        .sshd
-        .ssh(&stage.home, &["-I", stage.module()], "echo in by ECDSA");
-    expect(&show.run(ssh.envs(stage.askpass(PIN_FILE)))?, "in by ECDSA")?;
+    let mut ssh = stage.ssh_with_module(PIN_FILE, "echo in by ECDSA");
+    expect(&show.run(&mut ssh)?, "in by ECDSA")?;
     let log = stage.sshd.log();
     let last = log
         .lines()

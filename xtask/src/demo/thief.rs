@@ -16,21 +16,14 @@ pub(super) fn copy_the_store(show: &mut Show, stage: &Stage) -> Result<()> {
     show.environment(&there);
 
     let mut keygen = stage.tpmssh(&["keygen", "-t", "ecdsa", "--label", "stolen"]);
-    keygen
-        .envs(there.env())
-        .arg("--pin-file")
-        .arg(&stage.pin_file);
+    keygen.envs(there.env()).args(["--pin-file", PIN_FILE]);
     expect(&show.fail(&mut keygen, 6)?, "another")?;
 
-    let mut ssh = stage
-        .sshd
-        .ssh(&there, &["-I", stage.module()], "echo in with a stolen key");
-    let refused = show.fail(ssh.envs(stage.askpass()), 255)?;
+    let mut ssh = stage.ssh_with_module(PIN_FILE, "echo in with a stolen key");
+    let refused = show.fail(ssh.envs(there.env()), 255)?;
     expect_no(&refused, "in with a stolen key")?;
 
     show.step("At home the keys still work")?;
-    let mut ssh = stage
-        .sshd
-        .ssh(&stage.home, &["-I", stage.module()], "echo still in");
-    expect(&show.run(ssh.envs(stage.askpass()))?, "still in")
+    let mut ssh = stage.ssh_with_module(PIN_FILE, "echo still in");
+    expect(&show.run(&mut ssh)?, "still in")
 }

@@ -40,20 +40,15 @@ pub(super) fn give_a_wrong_pin(show: &mut Show, stage: &Stage) -> Result<()> {
     ensure!(after == before - 1, "{before} tries became {after}");
 
     show.step("So is one that ssh was given")?;
-    let askpass = stage.home.askpass(&stage.wrong_pin_file);
-    let mut ssh = stage
-        .sshd
-        .ssh(&stage.home, &["-I", stage.module()], "echo in");
-    let refused = show.fail(ssh.envs(askpass), 255)?;
+    let mut ssh = stage.ssh_with_module(WRONG_PIN_FILE, "echo in");
+    let refused = show.fail(&mut ssh, 255)?;
     expect(&refused, "Permission denied")?;
     let after = tries_left(show, stage)?;
     ensure!(after == before - 2, "{before} tries became {after}");
 
     show.step("The right PIN works, and forgives the mistakes")?;
-    let mut ssh = stage
-        .sshd
-        .ssh(&stage.home, &["-I", stage.module()], "echo in again");
-    expect(&show.run(ssh.envs(stage.askpass()))?, "in again")?;
+    let mut ssh = stage.ssh_with_module(PIN_FILE, "echo in again");
+    expect(&show.run(&mut ssh)?, "in again")?;
     let after = tries_left(show, stage)?;
     ensure!(after == before, "{before} tries became {after}");
     expect_no(
