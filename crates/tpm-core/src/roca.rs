@@ -15,11 +15,18 @@ const PRIMES: [u64; 17] = [
 ///
 /// One random modulus in about 2^28 does so by chance.
 pub(crate) fn is_vulnerable(modulus: &[u8]) -> bool {
-    PRIMES.iter().all(|&prime| {
-        let residue = modulus
-            .iter()
-            .fold(0, |acc, &byte| (acc * 256 + u64::from(byte)) % prime);
-        is_power_of_65537(residue, prime)
+    PRIMES
+        .iter()
+        .all(|&prime| is_power_of_65537(residue(modulus, prime), prime))
+}
+
+/// The modulus reduced by a small prime, four bytes at a time.
+fn residue(modulus: &[u8], prime: u64) -> u64 {
+    let (head, words) = modulus.split_at(modulus.len() % 4);
+    let head = head.iter().fold(0, |acc, &byte| acc << 8 | u64::from(byte)) % prime;
+    words.chunks_exact(4).fold(head, |acc, word| {
+        let word = word.iter().fold(0, |acc, &byte| acc << 8 | u64::from(byte));
+        (acc << 32 | word) % prime
     })
 }
 
@@ -59,6 +66,18 @@ mod tests {
             let doubled = (0..16).fold(acc, |x, _| (x * 2) % product);
             (doubled + acc) % product
         })
+    }
+
+    #[test]
+    fn four_bytes_at_a_time_give_the_same_residue_as_one() {
+        let mut modulus = [0; 257];
+        OsRng.fill_bytes(&mut modulus);
+        for prime in PRIMES {
+            let slow = modulus
+                .iter()
+                .fold(0, |acc, &byte| (acc * 256 + u64::from(byte)) % prime);
+            assert_eq!(residue(&modulus, prime), slow);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     os::unix::fs::OpenOptionsExt,
     path::Path,
     thread,
@@ -238,6 +238,14 @@ impl Socket {
             stream.read_exact(&mut [0; 4])
         };
         ask().is_ok()
+    }
+}
+
+impl Drop for Socket {
+    /// Ends the connection, not just this descriptor: a child that the host forked meanwhile
+    /// has a copy of it, which would keep swtpm waiting.
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 
