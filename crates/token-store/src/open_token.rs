@@ -1,10 +1,21 @@
 //! A token that its user has logged in to.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use tpm_core::{KeyType, Scheme, Signature, Tpm, Usage};
+use tpm_core::{
+    AuthValue, Blob, KeyType, Name, Operation, ReadyKey, Scheme, Signature, Tpm, Usage,
+};
 
-use crate::{Key, Object, Pin, Result, Store, Token, TokenId};
+use crate::{
+    Error, Key, Object, Pin, Result, Role, Store, Token, TokenId, Tries, WallKind,
+    kdf::Kdf,
+    object::{MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, check_len, check_text},
+    wall::{Chip, lockout_tries},
+};
 
 /// What a new key pair is to be like.
 #[derive(Debug, Clone)]
@@ -51,9 +62,22 @@ pub struct KeyPair {
 /// A token whose user PIN was right: it makes keys and signs.
 ///
 /// Holds the value derived from the PIN, wiped when dropped, and for each used key a context
-/// that the chip saved; nothing stays loaded in the chip. It needs the [`Store`] only to keep
-/// what it makes, and can be used from many threads.
-pub struct OpenToken {}
+/// that the chip saved; nothing stays loaded in a bare chip. It needs the [`Store`] only to
+/// keep what it makes, and can be used from many threads.
+pub struct OpenToken {
+    tpm: Arc<Tpm>,
+    id: TokenId,
+    chip: Chip,
+    kdf: Kdf,
+    /// The value derived from the PIN; gone once the chip has refused it, so that it is not
+    /// tried again behind the user's back.
+    auth: Mutex<Option<AuthValue>>,
+    ready: Mutex<HashMap<Name, Arc<ReadyKey>>>,
+}
+
+/// How many keys are kept ready. Each takes some kilobytes; who has more keys than this loads
+/// one again now and then.
+const MAX_READY: usize = 256;
 
 impl OpenToken {
     /// Logs in. A wrong PIN costs one try; the token's first key is loaded on the way, so that
@@ -63,19 +87,39 @@ impl OpenToken {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::WrongPin`] with the tries left, [`crate::Error::PinLocked`],
-    /// [`crate::Error::ChipLocked`], [`crate::Error::PinNotSet`],
-    /// [`crate::Error::PinRequired`], [`crate::Error::OtherTpm`],
-    /// [`crate::Error::CounterMissing`], and those of the TPM and of the store.
+    /// [`Error::WrongPin`] with the tries left, [`Error::PinLocked`], [`Error::ChipLocked`],
+    /// [`Error::PinNotSet`], [`Error::PinRequired`], [`Error::NoPin`] where a PIN is given to
+    /// a token without one, [`Error::OtherTpm`], [`Error::CounterMissing`], and those of the
+    /// TPM and of the store.
     pub fn open(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Result<Self> {
-        let _ = (store, tpm, token, pin);
-        todo!()
+        let chip = Chip::of(token)?;
+        let auth = match (token.login_required(), pin) {
+            (false, None) => AuthValue::empty(),
+            (false, Some(_)) => return Err(Error::NoPin),
+            (true, _) if !token.pin_is_set => return Err(Error::PinNotSet),
+            (true, None) => return Err(Error::PinRequired),
+            (true, Some(pin)) => token.parts.kdf.user(pin)?,
+        };
+        let first = store.first_key(token.id)?;
+        let op = tpm.begin()?;
+        let ready = prove(&op, &chip, &auth, first.as_deref());
+        let ready = report(store, &op, token, &chip, ready)?;
+        drop(op);
+        let ready = ready.map(|key| (key.name().clone(), Arc::new(key)));
+        Ok(Self {
+            tpm: Arc::clone(tpm),
+            id: token.id,
+            chip,
+            kdf: token.parts.kdf.clone(),
+            auth: Mutex::new(Some(auth)),
+            ready: Mutex::new(ready.into_iter().collect()),
+        })
     }
 
     /// Which token it is.
     #[must_use]
     pub fn token(&self) -> TokenId {
-        todo!()
+        self.id
     }
 
     /// Proves the PIN once more, for keys that ask for it at each use; a wrong one costs one
@@ -85,8 +129,14 @@ impl OpenToken {
     ///
     /// As [`OpenToken::open`].
     pub fn verify(&self, store: &Store, pin: &Pin) -> Result<()> {
-        let _ = (store, pin);
-        todo!()
+        let token = store.token(self.id)?;
+        if !token.login_required() {
+            return Err(Error::NoPin);
+        }
+        let auth = self.kdf.user(pin)?;
+        let op = self.tpm.begin()?;
+        let proven = self.chip.key.verify(&op, &self.chip.srk, &auth);
+        report(store, &op, &token, &self.chip, proven)
     }
 
     /// Makes a key pair in the chip and keeps it. An RSA key can take a minute.
@@ -96,8 +146,14 @@ impl OpenToken {
     /// Those of label and id, of the TPM (a key type that the chip lacks among them) and of
     /// the store; nothing is kept then.
     pub fn generate(&self, store: &mut Store, spec: &KeySpec) -> Result<KeyPair> {
-        let _ = (store, spec);
-        todo!()
+        // All that can be refused is refused before the chip works for a minute.
+        spec.check()?;
+        if store.is_read_only() {
+            return Err(Error::ReadOnly);
+        }
+        store.token(self.id)?;
+        let blob = self.create(spec.key_type, spec.usage)?;
+        store.add_key(self.id, spec, &blob)
     }
 
     /// Makes a key in the chip that is not kept: it is gone when the value is dropped.
@@ -106,8 +162,7 @@ impl OpenToken {
     ///
     /// Those of the TPM.
     pub fn generate_session_key(&self, key_type: KeyType, usage: Usage) -> Result<Key> {
-        let _ = (key_type, usage);
-        todo!()
+        Key::parse(self.create(key_type, usage)?, false)
     }
 
     /// Signs `digest`, whose length must be that of the scheme's hash; for ECDSA any length.
@@ -116,10 +171,9 @@ impl OpenToken {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::LoggedOut`] if the PIN was changed meanwhile, and those of the TPM.
+    /// [`Error::LoggedOut`] if the PIN was changed meanwhile, and those of the TPM.
     pub fn sign(&self, key: &Key, scheme: Scheme, digest: &[u8]) -> Result<Signature> {
-        let _ = (key, scheme, digest);
-        todo!()
+        self.with_key(key, |ready, op| ready.sign(op, scheme, digest))
     }
 
     /// The raw RSA private operation on `block`, which is as long as the modulus and less than
@@ -129,8 +183,7 @@ impl OpenToken {
     ///
     /// As [`OpenToken::sign`].
     pub fn rsa_raw(&self, key: &Key, block: &[u8]) -> Result<Vec<u8>> {
-        let _ = (key, block);
-        todo!()
+        self.with_key(key, |ready, op| ready.rsa_raw(op, &self.chip.srk, block))
     }
 
     /// The x coordinate of the ECDH shared point with the point (`x`, `y`); only for keys made
@@ -140,7 +193,130 @@ impl OpenToken {
     ///
     /// As [`OpenToken::sign`].
     pub fn ecdh(&self, key: &Key, x: &[u8], y: &[u8]) -> Result<Vec<u8>> {
-        let _ = (key, x, y);
-        todo!()
+        self.with_key(key, |ready, op| ready.ecdh(op, &self.chip.srk, x, y))
     }
+
+    fn create(&self, key_type: KeyType, usage: Usage) -> Result<Blob> {
+        let auth = self.auth()?;
+        let op = self.tpm.begin()?;
+        self.chip
+            .key
+            .create_key(&op, &self.chip.srk, &auth, key_type, usage)
+            .map_err(|err| self.refused(&op, err))
+    }
+
+    /// Runs `body` with a key that the chip has opened, and once more with the key loaded
+    /// anew if the chip has forgotten it (a reset, a lost connection).
+    fn with_key<T>(
+        &self,
+        key: &Key,
+        body: impl Fn(&ReadyKey, &Operation<'_>) -> tpm_core::Result<T>,
+    ) -> Result<T> {
+        let ready = lock(&self.ready).get(key.name()).cloned();
+        if let Some(ready) = ready {
+            // An operation of its own: what made the key stale may have ended the connection.
+            match self.tpm.begin().and_then(|op| body(&ready, &op)) {
+                Err(tpm_core::Error::Stale) => drop(lock(&self.ready).remove(key.name())),
+                result => return Ok(result?),
+            }
+        }
+        let auth = self.auth()?;
+        let op = self.tpm.begin()?;
+        let ready = self
+            .chip
+            .key
+            .load_key(&op, &self.chip.srk, &auth, key.blob())
+            .map_err(|err| self.refused(&op, err))?;
+        let result = body(&ready, &op)?;
+        let mut cache = lock(&self.ready);
+        if cache.len() >= MAX_READY {
+            cache.clear();
+        }
+        cache.insert(key.name().clone(), Arc::new(ready));
+        Ok(result)
+    }
+
+    fn auth(&self) -> Result<AuthValue> {
+        lock(&self.auth).clone().ok_or(Error::LoggedOut)
+    }
+
+    /// What it means that a value was refused that was right at login.
+    fn refused(&self, op: &Operation<'_>, err: tpm_core::Error) -> Error {
+        match self.chip.user_refused(op, err).error {
+            Error::WrongPin { .. } => {
+                lock(&self.auth).take();
+                Error::LoggedOut
+            }
+            err => err,
+        }
+    }
+}
+
+impl fmt::Debug for OpenToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenToken")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KeySpec {
+    fn check(&self) -> Result<()> {
+        check_text("label", &self.label, MAX_LABEL_LEN)?;
+        check_len("id", self.id.as_deref().unwrap_or_default(), MAX_ID_LEN)?;
+        check_len("subject", &self.subject, MAX_VALUE_LEN)
+    }
+}
+
+/// Proves the PIN's value and loads `first` in the same breath.
+fn prove(
+    op: &Operation<'_>,
+    chip: &Chip,
+    auth: &AuthValue,
+    first: Option<&Key>,
+) -> tpm_core::Result<Option<ReadyKey>> {
+    match chip.key.open(op, &chip.srk, auth, first.map(Key::blob)) {
+        // One spoilt key does not lock its owner out of the others.
+        Err(tpm_core::Error::Integrity(_)) if first.is_some() => {
+            chip.key.open(op, &chip.srk, auth, None)
+        }
+        result => result,
+    }
+}
+
+/// The outcome of one try, and its effect on the tries left, which the store remembers.
+fn report<T>(
+    store: &Store,
+    op: &Operation<'_>,
+    token: &Token,
+    chip: &Chip,
+    outcome: tpm_core::Result<T>,
+) -> Result<T> {
+    let (result, tries) = match outcome {
+        // A right PIN sets a counter of our own back.
+        Ok(value) => {
+            let tries = match (token.wall, token.max_tries, token.tries) {
+                (WallKind::Counter, Some(max), _) => Some(Tries { left: max, max }),
+                // The chip's count stays, but time may have lowered it.
+                (WallKind::Lockout, _, Some(known)) if known.left < known.max => {
+                    lockout_tries(op).ok()
+                }
+                _ => None,
+            };
+            (Ok(value), tries)
+        }
+        Err(err) => {
+            let refusal = chip.user_refused(op, err);
+            (Err(refusal.error), refusal.tries)
+        }
+    };
+    if let Some(tries) = tries {
+        store.remember_tries(token.id, Role::User, tries);
+    }
+    result
+}
+
+/// A lock, whatever a panic in another thread did: what it guards is whole at any time.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -27,6 +27,7 @@ CREATE TABLE token (
     pin_is_set    INTEGER NOT NULL CHECK (pin_is_set IN (0, 1)),
     nv_handle     INTEGER,
     max_tries     INTEGER,
+    key_types     TEXT    NOT NULL,                                     -- that the chip makes
     salt          BLOB    NOT NULL,
     kdf_memory    INTEGER NOT NULL,                                     -- KiB
     kdf_passes    INTEGER NOT NULL,
@@ -79,8 +80,9 @@ CREATE INDEX object_of_token ON object (token, class, cka_id);
 -- finished can be found again.
 CREATE TABLE nv_intent (
     handle    INTEGER NOT NULL,
-    srk_name  BLOB    NOT NULL,                            -- of which TPM
+    so_name   BLOB    NOT NULL,                             -- with the handle, its identity
+    srk_name  BLOB    NOT NULL,                             -- of which TPM
     created   INTEGER NOT NULL CHECK (created >= 0),
     abandoned INTEGER NOT NULL CHECK (abandoned IN (0, 1)), -- somebody is removing it
-    PRIMARY KEY (handle, srk_name)
+    PRIMARY KEY (handle, so_name)
 ) STRICT;

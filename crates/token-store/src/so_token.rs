@@ -1,42 +1,96 @@
 //! A token that its security officer has opened.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use tpm_core::{AuthValue, Tpm};
+use tpm_core::{AuthValue, Operation, PinCounter, Presence, SoObject, Tpm};
 
-use crate::{Pin, Result, SoPin, Store, Token, TokenId};
+use crate::{
+    Error, Pin, Result, Role, SoPin, Store, Token, TokenId,
+    kdf::Kdf,
+    token::{DEFAULT_TRIES, replace_private, set_pin_is_set},
+    wall::{self, Chip},
+};
 
 /// A token whose SO PIN was right: it sets PINs and mends, and cannot use the keys.
-pub struct SoToken {}
+///
+/// Holds the value derived from the SO PIN, wiped when dropped.
+pub struct SoToken {
+    tpm: Arc<Tpm>,
+    id: TokenId,
+    chip: Chip,
+    auth: AuthValue,
+    kdf: Kdf,
+    max_tries: u32,
+}
 
 impl SoToken {
     /// Logs in as the SO. A wrong SO PIN is counted by the chip's own lockout.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::WrongPin`], [`crate::Error::ChipLocked`], [`crate::Error::NoSo`],
-    /// [`crate::Error::OtherTpm`], and those of the TPM.
+    /// [`Error::WrongPin`], [`Error::ChipLocked`], [`Error::NoSo`], [`Error::OtherTpm`], and
+    /// those of the TPM.
     pub fn open(store: &Store, tpm: &Arc<Tpm>, token: &Token, so: &SoPin) -> Result<Self> {
-        let _ = (store, tpm, token, so);
-        todo!()
+        let chip = Chip::of(token)?;
+        if !token.so_pin_is_set {
+            return Err(Error::NoSo);
+        }
+        let auth = token.parts.kdf.so(so)?;
+        prove(store, &tpm.begin()?, token, &chip, &auth)?;
+        Ok(Self {
+            tpm: Arc::clone(tpm),
+            id: token.id,
+            chip,
+            auth,
+            kdf: token.parts.kdf.clone(),
+            max_tries: token.max_tries.unwrap_or(DEFAULT_TRIES),
+        })
     }
 
     /// Which token it is.
     #[must_use]
     pub fn token(&self) -> TokenId {
-        todo!()
+        self.id
     }
 
     /// Sets the user PIN without the old one, and unlocks it.
     ///
     /// # Errors
     ///
-    /// [`crate::Error::NoPin`] for a token without one, [`crate::Error::CounterMissing`] if
-    /// there is something to [`SoToken::repair`], and those of the TPM and of the store. The
-    /// old PIN is valid then.
+    /// [`Error::NoPin`] for a token without one, [`Error::CounterMissing`] if there is
+    /// something to [`SoToken::repair`], and those of the TPM and of the store. The old PIN
+    /// is valid then.
     pub fn reset_pin(&self, store: &mut Store, new: &Pin) -> Result<()> {
-        let _ = (store, new);
-        todo!()
+        let token = self.current(store)?;
+        if !token.login_required() {
+            return Err(Error::NoPin);
+        }
+        let auth = self.kdf.user(new)?;
+        let op = self.tpm.begin()?;
+        let so = self.chip.so()?;
+        let srk = &self.chip.srk;
+        let Some(counter) = self.chip.counter() else {
+            // Nothing changes in the chip: the old PIN is valid until the new blob is kept.
+            let chip = Chip::of(&token)?;
+            let key = chip
+                .key
+                .reset_auth(&op, srk, so, &self.auth, &auth)
+                .map_err(|err| self.chip.so_refused(&op, err).error)?;
+            return store.write(|tx| {
+                replace_private(tx, self.id, Role::User, &token.parts.token_key, key.blob())?;
+                set_pin_is_set(tx, self.id, true)
+            });
+        };
+        if counter.presence(&op)? != Presence::Ready {
+            srk.check(&op)?;
+            return Err(Error::CounterMissing);
+        }
+        // Unlocked first: killed in between, the old PIN works and no PIN is lost.
+        counter
+            .reset(&op, srk, so, &self.auth, self.max_tries)
+            .and_then(|()| counter.set_auth(&op, srk, so, &self.auth, &auth))
+            .map_err(|err| self.chip.so_refused(&op, err).error)?;
+        store.write(|tx| set_pin_is_set(tx, self.id, true))
     }
 
     /// Changes the SO PIN.
@@ -48,8 +102,17 @@ impl SoToken {
     ///
     /// Those of the TPM and of the store; the old SO PIN is valid then.
     pub fn change_so_pin(&mut self, store: &mut Store, new: &SoPin) -> Result<()> {
-        let _ = (store, new);
-        todo!()
+        let auth = self.kdf.so(new)?;
+        let old = self.chip.so()?;
+        let op = self.tpm.begin()?;
+        let so = old
+            .change_auth(&op, &self.chip.srk, &self.auth, &auth)
+            .map_err(|err| self.chip.so_refused(&op, err).error)?;
+        store.write(|tx| replace_private(tx, self.id, Role::So, old.blob(), so.blob()))?;
+        drop(op);
+        self.chip.so = Some(so);
+        self.auth = auth;
+        Ok(())
     }
 
     /// Makes the PIN counter again where it was deleted or replaced, and sets the user PIN to
@@ -57,10 +120,78 @@ impl SoToken {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::NoPin`] for a token without a counter, and those of the TPM and of the
-    /// store.
+    /// [`Error::NoPin`] for a token without a counter, and those of the TPM and of the store.
     pub fn repair(&self, store: &mut Store, new: &Pin, owner: &AuthValue) -> Result<()> {
-        let _ = (store, new, owner);
-        todo!()
+        let counter = self.chip.counter().ok_or(Error::NoPin)?;
+        let auth = self.kdf.user(new)?;
+        let op = self.tpm.begin()?;
+        let srk = &self.chip.srk;
+        srk.check(&op)?;
+        match counter.presence(&op)? {
+            Presence::Ready => {
+                drop(op);
+                return self.reset_pin(store, new);
+            }
+            Presence::Absent => {}
+            // What is at its handle is not it; the new one will have the old Name.
+            Presence::Unwritten | Presence::Foreign => counter.undefine(&op, srk, owner)?,
+        }
+        let (handle, so) = (counter.handle(), self.chip.so()?);
+        PinCounter::define(
+            &op,
+            srk,
+            owner,
+            handle,
+            so,
+            &self.auth,
+            &auth,
+            self.max_tries,
+        )?;
+        store.write(|tx| set_pin_is_set(tx, self.id, true))
+    }
+
+    /// The token as it is now: another program may have changed it since the login.
+    fn current(&self, store: &Store) -> Result<Token> {
+        if store.is_read_only() {
+            return Err(Error::ReadOnly);
+        }
+        store.token(self.id)
+    }
+}
+
+impl fmt::Debug for SoToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SoToken")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Proves the SO PIN's value, and returns the SO object that it opens.
+pub(crate) fn prove<'a>(
+    store: &Store,
+    op: &Operation<'_>,
+    token: &Token,
+    chip: &'a Chip,
+    auth: &AuthValue,
+) -> Result<&'a SoObject> {
+    let so = chip.so()?;
+    match so.verify(op, &chip.srk, auth) {
+        Ok(()) => {
+            // A right one does not lower the chip's count, but time may have.
+            if token.so_tries.is_some_and(|tries| tries.left < tries.max)
+                && let Ok(tries) = wall::lockout_tries(op)
+            {
+                store.remember_tries(token.id, Role::So, tries);
+            }
+            Ok(so)
+        }
+        Err(err) => {
+            let refusal = chip.so_refused(op, err);
+            if let Some(tries) = refusal.tries {
+                store.remember_tries(token.id, Role::So, tries);
+            }
+            Err(refusal.error)
+        }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::{fmt, str::FromStr};
 
-use tpm_core::{Blob, Name, Srk};
+use tpm_core::{Blob, KeyType, Name, Srk};
 
 use crate::{Error, Result, Store, kdf::Kdf};
 
 mod delete;
 mod init;
+mod intent;
 mod orphan;
 mod pin_change;
 mod row;
@@ -16,7 +17,7 @@ pub use delete::{delete, forget};
 pub use init::{Fallback, InitOptions, Initialized, init, reinit};
 pub use orphan::{Orphan, orphans, remove_orphan};
 pub use pin_change::{change_pin, refresh_tries};
-pub(crate) use row::{NewToken, by_id, now};
+pub(crate) use row::{NewToken, by_id, now, replace_private, set_pin_is_set};
 
 /// The fewest wrong PINs that a token may be made to take before it locks.
 pub const MIN_TRIES: u32 = 1;
@@ -122,6 +123,10 @@ pub struct Token {
     pub nv_handle: Option<u32>,
     /// How many wrong PINs its PIN counter takes in a row.
     pub max_tries: Option<u32>,
+    /// The kinds of key that its chip makes, as it said when the token was made.
+    pub key_types: Vec<KeyType>,
+    /// Whether there is a key in it.
+    pub has_keys: bool,
     /// What only the TPM makes sense of.
     pub(crate) parts: Parts,
 }

@@ -1,1 +1,174 @@
-//! The PIN wall.
+//! The PIN wall: a token's objects as the chip takes them, and what its refusals mean.
+
+use tpm_core::{
+    Error as Tpm, Operation, PinCounter, Presence, SoObject, Srk, TokenKey, Wall,
+    info::{self, Lockout},
+};
+
+use crate::{Error, Result, Role, Token, Tries, WallKind};
+
+/// A token's objects, checked to be ones that this crate makes. Making one sends nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Chip {
+    pub(crate) srk: Srk,
+    pub(crate) key: TokenKey,
+    pub(crate) so: Option<SoObject>,
+}
+
+/// A refusal by the chip, and the tries left that it came with.
+pub(crate) struct Refusal {
+    pub(crate) error: Error,
+    pub(crate) tries: Option<Tries>,
+}
+
+impl Chip {
+    /// The objects of `token`.
+    pub(crate) fn of(token: &Token) -> Result<Self> {
+        let parts = &token.parts;
+        let so = parts
+            .so
+            .clone()
+            .map(SoObject::from_blob)
+            .transpose()
+            .map_err(changed)?;
+        let so_name = || {
+            let so = so
+                .as_ref()
+                .ok_or_else(|| Error::corrupt("a token lacks its SO object"))?;
+            Ok::<_, Error>(so.name().clone())
+        };
+        let wall = match (token.wall, token.nv_handle) {
+            (WallKind::Counter, Some(handle)) => {
+                Wall::Counter(PinCounter::from_parts(handle, &so_name()?))
+            }
+            (WallKind::Counter, None) => return Err(Error::corrupt("a token lacks its counter")),
+            (WallKind::Lockout, _) => Wall::Lockout { so: so_name()? },
+            (WallKind::None, _) => Wall::None,
+        };
+        let key = TokenKey::from_parts(parts.token_key.clone(), wall).map_err(changed)?;
+        Ok(Self {
+            srk: parts.srk.clone(),
+            key,
+            so,
+        })
+    }
+
+    /// The SO object, of a token whose SO PIN somebody knows.
+    pub(crate) fn so(&self) -> Result<&SoObject> {
+        self.so.as_ref().ok_or(Error::NoSo)
+    }
+
+    /// The PIN counter, of a token that has one.
+    pub(crate) fn counter(&self) -> Option<&PinCounter> {
+        match self.key.wall() {
+            Wall::Counter(counter) => Some(counter),
+            Wall::Lockout { .. } | Wall::None => None,
+        }
+    }
+
+    /// How many wrong user PINs the chip still takes; needs no secret.
+    pub(crate) fn tries(&self, op: &Operation<'_>) -> Result<Option<Tries>> {
+        match self.key.wall() {
+            Wall::Counter(counter) => {
+                if counter.presence(op)? != Presence::Ready {
+                    self.srk.check(op)?;
+                    return Err(Error::CounterMissing);
+                }
+                let state = counter.state(op)?;
+                Ok(Some(Tries {
+                    left: state.left(),
+                    max: state.limit,
+                }))
+            }
+            Wall::Lockout { .. } => lockout_tries(op).map(Some),
+            Wall::None => Ok(None),
+        }
+    }
+
+    /// What it means that the chip refused the user.
+    ///
+    /// A wrong PIN, a locked counter and a counter that is not ours look much alike to a
+    /// policy, so the chip is asked; that costs no try.
+    pub(crate) fn user_refused(&self, op: &Operation<'_>, err: Tpm) -> Refusal {
+        let Some(counter) = self.counter() else {
+            return refused_by_lockout(op, Role::User, err);
+        };
+        let about_the_counter = matches!(
+            err,
+            Tpm::AuthRejected { .. } | Tpm::PinExhausted | Tpm::Policy(_) | Tpm::NvMissing(_)
+        );
+        if !about_the_counter {
+            return Refusal {
+                error: err.into(),
+                tries: None,
+            };
+        }
+        let state = match counter.presence(op) {
+            Ok(Presence::Ready) => counter.state(op).ok(),
+            Ok(_) => {
+                return Refusal {
+                    error: Error::CounterMissing,
+                    tries: None,
+                };
+            }
+            Err(_) => None,
+        };
+        let tries = state.map(|state| Tries {
+            left: state.left(),
+            max: state.limit,
+        });
+        let error = match err {
+            Tpm::AuthRejected { .. } => Error::WrongPin {
+                role: Role::User,
+                left: tries.map(|tries| tries.left),
+            },
+            Tpm::PinExhausted => Error::PinLocked,
+            err => err.into(),
+        };
+        Refusal { error, tries }
+    }
+
+    /// What it means that the chip refused the SO.
+    pub(crate) fn so_refused(&self, op: &Operation<'_>, err: Tpm) -> Refusal {
+        refused_by_lockout(op, Role::So, err)
+    }
+}
+
+/// The tries that the chip's own lockout leaves.
+pub(crate) fn lockout_tries(op: &Operation<'_>) -> Result<Tries> {
+    Ok(tries_of(&info::read(op)?.lockout))
+}
+
+fn tries_of(lockout: &Lockout) -> Tries {
+    let left = lockout.max_tries.saturating_sub(lockout.count);
+    Tries {
+        left: if lockout.active { 0 } else { left },
+        max: lockout.max_tries,
+    }
+}
+
+fn refused_by_lockout(op: &Operation<'_>, role: Role, err: Tpm) -> Refusal {
+    if !matches!(err, Tpm::AuthRejected { .. } | Tpm::Lockout) {
+        return Refusal {
+            error: err.into(),
+            tries: None,
+        };
+    }
+    let lockout = info::read(op).map(|info| info.lockout).ok();
+    let tries = lockout.as_ref().map(tries_of);
+    let error = match err {
+        Tpm::Lockout => Error::ChipLocked {
+            recovery: lockout.map(|lockout| lockout.interval),
+        },
+        _ => Error::WrongPin {
+            role,
+            left: tries.map(|tries| tries.left),
+        },
+    };
+    Refusal { error, tries }
+}
+
+/// A stored token that is not what this crate makes: whoever changed it, it is not used.
+fn changed(err: Tpm) -> Error {
+    Error::corrupt(format!("a token was changed: {err}"))
+}

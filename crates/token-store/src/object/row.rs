@@ -110,11 +110,8 @@ impl Store {
     ///
     /// As for [`Store::add_certificate`].
     pub fn add_public_key(&mut self, token: TokenId, new: &NewPublicKey) -> Result<Object> {
+        new.public.check()?;
         let value = spki::encode(&new.public);
-        spki::decode(&value).map_err(|_| Error::Invalid {
-            what: "public key",
-            why: "it is not RSA, P-256, P-384 or P-521",
-        })?;
         self.add(&NewObject {
             label: &new.label,
             cka_id: &new.cka_id,
@@ -185,6 +182,19 @@ impl Store {
         })
     }
 
+    /// Changes the value of a data object.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::set_label`]; [`Error::NoSuchObject`] for an object of another class.
+    pub fn set_data_value(&mut self, id: ObjectId, value: &[u8]) -> Result<()> {
+        check_len("value", value, MAX_VALUE_LEN)?;
+        self.write(|tx| {
+            let sql = "UPDATE object SET value = ? WHERE id = ? AND class = 'data'";
+            one_row(tx.execute(sql, params![value, id.0])?)
+        })
+    }
+
     /// Deletes an object. With the private half of a key pair the key itself is gone for
     /// ever, and its public half with it; deleting the public half leaves the key.
     ///
@@ -208,6 +218,23 @@ impl Store {
                 _ => tx.execute("DELETE FROM object WHERE id = ?", [id.0])?,
             };
             one_row(changed)
+        })
+    }
+
+    /// The oldest key of a token that is not refused.
+    pub(crate) fn first_key(&self, token: TokenId) -> Result<Option<Arc<Key>>> {
+        self.read(|tx| {
+            let mut query = tx.prepare_cached(
+                "SELECT public, private, always_authenticate FROM key WHERE token = ? ORDER BY id",
+            )?;
+            let keys = query.query_and_then([token.0], |row| -> Result<_> {
+                let blob = Blob {
+                    public: row.get(0)?,
+                    private: row.get(1)?,
+                };
+                Ok(Key::parse(blob, row.get(2)?).ok().map(Arc::new))
+            })?;
+            keys.filter_map(Result::transpose).next().transpose()
         })
     }
 

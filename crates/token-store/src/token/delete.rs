@@ -1,21 +1,37 @@
 //! Deleting a token.
 
+use rusqlite::Transaction;
 use tpm_core::{AuthValue, Tpm};
 
-use super::Token;
-use crate::{Result, Store};
+use super::{Token, TokenId, intent};
+use crate::{Error, Result, Store, wall::Chip};
 
 /// Deletes a token, its objects and its PIN counter. Its keys are then gone for ever.
 ///
-/// `owner` is the owner hierarchy's authorization, which removes the counter.
+/// `owner` is the owner hierarchy's authorization, which removes the counter; a token without
+/// one needs neither it nor the TPM.
 ///
 /// # Errors
 ///
-/// [`crate::Error::OtherTpm`] if the token is not of this TPM ([`forget`] removes it anyway);
-/// the token is then as it was. A wrong `owner` leaves it as it was, too.
+/// [`Error::OtherTpm`] if the token is not of this TPM ([`forget`] removes it anyway), and
+/// those of the TPM and of the store; the token is then as it was.
 pub fn delete(store: &mut Store, tpm: &Tpm, token: &Token, owner: &AuthValue) -> Result<()> {
-    let _ = (store, tpm, token, owner);
-    todo!()
+    let chip = Chip::of(token)?;
+    let Some(counter) = chip.counter() else {
+        return forget(store, token);
+    };
+    // Out of sight first: killed between here and the end, the token is as good as gone, and
+    // `orphans` finds its counter.
+    store.write(|tx| set_state(tx, token.id, "ready", "deleting"))?;
+    let removed = tpm.begin().map_err(Error::from).and_then(|op| {
+        chip.srk.check(&op)?;
+        intent::remove_counter(&op, &chip.srk, counter, owner)
+    });
+    if let Err(err) = removed {
+        store.write(|tx| set_state(tx, token.id, "deleting", "ready"))?;
+        return Err(err);
+    }
+    store.write(|tx| remove(tx, token.id))
 }
 
 /// Removes a token and its objects from the store alone, for tokens whose TPM is gone or was
@@ -25,6 +41,25 @@ pub fn delete(store: &mut Store, tpm: &Tpm, token: &Token, owner: &AuthValue) ->
 ///
 /// Those of the store; the token is then as it was.
 pub fn forget(store: &mut Store, token: &Token) -> Result<()> {
-    let _ = (store, token);
-    todo!()
+    store.write(|tx| remove(tx, token.id))
+}
+
+/// Removes the rows of a token, whatever its state.
+pub(super) fn remove(tx: &Transaction<'_>, id: TokenId) -> Result<()> {
+    match tx.execute("DELETE FROM token WHERE id = ?", [id.0])? {
+        0 => Err(Error::NoSuchToken {
+            name: format!("number {}", id.0),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn set_state(tx: &Transaction<'_>, id: TokenId, from: &str, to: &str) -> Result<()> {
+    let sql = "UPDATE token SET state = ? WHERE id = ? AND state = ?";
+    match tx.execute(sql, rusqlite::params![to, id.0, from])? {
+        0 => Err(Error::NoSuchToken {
+            name: format!("number {}", id.0),
+        }),
+        _ => Ok(()),
+    }
 }

@@ -1,9 +1,20 @@
 //! Making a token.
 
-use tpm_core::{AuthValue, Tpm};
+use rand_core::{OsRng, RngCore};
+use tpm_core::{
+    AuthValue, Blob, Error as TpmError, KeyType, Operation, PinCounter, SoObject, Srk, TokenKey,
+    Tpm, Wall, info,
+};
 
-use super::{DEFAULT_TRIES, Token, WallKind};
-use crate::{Pin, Result, SoPin, Store};
+use super::{
+    DEFAULT_TRIES, MAX_TRIES, MIN_TRIES, NewToken, Parts, Token, Tries, WallKind, by_id,
+    check_label, intent,
+};
+use crate::{
+    Error, Pin, Result, SoPin, Store,
+    kdf::Kdf,
+    wall::{self, Chip},
+};
 
 /// What a new token is to be like.
 #[derive(Debug, Clone)]
@@ -29,7 +40,7 @@ impl InitOptions {
     }
 }
 
-/// Why a token has no PIN counter although none of its makers asked for anything else.
+/// Why a token has no PIN counter although nobody asked for anything else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fallback {
@@ -42,6 +53,19 @@ pub enum Fallback {
     /// The owner hierarchy has a password and it was not given.
     #[error("the owner password of this TPM is needed to make a PIN counter")]
     OwnerAuth,
+}
+
+impl Fallback {
+    /// The reason in a failure to make a counter, if it is one that a fallback mends. A wrong
+    /// owner password is not: somebody gave it, and wants to hear of it.
+    fn from_failure(err: &Error, owner: &AuthValue) -> Option<Self> {
+        match err {
+            Error::Tpm(TpmError::NotSupported(_)) => Some(Self::NotSupported),
+            Error::Tpm(TpmError::NvSpace) => Some(Self::NoSpace),
+            Error::Tpm(TpmError::AuthRejected { .. }) if owner.is_empty() => Some(Self::OwnerAuth),
+            _ => None,
+        }
+    }
 }
 
 /// A new token.
@@ -73,8 +97,191 @@ pub fn init(
     pin: Option<&Pin>,
     owner: &AuthValue,
 ) -> Result<Initialized> {
-    let _ = (store, tpm, options, so, pin, owner);
-    todo!()
+    check_label(&options.label)?;
+    if !(MIN_TRIES..=MAX_TRIES).contains(&options.max_tries) {
+        return Err(Error::BadTries);
+    }
+    if options.wall == Some(WallKind::None) && pin.is_some() {
+        return Err(Error::NoPin);
+    }
+    if store.is_read_only() {
+        return Err(Error::ReadOnly);
+    }
+    // The derivations take time, so they come before the chip is taken.
+    let kdf = Kdf::new();
+    let so_auth = so.map_or_else(|| Ok(AuthValue::random()), |so| kdf.so(so))?;
+    let pin_auth = pin.map_or_else(|| Ok(AuthValue::random()), |pin| kdf.user(pin))?;
+
+    let op = tpm.begin()?;
+    let srk = Srk::find_or_create(&op, owner)?;
+    let so_object = SoObject::create(&op, &srk, &so_auth)?;
+    let draft = Draft {
+        store,
+        op: &op,
+        options,
+        srk,
+        so_object,
+        so_auth,
+        so_pin_is_set: so.is_some(),
+        pin_auth,
+        pin_is_set: pin.is_some(),
+        kdf,
+        key_types: info::key_types(&op)?,
+    };
+    let (token, fallback) = match options.wall {
+        Some(WallKind::Counter) => (draft.behind_counter(owner)?, None),
+        Some(WallKind::Lockout) => (draft.behind_lockout()?, None),
+        Some(WallKind::None) => (draft.behind_nothing()?, None),
+        None => match draft.behind_counter(owner) {
+            Ok(token) => (token, None),
+            Err(err) => {
+                let reason = Fallback::from_failure(&err, owner).ok_or(err)?;
+                (draft.behind_lockout()?, Some(reason))
+            }
+        },
+    };
+    Ok(Initialized { token, fallback })
+}
+
+/// A token in the making.
+struct Draft<'a> {
+    store: &'a Store,
+    op: &'a Operation<'a>,
+    options: &'a InitOptions,
+    srk: Srk,
+    so_object: SoObject,
+    so_auth: AuthValue,
+    so_pin_is_set: bool,
+    pin_auth: AuthValue,
+    pin_is_set: bool,
+    kdf: Kdf,
+    key_types: Vec<KeyType>,
+}
+
+impl Draft<'_> {
+    /// The order is: note the handle, make the counter, keep the token and strike out the
+    /// note. Killed in between, the note tells [`super::orphans`] what is left in the chip.
+    fn behind_counter(&self, owner: &AuthValue) -> Result<Token> {
+        let counter = self.make_counter(owner)?;
+        let limit = self.options.max_tries;
+        let kept = TokenKey::create(
+            self.op,
+            &self.srk,
+            Wall::Counter(counter.clone()),
+            &self.pin_auth,
+        )
+        .map_err(Error::from)
+        .and_then(|key| {
+            self.keep(
+                &key,
+                WallKind::Counter,
+                Some(&counter),
+                Some(Tries {
+                    left: limit,
+                    max: limit,
+                }),
+            )
+        });
+        if kept.is_err() {
+            self.unmake(&counter, owner);
+        }
+        kept
+    }
+
+    fn behind_lockout(&self) -> Result<Token> {
+        let wall = Wall::Lockout {
+            so: self.so_object.name().clone(),
+        };
+        let key = TokenKey::create(self.op, &self.srk, wall, &self.pin_auth)?;
+        let tries = wall::lockout_tries(self.op)?;
+        self.keep(&key, WallKind::Lockout, None, Some(tries))
+    }
+
+    fn behind_nothing(&self) -> Result<Token> {
+        let key = TokenKey::create(self.op, &self.srk, Wall::None, &AuthValue::empty())?;
+        self.keep(&key, WallKind::None, None, None)
+    }
+
+    fn make_counter(&self, owner: &AuthValue) -> Result<PinCounter> {
+        const ATTEMPTS: u32 = 3;
+        let so = &self.so_object;
+        for attempt in 1.. {
+            let handle = PinCounter::pick_handle(self.op)?;
+            let counter = PinCounter::from_parts(handle, so.name());
+            intent::note(self.store, handle, so.name(), self.srk.name())?;
+            let made = PinCounter::define(
+                self.op,
+                &self.srk,
+                owner,
+                handle,
+                so,
+                &self.so_auth,
+                &self.pin_auth,
+                self.options.max_tries,
+            );
+            match made {
+                Ok(counter) => return Ok(counter),
+                Err(err) => {
+                    self.unmake(&counter, owner);
+                    // Somebody else was quicker with the same handle.
+                    if !matches!(err, TpmError::NvDefined(_)) || attempt == ATTEMPTS {
+                        return Err(err.into());
+                    }
+                }
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    /// Best effort to leave nothing behind: if it fails, the note stays.
+    fn unmake(&self, counter: &PinCounter, owner: &AuthValue) {
+        let removed = intent::remove_counter(self.op, &self.srk, counter, owner).and_then(|()| {
+            self.store
+                .write(|tx| intent::strike_out(tx, counter.handle(), self.so_object.name()))
+        });
+        if let Err(err) = removed {
+            log::warn!(
+                "NV index {:#010x} may be left in the TPM: {err}",
+                counter.handle()
+            );
+        }
+    }
+
+    fn keep(
+        &self,
+        key: &TokenKey,
+        wall: WallKind,
+        counter: Option<&PinCounter>,
+        tries: Option<Tries>,
+    ) -> Result<Token> {
+        // Without a PIN there is nothing that an SO nobody knows could ever do.
+        let so =
+            (self.so_pin_is_set || wall != WallKind::None).then(|| self.so_object.blob().clone());
+        let parts = Parts {
+            srk: self.srk.clone(),
+            token_key: key.blob().clone(),
+            so,
+            kdf: self.kdf.clone(),
+        };
+        let new = NewToken {
+            label: &self.options.label,
+            wall,
+            so_pin_is_set: self.so_pin_is_set,
+            pin_is_set: self.pin_is_set,
+            nv_handle: counter.map(PinCounter::handle),
+            max_tries: counter.map(|_| self.options.max_tries),
+            tries,
+            key_types: &self.key_types,
+            parts: &parts,
+        };
+        self.store.write(|tx| {
+            let id = new.insert(tx, &serial())?;
+            if let Some(counter) = counter {
+                intent::fulfil(tx, counter.handle(), self.so_object.name())?;
+            }
+            by_id(tx, id)
+        })
+    }
 }
 
 /// Makes a token anew, as `C_InitToken` does with one that exists: the SO proves the SO PIN,
@@ -82,7 +289,8 @@ pub fn init(
 ///
 /// # Errors
 ///
-/// [`crate::Error::WrongPin`] and those of [`init`]; the token is then as it was.
+/// [`Error::WrongPin`], [`Error::NoSo`], [`Error::OtherTpm`] and those of the label, of the
+/// TPM and of the store; the token is then as it was.
 pub fn reinit(
     store: &mut Store,
     tpm: &Tpm,
@@ -90,6 +298,48 @@ pub fn reinit(
     label: &str,
     so: &SoPin,
 ) -> Result<Token> {
-    let _ = (store, tpm, token, label, so);
-    todo!()
+    check_label(label)?;
+    if store.is_read_only() {
+        return Err(Error::ReadOnly);
+    }
+    let chip = Chip::of(token)?;
+    let so_auth = token.parts.kdf.so(so)?;
+    let op = tpm.begin()?;
+    let so = crate::so_token::prove(store, &op, token, &chip, &so_auth)?;
+    let key = TokenKey::create(
+        &op,
+        &chip.srk,
+        chip.key.wall().clone(),
+        &AuthValue::random(),
+    )?;
+    // The store first: killed after this, the token is new and waits for its user PIN. The
+    // other way round it could keep keys that nobody has a PIN for.
+    let renewed = store.write(|tx| renew(tx, token, label, key.blob()))?;
+    if let Some(counter) = chip.counter() {
+        let closed = counter.set_auth(&op, &chip.srk, so, &so_auth, &AuthValue::random());
+        let limit = token.max_tries.unwrap_or(DEFAULT_TRIES);
+        let reset = closed.and_then(|()| counter.reset(&op, &chip.srk, so, &so_auth, limit));
+        if let Err(err) = reset {
+            // The old PIN opens a token without keys until the new one is set.
+            log::warn!("the PIN counter was not reset: {err}");
+        }
+    }
+    Ok(renewed)
+}
+
+fn renew(tx: &rusqlite::Transaction<'_>, token: &Token, label: &str, key: &Blob) -> Result<Token> {
+    super::row::replace_private(tx, token.id, crate::Role::User, &token.parts.token_key, key)?;
+    tx.execute("DELETE FROM key WHERE token = ?", [token.id.0])?;
+    tx.execute("DELETE FROM object WHERE token = ?", [token.id.0])?;
+    tx.execute(
+        "UPDATE token SET label = ? WHERE id = ?",
+        rusqlite::params![label, token.id.0],
+    )?;
+    super::row::set_pin_is_set(tx, token.id, false)?;
+    by_id(tx, token.id)
+}
+
+/// 16 hexadecimal digits, which is what PKCS#11 has room for.
+fn serial() -> String {
+    format!("{:016x}", OsRng.next_u64())
 }

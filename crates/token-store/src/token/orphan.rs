@@ -1,11 +1,13 @@
 //! PIN counters that a killed program left in the chip.
 
-use tpm_core::{AuthValue, Tpm};
+use rusqlite::Transaction;
+use tpm_core::{AuthValue, Name, PinCounter, Presence, SoObject, Srk, Tpm};
 
-use crate::{Result, Store};
+use super::{Parts, TokenId, delete, intent, row};
+use crate::{Error, Result, Store};
 
 /// A PIN counter in the chip that belongs to no token of this store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
     /// Its NV handle.
     pub handle: u32,
@@ -15,27 +17,141 @@ pub struct Orphan {
     pub ours: bool,
 }
 
-/// Finds PIN counters without a token.
+/// A counter that this store has a claim to.
+struct Claim {
+    counter: PinCounter,
+    so: Name,
+    /// The token that was being deleted, if it is from one.
+    token: Option<TokenId>,
+}
+
+/// Finds PIN counters without a token, and tidies up what the store remembers of those that
+/// the chip does not have (any more), if it can be written.
 ///
 /// # Errors
 ///
 /// Those of the TPM and of the store.
 pub fn orphans(store: &Store, tpm: &Tpm) -> Result<Vec<Orphan>> {
-    let _ = (store, tpm);
-    todo!()
+    let op = tpm.begin()?;
+    let Some(srk) = Srk::find(&op)? else {
+        return Ok(Vec::new());
+    };
+    let (claims, in_use) = store.read(|tx| Ok((claims(tx, &srk)?, in_use(tx)?)))?;
+    let mut ours = Vec::new();
+    let mut stale = Vec::new();
+    for claim in claims {
+        match claim.counter.presence(&op)? {
+            Presence::Unwritten | Presence::Ready => ours.push(claim.counter.handle()),
+            Presence::Absent | Presence::Foreign => stale.push(claim),
+        }
+    }
+    let orphans = PinCounter::list(&op)?
+        .into_iter()
+        .filter(|handle| !in_use.contains(handle))
+        .map(|handle| Orphan {
+            handle,
+            ours: ours.contains(&handle),
+        })
+        .collect();
+    drop(op);
+    if !stale.is_empty() && !store.is_read_only() {
+        store.write(|tx| stale.iter().try_for_each(|claim| claim.tidy(tx)))?;
+    }
+    Ok(orphans)
 }
 
 /// Removes one from the chip.
 ///
 /// # Errors
 ///
-/// A wrong `owner`, and those of the TPM and of the store.
+/// [`Error::Conflict`] if a token of this store uses it by now, a wrong `owner`, and those of
+/// the TPM and of the store.
 pub fn remove_orphan(
     store: &mut Store,
     tpm: &Tpm,
     orphan: &Orphan,
     owner: &AuthValue,
 ) -> Result<()> {
-    let _ = (store, tpm, orphan, owner);
-    todo!()
+    let op = tpm.begin()?;
+    let srk = Srk::find(&op)?.ok_or(Error::OtherTpm)?;
+    // From here on a token that is being made with it will not be kept.
+    let claims = store.write(|tx| {
+        if in_use(tx)?.contains(&orphan.handle) {
+            return Err(Error::Conflict);
+        }
+        let mut claims = claims(tx, &srk)?;
+        claims.retain(|claim| claim.counter.handle() == orphan.handle);
+        for claim in &claims {
+            intent::abandon(tx, orphan.handle, &claim.so)?;
+        }
+        Ok(claims)
+    })?;
+    // An index is removed by its handle; whose Name this counter would have plays no part.
+    let counter = PinCounter::from_parts(orphan.handle, srk.name());
+    match counter.undefine(&op, &srk, owner) {
+        Ok(()) | Err(tpm_core::Error::NvMissing(_)) => {}
+        Err(err) => return Err(err.into()),
+    }
+    store.write(|tx| claims.iter().try_for_each(|claim| claim.remove(tx)))
+}
+
+impl Claim {
+    /// Forgets a counter that the chip does not have.
+    ///
+    /// A note may be minutes old and its counter about to be made; those are left.
+    fn tidy(&self, tx: &Transaction<'_>) -> Result<()> {
+        match self.token {
+            Some(_) => self.remove(tx),
+            None => intent::strike_out_old(tx, self.counter.handle(), &self.so),
+        }
+    }
+
+    fn remove(&self, tx: &Transaction<'_>) -> Result<()> {
+        match self.token {
+            Some(token) => delete::remove(tx, token),
+            None => intent::strike_out(tx, self.counter.handle(), &self.so),
+        }
+    }
+}
+
+/// The counters of unfinished and of half-deleted tokens of the TPM with this SRK.
+fn claims(tx: &Transaction<'_>, srk: &Srk) -> Result<Vec<Claim>> {
+    let mut claims: Vec<_> = intent::notes(tx, srk.name())?
+        .into_iter()
+        .map(|(handle, so)| Claim {
+            counter: PinCounter::from_parts(handle, &so),
+            so,
+            token: None,
+        })
+        .collect();
+    for token in row::being_deleted(tx)? {
+        let Parts {
+            srk: parent,
+            so: Some(so),
+            ..
+        } = token.parts
+        else {
+            continue;
+        };
+        if let (Some(handle), Ok(so)) = (token.nv_handle, SoObject::from_blob(so))
+            && parent.name() == srk.name()
+        {
+            let so = so.name().clone();
+            let counter = PinCounter::from_parts(handle, &so);
+            claims.push(Claim {
+                counter,
+                so,
+                token: Some(token.id),
+            });
+        }
+    }
+    Ok(claims)
+}
+
+/// The handles of the tokens that are there.
+fn in_use(tx: &Transaction<'_>) -> Result<Vec<u32>> {
+    let mut query =
+        tx.prepare("SELECT nv_handle FROM token WHERE nv_handle NOT NULL AND state = 'ready'")?;
+    let handles = query.query_map([], |row| row.get(0))?;
+    Ok(handles.collect::<rusqlite::Result<_>>()?)
 }

@@ -1,19 +1,52 @@
 //! Changing the user PIN, and looking at the tries left.
 
-use tpm_core::Tpm;
+use tpm_core::{Tpm, Wall};
 
-use super::{Token, Tries};
-use crate::{Pin, Result, Store};
+use super::{Token, Tries, row};
+use crate::{Error, Pin, Result, Role, Store, wall::Chip};
 
 /// Changes the user PIN; a wrong `old` costs one try. No key is touched.
 ///
+/// With a PIN counter this is one command to the chip and nothing else, because the salt stays
+/// (see `kdf.rs`): the old PIN is valid until the chip has the new one. In lockout mode
+/// nothing changes in the chip, which hands out the token key wrapped for the new PIN; the old
+/// PIN is valid until that is kept.
+///
 /// # Errors
 ///
-/// [`crate::Error::WrongPin`], [`crate::Error::PinLocked`], [`crate::Error::NoPin`] for a
-/// token without one, and those of the TPM and of the store. The old PIN is valid then.
+/// [`Error::WrongPin`], [`Error::PinLocked`], [`Error::NoPin`] for a token without one, and
+/// those of the TPM and of the store. The old PIN is valid then.
 pub fn change_pin(store: &mut Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Result<()> {
-    let _ = (store, tpm, token, old, new);
-    todo!()
+    let chip = Chip::of(token)?;
+    match chip.key.wall() {
+        Wall::None => return Err(Error::NoPin),
+        _ if !token.pin_is_set => return Err(Error::PinNotSet),
+        Wall::Lockout { .. } if store.is_read_only() => return Err(Error::ReadOnly),
+        Wall::Counter(_) | Wall::Lockout { .. } => {}
+    }
+    let (old, new) = (token.parts.kdf.user(old)?, token.parts.kdf.user(new)?);
+    let op = tpm.begin()?;
+    let changed = match chip.counter() {
+        Some(counter) => counter
+            .change_auth(&op, &chip.srk, &old, &new)
+            .map(|()| None),
+        None => chip.key.change_auth(&op, &chip.srk, &old, &new).map(Some),
+    };
+    match changed {
+        Ok(key) => {
+            if let Some(key) = key {
+                let (id, before) = (token.id, &token.parts.token_key);
+                store.write(|tx| row::replace_private(tx, id, Role::User, before, key.blob()))?;
+            }
+            remember(store, token, chip.tries(&op).ok().flatten());
+            Ok(())
+        }
+        Err(err) => {
+            let refusal = chip.user_refused(&op, err);
+            remember(store, token, refusal.tries);
+            Err(refusal.error)
+        }
+    }
 }
 
 /// Asks the chip how many wrong user PINs it still takes, spending none and needing no
@@ -21,8 +54,16 @@ pub fn change_pin(store: &mut Store, tpm: &Tpm, token: &Token, old: &Pin, new: &
 ///
 /// # Errors
 ///
-/// Those of the TPM.
+/// [`Error::CounterMissing`], [`Error::OtherTpm`], and those of the TPM.
 pub fn refresh_tries(store: &Store, tpm: &Tpm, token: &Token) -> Result<Option<Tries>> {
-    let _ = (store, tpm, token);
-    todo!()
+    let chip = Chip::of(token)?;
+    let tries = chip.tries(&tpm.begin()?)?;
+    remember(store, token, tries);
+    Ok(tries)
+}
+
+fn remember(store: &Store, token: &Token, tries: Option<Tries>) {
+    if let Some(tries) = tries {
+        store.remember_tries(token.id, Role::User, tries);
+    }
 }

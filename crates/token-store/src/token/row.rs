@@ -3,15 +3,15 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Row, Transaction, named_params, params};
-use tpm_core::{Blob, Srk};
+use tpm_core::{Blob, KeyType, Srk};
 
 use super::{Parts, Token, TokenId, Tries, WallKind, check_label};
 use crate::{Error, Result, Role, Store, kdf::Kdf};
 
 const SELECT: &str = "SELECT id, serial, label, created, wall, srk, token_public, token_private, \
      so_public, so_private, so_pin_is_set, pin_is_set, nv_handle, max_tries, salt, kdf_memory, \
-     kdf_passes, kdf_lanes, tries_left, tries_max, so_tries_left, so_tries_max FROM token \
-     WHERE state = 'ready'";
+     kdf_passes, kdf_lanes, tries_left, tries_max, so_tries_left, so_tries_max, key_types, \
+     EXISTS (SELECT 1 FROM key WHERE key.token = token.id) AS has_keys FROM token";
 
 impl Store {
     /// All tokens, oldest first.
@@ -21,7 +21,8 @@ impl Store {
     /// Those of the store.
     pub fn tokens(&self) -> Result<Vec<Token>> {
         self.read(|tx| {
-            let mut query = tx.prepare_cached(&format!("{SELECT} ORDER BY id"))?;
+            let mut query =
+                tx.prepare_cached(&format!("{SELECT} WHERE state = 'ready' ORDER BY id"))?;
             query.query_and_then([], from_row)?.collect()
         })
     }
@@ -108,10 +109,16 @@ impl Store {
 
 /// The token `id`, in a transaction that goes on.
 pub(crate) fn by_id(tx: &Transaction<'_>, id: TokenId) -> Result<Token> {
-    tx.prepare_cached(&format!("{SELECT} AND id = ?"))?
+    tx.prepare_cached(&format!("{SELECT} WHERE state = 'ready' AND id = ?"))?
         .query_and_then([id.0], from_row)?
         .next()
         .unwrap_or_else(|| Err(no_such(id)))
+}
+
+/// The tokens that somebody began to delete and did not finish.
+pub(super) fn being_deleted(tx: &Transaction<'_>) -> Result<Vec<Token>> {
+    let mut query = tx.prepare(&format!("{SELECT} WHERE state = 'deleting' ORDER BY id"))?;
+    query.query_and_then([], from_row)?.collect()
 }
 
 /// A token to be kept.
@@ -124,6 +131,7 @@ pub(crate) struct NewToken<'a> {
     pub(crate) nv_handle: Option<u32>,
     pub(crate) max_tries: Option<u32>,
     pub(crate) tries: Option<Tries>,
+    pub(crate) key_types: &'a [KeyType],
     pub(crate) parts: &'a Parts,
 }
 
@@ -133,10 +141,10 @@ impl NewToken<'_> {
         tx.execute(
             "INSERT INTO token (serial, label, created, state, wall, srk, token_public, \
              token_private, so_public, so_private, so_pin_is_set, pin_is_set, nv_handle, \
-             max_tries, salt, kdf_memory, kdf_passes, kdf_lanes, tries_left, tries_max) \
+             max_tries, salt, kdf_memory, kdf_passes, kdf_lanes, tries_left, tries_max, key_types) \
              VALUES (:serial, :label, :created, 'ready', :wall, :srk, :token_public, \
              :token_private, :so_public, :so_private, :so_pin_is_set, :pin_is_set, :nv_handle, \
-             :max_tries, :salt, :memory, :passes, :lanes, :tries_left, :tries_max)",
+             :max_tries, :salt, :memory, :passes, :lanes, :tries_left, :tries_max, :key_types)",
             named_params! {
                 ":serial": serial,
                 ":label": self.label,
@@ -157,6 +165,7 @@ impl NewToken<'_> {
                 ":lanes": self.parts.kdf.lanes,
                 ":tries_left": self.tries.map(|tries| tries.left),
                 ":tries_max": self.tries.map(|tries| tries.max),
+                ":key_types": self.key_types.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" "),
             },
         )?;
         Ok(TokenId(tx.last_insert_rowid()))
@@ -249,8 +258,17 @@ fn from_row(row: &Row<'_>) -> Result<Token> {
         so_tries: tries(row.get("so_tries_left")?, row.get("so_tries_max")?),
         nv_handle: row.get("nv_handle")?,
         max_tries: row.get("max_tries")?,
+        key_types: key_types(&row.get::<_, String>("key_types")?),
+        has_keys: row.get("has_keys")?,
         parts,
     })
+}
+
+/// The kinds of key in a stored list; those of another version of this program are left out.
+fn key_types(list: &str) -> Vec<KeyType> {
+    list.split_whitespace()
+        .filter_map(|name| name.parse().ok())
+        .collect()
 }
 
 fn tries(left: Option<u32>, max: Option<u32>) -> Option<Tries> {

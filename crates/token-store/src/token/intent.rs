@@ -1,0 +1,77 @@
+//! Notes of PIN counters that are about to be made, so that none is ever lost in the chip.
+
+use rusqlite::{Transaction, params};
+use tpm_core::{AuthValue, Name, Operation, PinCounter, Presence, Srk};
+
+use super::now;
+use crate::{Error, Result, Store};
+
+/// Notes that a counter is about to be made, before the chip hears of it.
+pub(super) fn note(store: &Store, handle: u32, so: &Name, srk: &Name) -> Result<()> {
+    store.write(|tx| {
+        tx.execute(
+            "INSERT INTO nv_intent (handle, so_name, srk_name, created, abandoned) \
+             VALUES (?, ?, ?, ?, 0)",
+            params![handle, so.bytes(), srk.bytes(), now()],
+        )?;
+        Ok(())
+    })
+}
+
+/// Strikes out the note in the transaction that keeps the token.
+///
+/// If it is gone or being removed, somebody took the counter for an orphan: [`Error::Conflict`].
+pub(super) fn fulfil(tx: &Transaction<'_>, handle: u32, so: &Name) -> Result<()> {
+    let sql = "DELETE FROM nv_intent WHERE handle = ? AND so_name = ? AND abandoned = 0";
+    match tx.execute(sql, params![handle, so.bytes()])? {
+        1 => Ok(()),
+        _ => Err(Error::Conflict),
+    }
+}
+
+/// Takes the note of a counter that is to be removed: from now on no token can be kept with
+/// it.
+pub(super) fn abandon(tx: &Transaction<'_>, handle: u32, so: &Name) -> Result<()> {
+    let sql = "UPDATE nv_intent SET abandoned = 1 WHERE handle = ? AND so_name = ?";
+    tx.execute(sql, params![handle, so.bytes()])?;
+    Ok(())
+}
+
+/// Strikes out the note of a counter that is gone from the chip.
+pub(super) fn strike_out(tx: &Transaction<'_>, handle: u32, so: &Name) -> Result<()> {
+    let sql = "DELETE FROM nv_intent WHERE handle = ? AND so_name = ?";
+    tx.execute(sql, params![handle, so.bytes()])?;
+    Ok(())
+}
+
+/// The same for a note that no running program can have made.
+pub(super) fn strike_out_old(tx: &Transaction<'_>, handle: u32, so: &Name) -> Result<()> {
+    const HOUR: u64 = 3600;
+    let sql = "DELETE FROM nv_intent WHERE handle = ? AND so_name = ? AND created < ?";
+    tx.execute(sql, params![handle, so.bytes(), now().saturating_sub(HOUR)])?;
+    Ok(())
+}
+
+/// The handles and SO Names of the notes about the TPM with this SRK.
+pub(super) fn notes(tx: &Transaction<'_>, srk: &Name) -> Result<Vec<(u32, Name)>> {
+    let mut query =
+        tx.prepare("SELECT handle, so_name FROM nv_intent WHERE srk_name = ? ORDER BY handle")?;
+    let notes = query.query_map([srk.bytes()], |row| {
+        Ok((row.get(0)?, Name::from_bytes(&row.get::<_, Vec<u8>>(1)?)))
+    })?;
+    Ok(notes.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Removes a counter from the chip, finished or not, unless it is gone or what is there is
+/// somebody else's.
+pub(super) fn remove_counter(
+    op: &Operation<'_>,
+    srk: &Srk,
+    counter: &PinCounter,
+    owner: &AuthValue,
+) -> Result<()> {
+    match counter.presence(op)? {
+        Presence::Absent | Presence::Foreign => Ok(()),
+        Presence::Unwritten | Presence::Ready => Ok(counter.undefine(op, srk, owner)?),
+    }
+}
