@@ -159,3 +159,46 @@ pub(super) fn expect_no(output: &str, text: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Command {
+        let mut sh = Command::new("sh");
+        sh.args(["-c", script]);
+        sh
+    }
+
+    #[test]
+    fn output_comes_in_the_order_in_which_it_was_printed() {
+        let output = Show::default().run(&mut sh("echo one; echo two >&2; echo three"));
+        assert_eq!(output.expect("sh succeeds"), "one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn only_the_expected_exit_code_is_accepted() {
+        let show = Show::default();
+        assert!(show.run(&mut sh("exit 0")).is_ok());
+        assert!(show.fail(&mut sh("exit 3"), 3).is_ok());
+        let err = show.fail(&mut sh("exit 0"), 3).expect_err("0 is not 3");
+        assert!(err.to_string().ends_with("instead of exit code 3"), "{err}");
+        assert!(show.run(&mut sh("kill -9 $$")).is_err());
+        assert!(show.run(&mut Command::new("/no/such/program")).is_err());
+    }
+
+    #[test]
+    fn an_error_says_where_the_show_was() {
+        let mut show = Show::default();
+        show.step("First").expect("no Ctrl-C");
+        show.step("Second").expect("no Ctrl-C");
+        assert_eq!(show.whereabouts(), "demo failed at step 2 (Second)");
+    }
+
+    #[test]
+    fn only_variables_that_matter_are_shown() {
+        let mut command = sh("true");
+        command.env("HOME", "/x").env("SSH_AUTH_SOCK", "/x/agent");
+        assert_eq!(variables(&command), "SSH_AUTH_SOCK=/x/agent ");
+    }
+}
