@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::command::{self, line};
 
@@ -74,9 +74,9 @@ pub(crate) fn install_missing() -> Result<()> {
     install
         .args(["-qq", "-y", "--no-install-recommends", "install"])
         .args(&missing);
-    if let Err(err) = command::run(&mut update).and_then(|()| command::run(&mut install)) {
-        bail!("{err:#}; please do it by hand: sudo apt-get install {list}");
-    }
+    command::run(&mut update)
+        .and_then(|()| command::run(&mut install))
+        .with_context(|| format!("please install them by hand, as root: apt-get install {list}"))?;
     let missing = self::missing();
     if !missing.is_empty() {
         bail!(
