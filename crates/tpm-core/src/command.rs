@@ -266,3 +266,48 @@ impl Response {
         Reader::new(&self.params, "response")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_command_is_laid_out_as_the_specification_shows() {
+        let mut command = Command::new(Code::FlushContext).param_u32(0x8000_0001);
+        let bytes = command.encode().unwrap();
+        assert_eq!(bytes, [0x80, 1, 0, 0, 0, 14, 0, 0, 1, 0x65, 0x80, 0, 0, 1]);
+        let mut command = Command::new(Code::Sign).permanent(7).empty_auth();
+        let bytes = command.encode().unwrap();
+        let area = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 1, 0, 0];
+        assert_eq!(bytes[..2], [0x80, 2]);
+        assert_eq!(bytes[14..], area);
+    }
+
+    #[test]
+    fn a_reply_without_its_authorization_is_refused() {
+        let command = Command::new(Code::Sign).permanent(7).empty_auth();
+        let reply = [0x80, 1, 0, 0, 0, 10, 0, 0, 0, 0];
+        assert!(matches!(
+            command.decode(&reply),
+            Err(Error::ReplyForged { .. })
+        ));
+    }
+
+    proptest! {
+        /// Whatever a rogue TPM answers is an error or a response, and never a panic.
+        #[test]
+        fn any_reply_is_decoded_or_refused(
+            tag in prop_oneof![Just(NO_SESSIONS), Just(SESSIONS), any::<u16>()],
+            rest in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let mut reply = tag.to_be_bytes().to_vec();
+            reply.extend_from_slice(&rest);
+            for code in [Code::Sign, Code::Load, Code::GetRandom] {
+                let _ = Command::new(code).decode(&reply);
+                let _ = Command::new(code).permanent(7).empty_auth().decode(&reply);
+            }
+        }
+    }
+}
