@@ -96,6 +96,7 @@ impl App {
     ///
     /// Whatever is wrong with the store.
     pub(crate) fn tokens(&self) -> anyhow::Result<Vec<Token>> {
+        self.announce();
         match Store::open(&StoreDir::for_user()?) {
             Err(StoreError::NoStore { .. }) => Ok(Vec::new()),
             store => Ok(store?.tokens()?),

@@ -81,6 +81,7 @@ fn for_store(err: &Store) -> Option<String> {
             "give the serial number instead, which tpmssh token list shows"
         }
         Store::NoSuchObject => "tpmssh list-objects shows what there is",
+        Store::Config { .. } => "correct the file, or remove it",
         Store::NoTpmConfigured => NO_TPM,
         _ => return None,
     };

@@ -20,6 +20,5 @@ pub(crate) fn public_key(key: &tpm_core::PublicKey) -> Result<PublicKey> {
             };
             Ok(PublicKey::ecdsa(curve, x, y)?)
         }
-        _ => anyhow::bail!("OpenSSH has no such key type"),
     }
 }

@@ -11,6 +11,7 @@ use tpm_core::KeyType;
 use tpm_core::info;
 
 use super::token::init::{DEFAULT_LABEL, init};
+use super::tpm::info::words;
 use super::{keygen, simulator};
 use crate::app::{App, read_pin};
 use crate::args::{OwnerAuthArgs, PinArgs, SoPinArgs};
@@ -95,7 +96,7 @@ fn look_at_tpm(app: &App) -> anyhow::Result<KeyType> {
     tell(&format!(
         "TPM: {} {} at {}",
         escape(&info.manufacturer),
-        escape(&info.vendor_string),
+        escape(&words(&info.vendor_string)),
         tpm.tcti()
     ));
     let key_type = key_types.first().copied();

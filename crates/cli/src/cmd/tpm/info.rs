@@ -66,7 +66,7 @@ impl Report {
         Self {
             connection: tcti.to_string(),
             manufacturer: info.manufacturer,
-            model: info.vendor_string,
+            model: words(&info.vendor_string),
             firmware: format!(
                 "{}.{}.{}.{}",
                 high >> 16,
@@ -159,6 +159,11 @@ impl fmt::Display for Lockout {
             self.seconds_to_forgive_one,
         )
     }
+}
+
+/// `text` with single spaces: chips pad their strings in the middle, too.
+pub(crate) fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn password(set: bool) -> &'static str {

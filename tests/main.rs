@@ -1,0 +1,8 @@
+//! End to end: the built `tpmssh` and module, used as a person uses them.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod bad_input;
+mod cli;
+mod program;
+mod simulator;
+mod terminal;

@@ -1,0 +1,298 @@
+//! What a person at a terminal sees, on a pseudo-terminal of the test's own.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
+
+use crate::program::{PIN, Program, SO_PIN};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A program on a terminal; the test is the person.
+struct Session {
+    terminal: File,
+    child: Child,
+    seen: String,
+}
+
+impl Session {
+    /// Starts `tpmssh` with a controlling terminal. `setsid` execs it, so the process id is its own.
+    fn start(program: &Program, args: &[&str]) -> Self {
+        let mut command = program.home.command("setsid");
+        command
+            .args(["--ctty", env!("CARGO_BIN_EXE_tpmssh")])
+            .args(args);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let terminal =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new())
+            .unwrap()
+            .into_string()
+            .unwrap();
+        let other = File::options().read(true).write(true).open(name).unwrap();
+        let stdio = || Stdio::from(other.try_clone().unwrap());
+        let child = command
+            .stdin(stdio())
+            .stdout(stdio())
+            .stderr(stdio())
+            .spawn()
+            .unwrap();
+        Self {
+            terminal: File::from(terminal),
+            child,
+            seen: String::new(),
+        }
+    }
+
+    /// Waits until `text` has been shown.
+    #[track_caller]
+    fn expect(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.seen.contains(text) {
+            assert!(self.read(deadline), "no {text:?} in {:?}", self.seen);
+        }
+        let end = self.seen.find(text).unwrap() + text.len();
+        self.seen.drain(..end);
+    }
+
+    /// Reads what is there; `false` at the end or at the deadline.
+    fn read(&mut self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec {
+            tv_sec: left.as_secs().cast_signed(),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let mut fds = [PollFd::new(&self.terminal, PollFlags::IN)];
+        if poll(&mut fds, Some(&timeout)).unwrap() == 0 {
+            return false;
+        }
+        let mut bytes = [0; 4096];
+        // A terminal whose last program has ended gives EIO.
+        let count = self.terminal.read(&mut bytes).unwrap_or(0);
+        self.seen
+            .push_str(&String::from_utf8_lossy(&bytes[..count]));
+        count > 0
+    }
+
+    fn type_in(&mut self, text: &str) {
+        self.terminal.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Whether typing is shown. Both ends of a terminal have the same modes.
+    fn echoes(&self) -> bool {
+        tcgetattr(&self.terminal)
+            .unwrap()
+            .local_modes
+            .contains(LocalModes::ECHO)
+    }
+
+    /// Reads to the end; how the program ended and what it showed since the last `expect`.
+    fn end(mut self) -> (ExitStatus, String) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.read(deadline) {}
+        (self.child.wait().unwrap(), self.seen)
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap();
+    }
+}
+
+/// Keeps the modes of a terminal readable after its program has ended.
+fn holder(session: &Session) -> OwnedFd {
+    session.terminal.as_fd().try_clone_to_owned().unwrap()
+}
+
+#[test]
+fn a_pin_is_asked_for_without_being_shown() {
+    let program = Program::with_token();
+    let mut session = Session::start(&program, &["keygen", "--label", "mine"]);
+    session.expect("PIN for token \"work\": ");
+    assert!(!session.echoes());
+    session.type_in("correct horse\n");
+    session.expect("\r\nlabel        mine\r\n");
+    assert!(session.echoes());
+    let (status, rest) = session.end();
+    assert!(status.success());
+    assert!(!rest.contains(PIN), "{rest}");
+}
+
+#[test]
+fn a_new_pin_is_asked_for_twice() {
+    let program = Program::new();
+    let mut session = Session::start(&program, &["token", "init", "--label", "work"]);
+    session.expect("New PIN for token \"work\": ");
+    session.type_in("correct horse\n");
+    session.expect("New PIN for token \"work\", again: ");
+    session.type_in("correct horse\n");
+    session.expect("SO PIN: ");
+    session.expect("token \"work\" made");
+    assert!(session.end().0.success());
+    program.keygen("the same one");
+}
+
+#[test]
+fn two_different_entries_are_not_taken() {
+    let program = Program::new();
+    let mut session = Session::start(&program, &["token", "init", "--label", "work"]);
+    session.expect("New PIN for token \"work\": ");
+    session.type_in("correct horse\n");
+    session.expect(", again: ");
+    session.type_in("correct hrose\n");
+    let (status, rest) = session.end();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(rest, "\r\ntpmssh: the two entries are not the same\r\n");
+    assert_eq!(program.run(&["token", "list", "--json"]).ok(), "[]\n");
+}
+
+#[test]
+fn an_so_resets_a_pin() {
+    let program = Program::with_token();
+    let mut session = Session::start(&program, &["token", "reset-pin"]);
+    session.expect("SO PIN for token \"work\": ");
+    session.type_in(&format!("{SO_PIN}\n"));
+    session.expect("New PIN for token \"work\": ");
+    session.type_in("new horse\n");
+    session.expect("again: ");
+    session.type_in("new horse\n");
+    session.expect("tpmssh: token \"work\" has the new PIN\r\n");
+    assert!(session.end().0.success());
+}
+
+#[test]
+fn ctrl_d_declines() {
+    let program = Program::with_token();
+    let mut session = Session::start(&program, &["keygen"]);
+    session.expect(": ");
+    session.type_in("\x04");
+    let (status, rest) = session.end();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(rest, "\r\ntpmssh: no answer was given\r\n");
+}
+
+#[test]
+fn ctrl_c_leaves_a_terminal_that_shows_typing() {
+    let program = Program::with_token();
+    let mut session = Session::start(&program, &["keygen"]);
+    let terminal = holder(&session);
+    session.expect("PIN for token \"work\": ");
+    assert!(!session.echoes());
+    session.type_in("secr\x03");
+    let (status, _) = session.end();
+    assert_eq!(signal_of(status), Some(2));
+    assert!(
+        tcgetattr(&terminal)
+            .unwrap()
+            .local_modes
+            .contains(LocalModes::ECHO)
+    );
+}
+
+#[test]
+fn other_signals_do_so_too() {
+    let program = Program::with_token();
+    for signal in [Signal::TERM, Signal::HUP, Signal::QUIT] {
+        let mut session = Session::start(&program, &["keygen"]);
+        let terminal = holder(&session);
+        session.expect("PIN for token \"work\": ");
+        session.signal(signal);
+        let (status, _) = session.end();
+        assert_eq!(signal_of(status), Some(signal.as_raw()));
+        assert!(
+            tcgetattr(&terminal)
+                .unwrap()
+                .local_modes
+                .contains(LocalModes::ECHO)
+        );
+    }
+}
+
+fn signal_of(status: ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
+}
+
+#[test]
+fn rsa_generation_shows_that_it_works_and_ctrl_c_ends_it() {
+    let program = Program::with_token();
+    let args = [
+        "keygen",
+        "-t",
+        "rsa",
+        "-b",
+        "3072",
+        "--pin-file",
+        &program.pin,
+        "--label",
+        "big",
+    ];
+    let mut session = Session::start(&program, &args);
+    session.expect("tpmssh: the TPM makes an rsa3072 key … 0 s (Ctrl-C stops it)");
+    // Stopped in the middle: the TPM itself does not go on meanwhile.
+    program.swtpm.pause();
+    session.expect(" … 1 s ");
+    session.type_in("\x03");
+    let (status, rest) = session.end();
+    program.swtpm.resume();
+    assert_eq!(signal_of(status), Some(2));
+    assert!(
+        rest.ends_with("\r\x1b[Ktpmssh: interrupted; no key was made\r\n"),
+        "{rest:?}"
+    );
+    assert_eq!(program.run(&["list-objects", "--json"]).ok(), "[]\n");
+    program.keygen("it works on");
+
+    let mut session = Session::start(&program, &args);
+    session.expect(" … 0 s ");
+    session.expect("\r\x1b[Klabel        big\r\n");
+    assert!(session.end().0.success());
+}
+
+#[test]
+fn deleting_asks() {
+    let program = Program::with_key();
+    for (answer, deleted) in [
+        ("n\n", false),
+        ("\n", false),
+        ("\x04", false),
+        ("y\n", true),
+    ] {
+        let mut session = Session::start(&program, &["delete", "first"]);
+        session.expect("Delete ecdsa-p256 key \"first\" (SHA256:");
+        session.expect(") for ever? [y/N] ");
+        assert!(session.echoes());
+        session.type_in(answer);
+        let (status, rest) = session.end();
+        assert_eq!(status.success(), deleted, "{answer:?}: {rest}");
+        let expected = if deleted {
+            "tpmssh: ecdsa-p256 key \"first\" is deleted\r\n"
+        } else {
+            "tpmssh: not confirmed, nothing was changed\r\n"
+        };
+        assert!(rest.ends_with(expected), "{rest}");
+    }
+}
+
+#[test]
+fn the_terminal_is_asked_even_if_stdin_is_something_else() {
+    let program = Program::with_token();
+    let mut command = program.home.command("setsid");
+    let line = format!("echo not the PIN | {} keygen", env!("CARGO_BIN_EXE_tpmssh"));
+    command.args(["--ctty", "sh", "-c", &line]);
+    let mut session = Session::spawn(command);
+    session.expect("PIN for token \"work\": ");
+    session.type_in("correct horse\n");
+    assert!(session.end().0.success());
+}
