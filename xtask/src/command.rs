@@ -57,7 +57,7 @@ pub(crate) fn line(command: &Command) -> String {
 }
 
 /// Quotes a word for a POSIX shell where it needs it.
-fn quote(word: &str) -> Cow<'_, str> {
+pub(crate) fn quote(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.into()

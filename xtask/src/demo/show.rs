@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use testing::Home;
 
-use crate::command::line;
+use crate::command::{line, quote};
 
 use super::interrupt;
 
@@ -127,11 +127,8 @@ fn variables(command: &Command) -> String {
                 .any(|shown| name == shown)
         })
         .filter_map(|(name, value)| {
-            Some(format!(
-                "{}={} ",
-                name.to_string_lossy(),
-                value?.to_string_lossy()
-            ))
+            let value = value?.to_string_lossy();
+            Some(format!("{}={} ", name.to_string_lossy(), quote(&value)))
         })
         .collect()
 }
