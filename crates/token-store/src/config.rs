@@ -100,6 +100,14 @@ impl Config {
         }
     }
 
+    /// The one token that a PKCS#11 caller is to be shown: `$TPMSSH_TOKEN`, else this file's
+    /// `token`; `None` shows all.
+    #[must_use]
+    pub fn shown_token(&self) -> Option<String> {
+        let given = env::text("TPMSSH_TOKEN").map(|text| text.to_string_lossy().into_owned());
+        given.or_else(|| self.token.clone())
+    }
+
     /// The TPM to use: `flag` if given, else `$TPMSSH_TCTI`, else this file's, else
     /// `/dev/tpmrm0` if it exists.
     ///
@@ -290,17 +298,16 @@ mod tests {
             (choice.tcti.to_string(), choice.simulated, choice.source)
         };
         let at = |port| format!("swtpm:host=127.0.0.1,port={port}");
+        let (one, two) = (Some("swtpm:port=1"), Some("swtpm:port=2"));
+        assert_eq!(chosen(&file, one, two), (at(1), false, Source::Flag));
         assert_eq!(
-            chosen(&file, Some("swtpm:port=1"), Some("swtpm:port=2")),
-            (at(1), false, Source::Flag)
-        );
-        assert_eq!(
-            chosen(&file, None, Some("swtpm:port=2")),
+            chosen(&file, None, two),
             (at(2), false, Source::Environment)
         );
         assert_eq!(chosen(&file, None, None), (at(3), true, Source::File));
+        let same = at(3);
         assert_eq!(
-            chosen(&file, Some(&at(3)), None),
+            chosen(&file, Some(&same), None),
             (at(3), true, Source::Flag)
         );
         let none = Config::default();
