@@ -1,0 +1,431 @@
+//! The value of every attribute that an object has.
+
+use std::borrow::Cow;
+
+use cryptoki_sys::*;
+use token_store::{Key, object::Body};
+use tpm_core::{KeyType, PublicKey};
+
+use crate::{
+    der,
+    error::{Error, Result},
+    mechanism,
+    object::Object,
+    template::{Asked, Found, Template},
+};
+
+/// The value of an attribute.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Value<'a> {
+    Bool(bool),
+    Number(CK_ULONG),
+    Bytes(Cow<'a, [u8]>),
+}
+
+impl<'a> Value<'a> {
+    fn owned(bytes: Vec<u8>) -> Self {
+        Self::Bytes(Cow::Owned(bytes))
+    }
+
+    fn text(text: &'a str) -> Self {
+        Self::Bytes(text.as_bytes().into())
+    }
+
+    /// As the caller sees it.
+    fn into_bytes(self) -> Cow<'a, [u8]> {
+        match self {
+            Self::Bool(value) => vec![if value { CK_TRUE } else { CK_FALSE }].into(),
+            Self::Number(value) => value.to_ne_bytes().to_vec().into(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// Whether `bytes` are what [`Value::into_bytes`] gives, without making it.
+    fn is(&self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Bool(value) => matches!(bytes, [byte] if (*byte != CK_FALSE) == *value),
+            Self::Number(value) => bytes == value.to_ne_bytes(),
+            Self::Bytes(value) => bytes == &value[..],
+        }
+    }
+}
+
+impl<'a> From<&'a [u8]> for Value<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Value<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+/// An empty value: a date that was never set, a subject that nobody knows.
+const EMPTY: Value<'static> = Value::Bytes(Cow::Borrowed(&[]));
+
+/// Answers a whole template, and says what the caller is to be told about it.
+///
+/// Each attribute is answered whatever becomes of the others.
+pub(crate) fn read_all(object: &Object, asked: &[Asked]) -> (Vec<Found>, Result<()>) {
+    let mut outcome = Ok(());
+    let mut refuse = |err| {
+        if outcome.is_ok() {
+            outcome = Err(err);
+        }
+        Found::Nothing
+    };
+    let answer = |asked: &Asked| match read(object, asked.kind) {
+        Err(err) => refuse(err),
+        Ok(value) => {
+            let value = value.into_bytes();
+            match asked.room {
+                None => Found::Length(value.len()),
+                Some(room) if room < value.len() => refuse(Error::BufferTooSmall(value.len())),
+                Some(_) => Found::Value(value.into_owned()),
+            }
+        }
+    };
+    (asked.iter().map(answer).collect(), outcome)
+}
+
+/// Whether the object has every attribute of the template, with that value.
+pub(crate) fn matches(object: &Object, template: &Template) -> bool {
+    template
+        .attributes()
+        .iter()
+        .all(|wanted| read(object, wanted.kind).is_ok_and(|value| value.is(&wanted.value)))
+}
+
+/// How many bytes all attributes of an object are together, roughly.
+pub(crate) fn size(object: &Object) -> usize {
+    const LONG: [CK_ATTRIBUTE_TYPE; 12] = [
+        CKA_LABEL,
+        CKA_ID,
+        CKA_SUBJECT,
+        CKA_VALUE,
+        CKA_ISSUER,
+        CKA_SERIAL_NUMBER,
+        CKA_APPLICATION,
+        CKA_OBJECT_ID,
+        CKA_MODULUS,
+        CKA_EC_POINT,
+        CKA_PUBLIC_KEY_INFO,
+        CKA_EC_PARAMS,
+    ];
+    let len = |kind: &_| read(object, *kind).map_or(0, |value| value.into_bytes().len());
+    64 + LONG.iter().map(len).sum::<usize>()
+}
+
+/// The value of one attribute.
+///
+/// # Errors
+///
+/// [`Error::AttributeTypeInvalid`] for one that such an object does not have,
+/// [`Error::AttributeSensitive`] for one that never leaves the chip.
+pub(crate) fn read(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>> {
+    Ok(match kind {
+        CKA_CLASS => Value::Number(class(object)),
+        CKA_TOKEN => Value::Bool(object.stored.is_some()),
+        CKA_PRIVATE => Value::Bool(object.private),
+        CKA_LABEL => Value::text(&object.label),
+        CKA_UNIQUE_ID => Value::owned(unique_id(object).into_bytes()),
+        CKA_MODIFIABLE | CKA_DESTROYABLE => Value::Bool(true),
+        CKA_COPYABLE => Value::Bool(false),
+        _ => return body(object, kind),
+    })
+}
+
+/// Never used again in a store, nor in the life of a process.
+fn unique_id(object: &Object) -> String {
+    match object.stored {
+        Some(id) => id.get().to_string(),
+        None => format!("session-{}", object.handle),
+    }
+}
+
+pub(crate) fn class(object: &Object) -> CK_OBJECT_CLASS {
+    match object.body {
+        Body::PrivateKey { .. } => CKO_PRIVATE_KEY,
+        Body::PublicKey { .. } => CKO_PUBLIC_KEY,
+        Body::Certificate { .. } => CKO_CERTIFICATE,
+        Body::Data { .. } => CKO_DATA,
+    }
+}
+
+fn body(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>> {
+    match &object.body {
+        Body::PrivateKey { key, subject } => match kind {
+            CKA_ID => Ok((&object.cka_id).into()),
+            CKA_SUBJECT => Ok(subject.into()),
+            _ => private_key(key, kind).unwrap_or_else(|| public_part(key.public(), kind)),
+        },
+        Body::PublicKey {
+            key,
+            public,
+            subject,
+        } => match kind {
+            CKA_ID => Ok((&object.cka_id).into()),
+            CKA_SUBJECT => Ok(subject.into()),
+            _ => public_key(key.as_deref(), kind)
+                .map(Ok)
+                .unwrap_or_else(|| public_part(public, kind)),
+        },
+        Body::Certificate {
+            value,
+            subject,
+            issuer,
+            serial_number,
+        } => Ok(match kind {
+            CKA_CERTIFICATE_TYPE => Value::Number(CKC_X_509),
+            CKA_TRUSTED => Value::Bool(false),
+            CKA_CERTIFICATE_CATEGORY => Value::Number(CK_CERTIFICATE_CATEGORY_UNSPECIFIED),
+            CKA_ID => (&object.cka_id).into(),
+            CKA_SUBJECT => subject.into(),
+            CKA_ISSUER => issuer.into(),
+            CKA_SERIAL_NUMBER => serial_number.into(),
+            CKA_VALUE => value.into(),
+            CKA_CHECK_VALUE => Value::owned(check_value(value)),
+            CKA_START_DATE | CKA_END_DATE | CKA_URL => EMPTY,
+            CKA_PUBLIC_KEY_INFO => {
+                der::certificate(value).map_or(EMPTY, |fields| fields.public_key_info.into())
+            }
+            _ => return Err(Error::AttributeTypeInvalid),
+        }),
+        Body::Data {
+            value,
+            application,
+            object_id,
+        } => Ok(match kind {
+            CKA_APPLICATION => Value::text(application),
+            CKA_OBJECT_ID => object_id.into(),
+            CKA_VALUE => value.into(),
+            _ => return Err(Error::AttributeTypeInvalid),
+        }),
+    }
+}
+
+/// What a private key has and a public one does not; `None` for what both have.
+///
+/// Every key was checked when it was read from the store: it was made in the chip and cannot
+/// leave it, whatever the store says.
+fn private_key(key: &Key, kind: CK_ATTRIBUTE_TYPE) -> Option<Result<Value<'static>>> {
+    let rsa = key.key_type().is_rsa();
+    let decrypt = key.usage().decrypt;
+    Some(Ok(match kind {
+        CKA_SENSITIVE | CKA_ALWAYS_SENSITIVE | CKA_NEVER_EXTRACTABLE | CKA_LOCAL | CKA_SIGN => {
+            Value::Bool(true)
+        }
+        CKA_EXTRACTABLE | CKA_SIGN_RECOVER | CKA_UNWRAP | CKA_WRAP_WITH_TRUSTED => {
+            Value::Bool(false)
+        }
+        CKA_DECRYPT => Value::Bool(rsa && decrypt),
+        CKA_DERIVE => Value::Bool(!rsa && decrypt),
+        CKA_ALWAYS_AUTHENTICATE => Value::Bool(key.always_authenticate()),
+        CKA_KEY_GEN_MECHANISM => Value::Number(mechanism::key_generation(key.key_type())),
+        CKA_ALLOWED_MECHANISMS => {
+            Value::owned(bytes_of(&mechanism::allowed(key.key_type(), key.usage())))
+        }
+        CKA_VALUE if !rsa => return Some(Err(Error::AttributeSensitive)),
+        CKA_PRIVATE_EXPONENT | CKA_PRIME_1 | CKA_PRIME_2 | CKA_EXPONENT_1 | CKA_EXPONENT_2
+        | CKA_COEFFICIENT
+            if rsa =>
+        {
+            return Some(Err(Error::AttributeSensitive));
+        }
+        _ => return None,
+    }))
+}
+
+/// What a public key has and a private one does not, or has otherwise.
+fn public_key(key: Option<&Key>, kind: CK_ATTRIBUTE_TYPE) -> Option<Value<'static>> {
+    Some(match kind {
+        CKA_VERIFY => Value::Bool(true),
+        CKA_ENCRYPT => {
+            Value::Bool(key.is_some_and(|key| key.key_type().is_rsa() && key.usage().decrypt))
+        }
+        CKA_VERIFY_RECOVER | CKA_WRAP | CKA_DERIVE | CKA_TRUSTED => Value::Bool(false),
+        CKA_LOCAL => Value::Bool(key.is_some()),
+        CKA_KEY_GEN_MECHANISM => Value::Number(key.map_or(CK_UNAVAILABLE_INFORMATION, |key| {
+            mechanism::key_generation(key.key_type())
+        })),
+        _ => return None,
+    })
+}
+
+/// What both halves of a key pair have.
+fn public_part(public: &PublicKey, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>> {
+    match kind {
+        CKA_START_DATE | CKA_END_DATE => return Ok(EMPTY),
+        CKA_PUBLIC_KEY_INFO => {
+            return Ok(Value::owned(token_store::object::public_key_info(public)));
+        }
+        _ => {}
+    }
+    Ok(match (public, kind) {
+        (PublicKey::Rsa { .. }, CKA_KEY_TYPE) => Value::Number(CKK_RSA),
+        (PublicKey::Rsa { n, .. }, CKA_MODULUS) => n.into(),
+        (PublicKey::Rsa { n, .. }, CKA_MODULUS_BITS) => Value::Number(bits(n)),
+        (PublicKey::Rsa { e, .. }, CKA_PUBLIC_EXPONENT) => Value::owned(minimal(*e)),
+        (PublicKey::Ecc { .. }, CKA_KEY_TYPE) => Value::Number(CKK_EC),
+        (PublicKey::Ecc { curve, .. }, CKA_EC_PARAMS) => der::ec_params(*curve).into(),
+        (PublicKey::Ecc { x, y, .. }, CKA_EC_POINT) => Value::owned(der::ec_point(x, y)),
+        _ => return Err(Error::AttributeTypeInvalid),
+    })
+}
+
+/// The number of bits of an unsigned integer, most significant byte first.
+fn bits(magnitude: &[u8]) -> CK_ULONG {
+    let zeros = magnitude.iter().take_while(|byte| **byte == 0).count();
+    let first = magnitude
+        .get(zeros)
+        .map_or(0, |byte| 8 - byte.leading_zeros() as usize);
+    (magnitude.len().saturating_sub(zeros + 1) * 8 + first) as CK_ULONG
+}
+
+/// An unsigned integer without leading zeros, most significant byte first.
+fn minimal(value: u32) -> Vec<u8> {
+    let bytes = value.to_be_bytes();
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes[zeros.min(3)..].to_vec()
+}
+
+fn bytes_of(mechanisms: &[CK_MECHANISM_TYPE]) -> Vec<u8> {
+    mechanisms
+        .iter()
+        .flat_map(|mechanism| mechanism.to_ne_bytes())
+        .collect()
+}
+
+/// `CKA_CHECK_VALUE` of a certificate: the first three bytes of its SHA-1.
+fn check_value(value: &[u8]) -> Vec<u8> {
+    use sha1::{Digest, Sha1};
+    Sha1::digest(value)[..3].to_vec()
+}
+
+/// The number of bits of a key, as `CKA_MODULUS_BITS` and mechanism information have it.
+pub(crate) fn key_bits(key_type: KeyType) -> CK_ULONG {
+    key_type.bits().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn data(private: bool) -> Object {
+        Object {
+            handle: 7,
+            stored: None,
+            label: "note".to_owned(),
+            cka_id: Vec::new(),
+            private,
+            body: Body::Data {
+                value: b"contents".to_vec(),
+                application: "app".to_owned(),
+                object_id: Vec::new(),
+            },
+        }
+    }
+
+    fn public(public: PublicKey) -> Object {
+        let body = Body::PublicKey {
+            key: None,
+            public,
+            subject: Vec::new(),
+        };
+        Object {
+            body,
+            cka_id: vec![1],
+            ..data(false)
+        }
+    }
+
+    fn rsa() -> Object {
+        let mut n = vec![0xc3; 256];
+        n[0] = 0x80;
+        public(PublicKey::Rsa { n, e: 65_537 })
+    }
+
+    fn asked(kind: CK_ATTRIBUTE_TYPE, room: Option<usize>) -> Asked {
+        Asked { kind, room }
+    }
+
+    #[test]
+    fn every_attribute_is_answered_whatever_becomes_of_the_others() {
+        let (found, outcome) = read_all(
+            &data(false),
+            &[
+                asked(CKA_VALUE, Some(3)),
+                asked(CKA_MODULUS, Some(3)),
+                asked(CKA_LABEL, Some(9)),
+                asked(0x8765_4321, None),
+                asked(CKA_APPLICATION, None),
+                asked(CKA_CLASS, Some(8)),
+            ],
+        );
+        assert!(matches!(outcome, Err(Error::BufferTooSmall(8))));
+        assert_eq!(
+            found,
+            [
+                Found::Nothing,
+                Found::Nothing,
+                Found::Value(b"note".to_vec()),
+                Found::Nothing,
+                Found::Length(3),
+                Found::Value(CKO_DATA.to_ne_bytes().to_vec()),
+            ]
+        );
+    }
+
+    #[test]
+    fn an_rsa_key_has_its_numbers_without_leading_zeros() {
+        let key = rsa();
+        assert_eq!(read(&key, CKA_MODULUS_BITS).unwrap(), Value::Number(2048));
+        let exponent = read(&key, CKA_PUBLIC_EXPONENT).unwrap();
+        assert!(exponent.is(&[1, 0, 1]));
+        assert!(matches!(
+            read(&key, CKA_EC_POINT),
+            Err(Error::AttributeTypeInvalid)
+        ));
+        assert_eq!(read(&key, CKA_LOCAL).unwrap(), Value::Bool(false));
+        assert_eq!(bits(&[0, 1]), 1);
+        assert_eq!(bits(&[]), 0);
+        assert_eq!(minimal(3), [3]);
+        assert_eq!(minimal(0), [0]);
+    }
+
+    #[test]
+    fn templates_match_by_value() {
+        let template = |pairs: &[(CK_ATTRIBUTE_TYPE, &[u8])]| {
+            let attributes = pairs
+                .iter()
+                .map(|(kind, value)| crate::template::Attribute {
+                    kind: *kind,
+                    value: value.to_vec(),
+                });
+            Template::new(attributes.collect())
+        };
+        let class = CKO_PUBLIC_KEY.to_ne_bytes();
+        let key = rsa();
+        assert!(matches(&key, &template(&[])));
+        assert!(matches(
+            &key,
+            &template(&[(CKA_CLASS, &class), (CKA_ID, &[1])])
+        ));
+        assert!(
+            matches(&key, &template(&[(CKA_VERIFY, &[0xff])])),
+            "any non-zero byte is true"
+        );
+        assert!(!matches(&key, &template(&[(CKA_VERIFY, &[1, 0])])));
+        assert!(!matches(&key, &template(&[(CKA_CLASS, &class[..7])])));
+        assert!(!matches(&key, &template(&[(CKA_ID, &[2])])));
+        assert!(!matches(&key, &template(&[(CKA_VALUE, &[])])));
+    }
+
+    #[test]
+    fn a_certificate_is_checked_by_three_bytes() {
+        // SHA-1 of "abc", FIPS 180.
+        assert_eq!(check_value(b"abc"), [0xa9, 0x99, 0x3e]);
+    }
+}

@@ -1,0 +1,129 @@
+//! The C boundary: pointers in, panics stopped, return values out.
+//!
+//! All unsafe code of the crate is here. Each `C_*` function turns pointers into slices and
+//! values, calls safe code, and writes what that gives back.
+//!
+//! # Safety
+//!
+//! The contract of every function is the standard's: a pointer is null or good for what its
+//! length says, until the function returns. Nothing else is relied on. Null pointers are
+//! looked for, lengths are checked before they are used, alignment is not assumed, output may
+//! lie over input, and no pointer is kept.
+
+#![expect(unsafe_code, reason = "this is the C boundary")]
+
+use std::{
+    cell::Cell,
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, Once},
+};
+
+use cryptoki_sys::{CK_RV, CKR_OK};
+
+use crate::{
+    error::{Error, Result},
+    module::Module,
+    process,
+};
+
+mod crypto;
+mod general;
+mod interface;
+mod mechanism;
+mod object;
+mod pointer;
+mod session;
+mod slot;
+mod template;
+mod unsupported;
+
+/// Runs the body of the `C_*` function `name` and turns its outcome into a return value.
+///
+/// A panic that left the module would abort its host, and with `ssh-agent` every other key
+/// that it holds. What a panic interrupted is behind mutexes, which are usable afterwards.
+fn boundary(name: &str, body: impl FnOnce() -> Result<()>) -> CK_RV {
+    let _quiet = Quiet::enter();
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+        #[cfg(test)]
+        tests::maybe_panic();
+        body()
+    }));
+    match outcome {
+        Ok(Ok(())) => CKR_OK,
+        Ok(Err(err)) => {
+            log::debug!("{name}: {err}");
+            err.rv()
+        }
+        Err(_) => Error::Internal.rv(),
+    }
+}
+
+/// The same for a function that needs the module of this process.
+fn call(name: &str, body: impl FnOnce(&Arc<Module>) -> Result<()>) -> CK_RV {
+    boundary(name, || body(&process::module()?))
+}
+
+thread_local! {
+    /// Whether this thread is inside of the module.
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// While it lives, a panic of this thread is not written to the host's standard error.
+///
+/// The hook is this library's own (a cdylib has its own copy of the standard library); in a
+/// Rust program that links the crate, other threads and other code keep the hook they had.
+struct Quiet {
+    before: bool,
+}
+
+impl Quiet {
+    fn enter() -> Self {
+        static HOOK: Once = Once::new();
+        HOOK.call_once(|| {
+            let usual = panic::take_hook();
+            panic::set_hook(Box::new(move |info| {
+                if !INSIDE.get() {
+                    usual(info);
+                }
+            }));
+        });
+        Self {
+            before: INSIDE.replace(true),
+        }
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        INSIDE.set(self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cryptoki_sys::*;
+
+    use super::*;
+
+    thread_local! {
+        static PANIC: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Panics where a test of this thread wants it.
+    pub(super) fn maybe_panic() {
+        assert!(!PANIC.get(), "injected");
+    }
+
+    #[test]
+    fn a_panic_becomes_a_return_value() {
+        assert_eq!(
+            boundary("test", || panic!("never shown")),
+            CKR_GENERAL_ERROR
+        );
+        assert_eq!(boundary("test", || Ok(())), CKR_OK);
+        assert_eq!(
+            boundary("test", || Err(Error::SessionCount)),
+            CKR_SESSION_COUNT
+        );
+    }
+}

@@ -1,0 +1,312 @@
+//! Chapters 5.9 to 5.13: decrypting, hashing, signing, verifying, making keys.
+
+use cryptoki_sys::*;
+
+use super::{
+    call, mechanism,
+    pointer::{Buffer, Out, input},
+    template,
+};
+use crate::{crypto, error::Error, keygen};
+
+/// Begins a signature; without a mechanism, ends one.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_SignInit(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    key: CK_OBJECT_HANDLE,
+) -> CK_RV {
+    call("C_SignInit", |module| {
+        // SAFETY: the caller vouches for `mechanism`.
+        let mechanism = unsafe { mechanism::read(mechanism) }?;
+        module.with(|state| crypto::sign_init(state, session, mechanism, key))
+    })
+}
+
+/// Begins a verification; without a mechanism, ends one.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_VerifyInit(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    key: CK_OBJECT_HANDLE,
+) -> CK_RV {
+    call("C_VerifyInit", |module| {
+        // SAFETY: the caller vouches for `mechanism`.
+        let mechanism = unsafe { mechanism::read(mechanism) }?;
+        module.with(|state| crypto::verify_init(state, session, mechanism, key))
+    })
+}
+
+/// Begins a decryption; without a mechanism, ends one.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_DecryptInit(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    key: CK_OBJECT_HANDLE,
+) -> CK_RV {
+    call("C_DecryptInit", |module| {
+        // SAFETY: the caller vouches for `mechanism`.
+        let mechanism = unsafe { mechanism::read(mechanism) }?;
+        module.with(|state| crypto::decrypt_init(state, session, mechanism, key))
+    })
+}
+
+/// Begins a digest; without a mechanism, ends one.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_DigestInit(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+) -> CK_RV {
+    call("C_DigestInit", |module| {
+        // SAFETY: the caller vouches for `mechanism`.
+        let mechanism = unsafe { mechanism::read(mechanism) }?;
+        module.with(|state| crypto::digest_init(state, session, mechanism))
+    })
+}
+
+/// The whole operation in one call, or its length.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_Sign(
+    session: CK_SESSION_HANDLE,
+    data: CK_BYTE_PTR,
+    data_len: CK_ULONG,
+    out: CK_BYTE_PTR,
+    out_len: CK_ULONG_PTR,
+) -> CK_RV {
+    call("C_Sign", |module| {
+        // SAFETY: the caller vouches for `data`.
+        let data = unsafe { input(data, data_len) }?;
+        // SAFETY: the caller vouches for both.
+        let buffer = unsafe { Buffer::new(out, out_len) }?;
+        buffer.answer(module.with(|state| crypto::sign(state, session, data, buffer.room())))
+    })
+}
+
+/// The whole operation in one call, or its length.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_Digest(
+    session: CK_SESSION_HANDLE,
+    data: CK_BYTE_PTR,
+    data_len: CK_ULONG,
+    out: CK_BYTE_PTR,
+    out_len: CK_ULONG_PTR,
+) -> CK_RV {
+    call("C_Digest", |module| {
+        // SAFETY: the caller vouches for `data`.
+        let data = unsafe { input(data, data_len) }?;
+        // SAFETY: the caller vouches for both.
+        let buffer = unsafe { Buffer::new(out, out_len) }?;
+        buffer.answer(module.with(|state| crypto::digest(state, session, data, buffer.room())))
+    })
+}
+
+/// The whole operation in one call, or its length.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_Decrypt(
+    session: CK_SESSION_HANDLE,
+    data: CK_BYTE_PTR,
+    data_len: CK_ULONG,
+    out: CK_BYTE_PTR,
+    out_len: CK_ULONG_PTR,
+) -> CK_RV {
+    call("C_Decrypt", |module| {
+        // SAFETY: the caller vouches for `data`.
+        let data = unsafe { input(data, data_len) }?;
+        // SAFETY: the caller vouches for both.
+        let buffer = unsafe { Buffer::new(out, out_len) }?;
+        buffer.answer(module.with(|state| crypto::decrypt(state, session, data, buffer.room())))
+    })
+}
+
+/// Adds a part of the input.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_SignUpdate(
+    session: CK_SESSION_HANDLE,
+    part: CK_BYTE_PTR,
+    part_len: CK_ULONG,
+) -> CK_RV {
+    call("C_SignUpdate", |module| {
+        // SAFETY: the caller vouches for `part`.
+        let part = unsafe { input(part, part_len) }?;
+        module.with(|state| crypto::sign_update(state, session, part))
+    })
+}
+
+/// Adds a part of the input.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_DigestUpdate(
+    session: CK_SESSION_HANDLE,
+    part: CK_BYTE_PTR,
+    part_len: CK_ULONG,
+) -> CK_RV {
+    call("C_DigestUpdate", |module| {
+        // SAFETY: the caller vouches for `part`.
+        let part = unsafe { input(part, part_len) }?;
+        module.with(|state| crypto::digest_update(state, session, part))
+    })
+}
+
+/// Adds a part of the input.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_VerifyUpdate(
+    session: CK_SESSION_HANDLE,
+    part: CK_BYTE_PTR,
+    part_len: CK_ULONG,
+) -> CK_RV {
+    call("C_VerifyUpdate", |module| {
+        // SAFETY: the caller vouches for `part`.
+        let part = unsafe { input(part, part_len) }?;
+        module.with(|state| crypto::verify_update(state, session, part))
+    })
+}
+
+/// The result of the parts, or its length.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_SignFinal(
+    session: CK_SESSION_HANDLE,
+    out: CK_BYTE_PTR,
+    out_len: CK_ULONG_PTR,
+) -> CK_RV {
+    call("C_SignFinal", |module| {
+        // SAFETY: the caller vouches for both.
+        let buffer = unsafe { Buffer::new(out, out_len) }?;
+        buffer.answer(module.with(|state| crypto::sign_final(state, session, buffer.room())))
+    })
+}
+
+/// The result of the parts, or its length.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_DigestFinal(
+    session: CK_SESSION_HANDLE,
+    out: CK_BYTE_PTR,
+    out_len: CK_ULONG_PTR,
+) -> CK_RV {
+    call("C_DigestFinal", |module| {
+        // SAFETY: the caller vouches for both.
+        let buffer = unsafe { Buffer::new(out, out_len) }?;
+        buffer.answer(module.with(|state| crypto::digest_final(state, session, buffer.room())))
+    })
+}
+
+/// Checks a signature in one call.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_Verify(
+    session: CK_SESSION_HANDLE,
+    data: CK_BYTE_PTR,
+    data_len: CK_ULONG,
+    signature: CK_BYTE_PTR,
+    signature_len: CK_ULONG,
+) -> CK_RV {
+    call("C_Verify", |module| {
+        // SAFETY: the caller vouches for `data`.
+        let data = unsafe { input(data, data_len) }?;
+        // SAFETY: the caller vouches for `signature`.
+        let signature = unsafe { input(signature, signature_len) }?;
+        module.with(|state| crypto::verify(state, session, data, signature))
+    })
+}
+
+/// Checks the signature of the parts.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_VerifyFinal(
+    session: CK_SESSION_HANDLE,
+    signature: CK_BYTE_PTR,
+    signature_len: CK_ULONG,
+) -> CK_RV {
+    call("C_VerifyFinal", |module| {
+        // SAFETY: the caller vouches for `signature`.
+        let signature = unsafe { input(signature, signature_len) }?;
+        module.with(|state| crypto::verify_final(state, session, signature))
+    })
+}
+
+/// Makes a key pair in the chip.
+///
+/// # Safety
+///
+/// As the standard has it, see [`super`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn C_GenerateKeyPair(
+    session: CK_SESSION_HANDLE,
+    mechanism: CK_MECHANISM_PTR,
+    public: CK_ATTRIBUTE_PTR,
+    public_count: CK_ULONG,
+    private: CK_ATTRIBUTE_PTR,
+    private_count: CK_ULONG,
+    public_key: CK_OBJECT_HANDLE_PTR,
+    private_key: CK_OBJECT_HANDLE_PTR,
+) -> CK_RV {
+    call("C_GenerateKeyPair", |module| {
+        // SAFETY: the caller vouches for `mechanism`.
+        let mechanism = unsafe { mechanism::read(mechanism) }?.ok_or(Error::ArgumentsBad)?;
+        // SAFETY: the caller vouches for `public`.
+        let public = unsafe { template::read(public, public_count) }?;
+        // SAFETY: the caller vouches for `private`.
+        let private = unsafe { template::read(private, private_count) }?;
+        // SAFETY: the caller vouches for `public_key`.
+        let public_key = unsafe { Out::new(public_key) }?;
+        // SAFETY: the caller vouches for `private_key`.
+        let private_key = unsafe { Out::new(private_key) }?;
+        let made =
+            module.with(|state| keygen::generate(state, session, mechanism, &public, &private))?;
+        public_key.put(made.0);
+        private_key.put(made.1);
+        Ok(())
+    })
+}

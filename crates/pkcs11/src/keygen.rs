@@ -1,0 +1,155 @@
+//! `C_GenerateKeyPair`: from the templates of many clients to a key of ours.
+
+use cryptoki_sys::*;
+use token_store::{KeySpec, object::Body};
+use tpm_core::{Curve, KeyType, Usage};
+
+use crate::{
+    der,
+    error::{Error, Result},
+    mechanism::{Mechanism, Parameter},
+    module::State,
+    object::{Object, handle_of},
+    template::Template,
+};
+
+/// Makes a key pair; returns the handles of its public and its private half.
+pub(crate) fn generate(
+    state: &mut State,
+    handle: CK_SESSION_HANDLE,
+    mechanism: Mechanism,
+    public: &Template,
+    private: &Template,
+) -> Result<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
+    let session = state.session(handle)?;
+    let (slot, read_write) = (session.slot, session.read_write);
+    let key_type = key_type(mechanism, public)?;
+    check_halves(key_type, public, private)?;
+    let spec = spec(key_type, public, private)?;
+    let on_token = private
+        .bool(CKA_TOKEN)?
+        .or(public.bool(CKA_TOKEN)?)
+        .unwrap_or(false);
+    if on_token && !read_write {
+        return Err(Error::SessionReadOnly);
+    }
+    let open = state.open_token(slot)?;
+    if on_token {
+        let pair = open.generate(state.store_mut()?, &spec)?;
+        state.forget_objects(slot);
+        return Ok((handle_of(pair.public.id)?, handle_of(pair.private.id)?));
+    }
+    let key = std::sync::Arc::new(open.generate_session_key(spec.key_type, spec.usage)?);
+    let cka_id = spec
+        .id
+        .unwrap_or_else(|| token_store::object::default_id(key.public()));
+    let subject = spec.subject;
+    let body_public = Body::PublicKey {
+        key: Some(key.clone()),
+        public: key.public().clone(),
+        subject: subject.clone(),
+    };
+    let mut add = |private, body| {
+        let (label, cka_id) = (spec.label.clone(), cka_id.clone());
+        let object = Object {
+            handle: 0,
+            stored: None,
+            label,
+            cka_id,
+            private,
+            body,
+        };
+        state.session_objects.add(slot, handle, object)
+    };
+    let public = add(false, body_public);
+    let private = add(true, Body::PrivateKey { key, subject });
+    Ok((public, private))
+}
+
+fn key_type(mechanism: Mechanism, public: &Template) -> Result<KeyType> {
+    if mechanism.parameter != Parameter::None {
+        return Err(Error::MechanismParamInvalid);
+    }
+    match mechanism.kind {
+        CKM_RSA_PKCS_KEY_PAIR_GEN => {
+            let exponent = public.bytes(CKA_PUBLIC_EXPONENT).unwrap_or(&[1, 0, 1]);
+            if exponent
+                .iter()
+                .skip_while(|byte| **byte == 0)
+                .ne(&[1, 0, 1])
+            {
+                return Err(Error::AttributeValueInvalid);
+            }
+            match public
+                .ulong(CKA_MODULUS_BITS)?
+                .ok_or(Error::TemplateIncomplete)?
+            {
+                2048 => Ok(KeyType::Rsa2048),
+                3072 => Ok(KeyType::Rsa3072),
+                _ => Err(Error::KeySizeRange),
+            }
+        }
+        CKM_EC_KEY_PAIR_GEN => {
+            let params = public
+                .bytes(CKA_EC_PARAMS)
+                .ok_or(Error::TemplateIncomplete)?;
+            match der::curve(params).ok_or(Error::CurveNotSupported)? {
+                Curve::P256 => Ok(KeyType::EccP256),
+                Curve::P384 => Ok(KeyType::EccP384),
+                Curve::P521 => Ok(KeyType::EccP521),
+            }
+        }
+        _ => Err(Error::MechanismInvalid),
+    }
+}
+
+/// Refuses what contradicts the mechanism, and what would let a key leave the chip. Hints such
+/// as WRAP or VERIFY_RECOVER, which clients send along, are no contradiction.
+fn check_halves(key_type: KeyType, public: &Template, private: &Template) -> Result<()> {
+    public.check_unambiguous()?;
+    private.check_unambiguous()?;
+    let kind = if key_type.is_rsa() { CKK_RSA } else { CKK_EC };
+    for (half, class) in [(public, CKO_PUBLIC_KEY), (private, CKO_PRIVATE_KEY)] {
+        let agrees = half.ulong(CKA_CLASS)?.is_none_or(|c| c == class)
+            && half.ulong(CKA_KEY_TYPE)?.is_none_or(|k| k == kind)
+            && !half.bool(CKA_COPYABLE)?.unwrap_or(false);
+        if !agrees {
+            return Err(Error::TemplateInconsistent);
+        }
+    }
+    let may_leave = private.bool(CKA_EXTRACTABLE)?.unwrap_or(false)
+        || !private.bool(CKA_SENSITIVE)?.unwrap_or(true)
+        || !private.bool(CKA_SIGN)?.unwrap_or(true);
+    if may_leave {
+        Err(Error::TemplateInconsistent)
+    } else {
+        Ok(())
+    }
+}
+
+fn spec(key_type: KeyType, public: &Template, private: &Template) -> Result<KeySpec> {
+    let label = private
+        .text(CKA_LABEL)?
+        .or(public.text(CKA_LABEL)?)
+        .unwrap_or_default();
+    let more = if key_type.is_rsa() {
+        CKA_DECRYPT
+    } else {
+        CKA_DERIVE
+    };
+    let either = |kind| {
+        private
+            .bytes(kind)
+            .or(public.bytes(kind))
+            .filter(|b| !b.is_empty())
+    };
+    Ok(KeySpec {
+        usage: Usage {
+            decrypt: private.bool(more)?.unwrap_or(false),
+        },
+        id: either(CKA_ID).map(<[u8]>::to_vec),
+        subject: either(CKA_SUBJECT).unwrap_or_default().to_vec(),
+        always_authenticate: private.bool(CKA_ALWAYS_AUTHENTICATE)?.unwrap_or(false),
+        ..KeySpec::new(key_type, label)
+    })
+}

@@ -1,0 +1,31 @@
+//! `libtpmssh_pkcs11.so`: the PKCS#11 module that `ssh`, browsers and TLS libraries load.
+//!
+//! Everything public (slots, tokens, public keys, certificates, lengths) comes from the store
+//! and costs no TPM command. The only unsafe code is in [`ffi`]; the rest is the standard's
+//! chapters in safe Rust: `slot`, `session`, `object`, `operation`, `keygen`.
+//!
+//! The module keeps its state behind one lock, starts no threads, touches nothing that
+//! belongs to the whole process, prints nothing, and turns a panic into `CKR_GENERAL_ERROR`.
+//!
+//! # Source
+//!
+//! OASIS PKCS#11 Cryptographic Token Interface Base Specification, version 3.0.
+
+mod answer;
+mod attribute;
+mod create;
+mod crypto;
+mod der;
+mod error;
+pub mod ffi;
+mod keygen;
+mod login;
+mod mechanism;
+mod module;
+mod object;
+mod operation;
+mod padding;
+mod process;
+mod session;
+mod slot;
+mod template;

@@ -1,0 +1,446 @@
+//! The state of the module: store, TPM, slots, logins and sessions, behind one lock.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use cryptoki_sys::*;
+use token_store::{Config, OpenToken, Pin, SoPin, SoToken, Store, StoreDir, Token, TokenId};
+use tpm_core::Tpm;
+
+use crate::{
+    attribute,
+    error::{Error, Result},
+    object::{Object, Objects, SessionObjects},
+    session::Session,
+    template::Template,
+};
+
+/// The most sessions that are open at once.
+const MAX_SESSIONS: usize = 10_000;
+
+/// The module between `C_Initialize` and `C_Finalize`.
+pub(crate) struct Module(Mutex<Option<State>>);
+
+impl Module {
+    /// Opens nothing yet: `C_Initialize` costs nothing.
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(Some(State::default())))
+    }
+
+    /// Runs `body` on the state.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotInitialized`] where `C_Finalize` came in between.
+    pub(crate) fn with<T>(&self, body: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        body(self.lock().as_mut().ok_or(Error::NotInitialized)?)
+    }
+
+    /// Ends everything.
+    pub(crate) fn close(&self) {
+        drop(self.lock().take());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<State>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who is logged in to a slot; all its sessions share that.
+pub(crate) enum Login {
+    User(Arc<OpenToken>),
+    So(Box<SoToken>),
+}
+
+/// A slot: it holds a token, or is there to make one in.
+#[derive(Default)]
+struct Slot {
+    token: Option<TokenId>,
+    objects: Option<Arc<Objects>>,
+    login: Option<Login>,
+}
+
+/// The state of the module.
+#[derive(Default)]
+pub(crate) struct State {
+    config: Option<Config>,
+    store: Option<Store>,
+    /// The store's change counter when `tokens` was read.
+    stamp: Option<u64>,
+    tokens: Vec<Token>,
+    tpm: Option<Arc<Tpm>>,
+    slots: BTreeMap<CK_SLOT_ID, Slot>,
+    sessions: BTreeMap<CK_SESSION_HANDLE, Session>,
+    opened: CK_SESSION_HANDLE,
+    pub(crate) session_objects: SessionObjects,
+}
+
+impl State {
+    // Store and slots.
+
+    /// Looks at the store again if it has changed, and gives each new token a slot.
+    pub(crate) fn refresh(&mut self) -> Result<()> {
+        if self.store.is_none() {
+            match StoreDir::for_user().and_then(|dir| Store::open(&dir)) {
+                Ok(store) => self.store = Some(store),
+                Err(token_store::Error::NoStore { .. } | token_store::Error::NoHome) => {}
+                Err(err) => return Err(err.into()),
+            }
+        }
+        let stamp = match &self.store {
+            None => None,
+            Some(store) => match store.change_counter() {
+                Ok(stamp) => Some(stamp),
+                Err(token_store::Error::Replaced) => {
+                    self.store = None;
+                    self.stamp = None;
+                    return self.refresh();
+                }
+                Err(err) => return Err(err.into()),
+            },
+        };
+        if stamp != self.stamp || self.slots.is_empty() {
+            self.read_tokens()?;
+            self.stamp = stamp;
+        }
+        Ok(())
+    }
+
+    fn read_tokens(&mut self) -> Result<()> {
+        let wanted = self.wanted_token();
+        let mut tokens = match &self.store {
+            Some(store) => store.tokens()?,
+            None => Vec::new(),
+        };
+        tokens.retain(|token| {
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| *wanted == token.label || *wanted == token.serial)
+        });
+        // OpenSSH asks for the PIN of a token without keys that comes first.
+        tokens.sort_by_key(|token| !token.has_keys);
+        self.tokens = tokens;
+        let known = |slots: &BTreeMap<_, Slot>, id| slots.values().any(|s| s.token == Some(id));
+        for token in &self.tokens {
+            if known(&self.slots, token.id) {
+                continue;
+            }
+            let empty = self.slots.iter().find(|(_, slot)| slot.token.is_none());
+            let id = empty.map_or(self.slots.len() as CK_SLOT_ID, |(id, _)| *id);
+            self.slots.insert(
+                id,
+                Slot {
+                    token: Some(token.id),
+                    ..Slot::default()
+                },
+            );
+        }
+        for slot in self.slots.values_mut() {
+            slot.objects = None;
+            let gone = slot
+                .token
+                .is_some_and(|id| self.tokens.iter().all(|t| t.id != id));
+            if gone {
+                *slot = Slot::default();
+            }
+        }
+        if self.slots.values().all(|slot| slot.token.is_some()) {
+            self.slots
+                .insert(self.slots.len() as CK_SLOT_ID, Slot::default());
+        }
+        Ok(())
+    }
+
+    /// The token that is to be shown alone: `TPMSSH_TOKEN`, else the configuration's.
+    fn wanted_token(&mut self) -> Option<String> {
+        self.config().ok().and_then(|config| config.shown_token())
+    }
+
+    fn config(&mut self) -> Result<&Config> {
+        if self.config.is_none() {
+            self.config = Some(Config::load()?);
+        }
+        self.config.as_ref().ok_or(Error::Internal)
+    }
+
+    /// The slots in the order in which callers should look at them.
+    pub(crate) fn slot_list(&mut self, with_token: bool) -> Result<Vec<CK_SLOT_ID>> {
+        self.refresh()?;
+        let slot_of = |token: &Token| {
+            self.slots
+                .iter()
+                .find(|(_, slot)| slot.token == Some(token.id))
+                .map(|(id, _)| *id)
+        };
+        let mut list: Vec<_> = self.tokens.iter().filter_map(slot_of).collect();
+        if !with_token {
+            let empty = self.slots.iter().filter(|(_, slot)| slot.token.is_none());
+            list.extend(empty.map(|(id, _)| *id));
+        }
+        Ok(list)
+    }
+
+    fn slot(&mut self, id: CK_SLOT_ID) -> Result<&mut Slot> {
+        self.refresh()?;
+        self.slots.get_mut(&id).ok_or(Error::SlotIdInvalid)
+    }
+
+    /// The token of a slot; `None` for the slot that is there to make one in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SlotIdInvalid`].
+    pub(crate) fn token_in(&mut self, slot: CK_SLOT_ID) -> Result<Option<&Token>> {
+        let id = self.slot(slot)?.token;
+        Ok(id.and_then(|id| self.tokens.iter().find(|token| token.id == id)))
+    }
+
+    /// The token of a slot that must have one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TokenNotRecognized`].
+    pub(crate) fn token(&mut self, slot: CK_SLOT_ID) -> Result<Token> {
+        self.token_in(slot)?
+            .cloned()
+            .ok_or(Error::TokenNotRecognized)
+    }
+
+    /// Puts the token that was just made into its slot.
+    pub(crate) fn place_token(&mut self, slot: CK_SLOT_ID, token: TokenId) -> Result<()> {
+        self.slots.insert(
+            slot,
+            Slot {
+                token: Some(token),
+                ..Slot::default()
+            },
+        );
+        self.stamp = None;
+        self.refresh()
+    }
+
+    /// The store, for reading.
+    pub(crate) fn store(&mut self) -> Result<&Store> {
+        self.refresh()?;
+        self.store.as_ref().ok_or(Error::TokenNotPresent)
+    }
+
+    /// The store, for writing. What was read before is read again afterwards.
+    pub(crate) fn store_mut(&mut self) -> Result<&mut Store> {
+        self.refresh()?;
+        self.store.as_mut().ok_or(Error::TokenNotPresent)
+    }
+
+    /// The store, which is made where there is none.
+    pub(crate) fn make_store(&mut self) -> Result<&mut Store> {
+        if self.store.is_none() {
+            self.store = Some(Store::open_or_create(&StoreDir::for_user()?)?);
+        }
+        self.store.as_mut().ok_or(Error::Internal)
+    }
+
+    /// The TPM; nothing is sent to it here.
+    pub(crate) fn tpm(&mut self) -> Result<Arc<Tpm>> {
+        if let Some(tpm) = &self.tpm {
+            return Ok(Arc::clone(tpm));
+        }
+        let choice = self.config()?.tcti(None)?;
+        let tpm = Arc::new(Tpm::new(choice.tcti));
+        self.tpm = Some(Arc::clone(&tpm));
+        Ok(tpm)
+    }
+
+    // Logins.
+
+    pub(crate) fn login(&mut self, slot: CK_SLOT_ID) -> Option<&mut Login> {
+        self.slots.get_mut(&slot)?.login.as_mut()
+    }
+
+    pub(crate) fn set_login(&mut self, slot: CK_SLOT_ID, login: Option<Login>) {
+        if let Some(slot) = self.slots.get_mut(&slot) {
+            slot.login = login;
+        }
+        let sessions = self
+            .sessions
+            .values_mut()
+            .filter(|session| session.slot == slot);
+        sessions.for_each(Session::end_private);
+    }
+
+    /// Whether the user is logged in, or needs no login.
+    pub(crate) fn is_user(&mut self, slot: CK_SLOT_ID) -> bool {
+        let free = self
+            .token_in(slot)
+            .is_ok_and(|t| t.is_some_and(|t| !t.login_required()));
+        free || matches!(self.login(slot), Some(Login::User(_)))
+    }
+
+    /// The opened token of a slot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotLoggedIn`].
+    pub(crate) fn open_token(&mut self, slot: CK_SLOT_ID) -> Result<Arc<OpenToken>> {
+        if let Some(Login::User(open)) = self.login(slot) {
+            return Ok(Arc::clone(open));
+        }
+        let token = self.token(slot)?;
+        if token.login_required() {
+            return Err(Error::NotLoggedIn);
+        }
+        let tpm = self.tpm()?;
+        let open = Arc::new(OpenToken::open(self.store()?, &tpm, &token, None)?);
+        if let Some(slot) = self.slots.get_mut(&slot) {
+            slot.login = Some(Login::User(Arc::clone(&open)));
+        }
+        Ok(open)
+    }
+
+    /// Logs the user in with a PIN; a wrong one costs one try.
+    pub(crate) fn login_user(&mut self, slot: CK_SLOT_ID, pin: &Pin) -> Result<()> {
+        let token = self.token(slot)?;
+        let tpm = self.tpm()?;
+        let open = OpenToken::open(self.store()?, &tpm, &token, Some(pin))?;
+        self.set_login(slot, Some(Login::User(Arc::new(open))));
+        Ok(())
+    }
+
+    /// Logs the security officer in.
+    pub(crate) fn login_so(&mut self, slot: CK_SLOT_ID, pin: &SoPin) -> Result<()> {
+        let token = self.token(slot)?;
+        let tpm = self.tpm()?;
+        let open = SoToken::open(self.store()?, &tpm, &token, pin)?;
+        self.set_login(slot, Some(Login::So(Box::new(open))));
+        Ok(())
+    }
+
+    /// Store and SO of a slot together, for what the SO changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotLoggedIn`].
+    pub(crate) fn so_and_store(&mut self, slot: CK_SLOT_ID) -> Result<(&mut SoToken, &mut Store)> {
+        self.refresh()?;
+        let login = self
+            .slots
+            .get_mut(&slot)
+            .and_then(|slot| slot.login.as_mut());
+        match (login, self.store.as_mut()) {
+            (Some(Login::So(so)), Some(store)) => Ok((&mut **so, store)),
+            _ => Err(Error::NotLoggedIn),
+        }
+    }
+
+    // Sessions.
+
+    pub(crate) fn open_session(&mut self, slot: CK_SLOT_ID, rw: bool) -> Result<CK_SESSION_HANDLE> {
+        self.token(slot)?;
+        if self.sessions.len() >= MAX_SESSIONS {
+            return Err(Error::SessionCount);
+        }
+        if !rw && matches!(self.login(slot), Some(Login::So(_))) {
+            return Err(Error::SessionReadWriteSoExists);
+        }
+        self.opened += 1;
+        self.sessions.insert(self.opened, Session::new(slot, rw));
+        Ok(self.opened)
+    }
+
+    pub(crate) fn session(&mut self, handle: CK_SESSION_HANDLE) -> Result<&mut Session> {
+        self.sessions
+            .get_mut(&handle)
+            .ok_or(Error::SessionHandleInvalid)
+    }
+
+    pub(crate) fn sessions_of(&self, slot: CK_SLOT_ID) -> impl Iterator<Item = &Session> {
+        self.sessions
+            .values()
+            .filter(move |session| session.slot == slot)
+    }
+
+    pub(crate) fn close_session(&mut self, handle: CK_SESSION_HANDLE) -> Result<()> {
+        let session = self
+            .sessions
+            .remove(&handle)
+            .ok_or(Error::SessionHandleInvalid)?;
+        self.session_objects
+            .remove_if(|object| object.session == handle);
+        if self.sessions_of(session.slot).next().is_none() {
+            self.set_login(session.slot, None);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn close_all_sessions(&mut self, slot: CK_SLOT_ID) -> Result<()> {
+        self.slot(slot)?;
+        self.sessions.retain(|_, session| session.slot != slot);
+        self.session_objects.remove_if(|object| object.slot == slot);
+        self.set_login(slot, None);
+        Ok(())
+    }
+
+    // Objects.
+
+    /// The objects of the token in a slot, hidden ones too.
+    fn objects(&mut self, slot: CK_SLOT_ID) -> Result<Arc<Objects>> {
+        if let Some(objects) = &self.slot(slot)?.objects {
+            return Ok(Arc::clone(objects));
+        }
+        let token = self.token(slot)?;
+        let login_required = token.login_required();
+        let mut objects = Objects::new();
+        for object in self.store()?.objects(token.id)? {
+            let object = Object::stored(object, login_required)?;
+            objects.insert(object.handle, Arc::new(object));
+        }
+        let objects = Arc::new(objects);
+        self.slot(slot)?.objects = Some(Arc::clone(&objects));
+        Ok(objects)
+    }
+
+    /// Reads the objects of a slot again when they are next asked for.
+    pub(crate) fn forget_objects(&mut self, slot: CK_SLOT_ID) {
+        if let Some(slot) = self.slots.get_mut(&slot) {
+            slot.objects = None;
+        }
+        self.stamp = None;
+    }
+
+    /// An object that a session may see.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ObjectHandleInvalid`].
+    pub(crate) fn object(
+        &mut self,
+        slot: CK_SLOT_ID,
+        handle: CK_OBJECT_HANDLE,
+    ) -> Result<Arc<Object>> {
+        let user = self.is_user(slot);
+        let object = match self.session_objects.get(slot, handle) {
+            Some(object) => Some(Arc::clone(object)),
+            None => self.objects(slot)?.get(&handle).cloned(),
+        };
+        object
+            .filter(|object| user || !object.private)
+            .ok_or(Error::ObjectHandleInvalid)
+    }
+
+    /// The handles of all objects that match and that the slot's sessions may see.
+    pub(crate) fn search(
+        &mut self,
+        slot: CK_SLOT_ID,
+        template: &Template,
+    ) -> Result<Vec<CK_OBJECT_HANDLE>> {
+        let user = self.is_user(slot);
+        let stored = self.objects(slot)?;
+        let all = stored.values().chain(self.session_objects.of_slot(slot));
+        Ok(all
+            .filter(|object| user || !object.private)
+            .filter(|object| attribute::matches(object, template))
+            .map(|object| object.handle)
+            .collect())
+    }
+}

@@ -1,0 +1,167 @@
+//! Objects: what the store holds, and what lives as long as a session.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use cryptoki_sys::*;
+use token_store::{Key, ObjectId, object::Body};
+use tpm_core::PublicKey;
+
+use crate::error::{Error, Result};
+
+/// The bit that tells the handles of session objects from those of token objects.
+const SESSION_OBJECT: CK_OBJECT_HANDLE = 1 << (CK_OBJECT_HANDLE::BITS - 2);
+
+/// Objects by handle, in the order in which they were made.
+pub(crate) type Objects = BTreeMap<CK_OBJECT_HANDLE, Arc<Object>>;
+
+/// An object of a token or of a session.
+///
+/// The handle of a token object is its number in the store, so that there is no table to keep
+/// and a handle never comes to mean another object.
+#[derive(Debug, Clone)]
+pub(crate) struct Object {
+    pub(crate) handle: CK_OBJECT_HANDLE,
+    /// Its number in the store; `None` for a session object.
+    pub(crate) stored: Option<ObjectId>,
+    pub(crate) label: String,
+    pub(crate) cka_id: Vec<u8>,
+    /// Whether it shows only after login.
+    pub(crate) private: bool,
+    pub(crate) body: Body,
+}
+
+impl Object {
+    /// An object of the store, of a token that wants a login or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Internal`] for a number that no store has.
+    pub(crate) fn stored(object: token_store::Object, login_required: bool) -> Result<Self> {
+        Ok(Self {
+            handle: handle_of(object.id)?,
+            stored: Some(object.id),
+            label: object.label,
+            cka_id: object.cka_id,
+            private: object.private && login_required,
+            body: object.body,
+        })
+    }
+
+    /// The key pair whose half this is.
+    pub(crate) fn key(&self) -> Option<&Arc<Key>> {
+        match &self.body {
+            Body::PrivateKey { key, .. } => Some(key),
+            Body::PublicKey { key, .. } => key.as_ref(),
+            Body::Certificate { .. } | Body::Data { .. } => None,
+        }
+    }
+
+    /// The key pair, where this is its private half.
+    pub(crate) fn private_key(&self) -> Option<&Arc<Key>> {
+        match &self.body {
+            Body::PrivateKey { key, .. } => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The public key of either half, or of an added public key.
+    pub(crate) fn public_key(&self) -> Option<&PublicKey> {
+        match &self.body {
+            Body::PrivateKey { key, .. } => Some(key.public()),
+            Body::PublicKey { public, .. } => Some(public),
+            Body::Certificate { .. } | Body::Data { .. } => None,
+        }
+    }
+
+    /// `CKA_SUBJECT`, of those that have one.
+    pub(crate) fn subject(&self) -> Option<&[u8]> {
+        match &self.body {
+            Body::PrivateKey { subject, .. }
+            | Body::PublicKey { subject, .. }
+            | Body::Certificate { subject, .. } => Some(subject),
+            Body::Data { .. } => None,
+        }
+    }
+}
+
+/// The handle of an object of the store.
+///
+/// # Errors
+///
+/// [`Error::Internal`] for a number that no store has.
+pub(crate) fn handle_of(id: ObjectId) -> Result<CK_OBJECT_HANDLE> {
+    CK_OBJECT_HANDLE::try_from(id.get())
+        .ok()
+        .filter(|handle| (1..SESSION_OBJECT).contains(handle))
+        .ok_or(Error::Internal)
+}
+
+/// An object that is gone with the session that made it.
+#[derive(Debug)]
+pub(crate) struct SessionObject {
+    pub(crate) slot: CK_SLOT_ID,
+    pub(crate) session: CK_SESSION_HANDLE,
+    pub(crate) object: Arc<Object>,
+}
+
+/// The session objects of all sessions.
+#[derive(Debug, Default)]
+pub(crate) struct SessionObjects {
+    objects: BTreeMap<CK_OBJECT_HANDLE, SessionObject>,
+    made: CK_OBJECT_HANDLE,
+}
+
+impl SessionObjects {
+    /// Keeps an object, whose handle is chosen here.
+    pub(crate) fn add(
+        &mut self,
+        slot: CK_SLOT_ID,
+        session: CK_SESSION_HANDLE,
+        mut object: Object,
+    ) -> CK_OBJECT_HANDLE {
+        self.made += 1;
+        let handle = SESSION_OBJECT | self.made;
+        object.handle = handle;
+        let object = Arc::new(object);
+        self.objects.insert(
+            handle,
+            SessionObject {
+                slot,
+                session,
+                object,
+            },
+        );
+        handle
+    }
+
+    /// The objects that the sessions of one slot share.
+    pub(crate) fn of_slot(&self, slot: CK_SLOT_ID) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects
+            .values()
+            .filter(move |o| o.slot == slot)
+            .map(|o| &o.object)
+    }
+
+    pub(crate) fn get(&self, slot: CK_SLOT_ID, handle: CK_OBJECT_HANDLE) -> Option<&Arc<Object>> {
+        self.objects
+            .get(&handle)
+            .filter(|o| o.slot == slot)
+            .map(|o| &o.object)
+    }
+
+    /// The object, to be changed.
+    pub(crate) fn get_mut(&mut self, handle: CK_OBJECT_HANDLE) -> Option<&mut Object> {
+        self.objects
+            .get_mut(&handle)
+            .map(|o| Arc::make_mut(&mut o.object))
+    }
+
+    pub(crate) fn remove(&mut self, handle: CK_OBJECT_HANDLE) {
+        self.objects.remove(&handle);
+    }
+
+    /// Removes those that `gone` names.
+    pub(crate) fn remove_if(&mut self, gone: impl Fn(&SessionObject) -> bool) {
+        self.objects.retain(|_, object| !gone(object));
+    }
+}

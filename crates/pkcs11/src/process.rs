@@ -1,0 +1,130 @@
+//! The module of this process: one, from `C_Initialize` to `C_Finalize`, and none of its
+//! parent's.
+//!
+//! A forked child inherits a copy of everything, of locks that a thread was holding too. It
+//! may use none of it: not the connection to the TPM, not the database, not the locks. So
+//! each process has a place of its own, found by its process id without taking a lock, and
+//! what belongs to the parent is neither used nor dropped.
+
+use std::{
+    process,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use crate::{
+    error::{Error, Result},
+    module::Module,
+};
+
+/// A process that has called `C_Initialize`, followed by its descendants that have too.
+struct Place {
+    /// The process id; 0 while nobody has taken this place.
+    pid: AtomicU32,
+    /// Held for the exchange of a pointer, never while anything is done.
+    module: Mutex<Option<Arc<Module>>>,
+    next: OnceLock<Box<Place>>,
+}
+
+static FIRST: Place = Place::empty();
+
+impl Place {
+    const fn empty() -> Self {
+        Self {
+            pid: AtomicU32::new(0),
+            module: Mutex::new(None),
+            next: OnceLock::new(),
+        }
+    }
+
+    /// The place of the process `pid`, if it has one.
+    fn of(pid: u32) -> Option<&'static Self> {
+        let mut place = &FIRST;
+        while place.pid.load(Ordering::Acquire) != pid {
+            place = place.next.get()?;
+        }
+        Some(place)
+    }
+
+    /// The place of the process `pid`, which takes one if it has none.
+    fn take(pid: u32) -> &'static Self {
+        let mut place = &FIRST;
+        loop {
+            let taken = place
+                .pid
+                .compare_exchange(0, pid, Ordering::AcqRel, Ordering::Acquire);
+            if taken.is_ok() || taken == Err(pid) {
+                return place;
+            }
+            place = place.next.get_or_init(|| Box::new(Self::empty()));
+        }
+    }
+
+    fn module(&self) -> MutexGuard<'_, Option<Arc<Module>>> {
+        self.module.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The module of this process.
+///
+/// # Errors
+///
+/// [`Error::NotInitialized`] before `C_Initialize`, after `C_Finalize` and in a forked child.
+pub(crate) fn module() -> Result<Arc<Module>> {
+    Place::of(process::id())
+        .and_then(|place| place.module().clone())
+        .ok_or(Error::NotInitialized)
+}
+
+/// Makes the module of this process.
+///
+/// # Errors
+///
+/// [`Error::AlreadyInitialized`].
+pub(crate) fn initialize() -> Result<()> {
+    let mut module = Place::take(process::id()).module();
+    if module.is_some() {
+        return Err(Error::AlreadyInitialized);
+    }
+    *module = Some(Arc::new(Module::new()));
+    Ok(())
+}
+
+/// Ends the module of this process; calls that are in progress find it closed.
+///
+/// # Errors
+///
+/// [`Error::NotInitialized`].
+pub(crate) fn finalize() -> Result<()> {
+    let place = Place::of(process::id()).ok_or(Error::NotInitialized)?;
+    let module = place.module().take().ok_or(Error::NotInitialized)?;
+    module.close();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_process_has_a_place_of_its_own() {
+        // Ids that no process here has.
+        let (parent, child) = (u32::MAX - 1, u32::MAX);
+        assert!(Place::of(child).is_none());
+        let first = Place::take(parent);
+        let second = Place::take(child);
+        assert!(!std::ptr::eq(first, second));
+        assert!(std::ptr::eq(first, Place::take(parent)));
+        assert!(std::ptr::eq(second, Place::of(child).expect("taken")));
+    }
+
+    #[test]
+    fn a_lock_that_was_held_at_the_fork_does_not_stop_the_child() {
+        let (parent, child) = (u32::MAX - 3, u32::MAX - 2);
+        let _held = Place::take(parent).module();
+        assert!(Place::of(child).is_none());
+        assert!(Place::take(child).module().is_none());
+    }
+}

@@ -1,0 +1,52 @@
+//! Sessions: what each of them is in the middle of.
+
+use std::collections::VecDeque;
+
+use cryptoki_sys::*;
+
+use crate::{
+    error::{Error, Result},
+    operation::{Decryption, Digesting, Signature, Verification},
+};
+
+/// A session of a caller with a slot.
+pub(crate) struct Session {
+    pub(crate) slot: CK_SLOT_ID,
+    pub(crate) read_write: bool,
+    pub(crate) find: Option<VecDeque<CK_OBJECT_HANDLE>>,
+    pub(crate) sign: Option<Signature>,
+    pub(crate) verify: Option<Verification>,
+    pub(crate) digest: Option<Digesting>,
+    pub(crate) decrypt: Option<Decryption>,
+}
+
+impl Session {
+    pub(crate) fn new(slot: CK_SLOT_ID, read_write: bool) -> Self {
+        Self {
+            slot,
+            read_write,
+            find: None,
+            sign: None,
+            verify: None,
+            digest: None,
+            decrypt: None,
+        }
+    }
+
+    /// Ends everything that is active (`C_Logout` and a new login do so).
+    pub(crate) fn end_private(&mut self) {
+        self.find = None;
+        self.sign = None;
+        self.decrypt = None;
+    }
+
+    /// The next results of a search.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OperationNotInitialized`].
+    pub(crate) fn found(&mut self, max: usize) -> Result<Vec<CK_OBJECT_HANDLE>> {
+        let find = self.find.as_mut().ok_or(Error::OperationNotInitialized)?;
+        Ok(find.drain(..max.min(find.len())).collect())
+    }
+}
