@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use cryptoki_sys::*;
 use token_store::{Key, object::Body};
-use tpm_core::{KeyType, PublicKey};
+use tpm_core::PublicKey;
 
 use crate::{
     der,
@@ -302,11 +302,6 @@ fn bytes_of(mechanisms: &[CK_MECHANISM_TYPE]) -> Vec<u8> {
 fn check_value(value: &[u8]) -> Vec<u8> {
     use sha1::{Digest, Sha1};
     Sha1::digest(value)[..3].to_vec()
-}
-
-/// The number of bits of a key, as `CKA_MODULUS_BITS` and mechanism information have it.
-pub(crate) fn key_bits(key_type: KeyType) -> CK_ULONG {
-    key_type.bits().into()
 }
 
 #[cfg(test)]

@@ -36,8 +36,6 @@ pub(crate) enum Error {
 
     #[error("no such session")]
     SessionHandleInvalid,
-    #[error("the session was closed meanwhile")]
-    SessionClosed,
     #[error("too many sessions")]
     SessionCount,
     #[error("a session must be serial")]
@@ -97,8 +95,6 @@ pub(crate) enum Error {
     KeySizeRange,
     #[error("the key is not for this")]
     KeyFunctionNotPermitted,
-    #[error("keys cannot be digested")]
-    KeyIndigestible,
     #[error("no keys on this curve are made")]
     CurveNotSupported,
 
@@ -120,8 +116,6 @@ pub(crate) enum Error {
     SignatureInvalid,
     #[error("the signature has a wrong length")]
     SignatureLenRange,
-    #[error("the state cannot be saved")]
-    StateUnsaveable,
     #[error("the generator takes no seed")]
     SeedNotSupported,
 
@@ -147,7 +141,6 @@ impl Error {
             Self::TokenNotPresent => CKR_TOKEN_NOT_PRESENT,
             Self::TokenNotRecognized => CKR_TOKEN_NOT_RECOGNIZED,
             Self::SessionHandleInvalid => CKR_SESSION_HANDLE_INVALID,
-            Self::SessionClosed => CKR_SESSION_CLOSED,
             Self::SessionCount => CKR_SESSION_COUNT,
             Self::SessionParallel => CKR_SESSION_PARALLEL_NOT_SUPPORTED,
             Self::SessionReadOnly => CKR_SESSION_READ_ONLY,
@@ -176,7 +169,6 @@ impl Error {
             Self::KeyTypeInconsistent => CKR_KEY_TYPE_INCONSISTENT,
             Self::KeySizeRange => CKR_KEY_SIZE_RANGE,
             Self::KeyFunctionNotPermitted => CKR_KEY_FUNCTION_NOT_PERMITTED,
-            Self::KeyIndigestible => CKR_KEY_INDIGESTIBLE,
             Self::CurveNotSupported => CKR_CURVE_NOT_SUPPORTED,
             Self::OperationActive => CKR_OPERATION_ACTIVE,
             Self::OperationNotInitialized => CKR_OPERATION_NOT_INITIALIZED,
@@ -187,7 +179,6 @@ impl Error {
             Self::EncryptedDataLenRange => CKR_ENCRYPTED_DATA_LEN_RANGE,
             Self::SignatureInvalid => CKR_SIGNATURE_INVALID,
             Self::SignatureLenRange => CKR_SIGNATURE_LEN_RANGE,
-            Self::StateUnsaveable => CKR_STATE_UNSAVEABLE,
             Self::SeedNotSupported => CKR_RANDOM_SEED_NOT_SUPPORTED,
             Self::Store(err) => store_rv(err),
         }

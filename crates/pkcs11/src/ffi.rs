@@ -26,16 +26,16 @@ use crate::{
     process,
 };
 
-mod crypto;
-mod general;
-mod interface;
+pub mod crypto;
+pub mod general;
+pub mod interface;
 mod mechanism;
-mod object;
+pub mod object;
 mod pointer;
-mod session;
-mod slot;
+pub mod session;
+pub mod slot;
 mod template;
-mod unsupported;
+pub mod unsupported;
 
 /// Runs the body of the `C_*` function `name` and turns its outcome into a return value.
 ///

@@ -47,15 +47,6 @@ impl Object {
         })
     }
 
-    /// The key pair whose half this is.
-    pub(crate) fn key(&self) -> Option<&Arc<Key>> {
-        match &self.body {
-            Body::PrivateKey { key, .. } => Some(key),
-            Body::PublicKey { key, .. } => key.as_ref(),
-            Body::Certificate { .. } | Body::Data { .. } => None,
-        }
-    }
-
     /// The key pair, where this is its private half.
     pub(crate) fn private_key(&self) -> Option<&Arc<Key>> {
         match &self.body {

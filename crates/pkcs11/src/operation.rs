@@ -186,7 +186,8 @@ impl Signature {
             }),
             // Any other input takes the raw operation, for which the key must be made.
             None if self.key.usage().decrypt => {
-                let block = padding::pkcs1_sign(&data, signature_size(public)).ok_or(Error::DataLenRange)?;
+                let block = padding::pkcs1_sign(&data, signature_size(public))
+                    .ok_or(Error::DataLenRange)?;
                 Ok(token.rsa_raw(&self.key, &block)?)
             }
             None => Err(Error::DataInvalid),

@@ -99,20 +99,6 @@ impl Template {
         }
         Ok(())
     }
-
-    /// Refuses attributes that are not among `known`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::AttributeTypeInvalid`].
-    pub(crate) fn check_known(&self, known: &[&[CK_ATTRIBUTE_TYPE]]) -> Result<()> {
-        let is_known = |attribute: &Attribute| known.iter().any(|k| k.contains(&attribute.kind));
-        if self.0.iter().all(is_known) {
-            Ok(())
-        } else {
-            Err(Error::AttributeTypeInvalid)
-        }
-    }
 }
 
 #[cfg(test)]
