@@ -47,7 +47,10 @@ pub(crate) fn run() -> Result<()> {
 
 /// The steps, in the order in which a newcomer would take them.
 fn perform(show: &mut Show, stage: &Stage) -> Result<()> {
-    show.environment(&stage.home);
+    show.environment(
+        "\nAll of the following runs in this environment:",
+        &stage.home,
+    );
     token::look_at_the_tpm(show, stage)?;
     token::make_a_token(show, stage)?;
     keys::make_keys(show, stage)?;

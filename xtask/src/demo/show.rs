@@ -32,9 +32,9 @@ impl Show {
         format!("demo failed at step {} ({})", self.steps, self.title)
     }
 
-    /// Prints the environment that all commands run in.
-    pub(super) fn environment(&self, home: &Home) {
-        println!("\nAll of the following runs in this environment:");
+    /// Prints the environment that commands run in.
+    pub(super) fn environment(&self, title: &str, home: &Home) {
+        println!("{title}");
         for (name, value) in home.env() {
             println!("  {}={}", name.to_string_lossy(), value.to_string_lossy());
         }
