@@ -7,8 +7,8 @@ use crate::{Error, Pin, Result, Role, Store, wall::Chip};
 
 /// Changes the user PIN; a wrong `old` costs one try. No key is touched.
 ///
-/// With a PIN counter this is one command to the chip and nothing else, because the salt stays
-/// (see `kdf.rs`): the old PIN is valid until the chip has the new one. In lockout mode
+/// With a PIN counter the chip alone changes, because the salt stays (see `kdf.rs`): the old
+/// PIN is valid until the chip has the new one. In lockout mode
 /// nothing changes in the chip, which hands out the token key wrapped for the new PIN; the old
 /// PIN is valid until that is kept.
 ///
@@ -27,8 +27,13 @@ pub fn change_pin(store: &mut Store, tpm: &Tpm, token: &Token, old: &Pin, new: &
     let (old, new) = (token.parts.kdf.user(old)?, token.parts.kdf.user(new)?);
     let op = tpm.begin()?;
     let changed = match chip.counter() {
-        Some(counter) => counter
-            .change_auth(&op, &chip.srk, &old, &new)
+        // The chip checks the limit of a PIN counter when its value proves something, and not
+        // when it is changed (libtpms 0.9.2). So the old PIN is proven first: a locked token
+        // stays locked, and one wrong PIN is one try.
+        Some(counter) => chip
+            .key
+            .verify(&op, &chip.srk, &old)
+            .and_then(|()| counter.change_auth(&op, &chip.srk, &old, &new))
             .map(|()| None),
         None => chip.key.change_auth(&op, &chip.srk, &old, &new).map(Some),
     };
