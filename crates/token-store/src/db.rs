@@ -103,7 +103,7 @@ impl Store {
             return Err(Error::Replaced);
         }
         harden(&conn)?;
-        check(&conn, journal)?;
+        check(&conn, &dir, journal)?;
         Ok(Self {
             conn,
             dir,
@@ -223,7 +223,8 @@ fn harden(conn: &Connection) -> Result<()> {
 }
 
 /// Refuses a database that is not exactly what this version writes.
-fn check(conn: &Connection, journal: bool) -> Result<()> {
+fn check(conn: &Connection, dir: &Dir, journal: bool) -> Result<()> {
+    let conn = &*Transaction::new_unchecked(conn, TransactionBehavior::Deferred)?;
     let pragma = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     if pragma("application_id")? != APPLICATION_ID {
         return Err(Error::corrupt("it is not a tpmssh store"));
@@ -237,6 +238,15 @@ fn check(conn: &Connection, journal: bool) -> Result<()> {
             });
         }
         _ => return Err(Error::corrupt("its version is unknown")),
+    }
+    // Nobody writes while this transaction reads. SQLite itself takes the missing end of a page
+    // for zeros.
+    let len = pragma("page_count")?.saturating_mul(pragma("page_size")?);
+    if dir
+        .file(FILE)?
+        .is_none_or(|file| i64::try_from(file.len).is_ok_and(|found| found < len))
+    {
+        return Err(Error::corrupt("its file was cut short"));
     }
     let mode: String = conn.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     if mode != "delete" {

@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    io::Read,
+    io::{self, Read},
     os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
     sync::LazyLock,
@@ -99,9 +99,9 @@ pub(crate) fn read_file(path: &Path, max: usize) -> Result<Option<Vec<u8>>> {
     let file = match open(path, flags, Mode::empty()) {
         Ok(file) => file,
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
-        Err(err) => return Err(Error::Disk(err.into())),
+        Err(err) => return Err(unreadable(path, &err.into())),
     };
-    let stat = fstat(&file).map_err(|err| Error::Disk(err.into()))?;
+    let stat = fstat(&file).map_err(|err| unreadable(path, &err.into()))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(refuse("it is not a regular file"));
     }
@@ -116,11 +116,18 @@ pub(crate) fn read_file(path: &Path, max: usize) -> Result<Option<Vec<u8>>> {
     fs::File::from(file)
         .take(max as u64 + 1)
         .read_to_end(&mut bytes)
-        .map_err(Error::Disk)?;
+        .map_err(|err| unreadable(path, &err))?;
     if bytes.len() > max {
         return Err(refuse("it is too long"));
     }
     Ok(Some(bytes))
+}
+
+fn unreadable(path: &Path, err: &io::Error) -> Error {
+    Error::Config {
+        path: path.to_owned(),
+        why: err.to_string(),
+    }
 }
 
 #[cfg(test)]

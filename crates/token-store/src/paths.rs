@@ -103,8 +103,9 @@ impl Dir {
     /// Walks to `path` one component at a time, each opened relative to the one before it and
     /// without following links, so that what was checked is what is used.
     ///
-    /// A link is followed only out of a directory that root alone can write (`/home` may be
-    /// one); anywhere else somebody could have put it there to lead us astray.
+    /// A link is followed only while no directory on the way could be written by anybody but
+    /// root (`/home` may be one), and never in the last place; anywhere else somebody could
+    /// have put it there to lead us astray.
     fn walk(path: &Path, create: bool) -> Result<Option<Self>> {
         let root = || {
             open(
@@ -117,6 +118,7 @@ impl Dir {
         let mut real = PathBuf::from("/");
         let mut todo: VecDeque<OsString> = names(path).collect();
         let mut links = 0;
+        let mut trusted = only_roots(&fstat(&dir).map_err(disk)?);
         while let Some(name) = todo.pop_front() {
             let Some(next) = step(&dir, &name, create, &real)? else {
                 return Ok(None);
@@ -125,6 +127,7 @@ impl Dir {
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => {
                     dir = next;
+                    trusted &= only_roots(&stat);
                     if name == ".." {
                         real.pop();
                     } else {
@@ -132,9 +135,8 @@ impl Dir {
                     }
                 }
                 FileType::Symlink => {
-                    let parent = fstat(&dir).map_err(disk)?;
                     links += 1;
-                    if links > MAX_LINKS || !only_roots(&parent) || stat.st_uid != 0 {
+                    if !trusted || todo.is_empty() || links > MAX_LINKS {
                         return Err(refuse(&real.join(name), "it is a symbolic link"));
                     }
                     let target = readlinkat(&next, "", Vec::new()).map_err(disk)?;

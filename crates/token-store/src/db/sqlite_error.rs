@@ -35,6 +35,10 @@ fn from_code(failure: &ffi::Error, err: &Sqlite) -> Error {
         ErrorCode::ReadOnly => Error::ReadOnly,
         ErrorCode::OutOfMemory => Error::OutOfMemory,
         ErrorCode::DiskFull => Error::Disk(io::ErrorKind::StorageFull.into()),
+        // The file ends in the middle of a page.
+        ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_SHORT_READ => {
+            Error::corrupt(err.to_string())
+        }
         // SQLITE_ERROR: our own statements are right, so the file is not what they expect.
         ErrorCode::Unknown if failure.extended_code == ffi::SQLITE_ERROR => {
             Error::corrupt(err.to_string())

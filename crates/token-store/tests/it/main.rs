@@ -8,7 +8,7 @@ mod places;
 mod thieves;
 mod walls;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use tempfile::TempDir;
 use testing::Swtpm;
@@ -85,6 +85,18 @@ impl Bench {
     /// A second look at the same store, as another program has it.
     fn reopen(&self) -> Result<Store, Error> {
         Store::open(&store_dir(&self.dir))
+    }
+
+    /// The database file.
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("store/store.db")
+    }
+
+    /// Changes the database behind the store's back, as somebody with an editor can.
+    fn tamper(&self, sql: &str) {
+        let conn = rusqlite::Connection::open(self.file()).expect("a database");
+        conn.execute_batch(&format!("PRAGMA ignore_check_constraints = on; {sql}"))
+            .unwrap_or_else(|err| panic!("{sql}: {err}"));
     }
 
     /// The chip's own count of failures.

@@ -1,1 +1,291 @@
+//! Objects and their attributes.
 
+use token_store::{
+    Class, Error, KeySpec, Kind, TokenId, WallKind,
+    object::{
+        Body, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, NewCertificate, NewData, NewPublicKey,
+    },
+};
+use tpm_core::{Curve, KeyType, PublicKey};
+
+use crate::{Bench, PIN, TestResult, failure};
+
+fn certificate(label: &str) -> NewCertificate {
+    NewCertificate {
+        label: label.to_owned(),
+        cka_id: vec![1, 2, 3],
+        value: b"the certificate".to_vec(),
+        subject: b"the subject".to_vec(),
+        issuer: b"the issuer".to_vec(),
+        serial_number: b"the serial number".to_vec(),
+        private: false,
+    }
+}
+
+#[test]
+fn what_is_added_is_read_back_in_order() -> TestResult {
+    let mut bench = Bench::new();
+    let token = bench.token("work", WallKind::Counter).id;
+    let cert = bench.store.add_certificate(token, &certificate("cert"))?;
+    let data = bench.store.add_data(
+        token,
+        &NewData {
+            label: "line one\nline two \u{202e}\x1b[2J".to_owned(),
+            private: true,
+            application: "an application".to_owned(),
+            object_id: vec![6, 1, 42],
+            value: (0..=255).collect(),
+        },
+    )?;
+    let objects = bench.reopen()?.objects(token)?;
+    assert_eq!(
+        objects.iter().map(|o| o.id).collect::<Vec<_>>(),
+        [cert.id, data.id]
+    );
+    assert_eq!(objects[0].class(), Class::Certificate);
+    assert_eq!(
+        (objects[0].label.as_str(), &objects[0].cka_id[..]),
+        ("cert", &[1, 2, 3][..])
+    );
+    let Body::Certificate {
+        value,
+        subject,
+        issuer,
+        serial_number,
+    } = &objects[0].body
+    else {
+        panic!("it is a certificate");
+    };
+    assert_eq!(
+        (&value[..], &subject[..]),
+        (&b"the certificate"[..], &b"the subject"[..])
+    );
+    assert_eq!(
+        (&issuer[..], &serial_number[..]),
+        (&b"the issuer"[..], &b"the serial number"[..])
+    );
+    assert!(objects[1].private && objects[1].key().is_none());
+    assert_eq!(
+        objects[1].label, "line one\nline two \u{202e}\x1b[2J",
+        "kept exactly"
+    );
+    let Body::Data {
+        value, application, ..
+    } = &objects[1].body
+    else {
+        panic!("it is data");
+    };
+    assert_eq!((value.len(), application.as_str()), (256, "an application"));
+    Ok(())
+}
+
+#[test]
+fn a_key_pair_is_two_objects_with_attributes_of_their_own() -> TestResult {
+    let mut bench = Bench::new();
+    let token = bench.token("work", WallKind::Counter);
+    let open = bench.login(&token, PIN)?;
+    let spec = KeySpec {
+        id: Some(b"\x01".to_vec()),
+        subject: b"name".to_vec(),
+        always_authenticate: true,
+        ..KeySpec::new(KeyType::EccP256, "me@host")
+    };
+    let pair = open.generate(&mut bench.store, &spec)?;
+    assert_eq!(
+        (pair.private.class(), pair.public.class()),
+        (Class::PrivateKey, Class::PublicKey)
+    );
+    assert!(pair.private.private && !pair.public.private);
+    assert_eq!(
+        (pair.private.cka_id.as_slice(), pair.public.label.as_str()),
+        (&[1][..], "me@host")
+    );
+    assert_eq!(pair.private.public_key(), pair.public.public_key());
+    assert!(pair.private.key().ok_or("a key")?.always_authenticate());
+
+    let store = &mut bench.store;
+    store.set_id(pair.public.id, b"other")?;
+    store.set_label(pair.private.id, "")?;
+    store.set_subject(pair.public.id, b"")?;
+    let public = store.object(pair.public.id)?;
+    let private = store.object(pair.private.id)?;
+    assert_eq!(
+        (&public.cka_id[..], private.label.as_str()),
+        (&b"other"[..], "")
+    );
+    assert_eq!(
+        (&private.cka_id[..], public.label.as_str()),
+        (&[1][..], "me@host")
+    );
+    Ok(())
+}
+
+#[test]
+fn the_private_half_takes_the_public_one_along_and_not_the_other_way_round() -> TestResult {
+    let mut bench = Bench::new();
+    let token = bench.token("work", WallKind::Counter);
+    let open = bench.login(&token, PIN)?;
+    let spec = KeySpec::new(KeyType::EccP256, "k");
+    let a = open.generate(&mut bench.store, &spec)?;
+    let b = open.generate(&mut bench.store, &spec)?;
+    bench.store.delete_object(a.public.id)?;
+    assert_eq!(bench.store.object(a.private.id)?.class(), Class::PrivateKey);
+    bench.store.delete_object(b.private.id)?;
+    assert!(matches!(
+        failure(bench.store.object(b.public.id)),
+        Error::NoSuchObject
+    ));
+    assert_eq!(bench.store.objects(token.id)?.len(), 1);
+    bench.store.delete_object(a.private.id)?;
+    assert!(bench.store.objects(token.id)?.is_empty());
+    assert!(!bench.store.token(token.id)?.has_keys);
+    assert!(matches!(
+        failure(bench.store.delete_object(a.private.id)),
+        Error::NoSuchObject
+    ));
+    let c = open.generate(&mut bench.store, &spec)?;
+    assert!(c.private.id > b.public.id, "numbers are not used again");
+    Ok(())
+}
+
+#[test]
+fn what_is_too_long_or_empty_or_has_a_nul_is_refused() -> TestResult {
+    let mut bench = Bench::new();
+    let token = bench.token("work", WallKind::Counter);
+    let store = &mut bench.store;
+    let add = |store: &mut token_store::Store, new: NewCertificate| {
+        store
+            .add_certificate(token.id, &new)
+            .map(|object| object.id)
+    };
+    let plain = certificate("c");
+    let id = add(
+        store,
+        NewCertificate {
+            label: "x".repeat(MAX_LABEL_LEN),
+            ..plain.clone()
+        },
+    )?;
+    add(
+        store,
+        NewCertificate {
+            cka_id: vec![0; MAX_ID_LEN],
+            ..plain.clone()
+        },
+    )?;
+    add(
+        store,
+        NewCertificate {
+            value: vec![0; MAX_VALUE_LEN],
+            ..plain.clone()
+        },
+    )?;
+    let text = |err: Error| {
+        assert_eq!(err.kind(), Kind::Usage);
+        err.to_string()
+    };
+    let long = NewCertificate {
+        label: "x".repeat(MAX_LABEL_LEN + 1),
+        ..plain.clone()
+    };
+    assert_eq!(
+        text(failure(add(store, long))),
+        "the label is longer than 128 bytes"
+    );
+    let long = NewCertificate {
+        cka_id: vec![0; MAX_ID_LEN + 1],
+        ..plain.clone()
+    };
+    assert_eq!(
+        text(failure(add(store, long))),
+        "the id is longer than 128 bytes"
+    );
+    let long = NewCertificate {
+        value: vec![0; MAX_VALUE_LEN + 1],
+        ..plain.clone()
+    };
+    assert_eq!(
+        text(failure(add(store, long))),
+        "the value is longer than 65536 bytes"
+    );
+    let empty = NewCertificate {
+        subject: Vec::new(),
+        ..plain.clone()
+    };
+    text(failure(add(store, empty)));
+    let nul = NewCertificate {
+        label: "a\0b".to_owned(),
+        ..plain.clone()
+    };
+    assert_eq!(
+        text(failure(add(store, nul))),
+        "unusable label: it has a NUL"
+    );
+    text(failure(store.set_label(id, &"x".repeat(1 << 20))));
+    text(failure(store.set_id(id, &[0; 200])));
+    assert_eq!(store.objects(token.id)?.len(), 3);
+    Ok(())
+}
+
+#[test]
+fn a_public_key_may_be_added_unless_it_is_none() -> TestResult {
+    let mut bench = Bench::new();
+    let token = bench.token("work", WallKind::Counter);
+    let open = bench.login(&token, PIN)?;
+    let key = bench.key(&open);
+    let new = |public| NewPublicKey {
+        label: "elsewhere".to_owned(),
+        cka_id: Vec::new(),
+        private: false,
+        subject: Vec::new(),
+        public,
+    };
+    let added = bench
+        .store
+        .add_public_key(token.id, &new(key.public().clone()))?;
+    assert!(added.key().is_none());
+    assert_eq!(added.public_key(), Some(key.public()));
+    let off_curve = PublicKey::Ecc {
+        curve: Curve::P256,
+        x: vec![1; 32],
+        y: vec![1; 32],
+    };
+    let err = failure(bench.store.add_public_key(token.id, &new(off_curve)));
+    assert_eq!(err.kind(), Kind::KeyRefused, "{err}");
+    Ok(())
+}
+
+#[test]
+fn nothing_is_added_to_a_token_that_is_gone() -> TestResult {
+    let mut bench = Bench::new();
+    let token = bench.token("work", WallKind::None);
+    bench.store.add_certificate(token.id, &certificate("c"))?;
+    token_store::token::forget(&mut bench.store, &token)?;
+    let err = failure(bench.store.add_certificate(token.id, &certificate("c")));
+    assert!(matches!(err, Error::NoSuchToken { .. }), "{err}");
+    assert!(bench.store.objects(token.id)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn the_change_counter_moves_with_every_change_of_any_program() -> TestResult {
+    let mut bench = Bench::new();
+    let token: TokenId = bench.token("work", WallKind::None).id;
+    let mut other = bench.reopen()?;
+    let mut seen = vec![bench.store.change_counter()?];
+    let object = bench.store.add_certificate(token, &certificate("c"))?.id;
+    seen.push(other.change_counter()?);
+    other.set_label(object, "d")?;
+    seen.push(bench.store.change_counter()?);
+    other.delete_object(object)?;
+    seen.push(bench.store.change_counter()?);
+    assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "{seen:?}");
+    bench.store.objects(token)?;
+    failure(bench.store.delete_object(object));
+    assert_eq!(
+        seen.last(),
+        Some(&other.change_counter()?),
+        "looking and failing change nothing"
+    );
+    Ok(())
+}
