@@ -1,11 +1,15 @@
 //! The command line, from which help, man pages and completions are made.
 
+mod auth;
+
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::cmd;
 use crate::pin_prompt::Source;
+
+pub(crate) use auth::{AuthArgs, EndorsementAuthArgs, LockoutAuthArgs, NewAuthArgs, OwnerAuthArgs};
 
 /// SSH keys that live in the TPM.
 ///
@@ -80,11 +84,18 @@ pub(crate) enum Command {
     Completions(cmd::completions::Args),
 }
 
-/// Look at the TPM.
+/// Look at the TPM, and bring it into shape.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tpm {
     Info(cmd::tpm::info::Args),
     Selftest(cmd::tpm::selftest::Args),
+    TakeOwnership(cmd::tpm::take_ownership::Args),
+    ChangeAuth(cmd::tpm::change_auth::Args),
+    Clear(cmd::tpm::clear::Args),
+    CreateEk(cmd::tpm::create_ek::Args),
+    #[command(subcommand)]
+    Lockout(cmd::tpm::lockout::Command),
+    Random(cmd::tpm::random::Args),
 }
 
 /// Make tokens and care for their PINs.
@@ -94,6 +105,11 @@ pub(crate) enum Token {
     List(cmd::token::list::Args),
     ChangePin(cmd::token::change_pin::Args),
     ResetPin(cmd::token::reset_pin::Args),
+    ChangeSoPin(cmd::token::change_so_pin::Args),
+    Info(cmd::token::info::Args),
+    Rename(cmd::token::rename::Args),
+    Repair(cmd::token::repair::Args),
+    Delete(cmd::token::delete::Args),
 }
 
 /// Run a simulated TPM, to try things out without a real one.
@@ -157,23 +173,6 @@ impl SoPinArgs {
     }
 }
 
-/// Where the owner hierarchy's password comes from, if there is one.
-#[derive(Debug, Default, clap::Args)]
-pub(crate) struct OwnerAuthArgs {
-    /// Read the password of the TPM's owner hierarchy from the only line of FILE
-    #[arg(long, value_name = "FILE", conflicts_with = "owner_auth_fd")]
-    owner_auth_file: Option<PathBuf>,
-    /// Read it from the next line of file descriptor FD
-    #[arg(long, value_name = "FD")]
-    owner_auth_fd: Option<u32>,
-}
-
-impl OwnerAuthArgs {
-    pub(crate) fn source(&self) -> Source {
-        Source::from_options(self.owner_auth_file.as_ref(), self.owner_auth_fd)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -206,7 +205,13 @@ mod tests {
 
     #[test]
     fn no_option_takes_a_pin_itself() {
-        for secret in ["--pin", "--so-pin", "--new-pin", "--owner-auth"] {
+        for secret in [
+            "--pin",
+            "--so-pin",
+            "--new-pin",
+            "--owner-auth",
+            "--lockout-auth",
+        ] {
             let line = ["tpmssh", "token", "init", secret, "123456"];
             assert!(Cli::try_parse_from(line).is_err(), "{secret}");
         }

@@ -20,6 +20,23 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<()> {
     }
 }
 
+/// Asks on the terminal for `word`, typed in full; `yes` answers beforehand.
+///
+/// # Errors
+///
+/// As for [`confirm`].
+pub(crate) fn confirm_by_word(word: &str, yes: bool) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    let terminal = Terminal::open().map_err(|_| Error::NeedsYes)?;
+    match terminal.ask(&format!("Type \"{word}\" to go on: ")) {
+        Ok(answer) if answer.as_slice() == word.as_bytes() => Ok(()),
+        Ok(_) | Err(Error::Declined) => Err(Error::NotConfirmed),
+        Err(err) => Err(err),
+    }
+}
+
 /// Asks `question` on the terminal and says whether the answer was `y` or `yes`.
 ///
 /// # Errors

@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use token_store::Kind;
+use token_store::{Kind, WallKind};
+
+use crate::duration::in_words;
 
 /// A failure that is not the TPM's or the store's.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +87,12 @@ pub(crate) enum Error {
         /// Their labels.
         labels: Vec<String>,
     },
+    /// The token has no PIN counter that could be made again.
+    #[error("this token has no PIN counter: its PIN wall is {wall}")]
+    NoCounter {
+        /// What it has.
+        wall: WallKind,
+    },
     /// The token has no keys.
     #[error("there is no key yet")]
     NoKey,
@@ -100,6 +108,43 @@ pub(crate) enum Error {
         /// What was looked for.
         name: String,
     },
+    /// The hierarchy has a password that this would have to replace.
+    #[error(
+        "ownership of this TPM has been taken already: {} set",
+        passwords_are(passwords)
+    )]
+    AlreadyOwned {
+        /// The hierarchies whose passwords are set.
+        passwords: Vec<&'static str>,
+    },
+    /// A password was given for a hierarchy that has none.
+    #[error("the TPM has no {hierarchy} password, and one was given")]
+    NoPassword {
+        /// The hierarchy.
+        hierarchy: &'static str,
+    },
+    /// A new password is empty.
+    #[error("the new password is empty")]
+    EmptyPassword,
+    /// The password of a hierarchy was wrong, which cost nothing.
+    #[error("wrong {hierarchy} password")]
+    WrongPassword {
+        /// The hierarchy.
+        hierarchy: &'static str,
+    },
+    /// The lockout password was wrong.
+    #[error("wrong lockout password; even the right one is refused now{}", closed_for(*.recovery))]
+    WrongLockoutPassword {
+        /// Seconds; 0 means until a restart.
+        recovery: u32,
+    },
+    /// The lockout password was wrong before.
+    #[error("the TPM takes no lockout password after a wrong one{}", closed_for_at_most(*.recovery))]
+    LockoutClosed {
+        /// Seconds at most; 0 means until a restart.
+        recovery: u32,
+    },
+
     /// `setup` found no TPM and may not start a simulator.
     #[error("no TPM found: there is no /dev/tpmrm0 and no other TPM is configured")]
     NoTpmToSetUp,
@@ -117,11 +162,15 @@ impl Error {
             | Self::NothingRead { .. }
             | Self::TooMuchRead { .. }
             | Self::NeedsYes
+            | Self::NoPassword { .. }
+            | Self::EmptyPassword
             | Self::WhichToken { .. }
             | Self::NoSuchKey { .. }
             | Self::AmbiguousKey { .. } => Kind::Usage,
             Self::ExposedFile { .. } => Kind::UnsafePath,
             Self::NoTpmToSetUp => Kind::NoTpm,
+            Self::WrongPassword { .. } | Self::WrongLockoutPassword { .. } => Kind::WrongPin,
+            Self::LockoutClosed { .. } => Kind::PinLocked,
             Self::Stdout(_) => Kind::Disk,
             Self::NobodyToAsk { .. }
             | Self::Declined
@@ -130,16 +179,45 @@ impl Error {
             | Self::Terminal(_)
             | Self::Askpass { .. }
             | Self::NotConfirmed
+            | Self::NoCounter { .. }
+            | Self::AlreadyOwned { .. }
             | Self::NoToken
             | Self::NoKey => Kind::Failed,
         }
     }
 }
 
+/// `the owner and lockout passwords are`, before `set`.
+fn passwords_are(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    match names.as_slice() {
+        [one] => format!("the {one} password is"),
+        several => format!("the {} passwords are", enumerate(several)),
+    }
+}
+
+/// `, for 17 minutes`, for the end of a message.
+fn closed_for(seconds: u32) -> String {
+    match seconds {
+        0 => ", until the machine is restarted".to_owned(),
+        seconds => format!(", for {}", in_words(seconds)),
+    }
+}
+
+/// The same where some of the time may have passed.
+fn closed_for_at_most(seconds: u32) -> String {
+    closed_for(seconds).replacen("for", "for at most", 1)
+}
+
 /// `"a", "b" and "c"`.
 fn list(names: &[String]) -> String {
     let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
-    match names.as_slice() {
+    enumerate(&names)
+}
+
+/// `a, b and c`.
+fn enumerate(names: &[String]) -> String {
+    match names {
         [] => String::new(),
         [one] => one.clone(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),

@@ -47,6 +47,14 @@ fn for_tpm(err: &Tpm) -> Option<String> {
         Tpm::AuthRejected { object, .. } if object.contains("owner") => {
             "give the owner password with --owner-auth-file FILE"
         }
+        Tpm::HierarchyDisabled(_) => {
+            "restart the machine; if it stays so, switch the hierarchy on in the firmware setup"
+        }
+        Tpm::Disabled("TPM2_Clear") => "clear the TPM in the firmware setup of the machine",
+        Tpm::HandleOccupied(_) => "tpmssh doctor says what is there and what to do",
+        Tpm::AuthRejected { object, .. } if object.contains("storage root key") => {
+            "it has a password, which nothing needs and which few programs can give: see tpmssh doctor"
+        }
         Tpm::NvSpace => "tpmssh token init --pin-wall lockout needs no room there",
         Tpm::NotSupported(_) => "tpmssh tpm info shows what this TPM can do",
         _ => return None,
@@ -63,6 +71,7 @@ fn for_store(err: &Store) -> Option<String> {
         Store::WrongPin { left: Some(0), .. } | Store::PinLocked => {
             "the SO PIN sets a new PIN: tpmssh token reset-pin"
         }
+        Store::CounterMissing => "the SO makes it again: tpmssh token repair",
         Store::PinNotSet => "set it with the SO PIN: tpmssh token reset-pin",
         Store::ChipLocked { .. } => "wait with the machine switched on; every try counts anew",
         Store::PinMalformed(err) => return for_pin(*err),
@@ -113,6 +122,14 @@ fn for_program(err: &Error) -> Option<String> {
         Error::NoSuchKey { .. } => "tpmssh list-objects shows what there is",
         Error::AmbiguousKey { .. } => {
             "give the id or the fingerprint instead, which tpmssh list-objects shows"
+        }
+        Error::AlreadyOwned { .. } => {
+            "change a password with tpmssh tpm change-auth; if it is lost, only tpmssh tpm clear or the firmware setup helps"
+        }
+        Error::EmptyPassword => "tpmssh tpm change-auth --remove takes a password away",
+        Error::WrongPassword { .. } => "no try was spent: this password may be tried again",
+        Error::LockoutClosed { .. } | Error::WrongLockoutPassword { .. } => {
+            "wait with the machine switched on; if the password is lost, clear the TPM in the firmware setup"
         }
         Error::NoTpmToSetUp => {
             "switch the TPM on in the firmware setup, or add --simulator to try a simulated one"

@@ -8,13 +8,16 @@ mod app;
 mod args;
 mod cmd;
 mod confirm;
+mod duration;
 mod error;
 mod failure;
 mod harden;
+mod hierarchy_auth;
 mod hint;
 mod interrupt;
 mod keys;
 mod output;
+mod pem;
 mod pin_prompt;
 mod progress;
 mod simulator;
@@ -48,10 +51,21 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Setup(args) => cmd::setup::run(&app()?, args),
         Command::Tpm(Tpm::Info(args)) => cmd::tpm::info::run(&app()?, args),
         Command::Tpm(Tpm::Selftest(args)) => cmd::tpm::selftest::run(&app()?, args),
+        Command::Tpm(Tpm::TakeOwnership(args)) => cmd::tpm::take_ownership::run(&app()?, args),
+        Command::Tpm(Tpm::ChangeAuth(args)) => cmd::tpm::change_auth::run(&app()?, args),
+        Command::Tpm(Tpm::Clear(args)) => cmd::tpm::clear::run(&app()?, args),
+        Command::Tpm(Tpm::CreateEk(args)) => cmd::tpm::create_ek::run(&app()?, args),
+        Command::Tpm(Tpm::Lockout(command)) => cmd::tpm::lockout::run(&app()?, command),
+        Command::Tpm(Tpm::Random(args)) => cmd::tpm::random::run(&app()?, args),
         Command::Token(Token::Init(args)) => cmd::token::init::run(&app()?, args),
         Command::Token(Token::List(args)) => cmd::token::list::run(&app()?, args),
         Command::Token(Token::ChangePin(args)) => cmd::token::change_pin::run(&app()?, args),
         Command::Token(Token::ResetPin(args)) => cmd::token::reset_pin::run(&app()?, args),
+        Command::Token(Token::ChangeSoPin(args)) => cmd::token::change_so_pin::run(&app()?, args),
+        Command::Token(Token::Info(args)) => cmd::token::info::run(&app()?, args),
+        Command::Token(Token::Rename(args)) => cmd::token::rename::run(&app()?, args),
+        Command::Token(Token::Repair(args)) => cmd::token::repair::run(&app()?, args),
+        Command::Token(Token::Delete(args)) => cmd::token::delete::run(&app()?, args),
         Command::Keygen(args) => cmd::keygen::run(&app()?, args),
         Command::ListObjects(args) => cmd::list_objects::run(&app()?, args),
         Command::Export(args) => cmd::export::run(&app()?, args),

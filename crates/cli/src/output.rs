@@ -42,9 +42,18 @@ impl Output {
 ///
 /// If stdout cannot be written.
 pub(crate) fn write(text: &str) -> Result<(), Error> {
+    write_bytes(text.as_bytes())
+}
+
+/// Writes `bytes` to stdout as they are.
+///
+/// # Errors
+///
+/// If stdout cannot be written.
+pub(crate) fn write_bytes(bytes: &[u8]) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     stdout
-        .write_all(text.as_bytes())
+        .write_all(bytes)
         .and_then(|()| stdout.flush())
         .map_err(Error::Stdout)
 }

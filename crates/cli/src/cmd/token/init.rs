@@ -103,7 +103,7 @@ fn read_chosen_so_pin(label: &str, source: &Source) -> anyhow::Result<SoPin> {
 }
 
 /// Shows a generated SO PIN, which is in no file.
-fn show(so: &SoPin) {
+pub(super) fn show(so: &SoPin) {
     let text = Zeroizing::new(format!(
         "SO PIN: {}\nWrite it down now: it is shown only this once. It sets a new PIN when yours is locked or lost.",
         so.reveal()

@@ -1,0 +1,70 @@
+//! `tpmssh token change-so-pin`: the SO's own change.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use token_store::{Error as StoreError, SoPin, SoToken};
+
+use crate::app::{App, read_so_pin};
+use crate::args::SoPinArgs;
+use crate::output::{escape, tell};
+use crate::pin_prompt::Source;
+
+/// Change the SO PIN of a token
+///
+/// An old copy of the store still answers to the old SO PIN. Without a new one that is
+/// chosen here, one is made up and shown once.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    so_pin: SoPinArgs,
+
+    /// Choose the new SO PIN on the terminal instead of having one made up
+    #[arg(long, conflicts_with_all = ["new_so_pin_file", "new_so_pin_fd"])]
+    choose: bool,
+
+    /// Read the new SO PIN from the only line of FILE, which nobody else may be able to read
+    #[arg(long, value_name = "FILE", conflicts_with = "new_so_pin_fd")]
+    new_so_pin_file: Option<PathBuf>,
+    /// Read the new SO PIN from the next line of file descriptor FD
+    #[arg(long, value_name = "FD")]
+    new_so_pin_fd: Option<u32>,
+}
+
+impl Args {
+    fn new_so_pin(&self, label: &str) -> anyhow::Result<Option<SoPin>> {
+        let source = Source::from_options(self.new_so_pin_file.as_ref(), self.new_so_pin_fd);
+        if matches!(source, Source::Ask) && !self.choose {
+            return Ok(None);
+        }
+        let typed = source.read_new(&format!("New SO PIN for token \"{}\"", escape(label)))?;
+        Ok(Some(SoPin::new(&typed).map_err(StoreError::from)?))
+    }
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let tpm = app.tpm()?;
+    let mut store = app.store()?;
+    let token = app.token(&store)?;
+    if !token.so_pin_is_set {
+        return Err(StoreError::NoSo.into());
+    }
+    let old = read_so_pin(&token, &args.so_pin.source())?;
+    let chosen = args.new_so_pin(&token.label)?;
+    let generated = chosen.is_none().then(SoPin::generate);
+    let mut so_token =
+        SoToken::open(&store, &tpm, &token, &old).context("the SO PIN was not changed")?;
+    if let Some(new) = chosen.as_ref().or(generated.as_ref()) {
+        so_token
+            .change_so_pin(&mut store, new)
+            .context("the SO PIN was not changed")?;
+    }
+    if let Some(so) = &generated {
+        super::init::show(so);
+    }
+    tell(&format!(
+        "tpmssh: the SO PIN of token \"{}\" is changed",
+        escape(&token.label)
+    ));
+    Ok(())
+}

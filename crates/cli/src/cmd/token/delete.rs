@@ -1,0 +1,62 @@
+//! `tpmssh token delete`: end a token and its keys for ever.
+
+use anyhow::Context;
+use token_store::{Class, token};
+use tpm_core::info;
+use tpm_core::ownership::Hierarchy;
+
+use crate::app::App;
+use crate::args::OwnerAuthArgs;
+use crate::confirm::confirm;
+use crate::hierarchy_auth;
+use crate::output::{escape, tell};
+
+/// Delete a token with its keys; nothing brings them back
+///
+/// Its PIN counter is removed from the TPM, which takes the owner password where there is
+/// one.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+
+    /// Only remove it from the store: for a token whose TPM is gone or was cleared
+    #[arg(long)]
+    forget: bool,
+
+    #[command(flatten)]
+    owner: OwnerAuthArgs,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let mut store = app.store()?;
+    let token = app.token(&store)?;
+    let label = escape(&token.label);
+    let objects = store.objects(token.id)?;
+    let keys = objects
+        .iter()
+        .filter(|object| object.class() == Class::PrivateKey)
+        .count();
+    let keys = match keys {
+        1 => "its key".into(),
+        keys => format!("its {keys} keys"),
+    };
+    confirm(
+        &format!("Delete token \"{label}\" and {keys} for ever?"),
+        args.yes,
+    )?;
+    if args.forget {
+        token::forget(&mut store, &token)?;
+    } else {
+        let tpm = app.tpm()?;
+        let info = tpm
+            .begin()
+            .and_then(|op| info::read(&op))
+            .map_err(token_store::Error::from)?;
+        let owner = hierarchy_auth::read(&args.owner.source(), &info, Hierarchy::Owner)?;
+        token::delete(&mut store, &tpm, &token, &owner).context("the token was not deleted")?;
+    }
+    tell(&format!("tpmssh: token \"{label}\" is deleted"));
+    Ok(())
+}

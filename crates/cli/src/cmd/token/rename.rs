@@ -1,0 +1,23 @@
+//! `tpmssh token rename`: another label.
+
+use token_store::token;
+
+use crate::app::App;
+use crate::output::{escape, tell};
+
+/// Give a token another label
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The new label, at most 32 bytes
+    label: String,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    token::check_label(&args.label)?;
+    let mut store = app.store()?;
+    let token = app.token(&store)?;
+    token::rename(&mut store, &token, &args.label)?;
+    let (old, new) = (escape(&token.label), escape(&args.label));
+    tell(&format!("tpmssh: token \"{old}\" is called \"{new}\" now"));
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! `tpmssh token repair`: the SO makes a lost PIN counter again.
+
+use anyhow::Context;
+use token_store::{Error as StoreError, SoToken, WallKind};
+use tpm_core::info;
+use tpm_core::ownership::Hierarchy;
+
+use crate::app::{App, read_new_pin, read_so_pin};
+use crate::args::{NewPinArgs, OwnerAuthArgs, SoPinArgs};
+use crate::error::Error;
+use crate::hierarchy_auth;
+use crate::output::{escape, tell};
+
+/// Make the PIN counter of a token again, which somebody deleted or replaced
+///
+/// The keys work again afterwards, with the new PIN.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    so_pin: SoPinArgs,
+    #[command(flatten)]
+    new_pin: NewPinArgs,
+    #[command(flatten)]
+    owner: OwnerAuthArgs,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let tpm = app.tpm()?;
+    let mut store = app.store()?;
+    let token = app.token(&store)?;
+    if token.wall != WallKind::Counter {
+        return Err(Error::NoCounter { wall: token.wall }.into());
+    }
+    if !token.so_pin_is_set {
+        return Err(StoreError::NoSo.into());
+    }
+    let info = tpm
+        .begin()
+        .and_then(|op| info::read(&op))
+        .map_err(StoreError::from)?;
+    let so = read_so_pin(&token, &args.so_pin.source())?;
+    let new = read_new_pin(&token.label, &args.new_pin.source())?;
+    let owner = hierarchy_auth::read(&args.owner.source(), &info, Hierarchy::Owner)?;
+    SoToken::open(&store, &tpm, &token, &so)
+        .and_then(|so_token| so_token.repair(&mut store, &new, &owner))
+        .context("the token was not repaired")?;
+    tell(&format!(
+        "tpmssh: token \"{}\" works again, with the new PIN",
+        escape(&token.label)
+    ));
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! `tpmssh tpm create-ek`: the key that identifies the chip, and its maker's certificate.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use token_store::Error as StoreError;
+use tpm_core::ek::{self, Ek, EkType};
+use tpm_core::info;
+use tpm_core::ownership::Hierarchy;
+
+use crate::app::App;
+use crate::args::{EndorsementAuthArgs, OwnerAuthArgs};
+use crate::hierarchy_auth;
+use crate::output::{Facts, tell};
+use crate::pem;
+
+/// Make the endorsement key (EK) of the TPM, and show its certificate
+///
+/// The EK comes from the TCG's template and a seed that never changes, so it is the same key
+/// every time; one that is there already is shown as it is. Its certificate, where the maker
+/// put one into the TPM, says whose TPM this is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The template
+    #[arg(short = 't', long = "type", value_enum, default_value_t = Template::Rsa2048)]
+    template: Template,
+
+    #[command(flatten)]
+    endorsement: EndorsementAuthArgs,
+    #[command(flatten)]
+    owner: OwnerAuthArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Template {
+    /// The one that nearly every TPM has a certificate for.
+    Rsa2048,
+    /// The usual one on an elliptic curve.
+    EccP256,
+    /// The stronger one.
+    EccP384,
+}
+
+impl From<Template> for EkType {
+    fn from(template: Template) -> Self {
+        match template {
+            Template::Rsa2048 => Self::Rsa2048,
+            Template::EccP256 => Self::EccP256,
+            Template::EccP384 => Self::EccP384,
+        }
+    }
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let ek_type = EkType::from(args.template);
+    let tpm = app.tpm()?;
+    let (info, found, certificate) = tpm
+        .begin()
+        .and_then(|op| {
+            let certificate = ek::certificate(&op, ek_type)?;
+            Ok((info::read(&op)?, ek::find(&op, ek_type)?, certificate))
+        })
+        .map_err(StoreError::from)?;
+    let made = found.is_none();
+    let ek = match found {
+        Some(ek) => ek,
+        None => {
+            let endorsement =
+                hierarchy_auth::read(&args.endorsement.source(), &info, Hierarchy::Endorsement)?;
+            let owner = hierarchy_auth::read(&args.owner.source(), &info, Hierarchy::Owner)?;
+            tpm.begin()
+                .and_then(|op| ek::create(&op, ek_type, &endorsement, &owner))
+                .map_err(|err| hierarchy_auth::explain(err, &info, Hierarchy::Endorsement))?
+        }
+    };
+    if certificate.is_none() {
+        tell("tpmssh: the TPM has no certificate for this endorsement key");
+    }
+    app.out
+        .print(&Report::new(&ek, made, certificate.as_deref()))
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    #[serde(rename = "type")]
+    ek_type: &'static str,
+    handle: String,
+    name: String,
+    /// Whether it was made just now.
+    made: bool,
+    /// The maker's certificate, PEM.
+    certificate: Option<String>,
+}
+
+impl Report {
+    fn new(ek: &Ek, made: bool, certificate: Option<&[u8]>) -> Self {
+        Self {
+            ek_type: ek.ek_type.name(),
+            handle: format!("{:#010x}", ek.ek_type.handle()),
+            name: ek.name.to_string(),
+            made,
+            certificate: certificate.map(pem::certificate),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut facts = Facts::default();
+        facts.add("endorsement key", self.ek_type);
+        facts.add("handle", &self.handle);
+        facts.add("name", &self.name);
+        facts.add("state", if self.made { "made now" } else { "was there" });
+        facts.add(
+            "certificate",
+            if self.certificate.is_some() {
+                "below"
+            } else {
+                "none"
+            },
+        );
+        facts.fmt(f)?;
+        f.write_str(self.certificate.as_deref().unwrap_or_default())
+    }
+}

@@ -1,0 +1,86 @@
+//! The passwords of the TPM's three hierarchies: owner, endorsement and lockout.
+//!
+//! They are used as the bytes that were typed, at most 32, so that other programs which do
+//! the same (tpm2-tools among them) agree on what the password is.
+
+use anyhow::Context;
+use token_store::Error as StoreError;
+use tpm_core::info::Info;
+use tpm_core::ownership::Hierarchy;
+use tpm_core::{AuthValue, Error as Tpm};
+
+use crate::error::Error;
+use crate::pin_prompt::Source;
+
+/// Whether a hierarchy has a password.
+pub(crate) fn is_set(info: &Info, hierarchy: Hierarchy) -> bool {
+    match hierarchy {
+        Hierarchy::Owner => info.auth_set.owner,
+        Hierarchy::Endorsement => info.auth_set.endorsement,
+        Hierarchy::Lockout => info.auth_set.lockout,
+    }
+}
+
+/// Gets the present password of a hierarchy; nobody is asked for one that does not exist.
+///
+/// # Errors
+///
+/// If it cannot be got or is longer than a TPM takes; [`Error::NoPassword`] if one is given
+/// and the hierarchy has none, before a wrong try can be counted.
+pub(crate) fn read(
+    source: &Source,
+    info: &Info,
+    hierarchy: Hierarchy,
+) -> anyhow::Result<AuthValue> {
+    let name = hierarchy.name();
+    match (is_set(info, hierarchy), source) {
+        (false, Source::Ask) => Ok(AuthValue::empty()),
+        (false, _) => Err(Error::NoPassword { hierarchy: name }.into()),
+        (true, source) => auth_value(&source.read(&format!("{name} password of the TPM"))?, name),
+    }
+}
+
+/// Gets a password that is being chosen.
+///
+/// # Errors
+///
+/// If it cannot be got, is longer than a TPM takes, or is empty.
+pub(crate) fn read_new(source: &Source, hierarchy: Hierarchy) -> anyhow::Result<AuthValue> {
+    let name = hierarchy.name();
+    let auth = auth_value(
+        &source.read_new(&format!("New {name} password of the TPM"))?,
+        name,
+    )?;
+    if auth.is_empty() {
+        return Err(Error::EmptyPassword.into());
+    }
+    Ok(auth)
+}
+
+fn auth_value(typed: &[u8], name: &str) -> anyhow::Result<AuthValue> {
+    AuthValue::new(typed)
+        .map_err(StoreError::from)
+        .with_context(|| format!("unusable {name} password"))
+}
+
+/// `err`, told by what it means for a password where it is about one.
+///
+/// One wrong lockout password makes the TPM refuse the right one as well for the recovery
+/// time, which its counters do not show.
+pub(crate) fn explain(err: Tpm, info: &Info, hierarchy: Hierarchy) -> anyhow::Error {
+    let recovery = info.lockout.recovery;
+    match (err, hierarchy) {
+        (Tpm::AuthRejected { object, .. }, Hierarchy::Lockout) if object.contains("lockout") => {
+            Error::WrongLockoutPassword { recovery }.into()
+        }
+        (Tpm::Lockout, Hierarchy::Lockout) => Error::LockoutClosed { recovery }.into(),
+        (Tpm::AuthRejected { object, .. }, _) => {
+            let rejected = Hierarchy::ALL
+                .into_iter()
+                .find(|hierarchy| object.contains(hierarchy.name()));
+            let hierarchy = rejected.unwrap_or(hierarchy).name();
+            Error::WrongPassword { hierarchy }.into()
+        }
+        (err, _) => StoreError::from(err).into(),
+    }
+}
