@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod cli;
+mod journey;
+mod module;
 mod program;
 mod simulator;
 mod terminal;

@@ -1,0 +1,195 @@
+//! The module with OpenSC's `pkcs11-tool`: what the write-up of 2013 did, and more.
+
+use std::{fs, process::Command};
+
+use testing::module;
+
+use crate::program::{PIN, Program, SO_PIN};
+
+fn tool(program: &Program) -> Command {
+    let mut command = program.home.command("pkcs11-tool");
+    command.arg("--module").arg(module());
+    command
+}
+
+/// Runs `pkcs11-tool` with arguments; returns what it printed, or fails the test.
+fn ok(program: &Program, args: &[&str]) -> String {
+    let output = tool(program).args(args).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{args:?}: {printed}{errors}");
+    format!("{printed}{errors}")
+}
+
+fn refused(program: &Program, args: &[&str]) -> String {
+    let output = tool(program).args(args).output().unwrap();
+    assert!(!output.status.success(), "{args:?} was not refused");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn keys_of_every_type_are_made_listed_used_and_deleted() {
+    let program = Program::with_token();
+    let login = ["--login", "--pin", PIN];
+    for (id, key_type, mechanism) in [
+        ("01", "rsa:2048", "SHA256-RSA-PKCS"),
+        ("02", "EC:prime256v1", "ECDSA-SHA256"),
+        ("03", "EC:secp384r1", "ECDSA-SHA384"),
+        ("04", "EC:secp521r1", "ECDSA-SHA512"),
+    ] {
+        let made = [
+            "--keypairgen",
+            "-d",
+            id,
+            "-a",
+            "user@host key",
+            "--key-type",
+            key_type,
+        ];
+        let printed = ok(&program, &[&login[..], &made].concat());
+        assert!(printed.contains("Key pair generated"), "{printed}");
+        let data = program.home.secret_file("data", "to be signed");
+        let signature = program.home.path().join("signature");
+        let files = [
+            "-i",
+            data.to_str().unwrap(),
+            "-o",
+            signature.to_str().unwrap(),
+        ];
+        let sign = ["--sign", "-m", mechanism, "-d", id];
+        ok(&program, &[&login[..], &sign, &files].concat());
+        let verify = ["--verify", "-m", mechanism, "-d", id, "-i", files[1]];
+        let with = ["--signature-file", files[3]];
+        let printed = ok(&program, &[&login[..], &verify, &with].concat());
+        assert!(printed.contains("Signature is valid"), "{printed}");
+        fs::write(&data, "something else").unwrap();
+        let printed = tool(&program)
+            .args([&login[..], &verify, &with].concat())
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+        assert!(!printed.contains("Signature is valid"), "{printed}");
+    }
+    let public = ok(&program, &["-O"]);
+    assert_eq!(public.matches("Public Key Object").count(), 4, "{public}");
+    assert!(!public.contains("Private Key Object"), "{public}");
+    let all = ok(&program, &["-O", "--login", "--pin", PIN]);
+    assert_eq!(all.matches("Private Key Object").count(), 4, "{all}");
+    assert!(all.contains("never extractable"), "{all}");
+    assert!(!all.contains("warning"), "{all}");
+    ok(
+        &program,
+        &[
+            &login[..],
+            &["--delete-object", "--type", "privkey", "-d", "01"],
+        ]
+        .concat(),
+    );
+    let left = ok(&program, &["-O"]);
+    assert_eq!(
+        left.matches("Public Key Object").count(),
+        3,
+        "the pair is gone: {left}"
+    );
+}
+
+#[test]
+fn a_private_key_neither_enters_nor_leaves() {
+    let program = Program::with_key();
+    let pem = program.home.path().join("key.der");
+    let made = program
+        .home
+        .command("openssl")
+        .args([
+            "genpkey",
+            "-algorithm",
+            "EC",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+        ])
+        .args(["-outform", "DER", "-out"])
+        .arg(&pem)
+        .output()
+        .unwrap();
+    assert!(made.status.success());
+    let write = [
+        "--login",
+        "--pin",
+        PIN,
+        "--write-object",
+        pem.to_str().unwrap(),
+    ];
+    let err = refused(&program, &[&write[..], &["--type", "privkey"]].concat());
+    assert!(err.contains("CKR_TEMPLATE_INCONSISTENT"), "{err}");
+    let keygen = [
+        "--login",
+        "--pin",
+        PIN,
+        "--keypairgen",
+        "--key-type",
+        "EC:prime256v1",
+    ];
+    let err = refused(&program, &[&keygen[..], &["--extractable"]].concat());
+    assert!(err.contains("CKR_TEMPLATE_INCONSISTENT"), "{err}");
+}
+
+#[test]
+fn a_token_is_made_and_its_pins_are_set_and_changed() {
+    let program = Program::new();
+    let init = [
+        "--init-token",
+        "--label",
+        "made by tool",
+        "--so-pin",
+        SO_PIN,
+        "--slot",
+        "0",
+    ];
+    ok(&program, &init);
+    let info = ok(&program, &["-T"]);
+    assert!(info.contains("made by tool"), "{info}");
+    assert!(!info.contains("PIN initialized"), "no user PIN yet: {info}");
+    let so = ["--login", "--login-type", "so", "--so-pin", SO_PIN];
+    ok(
+        &program,
+        &[&so[..], &["--init-pin", "--new-pin", PIN]].concat(),
+    );
+    assert!(ok(&program, &["-T"]).contains("PIN initialized"));
+    ok(
+        &program,
+        &[
+            "--login",
+            "--pin",
+            PIN,
+            "--change-pin",
+            "--new-pin",
+            "another pin",
+        ],
+    );
+    let err = refused(&program, &["--login", "--pin", PIN, "-O"]);
+    assert!(err.contains("CKR_PIN_INCORRECT"), "{err}");
+    assert!(ok(&program, &["-T"]).contains("user PIN count low"));
+    ok(&program, &["--login", "--pin", "another pin", "-O"]);
+    assert!(!ok(&program, &["-T"]).contains("user PIN count low"));
+    for _ in 0..3 {
+        refused(&program, &["--login", "--pin", "wrong again", "-O"]);
+    }
+    let err = refused(&program, &["--login", "--pin", "another pin", "-O"]);
+    assert!(err.contains("CKR_PIN_LOCKED"), "{err}");
+    assert!(ok(&program, &["-T"]).contains("user PIN locked"));
+}
+
+#[test]
+fn before_there_is_a_token_the_module_shows_an_empty_slot() {
+    let program = Program::new();
+    let slots = ok(&program, &["-L"]);
+    assert!(slots.contains("uninitialized"), "{slots}");
+    let listed = program
+        .home
+        .command("ssh-keygen")
+        .arg("-D")
+        .arg(module())
+        .output()
+        .unwrap();
+    assert!(!listed.status.success());
+}
