@@ -1,1 +1,304 @@
+//! Programs that are killed: at every command to the chip, and before what they write.
+//!
+//! The victim is this very test program, run again in a process of its own.
 
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rusqlite::Connection;
+use testing::{Fault, Tap, When};
+use token_store::{
+    Error, KeySpec, OpenToken, SoToken, Store, StoreDir, Token, WallKind,
+    token::{self, InitOptions},
+};
+use tpm_core::{AuthValue, KeyType, Tpm};
+
+use crate::{Bench, PIN, SO_PIN, TestResult, pin, signs, so_pin, tpm_at};
+
+const NEW_PIN: &str = "new pin";
+const NEW_SO_PIN: &str = "new so pin";
+
+/// Does one thing to a store, in the process that will be killed.
+#[test]
+#[ignore = "the victim of the other tests of this file"]
+fn victim() -> TestResult {
+    let Some(what) = std::env::var_os("VICTIM") else {
+        return Ok(());
+    };
+    let mut store = Store::open(&StoreDir::at(std::env::var("VICTIM_STORE")?)?)?;
+    let tpm = tpm_at(&std::env::var("VICTIM_TCTI")?);
+    act(what.to_str().ok_or("text")?, &mut store, &tpm)?;
+    Ok(())
+}
+
+fn act(what: &str, store: &mut Store, tpm: &Arc<Tpm>) -> Result<(), Error> {
+    let owner = AuthValue::empty();
+    if what == "init" {
+        let (so, pin) = (so_pin(SO_PIN), pin(PIN));
+        let options = InitOptions {
+            wall: Some(WallKind::Counter),
+            ..InitOptions::new("new")
+        };
+        return token::init(store, tpm, &options, Some(&so), Some(&pin), &owner).map(drop);
+    }
+    let token = store.find_token("work")?;
+    let so = |store: &Store| SoToken::open(store, tpm, &token, &so_pin(SO_PIN));
+    match what {
+        "keygen" => {
+            let open = OpenToken::open(store, tpm, &token, Some(&pin(PIN)))?;
+            open.generate(store, &KeySpec::new(KeyType::EccP256, "second"))
+                .map(drop)
+        }
+        "change pin" => token::change_pin(store, tpm, &token, &pin(PIN), &pin(NEW_PIN)),
+        "reset pin" => so(store)?.reset_pin(store, &pin(NEW_PIN)),
+        "change so pin" => so(store)?.change_so_pin(store, &so_pin(NEW_SO_PIN)),
+        "reinit" => token::reinit(store, tpm, &token, "work", &so_pin(SO_PIN)).map(drop),
+        "delete" => token::delete(store, tpm, &token, &owner),
+        what => panic!("nobody can {what}"),
+    }
+}
+
+/// A victim at work, which dies when dropped.
+struct Victim(Child);
+
+impl Victim {
+    fn start(what: &str, store: &Path, tcti: &str) -> Self {
+        let child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--ignored", "--exact", "kill::victim"])
+            .env("VICTIM", what)
+            .env("VICTIM_STORE", store)
+            .env("VICTIM_TCTI", tcti)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("this program again");
+        Self(child)
+    }
+
+    /// Waits until it has ended or `stuck` holds, and returns whether it has ended.
+    fn ends_before(&mut self, stuck: impl Fn() -> bool) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(status) = self.0.try_wait().expect("a child of ours") {
+                assert!(status.success(), "the victim failed by itself");
+                return true;
+            }
+            if stuck() {
+                return false;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the victim neither ends nor gets stuck"
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A token with a key, for a victim to work on.
+fn prepared(wall: WallKind) -> Result<(Bench, Token), Error> {
+    let mut bench = Bench::new();
+    let token = bench.token("work", wall);
+    let open = bench.login(&token, PIN)?;
+    bench.key(&open);
+    drop(open);
+    Ok((bench, token))
+}
+
+/// Kills a victim that does `what`: before its 1st, 2nd, … command to the chip, and once when
+/// it has done all in the chip and not yet written that down. Each time `check` looks at what
+/// is left, on a token of its own.
+fn kill_everywhere(
+    what: &str,
+    wall: WallKind,
+    check: impl Fn(&mut Bench, &Token) -> TestResult,
+) -> TestResult {
+    let check = |bench: &mut Bench, token: &Token, when: String| {
+        check(bench, token).map_err(|err| format!("{what} ({wall}), killed {when}: {err}"))
+    };
+    let mut commands = 0;
+    for nth in 0.. {
+        let (mut bench, token) = prepared(wall)?;
+        let tap = Tap::start(&bench.swtpm);
+        tap.inject(When::Nth(nth), Fault::Silence);
+        let mut victim = Victim::start(what, &bench.dir.path().join("store"), &tap.tcti());
+        let ended = victim.ends_before(|| tap.commands().len() > nth);
+        drop(victim);
+        drop(tap);
+        check(&mut bench, &token, format!("before command {nth}"))?;
+        if ended {
+            commands = nth;
+            break;
+        }
+    }
+    assert!(commands > 3, "it did next to nothing");
+
+    let (mut bench, token) = prepared(wall)?;
+    let tap = Tap::start(&bench.swtpm);
+    let last = commands - 1;
+    tap.inject(When::Nth(last), Fault::Delay(Duration::from_millis(300)));
+    let mut victim = Victim::start(what, &bench.dir.path().join("store"), &tap.tcti());
+    assert!(
+        !victim.ends_before(|| tap.commands().len() == commands),
+        "not as many commands"
+    );
+    let holder = Connection::open(bench.file())?;
+    holder.execute_batch("BEGIN IMMEDIATE")?;
+    // From here on nobody can write.
+    victim.ends_before(|| tap.exchanges()[last].response_code().is_some());
+    drop(victim);
+    holder.execute_batch("ROLLBACK")?;
+    drop(holder);
+    drop(tap);
+    check(&mut bench, &token, "before its last write".to_owned())?;
+    Ok(())
+}
+
+/// Whether the token opens for `text`, with all its keys.
+fn opens(bench: &Bench, token: &Token, text: &str) -> Result<bool, Error> {
+    let token = bench.store.token(token.id)?;
+    match bench.login(&token, text) {
+        Ok(open) => {
+            for object in bench.store.objects(token.id)? {
+                if let Some(key) = object.key() {
+                    assert!(signs(&open, key), "a key does not sign");
+                }
+            }
+            Ok(true)
+        }
+        Err(Error::WrongPin { .. }) => Ok(false),
+        Err(err) => Err(err),
+    }
+}
+
+/// Whether the token's SO PIN is `text`.
+fn so_opens(bench: &Bench, token: &Token, text: &str) -> Result<bool, Error> {
+    let token = bench.store.token(token.id)?;
+    match bench.so_login(&token, text) {
+        Ok(_) => Ok(true),
+        Err(Error::WrongPin { .. }) => Ok(false),
+        Err(err) => Err(err),
+    }
+}
+
+/// What is left in the chip belongs to a token or is known for a leftover, and can be removed.
+fn no_counter_is_lost(bench: &mut Bench) -> TestResult {
+    for orphan in token::orphans(&bench.store, &bench.tpm)? {
+        assert!(orphan.ours, "{orphan:?} was forgotten");
+        token::remove_orphan(&mut bench.store, &bench.tpm, &orphan, &AuthValue::empty())?;
+    }
+    let counted = bench
+        .store
+        .tokens()?
+        .iter()
+        .filter(|token| token.nv_handle.is_some())
+        .count();
+    assert_eq!(bench.nv_indexes(), counted);
+    assert!(token::orphans(&bench.store, &bench.tpm)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_killed_init_leaves_a_token_or_none_and_no_counter_that_is_lost() -> TestResult {
+    kill_everywhere("init", WallKind::Counter, |bench, old| {
+        assert!(opens(bench, old, PIN)?);
+        if let Ok(new) = bench.store.find_token("new") {
+            assert!(opens(bench, &new, PIN)? && so_opens(bench, &new, SO_PIN)?);
+        }
+        no_counter_is_lost(bench)?;
+        act("init", &mut bench.store, &bench.tpm)?;
+        no_counter_is_lost(bench)
+    })
+}
+
+#[test]
+fn a_killed_keygen_leaves_a_whole_key_or_none() -> TestResult {
+    kill_everywhere("keygen", WallKind::Counter, |bench, token| {
+        assert!(opens(bench, token, PIN)?);
+        let objects = bench.store.objects(token.id)?.len();
+        assert!(matches!(objects, 2 | 4), "{objects} objects");
+        let keys: usize =
+            Connection::open(bench.file())?
+                .query_row("SELECT count(*) FROM key", [], |row| row.get(0))?;
+        assert_eq!(keys * 2, objects);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_killed_pin_change_leaves_the_old_pin_or_the_new_one() -> TestResult {
+    for wall in [WallKind::Counter, WallKind::Lockout] {
+        kill_everywhere("change pin", wall, |bench, token| {
+            let old = opens(bench, token, PIN)?;
+            assert_ne!(opens(bench, token, NEW_PIN)?, old, "one of the two");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_killed_pin_reset_leaves_the_old_pin_or_the_new_one() -> TestResult {
+    for wall in [WallKind::Counter, WallKind::Lockout] {
+        kill_everywhere("reset pin", wall, |bench, token| {
+            let old = opens(bench, token, PIN)?;
+            assert_ne!(opens(bench, token, NEW_PIN)?, old, "one of the two");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_killed_so_pin_change_leaves_the_old_so_pin_or_the_new_one() -> TestResult {
+    kill_everywhere("change so pin", WallKind::Counter, |bench, token| {
+        let old = so_opens(bench, token, SO_PIN)?;
+        assert_ne!(so_opens(bench, token, NEW_SO_PIN)?, old, "one of the two");
+        assert!(opens(bench, token, PIN)?);
+        Ok(())
+    })
+}
+
+#[test]
+fn a_killed_reinit_leaves_the_old_token_or_an_empty_one() -> TestResult {
+    kill_everywhere("reinit", WallKind::Counter, |bench, token| {
+        let now = bench.store.token(token.id)?;
+        if now.pin_is_set {
+            assert!(opens(bench, token, PIN)?);
+            assert_eq!(bench.store.objects(token.id)?.len(), 2);
+        } else {
+            assert!(bench.store.objects(token.id)?.is_empty());
+            bench
+                .so_login(&now, SO_PIN)?
+                .reset_pin(&mut bench.store, &pin(NEW_PIN))?;
+            assert!(opens(bench, token, NEW_PIN)?);
+        }
+        no_counter_is_lost(bench)
+    })
+}
+
+#[test]
+fn a_killed_delete_leaves_the_token_or_nothing() -> TestResult {
+    kill_everywhere("delete", WallKind::Counter, |bench, token| {
+        if bench.store.token(token.id).is_ok() {
+            assert!(opens(bench, token, PIN)?);
+        }
+        no_counter_is_lost(bench)?;
+        let rows: usize =
+            Connection::open(bench.file())?
+                .query_row("SELECT count(*) FROM token", [], |row| row.get(0))?;
+        assert_eq!(rows, bench.store.tokens()?.len(), "half a token is left");
+        Ok(())
+    })
+}
