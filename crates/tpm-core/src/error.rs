@@ -174,6 +174,7 @@ impl ResponseCode {
             rc::HANDLE => "TPM_RC_HANDLE",
             rc::AUTH_FAIL => "TPM_RC_AUTH_FAIL",
             rc::BAD_AUTH => "TPM_RC_BAD_AUTH",
+            rc::SIZE => "TPM_RC_SIZE",
             rc::POLICY_FAIL => "TPM_RC_POLICY_FAIL",
             rc::INTEGRITY => "TPM_RC_INTEGRITY",
             rc::CURVE => "TPM_RC_CURVE",
@@ -216,6 +217,7 @@ pub(crate) mod rc {
     pub(crate) const TYPE: u32 = 0x08a;
     pub(crate) const HANDLE: u32 = 0x08b;
     pub(crate) const AUTH_FAIL: u32 = 0x08e;
+    pub(crate) const SIZE: u32 = 0x095;
     pub(crate) const POLICY_FAIL: u32 = 0x09d;
     pub(crate) const INTEGRITY: u32 = 0x09f;
     pub(crate) const BAD_AUTH: u32 = 0x0a2;

@@ -4,6 +4,7 @@ use crate::{
     AuthValue, Blob, Error, KeyBlob, KeyType, Name, Operation, PinCounter, ReadyKey, Result,
     SoObject, Srk, Usage,
     command::{Code, Command},
+    error::rc,
     pin_counter,
     policy::{self, Branch},
     session::Session,
@@ -417,7 +418,6 @@ pub(crate) fn loaded<'op>(
 }
 
 fn not_supported(err: Error, key_type: KeyType) -> Error {
-    use crate::error::rc;
     if [rc::VALUE, rc::KEY_SIZE, rc::CURVE, rc::TYPE]
         .iter()
         .any(|&code| err.is_rc(code))
