@@ -289,9 +289,24 @@ impl From<tpm_core::Error> for Error {
             Tpm::Integrity(what) => {
                 Self::corrupt(format!("the {what} was changed or is of another token"))
             }
+            err if is_spoilt(&err) => Self::corrupt("a key was changed or is of another token"),
             err => Self::Tpm(err),
         }
     }
+}
+
+/// Whether the chip refuses what it is given to load: a digest that does not match, or lengths
+/// inside of it that make no sense.
+pub(crate) fn is_spoilt(err: &tpm_core::Error) -> bool {
+    use tpm_core::Error as Tpm;
+    matches!(
+        err,
+        Tpm::Integrity(_)
+            | Tpm::Command {
+                command: "TPM2_Load",
+                ..
+            }
+    )
 }
 
 /// `, N tries left`, for the end of a message.

@@ -12,6 +12,7 @@ use tpm_core::{
 
 use crate::{
     Error, Key, Object, Pin, Result, Role, Store, Token, TokenId, Tries, WallKind,
+    error::is_spoilt,
     kdf::Kdf,
     object::{MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, check_len, check_text},
     wall::{Chip, lockout_tries},
@@ -277,9 +278,7 @@ fn prove(
 ) -> tpm_core::Result<Option<ReadyKey>> {
     match chip.key.open(op, &chip.srk, auth, first.map(Key::blob)) {
         // One spoilt key does not lock its owner out of the others.
-        Err(tpm_core::Error::Integrity(_)) if first.is_some() => {
-            chip.key.open(op, &chip.srk, auth, None)
-        }
+        Err(err) if first.is_some() && is_spoilt(&err) => chip.key.open(op, &chip.srk, auth, None),
         result => result,
     }
 }

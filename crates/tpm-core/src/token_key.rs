@@ -405,7 +405,16 @@ pub(crate) fn loaded<'op>(
     command: Command<'_>,
     blob: &Blob,
 ) -> Result<Transient<'op>> {
-    let response = op.run(command.param_sized(&blob.private).param_sized(&blob.public))?;
+    let response = op
+        .run(command.param_sized(&blob.private).param_sized(&blob.public))
+        // A private part that is damaged where it states its own lengths.
+        .map_err(|err| {
+            if err.is_rc(rc::SIZE) {
+                Error::Integrity("key")
+            } else {
+                err
+            }
+        })?;
     let mut reader = response.reader();
     let name = Name::from_bytes(reader.sized()?);
     let object = Transient::new(op, response.handle, name);
