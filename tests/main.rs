@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod bad_input;
-mod chip;
 mod cli;
 mod journey;
 mod module;
