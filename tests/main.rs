@@ -4,8 +4,8 @@
 mod bad_input;
 mod chip;
 mod cli;
+mod clients;
 mod journey;
-mod module;
 mod program;
 mod simulator;
 mod terminal;

@@ -19,6 +19,8 @@ enum Probe {
     Development(&'static str),
     /// A shared library that is opened by name when a program runs.
     Library(&'static str),
+    /// An engine of OpenSSL.
+    Engine(&'static str),
 }
 
 /// All of it. Every chore takes the whole list, so that no two chores differ in where they work.
@@ -43,6 +45,15 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("sshd"), "openssh-server"),
     need(Probe::Program("pkcs11-tool"), "opensc"),
     need(Probe::Program("openssl"), "openssl"),
+    need(Probe::Engine("pkcs11"), "libengine-pkcs11-openssl"),
+    need(Probe::Program("p11tool"), "gnutls-bin"),
+    need(Probe::Program("p11-kit"), "p11-kit"),
+    need(Probe::Program("certutil"), "libnss3-tools"),
+    need(Probe::Program("chromium"), "chromium"),
+    need(Probe::Program("Xvfb"), "xvfb"),
+    need(Probe::Program("xdotool"), "xdotool"),
+    need(Probe::Program("curl"), "curl"),
+    need(Probe::Program("git"), "git"),
     need(Probe::Program("setpriv"), "util-linux"),
 ];
 
@@ -108,6 +119,10 @@ impl Probe {
             Self::Library(name) => program("ldconfig")
                 .and_then(|ldconfig| Command::new(ldconfig).arg("-p").output().ok())
                 .is_some_and(|output| String::from_utf8_lossy(&output.stdout).contains(name)),
+            Self::Engine(name) => Command::new("openssl")
+                .args(["engine", name])
+                .output()
+                .is_ok_and(|output| output.status.success()),
         }
     }
 }
@@ -154,6 +169,7 @@ mod tests {
         assert!(!Probe::Program("no-such-program").found());
         assert!(!Probe::Development("no-such-library").found());
         assert!(!Probe::Library("libnosuchlibrary.so.0").found());
+        assert!(!Probe::Engine("no-such-engine").found());
     }
 
     /// The tests run only where the packages are.

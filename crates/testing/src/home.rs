@@ -106,6 +106,12 @@ impl Home {
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
+        self.confine(&mut command);
+        command
+    }
+
+    /// Gives a command what [`command`](Self::command) gives to those that it makes.
+    pub(crate) fn confine(&self, command: &mut Command) {
         command
             .env_clear()
             .env("PATH", search_path())
@@ -113,7 +119,6 @@ impl Home {
             .envs(self.env())
             .current_dir(self.path())
             .stdin(Stdio::null());
-        command
     }
 
     /// Writes a file of mode 0600, such as a PIN for `--pin-file`; returns its path.

@@ -13,6 +13,7 @@
 //! | [`Home`] | a home directory, and the environment for a child program |
 //! | [`Sshd`] | an SSH server on a loopback port |
 //! | [`SshAgent`] | OpenSSH's agent |
+//! | [`Server`] | any other program that listens on a loopback port |
 //!
 //! These are for tests: what cannot be set up panics with a message instead of returning an error.
 //!
@@ -31,6 +32,7 @@ mod home;
 mod manufactured;
 mod port;
 mod process;
+mod server;
 mod ssh_agent;
 mod sshd;
 mod swtpm;
@@ -40,6 +42,7 @@ mod temp;
 pub use abrmd::Abrmd;
 pub use artifact::module;
 pub use home::Home;
+pub use server::Server;
 pub use ssh_agent::SshAgent;
 pub use sshd::Sshd;
 pub use swtpm::Swtpm;

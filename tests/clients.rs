@@ -1,0 +1,140 @@
+//! The module in the programs that people use it with, as Debian packages them.
+//!
+//! Each file is one client, each test a token of its own in a TPM of its own. What a client
+//! makes is checked with another program that knows nothing of the module.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use testing::{Home, Server, module};
+
+use crate::program::text;
+
+mod gnutls;
+mod p11tool;
+mod pkcs11_tool;
+
+/// The path of the module, as an argument.
+fn module_path() -> String {
+    text(module())
+}
+
+/// Runs a client that has to succeed; what it wrote to either output.
+#[track_caller]
+fn ok(command: &mut Command) -> String {
+    let output = finish(command);
+    let written = written(&output);
+    assert!(output.status.success(), "{command:?}: {written}");
+    written
+}
+
+/// Runs a client that has to fail; what it wrote to either output.
+#[track_caller]
+fn refused(command: &mut Command) -> String {
+    let output = finish(command);
+    let written = written(&output);
+    assert!(
+        !output.status.success(),
+        "{command:?} was not refused: {written}"
+    );
+    written
+}
+
+#[track_caller]
+fn finish(command: &mut Command) -> Output {
+    command
+        .output()
+        .unwrap_or_else(|err| panic!("cannot start {command:?}: {err}"))
+}
+
+fn written(output: &Output) -> String {
+    let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    format!("{out}{err}")
+}
+
+/// OpenSSL, without any engine.
+fn openssl(home: &Home, args: &[&str]) -> String {
+    ok(home.command("openssl").args(args))
+}
+
+/// The file `name` in `home`, as an argument.
+fn file(home: &Home, name: &str) -> String {
+    text(home.path().join(name))
+}
+
+/// Puts `content` into the file `name` in `home`; its path as an argument.
+fn write(home: &Home, name: &str, content: impl AsRef<[u8]>) -> String {
+    let path = file(home, name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+/// A web server over TLS that lets in only who has the key of a certificate that it trusts, and
+/// whose one page shows that certificate.
+struct WebServer {
+    server: Server,
+    /// The server's own certificate, for `127.0.0.1` and `localhost`.
+    certificate: PathBuf,
+}
+
+impl WebServer {
+    /// Starts one that trusts the certificates in the file `trusted`; `version` is `-tls1_2`
+    /// or `-tls1_3`.
+    fn start(home: &Home, trusted: impl AsRef<Path>, version: &str) -> Self {
+        let [key, certificate] = ["server.key", "server.pem"].map(|name| file(home, name));
+        openssl(
+            home,
+            &[
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=IP:127.0.0.1,DNS:localhost",
+                "-keyout",
+                &key,
+                "-out",
+                &certificate,
+            ],
+        );
+        let server = Server::start(home, "openssl", |command, port| {
+            command
+                .arg("s_server")
+                .args(["-accept", &format!("127.0.0.1:{port}")])
+                .args(["-cert", &certificate, "-key", &key, "-CAfile"])
+                .arg(trusted.as_ref())
+                .args(["-Verify", "1", "-verify_return_error", "-www", version]);
+        });
+        Self {
+            server,
+            certificate: certificate.into(),
+        }
+    }
+
+    fn port(&self) -> String {
+        self.server.port().to_string()
+    }
+
+    fn certificate(&self) -> &str {
+        self.certificate.to_str().unwrap()
+    }
+
+    /// Whether `page` shows that the server saw the certificate of `subject` over `protocol`.
+    #[track_caller]
+    fn assert_page(&self, page: &str, subject: &str, protocol: &str) {
+        let shown = page.lines().map(str::trim).any(|line| {
+            line.strip_prefix("Subject:")
+                .is_some_and(|name| name.trim() == subject)
+        });
+        let spoken = page.contains(protocol);
+        assert!(shown && spoken, "{page}\nserver: {}", self.server.log());
+    }
+}
