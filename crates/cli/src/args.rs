@@ -76,6 +76,9 @@ pub(crate) enum Command {
     ListObjects(cmd::list_objects::Args),
     Export(cmd::export::Args),
     Delete(cmd::delete::Args),
+    Agent(cmd::agent::Args),
+    Unlock(cmd::unlock::Args),
+    Lock(cmd::lock::Args),
     #[command(subcommand)]
     Simulator(Simulator),
     #[command(hide = true)]
@@ -120,6 +123,33 @@ pub(crate) enum Simulator {
     Start(cmd::simulator::StartArgs),
     Stop(cmd::simulator::StopArgs),
     Status(cmd::simulator::StatusArgs),
+}
+
+/// Where the agent is.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct SocketArgs {
+    /// The agent's socket; $XDG_RUNTIME_DIR/tpmssh/agent.sock unless given
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+impl SocketArgs {
+    /// The socket.
+    ///
+    /// # Errors
+    ///
+    /// If none is named and there is no usual place.
+    pub(crate) fn path(&self) -> agent::Result<PathBuf> {
+        match &self.socket {
+            Some(path) => Ok(path.clone()),
+            None => agent::Socket::default_path(),
+        }
+    }
+
+    /// Whether one is named.
+    pub(crate) fn is_given(&self) -> bool {
+        self.socket.is_some()
+    }
 }
 
 /// Where the user PIN comes from.

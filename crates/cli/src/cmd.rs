@@ -1,12 +1,15 @@
 //! The commands: each file has the arguments of one and its `run`.
 
+pub(crate) mod agent;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod export;
 pub(crate) mod keygen;
 pub(crate) mod list_objects;
+pub(crate) mod lock;
 pub(crate) mod man;
 pub(crate) mod setup;
 pub(crate) mod simulator;
 pub(crate) mod token;
 pub(crate) mod tpm;
+pub(crate) mod unlock;

@@ -78,6 +78,14 @@ pub(crate) enum Error {
     #[error("this has to be confirmed, and there is no terminal to ask on")]
     NeedsYes,
 
+    /// The configuration file has no such policy for PINs.
+    #[error("unusable {key} in the configuration file: {why}")]
+    BadPolicy {
+        /// Where it stands.
+        key: String,
+        /// What would do.
+        why: &'static str,
+    },
     /// There is no token to use.
     #[error("there is no token yet")]
     NoToken,
@@ -158,6 +166,7 @@ impl Error {
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Usage(_)
+            | Self::BadPolicy { .. }
             | Self::SeveralLines { .. }
             | Self::NothingRead { .. }
             | Self::TooMuchRead { .. }

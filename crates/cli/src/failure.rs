@@ -28,6 +28,8 @@ fn kind(err: &anyhow::Error) -> Kind {
                 Some(err.kind())
             } else if let Some(err) = cause.downcast_ref::<Error>() {
                 Some(err.kind())
+            } else if let Some(err) = cause.downcast_ref::<agent::Error>() {
+                Some(err.kind())
             } else {
                 cause.downcast_ref().map(simulator::Error::kind)
             }

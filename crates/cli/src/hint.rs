@@ -15,6 +15,8 @@ pub(crate) fn find(err: &anyhow::Error) -> Option<String> {
             for_store(err)
         } else if let Some(err) = cause.downcast_ref() {
             for_program(err)
+        } else if let Some(err) = cause.downcast_ref() {
+            for_agent(err)
         } else {
             cause.downcast_ref().and_then(for_simulator)
         }
@@ -139,6 +141,22 @@ fn for_program(err: &Error) -> Option<String> {
     Some(hint.into())
 }
 
+fn for_agent(err: &agent::Error) -> Option<String> {
+    use agent::Error as Agent;
+    let hint = match err {
+        Agent::NoRuntimeDir => "say where the socket is to be with --socket PATH",
+        Agent::Live { .. } => "use that one, or give another --socket",
+        Agent::UnsafePath { .. } => "take a directory of your own with mode 0700 for the socket",
+        Agent::NotRunning { .. } => "start it: tpmssh agent install, or tpmssh agent",
+        Agent::Foreign { .. } | Agent::NotOurs { .. } => {
+            "name the socket of tpmssh's own agent with --socket PATH"
+        }
+        Agent::Audit { .. } => "log = false below [agent] in the configuration file goes without",
+        _ => return None,
+    };
+    Some(hint.into())
+}
+
 fn for_simulator(err: &simulator::Error) -> Option<String> {
     let hint = match err {
         simulator::Error::NotInstalled => "sudo apt install swtpm",
@@ -149,7 +167,7 @@ fn for_simulator(err: &simulator::Error) -> Option<String> {
 }
 
 /// The path as one word of a shell.
-fn quote(path: &Path) -> String {
+pub(crate) fn quote(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {

@@ -16,6 +16,7 @@ mod hierarchy_auth;
 mod hint;
 mod interrupt;
 mod keys;
+mod logger;
 mod output;
 mod pem;
 mod pin_prompt;
@@ -70,6 +71,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::ListObjects(args) => cmd::list_objects::run(&app()?, args),
         Command::Export(args) => cmd::export::run(&app()?, args),
         Command::Delete(args) => cmd::delete::run(&app()?, args),
+        Command::Agent(args) => cmd::agent::run(&app()?, args),
+        Command::Unlock(args) => cmd::unlock::run(&app()?, args),
+        Command::Lock(args) => cmd::lock::run(&app()?, args),
         Command::Simulator(Simulator::Start(args)) => cmd::simulator::start(&app()?, args),
         Command::Simulator(Simulator::Stop(args)) => cmd::simulator::stop(&app()?, args),
         Command::Simulator(Simulator::Status(args)) => cmd::simulator::status(&app()?, args),

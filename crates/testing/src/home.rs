@@ -121,6 +121,16 @@ impl Home {
             .stdin(Stdio::null());
     }
 
+    /// The same for a program that runs in the background: it dies with the test program.
+    ///
+    /// `setpriv` execs `program`, so the process id is that of `program`.
+    #[must_use]
+    pub fn daemon(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = self.command("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+        command
+    }
+
     /// Writes a file of mode 0600, such as a PIN for `--pin-file`; returns its path.
     ///
     /// # Panics

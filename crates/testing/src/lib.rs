@@ -14,6 +14,7 @@
 //! | [`Sshd`] | an SSH server on a loopback port |
 //! | [`SshAgent`] | OpenSSH's agent |
 //! | [`Server`] | any other program that listens on a loopback port |
+//! | [`Service`] | any program that listens at a Unix socket |
 //!
 //! These are for tests: what cannot be set up panics with a message instead of returning an error.
 //!
@@ -33,6 +34,7 @@ mod manufactured;
 mod port;
 mod process;
 mod server;
+mod service;
 mod ssh_agent;
 mod sshd;
 mod swtpm;
@@ -43,6 +45,7 @@ pub use abrmd::Abrmd;
 pub use artifact::module;
 pub use home::Home;
 pub use server::Server;
+pub use service::Service;
 pub use ssh_agent::SshAgent;
 pub use sshd::Sshd;
 pub use swtpm::Swtpm;

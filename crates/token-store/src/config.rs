@@ -1,6 +1,7 @@
 //! The configuration file, and which TPM is meant.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs, io,
     io::Write,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
@@ -20,6 +21,15 @@ const MAX_LEN: usize = 64 * 1024;
 /// tcti = "swtpm:host=127.0.0.1,port=2321" # which TPM; default: device:/dev/tpmrm0
 /// simulated = true                        # that TPM protects nothing, and says so
 /// token = "work laptop"                   # which token is meant where none is named
+///
+/// [agent]
+/// pin = "8h"                              # how long a PIN is good for; see `tpmssh agent --help`
+/// proxy = ["/run/user/1000/ssh-agent"]    # other agents, which get what this one does not hold
+/// notify = true                           # show on the desktop when a key is used
+/// log = true                              # keep a log of what keys were used for
+///
+/// [agent.pins]
+/// "work laptop" = "never"                 # the same as `pin`, for one token
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -30,6 +40,24 @@ pub struct Config {
     pub simulated: bool,
     /// The label or serial number of the token that is meant where none is named.
     pub token: Option<String>,
+    /// What concerns the agent alone.
+    pub agent: Agent,
+}
+
+/// The section `[agent]`. What the words mean is for the agent to say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Agent {
+    /// How long a PIN that was right once is good for.
+    pub pin: Option<String>,
+    /// The same for single tokens, by label or serial number.
+    pub pins: BTreeMap<String, String>,
+    /// The sockets of other agents.
+    pub proxy: Vec<PathBuf>,
+    /// Whether the desktop shows that a key is used.
+    pub notify: Option<bool>,
+    /// Whether there is a log of what keys were used for.
+    pub log: Option<bool>,
 }
 
 /// The TPM to use, and who said so.
@@ -174,6 +202,7 @@ impl Config {
             tcti: tcti.map(ToString::to_string),
             simulated: tcti.is_some(),
             token: config.token,
+            agent: config.agent,
         };
         // The lines are edited as text, to keep comments; so see that it came out right.
         if Self::parse(new.as_bytes()) != Ok(wanted) {
@@ -201,13 +230,60 @@ impl Config {
                 ("tcti", toml::Value::String(tcti)) => config.tcti = Some(tcti),
                 ("simulated", toml::Value::Boolean(simulated)) => config.simulated = simulated,
                 ("token", toml::Value::String(token)) => config.token = Some(token),
+                ("agent", toml::Value::Table(table)) => config.agent = Agent::parse(table)?,
                 ("tcti" | "token", _) => return Err(format!("{key} must be a string")),
                 ("simulated", _) => return Err("simulated must be true or false".to_owned()),
-                _ => return Err(format!("unknown key \"{}\"", key.escape_debug())),
+                ("agent", _) => return Err("agent must be a section".to_owned()),
+                _ => return Err(unknown(&key)),
             }
         }
         Ok(config)
     }
+}
+
+impl Agent {
+    fn parse(table: toml::Table) -> Result<Self, String> {
+        use toml::Value::{Array, Boolean, String, Table};
+        let mut agent = Self::default();
+        for (key, value) in table {
+            match (key.as_str(), value) {
+                ("pin", String(pin)) => agent.pin = Some(pin),
+                ("pins", Table(pins)) => {
+                    for (token, pin) in pins {
+                        let String(pin) = pin else {
+                            return Err(format!(
+                                "agent.pins.\"{}\" must be a string",
+                                token.escape_debug()
+                            ));
+                        };
+                        agent.pins.insert(token, pin);
+                    }
+                }
+                ("proxy", Array(sockets)) => {
+                    for socket in sockets {
+                        match socket {
+                            String(socket) => agent.proxy.push(socket.into()),
+                            _ => return Err("agent.proxy must be a list of paths".to_owned()),
+                        }
+                    }
+                }
+                ("notify", Boolean(notify)) => agent.notify = Some(notify),
+                ("log", Boolean(log)) => agent.log = Some(log),
+                ("pin", _) => return Err("agent.pin must be a string".to_owned()),
+                ("pins", _) => return Err("agent.pins must be a section".to_owned()),
+                ("proxy", _) => return Err("agent.proxy must be a list of paths".to_owned()),
+                ("notify" | "log", _) => {
+                    return Err(format!("agent.{key} must be true or false"));
+                }
+                _ => return Err(unknown(&format!("agent.{key}"))),
+            }
+        }
+        Ok(agent)
+    }
+}
+
+fn unknown(key: &str) -> String {
+    format!("unknown key \"{}\"", key.escape_debug())
 }
 
 /// `text` with its `tcti` and `simulated` lines replaced.
@@ -274,6 +350,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_says_what_the_agent_does() {
+        let config = config(
+            "[agent]\npin = '8h'\nproxy = ['/run/a']\nnotify = true\nlog = false\n\
+             [agent.pins]\n'work laptop' = 'never'\n",
+        );
+        let agent = config.agent;
+        assert_eq!(agent.pin.as_deref(), Some("8h"));
+        assert_eq!(agent.pins["work laptop"], "never");
+        assert_eq!(agent.proxy, [PathBuf::from("/run/a")]);
+        assert_eq!((agent.notify, agent.log), (Some(true), Some(false)));
+    }
+
+    #[test]
     fn what_means_nothing_is_refused() {
         let refusal = |text: &str| Config::parse(text.as_bytes()).expect_err("it was taken");
         assert_eq!(refusal("tpm = 1"), "unknown key \"tpm\"");
@@ -282,6 +371,21 @@ mod tests {
             refusal("simulated = 'yes'"),
             "simulated must be true or false"
         );
+        for (text, expected) in [
+            ("agent = 1", "agent must be a section"),
+            ("[agent]\npin = 5", "agent.pin must be a string"),
+            ("[agent]\npins = 5", "agent.pins must be a section"),
+            ("[agent.pins]\na = 5", "agent.pins.\"a\" must be a string"),
+            (
+                "[agent]\nproxy = [5]",
+                "agent.proxy must be a list of paths",
+            ),
+            ("[agent]\nproxy = ''", "agent.proxy must be a list of paths"),
+            ("[agent]\nnotify = 1", "agent.notify must be true or false"),
+            ("[agent]\nsocket = ''", "unknown key \"agent.socket\""),
+        ] {
+            assert_eq!(refusal(text), expected, "{text}");
+        }
         assert!(!refusal("tcti = ").is_empty());
         assert_eq!(
             Config::parse(b"\xff").expect_err("it was taken"),

@@ -65,7 +65,7 @@ pub use db::Store;
 pub use error::{Error, Kind, Result};
 pub use object::{Class, Key, Object, ObjectId};
 pub use open_token::{KeyPair, KeySpec, OpenToken};
-pub use paths::StoreDir;
+pub use paths::{StoreDir, state_dir};
 pub use pin::{MAX_PIN_LEN, MIN_PIN_LEN, MIN_SO_PIN_CHARS, Pin, PinError, Role, SoPin};
 pub use so_token::SoToken;
 pub use token::{MAX_TRIES, MIN_TRIES, Token, TokenId, Tries, WallKind};

@@ -72,6 +72,19 @@ impl StoreDir {
     }
 }
 
+/// Where programs note down what happened: `$XDG_STATE_HOME/tpmssh`, else
+/// `~/.local/state/tpmssh`. It need not exist.
+///
+/// # Errors
+///
+/// [`Error::UnsafePath`] where a variable is not an absolute path, [`Error::NoHome`].
+pub fn state_dir() -> Result<PathBuf> {
+    match env::dir("XDG_STATE_HOME")? {
+        Some(state) => Ok(state.join("tpmssh")),
+        None => Ok(env::home()?.join(".local/state/tpmssh")),
+    }
+}
+
 /// An open store directory: this user's, and closed to everybody else.
 #[derive(Debug)]
 pub(crate) struct Dir {

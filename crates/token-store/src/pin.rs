@@ -77,8 +77,9 @@ impl Pin {
         Ok(Self(text))
     }
 
-    /// The normalized bytes.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// The normalized bytes, for handing the PIN on to another process of this user.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 }

@@ -1,0 +1,277 @@
+//! The agent itself: what it knows, and what it does with each request.
+
+mod cards;
+mod control;
+mod login;
+mod sign;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use token_store::StoreDir;
+use tokio::sync::Notify;
+use tpm_core::Tpm;
+
+use crate::audit::{Audit, Record};
+use crate::broker::Broker;
+use crate::chip::Chip;
+use crate::connection::Client;
+use crate::destination;
+use crate::keys::{KeyStore, Keys};
+use crate::lock::Lock;
+use crate::logins::{Logins, Policy};
+use crate::protocol::{self, Listed, Reply, Request};
+use crate::proxy::Upstreams;
+use crate::standing::{Standings, Terms};
+use crate::worker::{Stopped, Worker};
+use crate::{Error, Result};
+
+/// What an agent works with.
+#[derive(Debug)]
+pub struct Options {
+    /// The TPM.
+    pub tpm: Arc<Tpm>,
+    /// Where the tokens are kept.
+    pub store: StoreDir,
+    /// How long PINs are good for.
+    pub policy: Policy,
+    /// The same for single tokens, by label or serial number.
+    pub token_policies: HashMap<String, Policy>,
+    /// How a person is asked.
+    pub broker: Broker,
+    /// The sockets of other agents, which get what this one does not hold.
+    pub upstreams: Vec<PathBuf>,
+    /// Where what was done is recorded; nowhere if there is none.
+    pub audit: Option<PathBuf>,
+}
+
+/// The state of an agent, shared by its connections, which all run on one thread.
+pub(crate) struct Agent {
+    keys: Worker<KeyStore>,
+    chip: Worker<Chip>,
+    audit: Option<Worker<Audit>>,
+    standings: RefCell<Standings>,
+    logins: RefCell<Logins>,
+    /// Told when a token was opened.
+    opened: Notify,
+    /// Told when there are logins to watch over.
+    watch: Notify,
+    /// One prompt for a token at a time.
+    prompts: RefCell<HashMap<String, Rc<tokio::sync::Mutex<()>>>>,
+    lock: Lock,
+    broker: Broker,
+    upstreams: Upstreams,
+    policy: Policy,
+    token_policies: HashMap<String, Policy>,
+}
+
+impl Agent {
+    pub(crate) fn new(options: Options) -> Result<Self> {
+        let audit = match options.audit {
+            Some(path) => {
+                let audit = Audit::open(&path).map_err(|source| Error::Audit { path, source })?;
+                Some(Worker::start("audit", audit).map_err(Error::Start)?)
+            }
+            None => None,
+        };
+        let keys = KeyStore::new(options.store.clone());
+        let chip = Chip::new(options.tpm, options.store);
+        Ok(Self {
+            keys: Worker::start("store", keys).map_err(Error::Start)?,
+            chip: Worker::start("tpm", chip).map_err(Error::Start)?,
+            audit,
+            standings: RefCell::default(),
+            logins: RefCell::default(),
+            opened: Notify::new(),
+            watch: Notify::new(),
+            prompts: RefCell::default(),
+            lock: Lock::default(),
+            broker: options.broker,
+            upstreams: Upstreams::new(options.upstreams),
+            policy: options.policy,
+            token_policies: options.token_policies,
+        })
+    }
+
+    /// Does what a message asks for. Never fails: a failure is an answer.
+    pub(crate) async fn answer(&self, client: &mut Client<'_>, message: &[u8]) -> Reply {
+        let request = match Request::decode(message) {
+            Ok(request) => request,
+            Err(err) => {
+                log::debug!("{}: {err}", client.peer);
+                // The name of an extension is what tells whether its form could be known.
+                return Reply::Failure;
+            }
+        };
+        match request {
+            Request::Extension(name, contents) => {
+                self.extension(client, name, contents, message).await
+            }
+            Request::Unlock(passphrase) => {
+                let unlocked = self.lock.unlock(passphrase).await;
+                self.record(
+                    client,
+                    "unlock",
+                    if unlocked { "done" } else { "wrong passphrase" },
+                );
+                done(unlocked)
+            }
+            Request::List if self.lock.is_locked() => Reply::Identities(Vec::new()),
+            _ if self.lock.is_locked() => Reply::Failure,
+            Request::List => Reply::Identities(self.list(client).await),
+            Request::Sign { key, data, flags } => {
+                self.sign(client, key, data, flags, message).await
+            }
+            Request::AddSoftwareKey => self.add_software_key(client, message).await,
+            Request::Remove(key) => self.remove(client, key, message).await,
+            Request::RemoveAll => self.remove_all(client, message).await,
+            Request::AddCard(card, constraints) => self.add_card(client, &card, &constraints).await,
+            Request::RemoveCard(card) => self.remove_card(client, &card).await,
+            Request::Lock(passphrase) => {
+                let locked = !client.binds.is_bound() && self.lock.lock(passphrase);
+                if locked {
+                    self.end_logins();
+                }
+                self.record(client, "lock", if locked { "done" } else { "refused" });
+                done(locked)
+            }
+            Request::Unknown(number) => {
+                log::debug!("{}: message of type {number}", client.peer);
+                Reply::Failure
+            }
+        }
+    }
+
+    async fn extension(
+        &self,
+        client: &mut Client<'_>,
+        name: &str,
+        contents: &[u8],
+        message: &[u8],
+    ) -> Reply {
+        match name {
+            protocol::QUERY => Reply::Query,
+            // Also while locked: what was missed now would later pass for a local connection.
+            protocol::SESSION_BIND => match client.binds.add(contents) {
+                Ok(()) => {
+                    client.bind_messages.push(message.to_vec().into());
+                    Reply::Success
+                }
+                Err(err) => {
+                    log::warn!("{}: bind refused: {err}", client.peer);
+                    Reply::ExtensionFailure
+                }
+            },
+            protocol::UNLOCK => self.unlock_token(client, contents).await,
+            protocol::LOCK => self.lock_tokens(client),
+            _ => Reply::Failure,
+        }
+    }
+
+    async fn list(&self, client: &Client<'_>) -> Vec<Listed> {
+        let mut list = Vec::new();
+        for identity in self.keys().await.identities.iter() {
+            let Some(terms) = self.terms(identity.blob()) else {
+                continue;
+            };
+            if !destination::visible(&terms.destinations, client.binds) {
+                continue;
+            }
+            list.extend(terms.listed(identity.blob()).map(|blob| Listed {
+                blob: blob.to_vec(),
+                comment: identity.comment.clone().into_bytes(),
+            }));
+        }
+        list.append(&mut self.upstreams.list(client.bind_messages).await);
+        list
+    }
+
+    /// The keys of the store; none where it cannot be read, which is logged.
+    async fn keys(&self) -> Arc<Keys> {
+        match self.keys.run(KeyStore::read).await {
+            Ok(Ok(keys)) => keys,
+            Ok(Err(err)) => {
+                log::error!("cannot read the store: {}", chain(&err));
+                Arc::default()
+            }
+            Err(Stopped) => Arc::default(),
+        }
+    }
+
+    fn terms(&self, blob: &[u8]) -> Option<Terms> {
+        self.standings.borrow().terms(blob)
+    }
+
+    /// Ends all logins, as when the agent is locked.
+    pub(crate) fn end_logins(&self) {
+        self.logins.borrow_mut().end_all();
+    }
+
+    /// Ends logins when their time is over. Never returns.
+    pub(crate) async fn watch(&self) {
+        /// A timer stops while the machine sleeps, so it is never set for long.
+        const LOOK: std::time::Duration = std::time::Duration::from_secs(15);
+        loop {
+            let (is_empty, next) = {
+                let logins = self.logins.borrow();
+                (logins.is_empty(), logins.next_end())
+            };
+            if is_empty {
+                self.watch.notified().await;
+            } else {
+                let _ = tokio::time::timeout(next.unwrap_or(LOOK).min(LOOK), self.watch.notified())
+                    .await;
+                self.logins.borrow_mut().sweep();
+            }
+        }
+    }
+
+    /// Waits for what was begun, but not for long: the program is to end.
+    pub(crate) fn finish(&self) {
+        self.end_logins();
+        self.chip.finish(std::time::Duration::from_millis(1500));
+        if let Some(audit) = &self.audit {
+            audit.finish(std::time::Duration::from_millis(200));
+        }
+    }
+
+    /// Records an event without a key.
+    fn record(&self, client: &Client<'_>, event: &str, result: &str) {
+        self.record_more(client, event, result, Record::default());
+    }
+
+    fn record_more(&self, client: &Client<'_>, event: &str, result: &str, more: Record) {
+        let Some(audit) = &self.audit else {
+            return;
+        };
+        let record = Record {
+            event: event.to_owned(),
+            result: result.to_owned(),
+            pid: client.peer.pid,
+            programs: client.peer.programs.clone(),
+            ..more
+        };
+        audit.post(move |audit| audit.add(record));
+    }
+}
+
+fn done(done: bool) -> Reply {
+    if done { Reply::Success } else { Reply::Failure }
+}
+
+/// An error and its causes in one line.
+fn chain(err: &dyn std::error::Error) -> String {
+    let mut line = err.to_string();
+    let mut next = err.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !line.ends_with(&cause_text) {
+            line = format!("{line}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    crate::keys::plain(&line)
+}

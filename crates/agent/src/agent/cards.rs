@@ -1,0 +1,146 @@
+//! Adding and removing keys.
+//!
+//! A key of the store is there without being added. Adding it, which OpenSSH calls adding a
+//! smartcard, says under which conditions: `ssh-add -t 300 -c -h host -s tpmssh:work`. The name
+//! is never taken for the path of a library.
+
+use token_store::Pin;
+
+use super::{Agent, chain, done};
+use crate::audit::Record;
+use crate::connection::Client;
+use crate::keys::{Identity, Keys};
+use crate::protocol::{Card, Constraints, Reply};
+use crate::standing::plain_key;
+
+impl Agent {
+    /// No private key of software is held here; another agent may take it.
+    pub(super) async fn add_software_key(&self, client: &Client<'_>, message: &[u8]) -> Reply {
+        match self.upstreams.ask(client.bind_messages, message).await {
+            Some(answer) => Reply::Forwarded(answer),
+            None => {
+                log::warn!("{}: refused a key of software", client.peer);
+                Reply::Failure
+            }
+        }
+    }
+
+    /// Adds all keys of a token; a PIN that is not empty opens it, at the cost of a try.
+    pub(super) async fn add_card(
+        &self,
+        client: &Client<'_>,
+        card: &Card<'_>,
+        constraints: &Constraints,
+    ) -> Reply {
+        let result = self.try_add_card(client, card, constraints).await;
+        if let Err(why) = &result {
+            log::warn!("{}: cannot add {:?}: {why}", client.peer, card.name);
+        }
+        self.record_card(
+            client,
+            "add",
+            card,
+            result.as_ref().err().map_or("done", String::as_str),
+        );
+        done(result.is_ok())
+    }
+
+    async fn try_add_card(
+        &self,
+        client: &Client<'_>,
+        card: &Card<'_>,
+        constraints: &Constraints,
+    ) -> Result<(), String> {
+        if client.binds.is_bound() {
+            return Err("the connection is not a local one".into());
+        }
+        let keys = self.keys().await;
+        let found = of_card(&keys, card.name)?;
+        if !card.pin.is_empty() {
+            let token = &found[0].token;
+            if found.iter().any(|identity| identity.token.id != token.id) {
+                return Err("a PIN is for one token: name it with tpmssh:LABEL".into());
+            }
+            let pin = Pin::new(card.pin).map_err(|err| err.to_string())?;
+            let opened = self.open_with(token, pin, None).await;
+            opened.map_err(|err| chain(&err))?;
+        }
+        let mut standings = self.standings.borrow_mut();
+        for identity in found {
+            standings.add(identity.blob(), constraints);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn remove_card(&self, client: &Client<'_>, card: &Card<'_>) -> Reply {
+        let keys = self.keys().await;
+        let found = of_card(&keys, card.name);
+        if let Ok(found) = &found {
+            let mut standings = self.standings.borrow_mut();
+            for identity in found {
+                standings.remove(identity.blob());
+                self.logins.borrow_mut().end(&identity.token.serial);
+            }
+        }
+        let result = found.as_ref().err().map_or("done", String::as_str);
+        self.record_card(client, "remove", card, result);
+        done(found.is_ok())
+    }
+
+    pub(super) async fn remove(&self, client: &Client<'_>, key: &[u8], message: &[u8]) -> Reply {
+        let keys = self.keys().await;
+        let plain = plain_key(key);
+        let found = keys.find(plain.as_deref().unwrap_or(key));
+        match found.filter(|identity| self.terms(identity.blob()).is_some()) {
+            Some(identity) => {
+                self.standings.borrow_mut().remove(identity.blob());
+                let more = Record {
+                    key: Some(identity.public.fingerprint().to_string()),
+                    label: Some(identity.comment.clone()),
+                    ..Record::default()
+                };
+                self.record_more(client, "remove", "done", more);
+                Reply::Success
+            }
+            None => match self.upstreams.ask(client.bind_messages, message).await {
+                Some(answer) => Reply::Forwarded(answer),
+                None => Reply::Failure,
+            },
+        }
+    }
+
+    pub(super) async fn remove_all(&self, client: &Client<'_>, message: &[u8]) -> Reply {
+        let keys = self.keys().await;
+        for identity in &keys.identities {
+            self.standings.borrow_mut().remove(identity.blob());
+        }
+        self.end_logins();
+        self.record(client, "remove", "done");
+        done(self.upstreams.tell_all(client.bind_messages, message).await)
+    }
+
+    fn record_card(&self, client: &Client<'_>, event: &str, card: &Card<'_>, result: &str) {
+        let more = Record {
+            label: Some(crate::keys::plain(card.name)),
+            ..Record::default()
+        };
+        self.record_more(client, event, result, more);
+    }
+}
+
+/// The keys that a name stands for: `tpmssh` for all, `tpmssh:TOKEN` for those of one token.
+fn of_card<'a>(keys: &'a Keys, name: &str) -> Result<Vec<&'a Identity>, String> {
+    let found: Vec<_> = match name.strip_prefix("tpmssh") {
+        Some("") => keys.identities.iter().collect(),
+        Some(rest) if rest.starts_with(':') => {
+            let token = keys.token(&rest[1..]).ok_or("there is no such token")?;
+            let is_its = |identity: &&Identity| identity.token.id == token.id;
+            keys.identities.iter().filter(is_its).collect()
+        }
+        _ => return Err("modules are not loaded here; a token is called tpmssh:LABEL".into()),
+    };
+    if found.is_empty() {
+        return Err("there is no key".into());
+    }
+    Ok(found)
+}

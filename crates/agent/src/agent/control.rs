@@ -1,0 +1,72 @@
+//! What `tpmssh unlock` and `tpmssh lock` ask for.
+
+use std::time::Duration;
+
+use token_store::Pin;
+
+use super::{Agent, chain};
+use crate::audit::Record;
+use crate::connection::Client;
+use crate::protocol::{Malformed, Reader, Reply, UNLOCK, put_string};
+
+/// The exit code for a refusal that is not the token's.
+const FAILED: u8 = 1;
+
+impl Agent {
+    /// Opens a token: its label or serial number, the PIN, for how many seconds (0: as its
+    /// policy says).
+    ///
+    /// A refusal is answered with an exit code and a message.
+    pub(super) async fn unlock_token(&self, client: &Client<'_>, contents: &[u8]) -> Reply {
+        // A remote machine that the agent is forwarded to must not spend tries.
+        if client.binds.is_bound() || self.lock.is_locked() {
+            return Reply::ExtensionFailure;
+        }
+        let Ok((name, pin, seconds)) = unlock_fields(contents) else {
+            return Reply::ExtensionFailure;
+        };
+        let keys = self.keys().await;
+        let result = match (keys.token(name), Pin::new(pin)) {
+            (None, _) => Err((FAILED, "there is no such token".to_owned())),
+            (_, Err(err)) => Err((3, err.to_string())),
+            (Some(token), Ok(pin)) => {
+                let time = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+                let opened = self.open_with(token, pin, time).await;
+                opened
+                    .map(drop)
+                    .map_err(|err| (err.exit_code(), chain(&err)))
+            }
+        };
+        let more = Record {
+            label: Some(crate::keys::plain(name)),
+            ..Record::default()
+        };
+        let text = result.as_ref().err().map_or("done", |(_, text)| text);
+        self.record_more(client, "unlock", text, more);
+        match result {
+            Ok(()) => Reply::Success,
+            Err((code, message)) => {
+                let mut contents = vec![code];
+                put_string(&mut contents, message.as_bytes());
+                Reply::Extension(UNLOCK, contents)
+            }
+        }
+    }
+
+    /// Ends all logins.
+    pub(super) fn lock_tokens(&self, client: &Client<'_>) -> Reply {
+        if client.binds.is_bound() {
+            return Reply::ExtensionFailure;
+        }
+        self.end_logins();
+        self.record(client, "lock", "done");
+        Reply::Success
+    }
+}
+
+fn unlock_fields(contents: &[u8]) -> Result<(&str, &[u8], u32), Malformed> {
+    let mut reader = Reader::new(contents);
+    let fields = (reader.text()?, reader.string()?, reader.uint32()?);
+    reader.end()?;
+    Ok(fields)
+}

@@ -1,0 +1,238 @@
+//! Opening tokens: with a login that is kept, or with a PIN that a person gives.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use token_store::{Error as StoreError, OpenToken, Pin, Token, Tries};
+
+use super::Agent;
+use crate::broker::NoAnswer;
+use crate::connection::Client;
+use crate::keys::{Identity, plain};
+use crate::logins::Policy;
+use crate::worker::Stopped;
+
+/// Why a token was not opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Denied {
+    /// The token or its chip refused.
+    #[error(transparent)]
+    Token(#[from] StoreError),
+    /// A person was needed and did not answer.
+    #[error("cannot get the PIN")]
+    NoPin(#[source] NoAnswer),
+    /// The one try left was not to be spent.
+    #[error("only one try is left, and nobody agreed to spend it")]
+    LastTry(#[source] NoAnswer),
+    /// The use of the key was not confirmed.
+    #[error("not confirmed")]
+    NotConfirmed(#[source] NoAnswer),
+    /// The client is gone.
+    #[error("the client is gone")]
+    Gone,
+    /// All logins were ended while this one was made.
+    #[error("the agent was locked meanwhile")]
+    Ended,
+    /// The worker failed.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl Denied {
+    /// The exit code for it.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Token(err) => err.kind().exit_code(),
+            _ => 1,
+        }
+    }
+}
+
+impl Agent {
+    /// The open token of a key, after asking for the PIN if need be. `what` says for people
+    /// what the key is wanted for.
+    pub(super) async fn open(
+        &self,
+        client: &Client<'_>,
+        identity: &Identity,
+        what: &str,
+    ) -> Result<Arc<OpenToken>, Denied> {
+        let token = &identity.token;
+        let policy = self.policy_of(token);
+        let each_use = identity.key.always_authenticate() || policy == Policy::Never;
+        if !token.login_required() {
+            return self.open_free(token).await;
+        }
+        if !each_use && let Some(open) = self.kept(token) {
+            return Ok(open);
+        }
+        let turn = self.turn(token);
+        let _turn = turn.lock().await;
+        // Whoever had the turn before may have opened it.
+        if !each_use && let Some(open) = self.kept(token) {
+            return Ok(open);
+        }
+        let asked = self.ask(client, identity, what);
+        if each_use {
+            return asked.await;
+        }
+        // Or somebody opens it with `tpmssh unlock` meanwhile, which ends the question.
+        tokio::select! {
+            opened = asked => opened,
+            open = self.opened_elsewhere(token) => Ok(open),
+        }
+    }
+
+    fn kept(&self, token: &Token) -> Option<Arc<OpenToken>> {
+        self.logins.borrow_mut().get(&token.serial)
+    }
+
+    async fn opened_elsewhere(&self, token: &Token) -> Arc<OpenToken> {
+        loop {
+            let opened = self.opened.notified();
+            if let Some(open) = self.kept(token) {
+                return open;
+            }
+            opened.await;
+        }
+    }
+
+    /// A token without a PIN stays open: there is nothing to protect.
+    async fn open_free(&self, token: &Arc<Token>) -> Result<Arc<OpenToken>, Denied> {
+        if let Some(open) = self.kept(token) {
+            return Ok(open);
+        }
+        let since = self.logins.borrow_mut().ended();
+        let wanted = token.clone();
+        let open = self
+            .chip
+            .run(move |chip| chip.login(&wanted, None))
+            .await??;
+        let open = Arc::new(open);
+        let mut logins = self.logins.borrow_mut();
+        logins.keep(&token.serial, open.clone(), None, since);
+        Ok(open)
+    }
+
+    /// Asks for the PIN and opens the token; costs a try if it is wrong.
+    async fn ask(
+        &self,
+        client: &Client<'_>,
+        identity: &Identity,
+        what: &str,
+    ) -> Result<Arc<OpenToken>, Denied> {
+        let since = self.logins.borrow_mut().ended();
+        let token = &identity.token;
+        let wanted = token.clone();
+        let tries = self.chip.run(move |chip| chip.tries(&wanted)).await??;
+        if tries.is_some_and(|tries| tries.left == 0) {
+            return Err(StoreError::PinLocked.into());
+        }
+        let text = question(client, identity, what, tries);
+        if tries.is_some_and(|tries| tries.left == 1) {
+            let warning = format!("{text}\nA wrong PIN now locks the token. Try all the same?");
+            let answer = client.while_there(self.broker.confirm(&warning)).await;
+            answer.ok_or(Denied::Gone)?.map_err(Denied::LastTry)?;
+        }
+        let typed = client.while_there(self.broker.pin(&text)).await;
+        let typed = typed.ok_or(Denied::Gone)?.map_err(Denied::NoPin)?;
+        let pin = Pin::new(&typed).map_err(StoreError::from)?;
+        drop(typed);
+        self.open_since(token, pin, None, since).await
+    }
+
+    /// Opens a token with a PIN and keeps it, for `time` or as its policy says.
+    pub(super) async fn open_with(
+        &self,
+        token: &Arc<Token>,
+        pin: Pin,
+        time: Option<Duration>,
+    ) -> Result<Arc<OpenToken>, Denied> {
+        let since = self.logins.borrow_mut().ended();
+        // Somebody unlocked it on purpose, so it is kept even if the policy is never to.
+        let time = time.or(match self.policy_of(token) {
+            Policy::For(time) => Some(time),
+            _ => None,
+        });
+        self.open_for(token, pin, Some(time), since).await
+    }
+
+    async fn open_since(
+        &self,
+        token: &Arc<Token>,
+        pin: Pin,
+        time: Option<Duration>,
+        since: u64,
+    ) -> Result<Arc<OpenToken>, Denied> {
+        let keep = match self.policy_of(token) {
+            Policy::Never => None,
+            Policy::For(usual) => Some(Some(time.unwrap_or(usual))),
+            Policy::UntilLocked | Policy::Confirm => Some(time),
+        };
+        self.open_for(token, pin, keep, since).await
+    }
+
+    /// Opens a token; `keep` says whether the login is kept and for how long.
+    async fn open_for(
+        &self,
+        token: &Arc<Token>,
+        pin: Pin,
+        keep: Option<Option<Duration>>,
+        since: u64,
+    ) -> Result<Arc<OpenToken>, Denied> {
+        // Without this a PIN typed before the agent was locked would cost a try after it.
+        if self.logins.borrow_mut().ended() != since || self.lock.is_locked() {
+            return Err(Denied::Ended);
+        }
+        let wanted = token.clone();
+        let open = self
+            .chip
+            .run(move |chip| chip.login(&wanted, Some(&pin)))
+            .await??;
+        let open = Arc::new(open);
+        let mut logins = self.logins.borrow_mut();
+        if logins.ended() != since {
+            return Err(Denied::Ended);
+        }
+        if let Some(time) = keep {
+            logins.keep(&token.serial, open.clone(), time, since);
+            drop(logins);
+            self.opened.notify_waiters();
+            self.watch.notify_one();
+        }
+        Ok(open)
+    }
+
+    pub(super) fn policy_of(&self, token: &Token) -> Policy {
+        let own = self.token_policies.get(&token.serial);
+        *own.or_else(|| self.token_policies.get(&token.label))
+            .unwrap_or(&self.policy)
+    }
+
+    fn turn(&self, token: &Token) -> Rc<tokio::sync::Mutex<()>> {
+        let mut prompts = self.prompts.borrow_mut();
+        prompts.entry(token.serial.clone()).or_default().clone()
+    }
+}
+
+/// What a person is told: whose PIN, which key, who asks, what for, and what is at stake.
+pub(super) fn question(
+    client: &Client<'_>,
+    identity: &Identity,
+    what: &str,
+    tries: Option<Tries>,
+) -> String {
+    let mut text = format!(
+        "Token \"{}\", key \"{}\" {}\nfor {}, {what}",
+        plain(&identity.token.label),
+        identity.comment,
+        identity.public.fingerprint(),
+        client.peer,
+    );
+    if let Some(tries) = tries.filter(|tries| tries.left < tries.max) {
+        let s = if tries.left == 1 { "try" } else { "tries" };
+        text.push_str(&format!("\n{} {s} left", tries.left));
+    }
+    text
+}

@@ -1,0 +1,149 @@
+//! Signing.
+
+use token_store::Error as StoreError;
+
+use super::login::{Denied, question};
+use super::{Agent, chain};
+use crate::audit::Record;
+use crate::chip::{self, Algorithm};
+use crate::connection::Client;
+use crate::destination;
+use crate::keys::{Identity, plain};
+use crate::logins::Policy;
+use crate::protocol::{Purpose, Reply};
+use crate::standing::{Terms, plain_key};
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    /// There is no such algorithm here: SHA-1, or one of later days.
+    #[error("no such signature is made with this key")]
+    Algorithm,
+    /// Its destinations do not permit it.
+    #[error("its destinations do not permit this: {0}")]
+    Destination(&'static str),
+    /// The key was removed while a person was asked.
+    #[error("the key was removed meanwhile")]
+    Removed,
+    /// The token is not open.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The TPM did not sign.
+    #[error("cannot sign")]
+    Sign(#[source] StoreError),
+}
+
+impl Agent {
+    /// Signs `data` with the key that `blob`, a key's or a certificate's, names.
+    pub(super) async fn sign(
+        &self,
+        client: &Client<'_>,
+        blob: &[u8],
+        data: &[u8],
+        flags: u32,
+        message: &[u8],
+    ) -> Reply {
+        let keys = self.keys().await;
+        let plain = plain_key(blob);
+        let found = keys.find(plain.as_deref().unwrap_or(blob));
+        let found = found.and_then(|key| Some((key, self.terms(key.blob())?)));
+        let Some((identity, terms)) = found else {
+            return match self.upstreams.ask(client.bind_messages, message).await {
+                Some(answer) => Reply::Forwarded(answer),
+                None => Reply::Failure,
+            };
+        };
+        let purpose = Purpose::of(data, blob);
+        let signed = self
+            .try_sign(client, identity, &terms, (blob, data, flags), purpose)
+            .await;
+        let result = match &signed {
+            Ok(_) => "done".to_owned(),
+            Err(err) => chain(err),
+        };
+        if signed.is_err() {
+            log::warn!("{}: key \"{}\": {result}", client.peer, identity.comment);
+        }
+        let more = Record {
+            key: Some(identity.public.fingerprint().to_string()),
+            label: Some(identity.comment.clone()),
+            purpose: Some(describe(purpose)),
+            ..Record::default()
+        };
+        self.record_more(client, "sign", &result, more);
+        signed.map_or(Reply::Failure, Reply::Signature)
+    }
+
+    async fn try_sign(
+        &self,
+        client: &Client<'_>,
+        identity: &Identity,
+        terms: &Terms,
+        (blob, data, flags): (&[u8], &[u8], u32),
+        purpose: Purpose<'_>,
+    ) -> Result<Vec<u8>, Refused> {
+        let algorithm =
+            Algorithm::choose(identity.key.public(), flags).ok_or(Refused::Algorithm)?;
+        destination::permits(&terms.destinations, client.binds, data, blob)
+            .map_err(Refused::Destination)?;
+        let what = describe(purpose);
+        if terms.confirm || self.policy_of(&identity.token) == Policy::Confirm {
+            let text = format!(
+                "Allow the use of a key?\n{}",
+                question(client, identity, &what, None)
+            );
+            let answer = client.while_there(self.broker.confirm(&text)).await;
+            answer.ok_or(Denied::Gone)?.map_err(Denied::NotConfirmed)?;
+        }
+        match self
+            .sign_once(client, identity, algorithm, data, &what)
+            .await
+        {
+            // The login was for a PIN that is no longer the right one.
+            Err(Refused::Sign(StoreError::LoggedOut)) => {
+                self.logins.borrow_mut().end(&identity.token.serial);
+                self.sign_once(client, identity, algorithm, data, &what)
+                    .await
+            }
+            signed => signed,
+        }
+    }
+
+    async fn sign_once(
+        &self,
+        client: &Client<'_>,
+        identity: &Identity,
+        algorithm: Algorithm,
+        data: &[u8],
+        what: &str,
+    ) -> Result<Vec<u8>, Refused> {
+        let open = self.open(client, identity, what).await?;
+        // A person may have taken an hour to answer.
+        if self.terms(identity.blob()).is_none() || self.lock.is_locked() {
+            return Err(Refused::Removed);
+        }
+        let (key, data) = (identity.key.clone(), data.to_vec());
+        let job = move |_: &mut chip::Chip| chip::sign(&open, &key, algorithm, &data);
+        let signed = self.chip.run(job).await;
+        signed.map_err(Denied::from)?.map_err(Refused::Sign)
+    }
+}
+
+/// What a signature is for, in words.
+fn describe(purpose: Purpose<'_>) -> String {
+    match purpose {
+        Purpose::Login(auth) => match auth.host_key.and_then(fingerprint) {
+            Some(host) => format!("to log in as \"{}\" at the host {host}", plain(auth.user)),
+            None => format!("to log in as \"{}\"", plain(auth.user)),
+        },
+        Purpose::File(namespace) => format!("to sign for \"{}\"", plain(namespace)),
+        Purpose::Unknown => "to sign something unknown".to_owned(),
+    }
+}
+
+/// The fingerprint of a server's key, or of the key in its certificate.
+fn fingerprint(host_key: &[u8]) -> Option<String> {
+    let plain = plain_key(host_key);
+    let key = ssh_key::PublicKey::from_bytes(plain.as_deref().unwrap_or(host_key)).ok()?;
+    Some(key.fingerprint(ssh_key::HashAlg::Sha256).to_string())
+}

@@ -1,0 +1,123 @@
+//! What `tpmssh unlock` and `tpmssh lock` say to a running agent.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::net::sockopt::socket_peercred;
+use zeroize::Zeroizing;
+
+use crate::protocol::{LOCK, MAX_FRAME, Reader, UNLOCK, put_string};
+use crate::{Error, Result};
+
+const EXTENSION: u8 = 27;
+const SUCCESS: u8 = 6;
+const EXTENSION_RESPONSE: u8 = 29;
+
+/// A connection to an agent of this user.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+    path: PathBuf,
+}
+
+impl Client {
+    /// Connects to the agent at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRunning`]; [`Error::Foreign`] if it belongs to another user, who must not
+    /// get a PIN.
+    pub fn connect(path: &Path) -> Result<Self> {
+        let gone = |source| Error::NotRunning {
+            path: path.into(),
+            source,
+        };
+        let stream = UnixStream::connect(path).map_err(gone)?;
+        let peer = socket_peercred(&stream).map_err(|err| gone(err.into()))?;
+        if peer.uid != rustix::process::geteuid() {
+            return Err(Error::Foreign { path: path.into() });
+        }
+        // A login may wait for another program at the TPM.
+        stream
+            .set_read_timeout(Some(Duration::from_secs(300)))
+            .map_err(gone)?;
+        Ok(Self {
+            stream,
+            path: path.into(),
+        })
+    }
+
+    /// Hands over the PIN of a token, by its serial number, for `time` or as the agent's
+    /// policy has it. A wrong one costs a try.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with the reason, [`Error::NotOurs`], [`Error::NotRunning`].
+    pub fn unlock(&mut self, serial: &str, pin: &[u8], time: Option<Duration>) -> Result<()> {
+        let seconds = time.map_or(0, |time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX));
+        let mut contents = Zeroizing::new(Vec::with_capacity(1024 + pin.len()));
+        put_string(&mut contents, serial.as_bytes());
+        put_string(&mut contents, pin);
+        contents.extend_from_slice(&seconds.to_be_bytes());
+        self.extension(UNLOCK, &contents)
+    }
+
+    /// Ends all logins.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotOurs`], [`Error::NotRunning`].
+    pub fn lock(&mut self) -> Result<()> {
+        self.extension(LOCK, &[])
+    }
+
+    fn extension(&mut self, name: &str, contents: &[u8]) -> Result<()> {
+        let mut message = Zeroizing::new(Vec::with_capacity(64 + contents.len()));
+        message.push(EXTENSION);
+        put_string(&mut message, name.as_bytes());
+        message.extend_from_slice(contents);
+        let answer = self
+            .exchange(&message)
+            .map_err(|source| Error::NotRunning {
+                path: self.path.clone(),
+                source,
+            })?;
+        match answer.first() {
+            Some(&SUCCESS) => Ok(()),
+            Some(&EXTENSION_RESPONSE) => Err(self.refusal(&answer).unwrap_or(self.not_ours())),
+            _ => Err(self.not_ours()),
+        }
+    }
+
+    /// What stands in the answer to a refused unlocking.
+    fn refusal(&self, answer: &[u8]) -> Option<Error> {
+        let mut reader = Reader::new(answer.get(1..)?);
+        (reader.text().ok()? == UNLOCK).then_some(())?;
+        let code = reader.byte().ok()?;
+        let message = reader.text().ok()?.to_owned();
+        Some(Error::Refused { message, code })
+    }
+
+    fn not_ours(&self) -> Error {
+        Error::NotOurs {
+            path: self.path.clone(),
+        }
+    }
+
+    fn exchange(&mut self, message: &[u8]) -> io::Result<Vec<u8>> {
+        let mut frame = Zeroizing::new(Vec::with_capacity(4 + message.len()));
+        put_string(&mut frame, message);
+        self.stream.write_all(&frame)?;
+        let mut header = [0; 4];
+        self.stream.read_exact(&mut header)?;
+        let len = usize::try_from(u32::from_be_bytes(header)).unwrap_or(usize::MAX);
+        if len == 0 || len > MAX_FRAME {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut answer = vec![0; len];
+        self.stream.read_exact(&mut answer)?;
+        Ok(answer)
+    }
+}

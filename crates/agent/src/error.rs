@@ -1,0 +1,121 @@
+//! What can keep an agent from running, or a program from reaching one.
+
+use std::io;
+use std::path::PathBuf;
+
+use token_store::Kind;
+
+/// A failure, named by what the caller can do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No place for the socket is known.
+    #[error("no place for the socket: XDG_RUNTIME_DIR is not set")]
+    NoRuntimeDir,
+    /// Another agent answers at the socket.
+    #[error("an agent is already running at {}", path.display())]
+    Live {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// What is in the socket's place, or around it, is not ours to use.
+    #[error("unsafe path {}: {why}", path.display())]
+    UnsafePath {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The socket cannot be made.
+    #[error("cannot make the socket {}", path.display())]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Whoever started this program passed no usable socket.
+    #[error("no socket was passed to this program")]
+    NotActivated,
+    /// The audit log cannot be opened.
+    #[error("cannot open the audit log {}", path.display())]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Threads, signals or timers cannot be had.
+    #[error("cannot start")]
+    Start(#[source] io::Error),
+
+    /// No agent answers at the socket.
+    #[error("no agent is running at {}", path.display())]
+    NotRunning {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The agent at the socket belongs to somebody else.
+    #[error("the agent at {} belongs to another user", path.display())]
+    Foreign {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The agent at the socket is another program, or did not understand.
+    #[error("the agent at {} is not tpmssh's", path.display())]
+    NotOurs {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The agent did not do it, and said why.
+    #[error("{message}")]
+    Refused {
+        /// The agent's message.
+        message: String,
+        /// The exit code for it.
+        code: u8,
+    },
+}
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// What sort of failure this is, which gives the exit code.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Live { .. } => Kind::Busy,
+            Self::UnsafePath { .. } | Self::Foreign { .. } => Kind::UnsafePath,
+            Self::Audit { .. } => Kind::Disk,
+            Self::Refused { code, .. } => kind_of(*code),
+            Self::NoRuntimeDir
+            | Self::Socket { .. }
+            | Self::NotActivated
+            | Self::Start(_)
+            | Self::NotRunning { .. }
+            | Self::NotOurs { .. } => Kind::Failed,
+        }
+    }
+}
+
+/// The kind with this exit code.
+fn kind_of(code: u8) -> Kind {
+    [
+        Kind::Usage,
+        Kind::WrongPin,
+        Kind::PinLocked,
+        Kind::NoTpm,
+        Kind::OtherTpm,
+        Kind::Corrupt,
+        Kind::KeyRefused,
+        Kind::UnsafePath,
+        Kind::Busy,
+        Kind::Disk,
+    ]
+    .into_iter()
+    .find(|kind| kind.exit_code() == code)
+    .unwrap_or(Kind::Failed)
+}

@@ -1,0 +1,63 @@
+//! An ssh-agent whose keys are in a TPM.
+//!
+//! It speaks the protocol of OpenSSH's own agent, so that `ssh`, `ssh-add`, `git` and `sshd`
+//! use it without knowing: destination constraints, session binding, lifetimes, confirmation
+//! and locking included. The keys of all tokens in the store are there by themselves; the PIN
+//! is asked for when a key is used, or given before with `tpmssh unlock`.
+//!
+//! One thread serves all clients and never waits for anything but them. The store, the TPM and
+//! the audit log each have a thread that works through what it is given; people are asked
+//! through programs of their own. So neither a signature nor a prompt keeps another client
+//! waiting.
+//!
+//! ```no_run
+//! use std::{collections::HashMap, sync::Arc, time::Duration};
+//!
+//! use agent::{Options, Policy, Socket, broker::{Broker, Way}};
+//! use token_store::{Config, StoreDir};
+//! use tpm_core::Tpm;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! agent::harden::server();
+//! let options = Options {
+//!     tpm: Arc::new(Tpm::new(Config::load()?.tcti(None)?.tcti)),
+//!     store: StoreDir::for_user()?,
+//!     policy: Policy::UntilLocked,
+//!     token_policies: HashMap::new(),
+//!     broker: Broker::new(Way::from_environment(), Duration::from_secs(120)),
+//!     upstreams: Vec::new(),
+//!     audit: None,
+//! };
+//! agent::serve(Socket::claim(&Socket::default_path()?)?, options)?;
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod agent;
+pub mod audit;
+pub mod bind;
+pub mod broker;
+mod chip;
+pub mod client;
+mod clock;
+mod connection;
+pub mod destination;
+mod error;
+pub mod harden;
+mod keys;
+mod lock;
+mod logins;
+mod peer;
+pub mod protocol;
+mod proxy;
+mod server;
+mod socket;
+mod standing;
+mod worker;
+
+pub use agent::Options;
+pub use error::{Error, Result};
+pub use logins::Policy;
+pub use server::{serve, serve_until};
+pub use socket::Socket;

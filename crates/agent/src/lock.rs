@@ -1,0 +1,123 @@
+//! The lock of the agent: a passphrase, and a growing delay after wrong ones.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use rand_core::{OsRng, RngCore};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// What each wrong passphrase in a row adds to the delay, and the most it comes to: OpenSSH's.
+const STEP: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Whether the agent is locked, and with what.
+#[derive(Default)]
+pub(crate) struct Lock {
+    passphrase: RefCell<Option<Salted>>,
+    failures: Cell<u32>,
+    /// Held during an attempt, so that many at once are as slow as one after the other.
+    attempt: tokio::sync::Mutex<()>,
+}
+
+impl Lock {
+    pub(crate) fn is_locked(&self) -> bool {
+        self.passphrase.borrow().is_some()
+    }
+
+    /// Locks with `passphrase`; `false` if it is locked already.
+    pub(crate) fn lock(&self, passphrase: &[u8]) -> bool {
+        let mut held = self.passphrase.borrow_mut();
+        if held.is_some() {
+            return false;
+        }
+        *held = Some(Salted::new(passphrase));
+        self.failures.set(0);
+        true
+    }
+
+    /// Unlocks; `false`, after a delay that grows, if `passphrase` is not the right one.
+    pub(crate) async fn unlock(&self, passphrase: &[u8]) -> bool {
+        let _turn = self.attempt.lock().await;
+        let right = match &*self.passphrase.borrow() {
+            Some(salted) => salted.is(passphrase),
+            None => return false,
+        };
+        if right {
+            self.passphrase.replace(None);
+            self.failures.set(0);
+            return true;
+        }
+        self.failures.set(self.failures.get().saturating_add(1));
+        tokio::time::sleep(STEP.saturating_mul(self.failures.get()).min(LONGEST)).await;
+        false
+    }
+}
+
+/// A passphrase of which nothing is kept but a hash.
+struct Salted {
+    salt: [u8; 32],
+    hash: Zeroizing<[u8; 32]>,
+}
+
+impl Salted {
+    fn new(passphrase: &[u8]) -> Self {
+        let mut salt = [0; 32];
+        OsRng.fill_bytes(&mut salt);
+        Self {
+            salt,
+            hash: hash(&salt, passphrase),
+        }
+    }
+
+    fn is(&self, passphrase: &[u8]) -> bool {
+        let other = hash(&self.salt, passphrase);
+        self.hash.ct_eq(&*other).into()
+    }
+}
+
+fn hash(salt: &[u8], passphrase: &[u8]) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(
+        Sha256::new()
+            .chain_update(salt)
+            .chain_update(passphrase)
+            .finalize()
+            .into(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A19.
+    #[tokio::test]
+    async fn wrong_passphrases_take_longer_and_longer() {
+        let lock = Lock::default();
+        assert!(!lock.unlock(b"").await, "it is not locked");
+        assert!(lock.lock(b"right") && lock.is_locked());
+        assert!(!lock.lock(b"other"));
+        let mut last = Duration::ZERO;
+        for _ in 0..3 {
+            let start = Instant::now();
+            assert!(!lock.unlock(b"wrong").await);
+            assert!(start.elapsed() > last, "{:?}", start.elapsed());
+            last = start.elapsed();
+        }
+        assert!(last >= Duration::from_millis(300));
+        assert!(lock.unlock(b"right").await && !lock.is_locked());
+    }
+
+    #[tokio::test]
+    async fn attempts_at_once_take_their_turns() {
+        let lock = Lock::default();
+        lock.lock(b"right");
+        let start = Instant::now();
+        let wrong = || lock.unlock(b"wrong");
+        tokio::join!(wrong(), wrong(), wrong());
+        assert!(start.elapsed() >= Duration::from_millis(600));
+    }
+}

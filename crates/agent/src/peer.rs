@@ -1,0 +1,104 @@
+//! Who is at the other end of a connection.
+
+use std::fmt;
+use std::fs;
+
+use tokio::net::UnixStream;
+
+use crate::keys::plain;
+
+/// How many parents of a program are named.
+const PARENTS: usize = 4;
+
+/// A program of this user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) pid: Option<i32>,
+    /// Its name and those of its parents, the closest first.
+    pub(crate) programs: Vec<String>,
+}
+
+impl Peer {
+    /// The program that has connected; `None` if it belongs to another user than this one or
+    /// root, or the kernel does not say.
+    pub(crate) fn of(stream: &UnixStream) -> Option<Self> {
+        let cred = stream.peer_cred().ok()?;
+        let me = rustix::process::geteuid().as_raw();
+        if ![me, 0].contains(&cred.uid()) {
+            log::warn!("refused a client of user {}", cred.uid());
+            return None;
+        }
+        let pid = cred.pid();
+        Some(Self {
+            programs: pid.map(programs).unwrap_or_default(),
+            pid,
+        })
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) if !self.programs.is_empty() => {
+                write!(f, "{} (process {pid})", self.programs.join(" < "))
+            }
+            Some(pid) => write!(f, "process {pid}"),
+            None => f.write_str("an unknown program"),
+        }
+    }
+}
+
+fn programs(pid: i32) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut next = Some(pid);
+    while let Some(pid) = next.filter(|&pid| pid > 1) {
+        let Ok(stat) = fs::read(format!("/proc/{pid}/stat")) else {
+            break;
+        };
+        let Some((name, parent)) = name_and_parent(&String::from_utf8_lossy(&stat)) else {
+            break;
+        };
+        names.push(name);
+        if names.len() > PARENTS {
+            break;
+        }
+        next = Some(parent);
+    }
+    names
+}
+
+/// proc(5): `pid (name) state ppid …`; a name may hold anything, parentheses as well.
+fn name_and_parent(stat: &str) -> Option<(String, i32)> {
+    let (_, rest) = stat.split_once('(')?;
+    let (name, rest) = rest.rsplit_once(')')?;
+    let parent = rest.split_whitespace().nth(1)?.parse().ok()?;
+    Some((plain(name), parent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        assert_eq!(name_and_parent("7 (ssh) S 5 7 7"), Some(("ssh".into(), 5)));
+        assert_eq!(
+            name_and_parent("7 (a) R 1 (b\n) S 5 7"),
+            Some(("a) R 1 (b?".into(), 5))
+        );
+        assert_eq!(name_and_parent("7 (ssh"), None);
+    }
+
+    #[test]
+    fn this_test_has_a_name_and_a_parent() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        assert!(programs(pid).len() >= 2);
+    }
+
+    #[tokio::test]
+    async fn a_client_of_this_user_is_one() {
+        let (one, _two) = UnixStream::pair().unwrap();
+        let peer = Peer::of(&one).unwrap();
+        assert_eq!(peer.pid, i32::try_from(std::process::id()).ok());
+    }
+}

@@ -1,0 +1,36 @@
+//! What clients and the agent say to each other, decoded and encoded; no I/O but framing.
+//!
+//! Keys and signatures stay the bytes that came in: a key that this program cannot parse is a
+//! key that it does not hold, and no reason to end a conversation. That, and replies and limits
+//! as OpenSSH has them, is why the messages are read here and not by a library.
+//!
+//! # Source
+//!
+//! RFC 9987 (the protocol) and OpenSSH's `PROTOCOL.agent` (session binding, destination
+//! constraints, associated certificates).
+
+mod constraint;
+mod frame;
+mod reply;
+mod request;
+mod user_auth;
+mod wire;
+
+pub use constraint::{Constraints, Destination, Hop, HopKey};
+pub use frame::{Frame, MAX_FRAME, read_frame, write_frame};
+pub use reply::{Listed, Reply};
+pub use request::{Card, Request};
+pub use user_auth::{Purpose, UserAuth};
+pub use wire::{Malformed, Reader, put_string};
+
+/// The extension that lists the extensions.
+pub const QUERY: &str = "query";
+/// The extension by which `ssh` says which server a connection serves.
+pub const SESSION_BIND: &str = "session-bind@openssh.com";
+/// Our own extension by which `tpmssh unlock` hands over a PIN.
+pub const UNLOCK: &str = "unlock@tpmssh";
+/// Our own extension by which `tpmssh lock` ends all logins.
+pub const LOCK: &str = "lock@tpmssh";
+
+/// All extensions that are answered, in the order in which `query` tells them.
+pub const EXTENSIONS: [&str; 4] = [QUERY, SESSION_BIND, UNLOCK, LOCK];

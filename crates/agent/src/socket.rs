@@ -1,0 +1,283 @@
+//! The socket: where it is, and who else may be there.
+
+use std::env;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use crate::{Error, Result};
+
+/// A listening socket that is this program's own; dropping it removes it.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    /// What was made here; nothing where systemd made it.
+    _made: Option<Made>,
+}
+
+#[derive(Debug)]
+struct Made {
+    path: PathBuf,
+    /// Device and inode, so that nobody else's is removed.
+    id: (u64, u64),
+    /// Locked as long as this lives.
+    _lock: File,
+}
+
+impl Socket {
+    /// Where the socket of this user is: `$XDG_RUNTIME_DIR/tpmssh/agent.sock`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRuntimeDir`].
+    pub fn default_path() -> Result<PathBuf> {
+        env::var_os("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_absolute())
+            .map(|dir| dir.join("tpmssh/agent.sock"))
+            .ok_or(Error::NoRuntimeDir)
+    }
+
+    /// The socket that systemd passed to this program; `None` if it passed nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotActivated`] if it is not a listening Unix socket.
+    pub fn inherited() -> Result<Option<Self>> {
+        let mut passed = listenfd::ListenFd::from_env();
+        if passed.len() == 0 {
+            return Ok(None);
+        }
+        let listener = passed.take_unix_listener(0).ok().flatten();
+        let listener = listener.ok_or(Error::NotActivated)?;
+        Ok(Some(Self {
+            listener,
+            _made: None,
+        }))
+    }
+
+    /// Listens at `path`, in a directory that nobody else can write to; the directory is made
+    /// if it is missing. What an agent that was killed has left is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Live`] if an agent answers there, [`Error::UnsafePath`] if directory or socket
+    /// are not this user's or not what they should be, [`Error::Socket`].
+    pub fn claim(path: &Path) -> Result<Self> {
+        let failed = |source| Error::Socket {
+            path: path.into(),
+            source,
+        };
+        let dir = path
+            .parent()
+            .filter(|_| path.is_absolute())
+            .ok_or(unsafe_path(path, "it must be an absolute path"))?;
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(err) if err.kind() != io::ErrorKind::AlreadyExists => return Err(failed(err)),
+            _ => check_dir(dir)?,
+        }
+        // Of two that start at once, one makes the socket and the other sees it.
+        let lock = lock(path)?;
+        clear(path)?;
+        let listener = UnixListener::bind(path).map_err(failed)?;
+        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+        let meta = fs::symlink_metadata(path).map_err(failed)?;
+        Ok(Self {
+            listener,
+            _made: Some(Made {
+                path: path.into(),
+                id: (meta.dev(), meta.ino()),
+                _lock: lock,
+            }),
+        })
+    }
+
+    /// A second handle of the listener.
+    pub(crate) fn listener(&self) -> io::Result<UnixListener> {
+        self.listener.try_clone()
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let is_ours =
+            fs::symlink_metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.id);
+        if is_ours && let Err(err) = fs::remove_file(&self.path) {
+            log::warn!("{} stays: {err}", self.path.display());
+        }
+    }
+}
+
+fn unsafe_path(path: &Path, why: &'static str) -> Error {
+    Error::UnsafePath {
+        path: path.into(),
+        why,
+    }
+}
+
+/// Refuses a directory in which others could put something else in the socket's place.
+fn check_dir(dir: &Path) -> Result<()> {
+    let meta = fs::symlink_metadata(dir).map_err(|_| unsafe_path(dir, "it cannot be looked at"))?;
+    if meta.file_type().is_symlink() {
+        return Err(unsafe_path(dir, "it is a symbolic link"));
+    }
+    if !meta.is_dir() {
+        return Err(unsafe_path(dir, "it is not a directory"));
+    }
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return Err(unsafe_path(dir, "it belongs to another user"));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(unsafe_path(
+            dir,
+            "others can write to it; it should have mode 0700",
+        ));
+    }
+    Ok(())
+}
+
+/// Takes the lock that goes with a socket. It stays when the socket goes, as removing it would
+/// let two programs each hold one.
+fn lock(path: &Path) -> Result<File> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let failed = |source| Error::Socket {
+        path: path.into(),
+        source,
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&name)
+        .map_err(failed)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Live { path: path.into() }),
+        Err(err) => Err(failed(err.into())),
+    }
+}
+
+/// Removes a socket that nobody listens at; anything else stays and is an error.
+fn clear(path: &Path) -> Result<()> {
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(_) => return Err(unsafe_path(path, "it cannot be looked at")),
+    };
+    if meta.file_type().is_symlink() {
+        return Err(unsafe_path(path, "it is a symbolic link"));
+    }
+    if !meta.file_type().is_socket() {
+        return Err(unsafe_path(path, "it is not a socket"));
+    }
+    if meta.uid() != rustix::process::geteuid().as_raw() {
+        return Err(unsafe_path(path, "it belongs to another user"));
+    }
+    match UnixStream::connect(path) {
+        Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
+            .map_err(|source| Error::Socket {
+                path: path.into(),
+                source,
+            }),
+        // Also one whose queue is full, or that cannot be asked.
+        _ => Err(Error::Live { path: path.into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn dir() -> tempfile::TempDir {
+        tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()
+            .unwrap()
+    }
+
+    fn refusal(path: &Path) -> String {
+        let err = Socket::claim(path).unwrap_err();
+        assert_eq!(err.kind().exit_code(), 9, "{err}");
+        err.to_string().rsplit(": ").next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_socket_is_private_and_goes_with_its_owner() {
+        let dir = dir();
+        let path = dir.path().join("run/agent.sock");
+        let socket = Socket::claim(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    /// A36: what a killed agent leaves is a socket that nobody listens at.
+    #[test]
+    fn a_stale_socket_is_replaced() {
+        let dir = dir();
+        let path = dir.path().join("agent.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let _socket = Socket::claim(&path).unwrap();
+        assert!(UnixStream::connect(&path).is_ok());
+    }
+
+    /// A37.
+    #[test]
+    fn a_live_agent_is_left_alone() {
+        let dir = dir();
+        let path = dir.path().join("agent.sock");
+        let other = UnixListener::bind(&path).unwrap();
+        let err = Socket::claim(&path).unwrap_err();
+        assert_eq!(err.kind().exit_code(), 10, "{err}");
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(other);
+        let _ours = Socket::claim(&path).unwrap();
+        assert_eq!(Socket::claim(&path).unwrap_err().kind().exit_code(), 10);
+    }
+
+    /// A37.
+    #[test]
+    fn what_is_not_ours_is_refused_and_stays() {
+        let dir = dir();
+        let at = |name: &str| dir.path().join(name);
+        assert_eq!(
+            refusal(Path::new("relative/agent.sock")),
+            "it must be an absolute path"
+        );
+
+        fs::write(at("file"), "precious").unwrap();
+        assert_eq!(refusal(&at("file")), "it is not a socket");
+        assert_eq!(fs::read_to_string(at("file")).unwrap(), "precious");
+
+        symlink(at("nowhere"), at("link")).unwrap();
+        assert_eq!(refusal(&at("link")), "it is a symbolic link");
+
+        fs::create_dir(at("real")).unwrap();
+        symlink(at("real"), at("dir-link")).unwrap();
+        assert_eq!(refusal(&at("dir-link/agent.sock")), "it is a symbolic link");
+
+        fs::create_dir(at("open")).unwrap();
+        fs::set_permissions(at("open"), Permissions::from_mode(0o777)).unwrap();
+        let open = refusal(&at("open/agent.sock"));
+        assert_eq!(open, "others can write to it; it should have mode 0700");
+
+        if rustix::process::geteuid().is_root() {
+            fs::create_dir(at("foreign")).unwrap();
+            std::os::unix::fs::chown(at("foreign"), Some(65_534), None).unwrap();
+            assert_eq!(
+                refusal(&at("foreign/agent.sock")),
+                "it belongs to another user"
+            );
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! `tpmssh agent`: the keys for ssh, git and sshd without a provider path.
+
+mod env;
+mod serve;
+
+use crate::app::App;
+
+/// Serve the keys of all tokens to ssh, as an ssh-agent
+///
+/// It runs until it is told to end (Ctrl-C, SIGTERM). Keys that are made or deleted meanwhile
+/// are seen; the PIN is asked for when a key is used, or given before with `tpmssh unlock`.
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_long_help = serve::CONFIGURATION
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::ServeArgs,
+}
+
+/// What else there is to do with an agent.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Env(env::Args),
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    match &args.command {
+        None => serve::run(app, &args.serve),
+        Some(Command::Env(args)) => env::run(args),
+    }
+}

@@ -1,0 +1,90 @@
+//! `tpmssh agent`: the server itself.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent::broker::{Broker, Way};
+use agent::{Options, Policy, Socket};
+use token_store::{StoreDir, state_dir};
+
+use crate::app::App;
+use crate::args::SocketArgs;
+use crate::error::Error;
+use crate::logger;
+
+pub(super) const CONFIGURATION: &str = "\
+Configuration (~/.config/tpmssh/config.toml):
+  [agent]
+  pin = \"8h\"            how long a PIN is good for: until-locked (the default), a time, never
+                        (asked for at each use), or confirm (until-locked, and each use is
+                        to be confirmed)
+  proxy = [\"/a/socket\"] other agents, as --proxy
+  log = true            keep a log of what keys were used for: see tpmssh agent log
+  [agent.pins]
+  \"work\" = \"never\"     the same as pin, for one token";
+
+/// How long a person may take to answer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    socket: SocketArgs,
+    /// Pass what is not for a key of the TPM to the agent at SOCKET; may be given several times
+    #[arg(long, value_name = "SOCKET")]
+    proxy: Vec<PathBuf>,
+    /// Ask nobody for a PIN: only what `tpmssh unlock` gives is used
+    #[arg(long)]
+    no_ask: bool,
+    /// Say more about what is going on
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
+    logger::start(args.verbose);
+    let configured = &app.config.agent;
+    let mut token_policies = HashMap::new();
+    for (token, pin) in &configured.pins {
+        token_policies.insert(token.clone(), policy(&format!("agent.pins.{token}"), pin)?);
+    }
+    let mut upstreams = args.proxy.clone();
+    upstreams.extend(configured.proxy.iter().cloned());
+    let way = match args.no_ask {
+        true => None,
+        false => Way::from_environment(),
+    };
+    let options = Options {
+        tpm: app.tpm()?,
+        store: StoreDir::for_user()?,
+        policy: match &configured.pin {
+            Some(pin) => policy("agent.pin", pin)?,
+            None => Policy::UntilLocked,
+        },
+        token_policies,
+        broker: Broker::new(way, PATIENCE),
+        upstreams,
+        audit: match configured.log {
+            Some(false) => None,
+            _ => Some(state_dir()?.join("agent.log")),
+        },
+    };
+    agent::harden::server();
+    let passed = match args.socket.is_given() {
+        true => None,
+        false => Socket::inherited()?,
+    };
+    let socket = match passed {
+        Some(socket) => socket,
+        None => Socket::claim(&args.socket.path()?)?,
+    };
+    Ok(agent::serve(socket, options)?)
+}
+
+fn policy(key: &str, text: &str) -> Result<Policy, Error> {
+    text.parse().map_err(|why| Error::BadPolicy {
+        key: key.to_owned(),
+        why,
+    })
+}

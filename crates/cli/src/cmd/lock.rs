@@ -1,0 +1,20 @@
+//! `tpmssh lock`: take back what `tpmssh unlock` gave.
+
+use agent::client::Client;
+
+use crate::app::App;
+use crate::args::SocketArgs;
+use crate::output::tell;
+
+/// Make the agent forget all PINs
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+pub(crate) fn run(_app: &App, args: &Args) -> anyhow::Result<()> {
+    Client::connect(&args.socket.path()?)?.lock()?;
+    tell("tpmssh: the agent has forgotten all PINs");
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! `tpmssh unlock`: the PIN for the agent, given before it is needed.
+
+use std::time::Duration;
+
+use agent::client::Client;
+
+use crate::app::{App, read_pin};
+use crate::args::{PinArgs, SocketArgs};
+use crate::duration;
+use crate::output::{escape, tell};
+
+/// Give the agent the PIN of a token, so that it need not ask
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pin: PinArgs,
+    /// How long the PIN is good for, such as 30m or 8h; as the configuration says unless given
+    #[arg(long, short, value_name = "TIME", value_parser = time)]
+    time: Option<Duration>,
+    #[command(flatten)]
+    socket: SocketArgs,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    // First, so that nobody types a PIN for nothing.
+    let mut agent = Client::connect(&args.socket.path()?)?;
+    let token = app.token(&app.store()?)?;
+    let pin = read_pin(&token, &args.pin.source())?.ok_or(token_store::Error::NoPin)?;
+    agent.unlock(&token.serial, pin.bytes(), args.time)?;
+    tell(&format!(
+        "tpmssh: token \"{}\" is unlocked",
+        escape(&token.label)
+    ));
+    Ok(())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    match duration::parse(text)? {
+        0 => Err("it is at least a second".into()),
+        seconds => Ok(Duration::from_secs(seconds.into())),
+    }
+}

@@ -1,0 +1,103 @@
+//! A program that listens at a Unix socket.
+
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::{net::UnixStream, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+};
+
+use rustix::process::Signal;
+
+use crate::process::{Daemon, poll};
+
+/// A running program whose clients find it at a Unix socket.
+#[derive(Debug)]
+pub struct Service {
+    process: Daemon,
+    socket: PathBuf,
+    log: PathBuf,
+}
+
+impl Service {
+    /// Starts `command` and waits until it accepts a client at `socket`. What it writes goes to
+    /// the file `socket` with `.log` added.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come up.
+    #[must_use]
+    pub fn start(name: &'static str, command: Command, socket: &Path) -> Self {
+        let mut service = Self::spawn(name, command, socket);
+        let up = poll(|| match service.process.ended() {
+            Some(_) => Some(false),
+            None => UnixStream::connect(socket).is_ok().then_some(true),
+        });
+        assert_eq!(up, Some(true), "{name} does not come up: {}", service.log());
+        service
+    }
+
+    /// Starts `command` without waiting, for one that is not expected to come up.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started at all.
+    #[must_use]
+    pub fn spawn(name: &'static str, mut command: Command, socket: &Path) -> Self {
+        let mut log = socket.as_os_str().to_owned();
+        log.push(".log");
+        let file = fs::File::create(&log).expect("the directory of the socket is writable");
+        let copy = file.try_clone().expect("a descriptor can be copied");
+        // In a group of its own, so that a test can look for what it leaves behind.
+        command.stdout(copy).stderr(file).stdin(Stdio::null());
+        command.process_group(0);
+        Self {
+            process: Daemon::spawn(name, command),
+            socket: socket.to_owned(),
+            log: log.into(),
+        }
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// `SSH_AUTH_SOCK`, the variable by which clients of an agent find it.
+    #[must_use]
+    pub fn env(&self) -> Vec<(OsString, OsString)> {
+        vec![("SSH_AUTH_SOCK".into(), self.socket.clone().into_os_string())]
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it has written so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    ///
+    /// If it has been waited for already.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// If it goes on for half a minute.
+    pub fn wait(&mut self) -> ExitStatus {
+        poll(|| self.process.ended()).expect("the program ends")
+    }
+}
