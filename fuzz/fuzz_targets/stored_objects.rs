@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tpm_core::{Blob, KeyBlob, Name, PinCounter, SoObject, Srk, TokenKey, Wall};
+use tpm_core::{Blob, ChangeGuard, KeyBlob, Name, PinCounter, SoObject, Srk, TokenKey, Wall};
 
 fuzz_target!(|parts: (Vec<u8>, Vec<u8>)| {
     let (public, private) = parts;
@@ -16,7 +16,8 @@ fuzz_target!(|parts: (Vec<u8>, Vec<u8>)| {
         assert_eq!(blob.public[7] & 0x12, 0x12);
     }
     let _ = SoObject::from_blob(blob.clone());
-    let counter = PinCounter::from_parts(0x0180_0000, &so);
+    let _ = ChangeGuard::from_blob(blob.clone());
+    let counter = PinCounter::from_parts(0x0180_0000, &so, &so);
     for wall in [Wall::Counter(counter), Wall::Lockout { so }, Wall::None] {
         let _ = TokenKey::from_parts(blob.clone(), wall);
     }

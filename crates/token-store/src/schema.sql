@@ -23,6 +23,10 @@ CREATE TABLE token (
     token_private BLOB    NOT NULL,
     so_public     BLOB,
     so_private    BLOB,
+    guard_public  BLOB,                                                 -- of changes of the PIN
+    guard_private BLOB,
+    secret_public  BLOB,                                                -- its secret, sealed
+    secret_private BLOB,                                                -- below the token key
     so_pin_is_set INTEGER NOT NULL CHECK (so_pin_is_set IN (0, 1)),
     pin_is_set    INTEGER NOT NULL CHECK (pin_is_set IN (0, 1)),
     nv_handle     INTEGER,
@@ -39,6 +43,9 @@ CREATE TABLE token (
     CHECK ((wall = 'counter') = (nv_handle IS NOT NULL)),
     CHECK ((wall = 'counter') = (max_tries IS NOT NULL)),
     CHECK ((so_public IS NULL) = (so_private IS NULL)),
+    CHECK ((wall = 'counter') = (guard_public IS NOT NULL)),
+    CHECK ((guard_public IS NULL) = (guard_private IS NULL)),
+    CHECK ((secret_public IS NULL) = (secret_private IS NULL)),
     CHECK ((tries_left IS NULL) = (tries_max IS NULL)),
     CHECK ((so_tries_left IS NULL) = (so_tries_max IS NULL))
 ) STRICT;
@@ -81,6 +88,7 @@ CREATE INDEX object_of_token ON object (token, class, cka_id);
 CREATE TABLE nv_intent (
     handle    INTEGER NOT NULL,
     so_name   BLOB    NOT NULL,                             -- with the handle, its identity
+    guard_name BLOB   NOT NULL,
     srk_name  BLOB    NOT NULL,                             -- of which TPM
     created   INTEGER NOT NULL CHECK (created >= 0),
     abandoned INTEGER NOT NULL CHECK (abandoned IN (0, 1)), -- somebody is removing it

@@ -2,12 +2,12 @@
 
 use std::{fmt, sync::Arc};
 
-use tpm_core::{AuthValue, Operation, PinCounter, Presence, SoObject, Tpm};
+use tpm_core::{AuthValue, Blob, Operation, Presence, SoObject, Tpm};
 
 use crate::{
     Error, Pin, Result, Role, SoPin, Store, Token, TokenId,
     kdf::Kdf,
-    token::{DEFAULT_TRIES, replace_private, set_pin_is_set},
+    token::{DEFAULT_TRIES, keep_secret, replace_private, set_pin_is_set},
     wall::{self, Chip},
 };
 
@@ -90,7 +90,30 @@ impl SoToken {
             .reset(&op, srk, so, &self.auth, self.max_tries)
             .and_then(|()| counter.set_auth(&op, srk, so, &self.auth, &auth))
             .map_err(|err| self.chip.so_refused(&op, err).error)?;
-        store.write(|tx| set_pin_is_set(tx, self.id, true))
+        let secret = self.missing_secret(&op, &token, &auth)?;
+        store.write(|tx| {
+            if let Some(secret) = &secret {
+                keep_secret(tx, self.id, Some(secret))?;
+            }
+            set_pin_is_set(tx, self.id, true)
+        })
+    }
+
+    /// The change guard's secret, sealed below a token key that is new since the token was
+    /// made anew. `pin` is the user PIN's value.
+    fn missing_secret(
+        &self,
+        op: &Operation<'_>,
+        token: &Token,
+        pin: &AuthValue,
+    ) -> Result<Option<Blob>> {
+        if token.parts.secret.is_some() {
+            return Ok(None);
+        }
+        // This program may hold what the token was before.
+        let chip = Chip::of(token)?;
+        let secret = self.chip.so()?.secret(op, &chip.srk, &self.auth)?;
+        Ok(Some(chip.key.seal(op, &chip.srk, pin, &secret)?))
     }
 
     /// Changes the SO PIN.
@@ -127,27 +150,17 @@ impl SoToken {
         let op = self.tpm.begin()?;
         let srk = &self.chip.srk;
         srk.check(&op)?;
-        match counter.presence(&op)? {
-            Presence::Ready => {
-                drop(op);
-                return self.reset_pin(store, new);
-            }
-            Presence::Absent => {}
+        let presence = counter.presence(&op)?;
+        if matches!(presence, Presence::Unwritten | Presence::Foreign) {
             // What is at its handle is not it; the new one will have the old Name.
-            Presence::Unwritten | Presence::Foreign => counter.undefine(&op, srk, owner)?,
+            counter.undefine(&op, srk, owner)?;
         }
-        let (handle, so) = (counter.handle(), self.chip.so()?);
-        PinCounter::define(
-            &op,
-            srk,
-            owner,
-            handle,
-            so,
-            &self.auth,
-            &auth,
-            self.max_tries,
-        )?;
-        store.write(|tx| set_pin_is_set(tx, self.id, true))
+        if presence != Presence::Ready {
+            let so = self.chip.so()?;
+            counter.define(&op, srk, owner, so, &self.auth, &auth, self.max_tries)?;
+        }
+        drop(op);
+        self.reset_pin(store, new)
     }
 
     /// The token as it is now: another program may have changed it since the login.

@@ -17,7 +17,7 @@ pub use delete::{delete, forget};
 pub use init::{Fallback, InitOptions, Initialized, init, reinit};
 pub use orphan::{Orphan, orphans, remove_orphan};
 pub use pin_change::{change_pin, refresh_tries};
-pub(crate) use row::{NewToken, by_id, now, replace_private, set_pin_is_set};
+pub(crate) use row::{NewToken, by_id, keep_secret, now, replace_private, set_pin_is_set};
 
 /// The fewest wrong PINs that a token may be made to take before it locks.
 pub const MIN_TRIES: u32 = 1;
@@ -154,6 +154,11 @@ pub(crate) struct Parts {
     pub(crate) token_key: Blob,
     /// The SO object; tokens without a PIN may lack one.
     pub(crate) so: Option<Blob>,
+    /// What guards changes of the PIN, of a token with a PIN counter.
+    pub(crate) guard: Option<Blob>,
+    /// The guard's secret, sealed below the token key; missing from [`reinit`] until there is
+    /// a user PIN again.
+    pub(crate) secret: Option<Blob>,
     /// How PINs become authorization values.
     pub(crate) kdf: Kdf,
 }

@@ -1,7 +1,7 @@
 //! The PIN wall: a token's objects as the chip takes them, and what its refusals mean.
 
 use tpm_core::{
-    Error as Tpm, Operation, PinCounter, Presence, SoObject, Srk, TokenKey, Wall,
+    ChangeGuard, Error as Tpm, Operation, PinCounter, Presence, SoObject, Srk, TokenKey, Wall,
     info::{self, Lockout},
 };
 
@@ -13,6 +13,7 @@ pub(crate) struct Chip {
     pub(crate) srk: Srk,
     pub(crate) key: TokenKey,
     pub(crate) so: Option<SoObject>,
+    pub(crate) guard: Option<ChangeGuard>,
 }
 
 /// A refusal by the chip, and the tries left that it came with.
@@ -31,6 +32,12 @@ impl Chip {
             .map(SoObject::from_blob)
             .transpose()
             .map_err(changed)?;
+        let guard = parts
+            .guard
+            .clone()
+            .map(ChangeGuard::from_blob)
+            .transpose()
+            .map_err(changed)?;
         let so_name = || {
             let so = so
                 .as_ref()
@@ -39,7 +46,8 @@ impl Chip {
         };
         let wall = match (token.wall, token.nv_handle) {
             (WallKind::Counter, Some(handle)) => {
-                Wall::Counter(PinCounter::from_parts(handle, &so_name()?))
+                let guard = guard.as_ref().ok_or_else(lacks_guard)?;
+                Wall::Counter(PinCounter::from_parts(handle, &so_name()?, guard.name()))
             }
             (WallKind::Counter, None) => return Err(Error::corrupt("a token lacks its counter")),
             (WallKind::Lockout, _) => Wall::Lockout { so: so_name()? },
@@ -50,7 +58,13 @@ impl Chip {
             srk: parts.srk.clone(),
             key,
             so,
+            guard,
         })
+    }
+
+    /// What guards changes of the PIN, of a token with a PIN counter.
+    pub(crate) fn guard(&self) -> Result<&ChangeGuard> {
+        self.guard.as_ref().ok_or_else(lacks_guard)
     }
 
     /// The SO object, of a token whose SO PIN somebody knows.
@@ -166,6 +180,10 @@ fn refused_by_lockout(op: &Operation<'_>, role: Role, err: Tpm) -> Refusal {
         },
     };
     Refusal { error, tries }
+}
+
+fn lacks_guard() -> Error {
+    Error::corrupt("a token lacks the guard of its PIN")
 }
 
 /// A stored token that is not what this crate makes: whoever changed it, it is not used.

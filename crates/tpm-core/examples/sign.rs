@@ -7,7 +7,8 @@
 use std::{env, error::Error};
 
 use tpm_core::{
-    AuthValue, KeyBlob, KeyType, PinCounter, Scheme, SoObject, Srk, TokenKey, Tpm, Usage, Wall,
+    AuthValue, ChangeGuard, KeyBlob, KeyType, PinCounter, Scheme, SoObject, Srk, TokenKey, Tpm,
+    Usage, Wall,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -21,9 +22,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // In a real program both values come from PINs, through a slow hash.
     let (so_pin, pin) = (AuthValue::random(), AuthValue::random());
-    let so = SoObject::create(&op, &srk, &so_pin)?;
+    let secret = AuthValue::random();
+    let so = SoObject::create(&op, &srk, &so_pin, &secret)?;
+    let guard = ChangeGuard::create(&op, &srk, &secret)?;
     let handle = PinCounter::pick_handle(&op)?;
-    let counter = PinCounter::define(&op, &srk, &owner, handle, &so, &so_pin, &pin, 5)?;
+    let counter = PinCounter::from_parts(handle, so.name(), guard.name());
+    counter.define(&op, &srk, &owner, &so, &so_pin, &pin, 5)?;
     let token_key = TokenKey::create(&op, &srk, Wall::Counter(counter.clone()), &owner)?;
 
     let blob = token_key.create_key(&op, &srk, &pin, KeyType::EccP256, Usage::SIGN)?;

@@ -67,6 +67,7 @@ codes! {
     Sign = TPM2_CC_Sign, "TPM2_Sign";
     TestParms = TPM2_CC_TestParms, "TPM2_TestParms";
     StartAuthSession = TPM2_CC_StartAuthSession, "TPM2_StartAuthSession";
+    Unseal = TPM2_CC_Unseal, "TPM2_Unseal";
 }
 
 impl Code {

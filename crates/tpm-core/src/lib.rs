@@ -35,6 +35,7 @@
 //! Specification*, revision 1.59, parts 1 to 3.
 
 pub mod auth;
+pub mod change_guard;
 mod code;
 mod command;
 pub mod ek;
@@ -53,6 +54,7 @@ mod public_key;
 pub mod random;
 mod ready_key;
 mod roca;
+mod sealed;
 pub mod selftest;
 mod session;
 mod session_crypto;
@@ -68,6 +70,7 @@ mod unwrapped;
 mod wire;
 
 pub use auth::AuthValue;
+pub use change_guard::ChangeGuard;
 pub use error::{Error, ResponseCode, Result};
 pub use key::{Blob, Curve, Hash, KeyType, Scheme, Signature, Usage};
 pub use key_blob::KeyBlob;

@@ -12,7 +12,7 @@
 use rand_core::{OsRng, RngCore};
 
 use crate::{
-    AuthValue, Error, Name, Operation, Result, SoObject, Srk,
+    AuthValue, ChangeGuard, Error, Name, Operation, Result, SoObject, Srk,
     command::{Code, Command},
     error::rc,
     info,
@@ -40,11 +40,13 @@ const WRITTEN: u32 = 1 << 29;
 /// `TPMS_NV_PIN_COUNTER_PARAMETERS`: count and limit, 4 bytes each.
 const SIZE: u16 = 8;
 
-/// A PIN counter, known by its handle and the SO object that may write it.
+/// A PIN counter, known by its handle, the SO object that may write it and the change guard
+/// that lets the user change the PIN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PinCounter {
     handle: u32,
     so: Name,
+    guard: Name,
     name: Name,
 }
 
@@ -95,19 +97,21 @@ impl PinCounter {
         Err(Error::NvSpace)
     }
 
-    /// The counter at `handle` that the SO object `so` may write; sends no command.
+    /// The counter at `handle` that the SO object `so` may write, and whose PIN the user
+    /// changes with the change guard `guard`; sends no command.
     #[must_use]
-    pub fn from_parts(handle: u32, so: &Name) -> Self {
-        let name = public(handle, so, ATTRIBUTES | WRITTEN).name();
+    pub fn from_parts(handle: u32, so: &Name, guard: &Name) -> Self {
+        let branches = branches(so, guard);
         Self {
             handle,
             so: so.clone(),
-            name,
+            guard: guard.clone(),
+            name: public(handle, &branches, ATTRIBUTES | WRITTEN).name(),
         }
     }
 
-    /// Defines a counter with the authorization value `pin` and room for `limit` wrong PINs,
-    /// and writes it.
+    /// Defines this counter in the chip, with the authorization value `pin` and room for
+    /// `limit` wrong PINs, and writes it.
     ///
     /// A process that dies in between leaves an index without contents, which opens nothing.
     ///
@@ -120,24 +124,22 @@ impl PinCounter {
         reason = "three secrets and what each of them opens"
     )]
     pub fn define(
+        &self,
         op: &Operation<'_>,
         srk: &Srk,
         owner: &AuthValue,
-        handle: u32,
         so: &SoObject,
         so_auth: &AuthValue,
         pin: &AuthValue,
         limit: u32,
-    ) -> Result<Self> {
-        let counter = Self::from_parts(handle, so.name());
-        nv::define(op, srk, owner, &public(handle, so.name(), ATTRIBUTES), pin)?;
-        let written = counter.write(op, srk, so, so_auth, limit, ATTRIBUTES);
+    ) -> Result<()> {
+        nv::define(op, srk, owner, &self.public(ATTRIBUTES), pin)?;
+        let written = self.write(op, srk, so, so_auth, limit, ATTRIBUTES);
         if written.is_err() {
             // Best effort: whoever keeps track of handles finds the rest.
-            let _ = nv::undefine(op, srk, owner, handle);
+            let _ = nv::undefine(op, srk, owner, self.handle);
         }
-        written?;
-        Ok(counter)
+        written
     }
 
     /// The NV handle.
@@ -158,7 +160,7 @@ impl PinCounter {
     ///
     /// Failures of the chip.
     pub fn presence(&self, op: &Operation<'_>) -> Result<Presence> {
-        let unwritten = public(self.handle, &self.so, ATTRIBUTES).name();
+        let unwritten = self.public(ATTRIBUTES).name();
         Ok(match nv::read_public(op, self.handle)? {
             None => Presence::Absent,
             Some((_, name)) if name == self.name => Presence::Ready,
@@ -175,7 +177,7 @@ impl PinCounter {
     pub fn state(&self, op: &Operation<'_>) -> Result<PinState> {
         let policy = Session::policy(op)?;
         policy.allow_command(op, Code::NvRead)?;
-        policy.one_of(op, &branches(&self.so))?;
+        policy.one_of(op, &self.branches())?;
         let command = Command::new(Code::NvRead)
             .about(WORDS)
             .handle(self.handle, &self.name)
@@ -191,15 +193,19 @@ impl PinCounter {
         Ok(PinState { count, limit })
     }
 
-    /// Changes the PIN value with the old one; a wrong one counts.
+    /// Changes the PIN value with the old one and the secret of the change guard.
+    ///
+    /// Chips do not look at the limit here. It holds all the same, because only the right PIN
+    /// brings the secret out ([`TokenKey::unseal`](crate::TokenKey::unseal)).
     ///
     /// # Errors
     ///
-    /// [`Error::AuthRejected`], [`Error::PinExhausted`], [`Error::OtherTpm`].
+    /// [`Error::AuthRejected`] for a wrong value or secret, [`Error::OtherTpm`].
     pub fn change_auth(
         &self,
         op: &Operation<'_>,
         srk: &Srk,
+        (guard, secret): (&ChangeGuard, &AuthValue),
         old: &AuthValue,
         new: &AuthValue,
     ) -> Result<()> {
@@ -207,8 +213,9 @@ impl PinCounter {
             let parent = srk.open(op)?;
             let policy = Session::salted_policy(op, &parent)?;
             policy.allow_command(op, Code::NvChangeAuth)?;
+            guard.prove_in(op, &parent, secret, &policy)?;
             policy.prove_auth_value(op)?;
-            policy.one_of(op, &branches(&self.so))?;
+            policy.one_of(op, &self.branches())?;
             let command = Command::new(Code::NvChangeAuth)
                 .about(WORDS)
                 .handle(self.handle, &self.name)
@@ -237,7 +244,7 @@ impl PinCounter {
             let policy = Session::policy(op)?;
             policy.allow_command(op, Code::NvChangeAuth)?;
             so.prove_in(op, &parent, so_auth, &policy)?;
-            policy.one_of(op, &branches(&self.so))?;
+            policy.one_of(op, &self.branches())?;
             // The SO does not know the old value, which the encryption by a session that
             // authorizes the index would involve: a second session encrypts.
             let hiding = Session::hmac(op, &parent)?;
@@ -275,7 +282,21 @@ impl PinCounter {
     ///
     /// [`Error::NvMissing`]; [`Error::AuthRejected`] for a wrong owner authorization.
     pub fn undefine(&self, op: &Operation<'_>, srk: &Srk, owner: &AuthValue) -> Result<()> {
-        nv::undefine(op, srk, owner, self.handle)
+        Self::undefine_at(op, srk, owner, self.handle)
+    }
+
+    /// Removes whatever counter is at `handle`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`PinCounter::undefine`].
+    pub fn undefine_at(
+        op: &Operation<'_>,
+        srk: &Srk,
+        owner: &AuthValue,
+        handle: u32,
+    ) -> Result<()> {
+        nv::undefine(op, srk, owner, handle)
     }
 
     /// The handles of all indexes of the owner that are made like a PIN counter of this crate,
@@ -310,8 +331,8 @@ impl PinCounter {
         let policy = Session::policy(op)?;
         policy.allow_command(op, Code::NvWrite)?;
         so.prove_in(op, &parent, so_auth, &policy)?;
-        policy.one_of(op, &branches(&self.so))?;
-        let name = public(self.handle, &self.so, attributes).name();
+        policy.one_of(op, &self.branches())?;
+        let name = self.public(attributes).name();
         let contents = [0_u32.to_be_bytes(), limit.to_be_bytes()].concat();
         let command = Command::new(Code::NvWrite)
             .about(WORDS)
@@ -321,6 +342,14 @@ impl PinCounter {
             .param_sized(&contents)
             .param_u16(0);
         op.run(command).map(drop).map_err(|err| self.missing(err))
+    }
+
+    fn branches(&self) -> [Branch; 4] {
+        branches(&self.so, &self.guard)
+    }
+
+    fn public(&self, attributes: u32) -> NvPublic {
+        public(self.handle, &self.branches(), attributes)
     }
 
     /// The chip's answer to a handle that is not there, named.
@@ -333,23 +362,23 @@ impl PinCounter {
     }
 }
 
-fn public(index: u32, so: &Name, attributes: u32) -> NvPublic {
-    let policy = policy::any_of(&branches(so)).to_vec();
+fn public(index: u32, branches: &[Branch], attributes: u32) -> NvPublic {
     NvPublic {
         index,
         attributes,
-        policy,
+        policy: policy::any_of(branches).to_vec(),
         size: SIZE,
     }
 }
 
 /// Who may do what with the index: the SO writes it and sets the PIN, the user changes the
 /// PIN, anybody reads.
-fn branches(so: &Name) -> [Branch; 4] {
+fn branches(so: &Name, guard: &Name) -> [Branch; 4] {
+    let change = Branch::new().command(Code::NvChangeAuth);
     [
         Branch::new().command(Code::NvWrite).secret(so),
-        Branch::new().command(Code::NvChangeAuth).secret(so),
-        Branch::new().command(Code::NvChangeAuth).auth_value(),
+        change.secret(so),
+        change.secret(guard).auth_value(),
         Branch::new().command(Code::NvRead),
     ]
 }
@@ -368,8 +397,8 @@ mod tests {
 
     #[test]
     fn an_unwritten_counter_has_another_name() {
-        let so = Name::of_public(b"so");
-        let written = PinCounter::from_parts(FIRST, &so);
-        assert_ne!(*written.name(), public(FIRST, &so, ATTRIBUTES).name());
+        let (so, guard) = (Name::of_public(b"so"), Name::of_public(b"guard"));
+        let written = PinCounter::from_parts(FIRST, &so, &guard);
+        assert_ne!(*written.name(), written.public(ATTRIBUTES).name());
     }
 }

@@ -1,20 +1,16 @@
 //! The SO object: sealed bytes whose authorization value is the SO PIN.
 //!
-//! It guards nothing by what it seals. It exists to have a Name that holds randomness made by
-//! the chip and so cannot be made again: a policy that names it can be satisfied by nobody
-//! who lacks this very blob and its authorization value.
-
-use rand_core::{OsRng, RngCore};
-use zeroize::Zeroizing;
+//! Its Name holds randomness made by the chip and so cannot be made again: a policy that names
+//! it can be satisfied by nobody who lacks this very blob and its authorization value. What it
+//! seals is the [change secret](crate::ChangeGuard), so that the SO can hand it on.
 
 use crate::{
-    AuthValue, Blob, Error, Name, Operation, Result, Srk,
+    AuthValue, Blob, Name, Operation, Result, Srk,
     command::{Code, Command},
+    sealed::{self, Sealed},
     session::Session,
     srk::OpenSrk,
-    template, token_key,
-    transient::Transient,
-    wire::Put,
+    template::Tries,
 };
 
 /// What errors call it.
@@ -22,73 +18,75 @@ pub(crate) const WORDS: &str = "SO PIN";
 
 /// An SO object outside of the chip.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SoObject {
-    blob: Blob,
-    name: Name,
-}
+pub struct SoObject(Sealed);
 
 impl SoObject {
-    /// Makes one whose authorization value is `auth`.
+    /// Makes one whose authorization value is `auth` and that seals `secret`, which must not
+    /// be empty: a TPM seals no empty value.
     ///
     /// # Errors
     ///
     /// Failures of the chip; nothing stays in it.
-    pub fn create(op: &Operation<'_>, srk: &Srk, auth: &AuthValue) -> Result<Self> {
+    pub fn create(
+        op: &Operation<'_>,
+        srk: &Srk,
+        auth: &AuthValue,
+        secret: &AuthValue,
+    ) -> Result<Self> {
         let parent = srk.open(op)?;
-        let session = Session::hmac(op, &parent)?;
-        let mut sealed = Zeroizing::new([0; 32]);
-        OsRng.fill_bytes(&mut *sealed);
-        let command = Command::new(Code::Create)
-            .about("storage root key")
-            .handle(parent.handle(), parent.name())
-            .session(session.plain().hide_command().last());
-        let command = command
-            .param_sized(&sensitive(auth, &*sealed))
-            .param_sized(&template::sealed_object()?);
-        let blob = token_key::created(op, command)?;
-        Self::from_blob(blob)
+        let kind = (Tries::Counted, WORDS);
+        Sealed::create(op, &parent, kind, auth, secret.bytes()).map(Self)
     }
 
     /// An SO object from its stored form.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyRefused`] or [`Error::Malformed`] for anything but an SO object.
+    /// [`Error::KeyRefused`](crate::Error::KeyRefused) or
+    /// [`Error::Malformed`](crate::Error::Malformed) for anything but an SO object.
     pub fn from_blob(blob: Blob) -> Result<Self> {
-        blob.check_private()?;
-        let template = template::sealed_object()?;
-        let prefix = &template[..template.len() - 2];
-        let unique = blob.public.strip_prefix(prefix);
-        if !unique.is_some_and(|unique| unique.len() == 34 && unique.starts_with(&[0, 32])) {
-            return Err(Error::KeyRefused("it is not an SO object"));
-        }
-        let name = blob.name();
-        Ok(Self { blob, name })
+        Sealed::from_blob(blob, Tries::Counted, WORDS).map(Self)
     }
 
     /// The bytes to be stored.
     #[must_use]
     pub fn blob(&self) -> &Blob {
-        &self.blob
+        self.0.blob()
     }
 
     /// Its Name, which stays the same when its authorization value changes.
     #[must_use]
     pub fn name(&self) -> &Name {
-        &self.name
+        self.0.name()
     }
 
     /// Proves that `auth` is its authorization value.
     ///
     /// # Errors
     ///
-    /// [`Error::AuthRejected`] for a wrong one, which the chip counts towards its lockout;
-    /// [`Error::Lockout`]; [`Error::OtherTpm`].
+    /// [`Error::AuthRejected`](crate::Error::AuthRejected) for a wrong one, which the chip
+    /// counts towards its lockout; [`Error::Lockout`](crate::Error::Lockout);
+    /// [`Error::OtherTpm`](crate::Error::OtherTpm).
     pub fn verify(&self, op: &Operation<'_>, srk: &Srk, auth: &AuthValue) -> Result<()> {
         let run = || {
             let parent = srk.open(op)?;
             let policy = Session::policy(op)?;
             self.prove_in(op, &parent, auth, &policy)
+        };
+        run().map_err(|err| srk.explain(op, err))
+    }
+
+    /// The secret that it seals.
+    ///
+    /// # Errors
+    ///
+    /// As for [`SoObject::verify`].
+    pub fn secret(&self, op: &Operation<'_>, srk: &Srk, auth: &AuthValue) -> Result<AuthValue> {
+        let run = || {
+            let parent = srk.open(op)?;
+            let object = self.0.load(op, &parent)?;
+            let session = Session::hmac(op, &parent)?;
+            sealed::unseal(op, &object, WORDS, session.authorizes(auth))
         };
         run().map_err(|err| srk.explain(op, err))
     }
@@ -109,7 +107,7 @@ impl SoObject {
     ) -> Result<Self> {
         let run = || {
             let parent = srk.open(op)?;
-            let object = self.load(op, &parent)?;
+            let object = self.0.load(op, &parent)?;
             let session = Session::hmac(op, &parent)?;
             let command = Command::new(Code::ObjectChangeAuth)
                 .about(WORDS)
@@ -120,7 +118,7 @@ impl SoObject {
             let response = op.run(command)?;
             let private = response.reader().sized()?.to_vec();
             Self::from_blob(Blob {
-                public: self.blob.public.clone(),
+                public: self.blob().public.clone(),
                 private,
             })
         };
@@ -135,25 +133,6 @@ impl SoObject {
         auth: &AuthValue,
         policy: &Session<'_>,
     ) -> Result<()> {
-        let object = self.load(op, parent)?;
-        let session = Session::hmac(op, parent)?;
-        let entity = (object.handle(), object.name(), WORDS);
-        policy.prove_secret(op, entity, session.authorizes(auth).last())
+        self.0.prove_in(op, parent, auth, policy)
     }
-
-    fn load<'op>(&self, op: &'op Operation<'op>, parent: &OpenSrk<'_>) -> Result<Transient<'op>> {
-        let command = Command::new(Code::Load)
-            .about("SO object")
-            .handle(parent.handle(), parent.name())
-            .empty_auth();
-        token_key::loaded(op, command, &self.blob)
-    }
-}
-
-/// The contents of a `TPM2B_SENSITIVE_CREATE`: authorization value and sealed data.
-pub(crate) fn sensitive(auth: &AuthValue, data: &[u8]) -> Zeroizing<Vec<u8>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(80));
-    bytes.put_sized(auth.bytes());
-    bytes.put_sized(data);
-    bytes
 }

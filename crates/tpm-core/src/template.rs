@@ -33,6 +33,15 @@ pub(crate) enum Guard {
     Nothing,
 }
 
+/// Whether the chip's dictionary-attack logic counts wrong authorization values of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tries {
+    /// It does: for values that come from a person.
+    Counted,
+    /// It does not: for random values, which nobody guesses, and for none.
+    Uncounted,
+}
+
 /// The storage root key of the TCG's template: ECC P-256 with an empty `unique`, as systemd
 /// makes it.
 ///
@@ -80,10 +89,13 @@ pub(crate) fn signing_key(key_type: KeyType, usage: Usage) -> Result<Vec<u8>> {
     })
 }
 
-/// Sealed bytes with an authorization value that the chip's dictionary-attack logic protects.
-pub(crate) fn sealed_object() -> Result<Vec<u8>> {
+/// Sealed bytes behind an authorization value.
+pub(crate) fn sealed_object(tries: Tries) -> Result<Vec<u8>> {
+    let attributes = fixed_attributes()
+        .with_user_with_auth(true)
+        .with_no_da(tries == Tries::Uncounted);
     marshal(
-        builder(fixed_attributes().with_user_with_auth(true), &[])?
+        builder(attributes, &[])?
             .with_public_algorithm(PublicAlgorithm::KeyedHash)
             .with_keyed_hash_parameters(PublicKeyedHashParameters::new(KeyedHashScheme::Null))
             .with_keyed_hash_unique_identifier(Digest::default()),
@@ -219,8 +231,12 @@ mod tests {
             "0001000b0006047200000010001008000000000000 00".replace(' ', "")
         );
         assert_eq!(
-            hex(&sealed_object().unwrap()),
+            hex(&sealed_object(Tries::Counted).unwrap()),
             "0008000b00000052000000100000"
+        );
+        assert_eq!(
+            hex(&sealed_object(Tries::Uncounted).unwrap()),
+            "0008000b00000452000000100000"
         );
     }
 
@@ -234,7 +250,8 @@ mod tests {
             token_key(Guard::Nothing, &[]),
             signing_key(KeyType::Rsa2048, Usage::SIGN_DECRYPT),
             signing_key(KeyType::EccP521, Usage::SIGN),
-            sealed_object(),
+            sealed_object(Tries::Counted),
+            sealed_object(Tries::Uncounted),
         ];
         for template in all {
             let template = template.unwrap();

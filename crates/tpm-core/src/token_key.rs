@@ -7,10 +7,10 @@ use crate::{
     error::rc,
     pin_counter,
     policy::{self, Branch},
+    sealed,
     session::Session,
-    so_object,
     srk::OpenSrk,
-    template::{self, Guard},
+    template::{self, Guard, Tries},
     transient::Transient,
 };
 
@@ -85,7 +85,7 @@ impl TokenKey {
             .about("storage root key")
             .handle(parent.handle(), parent.name())
             .session(session.plain().hide_command().last())
-            .param_sized(&so_object::sensitive(auth, &[]))
+            .param_sized(&sealed::sensitive(auth, &[]))
             .param_sized(&template::token_key(wall.guard(), &wall.policy())?);
         Self::from_parts(created(op, command)?, wall)
     }
@@ -211,11 +211,59 @@ impl TokenKey {
             let unlocked = self.unlock(op, srk, auth)?;
             let command = unlocked
                 .authorize(Code::Create, auth)
-                .param_sized(&so_object::sensitive(&AuthValue::empty(), &[]))
+                .param_sized(&sealed::sensitive(&AuthValue::empty(), &[]))
                 .param_sized(&template::signing_key(key_type, usage)?);
             let blob = created(op, command).map_err(|err| not_supported(err, key_type))?;
             KeyBlob::parse(blob.clone())?;
             Ok(blob)
+        };
+        run().map_err(|err| srk.explain(op, err))
+    }
+
+    /// Seals `secret` below this key: only who opens the token gets it back.
+    ///
+    /// # Errors
+    ///
+    /// As for [`TokenKey::verify`].
+    pub fn seal(
+        &self,
+        op: &Operation<'_>,
+        srk: &Srk,
+        auth: &AuthValue,
+        secret: &AuthValue,
+    ) -> Result<Blob> {
+        let run = || {
+            // Opened and closed before the token key is loaded: a chip has few slots.
+            let hiding = Session::hmac(op, &srk.open(op)?)?;
+            let unlocked = self.unlock(op, srk, auth)?;
+            let command = unlocked
+                .authorize(Code::Create, auth)
+                .session(hiding.plain().hide_command().last())
+                .param_sized(&sealed::sensitive(&AuthValue::empty(), secret.bytes()))
+                .param_sized(&template::sealed_object(Tries::Uncounted)?);
+            created(op, command)
+        };
+        run().map_err(|err| srk.explain(op, err))
+    }
+
+    /// Takes out what [`TokenKey::seal`] has sealed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`TokenKey::verify`]; [`Error::Integrity`] where `blob` is not of this token.
+    pub fn unseal(
+        &self,
+        op: &Operation<'_>,
+        srk: &Srk,
+        auth: &AuthValue,
+        blob: &Blob,
+    ) -> Result<AuthValue> {
+        let run = || {
+            let hiding = Session::hmac(op, &srk.open(op)?)?;
+            let unlocked = self.unlock(op, srk, auth)?;
+            let object = loaded(op, unlocked.authorize(Code::Load, auth), blob)?;
+            drop(unlocked);
+            sealed::unseal(op, &object, "sealed secret", hiding.plain())
         };
         run().map_err(|err| srk.explain(op, err))
     }

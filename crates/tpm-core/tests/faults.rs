@@ -201,12 +201,21 @@ fn what_secrets_go_over_the_bus_is_not_to_be_seen_there() -> TestResult {
         secret("canary PIN one")?,
         secret("canary PIN two")?,
     );
-    let so = tpm_core::SoObject::create(&op, &srk, &so_pin)?;
+    let random = secret("canary of the change guard")?;
+    let so = tpm_core::SoObject::create(&op, &srk, &so_pin, &random)?;
+    let guard = tpm_core::ChangeGuard::create(&op, &srk, &random)?;
     let handle = tpm_core::PinCounter::pick_handle(&op)?;
-    let counter = tpm_core::PinCounter::define(&op, &srk, &owner, handle, &so, &so_pin, &pin, 5)?;
+    let counter = tpm_core::PinCounter::from_parts(handle, so.name(), guard.name());
+    counter.define(&op, &srk, &owner, &so, &so_pin, &pin, 5)?;
     let token_key = TokenKey::create(&op, &srk, Wall::Counter(counter.clone()), &owner)?;
     token_key.verify(&op, &srk, &pin)?;
-    counter.change_auth(&op, &srk, &pin, &pin2)?;
+    let sealed = token_key.seal(&op, &srk, &pin, &random)?;
+    let secrets = [
+        token_key.unseal(&op, &srk, &pin, &sealed)?,
+        so.secret(&op, &srk, &so_pin)?,
+    ];
+    counter.change_auth(&op, &srk, (&guard, &secrets[0]), &pin, &pin2)?;
+    counter.change_auth(&op, &srk, (&guard, &secrets[1]), &pin2, &pin)?;
     counter.set_auth(&op, &srk, &so, &so_pin, &pin)?;
     let so = so.change_auth(&op, &srk, &so_pin, &pin2)?;
     let wall = Wall::Lockout {

@@ -7,8 +7,8 @@ use std::{
 
 use testing::{Swtpm, Tap};
 use tpm_core::{
-    AuthValue, Error, Hash, KeyBlob, KeyType, PinCounter, Scheme, Signature, SoObject, Srk,
-    TokenKey, Tpm, Usage, Wall, info,
+    AuthValue, ChangeGuard, Error, Hash, KeyBlob, KeyType, PinCounter, Scheme, Signature, SoObject,
+    Srk, TokenKey, Tpm, Usage, Wall, info,
 };
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -41,6 +41,7 @@ fn assert_idle(tpm: &Tpm) -> TestResult {
 struct Token {
     srk: Srk,
     so: SoObject,
+    guard: ChangeGuard,
     key: TokenKey,
 }
 
@@ -48,31 +49,35 @@ fn counter_token(tpm: &Tpm, limit: u32) -> Result<Token, Error> {
     let op = tpm.begin()?;
     let owner = AuthValue::empty();
     let srk = Srk::find_or_create(&op, &owner)?;
-    let so = SoObject::create(&op, &srk, &auth("so"))?;
+    let so = SoObject::create(&op, &srk, &auth("so"), &auth("secret"))?;
+    let guard = ChangeGuard::create(&op, &srk, &auth("secret"))?;
     let handle = PinCounter::pick_handle(&op)?;
-    let counter = PinCounter::define(
-        &op,
-        &srk,
-        &owner,
-        handle,
-        &so,
-        &auth("so"),
-        &auth("pin"),
-        limit,
-    )?;
+    let counter = PinCounter::from_parts(handle, so.name(), guard.name());
+    counter.define(&op, &srk, &owner, &so, &auth("so"), &auth("pin"), limit)?;
     let key = TokenKey::create(&op, &srk, Wall::Counter(counter), &owner)?;
-    Ok(Token { srk, so, key })
+    Ok(Token {
+        srk,
+        so,
+        guard,
+        key,
+    })
 }
 
 fn lockout_token(tpm: &Tpm) -> Result<Token, Error> {
     let op = tpm.begin()?;
     let srk = Srk::find_or_create(&op, &AuthValue::empty())?;
-    let so = SoObject::create(&op, &srk, &auth("so"))?;
+    let so = SoObject::create(&op, &srk, &auth("so"), &auth("secret"))?;
     let wall = Wall::Lockout {
         so: so.name().clone(),
     };
+    let guard = ChangeGuard::create(&op, &srk, &auth("secret"))?;
     let key = TokenKey::create(&op, &srk, wall, &auth("pin"))?;
-    Ok(Token { srk, so, key })
+    Ok(Token {
+        srk,
+        so,
+        guard,
+        key,
+    })
 }
 
 /// Sends three raw `TPM2_CreatePrimary` and hangs up: a client that died.
@@ -182,10 +187,14 @@ fn the_user_and_the_so_change_the_pin_of_a_counter() -> TestResult {
     let token = counter_token(&tpm, 5)?;
     let op = tpm.begin()?;
     let verify = |pin: &str| token.key.verify(&op, &token.srk, &auth(pin));
-    counter(&token).change_auth(&op, &token.srk, &auth("pin"), &auth("pin2"))?;
+    let change = |old: &str, new: &str| {
+        let secret = (&token.guard, &auth("secret"));
+        counter(&token).change_auth(&op, &token.srk, secret, &auth(old), &auth(new))
+    };
+    change("pin", "pin2")?;
     assert!(verify("pin").is_err());
     verify("pin2")?;
-    let wrong = counter(&token).change_auth(&op, &token.srk, &auth("pin"), &auth("pin3"));
+    let wrong = change("pin", "pin3");
     assert!(
         matches!(wrong, Err(Error::AuthRejected { .. })),
         "{wrong:?}"

@@ -1,37 +1,89 @@
-//! What the walls do not hold, each as a test: when one of these fails, a limit is gone and
-//! SECURITY.md has to be changed.
+//! Where chips are weaker than their specification, and what holds all the same.
 
 use testing::Swtpm;
-use tpm_core::{AuthValue, Error, PinCounter, SoObject, Srk, TokenKey, Tpm, Wall};
+use tpm_core::{
+    AuthValue, ChangeGuard, Error, Operation, PinCounter, SoObject, Srk, TokenKey, Tpm, Wall,
+};
 
-/// libtpms 0.9.2 checks the limit of a PIN index when its value proves something, but not
-/// when a policy with `PolicyAuthValue` changes it: guessing goes on there.
+type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+fn auth(text: &str) -> AuthValue {
+    AuthValue::new(text.as_bytes()).expect("short")
+}
+
+/// A token whose PIN counter was used up by wrong PINs.
+fn exhausted(op: &Operation<'_>, secret: &AuthValue) -> Result<Exhausted, Error> {
+    let owner = AuthValue::empty();
+    let srk = Srk::find_or_create(op, &owner)?;
+    let so = SoObject::create(op, &srk, &auth("so"), secret)?;
+    let guard = ChangeGuard::create(op, &srk, secret)?;
+    let handle = PinCounter::pick_handle(op)?;
+    let counter = PinCounter::from_parts(handle, so.name(), guard.name());
+    counter.define(op, &srk, &owner, &so, &auth("so"), &auth("pin"), 2)?;
+    let key = TokenKey::create(op, &srk, Wall::Counter(counter.clone()), &owner)?;
+    let sealed = key.seal(op, &srk, &auth("pin"), secret)?;
+    for _ in 0..2 {
+        assert!(key.verify(op, &srk, &auth("wrong")).is_err());
+    }
+    Ok(Exhausted {
+        srk,
+        counter,
+        guard,
+        key,
+        sealed,
+    })
+}
+
+struct Exhausted {
+    srk: Srk,
+    counter: PinCounter,
+    guard: ChangeGuard,
+    key: TokenKey,
+    sealed: tpm_core::Blob,
+}
+
+/// The thief has the store, the machine and a program of his own. Even the right PIN, which he
+/// might guess next, brings him no further.
 #[test]
-fn the_pin_of_an_exhausted_counter_can_still_be_guessed_by_changing_it()
--> Result<(), Box<dyn std::error::Error>> {
+fn the_pin_of_an_exhausted_counter_cannot_be_guessed_by_changing_it() -> TestResult {
     let swtpm = Swtpm::start();
     let tpm = Tpm::new(swtpm.tcti().parse()?);
     let op = tpm.begin()?;
-    let auth = |text: &str| AuthValue::new(text.as_bytes());
-    let (owner, so_pin, pin) = (AuthValue::empty(), auth("so")?, auth("pin")?);
-    let srk = Srk::find_or_create(&op, &owner)?;
-    let so = SoObject::create(&op, &srk, &so_pin)?;
-    let handle = PinCounter::pick_handle(&op)?;
-    let counter = PinCounter::define(&op, &srk, &owner, handle, &so, &so_pin, &pin, 2)?;
-    let key = TokenKey::create(&op, &srk, Wall::Counter(counter.clone()), &owner)?;
-    for _ in 0..2 {
-        assert!(key.verify(&op, &srk, &auth("wrong")?).is_err());
+    let token = exhausted(&op, &AuthValue::random())?;
+    let (srk, pin) = (&token.srk, auth("pin"));
+    let unsealed = token.key.unseal(&op, srk, &pin, &token.sealed);
+    assert!(matches!(unsealed, Err(Error::PinExhausted)), "{unsealed:?}");
+    for guess in [AuthValue::empty(), auth("pin"), AuthValue::random()] {
+        let changed =
+            token
+                .counter
+                .change_auth(&op, srk, (&token.guard, &guess), &pin, &auth("thief"));
+        assert!(
+            matches!(changed, Err(Error::AuthRejected { .. })),
+            "{changed:?}"
+        );
     }
-    assert!(matches!(
-        key.verify(&op, &srk, &pin),
-        Err(Error::PinExhausted)
-    ));
-    // The limit holds where the PIN opens the token. Here it does not.
-    assert!(
-        counter
-            .change_auth(&op, &srk, &auth("wrong")?, &pin)
-            .is_err()
-    );
-    counter.change_auth(&op, &srk, &pin, &auth("thief")?)?;
+    Ok(())
+}
+
+/// Why there is a change guard: libtpms 0.9.2 does not look at the limit here. If this fails,
+/// the chip has become stricter, and the text of `change_guard.rs` out of date.
+#[test]
+fn a_chip_lets_who_has_the_secret_change_the_pin_of_an_exhausted_counter() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = Tpm::new(swtpm.tcti().parse()?);
+    let op = tpm.begin()?;
+    let secret = AuthValue::random();
+    let token = exhausted(&op, &secret)?;
+    let verified = token.key.verify(&op, &token.srk, &auth("pin"));
+    assert!(matches!(verified, Err(Error::PinExhausted)), "{verified:?}");
+    let change = (&token.guard, &secret);
+    let wrong = token
+        .counter
+        .change_auth(&op, &token.srk, change, &auth("wrong"), &auth("new"));
+    assert!(wrong.is_err());
+    token
+        .counter
+        .change_auth(&op, &token.srk, change, &auth("pin"), &auth("new"))?;
     Ok(())
 }

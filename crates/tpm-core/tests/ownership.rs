@@ -2,7 +2,7 @@
 
 use testing::Swtpm;
 use tpm_core::{
-    AuthValue, Error, PinCounter, SoObject, Srk, Tpm,
+    AuthValue, ChangeGuard, Error, PinCounter, SoObject, Srk, Tpm,
     ek::{self, EkType},
     info,
     lockout::{self, Parameters},
@@ -78,13 +78,14 @@ fn without_the_owners_authorization_nothing_is_provisioned_but_everything_is_use
     let none = AuthValue::empty();
     let srk = Srk::find_or_create(&op, &none)?;
     ownership::change_auth(&op, &srk, Hierarchy::Owner, &none, &auth("owner"))?;
-    let so = SoObject::create(&op, &srk, &auth("so"))?;
+    let so = SoObject::create(&op, &srk, &auth("so"), &auth("secret"))?;
+    let guard = ChangeGuard::create(&op, &srk, &auth("secret"))?;
     let handle = PinCounter::pick_handle(&op)?;
-    let define = |owner: &AuthValue| {
-        PinCounter::define(&op, &srk, owner, handle, &so, &auth("so"), &auth("pin"), 5)
-    };
+    let counter = PinCounter::from_parts(handle, so.name(), guard.name());
+    let define =
+        |owner: &AuthValue| counter.define(&op, &srk, owner, &so, &auth("so"), &auth("pin"), 5);
     assert!(matches!(define(&none), Err(Error::AuthRejected { .. })));
-    let counter = define(&auth("owner"))?;
+    define(&auth("owner"))?;
     assert_eq!(PinCounter::list(&op)?, [handle]);
     assert!(matches!(define(&auth("owner")), Err(Error::NvDefined(at)) if at == handle));
     assert!(matches!(
@@ -162,7 +163,7 @@ fn the_lockout_is_set_reached_and_reset() -> TestResult {
         (state.max_tries, state.interval, state.recovery),
         (2, 600, 300)
     );
-    let so = SoObject::create(&op, &srk, &auth("so"))?;
+    let so = SoObject::create(&op, &srk, &auth("so"), &auth("secret"))?;
     for _ in 0..2 {
         assert!(matches!(
             so.verify(&op, &srk, &auth("wrong")),

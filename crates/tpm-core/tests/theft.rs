@@ -4,8 +4,8 @@
 
 use testing::Swtpm;
 use tpm_core::{
-    AuthValue, Blob, Error, KeyBlob, KeyType, PinCounter, Presence, Scheme, SoObject, Srk,
-    TokenKey, Tpm, Usage, Wall,
+    AuthValue, Blob, ChangeGuard, Error, KeyBlob, KeyType, PinCounter, Presence, Scheme, SoObject,
+    Srk, TokenKey, Tpm, Usage, Wall,
 };
 use tss_esapi::{
     Context,
@@ -35,6 +35,9 @@ struct Victim {
     token_key: TokenKey,
     counter: PinCounter,
     so: SoObject,
+    guard: ChangeGuard,
+    /// The guard's secret, sealed below the token key.
+    secret: Blob,
     key: Blob,
 }
 
@@ -50,16 +53,21 @@ fn victim(tpm: &Tpm) -> Result<Victim, Error> {
     let op = tpm.begin()?;
     let owner = AuthValue::empty();
     let srk = Srk::find_or_create(&op, &owner)?;
-    let so = SoObject::create(&op, &srk, &auth("so"))?;
+    let so = SoObject::create(&op, &srk, &auth("so"), &auth("secret"))?;
+    let guard = ChangeGuard::create(&op, &srk, &auth("secret"))?;
     let handle = PinCounter::pick_handle(&op)?;
-    let counter = PinCounter::define(&op, &srk, &owner, handle, &so, &auth("so"), &auth("pin"), 5)?;
+    let counter = PinCounter::from_parts(handle, so.name(), guard.name());
+    counter.define(&op, &srk, &owner, &so, &auth("so"), &auth("pin"), 5)?;
     let token_key = TokenKey::create(&op, &srk, Wall::Counter(counter.clone()), &owner)?;
+    let secret = token_key.seal(&op, &srk, &auth("pin"), &auth("secret"))?;
     let key = token_key.create_key(&op, &srk, &auth("pin"), KeyType::EccP256, Usage::SIGN)?;
     Ok(Victim {
         srk,
         token_key,
         counter,
         so,
+        guard,
+        secret,
         key,
     })
 }
@@ -268,17 +276,12 @@ fn a_counter_that_was_made_again_opens_nothing_and_the_so_mends_it() -> TestResu
     victim
         .counter
         .undefine(&op, &victim.srk, &AuthValue::empty())?;
-    let mended = PinCounter::define(
-        &op,
-        &victim.srk,
-        &AuthValue::empty(),
-        index,
-        &victim.so,
-        &auth("so"),
-        &auth("new pin"),
-        5,
-    )?;
-    assert_eq!(mended, victim.counter);
+    let owner = AuthValue::empty();
+    let (so_pin, new_pin) = (auth("so"), auth("new pin"));
+    victim
+        .counter
+        .define(&op, &victim.srk, &owner, &victim.so, &so_pin, &new_pin, 5)?;
+    assert_eq!(victim.counter.presence(&op)?, Presence::Ready);
     let key = KeyBlob::parse(victim.key)?;
     victim
         .token_key
@@ -292,7 +295,7 @@ fn another_so_object_cannot_reset_the_counter() -> TestResult {
     let tpm = tpm(&swtpm);
     let victim = victim(&tpm)?;
     let op = tpm.begin()?;
-    let forged = SoObject::create(&op, &victim.srk, &auth("thief"))?;
+    let forged = SoObject::create(&op, &victim.srk, &auth("thief"), &auth("x"))?;
     let reset = victim
         .counter
         .reset(&op, &victim.srk, &forged, &auth("thief"), 1000);
@@ -316,9 +319,12 @@ fn an_old_copy_of_the_store_with_the_old_pin_opens_nothing_after_a_change() -> T
     let tpm = tpm(&swtpm);
     let victim = victim(&tpm)?;
     let op = tpm.begin()?;
+    let (srk, pin) = (&victim.srk, auth("pin"));
+    let secret = victim.token_key.unseal(&op, srk, &pin, &victim.secret)?;
+    let change = (&victim.guard, &secret);
     victim
         .counter
-        .change_auth(&op, &victim.srk, &auth("pin"), &auth("another"))?;
+        .change_auth(&op, srk, change, &pin, &auth("another"))?;
     // Everything in `victim` is the old copy; the chip alone knows of the change.
     let key = KeyBlob::parse(victim.key)?;
     let old = victim

@@ -2,8 +2,8 @@
 
 use rand_core::{OsRng, RngCore};
 use tpm_core::{
-    AuthValue, Blob, Error as TpmError, KeyType, Operation, PinCounter, SoObject, Srk, TokenKey,
-    Tpm, Wall, info,
+    AuthValue, Blob, ChangeGuard, Error as TpmError, KeyType, Operation, PinCounter, SoObject, Srk,
+    TokenKey, Tpm, Wall, info,
 };
 
 use super::{
@@ -114,7 +114,8 @@ pub fn init(
 
     let op = tpm.begin()?;
     let srk = Srk::find_or_create(&op, owner)?;
-    let so_object = SoObject::create(&op, &srk, &so_auth)?;
+    let change_secret = AuthValue::random();
+    let so_object = SoObject::create(&op, &srk, &so_auth, &change_secret)?;
     let draft = Draft {
         store,
         op: &op,
@@ -122,6 +123,7 @@ pub fn init(
         srk,
         so_object,
         so_auth,
+        change_secret,
         so_pin_is_set: so.is_some(),
         pin_auth,
         pin_is_set: pin.is_some(),
@@ -151,6 +153,7 @@ struct Draft<'a> {
     srk: Srk,
     so_object: SoObject,
     so_auth: AuthValue,
+    change_secret: AuthValue,
     so_pin_is_set: bool,
     pin_auth: AuthValue,
     pin_is_set: bool,
@@ -158,34 +161,42 @@ struct Draft<'a> {
     key_types: Vec<KeyType>,
 }
 
+/// What a token with a PIN counter has besides.
+struct Counted<'a> {
+    counter: &'a PinCounter,
+    guard: &'a ChangeGuard,
+    /// The guard's secret, sealed below the token key.
+    secret: Blob,
+}
+
 impl Draft<'_> {
     /// The order is: note the handle, make the counter, keep the token and strike out the
     /// note. Killed in between, the note tells [`super::orphans`] what is left in the chip.
     fn behind_counter(&self, owner: &AuthValue) -> Result<Token> {
-        let counter = self.make_counter(owner)?;
-        let limit = self.options.max_tries;
-        let kept = TokenKey::create(
-            self.op,
-            &self.srk,
-            Wall::Counter(counter.clone()),
-            &self.pin_auth,
-        )
-        .map_err(Error::from)
-        .and_then(|key| {
-            self.keep(
-                &key,
-                WallKind::Counter,
-                Some(&counter),
-                Some(Tries {
-                    left: limit,
-                    max: limit,
-                }),
-            )
-        });
+        let guard = ChangeGuard::create(self.op, &self.srk, &self.change_secret)?;
+        let counter = self.make_counter(&guard, owner)?;
+        let kept = self.keep_behind(&counter, &guard);
         if kept.is_err() {
             self.unmake(&counter, owner);
         }
         kept
+    }
+
+    fn keep_behind(&self, counter: &PinCounter, guard: &ChangeGuard) -> Result<Token> {
+        let (op, srk, pin) = (self.op, &self.srk, &self.pin_auth);
+        let key = TokenKey::create(op, srk, Wall::Counter(counter.clone()), pin)?;
+        let secret = key.seal(op, srk, pin, &self.change_secret)?;
+        let limit = self.options.max_tries;
+        let tries = Tries {
+            left: limit,
+            max: limit,
+        };
+        let counted = Counted {
+            counter,
+            guard,
+            secret,
+        };
+        self.keep(&key, WallKind::Counter, Some(counted), Some(tries))
     }
 
     fn behind_lockout(&self) -> Result<Token> {
@@ -202,25 +213,24 @@ impl Draft<'_> {
         self.keep(&key, WallKind::None, None, None)
     }
 
-    fn make_counter(&self, owner: &AuthValue) -> Result<PinCounter> {
+    fn make_counter(&self, guard: &ChangeGuard, owner: &AuthValue) -> Result<PinCounter> {
         const ATTEMPTS: u32 = 3;
         let so = &self.so_object;
         for attempt in 1.. {
             let handle = PinCounter::pick_handle(self.op)?;
-            let counter = PinCounter::from_parts(handle, so.name());
-            intent::note(self.store, handle, so.name(), self.srk.name())?;
-            let made = PinCounter::define(
+            let counter = PinCounter::from_parts(handle, so.name(), guard.name());
+            intent::note(self.store, handle, so, guard, &self.srk)?;
+            let made = counter.define(
                 self.op,
                 &self.srk,
                 owner,
-                handle,
                 so,
                 &self.so_auth,
                 &self.pin_auth,
                 self.options.max_tries,
             );
             match made {
-                Ok(counter) => return Ok(counter),
+                Ok(()) => return Ok(counter),
                 Err(err) => {
                     self.unmake(&counter, owner);
                     // Somebody else was quicker with the same handle.
@@ -251,16 +261,22 @@ impl Draft<'_> {
         &self,
         key: &TokenKey,
         wall: WallKind,
-        counter: Option<&PinCounter>,
+        counted: Option<Counted<'_>>,
         tries: Option<Tries>,
     ) -> Result<Token> {
         // Without a PIN there is nothing that an SO nobody knows could ever do.
         let so =
             (self.so_pin_is_set || wall != WallKind::None).then(|| self.so_object.blob().clone());
+        let counter = counted.as_ref().map(|counted| counted.counter);
+        let (guard, secret) = counted
+            .map(|counted| (counted.guard.blob().clone(), counted.secret))
+            .unzip();
         let parts = Parts {
             srk: self.srk.clone(),
             token_key: key.blob().clone(),
             so,
+            guard,
+            secret,
             kdf: self.kdf.clone(),
         };
         let new = NewToken {
@@ -336,6 +352,7 @@ fn renew(tx: &rusqlite::Transaction<'_>, token: &Token, label: &str, key: &Blob)
         rusqlite::params![label, token.id.0],
     )?;
     super::row::set_pin_is_set(tx, token.id, false)?;
+    super::row::keep_secret(tx, token.id, None)?;
     by_id(tx, token.id)
 }
 

@@ -1,18 +1,25 @@
 //! Notes of PIN counters that are about to be made, so that none is ever lost in the chip.
 
 use rusqlite::{Transaction, params};
-use tpm_core::{AuthValue, Name, Operation, PinCounter, Presence, Srk};
+use tpm_core::{AuthValue, ChangeGuard, Name, Operation, PinCounter, Presence, SoObject, Srk};
 
 use super::now;
 use crate::{Error, Result, Store};
 
 /// Notes that a counter is about to be made, before the chip hears of it.
-pub(super) fn note(store: &Store, handle: u32, so: &Name, srk: &Name) -> Result<()> {
+pub(super) fn note(
+    store: &Store,
+    handle: u32,
+    so: &SoObject,
+    guard: &ChangeGuard,
+    srk: &Srk,
+) -> Result<()> {
+    let names = [so.name(), guard.name(), srk.name()].map(Name::bytes);
     store.write(|tx| {
         tx.execute(
-            "INSERT INTO nv_intent (handle, so_name, srk_name, created, abandoned) \
-             VALUES (?, ?, ?, ?, 0)",
-            params![handle, so.bytes(), srk.bytes(), now()],
+            "INSERT INTO nv_intent (handle, so_name, guard_name, srk_name, created, abandoned) \
+             VALUES (?, ?, ?, ?, ?, 0)",
+            params![handle, names[0], names[1], names[2], now()],
         )?;
         Ok(())
     })
@@ -52,12 +59,17 @@ pub(super) fn strike_out_old(tx: &Transaction<'_>, handle: u32, so: &Name) -> Re
     Ok(())
 }
 
-/// The handles and SO Names of the notes about the TPM with this SRK.
-pub(super) fn notes(tx: &Transaction<'_>, srk: &Name) -> Result<Vec<(u32, Name)>> {
-    let mut query =
-        tx.prepare("SELECT handle, so_name FROM nv_intent WHERE srk_name = ? ORDER BY handle")?;
+/// The counters of the notes about the TPM with this SRK, and the Names of their SO objects.
+pub(super) fn notes(tx: &Transaction<'_>, srk: &Name) -> Result<Vec<(PinCounter, Name)>> {
+    let mut query = tx.prepare(
+        "SELECT handle, so_name, guard_name FROM nv_intent WHERE srk_name = ? ORDER BY handle",
+    )?;
     let notes = query.query_map([srk.bytes()], |row| {
-        Ok((row.get(0)?, Name::from_bytes(&row.get::<_, Vec<u8>>(1)?)))
+        let name =
+            |column| Ok::<_, rusqlite::Error>(Name::from_bytes(&row.get::<_, Vec<u8>>(column)?));
+        let so = name("so_name")?;
+        let counter = PinCounter::from_parts(row.get("handle")?, &so, &name("guard_name")?);
+        Ok((counter, so))
     })?;
     Ok(notes.collect::<rusqlite::Result<_>>()?)
 }

@@ -1,7 +1,7 @@
 //! PIN counters that a killed program left in the chip.
 
 use rusqlite::Transaction;
-use tpm_core::{AuthValue, Name, PinCounter, Presence, SoObject, Srk, Tpm};
+use tpm_core::{AuthValue, ChangeGuard, Name, PinCounter, Presence, SoObject, Srk, Tpm};
 
 use super::{Parts, TokenId, delete, intent, row};
 use crate::{Error, Result, Store};
@@ -86,9 +86,7 @@ pub fn remove_orphan(
         }
         Ok(claims)
     })?;
-    // An index is removed by its handle; whose Name this counter would have plays no part.
-    let counter = PinCounter::from_parts(orphan.handle, srk.name());
-    match counter.undefine(&op, &srk, owner) {
+    match PinCounter::undefine_at(&op, &srk, owner, orphan.handle) {
         Ok(()) | Err(tpm_core::Error::NvMissing(_)) => {}
         Err(err) => return Err(err.into()),
     }
@@ -118,8 +116,8 @@ impl Claim {
 fn claims(tx: &Transaction<'_>, srk: &Srk) -> Result<Vec<Claim>> {
     let mut claims: Vec<_> = intent::notes(tx, srk.name())?
         .into_iter()
-        .map(|(handle, so)| Claim {
-            counter: PinCounter::from_parts(handle, &so),
+        .map(|(counter, so)| Claim {
+            counter,
             so,
             token: None,
         })
@@ -128,16 +126,20 @@ fn claims(tx: &Transaction<'_>, srk: &Srk) -> Result<Vec<Claim>> {
         let Parts {
             srk: parent,
             so: Some(so),
+            guard: Some(guard),
             ..
         } = token.parts
         else {
             continue;
         };
-        if let (Some(handle), Ok(so)) = (token.nv_handle, SoObject::from_blob(so))
-            && parent.name() == srk.name()
+        if let (Some(handle), Ok(so), Ok(guard)) = (
+            token.nv_handle,
+            SoObject::from_blob(so),
+            ChangeGuard::from_blob(guard),
+        ) && parent.name() == srk.name()
         {
             let so = so.name().clone();
-            let counter = PinCounter::from_parts(handle, &so);
+            let counter = PinCounter::from_parts(handle, &so, guard.name());
             claims.push(Claim {
                 counter,
                 so,

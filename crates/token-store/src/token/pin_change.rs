@@ -27,14 +27,18 @@ pub fn change_pin(store: &mut Store, tpm: &Tpm, token: &Token, old: &Pin, new: &
     let (old, new) = (token.parts.kdf.user(old)?, token.parts.kdf.user(new)?);
     let op = tpm.begin()?;
     let changed = match chip.counter() {
-        // The chip checks the limit of a PIN counter when its value proves something, and not
-        // when it is changed (libtpms 0.9.2). So the old PIN is proven first: a locked token
-        // stays locked, and one wrong PIN is one try.
-        Some(counter) => chip
-            .key
-            .verify(&op, &chip.srk, &old)
-            .and_then(|()| counter.change_auth(&op, &chip.srk, &old, &new))
-            .map(|()| None),
+        // To bring the secret out, the old PIN is proven against the counter: one wrong PIN is
+        // one try.
+        Some(counter) => {
+            let guard = chip.guard()?;
+            let sealed = token.parts.secret.as_ref().ok_or_else(lacks_secret)?;
+            chip.key
+                .unseal(&op, &chip.srk, &old, sealed)
+                .and_then(|secret| {
+                    counter.change_auth(&op, &chip.srk, (guard, &secret), &old, &new)
+                })
+                .map(|()| None)
+        }
         None => chip.key.change_auth(&op, &chip.srk, &old, &new).map(Some),
     };
     match changed {
@@ -65,6 +69,11 @@ pub fn refresh_tries(store: &Store, tpm: &Tpm, token: &Token) -> Result<Option<T
     let tries = chip.tries(&tpm.begin()?)?;
     remember(store, token, tries);
     Ok(tries)
+}
+
+/// Each token with a PIN has one: it is kept in the transaction that notes the PIN.
+fn lacks_secret() -> Error {
+    Error::corrupt("a token lacks the secret that changes its PIN")
 }
 
 fn remember(store: &Store, token: &Token, tries: Option<Tries>) {

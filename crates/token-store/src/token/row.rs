@@ -9,7 +9,8 @@ use super::{Parts, Token, TokenId, Tries, WallKind, check_label};
 use crate::{Error, Result, Role, Store, kdf::Kdf};
 
 const SELECT: &str = "SELECT id, serial, label, created, wall, srk, token_public, token_private, \
-     so_public, so_private, so_pin_is_set, pin_is_set, nv_handle, max_tries, salt, kdf_memory, \
+     so_public, so_private, guard_public, guard_private, secret_public, secret_private, \
+     so_pin_is_set, pin_is_set, nv_handle, max_tries, salt, kdf_memory, \
      kdf_passes, kdf_lanes, tries_left, tries_max, so_tries_left, so_tries_max, key_types, \
      EXISTS (SELECT 1 FROM key WHERE key.token = token.id) AS has_keys FROM token";
 
@@ -140,10 +141,12 @@ impl NewToken<'_> {
     pub(crate) fn insert(&self, tx: &Transaction<'_>, serial: &str) -> Result<TokenId> {
         tx.execute(
             "INSERT INTO token (serial, label, created, state, wall, srk, token_public, \
-             token_private, so_public, so_private, so_pin_is_set, pin_is_set, nv_handle, \
+             token_private, so_public, so_private, guard_public, guard_private, secret_public, \
+             secret_private, so_pin_is_set, pin_is_set, nv_handle, \
              max_tries, salt, kdf_memory, kdf_passes, kdf_lanes, tries_left, tries_max, key_types) \
              VALUES (:serial, :label, :created, 'ready', :wall, :srk, :token_public, \
-             :token_private, :so_public, :so_private, :so_pin_is_set, :pin_is_set, :nv_handle, \
+             :token_private, :so_public, :so_private, :guard_public, :guard_private, :secret_public, \
+             :secret_private, :so_pin_is_set, :pin_is_set, :nv_handle, \
              :max_tries, :salt, :memory, :passes, :lanes, :tries_left, :tries_max, :key_types)",
             named_params! {
                 ":serial": serial,
@@ -155,6 +158,10 @@ impl NewToken<'_> {
                 ":token_private": self.parts.token_key.private,
                 ":so_public": self.parts.so.as_ref().map(|so| &so.public),
                 ":so_private": self.parts.so.as_ref().map(|so| &so.private),
+                ":guard_public": self.parts.guard.as_ref().map(|guard| &guard.public),
+                ":guard_private": self.parts.guard.as_ref().map(|guard| &guard.private),
+                ":secret_public": self.parts.secret.as_ref().map(|secret| &secret.public),
+                ":secret_private": self.parts.secret.as_ref().map(|secret| &secret.private),
                 ":so_pin_is_set": self.so_pin_is_set,
                 ":pin_is_set": self.pin_is_set,
                 ":nv_handle": self.nv_handle,
@@ -205,6 +212,14 @@ pub(crate) fn replace_private(
     }
 }
 
+/// Keeps the sealed secret of a token's change guard, or forgets it.
+pub(crate) fn keep_secret(tx: &Transaction<'_>, id: TokenId, secret: Option<&Blob>) -> Result<()> {
+    let sql = "UPDATE token SET secret_public = ?, secret_private = ? \
+               WHERE id = ? AND state = 'ready'";
+    let (public, private) = secret.map(|blob| (&blob.public, &blob.private)).unzip();
+    one_row(id, tx.execute(sql, params![public, private, id.0])?)
+}
+
 /// Notes that there is a user PIN, or that there is none, with all tries left.
 pub(crate) fn set_pin_is_set(tx: &Transaction<'_>, id: TokenId, is_set: bool) -> Result<()> {
     let sql = "UPDATE token SET pin_is_set = ?, tries_left = max_tries, tries_max = max_tries \
@@ -223,10 +238,11 @@ fn from_row(row: &Row<'_>) -> Result<Token> {
     let wall: String = row.get("wall")?;
     let srk: Vec<u8> = row.get("srk")?;
     let salt: Vec<u8> = row.get("salt")?;
-    let (so_public, so_private) = (row.get("so_public")?, row.get("so_private")?);
-    let so = match (so_public, so_private) {
-        (Some(public), Some(private)) => Some(Blob { public, private }),
-        _ => None,
+    let blob = |public, private| -> Result<Option<Blob>> {
+        Ok(match (row.get(public)?, row.get(private)?) {
+            (Some(public), Some(private)) => Some(Blob { public, private }),
+            _ => None,
+        })
     };
     let kdf = Kdf::from_stored(
         &salt,
@@ -241,7 +257,9 @@ fn from_row(row: &Row<'_>) -> Result<Token> {
             public: row.get("token_public")?,
             private: row.get("token_private")?,
         },
-        so,
+        so: blob("so_public", "so_private")?,
+        guard: blob("guard_public", "guard_private")?,
+        secret: blob("secret_public", "secret_private")?,
         kdf,
     };
     Ok(Token {

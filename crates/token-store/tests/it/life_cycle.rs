@@ -243,6 +243,13 @@ fn a_token_made_anew_keeps_serial_and_so_pin_and_nothing_else() -> TestResult {
         let logged_in = open(&bench, &new, "again")?;
         let key = bench.key(&logged_in);
         assert!(signs(&logged_in, &key));
+        if wall != WallKind::None {
+            // What lets the user change the PIN has come along.
+            let (old, changed) = (pin("again"), pin("changed"));
+            token::change_pin(&mut bench.store, &bench.tpm, &new, &old, &changed)?;
+            let new = bench.store.token(new.id)?;
+            assert!(signs(&bench.login(&new, "changed")?, &key));
+        }
         token::forget(&mut bench.store, &new)?;
         clear_lockout(&bench)?;
     }
@@ -277,6 +284,9 @@ fn a_deleted_counter_is_made_again_by_the_so_and_the_keys_work() -> TestResult {
     so.repair(&mut bench.store, &pin("repaired"), &AuthValue::empty())?;
     assert!(signs(&bench.login(&token, "repaired")?, &key));
     assert_eq!(bench.nv_indexes(), 1);
+    let (old, new) = (pin("repaired"), pin("changed"));
+    token::change_pin(&mut bench.store, &bench.tpm, &token, &old, &new)?;
+    assert!(signs(&bench.login(&token, "changed")?, &key));
     Ok(())
 }
 
@@ -285,11 +295,7 @@ fn undefine(bench: &Bench, token: &token_store::Token) -> TestResult {
     let handle = token.nv_handle.ok_or("a counter")?;
     let op = bench.tpm.begin()?;
     let srk = Srk::find(&op)?.ok_or("an SRK")?;
-    tpm_core::PinCounter::from_parts(handle, srk.name()).undefine(
-        &op,
-        &srk,
-        &AuthValue::empty(),
-    )?;
+    tpm_core::PinCounter::undefine_at(&op, &srk, &AuthValue::empty(), handle)?;
     Ok(())
 }
 

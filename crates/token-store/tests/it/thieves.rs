@@ -248,18 +248,12 @@ fn a_counter_put_in_the_place_of_ours_opens_nothing() -> TestResult {
         let srk = tpm_core::Srk::find(&op)?.ok_or("an SRK")?;
         let owner = AuthValue::empty();
         let handle = token.nv_handle.ok_or("a handle")?;
-        tpm_core::PinCounter::from_parts(handle, srk.name()).undefine(&op, &srk, &owner)?;
-        let so = tpm_core::SoObject::create(&op, &srk, &owner)?;
-        tpm_core::PinCounter::define(
-            &op,
-            &srk,
-            &owner,
-            handle,
-            &so,
-            &owner,
-            &AuthValue::new(b"thief")?,
-            9,
-        )?;
+        tpm_core::PinCounter::undefine_at(&op, &srk, &owner, handle)?;
+        let thief = AuthValue::new(b"thief")?;
+        let so = tpm_core::SoObject::create(&op, &srk, &owner, &thief)?;
+        let guard = tpm_core::ChangeGuard::create(&op, &srk, &thief)?;
+        let counter = tpm_core::PinCounter::from_parts(handle, so.name(), guard.name());
+        counter.define(&op, &srk, &owner, &so, &owner, &thief, 9)?;
     }
     let err = failure(bench.login(&token, PIN));
     assert!(matches!(err, Error::CounterMissing), "{err}");
