@@ -1,8 +1,9 @@
-//! What can be wrong with the numbers that a device returned.
+//! What can be wrong with the numbers that a device returned, and with what others wrote.
 
 use crate::Curve;
 
-/// A number that has no SSH encoding, or none that OpenSSH would accept.
+/// A number that has no SSH encoding, or none that OpenSSH would accept; or bytes that cannot
+/// be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -42,9 +43,56 @@ pub enum Error {
         len: usize,
     },
 
+    /// What was read ends before it is complete.
+    #[error("the {what} is cut short")]
+    Cut {
+        /// What was read, such as `certificate`.
+        what: &'static str,
+    },
+
+    /// What was read is not what it should be.
+    #[error("the {what} is malformed: {why}")]
+    Malformed {
+        /// What was read, such as `certificate`.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+
+    /// There is a certificate where a plain key should be.
+    #[error("it is a certificate and not a key")]
+    NotAKey,
+
+    /// A key or certificate type of which nothing is known here.
+    #[error("signatures of {} keys cannot be checked", .0.escape_debug())]
+    UnknownAlgorithm(String),
+
+    /// A certificate of a type of which nothing is known here.
+    #[error("certificates of type {} cannot be read", .0.escape_debug())]
+    UnknownCertificate(String),
+
+    /// The signature is not the key's over what was signed.
+    #[error("the signature does not match")]
+    BadSignature,
+
+    /// A certificate has a critical option that is not understood.
+    #[error("the certificate has the critical option {}, which is not known", .0.escape_debug())]
+    UnknownCriticalOption(String),
+
+    /// What was asked for cannot be certified.
+    #[error("a certificate {0}")]
+    Request(&'static str),
+
     /// `ssh-key` could not encode the numbers.
     #[error("cannot encode for SSH")]
     Encode(#[from] ssh_key::Error),
+}
+
+impl Error {
+    pub(crate) fn malformed(what: &'static str, why: impl Into<String>) -> Self {
+        let why = why.into();
+        Self::Malformed { what, why }
+    }
 }
 
 /// The result of this crate's functions.

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use ssh_key::HashAlg;
-use ssh_key::public::KeyData;
+use sha2::{Digest, Sha256};
 
 /// The SHA-256 of a public key's blob.
 ///
@@ -13,10 +12,8 @@ use ssh_key::public::KeyData;
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    pub(crate) fn of(key: &KeyData) -> Self {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(key.fingerprint(HashAlg::Sha256).as_bytes());
-        Self(hash)
+    pub(crate) fn of_blob(blob: &[u8]) -> Self {
+        Self(Sha256::digest(blob).into())
     }
 
     /// The hash itself, as an `SSHFP` record of type 2 carries it (RFC 6594).

@@ -2,13 +2,16 @@
 //!
 //! Such a device gives numbers: a modulus, the coordinates of a point, the two
 //! halves of a signature. OpenSSH wants its own encodings of them. This crate
-//! turns the one into the other, and nothing more: it holds no private keys,
-//! opens no files and does no cryptography but the SHA-256 of a fingerprint.
+//! turns the one into the other: it holds no private keys, opens no files, and
+//! hashes and checks signatures but makes none.
 //!
 //! - [`PublicKey`]: the blob of a public key, its `authorized_keys` line and
 //!   its [`Fingerprint`];
 //! - [`Signature`]: the blob of a signature, as it stands in the SSH protocol
-//!   and in an agent's answer.
+//!   and in an agent's answer;
+//! - [`AnyKey`]: a key that somebody else wrote, of any type;
+//! - [`Certificate`] and [`CertificateRequest`]: OpenSSH certificates, read,
+//!   checked, and made for an authority whose key is held elsewhere.
 //!
 //! ```
 //! use ssh_format::{Curve, PublicKey};
@@ -29,13 +32,22 @@
 //! `ssh-key` does the encoding underneath; it does not appear in the API.
 #![forbid(unsafe_code)]
 
+mod any_key;
+mod certificate;
 mod comment;
 mod curve;
 mod error;
 mod fingerprint;
+mod key_type;
 mod public_key;
 mod signature;
+mod wire;
 
+pub use any_key::{AnyKey, MAX_LINE_LEN};
+pub use certificate::{
+    CertOption, Certificate, CertificateKind, CertificateRequest, CertificateState, MAX_PRINCIPALS,
+    Unsigned,
+};
 pub use curve::Curve;
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;

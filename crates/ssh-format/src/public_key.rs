@@ -1,10 +1,10 @@
 //! From the numbers of a public key to what OpenSSH reads.
 
-use ssh_encoding::base64::{Base64, Encoding};
 use ssh_key::Mpint;
 use ssh_key::public::{EcdsaPublicKey, KeyData, RsaPublicKey};
 
-use crate::{Curve, Error, Fingerprint, Result, comment};
+use crate::any_key::line_of_blob;
+use crate::{Curve, Error, Fingerprint, Result};
 
 /// What OpenSSH takes for an RSA modulus: `SSH_RSA_MINIMUM_MODULUS_SIZE` and
 /// `OPENSSL_RSA_MAX_MODULUS_BITS`.
@@ -80,11 +80,12 @@ impl PublicKey {
     }
 
     fn encode(algorithm: &'static str, bits: usize, key: KeyData) -> Result<Self> {
+        let blob = ssh_key::PublicKey::from(key).to_bytes()?;
         Ok(Self {
             algorithm,
             bits,
-            fingerprint: Fingerprint::of(&key),
-            blob: ssh_key::PublicKey::from(key).to_bytes()?,
+            fingerprint: Fingerprint::of_blob(&blob),
+            blob,
         })
     }
 
@@ -119,11 +120,7 @@ impl PublicKey {
     /// after the key.
     #[must_use]
     pub fn authorized_keys_line(&self, comment: &str) -> String {
-        let key = format!("{} {}", self.algorithm, Base64::encode_string(&self.blob));
-        match comment::sanitize(comment) {
-            none if none.is_empty() => key,
-            comment => format!("{key} {comment}"),
-        }
+        line_of_blob(self.algorithm, &self.blob, comment)
     }
 }
 

@@ -21,8 +21,8 @@ const JOURNAL: &str = "store.db-journal";
 
 /// "tpms": what makes a database one of ours.
 const APPLICATION_ID: i64 = 0x7470_6d73;
-/// The version of `schema.sql`.
-const SCHEMA_VERSION: i64 = 1;
+/// The version of the newest of the schema's files.
+const SCHEMA_VERSION: i64 = 2;
 
 /// How long to wait for another program's transaction. None of ours lasts longer than a disk
 /// write, so who waits this long waits for a program that was stopped.
@@ -103,6 +103,9 @@ impl Store {
             return Err(Error::Replaced);
         }
         harden(&conn)?;
+        if !read_only {
+            migrate(&conn)?;
+        }
         check(&conn, &dir, journal)?;
         Ok(Self {
             conn,
@@ -222,10 +225,36 @@ fn harden(conn: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// Brings a store of an older version to this one, at once or not at all.
+fn migrate(conn: &Connection) -> Result<()> {
+    let older = |conn: &Connection| -> Result<Option<i64>> {
+        let version = pragma(conn, "user_version")?;
+        let ours = pragma(conn, "application_id")? == APPLICATION_ID;
+        Ok((ours && (1..SCHEMA_VERSION).contains(&version)).then_some(version))
+    };
+    if older(conn)?.is_none() {
+        return Ok(());
+    }
+    let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    // Another program may have done it meanwhile.
+    if let Some(found) = older(&tx)? {
+        integrity(&tx, "integrity_check")?;
+        if create::schema_of(&tx)? != create::schema_at(found)? {
+            return Err(Error::corrupt("its tables were changed"));
+        }
+        create::upgrade(&tx, found, SCHEMA_VERSION)?;
+    }
+    Ok(tx.commit()?)
+}
+
+fn pragma(conn: &Connection, name: &str) -> rusqlite::Result<i64> {
+    conn.pragma_query_value(None, name, |row| row.get(0))
+}
+
 /// Refuses a database that is not exactly what this version writes.
 fn check(conn: &Connection, dir: &Dir, journal: bool) -> Result<()> {
     let conn = &*Transaction::new_unchecked(conn, TransactionBehavior::Deferred)?;
-    let pragma = |name: &str| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pragma = |name| pragma(conn, name);
     if pragma("application_id")? != APPLICATION_ID {
         return Err(Error::corrupt("it is not a tpmssh store"));
     }
@@ -237,6 +266,7 @@ fn check(conn: &Connection, dir: &Dir, journal: bool) -> Result<()> {
                 known: SCHEMA_VERSION,
             });
         }
+        found @ 1.. => return Err(Error::OlderStore { found }),
         _ => return Err(Error::corrupt("its version is unknown")),
     }
     // Nobody writes while this transaction reads. SQLite itself takes the missing end of a page

@@ -86,6 +86,12 @@ pub enum Error {
         /// The version this program writes.
         known: i64,
     },
+    /// The store was written by an older version of this program, and cannot be written now.
+    #[error("the store is of an older version ({found}) and read-only")]
+    OlderStore {
+        /// The version found.
+        found: i64,
+    },
     /// The store's file was replaced by another one while it was in use: open it again.
     #[error("the store was replaced while it was in use")]
     Replaced,
@@ -134,6 +140,14 @@ pub enum Error {
         /// What is too long.
         what: &'static str,
         /// The limit, in bytes.
+        max: usize,
+    },
+    /// There is no room for another one.
+    #[error("there are {max} {what}, and there cannot be more")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there can be.
         max: usize,
     },
     /// A label or value is not something that can be kept.
@@ -229,8 +243,9 @@ impl Error {
             Self::Corrupt { .. } | Self::NewerStore { .. } | Self::Replaced => Kind::Corrupt,
             Self::UnsafePath { .. } => Kind::UnsafePath,
             Self::Busy | Self::Conflict => Kind::Busy,
-            Self::Disk(_) | Self::ReadOnly => Kind::Disk,
+            Self::Disk(_) | Self::ReadOnly | Self::OlderStore { .. } => Kind::Disk,
             Self::TooLong { .. }
+            | Self::TooMany { .. }
             | Self::Invalid { .. }
             | Self::BadTries
             | Self::NoSuchToken { .. }

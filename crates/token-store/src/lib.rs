@@ -46,6 +46,7 @@
 //! - Each key is checked when it is read ([`tpm_core::KeyBlob::parse`]); one that is not what
 //!   this crate makes is hidden from [`Store::objects`] and shown by [`Store::refused`].
 
+mod authority;
 pub mod config;
 mod db;
 mod env;
@@ -57,9 +58,11 @@ mod paths;
 mod pin;
 mod so_token;
 mod spki;
+mod ssh_certificate;
 pub mod token;
 mod wall;
 
+pub use authority::{Issued, Revocations, Revoked};
 pub use config::Config;
 pub use db::Store;
 pub use error::{Error, Kind, Result};
@@ -68,4 +71,5 @@ pub use open_token::{KeyPair, KeySpec, OpenToken};
 pub use paths::{StoreDir, state_dir};
 pub use pin::{MAX_PIN_LEN, MIN_PIN_LEN, MIN_SO_PIN_CHARS, Pin, PinError, Role, SoPin};
 pub use so_token::SoToken;
+pub use ssh_certificate::{MAX_SSH_CERTIFICATES, SshCertificate, SshCertificateId};
 pub use token::{MAX_TRIES, MIN_TRIES, Token, TokenId, Tries, WallKind};

@@ -1,5 +1,5 @@
--- The store, version 1. Nothing here is secret: private parts are encrypted by the TPM, and
--- nothing lets a PIN be checked.
+-- The store as version 1 made it; schema_2.sql adds to it. Nothing here is secret: private
+-- parts are encrypted by the TPM, and nothing lets a PIN be checked.
 
 PRAGMA application_id = 0x74706d73; -- "tpms"
 PRAGMA user_version = 1;

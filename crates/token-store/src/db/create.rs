@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::FILE;
+use super::{FILE, SCHEMA_VERSION};
 use crate::{Error, Result, paths::Dir};
 
 /// One line of a schema: type, name, table and SQL text.
@@ -22,7 +22,7 @@ type Line = (String, String, String, Option<String>);
 /// The whole database is written under a name of its own and then renamed, so that nobody
 /// ever sees half of one, and so that half of one can be known for damage.
 pub(super) fn empty(dir: &Dir) -> Result<()> {
-    let conn = pristine()?;
+    let conn = pristine(SCHEMA_VERSION)?;
     let image = conn.serialize("main")?;
     let name = format!(".{FILE}.{:016x}", OsRng.next_u64());
     let placed = write(dir, &name, &image).and_then(|()| place(dir, &name));
@@ -65,7 +65,7 @@ pub(super) fn schema() -> Result<&'static [Line]> {
     if let Some(schema) = SCHEMA.get() {
         return Ok(schema);
     }
-    let schema = schema_of(&pristine()?)?;
+    let schema = schema_at(SCHEMA_VERSION)?;
     Ok(SCHEMA.get_or_init(|| schema))
 }
 
@@ -81,9 +81,30 @@ pub(super) fn schema_of(conn: &Connection) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// An empty store in memory.
-fn pristine() -> Result<Connection> {
+/// The schema that stores of an older version have.
+pub(super) fn schema_at(version: i64) -> Result<Vec<Line>> {
+    schema_of(&pristine(version)?)
+}
+
+/// What each version added, its own number included; the first made the store.
+const STEPS: [&str; 2] = [
+    include_str!("../schema.sql"),
+    include_str!("../schema_2.sql"),
+];
+
+/// Adds what the versions after `from` added, up to and with `to`.
+pub(super) fn upgrade(conn: &Connection, from: i64, to: i64) -> Result<()> {
+    for (step, version) in STEPS.iter().zip(1..) {
+        if from < version && version <= to {
+            conn.execute_batch(step)?;
+        }
+    }
+    Ok(())
+}
+
+/// An empty store of some version in memory.
+fn pristine(version: i64) -> Result<Connection> {
     let conn = Connection::open_in_memory()?;
-    conn.execute_batch(include_str!("../schema.sql"))?;
+    upgrade(&conn, 0, version)?;
     Ok(conn)
 }

@@ -1,6 +1,6 @@
 //! A store that was damaged, tampered with, or is used by several programs at once.
 
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -115,19 +115,62 @@ fn a_flipped_bit_is_noticed_or_harmless() -> TestResult {
 #[test]
 fn a_store_of_another_version_is_left_alone() -> TestResult {
     let (bench, _) = filled();
-    bench.tamper("PRAGMA user_version = 2");
+    bench.tamper("PRAGMA user_version = 3");
     let before = fs::read(bench.file())?;
     let err = failure(bench.reopen());
     assert_eq!(
         err.to_string(),
-        "the store is of a newer version (2) than this program knows (1)"
+        "the store is of a newer version (3) than this program knows (2)"
     );
     assert_eq!(err.kind().exit_code(), 7);
     bench.tamper("PRAGMA user_version = 0");
     assert!(matches!(failure(bench.reopen()), Error::Corrupt { .. }));
-    bench.tamper("PRAGMA user_version = 2");
+    bench.tamper("PRAGMA user_version = 3");
     assert_eq!(fs::read(bench.file())?.len(), before.len());
     Ok(())
+}
+
+/// What makes a store one of version 1 again.
+const BACK_TO_VERSION_1: &str = "DROP TABLE revocation; DROP TABLE issued; DROP TABLE authority; \
+     DROP TABLE ssh_certificate; PRAGMA user_version = 1";
+
+#[test]
+fn a_store_of_version_1_is_brought_to_this_one_with_all_that_is_in_it() -> TestResult {
+    let (bench, _) = filled();
+    let token = bench.store.tokens()?.remove(0);
+    let objects = bench.store.objects(token.id)?.len();
+    bench.tamper(BACK_TO_VERSION_1);
+
+    let locked = fs::Permissions::from_mode(0o500);
+    let dir = bench.file().parent().ok_or("a directory")?.to_owned();
+    fs::set_permissions(&dir, locked)?;
+    let err = failure(bench.reopen());
+    assert_eq!(
+        err.to_string(),
+        "the store is of an older version (1) and read-only"
+    );
+    assert_eq!(err.kind().exit_code(), 11);
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
+
+    let store = bench.reopen()?;
+    assert_eq!(store.objects(token.id)?.len(), objects);
+    assert!(store.ssh_certificates(token.id)?.is_empty());
+    store.check_integrity()?;
+    Ok(())
+}
+
+#[test]
+fn a_store_of_version_1_that_was_changed_is_not_brought_to_this_one() {
+    let (bench, _) = filled();
+    bench.tamper(BACK_TO_VERSION_1);
+    bench.tamper("CREATE TABLE extra (a)");
+    let before = fs::read(bench.file()).expect("a file");
+    let err = failure(bench.reopen());
+    assert_eq!(
+        err.to_string(),
+        "the store is corrupt: its tables were changed"
+    );
+    assert_eq!(fs::read(bench.file()).expect("a file"), before);
 }
 
 #[test]

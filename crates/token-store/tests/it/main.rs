@@ -1,5 +1,6 @@
 //! Tokens against a simulated TPM, and the store against whatever may happen to its files.
 
+mod certificates;
 mod damage;
 mod kill;
 mod life_cycle;

@@ -1,0 +1,201 @@
+//! Authorities: keys that sign certificates, what each signed, and what it took back.
+//!
+//! Certificates, keys and key ids are kept as they are given, and not looked into.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use crate::{
+    Error, ObjectId, Result, Store, TokenId,
+    object::{MAX_VALUE_LEN, check_len},
+    ssh_certificate::key_of,
+    token,
+};
+
+/// A certificate that an authority signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// Its serial number.
+    pub serial: u64,
+    /// The certificate.
+    pub certificate: Vec<u8>,
+    /// When it was signed, in seconds since 1970.
+    pub created: u64,
+}
+
+/// What an authority took back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revoked {
+    /// The certificate with this serial number.
+    Serial(u64),
+    /// All certificates with this key id.
+    KeyId(String),
+    /// This key, with whatever certificate; a blob.
+    Key(Vec<u8>),
+}
+
+/// What an authority took back, all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Revocations {
+    /// A number that grows with each revocation; 0 before the first.
+    pub number: u64,
+    /// In the order in which it happened.
+    pub revoked: Vec<Revoked>,
+}
+
+impl Store {
+    /// Makes an authority of the key pair that `object` is a half of; one that is an authority
+    /// stays one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchObject`] if there is no such key, and those of the store.
+    pub fn make_authority(&mut self, object: ObjectId) -> Result<()> {
+        self.write(|tx| {
+            let key = key_of(tx, object)?;
+            let sql = "INSERT INTO authority (key, created) VALUES (?, ?) ON CONFLICT DO NOTHING";
+            tx.execute(sql, params![key, token::now()])?;
+            Ok(())
+        })
+    }
+
+    /// The authorities of a token, by the private halves of their key pairs, oldest key first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn authorities(&self, token: TokenId) -> Result<Vec<ObjectId>> {
+        self.read(|tx| {
+            let mut query = tx.prepare_cached(
+                "SELECT object.id FROM authority JOIN object ON object.key = authority.key \
+                 AND object.class = 'private-key' WHERE object.token = ? ORDER BY object.id",
+            )?;
+            let rows = query.query_map([token.0], |row| row.get(0).map(ObjectId))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Records a certificate that an authority signed, before anybody gets it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if the authority has used the serial number before: sign again with
+    /// another one. [`Error::TooLong`], [`Error::NoSuchObject`] if `object` is no authority,
+    /// and those of the store.
+    pub fn add_issued(&mut self, object: ObjectId, serial: u64, certificate: &[u8]) -> Result<()> {
+        check_len("certificate", certificate, MAX_VALUE_LEN)?;
+        self.write(|tx| {
+            let authority = authority_of(tx, object)?;
+            let added = tx.execute(
+                "INSERT INTO issued (authority, created, serial, certificate) \
+                 VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                params![authority, token::now(), serial.to_be_bytes(), certificate],
+            )?;
+            if added == 1 {
+                Ok(())
+            } else {
+                Err(Error::Conflict)
+            }
+        })
+    }
+
+    /// The certificates that an authority signed, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchObject`] if `object` is no authority, and those of the store.
+    pub fn issued(&self, object: ObjectId) -> Result<Vec<Issued>> {
+        self.read(|tx| {
+            let authority = authority_of(tx, object)?;
+            let mut query = tx.prepare_cached(
+                "SELECT serial, certificate, created FROM issued WHERE authority = ? ORDER BY id",
+            )?;
+            let rows = query.query_and_then([authority], |row| -> Result<_> {
+                Ok(Issued {
+                    serial: number(&row.get::<_, Vec<u8>>(0)?)?,
+                    certificate: row.get(1)?,
+                    created: row.get(2)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Records that an authority takes something back; `false` if it had already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TooLong`], [`Error::NoSuchObject`] if `object` is no authority, and those of
+    /// the store.
+    pub fn add_revocation(&mut self, object: ObjectId, revoked: &Revoked) -> Result<bool> {
+        let (what, value) = match revoked {
+            Revoked::Serial(serial) => ("serial", serial.to_be_bytes().to_vec()),
+            Revoked::KeyId(id) => ("key-id", id.clone().into_bytes()),
+            Revoked::Key(blob) => ("key", blob.clone()),
+        };
+        check_len("value", &value, MAX_VALUE_LEN)?;
+        self.write(|tx| {
+            let authority = authority_of(tx, object)?;
+            let added = tx.execute(
+                "INSERT INTO revocation (authority, created, what, value) VALUES (?, ?, ?, ?) \
+                 ON CONFLICT DO NOTHING",
+                params![authority, token::now(), what, value],
+            )?;
+            Ok(added == 1)
+        })
+    }
+
+    /// What an authority took back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchObject`] if `object` is no authority, and those of the store.
+    pub fn revocations(&self, object: ObjectId) -> Result<Revocations> {
+        self.read(|tx| {
+            let authority = authority_of(tx, object)?;
+            let mut query = tx.prepare_cached(
+                "SELECT id, what, value FROM revocation WHERE authority = ? ORDER BY id",
+            )?;
+            let mut all = Revocations::default();
+            let rows = query.query_and_then([authority], |row| -> Result<_> {
+                Ok((
+                    row.get(0)?,
+                    revoked(&row.get::<_, String>(1)?, row.get(2)?)?,
+                ))
+            })?;
+            for row in rows {
+                let (number, revoked) = row?;
+                all.number = number;
+                all.revoked.push(revoked);
+            }
+            Ok(all)
+        })
+    }
+}
+
+/// The row of the authority that `object` is a half of.
+fn authority_of(tx: &Transaction<'_>, object: ObjectId) -> Result<i64> {
+    let key = key_of(tx, object)?;
+    tx.query_row("SELECT key FROM authority WHERE key = ?", [key], |row| {
+        row.get(0)
+    })
+    .optional()?
+    .ok_or(Error::NoSuchObject)
+}
+
+fn revoked(what: &str, value: Vec<u8>) -> Result<Revoked> {
+    Ok(match what {
+        "serial" => Revoked::Serial(number(&value)?),
+        "key-id" => Revoked::KeyId(
+            String::from_utf8(value).map_err(|_| Error::corrupt("a key id is not text"))?,
+        ),
+        "key" => Revoked::Key(value),
+        _ => return Err(Error::corrupt("a revocation is of an unknown kind")),
+    })
+}
+
+fn number(bytes: &[u8]) -> Result<u64> {
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| Error::corrupt("a serial number has not 64 bits"))?;
+    Ok(u64::from_be_bytes(bytes))
+}
