@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     mechanism::Mechanism,
     module::State,
+    object::Object,
     operation::{Decryption, Digesting, Signature, Verification},
 };
 
@@ -109,18 +110,23 @@ fn private_key(
     key: CK_OBJECT_HANDLE,
 ) -> Result<Arc<Key>> {
     let slot = state.session(handle)?.slot;
-    let object = state.object(slot, key).map_err(key_invalid)?;
+    let object = key_object(state, slot, key)?;
     object
         .private_key()
         .cloned()
         .ok_or(Error::KeyFunctionNotPermitted)
 }
 
-fn key_invalid(err: Error) -> Error {
-    match err {
+/// An object that is a key of some kind.
+fn key_object(state: &mut State, slot: CK_SLOT_ID, key: CK_OBJECT_HANDLE) -> Result<Arc<Object>> {
+    let object = state.object(slot, key).map_err(|err| match err {
         Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
         err => err,
+    })?;
+    if object.public_key().is_none() {
+        return Err(Error::KeyHandleInvalid);
     }
+    Ok(object)
 }
 
 // Verifying.
@@ -141,7 +147,7 @@ pub(crate) fn verify_init(
         return Err(Error::OperationActive);
     }
     let slot = session.slot;
-    let object = state.object(slot, key).map_err(key_invalid)?;
+    let object = key_object(state, slot, key)?;
     let public = match (object.private_key(), object.public_key()) {
         (None, Some(public)) => public.clone(),
         _ => return Err(Error::KeyFunctionNotPermitted),

@@ -124,10 +124,13 @@ pub unsafe extern "C" fn C_LoginUser(
         let pin = unsafe { input(pin, pin_len) }?;
         // SAFETY: the caller vouches for `name`.
         let name = unsafe { input(name, name_len) }?;
-        if !name.is_empty() {
-            return Err(Error::ArgumentsBad);
-        }
-        module.with(|state| login::login(state, session, user, pin))
+        module.with(|state| {
+            state.session(session)?;
+            if !name.is_empty() {
+                return Err(Error::ArgumentsBad);
+            }
+            login::login(state, session, user, pin)
+        })
     })
 }
 

@@ -1,72 +1,124 @@
-//! The functions that this module does not do: keys are never wrapped, unwrapped or derived,
-//! and there are no symmetric ones.
+//! The functions that this module does not do: keys are never wrapped or unwrapped, and there
+//! are no symmetric ones.
 //!
-//! They refuse after looking at the session: handles are checked before support is.
+//! They refuse after looking at pointers, lengths and the session: arguments are checked
+//! before support is.
+
+use std::os::raw::c_void;
 
 use cryptoki_sys::*;
 
-use super::call;
-use crate::error::Error;
+use super::{call, pointer::count};
+use crate::error::{Error, Result};
 
+/// A pointer that must lead somewhere.
+fn present<T>(pointer: *mut T) -> Result<()> {
+    if pointer.is_null() {
+        return Err(Error::ArgumentsBad);
+    }
+    Ok(())
+}
+
+/// A pointer that must lead to so many elements.
+fn input<T>(pointer: *mut T, len: CK_ULONG) -> Result<()> {
+    if count::<T>(len)? > 0 {
+        present(pointer)?;
+    }
+    Ok(())
+}
+
+/// Functions by what they take after the session, in words of which each stands for one
+/// parameter or two: each step puts one word's parameters into the first brackets, and what
+/// has to be checked of them into the second.
 macro_rules! unsupported {
-    ($($name:ident($(_: $type:ty),*);)+) => {
-        $(
-            /// Not supported.
-            ///
-            /// # Safety
-            ///
-            /// No pointer is looked at.
-            #[unsafe(no_mangle)]
-            pub unsafe extern "C" fn $name(session: CK_SESSION_HANDLE, $(_: $type),*) -> CK_RV {
-                call(stringify!($name), |module| {
-                    module.with(|state| state.session(session).map(drop))?;
-                    Err(Error::NotSupported)
-                })
-            }
-        )+
+    (@ $name:ident [$($parameters:tt)*] [$($checks:tt)*]) => {
+        /// Not supported.
+        ///
+        /// # Safety
+        ///
+        /// Nothing that a pointer leads to is looked at.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name(session: CK_SESSION_HANDLE, $($parameters)*) -> CK_RV {
+            call(stringify!($name), |module| {
+                $($checks)*
+                module.with(|state| state.session(session).map(drop))?;
+                Err(Error::NotSupported)
+            })
+        }
+    };
+    (@ $name:ident [$($p:tt)*] [$($c:tt)*] Bytes $($rest:tt)*) => {
+        unsupported!(@ $name [$($p)* data: *mut CK_BYTE, len: CK_ULONG,] [$($c)* input(data, len)?;] $($rest)*);
+    };
+    (@ $name:ident [$($p:tt)*] [$($c:tt)*] Parameter $($rest:tt)*) => {
+        unsupported!(@ $name [$($p)* data: *mut c_void, len: CK_ULONG,] [$($c)* input(data.cast::<u8>(), len)?;] $($rest)*);
+    };
+    (@ $name:ident [$($p:tt)*] [$($c:tt)*] Template $($rest:tt)*) => {
+        unsupported!(@ $name [$($p)* template: *mut CK_ATTRIBUTE, len: CK_ULONG,] [$($c)* input(template, len)?;] $($rest)*);
+    };
+    (@ $name:ident [$($p:tt)*] [$($c:tt)*] Output $($rest:tt)*) => {
+        unsupported!(@ $name [$($p)* _: *mut CK_BYTE, len: *mut CK_ULONG,] [$($c)* present(len)?;] $($rest)*);
+    };
+    (@ $name:ident [$($p:tt)*] [$($c:tt)*] Mechanism $($rest:tt)*) => {
+        unsupported!(@ $name [$($p)* mechanism: *mut CK_MECHANISM,] [$($c)* present(mechanism)?;] $($rest)*);
+    };
+    // Without a mechanism an operation is cancelled: null is no mistake there.
+    (@ $name:ident [$($p:tt)*] [$($c:tt)*] MechanismOrNull $($rest:tt)*) => {
+        unsupported!(@ $name [$($p)* _: *mut CK_MECHANISM,] [$($c)*] $($rest)*);
+    };
+    (@ $name:ident [$($p:tt)*] [$($c:tt)*] Object $($rest:tt)*) => {
+        unsupported!(@ $name [$($p)* _: CK_OBJECT_HANDLE,] [$($c)*] $($rest)*);
+    };
+    (@ $name:ident [$($p:tt)*] [$($c:tt)*] NewObject $($rest:tt)*) => {
+        unsupported!(@ $name [$($p)* object: *mut CK_OBJECT_HANDLE,] [$($c)* present(object)?;] $($rest)*);
+    };
+    (@ $name:ident [$($p:tt)*] [$($c:tt)*] Flags $($rest:tt)*) => {
+        unsupported!(@ $name [$($p)* _: CK_FLAGS,] [$($c)*] $($rest)*);
+    };
+    ($($name:ident: $($word:ident)*;)+) => {
+        $(unsupported!(@ $name [] [] $($word)*);)+
     };
 }
 
 unsupported! {
-    C_GetOperationState(_: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_SetOperationState(_: *mut CK_BYTE, _: CK_ULONG, _: CK_OBJECT_HANDLE, _: CK_OBJECT_HANDLE);
-    C_EncryptInit(_: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE);
-    C_Encrypt(_: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_EncryptUpdate(_: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_EncryptFinal(_: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_DecryptUpdate(_: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_DecryptFinal(_: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_DigestKey(_: CK_OBJECT_HANDLE);
-    C_SignRecoverInit(_: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE);
-    C_SignRecover(_: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_VerifyRecoverInit(_: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE);
-    C_VerifyRecover(_: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_DigestEncryptUpdate(_: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_DecryptDigestUpdate(_: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_SignEncryptUpdate(_: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_DecryptVerifyUpdate(_: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_GenerateKey(_: *mut CK_MECHANISM, _: *mut CK_ATTRIBUTE, _: CK_ULONG, _: *mut CK_OBJECT_HANDLE);
-    C_WrapKey(_: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE, _: CK_OBJECT_HANDLE, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_UnwrapKey(_: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_ATTRIBUTE, _: CK_ULONG, _: *mut CK_OBJECT_HANDLE);
-    C_DeriveKey(_: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE, _: *mut CK_ATTRIBUTE, _: CK_ULONG, _: *mut CK_OBJECT_HANDLE);
-    C_MessageEncryptInit(_: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE);
-    C_EncryptMessage(_: *mut ::std::os::raw::c_void, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_EncryptMessageBegin(_: *mut ::std::os::raw::c_void, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG);
-    C_EncryptMessageNext(_: *mut ::std::os::raw::c_void, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG, _: CK_FLAGS);
-    C_MessageEncryptFinal();
-    C_MessageDecryptInit(_: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE);
-    C_DecryptMessage(_: *mut ::std::os::raw::c_void, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_DecryptMessageBegin(_: *mut ::std::os::raw::c_void, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG);
-    C_DecryptMessageNext(_: *mut ::std::os::raw::c_void, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG, _: CK_FLAGS);
-    C_MessageDecryptFinal();
-    C_MessageSignInit(_: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE);
-    C_SignMessage(_: *mut ::std::os::raw::c_void, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_SignMessageBegin(_: *mut ::std::os::raw::c_void, _: CK_ULONG);
-    C_SignMessageNext(_: *mut ::std::os::raw::c_void, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: *mut CK_ULONG);
-    C_MessageSignFinal();
-    C_MessageVerifyInit(_: *mut CK_MECHANISM, _: CK_OBJECT_HANDLE);
-    C_VerifyMessage(_: *mut ::std::os::raw::c_void, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG);
-    C_VerifyMessageBegin(_: *mut ::std::os::raw::c_void, _: CK_ULONG);
-    C_VerifyMessageNext(_: *mut ::std::os::raw::c_void, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG, _: *mut CK_BYTE, _: CK_ULONG);
-    C_MessageVerifyFinal();
+    C_GetOperationState: Output;
+    C_SetOperationState: Bytes Object Object;
+    C_EncryptInit: MechanismOrNull Object;
+    C_Encrypt: Bytes Output;
+    C_EncryptUpdate: Bytes Output;
+    C_EncryptFinal: Output;
+    C_DecryptUpdate: Bytes Output;
+    C_DecryptFinal: Output;
+    C_DigestKey: Object;
+    C_SignRecoverInit: MechanismOrNull Object;
+    C_SignRecover: Bytes Output;
+    C_VerifyRecoverInit: MechanismOrNull Object;
+    C_VerifyRecover: Bytes Output;
+    C_DigestEncryptUpdate: Bytes Output;
+    C_DecryptDigestUpdate: Bytes Output;
+    C_SignEncryptUpdate: Bytes Output;
+    C_DecryptVerifyUpdate: Bytes Output;
+    C_GenerateKey: Mechanism Template NewObject;
+    C_WrapKey: Mechanism Object Object Output;
+    C_UnwrapKey: Mechanism Object Bytes Template NewObject;
+    C_DeriveKey: Mechanism Object Template NewObject;
+    C_MessageEncryptInit: MechanismOrNull Object;
+    C_EncryptMessage: Parameter Bytes Bytes Output;
+    C_EncryptMessageBegin: Parameter Bytes;
+    C_EncryptMessageNext: Parameter Bytes Output Flags;
+    C_MessageEncryptFinal: ;
+    C_MessageDecryptInit: MechanismOrNull Object;
+    C_DecryptMessage: Parameter Bytes Bytes Output;
+    C_DecryptMessageBegin: Parameter Bytes;
+    C_DecryptMessageNext: Parameter Bytes Output Flags;
+    C_MessageDecryptFinal: ;
+    C_MessageSignInit: MechanismOrNull Object;
+    C_SignMessage: Parameter Bytes Output;
+    C_SignMessageBegin: Parameter;
+    C_SignMessageNext: Parameter Bytes Output;
+    C_MessageSignFinal: ;
+    C_MessageVerifyInit: MechanismOrNull Object;
+    C_VerifyMessage: Parameter Bytes Bytes;
+    C_VerifyMessageBegin: Parameter;
+    C_VerifyMessageNext: Parameter Bytes Bytes;
+    C_MessageVerifyFinal: ;
 }

@@ -1,0 +1,13 @@
+//! The built module, called as its hosts call it: rightly, wrongly, from many threads, and in
+//! processes that fork and end as they please.
+#![expect(unsafe_code, reason = "the C boundary is called as C calls it")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod costs;
+mod guarded;
+mod isolated;
+mod loaded;
+mod loading;
+mod malformed;
+mod stage;
+mod world;

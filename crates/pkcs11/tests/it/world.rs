@@ -1,0 +1,100 @@
+//! A TPM, a home, and the tokens in it.
+
+use std::sync::Arc;
+
+use testing::{Home, Swtpm, Tap};
+use token_store::{
+    KeySpec, OpenToken, Pin, SoPin, Store, StoreDir, WallKind,
+    token::{self, InitOptions},
+};
+use tpm_core::{AuthValue, KeyType, Tpm, Usage};
+
+/// The user PIN of every token that has one.
+pub(crate) const PIN: &str = "correct horse";
+/// The SO PIN of every token.
+pub(crate) const SO_PIN: &str = "battery staple";
+/// The token without a PIN.
+pub(crate) const OPEN: &str = "open";
+/// The token with a PIN counter.
+pub(crate) const LOCKED: &str = "locked";
+
+/// What an isolated test lives in.
+pub(crate) struct World {
+    pub(crate) home: Home,
+    tap: Tap,
+    tpm: Arc<Tpm>,
+    budget: Option<usize>,
+    _swtpm: Swtpm,
+}
+
+impl World {
+    /// A TPM and a home without tokens.
+    pub(crate) fn new() -> Self {
+        let swtpm = Swtpm::start();
+        let tap = Tap::start(&swtpm);
+        Self {
+            home: Home::with_tcti(tap.tcti()),
+            tpm: Arc::new(Tpm::new(tap.tcti().parse().expect("a tcti"))),
+            tap,
+            budget: None,
+            _swtpm: swtpm,
+        }
+    }
+
+    /// With a token, and keys of these kinds in it. Each is called as its kind is, and its id
+    /// is the number of its kind's bits.
+    pub(crate) fn token(self, label: &str, keys: &[(KeyType, Usage)]) -> Self {
+        let mut store = self.store();
+        let so = SoPin::new(SO_PIN.as_bytes()).expect("a PIN");
+        let pin = Pin::new(PIN.as_bytes()).expect("a PIN");
+        let pin = (label == LOCKED).then_some(&pin);
+        let wall = if pin.is_some() {
+            WallKind::Counter
+        } else {
+            WallKind::None
+        };
+        let options = InitOptions {
+            wall: Some(wall),
+            ..InitOptions::new(label)
+        };
+        let owner = AuthValue::empty();
+        let made = token::init(&mut store, &self.tpm, &options, Some(&so), pin, &owner);
+        let token = made.expect("a token is made").token;
+        let open = OpenToken::open(&store, &self.tpm, &token, pin).expect("the PIN is right");
+        for &(key_type, usage) in keys {
+            let spec = KeySpec {
+                usage,
+                id: Some(key_type.bits().to_be_bytes().to_vec()),
+                ..KeySpec::new(key_type, key_type.name())
+            };
+            open.generate(&mut store, &spec).expect("a key is made");
+        }
+        self
+    }
+
+    /// The open token with a P-256 key for signing.
+    pub(crate) fn with_key() -> Self {
+        Self::new().token(OPEN, &[(KeyType::EccP256, Usage::SIGN)])
+    }
+
+    /// The test may cost so many TPM commands from here on, FlushContext aside.
+    pub(crate) fn costing(mut self, budget: usize) -> Self {
+        self.tap.reset();
+        self.budget = Some(budget);
+        self
+    }
+
+    /// What is in the home.
+    pub(crate) fn store(&self) -> Store {
+        let dir = StoreDir::at(self.home.store()).expect("a path");
+        Store::open_or_create(&dir).expect("the store opens")
+    }
+
+    /// Fails the test if it cost more than it may.
+    pub(crate) fn check(&self) {
+        if let Some(budget) = self.budget {
+            let commands = self.tap.commands();
+            assert!(self.tap.count() <= budget, "{commands:x?}");
+        }
+    }
+}
