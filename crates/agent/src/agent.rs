@@ -102,7 +102,6 @@ impl Agent {
             Ok(request) => request,
             Err(err) => {
                 log::debug!("{}: {err}", client.peer);
-                // The name of an extension is what tells whether its form could be known.
                 return Reply::Failure;
             }
         };
@@ -155,19 +154,36 @@ impl Agent {
         match name {
             protocol::QUERY => Reply::Query,
             // Also while locked: what was missed now would later pass for a local connection.
-            protocol::SESSION_BIND => match client.binds.add(contents) {
-                Ok(()) => {
-                    client.bind_messages.push(message.to_vec().into());
-                    Reply::Success
-                }
-                Err(err) => {
-                    log::warn!("{}: bind refused: {err}", client.peer);
-                    Reply::ExtensionFailure
-                }
-            },
+            protocol::SESSION_BIND => self.bind(client, contents, message),
             protocol::UNLOCK => self.unlock_token(client, contents).await,
             protocol::LOCK => self.lock_tokens(client),
-            _ => Reply::Failure,
+            _ if self.lock.is_locked() => Reply::Failure,
+            _ => self.pass_on(client, message).await,
+        }
+    }
+
+    fn bind(&self, client: &mut Client<'_>, contents: &[u8], message: &[u8]) -> Reply {
+        let before = (client.binds.list().len(), client.binds.failed());
+        let result = client.binds.add(contents);
+        // Other agents have to know of what is new, and of the first one that was refused:
+        // for them as well the connection must never pass for a local one.
+        if before != (client.binds.list().len(), client.binds.failed()) {
+            client.bind_messages.push(message.to_vec().into());
+        }
+        match result {
+            Ok(()) => Reply::Success,
+            Err(err) => {
+                log::warn!("{}: bind refused: {err}", client.peer);
+                Reply::ExtensionFailure
+            }
+        }
+    }
+
+    /// What another agent answers; a failure where none knows what to do.
+    async fn pass_on(&self, client: &Client<'_>, message: &[u8]) -> Reply {
+        match self.upstreams.ask(client.bind_messages, message).await {
+            Some(answer) => Reply::Forwarded(answer),
+            None => Reply::Failure,
         }
     }
 

@@ -134,42 +134,9 @@ fn public_key(blob: &[u8]) -> Option<KeyData> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use p256::ecdsa::{SigningKey, signature::Signer};
-    use ssh_key::public::EcdsaPublicKey;
-
+mod tests {
     use super::*;
-    use crate::protocol::put_string;
-
-    /// A server's key, made from one byte.
-    pub(crate) struct Host(SigningKey);
-
-    impl Host {
-        pub(crate) fn new(seed: u8) -> Self {
-            Self(SigningKey::from_slice(&[seed; 32]).unwrap())
-        }
-
-        pub(crate) fn blob(&self) -> Vec<u8> {
-            let key = EcdsaPublicKey::from(self.0.verifying_key());
-            ssh_key::PublicKey::from(KeyData::from(key))
-                .to_bytes()
-                .unwrap()
-        }
-
-        pub(crate) fn bind(&self, session: &[u8], forwarding: bool) -> Vec<u8> {
-            let signature: p256::ecdsa::Signature = self.0.sign(session);
-            let signature: Vec<u8> = ssh_key::Signature::try_from(signature)
-                .unwrap()
-                .try_into()
-                .unwrap();
-            let mut out = Vec::new();
-            for field in [&self.blob(), session, &signature] {
-                put_string(&mut out, field);
-            }
-            out.push(forwarding.into());
-            out
-        }
-    }
+    use crate::host::Host;
 
     #[test]
     fn a_signed_session_is_kept_once() {

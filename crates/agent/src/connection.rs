@@ -4,10 +4,10 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::Interest;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::agent::Agent;
 use crate::bind::Binds;
@@ -71,14 +71,16 @@ async fn converse(agent: &Agent, stream: UnixStream, peer: &Peer) -> io::Result<
 /// Waits until the client has closed its end. One that has only said its last word, or that
 /// has already sent its next request, is not gone.
 async fn gone(stream: &OwnedReadHalf) {
-    let closed = async || -> io::Result<bool> {
-        if !stream.ready(Interest::READABLE).await?.is_read_closed() {
-            return Ok(false);
-        }
-        let stream: &UnixStream = stream.as_ref();
-        Ok(stream.ready(Interest::WRITABLE).await?.is_write_closed())
-    };
-    if !matches!(closed().await, Ok(true) | Err(_)) {
-        std::future::pending::<()>().await;
+    /// What the kernel tells about a waiting socket does not tell this apart from a further
+    /// request, so it is looked at again and again; only while a person is asked.
+    const LOOK: Duration = Duration::from_millis(100);
+    while !is_hung_up(stream.as_ref()) {
+        sleep(LOOK).await;
     }
+}
+
+fn is_hung_up(stream: &UnixStream) -> bool {
+    let mut socket = [PollFd::new(stream, PollFlags::empty())];
+    let ends = PollFlags::HUP | PollFlags::ERR;
+    poll(&mut socket, Some(&Timespec::default())).is_ok() && socket[0].revents().intersects(ends)
 }

@@ -171,7 +171,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::bind::tests::Host;
+    use crate::host::Host;
     use crate::protocol::{HopKey, put_string};
 
     const KEY: &[u8] = b"\0\0\0\x13ecdsa-sha2-nistp256";

@@ -56,6 +56,11 @@ mod socket;
 mod standing;
 mod worker;
 
+// A server's key, which the tests of the public API use as well.
+#[cfg(test)]
+#[path = "../tests/protocol/host.rs"]
+mod host;
+
 pub use agent::Options;
 pub use error::{Error, Result};
 pub use logins::Policy;

@@ -14,6 +14,8 @@ use crate::protocol::{Frame, Listed, Reader, read_frame, write_frame};
 
 /// How long another agent may take; it may be waiting for a person.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// How long it may take to list its keys, for which nobody has to be asked.
+const LIST_PATIENCE: Duration = Duration::from_secs(2);
 
 const FAILURE: u8 = 5;
 const IDENTITIES_ANSWER: u8 = 12;
@@ -33,7 +35,7 @@ impl Upstreams {
     /// know before anything else.
     pub(crate) async fn ask(&self, binds: &[Frame], message: &[u8]) -> Option<Vec<u8>> {
         for socket in &self.0 {
-            if let Some(answer) = one(socket, binds, message).await {
+            if let Some(answer) = one(socket, binds, message, PATIENCE).await {
                 return Some(answer);
             }
         }
@@ -44,7 +46,8 @@ impl Upstreams {
     pub(crate) async fn tell_all(&self, binds: &[Frame], message: &[u8]) -> bool {
         let mut done = true;
         for socket in &self.0 {
-            done &= one(socket, binds, message).await.is_some();
+            let answer = one(socket, binds, message, PATIENCE).await;
+            done &= answer.is_some();
         }
         done
     }
@@ -53,7 +56,7 @@ impl Upstreams {
     pub(crate) async fn list(&self, binds: &[Frame]) -> Vec<Listed> {
         let mut keys = Vec::new();
         for socket in &self.0 {
-            let Some(answer) = one(socket, binds, &[11]).await else {
+            let Some(answer) = one(socket, binds, &[11], LIST_PATIENCE).await else {
                 continue;
             };
             match listed(&answer) {
@@ -67,8 +70,13 @@ impl Upstreams {
 
 /// The answer of the agent at `socket`; `None` for a failure, which is logged if it is not the
 /// agent's own.
-async fn one(socket: &PathBuf, binds: &[Frame], message: &[u8]) -> Option<Vec<u8>> {
-    match timeout(PATIENCE, exchange(socket, binds, message)).await {
+async fn one(
+    socket: &PathBuf,
+    binds: &[Frame],
+    message: &[u8],
+    patience: Duration,
+) -> Option<Vec<u8>> {
+    match timeout(patience, exchange(socket, binds, message)).await {
         Ok(Ok(answer)) => (answer.first() != Some(&FAILURE)).then_some(answer),
         Ok(Err(err)) => {
             log::warn!("cannot ask the agent at {}: {err}", socket.display());

@@ -8,6 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::{Error, Result};
 
@@ -54,6 +55,8 @@ impl Socket {
         }
         let listener = passed.take_unix_listener(0).ok().flatten();
         let listener = listener.ok_or(Error::NotActivated)?;
+        // systemd passes it open for all programs; those that ask for a PIN must not have it.
+        fcntl_setfd(&listener, FdFlags::CLOEXEC).map_err(|err| Error::Start(err.into()))?;
         Ok(Some(Self {
             listener,
             _made: None,

@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::temp::temp_dir;
+use crate::{process, temp::temp_dir};
 
 /// A temporary home directory (mode 0700, as all directories in it).
 #[derive(Debug)]
@@ -122,12 +122,10 @@ impl Home {
     }
 
     /// The same for a program that runs in the background: it dies with the test program.
-    ///
-    /// `setpriv` execs `program`, so the process id is that of `program`.
     #[must_use]
     pub fn daemon(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = self.command("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+        let mut command = process::command(program);
+        self.confine(&mut command);
         command
     }
 

@@ -13,6 +13,7 @@
 //! | [`Home`] | a home directory, and the environment for a child program |
 //! | [`Sshd`] | an SSH server on a loopback port |
 //! | [`SshAgent`] | OpenSSH's agent |
+//! | [`AgentClient`] | the bare wire of an agent |
 //! | [`Server`] | any other program that listens on a loopback port |
 //! | [`Service`] | any program that listens at a Unix socket |
 //!
@@ -28,6 +29,7 @@
 //! ```
 
 mod abrmd;
+mod agent_client;
 mod artifact;
 mod home;
 mod manufactured;
@@ -42,6 +44,7 @@ mod tap;
 mod temp;
 
 pub use abrmd::Abrmd;
+pub use agent_client::{AgentClient, frame, message};
 pub use artifact::module;
 pub use home::Home;
 pub use server::Server;

@@ -16,13 +16,11 @@ use crate::standing::plain_key;
 impl Agent {
     /// No private key of software is held here; another agent may take it.
     pub(super) async fn add_software_key(&self, client: &Client<'_>, message: &[u8]) -> Reply {
-        match self.upstreams.ask(client.bind_messages, message).await {
-            Some(answer) => Reply::Forwarded(answer),
-            None => {
-                log::warn!("{}: refused a key of software", client.peer);
-                Reply::Failure
-            }
+        let reply = self.pass_on(client, message).await;
+        if reply == Reply::Failure {
+            log::warn!("{}: refused a key of software", client.peer);
         }
+        reply
     }
 
     /// Adds all keys of a token; a PIN that is not empty opens it, at the cost of a try.
@@ -62,7 +60,7 @@ impl Agent {
                 return Err("a PIN is for one token: name it with tpmssh:LABEL".into());
             }
             let pin = Pin::new(card.pin).map_err(|err| err.to_string())?;
-            let opened = self.open_with(token, pin, None).await;
+            let opened = self.add_with_pin(client, token, pin).await;
             opened.map_err(|err| chain(&err))?;
         }
         let mut standings = self.standings.borrow_mut();
@@ -102,10 +100,7 @@ impl Agent {
                 self.record_more(client, "remove", "done", more);
                 Reply::Success
             }
-            None => match self.upstreams.ask(client.bind_messages, message).await {
-                Some(answer) => Reply::Forwarded(answer),
-                None => Reply::Failure,
-            },
+            None => self.pass_on(client, message).await,
         }
     }
 

@@ -68,7 +68,7 @@ impl Agent {
             return Ok(open);
         }
         let turn = self.turn(token);
-        let _turn = turn.lock().await;
+        let _turn = client.while_there(turn.lock()).await.ok_or(Denied::Gone)?;
         // Whoever had the turn before may have opened it.
         if !each_use && let Some(open) = self.kept(token) {
             return Ok(open);
@@ -124,22 +124,53 @@ impl Agent {
     ) -> Result<Arc<OpenToken>, Denied> {
         let since = self.logins.borrow_mut().ended();
         let token = &identity.token;
-        let wanted = token.clone();
-        let tries = self.chip.run(move |chip| chip.tries(&wanted)).await??;
-        if tries.is_some_and(|tries| tries.left == 0) {
-            return Err(StoreError::PinLocked.into());
-        }
+        let tries = self.tries(token).await?;
         let text = question(client, identity, what, tries);
-        if tries.is_some_and(|tries| tries.left == 1) {
-            let warning = format!("{text}\nA wrong PIN now locks the token. Try all the same?");
-            let answer = client.while_there(self.broker.confirm(&warning)).await;
-            answer.ok_or(Denied::Gone)?.map_err(Denied::LastTry)?;
-        }
+        self.spend_last(client, &text, tries).await?;
         let typed = client.while_there(self.broker.pin(&text)).await;
         let typed = typed.ok_or(Denied::Gone)?.map_err(Denied::NoPin)?;
         let pin = Pin::new(&typed).map_err(StoreError::from)?;
         drop(typed);
         self.open_since(token, pin, None, since).await
+    }
+
+    /// How many wrong PINs a token still takes, which is at least one; `None` where it has no
+    /// PIN.
+    async fn tries(&self, token: &Arc<Token>) -> Result<Option<Tries>, Denied> {
+        let wanted = token.clone();
+        let tries = self.chip.run(move |chip| chip.tries(&wanted)).await??;
+        if tries.is_some_and(|tries| tries.left == 0) {
+            return Err(StoreError::PinLocked.into());
+        }
+        Ok(tries)
+    }
+
+    /// Has a person agree before the one try that is left is put at risk.
+    async fn spend_last(
+        &self,
+        client: &Client<'_>,
+        text: &str,
+        tries: Option<Tries>,
+    ) -> Result<(), Denied> {
+        if tries.is_none_or(|tries| tries.left > 1) {
+            return Ok(());
+        }
+        let warning = format!("{text}\nA wrong PIN now locks the token. Try all the same?");
+        let answer = client.while_there(self.broker.confirm(&warning)).await;
+        answer.ok_or(Denied::Gone)?.map_err(Denied::LastTry)
+    }
+
+    /// Opens a token with a PIN that came with the request to add its keys.
+    pub(super) async fn add_with_pin(
+        &self,
+        client: &Client<'_>,
+        token: &Arc<Token>,
+        pin: Pin,
+    ) -> Result<Arc<OpenToken>, Denied> {
+        let tries = self.tries(token).await?;
+        let text = format!("Token \"{}\"\nfor {}", plain(&token.label), client.peer);
+        self.spend_last(client, &text, tries).await?;
+        self.open_with(token, pin, None).await
     }
 
     /// Opens a token with a PIN and keeps it, for `time` or as its policy says.
@@ -230,7 +261,7 @@ pub(super) fn question(
         identity.public.fingerprint(),
         client.peer,
     );
-    if let Some(tries) = tries.filter(|tries| tries.left < tries.max) {
+    if let Some(tries) = tries {
         let s = if tries.left == 1 { "try" } else { "tries" };
         text.push_str(&format!("\n{} {s} left", tries.left));
     }

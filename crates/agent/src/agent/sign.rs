@@ -5,6 +5,7 @@ use token_store::Error as StoreError;
 use super::login::{Denied, question};
 use super::{Agent, chain};
 use crate::audit::Record;
+use crate::bind::Binds;
 use crate::chip::{self, Algorithm};
 use crate::connection::Client;
 use crate::destination;
@@ -48,10 +49,7 @@ impl Agent {
         let found = keys.find(plain.as_deref().unwrap_or(blob));
         let found = found.and_then(|key| Some((key, self.terms(key.blob())?)));
         let Some((identity, terms)) = found else {
-            return match self.upstreams.ask(client.bind_messages, message).await {
-                Some(answer) => Reply::Forwarded(answer),
-                None => Reply::Failure,
-            };
+            return self.pass_on(client, message).await;
         };
         let purpose = Purpose::of(data, blob);
         let signed = self
@@ -67,7 +65,7 @@ impl Agent {
         let more = Record {
             key: Some(identity.public.fingerprint().to_string()),
             label: Some(identity.comment.clone()),
-            purpose: Some(describe(purpose)),
+            purpose: Some(describe(purpose, client.binds)),
             ..Record::default()
         };
         self.record_more(client, "sign", &result, more);
@@ -86,7 +84,7 @@ impl Agent {
             Algorithm::choose(identity.key.public(), flags).ok_or(Refused::Algorithm)?;
         destination::permits(&terms.destinations, client.binds, data, blob)
             .map_err(Refused::Destination)?;
-        let what = describe(purpose);
+        let what = describe(purpose, client.binds);
         if terms.confirm || self.policy_of(&identity.token) == Policy::Confirm {
             let text = format!(
                 "Allow the use of a key?\n{}",
@@ -129,13 +127,19 @@ impl Agent {
     }
 }
 
-/// What a signature is for, in words.
-fn describe(purpose: Purpose<'_>) -> String {
+/// What a signature is for, in words. The host of a login is in what is signed, or else known
+/// by the session that the connection was bound to.
+fn describe(purpose: Purpose<'_>, binds: &Binds) -> String {
     match purpose {
-        Purpose::Login(auth) => match auth.host_key.and_then(fingerprint) {
-            Some(host) => format!("to log in as \"{}\" at the host {host}", plain(auth.user)),
-            None => format!("to log in as \"{}\"", plain(auth.user)),
-        },
+        Purpose::Login(auth) => {
+            let mut bound = binds.list().iter();
+            let bound = bound.find(|bind| bind.session_id == auth.session_id);
+            let host_key = auth.host_key.or(bound.map(|bind| bind.host_key.as_slice()));
+            match host_key.and_then(fingerprint) {
+                Some(host) => format!("to log in as \"{}\" at the host {host}", plain(auth.user)),
+                None => format!("to log in as \"{}\"", plain(auth.user)),
+            }
+        }
         Purpose::File(namespace) => format!("to sign for \"{}\"", plain(namespace)),
         Purpose::Unknown => "to sign something unknown".to_owned(),
     }
