@@ -29,6 +29,7 @@ mod pt {
     pub(super) const HR_LOADED: u32 = 0x203;
     pub(super) const HR_ACTIVE: u32 = 0x205;
     pub(super) const HR_PERSISTENT_AVAIL: u32 = 0x209;
+    pub(super) const NV_COUNTERS_AVAIL: u32 = 0x20b;
     pub(super) const LOCKOUT_COUNTER: u32 = 0x20e;
     pub(super) const MAX_AUTH_FAIL: u32 = 0x20f;
     pub(super) const LOCKOUT_INTERVAL: u32 = 0x210;
@@ -62,10 +63,21 @@ pub struct Info {
     pub lockout: Lockout,
     /// Persistent objects for which there is room.
     pub persistent_available: u32,
+    /// Counters in NV memory for which there is room, as the chip estimates it.
+    pub counters_available: u32,
     /// Objects and sessions that are loaded, as this connection sees them.
     pub loaded: u32,
     /// Sessions that are active.
     pub active_sessions: u32,
+}
+
+impl Info {
+    /// The firmware version as four numbers, the way makers write it.
+    #[must_use]
+    pub fn firmware_version(&self) -> [u32; 4] {
+        let (high, low) = self.firmware;
+        [high >> 16, high & 0xffff, low >> 16, low & 0xffff]
+    }
 }
 
 /// One flag for each hierarchy.
@@ -145,6 +157,7 @@ pub fn read(op: &Operation<'_>) -> Result<Info> {
             recovery: get(pt::LOCKOUT_RECOVERY),
         },
         persistent_available: get(pt::HR_PERSISTENT_AVAIL),
+        counters_available: get(pt::NV_COUNTERS_AVAIL),
         loaded: get(pt::HR_LOADED),
         active_sessions: get(pt::HR_ACTIVE),
     })

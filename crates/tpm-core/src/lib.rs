@@ -48,6 +48,7 @@ pub mod lockout;
 pub mod name;
 mod nv;
 pub mod ownership;
+pub mod persistent;
 pub mod pin_counter;
 mod policy;
 mod public_key;
@@ -67,6 +68,7 @@ mod tpm;
 mod transient;
 mod transport;
 mod unwrapped;
+pub mod weakness;
 mod wire;
 
 pub use auth::AuthValue;

@@ -93,21 +93,38 @@ impl Session<'_> {
     pub(crate) fn prove_secret(
         &self,
         op: &Operation<'_>,
-        (handle, name, words): (u32, &Name, &'static str),
+        entity: (u32, &Name, &'static str),
         proof: Use<'_>,
     ) -> Result<()> {
-        let command = Command::new(Code::PolicySecret)
+        let command = self.secret_of(entity).session(proof);
+        op.run(without_limits(command)).map(drop)
+    }
+
+    /// Runs `TPM2_PolicySecret` with an entity whose authorization value is empty.
+    pub(crate) fn prove_empty(
+        &self,
+        op: &Operation<'_>,
+        entity: (u32, &Name, &'static str),
+    ) -> Result<()> {
+        let command = self.secret_of(entity).empty_auth();
+        op.run(without_limits(command)).map(drop)
+    }
+
+    fn secret_of<'a>(&self, (handle, name, words): (u32, &'a Name, &'static str)) -> Command<'a> {
+        Command::new(Code::PolicySecret)
             .about(words)
             .handle(handle, name)
             .permanent(self.handle())
-            .session(proof)
-            // nonceTPM, cpHashA, policyRef, expiration: all empty.
-            .param_sized(&[])
-            .param_sized(&[])
-            .param_sized(&[])
-            .param_u32(0);
-        op.run(command).map(drop)
     }
+}
+
+/// `TPM2_PolicySecret`'s nonceTPM, cpHashA, policyRef and expiration: all empty.
+fn without_limits(command: Command<'_>) -> Command<'_> {
+    command
+        .param_sized(&[])
+        .param_sized(&[])
+        .param_sized(&[])
+        .param_u32(0)
 }
 
 #[cfg(test)]

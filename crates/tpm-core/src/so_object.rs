@@ -60,6 +60,16 @@ impl SoObject {
         self.0.name()
     }
 
+    /// Checks that the chip takes it, which needs no SO PIN and costs no try.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Integrity`] where it was changed; [`Error::OtherTpm`].
+    pub fn check(&self, op: &Operation<'_>, srk: &Srk) -> Result<()> {
+        let run = || self.load(op, &srk.open(op)?).map(drop);
+        run().map_err(|err| srk.explain(op, err))
+    }
+
     /// Proves that `auth` is its authorization value.
     ///
     /// # Errors

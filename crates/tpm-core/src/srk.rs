@@ -23,6 +23,7 @@ const OWNER: u32 = 0x4000_0001;
 
 const FIXED_TPM: u32 = 1 << 1;
 const FIXED_PARENT: u32 = 1 << 4;
+const NO_DA: u32 = 1 << 10;
 const RESTRICTED: u32 = 1 << 16;
 const DECRYPT: u32 = 1 << 17;
 
@@ -92,6 +93,47 @@ impl Srk {
                 Self::find(op)?.ok_or(Error::NoSrk)
             }
             Err(Error::NvSpace) => Ok(made),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// Makes the SRK anew from the TCG's template, in place of whatever is at its handle.
+    ///
+    /// Keys below the old one are lost, unless that came from the same template and differed
+    /// by its authorization value alone: then it is the same key again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Srk::find_or_create`]. What is there stays where the new one cannot be made.
+    pub fn make_anew(op: &Operation<'_>, owner: &AuthValue) -> Result<Self> {
+        let key = create_primary(op, owner)?;
+        if let Some((_, name)) = read_public(op, HANDLE)? {
+            evict(op, HANDLE, &name, HANDLE, owner)?;
+        }
+        persist_at(op, &key, HANDLE, owner)?;
+        drop(key);
+        Self::find(op)?.ok_or(Error::NoSrk)
+    }
+
+    /// Whether it has an authorization value, with which few programs can use it. Those of
+    /// this crate cannot.
+    ///
+    /// `None` where the chip would count the question as a failure towards its lockout.
+    ///
+    /// # Errors
+    ///
+    /// Failures of the chip.
+    pub fn has_password(&self, op: &Operation<'_>) -> Result<Option<bool>> {
+        if self.handle == 0 {
+            return Ok(Some(false));
+        }
+        if self.attributes()? & NO_DA == 0 {
+            return Ok(None);
+        }
+        let policy = Session::policy(op)?;
+        match policy.prove_empty(op, (self.handle, &self.name, "storage root key")) {
+            Ok(()) => Ok(Some(false)),
+            Err(Error::AuthRejected { .. }) => Ok(Some(true)),
             Err(err) => Err(err),
         }
     }
@@ -190,14 +232,18 @@ impl Srk {
 
     /// It must be a storage key that cannot leave the chip.
     fn check_attributes(&self) -> Result<()> {
-        let mut reader = Reader::new(&self.public, "storage root key");
-        reader.take(4)?;
         let needed = FIXED_TPM | FIXED_PARENT | RESTRICTED | DECRYPT;
-        if reader.u32()? & needed != needed {
+        if self.attributes()? & needed != needed {
             return Err(Error::Malformed("storage root key"));
         }
         key_hash(&self.public)?;
         storage_public(&self.public).map(drop)
+    }
+
+    fn attributes(&self) -> Result<u32> {
+        let mut reader = Reader::new(&self.public, "storage root key");
+        reader.take(4)?;
+        reader.u32()
     }
 }
 
@@ -318,6 +364,18 @@ pub(crate) fn persist_at(
     handle: u32,
     owner: &AuthValue,
 ) -> Result<()> {
+    evict(op, key.handle(), key.name(), handle, owner)
+}
+
+/// `TPM2_EvictControl`: gives a transient object the handle `persistent`, or takes it from the
+/// persistent object that has it.
+fn evict(
+    op: &Operation<'_>,
+    object: u32,
+    name: &Name,
+    persistent: u32,
+    owner: &AuthValue,
+) -> Result<()> {
     let session = if owner.is_empty() {
         None
     } else {
@@ -326,10 +384,10 @@ pub(crate) fn persist_at(
     let command = Command::new(Code::EvictControl)
         .about("owner hierarchy")
         .permanent(OWNER)
-        .handle(key.handle(), key.name());
+        .handle(object, name);
     let command = match &session {
         Some(session) => command.session(session.authorizes(owner).last()),
         None => command.empty_auth(),
     };
-    op.run(command.param_u32(handle)).map(drop)
+    op.run(command.param_u32(persistent)).map(drop)
 }

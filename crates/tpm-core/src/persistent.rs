@@ -1,0 +1,99 @@
+//! The keys that the chip keeps, whoever made them.
+
+use crate::{Operation, Result, info, roca, srk, wire::Reader};
+
+/// The persistent handles (part 2, section 7.5).
+const FIRST: u32 = 0x8100_0000;
+const LAST: u32 = 0x81ff_ffff;
+
+const ALG_RSA: u16 = 0x0001;
+const ALG_NULL: u16 = 0x0010;
+
+/// A key that the chip keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersistentKey {
+    /// Its handle.
+    pub handle: u32,
+    /// Whether it is an RSA key with the ROCA fingerprint (CVE-2017-15361): its private half
+    /// can be computed from the public one.
+    pub has_roca: bool,
+}
+
+/// All keys that the chip keeps, in the order of their handles.
+///
+/// # Errors
+///
+/// Failures of the chip; [`Error::Malformed`](crate::Error::Malformed) for an RSA key that cannot be read.
+pub fn list(op: &Operation<'_>) -> Result<Vec<PersistentKey>> {
+    let mut keys = Vec::new();
+    for handle in info::handles(op, FIRST, LAST)? {
+        // One that went away meanwhile is none.
+        if let Some((public, _)) = srk::read_public(op, handle)? {
+            let has_roca = modulus(&public)?.is_some_and(roca::is_vulnerable);
+            keys.push(PersistentKey { handle, has_roca });
+        }
+    }
+    Ok(keys)
+}
+
+/// The modulus in a `TPMT_PUBLIC`, whatever the key is for; `None` for other algorithms.
+fn modulus(public: &[u8]) -> Result<Option<&[u8]>> {
+    let mut reader = Reader::new(public, "public area");
+    if reader.u16()? != ALG_RSA {
+        return Ok(None);
+    }
+    // Name algorithm and attributes; then the policy.
+    reader.take(6)?;
+    reader.sized()?;
+    // The symmetric algorithm has a key size and a mode.
+    if reader.u16()? != ALG_NULL {
+        reader.take(4)?;
+    }
+    // Of the schemes only RSAES has no hash (part 2, section 11.2.4.2).
+    if !matches!(reader.u16()?, ALG_NULL | 0x0015) {
+        reader.take(2)?;
+    }
+    // Size and exponent.
+    reader.take(6)?;
+    let modulus = reader.sized()?;
+    reader.finish()?;
+    Ok(Some(modulus))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Error, KeyType, Usage, ek::EkType, template, wire::Put};
+
+    /// A template with its empty modulus, the last two bytes, replaced.
+    fn with_modulus(template: &[u8], modulus: &[u8]) -> Vec<u8> {
+        // The endorsement key's template has a modulus of zeros.
+        let end = template.len() - 2 - if template.len() > 256 { 256 } else { 0 };
+        let mut public = template[..end].to_vec();
+        public.put_sized(modulus);
+        public
+    }
+
+    #[test]
+    fn the_modulus_is_found_whatever_comes_before_it() {
+        let n = [0xa5; 256];
+        let signing = template::signing_key(KeyType::Rsa2048, Usage::SIGN).unwrap();
+        let endorsement = template::endorsement_key(EkType::Rsa2048).unwrap();
+        let mut attestation = with_modulus(&signing, &n);
+        // RSASSA with SHA-256 in place of the null scheme: policy and symmetric algorithm are
+        // empty, so that the scheme is at byte 12.
+        attestation.splice(12..14, [0x00, 0x14, 0x00, 0x0b]);
+        for public in [
+            with_modulus(&signing, &n),
+            with_modulus(&endorsement, &n),
+            attestation,
+        ] {
+            assert_eq!(modulus(&public).unwrap(), Some(&n[..]));
+            for cut in 2..public.len() {
+                assert!(matches!(modulus(&public[..cut]), Err(Error::Malformed(_))));
+            }
+        }
+        let ecc = template::signing_key(KeyType::EccP256, Usage::SIGN).unwrap();
+        assert_eq!(modulus(&ecc).unwrap(), None);
+    }
+}
