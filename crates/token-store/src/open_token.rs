@@ -166,6 +166,17 @@ impl OpenToken {
         Key::parse(self.create(key_type, usage)?, false)
     }
 
+    /// Loads `key` into the chip, to see that it is whole and of this token. A first signature
+    /// is cheaper afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] for one that was changed or is of another token; otherwise as
+    /// [`OpenToken::sign`].
+    pub fn load(&self, key: &Key) -> Result<()> {
+        self.with_key(key, |_, _| Ok(()))
+    }
+
     /// Signs `digest`, whose length must be that of the scheme's hash; for ECDSA any length.
     ///
     /// The signature is verified with the stored public key before it is returned.

@@ -7,6 +7,7 @@ use tpm_core::{Blob, KeyType, Name, Srk};
 use crate::{Error, Result, Store, kdf::Kdf};
 
 mod delete;
+mod health;
 mod init;
 mod intent;
 mod orphan;
@@ -14,6 +15,7 @@ mod pin_change;
 mod row;
 
 pub use delete::{delete, forget};
+pub use health::{Health, examine};
 pub use init::{Fallback, InitOptions, Initialized, init, reinit};
 pub use orphan::{Orphan, orphans, remove_orphan};
 pub use pin_change::{change_pin, refresh_tries};

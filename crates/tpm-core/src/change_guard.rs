@@ -58,6 +58,17 @@ impl ChangeGuard {
         self.0.name()
     }
 
+    /// Checks that the chip takes it, which needs no secret.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Integrity`](crate::Error::Integrity) where it was changed;
+    /// [`Error::OtherTpm`](crate::Error::OtherTpm).
+    pub fn check(&self, op: &Operation<'_>, srk: &Srk) -> Result<()> {
+        let run = || self.0.load(op, &srk.open(op)?).map(drop);
+        run().map_err(|err| srk.explain(op, err))
+    }
+
     /// Runs `TPM2_PolicySecret` with this object in `policy`.
     pub(crate) fn prove_in(
         &self,

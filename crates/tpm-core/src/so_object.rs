@@ -64,9 +64,10 @@ impl SoObject {
     ///
     /// # Errors
     ///
-    /// [`Error::Integrity`] where it was changed; [`Error::OtherTpm`].
+    /// [`Error::Integrity`](crate::Error::Integrity) where it was changed;
+    /// [`Error::OtherTpm`](crate::Error::OtherTpm).
     pub fn check(&self, op: &Operation<'_>, srk: &Srk) -> Result<()> {
-        let run = || self.load(op, &srk.open(op)?).map(drop);
+        let run = || self.0.load(op, &srk.open(op)?).map(drop);
         run().map_err(|err| srk.explain(op, err))
     }
 

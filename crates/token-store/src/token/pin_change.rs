@@ -76,7 +76,7 @@ fn lacks_secret() -> Error {
     Error::corrupt("a token lacks the secret that changes its PIN")
 }
 
-fn remember(store: &Store, token: &Token, tries: Option<Tries>) {
+pub(super) fn remember(store: &Store, token: &Token, tries: Option<Tries>) {
     if let Some(tries) = tries {
         store.remember_tries(token.id, Role::User, tries);
     }

@@ -1,0 +1,73 @@
+//! Looking a token over: does the chip still take all of it?
+
+use std::sync::Arc;
+
+use tpm_core::Tpm;
+
+use super::{Token, Tries, WallKind, pin_change::remember};
+use crate::{Class, Error, OpenToken, Pin, Result, Store, object::RefusedKey, wall::Chip};
+
+/// A token whose own parts are as they should be, and what there is to say about its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// How many wrong user PINs the chip still takes; `None` for a token without a PIN.
+    pub tries: Option<Tries>,
+    /// The keys that have the right attributes.
+    pub keys: usize,
+    /// Whether the chip was asked to load each of those, which takes the PIN of the token.
+    pub keys_were_loaded: bool,
+    /// The labels of those that it refused: they were changed, or are of another token.
+    pub spoilt: Vec<String>,
+    /// The keys that have not the attributes of a key of this crate, and are hidden.
+    pub refused: Vec<RefusedKey>,
+}
+
+/// Looks a token over. Spends no try, unless a wrong `pin` is given.
+///
+/// The token key, the SO object and the change guard are loaded into the chip, and so are the keys where nothing
+/// stands before them or `pin` opens them. Nothing stays loaded.
+///
+/// # Errors
+///
+/// What is wrong with the token itself: [`Error::Corrupt`], [`Error::OtherTpm`],
+/// [`Error::CounterMissing`]; for a `pin` those of [`OpenToken::open`]; and those of the TPM
+/// and of the store.
+pub fn examine(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Result<Health> {
+    let chip = Chip::of(token)?;
+    let op = tpm.begin()?;
+    chip.srk.check(&op)?;
+    chip.key.check(&op, &chip.srk)?;
+    if let Some(so) = &chip.so {
+        so.check(&op, &chip.srk)?;
+    }
+    if let Some(guard) = &chip.guard {
+        guard.check(&op, &chip.srk)?;
+    }
+    let tries = chip.tries(&op)?;
+    drop(op);
+    remember(store, token, tries);
+
+    let keys: Vec<_> = store
+        .objects(token.id)?
+        .into_iter()
+        .filter(|object| object.class() == Class::PrivateKey)
+        .collect();
+    let mut health = Health {
+        tries,
+        keys: keys.len(),
+        keys_were_loaded: token.wall == WallKind::None || pin.is_some(),
+        spoilt: Vec::new(),
+        refused: store.refused(token.id)?,
+    };
+    if health.keys_were_loaded {
+        let open = OpenToken::open(store, tpm, token, pin)?;
+        for object in &keys {
+            match object.key().map(|key| open.load(key)) {
+                Some(Err(Error::Corrupt { .. })) => health.spoilt.push(object.label.clone()),
+                Some(Err(err)) => return Err(err),
+                Some(Ok(())) | None => {}
+            }
+        }
+    }
+    Ok(health)
+}
