@@ -23,7 +23,11 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn new() -> Self {
-        let swtpm = Swtpm::start();
+        Self::with_tpm(Swtpm::start())
+    }
+
+    /// One with a TPM that is already running.
+    pub(crate) fn with_tpm(swtpm: Swtpm) -> Self {
         let home = Home::with_tcti(swtpm.tcti());
         Self {
             pin: text(home.secret_file("pin", PIN)),

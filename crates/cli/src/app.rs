@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use anyhow::Context;
+use token_store::config::Choice;
 use token_store::{Config, Error as StoreError, Pin, SoPin, Store, StoreDir, Token, WallKind};
 use tpm_core::{AuthValue, Tpm};
 
@@ -63,11 +64,20 @@ impl App {
     ///
     /// If none is configured and there is no `/dev/tpmrm0`.
     pub(crate) fn tpm(&self) -> anyhow::Result<Arc<Tpm>> {
-        let choice = self.config.tcti(self.tcti.as_deref())?;
+        let choice = self.tpm_choice()?;
         if choice.simulated && !self.announced.replace(true) {
             tell("tpmssh: the TPM is simulated and protects nothing");
         }
         Ok(Arc::new(Tpm::new(choice.tcti)))
+    }
+
+    /// Which TPM is meant, and who said so.
+    ///
+    /// # Errors
+    ///
+    /// As for [`App::tpm`].
+    pub(crate) fn tpm_choice(&self) -> Result<Choice, StoreError> {
+        self.config.tcti(self.tcti.as_deref())
     }
 
     /// The store, which has to exist.

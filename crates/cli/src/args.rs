@@ -68,6 +68,7 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Setup(cmd::setup::Args),
+    Doctor(cmd::doctor::Args),
     #[command(subcommand)]
     Tpm(Tpm),
     #[command(subcommand)]
@@ -112,6 +113,7 @@ pub(crate) enum Token {
     Info(cmd::token::info::Args),
     Rename(cmd::token::rename::Args),
     Repair(cmd::token::repair::Args),
+    RemoveCounter(cmd::token::remove_counter::Args),
     Delete(cmd::token::delete::Args),
 }
 

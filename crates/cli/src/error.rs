@@ -101,6 +101,12 @@ pub(crate) enum Error {
         /// What it has.
         wall: WallKind,
     },
+    /// No PIN counter that belongs to nobody has this NV index.
+    #[error("no PIN counter without a token is at NV index {index:#010x}")]
+    NoLostCounter {
+        /// The NV index.
+        index: u32,
+    },
     /// The token has no keys.
     #[error("there is no key yet")]
     NoKey,
@@ -153,6 +159,16 @@ pub(crate) enum Error {
         recovery: u32,
     },
 
+    /// `doctor` found something, and has said what.
+    #[error("{}", found(*.problems, *.warnings))]
+    Unwell {
+        /// How many problems it found.
+        problems: usize,
+        /// How many warnings, where these count.
+        warnings: usize,
+        /// The sort of the gravest.
+        kind: Kind,
+    },
     /// `setup` found no TPM and may not start a simulator.
     #[error("no TPM found: there is no /dev/tpmrm0 and no other TPM is configured")]
     NoTpmToSetUp,
@@ -174,8 +190,10 @@ impl Error {
             | Self::NoPassword { .. }
             | Self::EmptyPassword
             | Self::WhichToken { .. }
+            | Self::NoLostCounter { .. }
             | Self::NoSuchKey { .. }
             | Self::AmbiguousKey { .. } => Kind::Usage,
+            Self::Unwell { kind, .. } => *kind,
             Self::ExposedFile { .. } => Kind::UnsafePath,
             Self::NoTpmToSetUp => Kind::NoTpm,
             Self::WrongPassword { .. } | Self::WrongLockoutPassword { .. } => Kind::WrongPin,
@@ -193,6 +211,27 @@ impl Error {
             | Self::NoToken
             | Self::NoKey => Kind::Failed,
         }
+    }
+}
+
+/// `2 problems found`, and how many warnings where these count.
+fn found(problems: usize, warnings: usize) -> String {
+    match (problems, warnings) {
+        (problems, 0) => format!("{} found", count(problems, "problem")),
+        (0, warnings) => format!("{} found", count(warnings, "warning")),
+        (problems, warnings) => format!(
+            "{} and {} found",
+            count(problems, "problem"),
+            count(warnings, "warning")
+        ),
+    }
+}
+
+/// `1 problem`, `2 problems`.
+pub(crate) fn count(number: usize, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        number => format!("{number} {thing}s"),
     }
 }
 

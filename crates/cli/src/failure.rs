@@ -21,7 +21,7 @@ pub(crate) fn report(err: &anyhow::Error) -> ExitCode {
 }
 
 /// What sort of failure this is, by the first cause that knows.
-fn kind(err: &anyhow::Error) -> Kind {
+pub(crate) fn kind(err: &anyhow::Error) -> Kind {
     err.chain()
         .find_map(|cause| {
             if let Some(err) = cause.downcast_ref::<token_store::Error>() {

@@ -121,6 +121,7 @@ fn for_program(err: &Error) -> Option<String> {
         Error::NoToken => "make one first: tpmssh token init",
         Error::WhichToken { .. } => "say which one with --token LABEL",
         Error::NoKey => "make one first: tpmssh keygen",
+        Error::NoLostCounter { .. } => "tpmssh doctor shows what there is",
         Error::NoSuchKey { .. } => "tpmssh list-objects shows what there is",
         Error::AmbiguousKey { .. } => {
             "give the id or the fingerprint instead, which tpmssh list-objects shows"
@@ -168,10 +169,14 @@ fn for_simulator(err: &simulator::Error) -> Option<String> {
 
 /// The path as one word of a shell.
 pub(crate) fn quote(path: &Path) -> String {
-    let text = path.display().to_string();
+    quote_text(&path.display().to_string())
+}
+
+/// Any text as one word of a shell.
+pub(crate) fn quote_text(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
-        text
+        text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }

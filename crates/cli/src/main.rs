@@ -17,6 +17,7 @@ mod hint;
 mod interrupt;
 mod keys;
 mod logger;
+mod module;
 mod output;
 mod pem;
 mod pin_prompt;
@@ -24,6 +25,7 @@ mod progress;
 mod simulator;
 mod ssh;
 mod usage;
+mod user;
 
 use std::process::ExitCode;
 
@@ -50,6 +52,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     let app = || App::new(&cli.global);
     match &cli.command {
         Command::Setup(args) => cmd::setup::run(&app()?, args),
+        Command::Doctor(args) => cmd::doctor::run(&app()?, args),
         Command::Tpm(Tpm::Info(args)) => cmd::tpm::info::run(&app()?, args),
         Command::Tpm(Tpm::Selftest(args)) => cmd::tpm::selftest::run(&app()?, args),
         Command::Tpm(Tpm::TakeOwnership(args)) => cmd::tpm::take_ownership::run(&app()?, args),
@@ -66,6 +69,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Token(Token::Info(args)) => cmd::token::info::run(&app()?, args),
         Command::Token(Token::Rename(args)) => cmd::token::rename::run(&app()?, args),
         Command::Token(Token::Repair(args)) => cmd::token::repair::run(&app()?, args),
+        Command::Token(Token::RemoveCounter(args)) => {
+            cmd::token::remove_counter::run(&app()?, args)
+        }
         Command::Token(Token::Delete(args)) => cmd::token::delete::run(&app()?, args),
         Command::Keygen(args) => cmd::keygen::run(&app()?, args),
         Command::ListObjects(args) => cmd::list_objects::run(&app()?, args),

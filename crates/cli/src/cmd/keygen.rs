@@ -12,6 +12,7 @@ use crate::args::PinArgs;
 use crate::error::Error;
 use crate::keys::{self, Key};
 use crate::progress;
+use crate::user;
 
 /// Make a key in the TPM, which will never leave it
 #[derive(Debug, clap::Args)]
@@ -107,27 +108,7 @@ pub(crate) fn default_label() -> String {
         "" => "localhost",
         host => host,
     };
-    format!("{}@{host} key", user_name())
-}
-
-/// The name of this user: of the password file, else of the environment.
-fn user_name() -> String {
-    let uid = rustix::process::geteuid().as_raw();
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    name_in(&passwd, uid)
-        .map(str::to_owned)
-        .or_else(|| std::env::var("USER").ok().filter(|name| !name.is_empty()))
-        .unwrap_or_else(|| format!("uid{uid}"))
-}
-
-/// The name of `uid` in a password file (passwd(5)).
-fn name_in(passwd: &str, uid: u32) -> Option<&str> {
-    let uid = uid.to_string();
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == uid).then_some(name)
-    })
+    format!("{}@{host} key", user::name())
 }
 
 #[cfg(test)]
@@ -150,14 +131,6 @@ mod tests {
                 .to_string(),
             "an ecdsa key has 256, 384 or 521 bits, not 2048"
         );
-    }
-
-    #[test]
-    fn the_name_of_a_user_comes_from_the_password_file() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\n+nis\nanna:x:1000:1000::/home/anna:/bin/sh\n";
-        assert_eq!(name_in(passwd, 1000), Some("anna"));
-        assert_eq!(name_in(passwd, 0), Some("root"));
-        assert_eq!(name_in(passwd, 7), None);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! `tpmssh setup`: from a fresh machine to a key, once.
 
-use std::env;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +17,7 @@ use crate::args::{OwnerAuthArgs, PinArgs, SoPinArgs};
 use crate::confirm;
 use crate::error::Error;
 use crate::keys::{self, Key};
+use crate::module;
 use crate::output::{escape, tell};
 use crate::simulator::Simulator;
 
@@ -53,10 +53,10 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let (mut store, token, pin) = find_or_make_token(&app, args)?;
     let key = find_or_make_key(&app, args, &mut store, &token, pin, key_type)?;
     app.out.print(&Report {
-        module: module(),
+        module: module::path(),
         key,
     })?;
-    tell(&next_steps(module().as_deref()));
+    tell(&next_steps(module::path().as_deref()));
     Ok(())
 }
 
@@ -163,17 +163,6 @@ fn find_or_make_key(
         escape(&key.label)
     ));
     Ok(key)
-}
-
-/// The PKCS#11 module that was installed, or built, with this program.
-fn module() -> Option<PathBuf> {
-    let program = env::current_exe().ok()?;
-    let dir = program.parent()?;
-    let triplet = format!("../lib/{}-linux-gnu", env::consts::ARCH);
-    ["", "../lib", &triplet]
-        .iter()
-        .map(|place| dir.join(place).join("libtpmssh_pkcs11.so"))
-        .find_map(|path| path.canonicalize().ok())
 }
 
 fn next_steps(module: Option<&Path>) -> String {

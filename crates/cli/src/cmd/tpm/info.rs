@@ -136,15 +136,11 @@ impl Report {
         Self {
             connection: tcti.to_string(),
             manufacturer_id: hex(&letters),
-            manufacturer: info.manufacturer,
+            manufacturer: info.manufacturer.clone(),
             model: words(&info.vendor_string),
-            firmware: firmware(info.firmware),
+            firmware: firmware(&info),
             firmware_id: format!("{:08x} {:08x}", info.firmware.0, info.firmware.1),
-            spec_revision: format!(
-                "{}.{:02}",
-                info.spec_revision / 100,
-                info.spec_revision % 100
-            ),
+            spec_revision: revision(&info),
             spec_year: info.spec_year,
             spec_day: info.spec_day,
             emulated: info.emulated,
@@ -171,14 +167,19 @@ impl Report {
     }
 }
 
-/// A firmware version, four numbers of 16 bits.
-pub(crate) fn firmware((high, low): (u32, u32)) -> String {
+/// The firmware version, as makers write it.
+pub(crate) fn firmware(info: &Info) -> String {
+    info.firmware_version()
+        .map(|number| number.to_string())
+        .join(".")
+}
+
+/// The revision of the specification.
+pub(crate) fn revision(info: &Info) -> String {
     format!(
-        "{}.{}.{}.{}",
-        high >> 16,
-        high & 0xffff,
-        low >> 16,
-        low & 0xffff
+        "{}.{:02}",
+        info.spec_revision / 100,
+        info.spec_revision % 100
     )
 }
 

@@ -6,11 +6,11 @@ use serde::Serialize;
 use token_store::Error as StoreError;
 use tpm_core::info::{self, Info};
 use tpm_core::ownership::{self, Hierarchy};
-use tpm_core::{AuthValue, Srk, Tpm};
+use tpm_core::{AuthValue, Error as TpmError, Operation, Srk, Tpm};
 
 use crate::app::App;
-use crate::args::{EndorsementAuthArgs, LockoutAuthArgs, OwnerAuthArgs};
-use crate::confirm::confirm;
+use crate::args::{AuthArgs, EndorsementAuthArgs, LockoutAuthArgs, OwnerAuthArgs};
+use crate::confirm::{confirm, confirm_by_word};
 use crate::error::Error;
 use crate::hierarchy_auth;
 use crate::output::{Facts, tell};
@@ -39,10 +39,20 @@ pub(crate) struct Args {
     )]
     no_passwords: bool,
 
+    /// Make the storage root key anew if another key is in its place, or it has a password
+    ///
+    /// Keys below the old one are lost, whoever made them, unless it came from the same
+    /// template and only has a password.
+    #[arg(long)]
+    replace_storage_root_key: bool,
+
     /// Do not ask before anything is done
     #[arg(long, short)]
     yes: bool,
 
+    /// The present owner password, where there is one and a storage root key is to be made
+    #[command(flatten)]
+    present: AuthArgs,
     #[command(flatten)]
     owner: OwnerAuthArgs,
     #[command(flatten)]
@@ -74,50 +84,81 @@ impl Args {
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let tpm = app.tpm()?;
-    let (info, srk) = tpm
+    let (info, root) = tpm
         .begin()
-        .and_then(|op| Ok((info::read(&op)?, Srk::find(&op)?)))
+        .and_then(|op| Ok((info::read(&op)?, Root::find(&op, args)?)))
         .map_err(StoreError::from)?;
     let chosen = args.chosen();
-    refuse_if_taken(&info, &chosen, srk.is_some())?;
+    refuse_if_taken(&info, &chosen)?;
 
-    tell(&plan(&chosen, srk.is_some()));
-    confirm("Go on?", args.yes)?;
+    tell(&plan(&chosen, root));
+    match root {
+        Root::Replace => confirm_by_word("replace", args.yes)?,
+        Root::Keep | Root::Make => confirm("Go on?", args.yes)?,
+    }
+    let present = match root {
+        Root::Keep => AuthValue::empty(),
+        Root::Make | Root::Replace => {
+            hierarchy_auth::read(&args.present.source(), &info, Hierarchy::Owner)?
+        }
+    };
     let mut passwords = Vec::new();
     for hierarchy in &chosen {
         let new = hierarchy_auth::read_new(&args.source(*hierarchy), *hierarchy)?;
         passwords.push((*hierarchy, new));
     }
-    let srk = take(&tpm, &info, &passwords)?;
+    let srk = take(&tpm, &info, root, &present, &passwords)?;
     app.out.print(&Report::new(&srk, &chosen))
 }
 
-/// Nothing is changed where a password would have to be: that takes the old one.
-fn refuse_if_taken(info: &Info, chosen: &[Hierarchy], has_srk: bool) -> Result<(), Error> {
-    let is_set = |hierarchy: &&Hierarchy| hierarchy_auth::is_set(info, **hierarchy);
-    let taken: Vec<_> = chosen
-        .iter()
-        .filter(is_set)
-        .map(|hierarchy| hierarchy.name())
-        .collect();
-    if !taken.is_empty() {
-        return Err(Error::AlreadyOwned { passwords: taken });
-    }
-    // The storage root key then takes the owner password, which this command only sets.
-    if !has_srk && info.auth_set.owner {
-        return Err(Error::AlreadyOwned {
-            passwords: vec![Hierarchy::Owner.name()],
-        });
-    }
-    Ok(())
+/// What is to be done about the storage root key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Root {
+    /// It is there.
+    Keep,
+    Make,
+    /// Something that cannot be used is in its place, and may go.
+    Replace,
 }
 
-fn plan(chosen: &[Hierarchy], has_srk: bool) -> String {
-    let mut lines = String::from("This will\n");
-    lines.push_str(if has_srk {
-        "  keep the storage root key that is there"
+impl Root {
+    fn find(op: &Operation<'_>, args: &Args) -> tpm_core::Result<Self> {
+        match Srk::find(op) {
+            Ok(None) => Ok(Self::Make),
+            Ok(Some(srk)) if args.replace_storage_root_key => Ok(match srk.has_password(op)? {
+                Some(true) => Self::Replace,
+                Some(false) | None => Self::Keep,
+            }),
+            Ok(Some(_)) => Ok(Self::Keep),
+            Err(TpmError::HandleOccupied(_)) if args.replace_storage_root_key => Ok(Self::Replace),
+            Err(err) => Err(err),
+        }
+    }
+}
+
+/// Nothing is changed where a password would have to be: that takes the old one.
+fn refuse_if_taken(info: &Info, chosen: &[Hierarchy]) -> Result<(), Error> {
+    let taken: Vec<_> = chosen
+        .iter()
+        .filter(|hierarchy| hierarchy_auth::is_set(info, **hierarchy))
+        .map(|hierarchy| hierarchy.name())
+        .collect();
+    if taken.is_empty() {
+        Ok(())
     } else {
-        "  make the storage root key"
+        Err(Error::AlreadyOwned { passwords: taken })
+    }
+}
+
+fn plan(chosen: &[Hierarchy], root: Root) -> String {
+    let mut lines = String::from("This will\n");
+    lines.push_str(match root {
+        Root::Keep => "  keep the storage root key that is there",
+        Root::Make => "  make the storage root key",
+        Root::Replace => {
+            "  remove what is in the place of the storage root key, with which all keys below it\n  \
+             are lost if it is another key, and make the storage root key"
+        }
     });
     for hierarchy in chosen {
         lines.push_str(&format!(
@@ -138,13 +179,22 @@ fn purpose(hierarchy: Hierarchy) -> &'static str {
 }
 
 /// The owner password comes last: until then the storage root key can be made without one.
-fn take(tpm: &Tpm, info: &Info, passwords: &[(Hierarchy, AuthValue)]) -> anyhow::Result<Srk> {
+fn take(
+    tpm: &Tpm,
+    info: &Info,
+    root: Root,
+    present: &AuthValue,
+    passwords: &[(Hierarchy, AuthValue)],
+) -> anyhow::Result<Srk> {
     let op = tpm.begin().map_err(StoreError::from)?;
-    let empty = AuthValue::empty();
     let explain = |err, hierarchy| hierarchy_auth::explain(err, info, hierarchy);
-    let srk = Srk::find_or_create(&op, &empty).map_err(|err| explain(err, Hierarchy::Owner))?;
+    let srk = match root {
+        Root::Keep | Root::Make => Srk::find_or_create(&op, present),
+        Root::Replace => Srk::make_anew(&op, present),
+    };
+    let srk = srk.map_err(|err| explain(err, Hierarchy::Owner))?;
     for (hierarchy, new) in passwords.iter().rev() {
-        ownership::change_auth(&op, &srk, *hierarchy, &empty, new)
+        ownership::change_auth(&op, &srk, *hierarchy, &AuthValue::empty(), new)
             .map_err(|err| explain(err, *hierarchy))?;
     }
     Ok(srk)

@@ -1,0 +1,195 @@
+//! One thing that was looked at, and what was found.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+use token_store::Kind;
+
+use crate::output::{error_line, escape};
+use crate::{failure, hint};
+
+/// The columns of a terminal.
+const WIDTH: usize = 80;
+/// Where the details begin.
+const INDENT: usize = 31;
+
+/// How grave it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Status {
+    Ok,
+    /// It works, and could be better.
+    Warning,
+    /// It keeps something from working, or from being safe.
+    Problem(Kind),
+}
+
+impl Status {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Problem(_) => "problem",
+        }
+    }
+
+    /// The sort of a problem.
+    pub(super) fn kind(self) -> Option<Kind> {
+        match self {
+            Self::Problem(kind) => Some(kind),
+            Self::Ok | Self::Warning => None,
+        }
+    }
+}
+
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+pub(super) struct Check {
+    name: &'static str,
+    pub(super) status: Status,
+    detail: String,
+    /// What mends it: a command, or a sentence that ends in one.
+    mend: Option<String>,
+}
+
+impl Check {
+    fn new(name: &'static str, status: Status, detail: impl Into<String>) -> Self {
+        Self {
+            name,
+            status,
+            detail: detail.into(),
+            mend: None,
+        }
+    }
+
+    pub(super) fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(name, Status::Ok, detail)
+    }
+
+    pub(super) fn warning(name: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(name, Status::Warning, detail)
+    }
+
+    pub(super) fn problem(name: &'static str, kind: Kind, detail: impl Into<String>) -> Self {
+        Self::new(name, Status::Problem(kind), detail)
+    }
+
+    /// A problem that is told, and mended, as it is where it stops another command.
+    pub(super) fn failed(name: &'static str, err: impl Into<anyhow::Error>) -> Self {
+        let err = err.into();
+        let check = Self::problem(name, failure::kind(&err), error_line(&err));
+        match hint::find(&err) {
+            Some(hint) => check.mend(hint),
+            None => check,
+        }
+    }
+
+    /// The same problem, of another sort.
+    pub(super) fn kind(self, kind: Kind) -> Self {
+        Self {
+            status: Status::Problem(kind),
+            ..self
+        }
+    }
+
+    /// The same, where one can live with it.
+    pub(super) fn only_a_warning(self) -> Self {
+        Self {
+            status: Status::Warning,
+            ..self
+        }
+    }
+
+    /// The same with what mends it.
+    pub(super) fn mend(self, mend: impl Into<String>) -> Self {
+        Self {
+            mend: Some(mend.into()),
+            ..self
+        }
+    }
+
+    /// The same, about the thing that is called `name`.
+    pub(super) fn about(self, name: &str) -> Self {
+        Self {
+            detail: format!("\"{name}\": {}", self.detail),
+            ..self
+        }
+    }
+}
+
+impl fmt::Display for Check {
+    /// What mends it stays one line, however long, so that it can be copied.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let detail = escape(&self.detail);
+        let mut lines = wrap(&detail, WIDTH - INDENT).into_iter();
+        writeln!(
+            f,
+            "{:<7}  {:<20}  {}",
+            self.status.word(),
+            self.name,
+            lines.next().unwrap_or_default()
+        )?;
+        for line in lines {
+            writeln!(f, "{:INDENT$}{line}", "")?;
+        }
+        match &self.mend {
+            Some(mend) => writeln!(f, "{:9}-> {}", "", escape(mend)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `text` in lines of at most `width` columns, broken between words where that is possible.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().map(|line| line.chars().count());
+        let fits = line.is_some_and(|len| len == 0 || len + 1 + word.chars().count() <= width);
+        match lines.last_mut() {
+            Some(line) if fits => {
+                if !line.is_empty() {
+                    line.push(' ');
+                }
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_is_one_line_or_wrapped_below_its_detail() {
+        let check = Check::warning("store", "a b").mend("chmod 700 /home/a");
+        assert_eq!(
+            check.to_string(),
+            "warning  store                 a b\n         -> chmod 700 /home/a\n"
+        );
+        let long = "word ".repeat(20) + &"x".repeat(60);
+        for line in Check::ok("lockout password", long).to_string().lines() {
+            assert!(
+                line.len() <= WIDTH || line.trim() == "x".repeat(60),
+                "{line}"
+            );
+            assert!(line.starts_with("ok ") || line.starts_with(&" ".repeat(INDENT)));
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_cannot_act_on_the_terminal() {
+        let check = Check::ok("token", "fine").about("a\x1b[2J\nok");
+        assert_eq!(
+            check.to_string(),
+            "ok       token                 \"a\\u{1b}[2J\\nok\": fine\n"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! The chip itself: what it is, and whether it is well.
+
+use std::sync::Arc;
+
+use token_store::{Error as StoreError, Kind};
+use tpm_core::info::{self, Info};
+use tpm_core::selftest::{self, Outcome, TestResult};
+use tpm_core::{Error as TpmError, Tpm, weakness};
+
+use super::check::Check;
+use super::{contents, passwords};
+use crate::cmd::tpm::info::{firmware, revision, words};
+
+/// Looks the chip over; `false` where it does not answer, so that nothing else can be asked.
+pub(super) fn check(tpm: &Arc<Tpm>, checks: &mut Vec<Check>) -> bool {
+    let asked = tpm.begin().and_then(|op| {
+        Ok((
+            selftest::result(&op)?,
+            info::read(&op)?,
+            info::key_types(&op)?,
+        ))
+    });
+    let (tested, info, key_types) = match asked {
+        Ok(answers) => answers,
+        Err(err) => {
+            checks.push(Check::failed("TPM", StoreError::from(err)));
+            return false;
+        }
+    };
+    checks.push(identity(&info));
+    checks.push(emulation(&info));
+    checks.push(weaknesses(&info));
+    checks.push(self_test(&tested));
+    checks.push(hierarchies(&info));
+    checks.extend(passwords::check(&info));
+    let key_types: Vec<_> = key_types.iter().map(ToString::to_string).collect();
+    checks.push(Check::ok("key types", key_types.join(", ")));
+    contents::check(tpm, &info, checks);
+    true
+}
+
+fn identity(info: &Info) -> Check {
+    let detail = format!(
+        "{} {}, firmware {}, TPM 2.0 revision {}",
+        info.manufacturer,
+        words(&info.vendor_string),
+        firmware(info),
+        revision(info),
+    );
+    Check::ok("TPM", detail)
+}
+
+fn emulation(info: &Info) -> Check {
+    if info.emulated {
+        Check::warning("protection", "the TPM is emulated and protects nothing")
+            .mend("for keys that matter switch a real TPM on in the firmware setup")
+    } else {
+        Check::ok("protection", "the TPM does not say that it is emulated")
+    }
+}
+
+fn weaknesses(info: &Info) -> Check {
+    match weakness::of_firmware(info) {
+        None => Check::ok("firmware", "no known weakness"),
+        Some(weakness) => {
+            let detail = format!(
+                "it has {} ({}): {}",
+                weakness.name, weakness.cve, weakness.effect
+            );
+            Check::problem("firmware", Kind::KeyRefused, detail)
+                .mend("update the TPM's firmware with the tool of the machine's maker, then make new keys")
+        }
+    }
+}
+
+fn self_test(result: &TestResult) -> Check {
+    let name = "self test";
+    match result.outcome {
+        Outcome::Passed => Check::ok(name, "passed"),
+        Outcome::Incomplete => Check::ok(name, "passed so far; the rest before its first use"),
+        Outcome::Failed => Check::failed(name, StoreError::from(TpmError::FailureMode)),
+        Outcome::Other(rc) => {
+            Check::warning(name, format!("its result is {rc}")).mend("tpmssh tpm selftest")
+        }
+    }
+}
+
+fn hierarchies(info: &Info) -> Check {
+    let name = "hierarchies";
+    let disabled =
+        |which| Check::failed(name, StoreError::from(TpmError::HierarchyDisabled(which)));
+    if !info.enabled.owner {
+        disabled("owner").kind(Kind::NoTpm)
+    } else if !info.enabled.endorsement {
+        disabled("endorsement").only_a_warning()
+    } else {
+        Check::ok(name, "owner and endorsement are enabled")
+    }
+}

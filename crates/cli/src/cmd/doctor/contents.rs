@@ -1,0 +1,123 @@
+//! What is in the chip: storage root key, endorsement keys, other keys, NV memory.
+
+use std::sync::Arc;
+
+use token_store::{Error as StoreError, Kind};
+use tpm_core::ek::{self, EkType};
+use tpm_core::info::Info;
+use tpm_core::{Error as TpmError, Operation, Srk, Tpm, persistent};
+
+use super::check::Check;
+
+pub(super) fn check(tpm: &Arc<Tpm>, info: &Info, checks: &mut Vec<Check>) {
+    type Look = fn(&Operation<'_>, &Info) -> tpm_core::Result<Check>;
+    let looks: [(&'static str, Look); 4] = [
+        (SRK, |op, _| storage_root_key(op)),
+        (EK, |op, _| endorsement_key(op)),
+        (KEYS, persistent_keys),
+        (NV, |op, info| nv_memory(op, info)),
+    ];
+    for (name, look) in looks {
+        let found = tpm.begin().and_then(|op| look(&op, info));
+        checks.push(found.unwrap_or_else(|err| Check::failed(name, StoreError::from(err))));
+    }
+}
+
+const SRK: &str = "storage root key";
+const EK: &str = "EK certificate";
+const KEYS: &str = "keys in the TPM";
+const NV: &str = "NV memory";
+
+/// What makes it anew, where it cannot be used.
+const REPLACE: &str = "tpmssh tpm take-ownership --no-passwords --replace-storage-root-key";
+
+fn storage_root_key(op: &Operation<'_>) -> tpm_core::Result<Check> {
+    let srk = match Srk::find(op) {
+        Ok(Some(srk)) => srk,
+        Ok(None) => {
+            let detail = "none yet: the TPM is new, or was cleared";
+            return Ok(Check::warning(SRK, detail).mend("tpmssh tpm take-ownership"));
+        }
+        Err(TpmError::HandleOccupied(handle)) => {
+            let detail = format!("something else is at its handle {handle:#010x}");
+            return Ok(Check::problem(SRK, Kind::Failed, detail).mend(REPLACE));
+        }
+        Err(err) => return Err(err),
+    };
+    Ok(match srk.has_password(op)? {
+        Some(true) => {
+            let detail = "it has a password, which nothing needs and few programs can give";
+            Check::problem(SRK, Kind::Failed, detail).mend(REPLACE)
+        }
+        Some(false) => Check::ok(
+            SRK,
+            format!(
+                "there, without a password, Name {:.16}…",
+                srk.name().to_string()
+            ),
+        ),
+        None => Check::warning(
+            SRK,
+            "there, but a wrong password for it counts towards the lockout",
+        ),
+    })
+}
+
+fn endorsement_key(op: &Operation<'_>) -> tpm_core::Result<Check> {
+    let mut certified = Vec::new();
+    for ek_type in EkType::ALL {
+        if ek::certificate(op, ek_type)?.is_some() {
+            certified.push(ek_type.name());
+        }
+    }
+    Ok(if certified.is_empty() {
+        Check::warning(EK, "none, so nothing proves that this TPM is a real one")
+    } else {
+        Check::ok(EK, format!("by the maker, for {}", certified.join(" and ")))
+    })
+}
+
+fn persistent_keys(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> {
+    let keys = persistent::list(op)?;
+    let weak: Vec<_> = keys
+        .iter()
+        .filter(|key| key.has_roca)
+        .map(|key| format!("{:#010x}", key.handle))
+        .collect();
+    if !weak.is_empty() {
+        let detail = format!(
+            "with the ROCA weakness (CVE-2017-15361), so that they can be computed: {}",
+            weak.join(", ")
+        );
+        return Ok(Check::problem(KEYS, Kind::KeyRefused, detail)
+            .mend("update the TPM's firmware, then make these keys anew"));
+    }
+    let detail = format!(
+        "{}, none with the ROCA weakness; room for {} more",
+        keys.len(),
+        info.persistent_available
+    );
+    Ok(match info.persistent_available {
+        0 => {
+            Check::warning(KEYS, detail).mend("have the programs that keep keys there remove some")
+        }
+        _ => Check::ok(KEYS, detail),
+    })
+}
+
+fn nv_memory(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> {
+    let used = tpm_core::info::handles(op, 0x0100_0000, 0x01ff_ffff)?.len();
+    let used = match used {
+        1 => "1 index".to_owned(),
+        used => format!("{used} indexes"),
+    };
+    // Chips may say 1 for many, and 0 where there is room for other things.
+    Ok(match info.counters_available {
+        0 => Check::warning(
+            NV,
+            format!("{used}, and the chip reports no room for counters"),
+        )
+        .mend("remove what is not needed; without room: tpmssh token init --pin-wall lockout"),
+        _ => Check::ok(NV, format!("{used}, room for more")),
+    })
+}

@@ -1,0 +1,231 @@
+//! The store, its tokens, and what lost ones left in the chip.
+
+use std::sync::Arc;
+
+use token_store::token::{self, Health, Orphan};
+use token_store::{Error as StoreError, Kind, Pin, Store, StoreDir, Token, WallKind};
+use tpm_core::Tpm;
+
+use super::check::Check;
+use crate::app::{App, read_pin};
+use crate::hint::quote_text;
+use crate::pin_prompt::Source;
+
+const TOKEN: &str = "token";
+
+/// Looks at the store, and where `tpm` answers at each token in it.
+///
+/// # Errors
+///
+/// If a PIN is to be read from `pin` and cannot be, or for no token in particular.
+pub(super) fn check(
+    app: &App,
+    tpm: Option<&Arc<Tpm>>,
+    pin: &Source,
+    checks: &mut Vec<Check>,
+) -> anyhow::Result<()> {
+    let Some(store) = open(checks) else {
+        return Ok(());
+    };
+    let tokens = match store.tokens() {
+        Ok(tokens) => tokens,
+        Err(err) => {
+            checks.push(Check::failed(TOKEN, err));
+            return Ok(());
+        }
+    };
+    let opened = match pin {
+        Source::Ask => None,
+        pin => {
+            let token = app.token(&store)?;
+            read_pin(&token, pin)?.map(|pin| (token.id, pin))
+        }
+    };
+    for token in &tokens {
+        let called = Called {
+            token,
+            alone: tokens.len() == 1,
+        };
+        let pin = opened
+            .as_ref()
+            .filter(|(id, _)| *id == token.id)
+            .map(|(_, pin)| pin);
+        let found = called.look(&store, tpm, pin);
+        checks.extend(found.into_iter().map(|check| check.about(&token.label)));
+    }
+    if let Some(tpm) = tpm {
+        checks.extend(leftovers(&store, tpm));
+    }
+    Ok(())
+}
+
+fn open(checks: &mut Vec<Check>) -> Option<Store> {
+    let name = "store";
+    let opened = StoreDir::for_user().and_then(|dir| {
+        let store = Store::open(&dir)?;
+        store.check_integrity()?;
+        Ok(store)
+    });
+    match opened {
+        Ok(store) => {
+            let path = store.dir().display();
+            checks.push(if store.is_read_only() {
+                let mend = format!("chmod -R u+w {}", crate::hint::quote(store.dir()));
+                Check::warning(name, format!("{path} is read-only: no key can be made")).mend(mend)
+            } else {
+                Check::ok(name, format!("{path}, private and whole"))
+            });
+            Some(store)
+        }
+        Err(StoreError::NoStore { path }) => {
+            let detail = format!("none yet at {}", path.display());
+            checks.push(Check::ok(name, detail).mend("tpmssh setup, or tpmssh token init"));
+            None
+        }
+        Err(err) => {
+            checks.push(Check::failed(name, err));
+            None
+        }
+    }
+}
+
+/// A token, and how a command is told that it is meant.
+struct Called<'a> {
+    token: &'a Token,
+    alone: bool,
+}
+
+impl Called<'_> {
+    /// `tpmssh` with the token and a command.
+    fn command(&self, command: &str) -> String {
+        if self.alone {
+            format!("tpmssh {command}")
+        } else {
+            format!(
+                "tpmssh --token {} {command}",
+                quote_text(&self.token.serial)
+            )
+        }
+    }
+
+    fn look(&self, store: &Store, tpm: Option<&Arc<Tpm>>, pin: Option<&Pin>) -> Vec<Check> {
+        let Some(tpm) = tpm else {
+            let refused = store.refused(self.token.id).unwrap_or_default();
+            let unseen = Check::ok(TOKEN, "not compared with the TPM, which does not answer");
+            return std::iter::once(unseen)
+                .chain(
+                    refused
+                        .iter()
+                        .map(|key| self.refused(&key.label, &key.reason)),
+                )
+                .collect();
+        };
+        match token::examine(store, tpm, self.token, pin) {
+            Ok(health) => self.healthy(&health),
+            Err(err) => vec![self.unhealthy(err)],
+        }
+    }
+
+    fn healthy(&self, health: &Health) -> Vec<Check> {
+        let mut checks = vec![self.pin(health)];
+        checks.extend(
+            health
+                .refused
+                .iter()
+                .map(|key| self.refused(&key.label, &key.reason)),
+        );
+        checks.extend(health.spoilt.iter().map(|label| {
+            let detail = format!("the TPM refuses the key \"{label}\": it was changed");
+            Check::problem(TOKEN, Kind::Corrupt, detail)
+                .mend("put back a good copy of the store, or make a new key: tpmssh keygen")
+        }));
+        checks
+    }
+
+    fn pin(&self, health: &Health) -> Check {
+        let keys = match health.keys {
+            0 => "no keys".to_owned(),
+            1 => "1 key".to_owned(),
+            keys => format!("{keys} keys"),
+        };
+        let keys = match health.keys_were_loaded {
+            true if health.keys > 0 => format!("{keys}, loaded and whole"),
+            _ => keys,
+        };
+        let reset = || self.command("token reset-pin");
+        let wall = match self.token.wall {
+            WallKind::Counter => "behind a PIN counter",
+            WallKind::Lockout => "behind the chip's lockout",
+            WallKind::None => return Check::ok(TOKEN, format!("without a PIN, {keys}")),
+        };
+        if !self.token.pin_is_set {
+            return Check::warning(TOKEN, format!("{wall}, its PIN was never set, {keys}"))
+                .mend(reset());
+        }
+        match health.tries.map(|tries| (tries.left, tries.max)) {
+            Some((0, _)) => {
+                let detail = format!("{wall}, locked after too many wrong PINs, {keys}");
+                let check = Check::problem(TOKEN, Kind::PinLocked, detail);
+                match self.token.wall {
+                    WallKind::Counter => check.mend(reset()),
+                    _ => check.mend("tpmssh tpm lockout reset"),
+                }
+            }
+            Some((1, max)) if max > 1 => {
+                let detail = format!("{wall}, only 1 of {max} tries left, {keys}");
+                Check::warning(TOKEN, detail)
+                    .mend("one right PIN gives all tries back; if it is forgotten: tpmssh token reset-pin")
+            }
+            Some((left, max)) => {
+                Check::ok(TOKEN, format!("{wall}, {left} of {max} tries left, {keys}"))
+            }
+            None => Check::ok(TOKEN, format!("{wall}, {keys}")),
+        }
+    }
+
+    fn refused(&self, label: &str, reason: &str) -> Check {
+        let detail = format!("key \"{label}\" is refused: {reason}");
+        Check::problem(TOKEN, Kind::KeyRefused, detail)
+            .mend(format!("make a new key with: {}", self.command("keygen")))
+    }
+
+    fn unhealthy(&self, err: StoreError) -> Check {
+        let mend = match err {
+            StoreError::CounterMissing => Some(self.command("token repair")),
+            StoreError::OtherTpm => Some(format!(
+                "if that TPM is gone for ever: {}",
+                self.command("token delete --forget")
+            )),
+            _ => None,
+        };
+        let check = Check::failed(TOKEN, err);
+        match mend {
+            Some(mend) => check.mend(mend),
+            None => check,
+        }
+    }
+}
+
+/// PIN counters without a token.
+fn leftovers(store: &Store, tpm: &Arc<Tpm>) -> Vec<Check> {
+    let name = "leftovers";
+    let orphans = match token::orphans(store, tpm) {
+        Ok(orphans) => orphans,
+        Err(err) => return vec![Check::failed(name, err)],
+    };
+    if orphans.is_empty() {
+        return vec![Check::ok(name, "none in the TPM")];
+    }
+    let check = |orphan: &Orphan| {
+        let index = format!("{:#010x}", orphan.handle);
+        let remove = format!("tpmssh token remove-counter {index}");
+        if orphan.ours {
+            Check::warning(name, format!("the PIN counter {index} belongs to no token"))
+                .mend(remove)
+        } else {
+            let detail = format!("the PIN counter {index} is of no token in this store");
+            Check::ok(name, detail).mend(format!("unless it is another user's: {remove}"))
+        }
+    };
+    orphans.iter().map(check).collect()
+}

@@ -1,0 +1,154 @@
+//! `tpmssh doctor` on machines of many kinds: what it says, word for word, and its exit code.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use testing::{Home, Swtpm};
+
+use crate::program::{Outcome, Program, tpmssh};
+
+/// Compares with `tests/golden/doctor-NAME.txt`; with `TPMSSH_BLESS` set it writes that file.
+#[track_caller]
+fn assert_golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/golden")
+        .join(format!("doctor-{name}.txt"));
+    if std::env::var_os("TPMSSH_BLESS").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    let golden = fs::read_to_string(&path).unwrap();
+    assert_eq!(text, golden, "see {}", path.display());
+}
+
+/// What doctor said, without what differs from one machine and run to the next: each check on
+/// one line, with names in place of paths, ports, versions and Names.
+fn normalised(said: &str, home: &Home, tcti: &str) -> String {
+    let said = unwrapped(said)
+        .replace(&home.path().display().to_string(), "HOME")
+        .replace(tcti, "TCTI");
+    let mut out = String::new();
+    for line in said.lines() {
+        let (head, detail) = line.split_at(line.len().min(31));
+        let name = head.get(9..).unwrap_or_default().trim();
+        let counted = detail
+            .replace(|c: char| c.is_ascii_digit(), "N")
+            .replace("NN", "N");
+        let detail = match name {
+            // How many that are, and for how many there is room, is the simulator's.
+            "keys in the TPM" | "NV memory" => &counted,
+            // Which TPM the simulator is, and what is installed, is not doctor's doing.
+            "TPM" => "IDENTITY",
+            "OpenSSH" | "libtss2" => "VERSION",
+            "storage root key" if detail.contains("Name") => "there, without a password, Name NAME",
+            "PKCS#11 module" => "MODULE: ssh works with it, but ssh-agent refuses it there",
+            _ => detail,
+        };
+        let line = format!("{head}{detail}");
+        let command = line.trim_start();
+        if command.starts_with("-> ssh-agent -P ") {
+            out.push_str("         -> ssh-agent -P MODULE\n");
+        } else {
+            out.push_str(&line);
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// Wrapped details in one line again.
+fn unwrapped(said: &str) -> String {
+    said.replace(&format!("\n{:31}", ""), " ")
+}
+
+impl Program {
+    /// What doctor says, if it ends with `code` and `stderr`.
+    #[track_caller]
+    fn doctor(&self, args: &[&str], code: i32, stderr: &str) -> String {
+        let outcome = self.run(&[&["doctor"], args].concat());
+        let got = (outcome.code, outcome.stderr.as_str());
+        assert_eq!(got, (Some(code), stderr), "{}", outcome.stdout);
+        normalised(&outcome.stdout, &self.home, &self.swtpm.tcti())
+    }
+
+    fn store_dir(&self) -> PathBuf {
+        self.home.path().join(".local/share/tpmssh")
+    }
+}
+
+#[test]
+fn a_good_simulator() {
+    let program = Program::with_tpm(Swtpm::manufactured());
+    let password = program.secret("password", "of the owner");
+    program
+        .run(&[
+            "tpm",
+            "take-ownership",
+            "--yes",
+            "--owner-auth-file",
+            &password,
+            "--endorsement-auth-file",
+            &password,
+            "--lockout-auth-file",
+            &password,
+        ])
+        .ok();
+    let pins = ["--pin-file", &program.pin, "--so-pin-file", &program.so_pin];
+    let owner = ["--owner-auth-file", &password];
+    program
+        .run(&[&["token", "init"], &pins[..], &owner].concat())
+        .ok();
+    program.keygen("first");
+    let said = program.doctor(&["--pin-file", &program.pin], 0, "");
+    assert_golden("good", &said);
+}
+
+#[test]
+fn an_emulated_tpm_without_ek_certificate() {
+    let program = Program::new();
+    assert_golden("emulated", &program.doctor(&[], 0, ""));
+    program.doctor(&["--strict"], 8, "tpmssh: 6 warnings found\n");
+}
+
+#[test]
+fn a_machine_without_a_tpm() {
+    if Path::new("/dev/tpmrm0").exists() || Path::new("/dev/tpm0").exists() {
+        return; // then it is not one
+    }
+    let home = Home::new();
+    let outcome = Outcome::of(tpmssh(&home).arg("doctor"));
+    assert_eq!(outcome.code, Some(5), "{outcome:#?}");
+    assert_eq!(outcome.stderr, "tpmssh: 1 problem found\n");
+    assert_golden("bare", &normalised(&outcome.stdout, &home, "no TCTI"));
+}
+
+#[test]
+fn a_cleared_tpm() {
+    let program = Program::with_key();
+    program.run(&["tpm", "clear", "--yes"]).ok();
+    let said = program.doctor(&[], 6, "tpmssh: 1 problem found\n");
+    assert_golden("cleared", &said);
+}
+
+#[test]
+fn a_locked_token_in_a_locked_tpm() {
+    let program = Program::with_key();
+    let wrong = program.secret("wrong", "incorrect horse");
+    let so = ["--so-pin-file", &wrong, "--new-pin-file", &program.pin];
+    for _ in 0..3 {
+        let keygen = program.run(&["keygen", "--pin-file", &wrong]);
+        assert_eq!(keygen.code, Some(3), "{keygen:#?}");
+        let reset = program.run(&[&["token", "reset-pin"], &so[..]].concat());
+        assert_eq!(reset.code, Some(3), "{reset:#?}");
+    }
+    let said = program.doctor(&[], 4, "tpmssh: 2 problems found\n");
+    assert_golden("locked", &said);
+}
+
+#[test]
+fn a_store_that_others_can_enter() {
+    let program = Program::with_key();
+    fs::set_permissions(program.store_dir(), Permissions::from_mode(0o755)).unwrap();
+    let said = program.doctor(&[], 9, "tpmssh: 1 problem found\n");
+    assert_golden("open-store", &said);
+}
