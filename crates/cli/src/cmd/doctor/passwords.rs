@@ -92,7 +92,8 @@ mod tests {
             interval,
             recovery: 86_400,
         };
-        lockout(&state).to_string()
+        let said = lockout(&state).to_string();
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
     #[test]
