@@ -14,6 +14,8 @@ use testing::{Home, Server, module};
 use crate::program::text;
 
 mod gnutls;
+mod nss;
+mod openssl_engine;
 mod p11tool;
 mod pkcs11_tool;
 
@@ -72,6 +74,19 @@ fn write(home: &Home, name: &str, content: impl AsRef<[u8]>) -> String {
     path
 }
 
+/// Makes a key in a file and a certificate for `127.0.0.1` that it signs itself; the paths of
+/// certificate and key.
+fn self_signed(home: &Home, name: &str, subject: &str) -> [String; 2] {
+    let [certificate, key] = ["pem", "key"].map(|kind| file(home, &format!("{name}.{kind}")));
+    ok(home
+        .command("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-nodes"])
+        .args(["-pkeyopt", "ec_paramgen_curve:P-256", "-subj", subject])
+        .args(["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"])
+        .args(["-keyout", &key, "-out", &certificate]));
+    [certificate, key]
+}
+
 /// A web server over TLS that lets in only who has the key of a certificate that it trusts, and
 /// whose one page shows that certificate.
 struct WebServer {
@@ -84,27 +99,7 @@ impl WebServer {
     /// Starts one that trusts the certificates in the file `trusted`; `version` is `-tls1_2`
     /// or `-tls1_3`.
     fn start(home: &Home, trusted: impl AsRef<Path>, version: &str) -> Self {
-        let [key, certificate] = ["server.key", "server.pem"].map(|name| file(home, name));
-        openssl(
-            home,
-            &[
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-subj",
-                "/CN=localhost",
-                "-addext",
-                "subjectAltName=IP:127.0.0.1,DNS:localhost",
-                "-keyout",
-                &key,
-                "-out",
-                &certificate,
-            ],
-        );
+        let [certificate, key] = self_signed(home, "server", "/CN=localhost");
         let server = Server::start(home, "openssl", |command, port| {
             command
                 .arg("s_server")
