@@ -11,3 +11,4 @@ mod journey;
 mod program;
 mod simulator;
 mod terminal;
+mod x509;

@@ -80,6 +80,9 @@ pub(crate) enum Command {
     Agent(cmd::agent::Args),
     Unlock(cmd::unlock::Args),
     Lock(cmd::lock::Args),
+    Csr(cmd::csr::Args),
+    #[command(subcommand)]
+    Cert(Cert),
     #[command(subcommand)]
     Simulator(Simulator),
     #[command(hide = true)]
@@ -115,6 +118,13 @@ pub(crate) enum Token {
     Repair(cmd::token::repair::Args),
     RemoveCounter(cmd::token::remove_counter::Args),
     Delete(cmd::token::delete::Args),
+}
+
+/// Keep certificates beside the keys that they are for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cert {
+    #[command(name = "import-x509")]
+    ImportX509(cmd::cert::import_x509::Args),
 }
 
 /// Run a simulated TPM, to try things out without a real one.

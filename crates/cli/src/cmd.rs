@@ -1,7 +1,9 @@
 //! The commands: each file has the arguments of one and its `run`.
 
 pub(crate) mod agent;
+pub(crate) mod cert;
 pub(crate) mod completions;
+pub(crate) mod csr;
 pub(crate) mod delete;
 pub(crate) mod doctor;
 pub(crate) mod export;

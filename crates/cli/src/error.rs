@@ -122,6 +122,24 @@ pub(crate) enum Error {
         /// What was looked for.
         name: String,
     },
+    /// Only the public half of the key is here.
+    #[error("the private half of key \"{label}\" is not here")]
+    NoPrivateHalf {
+        /// Its label.
+        label: String,
+    },
+    /// Nothing that is an X.509 certificate was read.
+    #[error("no X.509 certificate in {from}")]
+    NotX509 {
+        /// The file.
+        from: String,
+    },
+    /// A certificate is for another key.
+    #[error("no key here is the one that the certificate in {from} is for")]
+    NoKeyFits {
+        /// The file.
+        from: String,
+    },
     /// The hierarchy has a password that this would have to replace.
     #[error(
         "ownership of this TPM has been taken already: {} set",
@@ -192,6 +210,8 @@ impl Error {
             | Self::WhichToken { .. }
             | Self::NoLostCounter { .. }
             | Self::NoSuchKey { .. }
+            | Self::NoPrivateHalf { .. }
+            | Self::NotX509 { .. }
             | Self::AmbiguousKey { .. } => Kind::Usage,
             Self::Unwell { kind, .. } => *kind,
             Self::ExposedFile { .. } => Kind::UnsafePath,
@@ -209,6 +229,7 @@ impl Error {
             | Self::NoCounter { .. }
             | Self::AlreadyOwned { .. }
             | Self::NoToken
+            | Self::NoKeyFits { .. }
             | Self::NoKey => Kind::Failed,
         }
     }

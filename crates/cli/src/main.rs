@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
-    use args::{Simulator, Token, Tpm};
+    use args::{Cert, Simulator, Token, Tpm};
     let app = || App::new(&cli.global);
     match &cli.command {
         Command::Setup(args) => cmd::setup::run(&app()?, args),
@@ -80,6 +80,8 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Agent(args) => cmd::agent::run(&app()?, args),
         Command::Unlock(args) => cmd::unlock::run(&app()?, args),
         Command::Lock(args) => cmd::lock::run(&app()?, args),
+        Command::Csr(args) => cmd::csr::run(&app()?, args),
+        Command::Cert(Cert::ImportX509(args)) => cmd::cert::import_x509::run(&app()?, args),
         Command::Simulator(Simulator::Start(args)) => cmd::simulator::start(&app()?, args),
         Command::Simulator(Simulator::Stop(args)) => cmd::simulator::stop(&app()?, args),
         Command::Simulator(Simulator::Status(args)) => cmd::simulator::status(&app()?, args),
