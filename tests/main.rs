@@ -8,6 +8,7 @@ mod cli;
 mod clients;
 mod doctor;
 mod journey;
+mod kernel;
 mod program;
 mod simulator;
 mod terminal;

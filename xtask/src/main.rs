@@ -7,6 +7,7 @@ mod artifacts;
 mod ci;
 mod command;
 mod demo;
+mod kernel;
 mod packages;
 mod test;
 

@@ -55,6 +55,9 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("curl"), "curl"),
     need(Probe::Program("git"), "git"),
     need(Probe::Program("setpriv"), "util-linux"),
+    need(Probe::Program("qemu-system-x86_64"), "qemu-system-x86"),
+    need(Probe::Program("busybox"), "busybox-static"),
+    need(Probe::Program("cpio"), "cpio"),
 ];
 
 const fn need(probe: Probe, package: &'static str) -> Need {
@@ -79,13 +82,11 @@ pub(crate) fn install_missing() -> Result<()> {
     if missing.contains(&"openssh-server") || missing.contains(&"tpm2-abrmd") {
         eprintln!("note: Debian sets up the services of openssh-server and tpm2-abrmd with them");
     }
-    let mut update = apt_get();
-    update.args(["-qq", "update"]);
     let mut install = apt_get();
     install
         .args(["-qq", "-y", "--no-install-recommends", "install"])
         .args(&missing);
-    command::run(&mut update)
+    update()
         .and_then(|()| command::run(&mut install))
         .with_context(|| format!("please install them by hand, as root: apt-get install {list}"))?;
     let missing = self::missing();
@@ -97,6 +98,15 @@ pub(crate) fn install_missing() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Gets the lists of packages.
+///
+/// # Errors
+///
+/// If that cannot be done without a question.
+pub(crate) fn update() -> Result<()> {
+    command::run(apt_get().args(["-qq", "update"]))
 }
 
 /// The packages of what is not there.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     artifacts,
     command::{self, cargo},
-    packages,
+    kernel, packages,
 };
 
 /// Builds the program and the module, then runs all tests, to the end even if some fail.
@@ -19,6 +19,7 @@ use crate::{
 /// If a package cannot be installed, the build fails or a test fails.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
     packages::install_missing()?;
+    kernel::fetch()?;
     artifacts::build()?;
     let mut test = cargo();
     test.args(["test", "--locked", "--no-fail-fast"]);

@@ -14,6 +14,7 @@
 //! | [`Sshd`] | an SSH server on a loopback port |
 //! | [`SshAgent`] | OpenSSH's agent |
 //! | [`AgentClient`] | the bare wire of an agent |
+//! | [`Guest`] | a virtual machine with a TPM and a kernel of its own |
 //! | [`Server`] | any other program that listens on a loopback port |
 //! | [`Service`] | any program that listens at a Unix socket |
 //!
@@ -31,6 +32,7 @@
 mod abrmd;
 mod agent_client;
 mod artifact;
+mod guest;
 mod home;
 mod manufactured;
 mod port;
@@ -46,6 +48,7 @@ mod temp;
 pub use abrmd::Abrmd;
 pub use agent_client::{AgentClient, frame, message};
 pub use artifact::module;
+pub use guest::Guest;
 pub use home::Home;
 pub use server::Server;
 pub use service::Service;

@@ -1,0 +1,225 @@
+//! A virtual machine with a Linux kernel of its own: the only place where a test can meet the
+//! kernel's TPM driver and its resource manager, `/dev/tpmrm0`.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, OpenOptions},
+    io::Write,
+    os::unix::fs::{OpenOptionsExt, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    process::{Daemon, command, poll},
+    temp::temp_dir,
+};
+
+/// Mounts what a shell needs and runs the script; the machine goes off when it ends.
+const INIT: &str = "#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /sys /dev /run /tmp
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sys /sys
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/root
+sh /guest.sh >/dev/ttyS0 2>&1
+poweroff -f
+";
+
+/// How long a guest may take, in seconds; it is emulated, so that it needs no privilege.
+const PATIENCE: &str = "240";
+
+/// A machine that is put together and then runs one script.
+///
+/// It has the programs that it is given, with the libraries that they are linked to, busybox,
+/// and a blank simulated TPM behind an emulated TIS chip. It has no network and no disk.
+#[derive(Debug)]
+pub struct Guest {
+    dir: TempDir,
+}
+
+impl Guest {
+    /// An empty machine.
+    ///
+    /// # Panics
+    ///
+    /// If a temporary directory or busybox is missing.
+    #[must_use]
+    pub fn new() -> Self {
+        let guest = Self {
+            dir: temp_dir("tpmssh-guest-"),
+        };
+        guest
+            .with_file("/init", INIT)
+            .with_file("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+            .with_program("/bin/busybox", "/bin/busybox")
+    }
+
+    /// Adds a program or library, and what it is linked to.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be copied.
+    #[must_use]
+    pub fn with_program(self, from: impl AsRef<Path>, to: &str) -> Self {
+        let from = from.as_ref();
+        self.copy(from, to);
+        for library in libraries(from) {
+            let to = library.to_string_lossy().into_owned();
+            self.copy(&library, &to);
+        }
+        self
+    }
+
+    /// Adds an executable file.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be written.
+    #[must_use]
+    pub fn with_file(self, to: &str, content: &str) -> Self {
+        let path = self.path(to);
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o755)
+            .open(&path)
+            .and_then(|mut file| file.write_all(content.as_bytes()))
+            .unwrap_or_else(|err| panic!("cannot write {}: {err}", path.display()));
+        self
+    }
+
+    /// Runs `script` in the machine and returns what it wrote.
+    ///
+    /// # Panics
+    ///
+    /// If there is no kernel, or qemu cannot be started.
+    #[must_use]
+    pub fn run(self, script: &str) -> String {
+        let guest = self.with_file("/guest.sh", script);
+        fs::create_dir_all(guest.root().join("root")).expect("a fresh directory is writable");
+        let image = guest.dir.path().join("initrd");
+        pack(&guest.root(), &image);
+
+        let state = guest.dir.path().join("tpm");
+        fs::create_dir(&state).expect("a fresh directory is writable");
+        let control = state.join("control");
+        let mut swtpm = command("swtpm");
+        swtpm
+            .args(["socket", "--tpm2", "--terminate", "--tpmstate"])
+            .arg(format!("dir={}", state.display()))
+            .arg("--ctrl")
+            .arg(format!("type=unixio,path={}", control.display()));
+        let _swtpm = Daemon::spawn("swtpm", swtpm);
+        poll(|| control.exists().then_some(())).expect("swtpm makes its socket");
+
+        // `timeout` ends a machine that hangs; what it wrote until then tells where.
+        let mut machine = command("timeout");
+        machine
+            .args([PATIENCE, "qemu-system-x86_64", "-accel", "tcg"])
+            .args(["-m", "512", "-display", "none", "-nodefaults", "-no-reboot"])
+            .args([
+                "-serial",
+                "stdio",
+                "-append",
+                "console=ttyS0 quiet panic=-1",
+            ])
+            .arg("-kernel")
+            .arg(kernel())
+            .arg("-initrd")
+            .arg(image)
+            .arg("-chardev")
+            .arg(format!("socket,id=tpm,path={}", control.display()))
+            .args(["-tpmdev", "emulator,id=tpm,chardev=tpm"])
+            .args(["-device", "tpm-tis,tpmdev=tpm"]);
+        let output = machine
+            .output()
+            .expect("qemu-system-x86_64 (package qemu-system-x86) is installed");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\r', "");
+        text(&output.stdout) + &text(&output.stderr)
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    /// Where the absolute path `inside` of the machine is outside, its directory made.
+    fn path(&self, inside: &str) -> PathBuf {
+        let path = self.root().join(inside.trim_start_matches('/'));
+        let dir = path.parent().expect("a file is in a directory");
+        fs::create_dir_all(dir).expect("a fresh directory is writable");
+        path
+    }
+
+    /// A link is as good as a copy here, and megabytes of debug information stay where they are.
+    fn copy(&self, from: &Path, to: &str) {
+        let path = self.path(to);
+        if !path.exists() {
+            let from = from
+                .canonicalize()
+                .unwrap_or_else(|err| panic!("no {}: {err}", from.display()));
+            symlink(&from, &path).expect("a fresh directory is writable");
+        }
+    }
+}
+
+impl Default for Guest {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The shared libraries and the loader that a program or library needs, as absolute paths.
+fn libraries(program: &Path) -> BTreeSet<PathBuf> {
+    let output = Command::new("ldd")
+        .arg(program)
+        .output()
+        .expect("ldd comes with the C library");
+    // A static program is none of its business: it says so and fails.
+    String::from_utf8_lossy(&output.stdout)
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(PathBuf::from)
+        .collect()
+}
+
+/// Writes the directory `root` as an initial RAM disk.
+fn pack(root: &Path, image: &Path) {
+    let find = Command::new("find")
+        .arg(".")
+        .current_dir(root)
+        .output()
+        .expect("find is everywhere");
+    let file = fs::File::create(image).expect("a fresh directory is writable");
+    let mut cpio = Command::new("cpio")
+        .args(["--create", "--format=newc", "--dereference", "--quiet"])
+        .current_dir(root)
+        .stdin(Stdio::piped())
+        .stdout(file)
+        .spawn()
+        .expect("cpio (package cpio) is installed");
+    cpio.stdin
+        .take()
+        .expect("it was asked for")
+        .write_all(&find.stdout)
+        .expect("cpio reads the list");
+    assert!(cpio.wait().expect("cpio ends").success(), "cpio failed");
+}
+
+/// The kernel that `cargo xtask test` has fetched into the build directory.
+fn kernel() -> PathBuf {
+    let program = std::env::current_exe().expect("a running program has a path");
+    program
+        .ancestors()
+        .map(|dir| dir.join("kernel/vmlinuz"))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| {
+            panic!(
+                "no kernel/vmlinuz above {}: `cargo xtask test` fetches it",
+                program.display()
+            )
+        })
+}

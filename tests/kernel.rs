@@ -1,0 +1,17 @@
+//! The kernel's TPM driver and its resource manager, in a virtual machine.
+
+use testing::{Guest, module};
+
+/// Everything that a person does, by way of `/dev/tpmrm0`, which behaves unlike a socket of a
+/// simulator: handles of its own, `EINVAL` and `EFAULT` instead of response codes.
+#[test]
+fn the_kernels_resource_manager_serves_the_program_the_module_and_the_agent() {
+    let said = Guest::new()
+        .with_program(env!("CARGO_BIN_EXE_tpmssh"), "/bin/tpmssh")
+        .with_program(module(), "/usr/lib/libtpmssh_pkcs11.so")
+        .with_program("/usr/bin/pkcs11-tool", "/bin/pkcs11-tool")
+        .with_program("/usr/bin/ssh-keygen", "/bin/ssh-keygen")
+        .with_program("/usr/bin/ssh-add", "/bin/ssh-add")
+        .run(include_str!("kernel/guest.sh"));
+    assert!(said.contains("\nall steps passed\n"), "{said}");
+}

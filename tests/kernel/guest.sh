@@ -1,0 +1,148 @@
+# What tests/kernel.rs runs in its virtual machine, as root, with busybox's shell.
+#
+# Each step says what it is and ends the whole with "FAILED" if it does not hold, after what the
+# program said. `$M` is the module, `$PIN` a file with the PIN.
+
+M=/usr/lib/libtpmssh_pkcs11.so
+PIN=/root/pin
+umask 077
+echo "correct horse" >$PIN
+export XDG_RUNTIME_DIR=/run SSH_AUTH_SOCK=/run/tpmssh/agent.sock
+
+step() {
+    echo "step: $1"
+}
+
+# must CODE COMMAND...: the command ends with this exit code. Its output stays in /root/out.
+must() {
+    code=$1
+    shift
+    "$@" >/root/out 2>&1 </dev/null
+    got=$?
+    [ $got = "$code" ] || failed "exit code $got, not $code: $*"
+}
+
+says() {
+    grep -q -- "$1" /root/out || failed "it does not say \"$1\""
+}
+
+failed() {
+    cat /root/out
+    echo "FAILED: $1"
+    poweroff -f
+}
+
+sign() {
+    must "$1" ssh-keygen -q -Y sign -f /root/key.pub -n kernel /root/data
+    rm -f /root/data.sig.old
+    [ "$1" != 0 ] || mv /root/data.sig /root/sig
+}
+
+# A signature by the module in a process of its own.
+module_sign() {
+    TPMSSH_PIN=$(cat $PIN) pkcs11-tool --module $M --login --pin env:TPMSSH_PIN --sign \
+        -m ECDSA-SHA256 --id "$(cat /root/id)" -i /root/data -o "$1" >"$1.log" 2>&1
+}
+
+# Sends a command of hexadecimal digits to the open /dev/tpm0 and says its response code.
+raw() {
+    echo "$1" | xxd -r -p >/root/command
+    cat /root/command >&3
+    dd bs=4096 count=1 <&3 2>/dev/null | xxd -p | head -n 1 | cut -c 13-20
+}
+
+step "the kernel's resource manager is found without being told"
+must 0 tpmssh tpm info --json
+says '"emulated": true'
+must 0 tpmssh tpm selftest
+
+step "a token with a PIN counter is made, and keys in it"
+must 0 tpmssh token init --label work --pin-file $PIN
+must 0 tpmssh keygen --label first --pin-file $PIN
+must 0 tpmssh keygen -t rsa --label slow --pin-file $PIN
+must 0 tpmssh list-objects
+must 0 ssh-keygen -D $M
+says ecdsa-sha2-nistp256
+grep ecdsa /root/out >/root/key.pub
+must 0 pkcs11-tool --module $M -O
+sed -n 's/ *ID: *//p' /root/out | head -n 1 >/root/id
+echo "some data" >/root/data
+
+step "a wrong PIN is one try"
+echo "wrong" >/root/wrong
+must 3 tpmssh keygen --label no --pin-file /root/wrong
+says "2 tries left"
+
+step "a cold signature by the module"
+module_sign /root/s || failed "$(cat /root/s.log)"
+
+step "four processes sign at once, twice each"
+for i in 1 2 3 4; do
+    (for j in 1 2; do module_sign /root/p$i || exit 1; done) &
+    pids="$pids $!"
+done
+for pid in $pids; do
+    wait "$pid" || failed "$(cat /root/p?.log)"
+done
+
+step "programs that are killed leave the chip in order"
+for i in 2 4 6; do
+    (module_sign /root/k) &
+    pid=$!
+    sleep 0.0$i
+    kill -9 $pid 2>/dev/null
+    wait $pid 2>/dev/null
+done
+module_sign /root/s || failed "$(cat /root/s.log)"
+
+step "an agent signs with a key that stays loaded"
+tpmssh agent >/root/agent.log 2>&1 &
+agent=$!
+for i in $(seq 100); do
+    [ -S $SSH_AUTH_SOCK ] && break
+    sleep 0.05
+done
+must 0 tpmssh unlock --pin-file $PIN
+must 0 ssh-add -L
+says ecdsa-sha2-nistp256
+sign 0
+sign 0
+must 0 sh -c 'ssh-keygen -Y check-novalidate -n kernel -s /root/sig </root/data'
+
+step "a chip that others have filled is an error, and no longer one when they are gone"
+exec 3<>/dev/tpm0
+for i in 1 2 3; do
+    code=$(raw 8002000000430000013140000007000000094000000900000100000004000000000\
+01a0023000b00030472000000060080004300100003001000000000000000000000)
+    [ "$code" = 00000000 ] || failed "TPM2_CreatePrimary: $code"
+done
+sign 255
+for handle in 80000000 80000001 80000002; do
+    code=$(raw 80010000000e00000165$handle)
+    [ "$code" = 00000000 ] || failed "TPM2_FlushContext: $code"
+done
+exec 3>&-
+sign 0
+
+step "/dev/tpm0 without the resource manager serves beside it"
+TPMSSH_TCTI=device:/dev/tpm0 module_sign /root/s || failed "$(cat /root/s.log)"
+sign 0
+
+step "a cleared TPM is noticed by the agent and by the program, and the store stays"
+must 0 tpmssh tpm clear --yes
+sign 255
+must 6 tpmssh token change-pin --pin-file $PIN --new-pin-file $PIN
+must 0 tpmssh list-objects
+says first
+
+step "a new token works with the same agent"
+must 0 tpmssh token init --label new --pin-file $PIN
+must 0 tpmssh --token new keygen --label second --pin-file $PIN
+must 0 tpmssh --token new export
+cp /root/out /root/key.pub
+must 0 tpmssh --token new unlock --pin-file $PIN
+sign 0
+kill $agent
+wait $agent
+
+echo "all steps passed"
