@@ -57,7 +57,7 @@ fn normalised(said: &str, home: &Home, tcti: &str) -> String {
 }
 
 /// Wrapped details in one line again.
-fn unwrapped(said: &str) -> String {
+pub(crate) fn unwrapped(said: &str) -> String {
     said.replace(&format!("\n{:31}", ""), " ")
 }
 

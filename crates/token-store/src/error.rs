@@ -280,6 +280,7 @@ fn tpm_kind(err: &tpm_core::Error) -> Kind {
         | Tpm::Connection(_)
         | Tpm::FailureMode
         | Tpm::NotStarted
+        | Tpm::HierarchyDisabled(_)
         | Tpm::NoSrk => Kind::NoTpm,
         Tpm::Tcti { .. } | Tpm::AuthTooLong | Tpm::DigestLength(_) => Kind::Usage,
         Tpm::Busy | Tpm::Full => Kind::Busy,

@@ -254,7 +254,9 @@ impl Error {
             },
             rc::POLICY_FAIL => Self::Policy(object),
             rc::INTEGRITY => Self::Integrity(object),
-            rc::HIERARCHY => Self::HierarchyDisabled(object),
+            rc::HIERARCHY => {
+                Self::HierarchyDisabled(object.strip_suffix(" hierarchy").unwrap_or(object))
+            }
             rc::NV_SPACE => Self::NvSpace,
             rc::OBJECT_MEMORY | rc::SESSION_MEMORY | rc::SESSION_HANDLES => Self::Full,
             rc::COMMAND_CODE => Self::NotSupported(command),

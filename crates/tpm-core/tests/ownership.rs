@@ -7,7 +7,7 @@ use tpm_core::{
     info,
     lockout::{self, Parameters},
     ownership::{self, Hierarchy},
-    random, selftest,
+    persistent, random, selftest,
 };
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -111,6 +111,39 @@ fn an_absent_srk_is_made_by_the_owner_alone() -> TestResult {
         assert!(Srk::from_bytes(&srk.to_bytes()[..cut]).is_err());
     }
     srk.check(&op)?;
+    Ok(())
+}
+
+/// The SRK comes from the owner's seed and the template alone: made anew it is the same key.
+#[test]
+fn an_srk_that_is_made_anew_is_the_same_key() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm);
+    let op = tpm.begin()?;
+    let none = AuthValue::empty();
+    let srk = Srk::make_anew(&op, &none)?;
+    assert_eq!(srk.has_password(&op)?, Some(false));
+    ownership::change_auth(&op, &srk, Hierarchy::Owner, &none, &auth("owner"))?;
+    let refused = Srk::make_anew(&op, &auth("wrong"));
+    assert!(matches!(refused, Err(Error::AuthRejected { .. })));
+    srk.check(&op)?;
+    assert_eq!(Srk::make_anew(&op, &auth("owner"))?, srk);
+    Ok(())
+}
+
+#[test]
+fn the_keys_that_the_chip_keeps_are_listed() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tpm = tpm(&swtpm);
+    let op = tpm.begin()?;
+    let none = AuthValue::empty();
+    assert!(persistent::list(&op)?.is_empty());
+    Srk::find_or_create(&op, &none)?;
+    ek::create(&op, EkType::Rsa2048, &none, &none)?;
+    let kept = persistent::list(&op)?;
+    let handles: Vec<_> = kept.iter().map(|key| key.handle).collect();
+    assert_eq!(handles, [0x8100_0001, 0x8101_0001]);
+    assert!(kept.iter().all(|key| !key.has_roca));
     Ok(())
 }
 

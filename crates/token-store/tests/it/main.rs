@@ -2,6 +2,7 @@
 
 mod certificates;
 mod damage;
+mod health;
 mod kill;
 mod life_cycle;
 mod objects;

@@ -89,14 +89,6 @@ impl Check {
         }
     }
 
-    /// The same problem, of another sort.
-    pub(super) fn kind(self, kind: Kind) -> Self {
-        Self {
-            status: Status::Problem(kind),
-            ..self
-        }
-    }
-
     /// The same, where one can live with it.
     pub(super) fn only_a_warning(self) -> Self {
         Self {

@@ -90,7 +90,7 @@ fn hierarchies(info: &Info) -> Check {
     let disabled =
         |which| Check::failed(name, StoreError::from(TpmError::HierarchyDisabled(which)));
     if !info.enabled.owner {
-        disabled("owner").kind(Kind::NoTpm)
+        disabled("owner")
     } else if !info.enabled.endorsement {
         disabled("endorsement").only_a_warning()
     } else {

@@ -111,13 +111,16 @@ fn nv_memory(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> {
         1 => "1 index".to_owned(),
         used => format!("{used} indexes"),
     };
-    // Chips may say 1 for many, and 0 where there is room for other things.
+    // An estimate: swtpm still sees room for some where there is none for a PIN counter.
     Ok(match info.counters_available {
         0 => Check::warning(
             NV,
             format!("{used}, and the chip reports no room for counters"),
         )
         .mend("remove what is not needed; without room: tpmssh token init --pin-wall lockout"),
-        _ => Check::ok(NV, format!("{used}, room for more")),
+        _ => Check::ok(
+            NV,
+            format!("{used}, and by the chip's estimate room for more"),
+        ),
     })
 }

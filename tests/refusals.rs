@@ -1,0 +1,330 @@
+//! What a TPM in a bad state answers, and what a person is told of it: text, hint, exit code.
+
+use std::fs;
+
+use testing::{Fault, Swtpm, Tap, When};
+
+use crate::program::{Outcome, Program};
+use crate::raw;
+
+/// `TPM2_NV_DefineSpace`.
+const NV_DEFINE: u32 = 0x12a;
+/// `TPM_RH_OWNER`, `TPM_RH_ENDORSEMENT`.
+const OWNER: u32 = 0x4000_0001;
+const ENDORSEMENT: u32 = 0x4000_000b;
+
+impl Program {
+    fn token_init(&self, args: &[&str]) -> Outcome {
+        let pins = ["--pin-file", &self.pin, "--so-pin-file", &self.so_pin];
+        self.run(&[&["token", "init"], &pins[..], args].concat())
+    }
+
+    /// Checks that doctor finds problems of this code, with this line about `name` and this
+    /// way to mend it.
+    #[track_caller]
+    fn doctor_finds(&self, code: i32, check: &str) {
+        let outcome = self.run(&["doctor"]);
+        assert_eq!(outcome.code, Some(code), "{outcome:#?}");
+        let said = crate::doctor::unwrapped(&outcome.stdout);
+        assert!(said.contains(check), "{check}\nis not in\n{said}");
+    }
+}
+
+#[test]
+fn a_wrong_owner_password_makes_no_token_and_no_other_wall() {
+    let program = Program::new();
+    let [right, wrong] = ["right", "wrong"].map(|name| program.secret(name, name));
+    program
+        .run(&["tpm", "change-auth", "owner", "--new-auth-file", &right])
+        .ok();
+    program.token_init(&["--owner-auth-file", &wrong]).fails(
+        3,
+        "tpmssh: wrong authorization for the owner hierarchy\n\
+         hint: give the owner password with --owner-auth-file FILE\n",
+    );
+    assert_eq!(program.run(&["token", "list", "--json"]).ok(), "[]\n");
+    // Nobody gave it: the wall is another one, and that is said.
+    let made = program.token_init(&[]);
+    assert_eq!(
+        made.stderr,
+        "tpmssh: the owner password of this TPM is needed to make a PIN counter, so the lockout \
+         of the whole TPM guards this token\n"
+    );
+    made.ok();
+}
+
+#[test]
+fn a_tpm_in_lockout_says_so_and_for_how_long() {
+    let program = Program::new();
+    program.token_init(&["--pin-wall", "lockout"]).ok();
+    let wrong = program.secret("wrong", "incorrect horse");
+    let keygen = |pin: &str| program.run(&["keygen", "--pin-file", pin]);
+    for left in ["2 tries left", "1 try left", "and no more tries left"] {
+        let outcome = keygen(&wrong);
+        assert_eq!(outcome.code, Some(3), "{outcome:#?}");
+        assert!(outcome.stderr.contains(left), "{outcome:#?}");
+    }
+    keygen(&program.pin).fails(
+        4,
+        "tpmssh: the TPM is in dictionary-attack lockout; the next try is possible in at most 17 \
+         minutes\n\
+         hint: wait with the machine switched on; every try counts anew\n",
+    );
+    program.run(&["tpm", "lockout", "reset"]).ok();
+    keygen(&program.pin).ok();
+}
+
+#[test]
+fn nv_memory_that_is_full() {
+    let program = Program::new();
+    raw::fill_nv(&program.swtpm);
+    program.token_init(&["--pin-wall", "counter"]).fails(
+        1,
+        "tpmssh: the TPM has no room for another NV index\n\
+         hint: tpmssh token init --pin-wall lockout needs no room there\n",
+    );
+    let made = program.token_init(&[]);
+    assert_eq!(
+        made.stderr,
+        "tpmssh: this TPM has no room for another PIN counter, so the lockout of the whole TPM \
+         guards this token\n"
+    );
+    made.ok();
+    program.keygen("works all the same");
+}
+
+/// `TPM_RC_ATTRIBUTES`, as chips before revision 1.38 answer.
+#[test]
+fn a_chip_without_pin_counters() {
+    let program = Program::new();
+    let tap = Tap::start(&program.swtpm);
+    tap.inject(When::Command(NV_DEFINE), Fault::Answer(0x2c2));
+    let tcti = tap.tcti();
+    program
+        .token_init(&["--tcti", &tcti, "--pin-wall", "counter"])
+        .fails(
+            1,
+            "tpmssh: this TPM does not support PIN counters in NV memory\n\
+             hint: tpmssh tpm info shows what this TPM can do\n",
+        );
+    let made = program.token_init(&["--tcti", &tcti]);
+    assert_eq!(
+        made.stderr,
+        "tpmssh: this TPM has no PIN counters, so the lockout of the whole TPM guards this token\n"
+    );
+    made.ok();
+}
+
+#[test]
+fn something_else_in_the_place_of_the_storage_root_key() {
+    let program = Program::new();
+    raw::signing_key_as_srk(&program.swtpm);
+    program.token_init(&[]).fails(
+        1,
+        "tpmssh: persistent handle 0x81000001 is occupied\n\
+         hint: tpmssh doctor says what is there and what to do\n",
+    );
+    let replace = [
+        "tpm",
+        "take-ownership",
+        "--no-passwords",
+        "--replace-storage-root-key",
+    ];
+    program.doctor_finds(
+        1,
+        &format!(
+            "problem  storage root key      something else is at its handle 0x81000001\n         \
+             -> tpmssh {}\n",
+            replace.join(" ")
+        ),
+    );
+    let mut alone = program.home.command("setsid");
+    alone
+        .args(["--wait", env!("CARGO_BIN_EXE_tpmssh")])
+        .args(replace);
+    let refused = Outcome::of(&mut alone);
+    assert_eq!(refused.code, Some(2), "{refused:#?}");
+    program.token_init(&[]).fails(
+        1,
+        "tpmssh: persistent handle 0x81000001 is occupied\n\
+         hint: tpmssh doctor says what is there and what to do\n",
+    );
+    program.run(&[&replace[..], &["--yes"]].concat()).ok();
+    program.token_init(&[]).ok();
+}
+
+/// The storage root key of another owner's seed, or none at all.
+#[test]
+fn a_storage_root_key_that_was_replaced_or_removed() {
+    let program = Program::with_key();
+    let store = program.home.store().join("store.db");
+    let before = fs::read(&store).unwrap();
+    let other = "tpmssh: the token belongs to another TPM, or this TPM has been cleared\n\
+        hint: its keys work in the TPM they were made in and nowhere else; make new ones with: tpmssh token init\n";
+    let keygen = || program.run(&["keygen", "--pin-file", &program.pin]);
+    raw::remove_srk(&program.swtpm);
+    keygen().fails(6, other);
+    raw::signing_key_as_srk(&program.swtpm);
+    keygen().fails(6, other);
+    let found = "problem  token                 \"work\": the token belongs to another TPM, or \
+        this TPM has been cleared\n         -> if that TPM is gone for ever: tpmssh token delete --forget\n";
+    program.doctor_finds(6, found);
+    raw::remove_srk(&program.swtpm);
+    program
+        .run(&["tpm", "take-ownership", "--no-passwords", "--yes"])
+        .ok();
+    // From the same seed: everything works again.
+    assert_eq!(fs::read(&store).unwrap(), before, "the store was touched");
+    keygen().ok();
+    program.run(&["tpm", "clear", "--yes"]).ok();
+    keygen().fails(6, other);
+    program
+        .run(&["tpm", "take-ownership", "--no-passwords", "--yes"])
+        .ok();
+    keygen().fails(6, other);
+}
+
+#[test]
+fn a_hierarchy_that_is_disabled() {
+    let program = Program::new();
+    raw::disable(&program.swtpm, OWNER);
+    let hint = "hint: restart the machine; if it stays so, switch the hierarchy on in the firmware setup\n";
+    program.token_init(&[]).fails(
+        5,
+        &format!("tpmssh: the owner hierarchy is disabled\n{hint}"),
+    );
+    program.doctor_finds(
+        5,
+        "problem  hierarchies           the owner hierarchy is disabled\n",
+    );
+
+    let mut program = Program::new();
+    raw::disable(&program.swtpm, ENDORSEMENT);
+    program.run(&["tpm", "create-ek"]).fails(
+        5,
+        &format!("tpmssh: the endorsement hierarchy is disabled\n{hint}"),
+    );
+    program.doctor_finds(
+        0,
+        "warning  hierarchies           the endorsement hierarchy is disabled\n",
+    );
+    program.token_init(&[]).ok();
+    program.swtpm.restart();
+    program.run(&["tpm", "create-ek"]).ok();
+}
+
+#[test]
+fn clearing_that_is_disabled() {
+    let program = Program::with_key();
+    raw::disable_clear(&program.swtpm);
+    program.run(&["tpm", "clear", "--yes"]).fails(
+        1,
+        "tpmssh: TPM2_Clear is disabled in this TPM\n\
+         hint: clear the TPM in the firmware setup of the machine\n",
+    );
+    program.keygen("nothing was lost");
+}
+
+#[test]
+fn a_counter_that_somebody_removed() {
+    let program = Program::with_key();
+    let info = program.run(&["token", "info", "--json"]).ok();
+    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+    let index = info["nv_index"].as_str().unwrap().trim_start_matches("0x");
+    raw::remove_nv(&program.swtpm, u32::from_str_radix(index, 16).unwrap());
+    let keygen = |pin: &str| program.run(&["keygen", "--pin-file", pin]);
+    keygen(&program.pin).fails(
+        6,
+        "tpmssh: the PIN counter of this token is gone from the TPM\n\
+         hint: the SO makes it again: tpmssh token repair\n",
+    );
+    program.doctor_finds(
+        6,
+        "problem  token                 \"work\": the PIN counter of this token is gone from the \
+         TPM\n         -> tpmssh token repair\n",
+    );
+    let new = program.secret("new", "new horse");
+    let so = ["--so-pin-file", &program.so_pin, "--new-pin-file", &new];
+    program.run(&[&["token", "repair"], &so[..]].concat()).ok();
+    keygen(&new).ok();
+}
+
+/// A program that is killed between the making of the counter and its being written down.
+#[test]
+fn a_counter_that_a_killed_program_left() {
+    let program = Program::with_token();
+    let tap = Tap::start(&program.swtpm);
+    // The first command after the index is defined.
+    tap.inject(When::Command(0x137), Fault::Silence);
+    let tcti = tap.tcti();
+    let pins = ["--pin-file", &program.pin, "--so-pin-file", &program.so_pin];
+    let mut init = program
+        .command()
+        .args(["--tcti", &tcti, "token", "init", "--label", "lost"])
+        .args(pins)
+        .spawn()
+        .unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !tap.commands().contains(&0x137) {
+        assert!(std::time::Instant::now() < deadline, "{:?}", tap.commands());
+        assert_eq!(init.try_wait().unwrap(), None, "it ended by itself");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    init.kill().unwrap();
+    init.wait().unwrap();
+    drop(tap);
+
+    let found = program.run(&["doctor", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&found.ok()).unwrap();
+    let checks = found["checks"].as_array().unwrap();
+    let leftover = checks
+        .iter()
+        .find(|check| check["name"] == "leftovers")
+        .unwrap();
+    assert_eq!(leftover["status"], "warning", "{leftover}");
+    let mend = leftover["mend"].as_str().unwrap();
+    let index = mend.strip_prefix("tpmssh token remove-counter ").unwrap();
+    program
+        .run(&["token", "remove-counter", "0x01800000"])
+        .fails(
+            2,
+            "tpmssh: no PIN counter without a token is at NV index 0x01800000\n\
+         hint: tpmssh doctor shows what there is\n",
+        );
+    let removed = program.run(&["token", "remove-counter", "--yes", index]);
+    assert_eq!(
+        removed.stderr,
+        format!("tpmssh: NV index {index} is removed\n")
+    );
+    removed.ok();
+    program.doctor_finds(0, "ok       leftovers             none in the TPM\n");
+    program.keygen("the other token is as it was");
+}
+
+/// Counters of other users look like lost ones; nothing is done to them by itself.
+#[test]
+fn a_counter_of_another_user_is_no_leftover_of_ours() {
+    let program = Program::with_token();
+    let other = testing::Home::with_tcti(program.swtpm.tcti());
+    let pin = crate::program::text(other.secret_file("pin", "another horse"));
+    let init = ["token", "init", "--pin-file", &pin];
+    Outcome::of(crate::program::tpmssh(&other).args(init)).ok();
+    let outcome = program.run(&["doctor"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:#?}");
+    let said = crate::doctor::unwrapped(&outcome.stdout);
+    assert!(
+        said.contains("ok       leftovers             the PIN counter 0x01"),
+        "{said}"
+    );
+    assert!(said.contains("-> unless it is another user's: tpmssh token remove-counter 0x01"));
+}
+
+/// A TPM that was exchanged, and brought back.
+#[test]
+fn a_store_on_another_machine_and_back() {
+    let program = Program::with_key();
+    let other = Swtpm::start();
+    let doctor = |tcti: &str| program.run(&["--tcti", tcti, "doctor"]).code;
+    assert_eq!(doctor(&other.tcti()), Some(6));
+    assert_eq!(doctor(&program.swtpm.tcti()), Some(0));
+}
