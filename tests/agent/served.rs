@@ -2,7 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::ops::Deref;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
 
 use testing::{Home, Service};
 
@@ -22,13 +24,16 @@ impl<'a> Served<'a> {
 
     /// Starts one with these arguments and this environment.
     pub(crate) fn with(home: &'a Home, args: &[&str], env: &[(OsString, OsString)]) -> Self {
-        let socket = home.path().join("run/tpmssh/agent.sock");
-        std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
         let mut command = home.daemon(env!("CARGO_BIN_EXE_tpmssh"));
         command.arg("agent").args(args);
         command.envs(env.iter().map(|(name, value)| (name, value)));
-        let service = Service::start("tpmssh agent", command, &socket);
+        let service = Service::start("tpmssh agent", command, &socket(home));
         Self { service, home }
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.service.wait()
     }
 
     /// A program that uses this agent.
@@ -38,9 +43,35 @@ impl<'a> Served<'a> {
         command
     }
 
+    /// Runs `ssh-add` with an askpass program that says `sesame` to every question.
+    pub(crate) fn add(&self, args: &[&str]) -> Outcome {
+        let says = self.home.script("sesame", "#!/bin/sh\necho sesame\n");
+        let mut add = self.client("ssh-add");
+        add.env("SSH_ASKPASS", says)
+            .env("SSH_ASKPASS_REQUIRE", "force");
+        Outcome::of(add.args(args))
+    }
+
     /// Runs `ssh-add`.
     pub(crate) fn ssh_add(&self, args: &[&str]) -> Outcome {
         Outcome::of(self.client("ssh-add").args(args))
+    }
+}
+
+/// Where the agent of a home is, in a directory that exists.
+pub(crate) fn socket(home: &Home) -> PathBuf {
+    let socket = home.path().join("run/tpmssh/agent.sock");
+    std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    socket
+}
+
+/// Waits until `holds`.
+#[track_caller]
+pub(crate) fn eventually(mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "it does not come to pass");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

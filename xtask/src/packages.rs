@@ -43,6 +43,7 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("dbus-send"), "dbus-bin"),
     need(Probe::Program("ssh"), "openssh-client"),
     need(Probe::Program("sshd"), "openssh-server"),
+    need(Probe::Program("git"), "git"),
     need(Probe::Program("pkcs11-tool"), "opensc"),
     need(Probe::Program("openssl"), "openssl"),
     need(Probe::Engine("pkcs11"), "libengine-pkcs11-openssl"),

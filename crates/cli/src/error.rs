@@ -86,6 +86,12 @@ pub(crate) enum Error {
         /// What would do.
         why: &'static str,
     },
+    /// A file of somebody else is where one of ours is to be.
+    #[error("{} was not written by tpmssh", path.display())]
+    NotOurFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// There is no token to use.
     #[error("there is no token yet")]
     NoToken,
@@ -220,6 +226,7 @@ impl Error {
             Self::LockoutClosed { .. } => Kind::PinLocked,
             Self::Stdout(_) => Kind::Disk,
             Self::NobodyToAsk { .. }
+            | Self::NotOurFile { .. }
             | Self::Declined
             | Self::SecretsDiffer
             | Self::Unreadable { .. }

@@ -117,6 +117,7 @@ fn for_program(err: &Error) -> Option<String> {
             "use a terminal, set SSH_ASKPASS, or see --help for options that end in -file and -fd"
         }
         Error::ExposedFile { path } => return Some(for_unsafe_path(path)),
+        Error::NotOurFile { .. } => "move it away first if it is not needed",
         Error::NeedsYes => "add --yes if you mean it",
         Error::NoToken => "make one first: tpmssh token init",
         Error::WhichToken { .. } => "say which one with --token LABEL",

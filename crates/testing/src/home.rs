@@ -138,6 +138,32 @@ impl Home {
         self.write(name, 0o600, content)
     }
 
+    /// Writes a program of mode 0700, such as a shell script; returns its path.
+    ///
+    /// Another process writes it: were it open here while another test starts a child, it
+    /// could not be executed ("text file busy").
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be written.
+    pub fn script(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path().join(name);
+        let mut install = Command::new("install")
+            .args(["-m", "700", "/dev/stdin"])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("install starts");
+        let mut stdin = install.stdin.take().expect("it is a pipe");
+        stdin
+            .write_all(content.as_bytes())
+            .expect("install reads its input");
+        drop(stdin);
+        let installed = install.wait().expect("install ends");
+        assert!(installed.success(), "cannot write {}", path.display());
+        path
+    }
+
     /// The variables that make OpenSSH take the PIN from a file: `SSH_ASKPASS` is a script that
     /// prints `pin_file`, and `SSH_ASKPASS_REQUIRE=force` lets ssh use it without a display.
     ///

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs,
-    os::unix::{net::UnixStream, process::CommandExt},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
 };
@@ -38,20 +38,28 @@ impl Service {
         service
     }
 
-    /// Starts `command` without waiting, for one that is not expected to come up.
+    /// The same with `stdin` for the program, such as a listener that it is to take over.
     ///
     /// # Panics
     ///
-    /// If it cannot be started at all.
+    /// If it cannot be started.
     #[must_use]
-    pub fn spawn(name: &'static str, mut command: Command, socket: &Path) -> Self {
+    pub fn with_stdin(
+        name: &'static str,
+        mut command: Command,
+        socket: &Path,
+        stdin: impl Into<Stdio>,
+    ) -> Self {
+        command.stdin(stdin);
+        Self::spawn(name, command, socket)
+    }
+
+    fn spawn(name: &'static str, mut command: Command, socket: &Path) -> Self {
         let mut log = socket.as_os_str().to_owned();
         log.push(".log");
         let file = fs::File::create(&log).expect("the directory of the socket is writable");
         let copy = file.try_clone().expect("a descriptor can be copied");
-        // In a group of its own, so that a test can look for what it leaves behind.
-        command.stdout(copy).stderr(file).stdin(Stdio::null());
-        command.process_group(0);
+        command.stdout(copy).stderr(file);
         Self {
             process: Daemon::spawn(name, command),
             socket: socket.to_owned(),
@@ -90,6 +98,11 @@ impl Service {
     /// If it has been waited for already.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
     }
 
     /// Waits for its end.

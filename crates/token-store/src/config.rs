@@ -10,7 +10,7 @@ use std::{
 
 use tpm_core::Tcti;
 
-use crate::{Error, Result, env};
+use crate::{Error, Result, config_dir, env};
 
 /// The longest configuration file that is read, in bytes.
 const MAX_LEN: usize = 64 * 1024;
@@ -103,11 +103,7 @@ impl Config {
     ///
     /// [`Error::UnsafePath`] where a variable is not an absolute path, [`Error::NoHome`].
     pub fn path() -> Result<PathBuf> {
-        let base = match env::dir("XDG_CONFIG_HOME")? {
-            Some(dir) => dir,
-            None => env::home()?.join(".config"),
-        };
-        Ok(base.join("tpmssh/config.toml"))
+        Ok(config_dir()?.join("tpmssh/config.toml"))
     }
 
     /// Reads the file; without one, every value has its default.

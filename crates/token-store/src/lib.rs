@@ -68,7 +68,7 @@ pub use db::Store;
 pub use error::{Error, Kind, Result};
 pub use object::{Class, Key, Object, ObjectId};
 pub use open_token::{KeyPair, KeySpec, OpenToken};
-pub use paths::{StoreDir, state_dir};
+pub use paths::{StoreDir, config_dir, state_dir};
 pub use pin::{MAX_PIN_LEN, MIN_PIN_LEN, MIN_SO_PIN_CHARS, Pin, PinError, Role, SoPin};
 pub use so_token::SoToken;
 pub use ssh_certificate::{MAX_SSH_CERTIFICATES, SshCertificate, SshCertificateId};

@@ -72,6 +72,18 @@ impl StoreDir {
     }
 }
 
+/// Where a user's configuration is: `$XDG_CONFIG_HOME`, else `~/.config`.
+///
+/// # Errors
+///
+/// [`Error::UnsafePath`] where the variable is not an absolute path, [`Error::NoHome`].
+pub fn config_dir() -> Result<PathBuf> {
+    match env::dir("XDG_CONFIG_HOME")? {
+        Some(dir) => Ok(dir),
+        None => Ok(env::home()?.join(".config")),
+    }
+}
+
 /// Where programs note down what happened: `$XDG_STATE_HOME/tpmssh`, else
 /// `~/.local/state/tpmssh`. It need not exist.
 ///

@@ -54,9 +54,15 @@ impl Agent {
         }
         let keys = self.keys().await;
         let found = of_card(&keys, card.name)?;
-        if !card.pin.is_empty() {
-            let token = &found[0].token;
-            if found.iter().any(|identity| identity.token.id != token.id) {
+        let mut walled = found
+            .iter()
+            .map(|identity| &identity.token)
+            .filter(|token| token.login_required());
+        // `ssh-add` asks for a PIN and sends it whether or not there is one.
+        if !card.pin.is_empty()
+            && let Some(token) = walled.next()
+        {
+            if walled.any(|other| other.id != token.id) {
                 return Err("a PIN is for one token: name it with tpmssh:LABEL".into());
             }
             let pin = Pin::new(card.pin).map_err(|err| err.to_string())?;

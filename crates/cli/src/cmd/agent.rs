@@ -1,6 +1,8 @@
 //! `tpmssh agent`: the keys for ssh, git and sshd without a provider path.
 
 mod env;
+mod install;
+mod log;
 mod serve;
 
 use crate::app::App;
@@ -25,11 +27,15 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Env(env::Args),
+    Install(install::Args),
+    Log(log::Args),
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     match &args.command {
         None => serve::run(app, &args.serve),
         Some(Command::Env(args)) => env::run(args),
+        Some(Command::Install(args)) => install::run(args),
+        Some(Command::Log(args)) => log::run(app, args),
     }
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use agent::client::Client;
+use token_store::token::refresh_tries;
 
 use crate::app::{App, read_pin};
 use crate::args::{PinArgs, SocketArgs};
+use crate::confirm::confirm;
 use crate::duration;
 use crate::output::{escape, tell};
 
@@ -17,6 +19,9 @@ pub(crate) struct Args {
     /// How long the PIN is good for, such as 30m or 8h; as the configuration says unless given
     #[arg(long, short, value_name = "TIME", value_parser = time)]
     time: Option<Duration>,
+    /// Spend the last try as well, if only one is left
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     socket: SocketArgs,
 }
@@ -24,7 +29,13 @@ pub(crate) struct Args {
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     // First, so that nobody types a PIN for nothing.
     let mut agent = Client::connect(&args.socket.path()?)?;
-    let token = app.token(&app.store()?)?;
+    let store = app.store()?;
+    let token = app.token(&store)?;
+    let tries = refresh_tries(&store, &*app.tpm()?, &token)?;
+    if tries.is_some_and(|tries| tries.left == 1) {
+        let question = "A wrong PIN now locks the token. Try all the same?";
+        confirm(question, args.yes)?;
+    }
     let pin = read_pin(&token, &args.pin.source())?.ok_or(token_store::Error::NoPin)?;
     agent.unlock(&token.serial, pin.bytes(), args.time)?;
     tell(&format!(

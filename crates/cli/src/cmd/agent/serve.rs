@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent::broker::{Broker, Way};
 use agent::{Options, Policy, Socket};
-use token_store::{StoreDir, state_dir};
+use token_store::StoreDir;
 
 use crate::app::App;
 use crate::args::SocketArgs;
@@ -67,7 +67,7 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
         upstreams,
         audit: match configured.log {
             Some(false) => None,
-            _ => Some(state_dir()?.join("agent.log")),
+            _ => Some(super::log::path()?),
         },
     };
     agent::harden::server();

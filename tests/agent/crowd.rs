@@ -1,0 +1,167 @@
+//! Many clients, and few resources.
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use testing::{AgentClient, message};
+
+use super::served::{Served, eventually, socket};
+use super::ssh_add::free;
+
+const LIST: &[u8] = &[11];
+
+/// As many descriptors as this process may have; enough for a crowd.
+fn many_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, most).unwrap();
+    let enough = limit.maximum.is_none_or(|most| most > 2500);
+    assert!(enough, "this test needs 2,500 descriptors: {limit:?}");
+}
+
+/// The best of some: the machine may be busy with other tests.
+fn assert_quick(client: &mut AgentClient) {
+    let times = (0..20).map(|_| {
+        let start = Instant::now();
+        assert_eq!(client.ask(LIST)[0], 12);
+        start.elapsed()
+    });
+    let best = times.min().unwrap();
+    assert!(best < Duration::from_millis(100), "{best:?}");
+}
+
+/// What `/proc` says of a process: a number of kB.
+fn status(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.unwrap().trim_start_matches(':').split_whitespace();
+    number.into_iter().next().unwrap().parse().unwrap()
+}
+
+fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// A04, A10.
+#[test]
+fn a_thousand_clients_that_say_half_a_word_delay_nobody_and_cost_little() {
+    many_descriptors();
+    let program = free(&["one"]);
+    let agent = Served::start(&program);
+    let mut other = AgentClient::connect(agent.socket());
+    assert_quick(&mut other);
+    let before = status(agent.pid(), "VmRSS");
+    let half: Vec<_> = (0..1000)
+        .map(|_| {
+            let mut client = AgentClient::connect(agent.socket());
+            client.send(&(256 * 1024_u32).to_be_bytes());
+            client
+        })
+        .collect();
+    assert_quick(&mut other);
+    for length in [0xffff_fff0, 0x0004_0000_u32] {
+        let mut lie = vec![13];
+        lie.extend(length.to_be_bytes());
+        assert_eq!(other.ask(&lie), [5]);
+    }
+    let grown = status(agent.pid(), "VmRSS") - before;
+    assert!(grown < 32 * 1024, "{grown} kB");
+    drop(half);
+    eventually(|| descriptors(agent.pid()) < 50);
+}
+
+/// A31.
+#[test]
+fn two_thousand_clients_at_once_are_all_answered() {
+    many_descriptors();
+    let program = free(&["one"]);
+    let agent = Served::start(&program);
+    let key = AgentClient::connect(agent.socket()).ask(LIST);
+    let key = key[9..9 + u32::from_be_bytes(key[5..9].try_into().unwrap()) as usize].to_vec();
+    let mut sign = message(13, &[&key, b"data"]);
+    sign.extend([0; 4]);
+    let mut clients: Vec<_> = (0..2000)
+        .map(|_| AgentClient::connect(agent.socket()))
+        .collect();
+    for client in &mut clients {
+        client.send_message(LIST);
+    }
+    // Signatures take their turns at the TPM.
+    for client in clients.iter_mut().step_by(20) {
+        client.send_message(&sign);
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.receive().unwrap()[0], 12, "{number}");
+        if number % 20 == 0 {
+            assert_eq!(client.receive().unwrap()[0], 14, "{number}");
+        }
+    }
+    drop(clients);
+    eventually(|| descriptors(agent.pid()) < 50);
+}
+
+/// A32. The others wait in the queue of the socket.
+#[test]
+fn with_few_descriptors_clients_wait_and_the_agent_idles_and_recovers() {
+    let program = free(&["one"]);
+    let socket = socket(&program.home);
+    let mut command = program.home.daemon("prlimit");
+    command
+        .args(["--nofile=64", "--", env!("CARGO_BIN_EXE_tpmssh")])
+        .args(["agent", "--no-ask"]);
+    let agent = testing::Service::start("tpmssh agent", command, &socket);
+    let silent: Vec<_> = (0..100)
+        .map(|_| UnixStream::connect(&socket).unwrap())
+        .collect();
+    let mut last = AgentClient::connect(&socket);
+    last.send_message(LIST);
+    let before = cpu_ticks(agent.pid());
+    std::thread::sleep(Duration::from_millis(500));
+    let spent = cpu_ticks(agent.pid()) - before;
+    // 100 ticks a second: 5 % of half a second, rounded up.
+    assert!(spent <= 3, "{spent} ticks of 50");
+    drop(silent);
+    assert_eq!(last.receive().unwrap()[0], 12);
+}
+
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let fields: Vec<_> = fields.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// Nothing adds up: neither descriptors nor memory.
+#[test]
+fn a_thousand_uses_leave_nothing_behind() {
+    let program = free(&["one"]);
+    let agent = Served::start(&program);
+    let list = AgentClient::connect(agent.socket()).ask(LIST);
+    let key = &list[9..9 + u32::from_be_bytes(list[5..9].try_into().unwrap()) as usize];
+    let mut sign = message(13, &[key, b"data"]);
+    sign.extend([0; 4]);
+    let some_uses = |count: usize| {
+        for number in 0..count {
+            let mut client = AgentClient::connect(agent.socket());
+            assert_eq!(client.ask(LIST)[0], 12);
+            if number % 10 == 0 {
+                assert_eq!(client.ask(&sign)[0], 14);
+            }
+        }
+        // The last connection may not have been noticed as closed yet.
+        eventually(|| descriptors(agent.pid()) < 30);
+        (descriptors(agent.pid()), status(agent.pid(), "VmRSS"))
+    };
+    let (files, memory) = some_uses(500);
+    let (files_later, memory_later) = some_uses(500);
+    assert!(files_later <= files, "{files} then {files_later}");
+    assert!(
+        memory_later <= memory + 512,
+        "{memory} then {memory_later} kB"
+    );
+}

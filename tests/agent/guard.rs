@@ -1,0 +1,185 @@
+//! What an agent keeps from others.
+
+use std::fs::{self, File, Permissions};
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+
+use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
+use rustix::process::{Signal, geteuid};
+use testing::{AgentClient, Service, message};
+
+use super::served::{Served, socket};
+use crate::program::{Outcome, PIN, Program};
+
+/// Nobody, as whom tests that need another user act.
+const NOBODY: &str = "65534";
+
+fn as_nobody(program: &str) -> std::process::Command {
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
+    command.args(["--", program]);
+    command
+}
+
+/// A30. Only root can act as another user, so for others there is nothing to try.
+#[test]
+fn another_user_is_hung_up_on_even_where_the_socket_lets_everybody_in() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let program = Program::with_key();
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let path = dir.path().join("agent.sock");
+    let mut command = program.home.daemon(env!("CARGO_BIN_EXE_tpmssh"));
+    command.arg("agent").arg("--socket").arg(&path);
+    let agent = Service::start("tpmssh agent", command, &path);
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    let list = |mut command: std::process::Command| {
+        Outcome::of(command.arg("-l").env("SSH_AUTH_SOCK", &path))
+    };
+    let refused = list(as_nobody("ssh-add"));
+    // By SIGPIPE or an error, as it happens to find the connection closed.
+    assert_ne!(refused.code, Some(0), "{refused:?}");
+    assert_eq!(refused.stdout, "", "{refused:?}");
+    assert!(agent.log().contains("refused a client of user 65534"));
+    assert_eq!(list(std::process::Command::new("ssh-add")).code, Some(0));
+}
+
+/// Gives all below `path` to nobody.
+fn give_away(path: &Path) {
+    let nobody = NOBODY.parse().ok();
+    chown(path, nobody, nobody).unwrap();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            give_away(&entry.unwrap().path());
+        }
+    }
+}
+
+/// A39. Root may look into everything, so where root runs the test the agent is nobody's.
+#[test]
+fn a_process_of_the_same_user_cannot_look_into_it_and_it_leaves_no_core() {
+    let program = Program::with_key();
+    let path = socket(&program.home);
+    let binary = program.home.path().join("tpmssh");
+    fs::copy(env!("CARGO_BIN_EXE_tpmssh"), &binary).unwrap();
+    let mut command = program.home.daemon("setpriv");
+    if geteuid().is_root() {
+        give_away(program.home.path());
+        command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
+    }
+    command.arg("--").arg(&binary).arg("agent");
+    let mut agent = Service::start("tpmssh agent", command, &path);
+    let can_read = |pid: u32| {
+        let memory = format!("/proc/{pid}/environ");
+        let mut cat = if geteuid().is_root() {
+            as_nobody("cat")
+        } else {
+            std::process::Command::new("cat")
+        };
+        Outcome::of(cat.arg(memory)).code == Some(0)
+    };
+    let mut sleep = if geteuid().is_root() {
+        as_nobody("sleep")
+    } else {
+        std::process::Command::new("sleep")
+    };
+    let mut control = sleep.arg("600").spawn().unwrap();
+    super::served::eventually(|| can_read(control.id()));
+    control.kill().unwrap();
+    control.wait().unwrap();
+    assert!(!can_read(agent.pid()));
+
+    let limits = fs::read_to_string(format!("/proc/{}/limits", agent.pid())).unwrap();
+    let cores = limits
+        .lines()
+        .find(|line| line.starts_with("Max core"))
+        .unwrap();
+    assert!(cores.contains("0                    0"), "{cores}");
+    // The first one Rust takes for its own: a real fault would come again.
+    super::served::eventually(|| {
+        agent.signal(Signal::SEGV);
+        agent.ended().is_some()
+    });
+    let status = agent.wait();
+    assert_eq!(status.signal(), Some(11));
+    assert!(!status.core_dumped());
+}
+
+/// All of a process's memory that it can write, where it is there.
+fn memory(pid: u32) -> Vec<u8> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let mut mem = File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut all = Vec::new();
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let (range, _) = line.split_once(' ').unwrap();
+        let (from, to) = range.split_once('-').unwrap();
+        let number = |text| u64::from_str_radix(text, 16).unwrap();
+        let mut part = vec![0; usize::try_from(number(to) - number(from)).unwrap()];
+        mem.seek(SeekFrom::Start(number(from))).unwrap();
+        // What cannot be read is not memory, such as what the kernel shares.
+        if mem.read_exact(&mut part).is_ok() {
+            all.extend(part);
+        }
+    }
+    all
+}
+
+fn holds(memory: &[u8], secret: &[u8]) -> bool {
+    memory.windows(secret.len()).any(|bytes| bytes == secret)
+}
+
+/// What the PIN becomes: as `token-store` derives it.
+fn auth_value(program: &Program) -> Vec<u8> {
+    let database = fs::read_dir(program.home.store()).unwrap();
+    let database = database
+        .map(|entry| entry.unwrap().path())
+        .find(|path| fs::read(path).unwrap().starts_with(b"SQLite format 3"))
+        .unwrap();
+    let database = rusqlite::Connection::open(database).unwrap();
+    let salt: Vec<u8> = database
+        .query_row("SELECT salt FROM token", [], |row| row.get(0))
+        .unwrap();
+    let params = ParamsBuilder::new()
+        .m_cost(19 * 1024)
+        .t_cost(2)
+        .p_cost(1)
+        .output_len(32)
+        .data(AssociatedData::new(b"tpmssh user PIN").unwrap())
+        .build()
+        .unwrap();
+    let mut value = vec![0; 32];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(PIN.as_bytes(), &salt, &mut value)
+        .unwrap();
+    value
+}
+
+/// A15, A40. Only root can look into an agent, so for others there is nothing to see.
+#[test]
+fn after_a_lock_no_secret_is_in_memory() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let program = Program::with_key();
+    let agent = Served::start(&program);
+    let key = super::ssh_add::public_key(&program, "first");
+    let secret = b"a private key of software".as_slice();
+    let mut client = AgentClient::connect(agent.socket());
+    assert_eq!(client.ask(&message(17, &[b"ssh-ed25519", secret])), [5]);
+    program.run(&["unlock", "--pin-file", &program.pin]).ok();
+    assert_eq!(agent.ssh_add(&["-T", &key]).code, Some(0));
+    // Without its last byte, which is not always what Argon2 gave.
+    let auth = &auth_value(&program)[..31];
+    let open = memory(agent.pid());
+    assert!(holds(&open, auth), "this is how it looks while it is open");
+    assert!(!holds(&open, PIN.as_bytes()));
+    assert!(!holds(&open, secret));
+    program.run(&["lock"]).ok();
+    let locked = memory(agent.pid());
+    assert!(!holds(&locked, auth));
+    assert!(!holds(&locked, PIN.as_bytes()));
+}
