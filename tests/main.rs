@@ -6,6 +6,7 @@ mod bad_input;
 mod chip;
 mod cli;
 mod clients;
+mod crowd;
 mod doctor;
 mod journey;
 mod kernel;
