@@ -3,6 +3,7 @@
 
 mod agent;
 mod bad_input;
+mod certs;
 mod chip;
 mod cli;
 mod clients;

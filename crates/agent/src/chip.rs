@@ -80,13 +80,26 @@ impl Chip {
     }
 }
 
-/// Signs `data`; returns the blob for SSH.
+/// Signs `data` with a key of an open token, as OpenSSH would: RSA with SHA-512, ECDSA with the
+/// hash of its curve.
+///
+/// For programs that need no agent.
+///
+/// # Errors
+///
+/// As [`OpenToken::sign`].
+pub fn sign_for_ssh(open: &OpenToken, key: &Key, data: &[u8]) -> Result<Signature, Error> {
+    let algorithm = Algorithm::choose(key.public(), RSA_SHA2_512).ok_or_else(unusable)?;
+    sign(open, key, algorithm, data)
+}
+
+/// Signs `data`.
 pub(crate) fn sign(
     open: &OpenToken,
     key: &Key,
     algorithm: Algorithm,
     data: &[u8],
-) -> Result<Vec<u8>, Error> {
+) -> Result<Signature, Error> {
     let digest = algorithm.digest(data);
     let made = open.sign(key, algorithm.scheme(), &digest)?;
     let blob = match (algorithm, &made) {
@@ -96,7 +109,7 @@ pub(crate) fn sign(
         }
         _ => return Err(unusable()),
     };
-    Ok(blob.map_err(|_| unusable())?.blob().to_vec())
+    blob.map_err(|_| unusable())
 }
 
 fn unusable() -> Error {

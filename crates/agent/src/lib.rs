@@ -62,6 +62,7 @@ mod worker;
 mod host;
 
 pub use agent::Options;
+pub use chip::sign_for_ssh;
 pub use error::{Error, Result};
 pub use logins::Policy;
 pub use server::{serve, serve_until};

@@ -77,12 +77,14 @@ pub(crate) enum Command {
     ListObjects(cmd::list_objects::Args),
     Export(cmd::export::Args),
     Delete(cmd::delete::Args),
+    #[command(subcommand)]
+    Ca(cmd::ca::Command),
+    #[command(subcommand)]
+    Cert(cmd::cert::Command),
     Agent(cmd::agent::Args),
     Unlock(cmd::unlock::Args),
     Lock(cmd::lock::Args),
     Csr(cmd::csr::Args),
-    #[command(subcommand)]
-    Cert(Cert),
     #[command(subcommand)]
     Simulator(Simulator),
     #[command(hide = true)]
@@ -118,13 +120,6 @@ pub(crate) enum Token {
     Repair(cmd::token::repair::Args),
     RemoveCounter(cmd::token::remove_counter::Args),
     Delete(cmd::token::delete::Args),
-}
-
-/// Keep certificates beside the keys that they are for.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Cert {
-    #[command(name = "import-x509")]
-    ImportX509(cmd::cert::import_x509::Args),
 }
 
 /// Run a simulated TPM, to try things out without a real one.

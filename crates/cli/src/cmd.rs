@@ -1,6 +1,7 @@
 //! The commands: each file has the arguments of one and its `run`.
 
 pub(crate) mod agent;
+pub(crate) mod ca;
 pub(crate) mod cert;
 pub(crate) mod completions;
 pub(crate) mod csr;

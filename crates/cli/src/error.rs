@@ -146,6 +146,73 @@ pub(crate) enum Error {
         /// The file.
         from: String,
     },
+    /// A certificate is not valid any more.
+    #[error("the certificate expired at {since}")]
+    CertificateExpired {
+        /// When.
+        since: String,
+    },
+    /// A certificate is not valid yet.
+    #[error("the certificate is not valid before {until}")]
+    CertificateNotYetValid {
+        /// When it will be.
+        until: String,
+    },
+    /// A certificate is for a key that is elsewhere.
+    #[error("the certificate is for another key: {fingerprint} is not in the TPM")]
+    NoKeyForCertificate {
+        /// Of the key that it is for.
+        fingerprint: String,
+    },
+    /// No key was made an authority.
+    #[error("there is no certificate authority yet")]
+    NoAuthority,
+    /// There are several authorities, and none was named.
+    #[error("there are several certificate authorities: {}", list(labels))]
+    WhichAuthority {
+        /// Their labels.
+        labels: Vec<String>,
+    },
+    /// The key that was named signs no certificates.
+    #[error("key \"{label}\" is no certificate authority")]
+    NotAnAuthority {
+        /// Its label.
+        label: String,
+    },
+    /// What was to be revoked has been already.
+    #[error("that has been revoked before")]
+    RevokedBefore,
+    /// A key or certificate that was asked about is revoked.
+    #[error("{revoked} of {asked} {} revoked", is_or_are(*.revoked))]
+    Revoked {
+        /// How many are.
+        revoked: usize,
+        /// How many were asked about.
+        asked: usize,
+    },
+    /// A file could not be written.
+    #[error("cannot write {}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No certificate is kept.
+    #[error("there is no certificate yet")]
+    NoCertificate,
+    /// No certificate has this number or key id.
+    #[error("no certificate \"{name}\"")]
+    NoSuchCertificate {
+        /// What was looked for.
+        name: String,
+    },
+    /// Several certificates have this key id.
+    #[error("several certificates are called \"{name}\"")]
+    AmbiguousCertificate {
+        /// What was looked for.
+        name: String,
+    },
     /// The hierarchy has a password that this would have to replace.
     #[error(
         "ownership of this TPM has been taken already: {} set",
@@ -218,13 +285,21 @@ impl Error {
             | Self::NoSuchKey { .. }
             | Self::NoPrivateHalf { .. }
             | Self::NotX509 { .. }
+            | Self::NoSuchCertificate { .. }
+            | Self::WhichAuthority { .. }
+            | Self::NotAnAuthority { .. }
+            | Self::AmbiguousCertificate { .. }
             | Self::AmbiguousKey { .. } => Kind::Usage,
             Self::Unwell { kind, .. } => *kind,
             Self::ExposedFile { .. } => Kind::UnsafePath,
+            Self::CertificateExpired { .. }
+            | Self::CertificateNotYetValid { .. }
+            | Self::NoKeyForCertificate { .. }
+            | Self::Revoked { .. } => Kind::KeyRefused,
             Self::NoTpmToSetUp => Kind::NoTpm,
             Self::WrongPassword { .. } | Self::WrongLockoutPassword { .. } => Kind::WrongPin,
             Self::LockoutClosed { .. } => Kind::PinLocked,
-            Self::Stdout(_) => Kind::Disk,
+            Self::Stdout(_) | Self::Unwritable { .. } => Kind::Disk,
             Self::NobodyToAsk { .. }
             | Self::NotOurFile { .. }
             | Self::Declined
@@ -237,6 +312,9 @@ impl Error {
             | Self::AlreadyOwned { .. }
             | Self::NoToken
             | Self::NoKeyFits { .. }
+            | Self::NoCertificate
+            | Self::NoAuthority
+            | Self::RevokedBefore
             | Self::NoKey => Kind::Failed,
         }
     }
@@ -270,6 +348,10 @@ fn passwords_are(names: &[&str]) -> String {
         [one] => format!("the {one} password is"),
         several => format!("the {} passwords are", enumerate(several)),
     }
+}
+
+fn is_or_are(count: usize) -> &'static str {
+    if count == 1 { "is" } else { "are" }
 }
 
 /// `, for 17 minutes`, for the end of a message.

@@ -30,11 +30,23 @@ pub(crate) fn kind(err: &anyhow::Error) -> Kind {
                 Some(err.kind())
             } else if let Some(err) = cause.downcast_ref::<agent::Error>() {
                 Some(err.kind())
+            } else if let Some(err) = cause.downcast_ref::<ssh_format::Error>() {
+                Some(ssh_kind(err))
             } else {
                 cause.downcast_ref().map(simulator::Error::kind)
             }
         })
         .unwrap_or(Kind::Failed)
+}
+
+/// What sort of failure a key, certificate or signature that somebody else made is.
+fn ssh_kind(err: &ssh_format::Error) -> Kind {
+    match err {
+        ssh_format::Error::BadSignature | ssh_format::Error::UnknownCriticalOption(_) => {
+            Kind::KeyRefused
+        }
+        _ => Kind::Usage,
+    }
 }
 
 /// `tpmssh … | head`: nobody is left to read, and nobody needs to hear of it.

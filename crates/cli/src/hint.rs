@@ -123,6 +123,19 @@ fn for_program(err: &Error) -> Option<String> {
         Error::WhichToken { .. } => "say which one with --token LABEL",
         Error::NoKey => "make one first: tpmssh keygen",
         Error::NoLostCounter { .. } => "tpmssh doctor shows what there is",
+        Error::CertificateExpired { .. } => "get a new one; --force keeps it all the same",
+        Error::CertificateNotYetValid { .. } => {
+            "see with date whether the clock is right; --force keeps it all the same"
+        }
+        Error::NoKeyForCertificate { .. } => "tpmssh export shows the keys to have certified",
+        Error::NoAuthority => "make one first: tpmssh ca init",
+        Error::WhichAuthority { .. } => "say which one with --ca LABEL",
+        Error::NotAnAuthority { .. } => "to make it one: tpmssh ca init --key LABEL",
+        Error::NoCertificate => "add one that an authority made: tpmssh cert add FILE",
+        Error::NoSuchCertificate { .. } => "tpmssh cert list shows what there is",
+        Error::AmbiguousCertificate { .. } => {
+            "give the number instead, which tpmssh cert list shows"
+        }
         Error::NoSuchKey { .. } => "tpmssh list-objects shows what there is",
         Error::AmbiguousKey { .. } => {
             "give the id or the fingerprint instead, which tpmssh list-objects shows"

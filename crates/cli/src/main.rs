@@ -6,19 +6,25 @@
 
 mod app;
 mod args;
+mod authorities;
+mod cert_options;
+mod certificates;
 mod cmd;
 mod confirm;
+mod date;
 mod duration;
 mod error;
 mod failure;
 mod harden;
 mod hierarchy_auth;
 mod hint;
+mod input_file;
 mod interrupt;
 mod keys;
 mod logger;
 mod module;
 mod output;
+mod output_file;
 mod pem;
 mod pin_prompt;
 mod progress;
@@ -26,6 +32,7 @@ mod simulator;
 mod ssh;
 mod usage;
 mod user;
+mod validity;
 
 use std::process::ExitCode;
 
@@ -48,7 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
-    use args::{Cert, Simulator, Token, Tpm};
+    use args::{Simulator, Token, Tpm};
     let app = || App::new(&cli.global);
     match &cli.command {
         Command::Setup(args) => cmd::setup::run(&app()?, args),
@@ -77,11 +84,12 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::ListObjects(args) => cmd::list_objects::run(&app()?, args),
         Command::Export(args) => cmd::export::run(&app()?, args),
         Command::Delete(args) => cmd::delete::run(&app()?, args),
+        Command::Ca(command) => cmd::ca::run(&app()?, command),
+        Command::Cert(command) => cmd::cert::run(&app()?, command),
         Command::Agent(args) => cmd::agent::run(&app()?, args),
         Command::Unlock(args) => cmd::unlock::run(&app()?, args),
         Command::Lock(args) => cmd::lock::run(&app()?, args),
         Command::Csr(args) => cmd::csr::run(&app()?, args),
-        Command::Cert(Cert::ImportX509(args)) => cmd::cert::import_x509::run(&app()?, args),
         Command::Simulator(Simulator::Start(args)) => cmd::simulator::start(&app()?, args),
         Command::Simulator(Simulator::Stop(args)) => cmd::simulator::stop(&app()?, args),
         Command::Simulator(Simulator::Status(args)) => cmd::simulator::status(&app()?, args),

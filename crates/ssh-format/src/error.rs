@@ -79,6 +79,10 @@ pub enum Error {
     #[error("the certificate has the critical option {}, which is not known", .0.escape_debug())]
     UnknownCriticalOption(String),
 
+    /// A certificate without a number cannot be revoked by its number.
+    #[error("a certificate without a serial number cannot be revoked by it")]
+    SerialZero,
+
     /// What was asked for cannot be certified.
     #[error("a certificate {0}")]
     Request(&'static str),

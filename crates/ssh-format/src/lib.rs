@@ -11,7 +11,8 @@
 //!   and in an agent's answer;
 //! - [`AnyKey`]: a key that somebody else wrote, of any type;
 //! - [`Certificate`] and [`CertificateRequest`]: OpenSSH certificates, read,
-//!   checked, and made for an authority whose key is held elsewhere.
+//!   checked, and made for an authority whose key is held elsewhere;
+//! - [`Krl`]: a list of what an authority took back.
 //!
 //! ```
 //! use ssh_format::{Curve, PublicKey};
@@ -39,6 +40,7 @@ mod curve;
 mod error;
 mod fingerprint;
 mod key_type;
+mod krl;
 mod public_key;
 mod signature;
 mod wire;
@@ -51,6 +53,7 @@ pub use certificate::{
 pub use curve::Curve;
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
+pub use krl::{Krl, MAX_KRL_LEN};
 pub use public_key::PublicKey;
 pub use signature::{RsaHash, Signature};
 

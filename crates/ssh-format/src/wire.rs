@@ -33,6 +33,10 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    pub(crate) fn byte(&mut self) -> Result<u8> {
+        Ok(self.take(1)?[0])
+    }
+
     /// `uint32`, big-endian.
     pub(crate) fn u32(&mut self) -> Result<u32> {
         let bytes = self.take(4)?;

@@ -41,6 +41,16 @@ impl Sshd {
     /// If `sshd` is not installed or does not start.
     #[must_use]
     pub fn start(home: &Home) -> Self {
+        Self::with_config(home, "")
+    }
+
+    /// The same with further lines of `sshd_config`, which come first and so prevail.
+    ///
+    /// # Panics
+    ///
+    /// As for [`start`](Self::start).
+    #[must_use]
+    pub fn with_config(home: &Home, lines: &str) -> Self {
         let ports = Ports::reserve(1);
         let dir = home.path().join(".sshd");
         fs::create_dir_all(&dir).expect("a temporary home is writable");
@@ -58,8 +68,8 @@ impl Sshd {
         let known = format!("[127.0.0.1]:{} {public}", ports.first());
         fs::write(dir.join("known_hosts"), known).expect("a temporary home is writable");
         let config = dir.join("sshd_config");
-        fs::write(&config, server_config(&dir, ports.first()))
-            .expect("a temporary home is writable");
+        let settings = format!("{lines}\n{}", server_config(&dir, ports.first()));
+        fs::write(&config, settings).expect("a temporary home is writable");
         if rustix::process::getuid().is_root() {
             fs::create_dir_all("/run/sshd").expect("root may make it");
         }
@@ -89,6 +99,12 @@ impl Sshd {
     #[must_use]
     pub fn authorized_keys(&self) -> PathBuf {
         self.dir.join("authorized_keys")
+    }
+
+    /// The file of host keys that clients trust.
+    #[must_use]
+    pub fn known_hosts(&self) -> PathBuf {
+        self.dir.join("known_hosts")
     }
 
     /// The port on 127.0.0.1.

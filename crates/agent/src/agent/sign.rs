@@ -123,7 +123,8 @@ impl Agent {
         let (key, data) = (identity.key.clone(), data.to_vec());
         let job = move |_: &mut chip::Chip| chip::sign(&open, &key, algorithm, &data);
         let signed = self.chip.run(job).await;
-        signed.map_err(Denied::from)?.map_err(Refused::Sign)
+        let signature = signed.map_err(Denied::from)?.map_err(Refused::Sign)?;
+        Ok(signature.blob().to_vec())
     }
 }
 

@@ -17,13 +17,8 @@ use crate::user;
 /// Make a key in the TPM, which will never leave it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The kind of key
-    #[arg(short = 't', long = "type", value_enum, default_value_t = Algorithm::Ecdsa)]
-    algorithm: Algorithm,
-
-    /// Its size: 256, 384 or 521 for ecdsa, 2048 or 3072 for rsa (256 or 2048)
-    #[arg(short, long)]
-    bits: Option<u16>,
+    #[command(flatten)]
+    kind: KindArgs,
 
     /// What to call it, also as the comment of its public key ("user@host key")
     #[arg(short = 'C', long)]
@@ -35,6 +30,29 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pin: PinArgs,
+}
+
+/// What kind of key is to be made.
+#[derive(Debug, clap::Args)]
+pub(crate) struct KindArgs {
+    /// The kind of key
+    #[arg(short = 't', long = "type", value_enum, default_value_t = Algorithm::Ecdsa)]
+    algorithm: Algorithm,
+
+    /// Its size: 256, 384 or 521 for ecdsa, 2048 or 3072 for rsa (256 or 2048)
+    #[arg(short, long)]
+    bits: Option<u16>,
+}
+
+impl KindArgs {
+    /// The kind and size.
+    ///
+    /// # Errors
+    ///
+    /// For a size that no such key has.
+    pub(crate) fn key_type(&self) -> Result<KeyType, Error> {
+        key_type(self.algorithm, self.bits)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,7 +72,7 @@ fn parse_id(text: &str) -> Result<Id, String> {
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
-    let mut spec = KeySpec::new(key_type(args.algorithm, args.bits)?, "");
+    let mut spec = KeySpec::new(args.kind.key_type()?, "");
     spec.label = args.label.clone().unwrap_or_else(default_label);
     spec.id = args.id.clone().map(|id| id.0);
     let mut store = app.store()?;

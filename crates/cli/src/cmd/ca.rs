@@ -1,0 +1,47 @@
+//! `tpmssh ca`: a certificate authority whose key is in the TPM.
+
+mod init;
+mod krl;
+mod list;
+mod public_key;
+mod revoke;
+mod sign;
+
+use crate::app::App;
+
+/// Sign SSH certificates with a key that is in the TPM
+///
+/// A server that trusts an authority lets in whom it certifies, without authorized_keys; a client
+/// that trusts one believes the hosts that it certifies, without asking.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Init(init::Args),
+    PublicKey(public_key::Args),
+    SignUser(sign::UserArgs),
+    SignHost(sign::HostArgs),
+    List(list::Args),
+    Revoke(revoke::Args),
+    Krl(krl::WriteArgs),
+    ReadKrl(krl::ReadArgs),
+}
+
+pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Init(args) => init::run(app, args),
+        Command::PublicKey(args) => public_key::run(app, args),
+        Command::SignUser(args) => sign::user(app, args),
+        Command::SignHost(args) => sign::host(app, args),
+        Command::List(args) => list::run(app, args),
+        Command::Revoke(args) => revoke::run(app, args),
+        Command::Krl(args) => krl::write(app, args),
+        Command::ReadKrl(args) => krl::read(app, args),
+    }
+}
+
+/// Which authority is meant.
+#[derive(Debug, clap::Args)]
+struct AuthorityArgs {
+    /// The authority's key, by label, id or fingerprint (the only authority)
+    #[arg(long, value_name = "KEY")]
+    ca: Option<String>,
+}

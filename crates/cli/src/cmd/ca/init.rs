@@ -1,0 +1,53 @@
+//! `tpmssh ca init`: make a key an authority.
+
+use token_store::KeySpec;
+
+use crate::app::{App, read_pin};
+use crate::args::PinArgs;
+use crate::cmd::keygen::{self, KindArgs};
+use crate::keys::{self, Key};
+use crate::output::{escape, tell};
+
+/// Make a key in the TPM that signs certificates
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Make this key one, by label, id or fingerprint, instead of a new one
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["label", "algorithm", "bits"])]
+    key: Option<String>,
+
+    #[command(flatten)]
+    kind: KindArgs,
+
+    /// What to call the new key, also as the comment of its public key
+    #[arg(short = 'C', long, default_value = "ca")]
+    label: String,
+
+    #[command(flatten)]
+    pin: PinArgs,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let mut store = app.store()?;
+    let key: Key = match &args.key {
+        Some(name) => {
+            let mut all = Vec::new();
+            for token in app.some_tokens(&store)? {
+                all.extend(keys::of_token(&store, &token)?);
+            }
+            keys::find(all, name)?
+        }
+        None => {
+            let spec = KeySpec::new(args.kind.key_type()?, &args.label);
+            let token = app.token(&store)?;
+            let pin = read_pin(&token, &args.pin.source())?;
+            keygen::generate(app, &mut store, &token, &spec, pin.as_ref())?
+        }
+    };
+    store.make_authority(key.object)?;
+    let label = escape(&key.label);
+    tell(&format!(
+        "tpmssh: \"{label}\" signs certificates; what sshd and ssh need to trust it: \
+         tpmssh ca public-key --help"
+    ));
+    app.out.print(&key)
+}

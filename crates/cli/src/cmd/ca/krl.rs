@@ -1,0 +1,143 @@
+//! `tpmssh ca krl` and `read-krl`: lists of what was revoked.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::Serialize;
+use ssh_format::{AnyKey, Certificate, Krl, MAX_KRL_LEN, MAX_LINE_LEN};
+use token_store::{Revoked, Store};
+
+use super::AuthorityArgs;
+use crate::app::App;
+use crate::authorities::{self, Authority};
+use crate::error::Error;
+use crate::output::{self, Facts, escape, tell};
+use crate::{date, input_file, output_file};
+
+/// Write the list of what an authority revoked, for RevokedKeys in sshd_config
+///
+/// The file is replaced at once: an sshd that finds half a list lets nobody in.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WriteArgs {
+    /// The file to write; - is standard output
+    file: PathBuf,
+
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
+/// Read a revocation list, of whatever authority, and say whether keys or certificates are in it
+#[derive(Debug, clap::Args)]
+pub(crate) struct ReadArgs {
+    /// The list
+    file: PathBuf,
+
+    /// Files with one public key or certificate each; the exit code is 8 if any is revoked
+    keys: Vec<PathBuf>,
+}
+
+pub(crate) fn write(app: &App, args: &WriteArgs) -> anyhow::Result<()> {
+    let store = app.store()?;
+    let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
+    let bytes = of(&store, &authority)?.to_bytes();
+    if args.file == Path::new("-") {
+        return Ok(output::write_bytes(&bytes)?);
+    }
+    Ok(output_file::write(&args.file, 0o644, &bytes)?)
+}
+
+/// The list of what `authority` revoked.
+pub(super) fn of(store: &Store, authority: &Authority) -> anyhow::Result<Krl> {
+    let revocations = store.revocations(authority.object)?;
+    let mut krl = Krl::new(revocations.number, date::now(), &authority.label);
+    for revoked in revocations.revoked {
+        match revoked {
+            Revoked::Serial(serial) => krl.revoke_serial(&authority.public, serial)?,
+            Revoked::KeyId(id) => krl.revoke_key_id(&authority.public, &id),
+            Revoked::Key(blob) => {
+                let key = AnyKey::from_blob(&blob).context("the record of a revoked key")?;
+                krl.revoke_key(&key);
+            }
+        }
+    }
+    Ok(krl)
+}
+
+pub(crate) fn read(app: &App, args: &ReadArgs) -> anyhow::Result<()> {
+    let bytes = input_file::read(&args.file, MAX_KRL_LEN)?;
+    let krl = Krl::from_bytes(&bytes).with_context(|| input_file::name(&args.file))?;
+    if krl.is_empty() {
+        tell("tpmssh: the list revokes nothing");
+    }
+    let mut report = Report {
+        number: krl.number(),
+        generated: krl.generated(),
+        comment: krl.comment().to_owned(),
+        asked: Vec::new(),
+    };
+    for file in &args.keys {
+        report.asked.push(Asked {
+            file: file.display().to_string(),
+            revoked: is_revoked(&krl, file)?,
+        });
+    }
+    app.out.print(&report)?;
+    let revoked = report.asked.iter().filter(|it| it.revoked).count();
+    match revoked {
+        0 => Ok(()),
+        _ => Err(Error::Revoked {
+            revoked,
+            asked: report.asked.len(),
+        }
+        .into()),
+    }
+}
+
+/// Whether the key or certificate in a file is revoked.
+fn is_revoked(krl: &Krl, file: &Path) -> anyhow::Result<bool> {
+    let line = input_file::read_text(file, MAX_LINE_LEN + 2)?;
+    match AnyKey::from_line(&line) {
+        Ok((key, _)) => Ok(krl.revokes_key(&key)),
+        Err(ssh_format::Error::NotAKey) => {
+            let (certificate, _) =
+                Certificate::from_line(&line).with_context(|| input_file::name(file))?;
+            Ok(krl.revokes_certificate(&certificate))
+        }
+        Err(err) => Err(err).with_context(|| input_file::name(file)),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    number: u64,
+    /// Seconds since 1970.
+    generated: u64,
+    comment: String,
+    asked: Vec<Asked>,
+}
+
+#[derive(Debug, Serialize)]
+struct Asked {
+    file: String,
+    revoked: bool,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut facts = Facts::default();
+        facts.add("number", self.number);
+        facts.add("generated", date::in_words(self.generated));
+        facts.add("comment", &self.comment);
+        facts.fmt(f)?;
+        for asked in &self.asked {
+            let state = if asked.revoked {
+                "revoked"
+            } else {
+                "not revoked"
+            };
+            writeln!(f, "{}: {state}", escape(&asked.file))?;
+        }
+        Ok(())
+    }
+}

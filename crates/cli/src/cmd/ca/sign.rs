@@ -1,0 +1,176 @@
+//! `tpmssh ca sign-user` and `sign-host`: certify a key.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::Serialize;
+use ssh_format::{AnyKey, Certificate, CertificateKind, CertificateRequest};
+use token_store::{Error as StoreError, OpenToken, Store};
+
+use super::AuthorityArgs;
+use crate::app::{App, read_pin};
+use crate::args::PinArgs;
+use crate::authorities::{self, Authority};
+use crate::cert_options::CertOptions;
+use crate::certificates::{Contents, State};
+use crate::error::Error;
+use crate::validity::{self, Validity};
+use crate::{date, input_file};
+
+/// Certify a user's key
+///
+/// The certificate is printed, and kept in the record of what the authority signed. Unless it is
+/// told otherwise it allows all that a login allows.
+#[derive(Debug, clap::Args)]
+pub(crate) struct UserArgs {
+    #[command(flatten)]
+    common: SignArgs,
+
+    /// What the certificate limits or allows, as for ssh-keygen -O; may be given several times
+    ///
+    /// clear, force-command=COMMAND, source-address=LIST, verify-required, no-touch-required,
+    /// permit-X and no-X where X is X11-forwarding, agent-forwarding, port-forwarding, pty or
+    /// user-rc, critical:NAME[=VALUE], extension:NAME[=VALUE].
+    #[arg(short = 'O', long = "option", value_name = "OPTION")]
+    options: Vec<String>,
+}
+
+/// Certify a host's key
+///
+/// The certificate is printed, and kept in the record of what the authority signed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct HostArgs {
+    #[command(flatten)]
+    common: SignArgs,
+
+    /// critical:NAME[=VALUE] or extension:NAME[=VALUE]; may be given several times
+    #[arg(short = 'O', long = "option", value_name = "OPTION")]
+    options: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct SignArgs {
+    /// The file with the public key to certify; - is standard input
+    key: PathBuf,
+
+    /// What servers log when the certificate is used
+    #[arg(short = 'I', long, value_name = "ID")]
+    identity: String,
+
+    /// Who the key may be: users of the server, or names of the host; commas separate them
+    #[arg(
+        short = 'n',
+        long,
+        required = true,
+        value_delimiter = ',',
+        value_name = "NAMES"
+    )]
+    principals: Vec<String>,
+
+    /// How long it is valid: [FROM:]TO, each like +8h, +30d, -5m or 20270101120000 (UTC)
+    #[arg(short = 'V', long, value_parser = validity::parse, allow_hyphen_values = true, value_name = "SPAN")]
+    validity: Validity,
+
+    #[command(flatten)]
+    authority: AuthorityArgs,
+
+    #[command(flatten)]
+    pin: PinArgs,
+}
+
+pub(crate) fn user(app: &App, args: &UserArgs) -> anyhow::Result<()> {
+    let options = CertOptions::for_user(&args.options).map_err(Error::Usage)?;
+    run(app, &args.common, CertificateKind::User, options)
+}
+
+pub(crate) fn host(app: &App, args: &HostArgs) -> anyhow::Result<()> {
+    let options = CertOptions::for_host(&args.options).map_err(Error::Usage)?;
+    run(app, &args.common, CertificateKind::Host, options)
+}
+
+fn run(
+    app: &App,
+    args: &SignArgs,
+    kind: CertificateKind,
+    options: CertOptions,
+) -> anyhow::Result<()> {
+    let text = input_file::read_text(&args.key, ssh_format::MAX_LINE_LEN + 2)?;
+    let (key, comment) = AnyKey::from_line(&text).with_context(|| input_file::name(&args.key))?;
+    let mut request = CertificateRequest {
+        key,
+        serial: 0,
+        kind,
+        key_id: args.identity.clone(),
+        principals: args.principals.clone(),
+        valid_after: args.validity.after,
+        valid_before: args.validity.before,
+        critical_options: options.critical,
+        extensions: options.extensions,
+    };
+    let mut store = app.store()?;
+    let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
+    // What cannot be certified is refused before a PIN is asked for.
+    request.unsigned(&[0; 32], &authority.public)?;
+    let pin = read_pin(&authority.token, &args.pin.source())?;
+    let open = OpenToken::open(&store, &app.tpm()?, &authority.token, pin.as_ref())?;
+    let certificate = issue(&mut store, &authority, &open, &mut request)?;
+    let now = date::now();
+    app.out.print(&Report {
+        certificate: certificate.line(comment),
+        contents: Contents::of(&certificate, State::at(&certificate, now, now)),
+    })
+}
+
+/// Signs and records, with a serial number that the authority has not used.
+fn issue(
+    store: &mut Store,
+    authority: &Authority,
+    open: &OpenToken,
+    request: &mut CertificateRequest,
+) -> anyhow::Result<Certificate> {
+    loop {
+        request.serial = random_serial()?;
+        let mut nonce = [0; 32];
+        fill(&mut nonce)?;
+        let unsigned = request.unsigned(&nonce, &authority.public)?;
+        let signature = agent::sign_for_ssh(open, &authority.key, unsigned.bytes())
+            .context("cannot sign the certificate")?;
+        let certificate = unsigned.signed(&signature)?;
+        match store.add_issued(authority.object, request.serial, certificate.blob()) {
+            Err(StoreError::Conflict) => {}
+            result => return result.map(|()| certificate).map_err(Into::into),
+        }
+    }
+}
+
+/// A random number but 0, which means "not numbered".
+fn random_serial() -> anyhow::Result<u64> {
+    loop {
+        let mut bytes = [0; 8];
+        fill(&mut bytes)?;
+        match u64::from_be_bytes(bytes) {
+            0 => {}
+            serial => return Ok(serial),
+        }
+    }
+}
+
+fn fill(bytes: &mut [u8]) -> anyhow::Result<()> {
+    rustix::rand::getrandom(bytes, rustix::rand::GetRandomFlags::empty())
+        .context("the system gives no random numbers")?;
+    Ok(())
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    certificate: String,
+    #[serde(flatten)]
+    contents: Contents,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.certificate)
+    }
+}

@@ -1,0 +1,105 @@
+//! `tpmssh cert add`: keep a certificate.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use ssh_format::{AnyKey, Certificate, CertificateState};
+use token_store::object::MAX_LABEL_LEN;
+use token_store::{ObjectId, Store};
+
+use crate::app::App;
+use crate::certificates::{self, Kept};
+use crate::date;
+use crate::error::Error;
+use crate::output::{escape, tell};
+use crate::{input_file, ssh};
+
+/// Add a certificate that an authority made for a key of the TPM
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The file with the certificate, as ssh-keygen -s writes it; - is standard input
+    file: PathBuf,
+
+    /// Add it even if it is expired or not yet valid
+    #[arg(long, short)]
+    force: bool,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let text = input_file::read_text(&args.file, ssh_format::MAX_LINE_LEN + 2)?;
+    let file = || input_file::name(&args.file);
+    let (certificate, comment) = Certificate::from_line(&text).with_context(file)?;
+    certificate.verify().with_context(file)?;
+    certificate.check_critical_options().with_context(file)?;
+    if !args.force {
+        check_time(&certificate)?;
+    }
+    let mut store = app.store()?;
+    let key = key_of(app, &store, certificate.key())?;
+    let id = store.add_ssh_certificate(key, certificate.blob(), &shortened(comment))?;
+    let kept = kept(app, &store, id.get())?;
+    tell(&format!(
+        "tpmssh: {} is kept: \"{}\" ({})",
+        kept.title(),
+        escape(&kept.contents.key_id),
+        kept.contents.state
+    ));
+    Ok(())
+}
+
+/// Refuses a certificate that is of no use now.
+fn check_time(certificate: &Certificate) -> Result<(), Error> {
+    match certificate.state(date::now()) {
+        CertificateState::Valid => Ok(()),
+        CertificateState::Expired => Err(Error::CertificateExpired {
+            since: date::in_words(certificate.valid_before()),
+        }),
+        CertificateState::NotYetValid => Err(Error::CertificateNotYetValid {
+            until: date::in_words(certificate.valid_after()),
+        }),
+    }
+}
+
+/// The private half of the key pair that a certificate is for.
+fn key_of(app: &App, store: &Store, wanted: &AnyKey) -> anyhow::Result<ObjectId> {
+    for token in app.some_tokens(store)? {
+        for object in store.objects(token.id)? {
+            let Some(key) = object.key() else { continue };
+            if ssh::public_key(key.public())?.blob() == wanted.blob() {
+                return Ok(object.id);
+            }
+        }
+    }
+    let fingerprint = wanted.fingerprint().to_string();
+    Err(Error::NoKeyForCertificate { fingerprint }.into())
+}
+
+/// The certificate with this number, as it is shown.
+fn kept(app: &App, store: &Store, number: i64) -> anyhow::Result<Kept> {
+    let mut all = Vec::new();
+    for token in app.some_tokens(store)? {
+        all.extend(certificates::of_token(store, &token)?);
+    }
+    certificates::find(all, &number.to_string())
+}
+
+/// As much of a comment as is kept.
+fn shortened(comment: &str) -> String {
+    let mut end = comment.len().min(MAX_LABEL_LEN);
+    while !comment.is_char_boundary(end) {
+        end -= 1;
+    }
+    comment[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_comment_is_cut_between_characters() {
+        assert_eq!(shortened("anna"), "anna");
+        let cut = shortened(&format!("x{}", "é".repeat(100)));
+        assert_eq!(cut.len(), 127);
+    }
+}

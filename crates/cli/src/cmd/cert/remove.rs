@@ -1,0 +1,20 @@
+//! `tpmssh cert remove`: keep a certificate no longer.
+
+use super::list;
+use crate::app::App;
+use crate::certificates;
+use crate::output::tell;
+
+/// Remove a certificate; its key stays
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The number or key id of the certificate
+    certificate: String,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let kept = certificates::find(list::all(app)?, &args.certificate)?;
+    app.store()?.remove_ssh_certificate(kept.id)?;
+    tell(&format!("tpmssh: {} is removed", kept.title()));
+    Ok(())
+}

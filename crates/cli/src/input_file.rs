@@ -1,0 +1,68 @@
+//! Files that a person names on the command line.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Reads a file whole, or standard input for `-`.
+///
+/// # Errors
+///
+/// If it cannot be read, or is longer than `max` bytes.
+pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>> {
+    let name = name(path);
+    let unreadable = |source| Error::Unreadable {
+        from: name.clone(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    open(path)
+        .map_err(unreadable)?
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() > max {
+        return Err(Error::TooMuchRead { from: name });
+    }
+    Ok(bytes)
+}
+
+/// Reads a text file whole, or standard input for `-`.
+///
+/// # Errors
+///
+/// As for [`read`]; if it is not UTF-8.
+pub(crate) fn read_text(path: &Path, max: usize) -> Result<String> {
+    String::from_utf8(read(path, max)?).map_err(|_| Error::Unreadable {
+        from: name(path),
+        source: io::Error::new(io::ErrorKind::InvalidData, "it is not text"),
+    })
+}
+
+/// Opens a file, or standard input for `-`.
+///
+/// # Errors
+///
+/// That of the system.
+pub(crate) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    Ok(Box::new(file))
+}
+
+/// What an error calls it.
+pub(crate) fn name(path: &Path) -> String {
+    if path == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        path.display().to_string()
+    }
+}
