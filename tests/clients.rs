@@ -13,6 +13,7 @@ use testing::{Home, Server, module};
 
 use crate::program::text;
 
+mod chromium;
 mod gnutls;
 mod nss;
 mod openssl_engine;
@@ -99,6 +100,11 @@ impl WebServer {
     /// Starts one that trusts the certificates in the file `trusted`; `version` is `-tls1_2`
     /// or `-tls1_3`.
     fn start(home: &Home, trusted: impl AsRef<Path>, version: &str) -> Self {
+        Self::with_page(home, trusted, &["-www", version])
+    }
+
+    /// The same with the options that say which pages there are.
+    fn with_page(home: &Home, trusted: impl AsRef<Path>, page: &[&str]) -> Self {
         let [certificate, key] = self_signed(home, "server", "/CN=localhost");
         let server = Server::start(home, "openssl", |command, port| {
             command
@@ -106,12 +112,24 @@ impl WebServer {
                 .args(["-accept", &format!("127.0.0.1:{port}")])
                 .args(["-cert", &certificate, "-key", &key, "-CAfile"])
                 .arg(trusted.as_ref())
-                .args(["-Verify", "1", "-verify_return_error", "-www", version]);
+                .args(["-Verify", "1", "-verify_return_error"])
+                .args(page);
         });
-        Self {
+        let started = Self {
             server,
             certificate: certificate.into(),
-        }
+        };
+        started.assert_strangers_stay_out(home);
+        started
+    }
+
+    /// Without a certificate nobody sees a page: what the tests show is the certificate's doing.
+    #[track_caller]
+    fn assert_strangers_stay_out(&self, home: &Home) {
+        let mut stranger = home.command("curl");
+        stranger.args(["--silent", "--show-error", "--cacert", self.certificate()]);
+        let printed = refused(stranger.arg(format!("https://127.0.0.1:{}/", self.port())));
+        assert!(printed.contains("SSL"), "{printed}");
     }
 
     fn port(&self) -> String {

@@ -88,11 +88,6 @@ fn a_client_proves_its_certificate_over_both_versions_of_tls() {
             let page = get(&mut client, &server.port());
             server.assert_page(&page, &format!("CN={label}"), spoken);
         }
-        // Without a certificate the same server shows nothing.
-        let mut client = gnutls(home, "gnutls-cli");
-        client.args(["--x509cafile", server.certificate()]);
-        let page = get(&mut client, &server.port());
-        assert!(!page.contains("Client certificate"), "{page}");
     }
 }
 

@@ -14,6 +14,7 @@
 //! | [`Sshd`] | an SSH server on a loopback port |
 //! | [`SshAgent`] | OpenSSH's agent |
 //! | [`AgentClient`] | the bare wire of an agent |
+//! | [`Display`] | an X server without a screen |
 //! | [`Guest`] | a virtual machine with a TPM and a kernel of its own |
 //! | [`Server`] | any other program that listens on a loopback port |
 //! | [`Service`] | any program that listens at a Unix socket |
@@ -32,6 +33,7 @@
 mod abrmd;
 mod agent_client;
 mod artifact;
+mod display;
 mod guest;
 mod home;
 mod manufactured;
@@ -48,6 +50,7 @@ mod temp;
 pub use abrmd::Abrmd;
 pub use agent_client::{AgentClient, frame, message};
 pub use artifact::module;
+pub use display::Display;
 pub use guest::Guest;
 pub use home::Home;
 pub use server::Server;
