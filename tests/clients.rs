@@ -14,8 +14,10 @@ use testing::{Home, Server, module};
 use crate::program::text;
 
 mod chromium;
+mod git;
 mod gnutls;
 mod nss;
+mod openssh;
 mod openssl_engine;
 mod p11tool;
 mod pkcs11_tool;
