@@ -196,10 +196,14 @@ impl Agent {
             if !destination::visible(&terms.destinations, client.binds) {
                 continue;
             }
-            list.extend(terms.listed(identity.blob()).map(|blob| Listed {
-                blob: blob.to_vec(),
-                comment: identity.comment.clone().into_bytes(),
-            }));
+            list.extend(
+                terms
+                    .listed(identity.blob(), &identity.certificates)
+                    .map(|blob| Listed {
+                        blob: blob.to_vec(),
+                        comment: identity.comment.clone().into_bytes(),
+                    }),
+            );
         }
         list.append(&mut self.upstreams.list(client.bind_messages).await);
         list

@@ -1,9 +1,6 @@
 //! Which servers a connection serves: what `ssh` binds to it, and what follows for a key.
 
-use signature::Verifier;
-use ssh_key::public::KeyData;
-use ssh_key::{Certificate, PublicKey};
-
+use crate::certificate::key_in;
 use crate::protocol::{Malformed, Reader};
 
 /// OpenSSH's `AGENT_MAX_SESSION_IDS`.
@@ -121,16 +118,7 @@ impl Binds {
 
 /// Whether `host_key`, a key or a certificate, made `signature` over `data`.
 fn verify(host_key: &[u8], data: &[u8], signature: &[u8]) -> Option<()> {
-    let signature = ssh_key::Signature::try_from(signature).ok()?;
-    public_key(host_key)?.verify(data, &signature).ok()
-}
-
-/// The public key in a blob of a key or certificate.
-fn public_key(blob: &[u8]) -> Option<KeyData> {
-    if let Ok(certificate) = Certificate::from_bytes(blob) {
-        return Some(certificate.public_key().clone());
-    }
-    Some(PublicKey::from_bytes(blob).ok()?.key_data().clone())
+    key_in(host_key)?.verify(signature, data).ok()
 }
 
 #[cfg(test)]

@@ -5,12 +5,10 @@
 //! OpenSSH's `ssh-agent.c`: `identity_permitted`, `permitted_by_dest_constraints`,
 //! `match_key_hop`, and the checks of `process_sign_request2`.
 
-use std::time::SystemTime;
-
-use ssh_key::Certificate;
-use ssh_key::certificate::CertType;
+use ssh_format::{Certificate, CertificateKind, CertificateState};
 
 use crate::bind::{Bind, Binds};
+use crate::certificate::now;
 use crate::protocol::{Destination, Hop, UserAuth};
 
 /// Whether a key with these destinations is to be seen over a connection.
@@ -108,7 +106,7 @@ fn leaves(entry: &Destination, from: Option<&Vec<u8>>) -> bool {
 
 /// Whether a host that shows `host_key` is the one of `hop`.
 fn fits(hop: &Hop, host_key: &[u8]) -> bool {
-    match Certificate::from_bytes(host_key) {
+    match Certificate::from_blob(host_key) {
         Ok(certificate) => hop
             .keys
             .iter()
@@ -122,16 +120,12 @@ fn fits(hop: &Hop, host_key: &[u8]) -> bool {
 
 /// Whether `certificate` is one of the authority with this key, for this host, now.
 fn is_certified(certificate: &Certificate, authority: &[u8], host: &str) -> bool {
-    let signer = ssh_key::PublicKey::from(certificate.signature_key().clone());
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs());
-    let principals = certificate.valid_principals();
-    signer.to_bytes().is_ok_and(|blob| blob == authority)
-        && certificate.verify_signature().is_ok()
-        && certificate.cert_type() == CertType::Host
-        && certificate.critical_options().is_empty()
-        && (certificate.valid_after()..certificate.valid_before()).contains(&now)
+    let principals = certificate.principals();
+    certificate.authority().blob() == authority
+        && certificate.verify().is_ok()
+        && certificate.kind() == CertificateKind::Host
+        && certificate.check_critical_options().is_ok()
+        && certificate.state(now()) == CertificateState::Valid
         && principals.iter().any(|pattern| matches(pattern, host))
 }
 
@@ -169,6 +163,8 @@ fn matches(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
+
+    use ssh_key::certificate::CertType;
 
     use super::*;
     use crate::host::Host;
@@ -241,6 +237,33 @@ mod tests {
         assert!(may(&at_bad, &login(b"s", "anna", Some(&bad))).is_err());
         assert!(visible(&key, &Binds::default()) && visible(&key, &at_good));
         assert!(!visible(&key, &at_bad));
+    }
+
+    #[test]
+    fn a_host_is_known_by_the_authority_that_certifies_it() {
+        let (host, authority) = (Host::new(1), Host::new(9));
+        let mut to = to(&authority, None);
+        to.to.keys[0].is_ca = true;
+        let sees = |certificate: &[u8]| {
+            let mut binds = Binds::default();
+            binds.add(&host.bind_as(certificate, b"s", false)).unwrap();
+            visible(&[to.clone()], &binds)
+        };
+        let by = |authority: &Host, kind, name| {
+            let until = u64::from(u32::MAX);
+            authority.certify(&host.blob(), kind, name, until)
+        };
+        assert!(sees(&by(&authority, CertType::Host, "host")));
+        assert!(!sees(&by(&authority, CertType::Host, "other")));
+        assert!(!sees(&by(&authority, CertType::User, "host")));
+        assert!(!sees(&by(&Host::new(8), CertType::Host, "host")));
+        assert!(!sees(&authority.certify(
+            &host.blob(),
+            CertType::Host,
+            "host",
+            2
+        )));
+        assert!(!sees(&host.blob()), "its key alone");
     }
 
     /// A23: a forwarding hop.

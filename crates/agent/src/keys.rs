@@ -6,11 +6,15 @@ use ssh_format::PublicKey;
 use token_store::{Class, Error, Key, Store, StoreDir, Token};
 use tpm_core::Curve;
 
+use crate::certificate::Offered;
+
 /// A key that the agent can use.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     /// Its SSH form.
     pub(crate) public: PublicKey,
+    /// The certificates that the store keeps for it.
+    pub(crate) certificates: Vec<Offered>,
     /// Its label, fit to be shown.
     pub(crate) comment: String,
     /// The key in the chip.
@@ -120,6 +124,7 @@ fn all(store: &Store) -> Result<Keys, Error> {
     let mut keys = Keys::default();
     for token in store.tokens()? {
         let token = Arc::new(token);
+        let kept = store.ssh_certificates(token.id)?;
         for object in store.objects(token.id)? {
             let (Class::PrivateKey, Some(key)) = (object.class(), object.key()) else {
                 continue;
@@ -127,7 +132,12 @@ fn all(store: &Store) -> Result<Keys, Error> {
             let Some(public) = ssh_key(key.public()) else {
                 continue;
             };
+            let its = kept.iter().filter(|kept| kept.object == object.id);
+            let certificates = its
+                .filter_map(|kept| Offered::new(&kept.certificate, public.blob()))
+                .collect();
             keys.identities.push(Identity {
+                certificates,
                 public,
                 comment: plain(&object.label),
                 key: key.clone(),

@@ -38,6 +38,7 @@ mod agent;
 pub mod audit;
 pub mod bind;
 pub mod broker;
+mod certificate;
 mod chip;
 pub mod client;
 mod clock;

@@ -1,32 +1,36 @@
 //! What clients have said about keys: removed, or added under conditions.
 
-use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use ssh_key::Certificate;
-
+use crate::certificate::Offered;
 use crate::clock::Moment;
 use crate::protocol::{Constraints, Destination};
-
-/// How long an expired certificate is still offered, as OpenSSH does: clocks differ.
-const GRACE: Duration = Duration::from_secs(5 * 60);
+use std::collections::HashMap;
 
 /// The conditions of a key that is there.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Terms {
     pub(crate) confirm: bool,
     pub(crate) destinations: Vec<Destination>,
-    certificates: Vec<Vec<u8>>,
+    certificates: Vec<Offered>,
     certificates_only: bool,
     until: Option<Moment>,
 }
 
 impl Terms {
-    /// The blobs to list for a key of this blob.
-    pub(crate) fn listed<'a>(&'a self, blob: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    /// The blobs to list for a key of this blob, which the store has `kept` certificates for.
+    pub(crate) fn listed<'a>(
+        &'a self,
+        blob: &'a [u8],
+        kept: &'a [Offered],
+    ) -> impl Iterator<Item = &'a [u8]> {
         let plain = (!self.certificates_only).then_some(blob);
-        let current = self.certificates.iter().filter(|blob| is_current(blob));
-        plain.into_iter().chain(current.map(Vec::as_slice))
+        let added = self
+            .certificates
+            .iter()
+            .filter(|added| !kept.contains(added));
+        let current = kept.iter().chain(added).filter(|one| one.is_current());
+        plain
+            .into_iter()
+            .chain(current.map(|one| one.blob.as_slice()))
     }
 }
 
@@ -51,8 +55,7 @@ impl Standings {
         let certificates: Vec<_> = constraints
             .certificates
             .iter()
-            .filter(|certificate| plain_key(certificate).is_some_and(|plain| plain == blob))
-            .cloned()
+            .filter_map(|certificate| Offered::new(certificate, blob))
             .collect();
         let terms = Terms {
             confirm: constraints.confirm,
@@ -73,24 +76,10 @@ impl Standings {
     }
 }
 
-/// The blob of the key that a certificate is for; `None` if it is no certificate.
-pub(crate) fn plain_key(certificate: &[u8]) -> Option<Vec<u8>> {
-    let certificate = Certificate::from_bytes(certificate).ok()?;
-    let key = ssh_key::PublicKey::from(certificate.public_key().clone());
-    key.to_bytes().ok()
-}
-
-fn is_current(certificate: &[u8]) -> bool {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Certificate::from_bytes(certificate).is_ok_and(|certificate| {
-        now.as_secs() < certificate.valid_before().saturating_add(GRACE.as_secs())
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -128,6 +117,6 @@ mod tests {
         };
         standings.add(b"key", &constraints);
         let terms = standings.terms(b"key").unwrap();
-        assert_eq!(terms.listed(b"key").collect::<Vec<_>>(), [b"key"]);
+        assert_eq!(terms.listed(b"key", &[]).collect::<Vec<_>>(), [b"key"]);
     }
 }

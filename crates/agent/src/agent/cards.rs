@@ -8,10 +8,10 @@ use token_store::Pin;
 
 use super::{Agent, chain, done};
 use crate::audit::Record;
+use crate::certificate::key_in;
 use crate::connection::Client;
 use crate::keys::{Identity, Keys};
 use crate::protocol::{Card, Constraints, Reply};
-use crate::standing::plain_key;
 
 impl Agent {
     /// No private key of software is held here; another agent may take it.
@@ -93,8 +93,7 @@ impl Agent {
 
     pub(super) async fn remove(&self, client: &Client<'_>, key: &[u8], message: &[u8]) -> Reply {
         let keys = self.keys().await;
-        let plain = plain_key(key);
-        let found = keys.find(plain.as_deref().unwrap_or(key));
+        let found = key_in(key).and_then(|key| keys.find(key.blob()));
         match found.filter(|identity| self.terms(identity.blob()).is_some()) {
             Some(identity) => {
                 self.standings.borrow_mut().remove(identity.blob());

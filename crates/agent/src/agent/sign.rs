@@ -6,13 +6,14 @@ use super::login::{Denied, question};
 use super::{Agent, chain};
 use crate::audit::Record;
 use crate::bind::Binds;
+use crate::certificate::key_in;
 use crate::chip::{self, Algorithm};
 use crate::connection::Client;
 use crate::destination;
 use crate::keys::{Identity, plain};
 use crate::logins::Policy;
 use crate::protocol::{Purpose, Reply};
-use crate::standing::{Terms, plain_key};
+use crate::standing::Terms;
 
 /// Why nothing was signed.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +46,7 @@ impl Agent {
         message: &[u8],
     ) -> Reply {
         let keys = self.keys().await;
-        let plain = plain_key(blob);
-        let found = keys.find(plain.as_deref().unwrap_or(blob));
+        let found = key_in(blob).and_then(|key| keys.find(key.blob()));
         let found = found.and_then(|key| Some((key, self.terms(key.blob())?)));
         let Some((identity, terms)) = found else {
             return self.pass_on(client, message).await;
@@ -148,7 +148,5 @@ fn describe(purpose: Purpose<'_>, binds: &Binds) -> String {
 
 /// The fingerprint of a server's key, or of the key in its certificate.
 fn fingerprint(host_key: &[u8]) -> Option<String> {
-    let plain = plain_key(host_key);
-    let key = ssh_key::PublicKey::from_bytes(plain.as_deref().unwrap_or(host_key)).ok()?;
-    Some(key.fingerprint(ssh_key::HashAlg::Sha256).to_string())
+    Some(key_in(host_key)?.fingerprint().to_string())
 }

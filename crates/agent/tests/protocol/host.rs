@@ -2,6 +2,7 @@
 
 use p256::ecdsa::SigningKey;
 use signature::Signer;
+use ssh_key::certificate::{Builder, CertType};
 use ssh_key::public::{EcdsaPublicKey, KeyData};
 
 /// A server's key, made from one byte.
@@ -20,14 +21,28 @@ impl Host {
 
     /// What `ssh` says in `session-bind@openssh.com` after it has spoken to this server.
     pub(crate) fn bind(&self, session: &[u8], forwarding: bool) -> Vec<u8> {
+        self.bind_as(&self.blob(), session, forwarding)
+    }
+
+    /// The same of a server that shows `host_key`, such as a certificate of its key.
+    pub(crate) fn bind_as(&self, host_key: &[u8], session: &[u8], forwarding: bool) -> Vec<u8> {
         let signature: Vec<u8> = self.sign(session).try_into().unwrap();
         let mut out = Vec::new();
-        for field in [&self.blob(), session, &signature] {
+        for field in [host_key, session, &signature] {
             out.extend(u32::try_from(field.len()).unwrap().to_be_bytes());
             out.extend(field);
         }
         out.push(forwarding.into());
         out
+    }
+
+    /// A certificate, as an authority with this key makes it, that is valid up to `until`.
+    pub(crate) fn certify(&self, key: &[u8], kind: CertType, name: &str, until: u64) -> Vec<u8> {
+        let key = ssh_key::PublicKey::from_bytes(key).unwrap();
+        let mut builder = Builder::new([7; 32], key.key_data().clone(), 1, until).unwrap();
+        builder.cert_type(kind).unwrap();
+        builder.valid_principal(name).unwrap();
+        builder.sign(self).unwrap().to_bytes().unwrap()
     }
 }
 

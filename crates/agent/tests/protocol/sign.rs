@@ -1,7 +1,8 @@
 //! Signatures.
 
-use ssh_key::certificate::{Builder, CertType};
+use ssh_key::certificate::CertType;
 use testing::{Fault, When};
+use token_store::Store;
 use tpm_core::KeyType;
 
 use crate::host::Host;
@@ -48,22 +49,67 @@ fn data_of_any_length_that_fits_is_signed() {
     }
 }
 
+/// A certificate for `key` that is valid up to `until`.
+fn certificate(key: &[u8], until: u64) -> Vec<u8> {
+    Host::new(9).certify(key, CertType::User, "anna", until)
+}
+
 /// A14.
 #[test]
 fn a_certificate_names_its_key() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();
     let mut client = agent.client();
-    let certificate = |key: &[u8]| {
-        let key = ssh_key::PublicKey::from_bytes(key).unwrap();
-        let mut builder = Builder::new([7; 32], key.key_data().clone(), 1, 2).unwrap();
-        builder.cert_type(CertType::User).unwrap();
-        builder.valid_principal("anna").unwrap();
-        builder.sign(&Host::new(9)).unwrap().to_bytes().unwrap()
-    };
-    let answer = client.ask(&sign(&certificate(agent.key()), b"data", 0));
+    let own = certificate(agent.key(), 2);
+    let answer = client.ask(&sign(&own, b"data", 0));
     assert_signed(&answer, agent.key(), b"data");
-    let foreign = certificate(&Host::new(1).blob());
+    let foreign = certificate(&Host::new(1).blob(), 2);
     assert_eq!(client.ask(&sign(&foreign, b"data", 0)), FAILURE);
+}
+
+/// As OpenSSH does, up to five minutes after they have expired: clocks differ.
+#[test]
+fn certificates_of_the_store_are_listed_until_they_have_expired() {
+    let agent = Fixture::new(&[KeyType::EccP256; 2]).serve();
+    let mut client = agent.client();
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let mut store = Store::open(&agent.fixture.store()).unwrap();
+    let token = store.find_token("t").unwrap();
+    let objects = store.objects(token.id).unwrap();
+    let second = objects
+        .iter()
+        .rfind(|object| object.key().is_some())
+        .unwrap();
+    let key = &agent.fixture.keys[1];
+    let [valid, just, long] = [now + 60, now - 200, now - 400].map(|until| certificate(key, until));
+    for certificate in [&valid, &just, &long, &certificate(agent.key(), now + 60)] {
+        store
+            .add_ssh_certificate(second.id, certificate, "")
+            .unwrap();
+    }
+    assert_eq!(blobs(&mut client), [agent.key(), key, &valid, &just]);
+    let answer = client.ask(&sign(&valid, b"data", 0));
+    assert_signed(&answer, key, b"data");
+}
+
+/// `associated-certs-v00@openssh.com`: those that are for one of the keys.
+#[test]
+fn certificates_that_come_with_a_key_are_listed_with_it_or_instead_of_it() {
+    let agent = Fixture::new(&[KeyType::EccP256; 2]).serve();
+    let mut client = agent.client();
+    let [first, second] = [agent.key(), &agent.fixture.keys[1]];
+    let own = certificate(second, u64::from(u32::MAX));
+    let foreign = certificate(&Host::new(1).blob(), u64::from(u32::MAX));
+    let list = [testing::frame(&own), testing::frame(&foreign)].concat();
+    let mut certs = |only: u8| {
+        let mut constraint = testing::message(255, &[b"associated-certs-v00@openssh.com"]);
+        constraint.push(only);
+        constraint.extend(testing::frame(&list));
+        crate::keys::add_constrained(&mut client, &constraint);
+        blobs(&mut client)
+    };
+    assert_eq!(certs(0), [first, second, &own]);
+    assert_eq!(certs(1), [first, &own], "a key without one stays");
 }
 
 /// A28.
