@@ -15,6 +15,7 @@ mod program;
 mod raw;
 mod refusals;
 mod simulator;
+mod strangers;
 mod terminal;
 mod write_up;
 mod x509;

@@ -16,6 +16,8 @@ const SRK: u32 = 0x8100_0001;
 
 /// Attributes of the TCG's storage root key.
 const STORAGE: u32 = 0x0003_0472;
+/// The same without NO_DA.
+const STORAGE_DA: u32 = 0x0003_0072;
 /// The same for a signing key: SIGN in place of RESTRICTED and DECRYPT.
 const SIGNING: u32 = 0x0004_0472;
 
@@ -29,6 +31,26 @@ pub(crate) fn srk_with_password(swtpm: &Swtpm, password: &str) {
 pub(crate) fn signing_key_as_srk(swtpm: &Swtpm) {
     let key = create_primary(swtpm, SIGNING, "");
     evict(swtpm, key, SRK);
+}
+
+/// Puts the storage root key's twin there whose wrong passwords would count.
+pub(crate) fn twin_of_srk(swtpm: &Swtpm) {
+    let key = create_primary(swtpm, STORAGE_DA, "");
+    evict(swtpm, key, SRK);
+}
+
+/// Keeps keys in the chip until it has no room for another.
+pub(crate) fn fill_persistent(swtpm: &Swtpm) {
+    let key = create_primary(swtpm, SIGNING, "");
+    for next in 0x8100_1000.. {
+        let parts = [&handle(OWNER), &handle(key)[..], PASSWORD, &handle(next)];
+        match call(swtpm, 0x120, &parts.concat()).1 {
+            0 => {}
+            0x14b => break,
+            code => panic!("EvictControl: {code:#x}"),
+        }
+    }
+    flush(swtpm, key);
 }
 
 /// Removes the storage root key from its handle.
@@ -88,7 +110,7 @@ fn create_primary(swtpm: &Swtpm, attributes: u32, password: &str) -> u32 {
     let sensitive = [&sized(password.as_bytes())[..], &[0, 0]].concat();
     // AES-128-CFB for a storage key, nothing for a signing key; then no scheme, P-256, no KDF,
     // and an empty point.
-    let symmetric: &[u8] = if attributes == STORAGE {
+    let symmetric: &[u8] = if attributes != SIGNING {
         b"\0\x06\0\x80\0\x43"
     } else {
         b"\0\x10"
@@ -123,9 +145,13 @@ fn evict(swtpm: &Swtpm, key: u32, persistent: u32) {
         &[&handle(OWNER), &key_handle, PASSWORD, &rest],
     );
     if key >> 24 == 0x80 {
-        let (_, code) = exchange(swtpm, 0x8001, 0x165, &key_handle);
-        assert_eq!(code, 0, "FlushContext: {code:#x}");
+        flush(swtpm, key);
     }
+}
+
+fn flush(swtpm: &Swtpm, key: u32) {
+    let (_, code) = exchange(swtpm, 0x8001, 0x165, &handle(key));
+    assert_eq!(code, 0, "FlushContext: {code:#x}");
 }
 
 fn done(swtpm: &Swtpm, command: u32, parts: &[&[u8]]) {

@@ -40,6 +40,8 @@ fn for_tpm(err: &Tpm) -> Option<String> {
         }
         Tpm::Timeout { .. } => "see whether another program holds the TPM, then try again",
         Tpm::Busy | Tpm::Full => "try again when the other program is done",
+        Tpm::Tpm12 => "see in the firmware setup whether it can be switched to TPM 2.0",
+        Tpm::Malformed(_) => "what answers there is no TPM: see --tcti in tpmssh --help",
         Tpm::FailureMode => {
             "switch the machine off and on; if that does not help, the TPM is broken"
         }

@@ -281,6 +281,8 @@ fn tpm_kind(err: &tpm_core::Error) -> Kind {
         | Tpm::FailureMode
         | Tpm::NotStarted
         | Tpm::HierarchyDisabled(_)
+        | Tpm::Malformed(_)
+        | Tpm::Tpm12
         | Tpm::NoSrk => Kind::NoTpm,
         Tpm::Tcti { .. } | Tpm::AuthTooLong | Tpm::DigestLength(_) => Kind::Usage,
         Tpm::Busy | Tpm::Full => Kind::Busy,

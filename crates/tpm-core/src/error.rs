@@ -52,6 +52,9 @@ pub enum Error {
         /// The command, as the specification spells it.
         command: &'static str,
     },
+    /// The chip speaks the language of TPM 1.2, which this crate does not.
+    #[error("this is a TPM 1.2, and not a TPM 2.0")]
+    Tpm12,
     /// The TPM has failed its self test and answers nothing else.
     #[error("the TPM is in failure mode")]
     FailureMode,

@@ -127,7 +127,7 @@ fn response_code(response: &[u8]) -> Result<u32> {
     // 0x00c4 is the tag of an error from a TPM 1.2 (`TPM_TAG_RSP_COMMAND`).
     match tag {
         NO_SESSIONS | SESSIONS => reader.u32(),
-        0x00c4 => Err(Error::NotSupported("TPM 2.0 commands (it is a TPM 1.2)")),
+        0x00c4 => Err(Error::Tpm12),
         _ => Err(Error::Malformed("response tag")),
     }
 }

@@ -210,9 +210,36 @@ impl Srk {
                 | Error::Stale
                 | Error::ReplyForged { .. }
         );
-        match may_be.then(|| self.check(op)) {
+        // Only what another chip would answer to our blobs and sessions is worth asking for a
+        // proof: a wrong PIN is none of it.
+        let doubtful = matches!(err, Error::Integrity(_) | Error::ReplyForged { .. });
+        let checked = match may_be.then(|| self.check(op)) {
+            Some(Ok(())) if doubtful => Some(self.prove(op)),
+            checked => checked,
+        };
+        match checked {
             Some(Err(Error::OtherTpm)) => Error::OtherTpm,
             _ => err,
+        }
+    }
+
+    /// Has the chip prove that it holds the private half, by a reply that is authenticated
+    /// with a salt only that half reads: a proxy can claim to have any public key.
+    fn prove(&self, op: &Operation<'_>) -> Result<()> {
+        let ask = || {
+            let open = self.open(op)?;
+            let session = Session::hmac(op, &open)?;
+            let command = Command::new(Code::GetRandom)
+                .about("storage root key")
+                .session(session.plain().hide_response().last())
+                .param_u16(8);
+            op.run(command).map(drop)
+        };
+        match ask() {
+            Err(Error::AuthRejected { .. } | Error::ReplyForged { .. } | Error::Command { .. }) => {
+                Err(Error::OtherTpm)
+            }
+            result => result,
         }
     }
 

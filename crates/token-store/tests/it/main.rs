@@ -6,6 +6,7 @@ mod health;
 mod kill;
 mod life_cycle;
 mod objects;
+mod pins;
 mod places;
 mod thieves;
 mod walls;

@@ -51,9 +51,7 @@ pub(super) fn check(app: &App, checks: &mut Vec<Check>) -> Option<Arc<Tpm>> {
 /// Why there is no `/dev/tpmrm0`.
 fn no_tpm(bare: &Path, class: &Path) -> Check {
     if fs::read_to_string(class.join("tpm0/tpm_version_major")).is_ok_and(|v| v.trim() == "1") {
-        let detail = "the chip is a TPM 1.2, which tpmssh cannot use";
-        return Check::problem(NAME, Kind::NoTpm, detail)
-            .mend("see in the firmware setup whether it can be switched to TPM 2.0");
+        return Check::failed(NAME, StoreError::Tpm(TpmError::Tpm12));
     }
     if bare.exists() {
         let detail = format!(

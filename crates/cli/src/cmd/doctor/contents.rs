@@ -12,7 +12,7 @@ use super::check::Check;
 pub(super) fn check(tpm: &Arc<Tpm>, info: &Info, checks: &mut Vec<Check>) {
     type Look = fn(&Operation<'_>, &Info) -> tpm_core::Result<Check>;
     let looks: [(&'static str, Look); 4] = [
-        (SRK, |op, _| storage_root_key(op)),
+        (SRK, storage_root_key),
         (EK, |op, _| endorsement_key(op)),
         (KEYS, persistent_keys),
         (NV, |op, info| nv_memory(op, info)),
@@ -31,9 +31,13 @@ const NV: &str = "NV memory";
 /// What makes it anew, where it cannot be used.
 const REPLACE: &str = "tpmssh tpm take-ownership --no-passwords --replace-storage-root-key";
 
-fn storage_root_key(op: &Operation<'_>) -> tpm_core::Result<Check> {
+fn storage_root_key(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> {
     let srk = match Srk::find(op) {
         Ok(Some(srk)) => srk,
+        Ok(None) if info.persistent_available == 0 => {
+            let detail = "none, and no room to keep one: it is made anew for each use";
+            return Ok(Check::ok(SRK, detail));
+        }
         Ok(None) => {
             let detail = "none yet: the TPM is new, or was cleared";
             return Ok(Check::warning(SRK, detail).mend("tpmssh tpm take-ownership"));
