@@ -10,7 +10,7 @@ use crate::{
     der,
     error::{Error, Result},
     mechanism,
-    object::Object,
+    object::{Content, Object, Secret},
     template::{Asked, Found, Template},
 };
 
@@ -133,7 +133,7 @@ pub(crate) fn read(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>
         CKA_UNIQUE_ID => Value::owned(unique_id(object).into_bytes()),
         CKA_MODIFIABLE | CKA_DESTROYABLE => Value::Bool(true),
         CKA_COPYABLE => Value::Bool(false),
-        _ => return body(object, kind),
+        _ => return content(object, kind),
     })
 }
 
@@ -145,17 +145,22 @@ fn unique_id(object: &Object) -> String {
     }
 }
 
-pub(crate) fn class(object: &Object) -> CK_OBJECT_CLASS {
-    match object.body {
-        Body::PrivateKey { .. } => CKO_PRIVATE_KEY,
-        Body::PublicKey { .. } => CKO_PUBLIC_KEY,
-        Body::Certificate { .. } => CKO_CERTIFICATE,
-        Body::Data { .. } => CKO_DATA,
+fn class(object: &Object) -> CK_OBJECT_CLASS {
+    match &object.content {
+        Content::Kept(Body::PrivateKey { .. }) => CKO_PRIVATE_KEY,
+        Content::Kept(Body::PublicKey { .. }) => CKO_PUBLIC_KEY,
+        Content::Kept(Body::Certificate { .. }) => CKO_CERTIFICATE,
+        Content::Kept(Body::Data { .. }) => CKO_DATA,
+        Content::Secret(_) => CKO_SECRET_KEY,
     }
 }
 
-fn body(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>> {
-    match &object.body {
+fn content(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>> {
+    let body = match &object.content {
+        Content::Kept(body) => body,
+        Content::Secret(secret) => return secret_key(object, secret, kind),
+    };
+    match body {
         Body::PrivateKey { key, subject } => match kind {
             CKA_ID => Ok((&object.cka_id).into()),
             CKA_SUBJECT => Ok(subject.into()),
@@ -238,6 +243,40 @@ fn private_key(key: &Key, kind: CK_ATTRIBUTE_TYPE) -> Option<Result<Value<'stati
     }))
 }
 
+/// What a derived secret has. The key that it comes from is sensitive and not extractable, so
+/// what it is itself it has always been.
+fn secret_key<'a>(
+    object: &'a Object,
+    secret: &'a Secret,
+    kind: CK_ATTRIBUTE_TYPE,
+) -> Result<Value<'a>> {
+    Ok(match kind {
+        CKA_KEY_TYPE => Value::Number(CKK_GENERIC_SECRET),
+        CKA_ID => (&object.cka_id).into(),
+        CKA_VALUE if secret.sensitive || !secret.extractable => {
+            return Err(Error::AttributeSensitive);
+        }
+        CKA_VALUE => secret.value.0.as_slice().into(),
+        CKA_VALUE_LEN => Value::Number(secret.value.0.len() as CK_ULONG),
+        CKA_SENSITIVE | CKA_ALWAYS_SENSITIVE => Value::Bool(secret.sensitive),
+        CKA_EXTRACTABLE => Value::Bool(secret.extractable),
+        CKA_NEVER_EXTRACTABLE => Value::Bool(!secret.extractable),
+        CKA_ENCRYPT
+        | CKA_DECRYPT
+        | CKA_SIGN
+        | CKA_VERIFY
+        | CKA_WRAP
+        | CKA_UNWRAP
+        | CKA_DERIVE
+        | CKA_LOCAL
+        | CKA_TRUSTED
+        | CKA_WRAP_WITH_TRUSTED => Value::Bool(false),
+        CKA_KEY_GEN_MECHANISM => Value::Number(CK_UNAVAILABLE_INFORMATION),
+        CKA_START_DATE | CKA_END_DATE => EMPTY,
+        _ => return Err(Error::AttributeTypeInvalid),
+    })
+}
+
 /// What a public key has and a private one does not, or has otherwise.
 fn public_key(key: Option<&Key>, kind: CK_ATTRIBUTE_TYPE) -> Option<Value<'static>> {
     Some(match kind {
@@ -315,11 +354,11 @@ mod tests {
             label: "note".to_owned(),
             cka_id: Vec::new(),
             private,
-            body: Body::Data {
+            content: Content::Kept(Body::Data {
                 value: b"contents".to_vec(),
                 application: "app".to_owned(),
                 object_id: Vec::new(),
-            },
+            }),
         }
     }
 
@@ -330,7 +369,7 @@ mod tests {
             subject: Vec::new(),
         };
         Object {
-            body,
+            content: Content::Kept(body),
             cka_id: vec![1],
             ..data(false)
         }

@@ -8,7 +8,7 @@ use crate::{
     attribute, der,
     error::{Error, Result},
     module::State,
-    object::{Object, handle_of},
+    object::{Content, Object, handle_of},
     template::Template,
 };
 
@@ -50,7 +50,7 @@ pub(crate) fn create(
         label,
         cka_id,
         private,
-        body,
+        content: Content::Kept(body),
     };
     if on_token {
         store(state, slot, object)
@@ -68,7 +68,10 @@ fn store(state: &mut State, slot: CK_SLOT_ID, object: Object) -> Result<CK_OBJEC
         private,
         ..
     } = object;
-    let stored = match object.body {
+    let Content::Kept(body) = object.content else {
+        return Err(Error::TemplateInconsistent);
+    };
+    let stored = match body {
         Body::Certificate {
             value,
             subject,
@@ -230,7 +233,7 @@ pub(crate) fn change(
             Error::AttributeSensitive => Ok(attribute::Value::Bool(false)),
             err => Err(err),
         })?;
-        let is_data = matches!(object.body, Body::Data { .. });
+        let is_data = matches!(object.content, Content::Kept(Body::Data { .. }));
         match wanted.kind {
             CKA_LABEL => drop(template.text(CKA_LABEL)?),
             CKA_ID if !is_data => {}
@@ -264,16 +267,18 @@ pub(crate) fn change(
 }
 
 fn change_session_object(object: &mut Object, kind: CK_ATTRIBUTE_TYPE, new: &[u8]) {
-    match (kind, &mut object.body) {
+    match (kind, &mut object.content) {
         (CKA_LABEL, _) => object.label = String::from_utf8_lossy(new).into_owned(),
         (CKA_ID, _) => object.cka_id = new.to_vec(),
         (
             CKA_SUBJECT,
-            Body::PrivateKey { subject, .. }
-            | Body::PublicKey { subject, .. }
-            | Body::Certificate { subject, .. },
+            Content::Kept(
+                Body::PrivateKey { subject, .. }
+                | Body::PublicKey { subject, .. }
+                | Body::Certificate { subject, .. },
+            ),
         ) => *subject = new.to_vec(),
-        (_, Body::Data { value, .. }) => *value = new.to_vec(),
+        (_, Content::Kept(Body::Data { value, .. })) => *value = new.to_vec(),
         _ => {}
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn sign_init(
     if session.sign.is_some() {
         return Err(Error::OperationActive);
     }
-    let operation = Signature::new(mechanism, private_key(state, handle, key)?)?;
+    let operation = Signature::new(&mechanism, private_key(state, handle, key)?)?;
     state.session(handle)?.sign = Some(operation);
     Ok(())
 }
@@ -97,14 +97,14 @@ fn finish(state: &mut State, handle: CK_SESSION_HANDLE, sign: Signature) -> Resu
 }
 
 /// A key that asks for the PIN at each use has to have been given it for this one.
-fn check_authenticated(key: &Key, authenticated: bool) -> Result<()> {
+pub(crate) fn check_authenticated(key: &Key, authenticated: bool) -> Result<()> {
     if key.always_authenticate() && !authenticated {
         return Err(Error::NotLoggedIn);
     }
     Ok(())
 }
 
-fn private_key(
+pub(crate) fn private_key(
     state: &mut State,
     handle: CK_SESSION_HANDLE,
     key: CK_OBJECT_HANDLE,
@@ -152,7 +152,7 @@ pub(crate) fn verify_init(
         (None, Some(public)) => public.clone(),
         _ => return Err(Error::KeyFunctionNotPermitted),
     };
-    let operation = Verification::new(mechanism, public)?;
+    let operation = Verification::new(&mechanism, public)?;
     state.session(handle)?.verify = Some(operation);
     Ok(())
 }
@@ -211,7 +211,7 @@ pub(crate) fn digest_init(
     match mechanism {
         None => *place = None,
         Some(_) if place.is_some() => return Err(Error::OperationActive),
-        Some(mechanism) => *place = Some(Digesting::new(mechanism)?),
+        Some(mechanism) => *place = Some(Digesting::new(&mechanism)?),
     }
     Ok(())
 }

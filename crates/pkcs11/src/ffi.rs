@@ -29,6 +29,7 @@ use crate::{
 pub mod crypto;
 pub mod general;
 pub mod interface;
+pub mod keys;
 mod mechanism;
 pub mod object;
 mod pointer;

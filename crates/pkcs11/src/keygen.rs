@@ -1,5 +1,7 @@
 //! `C_GenerateKeyPair`: from the templates of many clients to a key of ours.
 
+use std::sync::Arc;
+
 use cryptoki_sys::*;
 use token_store::{KeySpec, object::Body};
 use tpm_core::{Curve, KeyType, Usage};
@@ -9,7 +11,7 @@ use crate::{
     error::{Error, Result},
     mechanism::{Mechanism, Parameter},
     module::State,
-    object::{Object, handle_of},
+    object::{Content, Object, handle_of},
     template::Template,
 };
 
@@ -23,7 +25,7 @@ pub(crate) fn generate(
 ) -> Result<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
     let session = state.session(handle)?;
     let (slot, read_write) = (session.slot, session.read_write);
-    let key_type = key_type(mechanism, public)?;
+    let key_type = key_type(&mechanism, public)?;
     check_halves(key_type, public, private)?;
     let spec = spec(key_type, public, private)?;
     let on_token = private
@@ -39,7 +41,7 @@ pub(crate) fn generate(
         state.forget_objects(slot);
         return Ok((handle_of(pair.public.id)?, handle_of(pair.private.id)?));
     }
-    let key = std::sync::Arc::new(open.generate_session_key(spec.key_type, spec.usage)?);
+    let key = Arc::new(open.generate_session_key(&spec)?);
     let cka_id = spec
         .id
         .unwrap_or_else(|| token_store::object::default_id(key.public()));
@@ -49,7 +51,7 @@ pub(crate) fn generate(
         public: key.public().clone(),
         subject: subject.clone(),
     };
-    let mut add = |private, body| {
+    let mut add = |private, body: Body| {
         let (label, cka_id) = (spec.label.clone(), cka_id.clone());
         let object = Object {
             handle: 0,
@@ -57,7 +59,7 @@ pub(crate) fn generate(
             label,
             cka_id,
             private,
-            body,
+            content: Content::Kept(body),
         };
         state.session_objects.add(slot, handle, object)
     };
@@ -66,7 +68,7 @@ pub(crate) fn generate(
     Ok((public, private))
 }
 
-fn key_type(mechanism: Mechanism, public: &Template) -> Result<KeyType> {
+fn key_type(mechanism: &Mechanism, public: &Template) -> Result<KeyType> {
     if mechanism.parameter != Parameter::None {
         return Err(Error::MechanismParamInvalid);
     }

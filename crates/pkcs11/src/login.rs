@@ -59,9 +59,12 @@ fn context_login(state: &mut State, handle: CK_SESSION_HANDLE, pin: &[u8]) -> Re
         return Err(Error::OperationNotInitialized);
     }
     let slot = session.slot;
-    let pin = proven_pin(pin)?;
-    let open = state.open_token(slot)?;
-    open.verify(state.store()?, &pin)?;
+    // A token without a PIN is open to everybody, each time.
+    if state.token(slot)?.login_required() {
+        let pin = proven_pin(pin)?;
+        let open = state.open_token(slot)?;
+        open.verify(state.store()?, &pin)?;
+    }
     let session = state.session(handle)?;
     if let Some(sign) = &mut session.sign {
         sign.authenticated = true;

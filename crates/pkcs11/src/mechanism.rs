@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Padding {
     Pkcs1,
+    /// The caller has put the padding of PKCS#1 v1.5 around the data already. It is taken off,
+    /// so that nothing but such a block is ever signed.
+    Pkcs1Block,
     Pss,
     Ecdsa,
 }
@@ -23,29 +26,38 @@ pub(crate) struct Signing {
 }
 
 /// A mechanism with its parameter, as the caller gave it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mechanism {
     pub(crate) kind: CK_MECHANISM_TYPE,
     pub(crate) parameter: Parameter,
 }
 
 /// The parameter of a mechanism.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Parameter {
     None,
     /// `CK_RSA_PKCS_PSS_PARAMS`: hash, mask generation, length of the salt.
     Pss(CK_MECHANISM_TYPE, CK_RSA_PKCS_MGF_TYPE, CK_ULONG),
-    /// `CK_RSA_PKCS_OAEP_PARAMS` without a label: hash, mask generation.
-    Oaep(CK_MECHANISM_TYPE, CK_RSA_PKCS_MGF_TYPE),
+    /// `CK_RSA_PKCS_OAEP_PARAMS`: hash, mask generation, label.
+    Oaep(CK_MECHANISM_TYPE, CK_RSA_PKCS_MGF_TYPE, Vec<u8>),
+    /// `CK_ECDH1_DERIVE_PARAMS` without a key derivation function: the other's public point.
+    Ecdh(Vec<u8>),
     /// Something else.
     Unknown,
 }
 
-const SIGNING: [(CK_MECHANISM_TYPE, Signing); 14] = [
+const SIGNING: [(CK_MECHANISM_TYPE, Signing); 15] = [
     (
         CKM_RSA_PKCS,
         Signing {
             padding: Padding::Pkcs1,
+            hash: None,
+        },
+    ),
+    (
+        CKM_RSA_X_509,
+        Signing {
+            padding: Padding::Pkcs1Block,
             hash: None,
         },
     ),
@@ -181,13 +193,18 @@ pub(crate) fn hasher(hash: Hash) -> Box<dyn DynDigest + Send> {
     }
 }
 
-/// The mask generation function that goes with a hash.
-pub(crate) fn mgf(hash: Hash) -> CK_RSA_PKCS_MGF_TYPE {
-    match hash {
-        Hash::Sha1 => CKG_MGF1_SHA1,
-        Hash::Sha256 => CKG_MGF1_SHA256,
-        Hash::Sha384 => CKG_MGF1_SHA384,
-        Hash::Sha512 => CKG_MGF1_SHA512,
+/// The hash of a mask generation function.
+///
+/// # Errors
+///
+/// [`Error::MechanismParamInvalid`].
+pub(crate) fn mgf(kind: CK_RSA_PKCS_MGF_TYPE) -> Result<Hash> {
+    match kind {
+        CKG_MGF1_SHA1 => Ok(Hash::Sha1),
+        CKG_MGF1_SHA256 => Ok(Hash::Sha256),
+        CKG_MGF1_SHA384 => Ok(Hash::Sha384),
+        CKG_MGF1_SHA512 => Ok(Hash::Sha512),
+        _ => Err(Error::MechanismParamInvalid),
     }
 }
 
@@ -208,8 +225,12 @@ pub(crate) fn allowed(key_type: KeyType, usage: Usage) -> Vec<CK_MECHANISM_TYPE>
         .filter(|(_, signing)| of_type(signing))
         .map(|&(kind, _)| kind)
         .collect();
-    if key_type.is_rsa() && usage.decrypt {
-        list.push(CKM_RSA_PKCS_OAEP);
+    if usage.decrypt {
+        list.push(if key_type.is_rsa() {
+            CKM_RSA_PKCS_OAEP
+        } else {
+            CKM_ECDH1_DERIVE
+        });
     }
     list
 }
@@ -224,6 +245,7 @@ pub(crate) fn list(types: &[KeyType]) -> Vec<CK_MECHANISM_TYPE> {
         CKM_RSA_PKCS_KEY_PAIR_GEN,
         CKM_RSA_PKCS_OAEP,
         CKM_EC_KEY_PAIR_GEN,
+        CKM_ECDH1_DERIVE,
     ])
     .filter(|&kind| info(kind, types).is_ok())
     .collect()
@@ -246,6 +268,7 @@ pub(crate) fn info(kind: CK_MECHANISM_TYPE, types: &[KeyType]) -> Result<CK_MECH
     let (rsa, flags) = match kind {
         CKM_RSA_PKCS_KEY_PAIR_GEN => (true, CKF_HW | CKF_GENERATE_KEY_PAIR),
         CKM_EC_KEY_PAIR_GEN => (false, CKF_HW | CKF_GENERATE_KEY_PAIR | CURVES),
+        CKM_ECDH1_DERIVE => (false, CKF_HW | CKF_DERIVE | CURVES),
         CKM_RSA_PKCS_OAEP => (true, CKF_HW | CKF_DECRYPT),
         CKM_RSA_PKCS => (true, CKF_HW | CKF_SIGN | CKF_VERIFY | CKF_DECRYPT),
         _ => match signing(kind)?.padding {

@@ -1,10 +1,11 @@
 //! Objects: what the store holds, and what lives as long as a session.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use cryptoki_sys::*;
 use token_store::{Key, ObjectId, object::Body};
 use tpm_core::PublicKey;
+use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
@@ -27,7 +28,44 @@ pub(crate) struct Object {
     pub(crate) cka_id: Vec<u8>,
     /// Whether it shows only after login.
     pub(crate) private: bool,
-    pub(crate) body: Body,
+    pub(crate) content: Content,
+}
+
+/// What an object holds besides its label, id and visibility.
+#[derive(Debug, Clone)]
+pub(crate) enum Content {
+    /// Something that a token can hold.
+    Kept(Body),
+    /// A secret that was derived; it is gone with its session.
+    Secret(Secret),
+}
+
+/// A `CKK_GENERIC_SECRET`.
+#[derive(Debug, Clone)]
+pub(crate) struct Secret {
+    pub(crate) value: Value,
+    pub(crate) sensitive: bool,
+    pub(crate) extractable: bool,
+}
+
+/// The bytes of a secret: wiped when dropped, and never printed.
+#[derive(Clone)]
+pub(crate) struct Value(pub(crate) Zeroizing<Vec<u8>>);
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl Content {
+    /// What a token can hold of it.
+    fn kept(&self) -> Option<&Body> {
+        match self {
+            Self::Kept(body) => Some(body),
+            Self::Secret(_) => None,
+        }
+    }
 }
 
 impl Object {
@@ -43,13 +81,13 @@ impl Object {
             label: object.label,
             cka_id: object.cka_id,
             private: object.private && login_required,
-            body: object.body,
+            content: Content::Kept(object.body),
         })
     }
 
     /// The key pair, where this is its private half.
     pub(crate) fn private_key(&self) -> Option<&Arc<Key>> {
-        match &self.body {
+        match self.content.kept()? {
             Body::PrivateKey { key, .. } => Some(key),
             _ => None,
         }
@@ -57,7 +95,7 @@ impl Object {
 
     /// The public key of either half, or of an added public key.
     pub(crate) fn public_key(&self) -> Option<&PublicKey> {
-        match &self.body {
+        match self.content.kept()? {
             Body::PrivateKey { key, .. } => Some(key.public()),
             Body::PublicKey { public, .. } => Some(public),
             Body::Certificate { .. } | Body::Data { .. } => None,
@@ -66,7 +104,7 @@ impl Object {
 
     /// `CKA_SUBJECT`, of those that have one.
     pub(crate) fn subject(&self) -> Option<&[u8]> {
-        match &self.body {
+        match self.content.kept()? {
             Body::PrivateKey { subject, .. }
             | Body::PublicKey { subject, .. }
             | Body::Certificate { subject, .. } => Some(subject),

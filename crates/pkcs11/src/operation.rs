@@ -6,13 +6,13 @@ use std::sync::Arc;
 use cryptoki_sys::*;
 use sha2::digest::DynDigest;
 use token_store::{Key, OpenToken};
-use tpm_core::{Curve, Hash, PublicKey, Scheme};
+use tpm_core::{Curve, Hash, PublicKey, Scheme, padding};
+use zeroize::Zeroizing;
 
 use crate::{
     der,
     error::{Error, Result},
     mechanism::{self, Mechanism, Padding, Parameter, Signing},
-    padding,
 };
 
 /// The input of an operation so far.
@@ -52,7 +52,7 @@ impl Input {
 }
 
 /// What is checked of a mechanism and a key before anything is signed or verified.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Plan {
     signing: Signing,
     /// The hash of PSS where the input is a digest.
@@ -60,42 +60,43 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(mechanism: Mechanism, public: &PublicKey) -> Result<Self> {
+    fn new(mechanism: &Mechanism, public: &PublicKey) -> Result<Self> {
         let signing = mechanism::signing(mechanism.kind)?;
         let is_rsa = matches!(public, PublicKey::Rsa { .. });
         if (signing.padding != Padding::Ecdsa) != is_rsa {
             return Err(Error::KeyTypeInconsistent);
         }
-        let pss = match (signing.padding, mechanism.parameter) {
-            (Padding::Pss, Parameter::Pss(kind, mgf, salt)) => {
+        let pss = match (signing.padding, &mechanism.parameter) {
+            (Padding::Pss, &Parameter::Pss(kind, mgf, salt)) => {
                 let hash = mechanism::digest(kind).map_err(|_| Error::MechanismParamInvalid)?;
                 // The chip makes salts as long as the hash and masks with the same one.
                 let same = signing.hash.is_none_or(|own| own == hash);
-                if mgf != mechanism::mgf(hash) || salt != hash.size() as CK_ULONG || !same {
+                if mechanism::mgf(mgf)? != hash || salt != hash.size() as CK_ULONG || !same {
                     return Err(Error::MechanismParamInvalid);
                 }
                 Some(hash)
             }
-            (Padding::Pss, _)
-            | (_, Parameter::Pss(..) | Parameter::Oaep(..) | Parameter::Unknown) => {
-                return Err(Error::MechanismParamInvalid);
-            }
+            (Padding::Pss, _) => return Err(Error::MechanismParamInvalid),
             (_, Parameter::None) => None,
+            _ => return Err(Error::MechanismParamInvalid),
         };
         Ok(Self { signing, pss })
     }
 
-    /// The scheme and digest to which `data` comes down; `None` where PKCS#1 v1.5 is to be
-    /// put around something that is no `DigestInfo` of a hash that the chip knows.
-    fn scheme<'a>(&self, data: &'a [u8], public: &PublicKey) -> Result<Option<(Scheme, &'a [u8])>> {
+    /// The scheme and digest to which `data` comes down.
+    fn scheme<'a>(&self, data: &'a [u8], public: &PublicKey) -> Result<(Scheme, &'a [u8])> {
+        let data = match self.signing.padding {
+            Padding::Pkcs1Block if data.len() != signature_size(public) => {
+                return Err(Error::DataLenRange);
+            }
+            Padding::Pkcs1Block => padding::pkcs1_signed(data).ok_or(Error::DataInvalid)?,
+            _ => data,
+        };
         let plan = match (self.signing.padding, self.signing.hash) {
             (Padding::Pkcs1, Some(hash)) => (Scheme::RsaPkcs1(hash), data),
-            (Padding::Pkcs1, None) => match der::digest_info(data) {
+            (Padding::Pkcs1 | Padding::Pkcs1Block, _) => match der::digest_info(data) {
                 Some((hash, digest)) => (Scheme::RsaPkcs1(hash), digest),
-                None if data.len() + 11 > signature_size(public) => {
-                    return Err(Error::DataLenRange);
-                }
-                None => return Ok(None),
+                None => (Scheme::RsaPkcs1Any, data),
             },
             (Padding::Pss, hash) => {
                 let hash = self.pss.or(hash).ok_or(Error::MechanismParamInvalid)?;
@@ -103,21 +104,18 @@ impl Plan {
             }
             (Padding::Ecdsa, _) => (Scheme::Ecdsa, data),
         };
-        match plan.0 {
-            Scheme::RsaPkcs1(hash) | Scheme::RsaPss(hash) if data_len(plan.1) != hash.size() => {
-                Err(Error::DataLenRange)
-            }
+        let takes = match plan.0 {
+            Scheme::RsaPkcs1(hash) | Scheme::RsaPss(hash) => plan.1.len() == hash.size(),
+            Scheme::RsaPkcs1Any => data.len() + 11 <= signature_size(public),
             // P-521 takes 521 bits of a digest, of which the chip can be given 512.
-            Scheme::Ecdsa if data.is_empty() || is_too_long(data, public) => {
-                Err(Error::DataLenRange)
-            }
-            _ => Ok(Some(plan)),
+            Scheme::Ecdsa => !data.is_empty() && !is_too_long(data, public),
+        };
+        if takes {
+            Ok(plan)
+        } else {
+            Err(Error::DataLenRange)
         }
     }
-}
-
-fn data_len(data: &[u8]) -> usize {
-    data.len()
 }
 
 fn is_too_long(data: &[u8], public: &PublicKey) -> bool {
@@ -150,7 +148,7 @@ pub(crate) struct Signature {
 }
 
 impl Signature {
-    pub(crate) fn new(mechanism: Mechanism, key: Arc<Key>) -> Result<Self> {
+    pub(crate) fn new(mechanism: &Mechanism, key: Arc<Key>) -> Result<Self> {
         let plan = Plan::new(mechanism, key.public())?;
         let input = Input::new(plan.signing.hash);
         Ok(Self {
@@ -179,19 +177,23 @@ impl Signature {
     pub(crate) fn finish(self, token: &OpenToken) -> Result<Vec<u8>> {
         let public = self.key.public();
         let data = self.input.finish();
-        match self.plan.scheme(&data, public)? {
-            Some((scheme, digest)) => Ok(match token.sign(&self.key, scheme, digest)? {
-                tpm_core::Signature::Rsa(bytes) => bytes,
-                tpm_core::Signature::Ecdsa { r, s } => [r, s].concat(),
-            }),
-            // Any other input takes the raw operation, for which the key must be made.
-            None if self.key.usage().decrypt => {
-                let block = padding::pkcs1_sign(&data, signature_size(public))
-                    .ok_or(Error::DataLenRange)?;
-                Ok(token.rsa_raw(&self.key, &block)?)
-            }
-            None => Err(Error::DataInvalid),
+        let (scheme, digest) = self.plan.scheme(&data, public)?;
+        let signed = token.sign(&self.key, scheme, digest);
+        match signed.map_err(|err| refused(err, scheme))? {
+            tpm_core::Signature::Rsa(bytes) => Ok(bytes),
+            tpm_core::Signature::Ecdsa { r, s } => Ok([r, s].concat()),
         }
+    }
+}
+
+/// What it means that a key does not do a scheme.
+fn refused(err: token_store::Error, scheme: Scheme) -> Error {
+    match (err, scheme) {
+        // The data are no digest of a hash that the chip knows.
+        (token_store::Error::Tpm(tpm_core::Error::NotSupported(_)), Scheme::RsaPkcs1Any) => {
+            Error::DataInvalid
+        }
+        (err, _) => err.into(),
     }
 }
 
@@ -204,7 +206,7 @@ pub(crate) struct Verification {
 }
 
 impl Verification {
-    pub(crate) fn new(mechanism: Mechanism, public: PublicKey) -> Result<Self> {
+    pub(crate) fn new(mechanism: &Mechanism, public: PublicKey) -> Result<Self> {
         let plan = Plan::new(mechanism, &public)?;
         let input = Input::new(plan.signing.hash);
         Ok(Self {
@@ -225,9 +227,7 @@ impl Verification {
             return Err(Error::SignatureLenRange);
         }
         let data = self.input.finish();
-        let Some((scheme, digest)) = self.plan.scheme(&data, &self.public)? else {
-            return Err(Error::DataInvalid);
-        };
+        let (scheme, digest) = self.plan.scheme(&data, &self.public)?;
         let signature = match &self.public {
             PublicKey::Rsa { .. } => tpm_core::Signature::Rsa(signature.to_vec()),
             PublicKey::Ecc { .. } => {
@@ -253,7 +253,7 @@ pub(crate) struct Digesting {
 }
 
 impl Digesting {
-    pub(crate) fn new(mechanism: Mechanism) -> Result<Self> {
+    pub(crate) fn new(mechanism: &Mechanism) -> Result<Self> {
         let hash = mechanism::digest(mechanism.kind)?;
         if mechanism.parameter != Parameter::None {
             return Err(Error::MechanismParamInvalid);
@@ -281,23 +281,29 @@ impl Digesting {
 #[derive(Clone)]
 pub(crate) struct Decryption {
     key: Arc<Key>,
-    /// The hash of OAEP; `None` for PKCS#1 v1.5.
-    oaep: Option<Hash>,
+    /// `None` for PKCS#1 v1.5.
+    oaep: Option<Oaep>,
     /// Whether the PIN was given for this very decryption.
     pub(crate) authenticated: bool,
+}
+
+/// The parameters of OAEP.
+#[derive(Clone)]
+struct Oaep {
+    hash: Hash,
+    mgf: Hash,
+    label: Vec<u8>,
 }
 
 impl Decryption {
     pub(crate) fn new(mechanism: Mechanism, key: Arc<Key>) -> Result<Self> {
         let oaep = match (mechanism.kind, mechanism.parameter) {
             (CKM_RSA_PKCS, Parameter::None) => None,
-            (CKM_RSA_PKCS_OAEP, Parameter::Oaep(kind, mgf)) => {
-                let hash = mechanism::digest(kind).map_err(|_| Error::MechanismParamInvalid)?;
-                if mgf != mechanism::mgf(hash) {
-                    return Err(Error::MechanismParamInvalid);
-                }
-                Some(hash)
-            }
+            (CKM_RSA_PKCS_OAEP, Parameter::Oaep(kind, mgf, label)) => Some(Oaep {
+                hash: mechanism::digest(kind).map_err(|_| Error::MechanismParamInvalid)?,
+                mgf: mechanism::mgf(mgf)?,
+                label,
+            }),
             (CKM_RSA_PKCS | CKM_RSA_PKCS_OAEP, _) => return Err(Error::MechanismParamInvalid),
             _ => return Err(Error::MechanismInvalid),
         };
@@ -321,9 +327,11 @@ impl Decryption {
     /// The length of the longest message.
     pub(crate) fn max_size(&self) -> usize {
         let size = signature_size(self.key.public());
-        size.saturating_sub(self.oaep.map_or(11, |hash| 2 * hash.size() + 2))
+        let oaep = self.oaep.as_ref();
+        size.saturating_sub(oaep.map_or(11, |oaep| 2 * oaep.hash.size() + 2))
     }
 
+    /// Decrypts, in the chip. What the chip would choke on never reaches it.
     pub(crate) fn finish(&self, token: &OpenToken, data: &[u8]) -> Result<Vec<u8>> {
         if data.len() != signature_size(self.key.public()) {
             return Err(Error::EncryptedDataLenRange);
@@ -332,8 +340,9 @@ impl Decryption {
             token_store::Error::Tpm(tpm_core::Error::Malformed(_)) => Error::EncryptedDataInvalid,
             err => err.into(),
         })?;
-        let message = match self.oaep {
-            Some(hash) => padding::oaep_decrypt(&block, hash),
+        let block = Zeroizing::new(block);
+        let message = match &self.oaep {
+            Some(Oaep { hash, mgf, label }) => padding::oaep_decrypt(&block, *hash, *mgf, label),
             None => padding::pkcs1_decrypt(&block),
         };
         message.ok_or(Error::EncryptedDataInvalid)

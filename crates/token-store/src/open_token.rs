@@ -7,7 +7,7 @@ use std::{
 };
 
 use tpm_core::{
-    AuthValue, Blob, KeyType, Name, Operation, ReadyKey, Scheme, Signature, Tpm, Usage,
+    AuthValue, Blob, Hash, KeyType, Name, Operation, ReadyKey, Scheme, Signature, Tpm, Usage, info,
 };
 
 use crate::{
@@ -23,7 +23,8 @@ use crate::{
 pub struct KeySpec {
     /// Algorithm and size.
     pub key_type: KeyType,
-    /// What else than signing the private key may do.
+    /// What else than signing the private key may do. RSA keys of a chip without SHA-512 may
+    /// decrypt as well, since only so can they sign with it.
     pub usage: Usage,
     /// `CKA_LABEL` of both halves; at most 128 bytes.
     pub label: String,
@@ -157,13 +158,15 @@ impl OpenToken {
         store.add_key(self.id, spec, &blob)
     }
 
-    /// Makes a key in the chip that is not kept: it is gone when the value is dropped.
+    /// Makes a key in the chip that is not kept: it is gone when the value is dropped. Label,
+    /// id and subject are for the caller to keep.
     ///
     /// # Errors
     ///
     /// Those of the TPM.
-    pub fn generate_session_key(&self, key_type: KeyType, usage: Usage) -> Result<Key> {
-        Key::parse(self.create(key_type, usage)?, false)
+    pub fn generate_session_key(&self, spec: &KeySpec) -> Result<Key> {
+        let blob = self.create(spec.key_type, spec.usage)?;
+        Key::parse(blob, spec.always_authenticate)
     }
 
     /// Loads `key` into the chip, to see that it is whole and of this token. A first signature
@@ -177,7 +180,8 @@ impl OpenToken {
         self.with_key(key, |_, _| Ok(()))
     }
 
-    /// Signs `digest`, whose length must be that of the scheme's hash; for ECDSA any length.
+    /// Signs `digest`, whose length must be that of the scheme's hash; for ECDSA and
+    /// [`Scheme::RsaPkcs1Any`] it is any length.
     ///
     /// The signature is verified with the stored public key before it is returned.
     ///
@@ -211,6 +215,14 @@ impl OpenToken {
     fn create(&self, key_type: KeyType, usage: Usage) -> Result<Blob> {
         let auth = self.auth()?;
         let op = self.tpm.begin()?;
+        // OpenSSH signs with SHA-512 by preference. A chip that lacks it can do so only with
+        // padding that is made outside, for which a key has to be made.
+        let pads_here = key_type.is_rsa() && !info::has_hash(&op, Hash::Sha512)?;
+        let usage = if pads_here {
+            Usage::SIGN_DECRYPT
+        } else {
+            usage
+        };
         self.chip
             .key
             .create_key(&op, &self.chip.srk, &auth, key_type, usage)

@@ -170,6 +170,7 @@ impl ResponseCode {
             rc::NV_SPACE => "TPM_RC_NV_SPACE",
             rc::NV_DEFINED => "TPM_RC_NV_DEFINED",
             rc::ATTRIBUTES => "TPM_RC_ATTRIBUTES",
+            rc::HASH => "TPM_RC_HASH",
             rc::VALUE => "TPM_RC_VALUE",
             rc::HIERARCHY => "TPM_RC_HIERARCHY",
             rc::KEY_SIZE => "TPM_RC_KEY_SIZE",
@@ -177,6 +178,7 @@ impl ResponseCode {
             rc::HANDLE => "TPM_RC_HANDLE",
             rc::AUTH_FAIL => "TPM_RC_AUTH_FAIL",
             rc::BAD_AUTH => "TPM_RC_BAD_AUTH",
+            rc::SCHEME => "TPM_RC_SCHEME",
             rc::SIZE => "TPM_RC_SIZE",
             rc::POLICY_FAIL => "TPM_RC_POLICY_FAIL",
             rc::INTEGRITY => "TPM_RC_INTEGRITY",
@@ -214,12 +216,14 @@ pub(crate) mod rc {
     pub(crate) const NV_SPACE: u32 = 0x14b;
     pub(crate) const NV_DEFINED: u32 = 0x14c;
     pub(crate) const ATTRIBUTES: u32 = 0x082;
+    pub(crate) const HASH: u32 = 0x083;
     pub(crate) const VALUE: u32 = 0x084;
     pub(crate) const HIERARCHY: u32 = 0x085;
     pub(crate) const KEY_SIZE: u32 = 0x087;
     pub(crate) const TYPE: u32 = 0x08a;
     pub(crate) const HANDLE: u32 = 0x08b;
     pub(crate) const AUTH_FAIL: u32 = 0x08e;
+    pub(crate) const SCHEME: u32 = 0x092;
     pub(crate) const SIZE: u32 = 0x095;
     pub(crate) const POLICY_FAIL: u32 = 0x09d;
     pub(crate) const INTEGRITY: u32 = 0x09f;

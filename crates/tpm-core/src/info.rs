@@ -1,7 +1,7 @@
 //! What the chip is and what state it is in.
 
 use crate::{
-    Error, KeyType, Operation, Result,
+    Error, Hash, KeyType, Operation, Result,
     command::{Code, Command},
     error::rc,
     key::Curve,
@@ -9,6 +9,7 @@ use crate::{
 };
 
 /// `TPM_CAP`: what can be asked for (part 2, section 6.12).
+const CAP_ALGORITHMS: u32 = 0;
 const CAP_HANDLES: u32 = 1;
 const CAP_PROPERTIES: u32 = 6;
 const CAP_CURVES: u32 = 8;
@@ -183,6 +184,20 @@ pub fn key_types(op: &Operation<'_>) -> Result<Vec<KeyType>> {
         }
     }
     Ok(types)
+}
+
+/// Whether the chip signs digests of this hash. Many lack SHA-512.
+///
+/// # Errors
+///
+/// Failures of the chip.
+pub fn has_hash(op: &Operation<'_>, hash: Hash) -> Result<bool> {
+    let first = u32::from(hash.id());
+    let (_, found) = capability(op, CAP_ALGORITHMS, first, 1, |reader| {
+        let algorithm = reader.u16()?;
+        reader.u32().map(|_attributes| algorithm)
+    })?;
+    Ok(found == [hash.id()])
 }
 
 /// The handles in use from `first` to `last`, which are of one kind.

@@ -200,8 +200,12 @@ impl Hash {
 pub enum Scheme {
     /// RSASSA-PKCS1-v1_5 over a digest of this hash.
     RsaPkcs1(Hash),
-    /// RSASSA-PSS over a digest of this hash, MGF1 with the same. The chip chooses the length
-    /// of the salt: that of the hash in newer ones, the longest possible in some older ones.
+    /// The padding of RSASSA-PKCS1-v1_5 around any data, such as the two digests of TLS 1.1;
+    /// only keys with [`Usage::SIGN_DECRYPT`] do this.
+    RsaPkcs1Any,
+    /// RSASSA-PSS over a digest of this hash, MGF1 with the same and a salt as long as it.
+    /// Some older chips make longer salts: then only keys with [`Usage::SIGN_DECRYPT`] do
+    /// this.
     RsaPss(Hash),
     /// ECDSA over a digest of any length.
     Ecdsa,

@@ -48,6 +48,7 @@ pub mod lockout;
 pub mod name;
 mod nv;
 pub mod ownership;
+pub mod padding;
 pub mod persistent;
 pub mod pin_counter;
 mod policy;

@@ -145,7 +145,8 @@ impl PublicKey {
 
     /// Whether `signature` over `digest` is by the holder of this key.
     ///
-    /// `digest` is as long as the scheme's hash; for [`Scheme::Ecdsa`] any length that
+    /// `digest` is as long as the scheme's hash; for [`Scheme::Ecdsa`] and
+    /// [`Scheme::RsaPkcs1Any`] any length that
     /// [`ReadyKey::sign`](crate::ReadyKey::sign) takes.
     #[must_use]
     pub fn verify(&self, scheme: Scheme, digest: &[u8], signature: &Signature) -> bool {
@@ -156,6 +157,10 @@ impl PublicKey {
                 };
                 match scheme {
                     Scheme::RsaPkcs1(hash) => key.verify(pkcs1(hash), digest, bytes).is_ok(),
+                    Scheme::RsaPkcs1Any => {
+                        let any = Pkcs1v15Sign::new_unprefixed();
+                        key.verify(any, digest, bytes).is_ok()
+                    }
                     Scheme::RsaPss(hash) => key.verify(pss(hash), digest, bytes).is_ok(),
                     Scheme::Ecdsa => false,
                 }
@@ -174,7 +179,7 @@ impl PublicKey {
     }
 }
 
-fn pkcs1(hash: Hash) -> Pkcs1v15Sign {
+pub(crate) fn pkcs1(hash: Hash) -> Pkcs1v15Sign {
     match hash {
         Hash::Sha1 => Pkcs1v15Sign::new::<Sha1>(),
         Hash::Sha256 => Pkcs1v15Sign::new::<Sha256>(),

@@ -1,8 +1,11 @@
 //! Keys that the chip has opened, and what they do.
 
 use crate::{
-    Error, KeyBlob, Name, Operation, PublicKey, Result, Scheme, Signature, Srk,
+    Error, Hash, KeyBlob, Name, Operation, PublicKey, Result, Scheme, Signature, Srk, Usage,
     command::{Code, Command},
+    error::rc,
+    padding,
+    public_key::pkcs1,
     session::Session,
     transient::Transient,
     wire::{Put, Reader},
@@ -16,6 +19,7 @@ use crate::{
 pub struct ReadyKey {
     public: PublicKey,
     name: Name,
+    usage: Usage,
     context: Vec<u8>,
 }
 
@@ -28,6 +32,7 @@ impl ReadyKey {
         let ready = Self {
             public: blob.public().clone(),
             name: blob.name().clone(),
+            usage: blob.usage(),
             context,
         };
         if op.is_managed() {
@@ -57,14 +62,20 @@ impl ReadyKey {
     /// it is returned, so that neither a faulty chip nor another one in its place is believed
     /// (and a faulty RSA signature, which would betray the key, never gets out).
     ///
+    /// What a chip does not do itself (many lack SHA-512, some make longer salts) a key with
+    /// [`Usage::SIGN_DECRYPT`] does with padding that is made here.
+    ///
     /// # Errors
     ///
     /// [`Error::Stale`] where the chip was reset since: load the key again.
-    /// [`Error::DigestLength`], [`Error::WrongSignature`].
+    /// [`Error::DigestLength`], [`Error::WrongSignature`], [`Error::NotSupported`].
     pub fn sign(&self, op: &Operation<'_>, scheme: Scheme, digest: &[u8]) -> Result<Signature> {
         let (algorithm, hash, digest) = match (scheme, &self.public) {
             (Scheme::RsaPkcs1(hash), PublicKey::Rsa { .. }) => (0x0014, hash, digest.to_vec()),
             (Scheme::RsaPss(hash), PublicKey::Rsa { .. }) => (0x0016, hash, digest.to_vec()),
+            (Scheme::RsaPkcs1Any, PublicKey::Rsa { n, .. }) => {
+                return self.sign_padded(op, scheme, digest, n.len());
+            }
             (Scheme::Ecdsa, PublicKey::Ecc { curve, .. }) => {
                 (0x0018, curve.hash(), curve.fit_digest(digest))
             }
@@ -73,17 +84,48 @@ impl ReadyKey {
         if digest.len() != hash.size() {
             return Err(Error::DigestLength(digest.len()));
         }
-        let response = self.with_handle(op, |handle| {
+        let signed = self
+            .sign_as(op, algorithm, hash, &digest)
+            .and_then(|found| {
+                let good = self.public.verify(scheme, &digest, &found);
+                good.then_some(found).ok_or(Error::WrongSignature)
+            });
+        match (signed, &self.public) {
+            (Err(Error::NotSupported(_) | Error::WrongSignature), PublicKey::Rsa { n, .. })
+                if self.usage.decrypt =>
+            {
+                self.sign_padded(op, scheme, &digest, n.len())
+            }
+            (signed, _) => signed,
+        }
+    }
+
+    /// `TPM2_Sign` with a signature algorithm and a hash.
+    fn sign_as(
+        &self,
+        op: &Operation<'_>,
+        algorithm: u16,
+        hash: Hash,
+        digest: &[u8],
+    ) -> Result<Signature> {
+        let signed = self.with_handle(op, |handle| {
             op.run(
                 Command::new(Code::Sign)
                     .about("key")
                     .handle(handle, &self.name)
                     .empty_auth()
-                    .param_sized(&digest)
+                    .param_sized(digest)
                     .param_u16(algorithm)
                     .param_u16(hash.id())
                     .param_raw(&NO_TICKET),
             )
+        });
+        let response = signed.map_err(|err| {
+            if err.is_rc(rc::HASH) || err.is_rc(rc::SCHEME) {
+                Error::NotSupported("signatures with this hash")
+            } else {
+                err
+            }
         })?;
         let mut reader = response.reader();
         reader.take(4)?;
@@ -99,7 +141,47 @@ impl ReadyKey {
             },
         };
         reader.finish()?;
-        if self.public.verify(scheme, &digest, &signature) {
+        Ok(signature)
+    }
+
+    /// An RSA signature whose padding is made here: the chip does the private operation alone.
+    fn sign_padded(
+        &self,
+        op: &Operation<'_>,
+        scheme: Scheme,
+        data: &[u8],
+        size: usize,
+    ) -> Result<Signature> {
+        if !self.usage.decrypt {
+            return Err(Error::NotSupported(
+                "this padding with a key for signing alone",
+            ));
+        }
+        let block = match scheme {
+            Scheme::RsaPkcs1(hash) => {
+                let info = [&pkcs1(hash).prefix, data].concat();
+                padding::pkcs1_sign(&info, size)?
+            }
+            Scheme::RsaPkcs1Any => padding::pkcs1_sign(data, size)?,
+            Scheme::RsaPss(hash) => padding::pss_sign(data, hash, size)?,
+            Scheme::Ecdsa => return Err(Error::NotSupported("this scheme with this key")),
+        };
+        let response = self.with_handle(op, |handle| {
+            op.run(
+                Command::new(Code::RsaDecrypt)
+                    .about("key")
+                    .handle(handle, &self.name)
+                    // What comes back is a signature, and no secret.
+                    .empty_auth()
+                    .param_sized(&block)
+                    .param_u16(ALG_NULL)
+                    .param_sized(&[]),
+            )
+        })?;
+        let mut reader = response.reader();
+        let signature = Signature::Rsa(filled_up(reader.sized()?, size)?);
+        reader.finish()?;
+        if self.public.verify(scheme, data, &signature) {
             Ok(signature)
         } else {
             Err(Error::WrongSignature)
@@ -137,14 +219,9 @@ impl ReadyKey {
             )
         })?;
         let mut reader = response.reader();
-        let plain = reader.sized()?;
-        let missing = n
-            .len()
-            .checked_sub(plain.len())
-            .ok_or(Error::Malformed("RSA block"))?;
-        let out = [&vec![0; missing][..], plain].concat();
+        let block = filled_up(reader.sized()?, n.len())?;
         reader.finish()?;
-        Ok(out)
+        Ok(block)
     }
 
     /// The x coordinate of the point that this key and the point (x, y) of the same curve
@@ -203,6 +280,13 @@ impl ReadyKey {
             body(key.handle())
         }
     }
+}
+
+/// A number of the chip, with the zeros in front that some leave out.
+fn filled_up(number: &[u8], size: usize) -> Result<Vec<u8>> {
+    let missing = size.checked_sub(number.len());
+    let missing = missing.ok_or(Error::Malformed("RSA block"))?;
+    Ok([&vec![0; missing][..], number].concat())
 }
 
 const ALG_NULL: u16 = 0x0010;

@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use testing::{Swtpm, Tap};
+use testing::{Fault, Swtpm, Tap, When};
 use tpm_core::{
     AuthValue, ChangeGuard, Error, Hash, KeyBlob, KeyType, PinCounter, Scheme, Signature, SoObject,
     Srk, TokenKey, Tpm, Usage, Wall, info,
@@ -148,6 +148,54 @@ fn every_key_type_signs_and_the_signature_verifies() -> TestResult {
             }
         }
     }
+    drop(op);
+    assert_idle(&tpm)
+}
+
+/// A chip that refuses to sign is played by the tap.
+#[test]
+fn what_a_chip_does_not_sign_itself_is_padded_outside_of_it() -> TestResult {
+    const SIGN: u32 = 0x15d;
+    let swtpm = Swtpm::start();
+    let tap = Tap::start(&swtpm);
+    let tpm = tpm(&tap.tcti());
+    let op = tpm.begin()?;
+    let none = AuthValue::empty();
+    let srk = Srk::find_or_create(&op, &none)?;
+    let token_key = TokenKey::create(&op, &srk, Wall::None, &none)?;
+    let make = |usage| -> Result<_, Error> {
+        let blob = token_key.create_key(&op, &srk, &none, KeyType::Rsa2048, usage)?;
+        token_key.load_key(&op, &srk, &none, &KeyBlob::parse(blob)?)
+    };
+    let (both, signing) = (make(Usage::SIGN_DECRYPT)?, make(Usage::SIGN)?);
+    for code in [0x2c3, 0x2d2] {
+        tap.inject(When::Command(SIGN), Fault::Answer(code));
+        for hash in [Hash::Sha1, Hash::Sha256, Hash::Sha384, Hash::Sha512] {
+            let digest = vec![7; hash.size()];
+            for scheme in [Scheme::RsaPkcs1(hash), Scheme::RsaPss(hash)] {
+                let signature = both.sign(&op, scheme, &digest)?;
+                assert!(both.public().verify(scheme, &digest, &signature));
+                let refused = signing.sign(&op, scheme, &digest);
+                assert!(matches!(refused, Err(Error::NotSupported(_))));
+            }
+        }
+        tap.clear_faults();
+    }
+    // Any data can be padded; what the chip signs itself it signs itself.
+    tap.reset();
+    let any = Scheme::RsaPkcs1Any;
+    for len in [0, 36, 83, 245] {
+        let data = vec![9; len];
+        let signature = both.sign(&op, any, &data)?;
+        assert!(both.public().verify(any, &data, &signature));
+    }
+    let long = both.sign(&op, any, &[9; 246]);
+    assert!(matches!(long, Err(Error::DigestLength(246))));
+    let refused = signing.sign(&op, any, &[9; 36]);
+    assert!(matches!(refused, Err(Error::NotSupported(_))));
+    assert!(!tap.commands().contains(&SIGN));
+    both.sign(&op, Scheme::RsaPss(Hash::Sha256), &[7; 32])?;
+    assert!(tap.commands().contains(&SIGN));
     drop(op);
     assert_idle(&tpm)
 }

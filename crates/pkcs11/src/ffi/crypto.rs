@@ -1,13 +1,12 @@
-//! Chapters 5.9 to 5.13: decrypting, hashing, signing, verifying, making keys.
+//! Chapters 5.9 to 5.13: decrypting, hashing, signing, verifying.
 
 use cryptoki_sys::*;
 
 use super::{
     call, mechanism,
-    pointer::{Buffer, Out, input},
-    template,
+    pointer::{Buffer, input},
 };
-use crate::{crypto, error::Error, keygen};
+use crate::crypto;
 
 /// Begins a signature; without a mechanism, ends one.
 ///
@@ -273,40 +272,5 @@ pub unsafe extern "C" fn C_VerifyFinal(
         // SAFETY: the caller vouches for `signature`.
         let signature = unsafe { input(signature, signature_len) }?;
         module.with(|state| crypto::verify_final(state, session, signature))
-    })
-}
-
-/// Makes a key pair in the chip.
-///
-/// # Safety
-///
-/// As the standard has it, see [`super`].
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn C_GenerateKeyPair(
-    session: CK_SESSION_HANDLE,
-    mechanism: CK_MECHANISM_PTR,
-    public: CK_ATTRIBUTE_PTR,
-    public_count: CK_ULONG,
-    private: CK_ATTRIBUTE_PTR,
-    private_count: CK_ULONG,
-    public_key: CK_OBJECT_HANDLE_PTR,
-    private_key: CK_OBJECT_HANDLE_PTR,
-) -> CK_RV {
-    call("C_GenerateKeyPair", |module| {
-        // SAFETY: the caller vouches for `mechanism`.
-        let mechanism = unsafe { mechanism::read(mechanism) }?.ok_or(Error::ArgumentsBad)?;
-        // SAFETY: the caller vouches for `public`.
-        let public = unsafe { template::read(public, public_count) }?;
-        // SAFETY: the caller vouches for `private`.
-        let private = unsafe { template::read(private, private_count) }?;
-        // SAFETY: the caller vouches for `public_key`.
-        let public_key = unsafe { Out::new(public_key) }?;
-        // SAFETY: the caller vouches for `private_key`.
-        let private_key = unsafe { Out::new(private_key) }?;
-        let made =
-            module.with(|state| keygen::generate(state, session, mechanism, &public, &private))?;
-        public_key.put(made.0);
-        private_key.put(made.1);
-        Ok(())
     })
 }

@@ -8,6 +8,7 @@ use super::{
     boundary,
     crypto::*,
     general::*,
+    keys::*,
     object::*,
     pointer::{Buffer, Out, value},
     session::*,

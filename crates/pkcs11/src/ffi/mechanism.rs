@@ -2,7 +2,7 @@
 
 use cryptoki_sys::*;
 
-use super::pointer::value;
+use super::pointer::{input, value};
 use crate::{
     error::Result,
     mechanism::{Mechanism, Parameter},
@@ -53,13 +53,41 @@ unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
         CKM_RSA_PKCS_OAEP if len == size_of::<CK_RSA_PKCS_OAEP_PARAMS>() => {
             // SAFETY: it has the length of these parameters, and the caller vouches for it.
             let oaep: CK_RSA_PKCS_OAEP_PARAMS = unsafe { value(mechanism.pParameter.cast()) }?;
-            if oaep.ulSourceDataLen == 0 {
-                Parameter::Oaep(oaep.hashAlg, oaep.mgf)
-            } else {
-                Parameter::Unknown
+            // SAFETY: the caller vouches for the label.
+            let label = unsafe { bytes(oaep.pSourceData.cast(), oaep.ulSourceDataLen) };
+            label.map_or(Parameter::Unknown, |label| {
+                Parameter::Oaep(oaep.hashAlg, oaep.mgf, label)
+            })
+        }
+        CKM_ECDH1_DERIVE if len == size_of::<CK_ECDH1_DERIVE_PARAMS>() => {
+            // SAFETY: it has the length of these parameters, and the caller vouches for it.
+            let ecdh: CK_ECDH1_DERIVE_PARAMS = unsafe { value(mechanism.pParameter.cast()) }?;
+            // SAFETY: the caller vouches for the point.
+            let point = unsafe { bytes(ecdh.pPublicData, ecdh.ulPublicDataLen) };
+            match point {
+                Some(point) if ecdh.kdf == CKD_NULL && ecdh.ulSharedDataLen == 0 => {
+                    Parameter::Ecdh(point)
+                }
+                _ => Parameter::Unknown,
             }
         }
         _ if len == 0 => Parameter::None,
         _ => Parameter::Unknown,
     })
+}
+
+/// The longest label and the longest point that are looked at, in bytes.
+const MAX_BYTES: CK_ULONG = 4096;
+
+/// Bytes that a parameter points to; `None` for null with a length, and for too many.
+///
+/// # Safety
+///
+/// `data` is null or good to read for `len` bytes.
+unsafe fn bytes(data: *const CK_BYTE, len: CK_ULONG) -> Option<Vec<u8>> {
+    if len > MAX_BYTES {
+        return None;
+    }
+    // SAFETY: the caller vouches for it.
+    unsafe { input(data, len) }.ok().map(<[u8]>::to_vec)
 }

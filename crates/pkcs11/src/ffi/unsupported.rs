@@ -100,7 +100,6 @@ unsupported! {
     C_GenerateKey: Mechanism Template NewObject;
     C_WrapKey: Mechanism Object Object Output;
     C_UnwrapKey: Mechanism Object Bytes Template NewObject;
-    C_DeriveKey: Mechanism Object Template NewObject;
     C_MessageEncryptInit: MechanismOrNull Object;
     C_EncryptMessage: Parameter Bytes Bytes Output;
     C_EncryptMessageBegin: Parameter Bytes;

@@ -6,6 +6,7 @@
 mod costs;
 mod guarded;
 mod isolated;
+mod keys;
 mod loaded;
 mod loading;
 mod malformed;

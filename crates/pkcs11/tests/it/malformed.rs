@@ -32,7 +32,7 @@ pub(crate) fn function_names() -> Vec<&'static str> {
 
 /// The open token with two keys, and the locked one with one.
 fn world() -> World {
-    let ec = (KeyType::EccP256, Usage::SIGN);
+    let ec = (KeyType::EccP256, Usage::SIGN_DECRYPT);
     let rsa = (KeyType::Rsa2048, Usage::SIGN_DECRYPT);
     World::new().token(OPEN, &[ec, rsa]).token(LOCKED, &[ec])
 }

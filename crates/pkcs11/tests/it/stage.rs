@@ -89,6 +89,82 @@ impl Stage {
         object
     }
 
+    /// Makes a key pair; returns what the module returned, and its two halves.
+    pub(crate) fn key_pair(
+        &self,
+        kind: CK_MECHANISM_TYPE,
+        public: &[CK_ATTRIBUTE],
+        private: &[CK_ATTRIBUTE],
+    ) -> (CK_RV, CK_OBJECT_HANDLE, CK_OBJECT_HANDLE) {
+        let mut mechanism = plain(kind);
+        let (mut a, mut b) = (0, 0);
+        let returned = call!(
+            self,
+            C_GenerateKeyPair(
+                self.session,
+                &raw mut mechanism,
+                public.as_ptr().cast_mut(),
+                public.len() as CK_ULONG,
+                private.as_ptr().cast_mut(),
+                private.len() as CK_ULONG,
+                &raw mut a,
+                &raw mut b
+            )
+        );
+        (returned, a, b)
+    }
+
+    /// Makes a key pair; returns what the module returned.
+    pub(crate) fn generate(
+        &self,
+        kind: CK_MECHANISM_TYPE,
+        public: &[CK_ATTRIBUTE],
+        private: &[CK_ATTRIBUTE],
+    ) -> CK_RV {
+        self.key_pair(kind, public, private).0
+    }
+
+    /// The value of an attribute, or what the module returned.
+    pub(crate) fn get(
+        &self,
+        object: CK_OBJECT_HANDLE,
+        kind: CK_ATTRIBUTE_TYPE,
+    ) -> Result<Vec<u8>, CK_RV> {
+        let mut value = vec![0; 4096];
+        let mut attribute = bytes(kind, &value);
+        attribute.pValue = value.as_mut_ptr().cast();
+        let place = &raw mut attribute;
+        match call!(self, C_GetAttributeValue(self.session, object, place, 1)) {
+            CKR_OK => {
+                value.truncate(attribute.ulValueLen as usize);
+                Ok(value)
+            }
+            err => Err(err),
+        }
+    }
+
+    /// Verifies a signature; returns what the module returned.
+    pub(crate) fn verify(
+        &self,
+        mechanism: CK_MECHANISM,
+        key: CK_OBJECT_HANDLE,
+        data: &[u8],
+        signature: &[u8],
+    ) -> CK_RV {
+        let mut mechanism = mechanism;
+        done!(self, C_VerifyInit(self.session, &raw mut mechanism, key));
+        call!(
+            self,
+            C_Verify(
+                self.session,
+                data.as_ptr().cast_mut(),
+                data.len() as CK_ULONG,
+                signature.as_ptr().cast_mut(),
+                signature.len() as CK_ULONG
+            )
+        )
+    }
+
     /// Begins a signature; returns what the module returned.
     pub(crate) fn sign_init(&self, kind: CK_MECHANISM_TYPE, key: CK_OBJECT_HANDLE) -> CK_RV {
         let mut mechanism = plain(kind);
@@ -180,6 +256,11 @@ pub(crate) fn number(kind: CK_ATTRIBUTE_TYPE, value: &mut CK_ULONG) -> CK_ATTRIB
         pValue: (&raw mut *value).cast(),
         ulValueLen: size_of::<CK_ULONG>() as CK_ULONG,
     }
+}
+
+/// An attribute that is a number, which is there until the process ends.
+pub(crate) fn constant(kind: CK_ATTRIBUTE_TYPE, value: CK_ULONG) -> CK_ATTRIBUTE {
+    number(kind, Box::leak(Box::new(value)))
 }
 
 /// An attribute that is a flag.

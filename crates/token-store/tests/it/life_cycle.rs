@@ -71,7 +71,7 @@ fn every_kind_of_key_is_made_and_signs() -> TestResult {
         let signature = open.sign(key, scheme, &[7; 32])?;
         assert!(key.public().verify(scheme, &[7; 32], &signature));
     }
-    let session_key = open.generate_session_key(KeyType::EccP256, Usage::SIGN)?;
+    let session_key = open.generate_session_key(&KeySpec::new(KeyType::EccP256, ""))?;
     assert!(signs(&open, &session_key));
     assert_eq!(bench.store.objects(token.id)?.len(), 10);
     Ok(())
@@ -429,5 +429,41 @@ fn a_token_is_found_by_label_and_serial_number() -> TestResult {
         failure(bench.store.find_token("third")).to_string(),
         "no token \"third\""
     );
+    Ok(())
+}
+
+/// A chip without SHA-512 is played by the tap, which garbles what the chip says of it.
+#[test]
+fn rsa_keys_of_a_chip_without_sha_512_sign_with_it_all_the_same() -> TestResult {
+    use testing::{Fault, Tap, When};
+    use tpm_core::{Hash, Scheme};
+
+    const GET_CAPABILITY: u32 = 0x17a;
+    const SIGN: u32 = 0x15d;
+    let bench = Bench::new();
+    let tap = Tap::start(&bench.swtpm);
+    let dir = tempfile::tempdir()?;
+    let mut store = token_store::Store::open_or_create(&crate::store_dir(&dir))?;
+    let tpm = crate::tpm_at(&tap.tcti());
+    let options = token::InitOptions {
+        wall: Some(WallKind::None),
+        ..token::InitOptions::new("work")
+    };
+    let token = token::init(&mut store, &tpm, &options, None, None, &AuthValue::empty())?.token;
+    let open = OpenToken::open(&store, &tpm, &token, None)?;
+    let spec = KeySpec::new(KeyType::Rsa2048, "k");
+    let usual = open.generate_session_key(&spec)?;
+    assert_eq!(usual.usage(), Usage::SIGN);
+    // The header, whether there is more, the capability, the count, and the algorithm.
+    tap.inject(
+        When::Next(GET_CAPABILITY),
+        Fault::Garble(10 + 1 + 4 + 4 + 1),
+    );
+    let key = open.generate_session_key(&spec)?;
+    assert_eq!(key.usage(), Usage::SIGN_DECRYPT);
+    tap.inject(When::Command(SIGN), Fault::Answer(0x2c3));
+    let scheme = Scheme::RsaPkcs1(Hash::Sha512);
+    let signature = open.sign(&key, scheme, &[7; 64])?;
+    assert!(key.public().verify(scheme, &[7; 64], &signature));
     Ok(())
 }

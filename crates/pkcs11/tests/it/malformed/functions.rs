@@ -77,6 +77,13 @@ fn decrypt_init(c: &Call) {
 const UNSUPPORTED: CK_RV = CKR_FUNCTION_NOT_SUPPORTED;
 const LABEL: [u8; 32] = *b"label                           ";
 
+/// The point that generates P-256: SEC 2, section 2.4.2.
+pub(super) const GENERATOR: [u8; 65] = *b"\x04\
+    \x6b\x17\xd1\xf2\xe1\x2c\x42\x47\xf8\xbc\xe6\xe5\x63\xa4\x40\xf2\
+    \x77\x03\x7d\x81\x2d\xeb\x33\xa0\xf4\xa1\x39\x45\xd8\x98\xc2\x96\
+    \x4f\xe3\x42\xe2\xfe\x1a\x7f\x9b\x8e\xe7\xeb\x4a\x7c\x0f\x9e\x16\
+    \x2b\xce\x33\x57\x6b\x31\x5e\xce\xcb\xb6\x40\x68\x37\xbf\x51\xf5";
+
 /// Every function but `C_Initialize` and `C_Finalize`.
 pub(super) fn all() -> Vec<Function> {
     let mut all = general();
@@ -232,6 +239,20 @@ fn crypto() -> Vec<Function> {
             let (a, b) = c.input(&[1; 255]);
             let (d, e) = c.buffer(245);
         } [c.session(), a, b, d, e]),
+        function!(C_DeriveKey, none, CKR_OK, |c| {
+            let point = CK_ECDH1_DERIVE_PARAMS {
+                kdf: CKD_NULL,
+                ulSharedDataLen: 0,
+                pSharedData: ptr::null_mut(),
+                ulPublicDataLen: 65,
+                pPublicData: c.memory.copy(&GENERATOR),
+            };
+            let mut mechanism = plain(CKM_ECDH1_DERIVE);
+            mechanism.pParameter = c.memory.copy(&[point]).cast();
+            mechanism.ulParameterLen = size_of::<CK_ECDH1_DERIVE_PARAMS>() as CK_ULONG;
+            let mechanism = c.given(mechanism);
+            let (a, b) = c.input(&[bytes(CKA_LABEL, b"secret")]);
+        } [c.session(), mechanism, c.ec(), a, b, c.out()]),
         function!(C_GenerateKeyPair, none, CKR_OK, |c| {
             let p256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
             let mechanism = c.given(plain(CKM_EC_KEY_PAIR_GEN));
@@ -312,10 +333,6 @@ fn unsupported() -> Vec<Function> {
             let (a, b) = c.input(b"wrapped");
             let (d, e) = c.input(&[bytes(CKA_LABEL, b"key")]);
         } [c.session(), mechanism, 1, a, b, d, e, c.out()]),
-        function!(C_DeriveKey, none, UNSUPPORTED, |c| {
-            let mechanism = c.given(plain(CKM_ECDH1_DERIVE));
-            let (a, b) = c.input(&[bytes(CKA_LABEL, b"key")]);
-        } [c.session(), mechanism, 1, a, b, c.out()]),
     ]
 }
 

@@ -4,10 +4,10 @@ use std::ptr;
 
 use cryptoki_sys::*;
 
-use super::{Case, staged};
+use super::{Case, functions::GENERATOR, staged};
 use crate::{
     loaded::call,
-    stage::{Stage, plain},
+    stage::{Stage, constant, flag, plain},
 };
 
 fn ec(s: Stage) -> CK_OBJECT_HANDLE {
@@ -198,6 +198,7 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ));
     }
+    cases.extend(derivations());
     cases.push(staged("OAEP with a label that is null", |s| {
         let mut parameter = oaep(CKM_SHA256, CKG_MGF1_SHA256);
         for len in [1, 1 << 40, CK_ULONG::MAX] {
@@ -229,6 +230,130 @@ pub(super) fn cases() -> Vec<Case> {
             let mechanism = with(CKM_RSA_PKCS_PSS, &mut parameter);
             assert_eq!(sign_init(s, mechanism, rsa(s)), CKR_OK);
             assert_eq!(s.sign(&vec![1; len]), Err(CKR_DATA_LEN_RANGE));
+        }));
+    }
+    cases
+}
+
+fn derive(
+    s: Stage,
+    mut mechanism: CK_MECHANISM,
+    key: CK_OBJECT_HANDLE,
+    template: &[CK_ATTRIBUTE],
+) -> CK_RV {
+    let mut secret = 0;
+    let len = template.len() as CK_ULONG;
+    let template = template.as_ptr().cast_mut();
+    call!(
+        s,
+        C_DeriveKey(
+            s.session,
+            &raw mut mechanism,
+            key,
+            template,
+            len,
+            &raw mut secret
+        )
+    )
+}
+
+/// Derivation from this point.
+fn ecdh(point: &[u8]) -> CK_ECDH1_DERIVE_PARAMS {
+    CK_ECDH1_DERIVE_PARAMS {
+        kdf: CKD_NULL,
+        ulSharedDataLen: 0,
+        pSharedData: ptr::null_mut(),
+        ulPublicDataLen: point.len() as CK_ULONG,
+        pPublicData: point.as_ptr().cast_mut(),
+    }
+}
+
+fn derivations() -> Vec<Case> {
+    let wrong = |name: &str, change: fn(&mut CK_ECDH1_DERIVE_PARAMS)| {
+        staged(format!("a derivation with {name}"), move |s| {
+            let mut parameter = ecdh(&GENERATOR);
+            change(&mut parameter);
+            let mechanism = with(CKM_ECDH1_DERIVE, &mut parameter);
+            let returned = derive(s, mechanism, ec(s), &[]);
+            assert_eq!(returned, CKR_MECHANISM_PARAM_INVALID);
+        })
+    };
+    let mut cases = vec![
+        wrong("a function for deriving", |p| p.kdf = CKD_SHA256_KDF),
+        wrong("no function that there is", |p| p.kdf = CK_ULONG::MAX),
+        wrong("shared data that are null", |p| p.ulSharedDataLen = 1),
+        wrong("a point that is null", |p| p.pPublicData = ptr::null_mut()),
+        wrong("a point of no length", |p| p.ulPublicDataLen = 0),
+        wrong("a point that is cut short", |p| p.ulPublicDataLen = 64),
+        wrong("a point of absurd length", |p| {
+            p.ulPublicDataLen = CK_ULONG::MAX
+        }),
+        staged("a derivation with a point off the curve", |s| {
+            for point in [
+                [&[4_u8][..], &[1; 64]].concat(),
+                vec![0; 65],
+                vec![0xff; 65],
+            ] {
+                let mut parameter = ecdh(&point);
+                let mechanism = with(CKM_ECDH1_DERIVE, &mut parameter);
+                let returned = derive(s, mechanism, ec(s), &[]);
+                assert_eq!(returned, CKR_MECHANISM_PARAM_INVALID);
+            }
+        }),
+        staged(
+            "a derivation without a parameter or with half of one",
+            |s| {
+                let returned = derive(s, plain(CKM_ECDH1_DERIVE), ec(s), &[]);
+                assert_eq!(returned, CKR_MECHANISM_PARAM_INVALID);
+                let mut parameter = ecdh(&GENERATOR);
+                let mut mechanism = with(CKM_ECDH1_DERIVE, &mut parameter);
+                mechanism.ulParameterLen -= 1;
+                assert_eq!(
+                    derive(s, mechanism, ec(s), &[]),
+                    CKR_MECHANISM_PARAM_INVALID
+                );
+            },
+        ),
+        staged("a derivation by another mechanism or key", |s| {
+            let mut parameter = ecdh(&GENERATOR);
+            let mechanism = with(CKM_ECDH1_COFACTOR_DERIVE, &mut parameter);
+            assert_eq!(derive(s, mechanism, ec(s), &[]), CKR_MECHANISM_INVALID);
+            let mechanism = with(CKM_ECDH1_DERIVE, &mut parameter);
+            let returned = derive(s, mechanism, rsa(s), &[]);
+            assert_eq!(returned, CKR_KEY_TYPE_INCONSISTENT);
+        }),
+    ];
+    for (name, attribute, expected) in [
+        (
+            "on the token",
+            flag(CKA_TOKEN, true),
+            CKR_TEMPLATE_INCONSISTENT,
+        ),
+        (
+            "of no length",
+            constant(CKA_VALUE_LEN, 0),
+            CKR_KEY_SIZE_RANGE,
+        ),
+        (
+            "that is too long",
+            constant(CKA_VALUE_LEN, 33),
+            CKR_KEY_SIZE_RANGE,
+        ),
+        (
+            "for AES",
+            constant(CKA_KEY_TYPE, CKK_AES),
+            CKR_TEMPLATE_INCONSISTENT,
+        ),
+        (
+            "that is data",
+            constant(CKA_CLASS, CKO_DATA),
+            CKR_TEMPLATE_INCONSISTENT,
+        ),
+    ] {
+        cases.push(staged(format!("a secret {name}"), move |s| {
+            let mut parameter = ecdh(&GENERATOR);
+            let mechanism = with(CKM_ECDH1_DERIVE, &mut parameter);
+            assert_eq!(derive(s, mechanism, ec(s), &[attribute]), expected);
         }));
     }
     cases

@@ -8,7 +8,7 @@ use super::{Case, staged};
 use crate::{
     guarded::Guarded,
     loaded::{call, done},
-    stage::{Stage, bytes, flag, number, plain},
+    stage::{Stage, bytes, constant, flag, plain},
 };
 
 const P256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
@@ -21,12 +21,6 @@ fn null(kind: CK_ATTRIBUTE_TYPE, len: CK_ULONG) -> CK_ATTRIBUTE {
         pValue: ptr::null_mut(),
         ulValueLen: len,
     }
-}
-
-/// A constant number as an attribute.
-fn constant(kind: CK_ATTRIBUTE_TYPE, value: CK_ULONG) -> CK_ATTRIBUTE {
-    // It is there until the process of the case ends.
-    number(kind, Box::leak(Box::new(value)))
 }
 
 fn create(s: Stage, template: &[CK_ATTRIBUTE]) -> CK_RV {
@@ -60,29 +54,6 @@ fn get(s: Stage, object: CK_OBJECT_HANDLE, template: &mut [CK_ATTRIBUTE]) -> CK_
     )
 }
 
-fn generate(
-    s: Stage,
-    kind: CK_MECHANISM_TYPE,
-    public: &[CK_ATTRIBUTE],
-    private: &[CK_ATTRIBUTE],
-) -> CK_RV {
-    let mut mechanism = plain(kind);
-    let (mut a, mut b) = (0, 0);
-    call!(
-        s,
-        C_GenerateKeyPair(
-            s.session,
-            &raw mut mechanism,
-            public.as_ptr().cast_mut(),
-            public.len() as CK_ULONG,
-            private.as_ptr().cast_mut(),
-            private.len() as CK_ULONG,
-            &raw mut a,
-            &raw mut b
-        )
-    )
-}
-
 fn private(s: Stage) -> CK_OBJECT_HANDLE {
     s.object(CKO_PRIVATE_KEY, "ecdsa-p256")
 }
@@ -94,7 +65,7 @@ pub(super) fn cases() -> Vec<Case> {
             assert_eq!(find_init(s, &template), CKR_ARGUMENTS_BAD);
             assert_eq!(create(s, &template), CKR_ARGUMENTS_BAD);
             assert_eq!(set(s, private(s), &template), CKR_ARGUMENTS_BAD);
-            let refused = generate(s, CKM_EC_KEY_PAIR_GEN, &template, &[]);
+            let refused = s.generate(CKM_EC_KEY_PAIR_GEN, &template, &[]);
             assert_eq!(refused, CKR_ARGUMENTS_BAD);
         }),
         staged("an attribute without a value", |s| {
@@ -304,11 +275,11 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         staged("key pairs without what they are to be", |s| {
             assert_eq!(
-                generate(s, CKM_EC_KEY_PAIR_GEN, &[], &[]),
+                s.generate(CKM_EC_KEY_PAIR_GEN, &[], &[]),
                 CKR_TEMPLATE_INCOMPLETE
             );
             assert_eq!(
-                generate(s, CKM_RSA_PKCS_KEY_PAIR_GEN, &[], &[]),
+                s.generate(CKM_RSA_PKCS_KEY_PAIR_GEN, &[], &[]),
                 CKR_TEMPLATE_INCOMPLETE
             );
         }),
@@ -316,14 +287,14 @@ pub(super) fn cases() -> Vec<Case> {
             for bits in [0, 512, 1024, 2047, 4096, CK_ULONG::MAX] {
                 let public = [constant(CKA_MODULUS_BITS, bits)];
                 assert_eq!(
-                    generate(s, CKM_RSA_PKCS_KEY_PAIR_GEN, &public, &[]),
+                    s.generate(CKM_RSA_PKCS_KEY_PAIR_GEN, &public, &[]),
                     CKR_KEY_SIZE_RANGE
                 );
             }
             let bits = constant(CKA_MODULUS_BITS, 2048);
             let public = [bits, bytes(CKA_PUBLIC_EXPONENT, &[3])];
             assert_eq!(
-                generate(s, CKM_RSA_PKCS_KEY_PAIR_GEN, &public, &[]),
+                s.generate(CKM_RSA_PKCS_KEY_PAIR_GEN, &public, &[]),
                 CKR_ATTRIBUTE_VALUE_INVALID
             );
             for curve in [
@@ -334,7 +305,7 @@ pub(super) fn cases() -> Vec<Case> {
             ] {
                 let public = [bytes(CKA_EC_PARAMS, curve)];
                 assert_eq!(
-                    generate(s, CKM_EC_KEY_PAIR_GEN, &public, &[]),
+                    s.generate(CKM_EC_KEY_PAIR_GEN, &public, &[]),
                     CKR_CURVE_NOT_SUPPORTED
                 );
             }
@@ -368,7 +339,7 @@ pub(super) fn cases() -> Vec<Case> {
                 CKM_DSA_KEY_PAIR_GEN,
                 CK_ULONG::MAX,
             ] {
-                assert_eq!(generate(s, kind, &public, &[]), CKR_MECHANISM_INVALID);
+                assert_eq!(s.generate(kind, &public, &[]), CKR_MECHANISM_INVALID);
             }
         }),
     ];
@@ -385,7 +356,7 @@ pub(super) fn cases() -> Vec<Case> {
             move |s| {
                 let public = [bytes(CKA_EC_PARAMS, P256)];
                 assert_eq!(
-                    generate(s, CKM_EC_KEY_PAIR_GEN, &public, &[attribute]),
+                    s.generate(CKM_EC_KEY_PAIR_GEN, &public, &[attribute]),
                     CKR_TEMPLATE_INCONSISTENT
                 );
             },

@@ -1,0 +1,231 @@
+//! RSA paddings that are put on or taken off outside of the chip.
+
+use rand_core::{OsRng, RngCore};
+use sha1::{Digest, Sha1};
+use sha2::{Sha256, Sha384, Sha512};
+use zeroize::Zeroizing;
+
+use crate::{Error, Hash, Result};
+
+/// The block of PKCS#1 v1.5 for signing `data`, which a `DigestInfo` is in most cases:
+/// `00 01 ff… 00 data`, of `size` bytes.
+///
+/// # Errors
+///
+/// [`Error::DigestLength`] where `data` is longer than `size` - 11 bytes.
+///
+/// # Source
+///
+/// RFC 8017, section 9.2.
+pub fn pkcs1_sign(data: &[u8], size: usize) -> Result<Vec<u8>> {
+    let fill = size.checked_sub(data.len() + 3).filter(|fill| *fill >= 8);
+    let fill = fill.ok_or(Error::DigestLength(data.len()))?;
+    Ok([&[0, 1][..], &vec![0xff; fill], &[0], data].concat())
+}
+
+/// What was signed in a block of PKCS#1 v1.5; `None` for anything else.
+///
+/// # Source
+///
+/// RFC 8017, section 9.2.
+#[must_use]
+pub fn pkcs1_signed(block: &[u8]) -> Option<&[u8]> {
+    let rest = block.strip_prefix(&[0, 1])?;
+    let end = rest.iter().position(|byte| *byte != 0xff)?;
+    (end >= 8 && rest[end] == 0).then(|| &rest[end + 1..])
+}
+
+/// The message in a block of PKCS#1 v1.5 that was encrypted: `00 02 random 00 message`.
+///
+/// # Source
+///
+/// RFC 8017, section 7.2.2.
+#[must_use]
+pub fn pkcs1_decrypt(block: &[u8]) -> Option<Vec<u8>> {
+    let rest = block.strip_prefix(&[0, 2])?;
+    let end = rest
+        .iter()
+        .position(|byte| *byte == 0)
+        .filter(|end| *end >= 8)?;
+    Some(rest[end + 1..].to_vec())
+}
+
+/// The block of PSS for a digest: `size` bytes for a modulus of as many, with a random salt as
+/// long as the hash.
+///
+/// # Errors
+///
+/// [`Error::DigestLength`] for a digest that is not of this hash, or too long for `size`.
+///
+/// # Source
+///
+/// RFC 8017, section 9.1.1.
+pub fn pss_sign(digest: &[u8], hash: Hash, size: usize) -> Result<Vec<u8>> {
+    let len = hash.size();
+    let fill = size.checked_sub(2 * len + 2);
+    let fill = fill.filter(|_| digest.len() == len);
+    let fill = fill.ok_or(Error::DigestLength(digest.len()))?;
+    let mut salt = vec![0; len];
+    OsRng.fill_bytes(&mut salt);
+    let h = hashed(hash, &[&[0; 8], digest, &salt]);
+    let mut db = [&vec![0; fill][..], &[1], &salt].concat();
+    mask(&mut db, &h, hash);
+    // A modulus has its top bit set, so the block must not.
+    db[0] &= 0x7f;
+    Ok([&db[..], &h, &[0xbc]].concat())
+}
+
+/// The message in an OAEP block that was made with this label, and masked with `mgf`.
+///
+/// # Source
+///
+/// RFC 8017, section 7.1.2, step 3.
+#[must_use]
+pub fn oaep_decrypt(block: &[u8], hash: Hash, mgf: Hash, label: &[u8]) -> Option<Vec<u8>> {
+    let size = hash.size();
+    let (first, rest) = block.split_first()?;
+    let (seed, db) = rest.split_at_checked(size)?;
+    let mut seed = Zeroizing::new(seed.to_vec());
+    let mut db = Zeroizing::new(db.to_vec());
+    mask(&mut seed, &db, mgf);
+    mask(&mut db, &seed, mgf);
+    let (found, padded) = db.split_at_checked(size)?;
+    let expected = hashed(hash, &[label]);
+    let end = padded.iter().position(|byte| *byte != 0)?;
+    // One answer for all that can be wrong: which it was helps nobody but an attacker.
+    let good = *first == 0 && found == &expected[..] && padded[end] == 1;
+    good.then(|| padded[end + 1..].to_vec())
+}
+
+/// Applies MGF1 (RFC 8017, appendix B.2.1) of `seed` to `data`.
+fn mask(data: &mut [u8], seed: &[u8], hash: Hash) {
+    for (counter, chunk) in (0_u32..).zip(data.chunks_mut(hash.size())) {
+        let block = hashed(hash, &[seed, &counter.to_be_bytes()]);
+        chunk
+            .iter_mut()
+            .zip(block.iter())
+            .for_each(|(byte, mask)| *byte ^= mask);
+    }
+}
+
+/// The hash of all parts, one after the other.
+fn hashed(hash: Hash, parts: &[&[u8]]) -> Vec<u8> {
+    fn of<D: Digest>(parts: &[&[u8]]) -> Vec<u8> {
+        let mut hasher = D::new();
+        parts.iter().for_each(|part| hasher.update(part));
+        hasher.finalize().to_vec()
+    }
+    match hash {
+        Hash::Sha1 => of::<Sha1>(parts),
+        Hash::Sha256 => of::<Sha256>(parts),
+        Hash::Sha384 => of::<Sha384>(parts),
+        Hash::Sha512 => of::<Sha512>(parts),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rsa::{Oaep, Pss, RsaPrivateKey, traits::PublicKeyParts};
+
+    use super::*;
+
+    const HASHES: [Hash; 4] = [Hash::Sha1, Hash::Sha256, Hash::Sha384, Hash::Sha512];
+
+    #[test]
+    fn pkcs1_blocks_have_at_least_eight_bytes_of_padding() {
+        let block = pkcs1_sign(b"data", 15).unwrap();
+        assert_eq!(block, [&[0, 1][..], &[0xff; 8], &[0], b"data"].concat());
+        assert_eq!(pkcs1_signed(&block), Some(&b"data"[..]));
+        assert!(pkcs1_sign(b"data", 14).is_err());
+        assert!(pkcs1_signed(&[&[0, 1][..], &[0xff; 7], &[0], b"data"].concat()).is_none());
+        assert!(pkcs1_signed(&[&[0, 1][..], &[0xff; 8], &[1], b"data"].concat()).is_none());
+        let encrypted = [&[0, 2][..], &[7; 8], &[0], b"data"].concat();
+        assert_eq!(pkcs1_decrypt(&encrypted).unwrap(), b"data");
+        assert!(pkcs1_decrypt(&[&[0, 2][..], &[7; 7], &[0], b"data"].concat()).is_none());
+        assert!(pkcs1_decrypt(&[]).is_none());
+    }
+
+    /// A key of another implementation, which makes and checks the same paddings. It is small,
+    /// so that it is made quickly.
+    fn key() -> RsaPrivateKey {
+        RsaPrivateKey::new(&mut OsRng, 1536).unwrap()
+    }
+
+    /// The private operation without any padding.
+    fn raw(key: &RsaPrivateKey, block: &[u8]) -> Vec<u8> {
+        use rsa::traits::PrivateKeyParts;
+        let number = rsa::BigUint::from_bytes_be(block).modpow(key.d(), key.n());
+        let bytes = number.to_bytes_be();
+        [&vec![0; block.len() - bytes.len()][..], &bytes].concat()
+    }
+
+    #[test]
+    fn another_implementation_takes_these_blocks_for_its_own() {
+        let key = key();
+        let public = key.to_public_key();
+        for (hash, pss) in [
+            (Hash::Sha1, Pss::new::<Sha1>()),
+            (Hash::Sha256, Pss::new::<Sha256>()),
+            (Hash::Sha384, Pss::new::<Sha384>()),
+            (Hash::Sha512, Pss::new::<Sha512>()),
+        ] {
+            let digest = vec![7; hash.size()];
+            let block = pss_sign(&digest, hash, 192).unwrap();
+            public.verify(pss, &digest, &raw(&key, &block)).unwrap();
+            assert!(pss_sign(&digest[1..], hash, 192).is_err());
+            assert!(pss_sign(&digest, hash, 2 * hash.size() + 1).is_err());
+        }
+        let encrypt = |oaep: Oaep| public.encrypt(&mut OsRng, oaep, b"message").unwrap();
+        let block = raw(&key, &encrypt(Oaep::new::<Sha256>()));
+        let read = |mgf, label: &[u8]| oaep_decrypt(&block, Hash::Sha256, mgf, label);
+        assert_eq!(read(Hash::Sha256, b"").unwrap(), b"message");
+        assert!(read(Hash::Sha1, b"").is_none());
+        assert!(read(Hash::Sha256, b"label").is_none());
+        let oaep = Oaep::new_with_mgf_hash_and_label::<Sha256, Sha1, _>("label");
+        let block = raw(&key, &encrypt(oaep));
+        let message = oaep_decrypt(&block, Hash::Sha256, Hash::Sha1, b"label");
+        assert_eq!(message.unwrap(), b"message");
+    }
+
+    #[test]
+    fn a_changed_oaep_block_gives_nothing() {
+        for hash in [Hash::Sha1, Hash::Sha256] {
+            let size = hash.size();
+            let seed = vec![9; size];
+            let mut db = [&hashed(hash, &[])[..], &[0; 20], &[1], b"message"].concat();
+            mask(&mut db, &seed, hash);
+            let mut masked_seed = seed;
+            mask(&mut masked_seed, &db, hash);
+            let block = [&[0][..], &masked_seed, &db].concat();
+            assert_eq!(oaep_decrypt(&block, hash, hash, b"").unwrap(), b"message");
+            for i in 0..block.len() - 7 {
+                let mut changed = block.clone();
+                changed[i] ^= 0x80;
+                assert!(oaep_decrypt(&changed, hash, hash, b"").is_none(), "{i}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_block_is_read_or_refused(block: Vec<u8>, label: Vec<u8>) {
+            let _ = pkcs1_decrypt(&block);
+            let _ = pkcs1_signed(&block);
+            for hash in HASHES {
+                let _ = oaep_decrypt(&block, hash, Hash::Sha1, &label);
+            }
+        }
+
+        #[test]
+        fn what_is_signed_is_found_again(data: Vec<u8>, size in 0..200_usize) {
+            match pkcs1_sign(&data, size) {
+                Ok(block) => {
+                    prop_assert_eq!(block.len(), size);
+                    prop_assert_eq!(pkcs1_signed(&block), Some(&data[..]));
+                }
+                Err(_) => prop_assert!(data.len() + 11 > size),
+            }
+        }
+    }
+}
