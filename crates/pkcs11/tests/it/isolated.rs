@@ -38,6 +38,7 @@ pub(crate) fn isolated<B: FnOnce()>(world: impl FnOnce() -> World, body: B) {
             command
         }
     };
+    command.envs(world.passed());
     run(command.env(INSIDE, "1").args([
         "--exact",
         name,
@@ -66,10 +67,18 @@ fn run(command: &mut Command) {
 /// What becomes of a forked child.
 pub(crate) type Ending = Result<(), String>;
 
+/// A forked child.
+pub(crate) struct Child(libc::pid_t);
+
 /// Runs `body` in a forked child and waits for its end.
-///
-/// The process must have no other threads that matter to `body`.
 pub(crate) fn forked(body: impl FnOnce()) -> Ending {
+    started(body).ended()
+}
+
+/// Runs `body` in a forked child.
+///
+/// Of the threads of this process the child has this one alone.
+pub(crate) fn started(body: impl FnOnce()) -> Child {
     // SAFETY: the child runs on in this thread alone, and ends without leaving this function.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork fails");
@@ -80,15 +89,31 @@ pub(crate) fn forked(body: impl FnOnce()) -> Ending {
         // SAFETY: ends the process without running what belongs to the parent.
         unsafe { libc::_exit(i32::from(outcome.is_err())) };
     }
-    let mut status = 0;
-    // SAFETY: the child is ours.
-    let ended = unsafe { libc::waitpid(pid, &raw mut status, 0) };
-    assert_eq!(ended, pid);
-    if status == 0 {
-        Ok(())
-    } else if libc::WIFSIGNALED(status) {
-        Err(format!("ended by signal {}", libc::WTERMSIG(status)))
-    } else {
-        Err(format!("exit code {}", libc::WEXITSTATUS(status)))
+    Child(pid)
+}
+
+impl Child {
+    /// Waits for its end.
+    pub(crate) fn ended(self) -> Ending {
+        let mut status = 0;
+        // SAFETY: the child is ours.
+        let ended = unsafe { libc::waitpid(self.0, &raw mut status, 0) };
+        assert_eq!(ended, self.0);
+        if status == 0 {
+            Ok(())
+        } else if libc::WIFSIGNALED(status) {
+            Err(format!("ended by signal {}", libc::WTERMSIG(status)))
+        } else {
+            Err(format!("exit code {}", libc::WEXITSTATUS(status)))
+        }
+    }
+
+    /// Ends it, wherever it is.
+    pub(crate) fn kill(self) {
+        // SAFETY: the child is ours, and has not been waited for.
+        let killed = unsafe { libc::kill(self.0, libc::SIGKILL) };
+        assert_eq!(killed, 0);
+        let ending = self.ended();
+        assert_eq!(ending, Err(format!("ended by signal {}", libc::SIGKILL)));
     }
 }

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod costs;
+mod forks;
 mod guarded;
 mod isolated;
 mod keys;
@@ -11,4 +12,5 @@ mod loaded;
 mod loading;
 mod malformed;
 mod stage;
+mod threads;
 mod world;

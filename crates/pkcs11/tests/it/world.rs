@@ -1,6 +1,6 @@
 //! A TPM, a home, and the tokens in it.
 
-use std::sync::Arc;
+use std::{env, ffi::OsString, sync::Arc};
 
 use testing::{Home, Swtpm, Tap};
 use token_store::{
@@ -24,6 +24,7 @@ pub(crate) struct World {
     tap: Tap,
     tpm: Arc<Tpm>,
     budget: Option<usize>,
+    passed: Vec<&'static str>,
     _swtpm: Swtpm,
 }
 
@@ -37,6 +38,7 @@ impl World {
             tpm: Arc::new(Tpm::new(tap.tcti().parse().expect("a tcti"))),
             tap,
             budget: None,
+            passed: Vec::new(),
             _swtpm: swtpm,
         }
     }
@@ -75,6 +77,18 @@ impl World {
     /// The open token with a P-256 key for signing.
     pub(crate) fn with_key() -> Self {
         Self::new().token(OPEN, &[(KeyType::EccP256, Usage::SIGN)])
+    }
+
+    /// Processes in it are told what this variable says here.
+    pub(crate) fn passing(mut self, variable: &'static str) -> Self {
+        self.passed.push(variable);
+        self
+    }
+
+    /// The variables to be passed on, as far as they are set.
+    pub(crate) fn passed(&self) -> impl Iterator<Item = (&'static str, OsString)> {
+        let variables = self.passed.iter();
+        variables.filter_map(|name| env::var_os(name).map(|value| (*name, value)))
     }
 
     /// The test may cost so many TPM commands from here on, FlushContext aside.
