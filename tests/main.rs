@@ -11,6 +11,7 @@ mod crowd;
 mod doctor;
 mod journey;
 mod kernel;
+mod owner;
 mod program;
 mod raw;
 mod refusals;

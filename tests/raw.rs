@@ -58,6 +58,23 @@ pub(crate) fn remove_srk(swtpm: &Swtpm) {
     evict(swtpm, SRK, SRK);
 }
 
+/// The same where the owner has a password.
+pub(crate) fn evict_srk(swtpm: &Swtpm, owner: &str) {
+    // A password session: no nonce, no attributes, the password.
+    let auth = [
+        &handle(0x4000_0009)[..],
+        &[0, 0, 0],
+        &sized(owner.as_bytes()),
+    ]
+    .concat();
+    let area = [&u32::try_from(auth.len()).unwrap().to_be_bytes()[..], &auth].concat();
+    done(
+        swtpm,
+        0x120,
+        &[&handle(OWNER), &handle(SRK), &area, &handle(SRK)],
+    );
+}
+
 /// Removes an NV index of the owner.
 pub(crate) fn remove_nv(swtpm: &Swtpm, index: u32) {
     done(swtpm, 0x122, &[&handle(OWNER), &handle(index), PASSWORD]);

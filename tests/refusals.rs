@@ -214,6 +214,18 @@ fn a_hierarchy_that_is_disabled() {
 }
 
 #[test]
+fn a_chip_in_failure_mode_is_found_by_doctor() {
+    let program = Program::new();
+    let tap = Tap::start(&program.swtpm);
+    tap.inject(When::Always, Fault::Answer(0x101));
+    let outcome = program.run(&["--tcti", &tap.tcti(), "doctor"]);
+    assert_eq!(outcome.code, Some(5), "{outcome:#?}");
+    let check = "problem  TPM                   the TPM is in failure mode\n         \
+        -> switch the machine off and on; if that does not help, the TPM is broken\n";
+    assert!(outcome.stdout.contains(check), "{outcome:#?}");
+}
+
+#[test]
 fn clearing_that_is_disabled() {
     let program = Program::with_key();
     raw::disable_clear(&program.swtpm);

@@ -16,7 +16,7 @@ use crate::program::{PIN, Program, SO_PIN};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A program on a terminal; the test is the person.
-struct Session {
+pub(crate) struct Session {
     terminal: File,
     child: Child,
     seen: String,
@@ -24,7 +24,7 @@ struct Session {
 
 impl Session {
     /// Starts `tpmssh` with a controlling terminal. `setsid` execs it, so the process id is its own.
-    fn start(program: &Program, args: &[&str]) -> Self {
+    pub(crate) fn start(program: &Program, args: &[&str]) -> Self {
         let mut command = program.home.command("setsid");
         command
             .args(["--ctty", env!("CARGO_BIN_EXE_tpmssh")])
@@ -58,7 +58,7 @@ impl Session {
 
     /// Waits until `text` has been shown.
     #[track_caller]
-    fn expect(&mut self, text: &str) {
+    pub(crate) fn expect(&mut self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.seen.contains(text) {
             assert!(self.read(deadline), "no {text:?} in {:?}", self.seen);
@@ -86,7 +86,7 @@ impl Session {
         count > 0
     }
 
-    fn type_in(&mut self, text: &str) {
+    pub(crate) fn type_in(&mut self, text: &str) {
         self.terminal.write_all(text.as_bytes()).unwrap();
     }
 
@@ -99,7 +99,7 @@ impl Session {
     }
 
     /// Reads to the end; how the program ended and what it showed since the last `expect`.
-    fn end(mut self) -> (ExitStatus, String) {
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + PATIENCE;
         while self.read(deadline) {}
         (self.child.wait().unwrap(), self.seen)
