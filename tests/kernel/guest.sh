@@ -73,6 +73,14 @@ echo "wrong" >/root/wrong
 must 3 tpmssh keygen --label no --pin-file /root/wrong
 says "2 tries left"
 
+step "doctor finds all in order, and the manager missing where it is"
+must 0 tpmssh doctor --pin-file $PIN
+says "ok       resource manager      the kernel's"
+says "ok       PKCS#11 module        $M"
+says "2 keys, loaded and whole"
+must 0 tpmssh --tcti device:/dev/tpm0 doctor
+says "warning  resource manager      none: /dev/tpm0 takes one program at a time"
+
 step "a cold signature by the module"
 module_sign /root/s || failed "$(cat /root/s.log)"
 
@@ -132,6 +140,7 @@ step "a cleared TPM is noticed by the agent and by the program, and the store st
 must 0 tpmssh tpm clear --yes
 sign 255
 must 6 tpmssh token change-pin --pin-file $PIN --new-pin-file $PIN
+must 6 tpmssh doctor
 must 0 tpmssh list-objects
 says first
 

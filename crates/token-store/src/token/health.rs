@@ -68,6 +68,8 @@ pub fn examine(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) 
                 Some(Ok(())) | None => {}
             }
         }
+        // A right PIN has given the tries back.
+        health.tries = chip.tries(&tpm.begin()?)?;
     }
     Ok(health)
 }

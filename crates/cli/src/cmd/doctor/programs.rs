@@ -23,7 +23,7 @@ fn module_path(module: Option<&Path>) -> Check {
     let Some(path) = module else {
         return Check::warning(
             name,
-            "libtpmssh_pkcs11.so is not beside this program or in ../lib",
+            "libtpmssh_pkcs11.so is neither beside this program nor in a directory of libraries",
         )
         .mend("sudo install -m 644 libtpmssh_pkcs11.so /usr/local/lib");
     };
