@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use testing::{Home, Swtpm};
 
-use crate::program::{Outcome, Program, tpmssh};
+use crate::program::{Outcome, Program, run, tpmssh};
 
 /// Compares with `tests/golden/doctor-NAME.txt`; with `TPMSSH_BLESS` set it writes that file.
 #[track_caller]
@@ -71,6 +71,14 @@ impl Program {
         normalised(&outcome.stdout, &self.home, &self.swtpm.tcti())
     }
 
+    /// Runs a command that doctor said mends something, with what it asks for besides.
+    #[track_caller]
+    fn mend(&self, said: &str, command: &str, more: &[&str]) {
+        assert!(said.contains(&format!("-> tpmssh {command}")), "{said}");
+        let args: Vec<_> = command.split(' ').chain(more.iter().copied()).collect();
+        self.run(&args).ok();
+    }
+
     fn store_dir(&self) -> PathBuf {
         self.home.path().join(".local/share/tpmssh")
     }
@@ -106,8 +114,16 @@ fn a_good_simulator() {
 #[test]
 fn an_emulated_tpm_without_ek_certificate() {
     let program = Program::new();
-    assert_golden("emulated", &program.doctor(&[], 0, ""));
+    let said = program.doctor(&[], 0, "");
+    assert_golden("emulated", &said);
     program.doctor(&["--strict"], 8, "tpmssh: 6 warnings found\n");
+    // What can be mended is mended by the commands that it names.
+    let password = program.secret("password", "of the owner");
+    for which in ["lockout", "owner"] {
+        let command = format!("tpm change-auth {which}");
+        program.mend(&said, &command, &["--new-auth-file", &password]);
+    }
+    program.doctor(&["--strict"], 8, "tpmssh: 3 warnings found\n");
 }
 
 #[test]
@@ -128,6 +144,10 @@ fn a_cleared_tpm() {
     program.run(&["tpm", "clear", "--yes"]).ok();
     let said = program.doctor(&[], 6, "tpmssh: 1 problem found\n");
     assert_golden("cleared", &said);
+    assert!(said.contains("for ever: tpmssh token delete --forget\n"));
+    program.run(&["token", "delete", "--forget", "--yes"]).ok();
+    program.mend(&said, "tpm take-ownership", &["--no-passwords", "--yes"]);
+    program.doctor(&[], 0, "");
 }
 
 #[test]
@@ -143,6 +163,15 @@ fn a_locked_token_in_a_locked_tpm() {
     }
     let said = program.doctor(&[], 4, "tpmssh: 2 problems found\n");
     assert_golden("locked", &said);
+    program.mend(&said, "tpm lockout reset", &[]);
+    let so = [
+        "--so-pin-file",
+        &program.so_pin,
+        "--new-pin-file",
+        &program.pin,
+    ];
+    program.mend(&said, "token reset-pin", &so);
+    program.doctor(&[], 0, "");
 }
 
 #[test]
@@ -151,4 +180,8 @@ fn a_store_that_others_can_enter() {
     fs::set_permissions(program.store_dir(), Permissions::from_mode(0o755)).unwrap();
     let said = program.doctor(&[], 9, "tpmssh: 1 problem found\n");
     assert_golden("open-store", &said);
+    let path = program.store_dir();
+    assert!(said.contains("-> if it is yours: chmod 700 HOME/.local/share/tpmssh\n"));
+    run("chmod", &["700", &path.display().to_string()]);
+    program.doctor(&[], 0, "");
 }

@@ -6,7 +6,6 @@ use token_store::{
     Kind, Tries, WallKind,
     token::{self, Health},
 };
-use tpm_core::AuthValue;
 
 use crate::{Bench, PIN, TestResult, failure, pin};
 
@@ -102,16 +101,7 @@ fn changed_parts_of_the_token_itself_are_found_without_its_pin() -> TestResult {
 
 #[test]
 fn a_missing_counter_and_another_tpm_are_told_apart() -> TestResult {
-    let (bench, token) = harmed(WallKind::Counter, |bench| {
-        // Another program of the owner's removes the counter.
-        let op = bench.tpm.begin().expect("a TPM");
-        let srk = tpm_core::Srk::find(&op).expect("an answer").expect("a key");
-        let handle = tpm_core::PinCounter::list(&op).expect("an answer")[0];
-        let guard = srk.name();
-        tpm_core::PinCounter::from_parts(handle, srk.name(), guard)
-            .undefine(&op, &srk, &AuthValue::empty())
-            .expect("the owner may");
-    })?;
+    let (bench, token) = harmed(WallKind::Counter, Bench::remove_counter)?;
     let err = failure(look(&bench, &token, None));
     assert!(matches!(err, token_store::Error::CounterMissing), "{err}");
 

@@ -56,6 +56,7 @@ fn act(what: &str, store: &mut Store, tpm: &Arc<Tpm>) -> Result<(), Error> {
         "change pin" => token::change_pin(store, tpm, &token, &pin(PIN), &pin(NEW_PIN)),
         "reset pin" => so(store)?.reset_pin(store, &pin(NEW_PIN)),
         "change so pin" => so(store)?.change_so_pin(store, &so_pin(NEW_SO_PIN)),
+        "repair" => so(store)?.repair(store, &pin(NEW_PIN), &owner),
         "reinit" => token::reinit(store, tpm, &token, "work", &so_pin(SO_PIN)).map(drop),
         "delete" => token::delete(store, tpm, &token, &owner),
         what => panic!("nobody can {what}"),
@@ -127,9 +128,16 @@ fn kill_everywhere(
     let check = |bench: &mut Bench, token: &Token, when: String| {
         check(bench, token).map_err(|err| format!("{what} ({wall}), killed {when}: {err}"))
     };
+    let prepared = || {
+        let (bench, token) = prepared(wall)?;
+        if what == "repair" {
+            bench.remove_counter();
+        }
+        Ok::<_, Error>((bench, token))
+    };
     let mut commands = 0;
     for nth in 0.. {
-        let (mut bench, token) = prepared(wall)?;
+        let (mut bench, token) = prepared()?;
         let tap = Tap::start(&bench.swtpm);
         tap.inject(When::Nth(nth), Fault::Silence);
         let mut victim = Victim::start(what, &bench.dir.path().join("store"), &tap.tcti());
@@ -144,7 +152,7 @@ fn kill_everywhere(
     }
     assert!(commands > 3, "it did next to nothing");
 
-    let (mut bench, token) = prepared(wall)?;
+    let (mut bench, token) = prepared()?;
     let tap = Tap::start(&bench.swtpm);
     let last = commands - 1;
     tap.inject(When::Nth(last), Fault::Delay(Duration::from_millis(300)));
@@ -267,6 +275,21 @@ fn a_killed_so_pin_change_leaves_the_old_so_pin_or_the_new_one() -> TestResult {
         assert_ne!(so_opens(bench, token, NEW_SO_PIN)?, old, "one of the two");
         assert!(opens(bench, token, PIN)?);
         Ok(())
+    })
+}
+
+#[test]
+fn a_killed_repair_leaves_something_to_repair_or_a_token_that_works() -> TestResult {
+    kill_everywhere("repair", WallKind::Counter, |bench, token| {
+        match opens(bench, token, NEW_PIN) {
+            Ok(works) => assert!(works),
+            Err(Error::CounterMissing) => {
+                act("repair", &mut bench.store, &bench.tpm)?;
+                assert!(opens(bench, token, NEW_PIN)?);
+            }
+            Err(err) => return Err(err.into()),
+        }
+        no_counter_is_lost(bench)
     })
 }
 

@@ -19,7 +19,7 @@ use token_store::{
     Error, Key, KeySpec, OpenToken, Pin, SoPin, SoToken, Store, StoreDir, Token, WallKind,
     token::{self, InitOptions},
 };
-use tpm_core::{AuthValue, KeyType, Scheme, Tpm, info};
+use tpm_core::{AuthValue, KeyType, PinCounter, Scheme, Srk, Tpm, info};
 
 /// What a test returns, so that it can use `?`.
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -106,6 +106,22 @@ impl Bench {
     fn lockout_count(&self) -> u32 {
         let op = self.tpm.begin().expect("a TPM");
         info::read(&op).expect("an answer").lockout.count
+    }
+
+    /// Removes the only PIN counter from the chip, as whoever has the owner's authorization can.
+    fn remove_counter(&self) {
+        let remove = || {
+            let op = self.tpm.begin()?;
+            let srk = Srk::find(&op)?.ok_or(tpm_core::Error::NoSrk)?;
+            let handle = PinCounter::list(&op)?[0];
+            // It is removed by its handle: whose it is plays no part.
+            PinCounter::from_parts(handle, srk.name(), srk.name()).undefine(
+                &op,
+                &srk,
+                &AuthValue::empty(),
+            )
+        };
+        remove().expect("there is one");
     }
 
     /// How many NV indexes of the owner there are.
