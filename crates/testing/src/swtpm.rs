@@ -20,6 +20,8 @@ use crate::{
 
 /// `TPM2_ReadClock`: needs no authorization and changes nothing.
 const READ_CLOCK: &[u8] = b"\x80\x01\x00\x00\x00\x0a\x00\x00\x01\x81";
+/// `TPM2_Shutdown(TPM_SU_STATE)`.
+const SUSPEND: &[u8] = b"\x80\x01\x00\x00\x00\x0c\x00\x00\x01\x45\x00\x01";
 /// `TPM2_Shutdown(TPM_SU_CLEAR)`.
 const SHUTDOWN: &[u8] = b"\x80\x01\x00\x00\x00\x0c\x00\x00\x01\x45\x00\x00";
 
@@ -128,6 +130,20 @@ impl Swtpm {
         self.power_on();
     }
 
+    /// Does to it what a machine does that is suspended to memory and wakes up: the TPM saves its
+    /// state, loses its power, and goes on from that state.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot save its state, or does not start.
+    pub fn suspend_and_resume(&mut self) {
+        let saved = self.send(SUSPEND, Duration::from_secs(5));
+        let saved = saved.expect("nobody else is connected");
+        assert_eq!(saved[6..], [0; 4], "TPM2_Shutdown");
+        self.kill();
+        self.start_with("not-need-init,startup-state");
+    }
+
     /// Stops its clock: it accepts connections and never answers, until [`resume`](Self::resume).
     ///
     /// # Panics
@@ -151,11 +167,16 @@ impl Swtpm {
     }
 
     fn power_on(&mut self) {
+        self.start_with("not-need-init,startup-clear");
+    }
+
+    /// Starts the process with these flags and waits until it answers.
+    fn start_with(&mut self, flags: &str) {
         let port = self.port();
         let log = self.state.path().join("log");
         let mut swtpm = command("swtpm");
         swtpm
-            .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
+            .args(["socket", "--tpm2", "--flags", flags])
             .arg("--server")
             .arg(format!("type=tcp,port={port}"))
             .arg("--ctrl")

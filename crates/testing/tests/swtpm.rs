@@ -53,6 +53,21 @@ fn stop_is_orderly_and_kill_is_not() {
     assert!(!Client::of(&swtpm).clock_is_safe());
 }
 
+/// `restartCount` counts resumes since the last reset (part 1, section 36.5).
+#[test]
+fn a_suspended_tpm_goes_on_from_its_state() {
+    let mut swtpm = Swtpm::start();
+    let restarts = |swtpm: &Swtpm| {
+        let clock = Client::of(swtpm).read_clock().expect("it answers");
+        u32::from_be_bytes(clock[30..34].try_into().expect("4 bytes"))
+    };
+    assert_eq!(restarts(&swtpm), 0);
+    swtpm.suspend_and_resume();
+    assert_eq!(restarts(&swtpm), 1);
+    swtpm.restart();
+    assert_eq!(restarts(&swtpm), 0);
+}
+
 #[test]
 fn a_paused_tpm_accepts_and_does_not_answer_until_resumed() {
     let swtpm = Swtpm::start();

@@ -181,6 +181,26 @@ fn power_cuts_do_not_lock_a_counters_user_out() -> TestResult {
     Ok(())
 }
 
+/// Where a login holds what the chip saved for it, that is good after a suspend and stale
+/// after a restart; either way it signs on.
+#[test]
+fn a_login_outlives_a_suspend() -> TestResult {
+    let mut bench = Bench::new();
+    for wall in [WallKind::Counter, WallKind::Lockout, WallKind::None] {
+        let token = bench.token("work", wall);
+        let given = token.login_required().then(|| pin(PIN));
+        let open = OpenToken::open(&bench.store, &bench.tpm, &token, given.as_ref())?;
+        let key = bench.key(&open);
+        assert!(signs(&open, &key));
+        for _ in 0..2 {
+            bench.swtpm.suspend_and_resume();
+            assert!(signs(&open, &key), "{wall}");
+        }
+    }
+    assert_eq!(bench.lockout_count(), 0);
+    Ok(())
+}
+
 #[test]
 fn looking_at_the_tries_takes_no_secret_and_spends_none() -> TestResult {
     let mut bench = Bench::new();
