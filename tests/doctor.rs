@@ -185,3 +185,91 @@ fn a_store_that_others_can_enter() {
     run("chmod", &["700", &path.display().to_string()]);
     program.doctor(&[], 0, "");
 }
+
+/// With several tokens, a command names the one that it is about.
+#[test]
+fn one_of_several_tokens_is_locked() {
+    let program = Program::with_token();
+    program.init("play");
+    let wrong = program.secret("wrong", "incorrect horse");
+    let keygen = |pin: &str| program.run(&["--token", "play", "keygen", "--pin-file", pin]);
+    for _ in 0..2 {
+        assert_eq!(keygen(&wrong).code, Some(3));
+    }
+    let said = program.doctor(&[], 0, "");
+    assert!(
+        said.contains(
+            "warning  token                 \"play\": behind a PIN counter, only 1 of 3 tries left"
+        ),
+        "{said}"
+    );
+    assert_eq!(keygen(&wrong).code, Some(3));
+    let said = program.doctor(&[], 4, "tpmssh: 1 problem found\n");
+    assert!(said.contains("ok       token                 \"work\": behind a PIN counter, 3 of 3"));
+    let mend = said
+        .lines()
+        .find_map(|line| line.strip_prefix("         -> tpmssh --token "));
+    let (serial, command) = mend.unwrap().split_once(' ').unwrap();
+    assert_eq!(command, "token reset-pin");
+    let so = [
+        "--so-pin-file",
+        &program.so_pin,
+        "--new-pin-file",
+        &program.pin,
+    ];
+    let reset = [&["--token", serial, "token", "reset-pin"], &so[..]].concat();
+    program.run(&reset).ok();
+    keygen(&program.pin).ok();
+
+    let json = program.run(&["doctor", "--json"]).ok();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let checks = json["checks"].as_array().unwrap();
+    let count = |status| {
+        checks
+            .iter()
+            .filter(|check| check["status"] == status)
+            .count()
+    };
+    assert_eq!(json["warnings"], count("warning"));
+    assert_eq!((json["problems"].as_u64(), count("problem")), (Some(0), 0));
+    let tokens = checks.iter().filter(|check| check["name"] == "token");
+    let details: Vec<_> = tokens
+        .map(|check| check["detail"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        details,
+        [
+            "\"work\": behind a PIN counter, 3 of 3 tries left, no keys",
+            "\"play\": behind a PIN counter, 3 of 3 tries left, 1 key",
+        ]
+    );
+}
+
+/// A key whose blob was changed is found with the PIN, one with other attributes without it.
+#[test]
+fn keys_that_are_not_what_they_were() {
+    let program = Program::with_key();
+    let tamper = |sql: &str| {
+        let file = program.store_dir().join("store.db");
+        let db = rusqlite::Connection::open(file).unwrap();
+        db.execute_batch(sql).unwrap();
+    };
+    tamper(
+        "UPDATE key SET private = CAST(substr(private, 1, 60) || x'a5a5a5' || \
+         substr(private, 64) AS BLOB)",
+    );
+    program.doctor(&[], 0, "");
+    let pin = ["--pin-file", program.pin.as_str()];
+    let said = program.doctor(&pin, 7, "tpmssh: 1 problem found\n");
+    let line = "problem  token                 \"work\": the TPM refuses the key \"first\": it was changed\n";
+    assert!(said.contains(line), "{said}");
+    // fixedTPM, in the attributes at bytes 4 to 7 of the public area.
+    tamper(
+        "UPDATE key SET public = CAST(substr(public, 1, 7) || x'70' || \
+         substr(public, 9) AS BLOB)",
+    );
+    let said = program.doctor(&[], 8, "tpmssh: 1 problem found\n");
+    let line = "key \"first\" is refused: it can be duplicated out of the TPM\n         \
+        -> make a new key with: tpmssh keygen\n";
+    assert!(said.contains(line), "{said}");
+}

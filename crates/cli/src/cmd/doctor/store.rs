@@ -136,8 +136,10 @@ impl Called<'_> {
         );
         checks.extend(health.spoilt.iter().map(|label| {
             let detail = format!("the TPM refuses the key \"{label}\": it was changed");
-            Check::problem(TOKEN, Kind::Corrupt, detail)
-                .mend("put back a good copy of the store, or make a new key: tpmssh keygen")
+            Check::problem(TOKEN, Kind::Corrupt, detail).mend(format!(
+                "put back a good copy of the store, or make a new key: {}",
+                self.command("keygen")
+            ))
         }));
         checks
     }
@@ -173,8 +175,10 @@ impl Called<'_> {
             }
             Some((1, max)) if max > 1 => {
                 let detail = format!("{wall}, only 1 of {max} tries left, {keys}");
-                Check::warning(TOKEN, detail)
-                    .mend("one right PIN gives all tries back; if it is forgotten: tpmssh token reset-pin")
+                Check::warning(TOKEN, detail).mend(format!(
+                    "a right PIN gives all tries back; where it is forgotten: {}",
+                    reset()
+                ))
             }
             Some((left, max)) => {
                 Check::ok(TOKEN, format!("{wall}, {left} of {max} tries left, {keys}"))
