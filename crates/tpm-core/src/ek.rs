@@ -1,11 +1,7 @@
 //! Endorsement keys: what identifies a chip to its maker's certificate.
 
 use crate::{
-    AuthValue, Error, Name, Operation, Result,
-    error::rc,
-    nv,
-    ownership::Hierarchy,
-    srk::{self, create_primary_in, persist_at},
+    AuthValue, Error, Name, Operation, Result, error::rc, nv, ownership::Hierarchy, primary,
     template,
 };
 
@@ -80,7 +76,7 @@ pub struct Ek {
 ///
 /// [`Error::HandleOccupied`] where something else is there.
 pub fn find(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Ek>> {
-    let Some((public, name)) = srk::read_public(op, ek_type.handle())? else {
+    let Some((public, name)) = primary::read_public(op, ek_type.handle())? else {
         return Ok(None);
     };
     let template = template::endorsement_key(ek_type)?;
@@ -127,14 +123,7 @@ pub fn create(
     }
     let hierarchy = Hierarchy::Endorsement;
     let template = template::endorsement_key(ek_type)?;
-    let key = create_primary_in(
-        op,
-        hierarchy.handle(),
-        hierarchy.words(),
-        endorsement,
-        &template,
-    )
-    .map_err(|err| {
+    let key = primary::create(op, hierarchy, endorsement, &template).map_err(|err| {
         if [rc::VALUE, rc::KEY_SIZE, rc::CURVE]
             .iter()
             .any(|&code| err.is_rc(code))
@@ -144,7 +133,7 @@ pub fn create(
             err
         }
     })?;
-    persist_at(op, &key, ek_type.handle(), owner)?;
+    primary::persist(op, &key, ek_type.handle(), owner)?;
     drop(key);
     find(op, ek_type)?.ok_or(Error::Malformed("endorsement key"))
 }

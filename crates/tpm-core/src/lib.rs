@@ -52,6 +52,7 @@ pub mod padding;
 pub mod persistent;
 pub mod pin_counter;
 mod policy;
+mod primary;
 mod public_key;
 pub mod random;
 mod ready_key;

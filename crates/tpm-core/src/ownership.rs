@@ -3,6 +3,7 @@
 use crate::{
     AuthValue, Operation, Result, Srk,
     command::{Code, Command},
+    primary,
     session::Session,
 };
 
@@ -101,15 +102,10 @@ pub(crate) fn with_lockout(
     let command = params
         .iter()
         .fold(command, |command, &param| command.param_u32(param));
-    if lockout.is_empty() {
-        return op.run(command.empty_auth()).map(drop);
-    }
-    let srk = Srk::find(op)?;
-    let open = srk.as_ref().map(|srk| srk.open(op)).transpose()?;
-    let session = match &open {
-        Some(open) => Session::hmac(op, open)?,
-        None => Session::unsalted(op)?,
+    let session = primary::proof(op, lockout)?;
+    let command = match &session {
+        Some(session) => command.session(session.authorizes(lockout).becomes(after).last()),
+        None => command.empty_auth(),
     };
-    op.run(command.session(session.authorizes(lockout).becomes(after).last()))
-        .map(drop)
+    op.run(command).map(drop)
 }

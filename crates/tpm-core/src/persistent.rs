@@ -1,6 +1,6 @@
 //! The keys that the chip keeps, whoever made them.
 
-use crate::{Operation, Result, info, roca, srk, wire::Reader};
+use crate::{Operation, Result, info, primary, roca, wire::Reader};
 
 /// The persistent handles (part 2, section 7.5).
 const FIRST: u32 = 0x8100_0000;
@@ -28,7 +28,7 @@ pub fn list(op: &Operation<'_>) -> Result<Vec<PersistentKey>> {
     let mut keys = Vec::new();
     for handle in info::handles(op, FIRST, LAST)? {
         // One that went away meanwhile is none.
-        if let Some((public, _)) = srk::read_public(op, handle)? {
+        if let Some((public, _)) = primary::read_public(op, handle)? {
             let has_roca = modulus(&public)?.is_some_and(roca::is_vulnerable);
             keys.push(PersistentKey { handle, has_roca });
         }

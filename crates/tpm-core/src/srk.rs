@@ -4,6 +4,8 @@ use crate::{
     AuthValue, Error, Hash, Name, Operation, PublicKey, Result,
     command::{Code, Command},
     error::rc,
+    ownership::Hierarchy,
+    primary,
     session::Session,
     session_crypto::{self, Salt},
     template,
@@ -17,9 +19,6 @@ use crate::{
 ///
 /// TCG TPM v2.0 Provisioning Guidance, section 7.8.
 pub const HANDLE: u32 = 0x8100_0001;
-
-/// `TPM_RH_OWNER`.
-const OWNER: u32 = 0x4000_0001;
 
 const FIXED_TPM: u32 = 1 << 1;
 const FIXED_PARENT: u32 = 1 << 4;
@@ -46,7 +45,7 @@ impl Srk {
     ///
     /// [`Error::HandleOccupied`] where something else is there.
     pub fn find(op: &Operation<'_>) -> Result<Option<Self>> {
-        let Some((public, name)) = read_public(op, HANDLE)? else {
+        let Some((public, name)) = primary::read_public(op, HANDLE)? else {
             return Ok(None);
         };
         if Name::of_public(&public) != name && key_hash(&public)? == Hash::Sha256 {
@@ -76,13 +75,13 @@ impl Srk {
         }
         let key = create_primary(op, owner)?;
         let (public, name) =
-            read_public(op, key.handle())?.ok_or(Error::Malformed("storage root key"))?;
+            primary::read_public(op, key.handle())?.ok_or(Error::Malformed("storage root key"))?;
         let made = Self {
             handle: 0,
             public,
             name,
         };
-        match persist(op, &key, owner) {
+        match primary::persist(op, &key, HANDLE, owner) {
             Ok(()) => Ok(Self {
                 handle: HANDLE,
                 ..made
@@ -107,10 +106,10 @@ impl Srk {
     /// As for [`Srk::find_or_create`]. What is there stays where the new one cannot be made.
     pub fn make_anew(op: &Operation<'_>, owner: &AuthValue) -> Result<Self> {
         let key = create_primary(op, owner)?;
-        if let Some((_, name)) = read_public(op, HANDLE)? {
-            evict(op, HANDLE, &name, HANDLE, owner)?;
+        if let Some((_, name)) = primary::read_public(op, HANDLE)? {
+            primary::remove(op, HANDLE, &name, owner)?;
         }
-        persist_at(op, &key, HANDLE, owner)?;
+        primary::persist(op, &key, HANDLE, owner)?;
         drop(key);
         Self::find(op)?.ok_or(Error::NoSrk)
     }
@@ -192,7 +191,7 @@ impl Srk {
         if self.handle == 0 {
             return self.open(op).map(drop);
         }
-        match read_public(op, self.handle)? {
+        match primary::read_public(op, self.handle)? {
             Some((public, name)) if public == self.public && name == self.name => Ok(()),
             _ => Err(Error::OtherTpm),
         }
@@ -312,109 +311,7 @@ fn storage_public(public: &[u8]) -> Result<PublicKey> {
     PublicKey::from_public_area(public).map_err(|_| Error::Malformed("storage root key"))
 }
 
-/// The public area and Name of an object, if there is one at `handle`.
-pub(crate) fn read_public(op: &Operation<'_>, handle: u32) -> Result<Option<(Vec<u8>, Name)>> {
-    // ReadPublic needs no authorization, so the Name of the handle is not used.
-    let command = Command::new(Code::ReadPublic).permanent(handle);
-    match op.run(command) {
-        Ok(response) => {
-            let mut reader = response.reader();
-            let public = reader.sized()?.to_vec();
-            let name = Name::from_bytes(reader.sized()?);
-            Ok(Some((public, name)))
-        }
-        Err(err) if err.is_rc(rc::HANDLE) => Ok(None),
-        Err(err) => Err(err),
-    }
-}
-
 fn create_primary<'op>(op: &'op Operation<'op>, owner: &AuthValue) -> Result<Transient<'op>> {
-    create_primary_in(
-        op,
-        OWNER,
-        "owner hierarchy",
-        owner,
-        &template::storage_root_key()?,
-    )
-}
-
-/// Makes a primary key of `hierarchy` from `template`.
-///
-/// Where the hierarchy has an authorization value, it is proven in an unsalted session:
-/// before there is an SRK, there is nothing to salt to.
-pub(crate) fn create_primary_in<'op>(
-    op: &'op Operation<'op>,
-    hierarchy: u32,
-    words: &'static str,
-    auth: &AuthValue,
-    template: &[u8],
-) -> Result<Transient<'op>> {
-    let session = if auth.is_empty() {
-        None
-    } else {
-        Some(Session::unsalted(op)?)
-    };
-    let command = Command::new(Code::CreatePrimary)
-        .about(words)
-        .permanent(hierarchy);
-    let command = match &session {
-        Some(session) => command.session(session.authorizes(auth).last()),
-        None => command.empty_auth(),
-    };
-    // TPM2B_SENSITIVE_CREATE with empty auth and data; no outside info, no PCRs.
-    let response = op.run(
-        command
-            .param_sized(&[0; 4])
-            .param_sized(template)
-            .param_sized(&[])
-            .param_u32(0),
-    )?;
-    let mut reader = response.reader();
-    // outPublic, creationData, creationHash, creationTicket (tag, hierarchy, digest), name.
-    for _ in 0..3 {
-        reader.sized()?;
-    }
-    reader.take(6)?;
-    reader.sized()?;
-    let name = Name::from_bytes(reader.sized()?);
-    Ok(Transient::new(op, response.handle, name))
-}
-
-fn persist(op: &Operation<'_>, key: &Transient<'_>, owner: &AuthValue) -> Result<()> {
-    persist_at(op, key, HANDLE, owner)
-}
-
-/// Gives a loaded primary key a persistent handle.
-pub(crate) fn persist_at(
-    op: &Operation<'_>,
-    key: &Transient<'_>,
-    handle: u32,
-    owner: &AuthValue,
-) -> Result<()> {
-    evict(op, key.handle(), key.name(), handle, owner)
-}
-
-/// `TPM2_EvictControl`: gives a transient object the handle `persistent`, or takes it from the
-/// persistent object that has it.
-fn evict(
-    op: &Operation<'_>,
-    object: u32,
-    name: &Name,
-    persistent: u32,
-    owner: &AuthValue,
-) -> Result<()> {
-    let session = if owner.is_empty() {
-        None
-    } else {
-        Some(Session::unsalted(op)?)
-    };
-    let command = Command::new(Code::EvictControl)
-        .about("owner hierarchy")
-        .permanent(OWNER)
-        .handle(object, name);
-    let command = match &session {
-        Some(session) => command.session(session.authorizes(owner).last()),
-        None => command.empty_auth(),
-    };
-    op.run(command.param_u32(persistent)).map(drop)
+    let template = template::storage_root_key()?;
+    primary::create(op, Hierarchy::Owner, owner, &template)
 }

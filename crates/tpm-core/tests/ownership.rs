@@ -1,6 +1,6 @@
 //! Taking the chip into ownership, and everything that goes with it.
 
-use testing::Swtpm;
+use testing::{Swtpm, Tap};
 use tpm_core::{
     AuthValue, ChangeGuard, Error, PinCounter, SoObject, Srk, Tpm,
     ek::{self, EkType},
@@ -128,6 +128,38 @@ fn an_srk_that_is_made_anew_is_the_same_key() -> TestResult {
     assert!(matches!(refused, Err(Error::AuthRejected { .. })));
     srk.check(&op)?;
     assert_eq!(Srk::make_anew(&op, &auth("owner"))?, srk);
+    Ok(())
+}
+
+/// Whoever records the bus could try guesses of a password that is proven in an unsalted
+/// session, so there is one only where there is no SRK to salt to.
+#[test]
+fn a_password_is_proven_in_a_session_that_is_salted_to_the_srk() -> TestResult {
+    let swtpm = Swtpm::start();
+    let tap = Tap::start(&swtpm);
+    let tpm = Tpm::new(tap.tcti().parse()?);
+    let op = tpm.begin()?;
+    let none = AuthValue::empty();
+    let srk = Srk::find_or_create(&op, &none)?;
+    for hierarchy in Hierarchy::ALL {
+        ownership::change_auth(&op, &srk, hierarchy, &none, &auth("set"))?;
+    }
+    tap.reset();
+    ek::create(&op, EkType::EccP256, &auth("set"), &auth("set"))?;
+    lockout::reset(&op, &auth("set"))?;
+    Srk::make_anew(&op, &auth("set"))?;
+    // TPM2_StartAuthSession begins with the key that the salt is encrypted to.
+    let sessions: Vec<_> = tap
+        .exchanges()
+        .iter()
+        .filter(|exchange| exchange.code() == 0x176)
+        .map(|exchange| exchange.command[10..14].to_vec())
+        .collect();
+    // For the key and for keeping it; for the reset; for the key, its removal and keeping it,
+    // by when there is none.
+    let salted = [0x81, 0x00, 0x00, 0x01];
+    let unsalted = [0x40, 0x00, 0x00, 0x07];
+    assert_eq!(sessions, [salted, salted, salted, salted, salted, unsalted]);
     Ok(())
 }
 
