@@ -6,6 +6,10 @@ use testing::module;
 
 use crate::program::{PIN, Program, SO_PIN};
 
+mod objects;
+mod pins;
+mod signing;
+
 fn tool(program: &Program) -> Command {
     let mut command = program.home.command("pkcs11-tool");
     command.arg("--module").arg(module());

@@ -2,7 +2,7 @@
 
 use cryptoki_sys::*;
 use token_store::{
-    MAX_PIN_LEN, MIN_PIN_LEN, Pin, PinError, SoPin, Store, Token, Tries, WallKind,
+    MAX_PIN_LEN, MIN_PIN_LEN, Pin, PinError, SoPin, SoToken, Store, Token, Tries, WallKind,
     token::{self, InitOptions},
 };
 use tpm_core::AuthValue;
@@ -132,6 +132,11 @@ pub(crate) fn proven_so_pin(typed: &[u8]) -> Result<SoPin> {
     SoPin::new(typed).map_err(|_| Error::PinIncorrect)
 }
 
+/// Whether the token's own counter takes no more user PINs, as far as is known.
+fn is_locked(token: &Token) -> bool {
+    token.wall == WallKind::Counter && token.tries.is_some_and(|tries| tries.left == 0)
+}
+
 /// What is wrong with a new PIN.
 fn refused_pin(err: PinError) -> Error {
     match err {
@@ -182,6 +187,10 @@ pub(crate) fn init_pin(state: &mut State, session: CK_SESSION_HANDLE, pin: &[u8]
 }
 
 /// `C_SetPIN`: whoever is logged in, or the user, changes the own PIN.
+///
+/// Where nobody is logged in and the user PIN is locked, the old PIN is the SO's, which unlocks
+/// it: so `pkcs11-tool --unlock-pin` does it, for tokens with a PUK. One that is neither is
+/// answered as the user PIN, which nobody can prove now.
 pub(crate) fn set_pin(
     state: &mut State,
     session: CK_SESSION_HANDLE,
@@ -202,6 +211,16 @@ pub(crate) fn set_pin(
         state.login_so(slot, &old)?;
         let (so, store) = state.so_and_store(slot)?;
         so.change_so_pin(store, &new)?;
+    } else if state.login(slot).is_none() && is_locked(&token) {
+        let new = Pin::new(new).map_err(refused_pin)?;
+        let so = SoPin::new(old).map_err(|_| token_store::Error::PinLocked)?;
+        let store = state.store_mut()?;
+        SoToken::open(store, &tpm, &token, &so)
+            .map_err(|err| match err {
+                token_store::Error::WrongPin { .. } => token_store::Error::PinLocked,
+                err => err,
+            })?
+            .reset_pin(store, &new)?;
     } else {
         let new = Pin::new(new).map_err(refused_pin)?;
         let old = proven_pin(old)?;
