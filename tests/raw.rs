@@ -120,6 +120,25 @@ pub(crate) fn fill_nv(swtpm: &Swtpm) {
     }
 }
 
+/// Starts sessions and has the chip save them, until it takes no more; their handles.
+pub(crate) fn exhaust_sessions(swtpm: &Swtpm) -> Vec<u32> {
+    let mut sessions = Vec::new();
+    loop {
+        // No key, no binding; a nonce of 16 bytes, no salt, HMAC, no encryption, SHA-256.
+        let null = handle(0x4000_0007);
+        let rest = b"\0\0\0\0\x10\0\x0b";
+        let parts = [&null[..], &null, &sized(&[1; 16]), rest];
+        let (response, code) = exchange(swtpm, 0x8001, 0x176, &parts.concat());
+        match code {
+            0 => sessions.push(u32::from_be_bytes(response[10..14].try_into().unwrap())),
+            0x905 => return sessions,
+            code => panic!("StartAuthSession: {code:#x}"),
+        }
+        let (_, code) = exchange(swtpm, 0x8001, 0x162, &handle(*sessions.last().unwrap()));
+        assert_eq!(code, 0, "ContextSave: {code:#x}");
+    }
+}
+
 /// An authorization area with one empty password.
 const PASSWORD: &[u8] = b"\0\0\0\x09\x40\0\0\x09\0\0\0\0\0";
 
@@ -166,7 +185,8 @@ fn evict(swtpm: &Swtpm, key: u32, persistent: u32) {
     }
 }
 
-fn flush(swtpm: &Swtpm, key: u32) {
+/// Ends an object or a session.
+pub(crate) fn flush(swtpm: &Swtpm, key: u32) {
     let (_, code) = exchange(swtpm, 0x8001, 0x165, &handle(key));
     assert_eq!(code, 0, "FlushContext: {code:#x}");
 }

@@ -160,3 +160,22 @@ fn a_failed_login_is_one_try_of_one_token() {
     assert_eq!(proofs(), 1);
     assert_eq!(tries(), [1, 3]);
 }
+
+/// 64 sessions that another program has, and nobody but it can end.
+#[test]
+fn a_chip_whose_sessions_are_taken() {
+    let program = Program::with_token();
+    let sessions = raw::exhaust_sessions(&program.swtpm);
+    assert_eq!(sessions.len(), 64);
+    let keygen = || program.run(&["keygen", "--pin-file", &program.pin]);
+    keygen().fails(
+        10,
+        "tpmssh: the TPM has no free slot for another object or session\n\
+         hint: try again when the other program is done\n",
+    );
+    // Three are needed at once.
+    for &session in &sessions[..3] {
+        raw::flush(&program.swtpm, session);
+    }
+    keygen().ok();
+}

@@ -62,6 +62,8 @@ fn modulus(public: &[u8]) -> Result<Option<&[u8]>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{Error, KeyType, Usage, ek::EkType, template, wire::Put};
 
@@ -95,5 +97,15 @@ mod tests {
         }
         let ecc = template::signing_key(KeyType::EccP256, Usage::SIGN).unwrap();
         assert_eq!(modulus(&ecc).unwrap(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_public_area_is_read_or_refused(
+            mut public in proptest::collection::vec(any::<u8>(), 2..64),
+        ) {
+            public[..2].copy_from_slice(&ALG_RSA.to_be_bytes());
+            let _ = modulus(&public);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::{TcpListener, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -114,6 +115,35 @@ fn an_exchange_cut_or_garbled_anywhere_is_an_error_and_the_next_one_works() -> T
         assert!(result.is_err(), "byte {at}: {result:?}");
     }
     Ok(())
+}
+
+/// Another program uses the TPM all the time; each use of ours has its turn soon.
+#[test]
+fn a_program_that_never_stops_does_not_keep_another_out() -> TestResult {
+    let swtpm = Swtpm::start();
+    let (ours, other) = (tpm(&swtpm.tcti()), tpm(&swtpm.tcti()));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            let mut uses = 0;
+            while !done.load(Ordering::Relaxed) {
+                random::bytes(&other.begin()?, 32)?;
+                uses += 1;
+            }
+            Ok::<u32, Error>(uses)
+        });
+        let ours = ours.with_deadline(Duration::from_secs(10));
+        let results: Vec<_> = (0..20)
+            .map(|_| ours.begin().and_then(|op| random::bytes(&op, 32)))
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        let uses = busy.join().expect("the thread does not panic")?;
+        assert!(uses > 0);
+        for result in results {
+            result?;
+        }
+        Ok(())
+    })
 }
 
 /// A bus interposer who changes a reply inside a session is noticed.
