@@ -7,6 +7,6 @@ mod install;
 mod login;
 mod process;
 mod proxy;
-mod served;
+pub(crate) mod served;
 mod signing;
 mod ssh_add;

@@ -3,3 +3,6 @@
 mod authority;
 mod kept;
 mod keygen;
+
+pub(crate) use authority::key_file;
+pub(crate) use keygen::Keygen;

@@ -15,6 +15,7 @@ mod owner;
 mod program;
 mod raw;
 mod refusals;
+mod signatures;
 mod simulator;
 mod strangers;
 mod terminal;

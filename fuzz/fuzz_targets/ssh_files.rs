@@ -1,9 +1,9 @@
-//! What others wrote for SSH: keys, certificates, revocation lists.
+//! What others wrote for SSH: keys, certificates, revocation lists, signatures.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ssh_format::{AnyKey, Certificate, Krl};
+use ssh_format::{AllowedSigners, AnyKey, Certificate, Krl, SshSig};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(key) = AnyKey::from_blob(data) {
@@ -23,5 +23,9 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = AnyKey::from_line(text);
         let _ = Certificate::from_line(text);
+        let _ = AllowedSigners::parse(text);
+        if let Ok(signature) = SshSig::from_armored(text) {
+            assert_eq!(SshSig::from_armored(&signature.armored()).ok(), Some(signature));
+        }
     }
 });

@@ -41,6 +41,7 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("tpm2-abrmd"), "tpm2-abrmd"),
     need(Probe::Program("dbus-daemon"), "dbus-daemon"),
     need(Probe::Program("dbus-send"), "dbus-bin"),
+    need(Probe::Program("git"), "git"),
     need(Probe::Program("ssh"), "openssh-client"),
     need(Probe::Program("sshd"), "openssh-server"),
     need(Probe::Program("git"), "git"),

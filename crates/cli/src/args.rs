@@ -81,6 +81,10 @@ pub(crate) enum Command {
     Ca(cmd::ca::Command),
     #[command(subcommand)]
     Cert(cmd::cert::Command),
+    Sign(cmd::sign::Args),
+    Verify(cmd::verify::Args),
+    #[command(subcommand)]
+    Git(cmd::git::Command),
     Agent(cmd::agent::Args),
     Unlock(cmd::unlock::Args),
     Lock(cmd::lock::Args),

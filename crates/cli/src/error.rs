@@ -164,6 +164,26 @@ pub(crate) enum Error {
         /// Of the key that it is for.
         fingerprint: String,
     },
+    /// The token has several keys, and none was named.
+    #[error("there are several keys: {}", list(labels))]
+    WhichKey {
+        /// Their labels.
+        labels: Vec<String>,
+    },
+    /// A signature is good, but not one of those that count.
+    #[error("the signature is good, but its key {fingerprint} is not one of {}", whose(identity.as_deref()))]
+    SignerNotAllowed {
+        /// Of the key that signed.
+        fingerprint: String,
+        /// Who should have signed; anybody that is allowed otherwise.
+        identity: Option<String>,
+    },
+    /// There is no git.
+    #[error("git is not installed")]
+    NoGit,
+    /// Not in a git repository.
+    #[error("there is no git repository here")]
+    NoRepository,
     /// No key was made an authority.
     #[error("there is no certificate authority yet")]
     NoAuthority,
@@ -287,6 +307,8 @@ impl Error {
             | Self::NotX509 { .. }
             | Self::NoSuchCertificate { .. }
             | Self::WhichAuthority { .. }
+            | Self::WhichKey { .. }
+            | Self::NoRepository
             | Self::NotAnAuthority { .. }
             | Self::AmbiguousCertificate { .. }
             | Self::AmbiguousKey { .. } => Kind::Usage,
@@ -295,6 +317,7 @@ impl Error {
             Self::CertificateExpired { .. }
             | Self::CertificateNotYetValid { .. }
             | Self::NoKeyForCertificate { .. }
+            | Self::SignerNotAllowed { .. }
             | Self::Revoked { .. } => Kind::KeyRefused,
             Self::NoTpmToSetUp => Kind::NoTpm,
             Self::WrongPassword { .. } | Self::WrongLockoutPassword { .. } => Kind::WrongPin,
@@ -314,6 +337,7 @@ impl Error {
             | Self::NoKeyFits { .. }
             | Self::NoCertificate
             | Self::NoAuthority
+            | Self::NoGit
             | Self::RevokedBefore
             | Self::NoKey => Kind::Failed,
         }
@@ -352,6 +376,14 @@ fn passwords_are(names: &[&str]) -> String {
 
 fn is_or_are(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
+}
+
+/// `the allowed signers`, or the keys of one.
+fn whose(identity: Option<&str>) -> String {
+    match identity {
+        None => "the allowed signers".to_owned(),
+        Some(identity) => format!("\"{identity}\" in the allowed signers"),
+    }
 }
 
 /// `, for 17 minutes`, for the end of a message.

@@ -42,9 +42,9 @@ pub(crate) fn kind(err: &anyhow::Error) -> Kind {
 /// What sort of failure a key, certificate or signature that somebody else made is.
 fn ssh_kind(err: &ssh_format::Error) -> Kind {
     match err {
-        ssh_format::Error::BadSignature | ssh_format::Error::UnknownCriticalOption(_) => {
-            Kind::KeyRefused
-        }
+        ssh_format::Error::BadSignature
+        | ssh_format::Error::Namespace { .. }
+        | ssh_format::Error::UnknownCriticalOption(_) => Kind::KeyRefused,
         _ => Kind::Usage,
     }
 }

@@ -130,6 +130,12 @@ fn for_program(err: &Error) -> Option<String> {
             "see with date whether the clock is right; --force keeps it all the same"
         }
         Error::NoKeyForCertificate { .. } => "tpmssh export shows the keys to have certified",
+        Error::WhichKey { .. } => "say which one with --key LABEL",
+        Error::SignerNotAllowed { .. } => {
+            "its owner gets the line with: tpmssh export --allowed-signer WHO"
+        }
+        Error::NoGit => "sudo apt install git",
+        Error::NoRepository => "go to one, or add --global",
         Error::NoAuthority => "make one first: tpmssh ca init",
         Error::WhichAuthority { .. } => "say which one with --ca LABEL",
         Error::NotAnAuthority { .. } => "to make it one: tpmssh ca init --key LABEL",

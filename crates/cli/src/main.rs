@@ -28,6 +28,7 @@ mod output_file;
 mod pem;
 mod pin_prompt;
 mod progress;
+mod signing_keys;
 mod simulator;
 mod ssh;
 mod usage;
@@ -86,6 +87,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Delete(args) => cmd::delete::run(&app()?, args),
         Command::Ca(command) => cmd::ca::run(&app()?, command),
         Command::Cert(command) => cmd::cert::run(&app()?, command),
+        Command::Sign(args) => cmd::sign::run(&app()?, args),
+        Command::Verify(args) => cmd::verify::run(&app()?, args),
+        Command::Git(command) => cmd::git::run(&app()?, command),
         Command::Agent(args) => cmd::agent::run(&app()?, args),
         Command::Unlock(args) => cmd::unlock::run(&app()?, args),
         Command::Lock(args) => cmd::lock::run(&app()?, args),

@@ -79,6 +79,32 @@ pub enum Error {
     #[error("the certificate has the critical option {}, which is not known", .0.escape_debug())]
     UnknownCriticalOption(String),
 
+    /// A signature was made for something else than what it is shown for.
+    #[error("the signature is for the namespace \"{}\" and not \"{}\"", found.escape_debug(), wanted.escape_debug())]
+    Namespace {
+        /// What it was made for.
+        found: String,
+        /// What it is shown for.
+        wanted: String,
+    },
+
+    /// A namespace is empty, or nothing that could be written down.
+    #[error("a namespace has at least one character, and no control characters")]
+    NoNamespace,
+
+    /// A principal or namespace cannot be written into a file of allowed signers.
+    #[error("a principal or namespace is one word without wildcards")]
+    NotAWord,
+
+    /// A line of a file with allowed signers is not what it should be.
+    #[error("line {line} of the allowed signers is malformed: {why}")]
+    AllowedSigners {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+
     /// A certificate without a number cannot be revoked by its number.
     #[error("a certificate without a serial number cannot be revoked by it")]
     SerialZero,
@@ -100,4 +126,4 @@ impl Error {
 }
 
 /// The result of this crate's functions.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -12,7 +12,8 @@
 //! - [`AnyKey`]: a key that somebody else wrote, of any type;
 //! - [`Certificate`] and [`CertificateRequest`]: OpenSSH certificates, read,
 //!   checked, and made for an authority whose key is held elsewhere;
-//! - [`Krl`]: a list of what an authority took back.
+//! - [`Krl`]: a list of what an authority took back;
+//! - [`SshSig`] and [`AllowedSigners`]: signatures of files and commits, and whose count.
 //!
 //! ```
 //! use ssh_format::{Curve, PublicKey};
@@ -33,6 +34,7 @@
 //! `ssh-key` does the encoding underneath; it does not appear in the API.
 #![forbid(unsafe_code)]
 
+mod allowed_signers;
 mod any_key;
 mod certificate;
 mod comment;
@@ -43,8 +45,11 @@ mod key_type;
 mod krl;
 mod public_key;
 mod signature;
+mod sshsig;
+pub mod time;
 mod wire;
 
+pub use allowed_signers::{AllowedSigner, AllowedSigners};
 pub use any_key::{AnyKey, MAX_LINE_LEN};
 pub use certificate::{
     CertOption, Certificate, CertificateKind, CertificateRequest, CertificateState, MAX_PRINCIPALS,
@@ -56,6 +61,7 @@ pub use fingerprint::Fingerprint;
 pub use krl::{Krl, MAX_KRL_LEN};
 pub use public_key::PublicKey;
 pub use signature::{RsaHash, Signature};
+pub use sshsig::{SigHash, Signer, SshSig};
 
 /// The bytes that `text` spells in hexadecimal; white space is skipped.
 #[cfg(test)]

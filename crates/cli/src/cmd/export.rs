@@ -1,8 +1,9 @@
-//! `tpmssh export`: public keys for `authorized_keys`.
+//! `tpmssh export`: public keys for `authorized_keys` and files of allowed signers.
 
 use std::fmt;
 
 use serde::Serialize;
+use ssh_format::{AllowedSigner, AnyKey};
 
 use crate::app::App;
 use crate::error::Error;
@@ -13,6 +14,14 @@ use crate::keys::{self, Key};
 pub(crate) struct Args {
     /// The label, id or fingerprint of one key (all keys)
     key: Option<String>,
+
+    /// Print lines for a file of allowed signers instead, by which WHO (such as a mail address) signs
+    #[arg(long, value_name = "WHO")]
+    allowed_signer: Option<String>,
+
+    /// What WHO may sign, such as file or git (anything)
+    #[arg(long, requires = "allowed_signer")]
+    namespace: Option<String>,
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
@@ -26,6 +35,13 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     }
     if keys.is_empty() {
         return Err(Error::NoKey.into());
+    }
+    if let Some(who) = &args.allowed_signer {
+        for key in &mut keys {
+            let (public, _) = AnyKey::from_line(&key.public_key)?;
+            key.public_key =
+                AllowedSigner::line(who, args.namespace.as_deref(), &public, &key.label)?;
+        }
     }
     app.out.print(&Report(keys))
 }

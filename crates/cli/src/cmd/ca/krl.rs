@@ -10,9 +10,10 @@ use token_store::{Revoked, Store};
 
 use super::AuthorityArgs;
 use crate::app::App;
-use crate::authorities::{self, Authority};
+use crate::authorities;
 use crate::error::Error;
 use crate::output::{self, Facts, escape, tell};
+use crate::signing_keys::SigningKey;
 use crate::{date, input_file, output_file};
 
 /// Write the list of what an authority revoked, for RevokedKeys in sshd_config
@@ -48,7 +49,7 @@ pub(crate) fn write(app: &App, args: &WriteArgs) -> anyhow::Result<()> {
 }
 
 /// The list of what `authority` revoked.
-pub(super) fn of(store: &Store, authority: &Authority) -> anyhow::Result<Krl> {
+pub(super) fn of(store: &Store, authority: &SigningKey) -> anyhow::Result<Krl> {
     let revocations = store.revocations(authority.object)?;
     let mut krl = Krl::new(revocations.number, date::now(), &authority.label);
     for revoked in revocations.revoked {

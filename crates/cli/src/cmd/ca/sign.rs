@@ -11,10 +11,11 @@ use token_store::{Error as StoreError, OpenToken, Store};
 use super::AuthorityArgs;
 use crate::app::{App, read_pin};
 use crate::args::PinArgs;
-use crate::authorities::{self, Authority};
+use crate::authorities;
 use crate::cert_options::CertOptions;
 use crate::certificates::{Contents, State};
 use crate::error::Error;
+use crate::signing_keys::SigningKey;
 use crate::validity::{self, Validity};
 use crate::{date, input_file};
 
@@ -125,7 +126,7 @@ fn run(
 /// Signs and records, with a serial number that the authority has not used.
 fn issue(
     store: &mut Store,
-    authority: &Authority,
+    authority: &SigningKey,
     open: &OpenToken,
     request: &mut CertificateRequest,
 ) -> anyhow::Result<Certificate> {

@@ -1,0 +1,21 @@
+//! `tpmssh git`: commits and tags signed by a key of the TPM.
+
+mod program;
+mod setup;
+
+use crate::app::App;
+
+/// Sign git commits and tags with a key of the TPM
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Setup(setup::Args),
+    #[command(hide = true)]
+    Program(program::Args),
+}
+
+pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Setup(args) => setup::run(app, args),
+        Command::Program(args) => program::run(app, args),
+    }
+}

@@ -1,0 +1,235 @@
+//! `tpmssh git setup`: the settings by which git signs with a key of the TPM.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context;
+use serde::Serialize;
+use ssh_format::AllowedSigner;
+use token_store::config_dir;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::hint::quote;
+use crate::output::tell;
+use crate::signing_keys::{self, SigningKey};
+use crate::{input_file, output_file};
+
+/// Set git up so that git commit -S and git tag -s sign with a key of the TPM
+///
+/// It prints what it sets: gpg.format, user.signingkey, gpg.ssh.program and, unless there is one,
+/// gpg.ssh.allowedSignersFile with a line for you. Needs git 2.35 or newer.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The key to sign with, by label, id or fingerprint (the only key)
+    #[arg(long, short, value_name = "KEY")]
+    key: Option<String>,
+
+    /// Set it for all repositories of this user instead of the one here
+    #[arg(long)]
+    global: bool,
+
+    /// Let ssh-keygen sign through the agent (SSH_AUTH_SOCK) instead of asking for the PIN each time
+    #[arg(long)]
+    agent: bool,
+
+    /// Sign all commits and tags, without -S and -s
+    #[arg(long)]
+    always: bool,
+
+    /// Whose signature it is, in the file of allowed signers (git's user.email)
+    #[arg(long, value_name = "ADDRESS")]
+    email: Option<String>,
+
+    /// Only print what would be set
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let store = app.store()?;
+    let key = signing_keys::find(signing_keys::all(app, &store)?, args.key.as_deref())?;
+    let git = Git {
+        scope: if args.global { "--global" } else { "--local" },
+    };
+    if !args.global {
+        git.check_repository()?;
+    }
+    let mut report = Report {
+        scope: git.scope,
+        settings: Vec::new(),
+        files: Vec::new(),
+    };
+    report.set("gpg.format", "ssh");
+    report.set("user.signingkey", format!("key::{}", key.line()));
+    if args.agent {
+        report.set("gpg.ssh.program", "ssh-keygen");
+    } else {
+        let program = config_dir()?.join("tpmssh/git-sign");
+        report.set("gpg.ssh.program", text(&program)?);
+        report.write(program, 0o755, script()?);
+    }
+    report.allow(&git, &key, args)?;
+    if args.always {
+        report.set("commit.gpgsign", "true");
+        report.set("tag.gpgsign", "true");
+    }
+    if !args.dry_run {
+        report.carry_out(&git)?;
+    }
+    app.out.print(&report)
+}
+
+/// The program that git calls in the place of `ssh-keygen`: git names a file, and no arguments.
+fn script() -> anyhow::Result<String> {
+    let program = std::env::current_exe().context("cannot tell where tpmssh is")?;
+    let program = quote(&program);
+    Ok(format!(
+        "#!/bin/sh\n# What git calls as gpg.ssh.program; written by tpmssh git setup.\n\
+         exec {program} git program \"$@\"\n"
+    ))
+}
+
+/// git's settings, of one repository or of the user.
+struct Git {
+    scope: &'static str,
+}
+
+impl Git {
+    fn check_repository(&self) -> anyhow::Result<()> {
+        let output = self.run(&["rev-parse", "--git-dir"])?;
+        output.map(drop).ok_or_else(|| Error::NoRepository.into())
+    }
+
+    /// A setting as it is now, whoever set it.
+    fn get(&self, name: &str) -> anyhow::Result<Option<String>> {
+        self.run(&["config", "--get", name])
+    }
+
+    fn set(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        self.run(&["config", self.scope, name, value])?
+            .map(drop)
+            .with_context(|| format!("git does not let {name} be set"))
+    }
+
+    /// What git prints without the line feed, if it succeeds.
+    fn run(&self, arguments: &[&str]) -> anyhow::Result<Option<String>> {
+        let output = match Command::new("git").args(arguments).output() {
+            Err(err) if err.kind() == io::ErrorKind::NotFound => return Err(Error::NoGit.into()),
+            output => output.context("cannot run git")?,
+        };
+        let text = String::from_utf8_lossy(&output.stdout);
+        Ok(output.status.success().then(|| text.trim_end().to_owned()))
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    #[serde(skip)]
+    scope: &'static str,
+    settings: Vec<Setting>,
+    files: Vec<Written>,
+}
+
+#[derive(Debug, Serialize)]
+struct Setting {
+    name: &'static str,
+    value: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Written {
+    path: PathBuf,
+    #[serde(skip)]
+    mode: u32,
+    contents: String,
+}
+
+impl Report {
+    fn set(&mut self, name: &'static str, value: impl Into<String>) {
+        let value = value.into();
+        self.settings.push(Setting { name, value });
+    }
+
+    fn write(&mut self, path: PathBuf, mode: u32, contents: String) {
+        self.files.push(Written {
+            path,
+            mode,
+            contents,
+        });
+    }
+
+    /// Adds the key to the file of allowed signers, so that git can say whose signatures they are.
+    fn allow(&mut self, git: &Git, key: &SigningKey, args: &Args) -> anyhow::Result<()> {
+        const FILE: &str = "gpg.ssh.allowedSignersFile";
+        let email = match &args.email {
+            Some(email) => Some(email.clone()),
+            None => git.get("user.email")?,
+        };
+        let Some(email) = email else {
+            tell("tpmssh: git knows no user.email: no allowed signer was added");
+            return Ok(());
+        };
+        if let Some(file) = git.get(FILE)? {
+            tell(&format!(
+                "tpmssh: {FILE} is {file} already; for the line that it needs: \
+                 tpmssh export --allowed-signer {email}"
+            ));
+            return Ok(());
+        }
+        let path = config_dir()?.join("tpmssh/allowed_signers");
+        let line = AllowedSigner::line(&email, Some("git"), &key.public, &key.label)?;
+        let mut contents = match path.exists() {
+            true => input_file::read_text(&path, 1 << 20)?,
+            false => String::new(),
+        };
+        if !contents.lines().any(|known| known == line) {
+            if !contents.is_empty() && !contents.ends_with('\n') {
+                contents.push('\n');
+            }
+            contents.push_str(&line);
+            contents.push('\n');
+        }
+        self.set(FILE, text(&path)?);
+        self.write(path, 0o644, contents);
+        Ok(())
+    }
+
+    fn carry_out(&self, git: &Git) -> anyhow::Result<()> {
+        for file in &self.files {
+            let dir = file.path.parent().unwrap_or(Path::new("/"));
+            fs::create_dir_all(dir).map_err(|source| Error::Unwritable {
+                path: dir.to_owned(),
+                source,
+            })?;
+            output_file::write(&file.path, file.mode, file.contents.as_bytes())?;
+        }
+        for setting in &self.settings {
+            git.set(setting.name, &setting.value)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Setting { name, value } in &self.settings {
+            let value = quote(Path::new(value));
+            writeln!(f, "git config {} {name} {value}", self.scope)?;
+        }
+        for file in &self.files {
+            writeln!(f, "file {}", quote(&file.path))?;
+        }
+        Ok(())
+    }
+}
+
+/// A path as git's configuration takes it.
+fn text(path: &Path) -> Result<String, Error> {
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::Usage(format!("the path {} is not text", path.display())))
+}

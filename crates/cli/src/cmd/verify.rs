@@ -1,0 +1,121 @@
+//! `tpmssh verify`: check the signature of a file.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use serde::Serialize;
+use ssh_format::{AllowedSigners, Signer, SshSig};
+
+use crate::app::App;
+use crate::error::Error;
+use crate::output::{Facts, escape, tell};
+use crate::{date, input_file};
+
+/// More than any signature has.
+const MAX_SIGNATURE_LEN: usize = 1 << 20;
+const MAX_SIGNERS_LEN: usize = 1 << 24;
+
+/// Check a signature that tpmssh sign or ssh-keygen -Y sign made
+///
+/// With --allowed-signers it says who signed, and fails for everybody else; without, only that
+/// the key in the signature made it, whosever key that is. Needs neither a TPM nor a store.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The signed file, or - for standard input
+    #[arg(default_value = "-")]
+    file: PathBuf,
+
+    /// The file with the signature
+    #[arg(long, short, value_name = "FILE")]
+    signature: PathBuf,
+
+    /// What the signature has to be for
+    #[arg(long, short, default_value = "file")]
+    namespace: String,
+
+    /// The file that says whose signatures count, as ssh-keygen takes it; its times are UTC
+    #[arg(long, short = 'f', value_name = "FILE")]
+    allowed_signers: Option<PathBuf>,
+
+    /// Who has to have signed (anybody in the file)
+    #[arg(long, short = 'I', value_name = "WHO", requires = "allowed_signers")]
+    identity: Option<String>,
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let text = input_file::read_text(&args.signature, MAX_SIGNATURE_LEN)?;
+    let signature =
+        SshSig::from_armored(&text).with_context(|| input_file::name(&args.signature))?;
+    let digest = input_file::open(&args.file)
+        .and_then(|file| signature.hash().of(file))
+        .map_err(|source| Error::Unreadable {
+            from: input_file::name(&args.file),
+            source,
+        })?;
+    signature.verify(&args.namespace, &digest)?;
+    let signers = match &args.allowed_signers {
+        None => Vec::new(),
+        Some(file) => {
+            let text = input_file::read_text(file, MAX_SIGNERS_LEN)?;
+            let allowed = AllowedSigners::parse(&text).with_context(|| input_file::name(file))?;
+            who(&allowed, args, &signature)?
+        }
+    };
+    if args.allowed_signers.is_none() {
+        tell("tpmssh: whose key that is was not looked at: see --allowed-signers");
+    }
+    app.out.print(&Report {
+        signers,
+        key: signature.signer().key().fingerprint().to_string(),
+        authority: match signature.signer() {
+            Signer::Key(_) => None,
+            Signer::Certificate(certificate) => {
+                Some(certificate.authority().fingerprint().to_string())
+            }
+        },
+        namespace: signature.namespace().to_owned(),
+    })
+}
+
+/// Who signed, by the file of allowed signers.
+fn who(allowed: &AllowedSigners, args: &Args, signature: &SshSig) -> Result<Vec<String>, Error> {
+    let (signer, now) = (signature.signer(), date::now());
+    let found = match &args.identity {
+        None => allowed.principals(&args.namespace, signer, now),
+        Some(who) if allowed.allow(who, &args.namespace, signer, now) => vec![who.clone()],
+        Some(_) => Vec::new(),
+    };
+    if found.is_empty() {
+        return Err(Error::SignerNotAllowed {
+            fingerprint: signer.key().fingerprint().to_string(),
+            identity: args.identity.as_deref().map(escape),
+        });
+    }
+    Ok(found)
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Empty where nobody asked.
+    signers: Vec<String>,
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<String>,
+    namespace: String,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut facts = Facts::default();
+        for signer in &self.signers {
+            facts.add("signed by", signer);
+        }
+        facts.add("key", &self.key);
+        if let Some(authority) = &self.authority {
+            facts.add("authority", authority);
+        }
+        facts.add("namespace", &self.namespace);
+        facts.fmt(f)
+    }
+}

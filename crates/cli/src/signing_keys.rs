@@ -1,0 +1,100 @@
+//! Keys whose private halves are in the TPM.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use ssh_format::{AnyKey, Signature};
+use token_store::{Class, ObjectId, OpenToken, Store, Token};
+
+use crate::app::{App, read_pin};
+use crate::error::Error;
+use crate::keys::{self, Key};
+use crate::pin_prompt::Source;
+use crate::ssh;
+
+/// A key pair of a token.
+#[derive(Debug, Clone)]
+pub(crate) struct SigningKey {
+    pub(crate) token: Token,
+    pub(crate) label: String,
+    /// The private half.
+    pub(crate) object: ObjectId,
+    /// The key in the TPM.
+    pub(crate) key: Arc<token_store::Key>,
+    /// Its public half.
+    pub(crate) public: AnyKey,
+    /// As it is shown, and found by name.
+    pub(crate) shown: Key,
+}
+
+impl SigningKey {
+    /// The line of its public key.
+    pub(crate) fn line(&self) -> String {
+        self.public.line(&self.label)
+    }
+
+    /// Signs what `data` holds, with the PIN from `pin`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the PIN, of the TPM and of the store.
+    pub(crate) fn sign(
+        &self,
+        app: &App,
+        store: &Store,
+        pin: &Source,
+        data: &[u8],
+    ) -> Result<Signature> {
+        let pin = read_pin(&self.token, pin)?;
+        let open = OpenToken::open(store, &app.tpm()?, &self.token, pin.as_ref())?;
+        agent::sign_for_ssh(&open, &self.key, data).context("cannot sign")
+    }
+}
+
+/// The key pairs of the tokens that are meant.
+///
+/// # Errors
+///
+/// Whatever is wrong with the store.
+pub(crate) fn all(app: &App, store: &Store) -> Result<Vec<SigningKey>> {
+    let mut all = Vec::new();
+    for token in app.some_tokens(store)? {
+        for object in store.objects(token.id)? {
+            let private = object.class() == Class::PrivateKey;
+            let (Some(key), Some(shown)) = (object.key(), Key::of(&token, &object)?) else {
+                continue;
+            };
+            if private {
+                all.push(SigningKey {
+                    token: token.clone(),
+                    label: object.label.clone(),
+                    object: object.id,
+                    key: Arc::clone(key),
+                    public: (&ssh::public_key(key.public())?).into(),
+                    shown,
+                });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The key called `name`, else the only one.
+///
+/// # Errors
+///
+/// If there is none, or several and none is named.
+pub(crate) fn find(all: Vec<SigningKey>, name: Option<&str>) -> Result<SigningKey> {
+    let shown: Vec<Key> = all.iter().map(|it| it.shown.clone()).collect();
+    let found = match (name, shown.as_slice()) {
+        (Some(name), _) => keys::find(shown, name)?,
+        (None, []) => return Err(Error::NoKey.into()),
+        (None, [one]) => one.clone(),
+        (None, several) => {
+            let labels = several.iter().map(|key| key.label.clone()).collect();
+            return Err(Error::WhichKey { labels }.into());
+        }
+    };
+    let key = all.into_iter().find(|it| it.object == found.object);
+    key.ok_or_else(|| Error::NoKey.into())
+}
