@@ -38,7 +38,7 @@ pub(crate) fn isolated<B: FnOnce()>(world: impl FnOnce() -> World, body: B) {
             command
         }
     };
-    command.envs(world.passed());
+    command.envs(world.variables().iter().cloned());
     run(command.env(INSIDE, "1").args([
         "--exact",
         name,
@@ -58,6 +58,7 @@ fn run(command: &mut Command) {
         "{}\n{printed}{errors}",
         output.status
     );
+    print!("{printed}");
     assert!(
         printed.contains("1 passed"),
         "the test was found: {printed}"

@@ -11,6 +11,8 @@ mod keys;
 mod loaded;
 mod loading;
 mod malformed;
+mod many;
+mod slots;
 mod stage;
 mod threads;
 mod world;

@@ -24,7 +24,7 @@ pub(crate) struct World {
     tap: Tap,
     tpm: Arc<Tpm>,
     budget: Option<usize>,
-    passed: Vec<&'static str>,
+    variables: Vec<(&'static str, OsString)>,
     _swtpm: Swtpm,
 }
 
@@ -38,7 +38,7 @@ impl World {
             tpm: Arc::new(Tpm::new(tap.tcti().parse().expect("a tcti"))),
             tap,
             budget: None,
-            passed: Vec::new(),
+            variables: Vec::new(),
             _swtpm: swtpm,
         }
     }
@@ -79,16 +79,23 @@ impl World {
         Self::new().token(OPEN, &[(KeyType::EccP256, Usage::SIGN)])
     }
 
-    /// Processes in it are told what this variable says here.
-    pub(crate) fn passing(mut self, variable: &'static str) -> Self {
-        self.passed.push(variable);
+    /// Processes in it are told that `variable` is `value`.
+    pub(crate) fn telling(mut self, variable: &'static str, value: impl Into<OsString>) -> Self {
+        self.variables.push((variable, value.into()));
         self
     }
 
-    /// The variables to be passed on, as far as they are set.
-    pub(crate) fn passed(&self) -> impl Iterator<Item = (&'static str, OsString)> {
-        let variables = self.passed.iter();
-        variables.filter_map(|name| env::var_os(name).map(|value| (*name, value)))
+    /// Processes in it are told what this variable says here, if anything.
+    pub(crate) fn passing(self, variable: &'static str) -> Self {
+        match env::var_os(variable) {
+            Some(value) => self.telling(variable, value),
+            None => self,
+        }
+    }
+
+    /// What processes in it are told.
+    pub(crate) fn variables(&self) -> &[(&'static str, OsString)] {
+        &self.variables
     }
 
     /// The test may cost so many TPM commands from here on, FlushContext aside.
