@@ -8,6 +8,7 @@ mod ci;
 mod command;
 mod demo;
 mod kernel;
+mod memcheck;
 mod packages;
 mod test;
 
@@ -17,6 +18,7 @@ const USAGE: &str = "\
 cargo xtask demo           show tpmssh at work: from an empty TPM to an ssh login
 cargo xtask test [ARG]...  build everything and run all tests; ARGs go to cargo test
 cargo xtask ci             formatting, lints, documentation, demo, tests
+cargo xtask memcheck       call the module wrongly, under valgrind
 
 Each installs the Debian packages that it needs and that are missing, and says which.";
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         (Some("demo"), true) => demo::run(),
         (Some("test"), _) => test::run(&rest),
         (Some("ci"), true) => ci::run(),
+        (Some("memcheck"), true) => memcheck::run(),
         (Some("help" | "--help" | "-h"), _) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

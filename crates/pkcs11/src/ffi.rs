@@ -32,6 +32,8 @@ pub mod interface;
 pub mod keys;
 mod mechanism;
 pub mod object;
+#[cfg(test)]
+mod panics;
 mod pointer;
 pub mod session;
 pub mod slot;
@@ -113,6 +115,14 @@ mod tests {
     /// Panics where a test of this thread wants it.
     pub(super) fn maybe_panic() {
         assert!(!PANIC.get(), "injected");
+    }
+
+    /// Calls a function in which there is a panic.
+    pub(super) fn panicking(call: fn() -> CK_RV) -> CK_RV {
+        PANIC.set(true);
+        let returned = call();
+        PANIC.set(false);
+        returned
     }
 
     #[test]
