@@ -14,6 +14,8 @@ use testing::{Home, Server, module};
 use crate::program::text;
 
 mod chromium;
+mod crowd;
+mod cryptoki;
 mod git;
 mod gnutls;
 mod nss;

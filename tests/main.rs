@@ -12,6 +12,7 @@ mod doctor;
 mod journey;
 mod kernel;
 mod owner;
+mod packaging;
 mod program;
 mod raw;
 mod refusals;
