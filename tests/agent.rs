@@ -5,6 +5,7 @@ mod forwarding;
 mod guard;
 mod install;
 mod login;
+mod managed;
 mod process;
 mod proxy;
 pub(crate) mod served;

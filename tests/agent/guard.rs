@@ -109,6 +109,36 @@ fn a_process_of_the_same_user_cannot_look_into_it_and_it_leaves_no_core() {
     assert!(!status.core_dumped());
 }
 
+/// What it starts is bound as it is itself, so the program that asks for a PIN can tell. On a
+/// kernel without Landlock there is nothing to see, and the agent says so.
+#[test]
+fn it_can_change_no_file_but_its_own() {
+    let program = Program::with_key();
+    let home = program.home.path();
+    let script = format!(
+        "#!/bin/sh\ntouch {home}/run/reached\ntouch {home}/.bashrc\nexit 1\n",
+        home = home.display()
+    );
+    let askpass = program.home.script("ask", &script);
+    let env = [
+        ("SSH_ASKPASS".into(), askpass.clone().into_os_string()),
+        ("SSH_ASKPASS_REQUIRE".into(), "force".into()),
+    ];
+    let agent = Served::with(&program.home, &["--verbose"], &env);
+    let key = super::ssh_add::public_key(&program, "first");
+    assert_ne!(agent.ssh_add(&["-T", &key]).code, Some(0));
+    assert!(home.join("run/reached").exists(), "{}", agent.log());
+    if agent.log().contains("no Landlock") {
+        return;
+    }
+    assert!(!home.join(".bashrc").exists());
+    let _ = Outcome::of(&mut std::process::Command::new(askpass));
+    assert!(
+        home.join(".bashrc").exists(),
+        "without it nothing is in the way"
+    );
+}
+
 /// All of a process's memory that it can write, where it is there.
 fn memory(pid: u32) -> Vec<u8> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();

@@ -100,6 +100,34 @@ fn a_use_is_confirmed_or_refused() {
 }
 
 #[test]
+fn the_desktop_is_told_of_a_use() {
+    let program = free(&["one"]);
+    let bin = program.home.path().join("run/bin");
+    std::fs::create_dir(&bin).unwrap();
+    let notes = program.home.path().join("run/notes");
+    let script = format!("#!/bin/sh\necho \"$*\" >>{}\n", notes.display());
+    program.home.script("run/bin/notify-send", &script);
+    let config = program.home.config();
+    std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+    std::fs::write(config, "[agent]\nnotify = true\n").unwrap();
+    let path = format!("{}:{}", text(bin), std::env::var("PATH").unwrap());
+    let agent = Served::with(
+        &program.home,
+        &["--no-ask"],
+        &[("PATH".into(), path.into())],
+    );
+    let one = public_key(&program, "one");
+    assert_eq!(agent.ssh_add(&["-T", &one]).code, Some(0));
+    let noted = || std::fs::read_to_string(&notes).unwrap_or_default();
+    eventually(|| noted().contains("ssh-add"));
+    let noted = noted();
+    assert!(
+        noted.starts_with("--app-name=tpmssh -- An SSH key was used \"one\" to sign"),
+        "{noted}"
+    );
+}
+
+#[test]
 fn a_module_and_a_private_key_are_refused() {
     let program = free(&["one"]);
     let agent = Served::start(&program);

@@ -46,6 +46,8 @@ pub struct Options {
     pub upstreams: Vec<PathBuf>,
     /// Where what was done is recorded; nowhere if there is none.
     pub audit: Option<PathBuf>,
+    /// Whether the desktop shows that a key was used.
+    pub notify: bool,
 }
 
 /// The state of an agent, shared by its connections, which all run on one thread.
@@ -66,6 +68,7 @@ pub(crate) struct Agent {
     upstreams: Upstreams,
     policy: Policy,
     token_policies: HashMap<String, Policy>,
+    notify: bool,
 }
 
 impl Agent {
@@ -93,6 +96,7 @@ impl Agent {
             upstreams: Upstreams::new(options.upstreams),
             policy: options.policy,
             token_policies: options.token_policies,
+            notify: options.notify,
         })
     }
 

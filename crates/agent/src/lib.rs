@@ -27,6 +27,7 @@
 //!     broker: Broker::new(Way::from_environment(), Duration::from_secs(120)),
 //!     upstreams: Vec::new(),
 //!     audit: None,
+//!     notify: false,
 //! };
 //! agent::serve(Socket::claim(&Socket::default_path()?)?, options)?;
 //! # Ok(())
@@ -49,6 +50,7 @@ pub mod harden;
 mod keys;
 mod lock;
 mod logins;
+mod notify;
 mod peer;
 pub mod protocol;
 mod proxy;

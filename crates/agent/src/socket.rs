@@ -17,7 +17,7 @@ use crate::{Error, Result};
 pub struct Socket {
     listener: UnixListener,
     /// What was made here; nothing where systemd made it.
-    _made: Option<Made>,
+    made: Option<Made>,
 }
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Socket {
         fcntl_setfd(&listener, FdFlags::CLOEXEC).map_err(|err| Error::Start(err.into()))?;
         Ok(Some(Self {
             listener,
-            _made: None,
+            made: None,
         }))
     }
 
@@ -91,12 +91,18 @@ impl Socket {
         let meta = fs::symlink_metadata(path).map_err(failed)?;
         Ok(Self {
             listener,
-            _made: Some(Made {
+            made: Some(Made {
                 path: path.into(),
                 id: (meta.dev(), meta.ino()),
                 _lock: lock,
             }),
         })
+    }
+
+    /// The directory that it was made in; `None` where somebody else made it.
+    #[must_use]
+    pub fn dir(&self) -> Option<&Path> {
+        self.made.as_ref()?.path.parent()
     }
 
     /// A second handle of the listener.

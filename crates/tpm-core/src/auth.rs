@@ -3,11 +3,12 @@
 use std::fmt;
 
 use rand_core::{OsRng, RngCore};
-use zeroize::Zeroizing;
 
+use crate::locked::Locked;
 use crate::{Error, Result};
 
-/// An authorization value of at most 32 bytes, wiped when dropped and never printed.
+/// An authorization value of at most 32 bytes, wiped when dropped and never printed. It is
+/// kept out of swap space, as far as the system lets this process lock memory.
 ///
 /// A TPM ignores trailing zero bytes, so they are removed here as well; equal values then
 /// have equal bytes.
@@ -16,7 +17,7 @@ use crate::{Error, Result};
 ///
 /// Part 1, section 19.6.4.3 "Authorization Size Convention".
 #[derive(Clone)]
-pub struct AuthValue(Zeroizing<Vec<u8>>);
+pub struct AuthValue(Option<Locked>);
 
 impl AuthValue {
     /// The longest value that every object and index of this crate takes, in bytes.
@@ -25,7 +26,7 @@ impl AuthValue {
     /// The empty value, which a new hierarchy has.
     #[must_use]
     pub fn empty() -> Self {
-        Self(Zeroizing::default())
+        Self(None)
     }
 
     /// A value from bytes.
@@ -42,27 +43,32 @@ impl AuthValue {
         if end > Self::MAX {
             return Err(Error::AuthTooLong);
         }
-        Ok(Self(Zeroizing::new(bytes[..end].to_vec())))
+        if end == 0 {
+            return Ok(Self::empty());
+        }
+        let mut value = Locked::zeroed(end);
+        value.bytes_mut().copy_from_slice(&bytes[..end]);
+        Ok(Self(Some(value)))
     }
 
     /// 32 bytes that nobody knows.
     #[must_use]
     pub fn random() -> Self {
-        let mut bytes = Zeroizing::new(vec![0; Self::MAX]);
-        OsRng.fill_bytes(&mut bytes);
-        bytes[Self::MAX - 1] |= 1;
-        Self(bytes)
+        let mut value = Locked::zeroed(Self::MAX);
+        OsRng.fill_bytes(value.bytes_mut());
+        value.bytes_mut()[Self::MAX - 1] |= 1;
+        Self(Some(value))
     }
 
     /// Whether this is the empty value.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// The bytes, without trailing zeros.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_ref().map_or(&[], Locked::bytes)
     }
 }
 

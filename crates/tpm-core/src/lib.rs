@@ -44,6 +44,7 @@ mod exchange;
 pub mod info;
 pub mod key;
 mod key_blob;
+mod locked;
 pub mod lockout;
 pub mod name;
 mod nv;

@@ -12,6 +12,7 @@ use crate::connection::Client;
 use crate::destination;
 use crate::keys::{Identity, plain};
 use crate::logins::Policy;
+use crate::notify;
 use crate::protocol::{Purpose, Reply};
 use crate::standing::Terms;
 
@@ -62,10 +63,15 @@ impl Agent {
         if signed.is_err() {
             log::warn!("{}: key \"{}\": {result}", client.peer, identity.comment);
         }
+        let what = describe(purpose, client.binds);
+        if signed.is_ok() && self.notify {
+            let label = &identity.comment;
+            notify::show(&format!("\"{label}\" {what}\nfor {}", client.peer));
+        }
         let more = Record {
             key: Some(identity.public.fingerprint().to_string()),
             label: Some(identity.comment.clone()),
-            purpose: Some(describe(purpose, client.binds)),
+            purpose: Some(what),
             ..Record::default()
         };
         self.record_more(client, "sign", &result, more);

@@ -155,6 +155,7 @@ impl Fixture {
             broker: Broker::new(self.askpass.clone().map(Way::Askpass), self.patience),
             upstreams: self.upstreams.clone(),
             audit: Some(self.dir.path().join("log")),
+            notify: false,
         };
         let claimed = Socket::claim(&socket).unwrap();
         let (end, ended) = oneshot::channel::<()>();

@@ -20,6 +20,7 @@ Configuration (~/.config/tpmssh/config.toml):
                         (asked for at each use), or confirm (until-locked, and each use is
                         to be confirmed)
   proxy = [\"/a/socket\"] other agents, as --proxy
+  notify = true         show on the desktop when a key was used
   log = true            keep a log of what keys were used for: see tpmssh agent log
   [agent.pins]
   \"work\" = \"never\"     the same as pin, for one token";
@@ -69,6 +70,7 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
             Some(false) => None,
             _ => Some(super::log::path()?),
         },
+        notify: configured.notify == Some(true),
     };
     agent::harden::server();
     let passed = match args.socket.is_given() {
@@ -79,6 +81,15 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
         Some(socket) => socket,
         None => Socket::claim(&args.socket.path()?)?,
     };
+    let mut own = vec![options.store.path().to_owned()];
+    own.extend(
+        options
+            .audit
+            .iter()
+            .filter_map(|log| Some(log.parent()?.to_owned())),
+    );
+    own.extend(socket.dir().map(PathBuf::from));
+    agent::harden::confine(&own.iter().map(PathBuf::as_path).collect::<Vec<_>>());
     Ok(agent::serve(socket, options)?)
 }
 
