@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use testing::{Fault, Tap, When};
 use token_store::{
     Error, KeySpec, OpenToken, SoToken, Store, StoreDir, Token, WallKind,
+    object::NewCertificate,
     token::{self, InitOptions},
 };
 use tpm_core::{AuthValue, KeyType, Tpm};
@@ -21,6 +22,9 @@ use crate::{Bench, PIN, SO_PIN, TestResult, pin, signs, so_pin, tpm_at};
 
 const NEW_PIN: &str = "new pin";
 const NEW_SO_PIN: &str = "new so pin";
+
+/// What the key and the token are called by turns.
+const LABELS: [&str; 2] = ["work", "play"];
 
 /// Does one thing to a store, in the process that will be killed.
 #[test]
@@ -59,7 +63,26 @@ fn act(what: &str, store: &mut Store, tpm: &Arc<Tpm>) -> Result<(), Error> {
         "repair" => so(store)?.repair(store, &pin(NEW_PIN), &owner),
         "reinit" => token::reinit(store, tpm, &token, "work", &so_pin(SO_PIN)).map(drop),
         "delete" => token::delete(store, tpm, &token, &owner),
+        "write" => write_for_ever(store, &token),
         what => panic!("nobody can {what}"),
+    }
+}
+
+/// Relabels the token and its key, and adds and deletes a certificate, as long as it lives.
+fn write_for_ever(store: &mut Store, token: &Token) -> Result<(), Error> {
+    let key = store.objects(token.id)?[0].id;
+    let certificate = NewCertificate {
+        value: vec![0x30; 2000],
+        subject: vec![0x30; 200],
+        ..NewCertificate::default()
+    };
+    loop {
+        for label in LABELS {
+            store.set_label(key, label)?;
+            token::rename(store, token, label)?;
+            let added = store.add_certificate(token.id, &certificate)?;
+            store.delete_object(added.id)?;
+        }
     }
 }
 
@@ -309,6 +332,42 @@ fn a_killed_reinit_leaves_the_old_token_or_an_empty_one() -> TestResult {
         }
         no_counter_is_lost(bench)
     })
+}
+
+/// What only the disk knows of: killed during its 1st, 2nd, … write it is done or is not.
+#[test]
+fn a_killed_write_is_done_or_is_not() -> TestResult {
+    let (bench, token) = prepared(WallKind::Counter)?;
+    let tcti = bench.swtpm.tcti();
+    for round in 0..4 {
+        token::rename(&mut bench.reopen()?, &token, LABELS[0])?;
+        let before = bench.reopen()?.change_counter()?;
+        let mut victim = Victim::start("write", &bench.dir.path().join("store"), &tcti);
+        let written = || {
+            bench
+                .store
+                .change_counter()
+                .is_ok_and(|now| now > before + round)
+        };
+        assert!(!victim.ends_before(written));
+        drop(victim);
+        // Opening it plays the journal back, if one was left.
+        let store = bench.reopen()?;
+        store.check_integrity()?;
+        assert!(LABELS.contains(&store.token(token.id)?.label.as_str()));
+        let objects = store.objects(token.id)?;
+        assert!(matches!(objects.len(), 2 | 3), "{objects:?}");
+        assert!(
+            [&["me@host"], &LABELS[..]]
+                .concat()
+                .contains(&objects[0].label.as_str())
+        );
+        if let Some(certificate) = objects.get(2) {
+            bench.reopen()?.delete_object(certificate.id)?;
+        }
+    }
+    assert!(opens(&bench, &token, PIN)?);
+    Ok(())
 }
 
 #[test]
