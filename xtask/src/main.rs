@@ -4,6 +4,7 @@
 //! program builds with nothing but Rust and a C linker; what else a chore needs it installs.
 
 mod artifacts;
+mod bench;
 mod ci;
 mod command;
 mod demo;
@@ -19,6 +20,7 @@ cargo xtask demo           show tpmssh at work: from an empty TPM to an ssh logi
 cargo xtask test [ARG]...  build everything and run all tests; ARGs go to cargo test
 cargo xtask ci             formatting, lints, documentation, demo, tests
 cargo xtask memcheck       call the module wrongly, under valgrind
+cargo xtask bench [ARG]... what tpmssh costs beyond the chip; --help says what ARGs there are
 
 Each installs the Debian packages that it needs and that are missing, and says which.";
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         (Some("test"), _) => test::run(&rest),
         (Some("ci"), true) => ci::run(),
         (Some("memcheck"), true) => memcheck::run(),
+        (Some("bench"), _) => bench::run(&rest),
         (Some("help" | "--help" | "-h"), _) => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

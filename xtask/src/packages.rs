@@ -1,6 +1,6 @@
 //! The system packages that the chores need, found by what is in them.
 
-use std::{path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, bail};
 
@@ -21,6 +21,8 @@ enum Probe {
     Library(&'static str),
     /// An engine of OpenSSL.
     Engine(&'static str),
+    /// A PKCS#11 module, where p11-kit looks for it.
+    Pkcs11(&'static str),
 }
 
 /// All of it. Every chore takes the whole list, so that no two chores differ in where they work.
@@ -39,6 +41,9 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("swtpm"), "swtpm"),
     need(Probe::Program("swtpm_setup"), "swtpm-tools"),
     need(Probe::Program("tpm2-abrmd"), "tpm2-abrmd"),
+    // What tpmssh is measured beside.
+    need(Probe::Program("tpm2_ptool"), "libtpm2-pkcs11-tools"),
+    need(Probe::Pkcs11("libtpm2_pkcs11.so"), "libtpm2-pkcs11-1"),
     need(Probe::Program("dbus-daemon"), "dbus-daemon"),
     need(Probe::Program("dbus-send"), "dbus-bin"),
     need(Probe::Program("git"), "git"),
@@ -132,6 +137,9 @@ impl Probe {
             Self::Library(name) => program("ldconfig")
                 .and_then(|ldconfig| Command::new(ldconfig).arg("-p").output().ok())
                 .is_some_and(|output| String::from_utf8_lossy(&output.stdout).contains(name)),
+            Self::Pkcs11(name) => fs::read_dir("/usr/lib").is_ok_and(|mut dirs| {
+                dirs.any(|dir| dir.is_ok_and(|dir| dir.path().join("pkcs11").join(name).exists()))
+            }),
             Self::Engine(name) => Command::new("openssl")
                 .args(["engine", name])
                 .output()
@@ -183,6 +191,7 @@ mod tests {
         assert!(!Probe::Development("no-such-library").found());
         assert!(!Probe::Library("libnosuchlibrary.so.0").found());
         assert!(!Probe::Engine("no-such-engine").found());
+        assert!(!Probe::Pkcs11("no-such-module.so").found());
     }
 
     /// The tests run only where the packages are.

@@ -29,8 +29,18 @@ impl SshAgent {
     /// If `ssh-agent` is not installed or does not start.
     #[must_use]
     pub fn start(home: &Home, provider: &str, env: &[(OsString, OsString)]) -> Self {
+        Self::start_at(home, "agent", provider, env)
+    }
+
+    /// The same at a socket of another `name`, for a home with several agents.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    #[must_use]
+    pub fn start_at(home: &Home, name: &str, provider: &str, env: &[(OsString, OsString)]) -> Self {
         // Unix socket paths are short (108 bytes), so the directory is not nested further.
-        let socket = home.path().join("agent.sock");
+        let socket = home.path().join(format!("{name}.sock"));
         let _ = std::fs::remove_file(&socket);
         let mut agent = home.command("ssh-agent");
         agent

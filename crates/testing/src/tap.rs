@@ -10,6 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 pub use record::{Exchange, Fault, When};
@@ -126,6 +127,12 @@ impl Tap {
     /// Disturbs the commands of `when`. The first fault that fits a command is the one it gets.
     pub fn inject(&self, when: When, fault: Fault) {
         self.record().faults.push((when, fault));
+    }
+
+    /// Makes every exchange last at least as long as `pace` says, as with a slower chip; `None`
+    /// ends that. The time that the TPM itself took counts.
+    pub fn set_pace(&self, pace: Option<fn(&Exchange) -> Duration>) {
+        self.record().pace = pace;
     }
 
     /// Ends all disturbances.

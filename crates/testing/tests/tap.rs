@@ -228,3 +228,26 @@ fn a_resource_manager_works_through_a_tap() {
         "tabrmd:bus_name=com.intel.tss2.Tabrmd,bus_type=session"
     );
 }
+
+#[test]
+fn a_pace_makes_what_it_is_for_slower_and_changes_nothing() {
+    const SLOW: Duration = Duration::from_millis(150);
+    fn pace(exchange: &testing::Exchange) -> Duration {
+        assert_eq!(exchange.response_code(), Some(0));
+        match exchange.code() {
+            GET_RANDOM => SLOW,
+            _ => Duration::ZERO,
+        }
+    }
+    let swtpm = Swtpm::start();
+    let tap = Tap::start(&swtpm);
+    let mut client = Client::through(&tap);
+    tap.set_pace(Some(pace));
+    let start = Instant::now();
+    assert_eq!(get_random(&mut client).len(), 28);
+    assert!(start.elapsed() >= SLOW);
+    client.read_clock().expect("it answers");
+    tap.set_pace(None);
+    assert_eq!(get_random(&mut client).len(), 28);
+    assert_eq!(tap.count(), 3);
+}

@@ -63,6 +63,7 @@ pub enum Fault {
 pub(super) struct Record {
     pub(super) exchanges: Vec<Exchange>,
     pub(super) faults: Vec<(When, Fault)>,
+    pub(super) pace: Option<fn(&Exchange) -> Duration>,
     pub(super) connections: usize,
 }
 

@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
+    time::Instant,
 };
 
 use super::record::{Exchange, Fault, HEADER, Record, u32_at};
@@ -139,11 +140,23 @@ fn relay(shared: &Shared, mut client: &TcpStream, mut tpm: &TcpStream) -> io::Re
         Some(Fault::Delay(time)) => thread::sleep(time),
         Some(Fault::CutReply(_) | Fault::Garble(_)) | None => {}
     }
+    let start = Instant::now();
     tpm.write_all(&command)?;
     let mut response = frame(tpm)?;
-    if let Some(exchange) = lock(&shared.record).exchanges.get_mut(index) {
-        // Not so after a reset() in between; then nobody asks for it either.
-        exchange.response.clone_from(&response);
+    let pace = {
+        let mut record = lock(&shared.record);
+        if let Some(exchange) = record.exchanges.get_mut(index) {
+            // Not so after a reset() in between; then nobody asks for it either.
+            exchange.response.clone_from(&response);
+        }
+        record.pace
+    };
+    if let Some(pace) = pace {
+        let exchange = Exchange {
+            command,
+            response: response.clone(),
+        };
+        thread::sleep(pace(&exchange).saturating_sub(start.elapsed()));
     }
     match fault {
         Some(Fault::CutReply(bytes)) => {

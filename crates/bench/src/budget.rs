@@ -1,0 +1,186 @@
+//! What tpmssh may cost, and whether it keeps to it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    measure::{
+        AGENT, AGENT_LOGIN, C_SIGN, INITIALIZE, LIBRARY, LIST, LIST_OBJECTS, LOGIN, MANAGED,
+        MOST_MEMORY, TPMSSH, TPMSSH_BARE, keys, sign_what,
+    },
+    report::{Group, Report},
+};
+
+/// Which number of a figure is limited.
+#[derive(Debug, Clone, Copy)]
+enum Limited {
+    /// Its own median.
+    Value,
+    /// The median of its ratio to what was measured beside it.
+    Ratio,
+}
+
+/// A limit for one figure.
+struct Budget {
+    /// What is promised, in words.
+    promise: &'static str,
+    group: Group,
+    what: String,
+    who: &'static str,
+    limited: Limited,
+    limit: f64,
+}
+
+/// What became of a budget.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Verdict {
+    /// What was promised.
+    pub(crate) promise: String,
+    /// The most that it may be.
+    pub(crate) limit: f64,
+    /// What it is; nothing where it was not measured, which is a miss.
+    pub(crate) value: Option<f64>,
+    pub(crate) met: bool,
+}
+
+/// All budgets.
+fn budgets() -> Vec<Budget> {
+    let sign = |promise, key, who, limit| Budget {
+        promise,
+        group: Group::Sign,
+        what: sign_what(key, MANAGED),
+        who,
+        limited: Limited::Ratio,
+        limit,
+    };
+    let of = |promise, group, what: &str, who, limited, limit| Budget {
+        promise,
+        group,
+        what: what.to_owned(),
+        who,
+        limited,
+        limit,
+    };
+    let many = keys(10_000);
+    vec![
+        sign(
+            "library, P-256, managed: times the floor",
+            "P-256",
+            LIBRARY,
+            1.10,
+        ),
+        sign(
+            "C_Sign, P-256, managed: times the floor",
+            "P-256",
+            C_SIGN,
+            1.10,
+        ),
+        sign(
+            "library, RSA 2048, managed: times the floor",
+            "RSA 2048",
+            LIBRARY,
+            1.05,
+        ),
+        sign(
+            "C_Sign, RSA 2048, managed: times the floor",
+            "RSA 2048",
+            C_SIGN,
+            1.05,
+        ),
+        sign(
+            "agent, P-256, managed: times the floor",
+            "P-256",
+            AGENT,
+            1.10,
+        ),
+        sign(
+            "agent, RSA 2048, managed: times the floor",
+            "RSA 2048",
+            AGENT,
+            1.10,
+        ),
+        of(
+            "ssh -I, cold, on a chip: times tpm2-pkcs11",
+            Group::Chip,
+            LOGIN,
+            TPMSSH,
+            Limited::Ratio,
+            0.6,
+        ),
+        of(
+            "ssh-keygen -D: times tpm2-pkcs11",
+            Group::Command,
+            LIST,
+            TPMSSH,
+            Limited::Ratio,
+            0.3,
+        ),
+        of(
+            "TPM commands of ssh-keygen -D",
+            Group::Count,
+            LIST,
+            TPMSSH,
+            Limited::Value,
+            0.0,
+        ),
+        of(
+            "TPM commands of ssh -I, cold, bare",
+            Group::Count,
+            LOGIN,
+            TPMSSH_BARE,
+            Limited::Value,
+            8.0,
+        ),
+        of(
+            "TPM commands of a further login through tpmssh agent, bare",
+            Group::Count,
+            AGENT_LOGIN,
+            TPMSSH_BARE,
+            Limited::Value,
+            4.0,
+        ),
+        of(
+            "10,000 objects listed, ms",
+            Group::Scale,
+            &many,
+            LIST_OBJECTS,
+            Limited::Value,
+            100.0,
+        ),
+        of(
+            "C_Initialize, ms",
+            Group::Scale,
+            &many,
+            INITIALIZE,
+            Limited::Value,
+            1.0,
+        ),
+        of(
+            "memory of the agent with 10,000 keys, MiB",
+            Group::Scale,
+            &many,
+            MOST_MEMORY,
+            Limited::Value,
+            16.0,
+        ),
+    ]
+}
+
+/// Compares a report with the budgets.
+pub(crate) fn judge(report: &Report) -> Vec<Verdict> {
+    budgets()
+        .into_iter()
+        .map(|budget| {
+            let figure = report.figure(budget.group, &budget.what, budget.who);
+            let value = figure.and_then(|figure| match budget.limited {
+                Limited::Value => Some(figure.value.median),
+                Limited::Ratio => figure.ratio.as_ref().map(|ratio| ratio.value.median),
+            });
+            Verdict {
+                promise: budget.promise.to_owned(),
+                limit: budget.limit,
+                value,
+                met: value.is_some_and(|value| value <= budget.limit),
+            }
+        })
+        .collect()
+}
