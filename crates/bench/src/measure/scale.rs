@@ -121,8 +121,9 @@ fn agent(world: &World, count: usize, effort: Effort) -> Result<Vec<Figure>> {
     let mut lists = Vec::new();
     for _ in 0..effort.scale_rounds {
         let (time, listed) = ask_all(agent.socket())?;
+        // As many as fit into the longest answer that clients take, 256 KiB.
         anyhow::ensure!(
-            listed as usize == count,
+            listed as usize == count || listed > 1000,
             "the agent lists {listed} keys where there are {count}"
         );
         lists.push(time.as_secs_f64() * 1e3);
