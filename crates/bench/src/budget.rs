@@ -184,3 +184,49 @@ pub(crate) fn judge(report: &Report) -> Vec<Verdict> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::report;
+
+    fn verdict_of(report: &Report, promise: &str) -> Verdict {
+        let mut verdicts = judge(report).into_iter();
+        verdicts.find(|v| v.promise == promise).unwrap()
+    }
+
+    #[test]
+    fn a_ratio_is_held_to_its_limit_whatever_the_time() {
+        let promise = "C_Sign, P-256, managed: times the floor";
+        let with = |ratio| {
+            let what = sign_what("P-256", MANAGED);
+            let report = report(&[(Group::Sign, &what, C_SIGN, 900.0, ratio)]);
+            verdict_of(&report, promise)
+        };
+        assert!(with(Some(1.10)).met);
+        assert!(!with(Some(1.11)).met);
+        assert_eq!(with(Some(1.11)).value, Some(1.11));
+        // A time without anything to compare it with proves nothing.
+        assert!(!with(None).met);
+    }
+
+    #[test]
+    fn a_count_is_held_to_its_limit() {
+        let promise = "TPM commands of ssh-keygen -D";
+        let with = |count| {
+            verdict_of(
+                &report(&[(Group::Count, LIST, TPMSSH, count, None)]),
+                promise,
+            )
+        };
+        assert!(with(0.0).met);
+        assert!(!with(1.0).met);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_missed() {
+        let verdicts = judge(&report(&[]));
+        assert!(verdicts.len() >= 12);
+        assert!(verdicts.iter().all(|v| !v.met && v.value.is_none()));
+    }
+}

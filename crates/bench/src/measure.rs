@@ -98,14 +98,14 @@ fn race(
     rounds: usize,
     base: &str,
 ) -> Result<Vec<Figure>> {
-    let mut samples = vec![vec![0.0; rounds]; racers.len()];
+    let mut samples = vec![Vec::with_capacity(rounds); racers.len()];
     for racer in &mut racers {
         (racer.run)()?;
     }
     for round in 0..rounds {
         for place in 0..racers.len() {
             let index = (round + place) % racers.len();
-            samples[index][round] = (racers[index].run)()?;
+            samples[index].push((racers[index].run)()?);
         }
     }
     let beside = racers.iter().position(|racer| racer.who == base);
