@@ -72,7 +72,7 @@ fn openssh(version: Option<&str>, module: Option<&Path>) -> Check {
         format!("{version}: ssh -I and PKCS11Provider do not ask for the PIN"),
     )
     .mend(format!(
-        "load the keys into an agent: ssh-add -s {}",
+        "use tpmssh agent, or the module in an agent: ssh-add -s {}",
         quote(module)
     ))
 }

@@ -26,7 +26,8 @@ use crate::pin_prompt::Source;
 ///
 /// The lockout password is the one worth having: without it anybody who may use the TPM can
 /// clear it, and can guess an SO PIN without end. With an owner password each new token needs
-/// it.
+/// it. Where there is an owner password already, making a storage root key takes it: from
+/// --auth-file or --auth-fd, else it is asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Set no password, only make the storage root key
@@ -50,7 +51,6 @@ pub(crate) struct Args {
     #[arg(long, short)]
     yes: bool,
 
-    /// The present owner password, where there is one and a storage root key is to be made
     #[command(flatten)]
     present: AuthArgs,
     #[command(flatten)]
