@@ -23,19 +23,9 @@ pub(crate) fn create(
         (session.slot, session.read_write)
     };
     template.check_unambiguous()?;
-    let class = template
-        .ulong(CKA_CLASS)?
-        .ok_or(Error::TemplateIncomplete)?;
+    let body = body(template)?;
     let on_token = template.bool(CKA_TOKEN)?.unwrap_or(false);
     let private = template.bool(CKA_PRIVATE)?.unwrap_or(false);
-    let body = match class {
-        CKO_CERTIFICATE => certificate(template)?,
-        CKO_PUBLIC_KEY => public_key(template)?,
-        CKO_DATA => data(template)?,
-        // No private or secret key ever enters.
-        CKO_PRIVATE_KEY | CKO_SECRET_KEY => return Err(Error::TemplateInconsistent),
-        _ => return Err(Error::AttributeValueInvalid),
-    };
     if on_token && !read_write {
         return Err(Error::SessionReadOnly);
     }
@@ -56,6 +46,21 @@ pub(crate) fn create(
         store(state, slot, object)
     } else {
         Ok(state.session_objects.add(slot, session, object))
+    }
+}
+
+/// What a template describes.
+pub(crate) fn body(template: &Template) -> Result<Body> {
+    match template
+        .ulong(CKA_CLASS)?
+        .ok_or(Error::TemplateIncomplete)?
+    {
+        CKO_CERTIFICATE => certificate(template),
+        CKO_PUBLIC_KEY => public_key(template),
+        CKO_DATA => data(template),
+        // No private or secret key ever enters.
+        CKO_PRIVATE_KEY | CKO_SECRET_KEY => Err(Error::TemplateInconsistent),
+        _ => Err(Error::AttributeValueInvalid),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use token_store::Key;
+use token_store::{Key, OpenToken};
 
 use crate::{
     answer::{Answer, Room},
@@ -16,6 +16,25 @@ use crate::{
 };
 
 type Bytes = Answer<u8>;
+
+/// What a call for a signature comes to.
+pub(crate) enum Signed {
+    /// A length, or what was asked for.
+    Answer(Bytes),
+    /// Work for the chip, in which other threads go on.
+    Work(Box<Signature>, Arc<OpenToken>),
+}
+
+impl Signed {
+    /// Does the work; not to be called with the state locked.
+    pub(crate) fn finish(self) -> Result<Bytes> {
+        match self {
+            Self::Answer(answer) => Ok(answer),
+            Self::Work(sign, token) => sign.finish(&token).map(Answer::Data),
+        }
+    }
+}
+
 const NOT_INITIALIZED: Error = Error::OperationNotInitialized;
 
 // Signing.
@@ -47,7 +66,7 @@ pub(crate) fn sign(
     handle: CK_SESSION_HANDLE,
     data: &[u8],
     room: Room,
-) -> Result<Bytes> {
+) -> Result<Signed> {
     let place = &mut state.session(handle)?.sign;
     let sign = place.as_ref().ok_or(NOT_INITIALIZED)?;
     if sign.in_parts {
@@ -55,7 +74,7 @@ pub(crate) fn sign(
     }
     let size = sign.size();
     if !room.admits(size)? {
-        return Ok(Answer::Length(size));
+        return Ok(Signed::Answer(Answer::Length(size)));
     }
     let mut sign = place.take().ok_or(NOT_INITIALIZED)?;
     sign.update(data)?;
@@ -79,21 +98,21 @@ pub(crate) fn sign_final(
     state: &mut State,
     handle: CK_SESSION_HANDLE,
     room: Room,
-) -> Result<Bytes> {
+) -> Result<Signed> {
     let place = &mut state.session(handle)?.sign;
     let size = place.as_ref().ok_or(NOT_INITIALIZED)?.size();
     if !room.admits(size)? {
-        return Ok(Answer::Length(size));
+        return Ok(Signed::Answer(Answer::Length(size)));
     }
     let sign = place.take().ok_or(NOT_INITIALIZED)?;
     finish(state, handle, sign)
 }
 
-fn finish(state: &mut State, handle: CK_SESSION_HANDLE, sign: Signature) -> Result<Bytes> {
+fn finish(state: &mut State, handle: CK_SESSION_HANDLE, sign: Signature) -> Result<Signed> {
     let slot = state.session(handle)?.slot;
     check_authenticated(sign.key(), sign.authenticated)?;
     let open = state.open_token(slot)?;
-    sign.finish(&open).map(Answer::Data)
+    Ok(Signed::Work(Box::new(sign), open))
 }
 
 /// A key that asks for the PIN at each use has to have been given it for this one.

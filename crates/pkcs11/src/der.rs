@@ -175,6 +175,8 @@ fn head(tag: u8, len: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -265,5 +267,32 @@ mod tests {
         assert_eq!(tlv(b"\x04\x80a\0\0"), None);
         assert_eq!(tlv(&[4, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
         assert_eq!(tlv(b"\x04"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = certificate(&bytes);
+            let _ = curve(&bytes);
+            let _ = digest_info(&bytes);
+            for curve in [Curve::P256, Curve::P384, Curve::P521] {
+                let _ = point(curve, &bytes);
+            }
+        }
+
+        /// Whatever the contents are: lengths of one byte, of two and of three.
+        #[test]
+        fn what_has_a_head_is_taken_apart_again(tag: u8, len in 0..0xff_ffff_usize) {
+            let len = len >> (len % 20);
+            let mut bytes = match len {
+                0..0x80 => vec![tag, len as u8],
+                0x80..0x100 => vec![tag, 0x81, len as u8],
+                0x100..0x1_0000 => vec![tag, 0x82, (len >> 8) as u8, len as u8],
+                _ => vec![tag, 0x83, (len >> 16) as u8, (len >> 8) as u8, len as u8],
+            };
+            bytes.resize(bytes.len() + len, 7);
+            let read = tlv(&bytes).map(|(tag, contents, after)| (tag, contents.len(), after.len()));
+            prop_assert_eq!(read, (len < 0x1_0000).then_some((tag, len, 0)));
+        }
     }
 }

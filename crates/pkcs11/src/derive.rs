@@ -67,7 +67,7 @@ pub(crate) fn derive(
 }
 
 /// The other's point, on the curve of the key.
-fn other(curve: Curve, point: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn other(curve: Curve, point: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
     let other = der::point(curve, point).filter(|other| other.check().is_ok());
     match other {
         Some(PublicKey::Ecc { x, y, .. }) => Ok((x, y)),
@@ -77,7 +77,7 @@ fn other(curve: Curve, point: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
 
 /// Refuses what is not a secret of a session; returns how long it is to be. What is cut off is
 /// cut off in front.
-fn check(template: &Template, curve: Curve) -> Result<usize> {
+pub(crate) fn check(template: &Template, curve: Curve) -> Result<usize> {
     template.check_unambiguous()?;
     let agrees = template.ulong(CKA_CLASS)?.unwrap_or(CKO_SECRET_KEY) == CKO_SECRET_KEY
         && template.ulong(CKA_KEY_TYPE)?.unwrap_or(CKK_GENERIC_SECRET) == CKK_GENERIC_SECRET

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use token_store::{KeySpec, object::Body};
-use tpm_core::{Curve, KeyType, Usage};
+use token_store::{Key, KeySpec, OpenToken, object::Body};
+use tpm_core::{Blob, Curve, KeyType, Usage};
 
 use crate::{
     der,
@@ -15,57 +15,112 @@ use crate::{
     template::Template,
 };
 
-/// Makes a key pair; returns the handles of its public and its private half.
-pub(crate) fn generate(
-    state: &mut State,
-    handle: CK_SESSION_HANDLE,
-    mechanism: Mechanism,
+/// A key pair to be made.
+pub(crate) struct Plan {
+    slot: CK_SLOT_ID,
+    spec: KeySpec,
+    on_token: bool,
+    open: Arc<OpenToken>,
+}
+
+/// A key that the chip has made.
+pub(crate) enum Made {
+    OnToken(Blob),
+    OfSession(Arc<Key>),
+}
+
+impl Plan {
+    /// Refuses what can be refused before the chip begins.
+    pub(crate) fn new(
+        state: &mut State,
+        handle: CK_SESSION_HANDLE,
+        mechanism: &Mechanism,
+        public: &Template,
+        private: &Template,
+    ) -> Result<Self> {
+        let session = state.session(handle)?;
+        let (slot, read_write) = (session.slot, session.read_write);
+        let spec = wanted(mechanism, public, private)?;
+        let on_token = private
+            .bool(CKA_TOKEN)?
+            .or(public.bool(CKA_TOKEN)?)
+            .unwrap_or(false);
+        if on_token && !read_write {
+            return Err(Error::SessionReadOnly);
+        }
+        let open = state.open_token(slot)?;
+        if on_token {
+            open.check_spec(state.store()?, &spec)?;
+        }
+        Ok(Self {
+            slot,
+            spec,
+            on_token,
+            open,
+        })
+    }
+
+    /// Makes the key, in the chip. It can take a minute, in which other threads go on.
+    pub(crate) fn make(&self) -> Result<Made> {
+        Ok(if self.on_token {
+            Made::OnToken(self.open.make(&self.spec)?)
+        } else {
+            Made::OfSession(Arc::new(self.open.generate_session_key(&self.spec)?))
+        })
+    }
+
+    /// Keeps the key; returns the handles of its public and its private half.
+    pub(crate) fn keep(
+        self,
+        state: &mut State,
+        handle: CK_SESSION_HANDLE,
+        made: Made,
+    ) -> Result<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
+        // It may have been closed meanwhile.
+        state.session(handle)?;
+        let key = match made {
+            Made::OnToken(blob) => {
+                let pair = self.open.keep(state.store_mut()?, &self.spec, &blob)?;
+                state.forget_objects(self.slot);
+                return Ok((handle_of(pair.public.id)?, handle_of(pair.private.id)?));
+            }
+            Made::OfSession(key) => key,
+        };
+        let KeySpec {
+            label, id, subject, ..
+        } = self.spec;
+        let cka_id = id.unwrap_or_else(|| token_store::object::default_id(key.public()));
+        let body_public = Body::PublicKey {
+            key: Some(key.clone()),
+            public: key.public().clone(),
+            subject: subject.clone(),
+        };
+        let mut add = |private, body: Body| {
+            let object = Object {
+                handle: 0,
+                stored: None,
+                label: label.clone(),
+                cka_id: cka_id.clone(),
+                private,
+                content: Content::Kept(body),
+            };
+            state.session_objects.add(self.slot, handle, object)
+        };
+        let public = add(false, body_public);
+        let private = add(true, Body::PrivateKey { key, subject });
+        Ok((public, private))
+    }
+}
+
+/// The key pair that two templates describe.
+pub(crate) fn wanted(
+    mechanism: &Mechanism,
     public: &Template,
     private: &Template,
-) -> Result<(CK_OBJECT_HANDLE, CK_OBJECT_HANDLE)> {
-    let session = state.session(handle)?;
-    let (slot, read_write) = (session.slot, session.read_write);
-    let key_type = key_type(&mechanism, public)?;
+) -> Result<KeySpec> {
+    let key_type = key_type(mechanism, public)?;
     check_halves(key_type, public, private)?;
-    let spec = spec(key_type, public, private)?;
-    let on_token = private
-        .bool(CKA_TOKEN)?
-        .or(public.bool(CKA_TOKEN)?)
-        .unwrap_or(false);
-    if on_token && !read_write {
-        return Err(Error::SessionReadOnly);
-    }
-    let open = state.open_token(slot)?;
-    if on_token {
-        let pair = open.generate(state.store_mut()?, &spec)?;
-        state.forget_objects(slot);
-        return Ok((handle_of(pair.public.id)?, handle_of(pair.private.id)?));
-    }
-    let key = Arc::new(open.generate_session_key(&spec)?);
-    let cka_id = spec
-        .id
-        .unwrap_or_else(|| token_store::object::default_id(key.public()));
-    let subject = spec.subject;
-    let body_public = Body::PublicKey {
-        key: Some(key.clone()),
-        public: key.public().clone(),
-        subject: subject.clone(),
-    };
-    let mut add = |private, body: Body| {
-        let (label, cka_id) = (spec.label.clone(), cka_id.clone());
-        let object = Object {
-            handle: 0,
-            stored: None,
-            label,
-            cka_id,
-            private,
-            content: Content::Kept(body),
-        };
-        state.session_objects.add(slot, handle, object)
-    };
-    let public = add(false, body_public);
-    let private = add(true, Body::PrivateKey { key, subject });
-    Ok((public, private))
+    spec(key_type, public, private)
 }
 
 fn key_type(mechanism: &Mechanism, public: &Template) -> Result<KeyType> {

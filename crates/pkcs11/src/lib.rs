@@ -4,8 +4,9 @@
 //! and costs no TPM command. The only unsafe code is in [`ffi`]; the rest is the standard's
 //! chapters in safe Rust: `slot`, `session`, `object`, `operation`, `keygen`.
 //!
-//! The module keeps its state behind one lock, starts no threads, touches nothing that
-//! belongs to the whole process, prints nothing, and turns a panic into `CKR_GENERAL_ERROR`.
+//! The module keeps its state behind one lock, which nobody holds while the chip signs or makes
+//! a key. It starts no threads, touches nothing that belongs to the whole process, prints
+//! nothing, and turns a panic into `CKR_GENERAL_ERROR`.
 //!
 //! # Source
 //!
@@ -19,6 +20,8 @@ mod der;
 mod derive;
 mod error;
 pub mod ffi;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod keygen;
 mod login;
 mod mechanism;

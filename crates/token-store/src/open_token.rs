@@ -143,19 +143,49 @@ impl OpenToken {
 
     /// Makes a key pair in the chip and keeps it. An RSA key can take a minute.
     ///
+    /// It is [`check_spec`](Self::check_spec), [`make`](Self::make) and [`keep`](Self::keep) in
+    /// turn, for callers who have nothing else to do with the store meanwhile.
+    ///
     /// # Errors
     ///
     /// Those of label and id, of the TPM (a key type that the chip lacks among them) and of
     /// the store; nothing is kept then.
     pub fn generate(&self, store: &mut Store, spec: &KeySpec) -> Result<KeyPair> {
-        // All that can be refused is refused before the chip works for a minute.
+        self.check_spec(store, spec)?;
+        let blob = self.make(spec)?;
+        self.keep(store, spec, &blob)
+    }
+
+    /// Refuses what can be refused before the chip works for a minute.
+    ///
+    /// # Errors
+    ///
+    /// Those of label and id, and of a store in which nothing can be kept.
+    pub fn check_spec(&self, store: &Store, spec: &KeySpec) -> Result<()> {
         spec.check()?;
         if store.is_read_only() {
             return Err(Error::ReadOnly);
         }
-        store.token(self.id)?;
-        let blob = self.create(spec.key_type, spec.usage)?;
-        store.add_key(self.id, spec, &blob)
+        store.token(self.id).map(drop)
+    }
+
+    /// Makes a key in the chip, for [`keep`](Self::keep).
+    ///
+    /// # Errors
+    ///
+    /// Those of the TPM.
+    pub fn make(&self, spec: &KeySpec) -> Result<Blob> {
+        self.create(spec.key_type, spec.usage)
+    }
+
+    /// Keeps a key of this token as a pair.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenToken::check_spec`].
+    pub fn keep(&self, store: &mut Store, spec: &KeySpec, blob: &Blob) -> Result<KeyPair> {
+        self.check_spec(store, spec)?;
+        store.add_key(self.id, spec, blob)
     }
 
     /// Makes a key in the chip that is not kept: it is gone when the value is dropped. Label,
@@ -165,8 +195,7 @@ impl OpenToken {
     ///
     /// Those of the TPM.
     pub fn generate_session_key(&self, spec: &KeySpec) -> Result<Key> {
-        let blob = self.create(spec.key_type, spec.usage)?;
-        Key::parse(blob, spec.always_authenticate)
+        Key::parse(self.make(spec)?, spec.always_authenticate)
     }
 
     /// Loads `key` into the chip, to see that it is whole and of this token. A first signature

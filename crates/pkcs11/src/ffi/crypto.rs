@@ -6,7 +6,7 @@ use super::{
     call, mechanism,
     pointer::{Buffer, input},
 };
-use crate::crypto;
+use crate::crypto::{self, Signed};
 
 /// Begins a signature; without a mechanism, ends one.
 ///
@@ -97,7 +97,8 @@ pub unsafe extern "C" fn C_Sign(
         let data = unsafe { input(data, data_len) }?;
         // SAFETY: the caller vouches for both.
         let buffer = unsafe { Buffer::new(out, out_len) }?;
-        buffer.answer(module.with(|state| crypto::sign(state, session, data, buffer.room())))
+        let signed = module.with(|state| crypto::sign(state, session, data, buffer.room()));
+        buffer.answer(signed.and_then(Signed::finish))
     })
 }
 
@@ -213,7 +214,8 @@ pub unsafe extern "C" fn C_SignFinal(
     call("C_SignFinal", |module| {
         // SAFETY: the caller vouches for both.
         let buffer = unsafe { Buffer::new(out, out_len) }?;
-        buffer.answer(module.with(|state| crypto::sign_final(state, session, buffer.room())))
+        let signed = module.with(|state| crypto::sign_final(state, session, buffer.room()));
+        buffer.answer(signed.and_then(Signed::finish))
     })
 }
 

@@ -3,7 +3,7 @@
 use cryptoki_sys::*;
 
 use super::{call, mechanism, pointer::Out, template};
-use crate::{derive, error::Error, keygen};
+use crate::{derive, error::Error, keygen::Plan};
 
 /// Makes a key pair in the chip.
 ///
@@ -32,10 +32,11 @@ pub unsafe extern "C" fn C_GenerateKeyPair(
         let public_key = unsafe { Out::new(public_key) }?;
         // SAFETY: the caller vouches for `private_key`.
         let private_key = unsafe { Out::new(private_key) }?;
-        let made =
-            module.with(|state| keygen::generate(state, session, mechanism, &public, &private))?;
-        public_key.put(made.0);
-        private_key.put(made.1);
+        let plan = module.with(|state| Plan::new(state, session, &mechanism, &public, &private))?;
+        let made = plan.make()?;
+        let (public, private) = module.with(|state| plan.keep(state, session, made))?;
+        public_key.put(public);
+        private_key.put(private);
         Ok(())
     })
 }

@@ -170,6 +170,33 @@ fn closing_all_sessions_ends_what_other_threads_are_at() {
     });
 }
 
+/// A chip that takes its time keeps those alone waiting who want something of it.
+#[test]
+fn a_thread_that_waits_for_the_chip_is_in_nobodys_way() {
+    const SIGN: u32 = 0x15d;
+    isolated(
+        || World::with_key().silent_to(SIGN),
+        || {
+            let module = Module::load();
+            let s = Stage::new(module, OPEN);
+            let key = s.object(CKO_PRIVATE_KEY, "ecdsa-p256");
+            assert_eq!(s.sign_init(CKM_ECDSA, key), CKR_OK);
+            let waiting = thread::spawn(move || s.sign(&[1; 32]));
+            // Another operation can begin in the session once the first is with the chip.
+            while s.sign_init(CKM_ECDSA, key) == CKR_OPERATION_ACTIVE {
+                thread::yield_now();
+            }
+            let other = s.another(RW);
+            other.object(CKO_PUBLIC_KEY, "ecdsa-p256");
+            other.create_data(b"data");
+            done!(module, C_Finalize(ptr::null_mut()));
+            let again = Stage::new(module, OPEN);
+            again.object(CKO_PUBLIC_KEY, "ecdsa-p256");
+            assert!(!waiting.is_finished(), "the chip has said nothing yet");
+        },
+    );
+}
+
 #[test]
 fn threads_that_begin_and_end_the_module_at_once_do_no_harm() {
     isolated(World::with_key, || {

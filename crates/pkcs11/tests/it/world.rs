@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsString, sync::Arc};
 
-use testing::{Home, Swtpm, Tap};
+use testing::{Fault, Home, Swtpm, Tap, When};
 use token_store::{
     KeySpec, OpenToken, Pin, SoPin, Store, StoreDir, WallKind,
     token::{self, InitOptions},
@@ -96,6 +96,12 @@ impl World {
     /// What processes in it are told.
     pub(crate) fn variables(&self) -> &[(&'static str, OsString)] {
         &self.variables
+    }
+
+    /// From here on the TPM gives no answer to this command.
+    pub(crate) fn silent_to(self, command: u32) -> Self {
+        self.tap.inject(When::Command(command), Fault::Silence);
+        self
     }
 
     /// The test may cost so many TPM commands from here on, FlushContext aside.

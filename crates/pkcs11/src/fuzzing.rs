@@ -1,0 +1,68 @@
+//! What the fuzz targets call: it is there when they are built, and not otherwise.
+
+use cryptoki_sys::*;
+use tpm_core::{Curve, PublicKey};
+
+use crate::{
+    create, der, derive, keygen,
+    mechanism::{Mechanism, Parameter},
+    template::{Attribute, Template},
+};
+
+const CURVES: [Curve; 3] = [Curve::P256, Curve::P384, Curve::P521];
+
+/// Reads bytes as all that is DER here.
+///
+/// # Panics
+///
+/// If something is found that is not in the bytes, or is not written as it was read.
+pub fn der(bytes: &[u8]) {
+    if let Some(found) = der::certificate(bytes) {
+        for field in [
+            found.serial_number,
+            found.issuer,
+            found.subject,
+            found.public_key_info,
+        ] {
+            assert!(bytes.windows(field.len()).any(|window| window == field));
+        }
+    }
+    if let Some((hash, digest)) = der::digest_info(bytes) {
+        assert_eq!(digest.len(), hash.size());
+        assert!(bytes.ends_with(digest));
+    }
+    if let Some(curve) = der::curve(bytes) {
+        assert_eq!(der::curve(der::ec_params(curve)), Some(curve));
+    }
+    for curve in CURVES {
+        let _ = derive::other(curve, bytes);
+        if let Some(PublicKey::Ecc { x, y, .. }) = der::point(curve, bytes) {
+            assert!(der::ec_point(&x, &y).ends_with(bytes) || bytes == der::ec_point(&x, &y));
+        }
+    }
+}
+
+/// Reads attributes as all that templates are for.
+///
+/// # Panics
+///
+/// If a key is described that could leave the chip.
+pub fn template(
+    public: Vec<(CK_ATTRIBUTE_TYPE, Vec<u8>)>,
+    private: Vec<(CK_ATTRIBUTE_TYPE, Vec<u8>)>,
+) {
+    let template = |attributes: Vec<(_, _)>| {
+        let attribute = |(kind, value)| Attribute { kind, value };
+        Template::new(attributes.into_iter().map(attribute).collect())
+    };
+    let (public, private) = (template(public), template(private));
+    let _ = create::body(&public);
+    let _ = derive::check(&private, Curve::P256);
+    for kind in [CKM_RSA_PKCS_KEY_PAIR_GEN, CKM_EC_KEY_PAIR_GEN] {
+        let parameter = Parameter::None;
+        if keygen::wanted(&Mechanism { kind, parameter }, &public, &private).is_ok() {
+            assert_ne!(private.bool(CKA_EXTRACTABLE).ok().flatten(), Some(true));
+            assert_ne!(private.bool(CKA_SENSITIVE).ok().flatten(), Some(false));
+        }
+    }
+}
