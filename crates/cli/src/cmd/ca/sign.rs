@@ -69,7 +69,7 @@ struct SignArgs {
     )]
     principals: Vec<String>,
 
-    /// How long it is valid: [FROM:]TO, each like +8h, +30d, -5m or 20270101120000 (UTC)
+    /// How long it is valid: `[FROM:]TO`, each like +8h, +30d, -5m or 20270101120000 (UTC)
     #[arg(short = 'V', long, value_parser = validity::parse, allow_hyphen_values = true, value_name = "SPAN")]
     validity: Validity,
 
