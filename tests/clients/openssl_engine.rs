@@ -188,6 +188,36 @@ fn a_tls_server_proves_its_certificate() {
     }
 }
 
+/// As README has it: no configuration, and a file with the PIN.
+#[test]
+fn the_module_is_named_by_a_variable_and_the_pin_by_the_url_of_the_key() {
+    let program = engine();
+    let home = &program.home;
+    let data = write(home, "data", "to be signed");
+    let certificate = self_signed(home, "ecdsa");
+    let public = public_key(home, &certificate);
+    let key = format!("{};pin-source=file:{}", url("ecdsa"), program.pin);
+    let signature = file(home, "signature");
+    let out = ["-sha256", "-sign", &key, "-out", &signature, &data];
+    ok(home
+        .command("openssl")
+        .env("PKCS11_MODULE_PATH", module_path())
+        .arg("dgst")
+        .args(ENGINE)
+        .args(out));
+    let verify = ["dgst", "-sha256", "-verify", &public, "-signature"];
+    openssl(home, &[&verify[..], &[&signature, &data]].concat());
+
+    let server = WebServer::start(home, &certificate, "-tls1_3");
+    let mut curl = home.command("curl");
+    curl.env("PKCS11_MODULE_PATH", module_path())
+        .args(["--silent", "--engine", "pkcs11", "--key-type", "ENG"])
+        .args(["--key", &key, "--cert", &certificate])
+        .args(["--cacert", server.certificate()])
+        .arg(format!("https://127.0.0.1:{}/", server.port()));
+    server.assert_page(&ok(&mut curl), "CN=alice", "TLSv1.3");
+}
+
 /// The PIN of the configuration is what opens the key.
 #[test]
 fn a_wrong_pin_signs_nothing() {
