@@ -9,6 +9,7 @@ use crate::program::{PIN, Program, SO_PIN};
 mod objects;
 mod pins;
 mod signing;
+mod uses;
 
 fn tool(program: &Program) -> Command {
     let mut command = program.home.command("pkcs11-tool");

@@ -70,7 +70,7 @@ impl Case {
 
 /// The public key of the pair `id`, as OpenSSH reads and writes it: pkcs11-tool 0.23 cannot
 /// read all of them.
-fn public_key(program: &Program, id: &str) -> String {
+pub(super) fn public_key(program: &Program, id: &str) -> String {
     let line = program.run(&["export", id]).ok();
     write(&program.home, "line", line);
     let convert = ["-e", "-m", "PKCS8", "-f", "line"];
