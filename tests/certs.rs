@@ -4,5 +4,5 @@ mod authority;
 mod kept;
 mod keygen;
 
-pub(crate) use authority::key_file;
+pub(crate) use authority::{key_file, sign, with_authority};
 pub(crate) use keygen::Keygen;

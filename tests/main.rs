@@ -9,6 +9,7 @@ mod cli;
 mod clients;
 mod crowd;
 mod doctor;
+mod host;
 mod journey;
 mod kernel;
 mod owner;

@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Verify(cmd::verify::Args),
     #[command(subcommand)]
     Git(cmd::git::Command),
+    #[command(subcommand)]
+    Host(cmd::host::Command),
     Agent(cmd::agent::Args),
     Unlock(cmd::unlock::Args),
     Lock(cmd::lock::Args),

@@ -9,6 +9,7 @@ pub(crate) mod delete;
 pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod git;
+pub(crate) mod host;
 pub(crate) mod keygen;
 pub(crate) mod list_objects;
 pub(crate) mod lock;

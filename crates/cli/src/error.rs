@@ -178,6 +178,16 @@ pub(crate) enum Error {
         /// Who should have signed; anybody that is allowed otherwise.
         identity: Option<String>,
     },
+    /// A server did not show that it has a host key of the TPM.
+    #[error("the server at {at} does not prove host key \"{label}\": {why}")]
+    HostKeyNotProven {
+        /// Address and port.
+        at: String,
+        /// The label of the key.
+        label: String,
+        /// What ssh says.
+        why: String,
+    },
     /// There is no git.
     #[error("git is not installed")]
     NoGit,
@@ -338,6 +348,7 @@ impl Error {
             | Self::NoCertificate
             | Self::NoAuthority
             | Self::NoGit
+            | Self::HostKeyNotProven { .. }
             | Self::RevokedBefore
             | Self::NoKey => Kind::Failed,
         }

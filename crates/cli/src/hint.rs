@@ -134,6 +134,9 @@ fn for_program(err: &Error) -> Option<String> {
         Error::SignerNotAllowed { .. } => {
             "its owner gets the line with: tpmssh export --allowed-signer WHO"
         }
+        Error::HostKeyNotProven { .. } => {
+            "sudo tpmssh host setup puts it there; after that: sudo systemctl reload ssh"
+        }
         Error::NoGit => "sudo apt install git",
         Error::NoRepository => "go to one, or add --global",
         Error::NoAuthority => "make one first: tpmssh ca init",

@@ -31,6 +31,7 @@ mod progress;
 mod signing_keys;
 mod simulator;
 mod ssh;
+mod units;
 mod usage;
 mod user;
 mod validity;
@@ -90,6 +91,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Sign(args) => cmd::sign::run(&app()?, args),
         Command::Verify(args) => cmd::verify::run(&app()?, args),
         Command::Git(command) => cmd::git::run(&app()?, command),
+        Command::Host(command) => cmd::host::run(&app()?, command),
         Command::Agent(args) => cmd::agent::run(&app()?, args),
         Command::Unlock(args) => cmd::unlock::run(&app()?, args),
         Command::Lock(args) => cmd::lock::run(&app()?, args),

@@ -121,12 +121,16 @@ fn key_type(algorithm: Algorithm, bits: Option<u16>) -> Result<KeyType, Error> {
 
 /// `user@host key`.
 pub(crate) fn default_label() -> String {
+    format!("{}@{} key", user::name(), host_name())
+}
+
+/// The name of this machine.
+pub(crate) fn host_name() -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = match host.trim() {
-        "" => "localhost",
-        host => host,
-    };
-    format!("{}@{host} key", user::name())
+    match host.trim() {
+        "" => "localhost".to_owned(),
+        host => host.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,279 @@
+//! `tpmssh host setup`: a private sshd whose host key is in the TPM.
+
+use std::fs;
+
+use testing::{Service, Sshd};
+
+use crate::certs::{key_file, sign, with_authority};
+use crate::program::{Outcome, Program, text};
+
+/// A machine of its own below the home of a program: `etc`, a store, a socket, and a `systemctl`
+/// that notes how it is called.
+struct Machine {
+    program: Program,
+    etc: String,
+    store: String,
+    socket: String,
+}
+
+impl Machine {
+    fn new(program: Program) -> Self {
+        let at = |name: &str| text(program.home.path().join(name));
+        fs::create_dir(at("bin")).unwrap();
+        let script = format!("#!/bin/sh\necho \"$*\" >>{}\n", at("calls"));
+        program.home.script("bin/systemctl", &script);
+        fs::create_dir_all(at("etc/ssh")).unwrap();
+        fs::write(at("etc/ssh/sshd_config"), "Include sshd_config.d/*.conf\n").unwrap();
+        Self {
+            etc: at("etc"),
+            store: at("host-store"),
+            socket: at("run/host.sock"),
+            program,
+        }
+    }
+
+    fn setup(&self, options: &[&str]) -> Outcome {
+        let path = std::env::var("PATH").unwrap();
+        let bin = self.program.home.path().join("bin");
+        let mut command = self.program.command();
+        command.env("PATH", format!("{}:{path}", bin.display()));
+        command.args(["host", "setup", "--store", &self.store, "--etc", &self.etc]);
+        command.args(["--socket", &self.socket]).args(options);
+        Outcome::of(&mut command)
+    }
+
+    fn check(&self, sshd: &Sshd) -> Outcome {
+        self.setup(&["--check", "--port", &sshd.port().to_string()])
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(format!("{}/{name}", self.etc)).unwrap()
+    }
+
+    /// The service, as its unit describes it.
+    fn serve(&self) -> Service {
+        let unit = self.read("systemd/system/tpmssh-host.service");
+        let mut command = self.program.home.daemon(env!("CARGO_BIN_EXE_tpmssh"));
+        let environment = unit
+            .lines()
+            .filter_map(|it| it.strip_prefix("Environment="));
+        let mut known = 0;
+        for setting in environment.map(|it| it.trim_matches('"')) {
+            let (name, value) = setting.split_once('=').unwrap();
+            if name.starts_with("TPMSSH_") {
+                command.env(name, value);
+                known += 1;
+            }
+        }
+        assert_eq!(known, 2, "{unit}");
+        let start = format!(
+            "ExecStart=\"{}\" agent --no-ask\n",
+            env!("CARGO_BIN_EXE_tpmssh")
+        );
+        assert!(unit.contains(&start), "{unit}");
+        command.args(["agent", "--no-ask", "--socket", &self.socket]);
+        Service::start("tpmssh agent", command, self.socket.as_ref())
+    }
+
+    /// A server with the drop-in that was written; a key for it.
+    fn sshd(&self) -> (Sshd, String) {
+        let sshd = Sshd::with_config(
+            &self.program.home,
+            &self.read("ssh/sshd_config.d/10-tpmssh.conf"),
+        );
+        let key = text(self.program.home.path().join("user"));
+        if !fs::exists(&key).unwrap() {
+            key_file(&self.program, "user");
+        }
+        fs::copy(format!("{key}.pub"), sshd.authorized_keys()).unwrap();
+        (sshd, key)
+    }
+}
+
+#[test]
+fn sshd_proves_a_host_key_and_a_host_certificate_of_the_tpm() {
+    let machine = Machine::new(with_authority());
+    let done = machine.setup(&[]);
+    assert!(
+        done.stderr
+            .contains("systemctl enable --now tpmssh-host.socket"),
+        "{done:?}"
+    );
+    assert!(!done.stderr.contains("does not include"), "{done:?}");
+    done.ok();
+    let public = machine.read("ssh/ssh_host_tpm_ecdsa_key.pub");
+    assert!(public.starts_with("ecdsa-sha2-nistp256 ") && public.ends_with(" host key\n"));
+    let calls = fs::read_to_string(machine.program.home.path().join("calls")).unwrap();
+    assert_eq!(calls, "daemon-reload\nenable --now tpmssh-host.socket\n");
+
+    let agent = machine.serve();
+    let (sshd, key) = machine.sshd();
+    fs::write(sshd.known_hosts(), format!("* {public}")).unwrap();
+    let login = |sshd: &Sshd, option: &str| {
+        let options = ["-i", &key, "-o", option];
+        sshd.run(&machine.program.home, &[], &options, "echo in")
+    };
+    let output = login(&sshd, "HostKeyAlgorithms=ecdsa-sha2-nistp256");
+    assert_eq!(
+        output.stdout,
+        b"in\n",
+        "{output:?}{}{}",
+        sshd.log(),
+        agent.log()
+    );
+    let proven = machine.check(&sshd).ok();
+    let at = format!("127.0.0.1:{}", sshd.port());
+    assert!(
+        proven.starts_with(&format!("{at} proves ecdsa-p256 SHA256:")),
+        "{proven}"
+    );
+    drop(sshd);
+
+    // The same key, certified; once more changes no key.
+    let path = format!("{}/ssh/ssh_host_tpm_ecdsa_key", machine.etc);
+    let options = ["-n", "127.0.0.1", "-V", "+1h"];
+    let certificate = sign(&machine.program, "sign-host", &path, &options);
+    let elsewhere = machine
+        .program
+        .secret("signed", &fs::read_to_string(&certificate).unwrap());
+    fs::remove_file(certificate).unwrap();
+    machine.setup(&["--certificate", &elsewhere]).ok();
+    assert_eq!(machine.read("ssh/ssh_host_tpm_ecdsa_key.pub"), public);
+    let (sshd, _) = machine.sshd();
+    let line = machine
+        .program
+        .run(&["ca", "public-key", "--known-hosts", "*"])
+        .ok();
+    fs::write(sshd.known_hosts(), line).unwrap();
+    let output = login(
+        &sshd,
+        "HostKeyAlgorithms=ecdsa-sha2-nistp256-cert-v01@openssh.com",
+    );
+    assert_eq!(
+        output.stdout,
+        b"in\n",
+        "{output:?}{}{}",
+        sshd.log(),
+        agent.log()
+    );
+
+    // Without the agent nobody signs, and the check says so.
+    drop(agent);
+    let refused = machine.check(&sshd);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.starts_with(&format!(
+            "tpmssh: the server at 127.0.0.1:{} does not prove host key ",
+            sshd.port()
+        )),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_server_without_the_key_is_found_out() {
+    let machine = Machine::new(Program::new());
+    machine.setup(&[]).ok();
+    let sshd = Sshd::start(&machine.program.home);
+    let refused = machine.check(&sshd);
+    let port = sshd.port();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let label = machine.read("ssh/ssh_host_tpm_ecdsa_key.pub");
+    let label = label.trim().splitn(3, ' ').nth(2).unwrap().to_owned();
+    assert_eq!(
+        refused.stderr,
+        format!(
+            "tpmssh: the server at 127.0.0.1:{port} does not prove host key \"{label}\": Unable to \
+             negotiate with 127.0.0.1 port {port}: no matching host key type found. Their offer: \
+             ssh-ed25519\n\
+             hint: sudo tpmssh host setup puts it there; after that: sudo systemctl reload ssh\n"
+        )
+    );
+}
+
+#[test]
+fn a_dry_run_shows_everything_and_changes_nothing() {
+    let machine = Machine::new(Program::new());
+    fs::write(format!("{}/ssh/ssh_host_ed25519_key", machine.etc), "a key").unwrap();
+    let shown = machine.setup(&["--dry-run"]).ok();
+    let etc = &machine.etc;
+    for file in [
+        "systemd/system/tpmssh-host.socket",
+        "systemd/system/tpmssh-host.service",
+        "ssh/sshd_config.d/10-tpmssh.conf",
+    ] {
+        assert!(shown.contains(&format!("# {etc}/{file}\n")), "{shown}");
+        assert!(!fs::exists(format!("{etc}/{file}")).unwrap());
+    }
+    assert!(
+        shown.contains(&format!(
+            "HostKeyAgent {}\nHostKey {etc}/ssh/ssh_host_tpm_ecdsa_key.pub\n\
+             HostKey {etc}/ssh/ssh_host_ed25519_key\n",
+            machine.socket
+        )),
+        "{shown}"
+    );
+    assert!(!fs::exists(&machine.store).unwrap());
+    assert!(!machine.program.home.path().join("calls").exists());
+    let only = machine.setup(&["--dry-run", "--only"]).ok();
+    assert!(!only.contains("ed25519"), "{only}");
+}
+
+#[test]
+fn what_is_not_ours_or_not_for_this_host_is_refused_before_anything_is_made() {
+    let machine = Machine::new(with_authority());
+    let key = key_file(&machine.program, "other");
+    let user = sign(
+        &machine.program,
+        "sign-user",
+        &key,
+        &["-n", "anna", "-V", "+1h"],
+    );
+    machine.setup(&["--certificate", &user]).fails(
+        2,
+        &format!("tpmssh: {user}: it is the certificate of a user\n"),
+    );
+    let units = format!("{}/systemd/system", machine.etc);
+    fs::create_dir_all(&units).unwrap();
+    let foreign = format!("{units}/tpmssh-host.service");
+    fs::write(&foreign, "[Service]\n").unwrap();
+    machine.setup(&[]).fails(
+        1,
+        &format!(
+            "tpmssh: {foreign} was not written by tpmssh\n\
+             hint: move it away first if it is not needed\n"
+        ),
+    );
+    assert!(!fs::exists(&machine.store).unwrap());
+    fs::remove_file(foreign).unwrap();
+
+    let other = sign(
+        &machine.program,
+        "sign-host",
+        &key,
+        &["-n", "host", "-V", "+1h"],
+    );
+    let refused = machine.setup(&["--certificate", &other]);
+    assert_eq!(refused.code, Some(8), "{refused:?}");
+    assert!(
+        refused
+            .stderr
+            .contains("the certificate is for another key: SHA256:"),
+        "{refused:?}"
+    );
+    assert!(!fs::exists(format!("{}/ssh/sshd_config.d", machine.etc)).unwrap());
+
+    fs::write(format!("{}/ssh/sshd_config", machine.etc), "Port 22\n").unwrap();
+    let told = machine.setup(&[]);
+    let etc = &machine.etc;
+    assert!(
+        told.stderr.contains(&format!(
+            "tpmssh: {etc}/ssh/sshd_config does not include it: add Include \
+             {etc}/ssh/sshd_config.d/*.conf at its top\n"
+        )),
+        "{told:?}"
+    );
+    told.ok();
+    let store = machine.setup(&["--check", "--store", "/nonexistent/store"]);
+    assert_eq!(store.code, Some(2), "given twice: {store:?}");
+}
