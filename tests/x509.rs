@@ -226,7 +226,7 @@ fn a_certificate_that_cannot_be_kept_says_why() {
             .fails(
                 2,
                 "tpmssh: no X.509 certificate in stdin\n\
-             hint: it takes PEM (BEGIN CERTIFICATE) or DER\n",
+             hint: it takes PEM (BEGIN CERTIFICATE) or DER; tpmssh cert add takes SSH certificates\n",
             );
     }
     program

@@ -58,10 +58,10 @@ fn choose(home: &Home, server: &WebServer, subject: &str) {
 }
 
 /// Chromium with the directory `chromium` of `home` in the place of `/etc/chromium`, in a process
-/// namespace that ends with it, for a minute at most.
+/// namespace that ends with it, for three minutes at most.
 fn chromium(home: &Home) -> Command {
     let mut command = home.command("timeout");
-    command.args(["--kill-after=5", "60", "setpriv", "--pdeathsig", "KILL"]);
+    command.args(["--kill-after=5", "180", "setpriv", "--pdeathsig", "KILL"]);
     command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child"]);
     command.arg("--mount-proc");
     if !rustix::process::geteuid().is_root() {
@@ -125,7 +125,7 @@ fn a_browser_with_a_window_asks_for_the_pin() {
         display.show(command.args(args)).output().unwrap()
     };
     let mut shown = |title: &str| {
-        let deadline = Instant::now() + Duration::from_secs(50);
+        let deadline = Instant::now() + Duration::from_secs(150);
         let search = ["search", "--onlyvisible", "--name", title];
         while !xdotool(&search).status.success() {
             let ended = browser.0.try_wait().unwrap();

@@ -152,7 +152,9 @@ fn for_program(err: &Error) -> Option<String> {
             "give the id or the fingerprint instead, which tpmssh list-objects shows"
         }
         Error::NoPrivateHalf { .. } => "tpmssh keygen makes a key that can sign",
-        Error::NotX509 { .. } => "it takes PEM (BEGIN CERTIFICATE) or DER",
+        Error::NotX509 { .. } => {
+            "it takes PEM (BEGIN CERTIFICATE) or DER; tpmssh cert add takes SSH certificates"
+        }
         Error::NoKeyFits { .. } => "make the request for a certificate with: tpmssh csr",
         Error::AlreadyOwned { .. } => {
             "change a password with tpmssh tpm change-auth; if it is lost, only tpmssh tpm clear or the firmware setup helps"
