@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
-use testing::{Home, Tap, module};
+use testing::{Abrmd, Home, Tap, module};
 
 use crate::program::{Outcome, Program, text, tpmssh};
 use crate::raw;
@@ -178,4 +178,49 @@ fn a_chip_whose_sessions_are_taken() {
         raw::flush(&program.swtpm, session);
     }
     keygen().ok();
+}
+
+/// No bus, and a bus without a manager: one line and a hint, and nothing that libraries print.
+#[test]
+fn a_resource_manager_that_is_not_there() {
+    let mut program = Program::with_key();
+    let mut abrmd = Abrmd::start(&program.swtpm);
+    program.home.set_tcti(abrmd.tcti());
+    let keygen = |bus: &str| {
+        let mut keygen = program.command();
+        keygen.env("DBUS_SESSION_BUS_ADDRESS", bus);
+        Outcome::of(keygen.args(["keygen", "--pin-file", &program.pin]))
+    };
+    let module = |bus: &str| {
+        let mut tool = program.home.command("pkcs11-tool");
+        tool.env("DBUS_SESSION_BUS_ADDRESS", bus);
+        let login = ["--login", "--pin", crate::program::PIN, "-O"];
+        Outcome::of(tool.arg("--module").arg(module()).args(login))
+    };
+    let bus = abrmd.bus_address();
+    keygen(&bus).ok();
+    module(&bus).ok();
+    abrmd.kill();
+    let nothing = "unix:path=/nonexistent/bus";
+    for (bus, why) in [
+        (bus.as_str(), "the message bus has no resource manager"),
+        (nothing, "No such file or directory (os error 2)"),
+    ] {
+        keygen(bus).fails(
+            5,
+            &format!(
+                "tpmssh: no TPM at {}: {why}\n\
+                 hint: start it with: sudo systemctl start tpm2-abrmd\n",
+                abrmd.tcti()
+            ),
+        );
+        let refused = module(bus);
+        assert!(
+            refused.stderr.contains("CKR_DEVICE_REMOVED"),
+            "{refused:#?}"
+        );
+        for noise in ["CRITICAL", "ERROR:tcti"] {
+            assert!(!refused.stderr.contains(noise), "{refused:#?}");
+        }
+    }
 }

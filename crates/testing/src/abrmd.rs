@@ -21,7 +21,7 @@ const BUS_NAME: &str = "com.intel.tss2.Tabrmd";
 #[derive(Debug)]
 pub struct Abrmd {
     // In the order of dropping.
-    _manager: Daemon,
+    manager: Option<Daemon>,
     _bus: Daemon,
     dir: TempDir,
 }
@@ -89,10 +89,16 @@ impl Abrmd {
             panic!("tpm2-abrmd does not come up: {log}");
         }
         Self {
-            _manager: manager,
+            manager: Some(manager),
             _bus: bus,
             dir,
         }
+    }
+
+    /// Ends the manager with SIGKILL, and waits until the bus knows; the bus stays.
+    pub fn kill(&mut self) {
+        self.manager = None;
+        poll(|| (!on_the_bus(&self.dir)).then_some(()));
     }
 
     /// The connection string: `tabrmd:bus_name=…,bus_type=session`.

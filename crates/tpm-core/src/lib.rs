@@ -35,6 +35,7 @@
 //! Specification*, revision 1.59, parts 1 to 3.
 
 pub mod auth;
+mod bus;
 pub mod change_guard;
 mod code;
 mod command;

@@ -16,7 +16,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{Error, Result, Tcti, unwrapped::LoadedTcti};
+use crate::{Error, Result, Tcti, bus, unwrapped::LoadedTcti};
 
 /// The largest command or response that any TPM takes, in bytes.
 pub(crate) const MAX_BUFFER: usize = 4096;
@@ -70,7 +70,14 @@ pub(crate) fn open(tcti: &Tcti, deadline: Deadline) -> Result<Box<dyn Transport>
     Ok(match tcti {
         Tcti::Device(path) => Box::new(Device::open(path, deadline)?),
         Tcti::Swtpm { host, port } => Box::new(Socket::connect(*host, *port, tcti, deadline)?),
-        Tcti::Tabrmd(_) | Tcti::Mssim { .. } => Box::new(LoadedTcti::load(tcti)?),
+        Tcti::Tabrmd(conf) => {
+            bus::start_manager(conf).map_err(|source| Error::NoTpm {
+                tcti: tcti.to_string(),
+                source,
+            })?;
+            Box::new(LoadedTcti::load(tcti)?)
+        }
+        Tcti::Mssim { .. } => Box::new(LoadedTcti::load(tcti)?),
     })
 }
 
