@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod costs;
+mod crypto;
 mod forks;
 mod guarded;
 mod isolated;

@@ -1,0 +1,152 @@
+//! The attributes of keys: private, public and secret.
+
+use cryptoki_sys::*;
+use token_store::Key;
+use tpm_core::PublicKey;
+
+use super::{EMPTY, Value};
+use crate::{
+    der,
+    error::{Error, Result},
+    mechanism,
+    object::{Object, Secret},
+};
+
+/// What a private key has and a public one does not; `None` for what both have.
+///
+/// Every key was checked when it was read from the store: it was made in the chip and cannot
+/// leave it, whatever the store says.
+pub(super) fn private_key(key: &Key, kind: CK_ATTRIBUTE_TYPE) -> Option<Result<Value<'static>>> {
+    let rsa = key.key_type().is_rsa();
+    let decrypt = key.usage().decrypt;
+    Some(Ok(match kind {
+        CKA_SENSITIVE | CKA_ALWAYS_SENSITIVE | CKA_NEVER_EXTRACTABLE | CKA_LOCAL | CKA_SIGN => {
+            Value::Bool(true)
+        }
+        CKA_EXTRACTABLE | CKA_SIGN_RECOVER | CKA_UNWRAP | CKA_WRAP_WITH_TRUSTED => {
+            Value::Bool(false)
+        }
+        CKA_DECRYPT => Value::Bool(rsa && decrypt),
+        CKA_DERIVE => Value::Bool(!rsa && decrypt),
+        CKA_ALWAYS_AUTHENTICATE => Value::Bool(key.always_authenticate()),
+        CKA_KEY_GEN_MECHANISM => Value::Number(mechanism::key_generation(key.key_type())),
+        CKA_ALLOWED_MECHANISMS => {
+            Value::owned(bytes_of(&mechanism::allowed(key.key_type(), key.usage())))
+        }
+        CKA_VALUE if !rsa => return Some(Err(Error::AttributeSensitive)),
+        CKA_PRIVATE_EXPONENT | CKA_PRIME_1 | CKA_PRIME_2 | CKA_EXPONENT_1 | CKA_EXPONENT_2
+        | CKA_COEFFICIENT
+            if rsa =>
+        {
+            return Some(Err(Error::AttributeSensitive));
+        }
+        _ => return None,
+    }))
+}
+
+/// What a derived secret has. The key that it comes from is sensitive and not extractable, so
+/// what it is itself it has always been.
+pub(super) fn secret_key<'a>(
+    object: &'a Object,
+    secret: &'a Secret,
+    kind: CK_ATTRIBUTE_TYPE,
+) -> Result<Value<'a>> {
+    Ok(match kind {
+        CKA_KEY_TYPE => Value::Number(CKK_GENERIC_SECRET),
+        CKA_ID => (&object.cka_id).into(),
+        CKA_VALUE if secret.sensitive || !secret.extractable => {
+            return Err(Error::AttributeSensitive);
+        }
+        CKA_VALUE => secret.value.0.as_slice().into(),
+        CKA_VALUE_LEN => Value::Number(secret.value.0.len() as CK_ULONG),
+        CKA_SENSITIVE | CKA_ALWAYS_SENSITIVE => Value::Bool(secret.sensitive),
+        CKA_EXTRACTABLE => Value::Bool(secret.extractable),
+        CKA_NEVER_EXTRACTABLE => Value::Bool(!secret.extractable),
+        CKA_ENCRYPT
+        | CKA_DECRYPT
+        | CKA_SIGN
+        | CKA_VERIFY
+        | CKA_WRAP
+        | CKA_UNWRAP
+        | CKA_DERIVE
+        | CKA_LOCAL
+        | CKA_TRUSTED
+        | CKA_WRAP_WITH_TRUSTED => Value::Bool(false),
+        CKA_KEY_GEN_MECHANISM => Value::Number(CK_UNAVAILABLE_INFORMATION),
+        CKA_START_DATE | CKA_END_DATE => EMPTY,
+        _ => return Err(Error::AttributeTypeInvalid),
+    })
+}
+
+/// What a public key has and a private one does not, or has otherwise.
+pub(super) fn public_key(key: Option<&Key>, kind: CK_ATTRIBUTE_TYPE) -> Option<Value<'static>> {
+    Some(match kind {
+        CKA_VERIFY => Value::Bool(true),
+        CKA_ENCRYPT => {
+            Value::Bool(key.is_some_and(|key| key.key_type().is_rsa() && key.usage().decrypt))
+        }
+        CKA_VERIFY_RECOVER | CKA_WRAP | CKA_DERIVE | CKA_TRUSTED => Value::Bool(false),
+        CKA_LOCAL => Value::Bool(key.is_some()),
+        CKA_KEY_GEN_MECHANISM => Value::Number(key.map_or(CK_UNAVAILABLE_INFORMATION, |key| {
+            mechanism::key_generation(key.key_type())
+        })),
+        _ => return None,
+    })
+}
+
+/// What both halves of a key pair have.
+pub(super) fn public_part(public: &PublicKey, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>> {
+    match kind {
+        CKA_START_DATE | CKA_END_DATE => return Ok(EMPTY),
+        CKA_PUBLIC_KEY_INFO => {
+            return Ok(Value::owned(token_store::object::public_key_info(public)));
+        }
+        _ => {}
+    }
+    Ok(match (public, kind) {
+        (PublicKey::Rsa { .. }, CKA_KEY_TYPE) => Value::Number(CKK_RSA),
+        (PublicKey::Rsa { n, .. }, CKA_MODULUS) => n.into(),
+        (PublicKey::Rsa { n, .. }, CKA_MODULUS_BITS) => Value::Number(bits(n)),
+        (PublicKey::Rsa { e, .. }, CKA_PUBLIC_EXPONENT) => Value::owned(minimal(*e)),
+        (PublicKey::Ecc { .. }, CKA_KEY_TYPE) => Value::Number(CKK_EC),
+        (PublicKey::Ecc { curve, .. }, CKA_EC_PARAMS) => der::ec_params(*curve).into(),
+        (PublicKey::Ecc { x, y, .. }, CKA_EC_POINT) => Value::owned(der::ec_point(x, y)),
+        _ => return Err(Error::AttributeTypeInvalid),
+    })
+}
+
+/// The number of bits of an unsigned integer, most significant byte first.
+fn bits(magnitude: &[u8]) -> CK_ULONG {
+    let zeros = magnitude.iter().take_while(|byte| **byte == 0).count();
+    let first = magnitude
+        .get(zeros)
+        .map_or(0, |byte| 8 - byte.leading_zeros() as usize);
+    (magnitude.len().saturating_sub(zeros + 1) * 8 + first) as CK_ULONG
+}
+
+/// An unsigned integer without leading zeros, most significant byte first.
+fn minimal(value: u32) -> Vec<u8> {
+    let bytes = value.to_be_bytes();
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes[zeros.min(3)..].to_vec()
+}
+
+fn bytes_of(mechanisms: &[CK_MECHANISM_TYPE]) -> Vec<u8> {
+    mechanisms
+        .iter()
+        .flat_map(|mechanism| mechanism.to_ne_bytes())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_measured_and_written_without_leading_zeros() {
+        assert_eq!(bits(&[0, 1]), 1);
+        assert_eq!(bits(&[]), 0);
+        assert_eq!(minimal(3), [3]);
+        assert_eq!(minimal(0), [0]);
+    }
+}
