@@ -11,7 +11,7 @@ use std::{
 
 use testing::{Home, Server, module};
 
-use crate::program::text;
+use crate::program::{Program, text};
 
 mod chromium;
 mod crowd;
@@ -65,6 +65,24 @@ fn written(output: &Output) -> String {
 /// OpenSSL, without any engine.
 fn openssl(home: &Home, args: &[&str]) -> String {
     ok(home.command("openssl").args(args))
+}
+
+/// The labels of the keys of [`two_keys`], which are their types as well.
+const KEYS: [&str; 2] = ["ecdsa", "rsa"];
+
+/// A program with the token `work` and a key of each kind in it.
+fn two_keys() -> Program {
+    let program = Program::with_token();
+    for label in KEYS {
+        let args = ["keygen", "-t", label, "--label", label, "--pin-file"];
+        program.run(&[&args[..], &[&program.pin]].concat()).ok();
+    }
+    program
+}
+
+/// The RFC 7512 name of an object of the token `work`; `kind` is `private`, `public` or `cert`.
+fn key_url(label: &str, kind: &str) -> String {
+    format!("pkcs11:token=work;object={label};type={kind}")
 }
 
 /// The file `name` in `home`, as an argument.

@@ -7,19 +7,13 @@ use std::{
 
 use testing::{Home, Server};
 
-use super::{WebServer, file, module_path, ok, openssl, write, written};
-use crate::program::{PIN, Program, SO_PIN};
+use super::{
+    KEYS, WebServer, file, key_url, module_path, ok, openssl, p11tool::gnutls, two_keys, write,
+    written,
+};
+use crate::program::PIN;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
-
-fn gnutls(home: &Home, name: &str) -> Command {
-    let mut command = home.command(name);
-    command
-        .args(["--provider", &module_path()])
-        .env("GNUTLS_PIN", PIN)
-        .env("GNUTLS_SO_PIN", SO_PIN);
-    command
-}
 
 /// A certificate of the key `label`, signed by that key itself; its path.
 fn self_signed(home: &Home, label: &str) -> String {
@@ -29,14 +23,10 @@ fn self_signed(home: &Home, label: &str) -> String {
     let certificate = file(home, &format!("{label}.pem"));
     ok(gnutls(home, "certtool")
         .args(["--generate-self-signed", "--template", &template])
-        .args(["--load-privkey", &url(label, "private")])
-        .args(["--load-pubkey", &url(label, "public")])
+        .args(["--load-privkey", &key_url(label, "private")])
+        .args(["--load-pubkey", &key_url(label, "public")])
         .args(["--outfile", &certificate]));
     certificate
-}
-
-fn url(label: &str, kind: &str) -> String {
-    format!("pkcs11:token=work;object={label};type={kind}")
 }
 
 /// Asks the server on `port` for its page.
@@ -53,21 +43,11 @@ fn get(client: &mut Command, port: &str) -> String {
     written(&child.wait_with_output().unwrap())
 }
 
-/// A program with an RSA key and an ECDSA key, `rsa` and `ecdsa`.
-fn with_two_keys() -> Program {
-    let program = Program::with_token();
-    for label in ["rsa", "ecdsa"] {
-        let args = ["keygen", "-t", label, "--label", label, "--pin-file"];
-        program.run(&[&args[..], &[&program.pin]].concat()).ok();
-    }
-    program
-}
-
 #[test]
 fn a_client_proves_its_certificate_over_both_versions_of_tls() {
-    let program = with_two_keys();
+    let program = two_keys();
     let home = &program.home;
-    let certificates = ["rsa", "ecdsa"].map(|label| (label, self_signed(home, label)));
+    let certificates = KEYS.map(|label| (label, self_signed(home, label)));
     let trusted = certificates
         .each_ref()
         .map(|(_, path)| std::fs::read(path).unwrap());
@@ -84,7 +64,7 @@ fn a_client_proves_its_certificate_over_both_versions_of_tls() {
                 .args(["--priority", &priority])
                 .args(["--x509cafile", server.certificate()])
                 .args(["--x509certfile", certificate])
-                .args(["--x509keyfile", &url(label, "private")]);
+                .args(["--x509keyfile", &key_url(label, "private")]);
             let page = get(&mut client, &server.port());
             server.assert_page(&page, &format!("CN={label}"), spoken);
         }
@@ -93,16 +73,16 @@ fn a_client_proves_its_certificate_over_both_versions_of_tls() {
 
 #[test]
 fn a_server_proves_its_certificate() {
-    let program = with_two_keys();
+    let program = two_keys();
     let home = &program.home;
-    for label in ["rsa", "ecdsa"] {
+    for label in KEYS {
         let certificate = self_signed(home, label);
         let server = Server::start(home, "gnutls-serv", |command, port| {
             command
                 .args(["--provider", &module_path(), "--http", "--echo"])
                 .args(["--port", &port.to_string()])
                 .args(["--x509certfile", &certificate])
-                .args(["--x509keyfile", &url(label, "private")])
+                .args(["--x509keyfile", &key_url(label, "private")])
                 .env("GNUTLS_PIN", PIN);
         });
         let address = format!("127.0.0.1:{}", server.port());

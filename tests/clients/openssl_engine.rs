@@ -7,19 +7,12 @@ use std::{fs, process::Command};
 
 use testing::{Home, Server};
 
-use super::{WebServer, file, module_path, ok, openssl, refused, write};
+use super::{KEYS, WebServer, file, key_url, module_path, ok, openssl, refused, two_keys, write};
 use crate::program::{PIN, Program};
-
-/// The labels of the two keys, which are their types as well.
-const KEYS: [&str; 2] = ["ecdsa", "rsa"];
 
 /// A program with an RSA key and an ECDSA key, and a configuration for the engine.
 fn engine() -> Program {
-    let program = Program::with_token();
-    for label in KEYS {
-        let args = ["keygen", "-t", label, "--label", label, "--pin-file"];
-        program.run(&[&args[..], &[&program.pin]].concat()).ok();
-    }
+    let program = two_keys();
     let config = format!(
         "openssl_conf = main\n[main]\nengines = engines\n[engines]\npkcs11 = pkcs11\n\
          [pkcs11]\nengine_id = pkcs11\nMODULE_PATH = {}\nPIN = \"{PIN}\"\ninit = 0\n\
@@ -37,10 +30,6 @@ fn with_engine(home: &Home, program: &str) -> Command {
     command
 }
 
-fn url(label: &str) -> String {
-    format!("pkcs11:token=work;object={label};type=private")
-}
-
 const ENGINE: [&str; 4] = ["-engine", "pkcs11", "-keyform", "engine"];
 
 /// `openssl` with the engine: the subcommand, then what follows it.
@@ -54,7 +43,14 @@ fn signing(home: &Home, subcommand: &str, args: &[&str]) -> String {
 /// A certificate of the key `label`, signed by that key itself; its path.
 fn self_signed(home: &Home, label: &str) -> String {
     let path = file(home, &format!("{label}.pem"));
-    let args = ["-new", "-x509", "-days", "30", "-key", &url(label)];
+    let args = [
+        "-new",
+        "-x509",
+        "-days",
+        "30",
+        "-key",
+        &key_url(label, "private"),
+    ];
     signing(home, "req", &[&args[..], &["-out", &path]].concat());
     path
 }
@@ -72,13 +68,19 @@ fn requests_and_certificates_are_signed() {
     for label in KEYS {
         let authority = self_signed(home, label);
         let [request, issued] = ["request.pem", "issued.pem"].map(|name| file(home, name));
-        let args = ["-new", "-subj", "/CN=bob", "-key", &url(label)];
+        let args = [
+            "-new",
+            "-subj",
+            "/CN=bob",
+            "-key",
+            &key_url(label, "private"),
+        ];
         signing(home, "req", &[&args[..], &["-out", &request]].concat());
         openssl(home, &["req", "-in", &request, "-verify", "-noout"]);
         ok(with_engine(home, "openssl")
             .args(["x509", "-req", "-in", &request, "-out", &issued])
             .args(["-engine", "pkcs11", "-CAkeyform", "engine"])
-            .args(["-CA", &authority, "-CAkey", &url(label)]));
+            .args(["-CA", &authority, "-CAkey", &key_url(label, "private")]));
         openssl(home, &["verify", "-CAfile", &authority, &issued]);
     }
 }
@@ -99,7 +101,7 @@ fn digests_are_signed_with_each_hash_and_padding() {
         };
         for padding in paddings {
             for hash in ["-sha1", "-sha256", "-sha384", "-sha512"] {
-                let key = url(label);
+                let key = key_url(label, "private");
                 let sign = [hash, "-sign", &key, "-out", &signature];
                 signing(home, "dgst", &[&sign[..], padding, &[&data]].concat());
                 let verify = ["dgst", hash, "-verify", &public, "-signature", &signature];
@@ -120,7 +122,7 @@ fn messages_are_signed() {
     let message = file(home, "message");
     for label in KEYS {
         let certificate = self_signed(home, label);
-        let key = url(label);
+        let key = key_url(label, "private");
         let args = ["-sign", "-inkey", &key, "-signer", &certificate];
         let files = ["-in", &data, "-out", &message];
         signing(home, "cms", &[&args[..], &files].concat());
@@ -145,7 +147,7 @@ fn a_tls_client_proves_its_certificate_and_so_does_curl() {
         for (label, certificate) in &certificates {
             let mut curl = with_engine(home, "curl");
             curl.args(["--silent", "--show-error", "--engine", "pkcs11"])
-                .args(["--key-type", "ENG", "--key", &url(label)])
+                .args(["--key-type", "ENG", "--key", &key_url(label, "private")])
                 .args(["--cert", certificate, "--cacert", server.certificate()])
                 .arg(format!("https://{address}/"));
             server.assert_page(&ok(&mut curl), "CN=alice", spoken);
@@ -154,7 +156,7 @@ fn a_tls_client_proves_its_certificate_and_so_does_curl() {
             client
                 .arg("s_client")
                 .args(ENGINE)
-                .args(["-key", &url(label), "-cert", certificate])
+                .args(["-key", &key_url(label, "private"), "-cert", certificate])
                 .args(["-CAfile", server.certificate(), "-verify_return_error"])
                 .args(["-connect", &address]);
             let printed = ok(&mut client);
@@ -177,7 +179,7 @@ fn a_tls_server_proves_its_certificate() {
                     .arg("s_server")
                     .args(ENGINE)
                     .args(["-accept", &format!("127.0.0.1:{port}"), "-www", version])
-                    .args(["-cert", &certificate, "-key", &url(label)]);
+                    .args(["-cert", &certificate, "-key", &key_url(label, "private")]);
             });
             let address = format!("127.0.0.1:{}", server.port());
             let args = ["s_client", "-CAfile", &certificate, "-verify_return_error"];
@@ -196,7 +198,11 @@ fn the_module_is_named_by_a_variable_and_the_pin_by_the_url_of_the_key() {
     let data = write(home, "data", "to be signed");
     let certificate = self_signed(home, "ecdsa");
     let public = public_key(home, &certificate);
-    let key = format!("{};pin-source=file:{}", url("ecdsa"), program.pin);
+    let key = format!(
+        "{};pin-source=file:{}",
+        key_url("ecdsa", "private"),
+        program.pin
+    );
     let signature = file(home, "signature");
     let out = ["-sha256", "-sign", &key, "-out", &signature, &data];
     ok(home
@@ -226,7 +232,7 @@ fn a_wrong_pin_signs_nothing() {
     let config = fs::read_to_string(home.path().join("engine.cnf")).unwrap();
     write(home, "engine.cnf", config.replace(PIN, "incorrect horse"));
     let data = write(home, "data", "to be signed");
-    let sign = ["-sha256", "-sign", &url("ecdsa"), &data];
+    let sign = ["-sha256", "-sign", &key_url("ecdsa", "private"), &data];
     let args = [&["dgst"], &ENGINE[..], &sign].concat();
     refused(with_engine(home, "openssl").args(&args));
     write(home, "engine.cnf", config);

@@ -2,11 +2,14 @@
 
 use std::process::Command;
 
-use super::{file, module_path, ok, openssl, refused};
+use testing::Home;
+
+use super::{file, key_url, module_path, ok, openssl, refused};
 use crate::program::{PIN, Program, SO_PIN};
 
-fn gnutls(program: &Program, name: &str) -> Command {
-    let mut command = program.home.command(name);
+/// A program of GnuTLS that is told the module and the PINs.
+pub(super) fn gnutls(home: &Home, name: &str) -> Command {
+    let mut command = home.command(name);
     command
         .args(["--provider", &module_path()])
         .env("GNUTLS_PIN", PIN)
@@ -15,17 +18,13 @@ fn gnutls(program: &Program, name: &str) -> Command {
 }
 
 fn p11tool(program: &Program, args: &[&str]) -> String {
-    ok(gnutls(program, "p11tool").args(args))
+    ok(gnutls(&program.home, "p11tool").args(args))
 }
 
 /// Lists what there is not, which is a failure to p11tool.
 fn lists_nothing(program: &Program, args: &[&str]) {
-    let printed = refused(gnutls(program, "p11tool").args(args));
+    let printed = refused(gnutls(&program.home, "p11tool").args(args));
     assert!(printed.contains("No matching objects found"), "{printed}");
-}
-
-fn url(label: &str, kind: &str) -> String {
-    format!("pkcs11:token=work;object={label};type={kind}")
 }
 
 #[test]
@@ -39,7 +38,7 @@ fn tokens_and_mechanisms_are_listed() {
         assert!(mechanisms.contains(wanted), "{mechanisms}");
     }
     assert!(!mechanisms.contains("AES"), "{mechanisms}");
-    ok(gnutls(&program, "p11tool").args(["--generate-random", "32", "pkcs11:token=work"]));
+    ok(gnutls(&program.home, "p11tool").args(["--generate-random", "32", "pkcs11:token=work"]));
 }
 
 #[test]
@@ -54,11 +53,11 @@ fn keys_are_made_listed_tested_and_deleted() {
         let named = ["--label", label, "--id", id, "pkcs11:token=work"];
         let printed = login(&[&kind[..], &named].concat());
         assert!(printed.contains("BEGIN PUBLIC KEY"), "{printed}");
-        let printed = login(&["--test-sign", &url(label, "private")]);
+        let printed = login(&["--test-sign", &key_url(label, "private")]);
         assert_eq!(printed.matches("... ok").count(), 3, "{printed}");
     }
     let pss = ["--test-sign", "--sign-params=RSA-PSS", "--hash=SHA256"];
-    let printed = login(&[&pss[..], &[&url("r", "private")]].concat());
+    let printed = login(&[&pss[..], &[&key_url("r", "private")]].concat());
     assert_eq!(printed.matches("... ok").count(), 3, "{printed}");
 
     let all = login(&["--list-all", "pkcs11:token=work"]);
@@ -69,12 +68,12 @@ fn keys_are_made_listed_tested_and_deleted() {
     let public = p11tool(&program, &["--list-all", "pkcs11:token=work"]);
     assert!(!public.contains("Private key"), "{public}");
 
-    login(&["--set-label=other", &url("e", "private")]);
-    login(&["--set-id=24", &url("other", "private")]);
-    let info = login(&["--info", &url("other", "private")]);
+    login(&["--set-label=other", &key_url("e", "private")]);
+    login(&["--set-id=24", &key_url("other", "private")]);
+    let info = login(&["--info", &key_url("other", "private")]);
     assert!(info.contains("ID: 24\n"), "{info}");
 
-    let printed = login(&["--delete", &url("f", "private")]);
+    let printed = login(&["--delete", &key_url("f", "private")]);
     assert!(printed.contains("1 objects deleted"), "{printed}");
     let all = login(&["--list-all", "pkcs11:token=work"]);
     assert!(!all.contains("object=f;"), "the pair is gone: {all}");
@@ -86,7 +85,7 @@ fn a_wrong_pin_shows_no_keys() {
     let program = Program::with_key();
     let list = ["--list-privkeys", "--login", "pkcs11:token=work"];
     assert!(p11tool(&program, &list).contains("Private key"));
-    let mut wrong = gnutls(&program, "p11tool");
+    let mut wrong = gnutls(&program.home, "p11tool");
     let printed = refused(wrong.env("GNUTLS_PIN", "incorrect horse").args(list));
     assert!(!printed.contains("Private key"), "{printed}");
 }
@@ -98,14 +97,14 @@ fn certificates_are_signed_by_the_token_and_kept_in_it() {
     let template = "cn = alice\ntls_www_client\nsigning_key\nexpiration_days = 30\n";
     let template = super::write(home, "template", template);
     let [certificate, request] = ["alice.pem", "alice.csr"].map(|name| file(home, name));
-    let [private, public] = ["private", "public"].map(|kind| url("first", kind));
+    let [private, public] = ["private", "public"].map(|kind| key_url("first", kind));
     let keys = ["--load-privkey", &private, "--load-pubkey", &public];
     for (what, out) in [
         ("--generate-self-signed", &certificate),
         ("--generate-request", &request),
     ] {
         let args = [what, "--template", &template, "--outfile", out];
-        ok(gnutls(&program, "certtool").args(args).args(keys));
+        ok(gnutls(&program.home, "certtool").args(args).args(keys));
     }
     openssl(home, &["verify", "-CAfile", &certificate, &certificate]);
     openssl(home, &["req", "-in", &request, "-verify", "-noout"]);
@@ -115,12 +114,12 @@ fn certificates_are_signed_by_the_token_and_kept_in_it() {
     p11tool(&program, &[&write[..4], &load, &write[4..]].concat());
     let listed = p11tool(&program, &["--list-all-certs", "pkcs11:token=work"]);
     assert!(listed.contains("ID: 0a:0b\n"), "{listed}");
-    let exported = p11tool(&program, &["--export", &url("alice", "cert")]);
+    let exported = p11tool(&program, &["--export", &key_url("alice", "cert")]);
     let exported = super::write(home, "exported.pem", exported);
     let fingerprint = |path: &str| openssl(home, &["x509", "-in", path, "-noout", "-fingerprint"]);
     assert_eq!(fingerprint(&exported), fingerprint(&certificate));
 
-    let delete = ["--delete", "--login", "--batch", &url("alice", "cert")];
+    let delete = ["--delete", "--login", "--batch", &key_url("alice", "cert")];
     p11tool(&program, &delete);
     lists_nothing(&program, &["--list-all-certs", "pkcs11:token=work"]);
 }
@@ -131,7 +130,7 @@ fn a_secret_key_does_not_enter() {
     let secret = "--secret-key=00112233445566778899aabbccddeeff";
     let write = ["--write", "--login", secret, "--label", "s"];
     refused(
-        gnutls(&program, "p11tool")
+        gnutls(&program.home, "p11tool")
             .args(write)
             .arg("pkcs11:token=work"),
     );
@@ -141,18 +140,18 @@ fn a_secret_key_does_not_enter() {
 #[test]
 fn pins_are_set_and_a_token_is_made_anew() {
     let program = Program::with_key();
-    let mut set = gnutls(&program, "p11tool");
+    let mut set = gnutls(&program.home, "p11tool");
     ok(set
         .args(["--initialize-pin", "pkcs11:token=work"])
         .env("GNUTLS_PIN", "another pin"));
     let list = ["--list-privkeys", "--login", "pkcs11:token=work"];
-    refused(gnutls(&program, "p11tool").args(list));
-    let mut with_new = gnutls(&program, "p11tool");
+    refused(gnutls(&program.home, "p11tool").args(list));
+    let mut with_new = gnutls(&program.home, "p11tool");
     let listed = ok(with_new.env("GNUTLS_PIN", "another pin").args(list));
     assert!(listed.contains("object=first"), "{listed}");
 
     let make = ["--initialize", "--label", "anew", "pkcs11:token=work"];
-    let mut wrong = gnutls(&program, "p11tool");
+    let mut wrong = gnutls(&program.home, "p11tool");
     refused(wrong.env("GNUTLS_SO_PIN", "wrong so pin").args(make));
     assert!(p11tool(&program, &["--list-tokens"]).contains("Label: work"));
     p11tool(&program, &make);

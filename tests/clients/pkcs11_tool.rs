@@ -17,19 +17,16 @@ fn tool(program: &Program) -> Command {
     command
 }
 
-/// Runs `pkcs11-tool` with arguments; returns what it printed, or fails the test.
+/// What a run that has to succeed wrote.
+#[track_caller]
 fn ok(program: &Program, args: &[&str]) -> String {
-    let output = tool(program).args(args).output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let printed = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{args:?}: {printed}{errors}");
-    format!("{printed}{errors}")
+    super::ok(tool(program).args(args))
 }
 
+/// What a run that has to fail wrote.
+#[track_caller]
 fn refused(program: &Program, args: &[&str]) -> String {
-    let output = tool(program).args(args).output().unwrap();
-    assert!(!output.status.success(), "{args:?} was not refused");
-    String::from_utf8_lossy(&output.stderr).into_owned()
+    super::refused(tool(program).args(args))
 }
 
 #[test]

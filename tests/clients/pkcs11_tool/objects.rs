@@ -63,7 +63,7 @@ fn public_keys_are_written_and_read_back() {
 fn data_are_written_read_back_and_deleted_and_private_ones_are_hidden() {
     let program = Program::with_token();
     let home = &program.home;
-    let data = super::super::write(home, "data", "some data");
+    let data = crate::clients::write(home, "data", "some data");
     let back = file(home, "back");
     for (label, more) in [("open", &[][..]), ("hidden", &["--private"])] {
         let write = ["--write-object", &data, "--type", "data"];

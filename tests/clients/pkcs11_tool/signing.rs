@@ -75,7 +75,7 @@ pub(super) fn public_key(program: &Program, id: &str) -> String {
     write(&program.home, "line", line);
     let convert = ["-e", "-m", "PKCS8", "-f", "line"];
     let mut ssh_keygen = program.home.command("ssh-keygen");
-    let pem = super::super::ok(ssh_keygen.args(convert));
+    let pem = crate::clients::ok(ssh_keygen.args(convert));
     write(&program.home, &format!("{id}.pem"), pem)
 }
 
@@ -196,5 +196,5 @@ fn a_wrong_pin_no_pin_and_a_wrong_length_sign_nothing() {
     let printed = refused(&mut with(&right, "SHA256-RSA-PKCS", "02"));
     assert!(printed.contains("CKR_KEY_TYPE_INCONSISTENT"), "{printed}");
     // A mebibyte is no more than any other input to a mechanism that hashes.
-    super::super::ok(&mut with(&right, "SHA256-RSA-PKCS", "01"));
+    crate::clients::ok(&mut with(&right, "SHA256-RSA-PKCS", "01"));
 }
