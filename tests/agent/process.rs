@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use testing::{AgentClient, Service, message};
+use testing::{AgentClient, Bus, Service, message};
 
 use super::served::{Served, eventually, socket};
 use super::ssh_add::free;
@@ -166,6 +166,54 @@ fn a_signal_makes_it_forget_pins() {
     agent.signal(Signal::USR1);
     eventually(|| !works());
     assert!(agent.log().contains("no way to ask"));
+}
+
+/// The name by which the bus knows its only client that stays: each question is asked by
+/// another one.
+fn only_client(bus: &str) -> String {
+    let ask = || {
+        let list = ["--print-reply", "--dest=org.freedesktop.DBus", "/"];
+        let method = "org.freedesktop.DBus.ListNames";
+        let reply = crate::program::run("dbus-send", &[&[bus], &list[..], &[method]].concat());
+        let names = reply.split('"').filter(|part| part.starts_with(":1."));
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut client = None;
+    eventually(|| {
+        let before = ask();
+        client = ask().into_iter().find(|name| before.contains(name));
+        client.is_some()
+    });
+    client.unwrap()
+}
+
+/// A38, on a bus of our own. A signal that is sent to the agent alone needs no sender of a
+/// certain name.
+#[test]
+fn before_sleep_and_with_the_session_pins_are_forgotten() {
+    let program = Program::with_key();
+    let bus = Bus::start();
+    let env = [("DBUS_SYSTEM_BUS_ADDRESS".into(), bus.address().into())];
+    let agent = Served::with(&program.home, &["--no-ask"], &env);
+    let key = super::ssh_add::public_key(&program, "first");
+    let works = || agent.ssh_add(&["-T", &key]).code == Some(0);
+    let bus = format!("--bus={}", bus.address());
+    let dest = format!("--dest={}", only_client(&bus));
+    let send = |signal: &[&str]| {
+        let common = [&bus, "--type=signal", &dest, "/org/freedesktop/login1"];
+        crate::program::run("dbus-send", &[&common[..], signal].concat());
+    };
+    let manager = "org.freedesktop.login1.Manager.PrepareForSleep";
+    for signal in [
+        &[manager, "boolean:true"][..],
+        &["org.freedesktop.login1.Session.Lock"],
+    ] {
+        program.run(&["unlock", "--pin-file", &program.pin]).ok();
+        send(&[manager, "boolean:false"]);
+        assert!(works());
+        send(signal);
+        eventually(|| !works());
+    }
 }
 
 #[test]

@@ -49,6 +49,7 @@ mod error;
 pub mod harden;
 mod keys;
 mod lock;
+mod logind;
 mod logins;
 mod notify;
 mod peer;

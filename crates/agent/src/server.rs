@@ -14,7 +14,7 @@ use tokio::task::LocalSet;
 
 use crate::agent::{Agent, Options};
 use crate::socket::Socket;
-use crate::{Error, Result, connection};
+use crate::{Error, Result, connection, logind};
 
 /// The most clients at a time, where the limit of open files allows it.
 const MAX_CLIENTS: usize = 4096;
@@ -23,7 +23,8 @@ const RESERVED: usize = 32;
 /// How long to wait before accepting again after that has failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Runs an agent on `socket` until SIGTERM, SIGINT or SIGHUP; SIGUSR1 ends its logins.
+/// Runs an agent on `socket` until SIGTERM, SIGINT or SIGHUP. SIGUSR1 ends its logins, as does
+/// logind before the machine sleeps or when a session is locked.
 ///
 /// # Errors
 ///
@@ -63,7 +64,14 @@ fn run(socket: Socket, options: Options, end: Option<impl Future<Output = ()>>) 
                 end.await;
                 Ok(())
             }
-            None => signals(&agent).await.map_err(Error::Start),
+            None => {
+                let logind_agent = agent.clone();
+                tokio::task::spawn_local(logind::watch(move |why| {
+                    log::info!("{why}: all logins end");
+                    logind_agent.end_logins();
+                }));
+                signals(&agent).await.map_err(Error::Start)
+            }
         }
     });
     // First, so that new clients see at once that nobody is there.

@@ -5,7 +5,7 @@ use std::{ffi::OsString, fs, process::Stdio};
 use tempfile::TempDir;
 
 use crate::{
-    Swtpm, Tap,
+    Bus, Swtpm, Tap,
     home::search_path,
     process::{Daemon, command, poll},
     temp::temp_dir,
@@ -22,8 +22,8 @@ const BUS_NAME: &str = "com.intel.tss2.Tabrmd";
 pub struct Abrmd {
     // In the order of dropping.
     manager: Option<Daemon>,
-    _bus: Daemon,
-    dir: TempDir,
+    bus: Bus,
+    _dir: TempDir,
 }
 
 impl Abrmd {
@@ -49,23 +49,8 @@ impl Abrmd {
     }
 
     fn over(tcti: &str) -> Self {
-        let dir = temp_dir("tpmssh-bus-");
-        let socket = dir.path().join("bus");
-        let config = dir.path().join("bus.conf");
-        let text = format!(
-            "<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
-             <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
-             <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>\n",
-            socket.display()
-        );
-        fs::write(&config, text).expect("a fresh directory is writable");
-
-        let mut bus = command("dbus-daemon");
-        bus.arg("--nofork").arg("--config-file").arg(&config);
-        bus.stderr(Stdio::null());
-        let mut bus = Daemon::spawn("dbus-daemon", bus);
-        poll(|| (socket.exists() || bus.ended().is_some()).then_some(()));
-
+        let bus = Bus::start();
+        let dir = temp_dir("tpmssh-abrmd-");
         let log = dir.path().join("log");
         let file = fs::File::create(&log).expect("a fresh directory is writable");
         let mut manager = command("tpm2-abrmd");
@@ -73,7 +58,7 @@ impl Abrmd {
             .args(["--session", "--dbus-name", BUS_NAME])
             .arg(format!("--tcti={tcti}"))
             .env("PATH", search_path())
-            .env("DBUS_SESSION_BUS_ADDRESS", address(&dir))
+            .env("DBUS_SESSION_BUS_ADDRESS", bus.address())
             .stdout(Stdio::null())
             .stderr(file);
         if rustix::process::getuid().is_root() {
@@ -82,7 +67,7 @@ impl Abrmd {
         let mut manager = Daemon::spawn("tpm2-abrmd", manager);
         let up = poll(|| match manager.ended() {
             Some(_) => Some(false),
-            None => on_the_bus(&dir).then_some(true),
+            None => on_the_bus(&bus).then_some(true),
         });
         if up != Some(true) {
             let log = fs::read_to_string(log).unwrap_or_default();
@@ -90,15 +75,15 @@ impl Abrmd {
         }
         Self {
             manager: Some(manager),
-            _bus: bus,
-            dir,
+            bus,
+            _dir: dir,
         }
     }
 
     /// Ends the manager with SIGKILL, and waits until the bus knows; the bus stays.
     pub fn kill(&mut self) {
         self.manager = None;
-        poll(|| (!on_the_bus(&self.dir)).then_some(()));
+        poll(|| (!on_the_bus(&self.bus)).then_some(()));
     }
 
     /// The connection string: `tabrmd:bus_name=…,bus_type=session`.
@@ -116,18 +101,14 @@ impl Abrmd {
     /// The bus's address, the value of `DBUS_SESSION_BUS_ADDRESS`.
     #[must_use]
     pub fn bus_address(&self) -> String {
-        address(&self.dir)
+        self.bus.address()
     }
 }
 
-fn address(dir: &TempDir) -> String {
-    format!("unix:path={}", dir.path().join("bus").display())
-}
-
 /// Whether the resource manager has its name by now.
-fn on_the_bus(dir: &TempDir) -> bool {
+fn on_the_bus(bus: &Bus) -> bool {
     let output = std::process::Command::new("dbus-send")
-        .arg(format!("--bus={}", address(dir)))
+        .arg(format!("--bus={}", bus.address()))
         .args([
             "--print-reply=literal",
             "--dest=org.freedesktop.DBus",

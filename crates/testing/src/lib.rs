@@ -10,6 +10,7 @@
 //! | [`Swtpm`] | a TPM simulator with its own state, on a loopback port |
 //! | [`Tap`] | a proxy in front of one, that counts, records, delays, cuts, garbles |
 //! | [`Abrmd`] | the user-space resource manager on a private message bus |
+//! | [`Bus`] | such a bus alone |
 //! | [`Home`] | a home directory, and the environment for a child program |
 //! | [`Sshd`] | an SSH server on a loopback port |
 //! | [`SshAgent`] | OpenSSH's agent |
@@ -33,6 +34,7 @@
 mod abrmd;
 mod agent_client;
 mod artifact;
+mod bus;
 mod display;
 mod guest;
 mod home;
@@ -50,6 +52,7 @@ mod temp;
 pub use abrmd::Abrmd;
 pub use agent_client::{AgentClient, frame, message};
 pub use artifact::module;
+pub use bus::Bus;
 pub use display::Display;
 pub use guest::Guest;
 pub use home::Home;
