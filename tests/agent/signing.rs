@@ -89,3 +89,32 @@ fn a_certificate_is_signed_by_an_authority_in_the_agent() {
     fs::remove_file(format!("{user}-cert.pub")).unwrap();
     assert!(!login(&["-i", &user]).status.success(), "the key alone");
 }
+
+/// The server knows no key of the user, only who certifies.
+#[test]
+fn a_certificate_beside_a_key_logs_in() {
+    let program = free(&["one"]);
+    let agent = Served::start(&program);
+    let key = public_key(&program, "one");
+    let authority = text(program.home.path().join("authority"));
+    let ssh_keygen = |args: &[&str]| {
+        let mut command = program.home.command("ssh-keygen");
+        Outcome::of(command.arg("-q").args(args)).ok()
+    };
+    ssh_keygen(&["-t", "ed25519", "-N", "", "-f", &authority]);
+    let sshd = Sshd::start(&program.home);
+    let line = fs::read_to_string(format!("{authority}.pub")).unwrap();
+    fs::write(sshd.authorized_keys(), format!("cert-authority {line}")).unwrap();
+    let login = || sshd.run(&program.home, &agent.env(), &[], "echo in");
+    assert!(!login().status.success(), "there is no certificate yet");
+
+    ssh_keygen(&["-s", &authority, "-I", "anna", "-n", sshd.user(), &key]);
+    let certificate = key.replace(".pub", "-cert.pub");
+    program.run(&["cert", "add", &certificate]).ok();
+    assert_eq!(login().stdout, b"in\n", "{}{}", agent.log(), sshd.log());
+    let listed = agent.ssh_add(&["-l"]).ok();
+    assert!(
+        listed.contains("(ECDSA)\n") && listed.contains("(ECDSA-CERT)\n"),
+        "{listed}"
+    );
+}
