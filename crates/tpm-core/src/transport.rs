@@ -77,7 +77,11 @@ pub(crate) fn open(tcti: &Tcti, deadline: Deadline) -> Result<Box<dyn Transport>
             })?;
             Box::new(LoadedTcti::load(tcti)?)
         }
-        Tcti::Mssim { .. } => Box::new(LoadedTcti::load(tcti)?),
+        Tcti::Mssim { host, port } => {
+            // libtss2 prints where nobody listens.
+            drop(tcp(*host, *port, tcti, deadline)?);
+            Box::new(LoadedTcti::load(tcti)?)
+        }
     })
 }
 
@@ -161,6 +165,18 @@ fn device_error(err: io::Error) -> Error {
     }
 }
 
+fn tcp(host: IpAddr, port: u16, tcti: &Tcti, deadline: Deadline) -> Result<TcpStream> {
+    TcpStream::connect_timeout(&SocketAddr::new(host, port), deadline.left()?).map_err(|source| {
+        match source.kind() {
+            io::ErrorKind::TimedOut => deadline.timeout(),
+            _ => Error::NoTpm {
+                tcti: tcti.to_string(),
+                source,
+            },
+        }
+    })
+}
+
 /// The data port of a swtpm, which takes raw commands.
 ///
 /// swtpm answers one connection at a time and lets others wait, so that holding this is also
@@ -173,14 +189,7 @@ struct Socket {
 
 impl Socket {
     fn connect(host: IpAddr, port: u16, tcti: &Tcti, deadline: Deadline) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&SocketAddr::new(host, port), deadline.left()?)
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::TimedOut => deadline.timeout(),
-                _ => Error::NoTpm {
-                    tcti: tcti.to_string(),
-                    source,
-                },
-            })?;
+        let stream = tcp(host, port, tcti, deadline)?;
         stream.set_nodelay(true).map_err(Error::Connection)?;
         let control = SocketAddr::new(host, port + 1);
         Ok(Self {
