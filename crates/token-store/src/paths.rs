@@ -9,6 +9,7 @@ use std::{
         unix::ffi::OsStringExt,
     },
     path::{Component, Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use rustix::{
@@ -112,10 +113,18 @@ pub(crate) struct FileId {
     inode: u64,
 }
 
+/// What is another one after each write to a file, if some time has passed since the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Version {
+    len: i64,
+    changed: SystemTime,
+}
+
 /// A file of the store that passed the checks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CheckedFile {
     pub(crate) id: FileId,
+    pub(crate) version: Version,
     pub(crate) len: u64,
     /// Whether its mode or file system forbids this user to write it.
     pub(crate) read_only: bool,
@@ -232,6 +241,7 @@ impl Dir {
         }
         Ok(Some(CheckedFile {
             id: FileId::of(&stat),
+            version: Version::of(&stat),
             len: u64::try_from(stat.st_size).unwrap_or(0),
             read_only: stat.st_mode & 0o200 == 0 || !may_write(&self.fd, name),
         }))
@@ -240,6 +250,26 @@ impl Dir {
     /// The descriptor, for making files.
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
+    }
+}
+
+impl Version {
+    fn of(stat: &Stat) -> Self {
+        let seconds = u64::try_from(stat.st_ctime).unwrap_or(0);
+        let nanos = u32::try_from(stat.st_ctime_nsec).unwrap_or(0);
+        Self {
+            len: stat.st_size,
+            changed: SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos),
+        }
+    }
+
+    /// Whether the last change is so long ago that another one would show.
+    ///
+    /// The kernel stamps changes with a clock that ticks every few milliseconds, so two that
+    /// follow each other closely can have one stamp.
+    pub(crate) fn is_settled(self) -> bool {
+        const TICK: Duration = Duration::from_millis(100);
+        self.changed.elapsed().is_ok_and(|age| age > TICK)
     }
 }
 

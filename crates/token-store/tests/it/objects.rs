@@ -267,6 +267,27 @@ fn nothing_is_added_to_a_token_that_is_gone() -> TestResult {
     Ok(())
 }
 
+/// What was seen is believed only as long as the file has not changed.
+#[test]
+fn a_change_is_seen_after_a_long_rest_too() -> TestResult {
+    let mut bench = Bench::new();
+    let token: TokenId = bench.token("work", WallKind::None).id;
+    let other = bench.reopen()?;
+    let file = bench.store.dir().join("store.db");
+    let rested = || -> std::io::Result<bool> {
+        let age = std::fs::metadata(&file)?.modified()?.elapsed();
+        Ok(age.is_ok_and(|age| age > std::time::Duration::from_millis(200)))
+    };
+    while !rested()? {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let before = other.change_counter()?;
+    assert_eq!(other.change_counter()?, before);
+    bench.store.add_certificate(token, &certificate("c"))?;
+    assert!(other.change_counter()? > before);
+    Ok(())
+}
+
 #[test]
 fn the_change_counter_moves_with_every_change_of_any_program() -> TestResult {
     let mut bench = Bench::new();
