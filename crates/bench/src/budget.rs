@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     measure::{
-        AGENT, AGENT_LOGIN, C_SIGN, INITIALIZE, LIBRARY, LIST, LIST_OBJECTS, LOGIN, MANAGED,
-        MOST_MEMORY, TPMSSH, TPMSSH_BARE, keys, sign_what,
+        AGENT, AGENT_LOGIN, AGENT_MEMORY, C_SIGN, INITIALIZE, LIBRARY, LIST, LIST_OBJECTS, LOGIN,
+        MANAGED, TPMSSH, TPMSSH_BARE, keys, sign_what,
     },
     report::{Group, Report},
 };
@@ -158,7 +158,7 @@ fn budgets() -> Vec<Budget> {
             "memory of the agent with 10,000 keys, MiB",
             Group::Scale,
             &many,
-            MOST_MEMORY,
+            AGENT_MEMORY,
             Limited::Value,
             16.0,
         ),

@@ -100,7 +100,7 @@ impl Role {
 
 pub(crate) use agent::{Clients, ask_all};
 pub(crate) use floor::record;
-pub(crate) use scale::{Scale, peak_memory};
+pub(crate) use scale::{Scale, memory};
 
 /// Times the whole of `count` calls.
 fn repeated(mut once: impl FnMut() -> Result<()>) -> impl FnMut(u32) -> Result<Duration> {

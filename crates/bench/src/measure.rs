@@ -15,7 +15,7 @@ use crate::{
 pub(crate) use command::{
     AGENT_LOGIN, FILE, INCUMBENT, LIST, LOGIN, NEXT_LOGIN, TPMSSH, TPMSSH_BARE,
 };
-pub(crate) use scale::{INITIALIZE, LIST_OBJECTS, MOST_MEMORY, keys};
+pub(crate) use scale::{AGENT_MEMORY, INITIALIZE, LIST_OBJECTS, keys};
 pub(crate) use sign::{AGENT, C_SIGN, FLOOR, LIBRARY, MANAGED, THEIR_C_SIGN, what as sign_what};
 
 /// How much of each is done.

@@ -72,6 +72,7 @@ mod tpm;
 mod transient;
 mod transport;
 mod unwrapped;
+mod verifier;
 pub mod weakness;
 mod wire;
 

@@ -1,5 +1,7 @@
 //! Keys that the chip has opened, and what they do.
 
+use std::sync::Arc;
+
 use crate::{
     Error, Hash, KeyBlob, Name, Operation, PublicKey, Result, Scheme, Signature, Srk, Usage,
     command::{Code, Command},
@@ -8,6 +10,7 @@ use crate::{
     public_key::pkcs1,
     session::Session,
     transient::Transient,
+    verifier::Verifier,
     wire::{Put, Reader},
 };
 
@@ -17,7 +20,7 @@ use crate::{
 /// only, until its next reset, and is kept in memory alone.
 #[derive(Debug, Clone)]
 pub struct ReadyKey {
-    public: PublicKey,
+    verifier: Arc<Verifier>,
     name: Name,
     usage: Usage,
     context: Vec<u8>,
@@ -30,7 +33,7 @@ impl ReadyKey {
         let command = Command::new(Code::ContextSave).handle(key.handle(), key.name());
         let context = op.run(command)?.reader().remainder().to_vec();
         let ready = Self {
-            public: blob.public().clone(),
+            verifier: Arc::new(Verifier::new(blob.public().clone())),
             name: blob.name().clone(),
             usage: blob.usage(),
             context,
@@ -46,7 +49,7 @@ impl ReadyKey {
     /// The public key.
     #[must_use]
     pub fn public(&self) -> &PublicKey {
-        &self.public
+        self.verifier.public()
     }
 
     /// Its Name.
@@ -70,7 +73,7 @@ impl ReadyKey {
     /// [`Error::Stale`] where the chip was reset since: load the key again.
     /// [`Error::DigestLength`], [`Error::WrongSignature`], [`Error::NotSupported`].
     pub fn sign(&self, op: &Operation<'_>, scheme: Scheme, digest: &[u8]) -> Result<Signature> {
-        let (algorithm, hash, digest) = match (scheme, &self.public) {
+        let (algorithm, hash, digest) = match (scheme, self.public()) {
             (Scheme::RsaPkcs1(hash), PublicKey::Rsa { .. }) => (0x0014, hash, digest.to_vec()),
             (Scheme::RsaPss(hash), PublicKey::Rsa { .. }) => (0x0016, hash, digest.to_vec()),
             (Scheme::RsaPkcs1Any, PublicKey::Rsa { n, .. }) => {
@@ -87,10 +90,10 @@ impl ReadyKey {
         let signed = self
             .sign_as(op, algorithm, hash, &digest)
             .and_then(|found| {
-                let good = self.public.verify(scheme, &digest, &found);
+                let good = self.verifier.verify(scheme, &digest, &found);
                 good.then_some(found).ok_or(Error::WrongSignature)
             });
-        match (signed, &self.public) {
+        match (signed, self.public()) {
             (Err(Error::NotSupported(_) | Error::WrongSignature), PublicKey::Rsa { n, .. })
                 if self.usage.decrypt =>
             {
@@ -129,7 +132,7 @@ impl ReadyKey {
         })?;
         let mut reader = response.reader();
         reader.take(4)?;
-        let signature = match &self.public {
+        let signature = match self.public() {
             PublicKey::Rsa { .. } => Signature::Rsa(reader.sized()?.to_vec()),
             PublicKey::Ecc { curve, .. } => Signature::Ecdsa {
                 r: curve
@@ -181,7 +184,7 @@ impl ReadyKey {
         let mut reader = response.reader();
         let signature = Signature::Rsa(filled_up(reader.sized()?, size)?);
         reader.finish()?;
-        if self.public.verify(scheme, data, &signature) {
+        if self.verifier.verify(scheme, data, &signature) {
             Ok(signature)
         } else {
             Err(Error::WrongSignature)
@@ -199,7 +202,7 @@ impl ReadyKey {
     /// [`Error::Malformed`] for a block that does not fit: chips answer that with failures
     /// of their own, so it never reaches them. [`Error::Stale`] as in [`ReadyKey::sign`].
     pub fn rsa_raw(&self, op: &Operation<'_>, srk: &Srk, block: &[u8]) -> Result<Vec<u8>> {
-        let PublicKey::Rsa { n, .. } = &self.public else {
+        let PublicKey::Rsa { n, .. } = self.public() else {
             return Err(Error::NotSupported("RSA with an ECC key"));
         };
         if block.len() != n.len() || block >= &n[..] {
@@ -233,7 +236,7 @@ impl ReadyKey {
     ///
     /// The chip's refusal of a point that is not on the curve; [`Error::Stale`] as above.
     pub fn ecdh(&self, op: &Operation<'_>, srk: &Srk, x: &[u8], y: &[u8]) -> Result<Vec<u8>> {
-        let PublicKey::Ecc { curve, .. } = &self.public else {
+        let PublicKey::Ecc { curve, .. } = self.public() else {
             return Err(Error::NotSupported("ECDH with an RSA key"));
         };
         let mut point = Vec::new();

@@ -23,13 +23,15 @@ pub(crate) struct Scale {
     pub(crate) find: f64,
     /// A signature, warm.
     pub(crate) sign: f64,
-    /// The most memory that this process had resident, beyond what it had before.
+    /// What is resident in the end, beyond what was before.
     pub(crate) memory: f64,
+    /// The most that ever was, beyond that.
+    pub(crate) most: f64,
 }
 
 /// Measures and prints it as JSON.
 pub(super) fn run(path: &Path, pin_file: &Path, label: &str) -> Result<()> {
-    let before = peak_memory("self")?;
+    let before = memory("self", "VmRSS")?;
     let (load, module) = timed(|| Pkcs11::new(path))?;
     let arguments = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
     let (initialize, ()) = timed(|| module.initialize(arguments))?;
@@ -49,7 +51,8 @@ pub(super) fn run(path: &Path, pin_file: &Path, label: &str) -> Result<()> {
         listed,
         find,
         sign,
-        memory: peak_memory("self")? - before,
+        memory: memory("self", "VmRSS")? - before,
+        most: memory("self", "VmHWM")? - before,
     };
     println!("{}", serde_json::to_string(&scale)?);
     Ok(())
@@ -63,15 +66,18 @@ fn timed<T, E: Into<anyhow::Error>>(
     Ok((start.elapsed().as_secs_f64() * 1e3, value))
 }
 
-/// The most memory that a process had resident so far, in MiB (`VmHWM` of proc(5)).
+/// The memory of a process, in MiB: `VmRSS`, what is resident, or `VmHWM`, the most that ever was
+/// (proc(5)).
 ///
 /// # Errors
 ///
 /// Where there is no such process.
-pub(crate) fn peak_memory(pid: &str) -> Result<f64> {
+pub(crate) fn memory(pid: &str, field: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    let kibibytes: f64 = kibibytes.context("no VmHWM")?.parse()?;
+    let kibibytes: f64 = kibibytes.with_context(|| format!("no {field}"))?.parse()?;
     Ok(kibibytes / 1024.0)
 }

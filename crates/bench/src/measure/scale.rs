@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use testing::Service;
 
 use super::Effort;
 use crate::{
-    contestant::{Clients, Scale, ask_all, peak_memory},
+    contestant::{Clients, Scale, ask_all, memory},
     fill,
     report::{Figure, Group, Unit},
     stats::Summary,
@@ -17,8 +18,8 @@ use crate::{
 pub(crate) const INITIALIZE: &str = "C_Initialize";
 /// The first look at all public objects, through the module.
 pub(crate) const LIST_OBJECTS: &str = "list, first time";
-/// The most memory of the agent.
-pub(crate) const MOST_MEMORY: &str = "agent: most memory";
+/// What is resident of the agent, when it has listed and signed.
+pub(crate) const AGENT_MEMORY: &str = "agent: memory";
 
 /// How many keys a token has; each is two objects, of which the public one shows without login.
 const KEY_COUNTS: [usize; 3] = [1, 100, 10_000];
@@ -94,13 +95,16 @@ fn module(world: &World, count: usize, effort: Effort) -> Result<Vec<Figure>> {
         }
     }
     type Part = (&'static str, Unit, fn(&Scale) -> f64);
-    let parts: [Part; 6] = [
+    let parts: [Part; 7] = [
         ("load the module", Unit::Millis, |scale| scale.load),
         (INITIALIZE, Unit::Millis, |scale| scale.initialize),
         (LIST_OBJECTS, Unit::Millis, |scale| scale.list),
         ("find by label", Unit::Millis, |scale| scale.find),
         ("C_Sign", Unit::Millis, |scale| scale.sign),
-        ("module: most memory", Unit::Mebibytes, |scale| scale.memory),
+        ("module: memory", Unit::Mebibytes, |scale| scale.memory),
+        ("module: memory at login", Unit::Mebibytes, |scale| {
+            scale.most
+        }),
     ];
     let mut figures: Vec<Figure> = parts
         .iter()
@@ -133,12 +137,23 @@ fn agent(world: &World, count: usize, effort: Effort) -> Result<Vec<Figure>> {
     for _ in 0..effort.scale_rounds {
         signs.push(clients.sign_at_once()?.as_secs_f64() * 1e3);
     }
-    let memory = peak_memory(&agent.pid().to_string())?;
     let what = keys(count);
-    Ok(vec![
+    let mut figures = vec![
         figure(&what, "agent: list", Unit::Millis, &lists),
         figure(&what, "agent: sign", Unit::Millis, &signs),
-        figure(&what, MOST_MEMORY, Unit::Mebibytes, &[memory]),
+    ];
+    figures.extend(memory_of(&agent, &what)?);
+    Ok(figures)
+}
+
+fn memory_of(agent: &Service, what: &str) -> Result<[Figure; 2]> {
+    let of = |who, field| -> Result<Figure> {
+        let memory = memory(&agent.pid().to_string(), field)?;
+        Ok(figure(what, who, Unit::Mebibytes, &[memory]))
+    };
+    Ok([
+        of(AGENT_MEMORY, "VmRSS")?,
+        of("agent: memory at login", "VmHWM")?,
     ])
 }
 
@@ -154,14 +169,13 @@ fn clients(world: &World, effort: Effort) -> Result<Vec<Figure>> {
             let time = clients.sign_at_once()?.as_secs_f64() * 1e3;
             times.push(time / count as f64);
         }
-        let memory = peak_memory(&agent.pid().to_string())?;
         let what = if count == 1 {
             "1 client".to_owned()
         } else {
             format!("{count} clients")
         };
         figures.push(figure(&what, "agent: each signature", Unit::Millis, &times));
-        figures.push(figure(&what, MOST_MEMORY, Unit::Mebibytes, &[memory]));
+        figures.extend(memory_of(&agent, &what)?);
     }
     Ok(figures)
 }

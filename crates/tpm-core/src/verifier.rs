@@ -1,0 +1,435 @@
+//! Checking many signatures of one key quickly.
+//!
+//! Each signature is checked before it is released, and for P-256 that took longer than the
+//! rest of this crate. A key that signs again is prepared: a curve gets a table of multiples of
+//! its generator and of the public key, so that a check is additions alone; a modulus gets the
+//! constants of Montgomery multiplication. Everything here is public, so nothing has to take
+//! the same time for all values.
+
+use std::{
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use crypto_bigint::{
+    Encoding, U2048, U3072, Uint,
+    modular::runtime_mod::{DynResidue, DynResidueParams},
+};
+use p256::elliptic_curve::Group;
+
+use crate::{Curve, PublicKey, Scheme, Signature, padding, public_key::pkcs1};
+
+/// A public key, prepared once it has been used.
+pub(crate) struct Verifier {
+    public: PublicKey,
+    used: AtomicBool,
+    prepared: OnceLock<Prepared>,
+}
+
+/// What is computed once for a key.
+enum Prepared {
+    P256(Box<nist_p256::Key>),
+    P384(Box<nist_p384::Key>),
+    P521(Box<nist_p521::Key>),
+    Rsa2048(Box<RsaKey<{ U2048::LIMBS }>>),
+    Rsa3072(Box<RsaKey<{ U3072::LIMBS }>>),
+    /// Nothing that would help.
+    Nothing,
+}
+
+impl Verifier {
+    pub(crate) fn new(public: PublicKey) -> Self {
+        Self {
+            public,
+            used: AtomicBool::new(false),
+            prepared: OnceLock::new(),
+        }
+    }
+
+    /// The key.
+    pub(crate) fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// As [`PublicKey::verify`].
+    pub(crate) fn verify(&self, scheme: Scheme, digest: &[u8], signature: &Signature) -> bool {
+        // A program that signs once does without tables, which cost as much as some checks.
+        if !self.used.swap(true, Ordering::Relaxed) {
+            return self.public.verify(scheme, digest, signature);
+        }
+        self.prepared
+            .get_or_init(|| Prepared::of(&self.public))
+            .verify(scheme, digest, signature)
+            .unwrap_or_else(|| self.public.verify(scheme, digest, signature))
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Verifier").field(&self.public).finish()
+    }
+}
+
+impl Prepared {
+    fn of(public: &PublicKey) -> Self {
+        let prepared = match public {
+            PublicKey::Rsa { n, e: 65_537 } => match n.len() {
+                U2048::BYTES => RsaKey::new(U2048::from_be_slice(n)).map(Self::Rsa2048),
+                U3072::BYTES => RsaKey::new(U3072::from_be_slice(n)).map(Self::Rsa3072),
+                _ => None,
+            },
+            PublicKey::Rsa { .. } => None,
+            PublicKey::Ecc { curve, x, y } => {
+                let point = PublicKey::sec1(*curve, x, y);
+                match curve {
+                    Curve::P256 => nist_p256::Key::new(&point).map(Self::P256),
+                    Curve::P384 => nist_p384::Key::new(&point).map(Self::P384),
+                    Curve::P521 => nist_p521::Key::new(&point).map(Self::P521),
+                }
+            }
+        };
+        prepared.unwrap_or(Self::Nothing)
+    }
+
+    /// Whether the signature is good; `None` where this cannot be said in this way.
+    fn verify(&self, scheme: Scheme, digest: &[u8], signature: &Signature) -> Option<bool> {
+        match (self, scheme, signature) {
+            (Self::P256(key), Scheme::Ecdsa, Signature::Ecdsa { r, s }) => {
+                Some(key.verify(&Curve::P256.fit_digest(digest), r, s))
+            }
+            (Self::P384(key), Scheme::Ecdsa, Signature::Ecdsa { r, s }) => {
+                Some(key.verify(&Curve::P384.fit_digest(digest), r, s))
+            }
+            (Self::P521(key), Scheme::Ecdsa, Signature::Ecdsa { r, s }) => {
+                Some(key.verify(&Curve::P521.fit_digest(digest), r, s))
+            }
+            (Self::Rsa2048(key), _, Signature::Rsa(bytes)) => {
+                let message = pkcs1_block(scheme, digest, U2048::BYTES)?;
+                Some(bytes.len() == U2048::BYTES && key.power(bytes) == Some(message))
+            }
+            (Self::Rsa3072(key), _, Signature::Rsa(bytes)) => {
+                let message = pkcs1_block(scheme, digest, U3072::BYTES)?;
+                Some(bytes.len() == U3072::BYTES && key.power(bytes) == Some(message))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What the signature of a PKCS#1 v1.5 scheme has to come to (RFC 8017, section 8.2.2); `None`
+/// for other schemes and for what does not fit.
+fn pkcs1_block(scheme: Scheme, digest: &[u8], size: usize) -> Option<Vec<u8>> {
+    let data = match scheme {
+        Scheme::RsaPkcs1(hash) if digest.len() == hash.size() => {
+            [&pkcs1(hash).prefix, digest].concat()
+        }
+        Scheme::RsaPkcs1Any => digest.to_vec(),
+        _ => return None,
+    };
+    padding::pkcs1_sign(&data, size).ok()
+}
+
+/// Multiples of a point: in row `i`, once to eight times the point times 16 to the power `i`.
+struct Table<P>(Vec<[P; 8]>);
+
+impl<P: Group> Table<P> {
+    /// The table for scalars of `bytes` bytes.
+    fn new(point: P, bytes: usize) -> Self {
+        let mut base = point;
+        // One row for each half of a byte, and one for what is carried out of the last.
+        let rows = (0..=2 * bytes).map(|_| {
+            let mut row = [base; 8];
+            for times in 1..row.len() {
+                row[times] = row[times - 1] + base;
+            }
+            base = row[7].double();
+            row
+        });
+        Self(rows.collect())
+    }
+
+    /// `sum` plus the point times `scalar`, which is big-endian.
+    fn add_times(&self, scalar: &[u8], mut sum: P) -> P {
+        let halves = scalar.iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
+        let mut carry = 0;
+        for (row, half) in self.0.iter().zip(halves.chain([0])) {
+            // Digits from -7 to 8, so that a row needs eight points and not fifteen.
+            let digit = usize::from(half) + carry;
+            carry = usize::from(digit > 8);
+            match digit {
+                0 | 16 => {}
+                1..=8 => sum += row[digit - 1],
+                _ => sum -= row[15 - digit],
+            }
+        }
+        sum
+    }
+}
+
+macro_rules! nist_curve {
+    ($name:ident, $curve:ident, $ecdsa:ty, $uint:ty) => {
+        mod $name {
+            use std::sync::OnceLock;
+
+            use $curve::{
+                FieldBytes, ProjectivePoint, Scalar,
+                ecdsa::Signature,
+                elliptic_curve::{
+                    PrimeField,
+                    ops::{Invert, Reduce},
+                    point::AffineCoordinates,
+                },
+            };
+
+            use super::Table;
+
+            /// A public key with its table.
+            pub(super) struct Key(Table<ProjectivePoint>);
+
+            impl Key {
+                pub(super) fn new(sec1: &[u8]) -> Option<Box<Self>> {
+                    let point = $curve::PublicKey::from_sec1_bytes(sec1).ok()?;
+                    let table = Table::new(point.to_projective(), FieldBytes::default().len());
+                    Some(Box::new(Self(table)))
+                }
+
+                /// FIPS 186-4, section 6.4: r is the x coordinate of u1 G + u2 Q.
+                pub(super) fn verify(&self, digest: &[u8], r: &[u8], s: &[u8]) -> bool {
+                    static GENERATOR: OnceLock<Table<ProjectivePoint>> = OnceLock::new();
+                    let generator = GENERATOR.get_or_init(|| {
+                        Table::new(ProjectivePoint::GENERATOR, FieldBytes::default().len())
+                    });
+                    // It refuses what is not from 1 to the order of the curve less 1.
+                    let Ok(signature) = Signature::from_slice(&[r, s].concat()) else {
+                        return false;
+                    };
+                    let Ok(digest) = ecdsa::hazmat::bits2field::<$ecdsa>(digest) else {
+                        return false;
+                    };
+                    let (r, s) = signature.split_scalars();
+                    let digest = <Scalar as Reduce<$uint>>::reduce_bytes(&digest);
+                    let inverse = *s.invert_vartime();
+                    let (u1, u2) = (digest * inverse, *r * inverse);
+                    let sum = generator.add_times(&u1.to_repr(), ProjectivePoint::IDENTITY);
+                    let sum = self.0.add_times(&u2.to_repr(), sum);
+                    // Where the sum is the neutral element x is 0, which r is not.
+                    let x = sum.to_affine().x();
+                    <Scalar as Reduce<$uint>>::reduce_bytes(&x) == *r
+                }
+            }
+        }
+    };
+}
+
+nist_curve!(
+    nist_p256,
+    p256,
+    p256::NistP256,
+    p256::elliptic_curve::bigint::U256
+);
+nist_curve!(
+    nist_p384,
+    p384,
+    p384::NistP384,
+    p384::elliptic_curve::bigint::U384
+);
+nist_curve!(
+    nist_p521,
+    p521,
+    p521::NistP521,
+    p521::elliptic_curve::bigint::U576
+);
+
+/// An RSA modulus with the public exponent 65537.
+struct RsaKey<const LIMBS: usize> {
+    n: Uint<LIMBS>,
+    params: DynResidueParams<LIMBS>,
+}
+
+impl<const LIMBS: usize> RsaKey<LIMBS>
+where
+    Uint<LIMBS>: Encoding,
+{
+    fn new(n: Uint<LIMBS>) -> Option<Box<Self>> {
+        // An even modulus, which nobody has, would be a panic.
+        let odd = n.as_words().first().is_some_and(|lowest| lowest & 1 == 1);
+        odd.then(|| {
+            let params = DynResidueParams::new(&n);
+            Box::new(Self { n, params })
+        })
+    }
+
+    /// `signature` to the power 65537, in bytes as many as the modulus has; `None` where it is
+    /// not less than the modulus. It is as long as the modulus.
+    fn power(&self, signature: &[u8]) -> Option<Vec<u8>> {
+        let signature = Uint::<LIMBS>::from_be_slice(signature);
+        if signature >= self.n {
+            return None;
+        }
+        let base = DynResidue::new(&signature, self.params);
+        let mut power = base;
+        for _ in 0..16 {
+            power = power.square();
+        }
+        Some((power * base).retrieve().to_be_bytes().as_ref().to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ecdsa::signature::hazmat::PrehashSigner;
+    use rand_core::OsRng;
+    use rsa::traits::PublicKeyParts;
+
+    use super::*;
+    use crate::Hash;
+
+    /// Says what both ways say of a signature, which has to be the same.
+    fn verdict(verifier: &Verifier, scheme: Scheme, digest: &[u8], signature: &Signature) -> bool {
+        let plain = verifier.public().verify(scheme, digest, signature);
+        verifier.used.store(true, Ordering::Relaxed);
+        let prepared = verifier.verify(scheme, digest, signature);
+        assert!(verifier.prepared.get().is_some(), "it was prepared");
+        assert_eq!(plain, prepared, "{scheme:?} {digest:x?} {signature:x?}");
+        prepared
+    }
+
+    macro_rules! agrees {
+        ($test:ident, $curve:ident, $kind:expr) => {
+            #[test]
+            fn $test() {
+                for round in 0..8_u8 {
+                    let secret = $curve::ecdsa::SigningKey::random(&mut OsRng);
+                    let verifying = $curve::ecdsa::VerifyingKey::from(&secret);
+                    let point = verifying.to_encoded_point(false);
+                    let verifier = Verifier::new(PublicKey::Ecc {
+                        curve: $kind,
+                        x: point.x().unwrap().to_vec(),
+                        y: point.y().unwrap().to_vec(),
+                    });
+                    // Digits of all kinds: none, the largest, and those that carry.
+                    let fill = [0x00, 0xff, 0x88, 0x89, 0x80, 0x11, 0xf8, 0x5a][usize::from(round)];
+                    let digest = vec![fill; $kind.hash().size()];
+                    let made: $curve::ecdsa::Signature = secret.sign_prehash(&digest).unwrap();
+                    let (r, s) = made.split_bytes();
+                    let good = Signature::Ecdsa {
+                        r: r.to_vec(),
+                        s: s.to_vec(),
+                    };
+                    assert!(verdict(&verifier, Scheme::Ecdsa, &digest, &good));
+
+                    let mut other = digest.clone();
+                    other[0] ^= 1;
+                    assert!(!verdict(&verifier, Scheme::Ecdsa, &other, &good));
+                    let zero = vec![0; r.len()];
+                    let full = vec![0xff; r.len()];
+                    for (r, s) in [
+                        (zero.clone(), s.to_vec()),
+                        (r.to_vec(), zero.clone()),
+                        (full.clone(), s.to_vec()),
+                        (r.to_vec(), full.clone()),
+                        (s.to_vec(), r.to_vec()),
+                        (Vec::new(), s.to_vec()),
+                    ] {
+                        let bad = Signature::Ecdsa { r, s };
+                        assert!(!verdict(&verifier, Scheme::Ecdsa, &digest, &bad));
+                    }
+                }
+            }
+        };
+    }
+
+    agrees!(p256_says_the_same_when_prepared, p256, Curve::P256);
+    agrees!(p384_says_the_same_when_prepared, p384, Curve::P384);
+
+    /// The crate p521 0.13 has signing keys of another kind, so this signs by the definition.
+    #[test]
+    fn p521_says_the_same_when_prepared() {
+        use p521::elliptic_curve::{
+            Field, PrimeField, ops::Reduce, point::AffineCoordinates, sec1::ToEncodedPoint,
+        };
+        for _ in 0..4 {
+            let secret = p521::Scalar::random(&mut OsRng);
+            let nonce = p521::Scalar::random(&mut OsRng);
+            let public = (p521::ProjectivePoint::GENERATOR * secret).to_affine();
+            let point = public.to_encoded_point(false);
+            let verifier = Verifier::new(PublicKey::Ecc {
+                curve: Curve::P521,
+                x: point.x().unwrap().to_vec(),
+                y: point.y().unwrap().to_vec(),
+            });
+            let digest = [0x89; 64];
+            let field = ecdsa::hazmat::bits2field::<p521::NistP521>(&digest).unwrap();
+            type Int = p521::elliptic_curve::bigint::U576;
+            let z = <p521::Scalar as Reduce<Int>>::reduce_bytes(&field);
+            let x = (p521::ProjectivePoint::GENERATOR * nonce).to_affine().x();
+            let r = <p521::Scalar as Reduce<Int>>::reduce_bytes(&x);
+            let s = Option::<p521::Scalar>::from(nonce.invert()).unwrap() * (z + r * secret);
+            let good = Signature::Ecdsa {
+                r: r.to_repr().to_vec(),
+                s: s.to_repr().to_vec(),
+            };
+            assert!(verdict(&verifier, Scheme::Ecdsa, &digest, &good));
+            assert!(!verdict(&verifier, Scheme::Ecdsa, &[0x88; 64], &good));
+        }
+    }
+
+    #[test]
+    fn rsa_says_the_same_when_prepared() {
+        let secret = rsa::RsaPrivateKey::new(&mut OsRng, 2048).unwrap();
+        let verifier = Verifier::new(PublicKey::Rsa {
+            n: secret.n().to_bytes_be(),
+            e: 65_537,
+        });
+        let digest = [0x5a; 32];
+        let scheme = Scheme::RsaPkcs1(Hash::Sha256);
+        let made = secret.sign(pkcs1(Hash::Sha256), &digest).unwrap();
+        let good = Signature::Rsa(made.clone());
+        assert!(verdict(&verifier, scheme, &digest, &good));
+        assert!(!verdict(&verifier, scheme, &[0x5b; 32], &good));
+        assert!(!verdict(&verifier, scheme, &digest[1..], &good));
+        assert!(!verdict(
+            &verifier,
+            Scheme::RsaPkcs1(Hash::Sha384),
+            &digest,
+            &good
+        ));
+        assert!(!verdict(
+            &verifier,
+            Scheme::RsaPss(Hash::Sha256),
+            &digest,
+            &good
+        ));
+        let mut bad = made.clone();
+        bad[255] ^= 1;
+        assert!(!verdict(&verifier, scheme, &digest, &Signature::Rsa(bad)));
+        for length in [0, 255, 257] {
+            let mut bad = made.clone();
+            bad.resize(length, 0);
+            assert!(!verdict(&verifier, scheme, &digest, &Signature::Rsa(bad)));
+        }
+        // The same number beyond the modulus is another signature.
+        assert!(!verdict(
+            &verifier,
+            scheme,
+            &digest,
+            &Signature::Rsa(vec![0xff; 256])
+        ));
+    }
+
+    #[test]
+    fn a_first_signature_is_checked_without_preparing_anything() {
+        let verifier = Verifier::new(PublicKey::Rsa {
+            n: vec![0xff; 256],
+            e: 65_537,
+        });
+        let nothing = Signature::Rsa(vec![0; 256]);
+        assert!(!verifier.verify(Scheme::RsaPkcs1(Hash::Sha256), &[0; 32], &nothing));
+        assert!(verifier.prepared.get().is_none());
+        assert!(!verifier.verify(Scheme::RsaPkcs1(Hash::Sha256), &[0; 32], &nothing));
+        assert!(verifier.prepared.get().is_some());
+    }
+}
