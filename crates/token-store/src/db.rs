@@ -137,13 +137,13 @@ impl Store {
     ///
     /// [`Error::Replaced`] where another file is in the store's place: open it again.
     pub fn change_counter(&self) -> Result<u64> {
-        // Before the reading: what changes after this shows next time.
-        let version = self.check_in_place()?.version;
-        if let Some((seen, generation)) = self.seen.get()
-            && seen == version
+        if let Some((version, generation)) = self.seen.get()
+            && self.dir.is_still(FILE, version)
         {
             return Ok(generation);
         }
+        // Before the reading: what changes after this shows next time.
+        let version = self.check_in_place()?.version;
         let generation = self.read(|tx| {
             let mut query = tx.prepare_cached("SELECT generation FROM store")?;
             let generation: i64 = query.query_row([], |row| row.get(0))?;

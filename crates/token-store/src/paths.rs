@@ -13,7 +13,10 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, open, openat, readlinkat},
+    fs::{
+        AtFlags, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, open, openat, readlinkat,
+        statat,
+    },
     io::Errno,
 };
 
@@ -113,9 +116,11 @@ pub(crate) struct FileId {
     inode: u64,
 }
 
-/// What is another one after each write to a file, if some time has passed since the last one.
+/// What is another one after each change to a file, its mode or its name, if some time has
+/// passed since the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version {
+    id: FileId,
     len: i64,
     changed: SystemTime,
 }
@@ -247,6 +252,12 @@ impl Dir {
         }))
     }
 
+    /// Whether `name` is still what it was when it had this version and passed the checks.
+    pub(crate) fn is_still(&self, name: &str, version: Version) -> bool {
+        let stat = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| Version::of(&stat) == version)
+    }
+
     /// The descriptor, for making files.
     pub(crate) fn fd(&self) -> &OwnedFd {
         &self.fd
@@ -258,6 +269,7 @@ impl Version {
         let seconds = u64::try_from(stat.st_ctime).unwrap_or(0);
         let nanos = u32::try_from(stat.st_ctime_nsec).unwrap_or(0);
         Self {
+            id: FileId::of(stat),
             len: stat.st_size,
             changed: SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos),
         }

@@ -132,20 +132,27 @@ fn pkcs1_block(scheme: Scheme, digest: &[u8], size: usize) -> Option<Vec<u8>> {
     padding::pkcs1_sign(&data, size).ok()
 }
 
-/// Multiples of a point: in row `i`, once to eight times the point times 16 to the power `i`.
-struct Table<P>(Vec<[P; 8]>);
+/// Multiples of a point: in row `i`, once, twice and so on to 2^(WIDTH - 1) times the point times
+/// 2^(WIDTH i).
+struct Table<P, const WIDTH: usize>(Vec<Vec<P>>);
 
-impl<P: Group> Table<P> {
+impl<P: Group, const WIDTH: usize> Table<P, WIDTH> {
+    /// The most that a digit is, either way round zero.
+    const LARGEST: usize = 1 << (WIDTH - 1);
+
     /// The table for scalars of `bytes` bytes.
     fn new(point: P, bytes: usize) -> Self {
         let mut base = point;
-        // One row for each half of a byte, and one for what is carried out of the last.
-        let rows = (0..=2 * bytes).map(|_| {
-            let mut row = [base; 8];
-            for times in 1..row.len() {
-                row[times] = row[times - 1] + base;
+        // One row for each digit, and one for what is carried out of the last.
+        let rows = (0..=(8 * bytes).div_ceil(WIDTH)).map(|_| {
+            let mut row = Vec::with_capacity(Self::LARGEST);
+            let mut multiple = base;
+            row.push(multiple);
+            while row.len() < Self::LARGEST {
+                multiple += base;
+                row.push(multiple);
             }
-            base = row[7].double();
+            base = multiple.double();
             row
         });
         Self(rows.collect())
@@ -153,16 +160,29 @@ impl<P: Group> Table<P> {
 
     /// `sum` plus the point times `scalar`, which is big-endian.
     fn add_times(&self, scalar: &[u8], mut sum: P) -> P {
-        let halves = scalar.iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
-        let mut carry = 0;
-        for (row, half) in self.0.iter().zip(halves.chain([0])) {
-            // Digits from -7 to 8, so that a row needs eight points and not fifteen.
-            let digit = usize::from(half) + carry;
-            carry = usize::from(digit > 8);
-            match digit {
-                0 | 16 => {}
-                1..=8 => sum += row[digit - 1],
-                _ => sum -= row[15 - digit],
+        let mut bytes = scalar.iter().rev();
+        let (mut bits, mut count, mut carry) = (0_usize, 0, 0);
+        for row in &self.0 {
+            while count < WIDTH {
+                bits |= usize::from(bytes.next().copied().unwrap_or(0)) << count;
+                count += 8;
+            }
+            // Digits on either side of zero, so that a row needs half as many points.
+            let digit = (bits & (2 * Self::LARGEST - 1)) + carry;
+            bits >>= WIDTH;
+            count -= WIDTH;
+            carry = usize::from(digit > Self::LARGEST);
+            let size = if carry == 0 {
+                digit
+            } else {
+                2 * Self::LARGEST - digit
+            };
+            if let Some(multiple) = size.checked_sub(1).and_then(|place| row.get(place)) {
+                if carry == 0 {
+                    sum += multiple;
+                } else {
+                    sum -= multiple;
+                }
             }
         }
         sum
@@ -170,7 +190,7 @@ impl<P: Group> Table<P> {
 }
 
 macro_rules! nist_curve {
-    ($name:ident, $curve:ident, $ecdsa:ty, $uint:ty) => {
+    ($name:ident, $curve:ident, $ecdsa:ty, $uint:ty, $width:literal) => {
         mod $name {
             use std::sync::OnceLock;
 
@@ -184,10 +204,10 @@ macro_rules! nist_curve {
                 },
             };
 
-            use super::Table;
+            type Table = super::Table<ProjectivePoint, $width>;
 
             /// A public key with its table.
-            pub(super) struct Key(Table<ProjectivePoint>);
+            pub(super) struct Key(Table);
 
             impl Key {
                 pub(super) fn new(sec1: &[u8]) -> Option<Box<Self>> {
@@ -198,7 +218,7 @@ macro_rules! nist_curve {
 
                 /// FIPS 186-4, section 6.4: r is the x coordinate of u1 G + u2 Q.
                 pub(super) fn verify(&self, digest: &[u8], r: &[u8], s: &[u8]) -> bool {
-                    static GENERATOR: OnceLock<Table<ProjectivePoint>> = OnceLock::new();
+                    static GENERATOR: OnceLock<Table> = OnceLock::new();
                     let generator = GENERATOR.get_or_init(|| {
                         Table::new(ProjectivePoint::GENERATOR, FieldBytes::default().len())
                     });
@@ -224,23 +244,27 @@ macro_rules! nist_curve {
     };
 }
 
+// 130 kB for a P-256 key, which is what most are; 110 and 230 kB for the larger curves.
 nist_curve!(
     nist_p256,
     p256,
     p256::NistP256,
-    p256::elliptic_curve::bigint::U256
+    p256::elliptic_curve::bigint::U256,
+    6
 );
 nist_curve!(
     nist_p384,
     p384,
     p384::NistP384,
-    p384::elliptic_curve::bigint::U384
+    p384::elliptic_curve::bigint::U384,
+    4
 );
 nist_curve!(
     nist_p521,
     p521,
     p521::NistP521,
-    p521::elliptic_curve::bigint::U576
+    p521::elliptic_curve::bigint::U576,
+    4
 );
 
 /// An RSA modulus with the public exponent 65537.
