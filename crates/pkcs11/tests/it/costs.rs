@@ -112,3 +112,21 @@ fn later_signatures_cost_two_commands_each() {
         },
     );
 }
+
+/// A resource manager loads the key, passes the command on and saves the key. One command more
+/// of ours would be two or three of the chip's.
+#[test]
+fn later_signatures_cost_one_command_each_behind_a_resource_manager() {
+    const SIGNATURES: usize = 40;
+    isolated(
+        || World::with_key().managed().costing(20 + 3 * SIGNATURES),
+        || {
+            let stage = Stage::new(Module::load(), OPEN);
+            let key = stage.object(CKO_PRIVATE_KEY, "ecdsa-p256");
+            for _ in 0..SIGNATURES {
+                assert_eq!(stage.sign_init(CKM_ECDSA, key), CKR_OK);
+                assert!(stage.sign(&[1; 32]).is_ok());
+            }
+        },
+    );
+}

@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsString, sync::Arc};
 
-use testing::{Fault, Home, Swtpm, Tap, When};
+use testing::{Abrmd, Fault, Home, Swtpm, Tap, When};
 use token_store::{
     KeySpec, OpenToken, Pin, SoPin, Store, StoreDir, WallKind,
     token::{self, InitOptions},
@@ -21,6 +21,7 @@ pub(crate) const LOCKED: &str = "locked";
 /// What an isolated test lives in.
 pub(crate) struct World {
     pub(crate) home: Home,
+    manager: Option<Abrmd>,
     tap: Tap,
     tpm: Arc<Tpm>,
     budget: Option<usize>,
@@ -36,6 +37,7 @@ impl World {
         Self {
             home: Home::with_tcti(tap.tcti()),
             tpm: Arc::new(Tpm::new(tap.tcti().parse().expect("a tcti"))),
+            manager: None,
             tap,
             budget: None,
             variables: Vec::new(),
@@ -96,6 +98,15 @@ impl World {
     /// What processes in it are told.
     pub(crate) fn variables(&self) -> &[(&'static str, OsString)] {
         &self.variables
+    }
+
+    /// Processes in it use the TPM through a resource manager.
+    pub(crate) fn managed(mut self) -> Self {
+        let abrmd = Abrmd::behind(&self.tap);
+        self.home.set_tcti(abrmd.tcti());
+        let bus = abrmd.bus_address();
+        self.manager = Some(abrmd);
+        self.telling("DBUS_SESSION_BUS_ADDRESS", bus)
     }
 
     /// From here on the TPM gives no answer to this command.
