@@ -46,8 +46,10 @@ pub(crate) fn sign(program: &Program, command: &str, path: &str, options: &[&str
     file
 }
 
+/// Runs `ssh-keygen`, which shows times as they are at the place that `TZ` names.
 fn keygen(program: &Program, args: &[&str]) -> String {
-    Outcome::of(program.home.command("ssh-keygen").args(args)).ok()
+    let mut command = program.home.command("ssh-keygen");
+    Outcome::of(command.env("TZ", "UTC").args(args)).ok()
 }
 
 fn lines_of(text: &str, heading: &str) -> Vec<String> {

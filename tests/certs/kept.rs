@@ -6,7 +6,8 @@ use serde_json::Value;
 use testing::{Sshd, module};
 
 use super::keygen::Keygen;
-use crate::program::{Program, text};
+use crate::agent::served::Served;
+use crate::program::{Outcome, Program, text};
 
 fn list(program: &Program) -> Vec<Value> {
     serde_json::from_str(&program.run(&["cert", "list", "--json"]).ok()).unwrap()
@@ -236,4 +237,63 @@ fn what_is_no_certificate_is_refused() {
     // With the line ending of another system it is the same certificate.
     let windows = program.secret("windows", &good.replace('\n', "\r\n"));
     program.run(&["cert", "add", &windows]).ok();
+}
+
+/// Appends a field as the wire has it: its length, then its bytes (RFC 4251 section 5).
+fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend(u32::try_from(bytes.len()).unwrap().to_be_bytes());
+    out.extend(bytes);
+}
+
+/// `ssh-keygen` makes none with more than 256 principals, so this one is made by hand.
+#[test]
+fn a_certificate_with_sixty_five_thousand_principals_is_refused() {
+    let program = Program::with_key();
+    let mut principals = Vec::new();
+    for number in 0..65_000 {
+        put(&mut principals, format!("u{number}").as_bytes());
+    }
+    let name = "ssh-ed25519-cert-v01@openssh.com";
+    let mut blob = Vec::new();
+    for field in [name.as_bytes(), b"nonce", &[1; 32]] {
+        put(&mut blob, field);
+    }
+    blob.extend([0; 8]); // serial
+    blob.extend([0, 0, 0, 1]); // a user's
+    put(&mut blob, b"id");
+    put(&mut blob, &principals);
+    let made = program.home.path().join("crowd.blob");
+    fs::write(&made, &blob).unwrap();
+    let mut base64 = program.home.command("base64");
+    let base64 = Outcome::of(base64.arg("-w0").arg(made)).ok();
+    let file = program.secret("crowd", &format!("{name} {base64} anna"));
+    program.run(&["cert", "add", &file]).fails(
+        2,
+        &format!("tpmssh: {file}: the certificate is malformed: it has more than 256 principals\n"),
+    );
+}
+
+#[test]
+fn a_login_with_a_kept_certificate_needs_no_file_where_the_agent_runs() {
+    let program = Program::with_key();
+    let authority = Keygen::new(&program.home);
+    let trusted = text(program.home.secret_file("trusted", &authority.public()));
+    let sshd = Sshd::with_config(&program.home, &format!("TrustedUserCAKeys {trusted}"));
+    let public = program.run(&["export"]).ok();
+    let agent = Served::start(&program);
+    program.run(&["unlock", "--pin-file", &program.pin]).ok();
+    let login = || sshd.run(&program.home, &agent.env(), &[], "echo in");
+    assert!(!login().status.success(), "the key alone is not let in");
+    let file = authority.sign("login", &public, &["-n", sshd.user()]);
+    program.run(&["cert", "add", &file]).ok();
+    let output = login();
+    assert_eq!(
+        output.stdout,
+        b"in\n",
+        "{output:?}{}{}",
+        agent.log(),
+        sshd.log()
+    );
+    program.run(&["cert", "remove", "login"]).ok();
+    assert!(!login().status.success(), "it is offered no longer");
 }

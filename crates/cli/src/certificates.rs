@@ -231,4 +231,22 @@ mod tests {
             "from 1970-01-01 00:01:00 UTC, without an end"
         );
     }
+
+    /// Valid in the year 2027; made with `ssh-keygen -s`.
+    const OF_2027: &str = "ssh-ed25519-cert-v01@openssh.com AAAAIHNzaC1lZDI1NTE5LWNlcnQtdjAxQG9wZW5zc2guY29tAAAAIF3KwwtRXQ1q1K1u+/tUwUfAIpN6JBtd3zZlPAVUPj9xAAAAIDJd+k5Gg5ekaNIel/oUDsEgFhTvXa2OH33hAGlQFZF7AAAAAAAAAAAAAAABAAAABGFubmEAAAAIAAAABGFubmEAAAAAazbsgAAAAABtGCAAAAAAAAAAAIIAAAAVcGVybWl0LVgxMS1mb3J3YXJkaW5nAAAAAAAAABdwZXJtaXQtYWdlbnQtZm9yd2FyZGluZwAAAAAAAAAWcGVybWl0LXBvcnQtZm9yd2FyZGluZwAAAAAAAAAKcGVybWl0LXB0eQAAAAAAAAAOcGVybWl0LXVzZXItcmMAAAAAAAAAAAAAADMAAAALc3NoLWVkMjU1MTkAAAAgqM9kEMXpTmpZF5Pwl0M8mvddrlAOTKUZtXaccSBRIPcAAABTAAAAC3NzaC1lZDI1NTE5AAAAQHfVA/gKWuVC53AQRnLw69puEVupA1lxGcLA1Bf50R+59pCFWFC8u5AypjUu94YhcyzubXdc3XB2MBwztLDa4AA= anna";
+
+    #[test]
+    fn the_state_depends_on_the_clock_unless_that_runs_backwards() {
+        let (certificate, _) = Certificate::from_line(OF_2027).unwrap();
+        let year = 1_798_761_600;
+        let seen = year - 100;
+        for (now, state) in [
+            (seen, State::NotYetValid),
+            (year, State::Valid),
+            (year + 366 * 86_400, State::Expired),
+            (seen - 1, State::ClockSuspect),
+        ] {
+            assert_eq!(State::at(&certificate, seen, now), state, "{now}");
+        }
+    }
 }
