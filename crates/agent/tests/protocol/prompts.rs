@@ -4,9 +4,11 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use agent::Policy;
+use ssh_key::certificate::CertType;
 use testing::{AgentClient, message};
 use tpm_core::KeyType;
 
+use crate::host::Host;
 use crate::keys::add_constrained;
 use crate::served::{
     FAILURE, Fixture, PIN, SUCCESS, Served, assert_signed, blobs, eventually, sign,
@@ -177,6 +179,12 @@ printf '%s\\n' \"$1\" >>\"${0%/*}/asked\"; [ ! -e \"${0%/*}/no\" ]";
     }
     fs::write(agent.fixture.dir.path().join("no"), "").unwrap();
     assert!(!signs(&agent, &mut agent.client()));
+    // A certificate is no way around it.
+    let until = u64::from(u32::MAX);
+    let certificate = Host::new(9).certify(agent.key(), CertType::User, "anna", until);
+    let answer = agent.client().ask(&sign(&certificate, b"data", 0));
+    assert_eq!(answer, FAILURE);
+    assert_eq!(asked(&agent).matches("Allow the use of a key?").count(), 6);
     eventually(|| agent.log().contains("not confirmed"));
 }
 
