@@ -107,8 +107,8 @@ fn budgets() -> Vec<Budget> {
             0.6,
         ),
         of(
-            "ssh-keygen -D: times tpm2-pkcs11",
-            Group::Command,
+            "ssh-keygen -D, on a chip: times tpm2-pkcs11",
+            Group::Chip,
             LIST,
             TPMSSH,
             Limited::Ratio,

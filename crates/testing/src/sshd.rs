@@ -208,6 +208,8 @@ fn server_config(dir: &Path, port: u16) -> String {
         "ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
          AuthenticationMethods publickey\nPermitRootLogin prohibit-password\nUsePAM no\n\
          # Its directory is below /tmp, which others may write to.\nStrictModes no\n\
+         # So that bash, when it runs a command, leaves the ~/.bashrc of this machine alone.\n\
+         SetEnv SHLVL=1\n\
          MaxStartups 100\nMaxAuthTries 20\nPrintMotd no\nPrintLastLog no\nLogLevel VERBOSE\n",
         at("host_key"),
         at("authorized_keys"),
