@@ -47,11 +47,19 @@ impl AgentClient {
     /// If nothing comes, or half a message.
     pub fn receive(&mut self) -> Option<Vec<u8>> {
         let mut header = [0; 4];
-        match self.0.read(&mut header[..1]) {
-            Ok(0) => return None,
-            Err(err) if err.kind() == io::ErrorKind::ConnectionReset => return None,
-            read => read.expect("the agent answers"),
-        };
+        loop {
+            match self.0.read(&mut header[..1]) {
+                Ok(0) => return None,
+                Err(err) if err.kind() == io::ErrorKind::ConnectionReset => return None,
+                // An agent in this process has children, whose end is a signal; a read that
+                // may time out is not taken up again after one.
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                read => {
+                    read.expect("the agent answers");
+                    break;
+                }
+            }
+        }
         self.0.read_exact(&mut header[1..]).expect("a whole header");
         let mut message = vec![0; u32::from_be_bytes(header) as usize];
         self.0.read_exact(&mut message).expect("a whole message");
