@@ -61,7 +61,8 @@ fn origin(report: &Report) -> String {
         .collect();
     format!(
         "Measured {} with `{}`: {}; {}. The chip is an {}, played by the simulator; \
-         docs/performance.md says what each figure means.",
+         tpmssh and tpm2-pkcs11 are behind the resource manager tpm2-abrmd; \
+         [docs/performance.md](docs/performance.md) says what each figure means.",
         report.date,
         report.command,
         versions.join(", "),

@@ -3,7 +3,10 @@
 use std::fmt::Write;
 
 use crate::{
-    measure::{FILE, INCUMBENT, LIST, LOGIN, NEXT_LOGIN, TPMSSH},
+    measure::{
+        AGENT, C_SIGN, FILE, FLOOR, INCUMBENT, LIST, LOGIN, MANAGED, NEXT_LOGIN, THEIR_C_SIGN,
+        TPMSSH, TPMSSH_BARE, sign_what,
+    },
     report::{Group, Report},
     table::number,
 };
@@ -23,34 +26,75 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#24292f}\
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.note{fill:#9198a1}\
 .tpmssh{fill:#3fb950}.theirs{fill:#768390}.file{fill:#d29922}}";
 
-/// Who is drawn, and how.
-const WHO: [(&str, &str); 3] = [(TPMSSH, "tpmssh"), (INCUMBENT, "theirs"), (FILE, "file")];
+/// What is drawn: a title, what of it, and the bars with their colours. Each panel has a scale
+/// of its own.
+struct Panel {
+    title: &'static str,
+    group: Group,
+    what: String,
+    bars: &'static [(&'static str, &'static str)],
+}
 
-/// What is drawn, in panels that have a scale of their own.
-const PANELS: [(&str, Group, &str); 3] = [
-    ("ssh-keygen -D: which keys are there?", Group::Command, LIST),
-    (
-        "ssh -I: a first login, with a discrete chip",
-        Group::Chip,
-        LOGIN,
-    ),
-    (
-        "ssh through ssh-agent: a further login, with a discrete chip",
-        Group::Chip,
-        NEXT_LOGIN,
-    ),
+/// Those who run whole commands.
+const PROGRAMS: &[(&str, &str)] = &[
+    (TPMSSH, "tpmssh"),
+    (TPMSSH_BARE, "tpmssh"),
+    (INCUMBENT, "theirs"),
+    (FILE, "file"),
 ];
+
+/// Those who sign.
+const SIGNERS: &[(&str, &str)] = &[
+    (C_SIGN, "tpmssh"),
+    (AGENT, "tpmssh"),
+    (THEIR_C_SIGN, "theirs"),
+    (FLOOR, "file"),
+];
+
+fn panels() -> [Panel; 4] {
+    let commands = |title, group, what: &str| Panel {
+        title,
+        group,
+        what: what.to_owned(),
+        bars: PROGRAMS,
+    };
+    [
+        commands("ssh-keygen -D: which keys are there?", Group::Command, LIST),
+        commands(
+            "ssh -I: a first login, with a discrete chip",
+            Group::Chip,
+            LOGIN,
+        ),
+        commands(
+            "ssh through ssh-agent: a further login, with a discrete chip",
+            Group::Chip,
+            NEXT_LOGIN,
+        ),
+        Panel {
+            title: "One more signature, P-256, on the simulator",
+            group: Group::Sign,
+            what: sign_what("P-256", MANAGED),
+            bars: SIGNERS,
+        },
+    ]
+}
 
 /// The chart; panels without figures are left out.
 pub(crate) fn chart(report: &Report) -> String {
     let mut body = String::new();
     let mut y = 24.0;
-    for (title, group, what) in PANELS {
-        let bars: Vec<(&str, &str, f64)> = WHO
-            .into_iter()
+    for Panel {
+        title,
+        group,
+        what,
+        bars,
+    } in panels()
+    {
+        let bars: Vec<(&str, &str, f64)> = bars
+            .iter()
             .filter_map(|(who, class)| {
-                let figure = report.figure(group, what, who)?;
-                Some((who, class, figure.value.median))
+                let figure = report.figure(group, &what, who)?;
+                Some((*who, *class, figure.value.median))
             })
             .collect();
         let longest = bars.iter().map(|(_, _, value)| *value).fold(0.0, f64::max);
