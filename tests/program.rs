@@ -124,9 +124,13 @@ impl Outcome {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // A program that does not want it all is no failure here.
-        let _ = child.stdin.take().unwrap().write_all(input);
-        let output = child.wait_with_output().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let output = std::thread::scope(|scope| {
+            // Beside the reading, as a program may write before it has read everything; one that
+            // does not want it all is no failure here.
+            scope.spawn(move || stdin.write_all(input));
+            child.wait_with_output().unwrap()
+        });
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),

@@ -3,11 +3,12 @@
 use anyhow::Result;
 
 use crate::{
-    command::{self, cargo},
+    command::{self, cargo, root},
     demo, packages, test,
 };
 
-/// Formatting, lints and documentation without a warning, the demo, and all tests.
+/// Formatting, lints and documentation without a warning, fuzz targets that build, the demo, and
+/// all tests.
 ///
 /// # Errors
 ///
@@ -24,6 +25,12 @@ pub(crate) fn run() -> Result<()> {
         cargo()
             .args(["doc", "--workspace", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    command::run(
+        cargo()
+            .args(["check", "--locked", "--manifest-path", "fuzz/Cargo.toml"])
+            // It is a workspace of its own.
+            .env("CARGO_TARGET_DIR", root().join("target/fuzz")),
     )?;
     demo::run()?;
     test::run(&[])

@@ -18,7 +18,7 @@ use std::{ffi::OsString, process::ExitCode};
 const USAGE: &str = "\
 cargo xtask demo           show tpmssh at work: from an empty TPM to an ssh login
 cargo xtask test [ARG]...  build everything and run all tests; ARGs go to cargo test
-cargo xtask ci             formatting, lints, documentation, demo, tests
+cargo xtask ci             formatting, lints, documentation, fuzz targets, demo, tests
 cargo xtask memcheck       call the module wrongly, under valgrind
 cargo xtask bench [ARG]... what tpmssh costs beyond the chip; --help says what ARGs there are
 

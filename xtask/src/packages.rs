@@ -28,6 +28,7 @@ enum Probe {
 /// All of it. Every chore takes the whole list, so that no two chores differ in where they work.
 const NEEDS: &[Need] = &[
     need(Probe::Program("cc"), "gcc"),
+    need(Probe::Program("c++"), "g++"),
     need(Probe::Program("pkg-config"), "pkg-config"),
     need(Probe::Development("tss2-esys"), "libtss2-dev"),
     need(
