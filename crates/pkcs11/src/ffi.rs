@@ -27,6 +27,7 @@ use crate::{
 };
 
 pub mod crypto;
+mod fork;
 pub mod general;
 pub mod interface;
 pub mod keys;

@@ -22,6 +22,7 @@ mod error;
 pub mod ffi;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod gate;
 mod keygen;
 mod login;
 mod mechanism;

@@ -12,6 +12,7 @@ use tpm_core::Tpm;
 use crate::{
     attribute,
     error::{Error, Result},
+    gate::Gate,
     object::{Object, Objects, SessionObjects},
     session::Session,
     template::Template,
@@ -23,12 +24,19 @@ mod slots;
 const MAX_SESSIONS: usize = 10_000;
 
 /// The module between `C_Initialize` and `C_Finalize`.
-pub(crate) struct Module(Mutex<Option<State>>);
+pub(crate) struct Module {
+    state: Mutex<Option<State>>,
+    /// What a fork closes while nobody is inside.
+    gate: &'static Gate,
+}
 
 impl Module {
     /// Opens nothing yet: `C_Initialize` costs nothing.
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(Some(State::default())))
+    pub(crate) fn new(gate: &'static Gate) -> Self {
+        Self {
+            state: Mutex::new(Some(State::default())),
+            gate,
+        }
     }
 
     /// Runs `body` on the state.
@@ -37,16 +45,18 @@ impl Module {
     ///
     /// [`Error::NotInitialized`] where `C_Finalize` came in between.
     pub(crate) fn with<T>(&self, body: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let _inside = self.gate.enter();
         body(self.lock().as_mut().ok_or(Error::NotInitialized)?)
     }
 
     /// Ends everything.
     pub(crate) fn close(&self) {
+        let _inside = self.gate.enter();
         drop(self.lock().take());
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<State>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

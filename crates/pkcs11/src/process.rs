@@ -16,6 +16,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
+    gate::Gate,
     module::Module,
 };
 
@@ -25,6 +26,8 @@ struct Place {
     pid: AtomicU32,
     /// Held for the exchange of a pointer, never while anything is done.
     module: Mutex<Option<Arc<Module>>>,
+    /// What its threads go through to use the module.
+    gate: Gate,
     next: OnceLock<Box<Place>>,
 }
 
@@ -35,6 +38,7 @@ impl Place {
         Self {
             pid: AtomicU32::new(0),
             module: Mutex::new(None),
+            gate: Gate::new(),
             next: OnceLock::new(),
         }
     }
@@ -84,11 +88,12 @@ pub(crate) fn module() -> Result<Arc<Module>> {
 ///
 /// [`Error::AlreadyInitialized`].
 pub(crate) fn initialize() -> Result<()> {
-    let mut module = Place::take(process::id()).module();
+    let place = Place::take(process::id());
+    let mut module = place.module();
     if module.is_some() {
         return Err(Error::AlreadyInitialized);
     }
-    *module = Some(Arc::new(Module::new()));
+    *module = Some(Arc::new(Module::new(&place.gate)));
     Ok(())
 }
 
@@ -102,6 +107,13 @@ pub(crate) fn finalize() -> Result<()> {
     let module = place.module().take().ok_or(Error::NotInitialized)?;
     module.close();
     Ok(())
+}
+
+/// Before this process forks: waits until none of its threads is in the store.
+pub(crate) fn before_fork() {
+    if let Some(place) = Place::of(process::id()) {
+        place.gate.close();
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use cryptoki_sys::*;
 use rand_core::{OsRng, RngCore};
 
 use super::{
-    boundary, call,
+    boundary, call, fork,
     pointer::{Fill, Out, input, value},
 };
 use crate::{error::Error, process, slot};
@@ -35,6 +35,7 @@ pub unsafe extern "C" fn C_Initialize(args: CK_VOID_PTR) -> CK_RV {
                 return Err(Error::CantLock);
             }
         }
+        fork::watch();
         process::initialize()
     })
 }

@@ -1,6 +1,10 @@
 //! Processes that fork, end as they please, and work beside each other.
 
-use std::{ptr, thread};
+use std::{
+    ptr,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use cryptoki_sys::*;
 
@@ -81,6 +85,37 @@ fn a_child_of_a_process_whose_threads_are_busy_does_not_hang() {
             done!(module, C_Finalize(ptr::null_mut()));
             // Its last calls may have been refused.
             let _ = busy.join();
+        });
+    });
+}
+
+/// SQLite has locks of its own, which all its connections share.
+#[test]
+fn a_child_opens_the_store_however_busy_its_parent_is_with_it() {
+    isolated(World::with_key, || {
+        let module = Module::load();
+        let parent = Stage::new(module, OPEN);
+        let busy = AtomicBool::new(true);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let s = parent.another(CKF_SERIAL_SESSION | CKF_RW_SESSION);
+                let key = s.object(CKO_PUBLIC_KEY, "ecdsa-p256");
+                while busy.load(Ordering::Relaxed) {
+                    let mut id = [bytes(CKA_ID, b"again")];
+                    done!(s, C_SetAttributeValue(s.session, key, id.as_mut_ptr(), 1));
+                }
+            });
+            for _ in 0..100 {
+                let ended = forked(|| {
+                    let s = Stage::new(module, OPEN);
+                    s.object(CKO_PUBLIC_KEY, "ecdsa-p256");
+                });
+                if ended.is_err() {
+                    busy.store(false, Ordering::Relaxed);
+                }
+                ended.unwrap();
+            }
+            busy.store(false, Ordering::Relaxed);
         });
     });
 }
