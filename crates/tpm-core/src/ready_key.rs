@@ -9,6 +9,7 @@ use crate::{
     padding,
     public_key::pkcs1,
     session::Session,
+    tpm::SavedContext,
     transient::Transient,
     verifier::Verifier,
     wire::{Put, Reader},
@@ -16,31 +17,31 @@ use crate::{
 
 /// A key that the chip has opened and can be used again without its parent.
 ///
-/// It holds a context that the chip saved and encrypted: it is worth something to this chip
-/// only, until its next reset, and is kept in memory alone.
+/// The key is loaded, or what is held of it is a context that the chip saved and encrypted:
+/// it is worth something to this chip only, until its next reset, and is kept in memory alone.
 #[derive(Debug, Clone)]
 pub struct ReadyKey {
     verifier: Arc<Verifier>,
     name: Name,
     usage: Usage,
-    context: Vec<u8>,
+    context: SavedContext,
 }
 
 impl ReadyKey {
-    /// Saves the context of a key that has just been loaded; on a managed connection the key
-    /// stays loaded as well.
-    pub(crate) fn save(op: &Operation<'_>, key: Transient<'_>, blob: &KeyBlob) -> Result<Self> {
-        let command = Command::new(Code::ContextSave).handle(key.handle(), key.name());
-        let context = op.run(command)?.reader().remainder().to_vec();
+    /// Takes over a key that has just been loaded. On a bare connection its context is saved
+    /// and its slot freed; on a managed one it stays loaded, and is saved when it must go.
+    pub(crate) fn take(op: &Operation<'_>, key: Transient<'_>, blob: &KeyBlob) -> Result<Self> {
         let ready = Self {
             verifier: Arc::new(Verifier::new(blob.public().clone())),
             name: blob.name().clone(),
             usage: blob.usage(),
-            context,
+            context: SavedContext::default(),
         };
         if op.is_managed() {
-            op.keep(&ready.name, key.leave())?;
+            op.keep(&ready.name, key.leave(), &ready.context)?;
         } else {
+            // It is new, so that nobody has set it.
+            let _ = ready.context.set(op.save(key.handle(), key.name())?);
             key.flush()?;
         }
         Ok(ready)
@@ -70,8 +71,8 @@ impl ReadyKey {
     ///
     /// # Errors
     ///
-    /// [`Error::Stale`] where the chip was reset since: load the key again.
-    /// [`Error::DigestLength`], [`Error::WrongSignature`], [`Error::NotSupported`].
+    /// [`Error::Stale`] where the chip was reset since, or a connection lost that alone held
+    /// the key: load it again. [`Error::DigestLength`], [`Error::WrongSignature`], [`Error::NotSupported`].
     pub fn sign(&self, op: &Operation<'_>, scheme: Scheme, digest: &[u8]) -> Result<Signature> {
         let (algorithm, hash, digest) = match (scheme, self.public()) {
             (Scheme::RsaPkcs1(hash), PublicKey::Rsa { .. }) => (0x0014, hash, digest.to_vec()),
@@ -263,9 +264,10 @@ impl ReadyKey {
         if let Some(handle) = op.kept(&self.name) {
             return body(handle);
         }
+        let context = self.context.get().ok_or(Error::Stale)?;
         let command = Command::new(Code::ContextLoad)
             .about("saved key")
-            .param_raw(&self.context);
+            .param_raw(context);
         let handle = op
             .run(command)
             .map_err(|err| match err {
@@ -276,7 +278,7 @@ impl ReadyKey {
             })?
             .handle;
         if op.is_managed() {
-            op.keep(&self.name, handle)?;
+            op.keep(&self.name, handle, &self.context)?;
             body(handle)
         } else {
             let key = Transient::new(op, handle, self.name.clone());

@@ -198,7 +198,7 @@ impl TokenKey {
                 err => err,
             })?;
             drop(unlocked);
-            ReadyKey::save(op, loaded, key)
+            ReadyKey::take(op, loaded, key)
         };
         run().map_err(|err| srk.explain(op, err))
     }

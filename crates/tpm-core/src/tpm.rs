@@ -2,7 +2,7 @@
 
 use std::{
     fmt, mem,
-    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError},
     time::Duration,
 };
 
@@ -34,9 +34,20 @@ pub struct Tpm {
 #[derive(Default)]
 struct Link {
     wire: Option<Wire>,
-    /// The key that is loaded on a managed connection, and its handle.
-    kept: Option<(Name, u32)>,
+    /// The key that is loaded on a managed connection.
+    kept: Option<Kept>,
 }
+
+/// A key that stays loaded.
+struct Kept {
+    name: Name,
+    handle: u32,
+    context: SavedContext,
+}
+
+/// The context of a key, once the chip has saved it: on a managed connection that is when
+/// another key takes its place, and so never for a program that signs once.
+pub(crate) type SavedContext = Arc<OnceLock<Vec<u8>>>;
 
 impl Tpm {
     /// A TPM at `tcti`; nothing is opened yet.
@@ -163,17 +174,39 @@ impl Operation<'_> {
         let link = self.tpm.link();
         link.kept
             .as_ref()
-            .filter(|(kept, _)| kept == name)
-            .map(|&(_, handle)| handle)
+            .filter(|kept| kept.name == *name)
+            .map(|kept| kept.handle)
     }
 
-    /// Leaves the key `name` loaded for the next operation, in place of the one before it.
-    pub(crate) fn keep(&self, name: &Name, handle: u32) -> Result<()> {
-        let before = self.tpm.link().kept.replace((name.clone(), handle));
-        match before {
-            Some((_, old)) if old != handle => self.flush(old),
-            _ => Ok(()),
+    /// Leaves the key `name` loaded for the next operation, in place of the one before it,
+    /// whose context is saved if it is not yet.
+    pub(crate) fn keep(&self, name: &Name, handle: u32, context: &SavedContext) -> Result<()> {
+        let kept = Kept {
+            name: name.clone(),
+            handle,
+            context: Arc::clone(context),
+        };
+        let Some(before) = self.tpm.link().kept.replace(kept) else {
+            return Ok(());
+        };
+        if before.handle == handle {
+            return Ok(());
         }
+        if before.context.get().is_none() {
+            match self.save(before.handle, &before.name) {
+                // Another thread cannot have been quicker: this one has the chip.
+                Ok(saved) => drop(before.context.set(saved)),
+                // It has to be loaded anew, then.
+                Err(err) => log::debug!("a key that was in use is not saved: {err}"),
+            }
+        }
+        self.flush(before.handle)
+    }
+
+    /// The context of a loaded key, for this chip until its next reset.
+    pub(crate) fn save(&self, handle: u32, name: &Name) -> Result<Vec<u8>> {
+        let command = Command::new(Code::ContextSave).handle(handle, name);
+        Ok(self.run(command)?.reader().remainder().to_vec())
     }
 
     /// Frees the slot of a transient object or session.
