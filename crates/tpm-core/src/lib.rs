@@ -49,6 +49,7 @@ mod locked;
 pub mod lockout;
 pub mod name;
 mod nv;
+mod object;
 pub mod ownership;
 pub mod padding;
 pub mod persistent;

@@ -6,10 +6,10 @@ use zeroize::Zeroizing;
 use crate::{
     AuthValue, Blob, Error, Name, Operation, Result,
     command::{Code, Command},
+    object,
     session::{Session, Use},
     srk::OpenSrk,
     template::{self, Tries},
-    token_key,
     transient::Transient,
     wire::Put,
 };
@@ -38,7 +38,7 @@ impl Sealed {
             .session(session.plain().hide_command().last())
             .param_sized(&sensitive(auth, data))
             .param_sized(&template::sealed_object(tries)?);
-        Self::from_blob(token_key::created(op, command)?, tries, words)
+        Self::from_blob(object::created(op, command)?, tries, words)
     }
 
     /// Sealed bytes from their stored form.
@@ -80,7 +80,7 @@ impl Sealed {
             .about(self.words)
             .handle(parent.handle(), parent.name())
             .empty_auth();
-        token_key::loaded(op, command, &self.blob)
+        object::loaded(op, command, &self.blob)
     }
 
     /// Runs `TPM2_PolicySecret` with it in `policy`.

@@ -5,7 +5,7 @@ use crate::{
     SoObject, Srk, Usage,
     command::{Code, Command},
     error::rc,
-    pin_counter,
+    object, pin_counter,
     policy::{self, Branch},
     sealed,
     session::Session,
@@ -87,7 +87,7 @@ impl TokenKey {
             .session(session.plain().hide_command().last())
             .param_sized(&sealed::sensitive(auth, &[]))
             .param_sized(&template::token_key(wall.guard(), &wall.policy())?);
-        Self::from_parts(created(op, command)?, wall)
+        Self::from_parts(object::created(op, command)?, wall)
     }
 
     /// A token key from its stored form; sends no command.
@@ -193,7 +193,7 @@ impl TokenKey {
         let run = || {
             let unlocked = self.unlock(op, srk, auth)?;
             let command = unlocked.authorize(Code::Load, auth);
-            let loaded = loaded(op, command, key.blob()).map_err(|err| match err {
+            let loaded = object::loaded(op, command, key.blob()).map_err(|err| match err {
                 Error::Integrity(_) => Error::Integrity("key"),
                 err => err,
             })?;
@@ -223,7 +223,7 @@ impl TokenKey {
                 .authorize(Code::Create, auth)
                 .param_sized(&sealed::sensitive(&AuthValue::empty(), &[]))
                 .param_sized(&template::signing_key(key_type, usage)?);
-            let blob = created(op, command).map_err(|err| not_supported(err, key_type))?;
+            let blob = object::created(op, command).map_err(|err| not_supported(err, key_type))?;
             KeyBlob::parse(blob.clone())?;
             Ok(blob)
         };
@@ -251,7 +251,7 @@ impl TokenKey {
                 .session(hiding.plain().hide_command().last())
                 .param_sized(&sealed::sensitive(&AuthValue::empty(), secret.bytes()))
                 .param_sized(&template::sealed_object(Tries::Uncounted)?);
-            created(op, command)
+            object::created(op, command)
         };
         run().map_err(|err| srk.explain(op, err))
     }
@@ -271,7 +271,7 @@ impl TokenKey {
         let run = || {
             let hiding = Session::hmac(op, &srk.open(op)?)?;
             let unlocked = self.unlock(op, srk, auth)?;
-            let object = loaded(op, unlocked.authorize(Code::Load, auth), blob)?;
+            let object = object::loaded(op, unlocked.authorize(Code::Load, auth), blob)?;
             drop(unlocked);
             sealed::unseal(op, &object, "sealed secret", hiding.plain())
         };
@@ -367,7 +367,7 @@ impl TokenKey {
             .about(WORDS)
             .handle(parent.handle(), parent.name())
             .empty_auth();
-        loaded(op, command, &self.blob)
+        object::loaded(op, command, &self.blob)
     }
 
     /// Loads the token key and prepares the authorization of one command that uses it.
@@ -443,44 +443,6 @@ impl Unlocked<'_> {
             Proof::Auth(session) => command.session(session.authorizes(auth).last()),
             Proof::Nothing => command.empty_auth(),
         }
-    }
-}
-
-/// Runs a `TPM2_Create` up to its template and returns what it makes.
-pub(crate) fn created(op: &Operation<'_>, command: Command<'_>) -> Result<Blob> {
-    // outsideInfo, creationPCR: none.
-    let response = op.run(command.param_sized(&[]).param_u32(0))?;
-    let mut reader = response.reader();
-    let private = reader.sized()?.to_vec();
-    let public = reader.sized()?.to_vec();
-    Ok(Blob { public, private })
-}
-
-/// Runs a `TPM2_Load` up to its blob, and checks that the chip knows the object by the Name
-/// that its public part has.
-pub(crate) fn loaded<'op>(
-    op: &'op Operation<'op>,
-    command: Command<'_>,
-    blob: &Blob,
-) -> Result<Transient<'op>> {
-    let response = op
-        .run(command.param_sized(&blob.private).param_sized(&blob.public))
-        // A private part that is damaged where it states its own lengths.
-        .map_err(|err| {
-            if err.is_rc(rc::SIZE) {
-                Error::Integrity("key")
-            } else {
-                err
-            }
-        })?;
-    let mut reader = response.reader();
-    let name = Name::from_bytes(reader.sized()?);
-    let object = Transient::new(op, response.handle, name);
-    reader.finish()?;
-    if *object.name() == blob.name() {
-        Ok(object)
-    } else {
-        Err(Error::Integrity("key"))
     }
 }
 
