@@ -215,6 +215,9 @@ impl Agent {
 
     /// The keys of the store; none where it cannot be read, which is logged.
     async fn keys(&self) -> Arc<Keys> {
+        if let Some(keys) = self.keys.look(KeyStore::unchanged) {
+            return keys;
+        }
         match self.keys.run(KeyStore::read).await {
             Ok(Ok(keys)) => keys,
             Ok(Err(err)) => {

@@ -1,7 +1,7 @@
 //! A thread that owns something slow and works through requests to it, one after the other.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -9,12 +9,14 @@ use tokio::sync::oneshot;
 
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
 
-/// The owner of an `S`, which is used on its own thread and nowhere else.
+/// The owner of an `S`, which works on its own thread; others may have a look at it.
 ///
 /// Dropping it lets the thread end after what it was given, without waiting for it.
 #[derive(Debug)]
 pub(crate) struct Worker<S> {
     jobs: mpsc::Sender<Job<S>>,
+    /// Held by the thread while it works.
+    state: Arc<Mutex<S>>,
 }
 
 /// The job panicked, or its worker is gone.
@@ -24,17 +26,25 @@ pub(crate) struct Stopped;
 
 impl<S: Send + 'static> Worker<S> {
     /// Starts a thread of this name.
-    pub(crate) fn start(name: &str, mut state: S) -> std::io::Result<Self> {
+    pub(crate) fn start(name: &str, state: S) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job<S>>();
+        let state = Arc::new(Mutex::new(state));
+        let owned = Arc::clone(&state);
         thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
                 for job in queue {
+                    let mut state = owned.lock().unwrap_or_else(PoisonError::into_inner);
                     // The panic was printed; whoever waits is told by the end of the channel.
                     let _ = catch_unwind(AssertUnwindSafe(|| job(&mut state)));
                 }
             })?;
-        Ok(Self { jobs })
+        Ok(Self { jobs, state })
+    }
+
+    /// What `look` sees, unless the thread is at work; costs no change of threads.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&S) -> Option<R>) -> Option<R> {
+        look(&*self.state.try_lock().ok()?)
     }
 
     /// Runs `job` after all that came before it; not at all if nobody waits for it any more.
@@ -74,6 +84,21 @@ impl<S: Send + 'static> Worker<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_look_waits_for_no_job() {
+        let worker = Worker::start("test", 7).unwrap();
+        assert_eq!(worker.look(|state| Some(*state)), Some(7));
+        let (begun, wait) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        worker.post(move |_| {
+            begun.send(()).unwrap();
+            let _ = ended.recv();
+        });
+        wait.recv().unwrap();
+        assert_eq!(worker.look(|state| Some(*state)), None);
+        drop(end);
+    }
 
     #[tokio::test]
     async fn jobs_run_in_order_on_one_state() {

@@ -130,6 +130,15 @@ impl Store {
         self.dir.path()
     }
 
+    /// Whether the store is certainly as it was at the last [`Store::change_counter`]; costs
+    /// one system call. Where it cannot be told so cheaply, the answer is no.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.seen
+            .get()
+            .is_some_and(|(version, _)| self.dir.is_still(FILE, version))
+    }
+
     /// A number that is another one after each change, whichever program made it. Costs a few
     /// microseconds where there was none for a while.
     ///
