@@ -30,7 +30,9 @@ pub(crate) fn run() -> Result<()> {
         cargo()
             .args(["check", "--locked", "--manifest-path", "fuzz/Cargo.toml"])
             // It is a workspace of its own.
-            .env("CARGO_TARGET_DIR", root().join("target/fuzz")),
+            .env("CARGO_TARGET_DIR", root().join("target/fuzz"))
+            // As cargo-fuzz does: it opens what the targets use.
+            .env("RUSTFLAGS", "--cfg fuzzing"),
     )?;
     demo::run()?;
     test::run(&[])
