@@ -159,7 +159,9 @@ fn a_thousand_uses_leave_nothing_behind() {
     };
     let (files, memory) = some_uses(500);
     let (files_later, memory_later) = some_uses(500);
-    assert!(files_later <= files, "{files} then {files_later}");
+    // A connection that is not yet noticed as closed is no leak; one for each signature would be
+    // 50, one for each client 500.
+    assert!(files_later <= files + 5, "{files} then {files_later}");
     assert!(
         memory_later <= memory + 512,
         "{memory} then {memory_later} kB"
