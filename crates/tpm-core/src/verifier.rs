@@ -4,7 +4,7 @@
 //! rest of this crate. A key that signs again is prepared: a curve gets a table of multiples of
 //! its generator and of the public key, so that a check is additions alone; a modulus gets the
 //! constants of Montgomery multiplication. Everything here is public, so nothing has to take
-//! the same time for all values.
+//! the same time for all values. The tests hold every kind to what [`PublicKey::verify`] says.
 
 use std::{
     fmt,
@@ -14,13 +14,17 @@ use std::{
     },
 };
 
-use crypto_bigint::{
-    Encoding, U2048, U3072, Uint,
-    modular::runtime_mod::{DynResidue, DynResidueParams},
-};
-use p256::elliptic_curve::Group;
+use crypto_bigint::{U2048, U3072};
 
 use crate::{Curve, PublicKey, Scheme, Signature, padding, public_key::pkcs1};
+
+mod larger_curves;
+mod nist_p256;
+mod rsa_key;
+mod table;
+
+use larger_curves::{nist_p384, nist_p521};
+use rsa_key::RsaKey;
 
 /// A public key, prepared once it has been used.
 pub(crate) struct Verifier {
@@ -130,176 +134,6 @@ fn pkcs1_block(scheme: Scheme, digest: &[u8], size: usize) -> Option<Vec<u8>> {
         _ => return None,
     };
     padding::pkcs1_sign(&data, size).ok()
-}
-
-/// Multiples of a point: in row `i`, once, twice and so on to 2^(WIDTH - 1) times the point times
-/// 2^(WIDTH i).
-struct Table<P, const WIDTH: usize>(Vec<Vec<P>>);
-
-impl<P: Group, const WIDTH: usize> Table<P, WIDTH> {
-    /// The most that a digit is, either way round zero.
-    const LARGEST: usize = 1 << (WIDTH - 1);
-
-    /// The table for scalars of `bytes` bytes.
-    fn new(point: P, bytes: usize) -> Self {
-        let mut base = point;
-        // One row for each digit, and one for what is carried out of the last.
-        let rows = (0..=(8 * bytes).div_ceil(WIDTH)).map(|_| {
-            let mut row = Vec::with_capacity(Self::LARGEST);
-            let mut multiple = base;
-            row.push(multiple);
-            while row.len() < Self::LARGEST {
-                multiple += base;
-                row.push(multiple);
-            }
-            base = multiple.double();
-            row
-        });
-        Self(rows.collect())
-    }
-
-    /// `sum` plus the point times `scalar`, which is big-endian.
-    fn add_times(&self, scalar: &[u8], mut sum: P) -> P {
-        let mut bytes = scalar.iter().rev();
-        let (mut bits, mut count, mut carry) = (0_usize, 0, 0);
-        for row in &self.0 {
-            while count < WIDTH {
-                bits |= usize::from(bytes.next().copied().unwrap_or(0)) << count;
-                count += 8;
-            }
-            // Digits on either side of zero, so that a row needs half as many points.
-            let digit = (bits & (2 * Self::LARGEST - 1)) + carry;
-            bits >>= WIDTH;
-            count -= WIDTH;
-            carry = usize::from(digit > Self::LARGEST);
-            let size = if carry == 0 {
-                digit
-            } else {
-                2 * Self::LARGEST - digit
-            };
-            if let Some(multiple) = size.checked_sub(1).and_then(|place| row.get(place)) {
-                if carry == 0 {
-                    sum += multiple;
-                } else {
-                    sum -= multiple;
-                }
-            }
-        }
-        sum
-    }
-}
-
-macro_rules! nist_curve {
-    ($name:ident, $curve:ident, $ecdsa:ty, $uint:ty, $width:literal) => {
-        mod $name {
-            use std::sync::OnceLock;
-
-            use $curve::{
-                FieldBytes, ProjectivePoint, Scalar,
-                ecdsa::Signature,
-                elliptic_curve::{
-                    PrimeField,
-                    ops::{Invert, Reduce},
-                    point::AffineCoordinates,
-                },
-            };
-
-            type Table = super::Table<ProjectivePoint, $width>;
-
-            /// A public key with its table.
-            pub(super) struct Key(Table);
-
-            impl Key {
-                pub(super) fn new(sec1: &[u8]) -> Option<Box<Self>> {
-                    let point = $curve::PublicKey::from_sec1_bytes(sec1).ok()?;
-                    let table = Table::new(point.to_projective(), FieldBytes::default().len());
-                    Some(Box::new(Self(table)))
-                }
-
-                /// FIPS 186-4, section 6.4: r is the x coordinate of u1 G + u2 Q.
-                pub(super) fn verify(&self, digest: &[u8], r: &[u8], s: &[u8]) -> bool {
-                    static GENERATOR: OnceLock<Table> = OnceLock::new();
-                    let generator = GENERATOR.get_or_init(|| {
-                        Table::new(ProjectivePoint::GENERATOR, FieldBytes::default().len())
-                    });
-                    // It refuses what is not from 1 to the order of the curve less 1.
-                    let Ok(signature) = Signature::from_slice(&[r, s].concat()) else {
-                        return false;
-                    };
-                    let Ok(digest) = ecdsa::hazmat::bits2field::<$ecdsa>(digest) else {
-                        return false;
-                    };
-                    let (r, s) = signature.split_scalars();
-                    let digest = <Scalar as Reduce<$uint>>::reduce_bytes(&digest);
-                    let inverse = *s.invert_vartime();
-                    let (u1, u2) = (digest * inverse, *r * inverse);
-                    let sum = generator.add_times(&u1.to_repr(), ProjectivePoint::IDENTITY);
-                    let sum = self.0.add_times(&u2.to_repr(), sum);
-                    // Where the sum is the neutral element x is 0, which r is not.
-                    let x = sum.to_affine().x();
-                    <Scalar as Reduce<$uint>>::reduce_bytes(&x) == *r
-                }
-            }
-        }
-    };
-}
-
-// 130 kB for a P-256 key, which is what most are; 110 and 230 kB for the larger curves.
-nist_curve!(
-    nist_p256,
-    p256,
-    p256::NistP256,
-    p256::elliptic_curve::bigint::U256,
-    6
-);
-nist_curve!(
-    nist_p384,
-    p384,
-    p384::NistP384,
-    p384::elliptic_curve::bigint::U384,
-    4
-);
-nist_curve!(
-    nist_p521,
-    p521,
-    p521::NistP521,
-    p521::elliptic_curve::bigint::U576,
-    4
-);
-
-/// An RSA modulus with the public exponent 65537.
-struct RsaKey<const LIMBS: usize> {
-    n: Uint<LIMBS>,
-    params: DynResidueParams<LIMBS>,
-}
-
-impl<const LIMBS: usize> RsaKey<LIMBS>
-where
-    Uint<LIMBS>: Encoding,
-{
-    fn new(n: Uint<LIMBS>) -> Option<Box<Self>> {
-        // An even modulus, which nobody has, would be a panic.
-        let odd = n.as_words().first().is_some_and(|lowest| lowest & 1 == 1);
-        odd.then(|| {
-            let params = DynResidueParams::new(&n);
-            Box::new(Self { n, params })
-        })
-    }
-
-    /// `signature` to the power 65537, in bytes as many as the modulus has; `None` where it is
-    /// not less than the modulus. It is as long as the modulus.
-    fn power(&self, signature: &[u8]) -> Option<Vec<u8>> {
-        let signature = Uint::<LIMBS>::from_be_slice(signature);
-        if signature >= self.n {
-            return None;
-        }
-        let base = DynResidue::new(&signature, self.params);
-        let mut power = base;
-        for _ in 0..16 {
-            power = power.square();
-        }
-        Some((power * base).retrieve().to_be_bytes().as_ref().to_vec())
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,91 @@
+//! P-384 and P-521.
+
+macro_rules! nist_curve {
+    ($name:ident, $curve:ident, $ecdsa:ty, $uint:ty) => {
+        pub(super) mod $name {
+            use std::sync::OnceLock;
+
+            use $curve::{
+                FieldBytes, ProjectivePoint, Scalar,
+                ecdsa::Signature,
+                elliptic_curve::{
+                    Group, PrimeField,
+                    ops::{Invert, Reduce},
+                    point::AffineCoordinates,
+                },
+            };
+
+            use super::super::table;
+
+            type Table = table::Table<ProjectivePoint, 4>;
+
+            impl table::Point for ProjectivePoint {
+                fn plus(&self, other: &Self) -> Self {
+                    self + other
+                }
+
+                fn minus(&self, other: &Self) -> Self {
+                    self - other
+                }
+
+                fn doubled(&self) -> Self {
+                    self.double()
+                }
+            }
+
+            /// A public key with its table.
+            pub(in super::super) struct Key(Table);
+
+            impl Key {
+                pub(in super::super) fn new(sec1: &[u8]) -> Option<Box<Self>> {
+                    let point = $curve::PublicKey::from_sec1_bytes(sec1).ok()?;
+                    let table = Table::new(point.to_projective(), FieldBytes::default().len());
+                    Some(Box::new(Self(table)))
+                }
+
+                /// FIPS 186-4, section 6.4: r is the x coordinate of u1 G + u2 Q.
+                pub(in super::super) fn verify(&self, digest: &[u8], r: &[u8], s: &[u8]) -> bool {
+                    static GENERATOR: OnceLock<Table> = OnceLock::new();
+                    let generator = GENERATOR.get_or_init(|| {
+                        Table::new(ProjectivePoint::GENERATOR, FieldBytes::default().len())
+                    });
+                    // It refuses what is not from 1 to the order of the curve less 1.
+                    let Ok(signature) = Signature::from_slice(&[r, s].concat()) else {
+                        return false;
+                    };
+                    let Ok(digest) = ecdsa::hazmat::bits2field::<$ecdsa>(digest) else {
+                        return false;
+                    };
+                    let (r, s) = signature.split_scalars();
+                    let digest = <Scalar as Reduce<$uint>>::reduce_bytes(&digest);
+                    let inverse = *s.invert_vartime();
+                    let (u1, u2) = (digest * inverse, *r * inverse);
+                    let little_endian = |number: Scalar| {
+                        let mut bytes = number.to_repr();
+                        bytes.reverse();
+                        bytes
+                    };
+                    let sum = generator.add_times(&little_endian(u1), ProjectivePoint::IDENTITY);
+                    let sum = self.0.add_times(&little_endian(u2), sum);
+                    // Where the sum is the neutral element x is 0, which r is not.
+                    let x = sum.to_affine().x();
+                    <Scalar as Reduce<$uint>>::reduce_bytes(&x) == *r
+                }
+            }
+        }
+    };
+}
+
+// 110 and 230 kB for each key.
+nist_curve!(
+    nist_p384,
+    p384,
+    p384::NistP384,
+    p384::elliptic_curve::bigint::U384
+);
+nist_curve!(
+    nist_p521,
+    p521,
+    p521::NistP521,
+    p521::elliptic_curve::bigint::U576
+);
