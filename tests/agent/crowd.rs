@@ -9,6 +9,7 @@ use testing::{AgentClient, message};
 
 use super::served::{Served, eventually, socket};
 use super::ssh_add::free;
+use crate::program::Program;
 
 const LIST: &[u8] = &[11];
 
@@ -134,6 +135,23 @@ fn cpu_ticks(pid: u32) -> u64 {
     let (_, fields) = stat.rsplit_once(')').unwrap();
     let fields: Vec<_> = fields.split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// What a login works with (19 MiB, by Argon2) is given back each time, not only the first.
+#[test]
+fn logins_leave_no_memory_behind() {
+    let program = Program::with_key();
+    let agent = Served::start(&program);
+    let after_login = || {
+        let unlock = ["unlock", "--pin-file", &program.pin];
+        program.run(&unlock).ok();
+        status(agent.pid(), "VmRSS")
+    };
+    let first = after_login();
+    for _ in 0..3 {
+        let later = after_login();
+        assert!(later < first + 4 * 1024, "{first} then {later} kB");
+    }
 }
 
 /// Nothing adds up: neither descriptors nor memory.

@@ -12,7 +12,9 @@ use sha2::{Digest, Sha256};
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    pub(crate) fn of_blob(blob: &[u8]) -> Self {
+    /// That of any public key's blob.
+    #[must_use]
+    pub fn of_blob(blob: &[u8]) -> Self {
         Self(Sha256::digest(blob).into())
     }
 

@@ -134,11 +134,18 @@ fn keep_length(value: &mut [u8; LEN]) {
 struct Memory(Vec<Block>);
 
 impl Memory {
+    /// As much as is asked of the kernel at least; what is not used costs only addresses.
+    ///
+    /// glibc takes what it has seen freed once for something that will be wanted again, and
+    /// keeps it the next time, unless it is longer than this: an agent would grow with each of
+    /// its first logins. (`DEFAULT_MMAP_THRESHOLD_MAX`, mallopt(3))
+    const LEAST: usize = 32 * 1024 * 1024 / Block::SIZE;
+
     /// Memory that may be refused: a module loaded into `ssh` must not abort it.
     fn new(blocks: usize) -> Result<Self> {
         let mut memory = Vec::new();
         memory
-            .try_reserve_exact(blocks)
+            .try_reserve_exact(blocks.max(Self::LEAST))
             .map_err(|_| Error::OutOfMemory)?;
         memory.resize(blocks, Block::new());
         Ok(Self(memory))

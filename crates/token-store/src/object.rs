@@ -6,6 +6,7 @@ use tpm_core::{Blob, KeyBlob, KeyType, Name, PublicKey, Usage};
 
 use crate::{Error, Result, TokenId, spki};
 
+mod key_row;
 mod row;
 
 /// The longest label of an object, in bytes.

@@ -1,13 +1,13 @@
 //! Objects in the database.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
 use tpm_core::Blob;
 
 use super::{
     Body, Class, Key, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, NewCertificate, NewData,
-    NewPublicKey, Object, ObjectId, RefusedKey, check_len, check_text, default_id,
+    NewPublicKey, Object, ObjectId, check_len, check_text, default_id, key_row::Keys,
 };
 use crate::{Error, KeyPair, KeySpec, Result, Store, TokenId, spki, token};
 
@@ -35,8 +35,10 @@ impl Store {
     pub fn objects(&self, token: TokenId) -> Result<Vec<Object>> {
         self.read(|tx| {
             let keys = Keys::of(tx, token)?;
-            let mut query = tx.prepare_cached(&format!("{SELECT} WHERE token = ? ORDER BY id"))?;
-            let objects = query.query_and_then([token.0], |row| from_row(row, &keys))?;
+            // Through the table in its order: an index would have all of it sorted in memory.
+            let mut query =
+                tx.prepare_cached(&format!("{SELECT} NOT INDEXED WHERE token = ? ORDER BY id"))?;
+            let objects = query.query_and_then([token.0], |row| keys.object(row))?;
             objects.filter_map(Result::transpose).collect()
         })
     }
@@ -48,35 +50,6 @@ impl Store {
     /// [`Error::NoSuchObject`], [`Error::KeyRefused`], and those of the store.
     pub fn object(&self, id: ObjectId) -> Result<Object> {
         self.read(|tx| by_id(tx, id))
-    }
-
-    /// The keys of a token that are hidden because they are not what this program makes.
-    ///
-    /// # Errors
-    ///
-    /// Those of the store.
-    pub fn refused(&self, token: TokenId) -> Result<Vec<RefusedKey>> {
-        self.read(|tx| {
-            let keys = Keys::of(tx, token)?;
-            let mut query = tx.prepare_cached(
-                "SELECT key, label, cka_id FROM object WHERE token = ? AND class = 'private-key' \
-                 ORDER BY id",
-            )?;
-            let rows = query
-                .query_map([token.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-                .collect::<rusqlite::Result<Vec<(i64, String, Vec<u8>)>>>()?;
-            let refused =
-                rows.into_iter()
-                    .filter_map(|(key, label, cka_id)| match keys.0.get(&key) {
-                        Some(Err(reason)) => Some(RefusedKey {
-                            label,
-                            cka_id,
-                            reason: reason.clone(),
-                        }),
-                        _ => None,
-                    });
-            Ok(refused.collect())
-        })
     }
 
     /// Adds a certificate.
@@ -221,23 +194,6 @@ impl Store {
         })
     }
 
-    /// The oldest key of a token that is not refused.
-    pub(crate) fn first_key(&self, token: TokenId) -> Result<Option<Arc<Key>>> {
-        self.read(|tx| {
-            let mut query = tx.prepare_cached(
-                "SELECT public, private, always_authenticate FROM key WHERE token = ? ORDER BY id",
-            )?;
-            let keys = query.query_and_then([token.0], |row| -> Result<_> {
-                let blob = Blob {
-                    public: row.get(0)?,
-                    private: row.get(1)?,
-                };
-                Ok(Key::parse(blob, row.get(2)?).ok().map(Arc::new))
-            })?;
-            keys.filter_map(Result::transpose).next().transpose()
-        })
-    }
-
     /// Keeps a new key pair.
     pub(crate) fn add_key(&self, token: TokenId, spec: &KeySpec, blob: &Blob) -> Result<KeyPair> {
         let key = Key::parse(blob.clone(), spec.always_authenticate)?;
@@ -359,71 +315,26 @@ impl NewObject<'_> {
     }
 }
 
-/// The keys of a token by row, or why they are refused.
-struct Keys(HashMap<i64, Result<Arc<Key>, String>>);
-
-impl Keys {
-    fn of(tx: &Transaction<'_>, token: TokenId) -> Result<Self> {
-        Self::read(tx, "token", token.0)
-    }
-
-    fn read(tx: &Transaction<'_>, column: &str, value: i64) -> Result<Self> {
-        let mut query = tx.prepare_cached(&format!(
-            "SELECT id, public, private, always_authenticate FROM key WHERE {column} = ?"
-        ))?;
-        let keys = query.query_and_then([value], |row| -> Result<_> {
-            let blob = Blob {
-                public: row.get(1)?,
-                private: row.get(2)?,
-            };
-            let key = Key::parse(blob, row.get(3)?).map(Arc::new).map_err(|err| {
-                log::warn!("a stored key is not used: {err}");
-                match err {
-                    Error::KeyRefused { reason } => reason,
-                    err => err.to_string(),
-                }
-            });
-            Ok((row.get(0)?, key))
-        })?;
-        keys.collect::<Result<_>>().map(Self)
-    }
-}
-
 fn by_id(tx: &Transaction<'_>, id: ObjectId) -> Result<Object> {
     let key: Option<Option<i64>> = tx
         .query_row("SELECT key FROM object WHERE id = ?", [id.0], |row| {
             row.get(0)
         })
         .optional()?;
-    let keys = match key.ok_or(Error::NoSuchObject)? {
-        Some(key) => Keys::read(tx, "id", key)?,
-        None => Keys(HashMap::new()),
-    };
+    let keys = Keys::one(tx, key.ok_or(Error::NoSuchObject)?)?;
     let mut query = tx.prepare_cached(&format!("{SELECT} WHERE id = ?"))?;
-    let mut rows = query.query_and_then([id.0], |row| from_row(row, &keys))?;
+    let mut rows = query.query_and_then([id.0], |row| keys.object(row))?;
     match rows.next().transpose()?.flatten() {
         Some(object) => Ok(object),
-        None => {
-            let reason = keys
-                .0
-                .into_values()
-                .find_map(Result::err)
-                .unwrap_or_default();
-            Err(Error::KeyRefused { reason })
-        }
+        None => Err(Error::KeyRefused {
+            reason: keys.refusal().unwrap_or_default(),
+        }),
     }
 }
 
-/// An object from its row; `None` if its key is refused.
-fn from_row(row: &Row<'_>, keys: &Keys) -> Result<Option<Object>> {
+/// An object from its row and its key, if it has one.
+pub(super) fn from_row(row: &Row<'_>, key: Option<Arc<Key>>) -> Result<Object> {
     let class: String = row.get("class")?;
-    let key: Option<i64> = row.get("key")?;
-    let key = match key.map(|key| keys.0.get(&key)) {
-        None => None,
-        Some(Some(Ok(key))) => Some(Arc::clone(key)),
-        Some(Some(Err(_))) => return Ok(None),
-        Some(None) => return Err(Error::corrupt("an object has a key of another token")),
-    };
     let body = match (class.as_str(), key) {
         ("private-key", Some(key)) => Body::PrivateKey {
             key,
@@ -452,14 +363,14 @@ fn from_row(row: &Row<'_>, keys: &Keys) -> Result<Option<Object>> {
         },
         _ => return Err(Error::corrupt("an object has an unknown class")),
     };
-    Ok(Some(Object {
+    Ok(Object {
         id: ObjectId(row.get("id")?),
         token: TokenId(row.get("token")?),
         label: row.get("label")?,
         cka_id: row.get("cka_id")?,
         private: row.get("private")?,
         body,
-    }))
+    })
 }
 
 fn one_row(changed: usize) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Objects and their attributes.
 
 use token_store::{
-    Class, Error, KeySpec, Kind, TokenId, WallKind,
+    Class, Error, KeySpec, Kind, OpenToken, TokenId, WallKind,
     object::{
         Body, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, NewCertificate, NewData, NewPublicKey,
     },
@@ -117,6 +117,55 @@ fn a_key_pair_is_two_objects_with_attributes_of_their_own() -> TestResult {
         (&private.cka_id[..], public.label.as_str()),
         (&[1][..], "me@host")
     );
+    Ok(())
+}
+
+#[test]
+fn private_keys_are_visited_one_by_one_in_order() -> TestResult {
+    let mut bench = Bench::new();
+    let tokens = ["a", "b"].map(|label| bench.token(label, WallKind::None).id);
+    let mut made = Vec::new();
+    for (token, label) in [(0, "one"), (1, "other"), (0, "two")] {
+        let token = bench.store.token(tokens[token])?;
+        let open = OpenToken::open(&bench.store, &bench.tpm, &token, None)?;
+        let spec = KeySpec {
+            always_authenticate: label == "two",
+            ..KeySpec::new(KeyType::EccP256, label)
+        };
+        made.push(open.generate(&mut bench.store, &spec)?);
+    }
+    bench
+        .store
+        .add_certificate(tokens[0], &certificate("no key"))?;
+    let mut seen = Vec::new();
+    let store = bench.reopen()?;
+    store.each_private_key(tokens[0], |object| seen.push(object))?;
+    assert_eq!(
+        seen.iter().map(|key| key.id).collect::<Vec<_>>(),
+        [made[0].private.id, made[2].private.id]
+    );
+    for (seen, is) in seen.iter().zip([&made[0].private, &made[2].private]) {
+        assert_eq!((seen.class(), seen.token), (Class::PrivateKey, tokens[0]));
+        assert_eq!((&seen.label, &seen.cka_id), (&is.label, &is.cka_id));
+        let (seen, is) = (seen.key().ok_or("a key")?, is.key().ok_or("a key")?);
+        assert_eq!(seen.blob(), is.blob());
+        assert_eq!(seen.always_authenticate(), is.always_authenticate());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_key_of_another_token_is_a_corrupt_store() -> TestResult {
+    let mut bench = Bench::new();
+    let [first, second] = ["a", "b"].map(|label| bench.token(label, WallKind::None));
+    let open = OpenToken::open(&bench.store, &bench.tpm, &first, None)?;
+    bench.key(&open);
+    bench.tamper(&format!("UPDATE key SET token = {}", second.id.get()));
+    let store = bench.reopen()?;
+    let visited = store.each_private_key(first.id, |_| ());
+    for err in [failure(store.objects(first.id)), failure(visited)] {
+        assert_eq!(err.kind(), Kind::Corrupt, "{err}");
+    }
     Ok(())
 }
 

@@ -134,6 +134,12 @@ fn a_key_that_can_leave_the_chip_is_hidden_and_reported() -> TestResult {
                 .iter()
                 .all(|object| object.key().is_some_and(|key| key.name() == good.name()))
         );
+        let mut visited = 0;
+        bench.store.each_private_key(token.id, |object| {
+            assert_eq!(object.key().map(|key| key.name()), Some(good.name()));
+            visited += 1;
+        })?;
+        assert_eq!(visited, 1);
         let refused = bench.store.refused(token.id)?;
         assert_eq!((refused.len(), refused[0].label.as_str()), (1, "me@host"));
         assert_eq!(refused[0].reason, reason);

@@ -1,0 +1,154 @@
+//! Keys as they are read from the database, each of them checked.
+
+use std::{collections::HashMap, sync::Arc};
+
+use rusqlite::{Row, Transaction};
+use tpm_core::Blob;
+
+use super::{Key, Object, RefusedKey, row::from_row};
+use crate::{Error, Result, Store, TokenId};
+
+impl Store {
+    /// Shows `visit` the private keys of a token, oldest first, without those that are refused:
+    /// the same as [`Store::objects`] has, but only one of them is in memory at a time.
+    ///
+    /// `visit` must not change the store, and others cannot until it has seen all of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn each_private_key(&self, token: TokenId, mut visit: impl FnMut(Object)) -> Result<()> {
+        self.read(|tx| {
+            // Through the table in its order: an index would have all of it sorted in memory.
+            let mut query = tx.prepare_cached(
+                "SELECT object.id, object.token, class, label, cka_id, object.private, subject, \
+                 key.public AS key_public, key.private AS key_private, always_authenticate \
+                 FROM object NOT INDEXED \
+                 LEFT JOIN key ON key.id = object.key AND key.token = object.token \
+                 WHERE object.token = ? AND class = 'private-key' ORDER BY object.id",
+            )?;
+            let mut rows = query.query([token.0])?;
+            while let Some(row) = rows.next()? {
+                let (Some(public), Some(private)) =
+                    (row.get("key_public")?, row.get("key_private")?)
+                else {
+                    return Err(another_token());
+                };
+                let blob = Blob { public, private };
+                if let Ok(key) = parse(blob, row.get("always_authenticate")?) {
+                    visit(from_row(row, Some(Arc::new(key)))?);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// The keys of a token that are hidden because they are not what this program makes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn refused(&self, token: TokenId) -> Result<Vec<RefusedKey>> {
+        self.read(|tx| {
+            let keys = Keys::of(tx, token)?;
+            let mut query = tx.prepare_cached(
+                "SELECT key, label, cka_id FROM object WHERE token = ? AND class = 'private-key' \
+                 ORDER BY id",
+            )?;
+            let rows = query
+                .query_map([token.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+                .collect::<rusqlite::Result<Vec<(i64, String, Vec<u8>)>>>()?;
+            let refused =
+                rows.into_iter()
+                    .filter_map(|(key, label, cka_id)| match keys.0.get(&key) {
+                        Some(Err(reason)) => Some(RefusedKey {
+                            label,
+                            cka_id,
+                            reason: reason.clone(),
+                        }),
+                        _ => None,
+                    });
+            Ok(refused.collect())
+        })
+    }
+
+    /// The oldest key of a token that is not refused.
+    pub(crate) fn first_key(&self, token: TokenId) -> Result<Option<Arc<Key>>> {
+        self.read(|tx| {
+            let mut query = tx.prepare_cached(
+                "SELECT public, private, always_authenticate FROM key WHERE token = ? ORDER BY id",
+            )?;
+            let keys = query.query_and_then([token.0], |row| -> Result<_> {
+                let blob = Blob {
+                    public: row.get(0)?,
+                    private: row.get(1)?,
+                };
+                Ok(Key::parse(blob, row.get(2)?).ok().map(Arc::new))
+            })?;
+            keys.filter_map(Result::transpose).next().transpose()
+        })
+    }
+}
+
+/// The keys of a token by row, or why they are refused.
+pub(super) struct Keys(HashMap<i64, Result<Arc<Key>, String>>);
+
+impl Keys {
+    /// Those of a token.
+    pub(super) fn of(tx: &Transaction<'_>, token: TokenId) -> Result<Self> {
+        Self::read(tx, "token", token.0)
+    }
+
+    /// The one in this row of `key`; none where there is no row.
+    pub(super) fn one(tx: &Transaction<'_>, row: Option<i64>) -> Result<Self> {
+        match row {
+            Some(row) => Self::read(tx, "id", row),
+            None => Ok(Self(HashMap::new())),
+        }
+    }
+
+    fn read(tx: &Transaction<'_>, column: &str, value: i64) -> Result<Self> {
+        let mut query = tx.prepare_cached(&format!(
+            "SELECT id, public, private, always_authenticate FROM key WHERE {column} = ?"
+        ))?;
+        let keys = query.query_and_then([value], |row| -> Result<_> {
+            let blob = Blob {
+                public: row.get(1)?,
+                private: row.get(2)?,
+            };
+            Ok((row.get(0)?, parse(blob, row.get(3)?).map(Arc::new)))
+        })?;
+        keys.collect::<Result<_>>().map(Self)
+    }
+
+    /// An object from its row; `None` if its key is refused.
+    pub(super) fn object(&self, row: &Row<'_>) -> Result<Option<Object>> {
+        let key: Option<i64> = row.get("key")?;
+        match key.map(|key| self.0.get(&key)) {
+            None => from_row(row, None).map(Some),
+            Some(Some(Ok(key))) => from_row(row, Some(Arc::clone(key))).map(Some),
+            Some(Some(Err(_))) => Ok(None),
+            Some(None) => Err(another_token()),
+        }
+    }
+
+    /// Why one of them is refused.
+    pub(super) fn refusal(self) -> Option<String> {
+        self.0.into_values().find_map(Result::err)
+    }
+}
+
+/// A stored key, or why it is refused.
+fn parse(blob: Blob, always_authenticate: bool) -> Result<Key, String> {
+    Key::parse(blob, always_authenticate).map_err(|err| {
+        log::warn!("a stored key is not used: {err}");
+        match err {
+            Error::KeyRefused { reason } => reason,
+            err => err.to_string(),
+        }
+    })
+}
+
+fn another_token() -> Error {
+    Error::corrupt("an object has a key of another token")
+}
