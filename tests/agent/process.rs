@@ -48,6 +48,40 @@ fn a_signal_ends_an_agent_well_also_during_a_signature() {
 
 /// A36.
 #[test]
+fn a_signal_takes_open_questions_and_idle_clients_with_it() {
+    let program = Program::with_key();
+    // What an agent starts can write nowhere else.
+    let pid = program.home.path().join("run/pid");
+    let script = format!(
+        "#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\nexec sleep 600\n",
+        pid.display()
+    );
+    let askpass = program.home.script("asks", &script);
+    let env = [
+        ("SSH_ASKPASS".into(), askpass.into()),
+        ("SSH_ASKPASS_REQUIRE".into(), "force".into()),
+    ];
+    let agent = Served::with(&program.home, &[], &env);
+    let mut idle = AgentClient::connect(agent.socket());
+    let request = request(&agent);
+    let mut asking = AgentClient::connect(agent.socket());
+    asking.send_message(&request);
+    eventually(|| pid.exists());
+    let pid = fs::read_to_string(&pid).unwrap();
+    let start = Instant::now();
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.wait().code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(2));
+    // Whoever inherits it may take a while to take note of its end.
+    eventually(|| {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z "))
+    });
+    assert_eq!((idle.receive(), asking.receive()), (None, None));
+}
+
+/// A36.
+#[test]
 fn after_a_killed_agent_the_next_one_starts() {
     let program = free(&["one"]);
     let agent = Served::start(&program);

@@ -5,11 +5,9 @@ mod control;
 mod login;
 mod sign;
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use token_store::StoreDir;
 use tokio::sync::Notify;
@@ -23,10 +21,10 @@ use crate::destination;
 use crate::keys::{KeyStore, Keys};
 use crate::lock::Lock;
 use crate::logins::{Logins, Policy};
+use crate::mutex::lock;
 use crate::protocol::{self, Listed, Reply, Request};
 use crate::proxy::Upstreams;
 use crate::standing::{Standings, Terms};
-use crate::worker::{Stopped, Worker};
 use crate::{Error, Result};
 
 /// What an agent works with.
@@ -50,19 +48,20 @@ pub struct Options {
     pub notify: bool,
 }
 
-/// The state of an agent, shared by its connections, which all run on one thread.
+/// The state of an agent, shared by the threads of its clients. None of its locks is held while
+/// anything is waited for, but for a read of the store and a line of the audit log.
 pub(crate) struct Agent {
-    keys: Worker<KeyStore>,
-    chip: Worker<Chip>,
-    audit: Option<Worker<Audit>>,
-    standings: RefCell<Standings>,
-    logins: RefCell<Logins>,
+    keys: Mutex<KeyStore>,
+    chip: Chip,
+    audit: Option<Mutex<Audit>>,
+    standings: Mutex<Standings>,
+    logins: Mutex<Logins>,
     /// Told when a token was opened.
     opened: Notify,
     /// Told when there are logins to watch over.
     watch: Notify,
     /// One prompt for a token at a time.
-    prompts: RefCell<HashMap<String, Rc<tokio::sync::Mutex<()>>>>,
+    prompts: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     lock: Lock,
     broker: Broker,
     upstreams: Upstreams,
@@ -76,21 +75,19 @@ impl Agent {
         let audit = match options.audit {
             Some(path) => {
                 let audit = Audit::open(&path).map_err(|source| Error::Audit { path, source })?;
-                Some(Worker::start("audit", audit).map_err(Error::Start)?)
+                Some(Mutex::new(audit))
             }
             None => None,
         };
-        let keys = KeyStore::new(options.store.clone());
-        let chip = Chip::new(options.tpm, options.store);
         Ok(Self {
-            keys: Worker::start("store", keys).map_err(Error::Start)?,
-            chip: Worker::start("tpm", chip).map_err(Error::Start)?,
+            keys: Mutex::new(KeyStore::new(options.store.clone())),
+            chip: Chip::new(options.tpm, options.store),
             audit,
-            standings: RefCell::default(),
-            logins: RefCell::default(),
+            standings: Mutex::default(),
+            logins: Mutex::default(),
             opened: Notify::new(),
             watch: Notify::new(),
-            prompts: RefCell::default(),
+            prompts: Mutex::default(),
             lock: Lock::default(),
             broker: options.broker,
             upstreams: Upstreams::new(options.upstreams),
@@ -193,7 +190,7 @@ impl Agent {
 
     async fn list(&self, client: &Client<'_>) -> Vec<Listed> {
         let mut list = Vec::new();
-        for identity in self.keys().await.identities.iter() {
+        for identity in self.keys().identities.iter() {
             let Some(terms) = self.terms(identity.blob()) else {
                 continue;
             };
@@ -214,27 +211,20 @@ impl Agent {
     }
 
     /// The keys of the store; none where it cannot be read, which is logged.
-    async fn keys(&self) -> Arc<Keys> {
-        if let Some(keys) = self.keys.look(KeyStore::unchanged) {
-            return keys;
-        }
-        match self.keys.run(KeyStore::read).await {
-            Ok(Ok(keys)) => keys,
-            Ok(Err(err)) => {
-                log::error!("cannot read the store: {}", chain(&err));
-                Arc::default()
-            }
-            Err(Stopped) => Arc::default(),
-        }
+    fn keys(&self) -> Arc<Keys> {
+        lock(&self.keys).read().unwrap_or_else(|err| {
+            log::error!("cannot read the store: {}", chain(&err));
+            Arc::default()
+        })
     }
 
     fn terms(&self, blob: &[u8]) -> Option<Terms> {
-        self.standings.borrow().terms(blob)
+        lock(&self.standings).terms(blob)
     }
 
     /// Ends all logins, as when the agent is locked.
     pub(crate) fn end_logins(&self) {
-        self.logins.borrow_mut().end_all();
+        lock(&self.logins).end_all();
     }
 
     /// Ends logins when their time is over. Never returns.
@@ -243,7 +233,7 @@ impl Agent {
         const LOOK: std::time::Duration = std::time::Duration::from_secs(15);
         loop {
             let (is_empty, next) = {
-                let logins = self.logins.borrow();
+                let logins = lock(&self.logins);
                 (logins.is_empty(), logins.next_end())
             };
             if is_empty {
@@ -251,7 +241,7 @@ impl Agent {
             } else {
                 let _ = tokio::time::timeout(next.unwrap_or(LOOK).min(LOOK), self.watch.notified())
                     .await;
-                self.logins.borrow_mut().sweep();
+                lock(&self.logins).sweep();
             }
         }
     }
@@ -260,9 +250,6 @@ impl Agent {
     pub(crate) fn finish(&self) {
         self.end_logins();
         self.chip.finish(std::time::Duration::from_millis(1500));
-        if let Some(audit) = &self.audit {
-            audit.finish(std::time::Duration::from_millis(200));
-        }
     }
 
     /// Records an event without a key.
@@ -281,7 +268,7 @@ impl Agent {
             programs: client.peer.programs.clone(),
             ..more
         };
-        audit.post(move |audit| audit.add(record));
+        lock(audit).add(record);
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is asked of the TPM: logins and signatures.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use ssh_format::{RsaHash, Signature};
@@ -9,6 +11,7 @@ use token_store::{Error, Key, OpenToken, Pin, Store, StoreDir, Token, Tries};
 use tpm_core::{Curve, Hash, PublicKey, Scheme, Tpm};
 
 use crate::keys::ssh_curve;
+use crate::mutex::lock;
 
 /// `SSH_AGENT_RSA_SHA2_256` and `SSH_AGENT_RSA_SHA2_512`.
 const RSA_SHA2_256: u32 = 2;
@@ -57,26 +60,73 @@ impl Algorithm {
 pub(crate) struct Chip {
     tpm: Arc<Tpm>,
     dir: StoreDir,
+    turn: Mutex<()>,
+}
+
+/// A client's turn with the chip, for which the others wait.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    chip: &'a Chip,
+    _held: MutexGuard<'a, ()>,
 }
 
 impl Chip {
     pub(crate) fn new(tpm: Arc<Tpm>, dir: StoreDir) -> Self {
-        Self { tpm, dir }
+        Self {
+            tpm,
+            dir,
+            turn: Mutex::default(),
+        }
     }
 
+    /// Waits until nobody else works with the chip.
+    pub(crate) fn turn(&self) -> Turn<'_> {
+        Turn {
+            chip: self,
+            _held: lock(&self.turn),
+        }
+    }
+
+    /// Waits until what was begun is done, or for `patience`.
+    pub(crate) fn finish(&self, patience: Duration) {
+        /// This is done once, by a program that ends.
+        const LOOK: Duration = Duration::from_millis(5);
+        let end = Instant::now() + patience;
+        while self.turn.try_lock().is_err() {
+            if Instant::now() >= end {
+                log::warn!("the TPM is still busy");
+                return;
+            }
+            thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Turn<'_> {
     /// Logs in to `token`; a wrong PIN costs one try.
     pub(crate) fn login(&self, token: &Token, pin: Option<&Pin>) -> Result<OpenToken, Error> {
-        let store = Store::open(&self.dir)?;
+        let store = Store::open(&self.chip.dir)?;
         // As it is now: the PIN may have been changed since it was listed.
         let token = store.token(token.id)?;
-        OpenToken::open(&store, &self.tpm, &token, pin)
+        OpenToken::open(&store, &self.chip.tpm, &token, pin)
     }
 
     /// How many wrong PINs `token` still takes; spends none.
     pub(crate) fn tries(&self, token: &Token) -> Result<Option<Tries>, Error> {
-        let store = Store::open(&self.dir)?;
+        let store = Store::open(&self.chip.dir)?;
         let token = store.token(token.id)?;
-        refresh_tries(&store, &self.tpm, &token)
+        refresh_tries(&store, &self.chip.tpm, &token)
+    }
+
+    /// Signs `data` with a key of an open token.
+    pub(crate) fn sign(
+        &self,
+        open: &OpenToken,
+        key: &Key,
+        algorithm: Algorithm,
+        data: &[u8],
+    ) -> Result<Signature, Error> {
+        sign(open, key, algorithm, data)
     }
 }
 
@@ -93,8 +143,7 @@ pub fn sign_for_ssh(open: &OpenToken, key: &Key, data: &[u8]) -> Result<Signatur
     sign(open, key, algorithm, data)
 }
 
-/// Signs `data`.
-pub(crate) fn sign(
+fn sign(
     open: &OpenToken,
     key: &Key,
     algorithm: Algorithm,

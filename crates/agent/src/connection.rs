@@ -1,18 +1,18 @@
-//! One client, from its first byte to its last.
+//! One client, from its first byte to its last, on a thread of its own.
 
-use std::io;
-use std::rc::Rc;
-use std::time::Duration;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tokio::net::UnixStream;
-use tokio::net::unix::OwnedReadHalf;
-use tokio::time::{sleep, timeout};
+use tokio::net::unix::UCred;
+use tokio::runtime::Handle;
+use tokio::time::sleep;
 
 use crate::agent::Agent;
 use crate::bind::Binds;
 use crate::peer::Peer;
-use crate::protocol::{Frame, read_frame, write_frame};
+use crate::protocol::{Frame, framed, read_frame};
 
 /// How long a client may take over a message that it has begun, or over reading an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ pub(crate) struct Client<'a> {
     pub(crate) binds: &'a mut Binds,
     /// The messages behind `binds`, for other agents.
     pub(crate) bind_messages: &'a mut Vec<Frame>,
-    stream: &'a OwnedReadHalf,
+    stream: &'a UnixStream,
 }
 
 impl Client<'_> {
@@ -31,56 +31,87 @@ impl Client<'_> {
     pub(crate) async fn while_there<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             result = work => Some(result),
-            () = gone(self.stream) => None,
+            () = self.gone() => None,
         }
+    }
+
+    /// Waits until the client has closed its end.
+    async fn gone(&self) {
+        /// What the kernel tells about a waiting socket does not tell this apart from a further
+        /// request, so it is looked at again and again; only while a person is asked.
+        const LOOK: Duration = Duration::from_millis(100);
+        while !self.is_gone() {
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Whether the client has closed its end. One that has only said its last word, or that
+    /// has already sent its next request, is not gone.
+    pub(crate) fn is_gone(&self) -> bool {
+        let mut socket = [PollFd::new(self.stream, PollFlags::empty())];
+        let ends = PollFlags::HUP | PollFlags::ERR;
+        poll(&mut socket, Some(&Timespec::default())).is_ok()
+            && socket[0].revents().intersects(ends)
     }
 }
 
 /// Answers all requests of a client, one after the other, until it goes or says nonsense.
-pub(crate) async fn serve(agent: Rc<Agent>, stream: UnixStream) {
-    let Some(peer) = Peer::of(&stream) else {
+///
+/// What a request waits for, this thread waits for: the TPM, or with the help of `runtime` a
+/// person or another agent.
+pub(crate) fn serve(agent: &Agent, stream: &UnixStream, cred: UCred, runtime: &Handle) {
+    let Some(peer) = Peer::of(cred) else {
         return;
     };
-    if let Err(err) = converse(&agent, stream, &peer).await {
+    if let Err(err) = converse(agent, stream, runtime, &peer) {
         log::debug!("{peer}: {err}");
     }
 }
 
-async fn converse(agent: &Agent, stream: UnixStream, peer: &Peer) -> io::Result<()> {
-    let (mut reader, mut writer) = stream.into_split();
+fn converse(agent: &Agent, stream: &UnixStream, runtime: &Handle, peer: &Peer) -> io::Result<()> {
+    stream.set_write_timeout(Some(PATIENCE))?;
     let mut binds = Binds::default();
     let mut bind_messages = Vec::new();
-    loop {
-        // Between messages a client may wait for as long as it likes; within one it may not.
-        reader.readable().await?;
-        let Some(message) = timeout(PATIENCE, read_frame(&mut reader)).await?? else {
-            return Ok(());
-        };
+    while let Some(message) = read_frame(&mut Patient::new(stream))? {
         let mut client = Client {
             peer,
             binds: &mut binds,
             bind_messages: &mut bind_messages,
-            stream: &reader,
+            stream,
         };
-        let reply = agent.answer(&mut client, &message).await.encode();
+        let reply = runtime.block_on(agent.answer(&mut client, &message));
         drop(message);
-        timeout(PATIENCE, write_frame(&mut writer, &reply)).await??;
+        let mut stream = stream;
+        stream.write_all(&framed(&reply.encode())?)?;
+    }
+    Ok(())
+}
+
+/// A reader of one message. Before it a client may wait for as long as it likes; within it it
+/// may not.
+struct Patient<'a> {
+    stream: &'a UnixStream,
+    end: Option<Instant>,
+}
+
+impl<'a> Patient<'a> {
+    fn new(stream: &'a UnixStream) -> Self {
+        Self { stream, end: None }
     }
 }
 
-/// Waits until the client has closed its end. One that has only said its last word, or that
-/// has already sent its next request, is not gone.
-async fn gone(stream: &OwnedReadHalf) {
-    /// What the kernel tells about a waiting socket does not tell this apart from a further
-    /// request, so it is looked at again and again; only while a person is asked.
-    const LOOK: Duration = Duration::from_millis(100);
-    while !is_hung_up(stream.as_ref()) {
-        sleep(LOOK).await;
+impl Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self
+            .end
+            .map(|end| end.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(left)?;
+        let mut stream = self.stream;
+        let read = stream.read(buffer)?;
+        self.end.get_or_insert_with(|| Instant::now() + PATIENCE);
+        Ok(read)
     }
-}
-
-fn is_hung_up(stream: &UnixStream) -> bool {
-    let mut socket = [PollFd::new(stream, PollFlags::empty())];
-    let ends = PollFlags::HUP | PollFlags::ERR;
-    poll(&mut socket, Some(&Timespec::default())).is_ok() && socket[0].revents().intersects(ends)
 }

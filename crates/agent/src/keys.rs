@@ -79,14 +79,6 @@ impl KeyStore {
         }
     }
 
-    /// The keys, if a look at the store's file shows that they are as they were.
-    pub(crate) fn unchanged(&self) -> Option<Arc<Keys>> {
-        self.store
-            .as_ref()
-            .filter(|store| self.seen.is_some() && store.is_unchanged())
-            .map(|_| self.keys.clone())
-    }
-
     /// The keys as they are now; none where there is no store.
     ///
     /// # Errors

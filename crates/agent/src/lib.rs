@@ -5,10 +5,10 @@
 //! and locking included. The keys of all tokens in the store are there by themselves; the PIN
 //! is asked for when a key is used, or given before with `tpmssh unlock`.
 //!
-//! One thread serves all clients and never waits for anything but them. The store, the TPM and
-//! the audit log each have a thread that works through what it is given; people are asked
-//! through programs of their own. So neither a signature nor a prompt keeps another client
-//! waiting.
+//! Each client has a thread, which waits for what the client waits for: its turn with the TPM, or
+//! a person, who is asked through a program of its own. So neither a signature nor a prompt keeps
+//! anybody else waiting, and a signature changes no threads on its way. One more thread accepts
+//! clients, and looks after timers and programs.
 //!
 //! ```no_run
 //! use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -42,6 +42,7 @@ pub mod broker;
 mod certificate;
 mod chip;
 pub mod client;
+mod clients;
 mod clock;
 mod connection;
 pub mod destination;
@@ -51,6 +52,7 @@ mod keys;
 mod lock;
 mod logind;
 mod logins;
+mod mutex;
 mod notify;
 mod peer;
 pub mod protocol;
@@ -58,7 +60,6 @@ mod proxy;
 mod server;
 mod socket;
 mod standing;
-mod worker;
 
 // A server's key, which the tests of the public API use as well.
 #[cfg(test)]

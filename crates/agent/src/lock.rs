@@ -1,12 +1,14 @@
 //! The lock of the agent: a passphrase, and a growing delay after wrong ones.
 
-use std::cell::{Cell, RefCell};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rand_core::{OsRng, RngCore};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
+
+use crate::mutex::lock;
 
 /// What each wrong passphrase in a row adds to the delay, and the most it comes to: OpenSSH's.
 const STEP: Duration = Duration::from_millis(100);
@@ -15,43 +17,58 @@ const LONGEST: Duration = Duration::from_secs(10);
 /// Whether the agent is locked, and with what.
 #[derive(Default)]
 pub(crate) struct Lock {
-    passphrase: RefCell<Option<Salted>>,
-    failures: Cell<u32>,
+    state: Mutex<State>,
     /// Held during an attempt, so that many at once are as slow as one after the other.
     attempt: tokio::sync::Mutex<()>,
 }
 
+#[derive(Default)]
+struct State {
+    passphrase: Option<Salted>,
+    failures: u32,
+}
+
 impl Lock {
     pub(crate) fn is_locked(&self) -> bool {
-        self.passphrase.borrow().is_some()
+        lock(&self.state).passphrase.is_some()
     }
 
     /// Locks with `passphrase`; `false` if it is locked already.
     pub(crate) fn lock(&self, passphrase: &[u8]) -> bool {
-        let mut held = self.passphrase.borrow_mut();
-        if held.is_some() {
+        let mut state = lock(&self.state);
+        if state.passphrase.is_some() {
             return false;
         }
-        *held = Some(Salted::new(passphrase));
-        self.failures.set(0);
+        *state = State {
+            passphrase: Some(Salted::new(passphrase)),
+            failures: 0,
+        };
         true
     }
 
     /// Unlocks; `false`, after a delay that grows, if `passphrase` is not the right one.
     pub(crate) async fn unlock(&self, passphrase: &[u8]) -> bool {
         let _turn = self.attempt.lock().await;
-        let right = match &*self.passphrase.borrow() {
-            Some(salted) => salted.is(passphrase),
-            None => return false,
-        };
-        if right {
-            self.passphrase.replace(None);
-            self.failures.set(0);
+        let Some(failures) = self.try_unlock(passphrase) else {
             return true;
-        }
-        self.failures.set(self.failures.get().saturating_add(1));
-        tokio::time::sleep(STEP.saturating_mul(self.failures.get()).min(LONGEST)).await;
+        };
+        tokio::time::sleep(STEP.saturating_mul(failures).min(LONGEST)).await;
         false
+    }
+
+    /// Unlocks; the number of failures so far if `passphrase` is not the right one, and none
+    /// where there is nothing to unlock.
+    fn try_unlock(&self, passphrase: &[u8]) -> Option<u32> {
+        let mut state = lock(&self.state);
+        match &state.passphrase {
+            None => return Some(0),
+            Some(salted) if salted.is(passphrase) => *state = State::default(),
+            Some(_) => {
+                state.failures = state.failures.saturating_add(1);
+                return Some(state.failures);
+            }
+        }
+        None
     }
 }
 

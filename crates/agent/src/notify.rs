@@ -19,7 +19,7 @@ pub(crate) fn show(text: &str) {
         .stderr(Stdio::null())
         .kill_on_drop(true);
     match command.spawn() {
-        Ok(mut child) => drop(tokio::task::spawn_local(async move {
+        Ok(mut child) => drop(tokio::spawn(async move {
             // That it failed is its own affair; a note was tried.
             let _ = tokio::time::timeout(PATIENCE, child.wait()).await;
         })),

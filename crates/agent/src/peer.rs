@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 
-use tokio::net::UnixStream;
+use tokio::net::unix::UCred;
 
 use crate::keys::plain;
 
@@ -19,10 +19,9 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// The program that has connected; `None` if it belongs to another user than this one or
-    /// root, or the kernel does not say.
-    pub(crate) fn of(stream: &UnixStream) -> Option<Self> {
-        let cred = stream.peer_cred().ok()?;
+    /// The program that has connected with these credentials; `None` if it belongs to another
+    /// user than this one or root.
+    pub(crate) fn of(cred: UCred) -> Option<Self> {
         let me = rustix::process::geteuid().as_raw();
         if ![me, 0].contains(&cred.uid()) {
             log::warn!("refused a client of user {}", cred.uid());
@@ -97,8 +96,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_of_this_user_is_one() {
-        let (one, _two) = UnixStream::pair().unwrap();
-        let peer = Peer::of(&one).unwrap();
+        let (one, _two) = tokio::net::UnixStream::pair().unwrap();
+        let peer = Peer::of(one.peer_cred().unwrap()).unwrap();
         assert_eq!(peer.pid, i32::try_from(std::process::id()).ok());
     }
 }

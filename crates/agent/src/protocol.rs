@@ -17,7 +17,7 @@ mod user_auth;
 mod wire;
 
 pub use constraint::{Constraints, Destination, Hop, HopKey};
-pub use frame::{Frame, MAX_FRAME, read_frame, write_frame};
+pub use frame::{Frame, MAX_FRAME, await_frame, framed, read_frame};
 pub use reply::{Listed, Reply};
 pub use request::{Card, Request};
 pub use user_auth::{Purpose, UserAuth};

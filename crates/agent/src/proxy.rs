@@ -7,10 +7,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::protocol::{Frame, Listed, Reader, read_frame, write_frame};
+use crate::protocol::{Frame, Listed, Reader, await_frame, framed};
 
 /// How long another agent may take; it may be waiting for a person.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -93,9 +94,8 @@ async fn exchange(socket: &PathBuf, binds: &[Frame], message: &[u8]) -> io::Resu
     let mut stream = UnixStream::connect(socket).await?;
     let mut answer = Vec::new();
     for message in binds.iter().map(|frame| frame.as_slice()).chain([message]) {
-        write_frame(&mut stream, message).await?;
-        let frame = read_frame(&mut stream).await?;
-        answer = frame.ok_or(io::ErrorKind::UnexpectedEof)?.to_vec();
+        stream.write_all(&framed(message)?).await?;
+        answer = await_frame(&mut stream).await?.to_vec();
     }
     Ok(answer)
 }

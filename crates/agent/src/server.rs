@@ -1,25 +1,19 @@
 //! Clients come, signals come, and in the end the socket goes.
 
 use std::io;
-use std::rc::Rc;
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit};
 use tokio::net::UnixListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Semaphore;
-use tokio::task::LocalSet;
 
 use crate::agent::{Agent, Options};
+use crate::clients::Clients;
 use crate::socket::Socket;
-use crate::{Error, Result, connection, logind};
+use crate::{Error, Result, logind};
 
-/// The most clients at a time, where the limit of open files allows it.
-const MAX_CLIENTS: usize = 4096;
-/// Descriptors for everything but clients: the store, the TPM, programs that ask.
-const RESERVED: usize = 32;
 /// How long to wait before accepting again after that has failed.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -47,18 +41,16 @@ fn run(socket: Socket, options: Options, end: Option<impl Future<Output = ()>>) 
         .enable_all()
         .build()
         .map_err(Error::Start)?;
-    let agent = Rc::new(Agent::new(options)?);
-    let local = LocalSet::new();
+    let agent = Arc::new(Agent::new(options)?);
+    let clients = Arc::new(Clients::new());
     let listener = {
         let _context = runtime.enter();
         listen(&socket).map_err(Error::Start)?
     };
-    let result = local.block_on(&runtime, async {
-        tokio::task::spawn_local({
-            let agent = agent.clone();
-            async move { agent.watch().await }
-        });
-        tokio::task::spawn_local(accept(agent.clone(), listener));
+    let accepting = runtime.spawn(accept(agent.clone(), clients.clone(), listener));
+    let result = runtime.block_on(async {
+        let watching = agent.clone();
+        tokio::spawn(async move { watching.watch().await });
         match end {
             Some(end) => {
                 end.await;
@@ -66,7 +58,7 @@ fn run(socket: Socket, options: Options, end: Option<impl Future<Output = ()>>) 
             }
             None => {
                 let logind_agent = agent.clone();
-                tokio::task::spawn_local(logind::watch(move |why| {
+                tokio::spawn(logind::watch(move |why| {
                     log::info!("{why}: all logins end");
                     logind_agent.end_logins();
                 }));
@@ -76,7 +68,12 @@ fn run(socket: Socket, options: Options, end: Option<impl Future<Output = ()>>) 
     });
     // First, so that new clients see at once that nobody is there.
     drop(socket);
+    accepting.abort();
+    // What the chip has begun is still answered; prompts end with their clients.
+    clients.hang_up(Shutdown::Read);
     agent.finish();
+    clients.hang_up(Shutdown::Both);
+    runtime.block_on(clients.wait());
     result
 }
 
@@ -87,34 +84,15 @@ fn listen(socket: &Socket) -> io::Result<UnixListener> {
 }
 
 /// Accepts clients, as many as there are descriptors for; the others wait in the queue.
-async fn accept(agent: Rc<Agent>, listener: UnixListener) {
-    let places = Arc::new(Semaphore::new(places()));
+async fn accept(agent: Arc<Agent>, clients: Arc<Clients>, listener: UnixListener) {
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let agent = agent.clone();
-                tokio::task::spawn_local(async move {
-                    connection::serve(agent, stream).await;
-                    drop(place);
-                });
-            }
-            Err(err) => {
-                log::warn!("cannot accept a client: {err}");
-                tokio::time::sleep(PAUSE).await;
-            }
+        let place = clients.place().await;
+        let accepted = listener.accept().await;
+        if let Err(err) = accepted.and_then(|(stream, _)| clients.start(&agent, stream, place)) {
+            log::warn!("cannot take a client: {err}");
+            tokio::time::sleep(PAUSE).await;
         }
     }
-}
-
-fn places() -> usize {
-    let limit = getrlimit(Resource::Nofile).current;
-    let files = limit.map_or(usize::MAX, |files| {
-        usize::try_from(files).unwrap_or(usize::MAX)
-    });
-    files.saturating_sub(RESERVED).clamp(1, MAX_CLIENTS)
 }
 
 /// Returns when the program is to end.

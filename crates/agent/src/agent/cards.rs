@@ -11,6 +11,7 @@ use crate::audit::Record;
 use crate::certificate::key_in;
 use crate::connection::Client;
 use crate::keys::{Identity, Keys};
+use crate::mutex::lock;
 use crate::protocol::{Card, Constraints, Reply};
 
 impl Agent {
@@ -52,7 +53,7 @@ impl Agent {
         if client.binds.is_bound() {
             return Err("the connection is not a local one".into());
         }
-        let keys = self.keys().await;
+        let keys = self.keys();
         let found = of_card(&keys, card.name)?;
         let mut walled = found
             .iter()
@@ -69,7 +70,7 @@ impl Agent {
             let opened = self.add_with_pin(client, token, pin).await;
             opened.map_err(|err| chain(&err))?;
         }
-        let mut standings = self.standings.borrow_mut();
+        let mut standings = lock(&self.standings);
         for identity in found {
             standings.add(identity.blob(), constraints);
         }
@@ -77,13 +78,13 @@ impl Agent {
     }
 
     pub(super) async fn remove_card(&self, client: &Client<'_>, card: &Card<'_>) -> Reply {
-        let keys = self.keys().await;
+        let keys = self.keys();
         let found = of_card(&keys, card.name);
         if let Ok(found) = &found {
-            let mut standings = self.standings.borrow_mut();
+            let mut standings = lock(&self.standings);
             for identity in found {
                 standings.remove(identity.blob());
-                self.logins.borrow_mut().end(&identity.token.serial);
+                lock(&self.logins).end(&identity.token.serial);
             }
         }
         let result = found.as_ref().err().map_or("done", String::as_str);
@@ -92,11 +93,11 @@ impl Agent {
     }
 
     pub(super) async fn remove(&self, client: &Client<'_>, key: &[u8], message: &[u8]) -> Reply {
-        let keys = self.keys().await;
+        let keys = self.keys();
         let found = key_in(key).and_then(|key| keys.find(key.blob()));
         match found.filter(|identity| self.terms(identity.blob()).is_some()) {
             Some(identity) => {
-                self.standings.borrow_mut().remove(identity.blob());
+                lock(&self.standings).remove(identity.blob());
                 let more = Record {
                     key: Some(identity.public.fingerprint().to_string()),
                     label: Some(identity.comment.clone()),
@@ -110,9 +111,9 @@ impl Agent {
     }
 
     pub(super) async fn remove_all(&self, client: &Client<'_>, message: &[u8]) -> Reply {
-        let keys = self.keys().await;
+        let keys = self.keys();
         for identity in &keys.identities {
-            self.standings.borrow_mut().remove(identity.blob());
+            lock(&self.standings).remove(identity.blob());
         }
         self.end_logins();
         self.record(client, "remove", "done");

@@ -25,13 +25,13 @@ impl Agent {
         let Ok((name, pin, seconds)) = unlock_fields(contents) else {
             return Reply::ExtensionFailure;
         };
-        let keys = self.keys().await;
+        let keys = self.keys();
         let result = match (keys.token(name), Pin::new(pin)) {
             (None, _) => Err((FAILED, "there is no such token".to_owned())),
             (_, Err(err)) => Err((3, err.to_string())),
             (Some(token), Ok(pin)) => {
                 let time = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
-                let opened = self.open_with(token, pin, time).await;
+                let opened = self.open_with(token, pin, time);
                 opened
                     .map(drop)
                     .map_err(|err| (err.exit_code(), chain(&err)))

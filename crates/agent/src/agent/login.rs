@@ -1,6 +1,5 @@
 //! Opening tokens: with a login that is kept, or with a PIN that a person gives.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use crate::broker::NoAnswer;
 use crate::connection::Client;
 use crate::keys::{Identity, plain};
 use crate::logins::Policy;
-use crate::worker::Stopped;
+use crate::mutex::lock;
 
 /// Why a token was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +33,6 @@ pub(super) enum Denied {
     /// All logins were ended while this one was made.
     #[error("the agent was locked meanwhile")]
     Ended,
-    /// The worker failed.
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
 }
 
 impl Denied {
@@ -62,7 +58,7 @@ impl Agent {
         let policy = self.policy_of(token);
         let each_use = identity.key.always_authenticate() || policy == Policy::Never;
         if !token.login_required() {
-            return self.open_free(token).await;
+            return self.open_free(token);
         }
         if !each_use && let Some(open) = self.kept(token) {
             return Ok(open);
@@ -85,7 +81,7 @@ impl Agent {
     }
 
     fn kept(&self, token: &Token) -> Option<Arc<OpenToken>> {
-        self.logins.borrow_mut().get(&token.serial)
+        lock(&self.logins).get(&token.serial)
     }
 
     async fn opened_elsewhere(&self, token: &Token) -> Arc<OpenToken> {
@@ -99,18 +95,13 @@ impl Agent {
     }
 
     /// A token without a PIN stays open: there is nothing to protect.
-    async fn open_free(&self, token: &Arc<Token>) -> Result<Arc<OpenToken>, Denied> {
+    fn open_free(&self, token: &Arc<Token>) -> Result<Arc<OpenToken>, Denied> {
         if let Some(open) = self.kept(token) {
             return Ok(open);
         }
-        let since = self.logins.borrow_mut().ended();
-        let wanted = token.clone();
-        let open = self
-            .chip
-            .run(move |chip| chip.login(&wanted, None))
-            .await??;
-        let open = Arc::new(open);
-        let mut logins = self.logins.borrow_mut();
+        let since = lock(&self.logins).ended();
+        let open = Arc::new(self.chip.turn().login(token, None)?);
+        let mut logins = lock(&self.logins);
         logins.keep(&token.serial, open.clone(), None, since);
         Ok(open)
     }
@@ -122,23 +113,22 @@ impl Agent {
         identity: &Identity,
         what: &str,
     ) -> Result<Arc<OpenToken>, Denied> {
-        let since = self.logins.borrow_mut().ended();
+        let since = lock(&self.logins).ended();
         let token = &identity.token;
-        let tries = self.tries(token).await?;
+        let tries = self.tries(token)?;
         let text = question(client, identity, what, tries);
         self.spend_last(client, &text, tries).await?;
         let typed = client.while_there(self.broker.pin(&text)).await;
         let typed = typed.ok_or(Denied::Gone)?.map_err(Denied::NoPin)?;
         let pin = Pin::new(&typed).map_err(StoreError::from)?;
         drop(typed);
-        self.open_since(token, pin, None, since).await
+        self.open_since(token, pin, None, since)
     }
 
     /// How many wrong PINs a token still takes, which is at least one; `None` where it has no
     /// PIN.
-    async fn tries(&self, token: &Arc<Token>) -> Result<Option<Tries>, Denied> {
-        let wanted = token.clone();
-        let tries = self.chip.run(move |chip| chip.tries(&wanted)).await??;
+    fn tries(&self, token: &Token) -> Result<Option<Tries>, Denied> {
+        let tries = self.chip.turn().tries(token)?;
         if tries.is_some_and(|tries| tries.left == 0) {
             return Err(StoreError::PinLocked.into());
         }
@@ -167,29 +157,29 @@ impl Agent {
         token: &Arc<Token>,
         pin: Pin,
     ) -> Result<Arc<OpenToken>, Denied> {
-        let tries = self.tries(token).await?;
+        let tries = self.tries(token)?;
         let text = format!("Token \"{}\"\nfor {}", plain(&token.label), client.peer);
         self.spend_last(client, &text, tries).await?;
-        self.open_with(token, pin, None).await
+        self.open_with(token, pin, None)
     }
 
     /// Opens a token with a PIN and keeps it, for `time` or as its policy says.
-    pub(super) async fn open_with(
+    pub(super) fn open_with(
         &self,
         token: &Arc<Token>,
         pin: Pin,
         time: Option<Duration>,
     ) -> Result<Arc<OpenToken>, Denied> {
-        let since = self.logins.borrow_mut().ended();
+        let since = lock(&self.logins).ended();
         // Somebody unlocked it on purpose, so it is kept even if the policy is never to.
         let time = time.or(match self.policy_of(token) {
             Policy::For(time) => Some(time),
             _ => None,
         });
-        self.open_for(token, pin, Some(time), since).await
+        self.open_for(token, pin, Some(time), since)
     }
 
-    async fn open_since(
+    fn open_since(
         &self,
         token: &Arc<Token>,
         pin: Pin,
@@ -201,28 +191,25 @@ impl Agent {
             Policy::For(usual) => Some(Some(time.unwrap_or(usual))),
             Policy::UntilLocked | Policy::Confirm => Some(time),
         };
-        self.open_for(token, pin, keep, since).await
+        self.open_for(token, pin, keep, since)
     }
 
     /// Opens a token; `keep` says whether the login is kept and for how long.
-    async fn open_for(
+    fn open_for(
         &self,
         token: &Arc<Token>,
         pin: Pin,
         keep: Option<Option<Duration>>,
         since: u64,
     ) -> Result<Arc<OpenToken>, Denied> {
+        let turn = self.chip.turn();
         // Without this a PIN typed before the agent was locked would cost a try after it.
-        if self.logins.borrow_mut().ended() != since || self.lock.is_locked() {
+        if lock(&self.logins).ended() != since || self.lock.is_locked() {
             return Err(Denied::Ended);
         }
-        let wanted = token.clone();
-        let open = self
-            .chip
-            .run(move |chip| chip.login(&wanted, Some(&pin)))
-            .await??;
-        let open = Arc::new(open);
-        let mut logins = self.logins.borrow_mut();
+        let open = Arc::new(turn.login(token, Some(&pin))?);
+        drop(turn);
+        let mut logins = lock(&self.logins);
         if logins.ended() != since {
             return Err(Denied::Ended);
         }
@@ -241,8 +228,8 @@ impl Agent {
             .unwrap_or(&self.policy)
     }
 
-    fn turn(&self, token: &Token) -> Rc<tokio::sync::Mutex<()>> {
-        let mut prompts = self.prompts.borrow_mut();
+    fn turn(&self, token: &Token) -> Arc<tokio::sync::Mutex<()>> {
+        let mut prompts = lock(&self.prompts);
         prompts.entry(token.serial.clone()).or_default().clone()
     }
 }

@@ -7,11 +7,12 @@ use super::{Agent, chain};
 use crate::audit::Record;
 use crate::bind::Binds;
 use crate::certificate::key_in;
-use crate::chip::{self, Algorithm};
+use crate::chip::Algorithm;
 use crate::connection::Client;
 use crate::destination;
 use crate::keys::{Identity, plain};
 use crate::logins::Policy;
+use crate::mutex::lock;
 use crate::notify;
 use crate::protocol::{Purpose, Reply};
 use crate::standing::Terms;
@@ -46,15 +47,15 @@ impl Agent {
         flags: u32,
         message: &[u8],
     ) -> Reply {
-        let keys = self.keys().await;
+        let keys = self.keys();
         let found = key_in(blob).and_then(|key| keys.find(key.blob()));
         let found = found.and_then(|key| Some((key, self.terms(key.blob())?)));
         let Some((identity, terms)) = found else {
             return self.pass_on(client, message).await;
         };
-        let purpose = Purpose::of(data, blob);
+        let what = describe(Purpose::of(data, blob), client.binds);
         let signed = self
-            .try_sign(client, identity, &terms, (blob, data, flags), purpose)
+            .try_sign(client, identity, &terms, (blob, data, flags), &what)
             .await;
         let result = match &signed {
             Ok(_) => "done".to_owned(),
@@ -63,7 +64,6 @@ impl Agent {
         if signed.is_err() {
             log::warn!("{}: key \"{}\": {result}", client.peer, identity.comment);
         }
-        let what = describe(purpose, client.binds);
         if signed.is_ok() && self.notify {
             let label = &identity.comment;
             notify::show(&format!("\"{label}\" {what}\nfor {}", client.peer));
@@ -84,29 +84,28 @@ impl Agent {
         identity: &Identity,
         terms: &Terms,
         (blob, data, flags): (&[u8], &[u8], u32),
-        purpose: Purpose<'_>,
+        what: &str,
     ) -> Result<Vec<u8>, Refused> {
         let algorithm =
             Algorithm::choose(identity.key.public(), flags).ok_or(Refused::Algorithm)?;
         destination::permits(&terms.destinations, client.binds, data, blob)
             .map_err(Refused::Destination)?;
-        let what = describe(purpose, client.binds);
         if terms.confirm || self.policy_of(&identity.token) == Policy::Confirm {
             let text = format!(
                 "Allow the use of a key?\n{}",
-                question(client, identity, &what, None)
+                question(client, identity, what, None)
             );
             let answer = client.while_there(self.broker.confirm(&text)).await;
             answer.ok_or(Denied::Gone)?.map_err(Denied::NotConfirmed)?;
         }
         match self
-            .sign_once(client, identity, algorithm, data, &what)
+            .sign_once(client, identity, algorithm, data, what)
             .await
         {
             // The login was for a PIN that is no longer the right one.
             Err(Refused::Sign(StoreError::LoggedOut)) => {
-                self.logins.borrow_mut().end(&identity.token.serial);
-                self.sign_once(client, identity, algorithm, data, &what)
+                lock(&self.logins).end(&identity.token.serial);
+                self.sign_once(client, identity, algorithm, data, what)
                     .await
             }
             signed => signed,
@@ -122,14 +121,16 @@ impl Agent {
         what: &str,
     ) -> Result<Vec<u8>, Refused> {
         let open = self.open(client, identity, what).await?;
-        // A person may have taken an hour to answer.
+        let turn = self.chip.turn();
+        // A person may have taken an hour to answer, or the chip to sign for others.
         if self.terms(identity.blob()).is_none() || self.lock.is_locked() {
             return Err(Refused::Removed);
         }
-        let (key, data) = (identity.key.clone(), data.to_vec());
-        let job = move |_: &mut chip::Chip| chip::sign(&open, &key, algorithm, &data);
-        let signed = self.chip.run(job).await;
-        let signature = signed.map_err(Denied::from)?.map_err(Refused::Sign)?;
+        if client.is_gone() {
+            return Err(Denied::Gone.into());
+        }
+        let signed = turn.sign(&open, &identity.key, algorithm, data);
+        let signature = signed.map_err(Refused::Sign)?;
         Ok(signature.blob().to_vec())
     }
 }
