@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use token_store::StoreDir;
+use token_store::{Key, StoreDir};
 use tokio::sync::Notify;
 use tpm_core::Tpm;
 
@@ -18,11 +18,11 @@ use crate::broker::Broker;
 use crate::chip::Chip;
 use crate::connection::Client;
 use crate::destination;
-use crate::keys::{KeyStore, Keys};
+use crate::keys::{Identity, KeyStore, Keys};
 use crate::lock::Lock;
 use crate::logins::{Logins, Policy};
 use crate::mutex::lock;
-use crate::protocol::{self, Listed, Reply, Request};
+use crate::protocol::{self, KeyList, Reply, Request};
 use crate::proxy::Upstreams;
 use crate::standing::{Standings, Terms};
 use crate::{Error, Result};
@@ -119,7 +119,7 @@ impl Agent {
                 );
                 done(unlocked)
             }
-            Request::List if self.lock.is_locked() => Reply::Identities(Vec::new()),
+            Request::List if self.lock.is_locked() => Reply::Identities(KeyList::default()),
             _ if self.lock.is_locked() => Reply::Failure,
             Request::List => Reply::Identities(self.list(client).await),
             Request::Sign { key, data, flags } => {
@@ -188,8 +188,8 @@ impl Agent {
         }
     }
 
-    async fn list(&self, client: &Client<'_>) -> Vec<Listed> {
-        let mut list = Vec::new();
+    async fn list(&self, client: &Client<'_>) -> KeyList {
+        let mut list = KeyList::default();
         for identity in self.keys().identities.iter() {
             let Some(terms) = self.terms(identity.blob()) else {
                 continue;
@@ -197,16 +197,16 @@ impl Agent {
             if !destination::visible(&terms.destinations, client.binds) {
                 continue;
             }
-            list.extend(
-                terms
-                    .listed(identity.blob(), &identity.certificates)
-                    .map(|blob| Listed {
-                        blob: blob.to_vec(),
-                        comment: identity.comment.clone().into_bytes(),
-                    }),
-            );
+            for blob in terms.listed(identity.blob(), &identity.certificates) {
+                list.add(blob, identity.comment.as_bytes());
+            }
+            if list.is_full() {
+                return list;
+            }
         }
-        list.append(&mut self.upstreams.list(client.bind_messages).await);
+        for key in self.upstreams.list(client.bind_messages).await {
+            list.add(&key.blob, &key.comment);
+        }
         list
     }
 
@@ -216,6 +216,14 @@ impl Agent {
             log::error!("cannot read the store: {}", chain(&err));
             Arc::default()
         })
+    }
+
+    /// The key in the chip of an identity, read from the store when it is first used.
+    fn key<'a>(&self, identity: &'a Identity) -> std::result::Result<&'a Key, token_store::Error> {
+        match identity.key() {
+            Some(key) => Ok(key),
+            None => identity.keep_key(lock(&self.keys).key(identity.id)?),
+        }
     }
 
     fn terms(&self, blob: &[u8]) -> Option<Terms> {

@@ -1,33 +1,83 @@
 //! The keys of the store, as SSH knows them; without the TPM.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
-use ssh_format::PublicKey;
-use token_store::{Class, Error, Key, Store, StoreDir, Token};
+use ssh_format::{Fingerprint, PublicKey};
+use token_store::{Error, Key, Object, ObjectId, Store, StoreDir, Token};
 use tpm_core::Curve;
 
 use crate::certificate::Offered;
 
-/// A key that the agent can use.
-#[derive(Debug, Clone)]
+/// A key that the agent can use. There may be thousands, so it holds what a list shows, and the
+/// rest only once it is used.
+#[derive(Debug)]
 pub(crate) struct Identity {
-    /// Its SSH form.
-    pub(crate) public: PublicKey,
+    /// The private key in the store.
+    pub(crate) id: ObjectId,
+    blob: Box<[u8]>,
+    always_authenticate: bool,
+    key: OnceLock<Arc<Key>>,
     /// The certificates that the store keeps for it.
-    pub(crate) certificates: Vec<Offered>,
+    pub(crate) certificates: Box<[Offered]>,
     /// Its label, fit to be shown.
-    pub(crate) comment: String,
-    /// The key in the chip.
-    pub(crate) key: Arc<Key>,
+    pub(crate) comment: Box<str>,
     /// The token that it belongs to.
     pub(crate) token: Arc<Token>,
 }
 
 impl Identity {
+    /// A private key of `token` with the certificates that were `kept` for it; `None` where SSH
+    /// has no such keys.
+    fn new(object: &Object, token: &Arc<Token>, kept: &[Vec<u8>]) -> Option<Self> {
+        let key = object.key()?;
+        let public = ssh_key(key.public())?;
+        let offered = |certificate: &Vec<u8>| Offered::new(certificate, public.blob());
+        Some(Self {
+            id: object.id,
+            blob: public.blob().into(),
+            always_authenticate: key.always_authenticate(),
+            key: OnceLock::new(),
+            certificates: kept.iter().filter_map(offered).collect(),
+            comment: plain(&object.label).into(),
+            token: token.clone(),
+        })
+    }
+
     /// The blob by which clients name it.
     #[must_use]
     pub(crate) fn blob(&self) -> &[u8] {
-        self.public.blob()
+        &self.blob
+    }
+
+    /// By which people compare it.
+    #[must_use]
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of_blob(&self.blob)
+    }
+
+    /// Whether each use is to ask for the PIN again.
+    #[must_use]
+    pub(crate) fn always_authenticate(&self) -> bool {
+        self.always_authenticate
+    }
+
+    /// The key in the chip, once [`Identity::keep_key`] has got it from [`KeyStore::key`].
+    #[must_use]
+    pub(crate) fn key(&self) -> Option<&Key> {
+        self.key.get().map(Arc::as_ref)
+    }
+
+    /// Keeps the key in the chip and returns it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchObject`] if it is another key than this one: the store is another one now.
+    pub(crate) fn keep_key(&self, key: Arc<Key>) -> Result<&Key, Error> {
+        match ssh_key(key.public()) {
+            Some(public) if public.blob() == self.blob() => Ok(self.key.get_or_init(|| key)),
+            _ => Err(Error::NoSuchObject),
+        }
     }
 }
 
@@ -38,15 +88,31 @@ pub(crate) struct Keys {
     pub(crate) identities: Vec<Identity>,
     /// The tokens, those without keys as well.
     pub(crate) tokens: Vec<Arc<Token>>,
+    /// The places of the identities, in the order of their blobs.
+    by_blob: Vec<u32>,
 }
 
 impl Keys {
-    /// The key with this blob.
+    fn new(mut identities: Vec<Identity>, tokens: Vec<Arc<Token>>) -> Self {
+        identities.shrink_to_fit();
+        let mut by_blob: Vec<u32> = (0..).take(identities.len()).collect();
+        by_blob.sort_by_key(|place| identities[*place as usize].blob());
+        Self {
+            identities,
+            tokens,
+            by_blob,
+        }
+    }
+
+    /// The key with this blob; the oldest, should there be two.
     #[must_use]
     pub(crate) fn find(&self, blob: &[u8]) -> Option<&Identity> {
-        self.identities
-            .iter()
-            .find(|identity| identity.blob() == blob)
+        let at = |place: &u32| &self.identities[*place as usize];
+        let place = self
+            .by_blob
+            .partition_point(|place| at(place).blob() < blob);
+        let found = self.by_blob.get(place).map(at)?;
+        (found.blob() == blob).then_some(found)
     }
 
     /// The token with this label or serial number, if it is the only one.
@@ -102,6 +168,17 @@ impl KeyStore {
         })
     }
 
+    /// The key in the chip that is the object `id`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchObject`] if it is not there any more, and those of the store.
+    pub(crate) fn key(&self, id: ObjectId) -> Result<Arc<Key>, Error> {
+        let store = self.store.as_ref().ok_or(Error::NoSuchObject)?;
+        let object = store.object(id)?;
+        object.key().cloned().ok_or(Error::NoSuchObject)
+    }
+
     fn try_read(&mut self) -> Result<Arc<Keys>, Error> {
         let store = match self.store.take() {
             Some(store) => store,
@@ -121,32 +198,22 @@ impl KeyStore {
 }
 
 fn all(store: &Store) -> Result<Keys, Error> {
-    let mut keys = Keys::default();
+    let mut identities = Vec::new();
+    let mut tokens = Vec::new();
     for token in store.tokens()? {
         let token = Arc::new(token);
-        let kept = store.ssh_certificates(token.id)?;
-        for object in store.objects(token.id)? {
-            let (Class::PrivateKey, Some(key)) = (object.class(), object.key()) else {
-                continue;
-            };
-            let Some(public) = ssh_key(key.public()) else {
-                continue;
-            };
-            let its = kept.iter().filter(|kept| kept.object == object.id);
-            let certificates = its
-                .filter_map(|kept| Offered::new(&kept.certificate, public.blob()))
-                .collect();
-            keys.identities.push(Identity {
-                certificates,
-                public,
-                comment: plain(&object.label),
-                key: key.clone(),
-                token: token.clone(),
-            });
+        let mut kept: HashMap<ObjectId, Vec<Vec<u8>>> = HashMap::new();
+        for certificate in store.ssh_certificates(token.id)? {
+            let its = kept.entry(certificate.object).or_default();
+            its.push(certificate.certificate);
         }
-        keys.tokens.push(token);
+        store.each_private_key(token.id, |object| {
+            let kept = kept.remove(&object.id).unwrap_or_default();
+            identities.extend(Identity::new(&object, &token, &kept));
+        })?;
+        tokens.push(token);
     }
-    Ok(keys)
+    Ok(Keys::new(identities, tokens))
 }
 
 /// The SSH form of a key of the chip; `None` where SSH has none.
@@ -176,7 +243,62 @@ pub(crate) fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use token_store::token::{self, InitOptions};
+    use token_store::{KeySpec, OpenToken, WallKind};
+    use tpm_core::{AuthValue, KeyType, Tpm};
+
     use super::*;
+
+    /// Makes a token without a PIN in `dir`, with so many keys.
+    fn fill(dir: &StoreDir, keys: usize) {
+        let swtpm = testing::Swtpm::start();
+        let tpm = Arc::new(Tpm::new(swtpm.tcti().parse().unwrap()));
+        let mut store = Store::open_or_create(dir).unwrap();
+        let options = InitOptions {
+            wall: Some(WallKind::None),
+            ..InitOptions::new("t")
+        };
+        let owner = AuthValue::empty();
+        let token = token::init(&mut store, &tpm, &options, None, None, &owner).unwrap();
+        let open = OpenToken::open(&store, &tpm, &token.token, None).unwrap();
+        for _ in 0..keys {
+            let spec = KeySpec::new(KeyType::EccP256, "key");
+            open.generate(&mut store, &spec).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_blob_and_read_when_it_is_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = StoreDir::at(dir.path().join("store")).unwrap();
+        fill(&dir, 5);
+        let mut store = KeyStore::new(dir);
+        let keys = store.read().unwrap();
+        assert_eq!(keys.identities.len(), 5);
+        for identity in &keys.identities {
+            assert_eq!(keys.find(identity.blob()).unwrap().id, identity.id);
+            assert!(identity.key().is_none());
+            let key = store.key(identity.id).unwrap();
+            identity.keep_key(key.clone()).unwrap();
+            assert!(std::ptr::eq(identity.key().unwrap(), &*key));
+        }
+        for unknown in [&b""[..], b"unknown", &[0xff; 200]] {
+            assert!(keys.find(unknown).is_none());
+        }
+    }
+
+    #[test]
+    fn another_key_in_its_place_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = StoreDir::at(dir.path().join("store")).unwrap();
+        fill(&dir, 2);
+        let mut store = KeyStore::new(dir);
+        let keys = store.read().unwrap();
+        let other = store.key(keys.identities[1].id).unwrap();
+        let refused = keys.identities[0].keep_key(other);
+        assert!(matches!(refused, Err(Error::NoSuchObject)), "{refused:?}");
+        assert!(keys.identities[0].key().is_none());
+    }
 
     #[test]
     fn without_a_store_there_are_no_keys() {

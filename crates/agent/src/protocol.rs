@@ -18,7 +18,7 @@ mod wire;
 
 pub use constraint::{Constraints, Destination, Hop, HopKey};
 pub use frame::{Frame, MAX_FRAME, await_frame, framed, read_frame};
-pub use reply::{Listed, Reply};
+pub use reply::{KeyList, Listed, Reply};
 pub use request::{Card, Request};
 pub use user_auth::{Purpose, UserAuth};
 pub use wire::{Malformed, Reader, put_string};

@@ -119,7 +119,7 @@ fn listed(answer: &[u8]) -> Option<Vec<Listed>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Reply;
+    use crate::protocol::{KeyList, Reply};
 
     #[test]
     fn a_list_is_taken_apart_without_knowing_its_keys() {
@@ -127,7 +127,9 @@ mod tests {
             blob: b"\0\0\0\x07ssh-new...".to_vec(),
             comment: b"\xff".to_vec(),
         }];
-        let answer = Reply::Identities(keys.clone()).encode();
+        let mut list = KeyList::default();
+        list.add(&keys[0].blob, &keys[0].comment);
+        let answer = Reply::Identities(list).encode();
         assert_eq!(listed(&answer), Some(keys));
         assert_eq!(listed(&answer[..answer.len() - 1]), None);
         assert_eq!(listed(b"\x0c\xff\xff\xff\xff"), None);

@@ -99,8 +99,8 @@ impl Agent {
             Some(identity) => {
                 lock(&self.standings).remove(identity.blob());
                 let more = Record {
-                    key: Some(identity.public.fingerprint().to_string()),
-                    label: Some(identity.comment.clone()),
+                    key: Some(identity.fingerprint().to_string()),
+                    label: Some(identity.comment.to_string()),
                     ..Record::default()
                 };
                 self.record_more(client, "remove", "done", more);

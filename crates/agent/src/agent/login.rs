@@ -56,7 +56,7 @@ impl Agent {
     ) -> Result<Arc<OpenToken>, Denied> {
         let token = &identity.token;
         let policy = self.policy_of(token);
-        let each_use = identity.key.always_authenticate() || policy == Policy::Never;
+        let each_use = identity.always_authenticate() || policy == Policy::Never;
         if !token.login_required() {
             return self.open_free(token);
         }
@@ -245,7 +245,7 @@ pub(super) fn question(
         "Token \"{}\", key \"{}\" {}\nfor {}, {what}",
         plain(&identity.token.label),
         identity.comment,
-        identity.public.fingerprint(),
+        identity.fingerprint(),
         client.peer,
     );
     if let Some(tries) = tries {

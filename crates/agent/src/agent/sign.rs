@@ -69,8 +69,8 @@ impl Agent {
             notify::show(&format!("\"{label}\" {what}\nfor {}", client.peer));
         }
         let more = Record {
-            key: Some(identity.public.fingerprint().to_string()),
-            label: Some(identity.comment.clone()),
+            key: Some(identity.fingerprint().to_string()),
+            label: Some(identity.comment.to_string()),
             purpose: Some(what),
             ..Record::default()
         };
@@ -86,8 +86,8 @@ impl Agent {
         (blob, data, flags): (&[u8], &[u8], u32),
         what: &str,
     ) -> Result<Vec<u8>, Refused> {
-        let algorithm =
-            Algorithm::choose(identity.key.public(), flags).ok_or(Refused::Algorithm)?;
+        let key = self.key(identity).map_err(Refused::Sign)?;
+        let algorithm = Algorithm::choose(key.public(), flags).ok_or(Refused::Algorithm)?;
         destination::permits(&terms.destinations, client.binds, data, blob)
             .map_err(Refused::Destination)?;
         if terms.confirm || self.policy_of(&identity.token) == Policy::Confirm {
@@ -121,6 +121,7 @@ impl Agent {
         what: &str,
     ) -> Result<Vec<u8>, Refused> {
         let open = self.open(client, identity, what).await?;
+        let key = self.key(identity).map_err(Refused::Sign)?;
         let turn = self.chip.turn();
         // A person may have taken an hour to answer, or the chip to sign for others.
         if self.terms(identity.blob()).is_none() || self.lock.is_locked() {
@@ -129,7 +130,7 @@ impl Agent {
         if client.is_gone() {
             return Err(Denied::Gone.into());
         }
-        let signed = turn.sign(&open, &identity.key, algorithm, data);
+        let signed = turn.sign(&open, key, algorithm, data);
         let signature = signed.map_err(Refused::Sign)?;
         Ok(signature.blob().to_vec())
     }

@@ -18,7 +18,7 @@ pub enum Reply {
     /// It was done.
     Success,
     /// The keys.
-    Identities(Vec<Listed>),
+    Identities(KeyList),
     /// A signature: the name of its algorithm, then its numbers.
     Signature(Vec<u8>),
     /// The extension is known, and was not done.
@@ -31,7 +31,58 @@ pub enum Reply {
     Forwarded(Vec<u8>),
 }
 
-/// A key in a list.
+/// The keys, as many of them as clients take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyList {
+    /// The message, in which the count is still missing.
+    message: Vec<u8>,
+    count: u32,
+    is_full: bool,
+}
+
+impl KeyList {
+    /// With more keys than this, OpenSSH takes a list for malformed: `MAX_AGENT_IDENTITIES` in
+    /// its `authfd.c`.
+    const MAX_KEYS: u32 = 2048;
+
+    /// Adds a key, by the blob of itself or of a certificate. One that does not fit any more is
+    /// left out, and so is all that comes after it.
+    pub fn add(&mut self, blob: &[u8], comment: &[u8]) {
+        let len = self.message.len() + 8 + blob.len() + comment.len();
+        if !self.is_full && (len > MAX_FRAME || self.count == Self::MAX_KEYS) {
+            log::warn!("a list of keys was cut: it is longer than a message may be");
+            self.is_full = true;
+        }
+        if !self.is_full {
+            put_string(&mut self.message, blob);
+            put_string(&mut self.message, comment);
+            self.count += 1;
+        }
+    }
+
+    /// Whether a key was left out.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    fn encode(mut self) -> Vec<u8> {
+        self.message[1..5].copy_from_slice(&self.count.to_be_bytes());
+        self.message
+    }
+}
+
+impl Default for KeyList {
+    fn default() -> Self {
+        Self {
+            message: vec![IDENTITIES_ANSWER, 0, 0, 0, 0],
+            count: 0,
+            is_full: false,
+        }
+    }
+}
+
+/// A key in the list of another agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     /// The blob of a key or certificate.
@@ -41,23 +92,23 @@ pub struct Listed {
 }
 
 impl Reply {
-    /// The message. Keys that do not fit into a frame any more are left out of a list.
+    /// The message.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub fn encode(self) -> Vec<u8> {
         match self {
             Self::Failure => vec![FAILURE],
             Self::Success => vec![SUCCESS],
             Self::ExtensionFailure => vec![EXTENSION_FAILURE],
-            Self::Identities(keys) => identities(keys),
+            Self::Identities(keys) => keys.encode(),
             Self::Signature(blob) => {
                 let mut out = vec![SIGN_RESPONSE];
-                put_string(&mut out, blob);
+                put_string(&mut out, &blob);
                 out
             }
             Self::Extension(name, contents) => {
                 let mut out = vec![EXTENSION_RESPONSE];
                 put_string(&mut out, name.as_bytes());
-                out.extend_from_slice(contents);
+                out.extend_from_slice(&contents);
                 out
             }
             Self::Query => {
@@ -67,27 +118,9 @@ impl Reply {
                 }
                 Self::Extension(QUERY, names).encode()
             }
-            Self::Forwarded(message) => message.clone(),
+            Self::Forwarded(message) => message,
         }
     }
-}
-
-fn identities(keys: &[Listed]) -> Vec<u8> {
-    let mut entries = Vec::new();
-    let mut count = 0_u32;
-    for key in keys {
-        if 5 + entries.len() + 8 + key.blob.len() + key.comment.len() > MAX_FRAME {
-            log::warn!("a list of keys was cut: it is longer than a message may be");
-            break;
-        }
-        put_string(&mut entries, &key.blob);
-        put_string(&mut entries, &key.comment);
-        count += 1;
-    }
-    let mut out = vec![IDENTITIES_ANSWER];
-    out.extend_from_slice(&count.to_be_bytes());
-    out.append(&mut entries);
-    out
 }
 
 #[cfg(test)]
@@ -95,26 +128,39 @@ mod tests {
     use super::*;
     use crate::protocol::Reader;
 
+    /// A list of `count` keys with this blob.
+    fn list(count: usize, blob: &[u8]) -> KeyList {
+        let mut list = KeyList::default();
+        for _ in 0..count {
+            list.add(blob, b"c");
+        }
+        list
+    }
+
     #[test]
     fn a_list_is_a_count_and_pairs() {
-        let key = Listed {
-            blob: b"ab".to_vec(),
-            comment: b"c".to_vec(),
-        };
-        let message = Reply::Identities(vec![key]).encode();
+        let message = Reply::Identities(list(1, b"ab")).encode();
         assert_eq!(message, b"\x0c\0\0\0\x01\0\0\0\x02ab\0\0\0\x01c");
-        assert_eq!(Reply::Identities(vec![]).encode(), b"\x0c\0\0\0\0");
+        assert_eq!(Reply::Identities(list(0, b"")).encode(), b"\x0c\0\0\0\0");
     }
 
     #[test]
     fn a_list_fits_a_frame() {
-        let key = Listed {
-            blob: vec![0; 1000],
-            comment: vec![],
-        };
-        let message = Reply::Identities(vec![key; 300]).encode();
+        assert!(!list(259, &[0; 1000]).is_full());
+        let mut cut = list(300, &[0; 1000]);
+        assert!(cut.is_full());
+        cut.add(b"what is short", b"is not put in its place");
+        let message = Reply::Identities(cut).encode();
         assert!(message.len() <= MAX_FRAME);
-        assert_eq!(message[1..5], 260_u32.to_be_bytes());
+        assert_eq!(message[1..5], 259_u32.to_be_bytes());
+    }
+
+    /// As `ssh-add -l` of OpenSSH 9.2 shows, which says "invalid format" to one key more.
+    #[test]
+    fn a_list_has_no_more_keys_than_openssh_takes() {
+        assert!(!list(2048, b"ab").is_full());
+        let message = Reply::Identities(list(2049, b"ab")).encode();
+        assert_eq!(message[1..5], 2048_u32.to_be_bytes());
     }
 
     /// A27. RFC 9987: the answer repeats "query", then names the extensions, with nothing
