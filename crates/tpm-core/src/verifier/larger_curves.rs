@@ -9,28 +9,16 @@ macro_rules! nist_curve {
                 FieldBytes, ProjectivePoint, Scalar,
                 ecdsa::Signature,
                 elliptic_curve::{
-                    Group, PrimeField,
+                    PrimeField,
                     ops::{Invert, Reduce},
                     point::AffineCoordinates,
                 },
             };
 
-            use super::super::table;
+            type Table = super::super::table::Table<ProjectivePoint, 4>;
 
-            type Table = table::Table<ProjectivePoint, 4>;
-
-            impl table::Point for ProjectivePoint {
-                fn plus(&self, other: &Self) -> Self {
-                    self + other
-                }
-
-                fn minus(&self, other: &Self) -> Self {
-                    self - other
-                }
-
-                fn doubled(&self) -> Self {
-                    self.double()
-                }
+            fn table(point: ProjectivePoint) -> Table {
+                Table::new(point, FieldBytes::default().len(), <[_]>::to_vec)
             }
 
             /// A public key with its table.
@@ -39,16 +27,13 @@ macro_rules! nist_curve {
             impl Key {
                 pub(in super::super) fn new(sec1: &[u8]) -> Option<Box<Self>> {
                     let point = $curve::PublicKey::from_sec1_bytes(sec1).ok()?;
-                    let table = Table::new(point.to_projective(), FieldBytes::default().len());
-                    Some(Box::new(Self(table)))
+                    Some(Box::new(Self(table(point.to_projective()))))
                 }
 
                 /// FIPS 186-4, section 6.4: r is the x coordinate of u1 G + u2 Q.
                 pub(in super::super) fn verify(&self, digest: &[u8], r: &[u8], s: &[u8]) -> bool {
                     static GENERATOR: OnceLock<Table> = OnceLock::new();
-                    let generator = GENERATOR.get_or_init(|| {
-                        Table::new(ProjectivePoint::GENERATOR, FieldBytes::default().len())
-                    });
+                    let generator = GENERATOR.get_or_init(|| table(ProjectivePoint::GENERATOR));
                     // It refuses what is not from 1 to the order of the curve less 1.
                     let Ok(signature) = Signature::from_slice(&[r, s].concat()) else {
                         return false;
@@ -60,13 +45,18 @@ macro_rules! nist_curve {
                     let digest = <Scalar as Reduce<$uint>>::reduce_bytes(&digest);
                     let inverse = *s.invert_vartime();
                     let (u1, u2) = (digest * inverse, *r * inverse);
-                    let little_endian = |number: Scalar| {
-                        let mut bytes = number.to_repr();
-                        bytes.reverse();
-                        bytes
-                    };
-                    let sum = generator.add_times(&little_endian(u1), ProjectivePoint::IDENTITY);
-                    let sum = self.0.add_times(&little_endian(u2), sum);
+                    let mut sum = ProjectivePoint::IDENTITY;
+                    for (table, number) in [(generator, u1), (&self.0, u2)] {
+                        let mut number = number.to_repr();
+                        number.reverse();
+                        table.times(&number, |multiple, minus| {
+                            if minus {
+                                sum -= multiple;
+                            } else {
+                                sum += multiple;
+                            }
+                        });
+                    }
                     // Where the sum is the neutral element x is 0, which r is not.
                     let x = sum.to_affine().x();
                     <Scalar as Reduce<$uint>>::reduce_bytes(&x) == *r

@@ -1,27 +1,21 @@
 //! Multiplying one point by many numbers.
 
-/// A point of a group that is written with plus.
-pub(super) trait Point: Copy {
-    /// `self` plus `other`.
-    fn plus(&self, other: &Self) -> Self;
-
-    /// `self` less `other`.
-    fn minus(&self, other: &Self) -> Self;
-
-    /// `self` plus `self`.
-    fn doubled(&self) -> Self;
-}
+use std::ops::Add;
 
 /// Multiples of a point: in row `i`, once, twice and so on to 2^(WIDTH - 1) times the point times
 /// 2^(WIDTH i).
-pub(super) struct Table<P, const WIDTH: usize>(Vec<Vec<P>>);
+pub(super) struct Table<E, const WIDTH: usize>(Vec<Vec<E>>);
 
-impl<P: Point, const WIDTH: usize> Table<P, WIDTH> {
+impl<E, const WIDTH: usize> Table<E, WIDTH> {
     /// The most that a digit is, either way round zero.
     const LARGEST: usize = 1 << (WIDTH - 1);
 
-    /// The table for scalars of `bytes` bytes.
-    pub(super) fn new(point: P, bytes: usize) -> Self {
+    /// The table of `point` for numbers of `bytes` bytes, with each row in the form that `keep`
+    /// gives it. The addition has to be a complete one.
+    pub(super) fn new<P>(point: P, bytes: usize, keep: impl Fn(&[P]) -> Vec<E>) -> Self
+    where
+        P: Copy + for<'a> Add<&'a P, Output = P>,
+    {
         let mut base = point;
         // One row for each digit, and one for what is carried out of the last.
         let rows = (0..=(8 * bytes).div_ceil(WIDTH)).map(|_| {
@@ -29,18 +23,19 @@ impl<P: Point, const WIDTH: usize> Table<P, WIDTH> {
             let mut multiple = base;
             row.push(multiple);
             while row.len() < Self::LARGEST {
-                multiple = multiple.plus(&base);
+                multiple = multiple + &base;
                 row.push(multiple);
             }
-            base = multiple.doubled();
-            row
+            base = multiple + &multiple;
+            keep(&row)
         });
         Self(rows.collect())
     }
 
-    /// `sum` plus the point times `scalar`, which is little-endian.
-    pub(super) fn add_times(&self, scalar: &[u8], mut sum: P) -> P {
-        let mut bytes = scalar.iter();
+    /// Calls `add` with multiples of the point, of which the sum is the point times `number`,
+    /// which is little-endian. Those that are to be subtracted come with `true`.
+    pub(super) fn times(&self, number: &[u8], mut add: impl FnMut(&E, bool)) {
+        let mut bytes = number.iter();
         let (mut bits, mut count, mut carry) = (0_usize, 0, 0);
         for row in &self.0 {
             while count < WIDTH {
@@ -58,13 +53,40 @@ impl<P: Point, const WIDTH: usize> Table<P, WIDTH> {
                 2 * Self::LARGEST - digit
             };
             if let Some(multiple) = size.checked_sub(1).and_then(|place| row.get(place)) {
-                sum = if carry == 0 {
-                    sum.plus(multiple)
-                } else {
-                    sum.minus(multiple)
-                };
+                add(multiple, carry == 1);
             }
         }
-        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In the group of the integers a multiple is a product.
+    #[test]
+    fn the_multiples_add_up() {
+        let product = |point: i64, number: u32| {
+            let table = Table::<i64, 6>::new(point, 4, <[i64]>::to_vec);
+            let mut sum = 0;
+            table.times(&number.to_le_bytes(), |multiple, minus| {
+                sum += if minus { -multiple } else { *multiple };
+            });
+            sum
+        };
+        for number in [
+            0,
+            1,
+            31,
+            32,
+            33,
+            63,
+            64,
+            0x5a5a_5a5a,
+            u32::MAX - 1,
+            u32::MAX,
+        ] {
+            assert_eq!(product(3, number), 3 * i64::from(number), "{number}");
+        }
     }
 }
