@@ -22,6 +22,7 @@ use crate::keys::{Identity, KeyStore, Keys};
 use crate::lock::Lock;
 use crate::logins::{Logins, Policy};
 use crate::mutex::lock;
+use crate::peer::Peer;
 use crate::protocol::{self, KeyList, Reply, Request};
 use crate::proxy::Upstreams;
 use crate::standing::{Standings, Terms};
@@ -112,11 +113,8 @@ impl Agent {
             }
             Request::Unlock(passphrase) => {
                 let unlocked = self.lock.unlock(passphrase).await;
-                self.record(
-                    client,
-                    "unlock",
-                    if unlocked { "done" } else { "wrong passphrase" },
-                );
+                let result = if unlocked { "done" } else { "wrong passphrase" };
+                client.record(Record::of("unlock", result));
                 done(unlocked)
             }
             Request::List if self.lock.is_locked() => Reply::Identities(KeyList::default()),
@@ -135,7 +133,8 @@ impl Agent {
                 if locked {
                     self.end_logins();
                 }
-                self.record(client, "lock", if locked { "done" } else { "refused" });
+                let result = if locked { "done" } else { "refused" };
+                client.record(Record::of("lock", result));
                 done(locked)
             }
             Request::Unknown(number) => {
@@ -260,23 +259,18 @@ impl Agent {
         self.chip.finish(std::time::Duration::from_millis(1500));
     }
 
-    /// Records an event without a key.
-    fn record(&self, client: &Client<'_>, event: &str, result: &str) {
-        self.record_more(client, event, result, Record::default());
-    }
-
-    fn record_more(&self, client: &Client<'_>, event: &str, result: &str, more: Record) {
+    /// Writes to the audit log what was done for a client.
+    pub(crate) fn record(&self, peer: &Peer, records: Vec<Record>) {
         let Some(audit) = &self.audit else {
             return;
         };
-        let record = Record {
-            event: event.to_owned(),
-            result: result.to_owned(),
-            pid: client.peer.pid,
-            programs: client.peer.programs.clone(),
-            ..more
-        };
-        lock(audit).add(record);
+        for record in records {
+            lock(audit).add(Record {
+                pid: peer.pid,
+                programs: peer.programs.clone(),
+                ..record
+            });
+        }
     }
 }
 

@@ -38,6 +38,15 @@ pub struct Record {
 }
 
 impl Record {
+    /// An event and how it ended; time, key and client are still to be filled in.
+    pub(crate) fn of(event: &str, result: &str) -> Self {
+        Self {
+            event: event.to_owned(),
+            result: result.to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// The time as RFC 3339 has it, in UTC.
     #[must_use]
     pub fn date(&self) -> String {

@@ -1,15 +1,21 @@
 //! One client, from its first byte to its last, on a thread of its own.
 
-use std::io::{self, Read, Write};
+use std::cell::RefCell;
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
 use tokio::net::unix::UCred;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use crate::agent::Agent;
+use crate::audit::Record;
 use crate::bind::Binds;
 use crate::peer::Peer;
 use crate::protocol::{Frame, framed, read_frame};
@@ -23,10 +29,17 @@ pub(crate) struct Client<'a> {
     pub(crate) binds: &'a mut Binds,
     /// The messages behind `binds`, for other agents.
     pub(crate) bind_messages: &'a mut Vec<Frame>,
+    /// What is to be recorded of the request, once it is answered.
+    records: RefCell<Vec<Record>>,
     stream: &'a UnixStream,
 }
 
 impl Client<'_> {
+    /// Has `record` written to the audit log as soon as the client has its answer.
+    pub(crate) fn record(&self, record: Record) {
+        self.records.borrow_mut().push(record);
+    }
+
     /// What `work` gives; `None` as soon as the client is gone.
     pub(crate) async fn while_there<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
@@ -77,14 +90,32 @@ fn converse(agent: &Agent, stream: &UnixStream, runtime: &Handle, peer: &Peer) -
             peer,
             binds: &mut binds,
             bind_messages: &mut bind_messages,
+            records: RefCell::default(),
             stream,
         };
-        let reply = runtime.block_on(agent.answer(&mut client, &message));
+        let reply = at_once_or(runtime, agent.answer(&mut client, &message));
+        let records = client.records.into_inner();
         drop(message);
         let mut stream = stream;
-        stream.write_all(&framed(&reply.encode())?)?;
+        let written = framed(&reply.encode()).and_then(|frame| stream.write_all(&frame));
+        agent.record(peer, records);
+        written?;
     }
     Ok(())
+}
+
+/// What `work` comes to. As a rule it waits for nothing but the chip, and then needs nothing of
+/// the runtime.
+fn at_once_or<T>(runtime: &Handle, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    let polled = {
+        let _context = runtime.enter();
+        work.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    };
+    match polled {
+        Poll::Ready(result) => result,
+        Poll::Pending => runtime.block_on(work),
+    }
 }
 
 /// A reader of one message. Before it a client may wait for as long as it likes; within it it
@@ -102,16 +133,23 @@ impl<'a> Patient<'a> {
 
 impl Read for Patient<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self
-            .end
-            .map(|end| end.saturating_duration_since(Instant::now()));
-        if left.is_some_and(|left| left.is_zero()) {
-            return Err(io::ErrorKind::TimedOut.into());
+        let Some(end) = self.end else {
+            let read = recv(self.stream, buffer, RecvFlags::empty())?;
+            self.end = Some(Instant::now() + PATIENCE);
+            return Ok(read.0);
+        };
+        loop {
+            // As a rule the whole message is there.
+            match recv(self.stream, &mut *buffer, RecvFlags::DONTWAIT) {
+                Err(Errno::AGAIN) => {}
+                read => return Ok(read?.0),
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            let left = Timespec::try_from(left).map_err(|_| ErrorKind::InvalidInput)?;
+            let mut socket = [PollFd::new(self.stream, PollFlags::IN)];
+            if poll(&mut socket, Some(&left))? == 0 {
+                return Err(ErrorKind::TimedOut.into());
+            }
         }
-        self.stream.set_read_timeout(left)?;
-        let mut stream = self.stream;
-        let read = stream.read(buffer)?;
-        self.end.get_or_insert_with(|| Instant::now() + PATIENCE);
-        Ok(read)
     }
 }

@@ -7,7 +7,7 @@ use ssh_format::{Fingerprint, PublicKey};
 use token_store::{Error, Key, Object, ObjectId, Store, StoreDir, Token};
 use tpm_core::Curve;
 
-use crate::certificate::Offered;
+use crate::certificate::{Offered, key_in};
 
 /// A key that the agent can use. There may be thousands, so it holds what a list shows, and the
 /// rest only once it is used.
@@ -106,13 +106,19 @@ impl Keys {
 
     /// The key with this blob; the oldest, should there be two.
     #[must_use]
-    pub(crate) fn find(&self, blob: &[u8]) -> Option<&Identity> {
+    fn find(&self, blob: &[u8]) -> Option<&Identity> {
         let at = |place: &u32| &self.identities[*place as usize];
         let place = self
             .by_blob
             .partition_point(|place| at(place).blob() < blob);
         let found = self.by_blob.get(place).map(at)?;
         (found.blob() == blob).then_some(found)
+    }
+
+    /// The key that a blob names: its own, or that of a certificate for it.
+    #[must_use]
+    pub(crate) fn named(&self, blob: &[u8]) -> Option<&Identity> {
+        self.find(blob).or_else(|| self.find(key_in(blob)?.blob()))
     }
 
     /// The token with this label or serial number, if it is the only one.

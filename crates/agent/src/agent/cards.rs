@@ -8,7 +8,6 @@ use token_store::Pin;
 
 use super::{Agent, chain, done};
 use crate::audit::Record;
-use crate::certificate::key_in;
 use crate::connection::Client;
 use crate::keys::{Identity, Keys};
 use crate::mutex::lock;
@@ -94,16 +93,15 @@ impl Agent {
 
     pub(super) async fn remove(&self, client: &Client<'_>, key: &[u8], message: &[u8]) -> Reply {
         let keys = self.keys();
-        let found = key_in(key).and_then(|key| keys.find(key.blob()));
+        let found = keys.named(key);
         match found.filter(|identity| self.terms(identity.blob()).is_some()) {
             Some(identity) => {
                 lock(&self.standings).remove(identity.blob());
-                let more = Record {
+                client.record(Record {
                     key: Some(identity.fingerprint().to_string()),
                     label: Some(identity.comment.to_string()),
-                    ..Record::default()
-                };
-                self.record_more(client, "remove", "done", more);
+                    ..Record::of("remove", "done")
+                });
                 Reply::Success
             }
             None => self.pass_on(client, message).await,
@@ -116,16 +114,15 @@ impl Agent {
             lock(&self.standings).remove(identity.blob());
         }
         self.end_logins();
-        self.record(client, "remove", "done");
+        client.record(Record::of("remove", "done"));
         done(self.upstreams.tell_all(client.bind_messages, message).await)
     }
 
     fn record_card(&self, client: &Client<'_>, event: &str, card: &Card<'_>, result: &str) {
-        let more = Record {
+        client.record(Record {
             label: Some(crate::keys::plain(card.name)),
-            ..Record::default()
-        };
-        self.record_more(client, event, result, more);
+            ..Record::of(event, result)
+        });
     }
 }
 

@@ -37,12 +37,11 @@ impl Agent {
                     .map_err(|err| (err.exit_code(), chain(&err)))
             }
         };
-        let more = Record {
-            label: Some(crate::keys::plain(name)),
-            ..Record::default()
-        };
         let text = result.as_ref().err().map_or("done", |(_, text)| text);
-        self.record_more(client, "unlock", text, more);
+        client.record(Record {
+            label: Some(crate::keys::plain(name)),
+            ..Record::of("unlock", text)
+        });
         match result {
             Ok(()) => Reply::Success,
             Err((code, message)) => {
@@ -59,7 +58,7 @@ impl Agent {
             return Reply::ExtensionFailure;
         }
         self.end_logins();
-        self.record(client, "lock", "done");
+        client.record(Record::of("lock", "done"));
         Reply::Success
     }
 }

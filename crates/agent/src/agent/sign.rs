@@ -48,7 +48,7 @@ impl Agent {
         message: &[u8],
     ) -> Reply {
         let keys = self.keys();
-        let found = key_in(blob).and_then(|key| keys.find(key.blob()));
+        let found = keys.named(blob);
         let found = found.and_then(|key| Some((key, self.terms(key.blob())?)));
         let Some((identity, terms)) = found else {
             return self.pass_on(client, message).await;
@@ -68,13 +68,12 @@ impl Agent {
             let label = &identity.comment;
             notify::show(&format!("\"{label}\" {what}\nfor {}", client.peer));
         }
-        let more = Record {
+        client.record(Record {
             key: Some(identity.fingerprint().to_string()),
             label: Some(identity.comment.to_string()),
             purpose: Some(what),
-            ..Record::default()
-        };
-        self.record_more(client, "sign", &result, more);
+            ..Record::of("sign", &result)
+        });
         signed.map_or(Reply::Failure, Reply::Signature)
     }
 

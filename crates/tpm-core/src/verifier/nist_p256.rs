@@ -1,6 +1,6 @@
 //! P-256, which most keys are.
 
-use std::sync::OnceLock;
+use std::{hint::black_box, sync::OnceLock};
 
 use crrl::{
     field::GFp256,
@@ -29,9 +29,19 @@ impl Key {
         };
         let inverse = Scalar::ONE / s;
         let (u1, u2) = (Scalar::decode_reduce(&digest) * inverse, r * inverse);
+        let mut multiples = Vec::with_capacity(2 * 44);
+        generator.times(&u1.encode(), |point, minus| multiples.push((point, minus)));
+        self.0
+            .times(&u2.encode(), |point, minus| multiples.push((point, minus)));
+        // All are fetched before the first is needed. They are never in the processor's cache,
+        // since the chip has worked meanwhile, and one after the other that takes as long as
+        // all additions.
+        for (point, _) in &multiples {
+            black_box(point.x);
+        }
         let mut sum = Sum::NEUTRAL;
-        for (table, number) in [(generator, u1), (&self.0, u2)] {
-            table.times(&number.encode(), |multiple, minus| sum.add(multiple, minus));
+        for (point, minus) in multiples {
+            sum.add(point, minus);
         }
         sum.x()
             .is_some_and(|x| Scalar::decode_reduce(&x.encode()).equals(r) != 0)
@@ -63,8 +73,9 @@ fn table(point: Point) -> Table {
     })
 }
 
-/// A point of the curve, other than the neutral one.
+/// A point of the curve, other than the neutral one; one line of the processor's cache.
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 struct Affine {
     x: GFp256,
     y: GFp256,

@@ -34,7 +34,7 @@ impl<E, const WIDTH: usize> Table<E, WIDTH> {
 
     /// Calls `add` with multiples of the point, of which the sum is the point times `number`,
     /// which is little-endian. Those that are to be subtracted come with `true`.
-    pub(super) fn times(&self, number: &[u8], mut add: impl FnMut(&E, bool)) {
+    pub(super) fn times<'a>(&'a self, number: &[u8], mut add: impl FnMut(&'a E, bool)) {
         let mut bytes = number.iter();
         let (mut bits, mut count, mut carry) = (0_usize, 0, 0);
         for row in &self.0 {
