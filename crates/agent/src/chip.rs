@@ -67,6 +67,8 @@ pub(crate) struct Chip {
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     chip: &'a Chip,
+    /// Whether others had theirs first.
+    pub(crate) waited: bool,
     _held: MutexGuard<'a, ()>,
 }
 
@@ -81,9 +83,11 @@ impl Chip {
 
     /// Waits until nobody else works with the chip.
     pub(crate) fn turn(&self) -> Turn<'_> {
+        let free = self.turn.try_lock().ok();
         Turn {
             chip: self,
-            _held: lock(&self.turn),
+            waited: free.is_none(),
+            _held: free.unwrap_or_else(|| lock(&self.turn)),
         }
     }
 

@@ -2,17 +2,17 @@
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
 use tokio::net::unix::UCred;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::agent::Agent;
 use crate::audit::Record;
@@ -85,7 +85,8 @@ fn converse(agent: &Agent, stream: &UnixStream, runtime: &Handle, peer: &Peer) -
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut binds = Binds::default();
     let mut bind_messages = Vec::new();
-    while let Some(message) = read_frame(&mut Patient::new(stream))? {
+    let mut requests = Requests::new(stream);
+    while let Some(message) = requests.next()? {
         let mut client = Client {
             peer,
             binds: &mut binds,
@@ -118,38 +119,62 @@ fn at_once_or<T>(runtime: &Handle, work: impl Future<Output = T>) -> T {
     }
 }
 
-/// A reader of one message. Before it a client may wait for as long as it likes; within it it
-/// may not.
-struct Patient<'a> {
+/// What a client sends.
+struct Requests<'a> {
     stream: &'a UnixStream,
+    /// What came in and is not yet read; it is wiped when it is.
+    buffer: Zeroizing<[u8; 1024]>,
+    filled: Range<usize>,
+    /// When the message that has begun has to be there.
     end: Option<Instant>,
 }
 
-impl<'a> Patient<'a> {
+impl<'a> Requests<'a> {
     fn new(stream: &'a UnixStream) -> Self {
-        Self { stream, end: None }
+        Self {
+            stream,
+            buffer: Zeroizing::new([0; 1024]),
+            filled: 0..0,
+            end: None,
+        }
+    }
+
+    /// The next one; `None` when the client is done. Before it a client may wait for as long as
+    /// it likes; within it it may not.
+    fn next(&mut self) -> io::Result<Option<Frame>> {
+        self.end = None;
+        read_frame(self)
     }
 }
 
-impl Read for Patient<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(end) = self.end else {
-            let read = recv(self.stream, buffer, RecvFlags::empty())?;
-            self.end = Some(Instant::now() + PATIENCE);
-            return Ok(read.0);
-        };
-        loop {
-            // As a rule the whole message is there.
-            match recv(self.stream, &mut *buffer, RecvFlags::DONTWAIT) {
-                Err(Errno::AGAIN) => {}
-                read => return Ok(read?.0),
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            let left = Timespec::try_from(left).map_err(|_| ErrorKind::InvalidInput)?;
-            let mut socket = [PollFd::new(self.stream, PollFlags::IN)];
-            if poll(&mut socket, Some(&left))? == 0 {
-                return Err(ErrorKind::TimedOut.into());
-            }
+impl Read for Requests<'_> {
+    fn read(&mut self, wanted: &mut [u8]) -> io::Result<usize> {
+        if self.filled.is_empty() && wanted.len() >= self.buffer.len() {
+            return receive(self.stream, self.end, wanted);
+        }
+        if self.filled.is_empty() {
+            // As a rule the whole message.
+            self.filled = 0..receive(self.stream, self.end, &mut *self.buffer)?;
+        }
+        let len = wanted.len().min(self.filled.len());
+        let taken = self.filled.start..self.filled.start + len;
+        wanted[..len].copy_from_slice(&self.buffer[taken.clone()]);
+        self.buffer[taken].zeroize();
+        self.filled.start += len;
+        self.end.get_or_insert_with(|| Instant::now() + PATIENCE);
+        Ok(len)
+    }
+}
+
+/// Receives what there is, or waits for it until `end`.
+fn receive(stream: &UnixStream, end: Option<Instant>, buffer: &mut [u8]) -> io::Result<usize> {
+    if let Some(end) = end {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).map_err(|_| ErrorKind::InvalidInput)?;
+        if poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&left))? == 0 {
+            return Err(ErrorKind::TimedOut.into());
         }
     }
+    let mut stream = stream;
+    stream.read(buffer)
 }
