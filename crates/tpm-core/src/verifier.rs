@@ -64,10 +64,9 @@ impl Verifier {
         if !self.used.swap(true, Ordering::Relaxed) {
             return self.public.verify(scheme, digest, signature);
         }
-        self.prepared
-            .get_or_init(|| Prepared::of(&self.public))
-            .verify(scheme, digest, signature)
-            .unwrap_or_else(|| self.public.verify(scheme, digest, signature))
+        let prepared = self.prepared.get_or_init(|| Prepared::of(&self.public));
+        // A refusal is rare enough to be looked at twice.
+        prepared.accepts(scheme, digest, signature) || self.public.verify(scheme, digest, signature)
     }
 }
 
@@ -98,27 +97,28 @@ impl Prepared {
         prepared.unwrap_or(Self::Nothing)
     }
 
-    /// Whether the signature is good; `None` where this cannot be said in this way.
-    fn verify(&self, scheme: Scheme, digest: &[u8], signature: &Signature) -> Option<bool> {
+    /// Whether the signature is certainly good. What is refused is not, or is of a kind that is
+    /// not prepared for.
+    fn accepts(&self, scheme: Scheme, digest: &[u8], signature: &Signature) -> bool {
         match (self, scheme, signature) {
             (Self::P256(key), Scheme::Ecdsa, Signature::Ecdsa { r, s }) => {
-                Some(key.verify(&Curve::P256.fit_digest(digest), r, s))
+                key.accepts(&Curve::P256.fit_digest(digest), r, s)
             }
             (Self::P384(key), Scheme::Ecdsa, Signature::Ecdsa { r, s }) => {
-                Some(key.verify(&Curve::P384.fit_digest(digest), r, s))
+                key.accepts(&Curve::P384.fit_digest(digest), r, s)
             }
             (Self::P521(key), Scheme::Ecdsa, Signature::Ecdsa { r, s }) => {
-                Some(key.verify(&Curve::P521.fit_digest(digest), r, s))
+                key.accepts(&Curve::P521.fit_digest(digest), r, s)
             }
             (Self::Rsa2048(key), _, Signature::Rsa(bytes)) => {
-                let message = pkcs1_block(scheme, digest, U2048::BYTES)?;
-                Some(bytes.len() == U2048::BYTES && key.power(bytes) == Some(message))
+                pkcs1_block(scheme, digest, U2048::BYTES)
+                    .is_some_and(|block| key.power(bytes) == Some(block))
             }
             (Self::Rsa3072(key), _, Signature::Rsa(bytes)) => {
-                let message = pkcs1_block(scheme, digest, U3072::BYTES)?;
-                Some(bytes.len() == U3072::BYTES && key.power(bytes) == Some(message))
+                pkcs1_block(scheme, digest, U3072::BYTES)
+                    .is_some_and(|block| key.power(bytes) == Some(block))
             }
-            _ => None,
+            _ => false,
         }
     }
 }
@@ -149,10 +149,12 @@ mod tests {
     fn verdict(verifier: &Verifier, scheme: Scheme, digest: &[u8], signature: &Signature) -> bool {
         let plain = verifier.public().verify(scheme, digest, signature);
         verifier.used.store(true, Ordering::Relaxed);
-        let prepared = verifier.verify(scheme, digest, signature);
-        assert!(verifier.prepared.get().is_some(), "it was prepared");
-        assert_eq!(plain, prepared, "{scheme:?} {digest:x?} {signature:x?}");
-        prepared
+        let verdict = verifier.verify(scheme, digest, signature);
+        assert_eq!(plain, verdict, "{scheme:?} {digest:x?} {signature:x?}");
+        let prepared = verifier.prepared.get().expect("it was prepared");
+        let accepts = prepared.accepts(scheme, digest, signature);
+        assert_eq!(plain, accepts, "{scheme:?} {digest:x?} {signature:x?}");
+        accepts
     }
 
     macro_rules! agrees {

@@ -31,7 +31,7 @@ macro_rules! nist_curve {
                 }
 
                 /// FIPS 186-4, section 6.4: r is the x coordinate of u1 G + u2 Q.
-                pub(in super::super) fn verify(&self, digest: &[u8], r: &[u8], s: &[u8]) -> bool {
+                pub(in super::super) fn accepts(&self, digest: &[u8], r: &[u8], s: &[u8]) -> bool {
                     static GENERATOR: OnceLock<Table> = OnceLock::new();
                     let generator = GENERATOR.get_or_init(|| table(ProjectivePoint::GENERATOR));
                     // It refuses what is not from 1 to the order of the curve less 1.

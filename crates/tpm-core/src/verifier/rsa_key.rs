@@ -25,8 +25,11 @@ where
     }
 
     /// `signature` to the power 65537, in bytes as many as the modulus has; `None` where it is
-    /// not less than the modulus. It is as long as the modulus.
+    /// not as long as the modulus, and less than it.
     pub(super) fn power(&self, signature: &[u8]) -> Option<Vec<u8>> {
+        if signature.len() != Uint::<LIMBS>::BYTES {
+            return None;
+        }
         let signature = Uint::<LIMBS>::from_be_slice(signature);
         if signature >= self.n {
             return None;
