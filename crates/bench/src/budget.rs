@@ -174,10 +174,11 @@ fn budgets() -> Vec<Budget> {
     ]
 }
 
-/// Compares a report with the budgets.
-pub(crate) fn judge(report: &Report) -> Vec<Verdict> {
+/// Compares a report with the budgets; with those of one group where only that was measured.
+pub(crate) fn judge(report: &Report, only: Option<Group>) -> Vec<Verdict> {
     budgets()
         .into_iter()
+        .filter(|budget| only.is_none_or(|only| only == budget.group))
         .map(|budget| {
             let figure = report.figure(budget.group, &budget.what, budget.who);
             let value = figure.and_then(|figure| match budget.limited {
@@ -200,7 +201,7 @@ mod tests {
     use crate::report::tests::report;
 
     fn verdict_of(report: &Report, promise: &str) -> Verdict {
-        let mut verdicts = judge(report).into_iter();
+        let mut verdicts = judge(report, None).into_iter();
         verdicts.find(|v| v.promise == promise).unwrap()
     }
 
@@ -234,8 +235,16 @@ mod tests {
 
     #[test]
     fn what_was_not_measured_is_missed() {
-        let verdicts = judge(&report(&[]));
+        let verdicts = judge(&report(&[]), None);
         assert!(verdicts.len() >= 12);
         assert!(verdicts.iter().all(|v| !v.met && v.value.is_none()));
+    }
+
+    #[test]
+    fn a_part_is_held_to_its_own_budgets() {
+        let of = |only| judge(&report(&[]), only).len();
+        let parts = Group::ALL.map(|group| of(Some(group)));
+        assert!(parts[0] > 0);
+        assert_eq!(parts.iter().sum::<usize>(), of(None));
     }
 }

@@ -114,6 +114,6 @@ fn measure(quick: bool, only: Option<Group>) -> Result<Report> {
     let note = |what: &str| eprintln!("[{:4} s] {what}", start.elapsed().as_secs());
     report.figures = measure::all(effort, only, note)?;
     note("done");
-    report.budgets = budget::judge(&report);
+    report.budgets = budget::judge(&report, only);
     Ok(report)
 }
