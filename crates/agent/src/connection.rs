@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
@@ -9,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 use tokio::net::unix::UCred;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
@@ -23,19 +25,23 @@ use crate::protocol::{Frame, framed, read_frame};
 /// How long a client may take over a message that it has begun, or over reading an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a client that does not ask on may let the audit log wait, and how much is kept for
+/// it from one that does.
+const PAUSE: Duration = Duration::from_millis(2);
+const MOST_RECORDS: usize = 64;
+
 /// Whom a request comes from.
 pub(crate) struct Client<'a> {
     pub(crate) peer: &'a Peer,
     pub(crate) binds: &'a mut Binds,
     /// The messages behind `binds`, for other agents.
     pub(crate) bind_messages: &'a mut Vec<Frame>,
-    /// What is to be recorded of the request, once it is answered.
-    records: RefCell<Vec<Record>>,
+    records: RefCell<&'a mut Vec<Record>>,
     stream: &'a UnixStream,
 }
 
 impl Client<'_> {
-    /// Has `record` written to the audit log as soon as the client has its answer.
+    /// Has `record` written to the audit log once the client has its answer.
     pub(crate) fn record(&self, record: Record) {
         self.records.borrow_mut().push(record);
     }
@@ -76,33 +82,47 @@ pub(crate) fn serve(agent: &Agent, stream: &UnixStream, cred: UCred, runtime: &H
     let Some(peer) = Peer::of(cred) else {
         return;
     };
-    if let Err(err) = converse(agent, stream, runtime, &peer) {
+    let mut records = Vec::new();
+    if let Err(err) = converse(agent, stream, runtime, &peer, &mut records) {
         log::debug!("{peer}: {err}");
     }
+    agent.record(&peer, records);
 }
 
-fn converse(agent: &Agent, stream: &UnixStream, runtime: &Handle, peer: &Peer) -> io::Result<()> {
+/// What is to be recorded and is not yet, is in `records` afterwards.
+fn converse(
+    agent: &Agent,
+    stream: &UnixStream,
+    runtime: &Handle,
+    peer: &Peer,
+    records: &mut Vec<Record>,
+) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut binds = Binds::default();
     let mut bind_messages = Vec::new();
     let mut requests = Requests::new(stream);
-    while let Some(message) = requests.next()? {
+    loop {
+        // A client that asks on at once does not wait for the disk.
+        if !records.is_empty()
+            && (records.len() >= MOST_RECORDS || !requests.comes_within(PAUSE)?)
+        {
+            agent.record(peer, mem::take(records));
+        }
+        let Some(message) = requests.next()? else {
+            return Ok(());
+        };
         let mut client = Client {
             peer,
             binds: &mut binds,
             bind_messages: &mut bind_messages,
-            records: RefCell::default(),
+            records: RefCell::new(records),
             stream,
         };
         let reply = at_once_or(runtime, agent.answer(&mut client, &message));
-        let records = client.records.into_inner();
         drop(message);
         let mut stream = stream;
-        let written = framed(&reply.encode()).and_then(|frame| stream.write_all(&frame));
-        agent.record(peer, records);
-        written?;
+        stream.write_all(&framed(&reply.encode())?)?;
     }
-    Ok(())
 }
 
 /// What `work` comes to. As a rule it waits for nothing but the chip, and then needs nothing of
@@ -139,6 +159,13 @@ impl<'a> Requests<'a> {
         }
     }
 
+    /// Whether there is one, or the end of all, within `time`.
+    fn comes_within(&self, time: Duration) -> io::Result<bool> {
+        let time = Timespec::try_from(time).map_err(|_| ErrorKind::InvalidInput)?;
+        let mut socket = [PollFd::new(self.stream, PollFlags::IN)];
+        Ok(!self.filled.is_empty() || retry_on_intr(|| poll(&mut socket, Some(&time)))? > 0)
+    }
+
     /// The next one; `None` when the client is done. Before it a client may wait for as long as
     /// it likes; within it it may not.
     fn next(&mut self) -> io::Result<Option<Frame>> {
@@ -171,7 +198,8 @@ fn receive(stream: &UnixStream, end: Option<Instant>, buffer: &mut [u8]) -> io::
     if let Some(end) = end {
         let left = end.saturating_duration_since(Instant::now());
         let left = Timespec::try_from(left).map_err(|_| ErrorKind::InvalidInput)?;
-        if poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&left))? == 0 {
+        let mut socket = [PollFd::new(stream, PollFlags::IN)];
+        if retry_on_intr(|| poll(&mut socket, Some(&left)))? == 0 {
             return Err(ErrorKind::TimedOut.into());
         }
     }
