@@ -1,6 +1,6 @@
 //! The open store: one SQLite database, opened so that a hostile file can do nothing.
 
-use std::{cell::Cell, fmt, path::Path, time::Duration};
+use std::{cell::RefCell, fmt, path::Path, time::Duration};
 
 use rusqlite::{
     Connection, OpenFlags, Transaction, TransactionBehavior, config::DbConfig, limits::Limit,
@@ -8,7 +8,7 @@ use rusqlite::{
 
 use crate::{
     Error, Result, StoreDir,
-    paths::{CheckedFile, Dir, FileId, Version},
+    paths::{CheckedFile, Dir, FileId, Seen},
 };
 
 mod create;
@@ -39,8 +39,8 @@ pub struct Store {
     dir: Dir,
     file: FileId,
     read_only: bool,
-    /// The change counter, and the version of the file that has it.
-    seen: Cell<Option<(Version, u64)>>,
+    /// The change counter, and the file as it was with it.
+    seen: RefCell<Option<(Seen, u64)>>,
 }
 
 impl Store {
@@ -114,7 +114,7 @@ impl Store {
             dir,
             file: file.id,
             read_only,
-            seen: Cell::new(None),
+            seen: RefCell::default(),
         })
     }
 
@@ -130,15 +130,6 @@ impl Store {
         self.dir.path()
     }
 
-    /// Whether the store is certainly as it was at the last [`Store::change_counter`]; costs
-    /// one system call. Where it cannot be told so cheaply, the answer is no.
-    #[must_use]
-    pub fn is_unchanged(&self) -> bool {
-        self.seen
-            .get()
-            .is_some_and(|(version, _)| self.dir.is_still(FILE, version))
-    }
-
     /// A number that is another one after each change, whichever program made it. Costs a few
     /// microseconds where there was none for a while.
     ///
@@ -146,20 +137,20 @@ impl Store {
     ///
     /// [`Error::Replaced`] where another file is in the store's place: open it again.
     pub fn change_counter(&self) -> Result<u64> {
-        if let Some((version, generation)) = self.seen.get()
-            && self.dir.is_still(FILE, version)
+        if let Some((seen, generation)) = &*self.seen.borrow()
+            && seen.is_current()
         {
-            return Ok(generation);
+            return Ok(*generation);
         }
         // Before the reading: what changes after this shows next time.
-        let version = self.check_in_place()?.version;
+        let seen = self.check_in_place()?.seen;
         let generation = self.read(|tx| {
             let mut query = tx.prepare_cached("SELECT generation FROM store")?;
             let generation: i64 = query.query_row([], |row| row.get(0))?;
             u64::try_from(generation).map_err(|_| Error::corrupt("its generation is negative"))
         })?;
-        let seen = version.is_settled().then_some((version, generation));
-        self.seen.set(seen);
+        self.seen
+            .replace(seen.is_settled().then_some((seen, generation)));
         Ok(generation)
     }
 

@@ -13,10 +13,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{
-        AtFlags, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, open, openat, readlinkat,
-        statat,
-    },
+    fs::{AtFlags, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, open, openat, readlinkat},
     io::Errno,
 };
 
@@ -119,20 +116,28 @@ pub(crate) struct FileId {
 /// What is another one after each change to a file, its mode or its name, if some time has
 /// passed since the last one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Version {
+struct Version {
     id: FileId,
     len: i64,
     changed: SystemTime,
 }
 
 /// A file of the store that passed the checks.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct CheckedFile {
     pub(crate) id: FileId,
-    pub(crate) version: Version,
+    pub(crate) seen: Seen,
     pub(crate) len: u64,
     /// Whether its mode or file system forbids this user to write it.
     pub(crate) read_only: bool,
+}
+
+/// A file as it was when it was looked at.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Not open for reading, see [`Dir::file`].
+    file: OwnedFd,
+    version: Version,
 }
 
 /// As many links as the kernel follows in one path.
@@ -246,16 +251,13 @@ impl Dir {
         }
         Ok(Some(CheckedFile {
             id: FileId::of(&stat),
-            version: Version::of(&stat),
             len: u64::try_from(stat.st_size).unwrap_or(0),
             read_only: stat.st_mode & 0o200 == 0 || !may_write(&self.fd, name),
+            seen: Seen {
+                file,
+                version: Version::of(&stat),
+            },
         }))
-    }
-
-    /// Whether `name` is still what it was when it had this version and passed the checks.
-    pub(crate) fn is_still(&self, name: &str, version: Version) -> bool {
-        let stat = statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
-        stat.is_ok_and(|stat| Version::of(&stat) == version)
     }
 
     /// The descriptor, for making files.
@@ -274,14 +276,23 @@ impl Version {
             changed: SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos),
         }
     }
+}
+
+impl Seen {
+    /// Whether it is still there, under the same name, as it was when it was looked at. It is
+    /// the file that is asked and not the directory: whoever takes its name from it changes it.
+    pub(crate) fn is_current(&self) -> bool {
+        fstat(&self.file).is_ok_and(|stat| stat.st_nlink == 1 && Version::of(&stat) == self.version)
+    }
 
     /// Whether the last change is so long ago that another one would show.
     ///
     /// The kernel stamps changes with a clock that ticks every few milliseconds, so two that
     /// follow each other closely can have one stamp.
-    pub(crate) fn is_settled(self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         const TICK: Duration = Duration::from_millis(100);
-        self.changed.elapsed().is_ok_and(|age| age > TICK)
+        let age = self.version.changed.elapsed();
+        age.is_ok_and(|age| age > TICK)
     }
 }
 

@@ -1,5 +1,9 @@
 //! Commands and responses: headers, authorization areas.
 
+use std::borrow::Cow;
+
+use zeroize::Zeroizing;
+
 use crate::{
     Error, Name, Result,
     session::Use,
@@ -28,7 +32,8 @@ pub(crate) struct Command<'a> {
     code: Code,
     handles: Vec<(u32, Name)>,
     auths: Vec<Auth<'a>>,
-    params: Vec<u8>,
+    /// Wiped when dropped: a new object's secret is in it.
+    params: Zeroizing<Vec<u8>>,
     object: &'static str,
 }
 
@@ -39,7 +44,8 @@ impl<'a> Command<'a> {
             code,
             handles: Vec::new(),
             auths: Vec::new(),
-            params: Vec::new(),
+            // Growing leaves a copy behind; no secret is this long.
+            params: Zeroizing::new(Vec::with_capacity(512)),
             object: "object",
         }
     }
@@ -117,11 +123,6 @@ impl<'a> Command<'a> {
         &self.params
     }
 
-    /// Replaces the parameters.
-    pub(crate) fn set_params(&mut self, params: Vec<u8>) {
-        self.params = params;
-    }
-
     /// The sessions that authorize it or encrypt its parameters.
     pub(crate) fn uses(&self) -> impl Iterator<Item = &Use<'a>> {
         self.auths.iter().filter_map(|auth| match auth {
@@ -131,64 +132,63 @@ impl<'a> Command<'a> {
     }
 
     /// The whole command as it goes over the bus.
-    pub(crate) fn encode(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         self.uses().for_each(Use::renew);
-        let mut params = std::mem::take(&mut self.params);
+        let mut params = Cow::Borrowed(&self.params[..]);
         if let Some(session) = self.uses().find(|session| session.decrypts()) {
-            session.encrypt_first(&mut params)?;
+            session.encrypt_first(params.to_mut())?;
         }
-        let names = self.handles.iter().map(|(_, name)| name);
-        let hash = command_hash(self.code.value(), names, &params);
-        let mut body = Vec::new();
-        for (handle, _) in &self.handles {
-            body.put_u32(*handle);
-        }
-        if !self.auths.is_empty() {
-            let mut area = Vec::new();
-            for (index, auth) in self.auths.iter().enumerate() {
-                match auth {
-                    Auth::Empty => put_auth(&mut area, PASSWORD, &[], 1, &[]),
-                    Auth::Session(session) => {
-                        let others = if index == 0 {
-                            self.other_nonces()
-                        } else {
-                            Vec::new()
-                        };
-                        let hmac = session.command_hmac(&hash, &others);
-                        let nonce = session.nonce_caller();
-                        put_auth(
-                            &mut area,
-                            session.handle(),
-                            &nonce,
-                            session.attributes(),
-                            &hmac,
-                        );
-                    }
-                }
-            }
-            body.put_u32(
-                area.len()
-                    .try_into()
-                    .map_err(|_| Error::Malformed("command"))?,
-            );
-            body.extend_from_slice(&area);
-        }
-        body.extend_from_slice(&params);
-        self.params = params;
-        let mut command = Vec::with_capacity(body.len() + 10);
+        let mut command = Vec::with_capacity(params.len() + 256);
         command.put_u16(if self.auths.is_empty() {
             NO_SESSIONS
         } else {
             SESSIONS
         });
-        command.put_u32(
-            (body.len() + 10)
-                .try_into()
-                .map_err(|_| Error::Malformed("command"))?,
-        );
+        command.put_u32(0);
         command.put_u32(self.code.value());
-        command.extend_from_slice(&body);
+        for (handle, _) in &self.handles {
+            command.put_u32(*handle);
+        }
+        if !self.auths.is_empty() {
+            let area = self.auth_area(&params);
+            command.put_u32(length(&area)?);
+            command.extend_from_slice(&area);
+        }
+        command.extend_from_slice(&params);
+        let len = length(&command)?;
+        command[2..6].copy_from_slice(&len.to_be_bytes());
         Ok(command)
+    }
+
+    /// The authorizations, one after the other, of the command with these parameters.
+    fn auth_area(&self, params: &[u8]) -> Vec<u8> {
+        let hash = self.uses().next().map(|_| {
+            let names = self.handles.iter().map(|(_, name)| name);
+            command_hash(self.code.value(), names, params)
+        });
+        let mut area = Vec::with_capacity(128);
+        for (index, auth) in self.auths.iter().enumerate() {
+            match auth {
+                Auth::Empty => put_auth(&mut area, PASSWORD, &[], 1, &[]),
+                Auth::Session(session) => {
+                    let others = if index == 0 {
+                        self.other_nonces()
+                    } else {
+                        Vec::new()
+                    };
+                    let hmac = session.command_hmac(&hash.unwrap_or_default(), &others);
+                    let nonce = session.nonce_caller();
+                    put_auth(
+                        &mut area,
+                        session.handle(),
+                        &nonce,
+                        session.attributes(),
+                        &hmac,
+                    );
+                }
+            }
+        }
+        area
     }
 
     /// The TPM's nonces of sessions other than the first that encrypt a parameter: the first
@@ -215,7 +215,7 @@ impl<'a> Command<'a> {
             if self.auths.is_empty() {
                 return Ok(Response {
                     handle,
-                    params: reader.remainder().to_vec(),
+                    params: Zeroizing::new(reader.remainder().to_vec()),
                 });
             }
             return Err(Error::ReplyForged {
@@ -223,14 +223,17 @@ impl<'a> Command<'a> {
             });
         }
         let size = reader.u32()?;
-        let mut params = reader.take(size as usize)?.to_vec();
-        let hash = response_hash(self.code.value(), &params);
+        let mut params = Zeroizing::new(reader.take(size as usize)?.to_vec());
+        let hash = self
+            .uses()
+            .next()
+            .map(|_| response_hash(self.code.value(), &params));
         for auth in &self.auths {
             let nonce = reader.sized()?;
             let attributes = reader.u8()?;
             let hmac = reader.sized()?;
             if let Auth::Session(session) = auth
-                && !session.accept(&hash, nonce, attributes, hmac)
+                && !session.accept(&hash.unwrap_or_default(), nonce, attributes, hmac)
             {
                 return Err(Error::ReplyForged {
                     command: self.code.name(),
@@ -245,6 +248,11 @@ impl<'a> Command<'a> {
     }
 }
 
+/// How many bytes there are, as a command has it.
+fn length(bytes: &[u8]) -> Result<u32> {
+    u32::try_from(bytes.len()).map_err(|_| Error::Malformed("command"))
+}
+
 fn put_auth(area: &mut Vec<u8>, handle: u32, nonce: &[u8], attributes: u8, hmac: &[u8]) {
     area.put_u32(handle);
     area.put_sized(nonce);
@@ -257,7 +265,8 @@ fn put_auth(area: &mut Vec<u8>, handle: u32, nonce: &[u8], attributes: u8, hmac:
 pub(crate) struct Response {
     /// The handle, or 0 where the command returns none.
     pub(crate) handle: u32,
-    params: Vec<u8>,
+    /// Wiped when dropped: it may be an unsealed secret.
+    params: Zeroizing<Vec<u8>>,
 }
 
 impl Response {
@@ -275,10 +284,10 @@ mod tests {
 
     #[test]
     fn a_command_is_laid_out_as_the_specification_shows() {
-        let mut command = Command::new(Code::FlushContext).param_u32(0x8000_0001);
+        let command = Command::new(Code::FlushContext).param_u32(0x8000_0001);
         let bytes = command.encode().unwrap();
         assert_eq!(bytes, [0x80, 1, 0, 0, 0, 14, 0, 0, 1, 0x65, 0x80, 0, 0, 1]);
-        let mut command = Command::new(Code::Sign).permanent(7).empty_auth();
+        let command = Command::new(Code::Sign).permanent(7).empty_auth();
         let bytes = command.encode().unwrap();
         let area = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 1, 0, 0];
         assert_eq!(bytes[..2], [0x80, 2]);

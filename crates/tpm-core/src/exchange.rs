@@ -31,20 +31,16 @@ impl Wire {
     ///
     /// Where the chip is full and `bare` says that nobody else uses it, what a crashed
     /// predecessor left in it is flushed first.
-    pub(crate) fn run(&mut self, mut command: Command<'_>, bare: bool) -> Result<Response> {
-        match self.run_once(&mut command) {
-            Err(Error::Full) if bare && self.flush_strays()? > 0 => self.run_once(&mut command),
+    pub(crate) fn run(&mut self, command: Command<'_>, bare: bool) -> Result<Response> {
+        match self.run_once(&command) {
+            Err(Error::Full) if bare && self.flush_strays()? > 0 => self.run_once(&command),
             result => result,
         }
     }
 
-    fn run_once(&mut self, command: &mut Command<'_>) -> Result<Response> {
-        let plain = command.params().to_vec();
+    fn run_once(&mut self, command: &Command<'_>) -> Result<Response> {
         let bytes = command.encode()?;
-        let result = self.exchange(command, &bytes);
-        // A parameter may have been encrypted in place: a second try starts from the original.
-        command.set_params(plain);
-        result
+        self.exchange(command, &bytes)
     }
 
     fn exchange(&mut self, command: &Command<'_>, bytes: &[u8]) -> Result<Response> {
@@ -99,18 +95,18 @@ impl Wire {
         let mut flushed = 0;
         // TPM_CAP_HANDLES: loaded sessions, transient objects.
         for first in [0x0200_0000, 0x8000_0000] {
-            let mut ask = Command::new(Code::GetCapability)
+            let ask = Command::new(Code::GetCapability)
                 .param_u32(1)
                 .param_u32(first)
                 .param_u32(64);
-            let response = self.run_once(&mut ask)?;
+            let response = self.run_once(&ask)?;
             let mut reader = response.reader();
             reader.take(5)?;
             for _ in 0..reader.u32()? {
                 let handle = reader.u32()?;
                 if !self.owned.contains(&handle) {
-                    let mut flush = Command::new(Code::FlushContext).param_u32(handle);
-                    self.run_once(&mut flush)?;
+                    let flush = Command::new(Code::FlushContext).param_u32(handle);
+                    self.run_once(&flush)?;
                     flushed += 1;
                 }
             }

@@ -1,10 +1,12 @@
 //! Where the store may be, and what must be true of its directory and files.
 
 use std::{
-    fs,
+    fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
 };
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -274,6 +276,38 @@ fn a_read_only_store_is_read_and_not_written() -> TestResult {
         ));
         assert_eq!(Error::ReadOnly.kind().exit_code(), 11);
         set_mode(&path, opened);
+    }
+    Ok(())
+}
+
+/// Long after it was last changed, when nothing but the file's own state is looked at.
+#[test]
+fn a_settled_store_that_loses_its_name_is_noticed() -> TestResult {
+    type Act = fn(&Path, &Path) -> io::Result<()>;
+    let acts: [(&str, Act); 4] = [
+        ("moved", |file, spare| fs::rename(file, spare)),
+        ("moved and linked", |file, spare| {
+            fs::rename(file, spare)?;
+            symlink(spare, file)
+        }),
+        ("replaced", |file, spare| {
+            fs::copy(file, spare)?;
+            fs::rename(spare, file)
+        }),
+        ("removed", |file, _| fs::remove_file(file)),
+    ];
+    let dirs = acts.map(|_| made());
+    let stores = dirs
+        .each_ref()
+        .map(|dir| Store::open(&store_dir(dir)).unwrap());
+    // The clock of the file system ticks, and with it goes the doubt whether a change would show.
+    thread::sleep(Duration::from_millis(150));
+    for ((dir, store), (what, act)) in dirs.iter().zip(&stores).zip(acts) {
+        let counter = store.change_counter()?;
+        assert_eq!(store.change_counter()?, counter);
+        let store_dir = dir.path().join("store");
+        act(&store_dir.join("store.db"), &store_dir.join("spare"))?;
+        assert!(store.change_counter().is_err(), "{what}");
     }
     Ok(())
 }
