@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a client that does not ask on may let the audit log wait, and how much is kept for
 /// it from one that does.
 const PAUSE: Duration = Duration::from_millis(2);
-const MOST_RECORDS: usize = 64;
+const MOST_RECORDS: usize = 16;
 
 /// Whom a request comes from.
 pub(crate) struct Client<'a> {

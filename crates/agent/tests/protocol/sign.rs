@@ -153,6 +153,29 @@ fn a_client_may_go_in_the_middle_of_a_signature() {
     agent.assert_idle();
 }
 
+/// The log waits for a pause of the client, and does not wait for ever.
+#[test]
+fn the_log_has_what_a_client_does_without_a_pause() {
+    const REQUESTS: usize = 37;
+    let agent = Fixture::new(&[KeyType::EccP256]).serve();
+    let mut client = agent.client();
+    assert_eq!(blobs(&mut client), agent.fixture.keys);
+    let names: Vec<_> = (0..REQUESTS).map(|i| format!("request {i}")).collect();
+    for name in &names {
+        let data = [b"SSHSIG", &testing::message(0, &[name.as_bytes()])[1..]].concat();
+        client.send_message(&sign(agent.key(), &data, 0));
+    }
+    // Nothing is read meanwhile, and the client is still there at the end.
+    eventually(|| agent.log().lines().count() == REQUESTS);
+    let records = agent::audit::read(&agent.fixture.dir.path().join("log")).unwrap();
+    for (record, name) in records.iter().zip(&names) {
+        assert_eq!(record.purpose, Some(format!("to sign for \"{name}\"")));
+    }
+    for _ in &names {
+        assert_eq!(client.receive().unwrap()[0], 14);
+    }
+}
+
 #[test]
 fn what_was_done_with_keys_is_in_the_log() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();
