@@ -67,8 +67,6 @@ pub(crate) struct Chip {
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     chip: &'a Chip,
-    /// Whether others had theirs first.
-    pub(crate) waited: bool,
     _held: MutexGuard<'a, ()>,
 }
 
@@ -83,11 +81,9 @@ impl Chip {
 
     /// Waits until nobody else works with the chip.
     pub(crate) fn turn(&self) -> Turn<'_> {
-        let free = self.turn.try_lock().ok();
         Turn {
             chip: self,
-            waited: free.is_none(),
-            _held: free.unwrap_or_else(|| lock(&self.turn)),
+            _held: lock(&self.turn),
         }
     }
 

@@ -126,7 +126,7 @@ impl Agent {
         if self.terms(identity.blob()).is_none() || self.lock.is_locked() {
             return Err(Refused::Removed);
         }
-        if turn.waited && client.is_gone() {
+        if client.is_gone() {
             return Err(Denied::Gone.into());
         }
         let signed = turn.sign(&open, key, algorithm, data);

@@ -176,6 +176,38 @@ fn the_log_has_what_a_client_does_without_a_pause() {
     }
 }
 
+/// A29.
+#[test]
+fn a_client_that_goes_while_it_waits_for_the_chip_costs_the_chip_nothing() {
+    let agent = Fixture::new(&[KeyType::EccP256]).serve();
+    let tap = &agent.fixture.tap;
+    let signatures = || {
+        let commands = tap.exchanges();
+        commands.iter().filter(|one| one.code() == SIGN).count()
+    };
+    let mut first = agent.client();
+    // From now on a signature is one turn with the chip.
+    assert_signed(&first.ask(&sign(agent.key(), b"", 0)), agent.key(), b"");
+    tap.reset();
+    tap.inject(
+        When::Command(SIGN),
+        Fault::Delay(std::time::Duration::from_millis(300)),
+    );
+    first.send_message(&sign(agent.key(), b"first", 0));
+    eventually(|| tap.count() > 0);
+    let mut second = agent.client();
+    second.send_message(&sign(agent.key(), b"second", 0));
+    drop(second);
+    let mut third = agent.client();
+    third.send_message(&sign(agent.key(), b"third", 0));
+    assert_signed(&first.receive().unwrap(), agent.key(), b"first");
+    assert_signed(&third.receive().unwrap(), agent.key(), b"third");
+    eventually(|| agent.log().lines().count() == 4);
+    assert!(agent.log().contains("the client is gone"));
+    assert_eq!(signatures(), 2);
+    agent.assert_idle();
+}
+
 #[test]
 fn what_was_done_with_keys_is_in_the_log() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();
