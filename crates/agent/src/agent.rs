@@ -16,7 +16,7 @@ use tpm_core::Tpm;
 use crate::audit::{Audit, Record};
 use crate::broker::Broker;
 use crate::chip::Chip;
-use crate::connection::Client;
+use crate::connection::{Client, Recorded};
 use crate::destination;
 use crate::keys::{Identity, KeyStore, Keys};
 use crate::lock::Lock;
@@ -114,7 +114,7 @@ impl Agent {
             Request::Unlock(passphrase) => {
                 let unlocked = self.lock.unlock(passphrase).await;
                 let result = if unlocked { "done" } else { "wrong passphrase" };
-                client.record(Record::of("unlock", result));
+                client.record(|| Record::of("unlock", result));
                 done(unlocked)
             }
             Request::List if self.lock.is_locked() => Reply::Identities(KeyList::default()),
@@ -134,7 +134,7 @@ impl Agent {
                     self.end_logins();
                 }
                 let result = if locked { "done" } else { "refused" };
-                client.record(Record::of("lock", result));
+                client.record(|| Record::of("lock", result));
                 done(locked)
             }
             Request::Unknown(number) => {
@@ -260,7 +260,7 @@ impl Agent {
     }
 
     /// Writes to the audit log what was done for a client.
-    pub(crate) fn record(&self, peer: &Peer, records: Vec<Record>) {
+    pub(crate) fn record(&self, peer: &Peer, records: Vec<Recorded>) {
         let Some(audit) = &self.audit else {
             return;
         };
@@ -268,7 +268,7 @@ impl Agent {
             lock(audit).add(Record {
                 pid: peer.pid,
                 programs: peer.programs.clone(),
-                ..record
+                ..record()
             });
         }
     }

@@ -30,20 +30,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(2);
 const MOST_RECORDS: usize = 16;
 
+/// A record that is made when it is written.
+pub(crate) type Recorded = Box<dyn FnOnce() -> Record>;
+
 /// Whom a request comes from.
 pub(crate) struct Client<'a> {
     pub(crate) peer: &'a Peer,
     pub(crate) binds: &'a mut Binds,
     /// The messages behind `binds`, for other agents.
     pub(crate) bind_messages: &'a mut Vec<Frame>,
-    records: RefCell<&'a mut Vec<Record>>,
+    records: RefCell<&'a mut Vec<Recorded>>,
     stream: &'a UnixStream,
 }
 
 impl Client<'_> {
-    /// Has `record` written to the audit log once the client has its answer.
-    pub(crate) fn record(&self, record: Record) {
-        self.records.borrow_mut().push(record);
+    /// Has what `record` makes written to the audit log once the client has its answer.
+    pub(crate) fn record(&self, record: impl FnOnce() -> Record + 'static) {
+        self.records.borrow_mut().push(Box::new(record));
     }
 
     /// What `work` gives; `None` as soon as the client is gone.
@@ -95,21 +98,26 @@ fn converse(
     stream: &UnixStream,
     runtime: &Handle,
     peer: &Peer,
-    records: &mut Vec<Record>,
+    records: &mut Vec<Recorded>,
 ) -> io::Result<()> {
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut binds = Binds::default();
     let mut bind_messages = Vec::new();
     let mut requests = Requests::new(stream);
     loop {
-        // A client that asks on at once does not wait for the disk.
-        if !records.is_empty()
-            && (records.len() >= MOST_RECORDS || !requests.comes_within(PAUSE)?)
-        {
+        if records.len() >= MOST_RECORDS {
             agent.record(peer, mem::take(records));
         }
-        let Some(message) = requests.next()? else {
-            return Ok(());
+        // A client that asks on at once does not wait for the disk.
+        requests.wait((!records.is_empty()).then_some(PAUSE))?;
+        let message = match requests.next() {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok(()),
+            Err(err) if err.kind() == ErrorKind::WouldBlock => {
+                agent.record(peer, mem::take(records));
+                continue;
+            }
+            Err(err) => return Err(err),
         };
         let mut client = Client {
             peer,
@@ -147,6 +155,8 @@ struct Requests<'a> {
     filled: Range<usize>,
     /// When the message that has begun has to be there.
     end: Option<Instant>,
+    /// How long the socket waits.
+    most: Option<Duration>,
 }
 
 impl<'a> Requests<'a> {
@@ -156,18 +166,25 @@ impl<'a> Requests<'a> {
             buffer: Zeroizing::new([0; 1024]),
             filled: 0..0,
             end: None,
+            most: None,
         }
     }
 
-    /// Whether there is one, or the end of all, within `time`.
-    fn comes_within(&self, time: Duration) -> io::Result<bool> {
-        let time = Timespec::try_from(time).map_err(|_| ErrorKind::InvalidInput)?;
-        let mut socket = [PollFd::new(self.stream, PollFlags::IN)];
-        Ok(!self.filled.is_empty() || retry_on_intr(|| poll(&mut socket, Some(&time)))? > 0)
+    /// Says how long [`Requests::next`] may wait.
+    fn wait(&mut self, most: Option<Duration>) -> io::Result<()> {
+        if self.most != most {
+            self.stream.set_read_timeout(most)?;
+            self.most = most;
+        }
+        Ok(())
     }
 
     /// The next one; `None` when the client is done. Before it a client may wait for as long as
     /// it likes; within it it may not.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::WouldBlock`] if none has begun in the time that [`Requests::wait`] was given.
     fn next(&mut self) -> io::Result<Option<Frame>> {
         self.end = None;
         read_frame(self)

@@ -97,9 +97,10 @@ impl Agent {
         match found.filter(|identity| self.terms(identity.blob()).is_some()) {
             Some(identity) => {
                 lock(&self.standings).remove(identity.blob());
-                client.record(Record {
-                    key: Some(identity.fingerprint().to_string()),
-                    label: Some(identity.comment.to_string()),
+                let (key, label) = (identity.fingerprint(), identity.comment.clone());
+                client.record(move || Record {
+                    key: Some(key.to_string()),
+                    label: Some(label.into()),
                     ..Record::of("remove", "done")
                 });
                 Reply::Success
@@ -114,14 +115,15 @@ impl Agent {
             lock(&self.standings).remove(identity.blob());
         }
         self.end_logins();
-        client.record(Record::of("remove", "done"));
+        client.record(|| Record::of("remove", "done"));
         done(self.upstreams.tell_all(client.bind_messages, message).await)
     }
 
-    fn record_card(&self, client: &Client<'_>, event: &str, card: &Card<'_>, result: &str) {
-        client.record(Record {
-            label: Some(crate::keys::plain(card.name)),
-            ..Record::of(event, result)
+    fn record_card(&self, client: &Client<'_>, event: &'static str, card: &Card<'_>, result: &str) {
+        let (label, result) = (crate::keys::plain(card.name), result.to_owned());
+        client.record(move || Record {
+            label: Some(label),
+            ..Record::of(event, &result)
         });
     }
 }

@@ -38,9 +38,10 @@ impl Agent {
             }
         };
         let text = result.as_ref().err().map_or("done", |(_, text)| text);
-        client.record(Record {
-            label: Some(crate::keys::plain(name)),
-            ..Record::of("unlock", text)
+        let (label, text) = (crate::keys::plain(name), text.to_owned());
+        client.record(move || Record {
+            label: Some(label),
+            ..Record::of("unlock", &text)
         });
         match result {
             Ok(()) => Reply::Success,
@@ -58,7 +59,7 @@ impl Agent {
             return Reply::ExtensionFailure;
         }
         self.end_logins();
-        client.record(Record::of("lock", "done"));
+        client.record(|| Record::of("lock", "done"));
         Reply::Success
     }
 }

@@ -1,5 +1,6 @@
 //! Signing.
 
+use ssh_format::Fingerprint;
 use token_store::Error as StoreError;
 
 use super::login::{Denied, question};
@@ -68,9 +69,10 @@ impl Agent {
             let label = &identity.comment;
             notify::show(&format!("\"{label}\" {what}\nfor {}", client.peer));
         }
-        client.record(Record {
-            key: Some(identity.fingerprint().to_string()),
-            label: Some(identity.comment.to_string()),
+        let (key, label) = (Box::from(identity.blob()), identity.comment.clone());
+        client.record(move || Record {
+            key: Some(Fingerprint::of_blob(&key).to_string()),
+            label: Some(label.into()),
             purpose: Some(what),
             ..Record::of("sign", &result)
         });
