@@ -1,6 +1,6 @@
 //! What is asked of the TPM: logins and signatures.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -92,7 +92,8 @@ impl Chip {
         /// This is done once, by a program that ends.
         const LOOK: Duration = Duration::from_millis(5);
         let end = Instant::now() + patience;
-        while self.turn.try_lock().is_err() {
+        // A turn that ended in a panic has ended.
+        while matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock)) {
             if Instant::now() >= end {
                 log::warn!("the TPM is still busy");
                 return;
@@ -171,6 +172,31 @@ fn unusable() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_waits_for_a_turn_but_not_for_long_and_not_for_one_that_panicked() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = StoreDir::at(dir.path().join("none")).unwrap();
+        let tcti = "swtpm:host=127.0.0.1,port=1".parse().unwrap();
+        let chip = Chip::new(Arc::new(Tpm::new(tcti)), dir);
+        let time = |patience| {
+            let start = Instant::now();
+            chip.finish(Duration::from_secs(patience));
+            start.elapsed()
+        };
+        let turn = chip.turn();
+        assert!(time(1) >= Duration::from_secs(1));
+        drop(turn);
+        let panicked = thread::scope(|scope| {
+            let turn = scope.spawn(|| {
+                let _turn = chip.turn();
+                panic!("on purpose");
+            });
+            turn.join().is_err()
+        });
+        assert!(panicked);
+        assert!(time(600) < Duration::from_secs(300));
+    }
 
     /// A12.
     #[test]
