@@ -100,7 +100,12 @@ impl Agent {
             return Ok(open);
         }
         let since = lock(&self.logins).ended();
-        let open = Arc::new(self.chip.turn().login(token, None)?);
+        let turn = self.chip.turn();
+        // Whoever had the turn before may have opened it.
+        if let Some(open) = self.kept(token) {
+            return Ok(open);
+        }
+        let open = Arc::new(turn.login(token, None)?);
         let mut logins = lock(&self.logins);
         logins.keep(&token.serial, open.clone(), None, since);
         Ok(open)

@@ -153,6 +153,31 @@ fn a_client_may_go_in_the_middle_of_a_signature() {
     agent.assert_idle();
 }
 
+#[test]
+fn clients_that_come_at_once_open_a_token_once() {
+    const LOAD: u32 = 0x157;
+    let loads = |count| {
+        let agent = Fixture::new(&[KeyType::EccP256]).serve();
+        let tap = &agent.fixture.tap;
+        tap.inject(
+            When::Nth(0),
+            Fault::Delay(std::time::Duration::from_millis(200)),
+        );
+        let mut clients: Vec<_> = (0..count).map(|_| agent.client()).collect();
+        for client in &mut clients {
+            client.send_message(&sign(agent.key(), b"data", 0));
+        }
+        for client in &mut clients {
+            assert_signed(&client.receive().unwrap(), agent.key(), b"data");
+        }
+        let commands = tap.exchanges();
+        commands.iter().filter(|one| one.code() == LOAD).count()
+    };
+    let once = loads(1);
+    assert!(once > 0);
+    assert_eq!(loads(8), once);
+}
+
 /// The log waits for a pause of the client, and does not wait for ever.
 #[test]
 fn the_log_has_what_a_client_does_without_a_pause() {
