@@ -187,7 +187,11 @@ impl<'a> Requests<'a> {
     /// [`ErrorKind::WouldBlock`] if none has begun in the time that [`Requests::wait`] was given.
     fn next(&mut self) -> io::Result<Option<Frame>> {
         self.end = None;
-        read_frame(self)
+        read_frame(self).map_err(|err| match err.kind() {
+            // Not a pause: half a message is no place to begin the next one.
+            ErrorKind::WouldBlock if self.end.is_some() => ErrorKind::TimedOut.into(),
+            _ => err,
+        })
     }
 }
 
@@ -222,4 +226,45 @@ fn receive(stream: &UnixStream, end: Option<Instant>, buffer: &mut [u8]) -> io::
     }
     let mut stream = stream;
     stream.read(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_pause_is_between_messages_and_not_within_one() {
+        let (ours, mut client) = UnixStream::pair().unwrap();
+        let mut requests = Requests::new(&ours);
+        requests.wait(Some(PAUSE)).unwrap();
+        let pause = requests.next().unwrap_err();
+        assert_eq!(pause.kind(), ErrorKind::WouldBlock);
+        client.write_all(b"\0\0\0\x02a").unwrap();
+        let late = thread::spawn(move || {
+            thread::sleep(20 * PAUSE);
+            client.write_all(b"b").unwrap();
+            client
+        });
+        assert_eq!(*requests.next().unwrap().unwrap(), b"ab");
+        drop(late.join().unwrap());
+        assert!(requests.next().unwrap().is_none());
+    }
+
+    #[test]
+    fn messages_that_come_together_are_taken_apart_and_wiped() {
+        let (ours, mut client) = UnixStream::pair().unwrap();
+        let mut requests = Requests::new(&ours);
+        let long = vec![b'x'; 5000];
+        for message in [b"a", &long[..], b"bc"] {
+            client.write_all(&framed(message).unwrap()).unwrap();
+        }
+        drop(client);
+        for message in [b"a", &long[..], b"bc"] {
+            assert_eq!(*requests.next().unwrap().unwrap(), message);
+        }
+        assert!(requests.next().unwrap().is_none());
+        assert_eq!(*requests.buffer, [0; 1024]);
+    }
 }
