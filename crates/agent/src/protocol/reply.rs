@@ -50,7 +50,7 @@ impl KeyList {
     pub fn add(&mut self, blob: &[u8], comment: &[u8]) {
         let len = self.message.len() + 8 + blob.len() + comment.len();
         if !self.is_full && (len > MAX_FRAME || self.count == Self::MAX_KEYS) {
-            log::warn!("a list of keys was cut: it is longer than a message may be");
+            log::warn!("a list of keys was cut: it is longer than clients take");
             self.is_full = true;
         }
         if !self.is_full {
