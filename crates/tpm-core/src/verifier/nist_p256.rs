@@ -34,9 +34,9 @@ impl Key {
         generator.times(&u1.encode(), |point, minus| multiples.push((point, minus)));
         self.0
             .times(&u2.encode(), |point, minus| multiples.push((point, minus)));
-        // All are fetched before the first is needed. They are never in the processor's cache,
-        // since the chip has worked meanwhile, and one after the other that takes as long as
-        // all additions.
+        // All are fetched before the first is needed. They are hardly ever in the processor's
+        // cache, since others worked while the chip did, and one after the other would be waited
+        // for.
         for (point, _) in &multiples {
             black_box(point.x);
         }
@@ -83,8 +83,8 @@ struct Affine {
 
 /// A sum of points in Jacobian coordinates: x / z², y / z³; neutral where z is 0.
 ///
-/// Adding a point in affine coordinates to it takes two thirds of crrl's own addition, which
-/// takes the same time for all points.
+/// Adding a point in affine coordinates to it takes 11 multiplications; crrl's own addition takes
+/// more, so as to take the same time for all points.
 struct Sum {
     x: GFp256,
     y: GFp256,
