@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use testing::{Display, Home};
 
 use super::{WebServer, file, module_path, ok, openssl, self_signed, write};
@@ -75,6 +76,8 @@ fn chromium(home: &Home) -> Command {
         .args(["--disable-component-update", "--disable-sync"])
         .args(["--password-store=basic", "--disable-dev-shm-usage"])
         .arg(format!("--user-data-dir={}", file(home, "browser")))
+        // What it leaves behind when it is killed goes with the home.
+        .env("TMPDIR", file(home, "run"))
         .env("DBUS_SESSION_BUS_ADDRESS", "disabled:");
     command
 }
@@ -144,13 +147,32 @@ fn a_browser_with_a_window_asks_for_the_pin() {
     wait(&any, "let in - Chromium");
 }
 
-/// A browser that ends with the test.
+/// A browser that ends with the test, all of it: one that is still dying writes into a home that
+/// is being removed.
 struct Running(Child);
+
+impl Running {
+    /// The first process of its namespace, which is gone when all of them are: `timeout` waits
+    /// for `unshare`, and that for it.
+    fn first(&self) -> Option<Pid> {
+        let child = |pid: Pid| {
+            let pid = pid.as_raw_nonzero();
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+            Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
+        };
+        child(child(Pid::from_child(&self.0))?)
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Both fail only if it has ended already.
-        let _ = self.0.kill();
+        let killed = self
+            .first()
+            .is_some_and(|first| kill_process(first, Signal::KILL).is_ok());
+        if !killed {
+            // It has not got so far, or has ended already.
+            let _ = self.0.kill();
+        }
         let _ = self.0.wait();
     }
 }
