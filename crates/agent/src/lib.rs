@@ -35,40 +35,28 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod agent;
+mod ask;
 pub mod audit;
-pub mod bind;
-pub mod broker;
-mod certificate;
-mod chip;
 pub mod client;
-mod clients;
-mod clock;
-mod connection;
-pub mod destination;
 mod error;
-pub mod harden;
-mod keys;
-mod lock;
-mod logind;
-mod logins;
-mod mutex;
-mod notify;
-mod peer;
+mod key;
+mod login;
+mod machine;
 pub mod protocol;
-mod proxy;
-mod server;
-mod socket;
-mod standing;
+mod request;
+mod serve;
 
 // A server's key, which the tests of the public API use as well.
 #[cfg(test)]
 #[path = "../tests/protocol/host.rs"]
 mod host;
 
-pub use agent::Options;
-pub use chip::sign_for_ssh;
+pub use ask::broker;
 pub use error::{Error, Result};
-pub use logins::Policy;
-pub use server::{serve, serve_until};
-pub use socket::Socket;
+pub use key::{bind, destination};
+pub use login::chip::sign_for_ssh;
+pub use login::logins::Policy;
+pub use machine::harden;
+pub use request::Options;
+pub use serve::socket::Socket;
+pub use serve::{serve, serve_until};

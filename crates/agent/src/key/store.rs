@@ -7,7 +7,7 @@ use ssh_format::{Fingerprint, PublicKey};
 use token_store::{Error, Key, Object, ObjectId, Store, StoreDir, Token};
 use tpm_core::Curve;
 
-use crate::certificate::{Offered, key_in};
+use crate::key::certificate::{Offered, key_in};
 
 /// A key that the agent can use. There may be thousands, so it holds what a list shows, and the
 /// rest only once it is used.

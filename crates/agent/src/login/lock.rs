@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::mutex::lock;
+use crate::machine::mutex::lock;
 
 /// What each wrong passphrase in a row adds to the delay, and the most it comes to: OpenSSH's.
 const STEP: Duration = Duration::from_millis(100);

@@ -3,20 +3,20 @@
 use ssh_format::Fingerprint;
 use token_store::Error as StoreError;
 
-use super::login::{Denied, question};
+use super::open::{Denied, question};
 use super::{Agent, chain};
+use crate::ask::notify;
 use crate::audit::Record;
-use crate::bind::Binds;
-use crate::certificate::key_in;
-use crate::chip::Algorithm;
-use crate::connection::Client;
-use crate::destination;
-use crate::keys::{Identity, plain};
-use crate::logins::Policy;
-use crate::mutex::lock;
-use crate::notify;
+use crate::key::bind::Binds;
+use crate::key::certificate::key_in;
+use crate::key::destination;
+use crate::key::standing::Terms;
+use crate::key::store::{Identity, plain};
+use crate::login::chip::Algorithm;
+use crate::login::logins::Policy;
+use crate::machine::mutex::lock;
 use crate::protocol::{Purpose, Reply};
-use crate::standing::Terms;
+use crate::serve::connection::Client;
 
 /// Why nothing was signed.
 #[derive(Debug, thiserror::Error)]

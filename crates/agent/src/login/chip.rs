@@ -10,8 +10,8 @@ use token_store::token::refresh_tries;
 use token_store::{Error, Key, OpenToken, Pin, Store, StoreDir, Token, Tries};
 use tpm_core::{Curve, Hash, PublicKey, Scheme, Tpm};
 
-use crate::keys::ssh_curve;
-use crate::mutex::lock;
+use crate::key::store::ssh_curve;
+use crate::machine::mutex::lock;
 
 /// `SSH_AGENT_RSA_SHA2_256` and `SSH_AGENT_RSA_SHA2_512`.
 const RSA_SHA2_256: u32 = 2;

@@ -1,7 +1,7 @@
 //! What clients have said about keys: removed, or added under conditions.
 
-use crate::certificate::Offered;
-use crate::clock::Moment;
+use crate::key::certificate::Offered;
+use crate::machine::clock::Moment;
 use crate::protocol::{Constraints, Destination};
 use std::collections::HashMap;
 

@@ -2,7 +2,8 @@
 
 mod cards;
 mod control;
-mod login;
+mod open;
+pub(crate) mod peer;
 mod sign;
 
 use std::collections::HashMap;
@@ -13,19 +14,19 @@ use token_store::{Key, StoreDir};
 use tokio::sync::Notify;
 use tpm_core::Tpm;
 
+use crate::ask::broker::Broker;
+use crate::ask::proxy::Upstreams;
 use crate::audit::{Audit, Record};
-use crate::broker::Broker;
-use crate::chip::Chip;
-use crate::connection::{Client, Recorded};
-use crate::destination;
-use crate::keys::{Identity, KeyStore, Keys};
-use crate::lock::Lock;
-use crate::logins::{Logins, Policy};
-use crate::mutex::lock;
-use crate::peer::Peer;
+use crate::key::destination;
+use crate::key::standing::{Standings, Terms};
+use crate::key::store::{Identity, KeyStore, Keys};
+use crate::login::chip::Chip;
+use crate::login::lock::Lock;
+use crate::login::logins::{Logins, Policy};
+use crate::machine::mutex::lock;
 use crate::protocol::{self, KeyList, Reply, Request};
-use crate::proxy::Upstreams;
-use crate::standing::{Standings, Terms};
+use crate::request::peer::Peer;
+use crate::serve::connection::{Client, Recorded};
 use crate::{Error, Result};
 
 /// What an agent works with.
@@ -289,5 +290,5 @@ fn chain(err: &dyn std::error::Error) -> String {
         }
         next = cause.source();
     }
-    crate::keys::plain(&line)
+    crate::key::store::plain(&line)
 }

@@ -6,11 +6,11 @@ use std::time::Duration;
 use token_store::{Error as StoreError, OpenToken, Pin, Token, Tries};
 
 use super::Agent;
-use crate::broker::NoAnswer;
-use crate::connection::Client;
-use crate::keys::{Identity, plain};
-use crate::logins::Policy;
-use crate::mutex::lock;
+use crate::ask::broker::NoAnswer;
+use crate::key::store::{Identity, plain};
+use crate::login::logins::Policy;
+use crate::machine::mutex::lock;
+use crate::serve::connection::Client;
 
 /// Why a token was not opened.
 #[derive(Debug, thiserror::Error)]

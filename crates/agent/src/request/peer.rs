@@ -5,7 +5,7 @@ use std::fs;
 
 use tokio::net::unix::UCred;
 
-use crate::keys::plain;
+use crate::key::store::plain;
 
 /// How many parents of a program are named.
 const PARENTS: usize = 4;

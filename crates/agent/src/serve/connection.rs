@@ -16,11 +16,11 @@ use tokio::runtime::Handle;
 use tokio::time::sleep;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::agent::Agent;
 use crate::audit::Record;
-use crate::bind::Binds;
-use crate::peer::Peer;
+use crate::key::bind::Binds;
 use crate::protocol::{Frame, framed, read_frame};
+use crate::request::Agent;
+use crate::request::peer::Peer;
 
 /// How long a client may take over a message that it has begun, or over reading an answer.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use token_store::OpenToken;
 
-use crate::clock::{self, Moment};
+use crate::machine::clock::{self, Moment};
 
 /// A sleep of the machine this short is no sleep: the two clocks are not read at once.
 const SLEEP: Duration = Duration::from_secs(1);

@@ -7,8 +7,8 @@
 
 use ssh_format::{Certificate, CertificateKind, CertificateState};
 
-use crate::bind::{Bind, Binds};
-use crate::certificate::now;
+use crate::key::bind::{Bind, Binds};
+use crate::key::certificate::now;
 use crate::protocol::{Destination, Hop, UserAuth};
 
 /// Whether a key with these destinations is to be seen over a connection.

@@ -1,6 +1,6 @@
 //! Which servers a connection serves: what `ssh` binds to it, and what follows for a key.
 
-use crate::certificate::key_in;
+use crate::key::certificate::key_in;
 use crate::protocol::{Malformed, Reader};
 
 /// OpenSSH's `AGENT_MAX_SESSION_IDS`.

@@ -1,5 +1,9 @@
 //! Clients come, signals come, and in the end the socket goes.
 
+pub(crate) mod clients;
+pub(crate) mod connection;
+pub(crate) mod socket;
+
 use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -9,10 +13,11 @@ use tokio::net::UnixListener;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::agent::{Agent, Options};
-use crate::clients::Clients;
-use crate::socket::Socket;
-use crate::{Error, Result, logind};
+use crate::machine::logind;
+use crate::request::{Agent, Options};
+use crate::serve::clients::Clients;
+use crate::serve::socket::Socket;
+use crate::{Error, Result};
 
 /// How long to wait before accepting again after that has failed.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -6,8 +6,8 @@ use token_store::Pin;
 
 use super::{Agent, chain};
 use crate::audit::Record;
-use crate::connection::Client;
 use crate::protocol::{Malformed, Reader, Reply, UNLOCK, put_string};
+use crate::serve::connection::Client;
 
 /// The exit code for a refusal that is not the token's.
 const FAILED: u8 = 1;
@@ -38,7 +38,7 @@ impl Agent {
             }
         };
         let text = result.as_ref().err().map_or("done", |(_, text)| text);
-        let (label, text) = (crate::keys::plain(name), text.to_owned());
+        let (label, text) = (crate::key::store::plain(name), text.to_owned());
         client.record(move || Record {
             label: Some(label),
             ..Record::of("unlock", &text)

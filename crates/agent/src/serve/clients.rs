@@ -12,9 +12,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::agent::Agent;
-use crate::connection;
-use crate::mutex::lock;
+use crate::machine::mutex::lock;
+use crate::request::Agent;
+use crate::serve::connection;
 
 /// The most clients at a time, where the limit of open files allows it.
 const MAX: usize = 4096;

@@ -8,10 +8,10 @@ use token_store::Pin;
 
 use super::{Agent, chain, done};
 use crate::audit::Record;
-use crate::connection::Client;
-use crate::keys::{Identity, Keys};
-use crate::mutex::lock;
+use crate::key::store::{Identity, Keys};
+use crate::machine::mutex::lock;
 use crate::protocol::{Card, Constraints, Reply};
+use crate::serve::connection::Client;
 
 impl Agent {
     /// No private key of software is held here; another agent may take it.
@@ -120,7 +120,7 @@ impl Agent {
     }
 
     fn record_card(&self, client: &Client<'_>, event: &'static str, card: &Card<'_>, result: &str) {
-        let (label, result) = (crate::keys::plain(card.name), result.to_owned());
+        let (label, result) = (crate::key::store::plain(card.name), result.to_owned());
         client.record(move || Record {
             label: Some(label),
             ..Record::of(event, &result)
