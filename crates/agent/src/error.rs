@@ -119,3 +119,17 @@ fn kind_of(code: u8) -> Kind {
     .find(|kind| kind.exit_code() == code)
     .unwrap_or(Kind::Failed)
 }
+
+/// An error and its causes in one line.
+pub(crate) fn chain(err: &dyn std::error::Error) -> String {
+    let mut line = err.to_string();
+    let mut next = err.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !line.ends_with(&cause_text) {
+            line = format!("{line}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    crate::key::store::plain(&line)
+}

@@ -45,6 +45,7 @@ mod machine;
 pub mod protocol;
 mod request;
 mod serve;
+mod state;
 
 // A server's key, which the tests of the public API use as well.
 #[cfg(test)]
@@ -57,6 +58,6 @@ pub use key::{bind, destination};
 pub use login::chip::sign_for_ssh;
 pub use login::logins::Policy;
 pub use machine::harden;
-pub use request::Options;
 pub use serve::socket::Socket;
 pub use serve::{serve, serve_until};
+pub use state::Options;

@@ -1,7 +1,7 @@
 //! Clients come, signals come, and in the end the socket goes.
 
-pub(crate) mod clients;
-pub(crate) mod connection;
+mod clients;
+mod connection;
 pub(crate) mod socket;
 
 use std::io;
@@ -14,9 +14,9 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::machine::logind;
-use crate::request::{Agent, Options};
 use crate::serve::clients::Clients;
 use crate::serve::socket::Socket;
+use crate::state::{Agent, Options};
 use crate::{Error, Result};
 
 /// How long to wait before accepting again after that has failed.

@@ -6,12 +6,14 @@
 
 use token_store::Pin;
 
-use super::{Agent, chain, done};
+use super::done;
 use crate::audit::Record;
+use crate::error::chain;
 use crate::key::store::{Identity, Keys};
 use crate::machine::mutex::lock;
 use crate::protocol::{Card, Constraints, Reply};
-use crate::serve::connection::Client;
+use crate::request::requester::Client;
+use crate::state::Agent;
 
 impl Agent {
     /// No private key of software is held here; another agent may take it.

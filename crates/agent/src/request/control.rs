@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use token_store::Pin;
 
-use super::{Agent, chain};
 use crate::audit::Record;
+use crate::error::chain;
 use crate::protocol::{Malformed, Reader, Reply, UNLOCK, put_string};
-use crate::serve::connection::Client;
+use crate::request::requester::Client;
+use crate::state::Agent;
 
 /// The exit code for a refusal that is not the token's.
 const FAILED: u8 = 1;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use token_store::{Error as StoreError, OpenToken, Pin, Token, Tries};
 
-use super::Agent;
 use crate::ask::broker::NoAnswer;
 use crate::key::store::{Identity, plain};
 use crate::login::logins::Policy;
 use crate::machine::mutex::lock;
-use crate::serve::connection::Client;
+use crate::request::requester::Client;
+use crate::state::Agent;
 
 /// Why a token was not opened.
 #[derive(Debug, thiserror::Error)]

@@ -4,9 +4,9 @@ use ssh_format::Fingerprint;
 use token_store::Error as StoreError;
 
 use super::open::{Denied, question};
-use super::{Agent, chain};
 use crate::ask::notify;
 use crate::audit::Record;
+use crate::error::chain;
 use crate::key::bind::Binds;
 use crate::key::certificate::key_in;
 use crate::key::destination;
@@ -16,7 +16,8 @@ use crate::login::chip::Algorithm;
 use crate::login::logins::Policy;
 use crate::machine::mutex::lock;
 use crate::protocol::{Purpose, Reply};
-use crate::serve::connection::Client;
+use crate::request::requester::Client;
+use crate::state::Agent;
 
 /// Why nothing was signed.
 #[derive(Debug, thiserror::Error)]

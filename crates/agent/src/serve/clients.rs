@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::machine::mutex::lock;
-use crate::request::Agent;
 use crate::serve::connection;
+use crate::state::Agent;
 
 /// The most clients at a time, where the limit of open files allows it.
 const MAX: usize = 4096;

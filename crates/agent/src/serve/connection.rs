@@ -13,14 +13,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use tokio::net::unix::UCred;
 use tokio::runtime::Handle;
-use tokio::time::sleep;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::audit::Record;
 use crate::key::bind::Binds;
 use crate::protocol::{Frame, framed, read_frame};
-use crate::request::Agent;
 use crate::request::peer::Peer;
+use crate::request::requester::{Client, Recorded};
+use crate::state::Agent;
 
 /// How long a client may take over a message that it has begun, or over reading an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -29,53 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// it from one that does.
 const PAUSE: Duration = Duration::from_millis(2);
 const MOST_RECORDS: usize = 16;
-
-/// A record that is made when it is written.
-pub(crate) type Recorded = Box<dyn FnOnce() -> Record>;
-
-/// Whom a request comes from.
-pub(crate) struct Client<'a> {
-    pub(crate) peer: &'a Peer,
-    pub(crate) binds: &'a mut Binds,
-    /// The messages behind `binds`, for other agents.
-    pub(crate) bind_messages: &'a mut Vec<Frame>,
-    records: RefCell<&'a mut Vec<Recorded>>,
-    stream: &'a UnixStream,
-}
-
-impl Client<'_> {
-    /// Has what `record` makes written to the audit log once the client has its answer.
-    pub(crate) fn record(&self, record: impl FnOnce() -> Record + 'static) {
-        self.records.borrow_mut().push(Box::new(record));
-    }
-
-    /// What `work` gives; `None` as soon as the client is gone.
-    pub(crate) async fn while_there<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            result = work => Some(result),
-            () = self.gone() => None,
-        }
-    }
-
-    /// Waits until the client has closed its end.
-    async fn gone(&self) {
-        /// What the kernel tells about a waiting socket does not tell this apart from a further
-        /// request, so it is looked at again and again; only while a person is asked.
-        const LOOK: Duration = Duration::from_millis(100);
-        while !self.is_gone() {
-            sleep(LOOK).await;
-        }
-    }
-
-    /// Whether the client has closed its end. One that has only said its last word, or that
-    /// has already sent its next request, is not gone.
-    pub(crate) fn is_gone(&self) -> bool {
-        let mut socket = [PollFd::new(self.stream, PollFlags::empty())];
-        let ends = PollFlags::HUP | PollFlags::ERR;
-        poll(&mut socket, Some(&Timespec::default())).is_ok()
-            && socket[0].revents().intersects(ends)
-    }
-}
 
 /// Answers all requests of a client, one after the other, until it goes or says nonsense.
 ///

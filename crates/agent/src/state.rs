@@ -1,0 +1,145 @@
+//! What the agent knows and holds.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use token_store::{Key, StoreDir};
+use tokio::sync::Notify;
+use tpm_core::Tpm;
+
+use crate::ask::broker::Broker;
+use crate::ask::proxy::Upstreams;
+use crate::audit::Audit;
+use crate::error::chain;
+use crate::key::standing::{Standings, Terms};
+use crate::key::store::{Identity, KeyStore, Keys};
+use crate::login::chip::Chip;
+use crate::login::lock::Lock;
+use crate::login::logins::{Logins, Policy};
+use crate::machine::mutex::lock;
+use crate::{Error, Result};
+
+/// What an agent works with.
+#[derive(Debug)]
+pub struct Options {
+    /// The TPM.
+    pub tpm: Arc<Tpm>,
+    /// Where the tokens are kept.
+    pub store: StoreDir,
+    /// How long PINs are good for.
+    pub policy: Policy,
+    /// The same for single tokens, by label or serial number.
+    pub token_policies: HashMap<String, Policy>,
+    /// How a person is asked.
+    pub broker: Broker,
+    /// The sockets of other agents, which get what this one does not hold.
+    pub upstreams: Vec<PathBuf>,
+    /// Where what was done is recorded; nowhere if there is none.
+    pub audit: Option<PathBuf>,
+    /// Whether the desktop shows that a key was used.
+    pub notify: bool,
+}
+
+/// The state of an agent, shared by the threads of its clients. None of its locks is held while
+/// anything is waited for, but for a read of the store and a line of the audit log.
+pub(crate) struct Agent {
+    pub(crate) keys: Mutex<KeyStore>,
+    pub(crate) chip: Chip,
+    pub(crate) audit: Option<Mutex<Audit>>,
+    pub(crate) standings: Mutex<Standings>,
+    pub(crate) logins: Mutex<Logins>,
+    /// Told when a token was opened.
+    pub(crate) opened: Notify,
+    /// Told when there are logins to watch over.
+    pub(crate) watch: Notify,
+    /// One prompt for a token at a time.
+    pub(crate) prompts: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    pub(crate) lock: Lock,
+    pub(crate) broker: Broker,
+    pub(crate) upstreams: Upstreams,
+    pub(crate) policy: Policy,
+    pub(crate) token_policies: HashMap<String, Policy>,
+    pub(crate) notify: bool,
+}
+
+impl Agent {
+    pub(crate) fn new(options: Options) -> Result<Self> {
+        let audit = match options.audit {
+            Some(path) => {
+                let audit = Audit::open(&path).map_err(|source| Error::Audit { path, source })?;
+                Some(Mutex::new(audit))
+            }
+            None => None,
+        };
+        Ok(Self {
+            keys: Mutex::new(KeyStore::new(options.store.clone())),
+            chip: Chip::new(options.tpm, options.store),
+            audit,
+            standings: Mutex::default(),
+            logins: Mutex::default(),
+            opened: Notify::new(),
+            watch: Notify::new(),
+            prompts: Mutex::default(),
+            lock: Lock::default(),
+            broker: options.broker,
+            upstreams: Upstreams::new(options.upstreams),
+            policy: options.policy,
+            token_policies: options.token_policies,
+            notify: options.notify,
+        })
+    }
+
+    /// The keys of the store; none where it cannot be read, which is logged.
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        lock(&self.keys).read().unwrap_or_else(|err| {
+            log::error!("cannot read the store: {}", chain(&err));
+            Arc::default()
+        })
+    }
+
+    /// The key in the chip of an identity, read from the store when it is first used.
+    pub(crate) fn key<'a>(
+        &self,
+        identity: &'a Identity,
+    ) -> std::result::Result<&'a Key, token_store::Error> {
+        match identity.key() {
+            Some(key) => Ok(key),
+            None => identity.keep_key(lock(&self.keys).key(identity.id)?),
+        }
+    }
+
+    pub(crate) fn terms(&self, blob: &[u8]) -> Option<Terms> {
+        lock(&self.standings).terms(blob)
+    }
+
+    /// Ends all logins, as when the agent is locked.
+    pub(crate) fn end_logins(&self) {
+        lock(&self.logins).end_all();
+    }
+
+    /// Ends logins when their time is over. Never returns.
+    pub(crate) async fn watch(&self) {
+        /// A timer stops while the machine sleeps, so it is never set for long.
+        const LOOK: std::time::Duration = std::time::Duration::from_secs(15);
+        loop {
+            let (is_empty, next) = {
+                let logins = lock(&self.logins);
+                (logins.is_empty(), logins.next_end())
+            };
+            if is_empty {
+                self.watch.notified().await;
+            } else {
+                let _ = tokio::time::timeout(next.unwrap_or(LOOK).min(LOOK), self.watch.notified())
+                    .await;
+                lock(&self.logins).sweep();
+            }
+        }
+    }
+
+    /// Waits for what was begun, but not for long: the program is to end.
+    pub(crate) fn finish(&self) {
+        self.end_logins();
+        self.chip.finish(std::time::Duration::from_millis(1500));
+    }
+}
