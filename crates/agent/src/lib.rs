@@ -47,11 +47,6 @@ mod request;
 mod serve;
 mod state;
 
-// A server's key, which the tests of the public API use as well.
-#[cfg(test)]
-#[path = "../tests/protocol/host.rs"]
-mod host;
-
 pub use ask::broker;
 pub use error::{Error, Result};
 pub use key::{bind, destination};

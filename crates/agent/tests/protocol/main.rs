@@ -4,7 +4,9 @@
 //! 28 extension failure, 29 extension response.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bind_rules;
 mod binds;
+mod destination_rules;
 mod frames;
 mod host;
 mod keys;
