@@ -1,17 +1,24 @@
 //! Commands and responses: headers, authorization areas.
 
+pub(crate) mod connection;
+pub(crate) mod crypto;
+pub(crate) mod policy;
+pub(crate) mod session;
+
 use std::borrow::Cow;
 
 use zeroize::Zeroizing;
 
 use crate::{
     Error, Name, Result,
-    session::Use,
-    session_crypto::{command_hash, response_hash},
-    wire::{Put, Reader},
+    command::{
+        crypto::{command_hash, response_hash},
+        session::Use,
+    },
+    structures::marshal::{Put, Reader},
 };
 
-pub(crate) use crate::code::Code;
+pub(crate) use crate::structures::command_code::Code;
 
 /// `TPM_ST_NO_SESSIONS` and `TPM_ST_SESSIONS`: the tags of commands and responses.
 pub(crate) const NO_SESSIONS: u16 = 0x8001;

@@ -34,60 +34,37 @@
 //! Section numbers in this crate refer to the TCG's *Trusted Platform Module Library
 //! Specification*, revision 1.59, parts 1 to 3.
 
-pub mod auth;
-mod bus;
-pub mod change_guard;
-mod code;
+mod chip;
 mod command;
-pub mod ek;
 pub mod error;
-mod exchange;
-pub mod info;
-pub mod key;
-mod key_blob;
-mod locked;
-pub mod lockout;
-pub mod name;
-mod nv;
+mod hierarchy;
 mod object;
-pub mod ownership;
-pub mod padding;
-pub mod persistent;
-pub mod pin_counter;
-mod policy;
-mod primary;
-mod public_key;
-pub mod random;
-mod ready_key;
-mod roca;
-mod sealed;
-pub mod selftest;
-mod session;
-mod session_crypto;
-pub mod so_object;
-pub mod srk;
-mod tcti;
-mod template;
-pub mod token_key;
+mod secret;
+mod software;
+mod structures;
+mod token;
 mod tpm;
-mod transient;
 mod transport;
-mod unwrapped;
-mod verifier;
-pub mod weakness;
-mod wire;
 
-pub use auth::AuthValue;
-pub use change_guard::ChangeGuard;
+pub use chip::{info, random, selftest, weakness};
 pub use error::{Error, ResponseCode, Result};
-pub use key::{Blob, Curve, Hash, KeyType, Scheme, Signature, Usage};
-pub use key_blob::KeyBlob;
-pub use name::Name;
-pub use pin_counter::{PinCounter, PinState, Presence};
-pub use public_key::PublicKey;
-pub use ready_key::ReadyKey;
-pub use so_object::SoObject;
-pub use srk::Srk;
-pub use tcti::Tcti;
-pub use token_key::{TokenKey, Wall};
+pub use hierarchy::{
+    ek, lockout, ownership, persistent,
+    srk::{self, Srk},
+};
+pub use object::{key_blob::KeyBlob, ready_key::ReadyKey};
+pub use secret::auth::{self, AuthValue};
+pub use software::padding;
+pub use structures::{
+    kinds::{self as key, Blob, Curve, Hash, KeyType, Scheme, Signature, Usage},
+    name::{self, Name},
+    public_key::PublicKey,
+};
+pub use token::{
+    change_guard::{self, ChangeGuard},
+    pin_counter::{self, PinCounter, PinState, Presence},
+    so_object::{self, SoObject},
+    token_key::{self, TokenKey, Wall},
+};
 pub use tpm::{Operation, Tpm};
+pub use transport::tcti::Tcti;

@@ -8,8 +8,7 @@ use std::{
 
 use crate::{
     Error, Name, Result, Tcti,
-    command::{Code, Command, Response},
-    exchange::Wire,
+    command::{Code, Command, Response, connection::Wire},
     transport::{self, Deadline},
 };
 

@@ -1,5 +1,9 @@
 //! One exchange with a TPM: bytes out, bytes in, before a deadline.
 
+mod dbus;
+mod libtss2;
+pub(crate) mod tcti;
+
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read, Write},
@@ -16,7 +20,8 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{Error, Result, Tcti, bus, unwrapped::LoadedTcti};
+use self::libtss2::LoadedTcti;
+use crate::{Error, Result, Tcti};
 
 /// The largest command or response that any TPM takes, in bytes.
 pub(crate) const MAX_BUFFER: usize = 4096;
@@ -71,7 +76,7 @@ pub(crate) fn open(tcti: &Tcti, deadline: Deadline) -> Result<Box<dyn Transport>
         Tcti::Device(path) => Box::new(Device::open(path, deadline)?),
         Tcti::Swtpm { host, port } => Box::new(Socket::connect(*host, *port, tcti, deadline)?),
         Tcti::Tabrmd(conf) => {
-            bus::start_manager(conf).map_err(|source| Error::NoTpm {
+            dbus::start_manager(conf).map_err(|source| Error::NoTpm {
                 tcti: tcti.to_string(),
                 source,
             })?;

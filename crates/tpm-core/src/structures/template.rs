@@ -19,7 +19,7 @@ use tss_esapi::{
     traits::Marshall,
 };
 
-use crate::{Error, KeyType, Result, Usage, key::Curve};
+use crate::{Error, KeyType, Result, Usage, structures::kinds::Curve};
 
 /// How the parent of a token's keys is guarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,8 +107,8 @@ pub(crate) fn sealed_object(tries: Tries) -> Result<Vec<u8>> {
 /// # Source
 ///
 /// TCG EK Credential Profile, annex B.
-pub(crate) fn endorsement_key(kind: crate::ek::EkType) -> Result<Vec<u8>> {
-    use crate::ek::EkType;
+pub(crate) fn endorsement_key(kind: crate::hierarchy::ek::EkType) -> Result<Vec<u8>> {
+    use crate::hierarchy::ek::EkType;
     let selection = match kind {
         EkType::Rsa2048 => AsymmetricAlgorithmSelection::Rsa(RsaKeyBits::Rsa2048),
         EkType::EccP256 => AsymmetricAlgorithmSelection::Ecc(EccCurve::NistP256),

@@ -10,10 +10,10 @@
 
 use crate::{
     AuthValue, Blob, Name, Operation, Result, Srk,
-    sealed::{self, Sealed},
-    session::Session,
-    srk::OpenSrk,
-    template::Tries,
+    command::session::Session,
+    hierarchy::srk::OpenSrk,
+    object::sealed::{self, Sealed},
+    structures::template::Tries,
 };
 
 /// What errors call it.

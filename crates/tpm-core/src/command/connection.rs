@@ -6,8 +6,8 @@ use crate::{
     Error, Result,
     command::{Code, Command, NO_SESSIONS, Response, SESSIONS},
     error::{ResponseCode, rc},
+    structures::marshal::Reader,
     transport::{Deadline, Transport},
-    wire::Reader,
 };
 
 /// A connection, and the slots that it occupies in a bare chip.

@@ -1,6 +1,6 @@
 //! The chip's dictionary-attack lockout: one counter for everything that it protects.
 
-use crate::{AuthValue, Operation, Result, command::Code, ownership::with_lockout};
+use crate::{AuthValue, Operation, Result, command::Code, hierarchy::ownership::with_lockout};
 
 /// The parameters of the lockout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

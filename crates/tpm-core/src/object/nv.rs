@@ -2,11 +2,12 @@
 
 use crate::{
     AuthValue, Error, Name, Operation, Result, Srk,
-    command::{Code, Command},
+    command::{Code, Command, session::Session},
     error::rc,
-    name::ALG_SHA256,
-    session::Session,
-    wire::{Put, Reader},
+    structures::{
+        marshal::{Put, Reader},
+        name::ALG_SHA256,
+    },
 };
 
 /// `TPM_RH_OWNER`.

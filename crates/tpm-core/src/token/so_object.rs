@@ -6,11 +6,10 @@
 
 use crate::{
     AuthValue, Blob, Name, Operation, Result, Srk,
-    command::{Code, Command},
-    sealed::{self, Sealed},
-    session::Session,
-    srk::OpenSrk,
-    template::Tries,
+    command::{Code, Command, session::Session},
+    hierarchy::srk::OpenSrk,
+    object::sealed::{self, Sealed},
+    structures::template::Tries,
 };
 
 /// What errors call it.

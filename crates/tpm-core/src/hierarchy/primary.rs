@@ -2,11 +2,10 @@
 
 use crate::{
     AuthValue, Error, Name, Operation, Result, Srk,
-    command::{Code, Command},
+    command::{Code, Command, session::Session},
     error::rc,
-    ownership::Hierarchy,
-    session::Session,
-    transient::Transient,
+    hierarchy::ownership::Hierarchy,
+    object::transient::Transient,
 };
 
 /// The public area and Name of an object, if there is one at `handle`.

@@ -4,8 +4,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Name, Operation, Result,
-    command::{Code, Command},
-    session::{Session, Use},
+    command::{
+        Code, Command,
+        session::{Session, Use},
+    },
 };
 
 /// A policy digest, SHA-256.

@@ -3,15 +3,16 @@
 use crate::{
     AuthValue, Blob, Error, KeyBlob, KeyType, Name, Operation, PinCounter, ReadyKey, Result,
     SoObject, Srk, Usage,
-    command::{Code, Command},
+    command::{
+        Code, Command,
+        policy::{self, Branch},
+        session::Session,
+    },
     error::rc,
-    object, pin_counter,
-    policy::{self, Branch},
-    sealed,
-    session::Session,
-    srk::OpenSrk,
-    template::{self, Guard, Tries},
-    transient::Transient,
+    hierarchy::srk::OpenSrk,
+    object::{create_load, sealed, transient::Transient},
+    structures::template::{self, Guard, Tries},
+    token::pin_counter,
 };
 
 /// What errors call it.
@@ -87,7 +88,7 @@ impl TokenKey {
             .session(session.plain().hide_command().last())
             .param_sized(&sealed::sensitive(auth, &[]))
             .param_sized(&template::token_key(wall.guard(), &wall.policy())?);
-        Self::from_parts(object::created(op, command)?, wall)
+        Self::from_parts(create_load::created(op, command)?, wall)
     }
 
     /// A token key from its stored form; sends no command.
@@ -193,7 +194,7 @@ impl TokenKey {
         let run = || {
             let unlocked = self.unlock(op, srk, auth)?;
             let command = unlocked.authorize(Code::Load, auth);
-            let loaded = object::loaded(op, command, key.blob()).map_err(|err| match err {
+            let loaded = create_load::loaded(op, command, key.blob()).map_err(|err| match err {
                 Error::Integrity(_) => Error::Integrity("key"),
                 err => err,
             })?;
@@ -223,7 +224,8 @@ impl TokenKey {
                 .authorize(Code::Create, auth)
                 .param_sized(&sealed::sensitive(&AuthValue::empty(), &[]))
                 .param_sized(&template::signing_key(key_type, usage)?);
-            let blob = object::created(op, command).map_err(|err| not_supported(err, key_type))?;
+            let blob =
+                create_load::created(op, command).map_err(|err| not_supported(err, key_type))?;
             KeyBlob::parse(blob.clone())?;
             Ok(blob)
         };
@@ -251,7 +253,7 @@ impl TokenKey {
                 .session(hiding.plain().hide_command().last())
                 .param_sized(&sealed::sensitive(&AuthValue::empty(), secret.bytes()))
                 .param_sized(&template::sealed_object(Tries::Uncounted)?);
-            object::created(op, command)
+            create_load::created(op, command)
         };
         run().map_err(|err| srk.explain(op, err))
     }
@@ -271,7 +273,7 @@ impl TokenKey {
         let run = || {
             let hiding = Session::hmac(op, &srk.open(op)?)?;
             let unlocked = self.unlock(op, srk, auth)?;
-            let object = object::loaded(op, unlocked.authorize(Code::Load, auth), blob)?;
+            let object = create_load::loaded(op, unlocked.authorize(Code::Load, auth), blob)?;
             drop(unlocked);
             sealed::unseal(op, &object, "sealed secret", hiding.plain())
         };
@@ -367,7 +369,7 @@ impl TokenKey {
             .about(WORDS)
             .handle(parent.handle(), parent.name())
             .empty_auth();
-        object::loaded(op, command, &self.blob)
+        create_load::loaded(op, command, &self.blob)
     }
 
     /// Loads the token key and prepares the authorization of one command that uses it.

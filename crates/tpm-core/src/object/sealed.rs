@@ -5,13 +5,16 @@ use zeroize::Zeroizing;
 
 use crate::{
     AuthValue, Blob, Error, Name, Operation, Result,
-    command::{Code, Command},
-    object,
-    session::{Session, Use},
-    srk::OpenSrk,
-    template::{self, Tries},
-    transient::Transient,
-    wire::Put,
+    command::{
+        Code, Command,
+        session::{Session, Use},
+    },
+    hierarchy::srk::OpenSrk,
+    object::{create_load, transient::Transient},
+    structures::{
+        marshal::Put,
+        template::{self, Tries},
+    },
 };
 
 /// Sealed bytes outside of the chip.
@@ -38,7 +41,7 @@ impl Sealed {
             .session(session.plain().hide_command().last())
             .param_sized(&sensitive(auth, data))
             .param_sized(&template::sealed_object(tries)?);
-        Self::from_blob(object::created(op, command)?, tries, words)
+        Self::from_blob(create_load::created(op, command)?, tries, words)
     }
 
     /// Sealed bytes from their stored form.
@@ -80,7 +83,7 @@ impl Sealed {
             .about(self.words)
             .handle(parent.handle(), parent.name())
             .empty_auth();
-        object::loaded(op, command, &self.blob)
+        create_load::loaded(op, command, &self.blob)
     }
 
     /// Runs `TPM2_PolicySecret` with it in `policy`.

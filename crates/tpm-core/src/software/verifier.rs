@@ -16,7 +16,9 @@ use std::{
 
 use crypto_bigint::{U2048, U3072};
 
-use crate::{Curve, PublicKey, Scheme, Signature, padding, public_key::pkcs1};
+use crate::{
+    Curve, PublicKey, Scheme, Signature, software::padding, structures::public_key::pkcs1,
+};
 
 mod larger_curves;
 mod nist_p256;

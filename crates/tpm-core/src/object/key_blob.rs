@@ -1,6 +1,9 @@
 //! Keys outside of the chip, and the checks that come before every load.
 
-use crate::{Blob, Error, KeyType, Name, PublicKey, Result, Usage, template, wire::Reader};
+use crate::{
+    Blob, Error, KeyType, Name, PublicKey, Result, Usage,
+    structures::{marshal::Reader, template},
+};
 
 /// A signing key outside of the chip, checked without it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,11 +8,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     AuthValue, Error, Operation, Result,
-    command::{Code, Command},
-    name::ALG_SHA256,
-    session_crypto::{DIGEST, Salt, crypt, hmac, kdfa},
-    srk::OpenSrk,
-    wire::Reader,
+    command::{
+        Code, Command,
+        crypto::{DIGEST, Salt, crypt, hmac, kdfa},
+    },
+    hierarchy::srk::OpenSrk,
+    structures::{marshal::Reader, name::ALG_SHA256},
 };
 
 /// `TPM_RH_NULL`.

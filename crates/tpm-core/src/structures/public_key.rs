@@ -5,7 +5,10 @@ use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 
-use crate::{Curve, Error, Hash, KeyType, Result, Scheme, Signature, roca, wire::Reader};
+use crate::{
+    Curve, Error, Hash, KeyType, Result, Scheme, Signature,
+    structures::{marshal::Reader, roca},
+};
 
 const ALG_RSA: u16 = 0x0001;
 const ALG_ECC: u16 = 0x0023;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use crate::{
     Error, Hash, KeyBlob, Name, Operation, PublicKey, Result, Scheme, Signature, Srk, Usage,
-    command::{Code, Command},
+    command::{Code, Command, session::Session},
     error::rc,
-    padding,
-    public_key::pkcs1,
-    session::Session,
+    object::transient::Transient,
+    software::{padding, verifier::Verifier},
+    structures::{
+        marshal::{Put, Reader},
+        public_key::pkcs1,
+    },
     tpm::SavedContext,
-    transient::Transient,
-    verifier::Verifier,
-    wire::{Put, Reader},
 };
 
 /// A key that the chip has opened and can be used again without its parent.

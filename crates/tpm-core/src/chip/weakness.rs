@@ -1,6 +1,6 @@
 //! Firmware whose keys are known to be weak.
 
-use crate::info::Info;
+use crate::chip::info::Info;
 
 /// A published weakness of a chip's firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,7 @@ pub fn of_firmware(info: &Info) -> Option<Weakness> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::info::{Hierarchies, Lockout};
+    use crate::chip::info::{Hierarchies, Lockout};
 
     fn known(manufacturer: &str, version: [u32; 4]) -> Option<&'static str> {
         let none = Hierarchies {

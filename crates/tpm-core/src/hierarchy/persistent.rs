@@ -1,6 +1,11 @@
 //! The keys that the chip keeps, whoever made them.
 
-use crate::{Operation, Result, info, primary, roca, wire::Reader};
+use crate::{
+    Operation, Result,
+    chip::info,
+    hierarchy::primary,
+    structures::{marshal::Reader, roca},
+};
 
 /// The persistent handles (part 2, section 7.5).
 const FIRST: u32 = 0x8100_0000;
@@ -65,7 +70,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Error, KeyType, Usage, ek::EkType, template, wire::Put};
+    use crate::{
+        Error, KeyType, Usage,
+        hierarchy::ek::EkType,
+        structures::{marshal::Put, template},
+    };
 
     /// A template with its empty modulus, the last two bytes, replaced.
     fn with_modulus(template: &[u8], modulus: &[u8]) -> Vec<u8> {

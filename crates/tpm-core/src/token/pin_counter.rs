@@ -13,12 +13,14 @@ use rand_core::{OsRng, RngCore};
 
 use crate::{
     AuthValue, ChangeGuard, Error, Name, Operation, Result, SoObject, Srk,
-    command::{Code, Command},
+    chip::info,
+    command::{
+        Code, Command,
+        policy::{self, Branch},
+        session::Session,
+    },
     error::rc,
-    info,
-    nv::{self, NvPublic},
-    policy::{self, Branch},
-    session::Session,
+    object::nv::{self, NvPublic},
 };
 
 /// What errors call it.

@@ -8,7 +8,10 @@ use rand_core::{OsRng, RngCore};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
-use crate::{Error, Hash, Name, PublicKey, Result, key::Curve, wire::Put};
+use crate::{
+    Error, Hash, Name, PublicKey, Result,
+    structures::{kinds::Curve, marshal::Put},
+};
 
 /// Bytes of a SHA-256 digest, of nonces and of session keys.
 pub(crate) const DIGEST: usize = 32;
@@ -159,7 +162,7 @@ macro_rules! exchange {
             use rand_core::OsRng;
             use zeroize::Zeroizing;
 
-            use crate::{Error, PublicKey as Ours, Result, key::Curve};
+            use crate::{Error, PublicKey as Ours, Result, structures::kinds::Curve};
 
             /// The secret that is shared with the point (x, y), and our own point.
             pub(super) fn exchange(

@@ -2,15 +2,18 @@
 
 use crate::{
     AuthValue, Error, Hash, Name, Operation, PublicKey, Result,
-    command::{Code, Command},
+    command::{
+        Code, Command,
+        crypto::{self, Salt},
+        session::Session,
+    },
     error::rc,
-    ownership::Hierarchy,
-    primary,
-    session::Session,
-    session_crypto::{self, Salt},
-    template,
-    transient::Transient,
-    wire::{Put, Reader},
+    hierarchy::{ownership::Hierarchy, primary},
+    object::transient::Transient,
+    structures::{
+        marshal::{Put, Reader},
+        template,
+    },
 };
 
 /// The handle where the TCG wants the SRK.
@@ -293,7 +296,7 @@ impl OpenSrk<'_> {
     /// A salt that only this SRK can read.
     pub(crate) fn salt(&self) -> Result<Salt> {
         let key = storage_public(&self.srk.public)?;
-        session_crypto::salt(&key, key_hash(&self.srk.public)?)
+        crypto::salt(&key, key_hash(&self.srk.public)?)
     }
 }
 

@@ -2,9 +2,8 @@
 
 use crate::{
     AuthValue, Operation, Result, Srk,
-    command::{Code, Command},
-    primary,
-    session::Session,
+    command::{Code, Command, session::Session},
+    hierarchy::primary,
 };
 
 /// A hierarchy whose authorization value the owner of the machine sets.

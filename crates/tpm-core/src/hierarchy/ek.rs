@@ -1,8 +1,11 @@
 //! Endorsement keys: what identifies a chip to its maker's certificate.
 
 use crate::{
-    AuthValue, Error, Name, Operation, Result, error::rc, nv, ownership::Hierarchy, primary,
-    template,
+    AuthValue, Error, Name, Operation, Result,
+    error::rc,
+    hierarchy::{ownership::Hierarchy, primary},
+    object::nv,
+    structures::template,
 };
 
 /// The kinds of endorsement key of the TCG's default templates that this crate makes.

@@ -4,8 +4,7 @@ use crate::{
     Error, Hash, KeyType, Operation, Result,
     command::{Code, Command},
     error::rc,
-    key::Curve,
-    wire::Reader,
+    structures::{kinds::Curve, marshal::Reader},
 };
 
 /// `TPM_CAP`: what can be asked for (part 2, section 6.12).

@@ -1,0 +1,4 @@
+//! Authorization values, and the memory that holds them.
+
+pub mod auth;
+mod locked;

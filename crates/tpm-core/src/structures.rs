@@ -1,0 +1,11 @@
+//! What a TPM's things are: kinds, Names, public areas, templates, and their wire form.
+//!
+//! Part 2 of the specification. Nothing here sends a command.
+
+pub(crate) mod command_code;
+pub mod kinds;
+pub(crate) mod marshal;
+pub mod name;
+pub(crate) mod public_key;
+pub(crate) mod roca;
+pub(crate) mod template;
