@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`Swtpm`] | a TPM simulator with its own state, on a loopback port |
 //! | [`Tap`] | a proxy in front of one, that counts, records, delays, cuts, garbles |
+//! | [`interposer`] | what such a proxy can make of the commands and responses themselves |
 //! | [`Abrmd`] | the user-space resource manager on a private message bus |
 //! | [`Bus`] | such a bus alone |
 //! | [`Home`] | a home directory, and the environment for a child program |
@@ -38,6 +39,7 @@ mod bus;
 mod display;
 mod guest;
 mod home;
+pub mod interposer;
 mod manufactured;
 mod port;
 mod process;
@@ -60,5 +62,5 @@ pub use server::Server;
 pub use service::Service;
 pub use ssh_agent::SshAgent;
 pub use sshd::Sshd;
-pub use swtpm::Swtpm;
+pub use swtpm::{Snapshot, Swtpm};
 pub use tap::{Exchange, Fault, Tap, When};

@@ -1,5 +1,7 @@
 //! A TPM simulator of one's own.
 
+mod snapshot;
+
 use std::{
     fs,
     io::{Read, Write},
@@ -10,6 +12,8 @@ use std::{
 
 use rustix::process::Signal;
 use tempfile::TempDir;
+
+pub use snapshot::Snapshot;
 
 use crate::{
     manufactured,

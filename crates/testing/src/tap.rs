@@ -1,9 +1,10 @@
-//! A proxy between a client and its TPM: it counts, records and disturbs.
+//! A proxy between a client and its TPM: it counts, records, disturbs and interposes.
 
 mod record;
 mod relay;
 
 use std::{
+    io,
     net::{Ipv4Addr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard,
@@ -14,12 +15,17 @@ use std::{
 };
 
 pub use record::{Exchange, Fault, When};
+pub(crate) use relay::frame;
 
 use self::{
     record::Record,
     relay::{Shared, accept, lock, serve_control, serve_data},
 };
-use crate::{Swtpm, port::Ports};
+use crate::{
+    Swtpm,
+    interposer::{Action, Interposer, Step},
+    port::Ports,
+};
 
 /// `TPM_CC_FlushContext`, which a budget of TPM commands does not count.
 const FLUSH_CONTEXT: u32 = 0x165;
@@ -48,6 +54,7 @@ impl Tap {
             upstream: swtpm.port(),
             stop: AtomicBool::new(false),
             record: Mutex::default(),
+            interposer: Mutex::default(),
             open: Mutex::default(),
         });
         let listen = |offset: u16, serve: fn(&Shared, TcpStream)| {
@@ -127,6 +134,22 @@ impl Tap {
     /// Disturbs the commands of `when`. The first fault that fits a command is the one it gets.
     pub fn inject(&self, when: When, fault: Fault) {
         self.record().faults.push((when, fault));
+    }
+
+    /// Has `decide` decide what becomes of each command from now on, in place of any interposer
+    /// before. The record then holds what the client sent and what it got.
+    ///
+    /// An error hangs up. Faults go first: a command that one keeps from the TPM does not get there.
+    pub fn interpose(
+        &self,
+        decide: impl FnMut(&mut Step<'_>) -> io::Result<Action> + Send + 'static,
+    ) {
+        *lock(&self.shared.interposer) = Some(Interposer::new(decide));
+    }
+
+    /// Takes the interposer away.
+    pub fn stop_interposing(&self) {
+        *lock(&self.shared.interposer) = None;
     }
 
     /// Makes every exchange last at least as long as `pace` says, as with a slower chip; `None`

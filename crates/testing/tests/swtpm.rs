@@ -53,6 +53,27 @@ fn stop_is_orderly_and_kill_is_not() {
     assert!(!Client::of(&swtpm).clock_is_safe());
 }
 
+/// A snapshot brings the state back and none of the randomness that followed it.
+#[test]
+fn a_snapshot_is_gone_back_to() {
+    let swtpm = Swtpm::start();
+    Client::of(&swtpm).define_nv(INDEX);
+    let snapshot = swtpm.snapshot();
+    let random = |swtpm: &Swtpm| {
+        let mut client = Client::of(swtpm);
+        let reply = client.call(0x8001, tpm::GET_RANDOM, b"\0\x10");
+        reply.expect("it answers")[12..].to_vec()
+    };
+    let mut seen = HashSet::new();
+    for round in 0..3 {
+        assert!(seen.insert(random(&swtpm)), "round {round}");
+        Client::of(&swtpm).define_nv(INDEX + 1);
+        swtpm.rewind(&snapshot);
+        assert!(Client::of(&swtpm).has_nv(INDEX), "round {round}");
+        assert!(!Client::of(&swtpm).has_nv(INDEX + 1), "round {round}");
+    }
+}
+
 /// `restartCount` counts resumes since the last reset (part 1, section 36.5).
 #[test]
 fn a_suspended_tpm_goes_on_from_its_state() {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::record::{Exchange, Fault, HEADER, Record, u32_at};
+use crate::interposer::Interposer;
 
 /// What the threads of one tap share.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Shared {
     pub(super) upstream: u16,
     pub(super) stop: AtomicBool,
     pub(super) record: Mutex<Record>,
+    /// Who decides about each command, where somebody does.
+    pub(super) interposer: Mutex<Option<Interposer>>,
     /// The connections of now, to end them by.
     pub(super) open: Mutex<HashMap<u64, [TcpStream; 2]>>,
 }
@@ -141,8 +144,9 @@ fn relay(shared: &Shared, mut client: &TcpStream, mut tpm: &TcpStream) -> io::Re
         Some(Fault::CutReply(_) | Fault::Garble(_)) | None => {}
     }
     let start = Instant::now();
-    tpm.write_all(&command)?;
-    let mut response = frame(tpm)?;
+    let Some(mut response) = respond(shared, &command, tpm)? else {
+        return Ok(false);
+    };
     let pace = {
         let mut record = lock(&shared.record);
         if let Some(exchange) = record.exchanges.get_mut(index) {
@@ -179,11 +183,20 @@ fn relay(shared: &Shared, mut client: &TcpStream, mut tpm: &TcpStream) -> io::Re
     Ok(true)
 }
 
+/// What the TPM, or the interposer in front of it, answers; `None` to hang up.
+fn respond(shared: &Shared, command: &[u8], mut tpm: &TcpStream) -> io::Result<Option<Vec<u8>>> {
+    if let Some(interposer) = &mut *lock(&shared.interposer) {
+        return interposer.respond(command, tpm);
+    }
+    tpm.write_all(command)?;
+    frame(tpm).map(Some)
+}
+
 /// Far above what a TPM takes (4096), and far below what a broken length could claim.
 const MAX_FRAME: usize = 1 << 20;
 
 /// Reads one command or response: tag, length, code, body.
-fn frame(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
+pub(crate) fn frame(mut stream: &TcpStream) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; HEADER];
     stream.read_exact(&mut bytes)?;
     let length = u32_at(&bytes, 2) as usize;
