@@ -8,7 +8,7 @@ use rusqlite::{
 
 use crate::{
     Error, Result, StoreDir,
-    paths::{CheckedFile, Dir, FileId, Seen},
+    place::{CheckedFile, Dir, FileId, Seen},
 };
 
 mod create;

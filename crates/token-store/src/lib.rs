@@ -47,29 +47,25 @@
 //!   this crate makes is hidden from [`Store::objects`] and shown by [`Store::refused`].
 
 mod authority;
-pub mod config;
 mod db;
-mod env;
 mod error;
-mod kdf;
 pub mod object;
-mod open_token;
-mod paths;
 mod pin;
-mod so_token;
-mod spki;
+mod place;
 mod ssh_certificate;
 pub mod token;
-mod wall;
 
 pub use authority::{Issued, Revocations, Revoked};
-pub use config::Config;
 pub use db::Store;
 pub use error::{Error, Kind, Result};
 pub use object::{Class, Key, Object, ObjectId};
-pub use open_token::{KeyPair, KeySpec, OpenToken};
-pub use paths::{StoreDir, config_dir, state_dir};
 pub use pin::{MAX_PIN_LEN, MIN_PIN_LEN, MIN_SO_PIN_CHARS, Pin, PinError, Role, SoPin};
-pub use so_token::SoToken;
+pub use place::{
+    StoreDir,
+    config::{self, Config},
+    config_dir, state_dir,
+};
 pub use ssh_certificate::{MAX_SSH_CERTIFICATES, SshCertificate, SshCertificateId};
-pub use token::{MAX_TRIES, MIN_TRIES, Token, TokenId, Tries, WallKind};
+pub use token::{
+    KeyPair, KeySpec, MAX_TRIES, MIN_TRIES, OpenToken, SoToken, Token, TokenId, Tries, WallKind,
+};

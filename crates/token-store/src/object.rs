@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tpm_core::{Blob, KeyBlob, KeyType, Name, PublicKey, Usage};
 
-use crate::{Error, Result, TokenId, spki};
+use crate::{Error, Result, TokenId};
 
 mod key_row;
 mod row;
+mod spki;
 
 /// The longest label of an object, in bytes.
 pub const MAX_LABEL_LEN: usize = 128;

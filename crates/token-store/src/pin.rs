@@ -6,6 +6,10 @@ use rand_core::{OsRng, RngCore};
 use unicode_normalization::UnicodeNormalization;
 use zeroize::{Zeroize, Zeroizing};
 
+mod kdf;
+
+pub(crate) use kdf::Kdf;
+
 /// The longest PIN, in bytes after normalization.
 pub const MAX_PIN_LEN: usize = 256;
 /// The shortest user PIN, in bytes after normalization.

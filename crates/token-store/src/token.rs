@@ -4,22 +4,27 @@ use std::{fmt, str::FromStr};
 
 use tpm_core::{Blob, KeyType, Name, Srk};
 
-use crate::{Error, Result, Store, kdf::Kdf};
+use crate::{Error, Result, Store, pin::Kdf};
 
 mod delete;
 mod health;
 mod init;
 mod intent;
+mod open_token;
 mod orphan;
+mod parts;
 mod pin_change;
 mod row;
+mod so_token;
 
 pub use delete::{delete, forget};
 pub use health::{Health, examine};
 pub use init::{Fallback, InitOptions, Initialized, init, reinit};
+pub use open_token::{KeyPair, KeySpec, OpenToken};
 pub use orphan::{Orphan, orphans, remove_orphan};
 pub use pin_change::{change_pin, refresh_tries};
 pub(crate) use row::{NewToken, by_id, keep_secret, now, replace_private, set_pin_is_set};
+pub use so_token::SoToken;
 
 /// The fewest wrong PINs that a token may be made to take before it locks.
 pub const MIN_TRIES: u32 = 1;

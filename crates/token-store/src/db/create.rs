@@ -12,7 +12,7 @@ use rustix::{
 };
 
 use super::{FILE, SCHEMA_VERSION};
-use crate::{Error, Result, paths::Dir};
+use crate::{Error, Result, place::Dir};
 
 /// One line of a schema: type, name, table and SQL text.
 type Line = (String, String, String, Option<String>);
@@ -87,10 +87,7 @@ pub(super) fn schema_at(version: i64) -> Result<Vec<Line>> {
 }
 
 /// What each version added, its own number included; the first made the store.
-const STEPS: [&str; 2] = [
-    include_str!("../schema.sql"),
-    include_str!("../schema_2.sql"),
-];
+const STEPS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// Adds what the versions after `from` added, up to and with `to`.
 pub(super) fn upgrade(conn: &Connection, from: i64, to: i64) -> Result<()> {

@@ -7,9 +7,9 @@ use tpm_core::Blob;
 
 use super::{
     Body, Class, Key, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, NewCertificate, NewData,
-    NewPublicKey, Object, ObjectId, check_len, check_text, default_id, key_row::Keys,
+    NewPublicKey, Object, ObjectId, check_len, check_text, default_id, key_row::Keys, spki,
 };
-use crate::{Error, KeyPair, KeySpec, Result, Store, TokenId, spki, token};
+use crate::{Error, KeyPair, KeySpec, Result, Store, TokenId, token};
 
 const SELECT: &str = "SELECT id, token, class, key, label, cka_id, private, subject, value, \
      issuer, serial_number, application, object_id FROM object";

@@ -3,8 +3,8 @@
 use rusqlite::Transaction;
 use tpm_core::{AuthValue, Tpm};
 
-use super::{Token, TokenId, intent};
-use crate::{Error, Result, Store, wall::Chip};
+use super::{Token, TokenId, intent, parts::Chip};
+use crate::{Error, Result, Store};
 
 /// Deletes a token, its objects and its PIN counter. Its keys are then gone for ever.
 ///

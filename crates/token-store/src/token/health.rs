@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tpm_core::Tpm;
 
-use super::{Token, Tries, WallKind, pin_change::remember};
-use crate::{Class, Error, OpenToken, Pin, Result, Store, object::RefusedKey, wall::Chip};
+use super::{Token, Tries, WallKind, parts::Chip, pin_change::remember};
+use crate::{Class, Error, OpenToken, Pin, Result, Store, object::RefusedKey};
 
 /// A token whose own parts are as they should be, and what there is to say about its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,12 +9,10 @@ use tpm_core::{
 use super::{
     DEFAULT_TRIES, MAX_TRIES, MIN_TRIES, NewToken, Parts, Token, Tries, WallKind, by_id,
     check_label, intent,
+    parts::{self, Chip},
+    so_token,
 };
-use crate::{
-    Error, Pin, Result, SoPin, Store,
-    kdf::Kdf,
-    wall::{self, Chip},
-};
+use crate::{Error, Pin, Result, SoPin, Store, pin::Kdf};
 
 /// What a new token is to be like.
 #[derive(Debug, Clone)]
@@ -204,7 +202,7 @@ impl Draft<'_> {
             so: self.so_object.name().clone(),
         };
         let key = TokenKey::create(self.op, &self.srk, wall, &self.pin_auth)?;
-        let tries = wall::lockout_tries(self.op)?;
+        let tries = parts::lockout_tries(self.op)?;
         self.keep(&key, WallKind::Lockout, None, Some(tries))
     }
 
@@ -321,7 +319,7 @@ pub fn reinit(
     let chip = Chip::of(token)?;
     let so_auth = token.parts.kdf.so(so)?;
     let op = tpm.begin()?;
-    let so = crate::so_token::prove(store, &op, token, &chip, &so_auth)?;
+    let so = so_token::prove(store, &op, token, &chip, &so_auth)?;
     let key = TokenKey::create(
         &op,
         &chip.srk,

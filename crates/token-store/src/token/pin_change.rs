@@ -2,8 +2,8 @@
 
 use tpm_core::{Tpm, Wall};
 
-use super::{Token, Tries, row};
-use crate::{Error, Pin, Result, Role, Store, wall::Chip};
+use super::{Token, Tries, parts::Chip, row};
+use crate::{Error, Pin, Result, Role, Store};
 
 /// Changes the user PIN; a wrong `old` costs one try. No key is touched.
 ///

@@ -6,7 +6,7 @@ use rusqlite::{Row, Transaction, named_params, params};
 use tpm_core::{Blob, KeyType, Srk};
 
 use super::{Parts, Token, TokenId, Tries, WallKind, check_label};
-use crate::{Error, Result, Role, Store, kdf::Kdf};
+use crate::{Error, Result, Role, Store, pin::Kdf};
 
 const SELECT: &str = "SELECT id, serial, label, created, wall, srk, token_public, token_private, \
      so_public, so_private, guard_public, guard_private, secret_public, secret_private, \

@@ -17,7 +17,8 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{Error, Result, env};
+use super::env;
+use crate::{Error, Result};
 
 /// Where the store is, or is to be; nothing is opened yet.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,12 +10,12 @@ use tpm_core::{
     AuthValue, Blob, Hash, KeyType, Name, Operation, ReadyKey, Scheme, Signature, Tpm, Usage, info,
 };
 
+use super::parts::{Chip, lockout_tries};
 use crate::{
     Error, Key, Object, Pin, Result, Role, Store, Token, TokenId, Tries, WallKind,
     error::is_spoilt,
-    kdf::Kdf,
     object::{MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, check_len, check_text},
-    wall::{Chip, lockout_tries},
+    pin::Kdf,
 };
 
 /// What a new key pair is to be like.

@@ -10,7 +10,8 @@ use std::{
 
 use tpm_core::Tcti;
 
-use crate::{Error, Result, config_dir, env};
+use super::{env, paths::config_dir};
+use crate::{Error, Result};
 
 /// The longest configuration file that is read, in bytes.
 const MAX_LEN: usize = 64 * 1024;

@@ -4,12 +4,12 @@ use std::{fmt, sync::Arc};
 
 use tpm_core::{AuthValue, Blob, Operation, Presence, SoObject, Tpm};
 
-use crate::{
-    Error, Pin, Result, Role, SoPin, Store, Token, TokenId,
-    kdf::Kdf,
-    token::{DEFAULT_TRIES, keep_secret, replace_private, set_pin_is_set},
-    wall::{self, Chip},
+use super::{
+    DEFAULT_TRIES, keep_secret,
+    parts::{self, Chip},
+    replace_private, set_pin_is_set,
 };
+use crate::{Error, Pin, Result, Role, SoPin, Store, Token, TokenId, pin::Kdf};
 
 /// A token whose SO PIN was right: it sets PINs and mends, and cannot use the keys.
 ///
@@ -193,7 +193,7 @@ pub(crate) fn prove<'a>(
         Ok(()) => {
             // A right one does not lower the chip's count, but time may have.
             if token.so_tries.is_some_and(|tries| tries.left < tries.max)
-                && let Ok(tries) = wall::lockout_tries(op)
+                && let Ok(tries) = parts::lockout_tries(op)
             {
                 store.remember_tries(token.id, Role::So, tries);
             }
