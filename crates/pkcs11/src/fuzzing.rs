@@ -4,9 +4,13 @@ use cryptoki_sys::*;
 use tpm_core::{Curve, PublicKey};
 
 use crate::{
-    create, der, derive, keygen,
+    der,
+    keys::{derive, generate},
     mechanism::{Mechanism, Parameter},
-    template::{Attribute, Template},
+    object::{
+        create,
+        template::{Attribute, Template},
+    },
 };
 
 const CURVES: [Curve; 3] = [Curve::P256, Curve::P384, Curve::P521];
@@ -60,7 +64,7 @@ pub fn template(
     let _ = derive::check(&private, Curve::P256);
     for kind in [CKM_RSA_PKCS_KEY_PAIR_GEN, CKM_EC_KEY_PAIR_GEN] {
         let parameter = Parameter::None;
-        if keygen::wanted(&Mechanism { kind, parameter }, &public, &private).is_ok() {
+        if generate::wanted(&Mechanism { kind, parameter }, &public, &private).is_ok() {
             assert_ne!(private.bool(CKA_EXTRACTABLE).ok().flatten(), Some(true));
             assert_ne!(private.bool(CKA_SENSITIVE).ok().flatten(), Some(false));
         }

@@ -2,7 +2,7 @@
 //!
 //! Everything public (slots, tokens, public keys, certificates, lengths) comes from the store
 //! and costs no TPM command. The only unsafe code is in [`ffi`]; the rest is the standard's
-//! chapters in safe Rust: `slot`, `session`, `object`, `operation`, `keygen`.
+//! chapters in safe Rust: `slot`, `session`, `object`, `operation`, `keys`.
 //!
 //! The module keeps its state behind one lock, which nobody holds while the chip signs or makes
 //! a key. It starts no threads, touches nothing that belongs to the whole process, prints
@@ -13,18 +13,12 @@
 //! OASIS PKCS#11 Cryptographic Token Interface Base Specification, version 3.0.
 
 mod answer;
-mod attribute;
-mod create;
-mod crypto;
 mod der;
-mod derive;
 mod error;
 pub mod ffi;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod gate;
-mod keygen;
-mod login;
+mod keys;
 mod mechanism;
 mod module;
 mod object;
@@ -32,4 +26,3 @@ mod operation;
 mod process;
 mod session;
 mod slot;
-mod template;

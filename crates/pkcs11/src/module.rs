@@ -10,12 +10,10 @@ use token_store::{Config, OpenToken, Pin, SoPin, SoToken, Store, Token, TokenId}
 use tpm_core::Tpm;
 
 use crate::{
-    attribute,
     error::{Error, Result},
-    gate::Gate,
-    object::{Object, Objects, SessionObjects},
+    object::{Object, Objects, SessionObjects, attribute, template::Template},
+    process::gate::Gate,
     session::Session,
-    template::Template,
 };
 
 mod slots;

@@ -9,6 +9,10 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
+pub(crate) mod attribute;
+pub(crate) mod create;
+pub(crate) mod template;
+
 /// The bit that tells the handles of session objects from those of token objects.
 const SESSION_OBJECT: CK_OBJECT_HANDLE = 1 << (CK_OBJECT_HANDLE::BITS - 2);
 

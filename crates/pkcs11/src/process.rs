@@ -16,9 +16,12 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    gate::Gate,
     module::Module,
 };
+
+pub(crate) mod gate;
+
+use gate::Gate;
 
 /// A process that has called `C_Initialize`, followed by its descendants that have too.
 struct Place {

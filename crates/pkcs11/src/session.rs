@@ -6,8 +6,10 @@ use cryptoki_sys::*;
 
 use crate::{
     error::{Error, Result},
-    operation::{Decryption, Digesting, Signature, Verification},
+    operation::sign::{Decryption, Digesting, Signature, Verification},
 };
+
+pub(crate) mod login;
 
 /// A session of a caller with a slot.
 pub(crate) struct Session {

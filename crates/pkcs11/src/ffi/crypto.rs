@@ -6,7 +6,7 @@ use super::{
     call, mechanism,
     pointer::{Buffer, input},
 };
-use crate::crypto::{self, Signed};
+use crate::operation::{self, Signed};
 
 /// Begins a signature; without a mechanism, ends one.
 ///
@@ -22,7 +22,7 @@ pub unsafe extern "C" fn C_SignInit(
     call("C_SignInit", |module| {
         // SAFETY: the caller vouches for `mechanism`.
         let mechanism = unsafe { mechanism::read(mechanism) }?;
-        module.with(|state| crypto::sign_init(state, session, mechanism, key))
+        module.with(|state| operation::sign_init(state, session, mechanism, key))
     })
 }
 
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn C_VerifyInit(
     call("C_VerifyInit", |module| {
         // SAFETY: the caller vouches for `mechanism`.
         let mechanism = unsafe { mechanism::read(mechanism) }?;
-        module.with(|state| crypto::verify_init(state, session, mechanism, key))
+        module.with(|state| operation::verify_init(state, session, mechanism, key))
     })
 }
 
@@ -58,7 +58,7 @@ pub unsafe extern "C" fn C_DecryptInit(
     call("C_DecryptInit", |module| {
         // SAFETY: the caller vouches for `mechanism`.
         let mechanism = unsafe { mechanism::read(mechanism) }?;
-        module.with(|state| crypto::decrypt_init(state, session, mechanism, key))
+        module.with(|state| operation::decrypt_init(state, session, mechanism, key))
     })
 }
 
@@ -75,7 +75,7 @@ pub unsafe extern "C" fn C_DigestInit(
     call("C_DigestInit", |module| {
         // SAFETY: the caller vouches for `mechanism`.
         let mechanism = unsafe { mechanism::read(mechanism) }?;
-        module.with(|state| crypto::digest_init(state, session, mechanism))
+        module.with(|state| operation::digest_init(state, session, mechanism))
     })
 }
 
@@ -97,7 +97,7 @@ pub unsafe extern "C" fn C_Sign(
         let data = unsafe { input(data, data_len) }?;
         // SAFETY: the caller vouches for both.
         let buffer = unsafe { Buffer::new(out, out_len) }?;
-        let signed = module.with(|state| crypto::sign(state, session, data, buffer.room()));
+        let signed = module.with(|state| operation::sign(state, session, data, buffer.room()));
         buffer.answer(signed.and_then(Signed::finish))
     })
 }
@@ -120,7 +120,7 @@ pub unsafe extern "C" fn C_Digest(
         let data = unsafe { input(data, data_len) }?;
         // SAFETY: the caller vouches for both.
         let buffer = unsafe { Buffer::new(out, out_len) }?;
-        buffer.answer(module.with(|state| crypto::digest(state, session, data, buffer.room())))
+        buffer.answer(module.with(|state| operation::digest(state, session, data, buffer.room())))
     })
 }
 
@@ -142,7 +142,7 @@ pub unsafe extern "C" fn C_Decrypt(
         let data = unsafe { input(data, data_len) }?;
         // SAFETY: the caller vouches for both.
         let buffer = unsafe { Buffer::new(out, out_len) }?;
-        buffer.answer(module.with(|state| crypto::decrypt(state, session, data, buffer.room())))
+        buffer.answer(module.with(|state| operation::decrypt(state, session, data, buffer.room())))
     })
 }
 
@@ -160,7 +160,7 @@ pub unsafe extern "C" fn C_SignUpdate(
     call("C_SignUpdate", |module| {
         // SAFETY: the caller vouches for `part`.
         let part = unsafe { input(part, part_len) }?;
-        module.with(|state| crypto::sign_update(state, session, part))
+        module.with(|state| operation::sign_update(state, session, part))
     })
 }
 
@@ -178,7 +178,7 @@ pub unsafe extern "C" fn C_DigestUpdate(
     call("C_DigestUpdate", |module| {
         // SAFETY: the caller vouches for `part`.
         let part = unsafe { input(part, part_len) }?;
-        module.with(|state| crypto::digest_update(state, session, part))
+        module.with(|state| operation::digest_update(state, session, part))
     })
 }
 
@@ -196,7 +196,7 @@ pub unsafe extern "C" fn C_VerifyUpdate(
     call("C_VerifyUpdate", |module| {
         // SAFETY: the caller vouches for `part`.
         let part = unsafe { input(part, part_len) }?;
-        module.with(|state| crypto::verify_update(state, session, part))
+        module.with(|state| operation::verify_update(state, session, part))
     })
 }
 
@@ -214,7 +214,7 @@ pub unsafe extern "C" fn C_SignFinal(
     call("C_SignFinal", |module| {
         // SAFETY: the caller vouches for both.
         let buffer = unsafe { Buffer::new(out, out_len) }?;
-        let signed = module.with(|state| crypto::sign_final(state, session, buffer.room()));
+        let signed = module.with(|state| operation::sign_final(state, session, buffer.room()));
         buffer.answer(signed.and_then(Signed::finish))
     })
 }
@@ -233,7 +233,7 @@ pub unsafe extern "C" fn C_DigestFinal(
     call("C_DigestFinal", |module| {
         // SAFETY: the caller vouches for both.
         let buffer = unsafe { Buffer::new(out, out_len) }?;
-        buffer.answer(module.with(|state| crypto::digest_final(state, session, buffer.room())))
+        buffer.answer(module.with(|state| operation::digest_final(state, session, buffer.room())))
     })
 }
 
@@ -255,7 +255,7 @@ pub unsafe extern "C" fn C_Verify(
         let data = unsafe { input(data, data_len) }?;
         // SAFETY: the caller vouches for `signature`.
         let signature = unsafe { input(signature, signature_len) }?;
-        module.with(|state| crypto::verify(state, session, data, signature))
+        module.with(|state| operation::verify(state, session, data, signature))
     })
 }
 
@@ -273,6 +273,6 @@ pub unsafe extern "C" fn C_VerifyFinal(
     call("C_VerifyFinal", |module| {
         // SAFETY: the caller vouches for `signature`.
         let signature = unsafe { input(signature, signature_len) }?;
-        module.with(|state| crypto::verify_final(state, session, signature))
+        module.with(|state| operation::verify_final(state, session, signature))
     })
 }

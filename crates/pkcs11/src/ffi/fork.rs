@@ -2,7 +2,7 @@
 
 use std::{panic, sync::Once};
 
-use crate::{gate::Gate, process};
+use crate::process::{self, gate::Gate};
 
 /// Lets forks wait for the state of the module, from the first `C_Initialize` on.
 ///

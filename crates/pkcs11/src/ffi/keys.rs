@@ -3,7 +3,10 @@
 use cryptoki_sys::*;
 
 use super::{call, mechanism, pointer::Out, template};
-use crate::{derive, error::Error, keygen::Plan};
+use crate::{
+    error::Error,
+    keys::{derive, generate::Plan},
+};
 
 /// Makes a key pair in the chip.
 ///

@@ -7,7 +7,11 @@ use super::{
     pointer::{Buffer, Out},
     template::{self, Blank},
 };
-use crate::{answer::Answer, attribute, create, error::Error};
+use crate::{
+    answer::Answer,
+    error::Error,
+    object::{attribute, create},
+};
 
 /// Makes an object that is not a private or secret key.
 ///

@@ -6,7 +6,7 @@ use super::{
     call,
     pointer::{Out, input},
 };
-use crate::{error::Error, login};
+use crate::{error::Error, session::login};
 
 /// Opens a session with the token of a slot.
 ///

@@ -7,7 +7,7 @@ use cryptoki_sys::*;
 use super::pointer::{count, input};
 use crate::{
     error::{Error, Result},
-    template::{Asked, Attribute, Found, Template},
+    object::template::{Asked, Attribute, Found, Template},
 };
 
 /// The most attributes of a template that are looked at. The standard defines some 150.

@@ -5,13 +5,12 @@ use tpm_core::{Curve, PublicKey};
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::private_key,
     der,
     error::{Error, Result},
     mechanism::{Mechanism, Parameter},
     module::State,
-    object::{Content, Object, Secret, Value},
-    template::Template,
+    object::{Content, Object, Secret, Value, template::Template},
+    operation::private_key,
 };
 
 /// Derives a secret, which lives as long as the session.

@@ -11,8 +11,7 @@ use crate::{
     error::{Error, Result},
     mechanism::{Mechanism, Parameter},
     module::State,
-    object::{Content, Object, handle_of},
-    template::Template,
+    object::{Content, Object, handle_of, template::Template},
 };
 
 /// A key pair to be made.

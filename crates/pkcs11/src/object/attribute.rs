@@ -8,11 +8,13 @@ use token_store::object::Body;
 mod key;
 
 use self::key::{private_key, public_key, public_part, secret_key};
+use super::{
+    Content, Object,
+    template::{Asked, Found, Template},
+};
 use crate::{
     der,
     error::{Error, Result},
-    object::{Content, Object},
-    template::{Asked, Found, Template},
 };
 
 /// The value of an attribute.
@@ -307,7 +309,7 @@ mod tests {
         let template = |pairs: &[(CK_ATTRIBUTE_TYPE, &[u8])]| {
             let attributes = pairs
                 .iter()
-                .map(|(kind, value)| crate::template::Attribute {
+                .map(|(kind, value)| crate::object::template::Attribute {
                     kind: *kind,
                     value: value.to_vec(),
                 });

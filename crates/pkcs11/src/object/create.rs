@@ -4,12 +4,11 @@ use cryptoki_sys::*;
 use token_store::object::{Body, NewCertificate, NewData, NewPublicKey};
 use tpm_core::PublicKey;
 
+use super::{Content, Object, attribute, handle_of, template::Template};
 use crate::{
-    attribute, der,
+    der,
     error::{Error, Result},
     module::State,
-    object::{Content, Object, handle_of},
-    template::Template,
 };
 
 /// `C_CreateObject`: certificates, public keys and data.
