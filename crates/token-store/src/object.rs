@@ -6,9 +6,9 @@ use tpm_core::{Blob, KeyBlob, KeyType, Name, PublicKey, Usage};
 
 use crate::{Error, Result, TokenId};
 
-mod key_row;
-mod row;
+mod read;
 mod spki;
+mod write;
 
 /// The longest label of an object, in bytes.
 pub const MAX_LABEL_LEN: usize = 128;

@@ -7,7 +7,7 @@ use tpm_core::Blob;
 
 use super::{
     Body, Class, Key, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, NewCertificate, NewData,
-    NewPublicKey, Object, ObjectId, check_len, check_text, default_id, key_row::Keys, spki,
+    NewPublicKey, Object, ObjectId, check_len, check_text, default_id, read::Keys, spki,
 };
 use crate::{Error, KeyPair, KeySpec, Result, Store, TokenId, token};
 

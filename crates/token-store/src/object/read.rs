@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use rusqlite::{Row, Transaction};
 use tpm_core::Blob;
 
-use super::{Key, Object, RefusedKey, row::from_row};
+use super::{Key, Object, RefusedKey, write::from_row};
 use crate::{Error, Result, Store, TokenId};
 
 impl Store {
