@@ -58,7 +58,7 @@ pub mod token;
 pub use authority::{Issued, Revocations, Revoked};
 pub use db::Store;
 pub use error::{Error, Kind, Result};
-pub use object::{Class, Key, Object, ObjectId};
+pub use object::{Class, Key, KeyPair, KeySpec, Object, ObjectId};
 pub use pin::{MAX_PIN_LEN, MIN_PIN_LEN, MIN_SO_PIN_CHARS, Pin, PinError, Role, SoPin};
 pub use place::{
     StoreDir,
@@ -66,6 +66,4 @@ pub use place::{
     config_dir, state_dir,
 };
 pub use ssh_certificate::{MAX_SSH_CERTIFICATES, SshCertificate, SshCertificateId};
-pub use token::{
-    KeyPair, KeySpec, MAX_TRIES, MIN_TRIES, OpenToken, SoToken, Token, TokenId, Tries, WallKind,
-};
+pub use token::{MAX_TRIES, MIN_TRIES, OpenToken, SoToken, Token, TokenId, Tries, WallKind};

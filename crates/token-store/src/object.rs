@@ -6,9 +6,12 @@ use tpm_core::{Blob, KeyBlob, KeyType, Name, PublicKey, Usage};
 
 use crate::{Error, Result, TokenId};
 
+mod key_spec;
 mod read;
 mod spki;
 mod write;
+
+pub use key_spec::{KeyPair, KeySpec};
 
 /// The longest label of an object, in bytes.
 pub const MAX_LABEL_LEN: usize = 128;

@@ -2,9 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use tpm_core::{Blob, KeyType, Name, Srk};
+use tpm_core::{KeyType, Name};
 
-use crate::{Error, Result, Store, pin::Kdf};
+use crate::{Error, Result, Store};
 
 mod delete;
 mod health;
@@ -14,15 +14,18 @@ mod open_token;
 mod orphan;
 mod parts;
 mod pin_change;
+mod reinit;
 mod row;
 mod so_token;
 
 pub use delete::{delete, forget};
 pub use health::{Health, examine};
-pub use init::{Fallback, InitOptions, Initialized, init, reinit};
-pub use open_token::{KeyPair, KeySpec, OpenToken};
+pub use init::{Fallback, InitOptions, Initialized, init};
+pub use open_token::OpenToken;
 pub use orphan::{Orphan, orphans, remove_orphan};
+pub(crate) use parts::Parts;
 pub use pin_change::{change_pin, refresh_tries};
+pub use reinit::reinit;
 pub(crate) use row::{NewToken, by_id, keep_secret, now, replace_private, set_pin_is_set};
 pub use so_token::SoToken;
 
@@ -150,24 +153,6 @@ impl Token {
     pub fn srk_name(&self) -> &Name {
         self.parts.srk.name()
     }
-}
-
-/// What a token consists of in the chip, in the form in which it leaves the chip.
-#[derive(Debug, Clone)]
-pub(crate) struct Parts {
-    /// The storage root key, pinned when the token was made.
-    pub(crate) srk: Srk,
-    /// The token key.
-    pub(crate) token_key: Blob,
-    /// The SO object; tokens without a PIN may lack one.
-    pub(crate) so: Option<Blob>,
-    /// What guards changes of the PIN, of a token with a PIN counter.
-    pub(crate) guard: Option<Blob>,
-    /// The guard's secret, sealed below the token key; missing from [`reinit`] until there is
-    /// a user PIN again.
-    pub(crate) secret: Option<Blob>,
-    /// How PINs become authorization values.
-    pub(crate) kdf: Kdf,
 }
 
 /// Gives a token another label.

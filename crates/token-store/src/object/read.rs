@@ -1,14 +1,42 @@
-//! Keys as they are read from the database, each of them checked.
+//! Objects as they are read from the database, each key of them checked.
 
 use std::{collections::HashMap, sync::Arc};
 
-use rusqlite::{Row, Transaction};
+use rusqlite::{OptionalExtension, Row, Transaction};
 use tpm_core::Blob;
 
-use super::{Key, Object, RefusedKey, write::from_row};
+use super::{Body, Key, Object, ObjectId, RefusedKey, spki};
 use crate::{Error, Result, Store, TokenId};
 
+const SELECT: &str = "SELECT id, token, class, key, label, cka_id, private, subject, value, \
+     issuer, serial_number, application, object_id FROM object";
+
 impl Store {
+    /// The objects of a token, oldest first, without the keys that are refused.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn objects(&self, token: TokenId) -> Result<Vec<Object>> {
+        self.read(|tx| {
+            let keys = Keys::of(tx, token)?;
+            // Through the table in its order: an index would have all of it sorted in memory.
+            let mut query =
+                tx.prepare_cached(&format!("{SELECT} NOT INDEXED WHERE token = ? ORDER BY id"))?;
+            let objects = query.query_and_then([token.0], |row| keys.object(row))?;
+            objects.filter_map(Result::transpose).collect()
+        })
+    }
+
+    /// The object `id`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchObject`], [`Error::KeyRefused`], and those of the store.
+    pub fn object(&self, id: ObjectId) -> Result<Object> {
+        self.read(|tx| by_id(tx, id))
+    }
+
     /// Shows `visit` the private keys of a token, oldest first, without those that are refused:
     /// the same as [`Store::objects`] has, but only one of them is in memory at a time.
     ///
@@ -90,17 +118,75 @@ impl Store {
     }
 }
 
+pub(super) fn by_id(tx: &Transaction<'_>, id: ObjectId) -> Result<Object> {
+    let key: Option<Option<i64>> = tx
+        .query_row("SELECT key FROM object WHERE id = ?", [id.0], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    let keys = Keys::one(tx, key.ok_or(Error::NoSuchObject)?)?;
+    let mut query = tx.prepare_cached(&format!("{SELECT} WHERE id = ?"))?;
+    let mut rows = query.query_and_then([id.0], |row| keys.object(row))?;
+    match rows.next().transpose()?.flatten() {
+        Some(object) => Ok(object),
+        None => Err(Error::KeyRefused {
+            reason: keys.refusal().unwrap_or_default(),
+        }),
+    }
+}
+
+/// An object from its row and its key, if it has one.
+fn from_row(row: &Row<'_>, key: Option<Arc<Key>>) -> Result<Object> {
+    let class: String = row.get("class")?;
+    let body = match (class.as_str(), key) {
+        ("private-key", Some(key)) => Body::PrivateKey {
+            key,
+            subject: row.get("subject")?,
+        },
+        ("public-key", Some(key)) => Body::PublicKey {
+            public: key.public().clone(),
+            key: Some(key),
+            subject: row.get("subject")?,
+        },
+        ("public-key", None) => Body::PublicKey {
+            public: spki::decode(&row.get::<_, Vec<u8>>("value")?)?,
+            key: None,
+            subject: row.get("subject")?,
+        },
+        ("certificate", None) => Body::Certificate {
+            value: row.get("value")?,
+            subject: row.get("subject")?,
+            issuer: row.get("issuer")?,
+            serial_number: row.get("serial_number")?,
+        },
+        ("data", None) => Body::Data {
+            value: row.get("value")?,
+            application: row.get("application")?,
+            object_id: row.get("object_id")?,
+        },
+        _ => return Err(Error::corrupt("an object has an unknown class")),
+    };
+    Ok(Object {
+        id: ObjectId(row.get("id")?),
+        token: TokenId(row.get("token")?),
+        label: row.get("label")?,
+        cka_id: row.get("cka_id")?,
+        private: row.get("private")?,
+        body,
+    })
+}
+
 /// The keys of a token by row, or why they are refused.
-pub(super) struct Keys(HashMap<i64, Result<Arc<Key>, String>>);
+struct Keys(HashMap<i64, Result<Arc<Key>, String>>);
 
 impl Keys {
     /// Those of a token.
-    pub(super) fn of(tx: &Transaction<'_>, token: TokenId) -> Result<Self> {
+    fn of(tx: &Transaction<'_>, token: TokenId) -> Result<Self> {
         Self::read(tx, "token", token.0)
     }
 
     /// The one in this row of `key`; none where there is no row.
-    pub(super) fn one(tx: &Transaction<'_>, row: Option<i64>) -> Result<Self> {
+    fn one(tx: &Transaction<'_>, row: Option<i64>) -> Result<Self> {
         match row {
             Some(row) => Self::read(tx, "id", row),
             None => Ok(Self(HashMap::new())),
@@ -122,7 +208,7 @@ impl Keys {
     }
 
     /// An object from its row; `None` if its key is refused.
-    pub(super) fn object(&self, row: &Row<'_>) -> Result<Option<Object>> {
+    fn object(&self, row: &Row<'_>) -> Result<Option<Object>> {
         let key: Option<i64> = row.get("key")?;
         match key.map(|key| self.0.get(&key)) {
             None => from_row(row, None).map(Some),
@@ -133,7 +219,7 @@ impl Keys {
     }
 
     /// Why one of them is refused.
-    pub(super) fn refusal(self) -> Option<String> {
+    fn refusal(self) -> Option<String> {
         self.0.into_values().find_map(Result::err)
     }
 }

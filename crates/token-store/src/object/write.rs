@@ -1,18 +1,13 @@
-//! Objects in the database.
+//! Changes to the objects of a token: adding, setting attributes, deleting.
 
-use std::sync::Arc;
-
-use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
+use rusqlite::{OptionalExtension, Transaction, named_params, params};
 use tpm_core::Blob;
 
 use super::{
-    Body, Class, Key, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, NewCertificate, NewData,
-    NewPublicKey, Object, ObjectId, check_len, check_text, default_id, read::Keys, spki,
+    Class, Key, KeyPair, KeySpec, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, NewCertificate,
+    NewData, NewPublicKey, Object, ObjectId, check_len, check_text, default_id, read::by_id, spki,
 };
-use crate::{Error, KeyPair, KeySpec, Result, Store, TokenId, token};
-
-const SELECT: &str = "SELECT id, token, class, key, label, cka_id, private, subject, value, \
-     issuer, serial_number, application, object_id FROM object";
+use crate::{Error, Result, Store, TokenId, token};
 
 impl Class {
     /// The word for it in the store.
@@ -27,31 +22,6 @@ impl Class {
 }
 
 impl Store {
-    /// The objects of a token, oldest first, without the keys that are refused.
-    ///
-    /// # Errors
-    ///
-    /// Those of the store.
-    pub fn objects(&self, token: TokenId) -> Result<Vec<Object>> {
-        self.read(|tx| {
-            let keys = Keys::of(tx, token)?;
-            // Through the table in its order: an index would have all of it sorted in memory.
-            let mut query =
-                tx.prepare_cached(&format!("{SELECT} NOT INDEXED WHERE token = ? ORDER BY id"))?;
-            let objects = query.query_and_then([token.0], |row| keys.object(row))?;
-            objects.filter_map(Result::transpose).collect()
-        })
-    }
-
-    /// The object `id`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchObject`], [`Error::KeyRefused`], and those of the store.
-    pub fn object(&self, id: ObjectId) -> Result<Object> {
-        self.read(|tx| by_id(tx, id))
-    }
-
     /// Adds a certificate.
     ///
     /// # Errors
@@ -313,64 +283,6 @@ impl NewObject<'_> {
         })?;
         Ok(ObjectId(tx.last_insert_rowid()))
     }
-}
-
-fn by_id(tx: &Transaction<'_>, id: ObjectId) -> Result<Object> {
-    let key: Option<Option<i64>> = tx
-        .query_row("SELECT key FROM object WHERE id = ?", [id.0], |row| {
-            row.get(0)
-        })
-        .optional()?;
-    let keys = Keys::one(tx, key.ok_or(Error::NoSuchObject)?)?;
-    let mut query = tx.prepare_cached(&format!("{SELECT} WHERE id = ?"))?;
-    let mut rows = query.query_and_then([id.0], |row| keys.object(row))?;
-    match rows.next().transpose()?.flatten() {
-        Some(object) => Ok(object),
-        None => Err(Error::KeyRefused {
-            reason: keys.refusal().unwrap_or_default(),
-        }),
-    }
-}
-
-/// An object from its row and its key, if it has one.
-pub(super) fn from_row(row: &Row<'_>, key: Option<Arc<Key>>) -> Result<Object> {
-    let class: String = row.get("class")?;
-    let body = match (class.as_str(), key) {
-        ("private-key", Some(key)) => Body::PrivateKey {
-            key,
-            subject: row.get("subject")?,
-        },
-        ("public-key", Some(key)) => Body::PublicKey {
-            public: key.public().clone(),
-            key: Some(key),
-            subject: row.get("subject")?,
-        },
-        ("public-key", None) => Body::PublicKey {
-            public: spki::decode(&row.get::<_, Vec<u8>>("value")?)?,
-            key: None,
-            subject: row.get("subject")?,
-        },
-        ("certificate", None) => Body::Certificate {
-            value: row.get("value")?,
-            subject: row.get("subject")?,
-            issuer: row.get("issuer")?,
-            serial_number: row.get("serial_number")?,
-        },
-        ("data", None) => Body::Data {
-            value: row.get("value")?,
-            application: row.get("application")?,
-            object_id: row.get("object_id")?,
-        },
-        _ => return Err(Error::corrupt("an object has an unknown class")),
-    };
-    Ok(Object {
-        id: ObjectId(row.get("id")?),
-        token: TokenId(row.get("token")?),
-        label: row.get("label")?,
-        cka_id: row.get("cka_id")?,
-        private: row.get("private")?,
-        body,
-    })
 }
 
 fn one_row(changed: usize) -> Result<()> {

@@ -3,7 +3,7 @@
 use rusqlite::Transaction;
 use tpm_core::{AuthValue, Tpm};
 
-use super::{Token, TokenId, intent, parts::Chip};
+use super::{Token, TokenId, intent, parts::TokenObjects};
 use crate::{Error, Result, Store};
 
 /// Deletes a token, its objects and its PIN counter. Its keys are then gone for ever.
@@ -16,16 +16,16 @@ use crate::{Error, Result, Store};
 /// [`Error::OtherTpm`] if the token is not of this TPM ([`forget`] removes it anyway), and
 /// those of the TPM and of the store; the token is then as it was.
 pub fn delete(store: &mut Store, tpm: &Tpm, token: &Token, owner: &AuthValue) -> Result<()> {
-    let chip = Chip::of(token)?;
-    let Some(counter) = chip.counter() else {
+    let objects = TokenObjects::of(token)?;
+    let Some(counter) = objects.counter() else {
         return forget(store, token);
     };
     // Out of sight first: killed between here and the end, the token is as good as gone, and
     // `orphans` finds its counter.
     store.write(|tx| set_state(tx, token.id, "ready", "deleting"))?;
     let removed = tpm.begin().map_err(Error::from).and_then(|op| {
-        chip.srk.check(&op)?;
-        intent::remove_counter(&op, &chip.srk, counter, owner)
+        objects.srk.check(&op)?;
+        intent::remove_counter(&op, &objects.srk, counter, owner)
     });
     if let Err(err) = removed {
         store.write(|tx| set_state(tx, token.id, "deleting", "ready"))?;

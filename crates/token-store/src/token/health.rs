@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tpm_core::Tpm;
 
-use super::{Token, Tries, WallKind, parts::Chip, pin_change::remember};
+use super::{Token, Tries, WallKind, parts::TokenObjects, pin_change::remember};
 use crate::{Class, Error, OpenToken, Pin, Result, Store, object::RefusedKey};
 
 /// A token whose own parts are as they should be, and what there is to say about its keys.
@@ -33,17 +33,17 @@ pub struct Health {
 /// [`Error::CounterMissing`]; for a `pin` those of [`OpenToken::open`]; and those of the TPM
 /// and of the store.
 pub fn examine(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Result<Health> {
-    let chip = Chip::of(token)?;
+    let objects = TokenObjects::of(token)?;
     let op = tpm.begin()?;
-    chip.srk.check(&op)?;
-    chip.key.check(&op, &chip.srk)?;
-    if let Some(so) = &chip.so {
-        so.check(&op, &chip.srk)?;
+    objects.srk.check(&op)?;
+    objects.key.check(&op, &objects.srk)?;
+    if let Some(so) = &objects.so {
+        so.check(&op, &objects.srk)?;
     }
-    if let Some(guard) = &chip.guard {
-        guard.check(&op, &chip.srk)?;
+    if let Some(guard) = &objects.guard {
+        guard.check(&op, &objects.srk)?;
     }
-    let tries = chip.tries(&op)?;
+    let tries = objects.tries(&op)?;
     drop(op);
     remember(store, token, tries);
 
@@ -69,7 +69,7 @@ pub fn examine(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) 
             }
         }
         // A right PIN has given the tries back.
-        health.tries = chip.tries(&tpm.begin()?)?;
+        health.tries = objects.tries(&tpm.begin()?)?;
     }
     Ok(health)
 }

@@ -8,9 +8,7 @@ use tpm_core::{
 
 use super::{
     DEFAULT_TRIES, MAX_TRIES, MIN_TRIES, NewToken, Parts, Token, Tries, WallKind, by_id,
-    check_label, intent,
-    parts::{self, Chip},
-    so_token,
+    check_label, intent, parts,
 };
 use crate::{Error, Pin, Result, SoPin, Store, pin::Kdf};
 
@@ -296,62 +294,6 @@ impl Draft<'_> {
             by_id(tx, id)
         })
     }
-}
-
-/// Makes a token anew, as `C_InitToken` does with one that exists: the SO proves the SO PIN,
-/// every object and the user PIN are gone, and serial number, SO PIN and wall stay.
-///
-/// # Errors
-///
-/// [`Error::WrongPin`], [`Error::NoSo`], [`Error::OtherTpm`] and those of the label, of the
-/// TPM and of the store; the token is then as it was.
-pub fn reinit(
-    store: &mut Store,
-    tpm: &Tpm,
-    token: &Token,
-    label: &str,
-    so: &SoPin,
-) -> Result<Token> {
-    check_label(label)?;
-    if store.is_read_only() {
-        return Err(Error::ReadOnly);
-    }
-    let chip = Chip::of(token)?;
-    let so_auth = token.parts.kdf.so(so)?;
-    let op = tpm.begin()?;
-    let so = so_token::prove(store, &op, token, &chip, &so_auth)?;
-    let key = TokenKey::create(
-        &op,
-        &chip.srk,
-        chip.key.wall().clone(),
-        &AuthValue::random(),
-    )?;
-    // The store first: killed after this, the token is new and waits for its user PIN. The
-    // other way round it could keep keys that nobody has a PIN for.
-    let renewed = store.write(|tx| renew(tx, token, label, key.blob()))?;
-    if let Some(counter) = chip.counter() {
-        let closed = counter.set_auth(&op, &chip.srk, so, &so_auth, &AuthValue::random());
-        let limit = token.max_tries.unwrap_or(DEFAULT_TRIES);
-        let reset = closed.and_then(|()| counter.reset(&op, &chip.srk, so, &so_auth, limit));
-        if let Err(err) = reset {
-            // The old PIN opens a token without keys until the new one is set.
-            log::warn!("the PIN counter was not reset: {err}");
-        }
-    }
-    Ok(renewed)
-}
-
-fn renew(tx: &rusqlite::Transaction<'_>, token: &Token, label: &str, key: &Blob) -> Result<Token> {
-    super::row::replace_private(tx, token.id, crate::Role::User, &token.parts.token_key, key)?;
-    tx.execute("DELETE FROM key WHERE token = ?", [token.id.0])?;
-    tx.execute("DELETE FROM object WHERE token = ?", [token.id.0])?;
-    tx.execute(
-        "UPDATE token SET label = ? WHERE id = ?",
-        rusqlite::params![label, token.id.0],
-    )?;
-    super::row::set_pin_is_set(tx, token.id, false)?;
-    super::row::keep_secret(tx, token.id, None)?;
-    by_id(tx, token.id)
 }
 
 /// 16 hexadecimal digits, which is what PKCS#11 has room for.

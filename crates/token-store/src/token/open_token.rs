@@ -10,56 +10,11 @@ use tpm_core::{
     AuthValue, Blob, Hash, KeyType, Name, Operation, ReadyKey, Scheme, Signature, Tpm, Usage, info,
 };
 
-use super::parts::{Chip, lockout_tries};
+use super::parts::{TokenObjects, lockout_tries};
 use crate::{
-    Error, Key, Object, Pin, Result, Role, Store, Token, TokenId, Tries, WallKind,
-    error::is_spoilt,
-    object::{MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, check_len, check_text},
-    pin::Kdf,
+    Error, Key, KeyPair, KeySpec, Pin, Result, Role, Store, Token, TokenId, Tries, WallKind,
+    error::is_spoilt, pin::Kdf,
 };
-
-/// What a new key pair is to be like.
-#[derive(Debug, Clone)]
-pub struct KeySpec {
-    /// Algorithm and size.
-    pub key_type: KeyType,
-    /// What else than signing the private key may do. RSA keys of a chip without SHA-512 may
-    /// decrypt as well, since only so can they sign with it.
-    pub usage: Usage,
-    /// `CKA_LABEL` of both halves; at most 128 bytes.
-    pub label: String,
-    /// `CKA_ID` of both halves; the SHA-1 of the SubjectPublicKeyInfo where absent.
-    pub id: Option<Vec<u8>>,
-    /// `CKA_SUBJECT` of both halves: a DER name, may be empty.
-    pub subject: Vec<u8>,
-    /// Whether each use of the private key asks for the PIN again. The chip does not enforce
-    /// this; the callers of this crate do.
-    pub always_authenticate: bool,
-}
-
-impl KeySpec {
-    /// A key that signs, with the default id.
-    #[must_use]
-    pub fn new(key_type: KeyType, label: impl Into<String>) -> Self {
-        Self {
-            key_type,
-            usage: Usage::SIGN,
-            label: label.into(),
-            id: None,
-            subject: Vec::new(),
-            always_authenticate: false,
-        }
-    }
-}
-
-/// The two objects of a new key pair.
-#[derive(Debug, Clone)]
-pub struct KeyPair {
-    /// The private key.
-    pub private: Object,
-    /// The public key.
-    pub public: Object,
-}
 
 /// A token whose user PIN was right: it makes keys and signs.
 ///
@@ -69,7 +24,7 @@ pub struct KeyPair {
 pub struct OpenToken {
     tpm: Arc<Tpm>,
     id: TokenId,
-    chip: Chip,
+    objects: TokenObjects,
     kdf: Kdf,
     /// The value derived from the PIN; gone once the chip has refused it, so that it is not
     /// tried again behind the user's back.
@@ -94,7 +49,7 @@ impl OpenToken {
     /// a token without one, [`Error::OtherTpm`], [`Error::CounterMissing`], and those of the
     /// TPM and of the store.
     pub fn open(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Result<Self> {
-        let chip = Chip::of(token)?;
+        let objects = TokenObjects::of(token)?;
         let auth = match (token.login_required(), pin) {
             (false, None) => AuthValue::empty(),
             (false, Some(_)) => return Err(Error::NoPin),
@@ -104,14 +59,14 @@ impl OpenToken {
         };
         let first = store.first_key(token.id)?;
         let op = tpm.begin()?;
-        let ready = prove(&op, &chip, &auth, first.as_deref());
-        let ready = report(store, &op, token, &chip, ready)?;
+        let ready = prove(&op, &objects, &auth, first.as_deref());
+        let ready = report(store, &op, token, &objects, ready)?;
         drop(op);
         let ready = ready.map(|key| (key.name().clone(), Arc::new(key)));
         Ok(Self {
             tpm: Arc::clone(tpm),
             id: token.id,
-            chip,
+            objects,
             kdf: token.parts.kdf.clone(),
             auth: Mutex::new(Some(auth)),
             ready: Mutex::new(ready.into_iter().collect()),
@@ -137,8 +92,8 @@ impl OpenToken {
         }
         let auth = self.kdf.user(pin)?;
         let op = self.tpm.begin()?;
-        let proven = self.chip.key.verify(&op, &self.chip.srk, &auth);
-        report(store, &op, &token, &self.chip, proven)
+        let proven = self.objects.key.verify(&op, &self.objects.srk, &auth);
+        report(store, &op, &token, &self.objects, proven)
     }
 
     /// Makes a key pair in the chip and keeps it. An RSA key can take a minute.
@@ -228,7 +183,7 @@ impl OpenToken {
     ///
     /// As [`OpenToken::sign`].
     pub fn rsa_raw(&self, key: &Key, block: &[u8]) -> Result<Vec<u8>> {
-        self.with_key(key, |ready, op| ready.rsa_raw(op, &self.chip.srk, block))
+        self.with_key(key, |ready, op| ready.rsa_raw(op, &self.objects.srk, block))
     }
 
     /// The x coordinate of the ECDH shared point with the point (`x`, `y`); only for keys made
@@ -238,7 +193,7 @@ impl OpenToken {
     ///
     /// As [`OpenToken::sign`].
     pub fn ecdh(&self, key: &Key, x: &[u8], y: &[u8]) -> Result<Vec<u8>> {
-        self.with_key(key, |ready, op| ready.ecdh(op, &self.chip.srk, x, y))
+        self.with_key(key, |ready, op| ready.ecdh(op, &self.objects.srk, x, y))
     }
 
     fn create(&self, key_type: KeyType, usage: Usage) -> Result<Blob> {
@@ -252,9 +207,9 @@ impl OpenToken {
         } else {
             usage
         };
-        self.chip
+        self.objects
             .key
-            .create_key(&op, &self.chip.srk, &auth, key_type, usage)
+            .create_key(&op, &self.objects.srk, &auth, key_type, usage)
             .map_err(|err| self.refused(&op, err))
     }
 
@@ -276,9 +231,9 @@ impl OpenToken {
         let auth = self.auth()?;
         let op = self.tpm.begin()?;
         let ready = self
-            .chip
+            .objects
             .key
-            .load_key(&op, &self.chip.srk, &auth, key.blob())
+            .load_key(&op, &self.objects.srk, &auth, key.blob())
             .map_err(|err| self.refused(&op, err))?;
         let result = body(&ready, &op)?;
         let mut cache = lock(&self.ready);
@@ -295,7 +250,7 @@ impl OpenToken {
 
     /// What it means that a value was refused that was right at login.
     fn refused(&self, op: &Operation<'_>, err: tpm_core::Error) -> Error {
-        match self.chip.user_refused(op, err).error {
+        match self.objects.user_refused(op, err).error {
             Error::WrongPin { .. } => {
                 lock(&self.auth).take();
                 Error::LoggedOut
@@ -313,24 +268,21 @@ impl fmt::Debug for OpenToken {
     }
 }
 
-impl KeySpec {
-    fn check(&self) -> Result<()> {
-        check_text("label", &self.label, MAX_LABEL_LEN)?;
-        check_len("id", self.id.as_deref().unwrap_or_default(), MAX_ID_LEN)?;
-        check_len("subject", &self.subject, MAX_VALUE_LEN)
-    }
-}
-
 /// Proves the PIN's value and loads `first` in the same breath.
 fn prove(
     op: &Operation<'_>,
-    chip: &Chip,
+    objects: &TokenObjects,
     auth: &AuthValue,
     first: Option<&Key>,
 ) -> tpm_core::Result<Option<ReadyKey>> {
-    match chip.key.open(op, &chip.srk, auth, first.map(Key::blob)) {
+    match objects
+        .key
+        .open(op, &objects.srk, auth, first.map(Key::blob))
+    {
         // One spoilt key does not lock its owner out of the others.
-        Err(err) if first.is_some() && is_spoilt(&err) => chip.key.open(op, &chip.srk, auth, None),
+        Err(err) if first.is_some() && is_spoilt(&err) => {
+            objects.key.open(op, &objects.srk, auth, None)
+        }
         result => result,
     }
 }
@@ -340,7 +292,7 @@ fn report<T>(
     store: &Store,
     op: &Operation<'_>,
     token: &Token,
-    chip: &Chip,
+    objects: &TokenObjects,
     outcome: tpm_core::Result<T>,
 ) -> Result<T> {
     let (result, tries) = match outcome {
@@ -357,7 +309,7 @@ fn report<T>(
             (Ok(value), tries)
         }
         Err(err) => {
-            let refusal = chip.user_refused(op, err);
+            let refusal = objects.user_refused(op, err);
             (Err(refusal.error), refusal.tries)
         }
     };

@@ -1,15 +1,36 @@
-//! The PIN wall: a token's objects as the chip takes them, and what its refusals mean.
+//! What a token consists of in the chip: as it is stored, as it is checked, and what the chip's
+//! refusals mean.
 
 use tpm_core::{
-    ChangeGuard, Error as Tpm, Operation, PinCounter, Presence, SoObject, Srk, TokenKey, Wall,
+    Blob, ChangeGuard, Error as Tpm, Operation, PinCounter, Presence, SoObject, Srk, TokenKey,
+    Wall,
     info::{self, Lockout},
 };
 
-use crate::{Error, Result, Role, Token, Tries, WallKind};
+use super::{Token, Tries, WallKind};
+use crate::{Error, Result, Role, pin::Kdf};
+
+/// What a token consists of in the chip, in the form in which it leaves the chip.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    /// The storage root key, pinned when the token was made.
+    pub(crate) srk: Srk,
+    /// The token key.
+    pub(crate) token_key: Blob,
+    /// The SO object; tokens without a PIN may lack one.
+    pub(crate) so: Option<Blob>,
+    /// What guards changes of the PIN, of a token with a PIN counter.
+    pub(crate) guard: Option<Blob>,
+    /// The guard's secret, sealed below the token key; missing from [`super::reinit`] until there is
+    /// a user PIN again.
+    pub(crate) secret: Option<Blob>,
+    /// How PINs become authorization values.
+    pub(crate) kdf: Kdf,
+}
 
 /// A token's objects, checked to be ones that this crate makes. Making one sends nothing.
 #[derive(Debug, Clone)]
-pub(crate) struct Chip {
+pub(crate) struct TokenObjects {
     pub(crate) srk: Srk,
     pub(crate) key: TokenKey,
     pub(crate) so: Option<SoObject>,
@@ -22,7 +43,7 @@ pub(crate) struct Refusal {
     pub(crate) tries: Option<Tries>,
 }
 
-impl Chip {
+impl TokenObjects {
     /// The objects of `token`.
     pub(crate) fn of(token: &Token) -> Result<Self> {
         let parts = &token.parts;

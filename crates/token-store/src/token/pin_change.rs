@@ -2,7 +2,7 @@
 
 use tpm_core::{Tpm, Wall};
 
-use super::{Token, Tries, parts::Chip, row};
+use super::{Token, Tries, parts::TokenObjects, row};
 use crate::{Error, Pin, Result, Role, Store};
 
 /// Changes the user PIN; a wrong `old` costs one try. No key is touched.
@@ -17,8 +17,8 @@ use crate::{Error, Pin, Result, Role, Store};
 /// [`Error::WrongPin`], [`Error::PinLocked`], [`Error::NoPin`] for a token without one, and
 /// those of the TPM and of the store. The old PIN is valid then.
 pub fn change_pin(store: &mut Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Result<()> {
-    let chip = Chip::of(token)?;
-    match chip.key.wall() {
+    let objects = TokenObjects::of(token)?;
+    match objects.key.wall() {
         Wall::None => return Err(Error::NoPin),
         _ if !token.pin_is_set => return Err(Error::PinNotSet),
         Wall::Lockout { .. } if store.is_read_only() => return Err(Error::ReadOnly),
@@ -26,20 +26,24 @@ pub fn change_pin(store: &mut Store, tpm: &Tpm, token: &Token, old: &Pin, new: &
     }
     let (old, new) = (token.parts.kdf.user(old)?, token.parts.kdf.user(new)?);
     let op = tpm.begin()?;
-    let changed = match chip.counter() {
+    let changed = match objects.counter() {
         // To bring the secret out, the old PIN is proven against the counter: one wrong PIN is
         // one try.
         Some(counter) => {
-            let guard = chip.guard()?;
+            let guard = objects.guard()?;
             let sealed = token.parts.secret.as_ref().ok_or_else(lacks_secret)?;
-            chip.key
-                .unseal(&op, &chip.srk, &old, sealed)
+            objects
+                .key
+                .unseal(&op, &objects.srk, &old, sealed)
                 .and_then(|secret| {
-                    counter.change_auth(&op, &chip.srk, (guard, &secret), &old, &new)
+                    counter.change_auth(&op, &objects.srk, (guard, &secret), &old, &new)
                 })
                 .map(|()| None)
         }
-        None => chip.key.change_auth(&op, &chip.srk, &old, &new).map(Some),
+        None => objects
+            .key
+            .change_auth(&op, &objects.srk, &old, &new)
+            .map(Some),
     };
     match changed {
         Ok(key) => {
@@ -47,11 +51,11 @@ pub fn change_pin(store: &mut Store, tpm: &Tpm, token: &Token, old: &Pin, new: &
                 let (id, before) = (token.id, &token.parts.token_key);
                 store.write(|tx| row::replace_private(tx, id, Role::User, before, key.blob()))?;
             }
-            remember(store, token, chip.tries(&op).ok().flatten());
+            remember(store, token, objects.tries(&op).ok().flatten());
             Ok(())
         }
         Err(err) => {
-            let refusal = chip.user_refused(&op, err);
+            let refusal = objects.user_refused(&op, err);
             remember(store, token, refusal.tries);
             Err(refusal.error)
         }
@@ -65,8 +69,8 @@ pub fn change_pin(store: &mut Store, tpm: &Tpm, token: &Token, old: &Pin, new: &
 ///
 /// [`Error::CounterMissing`], [`Error::OtherTpm`], and those of the TPM.
 pub fn refresh_tries(store: &Store, tpm: &Tpm, token: &Token) -> Result<Option<Tries>> {
-    let chip = Chip::of(token)?;
-    let tries = chip.tries(&tpm.begin()?)?;
+    let objects = TokenObjects::of(token)?;
+    let tries = objects.tries(&tpm.begin()?)?;
     remember(store, token, tries);
     Ok(tries)
 }

@@ -6,7 +6,7 @@ use tpm_core::{AuthValue, Blob, Operation, Presence, SoObject, Tpm};
 
 use super::{
     DEFAULT_TRIES, keep_secret,
-    parts::{self, Chip},
+    parts::{self, TokenObjects},
     replace_private, set_pin_is_set,
 };
 use crate::{Error, Pin, Result, Role, SoPin, Store, Token, TokenId, pin::Kdf};
@@ -17,7 +17,7 @@ use crate::{Error, Pin, Result, Role, SoPin, Store, Token, TokenId, pin::Kdf};
 pub struct SoToken {
     tpm: Arc<Tpm>,
     id: TokenId,
-    chip: Chip,
+    objects: TokenObjects,
     auth: AuthValue,
     kdf: Kdf,
     max_tries: u32,
@@ -31,16 +31,16 @@ impl SoToken {
     /// [`Error::WrongPin`], [`Error::ChipLocked`], [`Error::NoSo`], [`Error::OtherTpm`], and
     /// those of the TPM.
     pub fn open(store: &Store, tpm: &Arc<Tpm>, token: &Token, so: &SoPin) -> Result<Self> {
-        let chip = Chip::of(token)?;
+        let objects = TokenObjects::of(token)?;
         if !token.so_pin_is_set {
             return Err(Error::NoSo);
         }
         let auth = token.parts.kdf.so(so)?;
-        prove(store, &tpm.begin()?, token, &chip, &auth)?;
+        prove(store, &tpm.begin()?, token, &objects, &auth)?;
         Ok(Self {
             tpm: Arc::clone(tpm),
             id: token.id,
-            chip,
+            objects,
             auth,
             kdf: token.parts.kdf.clone(),
             max_tries: token.max_tries.unwrap_or(DEFAULT_TRIES),
@@ -67,15 +67,15 @@ impl SoToken {
         }
         let auth = self.kdf.user(new)?;
         let op = self.tpm.begin()?;
-        let so = self.chip.so()?;
-        let srk = &self.chip.srk;
-        let Some(counter) = self.chip.counter() else {
+        let so = self.objects.so()?;
+        let srk = &self.objects.srk;
+        let Some(counter) = self.objects.counter() else {
             // Nothing changes in the chip: the old PIN is valid until the new blob is kept.
-            let chip = Chip::of(&token)?;
-            let key = chip
+            let objects = TokenObjects::of(&token)?;
+            let key = objects
                 .key
                 .reset_auth(&op, srk, so, &self.auth, &auth)
-                .map_err(|err| self.chip.so_refused(&op, err).error)?;
+                .map_err(|err| self.objects.so_refused(&op, err).error)?;
             return store.write(|tx| {
                 replace_private(tx, self.id, Role::User, &token.parts.token_key, key.blob())?;
                 set_pin_is_set(tx, self.id, true)
@@ -89,7 +89,7 @@ impl SoToken {
         counter
             .reset(&op, srk, so, &self.auth, self.max_tries)
             .and_then(|()| counter.set_auth(&op, srk, so, &self.auth, &auth))
-            .map_err(|err| self.chip.so_refused(&op, err).error)?;
+            .map_err(|err| self.objects.so_refused(&op, err).error)?;
         let secret = self.missing_secret(&op, &token, &auth)?;
         store.write(|tx| {
             if let Some(secret) = &secret {
@@ -111,9 +111,9 @@ impl SoToken {
             return Ok(None);
         }
         // This program may hold what the token was before.
-        let chip = Chip::of(token)?;
-        let secret = self.chip.so()?.secret(op, &chip.srk, &self.auth)?;
-        Ok(Some(chip.key.seal(op, &chip.srk, pin, &secret)?))
+        let objects = TokenObjects::of(token)?;
+        let secret = self.objects.so()?.secret(op, &objects.srk, &self.auth)?;
+        Ok(Some(objects.key.seal(op, &objects.srk, pin, &secret)?))
     }
 
     /// Changes the SO PIN.
@@ -126,14 +126,14 @@ impl SoToken {
     /// Those of the TPM and of the store; the old SO PIN is valid then.
     pub fn change_so_pin(&mut self, store: &mut Store, new: &SoPin) -> Result<()> {
         let auth = self.kdf.so(new)?;
-        let old = self.chip.so()?;
+        let old = self.objects.so()?;
         let op = self.tpm.begin()?;
         let so = old
-            .change_auth(&op, &self.chip.srk, &self.auth, &auth)
-            .map_err(|err| self.chip.so_refused(&op, err).error)?;
+            .change_auth(&op, &self.objects.srk, &self.auth, &auth)
+            .map_err(|err| self.objects.so_refused(&op, err).error)?;
         store.write(|tx| replace_private(tx, self.id, Role::So, old.blob(), so.blob()))?;
         drop(op);
-        self.chip.so = Some(so);
+        self.objects.so = Some(so);
         self.auth = auth;
         Ok(())
     }
@@ -145,10 +145,10 @@ impl SoToken {
     ///
     /// [`Error::NoPin`] for a token without a counter, and those of the TPM and of the store.
     pub fn repair(&self, store: &mut Store, new: &Pin, owner: &AuthValue) -> Result<()> {
-        let counter = self.chip.counter().ok_or(Error::NoPin)?;
+        let counter = self.objects.counter().ok_or(Error::NoPin)?;
         let auth = self.kdf.user(new)?;
         let op = self.tpm.begin()?;
-        let srk = &self.chip.srk;
+        let srk = &self.objects.srk;
         srk.check(&op)?;
         let presence = counter.presence(&op)?;
         if matches!(presence, Presence::Unwritten | Presence::Foreign) {
@@ -156,7 +156,7 @@ impl SoToken {
             counter.undefine(&op, srk, owner)?;
         }
         if presence != Presence::Ready {
-            let so = self.chip.so()?;
+            let so = self.objects.so()?;
             counter.define(&op, srk, owner, so, &self.auth, &auth, self.max_tries)?;
         }
         drop(op);
@@ -185,11 +185,11 @@ pub(crate) fn prove<'a>(
     store: &Store,
     op: &Operation<'_>,
     token: &Token,
-    chip: &'a Chip,
+    objects: &'a TokenObjects,
     auth: &AuthValue,
 ) -> Result<&'a SoObject> {
-    let so = chip.so()?;
-    match so.verify(op, &chip.srk, auth) {
+    let so = objects.so()?;
+    match so.verify(op, &objects.srk, auth) {
         Ok(()) => {
             // A right one does not lower the chip's count, but time may have.
             if token.so_tries.is_some_and(|tries| tries.left < tries.max)
@@ -200,7 +200,7 @@ pub(crate) fn prove<'a>(
             Ok(so)
         }
         Err(err) => {
-            let refusal = chip.so_refused(op, err);
+            let refusal = objects.so_refused(op, err);
             if let Some(tries) = refusal.tries {
                 store.remember_tries(token.id, Role::So, tries);
             }
