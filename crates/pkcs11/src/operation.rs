@@ -1,5 +1,4 @@
-//! The operations of a session, by the rules of the standard: what begins and ends them, and
-//! what an error leaves active.
+//! The operations of a session, as the functions of the standard name them.
 
 use std::sync::Arc;
 
@@ -11,12 +10,21 @@ use crate::{
     error::{Error, Result},
     mechanism::Mechanism,
     module::State,
-    object::Object,
+    session::Session,
 };
 
+pub(crate) mod active;
+pub(crate) mod decrypt;
+pub(crate) mod digest;
+mod input;
 pub(crate) mod sign;
+pub(crate) mod verify;
 
-use sign::{Decryption, Digesting, Signature, Verification};
+use active::{Active, Next};
+use decrypt::Decryption;
+use digest::Digesting;
+use sign::Signature;
+use verify::Verification;
 
 type Bytes = Answer<u8>;
 
@@ -38,9 +46,26 @@ impl Signed {
     }
 }
 
-const NOT_INITIALIZED: Error = Error::OperationNotInitialized;
+/// The place of a kind of operation in a session.
+type PlaceOf<T> = fn(&mut Session) -> &mut Active<T>;
 
-// Signing.
+/// A function that begins an operation, or ends one where no mechanism is given.
+fn init<T>(
+    state: &mut State,
+    handle: CK_SESSION_HANDLE,
+    mechanism: Option<Mechanism>,
+    place: PlaceOf<T>,
+    make: impl FnOnce(&mut State, Mechanism) -> Result<T>,
+) -> Result<()> {
+    let active = place(state.session(handle)?);
+    let Some(mechanism) = mechanism else {
+        active.cancel();
+        return Ok(());
+    };
+    active.check_free()?;
+    let operation = make(state, mechanism)?;
+    place(state.session(handle)?).begin(operation)
+}
 
 /// `C_SignInit`.
 pub(crate) fn sign_init(
@@ -49,51 +74,27 @@ pub(crate) fn sign_init(
     mechanism: Option<Mechanism>,
     key: CK_OBJECT_HANDLE,
 ) -> Result<()> {
-    let session = state.session(handle)?;
-    let Some(mechanism) = mechanism else {
-        session.sign = None;
-        return Ok(());
-    };
-    if session.sign.is_some() {
-        return Err(Error::OperationActive);
-    }
-    let operation = Signature::new(&mechanism, private_key(state, handle, key)?)?;
-    state.session(handle)?.sign = Some(operation);
-    Ok(())
+    let place: PlaceOf<_> = |session| &mut session.sign;
+    init(state, handle, mechanism, place, |state, mechanism| {
+        Signature::new(&mechanism, state.private_key(handle, key)?)
+    })
 }
 
-/// `C_Sign`: a length query, or a buffer that is too small, leaves the operation active and
-/// asks nothing of the chip.
+/// `C_Sign`: a length query, or a buffer that is too small, asks nothing of the chip.
 pub(crate) fn sign(
     state: &mut State,
     handle: CK_SESSION_HANDLE,
     data: &[u8],
     room: Room,
 ) -> Result<Signed> {
-    let place = &mut state.session(handle)?.sign;
-    let sign = place.as_ref().ok_or(NOT_INITIALIZED)?;
-    if sign.in_parts {
-        return Err(Error::OperationActive);
-    }
-    let size = sign.size();
-    if !room.admits(size)? {
-        return Ok(Signed::Answer(Answer::Length(size)));
-    }
-    let mut sign = place.take().ok_or(NOT_INITIALIZED)?;
-    sign.update(data)?;
-    finish(state, handle, sign)
+    let next = state.session(handle)?.sign.whole(room, Signature::size)?;
+    finish_signing(state, handle, next, data)
 }
 
 /// `C_SignUpdate`.
 pub(crate) fn sign_update(state: &mut State, handle: CK_SESSION_HANDLE, part: &[u8]) -> Result<()> {
-    let place = &mut state.session(handle)?.sign;
-    let sign = place.as_mut().ok_or(NOT_INITIALIZED)?;
-    sign.in_parts = true;
-    let updated = sign.update(part);
-    if updated.is_err() {
-        *place = None;
-    }
-    updated
+    let active = &mut state.session(handle)?.sign;
+    active.part(|sign| sign.update(part))
 }
 
 /// `C_SignFinal`.
@@ -102,16 +103,21 @@ pub(crate) fn sign_final(
     handle: CK_SESSION_HANDLE,
     room: Room,
 ) -> Result<Signed> {
-    let place = &mut state.session(handle)?.sign;
-    let size = place.as_ref().ok_or(NOT_INITIALIZED)?.size();
-    if !room.admits(size)? {
-        return Ok(Signed::Answer(Answer::Length(size)));
-    }
-    let sign = place.take().ok_or(NOT_INITIALIZED)?;
-    finish(state, handle, sign)
+    let next = state.session(handle)?.sign.last(room, Signature::size)?;
+    finish_signing(state, handle, next, &[])
 }
 
-fn finish(state: &mut State, handle: CK_SESSION_HANDLE, sign: Signature) -> Result<Signed> {
+fn finish_signing(
+    state: &mut State,
+    handle: CK_SESSION_HANDLE,
+    next: Next<Signature>,
+    data: &[u8],
+) -> Result<Signed> {
+    let mut sign = match next {
+        Next::Length(length) => return Ok(Signed::Answer(Answer::Length(length))),
+        Next::Finish(sign) => sign,
+    };
+    sign.update(data)?;
     let slot = state.session(handle)?.slot;
     check_authenticated(sign.key(), sign.authenticated)?;
     let open = state.open_token(slot)?;
@@ -119,39 +125,12 @@ fn finish(state: &mut State, handle: CK_SESSION_HANDLE, sign: Signature) -> Resu
 }
 
 /// A key that asks for the PIN at each use has to have been given it for this one.
-pub(crate) fn check_authenticated(key: &Key, authenticated: bool) -> Result<()> {
+fn check_authenticated(key: &Key, authenticated: bool) -> Result<()> {
     if key.always_authenticate() && !authenticated {
         return Err(Error::NotLoggedIn);
     }
     Ok(())
 }
-
-pub(crate) fn private_key(
-    state: &mut State,
-    handle: CK_SESSION_HANDLE,
-    key: CK_OBJECT_HANDLE,
-) -> Result<Arc<Key>> {
-    let slot = state.session(handle)?.slot;
-    let object = key_object(state, slot, key)?;
-    object
-        .private_key()
-        .cloned()
-        .ok_or(Error::KeyFunctionNotPermitted)
-}
-
-/// An object that is a key of some kind.
-fn key_object(state: &mut State, slot: CK_SLOT_ID, key: CK_OBJECT_HANDLE) -> Result<Arc<Object>> {
-    let object = state.object(slot, key).map_err(|err| match err {
-        Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
-        err => err,
-    })?;
-    if object.public_key().is_none() {
-        return Err(Error::KeyHandleInvalid);
-    }
-    Ok(object)
-}
-
-// Verifying.
 
 /// `C_VerifyInit`.
 pub(crate) fn verify_init(
@@ -160,23 +139,10 @@ pub(crate) fn verify_init(
     mechanism: Option<Mechanism>,
     key: CK_OBJECT_HANDLE,
 ) -> Result<()> {
-    let session = state.session(handle)?;
-    let Some(mechanism) = mechanism else {
-        session.verify = None;
-        return Ok(());
-    };
-    if session.verify.is_some() {
-        return Err(Error::OperationActive);
-    }
-    let slot = session.slot;
-    let object = key_object(state, slot, key)?;
-    let public = match (object.private_key(), object.public_key()) {
-        (None, Some(public)) => public.clone(),
-        _ => return Err(Error::KeyFunctionNotPermitted),
-    };
-    let operation = Verification::new(&mechanism, public)?;
-    state.session(handle)?.verify = Some(operation);
-    Ok(())
+    let place: PlaceOf<_> = |session| &mut session.verify;
+    init(state, handle, mechanism, place, |state, mechanism| {
+        Verification::new(&mechanism, state.public_key(handle, key)?)
+    })
 }
 
 /// `C_Verify`.
@@ -186,11 +152,7 @@ pub(crate) fn verify(
     data: &[u8],
     signature: &[u8],
 ) -> Result<()> {
-    let place = &mut state.session(handle)?.verify;
-    if place.as_ref().ok_or(NOT_INITIALIZED)?.in_parts {
-        return Err(Error::OperationActive);
-    }
-    let mut verify = place.take().ok_or(NOT_INITIALIZED)?;
+    let mut verify = state.session(handle)?.verify.take_whole()?;
     verify.update(data)?;
     verify.finish(signature)
 }
@@ -201,14 +163,8 @@ pub(crate) fn verify_update(
     handle: CK_SESSION_HANDLE,
     part: &[u8],
 ) -> Result<()> {
-    let place = &mut state.session(handle)?.verify;
-    let verify = place.as_mut().ok_or(NOT_INITIALIZED)?;
-    verify.in_parts = true;
-    let updated = verify.update(part);
-    if updated.is_err() {
-        *place = None;
-    }
-    updated
+    let active = &mut state.session(handle)?.verify;
+    active.part(|verify| verify.update(part))
 }
 
 /// `C_VerifyFinal`.
@@ -217,11 +173,8 @@ pub(crate) fn verify_final(
     handle: CK_SESSION_HANDLE,
     signature: &[u8],
 ) -> Result<()> {
-    let verify = state.session(handle)?.verify.take();
-    verify.ok_or(NOT_INITIALIZED)?.finish(signature)
+    state.session(handle)?.verify.take()?.finish(signature)
 }
-
-// Hashing.
 
 /// `C_DigestInit`.
 pub(crate) fn digest_init(
@@ -229,13 +182,10 @@ pub(crate) fn digest_init(
     handle: CK_SESSION_HANDLE,
     mechanism: Option<Mechanism>,
 ) -> Result<()> {
-    let place = &mut state.session(handle)?.digest;
-    match mechanism {
-        None => *place = None,
-        Some(_) if place.is_some() => return Err(Error::OperationActive),
-        Some(mechanism) => *place = Some(Digesting::new(&mechanism)?),
-    }
-    Ok(())
+    let place: PlaceOf<_> = |session| &mut session.digest;
+    init(state, handle, mechanism, place, |_, mechanism| {
+        Digesting::new(&mechanism)
+    })
 }
 
 /// `C_Digest`.
@@ -245,17 +195,8 @@ pub(crate) fn digest(
     data: &[u8],
     room: Room,
 ) -> Result<Bytes> {
-    let place = &mut state.session(handle)?.digest;
-    let digest = place.as_ref().ok_or(NOT_INITIALIZED)?;
-    if digest.in_parts {
-        return Err(Error::OperationActive);
-    }
-    if !room.admits(digest.size())? {
-        return Ok(Answer::Length(digest.size()));
-    }
-    let mut digest = place.take().ok_or(NOT_INITIALIZED)?;
-    digest.update(data);
-    Ok(Answer::Data(digest.finish()))
+    let next = state.session(handle)?.digest.whole(room, Digesting::size)?;
+    Ok(finish_digesting(next, data))
 }
 
 /// `C_DigestUpdate`.
@@ -264,14 +205,10 @@ pub(crate) fn digest_update(
     handle: CK_SESSION_HANDLE,
     part: &[u8],
 ) -> Result<()> {
-    let digest = state
-        .session(handle)?
-        .digest
-        .as_mut()
-        .ok_or(NOT_INITIALIZED)?;
-    digest.in_parts = true;
-    digest.update(part);
-    Ok(())
+    state.session(handle)?.digest.part(|digest| {
+        digest.update(part);
+        Ok(())
+    })
 }
 
 /// `C_DigestFinal`.
@@ -280,15 +217,19 @@ pub(crate) fn digest_final(
     handle: CK_SESSION_HANDLE,
     room: Room,
 ) -> Result<Bytes> {
-    let place = &mut state.session(handle)?.digest;
-    let size = place.as_ref().ok_or(NOT_INITIALIZED)?.size();
-    if !room.admits(size)? {
-        return Ok(Answer::Length(size));
-    }
-    Ok(Answer::Data(place.take().ok_or(NOT_INITIALIZED)?.finish()))
+    let next = state.session(handle)?.digest.last(room, Digesting::size)?;
+    Ok(finish_digesting(next, &[]))
 }
 
-// Decrypting.
+fn finish_digesting(next: Next<Digesting>, data: &[u8]) -> Bytes {
+    match next {
+        Next::Length(length) => Answer::Length(length),
+        Next::Finish(mut digest) => {
+            digest.update(data);
+            Answer::Data(digest.finish())
+        }
+    }
+}
 
 /// `C_DecryptInit`.
 pub(crate) fn decrypt_init(
@@ -297,17 +238,10 @@ pub(crate) fn decrypt_init(
     mechanism: Option<Mechanism>,
     key: CK_OBJECT_HANDLE,
 ) -> Result<()> {
-    let session = state.session(handle)?;
-    let Some(mechanism) = mechanism else {
-        session.decrypt = None;
-        return Ok(());
-    };
-    if session.decrypt.is_some() {
-        return Err(Error::OperationActive);
-    }
-    let operation = Decryption::new(mechanism, private_key(state, handle, key)?)?;
-    state.session(handle)?.decrypt = Some(operation);
-    Ok(())
+    let place: PlaceOf<_> = |session| &mut session.decrypt;
+    init(state, handle, mechanism, place, |state, mechanism| {
+        Decryption::new(mechanism, state.private_key(handle, key)?)
+    })
 }
 
 /// `C_Decrypt`. The length of the message is known only when it is decrypted, so a query gets
@@ -320,7 +254,11 @@ pub(crate) fn decrypt(
 ) -> Result<Bytes> {
     let session = state.session(handle)?;
     let slot = session.slot;
-    let decrypt = session.decrypt.clone().ok_or(NOT_INITIALIZED)?;
+    let decrypt = session
+        .decrypt
+        .get_mut()
+        .cloned()
+        .ok_or(Error::OperationNotInitialized)?;
     if room == Room::Query {
         return Ok(Answer::Length(decrypt.max_size()));
     }
@@ -329,7 +267,7 @@ pub(crate) fn decrypt(
         .and_then(|open| decrypt.finish(&open, data))
         .and_then(|message| room.give(message));
     if !matches!(outcome, Err(Error::BufferTooSmall(_))) {
-        state.session(handle)?.decrypt = None;
+        state.session(handle)?.decrypt.cancel();
     }
     outcome
 }

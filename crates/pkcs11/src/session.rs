@@ -6,7 +6,10 @@ use cryptoki_sys::*;
 
 use crate::{
     error::{Error, Result},
-    operation::sign::{Decryption, Digesting, Signature, Verification},
+    operation::{
+        active::Active, decrypt::Decryption, digest::Digesting, sign::Signature,
+        verify::Verification,
+    },
 };
 
 pub(crate) mod login;
@@ -16,10 +19,10 @@ pub(crate) struct Session {
     pub(crate) slot: CK_SLOT_ID,
     pub(crate) read_write: bool,
     pub(crate) find: Option<VecDeque<CK_OBJECT_HANDLE>>,
-    pub(crate) sign: Option<Signature>,
-    pub(crate) verify: Option<Verification>,
-    pub(crate) digest: Option<Digesting>,
-    pub(crate) decrypt: Option<Decryption>,
+    pub(crate) sign: Active<Signature>,
+    pub(crate) verify: Active<Verification>,
+    pub(crate) digest: Active<Digesting>,
+    pub(crate) decrypt: Active<Decryption>,
 }
 
 impl Session {
@@ -28,18 +31,18 @@ impl Session {
             slot,
             read_write,
             find: None,
-            sign: None,
-            verify: None,
-            digest: None,
-            decrypt: None,
+            sign: Active::none(),
+            verify: Active::none(),
+            digest: Active::none(),
+            decrypt: Active::none(),
         }
     }
 
     /// Ends everything that is active (`C_Logout` and a new login do so).
     pub(crate) fn end_private(&mut self) {
         self.find = None;
-        self.sign = None;
-        self.decrypt = None;
+        self.sign.cancel();
+        self.decrypt.cancel();
     }
 
     /// The next results of a search.

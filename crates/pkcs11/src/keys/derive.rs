@@ -10,7 +10,6 @@ use crate::{
     mechanism::{Mechanism, Parameter},
     module::State,
     object::{Content, Object, Secret, Value, template::Template},
-    operation::private_key,
 };
 
 /// Derives a secret, which lives as long as the session.
@@ -32,7 +31,7 @@ pub(crate) fn derive(
         (CKM_ECDH1_DERIVE, _) => return Err(Error::MechanismParamInvalid),
         _ => return Err(Error::MechanismInvalid),
     };
-    let key = private_key(state, handle, base)?;
+    let key = state.private_key(handle, base)?;
     let PublicKey::Ecc { curve, .. } = *key.public() else {
         return Err(Error::KeyTypeInconsistent);
     };

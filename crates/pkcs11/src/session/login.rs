@@ -55,7 +55,7 @@ pub(crate) fn login(
 /// The login for one use of a key that asks for it each time.
 fn context_login(state: &mut State, handle: CK_SESSION_HANDLE, pin: &[u8]) -> Result<()> {
     let session = state.session(handle)?;
-    if session.sign.is_none() && session.decrypt.is_none() {
+    if session.sign.get_mut().is_none() && session.decrypt.get_mut().is_none() {
         return Err(Error::OperationNotInitialized);
     }
     let slot = session.slot;
@@ -66,10 +66,10 @@ fn context_login(state: &mut State, handle: CK_SESSION_HANDLE, pin: &[u8]) -> Re
         open.verify(state.store()?, &pin)?;
     }
     let session = state.session(handle)?;
-    if let Some(sign) = &mut session.sign {
+    if let Some(sign) = session.sign.get_mut() {
         sign.authenticated = true;
     }
-    if let Some(decrypt) = &mut session.decrypt {
+    if let Some(decrypt) = session.decrypt.get_mut() {
         decrypt.authenticated = true;
     }
     Ok(())
@@ -119,16 +119,16 @@ pub(crate) fn cancel(state: &mut State, handle: CK_SESSION_HANDLE, flags: CK_FLA
         session.find = None;
     }
     if flags & CKF_SIGN != 0 {
-        session.sign = None;
+        session.sign.cancel();
     }
     if flags & CKF_VERIFY != 0 {
-        session.verify = None;
+        session.verify.cancel();
     }
     if flags & CKF_DIGEST != 0 {
-        session.digest = None;
+        session.digest.cancel();
     }
     if flags & CKF_DECRYPT != 0 {
-        session.decrypt = None;
+        session.decrypt.cancel();
     }
     Ok(())
 }

@@ -1,0 +1,128 @@
+//! Objects of the state: those of the tokens, and those of sessions.
+
+use std::sync::Arc;
+
+use cryptoki_sys::*;
+use token_store::Key;
+use tpm_core::PublicKey;
+
+use super::State;
+use crate::{
+    error::{Error, Result},
+    object::{Object, Objects, attribute, template::Template},
+};
+
+impl State {
+    /// The objects of the token in a slot, hidden ones too.
+    fn objects(&mut self, slot: CK_SLOT_ID) -> Result<Arc<Objects>> {
+        if let Some(objects) = &self.slot(slot)?.objects {
+            return Ok(Arc::clone(objects));
+        }
+        let token = self.token(slot)?;
+        let login_required = token.login_required();
+        let mut objects = Objects::new();
+        for object in self.store()?.objects(token.id)? {
+            let object = Object::stored(object, login_required)?;
+            objects.insert(object.handle, Arc::new(object));
+        }
+        let objects = Arc::new(objects);
+        self.slot(slot)?.objects = Some(Arc::clone(&objects));
+        Ok(objects)
+    }
+
+    /// Reads the objects of a slot again when they are next asked for.
+    pub(crate) fn forget_objects(&mut self, slot: CK_SLOT_ID) {
+        if let Some(slot) = self.slots.get_mut(&slot) {
+            slot.objects = None;
+        }
+        self.stamp = None;
+    }
+
+    /// An object that a session may see.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ObjectHandleInvalid`].
+    pub(crate) fn object(
+        &mut self,
+        slot: CK_SLOT_ID,
+        handle: CK_OBJECT_HANDLE,
+    ) -> Result<Arc<Object>> {
+        let user = self.is_user(slot);
+        let object = match self.session_objects.get(slot, handle) {
+            Some(object) => Some(Arc::clone(object)),
+            None => self.objects(slot)?.get(&handle).cloned(),
+        };
+        object
+            .filter(|object| user || !object.private)
+            .ok_or(Error::ObjectHandleInvalid)
+    }
+
+    /// The handles of all objects that match and that the slot's sessions may see.
+    pub(crate) fn search(
+        &mut self,
+        slot: CK_SLOT_ID,
+        template: &Template,
+    ) -> Result<Vec<CK_OBJECT_HANDLE>> {
+        let user = self.is_user(slot);
+        let stored = self.objects(slot)?;
+        let all = stored.values().chain(self.session_objects.of_slot(slot));
+        Ok(all
+            .filter(|object| user || !object.private)
+            .filter(|object| attribute::matches(object, template))
+            .map(|object| object.handle)
+            .collect())
+    }
+
+    /// The private key `key`, for an operation of a session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyHandleInvalid`] if it is no key, [`Error::KeyFunctionNotPermitted`] if it is
+    /// one of another kind.
+    pub(crate) fn private_key(
+        &mut self,
+        session: CK_SESSION_HANDLE,
+        key: CK_OBJECT_HANDLE,
+    ) -> Result<Arc<Key>> {
+        let object = self.key_object(session, key)?;
+        object
+            .private_key()
+            .cloned()
+            .ok_or(Error::KeyFunctionNotPermitted)
+    }
+
+    /// The public key `key`, for an operation of a session.
+    ///
+    /// # Errors
+    ///
+    /// As [`State::private_key`].
+    pub(crate) fn public_key(
+        &mut self,
+        session: CK_SESSION_HANDLE,
+        key: CK_OBJECT_HANDLE,
+    ) -> Result<PublicKey> {
+        let object = self.key_object(session, key)?;
+        match (object.private_key(), object.public_key()) {
+            (None, Some(public)) => Ok(public.clone()),
+            _ => Err(Error::KeyFunctionNotPermitted),
+        }
+    }
+
+    /// An object that is a key of some kind.
+    fn key_object(
+        &mut self,
+        session: CK_SESSION_HANDLE,
+        key: CK_OBJECT_HANDLE,
+    ) -> Result<Arc<Object>> {
+        let slot = self.session(session)?.slot;
+        let object = self.object(slot, key).map_err(|err| match err {
+            Error::ObjectHandleInvalid => Error::KeyHandleInvalid,
+            err => err,
+        })?;
+        if object.public_key().is_none() {
+            return Err(Error::KeyHandleInvalid);
+        }
+        Ok(object)
+    }
+}
