@@ -8,7 +8,7 @@ use ssh_key::public::KeyData;
 
 use crate::key_type::KeyType;
 use crate::wire::Reader;
-use crate::{Certificate, Error, Fingerprint, PublicKey, Result, comment};
+use crate::{Certificate, Error, Fingerprint, PublicKey, Result, text};
 
 /// The longest line with a key or certificate that is read, in bytes.
 pub const MAX_LINE_LEN: usize = 1024 * 1024;
@@ -157,7 +157,7 @@ pub(crate) fn blob_of_line<'a>(line: &'a str, what: &'static str) -> Result<(Vec
 /// A line of a `.pub` file, without a line feed.
 pub(crate) fn line_of_blob(algorithm: &str, blob: &[u8], comment: &str) -> String {
     let key = format!("{algorithm} {}", Base64::encode_string(blob));
-    match comment::sanitize(comment) {
+    match text::sanitize(comment) {
         none if none.is_empty() => key,
         comment => format!("{key} {comment}"),
     }

@@ -13,7 +13,8 @@
 //! - [`Certificate`] and [`CertificateRequest`]: OpenSSH certificates, read,
 //!   checked, and made for an authority whose key is held elsewhere;
 //! - [`Krl`]: a list of what an authority took back;
-//! - [`SshSig`] and [`AllowedSigners`]: signatures of files and commits, and whose count.
+//! - [`SshSig`] and [`AllowedSigners`]: signatures of files and commits, and whose count;
+//! - [`text`]: names and comments of others, made fit to be shown.
 //!
 //! ```
 //! use ssh_format::{Curve, PublicKey};
@@ -37,7 +38,6 @@
 mod allowed_signers;
 mod any_key;
 mod certificate;
-mod comment;
 mod curve;
 mod error;
 mod fingerprint;
@@ -46,6 +46,7 @@ mod krl;
 mod public_key;
 mod signature;
 mod sshsig;
+pub mod text;
 pub mod time;
 mod wire;
 
