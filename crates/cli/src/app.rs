@@ -9,10 +9,10 @@ use token_store::{Config, Error as StoreError, Pin, SoPin, Store, StoreDir, Toke
 use tpm_core::{AuthValue, Tpm};
 
 use crate::args::Global;
-use crate::error::Error;
-use crate::harden;
-use crate::output::{Output, escape, tell};
-use crate::pin_prompt::Source;
+use crate::ask::pin_prompt::Source;
+use crate::fail::error::Error;
+use crate::machine::harden;
+use crate::show::output::{Output, escape, tell};
 
 /// The global options and the configuration file, and what follows from them.
 pub(crate) struct App {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
+use crate::ask::pin_prompt::Source;
 use crate::cmd;
-use crate::pin_prompt::Source;
 
 pub(crate) use auth::{AuthArgs, EndorsementAuthArgs, LockoutAuthArgs, NewAuthArgs, OwnerAuthArgs};
 

@@ -1,5 +1,9 @@
 //! OpenSSH certificates as a person sees them.
 
+pub(crate) mod authorities;
+pub(crate) mod options;
+pub(crate) mod validity;
+
 use std::fmt;
 
 use anyhow::Result;
@@ -7,10 +11,10 @@ use serde::Serialize;
 use ssh_format::{CertOption, Certificate, CertificateKind, CertificateState};
 use token_store::{SshCertificate, SshCertificateId, Store, Token};
 
-use crate::date;
-use crate::error::Error;
+use crate::fail::error::Error;
 use crate::keys;
-use crate::output::{Facts, escape, tell};
+use crate::show::date;
+use crate::show::output::{Facts, escape, tell};
 
 /// What can be said about a certificate now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -1,14 +1,16 @@
 //! The keys of a token as a person sees them: a key pair is one thing.
 
+pub(crate) mod signing;
+pub(crate) mod ssh;
+
 use std::fmt;
 
 use anyhow::Result;
 use serde::Serialize;
 use token_store::{Class, Object, ObjectId, Store, Token};
 
-use crate::error::Error;
-use crate::output::{Facts, escape};
-use crate::ssh;
+use crate::fail::error::Error;
+use crate::show::output::{Facts, escape};
 
 /// A key pair or a public key of a token.
 #[derive(Debug, Clone, Serialize)]

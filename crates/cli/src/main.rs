@@ -6,35 +6,14 @@
 
 mod app;
 mod args;
-mod authorities;
-mod cert_options;
+mod ask;
 mod certificates;
 mod cmd;
-mod confirm;
-mod date;
-mod duration;
-mod error;
-mod failure;
-mod harden;
-mod hierarchy_auth;
-mod hint;
-mod input_file;
-mod interrupt;
+mod fail;
+mod files;
 mod keys;
-mod logger;
-mod module;
-mod output;
-mod output_file;
-mod pem;
-mod pin_prompt;
-mod progress;
-mod signing_keys;
-mod simulator;
-mod ssh;
-mod units;
-mod usage;
-mod user;
-mod validity;
+mod machine;
+mod show;
 
 use std::process::ExitCode;
 
@@ -42,8 +21,9 @@ use clap::Parser;
 
 use crate::app::App;
 use crate::args::{Cli, Command};
-use crate::output::tell;
-use crate::usage::Answer;
+use crate::fail::failure;
+use crate::fail::usage::{self, Answer};
+use crate::show::output::{self, tell};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::pin_prompt::Source;
+use crate::ask::pin_prompt::Source;
 
 /// Where the password of the hierarchy that a command is about comes from.
 #[derive(Debug, Default, clap::Args)]

@@ -4,7 +4,7 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 
 use crate::args::Cli;
-use crate::output;
+use crate::show::output;
 
 /// Print the completions for a shell.
 #[derive(Debug, clap::Args)]

@@ -19,7 +19,7 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicK
 
 use crate::app::{App, read_pin};
 use crate::args::PinArgs;
-use crate::error::Error;
+use crate::fail::error::Error;
 use crate::keys;
 
 /// Print a certificate request (PKCS#10) for a key, signed by that key

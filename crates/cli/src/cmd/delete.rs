@@ -1,9 +1,9 @@
 //! `tpmssh delete`: end a key for ever.
 
 use crate::app::App;
-use crate::confirm::confirm;
+use crate::ask::confirm::confirm;
 use crate::keys;
-use crate::output::{escape, tell};
+use crate::show::output::{escape, tell};
 
 /// Delete a key; nothing brings it back
 #[derive(Debug, clap::Args)]

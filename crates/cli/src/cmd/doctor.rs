@@ -16,7 +16,7 @@ use token_store::Kind;
 use self::check::{Check, Status};
 use crate::app::App;
 use crate::args::PinArgs;
-use crate::error::{Error, count};
+use crate::fail::error::{Error, count};
 
 /// See whether everything is in order, and what mends it where it is not
 ///

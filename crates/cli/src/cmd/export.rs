@@ -6,7 +6,7 @@ use serde::Serialize;
 use ssh_format::{AllowedSigner, AnyKey};
 
 use crate::app::App;
-use crate::error::Error;
+use crate::fail::error::Error;
 use crate::keys::{self, Key};
 
 /// Print public keys as lines for authorized_keys, without asking the TPM

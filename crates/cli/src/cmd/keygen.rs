@@ -9,10 +9,10 @@ use tpm_core::KeyType;
 
 use crate::app::{App, read_pin};
 use crate::args::PinArgs;
-use crate::error::Error;
+use crate::fail::error::Error;
 use crate::keys::{self, Key};
-use crate::progress;
-use crate::user;
+use crate::machine::user;
+use crate::show::progress;
 
 /// Make a key in the TPM, which will never leave it
 #[derive(Debug, clap::Args)]

@@ -8,7 +8,7 @@ use token_store::{Object, Token};
 
 use crate::app::App;
 use crate::keys::{self, Key, hex};
-use crate::output::{Facts, escape, tell};
+use crate::show::output::{Facts, escape, tell};
 
 /// List keys, certificates and data, without asking the TPM
 #[derive(Debug, clap::Args)]

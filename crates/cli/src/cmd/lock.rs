@@ -4,7 +4,7 @@ use agent::client::Client;
 
 use crate::app::App;
 use crate::args::SocketArgs;
-use crate::output::tell;
+use crate::show::output::tell;
 
 /// Make the agent forget all PINs
 #[derive(Debug, clap::Args)]

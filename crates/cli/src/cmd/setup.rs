@@ -14,12 +14,12 @@ use super::tpm::info::words;
 use super::{keygen, simulator};
 use crate::app::{App, read_pin};
 use crate::args::{OwnerAuthArgs, PinArgs, SoPinArgs};
-use crate::confirm;
-use crate::error::Error;
+use crate::ask::confirm;
+use crate::fail::error::Error;
 use crate::keys::{self, Key};
-use crate::module;
-use crate::output::{escape, tell};
-use crate::simulator::Simulator;
+use crate::machine::module;
+use crate::machine::simulator::Simulator;
+use crate::show::output::{escape, tell};
 
 /// Go from a fresh machine to an SSH key in the TPM
 ///

@@ -8,8 +8,9 @@ use ssh_format::{SigHash, SshSig};
 
 use crate::app::App;
 use crate::args::PinArgs;
-use crate::error::Error;
-use crate::{input_file, signing_keys};
+use crate::fail::error::Error;
+use crate::files::input_file;
+use crate::keys::signing as signing_keys;
 
 /// Sign a file as ssh-keygen -Y sign does; the signature is printed
 ///

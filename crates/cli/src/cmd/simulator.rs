@@ -7,8 +7,8 @@ use token_store::Config;
 use tpm_core::Tcti;
 
 use crate::app::App;
-use crate::output::{escape, tell};
-use crate::simulator::{Running, Simulator};
+use crate::machine::simulator::{Running, Simulator};
+use crate::show::output::{escape, tell};
 
 /// Start the simulated TPM, and let later commands use it
 #[derive(Debug, clap::Args)]

@@ -7,9 +7,9 @@ use token_store::token::refresh_tries;
 
 use crate::app::{App, read_pin};
 use crate::args::{PinArgs, SocketArgs};
-use crate::confirm::confirm;
-use crate::duration;
-use crate::output::{escape, tell};
+use crate::ask::confirm::confirm;
+use crate::show::duration;
+use crate::show::output::{escape, tell};
 
 /// Give the agent the PIN of a token, so that it need not ask
 #[derive(Debug, clap::Args)]

@@ -8,9 +8,10 @@ use serde::Serialize;
 use ssh_format::{AllowedSigners, Signer, SshSig};
 
 use crate::app::App;
-use crate::error::Error;
-use crate::output::{Facts, escape, tell};
-use crate::{date, input_file};
+use crate::fail::error::Error;
+use crate::files::input_file;
+use crate::show::date;
+use crate::show::output::{Facts, escape, tell};
 
 /// More than any signature has.
 const MAX_SIGNATURE_LEN: usize = 1 << 20;

@@ -1,8 +1,8 @@
 //! `tpmssh agent env`: what a shell has to know.
 
 use crate::args::SocketArgs;
-use crate::hint::quote;
-use crate::output;
+use crate::fail::hint::quote;
+use crate::show::output;
 
 /// Print the line by which a shell finds the agent: eval "$(tpmssh agent env)"
 #[derive(Debug, clap::Args)]

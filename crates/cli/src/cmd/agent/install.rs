@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Context;
 use token_store::config_dir;
 
-use crate::output::tell;
-use crate::units::{self, OwnFiles};
+use crate::files::units::{self, OwnFiles};
+use crate::show::output::tell;
 
 /// Have systemd start the agent when it is needed, for every session of this user
 ///

@@ -8,7 +8,7 @@ use serde::Serialize;
 use token_store::state_dir;
 
 use crate::app::App;
-use crate::output::escape;
+use crate::show::output::escape;
 
 /// Show what keys were used for: when, which key, for whom and with what result
 #[derive(Debug, clap::Args)]

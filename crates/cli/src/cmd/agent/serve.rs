@@ -10,8 +10,8 @@ use token_store::StoreDir;
 
 use crate::app::App;
 use crate::args::SocketArgs;
-use crate::error::Error;
-use crate::logger;
+use crate::fail::error::Error;
+use crate::machine::logger;
 
 pub(super) const CONFIGURATION: &str = "\
 Configuration (~/.config/tpmssh/config.toml):

@@ -6,7 +6,7 @@ use crate::app::{App, read_pin};
 use crate::args::PinArgs;
 use crate::cmd::keygen::{self, KindArgs};
 use crate::keys::{self, Key};
-use crate::output::{escape, tell};
+use crate::show::output::{escape, tell};
 
 /// Make a key in the TPM that signs certificates
 #[derive(Debug, clap::Args)]

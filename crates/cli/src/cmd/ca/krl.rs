@@ -10,11 +10,13 @@ use token_store::{Revoked, Store};
 
 use super::AuthorityArgs;
 use crate::app::App;
-use crate::authorities;
-use crate::error::Error;
-use crate::output::{self, Facts, escape, tell};
-use crate::signing_keys::SigningKey;
-use crate::{date, input_file, output_file};
+use crate::certificates::authorities;
+use crate::fail::error::Error;
+use crate::files::input_file;
+use crate::files::output_file;
+use crate::keys::signing::SigningKey;
+use crate::show::date;
+use crate::show::output::{self, Facts, escape, tell};
 
 /// Write the list of what an authority revoked, for RevokedKeys in sshd_config
 ///

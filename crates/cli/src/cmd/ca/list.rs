@@ -8,10 +8,10 @@ use ssh_format::{Certificate, Krl};
 
 use super::{AuthorityArgs, krl};
 use crate::app::App;
-use crate::authorities;
+use crate::certificates::authorities;
 use crate::certificates::{Contents, State};
-use crate::date;
-use crate::output::{Facts, escape, tell};
+use crate::show::date;
+use crate::show::output::{Facts, escape, tell};
 
 /// List the certificates that an authority signed: for whom, until when, and what was revoked
 #[derive(Debug, clap::Args)]

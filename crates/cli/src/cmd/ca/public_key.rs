@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::AuthorityArgs;
 use crate::app::App;
-use crate::authorities;
-use crate::error::Error;
+use crate::certificates::authorities;
+use crate::fail::error::Error;
 
 /// Print the public key of an authority, as others need it to trust it
 ///

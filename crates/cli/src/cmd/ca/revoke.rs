@@ -8,9 +8,10 @@ use token_store::Revoked;
 
 use super::AuthorityArgs;
 use crate::app::App;
-use crate::error::Error;
-use crate::output::tell;
-use crate::{authorities, input_file};
+use crate::certificates::authorities;
+use crate::fail::error::Error;
+use crate::files::input_file;
+use crate::show::output::tell;
 
 /// Revoke a certificate or a key; servers learn of it by a new list from tpmssh ca krl
 #[derive(Debug, clap::Args)]

@@ -11,13 +11,14 @@ use token_store::{Error as StoreError, OpenToken, Store};
 use super::AuthorityArgs;
 use crate::app::{App, read_pin};
 use crate::args::PinArgs;
-use crate::authorities;
-use crate::cert_options::CertOptions;
+use crate::certificates::authorities;
+use crate::certificates::options::CertOptions;
+use crate::certificates::validity::{self, Validity};
 use crate::certificates::{Contents, State};
-use crate::error::Error;
-use crate::signing_keys::SigningKey;
-use crate::validity::{self, Validity};
-use crate::{date, input_file};
+use crate::fail::error::Error;
+use crate::files::input_file;
+use crate::keys::signing::SigningKey;
+use crate::show::date;
 
 /// Certify a user's key
 ///

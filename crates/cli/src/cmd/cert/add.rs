@@ -9,10 +9,11 @@ use token_store::{ObjectId, Store};
 
 use crate::app::App;
 use crate::certificates::{self, Kept};
-use crate::date;
-use crate::error::Error;
-use crate::output::{escape, tell};
-use crate::{input_file, ssh};
+use crate::fail::error::Error;
+use crate::files::input_file;
+use crate::keys::ssh;
+use crate::show::date;
+use crate::show::output::{escape, tell};
 
 /// Add a certificate that an authority made for a key of the TPM
 #[derive(Debug, clap::Args)]

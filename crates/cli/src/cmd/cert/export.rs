@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::list;
 use crate::app::App;
 use crate::certificates::{self, Kept};
-use crate::error::Error;
+use crate::fail::error::Error;
 
 /// Print certificates as lines for files
 ///

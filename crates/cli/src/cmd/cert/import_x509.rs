@@ -12,9 +12,9 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode, DecodePem, Encode};
 
 use crate::app::App;
-use crate::error::{Error, Result};
+use crate::fail::error::{Error, Result};
 use crate::keys::hex;
-use crate::output::{Facts, escape, tell};
+use crate::show::output::{Facts, escape, tell};
 
 /// Keep the X.509 certificate of a key beside that key, for browsers and TLS programs
 ///

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::certificates::{self, Kept};
-use crate::output::tell;
+use crate::show::output::tell;
 
 /// List the certificates with what they say and whether they are valid now
 #[derive(Debug, clap::Args)]

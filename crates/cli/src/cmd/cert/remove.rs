@@ -3,7 +3,7 @@
 use super::list;
 use crate::app::App;
 use crate::certificates;
-use crate::output::tell;
+use crate::show::output::tell;
 
 /// Remove a certificate; its key stays
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,7 @@ use tpm_core::{Error as TpmError, Tcti, Tpm};
 
 use super::check::Check;
 use crate::app::App;
-use crate::user;
+use crate::machine::user;
 
 const NAME: &str = "access";
 

@@ -5,8 +5,9 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use token_store::Kind;
 
-use crate::output::{error_line, escape};
-use crate::{failure, hint};
+use crate::fail::failure;
+use crate::fail::hint;
+use crate::show::output::{error_line, escape};
 
 /// The columns of a terminal.
 const WIDTH: usize = 80;

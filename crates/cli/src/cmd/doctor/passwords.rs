@@ -4,7 +4,7 @@ use token_store::Kind;
 use tpm_core::info::{Info, Lockout};
 
 use super::check::Check;
-use crate::duration::in_words;
+use crate::show::duration::in_words;
 
 pub(super) fn check(info: &Info) -> [Check; 4] {
     [

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::check::Check;
-use crate::hint::quote;
-use crate::module;
+use crate::fail::hint::quote;
+use crate::machine::module;
 
 pub(super) fn check(checks: &mut Vec<Check>) {
     let module = module::path();

@@ -8,8 +8,8 @@ use tpm_core::Tpm;
 
 use super::check::Check;
 use crate::app::{App, read_pin};
-use crate::hint::quote_text;
-use crate::pin_prompt::Source;
+use crate::ask::pin_prompt::Source;
+use crate::fail::hint::quote_text;
 
 const TOKEN: &str = "token";
 
@@ -70,7 +70,7 @@ fn open(checks: &mut Vec<Check>) -> Option<Store> {
         Ok(store) => {
             let path = store.dir().display();
             checks.push(if store.is_read_only() {
-                let mend = format!("chmod -R u+w {}", crate::hint::quote(store.dir()));
+                let mend = format!("chmod -R u+w {}", crate::fail::hint::quote(store.dir()));
                 Check::warning(name, format!("{path} is read-only: no key can be made")).mend(mend)
             } else {
                 Check::ok(name, format!("{path}, private and whole"))

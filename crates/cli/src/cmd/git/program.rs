@@ -9,9 +9,11 @@ use anyhow::Context;
 use ssh_format::{AnyKey, MAX_LINE_LEN, SigHash, SshSig};
 
 use crate::app::App;
-use crate::error::Error;
-use crate::pin_prompt::Source;
-use crate::{input_file, output_file, signing_keys};
+use crate::ask::pin_prompt::Source;
+use crate::fail::error::Error;
+use crate::files::input_file;
+use crate::files::output_file;
+use crate::keys::signing as signing_keys;
 
 /// Do for git what it asks of ssh-keygen, with keys of the TPM
 #[derive(Debug, clap::Args)]

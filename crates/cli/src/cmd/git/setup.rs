@@ -12,11 +12,12 @@ use ssh_format::AllowedSigner;
 use token_store::config_dir;
 
 use crate::app::App;
-use crate::error::Error;
-use crate::hint::quote;
-use crate::output::tell;
-use crate::signing_keys::{self, SigningKey};
-use crate::{input_file, output_file};
+use crate::fail::error::Error;
+use crate::fail::hint::quote;
+use crate::files::input_file;
+use crate::files::output_file;
+use crate::keys::signing::{self, SigningKey};
+use crate::show::output::tell;
 
 /// Set git up so that git commit -S and git tag -s sign with a key of the TPM
 ///
@@ -51,7 +52,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let store = app.store()?;
-    let key = signing_keys::find(signing_keys::all(app, &store)?, args.key.as_deref())?;
+    let key = signing::find(signing::all(app, &store)?, args.key.as_deref())?;
     let git = Git {
         scope: if args.global { "--global" } else { "--local" },
     };

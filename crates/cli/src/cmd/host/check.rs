@@ -10,10 +10,10 @@ use serde::Serialize;
 use token_store::{Store, StoreDir};
 
 use crate::app::App;
-use crate::error::Error;
+use crate::fail::error::Error;
 use crate::keys::Key;
-use crate::output::escape;
-use crate::signing_keys::{self, SigningKey};
+use crate::keys::signing::{self, SigningKey};
+use crate::show::output::escape;
 
 /// Which server is to be looked at.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ pub(super) struct ServerArgs {
 /// Nobody logs in: the server has to sign the exchange of keys with its host key, and that is all.
 pub(super) fn run(app: &App, dir: &Path, args: &ServerArgs) -> anyhow::Result<()> {
     let store = Store::open(&StoreDir::at(dir)?)?;
-    let keys = signing_keys::all(app, &store)?;
+    let keys = signing::all(app, &store)?;
     if keys.is_empty() {
         return Err(Error::NoKey.into());
     }

@@ -12,11 +12,12 @@ use super::check::{self, ServerArgs};
 use crate::app::{App, read_owner_auth};
 use crate::args::OwnerAuthArgs;
 use crate::cmd::keygen::{self, KindArgs};
-use crate::error::Error;
-use crate::output::tell;
-use crate::signing_keys::{self, SigningKey};
-use crate::units::{self, OwnFiles};
-use crate::{input_file, output_file};
+use crate::fail::error::Error;
+use crate::files::input_file;
+use crate::files::output_file;
+use crate::files::units::{self, OwnFiles};
+use crate::keys::signing::{self, SigningKey};
+use crate::show::output::tell;
 
 /// Make a host key in the TPM, and have sshd and systemd use it
 ///
@@ -152,7 +153,7 @@ fn existing(app: &App, args: &Args) -> anyhow::Result<Option<SigningKey>> {
 
 fn find(app: &App, store: &Store, args: &Args) -> anyhow::Result<Option<SigningKey>> {
     let kind = args.kind.key_type()?;
-    let keys = signing_keys::all(app, store)?;
+    let keys = signing::all(app, store)?;
     Ok(keys
         .into_iter()
         .find(|it| it.token.label == TOKEN && it.key.key_type() == kind))

@@ -5,7 +5,7 @@ use token_store::token;
 
 use crate::app::{App, read_new_pin, read_pin};
 use crate::args::{NewPinArgs, PinArgs};
-use crate::output::{escape, tell};
+use crate::show::output::{escape, tell};
 
 /// Change the PIN of a token
 #[derive(Debug, clap::Args)]

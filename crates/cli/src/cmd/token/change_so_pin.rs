@@ -7,8 +7,8 @@ use token_store::{Error as StoreError, SoPin, SoToken};
 
 use crate::app::{App, read_so_pin};
 use crate::args::SoPinArgs;
-use crate::output::{escape, tell};
-use crate::pin_prompt::Source;
+use crate::ask::pin_prompt::Source;
+use crate::show::output::{escape, tell};
 
 /// Change the SO PIN of a token
 ///

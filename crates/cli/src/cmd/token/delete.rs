@@ -7,9 +7,9 @@ use tpm_core::ownership::Hierarchy;
 
 use crate::app::App;
 use crate::args::OwnerAuthArgs;
-use crate::confirm::confirm;
-use crate::hierarchy_auth;
-use crate::output::{escape, tell};
+use crate::ask::confirm::confirm;
+use crate::ask::hierarchy_auth;
+use crate::show::output::{escape, tell};
 
 /// Delete a token with its keys; nothing brings them back
 ///

@@ -6,7 +6,7 @@ use serde::Serialize;
 use token_store::{Class, Store, Token, WallKind, token};
 
 use crate::app::App;
-use crate::output::{Facts, error_line, tell};
+use crate::show::output::{Facts, error_line, tell};
 
 /// Show a token: its PIN wall, the tries left, its TPM and its objects
 ///

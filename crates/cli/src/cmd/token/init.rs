@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use super::list::Entry;
 use crate::app::{App, read_new_pin, read_owner_auth};
 use crate::args::{OwnerAuthArgs, PinArgs, SoPinArgs};
-use crate::output::{escape, tell};
-use crate::pin_prompt::Source;
+use crate::ask::pin_prompt::Source;
+use crate::show::output::{escape, tell};
 
 /// Make a token: a place for keys in the TPM, behind a PIN
 ///

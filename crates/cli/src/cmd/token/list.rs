@@ -6,7 +6,7 @@ use serde::Serialize;
 use token_store::{Token, Tries};
 
 use crate::app::App;
-use crate::output::{Table, tell};
+use crate::show::output::{Table, tell};
 
 /// List the tokens, without asking the TPM
 #[derive(Debug, clap::Args)]

@@ -7,10 +7,10 @@ use tpm_core::ownership::Hierarchy;
 
 use crate::app::App;
 use crate::args::OwnerAuthArgs;
-use crate::confirm::confirm;
-use crate::error::Error;
-use crate::hierarchy_auth;
-use crate::output::tell;
+use crate::ask::confirm::confirm;
+use crate::ask::hierarchy_auth;
+use crate::fail::error::Error;
+use crate::show::output::tell;
 
 /// Remove a PIN counter without a token from the TPM
 ///

@@ -3,7 +3,7 @@
 use token_store::token;
 
 use crate::app::App;
-use crate::output::{escape, tell};
+use crate::show::output::{escape, tell};
 
 /// Give a token another label
 #[derive(Debug, clap::Args)]

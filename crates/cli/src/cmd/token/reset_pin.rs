@@ -5,7 +5,7 @@ use token_store::{Error as StoreError, SoToken, WallKind};
 
 use crate::app::{App, read_new_pin, read_so_pin};
 use crate::args::{NewPinArgs, SoPinArgs};
-use crate::output::{escape, tell};
+use crate::show::output::{escape, tell};
 
 /// Set a new PIN with the SO PIN, and unlock the token
 #[derive(Debug, clap::Args)]

@@ -7,8 +7,8 @@ use tpm_core::{AuthValue, Srk, info};
 
 use crate::app::App;
 use crate::args::{AuthArgs, NewAuthArgs, OwnerAuthArgs};
-use crate::hierarchy_auth;
-use crate::output::tell;
+use crate::ask::hierarchy_auth;
+use crate::show::output::tell;
 
 /// Change the password of a hierarchy of the TPM, or take it away
 ///

@@ -11,9 +11,9 @@ use tpm_core::ownership::Hierarchy;
 
 use crate::app::App;
 use crate::args::{EndorsementAuthArgs, OwnerAuthArgs};
-use crate::hierarchy_auth;
-use crate::output::{Facts, tell};
-use crate::pem;
+use crate::ask::hierarchy_auth;
+use crate::show::output::{Facts, tell};
+use crate::show::pem;
 
 /// Make the endorsement key (EK) of the TPM, and show its certificate
 ///

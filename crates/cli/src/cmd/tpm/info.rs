@@ -9,9 +9,9 @@ use tpm_core::info::{self, Info};
 use tpm_core::{KeyType, Operation, Srk, Tcti};
 
 use crate::app::App;
-use crate::duration;
 use crate::keys::hex;
-use crate::output::Facts;
+use crate::show::duration;
+use crate::show::output::Facts;
 
 /// Show what the TPM says about itself, and what is in it
 #[derive(Debug, clap::Args)]

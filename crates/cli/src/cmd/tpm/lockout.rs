@@ -11,10 +11,10 @@ use tpm_core::ownership::Hierarchy;
 
 use crate::app::App;
 use crate::args::LockoutAuthArgs;
-use crate::duration;
-use crate::error::Error;
-use crate::hierarchy_auth;
-use crate::output::{Facts, tell};
+use crate::ask::hierarchy_auth;
+use crate::fail::error::Error;
+use crate::show::duration;
+use crate::show::output::{Facts, tell};
 
 /// See and set the lockout that the whole TPM shares
 ///

@@ -8,7 +8,7 @@ use tpm_core::random;
 
 use crate::app::App;
 use crate::keys::hex;
-use crate::output;
+use crate::show::output;
 
 /// Print random bytes from the TPM
 ///

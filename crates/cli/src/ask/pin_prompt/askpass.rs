@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::{Secret, input};
-use crate::error::{Error, Result};
+use crate::fail::error::{Error, Result};
 
 /// Runs `program` with the prompt as its only argument, as OpenSSH does, and
 /// takes the first line that it writes.

@@ -7,10 +7,10 @@ use ssh_format::{AnyKey, Signature};
 use token_store::{Class, ObjectId, OpenToken, Store, Token};
 
 use crate::app::{App, read_pin};
-use crate::error::Error;
+use crate::ask::pin_prompt::Source;
+use crate::fail::error::Error;
+use crate::keys::ssh;
 use crate::keys::{self, Key};
-use crate::pin_prompt::Source;
-use crate::ssh;
 
 /// A key pair of a token.
 #[derive(Debug, Clone)]

@@ -4,9 +4,9 @@ use anyhow::Result;
 use token_store::Store;
 
 use crate::app::App;
-use crate::error::Error;
-use crate::output::escape;
-use crate::signing_keys::{self, SigningKey};
+use crate::fail::error::Error;
+use crate::keys::signing::{self, SigningKey};
+use crate::show::output::escape;
 
 /// The authority called `name`, else the only one.
 ///
@@ -14,13 +14,13 @@ use crate::signing_keys::{self, SigningKey};
 ///
 /// If there is none, or several and none is named, or the key of that name is no authority.
 pub(crate) fn find(app: &App, store: &Store, name: Option<&str>) -> Result<SigningKey> {
-    let keys = signing_keys::all(app, store)?;
+    let keys = signing::all(app, store)?;
     let mut authorities = Vec::new();
     for token in app.some_tokens(store)? {
         authorities.extend(store.authorities(token.id)?);
     }
     if name.is_some() {
-        let key = signing_keys::find(keys, name)?;
+        let key = signing::find(keys, name)?;
         if !authorities.contains(&key.object) {
             let label = escape(&key.label);
             return Err(Error::NotAnAuthority { label }.into());

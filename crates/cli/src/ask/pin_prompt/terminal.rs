@@ -7,8 +7,8 @@ use std::sync::Arc;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use super::{Secret, input};
-use crate::error::{Error, Result};
-use crate::interrupt;
+use crate::fail::error::{Error, Result};
+use crate::machine::interrupt;
 
 /// The terminal that this process is controlled from, whatever stdin and stdout are.
 #[derive(Debug)]

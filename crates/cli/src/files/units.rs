@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context;
 
-use crate::error::Error;
-use crate::output::{self, tell};
-use crate::output_file;
+use crate::fail::error::Error;
+use crate::files::output_file;
+use crate::show::output::{self, tell};
 
 /// Files of one command, each marked as its own by its first line.
 #[derive(Debug)]

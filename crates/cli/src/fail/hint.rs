@@ -5,8 +5,8 @@ use std::path::Path;
 use token_store::{Error as Store, PinError};
 use tpm_core::Error as Tpm;
 
-use crate::error::Error;
-use crate::simulator;
+use crate::fail::error::Error;
+use crate::machine::simulator;
 
 /// The hint for the first cause that has one.
 pub(crate) fn find(err: &anyhow::Error) -> Option<String> {

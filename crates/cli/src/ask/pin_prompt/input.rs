@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::Secret;
-use crate::error::{Error, Result};
+use crate::fail::error::{Error, Result};
 
 /// More than any PIN or authorization value has; only bounds what is read.
 pub(super) const MAX_LEN: usize = 1024;

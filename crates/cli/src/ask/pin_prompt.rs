@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Result};
+use crate::fail::error::{Error, Result};
 
 pub(crate) use terminal::Terminal;
 

@@ -1,6 +1,7 @@
 //! From when until when a certificate is valid, as `ssh-keygen -V` takes it.
 
-use crate::{date, duration};
+use crate::show::date;
+use crate::show::duration;
 
 /// A span of time: both ends in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::interrupt;
-use crate::output::tell;
+use crate::machine::interrupt;
+use crate::show::output::tell;
 
 /// Runs `work` and tells on stderr what it is.
 ///

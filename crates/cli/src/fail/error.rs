@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use token_store::{Kind, WallKind};
 
-use crate::duration::in_words;
+use crate::show::duration::in_words;
 
 /// A failure that is not the TPM's or the store's.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
-use crate::output::{escape, tell};
+use crate::show::output::{escape, tell};
 
 struct Stderr;
 

@@ -9,8 +9,8 @@ use tpm_core::info::Info;
 use tpm_core::ownership::Hierarchy;
 use tpm_core::{AuthValue, Error as Tpm};
 
-use crate::error::Error;
-use crate::pin_prompt::Source;
+use crate::ask::pin_prompt::Source;
+use crate::fail::error::Error;
 
 /// Whether a hierarchy has a password.
 pub(crate) fn is_set(info: &Info, hierarchy: Hierarchy) -> bool {

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use token_store::Kind;
 
-use crate::error::Error;
-use crate::output::{error_line, escape, tell};
-use crate::{hint, simulator};
+use crate::fail::error::Error;
+use crate::fail::hint;
+use crate::machine::simulator;
+use crate::show::output::{error_line, escape, tell};
 
 /// Prints the error and its hint; returns the exit code.
 pub(crate) fn report(err: &anyhow::Error) -> ExitCode {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::fail::error::Error;
 
 /// Prints the result of a command.
 #[derive(Debug, Clone, Copy)]

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::fail::error::{Error, Result};
 
 /// Puts `contents` in place of the file `path`, with this mode.
 ///

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::fail::error::{Error, Result};
 
 /// Reads a file whole, or standard input for `-`.
 ///

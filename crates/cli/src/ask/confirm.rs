@@ -1,7 +1,7 @@
 //! Asking before something that cannot be undone.
 
-use crate::error::{Error, Result};
-use crate::pin_prompt::Terminal;
+use crate::ask::pin_prompt::Terminal;
+use crate::fail::error::{Error, Result};
 
 /// Asks `question` on the terminal; `yes` answers it beforehand.
 ///

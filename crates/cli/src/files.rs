@@ -1,0 +1,5 @@
+//! Files that a user names, and files that the program writes for the system.
+
+pub(crate) mod input_file;
+pub(crate) mod output_file;
+pub(crate) mod units;

@@ -1,0 +1,61 @@
+//! Making a key.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use token_store::{KeySpec, OpenToken, Pin, Store, Token};
+
+use crate::app::App;
+use crate::keys::Key;
+use crate::machine::user;
+use crate::show::progress;
+
+/// Opens the token and makes the key, showing that it works while it does.
+///
+/// # Errors
+///
+/// Whatever prevented it; there is no key then.
+pub(crate) fn key(
+    app: &App,
+    store: &mut Store,
+    token: &Token,
+    spec: &KeySpec,
+    pin: Option<&Pin>,
+) -> Result<Key> {
+    let tpm = app.tpm()?;
+    let open = OpenToken::open(store, &tpm, token, pin)?;
+    let what = format!("the TPM makes an {} key", spec.key_type);
+    let pair = if spec.key_type.is_rsa() {
+        progress::while_running(&what, || open.generate(store, spec))
+    } else {
+        open.generate(store, spec)
+    };
+    let pair = pair.with_context(|| format!("cannot make an {} key", spec.key_type))?;
+    Key::of(token, &pair.private)?.context("the new key has no public key")
+}
+
+/// `user@host key`.
+pub(crate) fn default_label() -> String {
+    format!("{}@{} key", user::name(), host_name())
+}
+
+/// The name of this machine.
+pub(crate) fn host_name() -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match host.trim() {
+        "" => "localhost".to_owned(),
+        host => host.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_label_names_user_and_host() {
+        let label = default_label();
+        assert!(label.contains('@') && label.ends_with(" key"), "{label}");
+        assert_eq!(label.lines().count(), 1);
+    }
+}

@@ -1,0 +1,69 @@
+//! Making a token.
+
+use token_store::token::{self, InitOptions, Initialized};
+use token_store::{Pin, SoPin, WallKind};
+use zeroize::Zeroizing;
+
+use crate::app::{App, read_new_pin, read_owner_auth};
+use crate::ask::pin_prompt::Source;
+use crate::show::output::{escape, tell};
+
+/// The label of a token that nobody named.
+pub(crate) const DEFAULT_LABEL: &str = "ssh";
+
+/// Makes a token and says everything about it that is not data.
+///
+/// Returns the token and the PIN that was chosen for it.
+///
+/// # Errors
+///
+/// Whatever prevented it; no token exists then.
+pub(crate) fn init(
+    app: &App,
+    options: &InitOptions,
+    pin: &Source,
+    so: &Source,
+    owner: &Source,
+) -> anyhow::Result<(Initialized, Option<Pin>)> {
+    // Before anybody is asked for anything.
+    token::check_label(&options.label)?;
+    let tpm = app.tpm()?;
+    let mut store = app.store_or_new()?;
+
+    let owner = read_owner_auth(owner)?;
+    let chosen = match so {
+        Source::Ask => None,
+        source => Some(read_chosen_so_pin(&options.label, source)?),
+    };
+    let pin = match options.wall {
+        Some(WallKind::None) => None,
+        _ => Some(read_new_pin(&options.label, pin)?),
+    };
+    let generated = chosen.is_none().then(SoPin::generate);
+    let so = chosen.as_ref().or(generated.as_ref());
+    let made = token::init(&mut store, &tpm, options, so, pin.as_ref(), &owner)?;
+
+    if let Some(reason) = made.fallback {
+        tell(&format!(
+            "tpmssh: {reason}, so the lockout of the whole TPM guards this token"
+        ));
+    }
+    if let Some(so) = generated {
+        show_so_pin(&so);
+    }
+    Ok((made, pin))
+}
+
+fn read_chosen_so_pin(label: &str, source: &Source) -> anyhow::Result<SoPin> {
+    let typed = source.read(&format!("SO PIN for token \"{}\"", escape(label)))?;
+    Ok(SoPin::new(&typed).map_err(token_store::Error::from)?)
+}
+
+/// Shows a generated SO PIN, which is in no file.
+pub(crate) fn show_so_pin(so: &SoPin) {
+    let text = Zeroizing::new(format!(
+        "SO PIN: {}\nWrite it down now: it is shown only this once. It sets a new PIN when yours is locked or lost.",
+        so.reveal()
+    ));
+    tell(&text);
+}

@@ -1,0 +1,8 @@
+//! This process and the machine it runs on.
+
+pub(crate) mod harden;
+pub(crate) mod interrupt;
+pub(crate) mod logger;
+pub(crate) mod module;
+pub(crate) mod simulator;
+pub(crate) mod user;

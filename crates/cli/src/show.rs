@@ -1,0 +1,7 @@
+//! What the program prints, and how times, spans and certificates are written.
+
+pub(crate) mod date;
+pub(crate) mod duration;
+pub(crate) mod output;
+pub(crate) mod pem;
+pub(crate) mod progress;
