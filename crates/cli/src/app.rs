@@ -1,17 +1,21 @@
 //! What every command starts from: the configuration, the TPM, the store and the token.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use token_store::config::Choice;
-use token_store::{Config, Error as StoreError, Pin, SoPin, Store, StoreDir, Token, WallKind};
-use tpm_core::{AuthValue, Tpm};
+use token_store::{
+    Config, Error as StoreError, Pin, SoPin, Store, StoreDir, Token, WallKind, state_dir,
+};
+use tpm_core::{AuthValue, Tcti, Tpm};
 
-use crate::args::Global;
 use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
 use crate::machine::harden;
+use crate::machine::simulator::{Running, Simulator};
+use crate::options::Global;
 use crate::show::output::{Output, escape, tell};
 
 /// The global options and the configuration file, and what follows from them.
@@ -78,6 +82,31 @@ impl App {
     /// As for [`App::tpm`].
     pub(crate) fn tpm_choice(&self) -> Result<Choice, StoreError> {
         self.config.tcti(self.tcti.as_deref())
+    }
+
+    /// Starts the simulator and has the configuration file name it.
+    ///
+    /// # Errors
+    ///
+    /// If swtpm does not start, or the configuration file cannot be written.
+    pub(crate) fn start_simulator(&self, simulator: &Simulator) -> anyhow::Result<Running> {
+        let running = simulator.start(self.preferred_port())?;
+        let tcti = running.tcti();
+        if !Config::set_simulator(Some(&tcti))? {
+            tell(&format!(
+                "tpmssh: the configuration names another TPM and stays as it is; use --tcti {tcti}"
+            ));
+        }
+        tell("tpmssh: the simulated TPM protects nothing; it is for trying things out");
+        Ok(running)
+    }
+
+    /// The port that earlier commands were told, so that they find the simulator again.
+    fn preferred_port(&self) -> Option<u16> {
+        match self.config.tcti.as_deref()?.parse() {
+            Ok(Tcti::Swtpm { port, .. }) => Some(port),
+            _ => None,
+        }
     }
 
     /// The store, which has to exist.
@@ -154,6 +183,15 @@ impl App {
         // Whether one is configured at all is not the concern of such a command.
         let _ = self.tpm();
     }
+}
+
+/// Where the agent's audit log is.
+///
+/// # Errors
+///
+/// If no directory for it is known.
+pub(crate) fn agent_log() -> token_store::Result<PathBuf> {
+    Ok(state_dir()?.join("agent.log"))
 }
 
 /// Gets the user PIN of `token` from `source`; nothing where the token has none.

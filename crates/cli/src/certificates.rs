@@ -2,6 +2,7 @@
 
 pub(crate) mod authorities;
 pub(crate) mod options;
+pub(crate) mod revocations;
 pub(crate) mod validity;
 
 use std::fmt;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use ssh_format::{CertOption, Certificate, CertificateKind, CertificateState};
 use token_store::{SshCertificate, SshCertificateId, Store, Token};
 
+use crate::app::App;
 use crate::fail::error::Error;
 use crate::keys;
 use crate::show::date;
@@ -204,6 +206,20 @@ pub(crate) fn of_token(store: &Store, token: &Token) -> Result<Vec<Kept>> {
     };
     let rows = store.ssh_certificates(token.id)?;
     Ok(rows.into_iter().filter_map(kept).collect())
+}
+
+/// The certificates of the tokens that are meant.
+///
+/// # Errors
+///
+/// Whatever is wrong with the store.
+pub(crate) fn all(app: &App) -> Result<Vec<Kept>> {
+    let store = app.store()?;
+    let mut all = Vec::new();
+    for token in app.some_tokens(&store)? {
+        all.extend(of_token(&store, &token)?);
+    }
+    Ok(all)
 }
 
 /// The one certificate with this number or key id.

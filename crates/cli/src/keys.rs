@@ -1,5 +1,7 @@
 //! The keys of a token as a person sees them: a key pair is one thing.
 
+pub(crate) mod make;
+pub(crate) mod make_token;
 pub(crate) mod signing;
 pub(crate) mod ssh;
 

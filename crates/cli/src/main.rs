@@ -13,11 +13,12 @@ mod fail;
 mod files;
 mod keys;
 mod machine;
+mod options;
 mod show;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::app::App;
 use crate::args::{Cli, Command};
@@ -37,31 +38,12 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
-    use args::{Simulator, Token, Tpm};
     let app = || App::new(&cli.global);
     match &cli.command {
         Command::Setup(args) => cmd::setup::run(&app()?, args),
         Command::Doctor(args) => cmd::doctor::run(&app()?, args),
-        Command::Tpm(Tpm::Info(args)) => cmd::tpm::info::run(&app()?, args),
-        Command::Tpm(Tpm::Selftest(args)) => cmd::tpm::selftest::run(&app()?, args),
-        Command::Tpm(Tpm::TakeOwnership(args)) => cmd::tpm::take_ownership::run(&app()?, args),
-        Command::Tpm(Tpm::ChangeAuth(args)) => cmd::tpm::change_auth::run(&app()?, args),
-        Command::Tpm(Tpm::Clear(args)) => cmd::tpm::clear::run(&app()?, args),
-        Command::Tpm(Tpm::CreateEk(args)) => cmd::tpm::create_ek::run(&app()?, args),
-        Command::Tpm(Tpm::Lockout(command)) => cmd::tpm::lockout::run(&app()?, command),
-        Command::Tpm(Tpm::Random(args)) => cmd::tpm::random::run(&app()?, args),
-        Command::Token(Token::Init(args)) => cmd::token::init::run(&app()?, args),
-        Command::Token(Token::List(args)) => cmd::token::list::run(&app()?, args),
-        Command::Token(Token::ChangePin(args)) => cmd::token::change_pin::run(&app()?, args),
-        Command::Token(Token::ResetPin(args)) => cmd::token::reset_pin::run(&app()?, args),
-        Command::Token(Token::ChangeSoPin(args)) => cmd::token::change_so_pin::run(&app()?, args),
-        Command::Token(Token::Info(args)) => cmd::token::info::run(&app()?, args),
-        Command::Token(Token::Rename(args)) => cmd::token::rename::run(&app()?, args),
-        Command::Token(Token::Repair(args)) => cmd::token::repair::run(&app()?, args),
-        Command::Token(Token::RemoveCounter(args)) => {
-            cmd::token::remove_counter::run(&app()?, args)
-        }
-        Command::Token(Token::Delete(args)) => cmd::token::delete::run(&app()?, args),
+        Command::Tpm(command) => cmd::tpm::run(&app()?, command),
+        Command::Token(command) => cmd::token::run(&app()?, command),
         Command::Keygen(args) => cmd::keygen::run(&app()?, args),
         Command::ListObjects(args) => cmd::list_objects::run(&app()?, args),
         Command::Export(args) => cmd::export::run(&app()?, args),
@@ -76,11 +58,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Unlock(args) => cmd::unlock::run(&app()?, args),
         Command::Lock(args) => cmd::lock::run(&app()?, args),
         Command::Csr(args) => cmd::csr::run(&app()?, args),
-        Command::Simulator(Simulator::Start(args)) => cmd::simulator::start(&app()?, args),
-        Command::Simulator(Simulator::Stop(args)) => cmd::simulator::stop(&app()?, args),
-        Command::Simulator(Simulator::Status(args)) => cmd::simulator::status(&app()?, args),
-        Command::Man(args) => cmd::man::run(args),
-        Command::Completions(args) => cmd::completions::run(args),
+        Command::Simulator(command) => cmd::simulator::run(&app()?, command),
+        Command::Man(args) => cmd::man::run(args, Cli::command()),
+        Command::Completions(args) => cmd::completions::run(args, Cli::command()),
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the program prints, and how times, spans and certificates are written.
 
+pub(crate) mod chip;
 pub(crate) mod date;
 pub(crate) mod duration;
 pub(crate) mod output;
 pub(crate) mod pem;
 pub(crate) mod progress;
+pub(crate) mod token;

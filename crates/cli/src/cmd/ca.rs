@@ -37,11 +37,3 @@ pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
         Command::ReadKrl(args) => krl::read(app, args),
     }
 }
-
-/// Which authority is meant.
-#[derive(Debug, clap::Args)]
-struct AuthorityArgs {
-    /// The authority's key, by label, id or fingerprint (the only authority)
-    #[arg(long, value_name = "KEY")]
-    ca: Option<String>,
-}

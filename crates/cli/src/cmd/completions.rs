@@ -1,9 +1,7 @@
 //! `tpmssh completions`: print completions for a shell, for packagers.
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::args::Cli;
 use crate::show::output;
 
 /// Print the completions for a shell.
@@ -13,8 +11,8 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args, mut program: clap::Command) -> anyhow::Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "tpmssh", &mut script);
+    clap_complete::generate(args.shell, &mut program, "tpmssh", &mut script);
     Ok(output::write(&String::from_utf8(script)?)?)
 }

@@ -18,9 +18,9 @@ use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq, Version};
 use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicKeyInfoOwned};
 
 use crate::app::{App, read_pin};
-use crate::args::PinArgs;
 use crate::fail::error::Error;
 use crate::keys;
+use crate::options::PinArgs;
 
 /// Print a certificate request (PKCS#10) for a key, signed by that key
 ///

@@ -15,8 +15,8 @@ use token_store::Kind;
 
 use self::check::{Check, Status};
 use crate::app::App;
-use crate::args::PinArgs;
 use crate::fail::error::{Error, count};
+use crate::options::PinArgs;
 
 /// See whether everything is in order, and what mends it where it is not
 ///

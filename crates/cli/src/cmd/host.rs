@@ -1,6 +1,5 @@
 //! `tpmssh host`: the host keys of an SSH server.
 
-mod check;
 mod setup;
 
 use crate::app::App;

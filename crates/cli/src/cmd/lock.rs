@@ -3,7 +3,7 @@
 use agent::client::Client;
 
 use crate::app::App;
-use crate::args::SocketArgs;
+use crate::options::SocketArgs;
 use crate::show::output::tell;
 
 /// Make the agent forget all PINs

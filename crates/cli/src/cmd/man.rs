@@ -3,9 +3,6 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use clap::CommandFactory;
-
-use crate::args::Cli;
 
 /// Write the manual pages of all commands into a directory.
 #[derive(Debug, clap::Args)]
@@ -14,7 +11,7 @@ pub(crate) struct Args {
     directory: PathBuf,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    clap_mangen::generate_to(Cli::command(), &args.directory)
+pub(crate) fn run(args: &Args, program: clap::Command) -> anyhow::Result<()> {
+    clap_mangen::generate_to(program, &args.directory)
         .with_context(|| format!("cannot write to {}", args.directory.display()))
 }

@@ -9,16 +9,14 @@ use token_store::{Error as StoreError, KeySpec, Pin, Store, Token};
 use tpm_core::KeyType;
 use tpm_core::info;
 
-use super::token::init::{DEFAULT_LABEL, init};
-use super::tpm::info::words;
-use super::{keygen, simulator};
 use crate::app::{App, read_pin};
-use crate::args::{OwnerAuthArgs, PinArgs, SoPinArgs};
 use crate::ask::confirm;
 use crate::fail::error::Error;
-use crate::keys::{self, Key};
+use crate::keys::{self, Key, make, make_token};
 use crate::machine::module;
 use crate::machine::simulator::Simulator;
+use crate::options::{OwnerAuthArgs, PinArgs, SoPinArgs};
+use crate::show::chip::words;
 use crate::show::output::{escape, tell};
 
 /// Go from a fresh machine to an SSH key in the TPM
@@ -32,7 +30,7 @@ pub(crate) struct Args {
     simulator: bool,
 
     /// What to call the token
-    #[arg(long, default_value = DEFAULT_LABEL)]
+    #[arg(long, default_value = make_token::DEFAULT_LABEL)]
     label: String,
 
     /// What to call the key, also as the comment of its public key ("user@host key")
@@ -78,7 +76,7 @@ fn find_tpm(app: &App, args: &Args) -> anyhow::Result<App> {
         }
         Err(err) => return Err(err),
     }
-    simulator::start_and_configure(app, &Simulator::for_user()?)?;
+    app.start_simulator(&Simulator::for_user()?)?;
     app.reload()
 }
 
@@ -118,7 +116,7 @@ fn find_or_make_token(app: &App, args: &Args) -> anyhow::Result<(Store, Token, O
     }
     let options = InitOptions::new(&args.label);
     let (pin, so, owner) = (args.pin.source(), args.so_pin.source(), args.owner.source());
-    let (made, pin) = init(app, &options, &pin, &so, &owner)?;
+    let (made, pin) = make_token::init(app, &options, &pin, &so, &owner)?;
     tell(&format!("Token: \"{}\" made", escape(&made.token.label)));
     Ok((app.store()?, made.token, pin))
 }
@@ -145,12 +143,12 @@ fn find_or_make_key(
         ));
         return Ok(key);
     }
-    let label = args.key_label.clone().unwrap_or_else(keygen::default_label);
+    let label = args.key_label.clone().unwrap_or_else(make::default_label);
     let pin = match pin {
         Some(pin) => Some(pin),
         None => read_pin(token, &args.pin.source())?,
     };
-    let key = keygen::generate(
+    let key = make::key(
         app,
         store,
         token,

@@ -7,10 +7,10 @@ use serde::Serialize;
 use ssh_format::{SigHash, SshSig};
 
 use crate::app::App;
-use crate::args::PinArgs;
 use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::keys::signing as signing_keys;
+use crate::options::PinArgs;
 
 /// Sign a file as ssh-keygen -Y sign does; the signature is printed
 ///

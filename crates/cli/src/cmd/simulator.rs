@@ -4,11 +4,28 @@ use std::fmt;
 
 use serde::Serialize;
 use token_store::Config;
-use tpm_core::Tcti;
 
 use crate::app::App;
 use crate::machine::simulator::{Running, Simulator};
 use crate::show::output::{escape, tell};
+
+/// Run a simulated TPM, to try things out without a real one.
+///
+/// A simulated TPM is a program (swtpm) that keeps its secrets in files: it protects nothing.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Start(StartArgs),
+    Stop(StopArgs),
+    Status(StatusArgs),
+}
+
+pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Start(args) => start(app, args),
+        Command::Stop(args) => stop(app, args),
+        Command::Status(args) => status(app, args),
+    }
+}
 
 /// Start the simulated TPM, and let later commands use it
 #[derive(Debug, clap::Args)]
@@ -22,30 +39,13 @@ pub(crate) struct StopArgs {}
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {}
 
-pub(crate) fn start(app: &App, _args: &StartArgs) -> anyhow::Result<()> {
+fn start(app: &App, _args: &StartArgs) -> anyhow::Result<()> {
     let simulator = Simulator::for_user()?;
-    let running = start_and_configure(app, &simulator)?;
+    let running = app.start_simulator(&simulator)?;
     app.out.print(&Report::new(&simulator, Some(&running)))
 }
 
-/// Starts the simulator and has the configuration file name it.
-///
-/// # Errors
-///
-/// If swtpm does not start, or the configuration file cannot be written.
-pub(crate) fn start_and_configure(app: &App, simulator: &Simulator) -> anyhow::Result<Running> {
-    let running = simulator.start(preferred_port(app))?;
-    let tcti = tcti(&running);
-    if !Config::set_simulator(Some(&tcti))? {
-        tell(&format!(
-            "tpmssh: the configuration names another TPM and stays as it is; use --tcti {tcti}"
-        ));
-    }
-    tell("tpmssh: the simulated TPM protects nothing; it is for trying things out");
-    Ok(running)
-}
-
-pub(crate) fn stop(app: &App, _args: &StopArgs) -> anyhow::Result<()> {
+fn stop(app: &App, _args: &StopArgs) -> anyhow::Result<()> {
     let simulator = Simulator::for_user()?;
     let ran = simulator.stop()?;
     Config::set_simulator(None)?;
@@ -55,25 +55,10 @@ pub(crate) fn stop(app: &App, _args: &StopArgs) -> anyhow::Result<()> {
     app.out.print(&Report::new(&simulator, None))
 }
 
-pub(crate) fn status(app: &App, _args: &StatusArgs) -> anyhow::Result<()> {
+fn status(app: &App, _args: &StatusArgs) -> anyhow::Result<()> {
     let simulator = Simulator::for_user()?;
     let running = simulator.running()?;
     app.out.print(&Report::new(&simulator, running.as_ref()))
-}
-
-/// The port that earlier commands were told, so that they find the simulator again.
-fn preferred_port(app: &App) -> Option<u16> {
-    match app.config.tcti.as_deref()?.parse() {
-        Ok(Tcti::Swtpm { port, .. }) => Some(port),
-        _ => None,
-    }
-}
-
-fn tcti(running: &Running) -> Tcti {
-    Tcti::Swtpm {
-        host: std::net::Ipv4Addr::LOCALHOST.into(),
-        port: running.port,
-    }
 }
 
 #[derive(Debug, Serialize)]
@@ -88,7 +73,7 @@ impl Report {
     fn new(simulator: &Simulator, running: Option<&Running>) -> Self {
         Self {
             running: running.is_some(),
-            tcti: running.map(|running| tcti(running).to_string()),
+            tcti: running.map(|running| running.tcti().to_string()),
             pid: running.map(|running| running.pid),
             directory: simulator.dir().display().to_string(),
         }

@@ -1,10 +1,39 @@
 //! `tpmssh tpm`: the chip itself.
 
-pub(crate) mod change_auth;
-pub(crate) mod clear;
-pub(crate) mod create_ek;
-pub(crate) mod info;
-pub(crate) mod lockout;
-pub(crate) mod random;
-pub(crate) mod selftest;
-pub(crate) mod take_ownership;
+mod change_auth;
+mod clear;
+mod create_ek;
+mod info;
+mod lockout;
+mod random;
+mod selftest;
+mod take_ownership;
+
+use crate::app::App;
+
+/// Look at the TPM, and bring it into shape.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Info(info::Args),
+    Selftest(selftest::Args),
+    TakeOwnership(take_ownership::Args),
+    ChangeAuth(change_auth::Args),
+    Clear(clear::Args),
+    CreateEk(create_ek::Args),
+    #[command(subcommand)]
+    Lockout(lockout::Command),
+    Random(random::Args),
+}
+
+pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Info(args) => info::run(app, args),
+        Command::Selftest(args) => selftest::run(app, args),
+        Command::TakeOwnership(args) => take_ownership::run(app, args),
+        Command::ChangeAuth(args) => change_auth::run(app, args),
+        Command::Clear(args) => clear::run(app, args),
+        Command::CreateEk(args) => create_ek::run(app, args),
+        Command::Lockout(command) => lockout::run(app, command),
+        Command::Random(args) => random::run(app, args),
+    }
+}

@@ -6,8 +6,8 @@ use agent::client::Client;
 use token_store::token::refresh_tries;
 
 use crate::app::{App, read_pin};
-use crate::args::{PinArgs, SocketArgs};
 use crate::ask::confirm::confirm;
+use crate::options::{PinArgs, SocketArgs};
 use crate::show::duration;
 use crate::show::output::{escape, tell};
 

@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use token_store::Kind;
+use tpm_core::Tcti;
 
 /// `TPM2_Shutdown(TPM_SU_CLEAR)`: without it the TPM takes the end for a power failure.
 const SHUTDOWN: &[u8] = b"\x80\x01\x00\x00\x00\x0c\x00\x00\x01\x45\x00\x00";
@@ -86,6 +87,16 @@ pub(crate) struct Running {
     process: OwnedFd,
     pub(crate) pid: i32,
     pub(crate) port: u16,
+}
+
+impl Running {
+    /// Where it answers.
+    pub(crate) fn tcti(&self) -> Tcti {
+        Tcti::Swtpm {
+            host: Ipv4Addr::LOCALHOST.into(),
+            port: self.port,
+        }
+    }
 }
 
 impl Simulator {

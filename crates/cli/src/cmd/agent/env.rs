@@ -1,7 +1,7 @@
 //! `tpmssh agent env`: what a shell has to know.
 
-use crate::args::SocketArgs;
 use crate::fail::hint::quote;
+use crate::options::SocketArgs;
 use crate::show::output;
 
 /// Print the line by which a shell finds the agent: eval "$(tpmssh agent env)"

@@ -5,9 +5,8 @@ use std::fmt;
 use agent::audit::{self, Record};
 use anyhow::Context;
 use serde::Serialize;
-use token_store::state_dir;
 
-use crate::app::App;
+use crate::app::{App, agent_log};
 use crate::show::output::escape;
 
 /// Show what keys were used for: when, which key, for whom and with what result
@@ -19,18 +18,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
-    let path = path()?;
+    let path = agent_log()?;
     let mut records =
         audit::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     if let Some(last) = args.last {
         records.drain(..records.len().saturating_sub(last));
     }
     app.out.print(&Report(records))
-}
-
-/// Where the log is.
-pub(super) fn path() -> token_store::Result<std::path::PathBuf> {
-    Ok(state_dir()?.join("agent.log"))
 }
 
 #[derive(Debug, Serialize)]

@@ -8,10 +8,10 @@ use agent::broker::{Broker, Way};
 use agent::{Options, Policy, Socket};
 use token_store::StoreDir;
 
-use crate::app::App;
-use crate::args::SocketArgs;
+use crate::app::{App, agent_log};
 use crate::fail::error::Error;
 use crate::machine::logger;
+use crate::options::SocketArgs;
 
 pub(super) const CONFIGURATION: &str = "\
 Configuration (~/.config/tpmssh/config.toml):
@@ -68,7 +68,7 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
         upstreams,
         audit: match configured.log {
             Some(false) => None,
-            _ => Some(super::log::path()?),
+            _ => Some(agent_log()?),
         },
         notify: configured.notify == Some(true),
     };

@@ -3,9 +3,8 @@
 use token_store::KeySpec;
 
 use crate::app::{App, read_pin};
-use crate::args::PinArgs;
-use crate::cmd::keygen::{self, KindArgs};
-use crate::keys::{self, Key};
+use crate::keys::{self, Key, make};
+use crate::options::{KeyTypeArgs, PinArgs};
 use crate::show::output::{escape, tell};
 
 /// Make a key in the TPM that signs certificates
@@ -16,7 +15,7 @@ pub(crate) struct Args {
     key: Option<String>,
 
     #[command(flatten)]
-    kind: KindArgs,
+    kind: KeyTypeArgs,
 
     /// What to call the new key, also as the comment of its public key
     #[arg(short = 'C', long, default_value = "ca")]
@@ -40,7 +39,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             let spec = KeySpec::new(args.kind.key_type()?, &args.label);
             let token = app.token(&store)?;
             let pin = read_pin(&token, &args.pin.source())?;
-            keygen::generate(app, &mut store, &token, &spec, pin.as_ref())?
+            make::key(app, &mut store, &token, &spec, pin.as_ref())?
         }
     };
     store.make_authority(key.object)?;

@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 use ssh_format::{AnyKey, Certificate, Krl, MAX_KRL_LEN, MAX_LINE_LEN};
-use token_store::{Revoked, Store};
 
-use super::AuthorityArgs;
 use crate::app::App;
-use crate::certificates::authorities;
+use crate::certificates::{authorities, revocations};
 use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::files::output_file;
-use crate::keys::signing::SigningKey;
+use crate::options::AuthorityArgs;
 use crate::show::date;
 use crate::show::output::{self, Facts, escape, tell};
 
@@ -43,28 +41,11 @@ pub(crate) struct ReadArgs {
 pub(crate) fn write(app: &App, args: &WriteArgs) -> anyhow::Result<()> {
     let store = app.store()?;
     let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
-    let bytes = of(&store, &authority)?.to_bytes();
+    let bytes = revocations::list(&store, &authority)?.to_bytes();
     if args.file == Path::new("-") {
         return Ok(output::write_bytes(&bytes)?);
     }
     Ok(output_file::write(&args.file, 0o644, &bytes)?)
-}
-
-/// The list of what `authority` revoked.
-pub(super) fn of(store: &Store, authority: &SigningKey) -> anyhow::Result<Krl> {
-    let revocations = store.revocations(authority.object)?;
-    let mut krl = Krl::new(revocations.number, date::now(), &authority.label);
-    for revoked in revocations.revoked {
-        match revoked {
-            Revoked::Serial(serial) => krl.revoke_serial(&authority.public, serial)?,
-            Revoked::KeyId(id) => krl.revoke_key_id(&authority.public, &id),
-            Revoked::Key(blob) => {
-                let key = AnyKey::from_blob(&blob).context("the record of a revoked key")?;
-                krl.revoke_key(&key);
-            }
-        }
-    }
-    Ok(krl)
 }
 
 pub(crate) fn read(app: &App, args: &ReadArgs) -> anyhow::Result<()> {

@@ -6,10 +6,10 @@ use anyhow::Context;
 use serde::Serialize;
 use ssh_format::{Certificate, Krl};
 
-use super::{AuthorityArgs, krl};
 use crate::app::App;
-use crate::certificates::authorities;
 use crate::certificates::{Contents, State};
+use crate::certificates::{authorities, revocations};
+use crate::options::AuthorityArgs;
 use crate::show::date;
 use crate::show::output::{Facts, escape, tell};
 
@@ -23,7 +23,7 @@ pub(crate) struct Args {
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let store = app.store()?;
     let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
-    let revoked = krl::of(&store, &authority)?;
+    let revoked = revocations::list(&store, &authority)?;
     let now = date::now();
     let mut report = Report(Vec::new());
     for issued in store.issued(authority.object)? {

@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::AuthorityArgs;
 use crate::app::App;
 use crate::certificates::authorities;
 use crate::fail::error::Error;
+use crate::options::AuthorityArgs;
 
 /// Print the public key of an authority, as others need it to trust it
 ///

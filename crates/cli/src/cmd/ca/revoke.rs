@@ -6,11 +6,11 @@ use anyhow::Context;
 use ssh_format::{AnyKey, MAX_LINE_LEN};
 use token_store::Revoked;
 
-use super::AuthorityArgs;
 use crate::app::App;
 use crate::certificates::authorities;
 use crate::fail::error::Error;
 use crate::files::input_file;
+use crate::options::AuthorityArgs;
 use crate::show::output::tell;
 
 /// Revoke a certificate or a key; servers learn of it by a new list from tpmssh ca krl

@@ -8,9 +8,7 @@ use serde::Serialize;
 use ssh_format::{AnyKey, Certificate, CertificateKind, CertificateRequest};
 use token_store::{Error as StoreError, OpenToken, Store};
 
-use super::AuthorityArgs;
 use crate::app::{App, read_pin};
-use crate::args::PinArgs;
 use crate::certificates::authorities;
 use crate::certificates::options::CertOptions;
 use crate::certificates::validity::{self, Validity};
@@ -18,6 +16,8 @@ use crate::certificates::{Contents, State};
 use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::keys::signing::SigningKey;
+use crate::options::AuthorityArgs;
+use crate::options::PinArgs;
 use crate::show::date;
 
 /// Certify a user's key

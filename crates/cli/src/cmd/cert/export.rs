@@ -4,7 +4,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::list;
 use crate::app::App;
 use crate::certificates::{self, Kept};
 use crate::fail::error::Error;
@@ -20,7 +19,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
-    let mut all = list::all(app)?;
+    let mut all = certificates::all(app)?;
     if let Some(name) = &args.certificate {
         all = vec![certificates::find(all, name)?];
     }

@@ -13,25 +13,11 @@ use crate::show::output::tell;
 pub(crate) struct Args {}
 
 pub(crate) fn run(app: &App, _args: &Args) -> anyhow::Result<()> {
-    let report = Report(all(app)?);
+    let report = Report(certificates::all(app)?);
     if report.0.is_empty() {
         tell("tpmssh: no certificates");
     }
     app.out.print(&report)
-}
-
-/// The certificates of the tokens that are meant.
-///
-/// # Errors
-///
-/// Whatever is wrong with the store.
-pub(super) fn all(app: &App) -> anyhow::Result<Vec<Kept>> {
-    let store = app.store()?;
-    let mut all = Vec::new();
-    for token in app.some_tokens(&store)? {
-        all.extend(certificates::of_token(&store, &token)?);
-    }
-    Ok(all)
 }
 
 #[derive(Debug, Serialize)]

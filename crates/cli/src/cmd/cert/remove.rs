@@ -1,6 +1,5 @@
 //! `tpmssh cert remove`: keep a certificate no longer.
 
-use super::list;
 use crate::app::App;
 use crate::certificates;
 use crate::show::output::tell;
@@ -13,7 +12,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
-    let kept = certificates::find(list::all(app)?, &args.certificate)?;
+    let kept = certificates::find(certificates::all(app)?, &args.certificate)?;
     app.store()?.remove_ssh_certificate(kept.id)?;
     tell(&format!("tpmssh: {} is removed", kept.title()));
     Ok(())

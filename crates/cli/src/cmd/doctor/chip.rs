@@ -9,7 +9,7 @@ use tpm_core::{Error as TpmError, Tpm, weakness};
 
 use super::check::Check;
 use super::{contents, passwords};
-use crate::cmd::tpm::info::{firmware, revision, words};
+use crate::show::chip::{firmware, revision, words};
 
 /// Looks the chip over; `false` where it does not answer, so that nothing else can be asked.
 pub(super) fn check(tpm: &Arc<Tpm>, checks: &mut Vec<Check>) -> bool {

@@ -1,5 +1,7 @@
 //! `tpmssh host setup`: have sshd use host keys that are in the TPM.
 
+mod check;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,15 +10,15 @@ use ssh_format::{Certificate, CertificateKind, MAX_LINE_LEN};
 use token_store::token::{self, InitOptions};
 use token_store::{KeySpec, Store, StoreDir, Token, WallKind};
 
-use super::check::{self, ServerArgs};
+use self::check::ServerArgs;
 use crate::app::{App, read_owner_auth};
-use crate::args::OwnerAuthArgs;
-use crate::cmd::keygen::{self, KindArgs};
 use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::files::output_file;
 use crate::files::units::{self, OwnFiles};
+use crate::keys::make;
 use crate::keys::signing::{self, SigningKey};
+use crate::options::{KeyTypeArgs, OwnerAuthArgs};
 use crate::show::output::tell;
 
 /// Make a host key in the TPM, and have sshd and systemd use it
@@ -32,7 +34,7 @@ pub(crate) struct Args {
     store: PathBuf,
 
     #[command(flatten)]
-    kind: KindArgs,
+    kind: KeyTypeArgs,
 
     /// A certificate for the key, as tpmssh ca sign-host makes it; - is standard input
     #[arg(long, value_name = "FILE")]
@@ -166,9 +168,9 @@ fn key(app: &App, args: &Args) -> anyhow::Result<SigningKey> {
         return Ok(key);
     }
     let token = token(app, &mut store, args)?;
-    let label = format!("{} host key", keygen::host_name());
+    let label = format!("{} host key", make::host_name());
     let spec = KeySpec::new(args.kind.key_type()?, label);
-    keygen::generate(app, &mut store, &token, &spec, None)?;
+    make::key(app, &mut store, &token, &spec, None)?;
     let found = find(app, &store, args)?;
     found.context("the new host key is not in the store")
 }

@@ -4,7 +4,7 @@ use anyhow::Context;
 use token_store::token;
 
 use crate::app::{App, read_new_pin, read_pin};
-use crate::args::{NewPinArgs, PinArgs};
+use crate::options::{NewPinArgs, PinArgs};
 use crate::show::output::{escape, tell};
 
 /// Change the PIN of a token

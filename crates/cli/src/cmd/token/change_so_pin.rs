@@ -1,13 +1,12 @@
 //! `tpmssh token change-so-pin`: the SO's own change.
 
-use std::path::PathBuf;
-
 use anyhow::Context;
 use token_store::{Error as StoreError, SoPin, SoToken};
 
 use crate::app::{App, read_so_pin};
-use crate::args::SoPinArgs;
 use crate::ask::pin_prompt::Source;
+use crate::keys::make_token;
+use crate::options::{NewSoPinArgs, SoPinArgs};
 use crate::show::output::{escape, tell};
 
 /// Change the SO PIN of a token
@@ -23,17 +22,13 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["new_so_pin_file", "new_so_pin_fd"])]
     choose: bool,
 
-    /// Read the new SO PIN from the only line of FILE, which nobody else may be able to read
-    #[arg(long, value_name = "FILE", conflicts_with = "new_so_pin_fd")]
-    new_so_pin_file: Option<PathBuf>,
-    /// Read the new SO PIN from the next line of file descriptor FD
-    #[arg(long, value_name = "FD")]
-    new_so_pin_fd: Option<u32>,
+    #[command(flatten)]
+    new_so_pin: NewSoPinArgs,
 }
 
 impl Args {
     fn new_so_pin(&self, label: &str) -> anyhow::Result<Option<SoPin>> {
-        let source = Source::from_options(self.new_so_pin_file.as_ref(), self.new_so_pin_fd);
+        let source = self.new_so_pin.source();
         if matches!(source, Source::Ask) && !self.choose {
             return Ok(None);
         }
@@ -60,7 +55,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             .context("the SO PIN was not changed")?;
     }
     if let Some(so) = &generated {
-        super::init::show(so);
+        make_token::show_so_pin(so);
     }
     tell(&format!(
         "tpmssh: the SO PIN of token \"{}\" is changed",

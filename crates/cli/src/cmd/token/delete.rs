@@ -6,9 +6,9 @@ use tpm_core::info;
 use tpm_core::ownership::Hierarchy;
 
 use crate::app::App;
-use crate::args::OwnerAuthArgs;
 use crate::ask::confirm::confirm;
 use crate::ask::hierarchy_auth;
+use crate::options::OwnerAuthArgs;
 use crate::show::output::{escape, tell};
 
 /// Delete a token with its keys; nothing brings them back

@@ -6,10 +6,10 @@ use tpm_core::info;
 use tpm_core::ownership::Hierarchy;
 
 use crate::app::App;
-use crate::args::OwnerAuthArgs;
 use crate::ask::confirm::confirm;
 use crate::ask::hierarchy_auth;
 use crate::fail::error::Error;
+use crate::options::OwnerAuthArgs;
 use crate::show::output::tell;
 
 /// Remove a PIN counter without a token from the TPM

@@ -6,9 +6,9 @@ use tpm_core::info;
 use tpm_core::ownership::Hierarchy;
 
 use crate::app::{App, read_new_pin, read_so_pin};
-use crate::args::{NewPinArgs, OwnerAuthArgs, SoPinArgs};
 use crate::ask::hierarchy_auth;
 use crate::fail::error::Error;
+use crate::options::{NewPinArgs, OwnerAuthArgs, SoPinArgs};
 use crate::show::output::{escape, tell};
 
 /// Make the PIN counter of a token again, which somebody deleted or replaced

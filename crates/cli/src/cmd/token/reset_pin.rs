@@ -4,7 +4,7 @@ use anyhow::Context;
 use token_store::{Error as StoreError, SoToken, WallKind};
 
 use crate::app::{App, read_new_pin, read_so_pin};
-use crate::args::{NewPinArgs, SoPinArgs};
+use crate::options::{NewPinArgs, SoPinArgs};
 use crate::show::output::{escape, tell};
 
 /// Set a new PIN with the SO PIN, and unlock the token

@@ -6,8 +6,8 @@ use tpm_core::ownership::{self, Hierarchy};
 use tpm_core::{AuthValue, Srk, info};
 
 use crate::app::App;
-use crate::args::{AuthArgs, NewAuthArgs, OwnerAuthArgs};
 use crate::ask::hierarchy_auth;
+use crate::options::{AuthArgs, NewAuthArgs, OwnerAuthArgs};
 use crate::show::output::tell;
 
 /// Change the password of a hierarchy of the TPM, or take it away

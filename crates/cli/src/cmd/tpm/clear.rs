@@ -9,9 +9,9 @@ use tpm_core::ownership::{self, Hierarchy};
 use tpm_core::{Error as Tpm, Operation, Srk};
 
 use crate::app::App;
-use crate::args::LockoutAuthArgs;
 use crate::ask::confirm::confirm_by_word;
 use crate::ask::hierarchy_auth;
+use crate::options::LockoutAuthArgs;
 use crate::show::output::{escape, tell};
 
 /// Clear the TPM: every key in it is lost for ever

@@ -10,8 +10,8 @@ use tpm_core::info;
 use tpm_core::ownership::Hierarchy;
 
 use crate::app::App;
-use crate::args::{EndorsementAuthArgs, OwnerAuthArgs};
 use crate::ask::hierarchy_auth;
+use crate::options::{EndorsementAuthArgs, OwnerAuthArgs};
 use crate::show::output::{Facts, tell};
 use crate::show::pem;
 

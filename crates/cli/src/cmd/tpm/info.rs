@@ -10,6 +10,7 @@ use tpm_core::{KeyType, Operation, Srk, Tcti};
 
 use crate::app::App;
 use crate::keys::hex;
+use crate::show::chip::{firmware, revision, words};
 use crate::show::duration;
 use crate::show::output::Facts;
 
@@ -167,22 +168,6 @@ impl Report {
     }
 }
 
-/// The firmware version, as makers write it.
-pub(crate) fn firmware(info: &Info) -> String {
-    info.firmware_version()
-        .map(|number| number.to_string())
-        .join(".")
-}
-
-/// The revision of the specification.
-pub(crate) fn revision(info: &Info) -> String {
-    format!(
-        "{}.{:02}",
-        info.spec_revision / 100,
-        info.spec_revision % 100
-    )
-}
-
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut facts = Facts::default();
@@ -275,11 +260,6 @@ impl fmt::Display for Lockout {
             duration::in_words(self.seconds_to_forgive_one),
         )
     }
-}
-
-/// `text` with single spaces: chips pad their strings in the middle, too.
-pub(crate) fn words(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn password(set: bool) -> &'static str {

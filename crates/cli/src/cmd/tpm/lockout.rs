@@ -10,9 +10,9 @@ use tpm_core::lockout::{self, Parameters};
 use tpm_core::ownership::Hierarchy;
 
 use crate::app::App;
-use crate::args::LockoutAuthArgs;
 use crate::ask::hierarchy_auth;
 use crate::fail::error::Error;
+use crate::options::LockoutAuthArgs;
 use crate::show::duration;
 use crate::show::output::{Facts, tell};
 

@@ -9,11 +9,11 @@ use tpm_core::ownership::{self, Hierarchy};
 use tpm_core::{AuthValue, Error as TpmError, Operation, Srk, Tpm};
 
 use crate::app::App;
-use crate::args::{AuthArgs, EndorsementAuthArgs, LockoutAuthArgs, OwnerAuthArgs};
 use crate::ask::confirm::{confirm, confirm_by_word};
 use crate::ask::hierarchy_auth;
 use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
+use crate::options::{AuthArgs, EndorsementAuthArgs, LockoutAuthArgs, OwnerAuthArgs};
 use crate::show::output::{Facts, tell};
 
 /// Take the TPM into ownership: make its storage root key and set its passwords
