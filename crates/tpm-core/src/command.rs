@@ -15,7 +15,10 @@ use crate::{
         crypto::{command_hash, response_hash},
         session::Use,
     },
-    structures::marshal::{Put, Reader},
+    structures::{
+        hierarchy::permanent,
+        marshal::{Put, Reader},
+    },
 };
 
 pub(crate) use crate::structures::command_code::Code;
@@ -23,8 +26,6 @@ pub(crate) use crate::structures::command_code::Code;
 /// `TPM_ST_NO_SESSIONS` and `TPM_ST_SESSIONS`: the tags of commands and responses.
 pub(crate) const NO_SESSIONS: u16 = 0x8001;
 pub(crate) const SESSIONS: u16 = 0x8002;
-/// `TPM_RS_PW`: an authorization value in the clear; used here only for empty ones.
-const PASSWORD: u32 = 0x4000_0009;
 
 /// One authorization of a command.
 enum Auth<'a> {
@@ -176,7 +177,7 @@ impl<'a> Command<'a> {
         let mut area = Vec::with_capacity(128);
         for (index, auth) in self.auths.iter().enumerate() {
             match auth {
-                Auth::Empty => put_auth(&mut area, PASSWORD, &[], 1, &[]),
+                Auth::Empty => put_auth(&mut area, permanent::PASSWORD, &[], 1, &[]),
                 Auth::Session(session) => {
                     let others = if index == 0 {
                         self.other_nonces()

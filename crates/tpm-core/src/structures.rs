@@ -2,7 +2,10 @@
 //!
 //! Part 2 of the specification. Nothing here sends a command.
 
+pub(crate) mod algorithm;
+pub(crate) mod attributes;
 pub(crate) mod command_code;
+pub(crate) mod hierarchy;
 pub mod kinds;
 pub(crate) mod marshal;
 pub mod name;

@@ -8,8 +8,8 @@ use std::{
 
 use crate::{
     Error, Name, Result, Tcti,
-    command::{Code, Command, Response, connection::Wire},
-    transport::{self, Deadline},
+    command::{Code, Command, Response, connection::Connection},
+    transport::{self, exchange::Deadline},
 };
 
 /// How long an exchange may take unless the caller says otherwise. RSA keys are made in it.
@@ -32,7 +32,7 @@ pub struct Tpm {
 /// The connection, while there is one.
 #[derive(Default)]
 struct Link {
-    wire: Option<Wire>,
+    connection: Option<Connection>,
     /// The key that is loaded on a managed connection.
     kept: Option<Kept>,
 }
@@ -90,10 +90,10 @@ impl Tpm {
             poisoned.into_inner()
         });
         let mut link = self.link();
-        if link.wire.is_none() {
+        if link.connection.is_none() {
             let transport = transport::open(&self.tcti, Deadline::after(self.deadline))?;
             *link = Link {
-                wire: Some(Wire::new(transport, self.deadline)),
+                connection: Some(Connection::new(transport, self.deadline)),
                 kept: None,
             };
         }
@@ -147,8 +147,8 @@ impl Operation<'_> {
     /// next operation opens a new one.
     pub(crate) fn run(&self, command: Command<'_>) -> Result<Response> {
         let mut link = self.tpm.link();
-        let wire = link.wire.as_mut().ok_or(Error::Stale)?;
-        let result = wire.run(command, !self.is_managed());
+        let connection = link.connection.as_mut().ok_or(Error::Stale)?;
+        let result = connection.run(command, !self.is_managed());
         if let Err(
             Error::Connection(_)
             | Error::Timeout { .. }

@@ -4,7 +4,7 @@ use crate::{
     Error, Hash, KeyType, Operation, Result,
     command::{Code, Command},
     error::rc,
-    structures::{kinds::Curve, marshal::Reader},
+    structures::{algorithm, kinds::Curve, marshal::Reader},
 };
 
 /// `TPM_CAP`: what can be asked for (part 2, section 6.12).
@@ -266,9 +266,9 @@ fn capability<T>(
 fn takes_rsa(op: &Operation<'_>, bits: u16) -> Result<bool> {
     // TPMT_PUBLIC_PARMS: RSA; no symmetric algorithm, no scheme, size, default exponent.
     let command = Command::new(Code::TestParms)
-        .param_u16(0x0001)
-        .param_u16(0x0010)
-        .param_u16(0x0010)
+        .param_u16(algorithm::RSA)
+        .param_u16(algorithm::NULL)
+        .param_u16(algorithm::NULL)
         .param_u16(bits)
         .param_u32(0);
     match op.run(command) {

@@ -7,17 +7,17 @@ use crate::{
     command::{Code, Command, NO_SESSIONS, Response, SESSIONS},
     error::{ResponseCode, rc},
     structures::marshal::Reader,
-    transport::{Deadline, Transport},
+    transport::exchange::{Deadline, Transport},
 };
 
 /// A connection, and the slots that it occupies in a bare chip.
-pub(crate) struct Wire {
+pub(crate) struct Connection {
     transport: Box<dyn Transport>,
     wait: Duration,
     owned: Vec<u32>,
 }
 
-impl Wire {
+impl Connection {
     /// Wraps a new connection; each command on it may take `wait`.
     pub(crate) fn new(transport: Box<dyn Transport>, wait: Duration) -> Self {
         Self {

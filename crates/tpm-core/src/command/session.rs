@@ -13,14 +13,11 @@ use crate::{
         crypto::{DIGEST, Salt, crypt, hmac, kdfa},
     },
     hierarchy::srk::OpenSrk,
-    structures::{marshal::Reader, name::ALG_SHA256},
+    structures::{algorithm, hierarchy::permanent, marshal::Reader},
 };
 
-/// `TPM_RH_NULL`.
-const NULL: u32 = 0x4000_0007;
-const ALG_NULL: u16 = 0x0010;
 /// AES, 128 bits, CFB: the `TPMT_SYM_DEF` of our sessions.
-const AES_128_CFB: [u16; 3] = [0x0006, 128, 0x0043];
+const AES_128_CFB: [u16; 3] = [algorithm::AES, 128, algorithm::CFB];
 
 const CONTINUE: u8 = 0x01;
 const DECRYPT: u8 = 0x20;
@@ -81,19 +78,19 @@ impl<'op> Session<'op> {
         let command = Command::new(Code::StartAuthSession).about("storage root key");
         let command = match srk {
             Some(srk) => command.handle(srk.handle(), srk.name()),
-            None => command.permanent(NULL),
+            None => command.permanent(permanent::NULL),
         };
         let mut command = command
-            .permanent(NULL)
+            .permanent(permanent::NULL)
             .param_sized(&nonce_caller)
             .param_sized(&salt.encrypted)
             .param_u8(kind as u8);
         command = if srk.is_some() {
             AES_128_CFB.into_iter().fold(command, Command::param_u16)
         } else {
-            command.param_u16(ALG_NULL)
+            command.param_u16(algorithm::NULL)
         };
-        let response = op.run(command.param_u16(ALG_SHA256))?;
+        let response = op.run(command.param_u16(algorithm::SHA256))?;
         let mut reader = response.reader();
         let nonce_tpm = reader.sized()?.to_vec();
         reader.finish()?;

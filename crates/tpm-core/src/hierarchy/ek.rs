@@ -3,9 +3,9 @@
 use crate::{
     AuthValue, Error, Name, Operation, Result,
     error::rc,
-    hierarchy::{ownership::Hierarchy, primary},
+    hierarchy::primary,
     object::nv,
-    structures::template,
+    structures::{hierarchy::Hierarchy, template},
 };
 
 /// The kinds of endorsement key of the TCG's default templates that this crate makes.

@@ -1,54 +1,11 @@
 //! Owning the chip: the authorization values of its hierarchies, and clearing it.
 
+pub use crate::structures::hierarchy::Hierarchy;
 use crate::{
     AuthValue, Operation, Result, Srk,
     command::{Code, Command, session::Session},
     hierarchy::primary,
 };
-
-/// A hierarchy whose authorization value the owner of the machine sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Hierarchy {
-    /// The owner hierarchy: storage keys, NV indexes.
-    Owner,
-    /// The endorsement hierarchy: endorsement keys, attestation.
-    Endorsement,
-    /// Dictionary-attack lockout: its reset and parameters, and clearing the chip.
-    Lockout,
-}
-
-impl Hierarchy {
-    /// All three.
-    pub const ALL: [Self; 3] = [Self::Owner, Self::Endorsement, Self::Lockout];
-
-    /// The name in one word.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::Endorsement => "endorsement",
-            Self::Lockout => "lockout",
-        }
-    }
-
-    /// The permanent handle (part 2, section 7.4).
-    pub(crate) const fn handle(self) -> u32 {
-        match self {
-            Self::Owner => 0x4000_0001,
-            Self::Lockout => 0x4000_000a,
-            Self::Endorsement => 0x4000_000b,
-        }
-    }
-
-    /// What errors call it.
-    pub(crate) const fn words(self) -> &'static str {
-        match self {
-            Self::Owner => "owner hierarchy",
-            Self::Lockout => "lockout hierarchy",
-            Self::Endorsement => "endorsement hierarchy",
-        }
-    }
-}
 
 /// Changes the authorization value of a hierarchy; the new one crosses the bus encrypted.
 ///

@@ -4,15 +4,12 @@ use crate::{
     Operation, Result,
     chip::info,
     hierarchy::primary,
-    structures::{marshal::Reader, roca},
+    structures::{algorithm, marshal::Reader, roca},
 };
 
 /// The persistent handles (part 2, section 7.5).
 const FIRST: u32 = 0x8100_0000;
 const LAST: u32 = 0x81ff_ffff;
-
-const ALG_RSA: u16 = 0x0001;
-const ALG_NULL: u16 = 0x0010;
 
 /// A key that the chip keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,18 +41,18 @@ pub fn list(op: &Operation<'_>) -> Result<Vec<PersistentKey>> {
 /// The modulus in a `TPMT_PUBLIC`, whatever the key is for; `None` for other algorithms.
 fn modulus(public: &[u8]) -> Result<Option<&[u8]>> {
     let mut reader = Reader::new(public, "public area");
-    if reader.u16()? != ALG_RSA {
+    if reader.u16()? != algorithm::RSA {
         return Ok(None);
     }
     // Name algorithm and attributes; then the policy.
     reader.take(6)?;
     reader.sized()?;
     // The symmetric algorithm has a key size and a mode.
-    if reader.u16()? != ALG_NULL {
+    if reader.u16()? != algorithm::NULL {
         reader.take(4)?;
     }
     // Of the schemes only RSAES has no hash (part 2, section 11.2.4.2).
-    if !matches!(reader.u16()?, ALG_NULL | 0x0015) {
+    if !matches!(reader.u16()?, algorithm::NULL | algorithm::RSAES) {
         reader.take(2)?;
     }
     // Size and exponent.
@@ -113,7 +110,7 @@ mod tests {
         fn any_public_area_is_read_or_refused(
             mut public in proptest::collection::vec(any::<u8>(), 2..64),
         ) {
-            public[..2].copy_from_slice(&ALG_RSA.to_be_bytes());
+            public[..2].copy_from_slice(&algorithm::RSA.to_be_bytes());
             let _ = modulus(&public);
         }
     }

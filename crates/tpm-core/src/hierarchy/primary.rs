@@ -4,8 +4,8 @@ use crate::{
     AuthValue, Error, Name, Operation, Result, Srk,
     command::{Code, Command, session::Session},
     error::rc,
-    hierarchy::ownership::Hierarchy,
     object::transient::Transient,
+    structures::hierarchy::Hierarchy,
 };
 
 /// The public area and Name of an object, if there is one at `handle`.

@@ -8,9 +8,11 @@ use crate::{
         session::Session,
     },
     error::rc,
-    hierarchy::{ownership::Hierarchy, primary},
+    hierarchy::primary,
     object::transient::Transient,
     structures::{
+        attributes,
+        hierarchy::Hierarchy,
         marshal::{Put, Reader},
         template,
     },
@@ -22,12 +24,6 @@ use crate::{
 ///
 /// TCG TPM v2.0 Provisioning Guidance, section 7.8.
 pub const HANDLE: u32 = 0x8100_0001;
-
-const FIXED_TPM: u32 = 1 << 1;
-const FIXED_PARENT: u32 = 1 << 4;
-const NO_DA: u32 = 1 << 10;
-const RESTRICTED: u32 = 1 << 16;
-const DECRYPT: u32 = 1 << 17;
 
 /// A storage root key, as it is pinned: its handle and whole public area.
 ///
@@ -129,7 +125,7 @@ impl Srk {
         if self.handle == 0 {
             return Ok(Some(false));
         }
-        if self.attributes()? & NO_DA == 0 {
+        if self.attributes()? & attributes::NO_DA == 0 {
             return Ok(None);
         }
         let policy = Session::policy(op)?;
@@ -261,7 +257,10 @@ impl Srk {
 
     /// It must be a storage key that cannot leave the chip.
     fn check_attributes(&self) -> Result<()> {
-        let needed = FIXED_TPM | FIXED_PARENT | RESTRICTED | DECRYPT;
+        let needed = attributes::FIXED_TPM
+            | attributes::FIXED_PARENT
+            | attributes::RESTRICTED
+            | attributes::DECRYPT;
         if self.attributes()? & needed != needed {
             return Err(Error::Malformed("storage root key"));
         }

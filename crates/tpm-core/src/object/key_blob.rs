@@ -2,7 +2,7 @@
 
 use crate::{
     Blob, Error, KeyType, Name, PublicKey, Result, Usage,
-    structures::{marshal::Reader, template},
+    structures::{attributes, marshal::Reader, template},
 };
 
 /// A signing key outside of the chip, checked without it.
@@ -36,7 +36,7 @@ impl KeyBlob {
             .key_type()
             .ok_or(Error::KeyRefused("its size is not 2048 or 3072 bits"))?;
         let usage = Usage {
-            decrypt: attributes & DECRYPT != 0,
+            decrypt: attributes & attributes::DECRYPT != 0,
         };
         let template = template::signing_key(key_type, usage)?;
         let unique = if key_type.is_rsa() { 2 } else { 4 };
@@ -89,23 +89,16 @@ impl KeyBlob {
     }
 }
 
-const FIXED_TPM: u32 = 1 << 1;
-const FIXED_PARENT: u32 = 1 << 4;
-const SENSITIVE_DATA_ORIGIN: u32 = 1 << 5;
-const RESTRICTED: u32 = 1 << 16;
-const DECRYPT: u32 = 1 << 17;
-const SIGN: u32 = 1 << 18;
-
 /// The reasons worth a message of their own; any other difference is found by comparison.
 fn refuse_what_can_leave(attributes: u32) -> Result<()> {
     let refuse = |why| Err(Error::KeyRefused(why));
-    if attributes & FIXED_TPM == 0 || attributes & FIXED_PARENT == 0 {
+    if attributes & attributes::FIXED_TPM == 0 || attributes & attributes::FIXED_PARENT == 0 {
         return refuse("it can be duplicated out of the TPM");
     }
-    if attributes & SENSITIVE_DATA_ORIGIN == 0 {
+    if attributes & attributes::SENSITIVE_DATA_ORIGIN == 0 {
         return refuse("it was made outside of the TPM");
     }
-    if attributes & RESTRICTED != 0 || attributes & SIGN == 0 {
+    if attributes & attributes::RESTRICTED != 0 || attributes & attributes::SIGN == 0 {
         return refuse("it is not a key for signing");
     }
     Ok(())

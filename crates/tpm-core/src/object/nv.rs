@@ -5,13 +5,11 @@ use crate::{
     command::{Code, Command, session::Session},
     error::rc,
     structures::{
+        algorithm,
+        hierarchy::permanent,
         marshal::{Put, Reader},
-        name::ALG_SHA256,
     },
 };
-
-/// `TPM_RH_OWNER`.
-const OWNER: u32 = 0x4000_0001;
 
 /// The most that is read at once, in bytes: every TPM manages it.
 const CHUNK: u16 = 512;
@@ -34,7 +32,7 @@ impl NvPublic {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.put_u32(self.index);
-        bytes.put_u16(ALG_SHA256);
+        bytes.put_u16(algorithm::SHA256);
         bytes.put_u32(self.attributes);
         bytes.put_sized(&self.policy);
         bytes.put_u16(self.size);
@@ -75,7 +73,7 @@ pub(crate) fn define(
     let session = Session::hmac(op, &srk)?;
     let command = Command::new(Code::NvDefineSpace)
         .about("owner hierarchy")
-        .permanent(OWNER)
+        .permanent(permanent::OWNER)
         .session(session.authorizes(owner).hide_command().last())
         .param_sized(auth.bytes())
         .param_sized(&public.to_bytes());
@@ -103,7 +101,7 @@ pub(crate) fn undefine(op: &Operation<'_>, srk: &Srk, owner: &AuthValue, index: 
     };
     let command = Command::new(Code::NvUndefineSpace)
         .about("owner hierarchy")
-        .permanent(OWNER)
+        .permanent(permanent::OWNER)
         .handle(index, &name);
     let command = match &session {
         Some(session) => command.session(session.authorizes(owner).last()),

@@ -9,6 +9,7 @@ use crate::{
     object::transient::Transient,
     software::{padding, verifier::Verifier},
     structures::{
+        algorithm,
         marshal::{Put, Reader},
         public_key::pkcs1,
     },
@@ -75,13 +76,17 @@ impl ReadyKey {
     /// the key: load it again. [`Error::DigestLength`], [`Error::WrongSignature`], [`Error::NotSupported`].
     pub fn sign(&self, op: &Operation<'_>, scheme: Scheme, digest: &[u8]) -> Result<Signature> {
         let (algorithm, hash, digest) = match (scheme, self.public()) {
-            (Scheme::RsaPkcs1(hash), PublicKey::Rsa { .. }) => (0x0014, hash, digest.to_vec()),
-            (Scheme::RsaPss(hash), PublicKey::Rsa { .. }) => (0x0016, hash, digest.to_vec()),
+            (Scheme::RsaPkcs1(hash), PublicKey::Rsa { .. }) => {
+                (algorithm::RSASSA, hash, digest.to_vec())
+            }
+            (Scheme::RsaPss(hash), PublicKey::Rsa { .. }) => {
+                (algorithm::RSAPSS, hash, digest.to_vec())
+            }
             (Scheme::RsaPkcs1Any, PublicKey::Rsa { n, .. }) => {
                 return self.sign_padded(op, scheme, digest, n.len());
             }
             (Scheme::Ecdsa, PublicKey::Ecc { curve, .. }) => {
-                (0x0018, curve.hash(), curve.fit_digest(digest))
+                (algorithm::ECDSA, curve.hash(), curve.fit_digest(digest))
             }
             _ => return Err(Error::NotSupported("this scheme with this key")),
         };
@@ -178,7 +183,7 @@ impl ReadyKey {
                     // What comes back is a signature, and no secret.
                     .empty_auth()
                     .param_sized(&block)
-                    .param_u16(ALG_NULL)
+                    .param_u16(algorithm::NULL)
                     .param_sized(&[]),
             )
         })?;
@@ -218,7 +223,7 @@ impl ReadyKey {
                     .handle(handle, &self.name)
                     .session(session.plain().hide_response().last())
                     .param_sized(block)
-                    .param_u16(ALG_NULL)
+                    .param_u16(algorithm::NULL)
                     .param_sized(&[]),
             )
         })?;
@@ -293,8 +298,6 @@ fn filled_up(number: &[u8], size: usize) -> Result<Vec<u8>> {
     let missing = missing.ok_or(Error::Malformed("RSA block"))?;
     Ok([&vec![0; missing][..], number].concat())
 }
-
-const ALG_NULL: u16 = 0x0010;
 
 /// `TPMT_TK_HASHCHECK` for a digest that the chip did not make: tag, null hierarchy, empty.
 const NO_TICKET: [u8; 8] = [0x80, 0x24, 0x40, 0x00, 0x00, 0x07, 0x00, 0x00];

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Error, Name, Result};
+use crate::{Error, Name, Result, structures::algorithm};
 
 /// The kinds of key that are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -187,10 +187,10 @@ impl Hash {
     /// The `TPM_ALG_ID`.
     pub(crate) const fn id(self) -> u16 {
         match self {
-            Self::Sha1 => 0x0004,
-            Self::Sha256 => 0x000b,
-            Self::Sha384 => 0x000c,
-            Self::Sha512 => 0x000d,
+            Self::Sha1 => algorithm::SHA1,
+            Self::Sha256 => algorithm::SHA256,
+            Self::Sha384 => algorithm::SHA384,
+            Self::Sha512 => algorithm::SHA512,
         }
     }
 }

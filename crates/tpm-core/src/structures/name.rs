@@ -4,8 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// `TPM_ALG_SHA256`, the name algorithm of everything this crate creates.
-pub(crate) const ALG_SHA256: u16 = 0x000b;
+use crate::structures::algorithm;
 
 /// The Name of a TPM entity.
 ///
@@ -23,7 +22,7 @@ impl Name {
     /// SHA-256.
     #[must_use]
     pub fn of_public(public: &[u8]) -> Self {
-        let mut name = ALG_SHA256.to_be_bytes().to_vec();
+        let mut name = algorithm::SHA256.to_be_bytes().to_vec();
         name.extend_from_slice(&Sha256::digest(public));
         Self(name)
     }

@@ -7,12 +7,8 @@ use sha2::{Sha256, Sha384, Sha512};
 
 use crate::{
     Curve, Error, Hash, KeyType, Result, Scheme, Signature,
-    structures::{marshal::Reader, roca},
+    structures::{algorithm, marshal::Reader, roca},
 };
-
-const ALG_RSA: u16 = 0x0001;
-const ALG_ECC: u16 = 0x0023;
-const ALG_NULL: u16 = 0x0010;
 
 /// A public key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,15 +43,15 @@ impl PublicKey {
         let algorithm = reader.u16()?;
         reader.take(6)?;
         reader.sized()?;
-        if reader.u16()? != ALG_NULL {
+        if reader.u16()? != algorithm::NULL {
             reader.take(4)?;
         }
         // Schemes other than null have parameters; no key of ours has one.
-        if reader.u16()? != ALG_NULL {
+        if reader.u16()? != algorithm::NULL {
             return Err(Error::KeyRefused("its scheme is fixed"));
         }
         let key = match algorithm {
-            ALG_RSA => {
+            algorithm::RSA => {
                 let bits = reader.u16()?;
                 let e = match reader.u32()? {
                     0 => 65_537,
@@ -67,9 +63,9 @@ impl PublicKey {
                 }
                 Self::Rsa { n, e }
             }
-            ALG_ECC => {
+            algorithm::ECC => {
                 let curve = Curve::from_id(reader.u16()?)?;
-                if reader.u16()? != ALG_NULL {
+                if reader.u16()? != algorithm::NULL {
                     return Err(Error::KeyRefused("its key derivation is fixed"));
                 }
                 let x = curve.pad(reader.sized()?)?;

@@ -15,10 +15,8 @@ use tss_esapi_sys::{
     TSS2_TCTI_CONTEXT, TSS2_TCTI_CONTEXT_COMMON_V1, Tss2_TctiLdr_Finalize, Tss2_TctiLdr_Initialize,
 };
 
-use crate::{
-    Error, Result, Tcti,
-    transport::{Deadline, MAX_BUFFER, Transport, checked_length},
-};
+use super::exchange::{Deadline, MAX_BUFFER, Transport, checked_length};
+use crate::{Error, Result, Tcti};
 
 /// `TSS2_TCTI_RC_TRY_AGAIN` (layer 10, code 9): nothing arrived before the timeout.
 const TRY_AGAIN: u32 = 0x000a_0009;

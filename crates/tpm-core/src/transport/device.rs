@@ -1,0 +1,86 @@
+//! A device node of the kernel's TPM driver: `device:`.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::OFlags,
+    io::Errno,
+};
+
+use super::exchange::{Deadline, MAX_BUFFER, Transport, checked_length};
+use crate::{Error, Result};
+
+/// A device node of the kernel's TPM driver.
+///
+/// It is opened non-blocking: the driver then runs the command while `poll` waits, so that a
+/// chip which never answers costs a deadline and not a process.
+pub(super) struct Device(File);
+
+impl Device {
+    /// Opens it; one that another program holds is waited for.
+    pub(super) fn open(path: &Path, deadline: Deadline) -> Result<Self> {
+        loop {
+            let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY).bits();
+            let opened = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .custom_flags(flags.cast_signed())
+                .open(path);
+            match opened {
+                Ok(file) => return Ok(Self(file)),
+                Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(Error::PermissionDenied {
+                        path: path.to_owned(),
+                    });
+                }
+                // /dev/tpm0 belongs to one program at a time.
+                Err(err) if err.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => {
+                    deadline.left().map_err(|_| Error::Busy)?;
+                    thread::sleep(Duration::from_millis(5));
+                }
+                Err(source) => {
+                    let tcti = format!("device:{}", path.display());
+                    return Err(Error::NoTpm { tcti, source });
+                }
+            }
+        }
+    }
+}
+
+impl Transport for Device {
+    fn transact(&mut self, command: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
+        self.0.write_all(command).map_err(device_error)?;
+        let left = deadline.left()?;
+        let timeout = Timespec::try_from(left).ok();
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let ready =
+            poll(&mut fds, timeout.as_ref()).map_err(|err| Error::Connection(err.into()))?;
+        if ready == 0 {
+            return Err(deadline.timeout());
+        }
+        let mut response = vec![0; MAX_BUFFER];
+        let read = self.0.read(&mut response).map_err(device_error)?;
+        response.truncate(read);
+        if checked_length(&response)? != read {
+            return Err(Error::Malformed("response length"));
+        }
+        Ok(response)
+    }
+}
+
+/// The kernel's resource manager answers a handle that it does not know with `EINVAL`, and a
+/// connection whose objects died (a cleared TPM, a flushed session) with `EFAULT` for ever.
+fn device_error(err: io::Error) -> Error {
+    match err.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::INVAL | Errno::FAULT) => Error::Stale,
+        _ => Error::Connection(err),
+    }
+}

@@ -1,0 +1,83 @@
+//! One exchange with a TPM: bytes out, bytes in, before a deadline.
+
+use std::time::{Duration, Instant};
+
+use crate::{Error, Result};
+
+/// The largest command or response that any TPM takes, in bytes.
+pub(crate) const MAX_BUFFER: usize = 4096;
+
+/// Bytes of a response header: tag (2), size (4), response code (4).
+pub(super) const HEADER: usize = 10;
+
+/// A connection to a TPM.
+pub(crate) trait Transport: Send {
+    /// Sends a whole command and returns a whole response.
+    ///
+    /// The response has at least a header, and the length that its header states.
+    fn transact(&mut self, command: &[u8], deadline: Deadline) -> Result<Vec<u8>>;
+}
+
+/// The end of a wait, and how long that wait was to be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadline {
+    end: Instant,
+    wait: Duration,
+}
+
+impl Deadline {
+    /// Ends `wait` from now.
+    pub(crate) fn after(wait: Duration) -> Self {
+        Self {
+            end: Instant::now() + wait,
+            wait,
+        }
+    }
+
+    /// The time that is left, at least a millisecond; an error when there is none.
+    pub(crate) fn left(self) -> Result<Duration> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            Err(self.timeout())
+        } else {
+            Ok(left.max(Duration::from_millis(1)))
+        }
+    }
+
+    /// The error that says it.
+    pub(super) fn timeout(self) -> Error {
+        Error::Timeout {
+            seconds: self.wait.as_secs(),
+        }
+    }
+}
+
+/// Checks that `response` has a header and the length that it states.
+pub(crate) fn checked_length(header: &[u8]) -> Result<usize> {
+    let size = header
+        .get(2..6)
+        .and_then(|size| size.try_into().ok())
+        .map(|size| u32::from_be_bytes(size) as usize)
+        .ok_or(Error::Malformed("response header"))?;
+    if (HEADER..=MAX_BUFFER).contains(&size) {
+        Ok(size)
+    } else {
+        Err(Error::Malformed("response length"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_outside_of_what_a_tpm_sends_is_refused() {
+        let header = |size: u32| [&[0x80, 1][..], &size.to_be_bytes(), &[0; 4]].concat();
+        assert_eq!(checked_length(&header(10)).unwrap(), 10);
+        assert_eq!(checked_length(&header(4096)).unwrap(), 4096);
+        for size in [0, 9, 4097, u32::MAX] {
+            assert!(checked_length(&header(size)).is_err(), "{size}");
+        }
+        assert!(checked_length(&[]).is_err());
+    }
+}

@@ -1,0 +1,123 @@
+//! The data port of a swtpm: `swtpm:`.
+
+use std::{
+    io::{self, Read, Write},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use super::exchange::{Deadline, HEADER, Transport, checked_length};
+use crate::{Error, Result, Tcti};
+
+/// The data port of a swtpm, which takes raw commands.
+///
+/// swtpm answers one connection at a time and lets others wait, so that holding this is also
+/// the lock between processes.
+pub(super) struct Socket {
+    stream: TcpStream,
+    control: SocketAddr,
+    answered: bool,
+}
+
+impl Socket {
+    /// Connects.
+    pub(super) fn connect(
+        host: IpAddr,
+        port: u16,
+        tcti: &Tcti,
+        deadline: Deadline,
+    ) -> Result<Self> {
+        let stream = tcp(host, port, tcti, deadline)?;
+        stream.set_nodelay(true).map_err(Error::Connection)?;
+        let control = SocketAddr::new(host, port + 1);
+        Ok(Self {
+            stream,
+            control,
+            answered: false,
+        })
+    }
+
+    fn exchange(&mut self, command: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
+        self.stream
+            .set_write_timeout(Some(deadline.left()?))
+            .map_err(Error::Connection)?;
+        self.stream
+            .write_all(command)
+            .map_err(|err| self.error(err, deadline))?;
+        let mut response = vec![0; HEADER];
+        self.fill(&mut response, deadline)?;
+        let size = checked_length(&response)?;
+        response.resize(size, 0);
+        self.fill(&mut response[HEADER..], deadline)?;
+        self.answered = true;
+        Ok(response)
+    }
+
+    fn fill(&mut self, mut buffer: &mut [u8], deadline: Deadline) -> Result<()> {
+        while !buffer.is_empty() {
+            self.stream
+                .set_read_timeout(Some(deadline.left()?))
+                .map_err(Error::Connection)?;
+            match self.stream.read(buffer) {
+                Ok(0) => return Err(Error::Connection(io::ErrorKind::UnexpectedEof.into())),
+                Ok(read) => buffer = &mut buffer[read..],
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(self.error(err, deadline)),
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self, err: io::Error, deadline: Deadline) -> Error {
+        match err.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                if !self.answered && self.control_answers() {
+                    Error::Busy
+                } else {
+                    deadline.timeout()
+                }
+            }
+            _ => Error::Connection(err),
+        }
+    }
+
+    /// Whether swtpm's control channel answers `CMD_GET_CAPABILITY` (1): it does so even while
+    /// another client holds the data channel, so silence here means that swtpm has stopped.
+    fn control_answers(&self) -> bool {
+        let patience = Duration::from_millis(500);
+        let ask = || -> io::Result<()> {
+            let mut stream = TcpStream::connect_timeout(&self.control, patience)?;
+            stream.set_read_timeout(Some(patience))?;
+            stream.write_all(&1_u32.to_be_bytes())?;
+            stream.read_exact(&mut [0; 4])
+        };
+        ask().is_ok()
+    }
+}
+
+impl Drop for Socket {
+    /// Ends the connection, not just this descriptor: a child that the host forked meanwhile
+    /// has a copy of it, which would keep swtpm waiting.
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+impl Transport for Socket {
+    fn transact(&mut self, command: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
+        self.exchange(command, deadline)
+    }
+}
+
+/// A connection to a port, before the deadline.
+pub(super) fn tcp(host: IpAddr, port: u16, tcti: &Tcti, deadline: Deadline) -> Result<TcpStream> {
+    TcpStream::connect_timeout(&SocketAddr::new(host, port), deadline.left()?).map_err(|source| {
+        match source.kind() {
+            io::ErrorKind::TimedOut => deadline.timeout(),
+            _ => Error::NoTpm {
+                tcti: tcti.to_string(),
+                source,
+            },
+        }
+    })
+}
