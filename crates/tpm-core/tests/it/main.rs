@@ -1,0 +1,9 @@
+//! The public API against a private swtpm.
+
+mod faults;
+mod impostor;
+mod keys;
+mod limits;
+mod managed;
+mod ownership;
+mod theft;
