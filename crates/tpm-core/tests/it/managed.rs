@@ -23,16 +23,14 @@ fn in_child() -> Result<Option<Tpm>, tpm_core::Error> {
 /// Runs the test `name` of this binary again, connected to `abrmd`.
 fn rerun(name: &str, abrmd: &Abrmd) -> TestResult {
     let output = Command::new(env::current_exe()?)
-        .args(["--exact", name, "--nocapture"])
+        .args(["--exact", &format!("managed::{name}"), "--nocapture"])
         .envs(abrmd.env())
         .env(TCTI, abrmd.tcti())
         .output()?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "{errors}{}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{errors}{said}");
+    assert!(said.contains("1 passed"), "the body ran: {said}");
     assert_eq!(errors, "", "libraries print nothing");
     Ok(())
 }
