@@ -10,6 +10,7 @@
 //! | [`Swtpm`] | a TPM simulator with its own state, on a loopback port |
 //! | [`Tap`] | a proxy in front of one, that counts, records, delays, cuts, garbles |
 //! | [`interposer`] | what such a proxy can make of the commands and responses themselves |
+//! | [`Zoo`] | a simulator that looks and refuses like a real [`Chip`] |
 //! | [`Abrmd`] | the user-space resource manager on a private message bus |
 //! | [`Bus`] | such a bus alone |
 //! | [`Home`] | a home directory, and the environment for a child program |
@@ -36,6 +37,7 @@ mod abrmd;
 mod agent_client;
 mod artifact;
 mod bus;
+mod chip;
 mod display;
 mod guest;
 mod home;
@@ -50,11 +52,13 @@ mod sshd;
 mod swtpm;
 mod tap;
 mod temp;
+mod zoo;
 
 pub use abrmd::Abrmd;
 pub use agent_client::{AgentClient, frame, message};
 pub use artifact::module;
 pub use bus::Bus;
+pub use chip::{Chip, Mood, Pace, Quirks, State};
 pub use display::Display;
 pub use guest::Guest;
 pub use home::Home;
@@ -64,3 +68,4 @@ pub use ssh_agent::SshAgent;
 pub use sshd::Sshd;
 pub use swtpm::{Snapshot, Swtpm};
 pub use tap::{Exchange, Fault, Tap, When};
+pub use zoo::Zoo;

@@ -23,6 +23,7 @@ use self::{
 };
 use crate::{
     Swtpm,
+    chip::Front,
     interposer::{Action, Interposer, Step},
     port::Ports,
 };
@@ -49,9 +50,19 @@ impl Tap {
     /// If there is no free port.
     #[must_use]
     pub fn start(swtpm: &Swtpm) -> Self {
+        Self::between(swtpm, None)
+    }
+
+    /// Starts a proxy in front of `swtpm` in which a chip's personality answers.
+    pub(crate) fn with_front(swtpm: &Swtpm, front: Front) -> Self {
+        Self::between(swtpm, Some(front))
+    }
+
+    fn between(swtpm: &Swtpm, front: Option<Front>) -> Self {
         let ports = Ports::reserve(2);
         let shared = Arc::new(Shared {
             upstream: swtpm.port(),
+            front,
             stop: AtomicBool::new(false),
             record: Mutex::default(),
             interposer: Mutex::default(),

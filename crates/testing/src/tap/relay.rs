@@ -13,13 +13,15 @@ use std::{
 };
 
 use super::record::{Exchange, Fault, HEADER, Record, u32_at};
-use crate::interposer::Interposer;
+use crate::{chip::Front, interposer::Interposer};
 
 /// What the threads of one tap share.
 #[derive(Debug)]
 pub(super) struct Shared {
     /// The TPM's data port.
     pub(super) upstream: u16,
+    /// The personality that answers in the TPM's place, where there is one.
+    pub(super) front: Option<Front>,
     pub(super) stop: AtomicBool,
     pub(super) record: Mutex<Record>,
     /// Who decides about each command, where somebody does.
@@ -183,13 +185,20 @@ fn relay(shared: &Shared, mut client: &TcpStream, mut tpm: &TcpStream) -> io::Re
     Ok(true)
 }
 
-/// What the TPM, or the interposer in front of it, answers; `None` to hang up.
+/// What the TPM, its personality, or the interposer in front of it, answers; `None` to hang up.
 fn respond(shared: &Shared, command: &[u8], mut tpm: &TcpStream) -> io::Result<Option<Vec<u8>>> {
     if let Some(interposer) = &mut *lock(&shared.interposer) {
         return interposer.respond(command, tpm);
     }
-    tpm.write_all(command)?;
-    frame(tpm).map(Some)
+    let mut send = |command: &[u8]| {
+        tpm.write_all(command)?;
+        frame(tpm)
+    };
+    let response = match &shared.front {
+        Some(front) => front.answer(command, &mut send),
+        None => send(command),
+    };
+    response.map(Some)
 }
 
 /// Far above what a TPM takes (4096), and far below what a broken length could claim.
