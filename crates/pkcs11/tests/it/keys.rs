@@ -168,7 +168,7 @@ fn session_keys_sign_and_are_gone_with_their_session() {
             }
             assert_eq!(other.find(&mut [bytes(CKA_LABEL, b"mine")]).len(), 6);
             done!(s, C_CloseSession(s.session));
-            assert_eq!(other.find(&mut [bytes(CKA_LABEL, b"mine")]), []);
+            assert_eq!(other.find(&mut [bytes(CKA_LABEL, b"mine")]), [0; 0]);
         },
     );
 }

@@ -96,7 +96,7 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         locked("private objects before the login", |s| {
             let mut class = CKO_PRIVATE_KEY;
-            assert_eq!(s.find(&mut [number(CKA_CLASS, &mut class)]), []);
+            assert_eq!(s.find(&mut [number(CKA_CLASS, &mut class)]), [0; 0]);
             assert_eq!(s.login(CKU_USER, PIN), CKR_OK);
             let found = s.find(&mut [number(CKA_CLASS, &mut class)]);
             assert_eq!(found.len(), 1);
@@ -126,7 +126,7 @@ pub(super) fn cases() -> Vec<Case> {
         locked("what the SO may not do", |s| {
             assert_eq!(s.login(CKU_SO, SO_PIN), CKR_OK);
             let mut class = CKO_PRIVATE_KEY;
-            assert_eq!(s.find(&mut [number(CKA_CLASS, &mut class)]), []);
+            assert_eq!(s.find(&mut [number(CKA_CLASS, &mut class)]), [0; 0]);
             let private = [flag(CKA_PRIVATE, true)];
             assert_eq!(create(s, &private), Err(CKR_USER_NOT_LOGGED_IN));
         }),
