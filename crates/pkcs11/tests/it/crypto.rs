@@ -134,7 +134,10 @@ fn a_derived_secret_is_read_by_those_alone_who_asked_for_that() {
             assert_eq!(s.get(closed, CKA_VALUE), Err(CKR_ATTRIBUTE_SENSITIVE));
             assert_eq!(s.get(closed, CKA_ALWAYS_SENSITIVE), Ok(vec![CK_TRUE]));
             done!(s, C_CloseSession(s.session));
-            assert_eq!(other.find(&mut [constant(CKA_CLASS, CKO_SECRET_KEY)]), [0; 0]);
+            assert_eq!(
+                other.find(&mut [constant(CKA_CLASS, CKO_SECRET_KEY)]),
+                [0; 0]
+            );
         },
     );
 }
