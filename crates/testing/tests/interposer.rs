@@ -77,7 +77,7 @@ fn commands_are_injected_repeated_and_kept_back() {
     let second = get_random(&mut client);
     assert_eq!(get_random(&mut client)[6..], [0, 0, 9, 0x22]);
     client.send_read_clock();
-    assert_eq!(client.rest(), []);
+    assert!(client.rest().is_empty());
     let seen = seen.lock().expect("nobody panics");
     assert_eq!((seen[0].len(), seen[1].len()), (1, 16));
     assert_ne!(seen[1], second[12..]);

@@ -26,12 +26,12 @@ fn assert_idle(tpm: &Tpm) -> TestResult {
     let op = tpm.begin()?;
     assert_eq!(
         info::handles(&op, 0x8000_0000, 0x80ff_ffff)?,
-        [],
+        [0; 0],
         "transient objects"
     );
     assert_eq!(
         info::handles(&op, 0x0200_0000, 0x02ff_ffff)?,
-        [],
+        [0; 0],
         "loaded sessions"
     );
     assert_eq!(info::read(&op)?.active_sessions, 0);
