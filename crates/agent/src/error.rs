@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use ssh_format::text;
 use token_store::Kind;
 
 /// A failure, named by what the caller can do next.
@@ -120,7 +121,7 @@ fn kind_of(code: u8) -> Kind {
     .unwrap_or(Kind::Failed)
 }
 
-/// An error and its causes in one line.
+/// An error and its causes in one line that is fit to be shown, of 500 characters at most.
 pub(crate) fn chain(err: &dyn std::error::Error) -> String {
     let mut line = err.to_string();
     let mut next = err.source();
@@ -131,5 +132,5 @@ pub(crate) fn chain(err: &dyn std::error::Error) -> String {
         }
         next = cause.source();
     }
-    crate::key::store::plain(&line)
+    text::one_line(&line).chars().take(500).collect()
 }

@@ -25,6 +25,11 @@ impl Agent {
                 return Reply::Failure;
             }
         };
+        if client.binds.is_bound()
+            && let Some(event) = request.manages()
+        {
+            return refuse_remote(client, event, &request);
+        }
         match request {
             Request::Extension(name, contents) => {
                 self.extension(client, name, contents, message).await
@@ -47,7 +52,7 @@ impl Agent {
             Request::AddCard(card, constraints) => self.add_card(client, &card, &constraints).await,
             Request::RemoveCard(card) => self.remove_card(client, &card).await,
             Request::Lock(passphrase) => {
-                let locked = !client.binds.is_bound() && self.lock.lock(passphrase);
+                let locked = self.lock.lock(passphrase);
                 if locked {
                     self.end_logins();
                 }
@@ -115,7 +120,7 @@ impl Agent {
                 continue;
             }
             for blob in terms.listed(identity.blob(), &identity.certificates) {
-                list.add(blob, identity.comment.as_bytes());
+                list.add(blob, identity.comment().as_bytes());
             }
             if list.is_full() {
                 return list;
@@ -139,6 +144,20 @@ impl Agent {
                 ..record()
             });
         }
+    }
+}
+
+/// A connection that was bound to a server, or whose bind was refused, may come from another
+/// machine: it lists and signs, and manages nothing. It is refused before a PIN or passphrase is
+/// looked at, so it spends no try and adds nothing to the delay after wrong passphrases, which
+/// would be the owner's.
+fn refuse_remote(client: &Client<'_>, event: &'static str, request: &Request<'_>) -> Reply {
+    const WHY: &str = "refused: the connection is not a local one";
+    log::warn!("{}: {event} {WHY}", client.peer);
+    client.record(move || Record::of(event, WHY));
+    match request {
+        Request::Extension(..) => Reply::ExtensionFailure,
+        _ => Reply::Failure,
     }
 }
 

@@ -1,9 +1,10 @@
 //! The keys of the store, as SSH knows them; without the TPM.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use ssh_format::{Fingerprint, PublicKey};
+use ssh_format::{Fingerprint, PublicKey, text};
 use token_store::{Error, Key, Object, ObjectId, Store, StoreDir, Token};
 use tpm_core::Curve;
 
@@ -20,8 +21,8 @@ pub(crate) struct Identity {
     key: OnceLock<Arc<Key>>,
     /// The certificates that the store keeps for it.
     pub(crate) certificates: Box<[Offered]>,
-    /// Its label, fit to be shown.
-    pub(crate) comment: Box<str>,
+    /// Its label, which anybody may have chosen: see [`text`].
+    pub(crate) label: Box<str>,
     /// The token that it belongs to.
     pub(crate) token: Arc<Token>,
 }
@@ -39,7 +40,7 @@ impl Identity {
             always_authenticate: key.always_authenticate(),
             key: OnceLock::new(),
             certificates: kept.iter().filter_map(offered).collect(),
-            comment: plain(&object.label).into(),
+            label: object.label.as_str().into(),
             token: token.clone(),
         })
     }
@@ -48,6 +49,12 @@ impl Identity {
     #[must_use]
     pub(crate) fn blob(&self) -> &[u8] {
         &self.blob
+    }
+
+    /// Its label as clients list it.
+    #[must_use]
+    pub(crate) fn comment(&self) -> Cow<'_, str> {
+        text::one_line(&self.label)
     }
 
     /// By which people compare it.
@@ -239,14 +246,6 @@ pub(crate) fn ssh_curve(curve: Curve) -> ssh_format::Curve {
     }
 }
 
-/// `text` as one line that does nothing to a terminal.
-pub(crate) fn plain(text: &str) -> String {
-    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}' | '\u{feff}');
-    text.chars()
-        .map(|c| if c.is_control() || turns(c) { '?' } else { c })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use token_store::token::{self, InitOptions};
@@ -322,10 +321,5 @@ mod tests {
         Store::open_or_create(&dir).unwrap();
         assert!(keys.read().unwrap().tokens.is_empty());
         assert!(keys.seen.is_some());
-    }
-
-    #[test]
-    fn a_label_becomes_one_line() {
-        assert_eq!(plain("a\nb\x1b[2J\u{202e}ü"), "a?b?[2J?ü");
     }
 }

@@ -100,6 +100,22 @@ impl<'a> Request<'a> {
     }
 }
 
+impl Request<'_> {
+    /// For a request that changes what an agent holds or whether it is locked: what it is
+    /// called in the audit log. `None` for those that list and sign, and for extensions whose
+    /// meaning is not known here.
+    #[must_use]
+    pub fn manages(&self) -> Option<&'static str> {
+        match self {
+            Self::AddSoftwareKey | Self::AddCard(..) => Some("add"),
+            Self::Remove(_) | Self::RemoveAll | Self::RemoveCard(_) => Some("remove"),
+            Self::Lock(_) | Self::Extension(super::LOCK, _) => Some("lock"),
+            Self::Unlock(_) | Self::Extension(super::UNLOCK, _) => Some("unlock"),
+            Self::List | Self::Sign { .. } | Self::Extension(..) | Self::Unknown(_) => None,
+        }
+    }
+}
+
 fn card<'a>(reader: &mut Reader<'a>) -> Result<Card<'a>, Malformed> {
     Ok(Card {
         name: reader.text()?,

@@ -4,11 +4,13 @@
 //! smartcard, says under which conditions: `ssh-add -t 300 -c -h host -s tpmssh:work`. The name
 //! is never taken for the path of a library.
 
-use token_store::Pin;
+use ssh_format::text;
+use token_store::{Pin, TokenId};
 
 use super::done;
 use crate::audit::Record;
 use crate::error::chain;
+use crate::key::standing::Terms;
 use crate::key::store::{Identity, Keys};
 use crate::machine::mutex::lock;
 use crate::protocol::{Card, Constraints, Reply};
@@ -34,7 +36,11 @@ impl Agent {
     ) -> Reply {
         let result = self.try_add_card(client, card, constraints).await;
         if let Err(why) = &result {
-            log::warn!("{}: cannot add {:?}: {why}", client.peer, card.name);
+            log::warn!(
+                "{}: cannot add {}: {why}",
+                client.peer,
+                text::quoted(card.name)
+            );
         }
         self.record_card(
             client,
@@ -51,15 +57,13 @@ impl Agent {
         card: &Card<'_>,
         constraints: &Constraints,
     ) -> Result<(), String> {
-        if client.binds.is_bound() {
-            return Err("the connection is not a local one".into());
-        }
         let keys = self.keys();
         let found = of_card(&keys, card.name)?;
         let mut walled = found
             .iter()
             .map(|identity| &identity.token)
             .filter(|token| token.login_required());
+        let mut proven = None;
         // `ssh-add` asks for a PIN and sends it whether or not there is one.
         if !card.pin.is_empty()
             && let Some(token) = walled.next()
@@ -70,12 +74,48 @@ impl Agent {
             let pin = Pin::new(card.pin).map_err(|err| err.to_string())?;
             let opened = self.add_with_pin(client, token, pin).await;
             opened.map_err(|err| chain(&err))?;
+            proven = Some(token.id);
         }
-        let mut standings = lock(&self.standings);
-        for identity in found {
-            standings.add(identity.blob(), constraints);
+        self.put_terms(client, &found, constraints, proven).await
+    }
+
+    /// Puts these conditions on keys. What loosens those that they have is for a person to
+    /// agree to, unless the PIN of the token was `proven`; without a yes none is changed.
+    async fn put_terms(
+        &self,
+        client: &Client<'_>,
+        keys: &[&Identity],
+        constraints: &Constraints,
+        proven: Option<TokenId>,
+    ) -> Result<(), String> {
+        let mut agreed = None;
+        loop {
+            let question = {
+                let mut standings = lock(&self.standings);
+                let mut loosened = Vec::new();
+                for key in keys.iter().filter(|key| Some(key.token.id) != proven) {
+                    let new = Terms::new(key.blob(), constraints);
+                    if let Some(old) = standings.loosened(key.blob(), &new) {
+                        loosened.push(change_in_words(key, old, &new));
+                    }
+                }
+                // A yes is for what was asked, and not for what was said of the keys meanwhile.
+                if loosened.is_empty() || agreed == Some(standings.changes()) {
+                    for key in keys {
+                        standings.add(key.blob(), Terms::new(key.blob(), constraints));
+                    }
+                    return Ok(());
+                }
+                agreed = Some(standings.changes());
+                loosening(client, &loosened)
+            };
+            let answer = client.while_there(self.broker.confirm(&question)).await;
+            let answer = answer.ok_or("the client is gone")?;
+            answer.map_err(|err| format!("{LOOSER}: {err}"))?;
+            if self.lock.is_locked() {
+                return Err("the agent was locked meanwhile".into());
+            }
         }
-        Ok(())
     }
 
     pub(super) async fn remove_card(&self, client: &Client<'_>, card: &Card<'_>) -> Reply {
@@ -99,10 +139,10 @@ impl Agent {
         match found.filter(|identity| self.terms(identity.blob()).is_some()) {
             Some(identity) => {
                 lock(&self.standings).remove(identity.blob());
-                let (key, label) = (identity.fingerprint(), identity.comment.clone());
+                let (key, label) = (identity.fingerprint(), text::shown(&identity.label));
                 client.record(move || Record {
                     key: Some(key.to_string()),
-                    label: Some(label.into()),
+                    label: Some(label),
                     ..Record::of("remove", "done")
                 });
                 Reply::Success
@@ -122,12 +162,42 @@ impl Agent {
     }
 
     fn record_card(&self, client: &Client<'_>, event: &'static str, card: &Card<'_>, result: &str) {
-        let (label, result) = (crate::key::store::plain(card.name), result.to_owned());
+        let (label, result) = (text::shown(card.name), result.to_owned());
         client.record(move || Record {
             label: Some(label),
             ..Record::of(event, &result)
         });
     }
+}
+
+/// Why conditions stay as they are.
+const LOOSER: &str = "that would loosen the conditions of a key, which takes the PIN or a yes";
+
+/// How many keys a question names.
+const MOST_NAMED: usize = 3;
+
+fn change_in_words(key: &Identity, old: &Terms, new: &Terms) -> String {
+    format!(
+        "Key {} {}\nnow: {}; then: {}",
+        text::quoted(&key.label),
+        key.fingerprint(),
+        old.in_words(),
+        new.in_words(),
+    )
+}
+
+/// What a person is asked before conditions are loosened.
+fn loosening(client: &Client<'_>, changes: &[String]) -> String {
+    let mut question = format!("Loosen the conditions of keys?\nfor {}", client.peer);
+    for change in changes.iter().take(MOST_NAMED) {
+        question.push('\n');
+        question.push_str(change);
+    }
+    let more = changes.len().saturating_sub(MOST_NAMED);
+    if more > 0 {
+        question.push_str(&format!("\nand {more} more"));
+    }
+    question
 }
 
 /// The keys that a name stands for: `tpmssh` for all, `tpmssh:TOKEN` for those of one token.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ssh_format::text;
 use token_store::Pin;
 
 use crate::audit::Record;
@@ -19,8 +20,7 @@ impl Agent {
     ///
     /// A refusal is answered with an exit code and a message.
     pub(super) async fn unlock_token(&self, client: &Client<'_>, contents: &[u8]) -> Reply {
-        // A remote machine that the agent is forwarded to must not spend tries.
-        if client.binds.is_bound() || self.lock.is_locked() {
+        if self.lock.is_locked() {
             return Reply::ExtensionFailure;
         }
         let Ok((name, pin, seconds)) = unlock_fields(contents) else {
@@ -39,7 +39,7 @@ impl Agent {
             }
         };
         let text = result.as_ref().err().map_or("done", |(_, text)| text);
-        let (label, text) = (crate::key::store::plain(name), text.to_owned());
+        let (label, text) = (text::shown(name), text.to_owned());
         client.record(move || Record {
             label: Some(label),
             ..Record::of("unlock", &text)
@@ -56,9 +56,6 @@ impl Agent {
 
     /// Ends all logins.
     pub(super) fn lock_tokens(&self, client: &Client<'_>) -> Reply {
-        if client.binds.is_bound() {
-            return Reply::ExtensionFailure;
-        }
         self.end_logins();
         client.record(|| Record::of("lock", "done"));
         Reply::Success

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ssh_format::text;
 use token_store::{Error as StoreError, OpenToken, Pin, Token, Tries};
 
 use crate::ask::broker::NoAnswer;
-use crate::key::store::{Identity, plain};
+use crate::key::store::Identity;
 use crate::login::logins::Policy;
 use crate::machine::mutex::lock;
 use crate::request::requester::Client;
@@ -150,7 +151,7 @@ impl Agent {
         if tries.is_none_or(|tries| tries.left > 1) {
             return Ok(());
         }
-        let warning = format!("{text}\nA wrong PIN now locks the token. Try all the same?");
+        let warning = format!("A wrong PIN now locks the token. Try all the same?\n{text}");
         let answer = client.while_there(self.broker.confirm(&warning)).await;
         answer.ok_or(Denied::Gone)?.map_err(Denied::LastTry)
     }
@@ -163,7 +164,7 @@ impl Agent {
         pin: Pin,
     ) -> Result<Arc<OpenToken>, Denied> {
         let tries = self.tries(token)?;
-        let text = format!("Token \"{}\"\nfor {}", plain(&token.label), client.peer);
+        let text = format!("Token {}\nfor {}", text::quoted(&token.label), client.peer);
         self.spend_last(client, &text, tries).await?;
         self.open_with(token, pin, None)
     }
@@ -239,23 +240,25 @@ impl Agent {
     }
 }
 
-/// What a person is told: whose PIN, which key, who asks, what for, and what is at stake.
+/// What a person is told: what is at stake, whose PIN, which key, who asks, what for.
+///
+/// What the agent knows by itself comes first, so that names which others chose cannot push it
+/// out of a window. Each such name has 64 characters at most.
 pub(super) fn question(
     client: &Client<'_>,
     identity: &Identity,
     what: &str,
     tries: Option<Tries>,
 ) -> String {
-    let mut text = format!(
-        "Token \"{}\", key \"{}\" {}\nfor {}, {what}",
-        plain(&identity.token.label),
-        identity.comment,
+    let tries = tries.map_or_else(String::new, |tries| {
+        let s = if tries.left == 1 { "try" } else { "tries" };
+        format!("{} {s} left\n", tries.left)
+    });
+    format!(
+        "{tries}Token {}, key {} {}\nfor {}, {what}",
+        text::quoted(&identity.token.label),
+        text::quoted(&identity.label),
         identity.fingerprint(),
         client.peer,
-    );
-    if let Some(tries) = tries {
-        let s = if tries.left == 1 { "try" } else { "tries" };
-        text.push_str(&format!("\n{} {s} left", tries.left));
-    }
-    text
+    )
 }

@@ -5,7 +5,7 @@ use std::fs;
 
 use tokio::net::unix::UCred;
 
-use crate::key::store::plain;
+use ssh_format::text;
 
 /// How many parents of a program are named.
 const PARENTS: usize = 4;
@@ -71,7 +71,18 @@ fn name_and_parent(stat: &str) -> Option<(String, i32)> {
     let (_, rest) = stat.split_once('(')?;
     let (name, rest) = rest.rsplit_once(')')?;
     let parent = rest.split_whitespace().nth(1)?.parse().ok()?;
-    Some((plain(name), parent))
+    Some((program(name), parent))
+}
+
+/// The name of a program, which it may have chosen itself. One that could be taken for more than
+/// a name stands between quotation marks.
+fn program(name: &str) -> String {
+    let is_simple = |c: char| c.is_ascii_alphanumeric() || "-_.+:@/".contains(c);
+    if !name.is_empty() && name.chars().all(is_simple) {
+        name.to_owned()
+    } else {
+        text::quoted(name)
+    }
 }
 
 #[cfg(test)]
@@ -83,7 +94,7 @@ mod tests {
         assert_eq!(name_and_parent("7 (ssh) S 5 7 7"), Some(("ssh".into(), 5)));
         assert_eq!(
             name_and_parent("7 (a) R 1 (b\n) S 5 7"),
-            Some(("a) R 1 (b?".into(), 5))
+            Some((r#""a) R 1 (b\n""#.into(), 5))
         );
         assert_eq!(name_and_parent("7 (ssh"), None);
     }

@@ -1,6 +1,6 @@
 //! Signing.
 
-use ssh_format::Fingerprint;
+use ssh_format::{Fingerprint, text};
 use token_store::Error as StoreError;
 
 use super::open::{Denied, question};
@@ -11,7 +11,7 @@ use crate::key::bind::Binds;
 use crate::key::certificate::key_in;
 use crate::key::destination;
 use crate::key::standing::Terms;
-use crate::key::store::{Identity, plain};
+use crate::key::store::Identity;
 use crate::login::chip::Algorithm;
 use crate::login::logins::Policy;
 use crate::machine::mutex::lock;
@@ -64,16 +64,17 @@ impl Agent {
             Err(err) => chain(err),
         };
         if signed.is_err() {
-            log::warn!("{}: key \"{}\": {result}", client.peer, identity.comment);
+            let label = text::quoted(&identity.label);
+            log::warn!("{}: key {label}: {result}", client.peer);
         }
         if signed.is_ok() && self.notify {
-            let label = &identity.comment;
-            notify::show(&format!("\"{label}\" {what}\nfor {}", client.peer));
+            let label = text::quoted(&identity.label);
+            notify::show(&format!("{label} {what}\nfor {}", client.peer));
         }
-        let (key, label) = (Box::from(identity.blob()), identity.comment.clone());
+        let (key, label) = (Box::from(identity.blob()), text::shown(&identity.label));
         client.record(move || Record {
             key: Some(Fingerprint::of_blob(&key).to_string()),
-            label: Some(label.into()),
+            label: Some(label),
             purpose: Some(what),
             ..Record::of("sign", &result)
         });
@@ -146,12 +147,13 @@ fn describe(purpose: Purpose<'_>, binds: &Binds) -> String {
             let mut bound = binds.list().iter();
             let bound = bound.find(|bind| bind.session_id == auth.session_id);
             let host_key = auth.host_key.or(bound.map(|bind| bind.host_key.as_slice()));
+            let user = text::quoted(auth.user);
             match host_key.and_then(fingerprint) {
-                Some(host) => format!("to log in as \"{}\" at the host {host}", plain(auth.user)),
-                None => format!("to log in as \"{}\"", plain(auth.user)),
+                Some(host) => format!("to log in as {user} at the host {host}"),
+                None => format!("to log in as {user}"),
             }
         }
-        Purpose::File(namespace) => format!("to sign for \"{}\"", plain(namespace)),
+        Purpose::File(namespace) => format!("to sign for {}", text::quoted(namespace)),
         Purpose::Unknown => "to sign something unknown".to_owned(),
     }
 }

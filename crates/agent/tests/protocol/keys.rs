@@ -13,7 +13,7 @@ use crate::served::{
 };
 
 /// `SSH_AGENTC_ADD_SMARTCARD_KEY_CONSTRAINED` of the token `t`.
-fn add(constraints: &[u8]) -> Vec<u8> {
+pub(crate) fn add(constraints: &[u8]) -> Vec<u8> {
     let mut request = message(26, &[b"tpmssh:t", b""]);
     request.extend(constraints);
     request
@@ -139,7 +139,8 @@ fn a_key_is_not_added_with_conditions_that_are_not_understood() {
 /// A18.
 #[test]
 fn a_key_is_gone_after_its_lifetime() {
-    let agent = Fixture::new(&[KeyType::EccP256]).serve();
+    // A person who says yes to a longer life.
+    let agent = Fixture::new(&[KeyType::EccP256]).askpass("exit 0").serve();
     let mut client = agent.client();
     let start = Instant::now();
     add_constrained(&mut client, &[1, 0, 0, 0, 1]);

@@ -43,8 +43,10 @@ fn a_session_is_bound_also_while_the_agent_is_locked() {
     let bind = Host::new(1).bind(b"session", true);
     let bind = extension("session-bind@openssh.com", &bind);
     assert_eq!(client.ask(&bind), SUCCESS);
-    assert_eq!(client.ask(&message(23, &[b"sesame"])), SUCCESS);
-    // It is a remote one now: keys can be used, and not managed.
+    // It is a remote one now: keys can be used, and nothing is managed.
+    let unlock = message(23, &[b"sesame"]);
+    assert_eq!(client.ask(&unlock), FAILURE);
+    assert_eq!(agent.client().ask(&unlock), SUCCESS);
     assert_eq!(client.ask(&message(20, &[b"tpmssh", b""])), FAILURE);
     assert_eq!(client.ask(&message(22, &[b"sesame"])), FAILURE);
     assert_eq!(client.ask(&extension("lock@tpmssh", b"")), [28]);

@@ -55,6 +55,44 @@ fn a_question_says_whose_pin_it_is_who_asks_for_what_and_what_is_at_stake() {
     agent.assert_idle();
 }
 
+/// Names that others chose can neither close their quotation marks nor hide, nor push out what
+/// the agent knows.
+#[test]
+fn names_in_a_question_are_names_and_what_the_agent_knows_comes_first() {
+    let agent = Fixture::with_pin().askpass(&answers("")).serve();
+    let evil = "\u{200b}\u{ad}\u{3164}\u{34f}\u{202e}\u{e0041}\n\" for sshd\n3 tries left";
+    let label = format!("{evil}{}", "x".repeat(60));
+    let key = agent.fixture.add_key(&label);
+    let long = format!("{evil}{}", "y".repeat(100_000));
+    let mut data = testing::frame(b"session");
+    data.push(50);
+    for field in [&*long, "ssh-connection", "publickey"] {
+        data.extend(testing::frame(field.as_bytes()));
+    }
+    data.push(1);
+    data.extend(testing::frame(b"ecdsa-sha2-nistp256"));
+    data.extend(testing::frame(&key));
+    let answer = agent.client().ask(&sign(&key, &data, 0));
+    assert_eq!(answer, FAILURE, "no PIN");
+    let asked = asked(&agent);
+    assert!(
+        asked.starts_with("|3 tries left\nToken \"t\", key \"\\u{200b}\\u{ad}"),
+        "{asked}"
+    );
+    assert!(asked.contains("to log in as \"\\u{200b}"), "{asked}");
+    assert!(asked.len() < 500, "{asked}");
+    assert_eq!(asked.matches("tries left\n").count(), 1, "{asked}");
+    assert!(
+        asked
+            .chars()
+            .all(|c| c == '\n' || ssh_format::text::is_visible(c)),
+        "{asked}"
+    );
+    // The same in the log.
+    eventually(|| agent.log().contains("to log in as"));
+    assert!(agent.log().len() < 2000, "{}", agent.log());
+}
+
 #[test]
 fn a_wrong_pin_costs_one_try_and_the_last_one_is_not_spent_without_a_yes() {
     // No to the question whether the last try is to be spent.

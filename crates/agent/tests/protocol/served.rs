@@ -110,6 +110,17 @@ impl Fixture {
             .left
     }
 
+    /// Makes a key with this label in the token, which has a PIN; returns its blob.
+    pub(crate) fn add_key(&self, label: &str) -> Vec<u8> {
+        let mut store = Store::open(&self.store()).unwrap();
+        let token = store.find_token("t").unwrap();
+        let pin = Pin::new(PIN.as_bytes()).unwrap();
+        let open = OpenToken::open(&store, &Arc::new(self.tpm()), &token, Some(&pin)).unwrap();
+        let spec = KeySpec::new(KeyType::EccP256, label);
+        let pair = open.generate(&mut store, &spec).unwrap();
+        blob(pair.private.key().unwrap().public())
+    }
+
     pub(crate) fn proxy(mut self, socket: &Path) -> Self {
         self.upstreams.push(socket.to_owned());
         self
