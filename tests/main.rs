@@ -9,7 +9,6 @@ mod cli;
 mod clients;
 mod crowd;
 mod doctor;
-mod files;
 mod host;
 mod journey;
 mod kernel;

@@ -22,7 +22,7 @@ const JOURNAL: &str = "store.db-journal";
 /// "tpms": what makes a database one of ours.
 const APPLICATION_ID: i64 = 0x7470_6d73;
 /// The version of the newest of the schema's files.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// How long to wait for another program's transaction. None of ours lasts longer than a disk
 /// write, so who waits this long waits for a program that was stopped.

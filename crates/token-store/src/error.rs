@@ -280,12 +280,13 @@ fn tpm_kind(err: &tpm_core::Error) -> Kind {
         | Tpm::Connection(_)
         | Tpm::FailureMode
         | Tpm::NotStarted
+        | Tpm::NeedsRestart(_)
         | Tpm::HierarchyDisabled(_)
         | Tpm::Malformed(_)
         | Tpm::Tpm12
         | Tpm::NoSrk => Kind::NoTpm,
         Tpm::Tcti { .. } | Tpm::AuthTooLong | Tpm::DigestLength(_) => Kind::Usage,
-        Tpm::Busy | Tpm::Full => Kind::Busy,
+        Tpm::Busy | Tpm::Full | Tpm::NotReady(_) => Kind::Busy,
         Tpm::AuthRejected { .. } => Kind::WrongPin,
         Tpm::PinExhausted | Tpm::Lockout => Kind::PinLocked,
         Tpm::OtherTpm | Tpm::ReplyForged { .. } | Tpm::NvMissing(_) => Kind::OtherTpm,
@@ -307,24 +308,14 @@ impl From<tpm_core::Error> for Error {
             Tpm::Integrity(what) => {
                 Self::corrupt(format!("the {what} was changed or is of another token"))
             }
-            err if is_spoilt(&err) => Self::corrupt("a key was changed or is of another token"),
             err => Self::Tpm(err),
         }
     }
 }
 
-/// Whether the chip refuses what it is given to load: a digest that does not match, or lengths
-/// inside of it that make no sense.
+/// Whether the chip found that what it was given to load was changed, or is of another token.
 pub(crate) fn is_spoilt(err: &tpm_core::Error) -> bool {
-    use tpm_core::Error as Tpm;
-    matches!(
-        err,
-        Tpm::Integrity(_)
-            | Tpm::Command {
-                command: "TPM2_Load",
-                ..
-            }
-    )
+    matches!(err, tpm_core::Error::Integrity(_))
 }
 
 /// `, N tries left`, for the end of a message.

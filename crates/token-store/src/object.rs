@@ -140,19 +140,31 @@ impl Object {
 #[derive(Debug)]
 pub struct Key {
     blob: KeyBlob,
+    usage: Usage,
     always_authenticate: bool,
 }
 
 impl Key {
-    /// A key from its blob.
+    /// A key from its blob, and whether its owner lets it decrypt or derive; where nobody
+    /// noted that, the chip's attribute says it.
     ///
     /// # Errors
     ///
     /// [`Error::KeyRefused`] if it is not one that this crate makes.
-    pub(crate) fn parse(blob: Blob, always_authenticate: bool) -> Result<Self> {
+    pub(crate) fn parse(
+        blob: Blob,
+        decrypts: Option<bool>,
+        always_authenticate: bool,
+    ) -> Result<Self> {
         let blob = KeyBlob::parse(blob)?;
+        // The chip's attribute is the limit, whatever the store says.
+        let able = blob.usage().decrypt;
+        let usage = Usage {
+            decrypt: able && decrypts.unwrap_or(able),
+        };
         Ok(Self {
             blob,
+            usage,
             always_authenticate,
         })
     }
@@ -181,10 +193,11 @@ impl Key {
         self.blob.key_type()
     }
 
-    /// What else than signing it may do.
+    /// What else than signing its owner lets it do. The chip may be able to do more with it
+    /// ([`KeyBlob::usage`]): RSA keys of a chip without SHA-512 are padded outside.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.blob.usage()
+        self.usage
     }
 
     /// Whether each use is to ask for the PIN again.

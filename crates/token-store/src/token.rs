@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use tpm_core::{KeyType, Name};
+use tpm_core::{Capabilities, KeyType, Name};
 
 use crate::{Error, Result, Store};
 
@@ -135,6 +135,9 @@ pub struct Token {
     pub max_tries: Option<u32>,
     /// The kinds of key that its chip makes, as it said when the token was made.
     pub key_types: Vec<KeyType>,
+    /// What its chip can do, as it said then; `None` in a store of an older version, until a
+    /// key is made.
+    pub chip: Option<Capabilities>,
     /// Whether there is a key in it.
     pub has_keys: bool,
     /// What only the TPM makes sense of.

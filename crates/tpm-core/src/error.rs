@@ -1,6 +1,9 @@
 //! What can go wrong with a TPM, and the only reader of its response codes.
 
-use std::{fmt, io, path::PathBuf};
+use std::{io, path::PathBuf};
+
+pub use crate::structures::response_code::ResponseCode;
+pub(crate) use crate::structures::response_code::rc;
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -126,6 +129,12 @@ pub enum Error {
     /// The chip returned a signature that its public key does not verify.
     #[error("the TPM returned a wrong signature")]
     WrongSignature,
+    /// The chip asked for patience until the deadline, or is busy with something else.
+    #[error("{}", .0.meaning().unwrap_or("the TPM asks for patience"))]
+    NotReady(ResponseCode),
+    /// The chip answers nothing before the machine is restarted, or its update finished.
+    #[error("{}", .0.meaning().unwrap_or("the TPM has to be restarted"))]
+    NeedsRestart(ResponseCode),
     /// A command failed in a way that has no name of its own here.
     #[error("{command} failed: {rc}")]
     Command {
@@ -134,111 +143,6 @@ pub enum Error {
         /// The response code.
         rc: ResponseCode,
     },
-}
-
-/// A TPM response code, 32 bits.
-///
-/// # Source
-///
-/// Part 2, section 6.6 "TPM_RC".
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ResponseCode(pub u32);
-
-impl ResponseCode {
-    /// The code without the number of the handle, parameter or session that it is about.
-    ///
-    /// Format-one codes (bit 7) carry that number in bits 6 and 8 to 11. Codes of another
-    /// layer (a resource manager) are returned whole.
-    #[must_use]
-    pub fn base(self) -> u32 {
-        if self.0 & 0xffff_f000 == 0 && self.0 & 0x80 != 0 {
-            self.0 & 0xbf
-        } else {
-            self.0
-        }
-    }
-
-    /// The specification's name, where this crate knows it.
-    #[must_use]
-    pub fn name(self) -> Option<&'static str> {
-        Some(match self.base() {
-            rc::INITIALIZE => "TPM_RC_INITIALIZE",
-            rc::FAILURE => "TPM_RC_FAILURE",
-            rc::DISABLED => "TPM_RC_DISABLED",
-            rc::AUTH_UNAVAILABLE => "TPM_RC_AUTH_UNAVAILABLE",
-            rc::COMMAND_CODE => "TPM_RC_COMMAND_CODE",
-            rc::NV_SPACE => "TPM_RC_NV_SPACE",
-            rc::NV_DEFINED => "TPM_RC_NV_DEFINED",
-            rc::ATTRIBUTES => "TPM_RC_ATTRIBUTES",
-            rc::HASH => "TPM_RC_HASH",
-            rc::VALUE => "TPM_RC_VALUE",
-            rc::HIERARCHY => "TPM_RC_HIERARCHY",
-            rc::KEY_SIZE => "TPM_RC_KEY_SIZE",
-            rc::TYPE => "TPM_RC_TYPE",
-            rc::HANDLE => "TPM_RC_HANDLE",
-            rc::AUTH_FAIL => "TPM_RC_AUTH_FAIL",
-            rc::BAD_AUTH => "TPM_RC_BAD_AUTH",
-            rc::SCHEME => "TPM_RC_SCHEME",
-            rc::SIZE => "TPM_RC_SIZE",
-            rc::POLICY_FAIL => "TPM_RC_POLICY_FAIL",
-            rc::INTEGRITY => "TPM_RC_INTEGRITY",
-            rc::CURVE => "TPM_RC_CURVE",
-            rc::LOCKOUT => "TPM_RC_LOCKOUT",
-            rc::RETRY => "TPM_RC_RETRY",
-            rc::NV_RATE => "TPM_RC_NV_RATE",
-            rc::TESTING => "TPM_RC_TESTING",
-            rc::YIELDED => "TPM_RC_YIELDED",
-            rc::OBJECT_MEMORY => "TPM_RC_OBJECT_MEMORY",
-            rc::SESSION_MEMORY => "TPM_RC_SESSION_MEMORY",
-            rc::SESSION_HANDLES => "TPM_RC_SESSION_HANDLES",
-            rc::REFERENCE_H0 => "TPM_RC_REFERENCE_H0",
-            _ => return None,
-        })
-    }
-}
-
-impl fmt::Display for ResponseCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name() {
-            Some(name) => write!(f, "{name} ({:#05x})", self.0),
-            None => write!(f, "response code {:#05x}", self.0),
-        }
-    }
-}
-
-/// The response codes that are told apart, as [`ResponseCode::base`] gives them.
-pub(crate) mod rc {
-    pub(crate) const INITIALIZE: u32 = 0x100;
-    pub(crate) const FAILURE: u32 = 0x101;
-    pub(crate) const DISABLED: u32 = 0x120;
-    pub(crate) const AUTH_UNAVAILABLE: u32 = 0x12f;
-    pub(crate) const COMMAND_CODE: u32 = 0x143;
-    pub(crate) const NV_SPACE: u32 = 0x14b;
-    pub(crate) const NV_DEFINED: u32 = 0x14c;
-    pub(crate) const ATTRIBUTES: u32 = 0x082;
-    pub(crate) const HASH: u32 = 0x083;
-    pub(crate) const VALUE: u32 = 0x084;
-    pub(crate) const HIERARCHY: u32 = 0x085;
-    pub(crate) const KEY_SIZE: u32 = 0x087;
-    pub(crate) const TYPE: u32 = 0x08a;
-    pub(crate) const HANDLE: u32 = 0x08b;
-    pub(crate) const AUTH_FAIL: u32 = 0x08e;
-    pub(crate) const SCHEME: u32 = 0x092;
-    pub(crate) const SIZE: u32 = 0x095;
-    pub(crate) const POLICY_FAIL: u32 = 0x09d;
-    pub(crate) const INTEGRITY: u32 = 0x09f;
-    pub(crate) const BAD_AUTH: u32 = 0x0a2;
-    pub(crate) const CURVE: u32 = 0x0a6;
-    pub(crate) const OBJECT_MEMORY: u32 = 0x902;
-    pub(crate) const SESSION_MEMORY: u32 = 0x903;
-    pub(crate) const SESSION_HANDLES: u32 = 0x905;
-    pub(crate) const YIELDED: u32 = 0x908;
-    pub(crate) const TESTING: u32 = 0x90a;
-    pub(crate) const REFERENCE_H0: u32 = 0x910;
-    pub(crate) const REFERENCE_S6: u32 = 0x91e;
-    pub(crate) const NV_RATE: u32 = 0x920;
-    pub(crate) const LOCKOUT: u32 = 0x921;
-    pub(crate) const RETRY: u32 = 0x922;
 }
 
 impl Error {
@@ -265,12 +169,24 @@ impl Error {
                 Self::HierarchyDisabled(object.strip_suffix(" hierarchy").unwrap_or(object))
             }
             rc::NV_SPACE => Self::NvSpace,
-            rc::OBJECT_MEMORY | rc::SESSION_MEMORY | rc::SESSION_HANDLES => Self::Full,
+            rc::OBJECT_MEMORY
+            | rc::SESSION_MEMORY
+            | rc::MEMORY
+            | rc::SESSION_HANDLES
+            | rc::OBJECT_HANDLES => Self::Full,
+            rc::YIELDED
+            | rc::CANCELED
+            | rc::TESTING
+            | rc::NV_RATE
+            | rc::RETRY
+            | rc::NV_UNAVAILABLE
+            | rc::CONTEXT_GAP => Self::NotReady(rc),
+            rc::UPGRADE | rc::REBOOT => Self::NeedsRestart(rc),
             rc::COMMAND_CODE => Self::NotSupported(command),
             // The layer of a resource manager, which refuses what it does not know.
             _ if code & 0xffff_0000 == 0x000b_0000 => match code & 0xffff {
                 0x143 => Self::NotSupported(command),
-                rc::OBJECT_MEMORY | rc::SESSION_MEMORY => Self::Full,
+                rc::OBJECT_MEMORY | rc::SESSION_MEMORY | rc::MEMORY => Self::Full,
                 _ => Self::Command { command, rc },
             },
             rc::REFERENCE_H0..=rc::REFERENCE_S6 => Self::Stale,
@@ -278,13 +194,23 @@ impl Error {
         }
     }
 
-    /// The response code of an otherwise nameless failure.
+    /// The response code behind a failure that keeps it.
     #[must_use]
     pub fn response_code(&self) -> Option<ResponseCode> {
         match self {
-            Self::Command { rc, .. } => Some(*rc),
+            Self::Command { rc, .. } | Self::NotReady(rc) | Self::NeedsRestart(rc) => Some(*rc),
             _ => None,
         }
+    }
+
+    /// Whether the chip refused parameter `number` with one of these codes (see
+    /// [`ResponseCode::base`]); chips differ in which of a family they choose.
+    ///
+    /// Some do not say which parameter they mean.
+    pub(crate) fn refuses_parameter(&self, number: u32, family: &[u32]) -> bool {
+        self.response_code().is_some_and(|rc| {
+            family.contains(&rc.base()) && rc.parameter().is_none_or(|given| given == number)
+        })
     }
 
     /// Whether `base` is the code of a nameless failure (see [`ResponseCode::base`]).
@@ -316,10 +242,45 @@ mod tests {
 
     #[test]
     fn an_unknown_code_is_shown_as_it_is() {
-        let err = Error::from_rc("TPM2_Sign", "key", 0x3e0);
-        assert_eq!(err.to_string(), "TPM2_Sign failed: response code 0x3e0");
+        let err = Error::from_rc("TPM2_Sign", "key", 0x500);
+        assert_eq!(
+            err.to_string(),
+            "TPM2_Sign failed: response code 0x500 of the maker's own"
+        );
         let err = Error::from_rc("TPM2_Sign", "key", 0x2c4);
-        assert_eq!(err.to_string(), "TPM2_Sign failed: TPM_RC_VALUE (0x2c4)");
+        assert_eq!(
+            err.to_string(),
+            "TPM2_Sign failed: the TPM does not take this value (TPM_RC_VALUE, parameter 2)"
+        );
+    }
+
+    #[test]
+    fn what_time_or_a_restart_mends_is_told_apart() {
+        let text = |code| Error::from_rc("TPM2_Load", "key", code).to_string();
+        assert_eq!(text(0x90a), "the TPM is still testing itself");
+        assert_eq!(
+            text(0x920),
+            "the TPM limits how often its memory is written"
+        );
+        assert_eq!(text(0x909), "somebody stopped the command");
+        assert_eq!(
+            text(0x901),
+            "another program has kept a session for too long"
+        );
+        assert_eq!(text(0x12d), "the TPM is in the middle of a firmware update");
+        assert_eq!(text(0x904), Error::Full.to_string());
+    }
+
+    #[test]
+    fn a_family_of_refusals_is_about_one_parameter() {
+        let err = |code| Error::from_rc("TPM2_NV_DefineSpace", "index", code);
+        let family = [rc::ATTRIBUTES, rc::RESERVED_BITS, rc::VALUE, rc::TYPE];
+        for code in [0x2c2, 0x2e1, 0x2c4, 0x2ca, 0x082] {
+            assert!(err(code).refuses_parameter(2, &family), "{code:#x}");
+        }
+        for code in [0x1c2, 0x2d5, 0x14b] {
+            assert!(!err(code).refuses_parameter(2, &family), "{code:#x}");
+        }
     }
 
     #[test]

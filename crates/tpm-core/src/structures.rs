@@ -10,5 +10,6 @@ pub mod kinds;
 pub(crate) mod marshal;
 pub mod name;
 pub(crate) mod public_key;
+pub(crate) mod response_code;
 pub(crate) mod roca;
 pub(crate) mod template;

@@ -38,6 +38,10 @@ fn for_tpm(err: &Tpm) -> Option<String> {
         Tpm::Tcti { .. } => {
             "it looks like device:/dev/tpmrm0, tabrmd: or swtpm:host=127.0.0.1,port=2321"
         }
+        Tpm::NotReady(_) => "wait a minute, then try again",
+        Tpm::NeedsRestart(_) => {
+            "finish the firmware update with the maker's tool if there is one, then restart the machine"
+        }
         Tpm::Timeout { .. } => "see whether another program holds the TPM, then try again",
         Tpm::Busy | Tpm::Full => "try again when the other program is done",
         Tpm::Tpm12 => "see in the firmware setup whether it can be switched to TPM 2.0",
@@ -120,11 +124,6 @@ fn for_program(err: &Error) -> Option<String> {
         }
         Error::ExposedFile { path } => return Some(for_unsafe_path(path)),
         Error::NotOurFile { .. } => "move it away first if it is not needed",
-        Error::DoneUnseen { hint, .. } => hint,
-        Error::NotAKrl { .. } => "name another file, or replace it all the same with --force",
-        Error::KrlForgets { .. } | Error::KrlGoesBack { .. } => {
-            "the store may be an old copy: revoke again what is missing (tpmssh ca revoke), or add --force"
-        }
         Error::NeedsYes => "add --yes if you mean it",
         Error::NoToken => "make one first: tpmssh token init",
         Error::WhichToken { .. } => "say which one with --token LABEL",

@@ -87,7 +87,11 @@ pub(super) fn schema_at(version: i64) -> Result<Vec<Line>> {
 }
 
 /// What each version added, its own number included; the first made the store.
-const STEPS: [&str; 2] = [include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 
 /// Adds what the versions after `from` added, up to and with `to`.
 pub(super) fn upgrade(conn: &Connection, from: i64, to: i64) -> Result<()> {

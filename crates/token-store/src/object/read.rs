@@ -50,7 +50,8 @@ impl Store {
             // Through the table in its order: an index would have all of it sorted in memory.
             let mut query = tx.prepare_cached(
                 "SELECT object.id, object.token, class, label, cka_id, object.private, subject, \
-                 key.public AS key_public, key.private AS key_private, always_authenticate \
+                 key.public AS key_public, key.private AS key_private, decrypts, \
+                 always_authenticate \
                  FROM object NOT INDEXED \
                  LEFT JOIN key ON key.id = object.key AND key.token = object.token \
                  WHERE object.token = ? AND class = 'private-key' ORDER BY object.id",
@@ -63,7 +64,8 @@ impl Store {
                     return Err(another_token());
                 };
                 let blob = Blob { public, private };
-                if let Ok(key) = parse(blob, row.get("always_authenticate")?) {
+                if let Ok(key) = parse(blob, row.get("decrypts")?, row.get("always_authenticate")?)
+                {
                     visit(from_row(row, Some(Arc::new(key)))?);
                 }
             }
@@ -104,14 +106,14 @@ impl Store {
     pub(crate) fn first_key(&self, token: TokenId) -> Result<Option<Arc<Key>>> {
         self.read(|tx| {
             let mut query = tx.prepare_cached(
-                "SELECT public, private, always_authenticate FROM key WHERE token = ? ORDER BY id",
+                "SELECT public, private, decrypts, always_authenticate FROM key WHERE token = ? ORDER BY id",
             )?;
             let keys = query.query_and_then([token.0], |row| -> Result<_> {
                 let blob = Blob {
                     public: row.get(0)?,
                     private: row.get(1)?,
                 };
-                Ok(Key::parse(blob, row.get(2)?).ok().map(Arc::new))
+                Ok(Key::parse(blob, row.get(2)?, row.get(3)?).ok().map(Arc::new))
             })?;
             keys.filter_map(Result::transpose).next().transpose()
         })
@@ -195,14 +197,17 @@ impl Keys {
 
     fn read(tx: &Transaction<'_>, column: &str, value: i64) -> Result<Self> {
         let mut query = tx.prepare_cached(&format!(
-            "SELECT id, public, private, always_authenticate FROM key WHERE {column} = ?"
+            "SELECT id, public, private, decrypts, always_authenticate FROM key WHERE {column} = ?"
         ))?;
         let keys = query.query_and_then([value], |row| -> Result<_> {
             let blob = Blob {
                 public: row.get(1)?,
                 private: row.get(2)?,
             };
-            Ok((row.get(0)?, parse(blob, row.get(3)?).map(Arc::new)))
+            Ok((
+                row.get(0)?,
+                parse(blob, row.get(3)?, row.get(4)?).map(Arc::new),
+            ))
         })?;
         keys.collect::<Result<_>>().map(Self)
     }
@@ -225,8 +230,8 @@ impl Keys {
 }
 
 /// A stored key, or why it is refused.
-fn parse(blob: Blob, always_authenticate: bool) -> Result<Key, String> {
-    Key::parse(blob, always_authenticate).map_err(|err| {
+fn parse(blob: Blob, decrypts: Option<bool>, always_authenticate: bool) -> Result<Key, String> {
+    Key::parse(blob, decrypts, always_authenticate).map_err(|err| {
         log::warn!("a stored key is not used: {err}");
         match err {
             Error::KeyRefused { reason } => reason,

@@ -166,16 +166,21 @@ impl Store {
 
     /// Keeps a new key pair.
     pub(crate) fn add_key(&self, token: TokenId, spec: &KeySpec, blob: &Blob) -> Result<KeyPair> {
-        let key = Key::parse(blob.clone(), spec.always_authenticate)?;
+        let key = Key::parse(
+            blob.clone(),
+            Some(spec.usage.decrypt),
+            spec.always_authenticate,
+        )?;
         let cka_id = spec.id.clone().unwrap_or_else(|| default_id(key.public()));
         self.write(|tx| {
             token::by_id(tx, token)?;
             tx.execute(
-                "INSERT INTO key (token, created, always_authenticate, public, private) \
-                 VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO key (token, created, decrypts, always_authenticate, public, private) \
+                 VALUES (?, ?, ?, ?, ?, ?)",
                 params![
                     token.0,
                     token::now(),
+                    spec.usage.decrypt,
                     spec.always_authenticate,
                     blob.public,
                     blob.private

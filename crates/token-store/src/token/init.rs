@@ -2,8 +2,8 @@
 
 use rand_core::{OsRng, RngCore};
 use tpm_core::{
-    AuthValue, Blob, ChangeGuard, Error as TpmError, KeyType, Operation, PinCounter, SoObject, Srk,
-    TokenKey, Tpm, Wall, info,
+    AuthValue, Blob, Capabilities, ChangeGuard, Error as TpmError, Operation, PinCounter, SoObject,
+    Srk, TokenKey, Tpm, Wall,
 };
 
 use super::{
@@ -124,7 +124,7 @@ pub fn init(
         pin_auth,
         pin_is_set: pin.is_some(),
         kdf,
-        key_types: info::key_types(&op)?,
+        chip: Capabilities::read(&op)?,
     };
     let (token, fallback) = match options.wall {
         Some(WallKind::Counter) => (draft.behind_counter(owner)?, None),
@@ -154,7 +154,7 @@ struct Draft<'a> {
     pin_auth: AuthValue,
     pin_is_set: bool,
     kdf: Kdf,
-    key_types: Vec<KeyType>,
+    chip: Capabilities,
 }
 
 /// What a token with a PIN counter has besides.
@@ -283,7 +283,7 @@ impl Draft<'_> {
             nv_handle: counter.map(PinCounter::handle),
             max_tries: counter.map(|_| self.options.max_tries),
             tries,
-            key_types: &self.key_types,
+            chip: &self.chip,
             parts: &parts,
         };
         self.store.write(|tx| {

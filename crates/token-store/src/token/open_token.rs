@@ -7,7 +7,8 @@ use std::{
 };
 
 use tpm_core::{
-    AuthValue, Blob, Hash, KeyType, Name, Operation, ReadyKey, Scheme, Signature, Tpm, Usage, info,
+    AuthValue, Blob, Capabilities, KeyType, Name, Operation, ReadyKey, Scheme, Signature, Tpm,
+    Usage,
 };
 
 use super::parts::{TokenObjects, lockout_tries};
@@ -25,6 +26,8 @@ pub struct OpenToken {
     tpm: Arc<Tpm>,
     id: TokenId,
     objects: TokenObjects,
+    /// What the chip can do; `None` where that is not known yet.
+    chip: Mutex<Option<Capabilities>>,
     kdf: Kdf,
     /// The value derived from the PIN; gone once the chip has refused it, so that it is not
     /// tried again behind the user's back.
@@ -67,6 +70,7 @@ impl OpenToken {
             tpm: Arc::clone(tpm),
             id: token.id,
             objects,
+            chip: Mutex::new(token.chip.clone()),
             kdf: token.parts.kdf.clone(),
             auth: Mutex::new(Some(auth)),
             ready: Mutex::new(ready.into_iter().collect()),
@@ -96,7 +100,7 @@ impl OpenToken {
         report(store, &op, &token, &self.objects, proven)
     }
 
-    /// Makes a key pair in the chip and keeps it. An RSA key can take a minute.
+    /// Makes a key pair in the chip and keeps it. An RSA key can take minutes.
     ///
     /// It is [`check_spec`](Self::check_spec), [`make`](Self::make) and [`keep`](Self::keep) in
     /// turn, for callers who have nothing else to do with the store meanwhile.
@@ -140,6 +144,9 @@ impl OpenToken {
     /// As [`OpenToken::check_spec`].
     pub fn keep(&self, store: &mut Store, spec: &KeySpec, blob: &Blob) -> Result<KeyPair> {
         self.check_spec(store, spec)?;
+        if let Some(chip) = &*lock(&self.chip) {
+            store.remember_chip(self.id, chip);
+        }
         store.add_key(self.id, spec, blob)
     }
 
@@ -150,7 +157,11 @@ impl OpenToken {
     ///
     /// Those of the TPM.
     pub fn generate_session_key(&self, spec: &KeySpec) -> Result<Key> {
-        Key::parse(self.make(spec)?, spec.always_authenticate)
+        Key::parse(
+            self.make(spec)?,
+            Some(spec.usage.decrypt),
+            spec.always_authenticate,
+        )
     }
 
     /// Loads `key` into the chip, to see that it is whole and of this token. A first signature
@@ -173,7 +184,14 @@ impl OpenToken {
     ///
     /// [`Error::LoggedOut`] if the PIN was changed meanwhile, and those of the TPM.
     pub fn sign(&self, key: &Key, scheme: Scheme, digest: &[u8]) -> Result<Signature> {
-        self.with_key(key, |ready, op| ready.sign(op, scheme, digest))
+        let outside = self.is_padded_outside(key, scheme);
+        self.with_key(key, |ready, op| {
+            if outside {
+                ready.sign_padded_outside(op, scheme, digest)
+            } else {
+                ready.sign(op, scheme, digest)
+            }
+        })
     }
 
     /// The raw RSA private operation on `block`, which is as long as the modulus and less than
@@ -183,6 +201,7 @@ impl OpenToken {
     ///
     /// As [`OpenToken::sign`].
     pub fn rsa_raw(&self, key: &Key, block: &[u8]) -> Result<Vec<u8>> {
+        may_decrypt(key)?;
         self.with_key(key, |ready, op| ready.rsa_raw(op, &self.objects.srk, block))
     }
 
@@ -193,19 +212,19 @@ impl OpenToken {
     ///
     /// As [`OpenToken::sign`].
     pub fn ecdh(&self, key: &Key, x: &[u8], y: &[u8]) -> Result<Vec<u8>> {
+        may_decrypt(key)?;
         self.with_key(key, |ready, op| ready.ecdh(op, &self.objects.srk, x, y))
     }
 
     fn create(&self, key_type: KeyType, usage: Usage) -> Result<Blob> {
         let auth = self.auth()?;
         let op = self.tpm.begin()?;
-        // OpenSSH signs with SHA-512 by preference. A chip that lacks it can do so only with
-        // padding that is made outside, for which a key has to be made.
-        let pads_here = key_type.is_rsa() && !info::has_hash(&op, Hash::Sha512)?;
-        let usage = if pads_here {
-            Usage::SIGN_DECRYPT
-        } else {
-            usage
+        let chip = self.chip_now(&op)?;
+        if !chip.has_key_type(key_type) {
+            return Err(tpm_core::Error::NotSupported(key_type.name()).into());
+        }
+        let usage = Usage {
+            decrypt: usage.decrypt || key_type.is_rsa() && chip.pads_outside(),
         };
         self.objects
             .key
@@ -248,6 +267,29 @@ impl OpenToken {
         lock(&self.auth).clone().ok_or(Error::LoggedOut)
     }
 
+    /// What the chip can do now: asked anew where that is not known, or its firmware changed.
+    fn chip_now(&self, op: &Operation<'_>) -> Result<Capabilities> {
+        let mut known = lock(&self.chip);
+        if let Some(chip) = &*known
+            && chip.is_of(op)?
+        {
+            return Ok(chip.clone());
+        }
+        let chip = Capabilities::read(op)?;
+        *known = Some(chip.clone());
+        Ok(chip)
+    }
+
+    /// Whether the chip is known to lack what this signature takes, and the key can do without.
+    fn is_padded_outside(&self, key: &Key, scheme: Scheme) -> bool {
+        let (Scheme::RsaPkcs1(hash) | Scheme::RsaPss(hash)) = scheme else {
+            return false;
+        };
+        let chip = lock(&self.chip);
+        let lacks = chip.as_ref().is_some_and(|chip| !chip.has_hash(hash));
+        lacks && key.blob().usage().decrypt
+    }
+
     /// What it means that a value was refused that was right at login.
     fn refused(&self, op: &Operation<'_>, err: tpm_core::Error) -> Error {
         match self.objects.user_refused(op, err).error {
@@ -265,6 +307,15 @@ impl fmt::Debug for OpenToken {
         f.debug_struct("OpenToken")
             .field("id", &self.id)
             .finish_non_exhaustive()
+    }
+}
+
+/// What the owner allowed is not the chip's attribute, which may be set for paddings alone.
+fn may_decrypt(key: &Key) -> Result<()> {
+    if key.usage().decrypt {
+        Ok(())
+    } else {
+        Err(tpm_core::Error::NotSupported("decrypting with a key for signing alone").into())
     }
 }
 

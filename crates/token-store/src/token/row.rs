@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Row, Transaction, named_params, params};
-use tpm_core::{Blob, KeyType, Srk};
+use tpm_core::{Blob, Capabilities, KeyType, Srk};
 
 use super::{Parts, Token, TokenId, Tries, WallKind, check_label};
 use crate::{Error, Result, Role, Store, pin::Kdf};
@@ -11,7 +11,7 @@ use crate::{Error, Result, Role, Store, pin::Kdf};
 const SELECT: &str = "SELECT id, serial, label, created, wall, srk, token_public, token_private, \
      so_public, so_private, guard_public, guard_private, secret_public, secret_private, \
      so_pin_is_set, pin_is_set, nv_handle, max_tries, salt, kdf_memory, \
-     kdf_passes, kdf_lanes, tries_left, tries_max, so_tries_left, so_tries_max, key_types, \
+     kdf_passes, kdf_lanes, tries_left, tries_max, so_tries_left, so_tries_max, key_types, chip, \
      EXISTS (SELECT 1 FROM key WHERE key.token = token.id) AS has_keys FROM token";
 
 impl Store {
@@ -108,6 +108,23 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Remembers what the chip of a token can do, which its new firmware may have changed.
+    ///
+    /// Best effort, as it can be asked again.
+    pub(crate) fn remember_chip(&self, id: TokenId, chip: &Capabilities) {
+        let written = self.write(|tx| {
+            let sql = "UPDATE token SET chip = ?, key_types = ? WHERE id = ?";
+            let key_types = key_type_list(&chip.key_types());
+            tx.execute(sql, params![chip.to_bytes(), key_types, id.0])?;
+            Ok(())
+        });
+        if let Err(err) = written {
+            log::debug!("what the TPM can do is not remembered: {err}");
+        }
+    }
+}
+
 /// The token `id`, in a transaction that goes on.
 pub(crate) fn by_id(tx: &Transaction<'_>, id: TokenId) -> Result<Token> {
     tx.prepare_cached(&format!("{SELECT} WHERE state = 'ready' AND id = ?"))?
@@ -132,7 +149,7 @@ pub(crate) struct NewToken<'a> {
     pub(crate) nv_handle: Option<u32>,
     pub(crate) max_tries: Option<u32>,
     pub(crate) tries: Option<Tries>,
-    pub(crate) key_types: &'a [KeyType],
+    pub(crate) chip: &'a Capabilities,
     pub(crate) parts: &'a Parts,
 }
 
@@ -143,11 +160,11 @@ impl NewToken<'_> {
             "INSERT INTO token (serial, label, created, state, wall, srk, token_public, \
              token_private, so_public, so_private, guard_public, guard_private, secret_public, \
              secret_private, so_pin_is_set, pin_is_set, nv_handle, \
-             max_tries, salt, kdf_memory, kdf_passes, kdf_lanes, tries_left, tries_max, key_types) \
+             max_tries, salt, kdf_memory, kdf_passes, kdf_lanes, tries_left, tries_max, key_types, chip) \
              VALUES (:serial, :label, :created, 'ready', :wall, :srk, :token_public, \
              :token_private, :so_public, :so_private, :guard_public, :guard_private, :secret_public, \
              :secret_private, :so_pin_is_set, :pin_is_set, :nv_handle, \
-             :max_tries, :salt, :memory, :passes, :lanes, :tries_left, :tries_max, :key_types)",
+             :max_tries, :salt, :memory, :passes, :lanes, :tries_left, :tries_max, :key_types, :chip)",
             named_params! {
                 ":serial": serial,
                 ":label": self.label,
@@ -172,7 +189,8 @@ impl NewToken<'_> {
                 ":lanes": self.parts.kdf.lanes,
                 ":tries_left": self.tries.map(|tries| tries.left),
                 ":tries_max": self.tries.map(|tries| tries.max),
-                ":key_types": self.key_types.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" "),
+                ":key_types": key_type_list(&self.chip.key_types()),
+                ":chip": self.chip.to_bytes(),
             },
         )?;
         Ok(TokenId(tx.last_insert_rowid()))
@@ -277,6 +295,10 @@ fn from_row(row: &Row<'_>) -> Result<Token> {
         nv_handle: row.get("nv_handle")?,
         max_tries: row.get("max_tries")?,
         key_types: key_types(&row.get::<_, String>("key_types")?),
+        // What cannot be read is asked again.
+        chip: row
+            .get::<_, Option<Vec<u8>>>("chip")?
+            .and_then(|bytes| Capabilities::from_bytes(&bytes).ok()),
         has_keys: row.get("has_keys")?,
         parts,
     })
@@ -287,6 +309,11 @@ fn key_types(list: &str) -> Vec<KeyType> {
     list.split_whitespace()
         .filter_map(|name| name.parse().ok())
         .collect()
+}
+
+fn key_type_list(types: &[KeyType]) -> String {
+    let names: Vec<_> = types.iter().map(|kind| kind.name()).collect();
+    names.join(" ")
 }
 
 fn tries(left: Option<u32>, max: Option<u32>) -> Option<Tries> {

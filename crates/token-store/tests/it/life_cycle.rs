@@ -432,13 +432,51 @@ fn a_token_is_found_by_label_and_serial_number() -> TestResult {
     Ok(())
 }
 
-/// A chip without SHA-512 is played by the tap, which garbles what the chip says of it.
 #[test]
 fn rsa_keys_of_a_chip_without_sha_512_sign_with_it_all_the_same() -> TestResult {
+    use testing::{Chip, State, Zoo};
+    use tpm_core::{Hash, Scheme};
+
+    let dir = tempfile::tempdir()?;
+    let mut store = token_store::Store::open_or_create(&crate::store_dir(&dir))?;
+    let zoo = Zoo::start(Chip::named("ifx-7.85.17.51968"), &[State::Factory]);
+    let tpm = crate::tpm_at(&zoo.tcti());
+    let options = token::InitOptions {
+        wall: Some(WallKind::None),
+        ..token::InitOptions::new("work")
+    };
+    let token = token::init(&mut store, &tpm, &options, None, None, &AuthValue::empty())?.token;
+    let open = OpenToken::open(&store, &tpm, &token, None)?;
+    let pair = open.generate(&mut store, &KeySpec::new(KeyType::Rsa2048, "k"))?;
+    let key = pair.private.key().ok_or("a key")?;
+    assert_eq!(
+        key.blob().usage(),
+        Usage::SIGN_DECRYPT,
+        "the chip's attribute"
+    );
+    assert_eq!(key.usage(), Usage::SIGN, "what its owner lets it do");
+    assert!(open.rsa_raw(key, &[1; 256]).is_err());
+
+    // Opened anew from the store: what the chip can do is known without asking.
+    let token = store.token(token.id)?;
+    let open = OpenToken::open(&store, &tpm, &token, None)?;
+    for hash in [Hash::Sha256, Hash::Sha384, Hash::Sha512] {
+        zoo.tap().reset();
+        let digest = vec![7; hash.size()];
+        let scheme = Scheme::RsaPkcs1(hash);
+        let signature = open.sign(key, scheme, &digest)?;
+        assert!(key.public().verify(scheme, &digest, &signature));
+        assert_eq!(zoo.tap().count(), 2, "{hash:?}: ContextLoad and one more");
+    }
+    Ok(())
+}
+
+/// A chip reads the digest first, and chips differ in how they refuse it.
+#[test]
+fn a_hash_that_is_refused_is_understood_whatever_the_code() -> TestResult {
     use testing::{Fault, Tap, When};
     use tpm_core::{Hash, Scheme};
 
-    const GET_CAPABILITY: u32 = 0x17a;
     const SIGN: u32 = 0x15d;
     let bench = Bench::new();
     let tap = Tap::start(&bench.swtpm);
@@ -451,19 +489,19 @@ fn rsa_keys_of_a_chip_without_sha_512_sign_with_it_all_the_same() -> TestResult 
     };
     let token = token::init(&mut store, &tpm, &options, None, None, &AuthValue::empty())?.token;
     let open = OpenToken::open(&store, &tpm, &token, None)?;
-    let spec = KeySpec::new(KeyType::Rsa2048, "k");
-    let usual = open.generate_session_key(&spec)?;
-    assert_eq!(usual.usage(), Usage::SIGN);
-    // The header, whether there is more, the capability, the count, and the algorithm.
-    tap.inject(
-        When::Next(GET_CAPABILITY),
-        Fault::Garble(10 + 1 + 4 + 4 + 1),
-    );
+    let spec = KeySpec {
+        usage: Usage::SIGN_DECRYPT,
+        ..KeySpec::new(KeyType::Rsa2048, "k")
+    };
     let key = open.generate_session_key(&spec)?;
-    assert_eq!(key.usage(), Usage::SIGN_DECRYPT);
-    tap.inject(When::Command(SIGN), Fault::Answer(0x2c3));
     let scheme = Scheme::RsaPkcs1(Hash::Sha512);
-    let signature = open.sign(&key, scheme, &[7; 64])?;
-    assert!(key.public().verify(scheme, &[7; 64], &signature));
+    for code in [0x1d5, 0x1c3, 0x2c3, 0x1c4, 0x2d2, 0x1d2, 0x095] {
+        tap.inject(When::Next(SIGN), Fault::Answer(code));
+        let signature = open.sign(&key, scheme, &[7; 64])?;
+        assert!(
+            key.public().verify(scheme, &[7; 64], &signature),
+            "{code:#x}"
+        );
+    }
     Ok(())
 }

@@ -1,17 +1,9 @@
 //! What the chip is and what state it is in.
 
 use crate::{
-    Error, Hash, KeyType, Operation, Result,
-    command::{Code, Command},
-    error::rc,
-    structures::{algorithm, kinds::Curve, marshal::Reader},
+    Capabilities, KeyType, Operation, Result,
+    chip::get_capability::{self, properties},
 };
-
-/// `TPM_CAP`: what can be asked for (part 2, section 6.12).
-const CAP_ALGORITHMS: u32 = 0;
-const CAP_HANDLES: u32 = 1;
-const CAP_PROPERTIES: u32 = 6;
-const CAP_CURVES: u32 = 8;
 
 /// `TPM_PT`: properties (part 2, section 6.13).
 mod pt {
@@ -163,40 +155,13 @@ pub fn read(op: &Operation<'_>) -> Result<Info> {
     })
 }
 
-/// The kinds of key that the chip makes.
+/// The kinds of key that the chip makes, and with which it signs what SSH has it sign.
 ///
 /// # Errors
 ///
 /// Failures of the chip.
 pub fn key_types(op: &Operation<'_>) -> Result<Vec<KeyType>> {
-    let curves = curves(op)?;
-    let mut types = Vec::new();
-    for key_type in KeyType::ALL {
-        let supported = match key_type {
-            KeyType::EccP256 => curves.contains(&Curve::P256),
-            KeyType::EccP384 => curves.contains(&Curve::P384),
-            KeyType::EccP521 => curves.contains(&Curve::P521),
-            KeyType::Rsa2048 | KeyType::Rsa3072 => takes_rsa(op, key_type.bits())?,
-        };
-        if supported {
-            types.push(key_type);
-        }
-    }
-    Ok(types)
-}
-
-/// Whether the chip signs digests of this hash. Many lack SHA-512.
-///
-/// # Errors
-///
-/// Failures of the chip.
-pub fn has_hash(op: &Operation<'_>, hash: Hash) -> Result<bool> {
-    let first = u32::from(hash.id());
-    let (_, found) = capability(op, CAP_ALGORITHMS, first, 1, |reader| {
-        let algorithm = reader.u16()?;
-        reader.u32().map(|_attributes| algorithm)
-    })?;
-    Ok(found == [hash.id()])
+    Capabilities::read(op).map(|chip| chip.key_types())
 }
 
 /// The handles in use from `first` to `last`, which are of one kind.
@@ -205,84 +170,7 @@ pub fn has_hash(op: &Operation<'_>, hash: Hash) -> Result<bool> {
 ///
 /// Failures of the chip.
 pub fn handles(op: &Operation<'_>, first: u32, last: u32) -> Result<Vec<u32>> {
-    let mut found = Vec::new();
-    let mut next = first;
-    loop {
-        let (more, list) = capability(op, CAP_HANDLES, next, 128, |reader| reader.u32())?;
-        let before = found.len();
-        found.extend(
-            list.into_iter()
-                .filter(|handle| (next..=last).contains(handle)),
-        );
-        match found.last() {
-            Some(&end) if more && end < last && found.len() > before => next = end + 1,
-            _ => return Ok(found),
-        }
-    }
-}
-
-fn properties(op: &Operation<'_>, first: u32) -> Result<Vec<(u32, u32)>> {
-    capability(op, CAP_PROPERTIES, first, 64, |reader| {
-        Ok((reader.u32()?, reader.u32()?))
-    })
-    .map(|(_, list)| list)
-}
-
-fn curves(op: &Operation<'_>) -> Result<Vec<Curve>> {
-    let (_, ids) = capability(op, CAP_CURVES, 0, 64, |reader| reader.u16())?;
-    Ok(ids
-        .into_iter()
-        .filter_map(|id| Curve::from_id(id).ok())
-        .collect())
-}
-
-/// Asks for up to `count` values of a capability, and says whether there are more.
-fn capability<T>(
-    op: &Operation<'_>,
-    capability: u32,
-    first: u32,
-    count: u32,
-    read: impl Fn(&mut Reader<'_>) -> Result<T>,
-) -> Result<(bool, Vec<T>)> {
-    let command = Command::new(Code::GetCapability);
-    let response = op.run(
-        command
-            .param_u32(capability)
-            .param_u32(first)
-            .param_u32(count),
-    )?;
-    let mut reader = response.reader();
-    let more = reader.u8()? != 0;
-    if reader.u32()? != capability {
-        return Err(Error::Malformed("capability"));
-    }
-    let list = (0..reader.u32()?)
-        .map(|_| read(&mut reader))
-        .collect::<Result<_>>()?;
-    Ok((more, list))
-}
-
-/// `TPM2_TestParms` with an RSA signing key of this size.
-fn takes_rsa(op: &Operation<'_>, bits: u16) -> Result<bool> {
-    // TPMT_PUBLIC_PARMS: RSA; no symmetric algorithm, no scheme, size, default exponent.
-    let command = Command::new(Code::TestParms)
-        .param_u16(algorithm::RSA)
-        .param_u16(algorithm::NULL)
-        .param_u16(algorithm::NULL)
-        .param_u16(bits)
-        .param_u32(0);
-    match op.run(command) {
-        Ok(_) => Ok(true),
-        Err(err)
-            if [rc::VALUE, rc::KEY_SIZE, rc::TYPE]
-                .iter()
-                .any(|&code| err.is_rc(code)) =>
-        {
-            Ok(false)
-        }
-        Err(Error::NotSupported(_)) => Ok(bits == 2048),
-        Err(err) => Err(err),
-    }
+    get_capability::handles(op, first, last)
 }
 
 /// The letters in a list of 32-bit values.

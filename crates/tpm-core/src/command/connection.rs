@@ -44,10 +44,17 @@ impl Connection {
     }
 
     fn exchange(&mut self, command: &Command<'_>, bytes: &[u8]) -> Result<Response> {
-        let deadline = Deadline::after(self.wait);
+        let deadline = Deadline::after(self.wait * command.patience());
         let mut pause = Duration::from_millis(1);
+        let mut asked_for_patience = None;
         loop {
-            let response = self.transport.transact(bytes, deadline)?;
+            let response = self.transport.transact(bytes, deadline).map_err(|err| {
+                match (err, asked_for_patience) {
+                    // It did answer, only never with a result.
+                    (Error::Timeout { .. }, Some(rc)) => Error::NotReady(rc),
+                    (err, _) => err,
+                }
+            })?;
             let code = response_code(&response)?;
             match code {
                 0 => {
@@ -57,10 +64,9 @@ impl Connection {
                 }
                 // The chip did not look at the command yet; nonces are unchanged.
                 rc::RETRY | rc::YIELDED | rc::TESTING | rc::NV_RATE => {
-                    let left = deadline.left().map_err(|_| Error::Command {
-                        command: command.code().name(),
-                        rc: ResponseCode(code),
-                    })?;
+                    let rc = ResponseCode(code);
+                    asked_for_patience = Some(rc);
+                    let left = deadline.left().map_err(|_| Error::NotReady(rc))?;
                     thread::sleep(pause.min(left));
                     pause = (pause * 2).min(Duration::from_millis(250));
                 }

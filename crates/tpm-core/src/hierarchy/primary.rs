@@ -5,7 +5,7 @@ use crate::{
     command::{Code, Command, session::Session},
     error::rc,
     object::transient::Transient,
-    structures::hierarchy::Hierarchy,
+    structures::{algorithm, hierarchy::Hierarchy},
 };
 
 /// The public area and Name of an object, if there is one at `handle`.
@@ -34,6 +34,7 @@ pub(crate) fn create<'op>(
     let command = Command::new(Code::CreatePrimary)
         .about(hierarchy.words())
         .permanent(hierarchy.handle())
+        .makes_rsa(template.starts_with(&algorithm::RSA.to_be_bytes()))
         // TPM2B_SENSITIVE_CREATE with empty auth and data; no outside info, no PCRs.
         .param_sized(&[0; 4])
         .param_sized(template)

@@ -14,6 +14,16 @@ pub(crate) fn created(op: &Operation<'_>, command: Command<'_>) -> Result<Blob> 
     Ok(Blob { public, private })
 }
 
+/// The refusals of `TPM2_Load` that mean a blob that was changed, beside `TPM_RC_INTEGRITY`.
+const SPOILT: [u32; 6] = [
+    rc::SIZE,
+    rc::INSUFFICIENT,
+    rc::BINDING,
+    rc::SENSITIVE,
+    rc::KEY,
+    rc::ECC_POINT,
+];
+
 /// Runs a `TPM2_Load` up to its blob, and checks that the chip knows the object by the Name
 /// that its public part has.
 pub(crate) fn loaded<'op>(
@@ -23,9 +33,10 @@ pub(crate) fn loaded<'op>(
 ) -> Result<Transient<'op>> {
     let response = op
         .run(command.param_sized(&blob.private).param_sized(&blob.public))
-        // A private part that is damaged where it states its own lengths.
+        // The public part was compared with its template before, so what is wrong is the
+        // private one: its lengths, its contents, or whose half it is.
         .map_err(|err| {
-            if err.is_rc(rc::SIZE) {
+            if SPOILT.iter().any(|&code| err.is_rc(code)) {
                 Error::Integrity("key")
             } else {
                 err

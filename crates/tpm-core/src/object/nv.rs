@@ -61,6 +61,10 @@ impl NvPublic {
     }
 }
 
+/// How chips refuse the public area of an index whose type they do not have. Before revision
+/// 1.38 the type's highest bit was a reserved one.
+const NO_SUCH_INDEX: [u32; 4] = [rc::ATTRIBUTES, rc::RESERVED_BITS, rc::VALUE, rc::TYPE];
+
 /// Defines an index with the authorization value `auth`, which crosses the bus encrypted.
 pub(crate) fn define(
     op: &Operation<'_>,
@@ -80,7 +84,7 @@ pub(crate) fn define(
     op.run(command).map(drop).map_err(|err| {
         if err.is_rc(rc::NV_DEFINED) {
             Error::NvDefined(public.index)
-        } else if err.is_rc(rc::ATTRIBUTES) {
+        } else if err.refuses_parameter(2, &NO_SUCH_INDEX) {
             Error::NotSupported("PIN counters in NV memory")
         } else {
             err
@@ -139,7 +143,12 @@ pub(crate) fn read_open(op: &Operation<'_>, index: u32) -> Result<Option<Vec<u8>
             .empty_auth()
             .param_u16(size)
             .param_u16(offset);
-        contents.extend_from_slice(op.run(command)?.reader().sized()?);
+        match op.run(command) {
+            Ok(response) => contents.extend_from_slice(response.reader().sized()?),
+            // Defined, and never written.
+            Err(err) if err.is_rc(rc::NV_UNINITIALIZED) => return Ok(None),
+            Err(err) => return Err(err),
+        }
     }
     Ok(Some(contents))
 }

@@ -109,6 +109,32 @@ impl ReadyKey {
         }
     }
 
+    /// Signs as [`ReadyKey::sign`] does, with padding that is made here at once: for schemes that
+    /// the chip is known to lack, and keys with [`Usage::SIGN_DECRYPT`]. It spares the command
+    /// that would be refused.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ReadyKey::sign`].
+    pub fn sign_padded_outside(
+        &self,
+        op: &Operation<'_>,
+        scheme: Scheme,
+        digest: &[u8],
+    ) -> Result<Signature> {
+        let hash = match scheme {
+            Scheme::RsaPkcs1(hash) | Scheme::RsaPss(hash) => Some(hash),
+            Scheme::RsaPkcs1Any | Scheme::Ecdsa => None,
+        };
+        if hash.is_some_and(|hash| digest.len() != hash.size()) {
+            return Err(Error::DigestLength(digest.len()));
+        }
+        match self.public() {
+            PublicKey::Rsa { n, .. } => self.sign_padded(op, scheme, digest, n.len()),
+            PublicKey::Ecc { .. } => Err(Error::NotSupported("this scheme with this key")),
+        }
+    }
+
     /// `TPM2_Sign` with a signature algorithm and a hash.
     fn sign_as(
         &self,
@@ -130,7 +156,10 @@ impl ReadyKey {
             )
         });
         let response = signed.map_err(|err| {
-            if err.is_rc(rc::HASH) || err.is_rc(rc::SCHEME) {
+            // A chip reads the digest before the scheme: one longer than its largest hash is
+            // refused for its length.
+            let digest = [rc::SIZE, rc::HASH, rc::SCHEME, rc::VALUE];
+            if (1..=2).any(|parameter| err.refuses_parameter(parameter, &digest)) {
                 Error::NotSupported("signatures with this hash")
             } else {
                 err

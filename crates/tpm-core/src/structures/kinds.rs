@@ -110,6 +110,15 @@ impl Curve {
         }
     }
 
+    /// The `TPM_ECC_CURVE`.
+    pub(crate) const fn id(self) -> u16 {
+        match self {
+            Self::P256 => 0x0003,
+            Self::P384 => 0x0004,
+            Self::P521 => 0x0005,
+        }
+    }
+
     /// The hash whose length a digest for this curve is brought to.
     pub(crate) const fn hash(self) -> Hash {
         match self {

@@ -204,7 +204,7 @@ impl TokenKey {
         run().map_err(|err| srk.explain(op, err))
     }
 
-    /// Makes a key below this one. RSA keys can take a minute.
+    /// Makes a key below this one. RSA keys can take minutes.
     ///
     /// # Errors
     ///
@@ -222,6 +222,7 @@ impl TokenKey {
             let unlocked = self.unlock(op, srk, auth)?;
             let command = unlocked
                 .authorize(Code::Create, auth)
+                .makes_rsa(key_type.is_rsa())
                 .param_sized(&sealed::sensitive(&AuthValue::empty(), &[]))
                 .param_sized(&template::signing_key(key_type, usage)?);
             let blob =

@@ -81,11 +81,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     if !args.dry_run {
         report.carry_out(&git)?;
     }
-    if args.dry_run {
-        return app.out.print(&report);
-    }
-    let hint = "see it with: git config --list --show-origin";
-    app.out.print_done(&report, "git is set up", hint)
+    app.out.print(&report)
 }
 
 /// The program that git calls in the place of `ssh-keygen`: git names a file, and no arguments.

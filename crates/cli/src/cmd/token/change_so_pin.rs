@@ -55,10 +55,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             .context("the SO PIN was not changed")?;
     }
     if let Some(so) = &generated {
-        let label = escape(&token.label);
-        let unseen =
-            format!("the SO PIN of token \"{label}\" is changed to one that nobody has seen");
-        make_token::show_so_pin(so, unseen)?;
+        make_token::show_so_pin(so);
     }
     tell(&format!(
         "tpmssh: the SO PIN of token \"{}\" is changed",

@@ -46,10 +46,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     options.max_tries = args.max_tries;
     let (pin, so, owner) = (args.pin.source(), args.so_pin.source(), args.owner.source());
     let (made, _) = make_token::init(app, &options, &pin, &so, &owner)?;
-    let done = format!("token \"{}\" is made", escape(&made.token.label));
-    let report = Report(Summary::from(&made.token));
-    app.out
-        .print_done(&report, &done, "see it with: tpmssh token list")
+    app.out.print(&Report(Summary::from(&made.token)))
 }
 
 #[derive(Debug, Serialize)]

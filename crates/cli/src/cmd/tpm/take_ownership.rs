@@ -108,9 +108,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         passwords.push((*hierarchy, new));
     }
     let srk = take(&tpm, &info, root, &present, &passwords)?;
-    let hint = "see its state with: tpmssh tpm info";
-    app.out
-        .print_done(&Report::new(&srk, &chosen), "ownership is taken", hint)
+    app.out.print(&Report::new(&srk, &chosen))
 }
 
 /// What is to be done about the storage root key.

@@ -1,0 +1,103 @@
+//! `TPM2_GetCapability`: lists that may come in several replies.
+
+use crate::{
+    Error, Operation, Result,
+    command::{Code, Command},
+    error::rc,
+    structures::marshal::Reader,
+};
+
+/// `TPM_CAP`: what can be asked for (part 2, section 6.12).
+pub(crate) mod cap {
+    pub(crate) const ALGORITHMS: u32 = 0;
+    pub(crate) const HANDLES: u32 = 1;
+    pub(crate) const PROPERTIES: u32 = 6;
+    pub(crate) const CURVES: u32 = 8;
+}
+
+/// The most that is asked for at once. A chip may return fewer and say that there are more.
+const AT_ONCE: u32 = 64;
+
+/// The values of a capability from `first` to `last`, ascending, as (value, what stands beside
+/// it); read from as many replies as the chip makes of them.
+///
+/// # Errors
+///
+/// Failures of the chip; [`Error::Malformed`] for a list that does not go on.
+///
+/// # Source
+///
+/// Part 3, section 30.2: `moreData` and the continuation from the value after the last.
+fn list<T>(
+    op: &Operation<'_>,
+    capability: u32,
+    (first, last): (u32, u32),
+    read: impl Fn(&mut Reader<'_>) -> Result<(u32, T)>,
+) -> Result<Vec<(u32, T)>> {
+    let mut found: Vec<(u32, T)> = Vec::new();
+    let mut next = first;
+    loop {
+        let command = Command::new(Code::GetCapability)
+            .param_u32(capability)
+            .param_u32(next)
+            .param_u32(AT_ONCE);
+        let response = op.run(command)?;
+        let mut reader = response.reader();
+        let more = reader.u8()? != 0;
+        if reader.u32()? != capability {
+            return Err(Error::Malformed("capability"));
+        }
+        let mut end = None;
+        for _ in 0..reader.u32()? {
+            let value = read(&mut reader)?;
+            end = Some(value.0);
+            if (next..=last).contains(&value.0) {
+                found.push(value);
+            }
+        }
+        match end {
+            Some(end) if more && end >= next && end < last => next = end + 1,
+            Some(end) if more && end < next => return Err(Error::Malformed("capability")),
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// Properties (`TPM_PT`) of the group that begins with `first`, with their values.
+pub(crate) fn properties(op: &Operation<'_>, first: u32) -> Result<Vec<(u32, u32)>> {
+    list(op, cap::PROPERTIES, (first, first | 0xff), |reader| {
+        Ok((reader.u32()?, reader.u32()?))
+    })
+}
+
+/// The numbers of the algorithms that the chip has.
+pub(crate) fn algorithms(op: &Operation<'_>) -> Result<Vec<u16>> {
+    let found = list(op, cap::ALGORITHMS, (0, 0xffff), |reader| {
+        let algorithm = reader.u16()?;
+        let _attributes = reader.u32()?;
+        Ok((u32::from(algorithm), algorithm))
+    })?;
+    Ok(found.into_iter().map(|(_, algorithm)| algorithm).collect())
+}
+
+/// The numbers of the curves that the chip has; none without elliptic curves, which some chips
+/// say by refusing the question.
+pub(crate) fn curves(op: &Operation<'_>) -> Result<Vec<u16>> {
+    let found = list(op, cap::CURVES, (0, 0xffff), |reader| {
+        let curve = reader.u16()?;
+        Ok((u32::from(curve), curve))
+    });
+    match found {
+        Ok(found) => Ok(found.into_iter().map(|(_, curve)| curve).collect()),
+        Err(err) if err.refuses_parameter(1, &[rc::VALUE, rc::TYPE, rc::CURVE]) => Ok(Vec::new()),
+        Err(err) => Err(err),
+    }
+}
+
+/// The handles in use from `first` to `last`, which are of one kind.
+pub(crate) fn handles(op: &Operation<'_>, first: u32, last: u32) -> Result<Vec<u32>> {
+    let found = list(op, cap::HANDLES, (first, last), |reader| {
+        Ok((reader.u32()?, ()))
+    })?;
+    Ok(found.into_iter().map(|(handle, ())| handle).collect())
+}
