@@ -9,6 +9,7 @@ mod cli;
 mod clients;
 mod crowd;
 mod doctor;
+mod files;
 mod host;
 mod journey;
 mod kernel;

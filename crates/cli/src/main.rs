@@ -24,9 +24,11 @@ use crate::app::App;
 use crate::args::{Cli, Command};
 use crate::fail::failure;
 use crate::fail::usage::{self, Answer};
+use crate::machine::harden;
 use crate::show::output::{self, tell};
 
 fn main() -> ExitCode {
+    harden::survive_file_limit();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(err) => return not_understood(&err),

@@ -150,6 +150,32 @@ impl Krl {
         named || self.revokes_key(certificate.key()) || self.revokes_key(certificate.authority())
     }
 
+    /// Whether `other` revokes all that this list does, so that nothing is good again where
+    /// `other` takes its place.
+    ///
+    /// A fingerprint in this list is looked for among the fingerprints of the same kind and the
+    /// keys of `other`.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        let of_sha1 = |digest: &[u8; 20]| {
+            let is_of = |blob: &Vec<u8>| Sha1::digest(blob)[..] == digest[..];
+            other.sha1.contains(digest) || other.keys.iter().any(is_of)
+        };
+        let of_sha256 = |digest: &[u8; 32]| {
+            let is_of = |blob: &Vec<u8>| Sha256::digest(blob)[..] == digest[..];
+            other.sha256.contains(digest) || other.keys.iter().any(is_of)
+        };
+        let of_key = |blob: &Vec<u8>| {
+            other.keys.contains(blob)
+                || of_sha1(&Sha1::digest(blob).into())
+                || of_sha256(&Sha256::digest(blob).into())
+        };
+        self.keys.iter().all(of_key)
+            && self.sha1.iter().all(of_sha1)
+            && self.sha256.iter().all(of_sha256)
+            && self.certificates.iter().all(|of| of.are_within(other))
+    }
+
     fn of(&mut self, authority: &AnyKey) -> &mut RevokedCertificates {
         let known = |of: &RevokedCertificates| of.authority.as_ref() == Some(authority);
         let at = self.certificates.iter().position(known);
@@ -165,7 +191,60 @@ impl Krl {
     }
 }
 
+impl RevokedCertificates {
+    /// Whether a list revokes all of them.
+    fn are_within(&self, list: &Krl) -> bool {
+        let same: Vec<_> = list
+            .certificates
+            .iter()
+            .filter(|of| of.authority.is_none() || of.authority == self.authority)
+            .collect();
+        let id_is_there = |id| same.iter().any(|of| of.key_ids.contains(id));
+        let serials: Vec<_> = same.iter().flat_map(|of| &of.serials).collect();
+        self.key_ids.iter().all(id_is_there)
+            && self.serials.iter().all(|it| it.are_within(&serials))
+    }
+}
+
 impl Serials {
+    /// Whether all of these are among `others`.
+    fn are_within(&self, others: &[&Self]) -> bool {
+        match self {
+            Self::Range(range) => {
+                let mut next = Some(*range.start().max(&1));
+                // Each step ends a range of `others`, or goes through one bitmap of theirs.
+                while let Some(serial) = next.filter(|serial| range.contains(serial)) {
+                    let Some(end) = others.iter().find_map(|it| it.end_of_run(serial)) else {
+                        return false;
+                    };
+                    next = end.checked_add(1);
+                }
+                true
+            }
+            Self::Bitmap { offset, bits } => bits.iter().rev().enumerate().all(|(byte, set)| {
+                (0..8).filter(|bit| set >> bit & 1 == 1).all(|bit| {
+                    let serial = offset.checked_add(byte as u64 * 8 + bit);
+                    serial.is_none_or(|it| it == 0 || others.iter().any(|other| other.have(it)))
+                })
+            }),
+        }
+    }
+
+    /// The last of the serial numbers from `serial` on that follow each other here.
+    fn end_of_run(&self, serial: u64) -> Option<u64> {
+        match self {
+            _ if !self.have(serial) => None,
+            Self::Range(range) => Some(*range.end()),
+            Self::Bitmap { .. } => {
+                let mut end = serial;
+                while let Some(next) = end.checked_add(1).filter(|&next| self.have(next)) {
+                    end = next;
+                }
+                Some(end)
+            }
+        }
+    }
+
     /// Whether `serial` is one of them; 0 never is.
     fn have(&self, serial: u64) -> bool {
         match self {

@@ -37,6 +37,10 @@ pub enum Revoked {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Revocations {
     /// A number that grows with each revocation; 0 before the first.
+    ///
+    /// It is the time of the last one in seconds since 1970, or more where several came in one
+    /// second or the clock went back. So it also grows where an old copy of the store was put
+    /// back.
     pub number: u64,
     /// In the order in which it happened.
     pub revoked: Vec<Revoked>,
@@ -153,7 +157,7 @@ impl Store {
         self.read(|tx| {
             let authority = authority_of(tx, object)?;
             let mut query = tx.prepare_cached(
-                "SELECT id, what, value FROM revocation WHERE authority = ? ORDER BY id",
+                "SELECT created, what, value FROM revocation WHERE authority = ? ORDER BY id",
             )?;
             let mut all = Revocations::default();
             let rows = query.query_and_then([authority], |row| -> Result<_> {
@@ -163,8 +167,8 @@ impl Store {
                 ))
             })?;
             for row in rows {
-                let (number, revoked) = row?;
-                all.number = number;
+                let (created, revoked): (u64, _) = row?;
+                all.number = created.max(all.number.saturating_add(1));
                 all.revoked.push(revoked);
             }
             Ok(all)

@@ -5,6 +5,7 @@ use token_store::KeySpec;
 use crate::app::{App, read_pin};
 use crate::keys::{self, make};
 use crate::options::{KeyTypeArgs, PinArgs};
+use crate::show::output::escape;
 
 /// Make a key in the TPM, which will never leave it
 #[derive(Debug, clap::Args)]
@@ -40,5 +41,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let token = app.token(&store)?;
     let pin = read_pin(&token, &args.pin.source())?;
     let key = make::key(app, &mut store, &token, &spec, pin.as_ref())?;
-    app.out.print(&key)
+    let done = format!("the key \"{}\" is made", escape(&key.label));
+    app.out
+        .print_done(&key, &done, "see it with: tpmssh list-objects")
 }

@@ -50,10 +50,13 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let key_type = look_at_tpm(&app)?;
     let (mut store, token, pin) = find_or_make_token(&app, args)?;
     let key = find_or_make_key(&app, args, &mut store, &token, pin, key_type)?;
-    app.out.print(&Report {
+    let done = format!("the key \"{}\" is there", escape(&key.label));
+    let report = Report {
         module: module::path(),
         key,
-    })?;
+    };
+    app.out
+        .print_done(&report, &done, "see it with: tpmssh export")?;
     tell(&next_steps(module::path().as_deref()));
     Ok(())
 }

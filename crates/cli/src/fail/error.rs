@@ -228,6 +228,46 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
+    /// What is in the place of a revocation list is none, or is not understood.
+    #[error("{} is not replaced", path.display())]
+    NotAKrl {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ssh_format::Error,
+    },
+    /// A revocation list revokes what the one in its place would not.
+    #[error("the list in {} revokes what this store does not", path.display())]
+    KrlForgets {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A revocation list has a higher number than the one in its place would have.
+    #[error("the list in {} has number {old}, and the new one would have {new}", path.display())]
+    KrlGoesBack {
+        /// The file.
+        path: PathBuf,
+        /// The number in the file.
+        old: u64,
+        /// The number of the new list.
+        new: u64,
+    },
+    /// What a path names is not replaced by a file.
+    #[error("cannot write {}: it is {what}", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// Such as `a device`.
+        what: &'static str,
+    },
+    /// A file is written, and the disk failed to confirm it.
+    #[error("{} is written, but may be lost if the power fails now", path.display())]
+    Unconfirmed {
+        /// The file.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
     /// No certificate is kept.
     #[error("there is no certificate yet")]
     NoCertificate,
@@ -296,6 +336,18 @@ pub(crate) enum Error {
     /// What was printed could not be written.
     #[error("cannot write to stdout")]
     Stdout(#[source] io::Error),
+    /// Something is done, and what there is to say about it could not be written.
+    #[error("{done}, but cannot write to {to}")]
+    DoneUnseen {
+        /// What is done, as a sentence.
+        done: String,
+        /// `stdout` or `stderr`.
+        to: &'static str,
+        /// How to see it after all, or what to do without.
+        hint: &'static str,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 impl Error {
@@ -323,7 +375,7 @@ impl Error {
             | Self::AmbiguousCertificate { .. }
             | Self::AmbiguousKey { .. } => Kind::Usage,
             Self::Unwell { kind, .. } => *kind,
-            Self::ExposedFile { .. } => Kind::UnsafePath,
+            Self::ExposedFile { .. } | Self::NotAFile { .. } => Kind::UnsafePath,
             Self::CertificateExpired { .. }
             | Self::CertificateNotYetValid { .. }
             | Self::NoKeyForCertificate { .. }
@@ -332,8 +384,14 @@ impl Error {
             Self::NoTpmToSetUp => Kind::NoTpm,
             Self::WrongPassword { .. } | Self::WrongLockoutPassword { .. } => Kind::WrongPin,
             Self::LockoutClosed { .. } => Kind::PinLocked,
-            Self::Stdout(_) | Self::Unwritable { .. } => Kind::Disk,
+            Self::Stdout(_)
+            | Self::DoneUnseen { .. }
+            | Self::Unwritable { .. }
+            | Self::Unconfirmed { .. } => Kind::Disk,
             Self::NobodyToAsk { .. }
+            | Self::NotAKrl { .. }
+            | Self::KrlForgets { .. }
+            | Self::KrlGoesBack { .. }
             | Self::NotOurFile { .. }
             | Self::Declined
             | Self::SecretsDiffer

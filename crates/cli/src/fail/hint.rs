@@ -124,6 +124,11 @@ fn for_program(err: &Error) -> Option<String> {
         }
         Error::ExposedFile { path } => return Some(for_unsafe_path(path)),
         Error::NotOurFile { .. } => "move it away first if it is not needed",
+        Error::DoneUnseen { hint, .. } => hint,
+        Error::NotAKrl { .. } => "name another file, or replace it all the same with --force",
+        Error::KrlForgets { .. } | Error::KrlGoesBack { .. } => {
+            "the store may be an old copy: revoke again what is missing (tpmssh ca revoke), or add --force"
+        }
         Error::NeedsYes => "add --yes if you mean it",
         Error::NoToken => "make one first: tpmssh token init",
         Error::WhichToken { .. } => "say which one with --token LABEL",

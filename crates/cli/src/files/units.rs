@@ -40,7 +40,12 @@ impl OwnFiles {
     /// [`Error::NotOurFile`], or that a file cannot be read.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         for (path, _) in &self.files {
-            match fs::read(path) {
+            // A pipe or a device might never end.
+            let text = fs::metadata(path).and_then(|meta| match meta.is_file() {
+                true => fs::read(path),
+                false => Ok(Vec::new()),
+            });
+            match text {
                 Ok(text) if text.starts_with(self.mark.as_bytes()) => {}
                 Ok(_) => return Err(Error::NotOurFile { path: path.clone() }.into()),
                 Err(err) if err.kind() == io::ErrorKind::NotFound => {}
@@ -59,13 +64,14 @@ impl OwnFiles {
     ///
     /// If stdout or a file cannot be written.
     pub(crate) fn put(&self, dry_run: bool, dirs: u32) -> anyhow::Result<()> {
+        let text_of = |text| format!("{}{text}", self.mark);
+        // First, so that nothing is written if nobody can read what.
         for (path, text) in &self.files {
-            let text = format!("{}{text}", self.mark);
-            output::write(&format!("# {}\n{text}\n", path.display()))?;
-            if !dry_run {
-                make_parent(path, dirs)?;
-                output_file::write(path, 0o644, text.as_bytes())?;
-            }
+            output::write(&format!("# {}\n{}\n", path.display(), text_of(text)))?;
+        }
+        for (path, text) in self.files.iter().filter(|_| !dry_run) {
+            make_parent(path, dirs)?;
+            output_file::write(path, 0o644, text_of(text).as_bytes())?;
         }
         Ok(())
     }

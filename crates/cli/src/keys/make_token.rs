@@ -1,11 +1,14 @@
 //! Making a token.
 
+use std::io::{self, Write};
+
 use token_store::token::{self, InitOptions, Initialized};
 use token_store::{Pin, SoPin, WallKind};
 use zeroize::Zeroizing;
 
 use crate::app::{App, read_new_pin, read_owner_auth};
 use crate::ask::pin_prompt::Source;
+use crate::fail::error::Error;
 use crate::show::output::{escape, tell};
 
 /// The label of a token that nobody named.
@@ -49,7 +52,11 @@ pub(crate) fn init(
         ));
     }
     if let Some(so) = generated {
-        show_so_pin(&so);
+        let label = escape(&made.token.label);
+        show_so_pin(
+            &so,
+            format!("token \"{label}\" is made, with an SO PIN that nobody has seen"),
+        )?;
     }
     Ok((made, pin))
 }
@@ -59,11 +66,22 @@ fn read_chosen_so_pin(label: &str, source: &Source) -> anyhow::Result<SoPin> {
     Ok(SoPin::new(&typed).map_err(token_store::Error::from)?)
 }
 
-/// Shows a generated SO PIN, which is in no file.
-pub(crate) fn show_so_pin(so: &SoPin) {
+/// Shows a generated SO PIN, which is in no file; `unseen` is what is done if that fails.
+///
+/// # Errors
+///
+/// [`Error::DoneUnseen`] if stderr cannot be written: then nobody knows it.
+pub(crate) fn show_so_pin(so: &SoPin, unseen: String) -> Result<(), Error> {
     let text = Zeroizing::new(format!(
-        "SO PIN: {}\nWrite it down now: it is shown only this once. It sets a new PIN when yours is locked or lost.",
+        "SO PIN: {}\nWrite it down now: it is shown only this once. It sets a new PIN when yours is locked or lost.\n",
         so.reveal()
     ));
-    tell(&text);
+    let mut stderr = io::stderr().lock();
+    let written = stderr.write_all(text.as_bytes());
+    written.map_err(|source| Error::DoneUnseen {
+        done: unseen,
+        to: "stderr",
+        hint: "a forgotten PIN is now lost with its keys; make another token: tpmssh token init",
+        source,
+    })
 }

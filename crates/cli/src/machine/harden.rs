@@ -1,4 +1,8 @@
-//! Keeps PINs out of core files and away from debuggers of the same user.
+//! Keeps PINs out of core files and away from debuggers of the same user, and the program alive
+//! at the limit of file sizes.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
@@ -16,5 +20,16 @@ pub(crate) fn process() {
     }
     if let Err(err) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         log::warn!("other processes can read this one's memory: {err}");
+    }
+}
+
+/// Has a write beyond the limit of file sizes (`ulimit -f`) fail instead of ending this process.
+///
+/// SIGXFSZ gets a handler that does nothing. It is not ignored, since a program that this one
+/// starts would then ignore it as well.
+pub(crate) fn survive_file_limit() {
+    let reached = Arc::new(AtomicBool::new(false));
+    if let Err(err) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, reached) {
+        log::warn!("a file that grows too large ends this program: {err}");
     }
 }

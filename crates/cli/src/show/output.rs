@@ -24,6 +24,35 @@ impl Output {
     ///
     /// If stdout cannot be written.
     pub(crate) fn print(self, report: &(impl Serialize + fmt::Display)) -> anyhow::Result<()> {
+        Ok(write(&self.text(report)?)?)
+    }
+
+    /// Writes the report of something that cannot be taken back.
+    ///
+    /// `done` says what is done, as a sentence, and `hint` how to see the report after all.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DoneUnseen`] if stdout cannot be written.
+    pub(crate) fn print_done(
+        self,
+        report: &(impl Serialize + fmt::Display),
+        done: &str,
+        hint: &'static str,
+    ) -> anyhow::Result<()> {
+        let written = write(&self.text(report)?);
+        Ok(written.map_err(|err| match err {
+            Error::Stdout(source) => Error::DoneUnseen {
+                done: done.to_owned(),
+                to: "stdout",
+                hint,
+                source,
+            },
+            err => err,
+        })?)
+    }
+
+    fn text(self, report: &(impl Serialize + fmt::Display)) -> anyhow::Result<String> {
         let mut text = if self.json {
             serde_json::to_string_pretty(report)?
         } else {
@@ -32,7 +61,7 @@ impl Output {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        Ok(write(&text)?)
+        Ok(text)
     }
 }
 

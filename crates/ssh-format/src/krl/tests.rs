@@ -181,6 +181,78 @@ fn a_list_that_is_cut_is_refused_wherever_it_is_cut() {
 }
 
 #[test]
+fn a_list_is_within_another_that_revokes_as_much() {
+    let temp = made_by_keygen();
+    let (ca, other_ca) = (key(temp.path(), "ca"), key(temp.path(), "ca2"));
+    let serials = |all: &[std::ops::RangeInclusive<u64>]| {
+        let mut krl = Krl::new(1, 0, "");
+        for range in all {
+            krl.of(&ca).serials.push(Serials::Range(range.clone()));
+        }
+        krl
+    };
+    let bitmap = |offset, bits: &[u8]| {
+        let mut krl = Krl::new(1, 0, "");
+        let bits = bits.to_vec();
+        krl.of(&ca).serials.push(Serials::Bitmap { offset, bits });
+        krl
+    };
+    let of_key = |edit: &dyn Fn(&mut Krl)| {
+        let mut krl = Krl::new(1, 0, "");
+        edit(&mut krl);
+        krl
+    };
+    let empty = Krl::new(9, 0, "");
+    let with_key = of_key(&|krl| krl.revoke_key(&ca));
+    let with_sha1 = of_key(&|krl| krl.sha1.push(Sha1::digest(ca.blob()).into()));
+    let with_sha256 = of_key(&|krl| krl.sha256.push(Sha256::digest(ca.blob()).into()));
+    let other_key = of_key(&|krl| krl.revoke_key(&other_ca));
+    let with_id = of_key(&|krl| krl.revoke_key_id(&ca, "anna"));
+    let other_id = of_key(&|krl| krl.revoke_key_id(&ca, "bert"));
+    let others_id = of_key(&|krl| krl.revoke_key_id(&other_ca, "anna"));
+    let any_ca = {
+        let mut krl = serials(&[1..=10]);
+        krl.certificates[0].authority = None;
+        krl
+    };
+    let all = serials(&[1..=u64::MAX]);
+    for (small, large, within) in [
+        (&empty, &empty, true),
+        (&empty, &with_key, true),
+        (&with_key, &empty, false),
+        (&with_key, &with_sha1, true),
+        (&with_key, &with_sha256, true),
+        (&with_sha1, &with_key, true),
+        (&with_sha256, &with_key, true),
+        (&with_sha1, &with_sha256, false),
+        (&with_key, &other_key, false),
+        (&with_id, &with_id, true),
+        (&with_id, &other_id, false),
+        (&with_id, &others_id, false),
+        (&serials(&[3..=9]), &serials(&[1..=4, 5..=6, 6..=12]), true),
+        (&serials(&[3..=9]), &serials(&[1..=4, 6..=12]), false),
+        (&serials(&[3..=9]), &serials(&[1..=8]), false),
+        (&serials(&[0..=3]), &serials(&[1..=3]), true),
+        (&serials(&[3..=9]), &any_ca, true),
+        (&any_ca, &serials(&[1..=10]), false),
+        (&all, &all, true),
+        (&all, &serials(&[1..=u64::MAX - 1]), false),
+        (&bitmap(8, &[0b101]), &serials(&[8..=8, 10..=10]), true),
+        (&bitmap(8, &[0b111]), &serials(&[8..=8, 10..=10]), false),
+        (&bitmap(8, &[1, 0]), &serials(&[16..=16]), true),
+        (&serials(&[8..=10]), &bitmap(8, &[0b111]), true),
+        (&serials(&[8..=11]), &bitmap(8, &[0b111]), false),
+        (
+            &bitmap(u64::MAX, &[1]),
+            &serials(&[u64::MAX..=u64::MAX]),
+            true,
+        ),
+    ] {
+        assert_eq!(small.is_within(large), within, "{small:?} in {large:?}");
+    }
+}
+
+#[test]
 fn what_is_not_understood_is_refused() {
     let with = |section: u8, data: &[u8]| {
         let mut bytes = Krl::new(0, 0, "").to_bytes();

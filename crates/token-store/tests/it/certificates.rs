@@ -127,7 +127,8 @@ fn a_revocation_list_has_a_number_that_grows() -> TestResult {
         Revoked::KeyId("anna".to_owned()),
         Revoked::Key(b"blob".to_vec()),
     ];
-    let mut last = 0;
+    // Each is above the time, and so above those of a copy of the store that was put back.
+    let mut last = std::time::UNIX_EPOCH.elapsed()?.as_secs() - 1;
     for revoked in &all {
         assert!(store.add_revocation(object, revoked)?);
         assert!(!store.add_revocation(object, revoked)?, "it is there");

@@ -48,5 +48,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         "tpmssh: \"{label}\" signs certificates; what sshd and ssh need to trust it: \
          tpmssh ca public-key --help"
     ));
-    app.out.print(&key)
+    let done = format!("the authority \"{label}\" is made");
+    app.out
+        .print_done(&key, &done, "see it with: tpmssh ca public-key")
 }

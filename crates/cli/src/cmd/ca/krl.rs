@@ -14,15 +14,20 @@ use crate::files::input_file;
 use crate::files::output_file;
 use crate::options::AuthorityArgs;
 use crate::show::date;
-use crate::show::output::{self, Facts, escape, tell};
+use crate::show::output::{Facts, escape, tell};
 
 /// Write the list of what an authority revoked, for RevokedKeys in sshd_config
 ///
-/// The file is replaced at once: an sshd that finds half a list lets nobody in.
+/// The file is replaced at once: an sshd that finds half a list lets nobody in. A list that
+/// revokes what this store does not know is not replaced: the store may be an old copy.
 #[derive(Debug, clap::Args)]
 pub(crate) struct WriteArgs {
     /// The file to write; - is standard output
     file: PathBuf,
+
+    /// Replace a list that revokes more, has a higher number, or is not understood
+    #[arg(long)]
+    force: bool,
 
     #[command(flatten)]
     authority: AuthorityArgs,
@@ -41,11 +46,34 @@ pub(crate) struct ReadArgs {
 pub(crate) fn write(app: &App, args: &WriteArgs) -> anyhow::Result<()> {
     let store = app.store()?;
     let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
-    let bytes = revocations::list(&store, &authority)?.to_bytes();
-    if args.file == Path::new("-") {
-        return Ok(output::write_bytes(&bytes)?);
+    let list = revocations::list(&store, &authority)?;
+    if !args.force {
+        check_replaced(&args.file, &list)?;
     }
-    Ok(output_file::write(&args.file, 0o644, &bytes)?)
+    Ok(output_file::write(&args.file, 0o644, &list.to_bytes())?)
+}
+
+/// Refuses to replace a list by one that takes a revocation back.
+fn check_replaced(path: &Path, list: &Krl) -> Result<(), Error> {
+    let Some(bytes) = output_file::existing(path, MAX_KRL_LEN)?.filter(|it| !it.is_empty()) else {
+        return Ok(());
+    };
+    let path = || path.to_owned();
+    let old = Krl::from_bytes(&bytes).map_err(|source| Error::NotAKrl {
+        path: path(),
+        source,
+    })?;
+    if !old.is_within(list) {
+        return Err(Error::KrlForgets { path: path() });
+    }
+    if old.number() > list.number() {
+        return Err(Error::KrlGoesBack {
+            path: path(),
+            old: old.number(),
+            new: list.number(),
+        });
+    }
+    Ok(())
 }
 
 pub(crate) fn read(app: &App, args: &ReadArgs) -> anyhow::Result<()> {

@@ -118,10 +118,13 @@ fn run(
     let open = OpenToken::open(&store, &app.tpm()?, &authority.token, pin.as_ref())?;
     let certificate = issue(&mut store, &authority, &open, &mut request)?;
     let now = date::now();
-    app.out.print(&Report {
+    let report = Report {
         certificate: certificate.line(comment),
         contents: Contents::of(&certificate, State::at(&certificate, now, now)),
-    })
+    };
+    let done = format!("certificate {} is signed and recorded", request.serial);
+    let hint = "sign again; tpmssh ca list shows this one, and tpmssh ca revoke revokes it";
+    app.out.print_done(&report, &done, hint)
 }
 
 /// Signs and records, with a serial number that the authority has not used.

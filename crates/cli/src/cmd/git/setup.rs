@@ -81,7 +81,11 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     if !args.dry_run {
         report.carry_out(&git)?;
     }
-    app.out.print(&report)
+    if args.dry_run {
+        return app.out.print(&report);
+    }
+    let hint = "see it with: git config --list --show-origin";
+    app.out.print_done(&report, "git is set up", hint)
 }
 
 /// The program that git calls in the place of `ssh-keygen`: git names a file, and no arguments.

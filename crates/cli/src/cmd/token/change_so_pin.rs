@@ -55,7 +55,10 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             .context("the SO PIN was not changed")?;
     }
     if let Some(so) = &generated {
-        make_token::show_so_pin(so);
+        let label = escape(&token.label);
+        let unseen =
+            format!("the SO PIN of token \"{label}\" is changed to one that nobody has seen");
+        make_token::show_so_pin(so, unseen)?;
     }
     tell(&format!(
         "tpmssh: the SO PIN of token \"{}\" is changed",

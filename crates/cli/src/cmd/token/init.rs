@@ -46,7 +46,10 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     options.max_tries = args.max_tries;
     let (pin, so, owner) = (args.pin.source(), args.so_pin.source(), args.owner.source());
     let (made, _) = make_token::init(app, &options, &pin, &so, &owner)?;
-    app.out.print(&Report(Summary::from(&made.token)))
+    let done = format!("token \"{}\" is made", escape(&made.token.label));
+    let report = Report(Summary::from(&made.token));
+    app.out
+        .print_done(&report, &done, "see it with: tpmssh token list")
 }
 
 #[derive(Debug, Serialize)]

@@ -108,7 +108,9 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         passwords.push((*hierarchy, new));
     }
     let srk = take(&tpm, &info, root, &present, &passwords)?;
-    app.out.print(&Report::new(&srk, &chosen))
+    let hint = "see its state with: tpmssh tpm info";
+    app.out
+        .print_done(&Report::new(&srk, &chosen), "ownership is taken", hint)
 }
 
 /// What is to be done about the storage root key.
