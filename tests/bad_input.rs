@@ -261,6 +261,44 @@ fn pin_files_that_are_not_safe_or_not_there() {
     assert_eq!(tries_left(&program), 3);
 }
 
+/// None of these is waited for, and none costs a try.
+#[test]
+fn pins_from_where_none_can_be() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let program = Program::with_token();
+    let keygen = |option: &str, value: &str| program.run(&["keygen", option, value]);
+    keygen("--pin-fd", "1").fails(
+        1,
+        "tpmssh: cannot read file descriptor 1: it is open for writing only\n",
+    );
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new())
+        .unwrap()
+        .into_string()
+        .unwrap();
+    keygen("--pin-file", &name).fails(
+        2,
+        &format!("tpmssh: {name} is a terminal\nhint: leave the option out to be asked\n"),
+    );
+    let file = program.secret("marked", "\u{feff}correct horse\n");
+    keygen("--pin-file", &file).fails(
+        2,
+        &format!(
+            "tpmssh: {file} begins with a byte order mark\n\
+             hint: save it as UTF-8 without one; no try was spent\n"
+        ),
+    );
+    assert_eq!(tries_left(&program), 3);
+    // A pipe by its name, as a shell makes one for <(…).
+    let script = "\"$0\" keygen -C piped --pin-file <(cat \"$1\") && \
+                  \"$0\" keygen -C dash --pin-file - <\"$1\"";
+    let mut shell = program.home.command("bash");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_tpmssh"), &program.pin]);
+    Outcome::of(&mut shell).ok();
+}
+
 #[test]
 fn nobody_to_ask_is_an_error_and_no_empty_pin() {
     let program = Program::with_token();

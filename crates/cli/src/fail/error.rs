@@ -45,6 +45,24 @@ pub(crate) enum Error {
         /// The file or descriptor.
         from: String,
     },
+    /// Nothing came from a pipe, and nothing ended it.
+    #[error("nothing came from {from} for a minute")]
+    NothingYet {
+        /// The file or descriptor.
+        from: String,
+    },
+    /// A terminal is named in the place of a file with a secret.
+    #[error("{from} is a terminal")]
+    IsATerminal {
+        /// The file or descriptor.
+        from: String,
+    },
+    /// A file with a secret begins as no secret does.
+    #[error("{from} begins with a byte order mark")]
+    ByteOrderMark {
+        /// The file or descriptor.
+        from: String,
+    },
     /// The secret does not end.
     #[error("too much to read from {from}")]
     TooMuchRead {
@@ -359,6 +377,9 @@ impl Error {
             | Self::SeveralLines { .. }
             | Self::NothingRead { .. }
             | Self::TooMuchRead { .. }
+            | Self::NothingYet { .. }
+            | Self::IsATerminal { .. }
+            | Self::ByteOrderMark { .. }
             | Self::NeedsYes
             | Self::NoPassword { .. }
             | Self::EmptyPassword

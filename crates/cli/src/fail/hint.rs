@@ -129,6 +129,8 @@ fn for_program(err: &Error) -> Option<String> {
         Error::KrlForgets { .. } | Error::KrlGoesBack { .. } => {
             "the store may be an old copy: revoke again what is missing (tpmssh ca revoke), or add --force"
         }
+        Error::IsATerminal { .. } => "leave the option out to be asked",
+        Error::ByteOrderMark { .. } => "save it as UTF-8 without one; no try was spent",
         Error::NeedsYes => "add --yes if you mean it",
         Error::NoToken => "make one first: tpmssh token init",
         Error::WhichToken { .. } => "say which one with --token LABEL",

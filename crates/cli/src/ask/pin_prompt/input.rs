@@ -1,11 +1,16 @@
 //! Secrets from files and descriptors.
 
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use zeroize::Zeroizing;
 
 use super::Secret;
@@ -14,58 +19,154 @@ use crate::fail::error::{Error, Result};
 /// More than any PIN or authorization value has; only bounds what is read.
 pub(super) const MAX_LEN: usize = 1024;
 
-/// Reads the only line of a file that belongs to this user or root and that
-/// nobody else can read.
+/// How long a pipe may take: its other end may be a program that asks somebody.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Reads the only line of a file that belongs to this user or root and that nobody else can
+/// read; `-` is standard input.
 pub(super) fn from_file(path: &Path) -> Result<Secret> {
+    match path == Path::new("-") {
+        true => from_fd(0),
+        false => from_path(path, PATIENCE),
+    }
+}
+
+fn from_path(path: &Path, patience: Duration) -> Result<Secret> {
+    let name = path.display().to_string();
     let unreadable = |source| Error::Unreadable {
         from: path.display().to_string(),
         source,
     };
-    let file = File::open(path).map_err(unreadable)?;
+    let file = open(path).map_err(unreadable)?;
+    refuse_terminal(&file, &name)?;
     // Of the open file: the path could name another one by now.
     let meta = file.metadata().map_err(unreadable)?;
     let me = rustix::process::geteuid().as_raw();
     if meta.mode() & 0o077 != 0 || ![me, 0].contains(&meta.uid()) {
         return Err(Error::ExposedFile { path: path.into() });
     }
-    let secret = first_line(&file, &path.display().to_string())?;
+    let secret = line_within(&file, &name, patience)?;
     let mut rest = Zeroizing::new([0; 1]);
-    match read_byte(&file, &mut rest).map_err(|err| unreadable(err.into()))? {
-        0 => Ok(secret),
-        _ => Err(Error::SeveralLines { path: path.into() }),
+    match read_byte(&file, &mut rest) {
+        Ok(0) | Err(Errno::AGAIN) => Ok(secret),
+        Ok(_) => Err(Error::SeveralLines { path: path.into() }),
+        Err(err) => Err(unreadable(err.into())),
     }
 }
 
 /// Reads one line from a descriptor that this process inherited, and not a byte
 /// more: the next line may be the next secret.
 pub(super) fn from_fd(fd: u32) -> Result<Secret> {
+    from_descriptor(fd, PATIENCE)
+}
+
+fn from_descriptor(fd: u32, patience: Duration) -> Result<Secret> {
     let name = format!("file descriptor {fd}");
-    if fd == 0 {
-        return first_line(std::io::stdin(), &name);
-    }
-    // Opening it again by name takes no ownership of a number that could be anything.
-    let file = File::open(format!("/dev/fd/{fd}")).map_err(|source| Error::Unreadable {
-        from: name.clone(),
+    let unreadable = |source| Error::Unreadable {
+        from: format!("file descriptor {fd}"),
         source,
-    })?;
-    first_line(&file, &name)
+    };
+    // The other end of a pipe could be opened by its name, and waits for this process.
+    if is_for_writing(fd) {
+        return Err(unreadable(io::Error::other("it is open for writing only")));
+    }
+    if fd == 0 {
+        refuse_terminal(io::stdin(), &name)?;
+        return line_within(io::stdin(), &name, patience);
+    }
+    let file = descriptor(fd).map_err(unreadable)?;
+    refuse_terminal(&file, &name)?;
+    line_within(&file, &name, patience)
+}
+
+/// The descriptor with this number, of which this process may own none.
+fn descriptor(fd: u32) -> io::Result<File> {
+    // A copy stands where the descriptor stands; what its name opens stands at the start.
+    let copy = || {
+        let this = pidfd_open(getpid(), PidfdFlags::empty())?;
+        let fd = i32::try_from(fd).map_err(|_| Errno::BADF)?;
+        pidfd_getfd(this, fd, PidfdGetfdFlags::empty())
+    };
+    match copy() {
+        Ok(copy) => Ok(copy.into()),
+        // Older kernels, and containers, lack this.
+        Err(_) => open(Path::new(&format!("/dev/fd/{fd}"))),
+    }
+}
+
+/// Opens a file without waiting for the other end of a pipe.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Whether a descriptor is open and cannot be read (proc_pid_fdinfo(5)).
+fn is_for_writing(fd: u32) -> bool {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & 3 == OFlags::WRONLY.bits())
+}
+
+/// What is typed there would be seen, and nobody is asked for it.
+fn refuse_terminal(file: impl AsFd, name: &str) -> Result<()> {
+    match file.as_fd().is_terminal() {
+        true => Err(Error::IsATerminal { from: name.into() }),
+        false => Ok(()),
+    }
+}
+
+/// Reads a line that people and their editors wrote, within this time.
+fn line_within(from: impl AsFd, name: &str, patience: Duration) -> Result<Secret> {
+    let end = Instant::now() + patience;
+    let line = line(&from, name, Some(end))?;
+    let marks: [&[u8]; 3] = [b"\xef\xbb\xbf", b"\xfe\xff", b"\xff\xfe"];
+    if marks.iter().any(|mark| line.starts_with(mark)) {
+        return Err(Error::ByteOrderMark { from: name.into() });
+    }
+    Ok(line)
 }
 
 /// Reads up to a line feed, which is dropped, or the end.
 pub(super) fn first_line(from: impl AsFd, name: &str) -> Result<Secret> {
+    line(from, name, None)
+}
+
+fn line(from: impl AsFd, name: &str, end: Option<Instant>) -> Result<Secret> {
+    let unreadable = |err: Errno| Error::Unreadable {
+        from: name.into(),
+        source: err.into(),
+    };
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_LEN));
     let mut byte = Zeroizing::new([0; 1]);
     loop {
-        let count = read_byte(&from, &mut byte).map_err(|err| Error::Unreadable {
-            from: name.into(),
-            source: err.into(),
-        })?;
+        if let Some(end) = end
+            && !wait(&from, end).map_err(unreadable)?
+        {
+            return Err(Error::NothingYet { from: name.into() });
+        }
+        let count = match read_byte(&from, &mut byte) {
+            Err(Errno::AGAIN) if end.is_some() => continue,
+            count => count.map_err(unreadable)?,
+        };
         match (count, byte[0]) {
             (0, _) if line.is_empty() => return Err(Error::NothingRead { from: name.into() }),
             (0, _) | (_, b'\n') => return Ok(line),
             // Growing would leave a copy behind.
             _ if line.len() == MAX_LEN => return Err(Error::TooMuchRead { from: name.into() }),
             (_, byte) => line.push(byte),
+        }
+    }
+}
+
+/// Waits until there is something to read, or the end of it; `false` if the time is over.
+fn wait(from: impl AsFd, end: Instant) -> Result<bool, Errno> {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let timeout = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
+        match poll(&mut [PollFd::new(&from, PollFlags::IN)], Some(&timeout)) {
+            Err(Errno::INTR) => {}
+            ready => return ready.map(|ready| ready > 0),
         }
     }
 }
@@ -155,5 +256,63 @@ mod tests {
     fn a_descriptor_that_is_not_open_is_named() {
         let err = from_fd(987_654).unwrap_err();
         assert_eq!(err.to_string(), "cannot read file descriptor 987654");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_secret() {
+        for content in [
+            &b"\xef\xbb\xbf1234\n"[..],
+            b"\xff\xfe1\x002\x00",
+            b"\xfe\xff\x001\x002",
+        ] {
+            let (_dir, path) = file(content, 0o600);
+            let err = from_file(&path).unwrap_err();
+            let expected = format!("{} begins with a byte order mark", path.display());
+            assert_eq!((err.to_string(), err.kind().exit_code()), (expected, 2));
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_waited_for_and_not_for_ever() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let brief = Duration::from_millis(20);
+        let err = from_path(&path, brief).unwrap_err();
+        let expected = format!("nothing came from {} for a minute", path.display());
+        assert_eq!((err.to_string(), err.kind().exit_code()), (expected, 2));
+        // Somebody who opens it, and writes after a while.
+        let name = path.clone();
+        let writer = std::thread::spawn(move || {
+            let mut pipe = OpenOptions::new().write(true).open(name).unwrap();
+            std::thread::sleep(brief);
+            pipe.write_all(b"1234\n").unwrap();
+        });
+        assert_eq!(from_path(&path, PATIENCE).unwrap().as_slice(), b"1234");
+        writer.join().unwrap();
+
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let fd = u32::try_from(reader.as_raw_fd()).unwrap();
+        let err = from_descriptor(fd, brief).unwrap_err();
+        assert!(matches!(err, Error::NothingYet { .. }), "{err}");
+    }
+
+    #[test]
+    fn a_descriptor_that_cannot_be_read_is_not_waited_for() {
+        let (_reader, writer) = std::io::pipe().unwrap();
+        let fd = writer.as_raw_fd();
+        let err = anyhow::Error::from(from_fd(u32::try_from(fd).unwrap()).unwrap_err());
+        let expected = format!("cannot read file descriptor {fd}: it is open for writing only");
+        assert_eq!(format!("{err:#}"), expected);
+    }
+
+    #[test]
+    fn a_descriptor_of_a_file_goes_on_where_it_stands() {
+        let (_dir, path) = file(b"first\nsecond\n", 0o600);
+        let file = File::open(&path).unwrap();
+        let fd = u32::try_from(file.as_raw_fd()).unwrap();
+        assert_eq!(from_fd(fd).unwrap().as_slice(), b"first");
+        assert_eq!(from_fd(fd).unwrap().as_slice(), b"second");
     }
 }
