@@ -1,22 +1,33 @@
 //! The record of what was done with keys: one JSON object to a line, added and never changed.
 //!
 //! It says who, which key, for whom and with what result; it holds no secrets and nothing
-//! that was signed.
+//! that was signed. Names that others chose stand in it as [`ssh_format::text::shown`] has them.
+//! At most 16 MiB are kept ([`Log`]), and of the refused requests of one process at most 20 in
+//! ten minutes ([`Quota`]).
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+mod log_file;
+mod quota;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+pub(crate) use log_file::Log;
+pub(crate) use quota::{Quota, SPAN};
 
 use serde::{Deserialize, Serialize};
+
+/// The result of what was done.
+pub(crate) const DONE: &str = "done";
 
 /// One thing that happened.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// When, in seconds since 1970.
     pub time: u64,
-    /// What: `sign`, `unlock`, `lock`, `add`, `remove`.
+    /// What: `sign`, `unlock`, `lock`, `add`, `remove`, `bind`; `refused` for requests that were
+    /// refused and are not listed one by one.
     pub event: String,
     /// How it ended: `done`, or why not.
     pub result: String,
@@ -45,6 +56,11 @@ impl Record {
             result: result.to_owned(),
             ..Self::default()
         }
+    }
+
+    /// Whether it was done.
+    pub(crate) fn is_done(&self) -> bool {
+        self.result == DONE
     }
 
     /// The time as RFC 3339 has it, in UTC.
@@ -78,89 +94,37 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
 }
 
-/// The open file.
-#[derive(Debug)]
-pub(crate) struct Audit(File);
-
-impl Audit {
-    /// Opens the file, and makes it and its directory for this user alone.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        if let Some(dir) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        }
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-            .open(path)
-            .map(Self)
-    }
-
-    /// Adds a record, with the time of now. A failure is logged: work goes on.
-    pub(crate) fn add(&mut self, mut record: Record) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        record.time = now.unwrap_or_default().as_secs();
-        let line = serde_json::to_string(&record).map(|line| line + "\n");
-        let written = line
-            .map_err(io::Error::from)
-            .and_then(|line| self.0.write_all(line.as_bytes()));
-        if let Err(err) = written {
-            log::warn!("cannot write the audit log: {err}");
-        }
-    }
-}
-
-/// Reads the record at `path`; lines that are none are left out. Empty if there is no file.
+/// Reads the records at `path`, and before them those of the file that was put aside when it had
+/// become too large. Lines that are no records are left out. Empty if there is no file.
 ///
 /// # Errors
 ///
-/// Those of the file.
+/// Those of the files.
 pub fn read(path: &Path) -> io::Result<Vec<Record>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(err) => return Err(err),
-    };
     let mut records = Vec::new();
-    for line in BufReader::new(file).split(b'\n') {
-        records.extend(serde_json::from_slice::<Record>(&line?).ok());
+    for path in [&older(path), path] {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
+            Err(err) => return Err(err),
+        };
+        for line in BufReader::new(file).split(b'\n') {
+            records.extend(serde_json::from_slice::<Record>(&line?).ok());
+        }
     }
     Ok(records)
 }
 
+/// Where the file at `path` is put aside: with `.1` behind its name.
+fn older(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".1");
+    name.into()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-
-    #[test]
-    fn what_is_added_reads_back_and_stays() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("state/agent.log");
-        assert!(read(&path).unwrap().is_empty());
-        for event in ["sign", "lock"] {
-            let mut audit = Audit::open(&path).unwrap();
-            audit.add(Record {
-                event: event.into(),
-                result: "a\nb".into(),
-                ..Record::default()
-            });
-        }
-        let events: Vec<_> = read(&path).unwrap().into_iter().map(|r| r.event).collect();
-        assert_eq!(events, ["sign", "lock"]);
-        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_symbolic_link_is_not_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
-        std::os::unix::fs::symlink(dir.path().join("other"), &path).unwrap();
-        assert!(Audit::open(&path).is_err());
-    }
 
     /// As `date -u -d @…` writes them.
     #[test]

@@ -7,7 +7,9 @@ pub(crate) mod peer;
 pub(crate) mod requester;
 mod sign;
 
-use crate::audit::Record;
+use std::time::{Duration, Instant};
+
+use crate::audit::{DONE, Record, SPAN};
 use crate::key::destination;
 use crate::machine::mutex::lock;
 use crate::protocol::{self, KeyList, Reply, Request};
@@ -36,7 +38,7 @@ impl Agent {
             }
             Request::Unlock(passphrase) => {
                 let unlocked = self.lock.unlock(passphrase).await;
-                let result = if unlocked { "done" } else { "wrong passphrase" };
+                let result = if unlocked { DONE } else { "wrong passphrase" };
                 client.record(|| Record::of("unlock", result));
                 done(unlocked)
             }
@@ -56,7 +58,7 @@ impl Agent {
                 if locked {
                     self.end_logins();
                 }
-                let result = if locked { "done" } else { "refused" };
+                let result = if locked { DONE } else { "refused" };
                 client.record(|| Record::of("lock", result));
                 done(locked)
             }
@@ -96,7 +98,8 @@ impl Agent {
         match result {
             Ok(()) => Reply::Success,
             Err(err) => {
-                log::warn!("{}: bind refused: {err}", client.peer);
+                let result = err.to_string();
+                client.record(move || Record::of("bind", &result));
                 Reply::ExtensionFailure
             }
         }
@@ -132,19 +135,59 @@ impl Agent {
         list
     }
 
-    /// Writes to the audit log what was done for a client.
+    /// Writes to the audit log what was done for a client, and what was refused to the other
+    /// log as well. Of many refusals only some are listed: see [`crate::audit::Quota`].
     pub(crate) fn record(&self, peer: &Peer, records: Vec<Recorded>) {
-        let Some(audit) = &self.audit else {
-            return;
-        };
+        let mut listed = Vec::with_capacity(records.len());
         for record in records {
-            lock(audit).add(Record {
+            let record = Record {
                 pid: peer.pid,
                 programs: peer.programs.clone(),
                 ..record()
-            });
+            };
+            if !record.is_done() {
+                self.refused.notify_one();
+                if !lock(&self.quota).admits(&record, Instant::now()) {
+                    continue;
+                }
+                warn(peer, &record);
+            }
+            listed.push(record);
+        }
+        self.write(listed);
+    }
+
+    fn write(&self, mut records: Vec<Record>) {
+        if let Some(audit) = self.audit.as_ref().filter(|_| !records.is_empty()) {
+            lock(audit).add(&mut records);
         }
     }
+
+    /// Tells of refusals that were only counted, when their time is over. Never returns.
+    pub(crate) async fn tell_refusals(&self) {
+        loop {
+            self.refused.notified().await;
+            while !lock(&self.quota).is_empty() {
+                tokio::time::sleep(SPAN / 10).await;
+                let left_out = lock(&self.quota).settle(Some(Instant::now()));
+                self.write(left_out);
+            }
+        }
+    }
+
+    /// Waits for what was begun, but not for long: the program is to end.
+    pub(crate) fn finish(&self) {
+        self.end_logins();
+        self.chip.finish(Duration::from_millis(1500));
+        let left_out = lock(&self.quota).settle(None);
+        self.write(left_out);
+    }
+}
+
+fn warn(peer: &Peer, record: &Record) {
+    let what = record.label.as_deref().or(record.purpose.as_deref());
+    let what = what.map_or_else(String::new, |what| format!(" \"{what}\""));
+    log::warn!("{peer}: {}{what}: {}", record.event, record.result);
 }
 
 /// A connection that was bound to a server, or whose bind was refused, may come from another
@@ -153,7 +196,6 @@ impl Agent {
 /// would be the owner's.
 fn refuse_remote(client: &Client<'_>, event: &'static str, request: &Request<'_>) -> Reply {
     const WHY: &str = "refused: the connection is not a local one";
-    log::warn!("{}: {event} {WHY}", client.peer);
     client.record(move || Record::of(event, WHY));
     match request {
         Request::Extension(..) => Reply::ExtensionFailure,

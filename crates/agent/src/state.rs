@@ -10,7 +10,7 @@ use tpm_core::Tpm;
 
 use crate::ask::broker::Broker;
 use crate::ask::proxy::Upstreams;
-use crate::audit::Audit;
+use crate::audit::{Log, Quota};
 use crate::error::chain;
 use crate::key::standing::{Standings, Terms};
 use crate::key::store::{Identity, KeyStore, Keys};
@@ -46,7 +46,10 @@ pub struct Options {
 pub(crate) struct Agent {
     pub(crate) keys: Mutex<KeyStore>,
     pub(crate) chip: Chip,
-    pub(crate) audit: Option<Mutex<Audit>>,
+    pub(crate) audit: Option<Mutex<Log>>,
+    pub(crate) quota: Mutex<Quota>,
+    /// Told when a refused request was counted.
+    pub(crate) refused: Notify,
     pub(crate) standings: Mutex<Standings>,
     pub(crate) logins: Mutex<Logins>,
     /// Told when a token was opened.
@@ -67,7 +70,7 @@ impl Agent {
     pub(crate) fn new(options: Options) -> Result<Self> {
         let audit = match options.audit {
             Some(path) => {
-                let audit = Audit::open(&path).map_err(|source| Error::Audit { path, source })?;
+                let audit = Log::open(&path).map_err(|source| Error::Audit { path, source })?;
                 Some(Mutex::new(audit))
             }
             None => None,
@@ -76,6 +79,8 @@ impl Agent {
             keys: Mutex::new(KeyStore::new(options.store.clone())),
             chip: Chip::new(options.tpm, options.store),
             audit,
+            quota: Mutex::default(),
+            refused: Notify::new(),
             standings: Mutex::default(),
             logins: Mutex::default(),
             opened: Notify::new(),
@@ -135,11 +140,5 @@ impl Agent {
                 lock(&self.logins).sweep();
             }
         }
-    }
-
-    /// Waits for what was begun, but not for long: the program is to end.
-    pub(crate) fn finish(&self) {
-        self.end_logins();
-        self.chip.finish(std::time::Duration::from_millis(1500));
     }
 }

@@ -8,7 +8,7 @@ use ssh_format::text;
 use token_store::{Pin, TokenId};
 
 use super::done;
-use crate::audit::Record;
+use crate::audit::{DONE, Record};
 use crate::error::chain;
 use crate::key::standing::Terms;
 use crate::key::store::{Identity, Keys};
@@ -22,7 +22,7 @@ impl Agent {
     pub(super) async fn add_software_key(&self, client: &Client<'_>, message: &[u8]) -> Reply {
         let reply = self.pass_on(client, message).await;
         if reply == Reply::Failure {
-            log::warn!("{}: refused a key of software", client.peer);
+            client.record(|| Record::of("add", "refused a key of software"));
         }
         reply
     }
@@ -35,18 +35,11 @@ impl Agent {
         constraints: &Constraints,
     ) -> Reply {
         let result = self.try_add_card(client, card, constraints).await;
-        if let Err(why) = &result {
-            log::warn!(
-                "{}: cannot add {}: {why}",
-                client.peer,
-                text::quoted(card.name)
-            );
-        }
         self.record_card(
             client,
             "add",
             card,
-            result.as_ref().err().map_or("done", String::as_str),
+            result.as_ref().err().map_or(DONE, String::as_str),
         );
         done(result.is_ok())
     }
@@ -128,7 +121,7 @@ impl Agent {
                 lock(&self.logins).end(&identity.token.serial);
             }
         }
-        let result = found.as_ref().err().map_or("done", String::as_str);
+        let result = found.as_ref().err().map_or(DONE, String::as_str);
         self.record_card(client, "remove", card, result);
         done(found.is_ok())
     }
@@ -143,7 +136,7 @@ impl Agent {
                 client.record(move || Record {
                     key: Some(key.to_string()),
                     label: Some(label),
-                    ..Record::of("remove", "done")
+                    ..Record::of("remove", DONE)
                 });
                 Reply::Success
             }
@@ -157,7 +150,7 @@ impl Agent {
             lock(&self.standings).remove(identity.blob());
         }
         self.end_logins();
-        client.record(|| Record::of("remove", "done"));
+        client.record(|| Record::of("remove", DONE));
         done(self.upstreams.tell_all(client.bind_messages, message).await)
     }
 

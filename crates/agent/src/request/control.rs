@@ -5,7 +5,7 @@ use std::time::Duration;
 use ssh_format::text;
 use token_store::Pin;
 
-use crate::audit::Record;
+use crate::audit::{DONE, Record};
 use crate::error::chain;
 use crate::protocol::{Malformed, Reader, Reply, UNLOCK, put_string};
 use crate::request::requester::Client;
@@ -38,7 +38,7 @@ impl Agent {
                     .map_err(|err| (err.exit_code(), chain(&err)))
             }
         };
-        let text = result.as_ref().err().map_or("done", |(_, text)| text);
+        let text = result.as_ref().err().map_or(DONE, |(_, text)| text);
         let (label, text) = (text::shown(name), text.to_owned());
         client.record(move || Record {
             label: Some(label),
@@ -57,7 +57,7 @@ impl Agent {
     /// Ends all logins.
     pub(super) fn lock_tokens(&self, client: &Client<'_>) -> Reply {
         self.end_logins();
-        client.record(|| Record::of("lock", "done"));
+        client.record(|| Record::of("lock", DONE));
         Reply::Success
     }
 }

@@ -5,7 +5,7 @@ use token_store::Error as StoreError;
 
 use super::open::{Denied, question};
 use crate::ask::notify;
-use crate::audit::Record;
+use crate::audit::{DONE, Record};
 use crate::error::chain;
 use crate::key::bind::Binds;
 use crate::key::certificate::key_in;
@@ -60,13 +60,9 @@ impl Agent {
             .try_sign(client, identity, &terms, (blob, data, flags), &what)
             .await;
         let result = match &signed {
-            Ok(_) => "done".to_owned(),
+            Ok(_) => DONE.to_owned(),
             Err(err) => chain(err),
         };
-        if signed.is_err() {
-            let label = text::quoted(&identity.label);
-            log::warn!("{}: key {label}: {result}", client.peer);
-        }
         if signed.is_ok() && self.notify {
             let label = text::quoted(&identity.label);
             notify::show(&format!("{label} {what}\nfor {}", client.peer));

@@ -10,6 +10,9 @@ use crate::served::{
     EXTENSION_FAILURE, FAILURE, Fixture, PIN, SUCCESS, Served, blobs, eventually, extension, sign,
 };
 
+/// A request, and the answer to it.
+type Said = (Vec<u8>, &'static [u8]);
+
 const LOCK: u8 = 22;
 const UNLOCK: u8 = 23;
 
@@ -28,7 +31,7 @@ fn remote(agent: &Served) -> Vec<(&'static str, AgentClient)> {
         ("refused, then forwarded", vec![bad(), good(b"a", true)]),
         ("forwarded, then refused", vec![good(b"a", true), bad()]),
     ];
-    let connect = |(what, binds): (&'static str, Vec<(Vec<u8>, &[u8])>)| {
+    let connect = |(what, binds): (&'static str, Vec<Said>)| {
         let mut client = agent.client();
         for (bind, answer) in binds {
             assert_eq!(client.ask(&bind), answer, "{what}");

@@ -231,13 +231,22 @@ impl Served {
     }
 }
 
+impl Served {
+    /// Ends it; what it left can be looked at afterwards.
+    pub(crate) fn end(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            if !std::thread::panicking() {
+                ended.unwrap().unwrap();
+            }
+        }
+    }
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
-        drop(self.end.take());
-        let ended = self.thread.take().unwrap().join();
-        if !std::thread::panicking() {
-            ended.unwrap().unwrap();
-        }
+        self.end();
     }
 }
 
