@@ -115,8 +115,50 @@ fn a_process_of_the_same_user_cannot_look_into_it_and_it_leaves_no_core() {
 fn it_can_change_no_file_but_its_own() {
     let program = Program::with_key();
     let home = program.home.path();
+    for dir in [
+        ".ssh",
+        ".config/systemd/user",
+        "run/systemd/user",
+        "run/dconf",
+        "bin",
+    ] {
+        fs::create_dir_all(home.join(dir)).unwrap();
+    }
+    fs::write(home.join("bin/ours"), "").unwrap();
+    fs::set_permissions(home.join(".ssh"), Permissions::from_mode(0o700)).unwrap();
+    // Each line is tried by itself; what is possible leaves a word in `done`.
+    let tries = [
+        ("reached", "echo >run/tpmssh/reached"),
+        ("log", "echo >.local/state/tpmssh/other"),
+        ("store", "echo >store/other"),
+        ("dconf", "echo >run/dconf/user"),
+        ("null", "echo >/dev/null"),
+        ("profile", "echo >.bashrc"),
+        ("unit", "echo >run/systemd/user/evil.service"),
+        ("own unit", "echo >.config/systemd/user/evil.service"),
+        ("runtime", "echo >run/evil"),
+        (
+            "shm",
+            "echo >/dev/shm/tpmssh-test-evil && rm /dev/shm/tpmssh-test-evil",
+        ),
+        ("dir", "mkdir run/tpmssh/dir"),
+        ("link", "ln -s /etc run/tpmssh/link"),
+        ("fifo", "mkfifo run/tpmssh/fifo"),
+        (
+            "rename",
+            "echo >run/tpmssh/x; mv run/tpmssh/x .ssh/authorized_keys",
+        ),
+        ("hard link", "echo >run/tpmssh/y; ln run/tpmssh/y .ssh/rc"),
+        ("remove", "rm bin/ours"),
+        ("mode", "chmod 0777 .ssh"),
+        ("owner", "chown $(id -u) .ssh"),
+        ("attribute", "setfattr -n user.x -v y .ssh"),
+    ];
+    let lines = tries
+        .map(|(name, line)| format!("( {line} ) 2>/dev/null && echo '{name}' >>run/tpmssh/done\n"));
     let script = format!(
-        "#!/bin/sh\ntouch {home}/run/reached\ntouch {home}/.bashrc\nexit 1\n",
+        "#!/bin/bash\ncd {home} || exit 1\n: >run/tpmssh/done\n{}\nexit 1\n",
+        lines.concat(),
         home = home.display()
     );
     let askpass = program.home.script("ask", &script);
@@ -125,18 +167,35 @@ fn it_can_change_no_file_but_its_own() {
         ("SSH_ASKPASS_REQUIRE".into(), "force".into()),
     ];
     let agent = Served::with(&program.home, &["--verbose"], &env);
+    std::os::unix::fs::symlink(program.home.store(), home.join("store")).unwrap();
     let key = super::ssh_add::public_key(&program, "first");
+    let done = || fs::read_to_string(home.join("run/tpmssh/done")).unwrap();
     assert_ne!(agent.ssh_add(&["-T", &key]).code, Some(0));
-    assert!(home.join("run/reached").exists(), "{}", agent.log());
     if agent.log().contains("no Landlock") {
         return;
     }
-    assert!(!home.join(".bashrc").exists());
-    let _ = Outcome::of(&mut std::process::Command::new(askpass));
-    assert!(
-        home.join(".bashrc").exists(),
-        "without it nothing is in the way"
+    assert_eq!(
+        done(),
+        "reached\nlog\nstore\ndconf\nnull\n",
+        "{}",
+        agent.log()
     );
+    let mode = fs::metadata(home.join(".ssh"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700);
+    // Without it nothing is in the way.
+    let _ = Outcome::of(&mut std::process::Command::new(askpass));
+    let free = done();
+    for (name, _) in tries.iter().filter(|(name, _)| *name != "attribute") {
+        assert!(free.lines().any(|line| line == *name), "{name}: {free}");
+    }
+    // Its own socket still goes with it.
+    let path = agent.socket().to_owned();
+    agent.signal(Signal::TERM);
+    agent.wait();
+    assert!(!path.exists());
 }
 
 /// All of a process's memory that it can write, where it is there.

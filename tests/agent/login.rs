@@ -88,7 +88,7 @@ fn the_shell_is_told_where_the_agent_is() {
 #[test]
 fn a_question_names_the_key_the_program_and_the_host() {
     let program = Program::with_key();
-    let questions = program.home.path().join("run/questions");
+    let questions = program.home.path().join("run/tpmssh/questions");
     let script = format!(
         "#!/bin/sh\nprintf '%s\\n' \"$1\" >>{}\ncat {}\n",
         questions.display(),

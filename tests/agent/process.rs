@@ -51,7 +51,7 @@ fn a_signal_ends_an_agent_well_also_during_a_signature() {
 fn a_signal_takes_open_questions_and_idle_clients_with_it() {
     let program = Program::with_key();
     // What an agent starts can write nowhere else.
-    let pid = program.home.path().join("run/pid");
+    let pid = program.home.path().join("run/tpmssh/pid");
     let script = format!(
         "#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\nexec sleep 600\n",
         pid.display()

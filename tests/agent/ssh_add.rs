@@ -104,7 +104,8 @@ fn the_desktop_is_told_of_a_use() {
     let program = free(&["one"]);
     let bin = program.home.path().join("run/bin");
     std::fs::create_dir(&bin).unwrap();
-    let notes = program.home.path().join("run/notes");
+    let notes = program.home.path().join("run/tpmssh/notes");
+    std::fs::create_dir(notes.parent().unwrap()).unwrap();
     let script = format!("#!/bin/sh\necho \"$*\" >>{}\n", notes.display());
     program.home.script("run/bin/notify-send", &script);
     let config = program.home.config();

@@ -3,4 +3,10 @@
 pub(crate) mod clock;
 pub mod harden;
 pub(crate) mod logind;
+#[cfg(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+))]
+mod modes;
 pub(crate) mod mutex;

@@ -1,14 +1,15 @@
 //! What the agent knows and holds.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use token_store::{Key, StoreDir};
 use tokio::sync::Notify;
-use tpm_core::Tpm;
+use tpm_core::{Tcti, Tpm};
 
-use crate::ask::broker::Broker;
+use crate::ask::broker::{Broker, Way};
 use crate::ask::proxy::Upstreams;
 use crate::audit::{Log, Quota};
 use crate::error::chain;
@@ -17,6 +18,7 @@ use crate::key::store::{Identity, KeyStore, Keys};
 use crate::login::chip::Chip;
 use crate::login::lock::Lock;
 use crate::login::logins::{Logins, Policy};
+use crate::machine::harden::Writable;
 use crate::machine::mutex::lock;
 use crate::{Error, Result};
 
@@ -39,6 +41,36 @@ pub struct Options {
     pub audit: Option<PathBuf>,
     /// Whether the desktop shows that a key was used.
     pub notify: bool,
+}
+
+impl Options {
+    /// What an agent with these options has to write to, when its socket was made in
+    /// the directory `socket`.
+    #[must_use]
+    pub fn writable(&self, socket: Option<&Path>) -> Writable {
+        let mut writable = Writable::default();
+        let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let runtime = runtime.filter(|dir| dir.is_dir());
+        let own = runtime.as_ref().map(|dir| dir.join("tpmssh"));
+        let log = self.audit.as_deref().and_then(Path::parent);
+        writable.own.extend(own.clone());
+        writable.own.push(self.store.path().to_owned());
+        writable.own.extend(log.map(Path::to_owned));
+        writable.socket = socket.map(Path::to_owned);
+        if let Tcti::Device(device) = self.tpm.tcti() {
+            writable.devices.push(device.clone());
+        }
+        match self.broker.way() {
+            // systemd's programs agree on questions there.
+            Ok(Way::Systemd(_)) => writable.prompts.push("/run/systemd/ask-password".into()),
+            // Programs of GNOME and GTK tell each other there that settings have changed.
+            Ok(_) => writable
+                .prompts
+                .extend(runtime.map(|dir| dir.join("dconf"))),
+            Err(_) => {}
+        }
+        writable
+    }
 }
 
 /// The state of an agent, shared by the threads of its clients. None of its locks is held while

@@ -151,7 +151,12 @@ impl Broker {
         if yes { Ok(()) } else { Err(NoAnswer::Declined) }
     }
 
-    fn way(&self) -> Result<&Way, NoAnswer> {
+    /// The way in which it asks.
+    ///
+    /// # Errors
+    ///
+    /// [`NoAnswer::NoWay`].
+    pub fn way(&self) -> Result<&Way, NoAnswer> {
         self.way.as_ref().ok_or(NoAnswer::NoWay)
     }
 

@@ -1,12 +1,12 @@
 //! What the process of an agent asks of the system, for itself and against others.
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use landlock::{
     ABI, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus,
-    path_beneath_rules,
+    make_bitflags, path_beneath_rules,
 };
 use rustix::fs::Mode;
 use rustix::mm::{MlockAllFlags, mlockall};
@@ -37,39 +37,85 @@ pub fn server() {
     }
 }
 
-/// Takes from this process, and from what it starts, the right to change any file but those
-/// below `own` (directories that are made if they are missing), devices, and what is in
-/// `XDG_RUNTIME_DIR`. Reading, running programs and talking to sockets stay as they are.
+/// What [`confine`] leaves writable.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Writable {
+    /// Directories for files: the store, the log, the agent's own directory below
+    /// `XDG_RUNTIME_DIR`. They are made if they are missing.
+    pub own: Vec<PathBuf>,
+    /// Directories in which programs that ask a person make files and sockets.
+    pub prompts: Vec<PathBuf>,
+    /// The TPM's device, if it has one.
+    pub devices: Vec<PathBuf>,
+    /// A directory of others in which the socket was made: it is taken away in the end.
+    pub socket: Option<PathBuf>,
+}
+
+/// Takes from this process, and from what it starts, the right to write to any file but those
+/// of [`Writable`] and terminals, `/dev/null` and its like; and to make, remove or link any.
+/// Directories, links and device nodes are made nowhere. Reading, running programs and talking
+/// to sockets stay as they are.
 ///
 /// So whoever gets hold of an agent cannot make himself at home: no shell start-up file, no
 /// `authorized_keys`, no unit. Only threads that are started later are bound by it.
 ///
 /// A kernel without Landlock is noted in the log and otherwise accepted.
-pub fn confine(own: &[&Path]) {
-    for dir in own {
+///
+/// Landlock has no say in the mode, owner and extended attributes of files, so a filter of
+/// system calls (seccomp) refuses to change them, on processors for which there is one. The
+/// times of a file can be set, and calls of another architecture (x32) are not looked at.
+pub fn confine(writable: &Writable) {
+    for dir in &writable.own {
         if let Err(err) = DirBuilder::new().recursive(true).mode(0o700).create(dir) {
             log::debug!("cannot make {}: {err}", dir.display());
         }
     }
-    match restrict(own) {
+    match restrict(writable) {
         Ok(RulesetStatus::NotEnforced) => {
             log::info!("this kernel has no Landlock: nothing keeps the agent from other files");
         }
         Ok(_) => {}
         Err(err) => log::warn!("nothing keeps the agent from other files: {err}"),
     }
+    #[cfg(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        target_arch = "riscv64"
+    ))]
+    if let Err(err) = super::modes::keep() {
+        log::warn!("nothing keeps the agent from the modes of files: {err}");
+    }
 }
 
-fn restrict(own: &[&Path]) -> Result<RulesetStatus, RulesetError> {
-    // Devices: the TPM, and the terminal of a program that asks for a PIN.
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let places = own.iter().map(PathBuf::from).chain(runtime);
-    let places = places.chain([PathBuf::from("/dev")]);
-    let writing = AccessFs::from_write(ABI::V5);
+fn restrict(writable: &Writable) -> Result<RulesetStatus, RulesetError> {
+    let files = make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | RemoveFile});
+    let device = make_bitflags!(AccessFs::{WriteFile | Truncate | IoctlDev});
+    let devices = writable.devices.iter().cloned().chain(terminals());
     let status = Ruleset::default()
-        .handle_access(writing)?
+        .handle_access(AccessFs::from_write(ABI::V5))?
         .create()?
-        .add_rules(path_beneath_rules(places, writing))?
+        .add_rules(path_beneath_rules(&writable.own, files))?
+        .add_rules(path_beneath_rules(
+            &writable.prompts,
+            files | AccessFs::MakeSock,
+        ))?
+        .add_rules(path_beneath_rules(devices, device))?
+        .add_rules(path_beneath_rules(&writable.socket, AccessFs::RemoveFile))?
         .restrict_self()?;
     Ok(status.ruleset)
+}
+
+/// The terminals that a program which asks for a PIN may use, and the devices that keep nothing.
+fn terminals() -> Vec<PathBuf> {
+    let is_terminal = |name: &str| {
+        let digits = name.strip_prefix("ttyS").or(name.strip_prefix("tty"));
+        let is_numbered = digits.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
+        is_numbered || ["console", "full", "null", "ptmx", "pts", "zero"].contains(&name)
+    };
+    let entries = fs::read_dir("/dev").into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_terminal))
+        .map(|entry| entry.path())
+        .collect()
 }

@@ -81,15 +81,7 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
         Some(socket) => socket,
         None => Socket::claim(&args.socket.path()?)?,
     };
-    let mut own = vec![options.store.path().to_owned()];
-    own.extend(
-        options
-            .audit
-            .iter()
-            .filter_map(|log| Some(log.parent()?.to_owned())),
-    );
-    own.extend(socket.dir().map(PathBuf::from));
-    agent::harden::confine(&own.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    agent::harden::confine(&options.writable(socket.dir()));
     Ok(agent::serve(socket, options)?)
 }
 
