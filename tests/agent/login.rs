@@ -2,7 +2,7 @@
 
 use testing::Sshd;
 
-use super::served::Served;
+use super::served::{Served, eventually};
 use crate::program::{PIN, Program};
 
 #[test]
@@ -16,8 +16,7 @@ fn keys_are_listed_without_the_tpm_and_log_in_once_the_pin_is_given() {
     let login = || sshd.run(&program.home, &agent.env(), &[], "echo in");
     let refused = login();
     assert!(!refused.status.success());
-    let log = agent.log();
-    assert!(log.contains("cannot get the PIN: no way to ask"), "{log}");
+    eventually(|| agent.log().contains("cannot get the PIN: no way to ask"));
 
     let unlocked = program.run(&["unlock", "--pin-file", &program.pin]);
     assert_eq!(unlocked.stderr, "tpmssh: token \"work\" is unlocked\n");
