@@ -24,3 +24,4 @@ mod strangers;
 mod terminal;
 mod write_up;
 mod x509;
+mod zoo;

@@ -12,6 +12,7 @@ mod kernel;
 mod memcheck;
 mod packages;
 mod test;
+mod zoo;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -20,6 +21,7 @@ cargo xtask demo           show tpmssh at work: from an empty TPM to an ssh logi
 cargo xtask test [ARG]...  build everything and run all tests; ARGs go to cargo test
 cargo xtask ci             formatting, lints, documentation, fuzz targets, demo, tests
 cargo xtask memcheck       call the module wrongly, under valgrind
+cargo xtask zoo FILE...     play the chips of a JSON file, in the states that are named after it
 cargo xtask bench [ARG]... what tpmssh costs beyond the chip; --help says what ARGs there are
 
 Each installs the Debian packages that it needs and that are missing, and says which.";
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         (Some("test"), _) => test::run(&rest),
         (Some("ci"), true) => ci::run(),
         (Some("memcheck"), true) => memcheck::run(),
+        (Some("zoo"), false) => zoo::run(&rest),
         (Some("bench"), _) => bench::run(&rest),
         (Some("help" | "--help" | "-h"), _) => {
             println!("{USAGE}");

@@ -217,7 +217,9 @@ pub(crate) fn set_pin(
         let store = state.store_mut()?;
         SoToken::open(store, &tpm, &token, &so)
             .map_err(|err| match err {
-                token_store::Error::WrongPin { .. } => token_store::Error::PinLocked,
+                token_store::Error::WrongPin { .. } | token_store::Error::LastTry { .. } => {
+                    token_store::Error::PinLocked
+                }
                 err => err,
             })?
             .reset_pin(store, &new)?;

@@ -22,6 +22,15 @@ pub enum Error {
         /// How many more wrong ones the chip takes, where that is known.
         left: Option<u32>,
     },
+    /// The PIN was wrong, and it was the last try that the whole chip's lockout took: time, or
+    /// its owner, opens it, and nobody's PIN.
+    #[error("wrong {role}, and no more tries left{}", wait(*.recovery))]
+    LastTry {
+        /// Whose PIN it was.
+        role: Role,
+        /// Seconds until the chip takes one more try, at most, where that is known.
+        recovery: Option<u32>,
+    },
     /// The user PIN was entered wrongly too often: only the SO can let the user in again.
     #[error("the PIN is locked after too many wrong ones")]
     PinLocked,
@@ -234,9 +243,11 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::WrongPin { .. } | Self::PinMalformed(_) | Self::PinRequired | Self::LoggedOut => {
-                Kind::WrongPin
-            }
+            Self::WrongPin { .. }
+            | Self::LastTry { .. }
+            | Self::PinMalformed(_)
+            | Self::PinRequired
+            | Self::LoggedOut => Kind::WrongPin,
             Self::PinLocked | Self::ChipLocked { .. } => Kind::PinLocked,
             Self::OtherTpm | Self::CounterMissing => Kind::OtherTpm,
             Self::KeyRefused { .. } => Kind::KeyRefused,
@@ -357,6 +368,15 @@ mod tests {
         assert_eq!(text(Some(0)), "wrong PIN, and no more tries left");
         assert_eq!(text(Some(1)), "wrong PIN, 1 try left");
         assert_eq!(text(Some(2)), "wrong PIN, 2 tries left");
+        let last = Error::LastTry {
+            role: Role::User,
+            recovery: Some(7200),
+        };
+        assert_eq!(
+            last.to_string(),
+            "wrong PIN, and no more tries left; the next try is possible in at most 120 minutes"
+        );
+        assert_eq!(last.kind().exit_code(), 3);
     }
 
     #[test]

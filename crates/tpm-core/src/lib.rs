@@ -46,7 +46,7 @@ mod token;
 mod tpm;
 mod transport;
 
-pub use chip::{capabilities::Capabilities, info, random, selftest, weakness};
+pub use chip::{capabilities::Capabilities, facts, info, random, selftest, weakness};
 pub use error::{Error, ResponseCode, Result};
 pub use hierarchy::{
     ek, lockout, ownership, persistent,

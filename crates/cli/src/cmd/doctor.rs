@@ -1,12 +1,15 @@
 //! `tpmssh doctor`: what is wrong with this machine, its TPM and the store, and what mends it.
 
+mod abilities;
 mod access;
 mod check;
 mod chip;
 mod contents;
 mod passwords;
 mod programs;
+mod report;
 mod store;
+mod trial;
 
 use std::fmt;
 
@@ -32,11 +35,29 @@ pub(crate) struct Args {
     #[arg(long)]
     strict: bool,
 
+    /// Print what kind of chip this is as JSON, and nothing else
+    ///
+    /// For owners of a chip that tpmssh does not know yet, to send in: there is nothing in it
+    /// that tells one machine from another. `cargo xtask zoo` plays such a chip.
+    #[arg(long)]
+    report: bool,
+
+    /// In the report, try the chip with a token that is deleted at the end
+    ///
+    /// It takes some minutes on slow chips, and spends no try of anything.
+    #[arg(long, requires = "report")]
+    r#try: bool,
+
     #[command(flatten)]
     pin: PinArgs,
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    if args.report {
+        let report = report::make(&app.tpm()?, args.r#try)?;
+        let text = serde_json::to_string_pretty(&report)?;
+        return Ok(crate::show::output::write(&format!("{text}\n"))?);
+    }
     let mut checks = Vec::new();
     let tpm = access::check(app, &mut checks);
     let tpm = tpm.filter(|tpm| chip::check(tpm, &mut checks));

@@ -39,6 +39,8 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     spec.id = args.id.clone().map(|id| id.0);
     let mut store = app.store()?;
     let token = app.token(&store)?;
+    // Before a PIN is asked for.
+    make::check_offered(&token, &spec)?;
     let pin = read_pin(&token, &args.pin.source())?;
     let key = make::key(app, &mut store, &token, &spec, pin.as_ref())?;
     let done = format!("the key \"{}\" is made", escape(&key.label));

@@ -81,7 +81,9 @@ fn for_store(err: &Store) -> Option<String> {
         }
         Store::CounterMissing => "the SO makes it again: tpmssh token repair",
         Store::PinNotSet => "set it with the SO PIN: tpmssh token reset-pin",
-        Store::ChipLocked { .. } => "wait with the machine switched on; every try counts anew",
+        Store::ChipLocked { .. } | Store::LastTry { .. } => {
+            "wait with the machine switched on (every try counts anew), or as the TPM's owner: tpmssh tpm lockout reset"
+        }
         Store::PinMalformed(err) => return for_pin(*err),
         Store::OtherTpm => {
             "its keys work in the TPM they were made in and nowhere else; make new ones with: tpmssh token init"

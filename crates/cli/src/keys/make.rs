@@ -34,6 +34,22 @@ pub(crate) fn key(
     Key::of(token, &pair.private)?.context("the new key has no public key")
 }
 
+/// Refuses a kind of key that the token's chip does not make, as far as that is known already.
+///
+/// # Errors
+///
+/// The same as [`key`] has, without a question to the chip.
+pub(crate) fn check_offered(token: &Token, spec: &KeySpec) -> Result<()> {
+    match &token.chip {
+        Some(chip) if !chip.has_key_type(spec.key_type) => {
+            let lacks = tpm_core::Error::NotSupported(spec.key_type.name());
+            Err(token_store::Error::from(lacks))
+                .with_context(|| format!("cannot make an {} key", spec.key_type))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// `user@host key`.
 pub(crate) fn default_label() -> String {
     format!("{}@{} key", user::name(), host_name())

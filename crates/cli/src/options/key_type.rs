@@ -30,9 +30,9 @@ impl KeyTypeArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Algorithm {
-    /// ECDSA on a NIST curve: quick, in every TPM.
+    /// ECDSA on a NIST curve: quick, in nearly every TPM.
     Ecdsa,
-    /// RSA: for servers that know nothing newer; takes a TPM up to a minute to make.
+    /// RSA: for servers that know nothing newer; takes a TPM seconds to minutes to make.
     Rsa,
 }
 

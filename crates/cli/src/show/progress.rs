@@ -15,7 +15,7 @@ use crate::show::output::tell;
 /// is left with a clean line that says so.
 pub(crate) fn while_running<T>(what: &str, work: impl FnOnce() -> T) -> T {
     if !io::stderr().is_terminal() {
-        tell(&format!("tpmssh: {what}; this can take a minute"));
+        tell(&format!("tpmssh: {what}; this can take minutes"));
         return work();
     }
     let guard = interrupt::guard(|| clear("tpmssh: interrupted; no key was made\n"));

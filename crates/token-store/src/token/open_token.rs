@@ -293,7 +293,7 @@ impl OpenToken {
     /// What it means that a value was refused that was right at login.
     fn refused(&self, op: &Operation<'_>, err: tpm_core::Error) -> Error {
         match self.objects.user_refused(op, err).error {
-            Error::WrongPin { .. } => {
+            Error::WrongPin { .. } | Error::LastTry { .. } => {
                 lock(&self.auth).take();
                 Error::LoggedOut
             }

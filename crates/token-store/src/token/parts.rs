@@ -195,6 +195,10 @@ fn refused_by_lockout(op: &Operation<'_>, role: Role, err: Tpm) -> Refusal {
         Tpm::Lockout => Error::ChipLocked {
             recovery: lockout.map(|lockout| lockout.interval),
         },
+        _ if tries.is_some_and(|tries| tries.left == 0) => Error::LastTry {
+            role,
+            recovery: lockout.map(|lockout| lockout.interval),
+        },
         _ => Error::WrongPin {
             role,
             left: tries.map(|tries| tries.left),

@@ -11,6 +11,7 @@ use crate::{
 pub(crate) mod cap {
     pub(crate) const ALGORITHMS: u32 = 0;
     pub(crate) const HANDLES: u32 = 1;
+    pub(crate) const COMMANDS: u32 = 2;
     pub(crate) const PROPERTIES: u32 = 6;
     pub(crate) const CURVES: u32 = 8;
 }
@@ -78,6 +79,18 @@ pub(crate) fn algorithms(op: &Operation<'_>) -> Result<Vec<u16>> {
         Ok((u32::from(algorithm), algorithm))
     })?;
     Ok(found.into_iter().map(|(_, algorithm)| algorithm).collect())
+}
+
+/// The codes of the commands that the chip has, ascending; those of the maker's own left out.
+pub(crate) fn commands(op: &Operation<'_>) -> Result<Vec<u32>> {
+    /// Bit 29 of a `TPMA_CC`: a command of the maker's own (part 2, section 8.9).
+    const VENDOR: u32 = 1 << 29;
+    let found = list(op, cap::COMMANDS, (0, 0xffff), |reader| {
+        let attributes = reader.u32()?;
+        Ok((attributes & 0xffff, attributes & VENDOR == 0))
+    })?;
+    let ours = found.into_iter().filter(|(_, ours)| *ours);
+    Ok(ours.map(|(code, _)| code).collect())
 }
 
 /// The numbers of the curves that the chip has; none without elliptic curves, which some chips

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use token_store::{Error as StoreError, Kind};
 use tpm_core::info::{self, Info};
 use tpm_core::selftest::{self, Outcome, TestResult};
-use tpm_core::{Error as TpmError, Tpm, weakness};
+use tpm_core::{Capabilities, Error as TpmError, Tpm, weakness};
 
 use super::check::Check;
-use super::{contents, passwords};
+use super::{abilities, contents, passwords};
 use crate::show::chip::{firmware, revision, words};
 
 /// Looks the chip over; `false` where it does not answer, so that nothing else can be asked.
@@ -17,10 +17,10 @@ pub(super) fn check(tpm: &Arc<Tpm>, checks: &mut Vec<Check>) -> bool {
         Ok((
             selftest::result(&op)?,
             info::read(&op)?,
-            info::key_types(&op)?,
+            Capabilities::read(&op)?,
         ))
     });
-    let (tested, info, key_types) = match asked {
+    let (tested, info, can) = match asked {
         Ok(answers) => answers,
         Err(err) => {
             checks.push(Check::failed("TPM", StoreError::from(err)));
@@ -33,8 +33,7 @@ pub(super) fn check(tpm: &Arc<Tpm>, checks: &mut Vec<Check>) -> bool {
     checks.push(self_test(&tested));
     checks.push(hierarchies(&info));
     checks.extend(passwords::check(&info));
-    let key_types: Vec<_> = key_types.iter().map(ToString::to_string).collect();
-    checks.push(Check::ok("key types", key_types.join(", ")));
+    checks.extend(abilities::check(&can));
     contents::check(tpm, &info, checks);
     true
 }

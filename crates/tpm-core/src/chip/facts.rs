@@ -1,0 +1,33 @@
+//! All that a chip says of its kind and its state, as numbers: for reports.
+
+use crate::{
+    Operation, Result,
+    chip::get_capability::{commands, properties},
+};
+
+/// What a chip says of its kind and its state.
+///
+/// Nothing in it tells one chip of a kind from another: no endorsement key, no serial number,
+/// no Names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The fixed properties (`TPM_PT`, part 2, section 6.13) with their values, ascending.
+    pub fixed: Vec<(u32, u32)>,
+    /// The variable properties with their values, ascending.
+    pub variable: Vec<(u32, u32)>,
+    /// The codes of its commands (`TPM_CC`), ascending.
+    pub commands: Vec<u32>,
+}
+
+/// Asks the chip, in three commands where it answers each at once.
+///
+/// # Errors
+///
+/// Failures of the chip.
+pub fn read(op: &Operation<'_>) -> Result<Facts> {
+    Ok(Facts {
+        fixed: properties(op, 0x100)?,
+        variable: properties(op, 0x200)?,
+        commands: commands(op)?,
+    })
+}

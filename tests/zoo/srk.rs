@@ -1,0 +1,1 @@
+//! Storage root keys as others leave them.
