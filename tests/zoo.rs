@@ -60,6 +60,8 @@ met! {
     an_infineon_9665: "ifx-5.63.13.6400";
     an_infineon_9670: "ifx-7.85.17.51968";
     an_intel_10: "intc-10.0.36.1030";
+    an_infineon_without_elliptic_curves: "ifx-5.0-no-ecc";
+    an_intel_without_elliptic_curves: "intc-9.5.65.3000";
     an_intel_600: "intc-600.18.25.2027";
     a_microsoft_virtual_tpm: "msft-6.3.1.603";
     a_nuvoton_650: "ntc-1.3.0.1";

@@ -66,7 +66,7 @@ impl<'a> Life<'a> {
         );
     }
 
-    fn ok(&self, args: &[&str]) -> String {
+    pub(super) fn ok(&self, args: &[&str]) -> String {
         self.run(args).ok()
     }
 
@@ -78,7 +78,7 @@ impl<'a> Life<'a> {
     }
 
     /// There may be something to say of the firmware, and nothing worse.
-    fn doctor(&self, args: &[&str]) {
+    pub(super) fn doctor(&self, args: &[&str]) {
         let said = self.run(&[&["doctor"], args].concat());
         let problems: Vec<_> = said
             .stdout
@@ -94,7 +94,8 @@ impl<'a> Life<'a> {
         assert!(said.stdout.contains(wanted), "{}", said.stdout);
     }
 
-    fn set_up(&self) {
+    /// Returns what it said beside its data.
+    pub(super) fn set_up(&self) -> String {
         let made = self.run(&[
             "setup",
             "--key-label",
@@ -106,6 +107,7 @@ impl<'a> Life<'a> {
         ]);
         let explained = made.stderr.contains("lockout of the whole TPM");
         assert_eq!(explained, !self.chip.has_pin_indexes(), "{}", made.stderr);
+        let said = made.stderr.clone();
         made.ok();
         let token = self.ok(&["token", "info"]);
         let wall = if self.chip.has_pin_indexes() {
@@ -114,10 +116,11 @@ impl<'a> Life<'a> {
             "lockout"
         };
         assert!(token.contains(wall), "{token}");
+        said
     }
 
     /// One of each kind that is offered; the others are refused beforehand.
-    fn make_keys(&self) -> Vec<String> {
+    pub(super) fn make_keys(&self) -> Vec<String> {
         let offered = self.chip.key_types();
         let mut made = Vec::new();
         for (kind, algorithm, bits) in [
@@ -166,7 +169,7 @@ impl<'a> Life<'a> {
         line
     }
 
-    fn log_in_with_the_module(&self, keys: &[String]) {
+    pub(super) fn log_in_with_the_module(&self, keys: &[String]) {
         let module = text(module());
         let askpass = self.home.askpass(self.pin.as_ref());
         for key in keys {
@@ -269,7 +272,7 @@ impl<'a> Life<'a> {
         try_pin(pin).ok();
     }
 
-    fn delete(&self) {
+    pub(super) fn delete(&self) {
         let token = ["token", "delete", "--yes"];
         self.ok(&token);
         let left = self.run(&["token", "list"]);

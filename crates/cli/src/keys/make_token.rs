@@ -46,6 +46,12 @@ pub(crate) fn init(
     let so = chosen.as_ref().or(generated.as_ref());
     let made = token::init(&mut store, &tpm, options, so, pin.as_ref(), &owner)?;
 
+    if let Some(why) = made.own_srk {
+        tell(&format!(
+            "tpmssh: the TPM's storage root key stays as it is, as others may use it, and does not \
+             serve tpmssh: {why}; tpmssh has one of its own beside it"
+        ));
+    }
     if let Some(reason) = made.fallback {
         tell(&format!(
             "tpmssh: {reason}, so the lockout of the whole TPM guards this token"

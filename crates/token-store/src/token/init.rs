@@ -1,6 +1,7 @@
 //! Making a token.
 
 use rand_core::{OsRng, RngCore};
+use tpm_core::srk::Unfit;
 use tpm_core::{
     AuthValue, Blob, Capabilities, ChangeGuard, Error as TpmError, Operation, PinCounter, SoObject,
     Srk, TokenKey, Tpm, Wall,
@@ -69,6 +70,8 @@ impl Fallback {
 pub struct Initialized {
     /// The token.
     pub token: Token,
+    /// Why the storage root key that is there stays aside, and one of our own serves.
+    pub own_srk: Option<Unfit>,
     /// Why it is guarded by the chip's lockout and not by a counter of its own, if so.
     pub fallback: Option<Fallback>,
 }
@@ -110,6 +113,11 @@ pub fn init(
 
     let op = tpm.begin()?;
     let srk = Srk::find_or_create(&op, owner)?;
+    let own_srk = if srk.is_own() || !srk.is_persistent() {
+        Srk::unfit(&op)?
+    } else {
+        None
+    };
     let change_secret = AuthValue::random();
     let so_object = SoObject::create(&op, &srk, &so_auth, &change_secret)?;
     let draft = Draft {
@@ -138,7 +146,11 @@ pub fn init(
             }
         },
     };
-    Ok(Initialized { token, fallback })
+    Ok(Initialized {
+        token,
+        own_srk,
+        fallback,
+    })
 }
 
 /// A token in the making.

@@ -33,7 +33,7 @@ struct Claim {
 /// Those of the TPM and of the store.
 pub fn orphans(store: &Store, tpm: &Tpm) -> Result<Vec<Orphan>> {
     let op = tpm.begin()?;
-    let Some(srk) = Srk::find(&op)? else {
+    let Some(srk) = Srk::find_serving(&op)? else {
         return Ok(Vec::new());
     };
     let (claims, in_use) = store.read(|tx| Ok((claims(tx, &srk)?, in_use(tx)?)))?;
@@ -73,7 +73,7 @@ pub fn remove_orphan(
     owner: &AuthValue,
 ) -> Result<()> {
     let op = tpm.begin()?;
-    let srk = Srk::find(&op)?.ok_or(Error::OtherTpm)?;
+    let srk = Srk::find_serving(&op)?.ok_or(Error::OtherTpm)?;
     // From here on a token that is being made with it will not be kept.
     let claims = store.write(|tx| {
         if in_use(tx)?.contains(&orphan.handle) {

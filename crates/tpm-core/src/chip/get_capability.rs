@@ -1,10 +1,10 @@
 //! `TPM2_GetCapability`: lists that may come in several replies.
 
 use crate::{
-    Error, Operation, Result,
+    Curve, Error, Operation, Result,
     command::{Code, Command},
     error::rc,
-    structures::marshal::Reader,
+    structures::{marshal::Reader, template::StorageKind},
 };
 
 /// `TPM_CAP`: what can be asked for (part 2, section 6.12).
@@ -105,6 +105,17 @@ pub(crate) fn curves(op: &Operation<'_>) -> Result<Vec<u16>> {
         Err(err) if err.refuses_parameter(1, &[rc::VALUE, rc::TYPE, rc::CURVE]) => Ok(Vec::new()),
         Err(err) => Err(err),
     }
+}
+
+/// The algorithm of storage keys that the chip can make: its elliptic curve, if it has that.
+///
+/// Nobody authenticates the answer; a storage key of either kind protects as well.
+pub(crate) fn storage_kind(op: &Operation<'_>) -> Result<StorageKind> {
+    Ok(if curves(op)?.contains(&Curve::P256.id()) {
+        StorageKind::EccP256
+    } else {
+        StorageKind::Rsa2048
+    })
 }
 
 /// The handles in use from `first` to `last`, which are of one kind.

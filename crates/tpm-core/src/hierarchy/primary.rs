@@ -104,9 +104,17 @@ pub(crate) fn proof<'op>(
         return Ok(None);
     }
     match Srk::find(op) {
-        Ok(Some(srk)) => Session::hmac(op, &srk.open(op)?).map(Some),
-        Ok(None) | Err(Error::HandleOccupied(_)) => Session::unsalted(op).map(Some),
-        Err(err) => Err(err),
+        Ok(Some(srk)) => match Session::hmac(op, &srk.open(op)?) {
+            // The chip opens no session with it.
+            Err(Error::Command { .. }) => {}
+            session => return session.map(Some),
+        },
+        Ok(None) | Err(Error::HandleOccupied(_)) => {}
+        Err(err) => return Err(err),
+    }
+    match Srk::find_own(op)? {
+        Some(srk) => Session::hmac(op, &srk.open(op)?).map(Some),
+        None => Session::unsalted(op).map(Some),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     AuthValue, Error, Hash, Name, Operation, PublicKey, Result,
+    chip::get_capability::storage_kind,
     command::{
         Code, Command,
         crypto::{self, Salt},
@@ -11,10 +12,10 @@ use crate::{
     hierarchy::primary,
     object::transient::Transient,
     structures::{
-        attributes,
+        algorithm, attributes,
         hierarchy::Hierarchy,
         marshal::{Put, Reader},
-        template,
+        template::{self, StorageKind},
     },
 };
 
@@ -24,6 +25,39 @@ use crate::{
 ///
 /// TCG TPM v2.0 Provisioning Guidance, section 7.8.
 pub const HANDLE: u32 = 0x8100_0001;
+
+/// The handle of an SRK of our own, beside one that cannot serve: an owner's handle that no
+/// registry gives to anybody.
+///
+/// # Source
+///
+/// TCG Registry of Reserved TPM 2.0 Handles, section 2.3.1.
+pub const OWN_HANDLE: u32 = 0x8100_7373;
+
+/// Why the key at [`HANDLE`] cannot serve. It stays as it is: others may use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// It is no storage key.
+    #[error("another key is in its place")]
+    Foreign,
+    /// A token key below it would have to have these algorithms, too.
+    #[error("it has other algorithms than SHA-256 and AES-128")]
+    Algorithms,
+    /// It has an authorization value.
+    #[error("it has a password")]
+    Password,
+    /// The chip refuses to read a salt with it.
+    #[error("the TPM opens no session with it")]
+    Unsaltable,
+}
+
+/// What is at [`HANDLE`].
+enum Found {
+    Nothing,
+    Fit(Srk),
+    Unfit(Unfit),
+}
 
 /// A storage root key, as it is pinned: its handle and whole public area.
 ///
@@ -44,24 +78,112 @@ impl Srk {
     ///
     /// [`Error::HandleOccupied`] where something else is there.
     pub fn find(op: &Operation<'_>) -> Result<Option<Self>> {
-        let Some((public, name)) = primary::read_public(op, HANDLE)? else {
+        Self::find_at(op, HANDLE)
+    }
+
+    /// The SRK that serves: the one at its handle, or else one of our own beside it.
+    ///
+    /// # Errors
+    ///
+    /// Failures of the chip.
+    pub fn find_serving(op: &Operation<'_>) -> Result<Option<Self>> {
+        match Self::look(op)? {
+            Found::Fit(srk) => Ok(Some(srk)),
+            Found::Nothing => Ok(None),
+            Found::Unfit(_) => Self::find_own(op),
+        }
+    }
+
+    /// Why the key at the SRK's handle cannot serve, if there is one and it cannot.
+    ///
+    /// # Errors
+    ///
+    /// Failures of the chip.
+    pub fn unfit(op: &Operation<'_>) -> Result<Option<Unfit>> {
+        Ok(match Self::look(op)? {
+            Found::Unfit(why) => Some(why),
+            Found::Nothing | Found::Fit(_) => None,
+        })
+    }
+
+    fn look(op: &Operation<'_>) -> Result<Found> {
+        let srk = match Self::find(op) {
+            Ok(Some(srk)) => srk,
+            Ok(None) => return Ok(Found::Nothing),
+            Err(Error::HandleOccupied(_)) => return Ok(Found::Unfit(Unfit::Foreign)),
+            Err(err) => return Err(err),
+        };
+        Ok(match srk.fitness(op)? {
+            None => Found::Fit(srk),
+            Some(why) => Found::Unfit(why),
+        })
+    }
+
+    fn fitness(&self, op: &Operation<'_>) -> Result<Option<Unfit>> {
+        if !self.has_our_algorithms() {
+            return Ok(Some(Unfit::Algorithms));
+        }
+        if !self.takes_salts(op)? {
+            return Ok(Some(Unfit::Unsaltable));
+        }
+        let password = self.has_password(op)? == Some(true);
+        Ok(password.then_some(Unfit::Password))
+    }
+
+    /// The key of our own, if it is there and serves.
+    pub(crate) fn find_own(op: &Operation<'_>) -> Result<Option<Self>> {
+        match Self::find_at(op, OWN_HANDLE) {
+            Ok(Some(srk)) if srk.fitness(op)?.is_none() => Ok(Some(srk)),
+            Ok(_) | Err(Error::HandleOccupied(_)) => Ok(None),
+            Err(err) => Err(err),
+        }
+    }
+
+    /// A fixed-parent storage key below another has to have its parent's name algorithm and
+    /// symmetric algorithm (part 3, section 12.1, on the checks of `TPM2_Create`).
+    fn has_our_algorithms(&self) -> bool {
+        // Type, name algorithm, attributes; policy with its length; AES, 128 bits, CFB.
+        let sha_256 = self.public.get(2..4) == Some(&algorithm::SHA256.to_be_bytes()[..]);
+        let mut reader = Reader::new(&self.public, "storage root key");
+        let symmetric = reader
+            .take(8)
+            .and_then(|_| reader.sized())
+            .and_then(|_| Ok([reader.u16()?, reader.u16()?, reader.u16()?]));
+        sha_256 && symmetric.is_ok_and(|found| found == [algorithm::AES, 128, algorithm::CFB])
+    }
+
+    /// Whether the chip reads a salt with it.
+    fn takes_salts(&self, op: &Operation<'_>) -> Result<bool> {
+        let open = self.open(op)?;
+        match Session::hmac(op, &open) {
+            Ok(_) => Ok(true),
+            Err(Error::Command { .. }) => Ok(false),
+            Err(err) => Err(err),
+        }
+    }
+
+    fn find_at(op: &Operation<'_>, handle: u32) -> Result<Option<Self>> {
+        let Some((public, name)) = primary::read_public(op, handle)? else {
             return Ok(None);
         };
         if Name::of_public(&public) != name && key_hash(&public)? == Hash::Sha256 {
             return Err(Error::Malformed("storage root key"));
         }
         let srk = Self {
-            handle: HANDLE,
+            handle,
             public,
             name,
         };
         srk.check_attributes()
-            .map_err(|_| Error::HandleOccupied(HANDLE))?;
+            .map_err(|_| Error::HandleOccupied(handle))?;
         Ok(Some(srk))
     }
 
     /// The SRK at its persistent handle; where there is none, it is made from the TCG's
     /// template and, where the chip has room, made persistent.
+    ///
+    /// What is there and cannot serve ([`Srk::unfit`]) stays, as others may use it: one of our
+    /// own is then made at [`OWN_HANDLE`].
     ///
     /// `owner` is the owner hierarchy's authorization value.
     ///
@@ -69,9 +191,14 @@ impl Srk {
     ///
     /// [`Error::AuthRejected`] where `owner` is wrong: only the owner can make an SRK.
     pub fn find_or_create(op: &Operation<'_>, owner: &AuthValue) -> Result<Self> {
-        if let Some(srk) = Self::find(op)? {
-            return Ok(srk);
-        }
+        let handle = match Self::look(op)? {
+            Found::Fit(srk) => return Ok(srk),
+            Found::Nothing => HANDLE,
+            Found::Unfit(_) => match Self::find_own(op)? {
+                Some(srk) => return Ok(srk),
+                None => OWN_HANDLE,
+            },
+        };
         let key = create_primary(op, owner)?;
         let (public, name) =
             primary::read_public(op, key.handle())?.ok_or(Error::Malformed("storage root key"))?;
@@ -80,15 +207,13 @@ impl Srk {
             public,
             name,
         };
-        match primary::persist(op, &key, HANDLE, owner) {
-            Ok(()) => Ok(Self {
-                handle: HANDLE,
-                ..made
-            }),
+        match primary::persist(op, &key, handle, owner) {
+            Ok(()) => Ok(Self { handle, ..made }),
             // Somebody else was quicker.
             Err(err) if err.is_rc(rc::NV_DEFINED) => {
                 drop(key);
-                Self::find(op)?.ok_or(Error::NoSrk)
+                // What somebody else has at our handle is not in the way of a transient one.
+                Self::find_serving(op).map(|found| found.unwrap_or(made))
             }
             Err(Error::NvSpace) => Ok(made),
             Err(err) => Err(err),
@@ -147,7 +272,7 @@ impl Srk {
         let name = Name::from_bytes(reader.sized()?);
         let public = reader.sized()?.to_vec();
         reader.finish()?;
-        if !matches!(handle, 0 | HANDLE) {
+        if !matches!(handle, 0 | HANDLE | OWN_HANDLE) {
             return Err(Error::Malformed("pinned storage root key"));
         }
         let srk = Self {
@@ -173,6 +298,12 @@ impl Srk {
     #[must_use]
     pub fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// Whether it is one of our own beside another that cannot serve.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        self.handle == OWN_HANDLE
     }
 
     /// Whether it has a persistent handle.
@@ -244,7 +375,9 @@ impl Srk {
     /// Makes the SRK usable in `op`: nothing to do for a persistent one.
     pub(crate) fn open<'op>(&'op self, op: &'op Operation<'op>) -> Result<OpenSrk<'op>> {
         let primary = if self.handle == 0 {
-            let key = create_primary(op, &AuthValue::empty())?;
+            let kind = StorageKind::of_public(&self.public);
+            let template = template::storage_root_key(kind)?;
+            let key = primary::create(op, Hierarchy::Owner, &AuthValue::empty(), &template)?;
             if *key.name() != self.name {
                 return Err(Error::OtherTpm);
             }
@@ -314,6 +447,6 @@ fn storage_public(public: &[u8]) -> Result<PublicKey> {
 }
 
 fn create_primary<'op>(op: &'op Operation<'op>, owner: &AuthValue) -> Result<Transient<'op>> {
-    let template = template::storage_root_key()?;
+    let template = template::storage_root_key(storage_kind(op)?)?;
     primary::create(op, Hierarchy::Owner, owner, &template)
 }

@@ -19,7 +19,10 @@ use tss_esapi::{
     traits::Marshall,
 };
 
-use crate::{Error, KeyType, Result, Usage, structures::kinds::Curve};
+use crate::{
+    Error, KeyType, Result, Usage,
+    structures::{algorithm, kinds::Curve, marshal::Put},
+};
 
 /// How the parent of a token's keys is guarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,21 +45,60 @@ pub(crate) enum Tries {
     Uncounted,
 }
 
+/// The algorithm of a storage key: the parent of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StorageKind {
+    /// ECC on P-256, which is quick to make.
+    EccP256,
+    /// RSA-2048, for chips without elliptic curves.
+    Rsa2048,
+}
+
+impl StorageKind {
+    /// The kind of a `TPMT_PUBLIC`, by its first field.
+    pub(crate) fn of_public(public: &[u8]) -> Self {
+        if public.starts_with(&algorithm::RSA.to_be_bytes()) {
+            Self::Rsa2048
+        } else {
+            Self::EccP256
+        }
+    }
+
+    /// Whether it is RSA.
+    pub(crate) fn is_rsa(self) -> bool {
+        self == Self::Rsa2048
+    }
+
+    /// The bytes at the end of a template that hold its empty public key: one length, or two.
+    fn empty_unique(self) -> usize {
+        match self {
+            Self::EccP256 => 4,
+            Self::Rsa2048 => 2,
+        }
+    }
+}
+
 /// The storage root key of the TCG's template: ECC P-256 with an empty `unique`, as systemd
-/// makes it.
+/// makes it, or RSA-2048 with one of zeros, as Windows does.
 ///
 /// # Source
 ///
-/// TCG TPM v2.0 Provisioning Guidance, section 7.5.1; TCG EK Credential Profile, template H-2.
-pub(crate) fn storage_root_key() -> Result<Vec<u8>> {
+/// TCG TPM v2.0 Provisioning Guidance, section 7.5.1; TCG EK Credential Profile, templates H-1
+/// and H-2.
+pub(crate) fn storage_root_key(kind: StorageKind) -> Result<Vec<u8>> {
     let attributes = storage_attributes()
         .with_user_with_auth(true)
         .with_no_da(true);
-    storage_key(attributes, &[])
+    let mut template = storage_key(kind, attributes, &[])?;
+    if kind.is_rsa() {
+        template.truncate(template.len() - kind.empty_unique());
+        template.put_sized(&[0; 256]);
+    }
+    Ok(template)
 }
 
 /// A token key: the parent of a token's keys, guarded as `guard` says, with policy `policy`.
-pub(crate) fn token_key(guard: Guard, policy: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn token_key(kind: StorageKind, guard: Guard, policy: &[u8]) -> Result<Vec<u8>> {
     let attributes = storage_attributes();
     let attributes = match guard {
         Guard::Policy => attributes.with_admin_with_policy(true).with_no_da(true),
@@ -65,7 +107,14 @@ pub(crate) fn token_key(guard: Guard, policy: &[u8]) -> Result<Vec<u8>> {
             .with_admin_with_policy(true),
         Guard::Nothing => attributes.with_user_with_auth(true).with_no_da(true),
     };
-    storage_key(attributes, policy)
+    storage_key(kind, attributes, policy)
+}
+
+/// What the public area of every token key of this kind begins with: all but its public key.
+pub(crate) fn token_key_head(kind: StorageKind, guard: Guard, policy: &[u8]) -> Result<Vec<u8>> {
+    let mut template = token_key(kind, guard, policy)?;
+    template.truncate(template.len() - kind.empty_unique());
+    Ok(template)
 }
 
 /// A key that signs, or that signs and decrypts (RSA) or agrees on secrets (ECC).
@@ -81,8 +130,16 @@ pub(crate) fn signing_key(key_type: KeyType, usage: Usage) -> Result<Vec<u8>> {
         .with_decrypt(usage.decrypt);
     let builder = builder(attributes, &[])?;
     marshal(match key_type {
-        KeyType::Rsa2048 => rsa(builder, RsaKeyBits::Rsa2048),
-        KeyType::Rsa3072 => rsa(builder, RsaKeyBits::Rsa3072),
+        KeyType::Rsa2048 => rsa(
+            builder,
+            SymmetricDefinitionObject::Null,
+            RsaKeyBits::Rsa2048,
+        ),
+        KeyType::Rsa3072 => rsa(
+            builder,
+            SymmetricDefinitionObject::Null,
+            RsaKeyBits::Rsa3072,
+        ),
         KeyType::EccP256 => ecc(builder, SymmetricDefinitionObject::Null, Curve::P256),
         KeyType::EccP384 => ecc(builder, SymmetricDefinitionObject::Null, Curve::P384),
         KeyType::EccP521 => ecc(builder, SymmetricDefinitionObject::Null, Curve::P521),
@@ -135,9 +192,17 @@ fn storage_attributes() -> ObjectAttributesBuilder {
         .with_decrypt(true)
 }
 
-fn storage_key(attributes: ObjectAttributesBuilder, policy: &[u8]) -> Result<Vec<u8>> {
+fn storage_key(
+    kind: StorageKind,
+    attributes: ObjectAttributesBuilder,
+    policy: &[u8],
+) -> Result<Vec<u8>> {
     let symmetric = SymmetricDefinitionObject::AES_128_CFB;
-    marshal(ecc(builder(attributes, policy)?, symmetric, Curve::P256))
+    let builder = builder(attributes, policy)?;
+    marshal(match kind {
+        StorageKind::EccP256 => ecc(builder, symmetric, Curve::P256),
+        StorageKind::Rsa2048 => rsa(builder, symmetric, RsaKeyBits::Rsa2048),
+    })
 }
 
 fn builder(attributes: ObjectAttributesBuilder, policy: &[u8]) -> Result<PublicBuilder> {
@@ -169,8 +234,11 @@ fn ecc(
         .with_ecc_unique_identifier(EccPoint::default())
 }
 
-fn rsa(builder: PublicBuilder, bits: RsaKeyBits) -> PublicBuilder {
-    let symmetric = SymmetricDefinitionObject::Null;
+fn rsa(
+    builder: PublicBuilder,
+    symmetric: SymmetricDefinitionObject,
+    bits: RsaKeyBits,
+) -> PublicBuilder {
     let exponent = RsaExponent::default();
     builder
         .with_public_algorithm(PublicAlgorithm::Rsa)
@@ -205,21 +273,33 @@ mod tests {
         let policy = [0xaa; 32];
         let aa = "aa".repeat(32);
         assert_eq!(
-            hex(&storage_root_key().unwrap()),
+            hex(&storage_root_key(StorageKind::EccP256).unwrap()),
             "0023000b000304720000000600800043001000030010\
              00000000"
         );
         assert_eq!(
-            hex(&token_key(Guard::Policy, &policy).unwrap()),
+            hex(&token_key(StorageKind::EccP256, Guard::Policy, &policy).unwrap()),
             format!("0023000b000304b20020{aa}00060080004300100003001000000000")
         );
         assert_eq!(
-            hex(&token_key(Guard::Auth, &policy).unwrap()),
+            hex(&token_key(StorageKind::EccP256, Guard::Auth, &policy).unwrap()),
             format!("0023000b000300f20020{aa}00060080004300100003001000000000")
         );
         assert_eq!(
-            hex(&token_key(Guard::Nothing, &[]).unwrap()),
+            hex(&token_key(StorageKind::EccP256, Guard::Nothing, &[]).unwrap()),
             "0023000b00030472000000060080004300100003001000000000"
+        );
+        assert_eq!(
+            hex(&storage_root_key(StorageKind::Rsa2048).unwrap()),
+            format!(
+                "0001000b0003047200000006008000430010080000000000{}{}",
+                "0100",
+                "00".repeat(256)
+            )
+        );
+        assert_eq!(
+            hex(&token_key_head(StorageKind::Rsa2048, Guard::Nothing, &[]).unwrap()),
+            "0001000b0003047200000006008000430010080000000000"
         );
         assert_eq!(
             hex(&signing_key(KeyType::EccP256, Usage::SIGN).unwrap()),
@@ -244,10 +324,12 @@ mod tests {
     fn nothing_that_is_created_may_be_duplicated() {
         const FIXED: u32 = 0x12;
         let all = [
-            storage_root_key(),
-            token_key(Guard::Policy, &[0; 32]),
-            token_key(Guard::Auth, &[0; 32]),
-            token_key(Guard::Nothing, &[]),
+            storage_root_key(StorageKind::EccP256),
+            token_key(StorageKind::EccP256, Guard::Policy, &[0; 32]),
+            token_key(StorageKind::EccP256, Guard::Auth, &[0; 32]),
+            token_key(StorageKind::EccP256, Guard::Nothing, &[]),
+            storage_root_key(StorageKind::Rsa2048),
+            token_key(StorageKind::Rsa2048, Guard::Policy, &[0; 32]),
             signing_key(KeyType::Rsa2048, Usage::SIGN_DECRYPT),
             signing_key(KeyType::EccP521, Usage::SIGN),
             sealed_object(Tries::Counted),

@@ -3,6 +3,7 @@
 use crate::{
     AuthValue, Blob, Error, KeyBlob, KeyType, Name, Operation, PinCounter, ReadyKey, Result,
     SoObject, Srk, Usage,
+    chip::get_capability::storage_kind,
     command::{
         Code, Command,
         policy::{self, Branch},
@@ -11,7 +12,7 @@ use crate::{
     error::rc,
     hierarchy::srk::OpenSrk,
     object::{create_load, sealed, transient::Transient},
-    structures::template::{self, Guard, Tries},
+    structures::template::{self, Guard, StorageKind, Tries},
     token::pin_counter,
 };
 
@@ -74,6 +75,7 @@ impl TokenKey {
     ///
     /// Failures of the chip; nothing stays in it.
     pub fn create(op: &Operation<'_>, srk: &Srk, wall: Wall, auth: &AuthValue) -> Result<Self> {
+        let kind = storage_kind(op)?;
         let parent = srk.open(op)?;
         let session = Session::hmac(op, &parent)?;
         let none = AuthValue::empty();
@@ -86,8 +88,9 @@ impl TokenKey {
             .about("storage root key")
             .handle(parent.handle(), parent.name())
             .session(session.plain().hide_command().last())
+            .makes_rsa(kind.is_rsa())
             .param_sized(&sealed::sensitive(auth, &[]))
-            .param_sized(&template::token_key(wall.guard(), &wall.policy())?);
+            .param_sized(&template::token_key(kind, wall.guard(), &wall.policy())?);
         Self::from_parts(create_load::created(op, command)?, wall)
     }
 
@@ -98,9 +101,9 @@ impl TokenKey {
     /// [`Error::KeyRefused`] where the blob is not a token key with exactly this wall.
     pub fn from_parts(blob: Blob, wall: Wall) -> Result<Self> {
         blob.check_private()?;
-        let template = template::token_key(wall.guard(), &wall.policy())?;
-        // The template ends in an empty point: two lengths of 2 bytes.
-        if !blob.public.starts_with(&template[..template.len() - 4]) {
+        let kind = StorageKind::of_public(&blob.public);
+        let head = template::token_key_head(kind, wall.guard(), &wall.policy())?;
+        if !blob.public.starts_with(&head) {
             return Err(Error::KeyRefused("it is not a token key of this kind"));
         }
         crate::PublicKey::from_public_area(&blob.public)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use token_store::{Error as StoreError, Kind};
 use tpm_core::ek::{self, EkType};
 use tpm_core::info::Info;
-use tpm_core::{Error as TpmError, Operation, Srk, Tpm, persistent};
+use tpm_core::{Operation, Srk, Tpm, persistent};
 
 use super::check::Check;
 
@@ -28,10 +28,14 @@ const EK: &str = "EK certificate";
 const KEYS: &str = "keys in the TPM";
 const NV: &str = "NV memory";
 
-/// What makes it anew, where it cannot be used.
-const REPLACE: &str = "tpmssh tpm take-ownership --no-passwords --replace-storage-root-key";
-
 fn storage_root_key(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> {
+    if let Some(why) = Srk::unfit(op)? {
+        let detail = format!(
+            "the one that is there stays as it is, as others may use it, and does not serve \
+             tpmssh: {why}; tpmssh uses one of its own beside it"
+        );
+        return Ok(Check::ok(SRK, detail));
+    }
     let srk = match Srk::find(op) {
         Ok(Some(srk)) => srk,
         Ok(None) if info.persistent_available == 0 => {
@@ -42,18 +46,10 @@ fn storage_root_key(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> 
             let detail = "none yet: the TPM is new, or was cleared";
             return Ok(Check::warning(SRK, detail).mend("tpmssh tpm take-ownership"));
         }
-        Err(TpmError::HandleOccupied(handle)) => {
-            let detail = format!("something else is at its handle {handle:#010x}");
-            return Ok(Check::problem(SRK, Kind::Failed, detail).mend(REPLACE));
-        }
         Err(err) => return Err(err),
     };
     Ok(match srk.has_password(op)? {
-        Some(true) => {
-            let detail = "it has a password, which nothing needs and few programs can give";
-            Check::problem(SRK, Kind::Failed, detail).mend(REPLACE)
-        }
-        Some(false) => Check::ok(
+        Some(_) => Check::ok(
             SRK,
             format!(
                 "there, without a password, Name {:.16}…",

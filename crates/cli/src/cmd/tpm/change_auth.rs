@@ -58,7 +58,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let tpm = app.tpm()?;
     let (info, has_srk) = tpm
         .begin()
-        .and_then(|op| Ok((info::read(&op)?, Srk::find(&op)?.is_some())))
+        .and_then(|op| Ok((info::read(&op)?, Srk::find_serving(&op)?.is_some())))
         .map_err(StoreError::from)?;
     let old = hierarchy_auth::read(&args.old.source(), &info, hierarchy)?;
     // Only the owner can make the key that the new password is encrypted to.

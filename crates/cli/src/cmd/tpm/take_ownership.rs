@@ -43,7 +43,9 @@ pub(crate) struct Args {
     /// Make the storage root key anew if another key is in its place, or it has a password
     ///
     /// Keys below the old one are lost, whoever made them, unless it came from the same
-    /// template and only has a password.
+    /// template and only has a password. Disk encryption (BitLocker, systemd-cryptenroll) and
+    /// Windows Hello may hang from it. tpmssh does not need this: it uses one of its own
+    /// beside one that does not serve.
     #[arg(long)]
     replace_storage_root_key: bool,
 
@@ -133,6 +135,8 @@ impl Root {
             }),
             Ok(Some(_)) => Ok(Self::Keep),
             Err(TpmError::HandleOccupied(_)) if args.replace_storage_root_key => Ok(Self::Replace),
+            // It stays, and one of our own is made beside it.
+            Err(TpmError::HandleOccupied(_)) => Ok(Self::Make),
             Err(err) => Err(err),
         }
     }
@@ -159,7 +163,9 @@ fn plan(chosen: &[Hierarchy], root: Root) -> String {
         Root::Make => "  make the storage root key",
         Root::Replace => {
             "  remove what is in the place of the storage root key, with which all keys below it\n  \
-             are lost if it is another key, and make the storage root key"
+             are lost if it is another key: disk encryption (BitLocker, systemd-cryptenroll) and\n  \
+             Windows Hello may hang from it; and make the storage root key. tpmssh does not need\n  \
+             this: it uses one of its own beside a key that does not serve"
         }
     });
     for hierarchy in chosen {
