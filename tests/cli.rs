@@ -82,7 +82,7 @@ fn every_kind_of_key_is_one_that_openssh_reads() {
             "--json",
         ]);
         let notice = match kind {
-            "rsa" => format!("tpmssh: the TPM makes an rsa{bits} key; this can take a minute\n"),
+            "rsa" => format!("tpmssh: the TPM makes an rsa{bits} key; this can take minutes\n"),
             _ => String::new(),
         };
         assert_eq!(made.stderr, notice);

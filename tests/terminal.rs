@@ -244,6 +244,8 @@ fn rsa_generation_shows_that_it_works_and_ctrl_c_ends_it() {
     program.swtpm.pause();
     session.expect(" … 1 s ");
     session.type_in("\x03");
+    session.expect("\r\x1b[Ktpmssh: stopping when the TPM has finished (Ctrl-C: at once)\r\n");
+    session.type_in("\x03");
     let (status, rest) = session.end();
     program.swtpm.resume();
     assert_eq!(signal_of(status), Some(2));

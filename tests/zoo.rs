@@ -6,6 +6,7 @@
 //! `TPMSSH_ZOO_CHIP` says which one of the file that is.
 
 mod life;
+mod slow;
 mod srk;
 
 use std::{env, path::Path};

@@ -26,7 +26,9 @@ pub(crate) fn key(
     let open = OpenToken::open(store, &tpm, token, pin)?;
     let what = format!("the TPM makes an {} key", spec.key_type);
     let pair = if spec.key_type.is_rsa() {
-        progress::while_running(&what, || open.generate(store, spec))
+        open.check_spec(store, spec)
+            .and_then(|()| progress::while_running(&tpm, &what, || open.make(spec)))
+            .and_then(|blob| open.keep(store, spec, &blob))
     } else {
         open.generate(store, spec)
     };

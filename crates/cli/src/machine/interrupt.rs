@@ -13,11 +13,17 @@ type Cleanup = Box<dyn FnOnce() + Send>;
 struct State {
     watching: bool,
     cleanup: Option<Cleanup>,
+    /// Whether the first signal waits for the end of what is going on.
+    waits: bool,
+    /// The signal that waits.
+    waiting: Option<i32>,
 }
 
 static STATE: Mutex<State> = Mutex::new(State {
     watching: false,
     cleanup: None,
+    waits: false,
+    waiting: None,
 });
 
 /// Forgets the cleanup when dropped.
@@ -33,6 +39,57 @@ pub(crate) struct Guard(());
 ///
 /// If signals cannot be watched; then `cleanup` would never run.
 pub(crate) fn guard(cleanup: impl FnOnce() + Send + 'static) -> io::Result<Guard> {
+    let mut state = watched()?;
+    state.cleanup = Some(Box::new(cleanup));
+    Ok(Guard(()))
+}
+
+/// Has the first signal wait until this is dropped, or [`Hold::end_if_interrupted`] is called,
+/// and runs `first` when it comes; a second signal ends the program at once, after `second`.
+///
+/// For work that leaves something behind where it breaks off.
+///
+/// # Errors
+///
+/// If signals cannot be watched; then each ends the program at once.
+pub(crate) fn hold(
+    first: impl FnOnce() + Send + 'static,
+    second: impl FnOnce() + Send + 'static,
+) -> io::Result<Hold> {
+    let mut state = watched()?;
+    state.cleanup = Some(Box::new(move || {
+        first();
+        lock().cleanup = Some(Box::new(second));
+    }));
+    state.waits = true;
+    Ok(Hold(()))
+}
+
+/// Lets signals wait; see [`hold`].
+#[must_use = "signals wait only while this lives"]
+pub(crate) struct Hold(());
+
+impl Hold {
+    /// Ends the program by the signal that came meanwhile, after `tell`; else nothing happens.
+    pub(crate) fn end_if_interrupted(self, tell: impl FnOnce()) {
+        let waiting = lock().waiting.take();
+        if let Some(signal) = waiting {
+            tell();
+            end(signal);
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let mut state = lock();
+        state.cleanup = None;
+        state.waits = false;
+    }
+}
+
+/// The state, with signals being watched.
+fn watched() -> io::Result<MutexGuard<'static, State>> {
     let mut state = lock();
     if !state.watching {
         let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
@@ -41,8 +98,7 @@ pub(crate) fn guard(cleanup: impl FnOnce() + Send + 'static) -> io::Result<Guard
             .spawn(move || watch(signals))?;
         state.watching = true;
     }
-    state.cleanup = Some(Box::new(cleanup));
-    Ok(Guard(()))
+    Ok(state)
 }
 
 impl Drop for Guard {
@@ -53,14 +109,27 @@ impl Drop for Guard {
 
 fn watch(mut signals: Signals) {
     for signal in signals.forever() {
-        let cleanup = lock().cleanup.take();
+        let (cleanup, waits) = {
+            let mut state = lock();
+            let waits = state.waits && state.waiting.is_none();
+            if waits {
+                state.waiting = Some(signal);
+            }
+            (state.cleanup.take(), waits)
+        };
         if let Some(cleanup) = cleanup {
             cleanup();
         }
-        // Does not return for the signals watched here.
-        if let Err(err) = emulate_default_handler(signal) {
-            log::error!("cannot end by signal {signal}: {err}");
+        if !waits {
+            end(signal);
         }
+    }
+}
+
+/// Does not return for the signals that are watched here.
+fn end(signal: i32) {
+    if let Err(err) = emulate_default_handler(signal) {
+        log::error!("cannot end by signal {signal}: {err}");
     }
 }
 

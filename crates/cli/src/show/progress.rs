@@ -5,20 +5,40 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tpm_core::Tpm;
+
 use crate::machine::interrupt;
 use crate::show::output::tell;
 
 /// Runs `work` and tells on stderr what it is.
 ///
 /// On a terminal the line counts the seconds and vanishes at the end; elsewhere
-/// it is one plain line. If a signal ends the program meanwhile, the terminal
-/// is left with a clean line that says so.
-pub(crate) fn while_running<T>(what: &str, work: impl FnOnce() -> T) -> T {
-    if !io::stderr().is_terminal() {
+/// it is one plain line. A signal ends the program at once where `tpm` cleans up after programs
+/// that end; where nobody does, it ends after `work`, which then is undone by
+/// being dropped, and a second signal does not wait.
+pub(crate) fn while_running<T>(tpm: &Tpm, what: &str, work: impl FnOnce() -> T) -> T {
+    let shown = io::stderr().is_terminal();
+    if !shown {
         tell(&format!("tpmssh: {what}; this can take minutes"));
-        return work();
     }
-    let guard = interrupt::guard(|| clear("tpmssh: interrupted; no key was made\n"));
+    let interrupted = || line("interrupted; no key was made");
+    let hold = (!tpm.tcti().is_managed()).then(|| {
+        let stopping = || line("stopping when the TPM has finished (Ctrl-C: at once)");
+        interrupt::hold(stopping, interrupted)
+    });
+    let guard = (shown && hold.is_none()).then(|| {
+        let text = "tpmssh: interrupted; no key was made\n";
+        interrupt::guard(move || clear(text))
+    });
+    let result = if shown { counted(what, work) } else { work() };
+    drop(guard);
+    if let Some(Ok(hold)) = hold {
+        hold.end_if_interrupted(interrupted);
+    }
+    result
+}
+
+fn counted<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let result = thread::scope(|scope| {
         let (done, is_done) = mpsc::channel::<()>();
         scope.spawn(move || count(what, &is_done));
@@ -26,9 +46,18 @@ pub(crate) fn while_running<T>(what: &str, work: impl FnOnce() -> T) -> T {
         drop(done);
         result
     });
-    drop(guard);
     clear("");
     result
+}
+
+/// A line of its own, whatever is on the terminal's last one.
+fn line(text: &str) {
+    let before = if io::stderr().is_terminal() {
+        "\r\x1b[K"
+    } else {
+        ""
+    };
+    let _ = writeln!(io::stderr().lock(), "{before}tpmssh: {text}");
 }
 
 /// Shows the seconds until the other end of `is_done` is dropped.

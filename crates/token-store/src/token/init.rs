@@ -135,9 +135,15 @@ pub fn init(
         chip: Capabilities::read(&op)?,
     };
     let (token, fallback) = match options.wall {
+        Some(WallKind::Counter) if !draft.chip.has_pin_indexes() => {
+            return Err(TpmError::NotSupported("PIN counters in NV memory").into());
+        }
         Some(WallKind::Counter) => (draft.behind_counter(owner)?, None),
         Some(WallKind::Lockout) => (draft.behind_lockout()?, None),
         Some(WallKind::None) => (draft.behind_nothing()?, None),
+        None if !draft.chip.has_pin_indexes() => {
+            (draft.behind_lockout()?, Some(Fallback::NotSupported))
+        }
         None => match draft.behind_counter(owner) {
             Ok(token) => (token, None),
             Err(err) => {

@@ -1,5 +1,6 @@
 //! The public API against a private swtpm.
 
+mod chips;
 mod faults;
 mod impostor;
 mod keys;

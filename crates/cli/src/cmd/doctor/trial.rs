@@ -117,7 +117,7 @@ impl Trial<'_> {
                 let mut make = || open.generate(&mut trial.store, &spec);
                 let what = format!("the TPM makes an {key_type} key");
                 Ok(if key_type.is_rsa() {
-                    progress::while_running(&what, make)?
+                    progress::while_running(&tpm, &what, make)?
                 } else {
                     make()?
                 })
