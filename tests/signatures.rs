@@ -183,13 +183,26 @@ fn what_was_not_signed_so_or_not_by_them_is_refused() {
         ),
     );
     let wrong = it.program.secret("wrong", "anna sometimes ssh-rsa AAAA\n");
-    let refused = it.verify(&["-f", &wrong, &it.message]);
-    assert_eq!(refused.code, Some(2), "{refused:?}");
+    it.verify(&["-f", &wrong, &it.message]).fails(
+        8,
+        &format!(
+            "tpmssh: {wrong}: line 1 of the allowed signers is skipped: the public key is cut \
+             short\n\
+             tpmssh: the signature is good, but its key {fingerprint} is not one of the allowed \
+             signers\n{hint}"
+        ),
+    );
+    // Somebody else's bad line stops nobody.
+    let allowed = fs::read_to_string(&it.allowed).unwrap();
+    let mixed = it
+        .program
+        .secret("mixed", &format!("anna sometimes ssh-rsa AAAA\n{allowed}"));
+    let good = it.verify(&["-f", &mixed, &it.message]);
+    assert_eq!(good.code, Some(0), "{good:?}");
     assert!(
-        refused
-            .stderr
-            .contains("line 1 of the allowed signers is malformed"),
-        "{refused:?}"
+        good.stderr
+            .contains("line 1 of the allowed signers is skipped"),
+        "{good:?}"
     );
     let spoilt = it.program.secret("spoilt", "no signature");
     it.program

@@ -2,24 +2,30 @@
 
 use std::fmt;
 
-use ssh_encoding::Decode;
 use ssh_encoding::base64::{Base64, Encoding};
-use ssh_key::public::KeyData;
 
 use crate::key_type::KeyType;
 use crate::wire::Reader;
 use crate::{Certificate, Error, Fingerprint, PublicKey, Result, text};
+<<<<<<< HEAD
+=======
+
+mod numbers;
+mod verify;
+
+use numbers::Numbers;
+>>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
 
 /// The longest line with a key or certificate that is read, in bytes.
 pub const MAX_LINE_LEN: usize = 1024 * 1024;
 
-/// A public key of any type, also one that this crate knows nothing about.
+/// A public key of any type that OpenSSH has: RSA, DSA, ECDSA, Ed25519, and the two of security
+/// keys.
 ///
-/// It is what somebody wrote: the name of a type and bytes that begin with it. Only
-/// [`verify`](Self::verify) looks into the bytes.
+/// OpenSSH accepts each such key, and two are equal only if their bytes are.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct AnyKey {
-    algorithm: String,
+    algorithm: &'static str,
     blob: Vec<u8>,
 }
 
@@ -28,26 +34,13 @@ impl AnyKey {
     ///
     /// # Errors
     ///
-    /// [`Error::Cut`] and [`Error::Malformed`] if it does not begin with the name of a type, or
-    /// has another number of fields than keys of that type have; [`Error::NotAKey`] for a
-    /// certificate.
+    /// [`Error::Cut`] and [`Error::Malformed`] for a key that OpenSSH refuses: a number or point
+    /// that cannot be, a length that is not the type's, bytes after the end.
+    /// [`Error::NotAKey`] for a certificate; [`Error::UnknownKeyType`] for other types.
     pub fn from_blob(blob: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(blob, "public key");
-        let algorithm = reader.text("type")?;
-        if algorithm.is_empty() || !algorithm.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(reader.malformed("its type is not a name"));
-        }
-        if algorithm.ends_with("-cert-v01@openssh.com") {
-            return Err(Error::NotAKey);
-        }
-        if let Some(kind) = KeyType::named(algorithm) {
-            for _ in 0..kind.fields {
-                reader.string()?;
-            }
-            reader.finish()?;
-        }
+        let (kind, _) = read(blob)?;
         Ok(Self {
-            algorithm: algorithm.to_owned(),
+            algorithm: kind.name,
             blob: blob.to_vec(),
         })
     }
@@ -65,8 +58,8 @@ impl AnyKey {
 
     /// The name of its type, such as `ssh-ed25519`.
     #[must_use]
-    pub fn algorithm(&self) -> &str {
-        &self.algorithm
+    pub fn algorithm(&self) -> &'static str {
+        self.algorithm
     }
 
     /// The key as the SSH protocol carries it.
@@ -85,33 +78,40 @@ impl AnyKey {
     /// [`PublicKey::authorized_keys_line`].
     #[must_use]
     pub fn line(&self, comment: &str) -> String {
-        line_of_blob(&self.algorithm, &self.blob, comment)
+        line_of_blob(self.algorithm, &self.blob, comment)
     }
 
-    /// Whether `signature`, a blob with its algorithm's name in front, is this key's over
+    /// Whether `signature`, a blob with the name of its algorithm in front, is this key's over
     /// `message`.
     ///
     /// # Errors
     ///
-    /// [`Error::BadSignature`] if it is not; [`Error::UnknownAlgorithm`] for keys that cannot
-    /// be checked here: DSA, and types that are newer than this crate. SHA-1 is not accepted.
+    /// [`Error::BadSignature`] if it is not; [`Error::Cut`] and [`Error::Malformed`] if it is no
+    /// signature at all; [`Error::Sha1`]; [`Error::UnknownAlgorithm`] for DSA keys.
     pub fn verify(&self, signature: &[u8], message: &[u8]) -> Result<()> {
-        use signature::Verifier;
-        let unknown = || Error::UnknownAlgorithm(self.algorithm.clone());
-        let key = KeyData::decode(&mut &self.blob[..]).map_err(|_| unknown())?;
-        if matches!(key, KeyData::Dsa(_) | KeyData::Other(_)) {
-            return Err(unknown());
-        }
-        let signature = ssh_key::Signature::try_from(signature).map_err(|_| Error::BadSignature)?;
-        key.verify(message, &signature)
-            .map_err(|_| Error::BadSignature)
+        let (kind, numbers) = read(&self.blob)?;
+        verify::verify(numbers, kind.name, signature, message)
     }
+}
+
+/// The type of a key, and what it consists of.
+fn read(blob: &[u8]) -> Result<(KeyType, Numbers<'_>)> {
+    let mut reader = Reader::new(blob, "public key");
+    let name = reader.text("type")?;
+    let kind = match (KeyType::named(name), KeyType::of_certificate(name)) {
+        (Some(kind), _) => kind,
+        (None, Some(_)) => return Err(Error::NotAKey),
+        (None, None) => return Err(Error::UnknownKeyType(name.to_owned())),
+    };
+    let numbers = Numbers::read(kind, &mut reader)?;
+    reader.finish()?;
+    Ok((kind, numbers))
 }
 
 impl From<&PublicKey> for AnyKey {
     fn from(key: &PublicKey) -> Self {
         Self {
-            algorithm: key.algorithm().to_owned(),
+            algorithm: key.algorithm(),
             blob: key.blob().to_vec(),
         }
     }
@@ -132,32 +132,60 @@ impl fmt::Debug for AnyKey {
 
 /// The blob and the comment of a line: type, base64, comment. `what` is named in errors.
 ///
-/// The type on the line must be the one inside of the blob.
+/// The type on the line must be the one in the blob.
 pub(crate) fn blob_of_line<'a>(line: &'a str, what: &'static str) -> Result<(Vec<u8>, &'a str)> {
+    let (blob, comment) = blob_in(line.as_bytes(), what)?;
+    let comment = std::str::from_utf8(comment).unwrap_or_default();
+    Ok((blob, comment.trim()))
+}
+
+/// As [`blob_of_line`], for a line in any encoding.
+fn blob_in<'a>(line: &'a [u8], what: &'static str) -> Result<(Vec<u8>, &'a [u8])> {
     let refuse = |why: &str| Error::malformed(what, why);
     if line.len() > MAX_LINE_LEN {
         return Err(refuse("its line is too long"));
     }
-    let line = line.trim();
-    if line.contains(['\n', '\r', '\0']) {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.iter().any(|byte| b"\n\r\0".contains(byte)) {
         return Err(refuse("it is more than one line"));
     }
-    let (name, rest) = line
-        .split_once([' ', '\t'])
-        .ok_or_else(|| refuse("its line has no base64 part"))?;
-    let rest = rest.trim_start();
-    let (base64, comment) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
+    let (name, rest) = first_word(line);
+    let (base64, comment) = first_word(rest);
+    if base64.is_empty() {
+        return Err(refuse("its line has no base64 part"));
+    }
+    let base64 = std::str::from_utf8(base64).unwrap_or("not ASCII");
     let blob = Base64::decode_vec(base64).map_err(|_| refuse("its base64 part is damaged"))?;
-    if Reader::new(&blob, what).string()? != name.as_bytes() {
+    if Reader::new(&blob, what).string()? != name {
         return Err(refuse("its line and its contents name different types"));
     }
-    Ok((blob, comment.trim()))
+    Ok((blob, comment))
+}
+
+/// What stands before the first blank that is not at the start, and what stands behind it.
+fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = text.iter().take_while(|byte| is_blank(byte)).count();
+    let text = &text[start..];
+    let len = text.iter().take_while(|byte| !is_blank(byte)).count();
+    text.split_at(len)
+}
+
+/// The key in a line of which the comment may be in any encoding.
+pub(crate) fn key_of_line(line: &[u8]) -> Result<AnyKey> {
+    let (blob, _) = blob_in(line, "public key")?;
+    AnyKey::from_blob(&blob)
 }
 
 /// A line of a `.pub` file, without a line feed.
 pub(crate) fn line_of_blob(algorithm: &str, blob: &[u8], comment: &str) -> String {
     let key = format!("{algorithm} {}", Base64::encode_string(blob));
+<<<<<<< HEAD
     match text::sanitize(comment) {
+=======
+    match text::one_line(comment) {
+>>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
         none if none.is_empty() => key,
         comment => format!("{key} {comment}"),
     }
@@ -168,6 +196,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::put_string;
 
     /// RFC 8709 section 4 gives the form; the key is RFC 8032 section 7.1, test 1.
     const ED25519: &str =
@@ -183,14 +212,82 @@ mod tests {
     }
 
     #[test]
-    fn a_type_that_nobody_knows_yet_is_kept_as_it_is() {
+    fn a_type_that_openssh_does_not_have_is_named() {
         let mut blob = b"\0\0\0\x0cssh-mldsa-65".to_vec();
         blob.extend([7; 2000]);
-        let key = AnyKey::from_blob(&blob).unwrap();
-        assert_eq!((key.algorithm(), key.blob()), ("ssh-mldsa-65", &blob[..]));
         assert_eq!(
-            key.verify(b"", b"").unwrap_err().to_string(),
-            "signatures of ssh-mldsa-65 keys cannot be checked"
+            AnyKey::from_blob(&blob).unwrap_err().to_string(),
+            "keys of type ssh-mldsa-65 are not known here"
+        );
+    }
+
+    /// Each of these keys OpenSSH refuses.
+    #[test]
+    fn a_key_that_cannot_be_is_refused() {
+        let fields = |name: &str, fields: &[&[u8]]| {
+            let mut blob = Vec::new();
+            put_string(&mut blob, name.as_bytes());
+            fields.iter().for_each(|field| put_string(&mut blob, field));
+            AnyKey::from_blob(&blob)
+        };
+        let text = |result: Result<AnyKey>| match result.unwrap_err().to_string() {
+            text if text.starts_with("the public key is malformed: ") => text[29..].to_owned(),
+            text => text,
+        };
+        let ed25519 = |len: usize| fields("ssh-ed25519", &[&vec![7; len]]);
+        ed25519(32).unwrap();
+        for len in [0, 1, 31, 33, 64] {
+            assert_eq!(text(ed25519(len)), format!("it has {len} bytes and not 32"));
+        }
+        assert_eq!(
+            text(fields("ssh-ed25519", &[&[7; 32], b""])),
+            "it goes on after its end"
+        );
+        let modulus = |len: usize, last: u8| {
+            let mut n = vec![0, 0xc5];
+            n.resize(len, 0x5c);
+            n.push(last);
+            n
+        };
+        let rsa = |e: &[u8], n: &[u8]| fields("ssh-rsa", &[e, n]);
+        rsa(&[1, 0, 1], &modulus(128, 1)).unwrap();
+        assert_eq!(
+            text(rsa(&[1, 0, 1], &modulus(127, 1))),
+            "its modulus of 1016 bits is not between 1024 and 16384 bits"
+        );
+        assert_eq!(
+            text(rsa(&[1, 0, 1], &modulus(128, 2))),
+            "its modulus is even"
+        );
+        for e in [&[][..], &[1], &[2], &[2, 0, 0, 0, 1]] {
+            assert_eq!(
+                text(rsa(e, &modulus(128, 1))),
+                "its exponent is not an odd number from 3 to 2^33 - 1"
+            );
+        }
+        assert_eq!(
+            text(rsa(&[0, 3], &modulus(128, 1))),
+            "a number in it begins with needless zeros"
+        );
+        // The generator of P-256 (SEC 2 section 2.4.2), and what is near it.
+        let good = crate::hex(
+            "04 6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296
+                4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5",
+        );
+        let ecdsa = |point: &[u8]| fields("ecdsa-sha2-nistp256", &[b"nistp256", point]);
+        ecdsa(&good).unwrap();
+        let mut beside = good.clone();
+        beside[64] ^= 1;
+        let compressed = [&[3][..], &good[1..33]].concat();
+        for point in [&beside[..], &compressed, &good[..64], &[0], &[]] {
+            assert_eq!(
+                text(ecdsa(point)),
+                "it is not a point of its curve that OpenSSH accepts"
+            );
+        }
+        assert_eq!(
+            text(fields("ecdsa-sha2-nistp256", &[b"nistp384", &good])),
+            "its type and its curve differ"
         );
     }
 

@@ -92,6 +92,9 @@ impl Certificate {
         let (valid_after, valid_before) = (reader.u64()?, reader.u64()?);
         let critical_options = option::read_all(reader.nested()?)?;
         let extensions = option::read_all(reader.nested()?)?;
+        if let Some(name) = option::malformed(&critical_options, &extensions) {
+            return Err(reader.malformed(format!("its option {name} carries something else")));
+        }
         let _reserved = reader.string()?;
         let authority = reader.string()?;
         let authority = AnyKey::from_blob(authority).map_err(|err| {
@@ -272,7 +275,7 @@ impl fmt::Debug for Certificate {
 fn read_key(reader: &mut Reader<'_>, kind: KeyType) -> Result<AnyKey> {
     let mut blob = Vec::new();
     put_string(&mut blob, kind.name.as_bytes());
-    for _ in 0..kind.fields {
+    for _ in 0..kind.fields.count() {
         put_string(&mut blob, reader.string()?);
     }
     AnyKey::from_blob(&blob)

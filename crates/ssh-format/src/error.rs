@@ -63,9 +63,17 @@ pub enum Error {
     #[error("it is a certificate and not a key")]
     NotAKey,
 
-    /// A key or certificate type of which nothing is known here.
+    /// A key of a type that is not one of OpenSSH's.
+    #[error("keys of type {} are not known here", .0.escape_debug())]
+    UnknownKeyType(String),
+
+    /// A key of a type whose signatures nobody should believe: DSA.
     #[error("signatures of {} keys cannot be checked", .0.escape_debug())]
     UnknownAlgorithm(String),
+
+    /// The signature is over a SHA-1 hash, for which anybody can find a second message.
+    #[error("the signature is made with SHA-1, which is not secure any more")]
+    Sha1,
 
     /// A certificate of a type of which nothing is known here.
     #[error("certificates of type {} cannot be read", .0.escape_debug())]
@@ -95,15 +103,6 @@ pub enum Error {
     /// A principal or namespace cannot be written into a file of allowed signers.
     #[error("a principal or namespace is one word without wildcards")]
     NotAWord,
-
-    /// A line of a file with allowed signers is not what it should be.
-    #[error("line {line} of the allowed signers is malformed: {why}")]
-    AllowedSigners {
-        /// Its number, from 1.
-        line: usize,
-        /// What is wrong with it.
-        why: String,
-    },
 
     /// A certificate without a number cannot be revoked by its number.
     #[error("a certificate without a serial number cannot be revoked by it")]

@@ -1,4 +1,6 @@
-//! The key types whose certificates can be read: how many fields each has.
+//! The key types of OpenSSH: their names, and what a key of each type consists of.
+
+use crate::Curve;
 
 /// A key type of OpenSSH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,45 +9,77 @@ pub(crate) struct KeyType {
     pub(crate) name: &'static str,
     /// Such as `ssh-ed25519-cert-v01@openssh.com`.
     pub(crate) certificate: &'static str,
-    /// How many `string` fields the key has after its name. A number (`mpint`) is framed as a
-    /// string is.
-    pub(crate) fields: usize,
+    /// What follows the name.
+    pub(crate) fields: Fields,
+}
+
+/// What follows the name of a type in the blob of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fields {
+    /// `mpint` e, `mpint` n.
+    Rsa,
+    /// `mpint` p, q, g, y.
+    Dsa,
+    /// `string` name of the curve, `string` point.
+    Ecdsa(Curve),
+    /// `string` of 32 bytes.
+    Ed25519,
+    /// As `Ecdsa` with NIST P-256, then `string` application.
+    SkEcdsa,
+    /// As `Ed25519`, then `string` application.
+    SkEd25519,
+}
+
+impl Fields {
+    /// How many strings they are. A number (`mpint`) is framed as a string is.
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Self::Ed25519 => 1,
+            Self::Rsa | Self::Ecdsa(_) | Self::SkEd25519 => 2,
+            Self::SkEcdsa => 3,
+            Self::Dsa => 4,
+        }
+    }
 }
 
 /// PROTOCOL.certkeys and PROTOCOL.u2f of OpenSSH. A certificate of a type that is not here
 /// cannot be read at all: nothing in it says where its key ends.
 const KEY_TYPES: [KeyType; 8] = [
-    key_type("ssh-rsa", "ssh-rsa-cert-v01@openssh.com", 2),
-    key_type("ssh-dss", "ssh-dss-cert-v01@openssh.com", 4),
+    key_type("ssh-rsa", "ssh-rsa-cert-v01@openssh.com", Fields::Rsa),
+    key_type("ssh-dss", "ssh-dss-cert-v01@openssh.com", Fields::Dsa),
     key_type(
         "ecdsa-sha2-nistp256",
         "ecdsa-sha2-nistp256-cert-v01@openssh.com",
-        2,
+        Fields::Ecdsa(Curve::NistP256),
     ),
     key_type(
         "ecdsa-sha2-nistp384",
         "ecdsa-sha2-nistp384-cert-v01@openssh.com",
-        2,
+        Fields::Ecdsa(Curve::NistP384),
     ),
     key_type(
         "ecdsa-sha2-nistp521",
         "ecdsa-sha2-nistp521-cert-v01@openssh.com",
-        2,
+        Fields::Ecdsa(Curve::NistP521),
     ),
-    key_type("ssh-ed25519", "ssh-ed25519-cert-v01@openssh.com", 1),
+    key_type(
+        "ssh-ed25519",
+        "ssh-ed25519-cert-v01@openssh.com",
+        Fields::Ed25519,
+    ),
     key_type(
         "sk-ecdsa-sha2-nistp256@openssh.com",
         "sk-ecdsa-sha2-nistp256-cert-v01@openssh.com",
-        3,
+        Fields::SkEcdsa,
     ),
     key_type(
         "sk-ssh-ed25519@openssh.com",
         "sk-ssh-ed25519-cert-v01@openssh.com",
-        2,
+        Fields::SkEd25519,
     ),
 ];
 
-const fn key_type(name: &'static str, certificate: &'static str, fields: usize) -> KeyType {
+const fn key_type(name: &'static str, certificate: &'static str, fields: Fields) -> KeyType {
     KeyType {
         name,
         certificate,

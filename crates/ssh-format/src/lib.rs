@@ -14,7 +14,11 @@
 //!   checked, and made for an authority whose key is held elsewhere;
 //! - [`Krl`]: a list of what an authority took back;
 //! - [`SshSig`] and [`AllowedSigners`]: signatures of files and commits, and whose count;
+<<<<<<< HEAD
 //! - [`text`]: names and comments of others, made fit to be shown.
+=======
+//! - [`wire`], [`pattern`], [`text`], [`time`]: what all of these are made of.
+>>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
 //!
 //! ```
 //! use ssh_format::{Curve, PublicKey};
@@ -33,24 +37,33 @@
 //! ```
 //!
 //! `ssh-key` does the encoding underneath; it does not appear in the API.
+//!
+//! # Stricter than OpenSSH
+//!
+#![doc = include_str!("../STRICTER.md")]
 #![forbid(unsafe_code)]
 
 mod allowed_signers;
 mod any_key;
 mod certificate;
+<<<<<<< HEAD
+=======
+
+>>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
 mod curve;
 mod error;
 mod fingerprint;
 mod key_type;
 mod krl;
+pub mod pattern;
 mod public_key;
 mod signature;
 mod sshsig;
 pub mod text;
 pub mod time;
-mod wire;
+pub mod wire;
 
-pub use allowed_signers::{AllowedSigner, AllowedSigners};
+pub use allowed_signers::{AllowedSigners, SkippedLine};
 pub use any_key::{AnyKey, MAX_LINE_LEN};
 pub use certificate::{
     CertOption, Certificate, CertificateKind, CertificateRequest, CertificateState, MAX_PRINCIPALS,

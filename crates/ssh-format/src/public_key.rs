@@ -8,7 +8,7 @@ use crate::{Curve, Error, Fingerprint, Result};
 
 /// What OpenSSH takes for an RSA modulus: `SSH_RSA_MINIMUM_MODULUS_SIZE` and
 /// `OPENSSL_RSA_MAX_MODULUS_BITS`.
-const MODULUS_BITS: std::ops::RangeInclusive<usize> = 1024..=16384;
+pub(crate) const MODULUS_BITS: std::ops::RangeInclusive<usize> = 1024..=16384;
 
 /// A public key, encoded for SSH.
 ///
@@ -130,7 +130,7 @@ pub(crate) fn significant(number: &[u8]) -> &[u8] {
     &number[zeros..]
 }
 
-fn bit_length(number: &[u8]) -> usize {
+pub(crate) fn bit_length(number: &[u8]) -> usize {
     match significant(number) {
         [] => 0,
         digits @ [first, ..] => digits.len() * 8 - first.leading_zeros() as usize,

@@ -13,6 +13,8 @@ const MAGIC: &[u8] = b"SSHSIG";
 const VERSION: u32 = 1;
 const BEGIN: &str = "-----BEGIN SSH SIGNATURE-----";
 const END: &str = "-----END SSH SIGNATURE-----";
+/// The last line, and the end of the line before it.
+const LAST_LINE: &str = "\n-----END SSH SIGNATURE-----";
 /// Characters on a line, as `ssh-keygen` writes them.
 const WIDTH: usize = 70;
 
@@ -158,8 +160,9 @@ impl SshSig {
         self.hash
     }
 
-    /// Checks that the signer signed a message with this hash for this purpose. Whether the
-    /// signer is one to believe is for [`AllowedSigners`](crate::AllowedSigners), or the caller,
+    /// Checks that the signer signed a message with this hash for this purpose, and that a
+    /// certificate is signed by the authority that it names. Whether the signer or the authority
+    /// is one to believe is for [`AllowedSigners`](crate::AllowedSigners), or the caller,
     /// to know.
     ///
     /// # Errors
@@ -171,6 +174,9 @@ impl SshSig {
                 found: self.namespace.clone(),
                 wanted: namespace.to_owned(),
             });
+        }
+        if let Signer::Certificate(certificate) = &self.signer {
+            certificate.verify()?;
         }
         let signed = Self::to_sign(&self.namespace, self.hash, digest)?;
         self.signer.key().verify(&self.signature, &signed)
@@ -200,19 +206,20 @@ impl SshSig {
         text
     }
 
-    /// Reads a signature from a file.
+    /// Reads a signature from a file: the first line exactly as [`armored`](Self::armored) writes
+    /// it, base64 in lines of any length, the last line. What follows that is ignored.
     ///
     /// # Errors
     ///
-    /// [`Error::Cut`] and [`Error::Malformed`]; [`Error::UnknownCertificate`].
+    /// [`Error::Cut`] and [`Error::Malformed`]; [`Error::UnknownKeyType`].
     pub fn from_armored(text: &str) -> Result<Self> {
         let refuse = |why: &str| Error::malformed("signature", why);
         let body = text
-            .trim()
             .strip_prefix(BEGIN)
+            .and_then(|body| body.strip_prefix('\n'))
             .ok_or_else(|| refuse("its first line is missing"))?;
-        let body = body
-            .strip_suffix(END)
+        let (body, _) = body
+            .split_once(LAST_LINE)
             .ok_or_else(|| refuse("its last line is missing"))?;
         let base64: String = body.split_ascii_whitespace().collect();
         let blob = Base64::decode_vec(&base64).map_err(|_| refuse("its base64 part is damaged"))?;
@@ -233,9 +240,9 @@ impl SshSig {
             return Err(reader.malformed("it has no namespace"));
         }
         let _reserved = reader.string()?;
-        let hash = match reader.string()? {
-            b"sha256" => SigHash::Sha256,
-            b"sha512" => SigHash::Sha512,
+        let hash = match reader.text("hash")? {
+            "sha256" => SigHash::Sha256,
+            "sha512" => SigHash::Sha512,
             _ => return Err(reader.malformed("its hash is not known here")),
         };
         let signature = reader.string()?.to_vec();
@@ -315,7 +322,7 @@ mod tests {
             let public = fs::read_to_string(dir.path().join("key.pub")).unwrap();
             let (key, _) = AnyKey::from_line(&public).unwrap();
             assert_eq!(*signature.signer(), Signer::Key(key));
-            let allowed = AllowedSigners::parse(&format!("a*@example.org {public}")).unwrap();
+            let allowed = AllowedSigners::parse(format!("a*@example.org {public}"));
             let who = |name| allowed.allow(name, "file", signature.signer(), 0);
             assert!(who("anna@example.org") && !who("bert@example.org"));
         }
@@ -343,8 +350,19 @@ mod tests {
             shown == "the signature is cut short" || shown.ends_with("damaged"),
             "{shown}"
         );
+        // As ssh-keygen: the first line is exactly this one, the others may end in any way.
+        for first in [" ", "\n", "\r\n", "\u{feff}"] {
+            assert_eq!(
+                error(&format!("{first}{text}")),
+                malformed("its first line is missing")
+            );
+        }
         let windows = text.replace('\n', "\r\n");
-        assert_eq!(SshSig::from_armored(&windows).unwrap(), signature);
+        assert_eq!(error(&windows), malformed("its first line is missing"));
+        let later = text.replacen("\r\n", "\n", 1) + "more\n";
+        assert_eq!(SshSig::from_armored(&later).unwrap(), signature);
+        let indented = text.replace("\n-----END", "\n -----END");
+        assert_eq!(error(&indented), malformed("its last line is missing"));
     }
 
     #[test]

@@ -1,30 +1,54 @@
 //! The SSH data types (RFC 4251 section 5), read from a slice and never beyond it.
+//!
+//! ```
+//! use ssh_format::wire::{Reader, put_string, put_u32};
+//!
+//! let mut out = Vec::new();
+//! put_string(&mut out, b"anna");
+//! put_u32(&mut out, 7);
+//! let mut reader = Reader::new(&out, "example");
+//! assert_eq!((reader.text("name")?, reader.u32()?), ("anna", 7));
+//! reader.finish()?;
+//! # Ok::<(), ssh_format::Error>(())
+//! ```
 
 use crate::{Error, Result};
 
-/// Reads one field after the other from the bytes of `what`.
+/// The longest `mpint` that OpenSSH reads, in bytes (`SSHBUF_MAX_BIGNUM`).
+const MAX_MPINT_LEN: usize = 16384 / 8;
+
+/// Reads one field after the other from a byte string; copies nothing.
 #[derive(Debug, Clone)]
-pub(crate) struct Reader<'a> {
+pub struct Reader<'a> {
     bytes: &'a [u8],
     what: &'static str,
 }
 
 impl<'a> Reader<'a> {
-    /// `what` is named in errors, such as `certificate`.
-    pub(crate) fn new(bytes: &'a [u8], what: &'static str) -> Self {
+    /// A reader of `bytes`; `what` is the name of the whole in errors, such as `certificate`.
+    #[must_use]
+    pub fn new(bytes: &'a [u8], what: &'static str) -> Self {
         Self { bytes, what }
     }
 
     /// What has not been read yet.
-    pub(crate) fn rest(&self) -> &'a [u8] {
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
         self.bytes
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether everything has been read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8]> {
+    /// The next `len` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cut`] if fewer are left.
+    pub fn take(&mut self, len: usize) -> Result<&'a [u8]> {
         let (head, tail) = self
             .bytes
             .split_at_checked(len)
@@ -33,43 +57,106 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
-    pub(crate) fn byte(&mut self) -> Result<u8> {
+    /// `byte`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cut`].
+    pub fn byte(&mut self) -> Result<u8> {
         Ok(self.take(1)?[0])
     }
 
+    /// `boolean`: any byte but 0 is true.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cut`].
+    pub fn boolean(&mut self) -> Result<bool> {
+        Ok(self.byte()? != 0)
+    }
+
     /// `uint32`, big-endian.
-    pub(crate) fn u32(&mut self) -> Result<u32> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cut`].
+    pub fn u32(&mut self) -> Result<u32> {
         let bytes = self.take(4)?;
         Ok(bytes.iter().fold(0, |n, &byte| n << 8 | u32::from(byte)))
     }
 
     /// `uint64`, big-endian.
-    pub(crate) fn u64(&mut self) -> Result<u64> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cut`].
+    pub fn u64(&mut self) -> Result<u64> {
         let bytes = self.take(8)?;
         Ok(bytes.iter().fold(0, |n, &byte| n << 8 | u64::from(byte)))
     }
 
-    /// `string`: a `uint32` length, then so many bytes.
-    pub(crate) fn string(&mut self) -> Result<&'a [u8]> {
+    /// `string`: its length in bytes as a `uint32`, then these bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cut`].
+    pub fn string(&mut self) -> Result<&'a [u8]> {
         let len = self.u32()?;
         self.take(usize::try_from(len).unwrap_or(usize::MAX))
     }
 
-    /// A `string` that is UTF-8 without a NUL, which would end it early for a program in C.
-    pub(crate) fn text(&mut self, field: &'static str) -> Result<&'a str> {
+    /// A `string` of UTF-8 without a NUL, which would end the text early for a program in C.
+    /// `field` is the name of the field in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cut`] and [`Error::Malformed`].
+    pub fn text(&mut self, field: &'static str) -> Result<&'a str> {
         match std::str::from_utf8(self.string()?) {
             Ok(text) if !text.contains('\0') => Ok(text),
             _ => Err(self.malformed(format!("its {field} is not text"))),
         }
     }
 
+    /// `mpint` of a number that is not negative: its bytes, most significant byte first, without
+    /// the zero byte that may stand in front as a sign. Empty for 0.
+    ///
+    /// OpenSSH reads further zero bytes in front and drops them. Here they are refused: a key or
+    /// signature has one encoding, so that two byte strings differ only if the keys do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cut`]; [`Error::Malformed`] also for more than 16,384 bits.
+    pub fn mpint(&mut self) -> Result<&'a [u8]> {
+        let bytes = self.string()?;
+        let number = match bytes {
+            [] => bytes,
+            [0x80..=0xff, ..] => return Err(self.malformed("a number in it is negative")),
+            [0, 0x80..=0xff, ..] => &bytes[1..],
+            [0, ..] => return Err(self.malformed("a number in it begins with needless zeros")),
+            _ => bytes,
+        };
+        if number.len() > MAX_MPINT_LEN {
+            return Err(self.malformed("a number in it has more than 16384 bits"));
+        }
+        Ok(number)
+    }
+
     /// A `string` that holds fields of its own.
-    pub(crate) fn nested(&mut self) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Cut`].
+    pub fn nested(&mut self) -> Result<Self> {
         Ok(Self::new(self.string()?, self.what))
     }
 
-    /// That nothing is left over.
-    pub(crate) fn finish(&self) -> Result<()> {
+    /// Checks that nothing is left over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if something is.
+    pub fn finish(&self) -> Result<()> {
         if self.is_empty() {
             Ok(())
         } else {
@@ -77,19 +164,20 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The error that says why the bytes are not `what`.
-    pub(crate) fn malformed(&self, why: impl Into<String>) -> Error {
+    /// The error that says why the bytes are not what they should be.
+    #[must_use]
+    pub fn malformed(&self, why: impl Into<String>) -> Error {
         Error::malformed(self.what, why)
     }
 }
 
 /// Appends a `uint32`.
-pub(crate) fn put_u32(out: &mut Vec<u8>, number: u32) {
+pub fn put_u32(out: &mut Vec<u8>, number: u32) {
     out.extend(number.to_be_bytes());
 }
 
 /// Appends a `uint64`.
-pub(crate) fn put_u64(out: &mut Vec<u8>, number: u64) {
+pub fn put_u64(out: &mut Vec<u8>, number: u64) {
     out.extend(number.to_be_bytes());
 }
 
@@ -97,14 +185,35 @@ pub(crate) fn put_u64(out: &mut Vec<u8>, number: u64) {
 ///
 /// # Panics
 ///
-/// If `bytes` is 4 GiB or longer; everything that comes here has been bounded before.
-pub(crate) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
+/// If `bytes` is 4 GiB or longer.
+pub fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     put_u32(out, u32::try_from(bytes.len()).expect("less than 4 GiB"));
     out.extend(bytes);
 }
 
-/// The fields that `fill` appends, as one `string`.
-pub(crate) fn put_nested(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+/// Appends an `mpint` that is not negative: `magnitude` without its leading zero bytes, and a zero
+/// byte in front where the top bit is set. `magnitude` is unsigned, most significant byte first.
+///
+/// # Panics
+///
+/// If it is 4 GiB or longer.
+pub fn put_mpint(out: &mut Vec<u8>, magnitude: &[u8]) {
+    let zeros = magnitude.iter().take_while(|&&byte| byte == 0).count();
+    let number = &magnitude[zeros..];
+    put_nested(out, |out| {
+        if number.first().is_some_and(|byte| byte & 0x80 != 0) {
+            out.push(0);
+        }
+        out.extend(number);
+    });
+}
+
+/// Appends the fields that `fill` writes, as one `string`.
+///
+/// # Panics
+///
+/// If they are 4 GiB or longer.
+pub fn put_nested(out: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
     let mut inner = Vec::new();
     fill(&mut inner);
     put_string(out, &inner);
@@ -154,5 +263,41 @@ mod tests {
                 "the example is malformed: its name is not text"
             );
         }
+    }
+
+    /// RFC 4251 section 5: the examples of `mpint`, and what OpenSSH refuses.
+    #[test]
+    fn a_number_has_one_encoding() {
+        for number in [&[][..], &[1], &[0x80], &[0xff; 2048]] {
+            let mut out = Vec::new();
+            put_mpint(&mut out, &[&[0, 0], number].concat());
+            assert_eq!(Reader::new(&out, "example").mpint().unwrap(), number);
+        }
+        let read = |bytes: &[u8]| {
+            let mut out = Vec::new();
+            put_string(&mut out, bytes);
+            let result = Reader::new(&out, "example").mpint().map(<[u8]>::to_vec);
+            result.map_err(|err| err.to_string())
+        };
+        assert_eq!(read(&[]), Ok(vec![]));
+        let nine = [0x09, 0xa3, 0x78, 0xf9, 0xb2, 0xe3, 0x32, 0xa7];
+        assert_eq!(read(&nine), Ok(nine.to_vec()));
+        assert_eq!(read(&[0, 0x80]), Ok(vec![0x80]));
+        assert_eq!(
+            read(&[&[0][..], &[0xff; 2048]].concat()),
+            Ok(vec![0xff; 2048])
+        );
+        let malformed = |why: &str| Err(format!("the example is malformed: {why}"));
+        assert_eq!(read(&[0xed, 0xcc]), malformed("a number in it is negative"));
+        for zeros in [&[0][..], &[0, 0x7f], &[0, 0, 0x80]] {
+            assert_eq!(
+                read(zeros),
+                malformed("a number in it begins with needless zeros")
+            );
+        }
+        assert_eq!(
+            read(&[1; 2049]),
+            malformed("a number in it has more than 16384 bits")
+        );
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use ssh_format::{AllowedSigner, AnyKey};
+use ssh_format::{AllowedSigners, AnyKey};
 
 use crate::app::App;
 use crate::fail::error::Error;
@@ -40,7 +40,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         for key in &mut keys {
             let (public, _) = AnyKey::from_line(&key.public_key)?;
             key.public_key =
-                AllowedSigner::line(who, args.namespace.as_deref(), &public, &key.label)?;
+                AllowedSigners::line(who, args.namespace.as_deref(), &public, &key.label)?;
         }
     }
     app.out.print(&Report(keys))

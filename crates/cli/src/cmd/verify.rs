@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, short, default_value = "file")]
     namespace: String,
 
-    /// The file that says whose signatures count, as ssh-keygen takes it; its times are UTC
+    /// The file that says whose signatures count, as ssh-keygen takes it
     #[arg(long, short = 'f', value_name = "FILE")]
     allowed_signers: Option<PathBuf>,
 
@@ -58,8 +58,10 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let signers = match &args.allowed_signers {
         None => Vec::new(),
         Some(file) => {
-            let text = input_file::read_text(file, MAX_SIGNERS_LEN)?;
-            let allowed = AllowedSigners::parse(&text).with_context(|| input_file::name(file))?;
+            let allowed = AllowedSigners::parse(input_file::read(file, MAX_SIGNERS_LEN)?);
+            for line in allowed.skipped() {
+                tell(&format!("tpmssh: {}: {line}", input_file::name(file)));
+            }
             who(&allowed, args, &signature)?
         }
     };
@@ -83,7 +85,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
 fn who(allowed: &AllowedSigners, args: &Args, signature: &SshSig) -> Result<Vec<String>, Error> {
     let (signer, now) = (signature.signer(), date::now());
     let found = match &args.identity {
-        None => allowed.principals(&args.namespace, signer, now),
+        None => allowed.principals(Some(&args.namespace), signer, now),
         Some(who) if allowed.allow(who, &args.namespace, signer, now) => vec![who.clone()],
         Some(_) => Vec::new(),
     };

@@ -76,6 +76,38 @@ pub(super) fn read_all(mut reader: Reader<'_>) -> Result<Vec<CertOption>> {
     Ok(options)
 }
 
+/// The first option that is known to OpenSSH and does not carry what it has to carry.
+///
+/// # Source
+///
+/// PROTOCOL.certkeys of OpenSSH; `show_options` of its ssh-keygen, which refuses these.
+pub(super) fn malformed<'a>(
+    critical: &'a [CertOption],
+    extensions: &'a [CertOption],
+) -> Option<&'a str> {
+    let is_malformed = |option: &&CertOption, texts: &[&str], flags: &[&str]| {
+        texts.contains(&option.name()) && option.value().is_none()
+            || flags.contains(&option.name()) && !option.data.is_empty()
+    };
+    let texts = ["force-command", "source-address"];
+    let mut critical = critical.iter();
+    let mut extensions = extensions.iter();
+    critical
+        .find(|option| is_malformed(option, &texts, &["verify-required"]))
+        .or_else(|| extensions.find(|option| is_malformed(option, &[], &FLAGS)))
+        .map(CertOption::name)
+}
+
+/// The extensions of OpenSSH, which say all by being there.
+const FLAGS: [&str; 6] = [
+    "permit-X11-forwarding",
+    "permit-agent-forwarding",
+    "permit-port-forwarding",
+    "permit-pty",
+    "permit-user-rc",
+    "no-touch-required",
+];
+
 /// Appends options, in the order of their names.
 pub(super) fn put_all(out: &mut Vec<u8>, options: &[CertOption]) -> Result<()> {
     let mut sorted: Vec<&CertOption> = options.iter().collect();

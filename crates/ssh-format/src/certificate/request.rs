@@ -81,6 +81,9 @@ impl CertificateRequest {
             _ if self.key_id.is_empty() => "needs a key id",
             _ if self.key_id.contains('\0') => "cannot have a NUL in its key id",
             _ if self.valid_after >= self.valid_before => "cannot end before it begins",
+            _ if option::malformed(&self.critical_options, &self.extensions).is_some() => {
+                "has options of OpenSSH only with what OpenSSH expects in them"
+            }
             _ => return Ok(()),
         };
         Err(Error::Request(why))

@@ -133,7 +133,8 @@ fn what_ssh_keygen_revokes_is_revoked() {
 
 /// One with something in every section.
 fn full() -> Krl {
-    let authority = AnyKey::from_blob(b"\0\0\0\x03one").unwrap();
+    let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea";
+    let (authority, _) = AnyKey::from_line(line).unwrap();
     let mut krl = Krl::new(3, 4, "comment");
     krl.revoke_serial(&authority, 5).unwrap();
     krl.revoke_key_id(&authority, "id");
@@ -270,15 +271,13 @@ fn what_is_not_understood_is_refused() {
         text(with(99, b"")),
         malformed("it has a section that is not known here")
     );
-    assert_eq!(
-        text(with(SECTION_EXTENSION, b"\0\0\0\x01x\x01\0\0\0\0")),
-        malformed("it has a critical extension that is not known here")
-    );
-    assert!(
-        with(SECTION_EXTENSION, b"\0\0\0\x01x\0\0\0\0\0")
-            .unwrap()
-            .is_empty()
-    );
+    for critical in [0, 1] {
+        let contents = [b"\0\0\0\x01x", &[critical][..], b"\0\0\0\0"].concat();
+        assert_eq!(
+            text(with(SECTION_EXTENSION, &contents)),
+            malformed("it has an extension, and none is known here")
+        );
+    }
     assert_eq!(
         text(with(SECTION_SIGNATURE, b"")),
         malformed("it is signed, which OpenSSH has given up")
@@ -286,6 +285,31 @@ fn what_is_not_understood_is_refused() {
     assert_eq!(
         text(with(SECTION_FINGERPRINT_SHA256, b"\0\0\0\x01x")),
         malformed("a fingerprint in it has the wrong length")
+    );
+    let certificates = |section: u8, data: &[u8]| {
+        let mut contents = vec![0; 8]; // any authority, reserved
+        contents.push(section);
+        crate::wire::put_string(&mut contents, data);
+        with(SECTION_CERTIFICATES, &contents)
+    };
+    let zero = malformed("the serial number 0 cannot be revoked");
+    assert_eq!(text(certificates(CERT_SERIAL_LIST, &[0; 8])), zero);
+    assert_eq!(text(certificates(CERT_SERIAL_RANGE, &[0; 16])), zero);
+    let bitmap = |offset: u64, bits: &[u8]| {
+        let mut data = offset.to_be_bytes().to_vec();
+        crate::wire::put_string(&mut data, bits);
+        certificates(CERT_SERIAL_BITMAP, &data)
+    };
+    bitmap(0, &[2]).unwrap();
+    bitmap(u64::MAX, &[1]).unwrap();
+    assert_eq!(text(bitmap(0, &[1])), zero);
+    assert_eq!(
+        text(bitmap(u64::MAX, &[2])),
+        malformed("a bitmap goes beyond the serial numbers")
+    );
+    assert_eq!(
+        text(bitmap(1, &[0x80])),
+        malformed("a number in it is negative")
     );
     let newer = [&MAGIC.to_be_bytes()[..], &2_u32.to_be_bytes()].concat();
     assert_eq!(

@@ -5,7 +5,7 @@ use super::{
     MAGIC, RevokedCertificates, SECTION_CERTIFICATES, SECTION_EXPLICIT_KEY,
     SECTION_FINGERPRINT_SHA1, SECTION_FINGERPRINT_SHA256, Serials,
 };
-use crate::wire::{put_nested, put_string, put_u32, put_u64};
+use crate::wire::{put_mpint, put_nested, put_string, put_u32, put_u64};
 
 impl Krl {
     /// The list as a file has it.
@@ -52,7 +52,7 @@ impl RevokedCertificates {
                     out.push(CERT_SERIAL_BITMAP);
                     put_nested(out, |out| {
                         put_u64(out, *offset);
-                        put_string(out, bits);
+                        put_mpint(out, bits);
                     });
                 }
             }

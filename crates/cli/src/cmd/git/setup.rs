@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::Context;
 use serde::Serialize;
-use ssh_format::AllowedSigner;
+use ssh_format::AllowedSigners;
 use token_store::config_dir;
 
 use crate::app::App;
@@ -186,7 +186,7 @@ impl Report {
             return Ok(());
         }
         let path = config_dir()?.join("tpmssh/allowed_signers");
-        let line = AllowedSigner::line(&email, Some("git"), &key.public, &key.label)?;
+        let line = AllowedSigners::line(&email, Some("git"), &key.public, &key.label)?;
         let mut contents = match path.exists() {
             true => input_file::read_text(&path, 1 << 20)?,
             false => String::new(),
