@@ -7,14 +7,11 @@ use ssh_encoding::base64::{Base64, Encoding};
 use crate::key_type::KeyType;
 use crate::wire::Reader;
 use crate::{Certificate, Error, Fingerprint, PublicKey, Result, text};
-<<<<<<< HEAD
-=======
 
 mod numbers;
 mod verify;
 
 use numbers::Numbers;
->>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
 
 /// The longest line with a key or certificate that is read, in bytes.
 pub const MAX_LINE_LEN: usize = 1024 * 1024;
@@ -181,11 +178,7 @@ pub(crate) fn key_of_line(line: &[u8]) -> Result<AnyKey> {
 /// A line of a `.pub` file, without a line feed.
 pub(crate) fn line_of_blob(algorithm: &str, blob: &[u8], comment: &str) -> String {
     let key = format!("{algorithm} {}", Base64::encode_string(blob));
-<<<<<<< HEAD
     match text::sanitize(comment) {
-=======
-    match text::one_line(comment) {
->>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
         none if none.is_empty() => key,
         comment => format!("{key} {comment}"),
     }

@@ -14,11 +14,7 @@
 //!   checked, and made for an authority whose key is held elsewhere;
 //! - [`Krl`]: a list of what an authority took back;
 //! - [`SshSig`] and [`AllowedSigners`]: signatures of files and commits, and whose count;
-<<<<<<< HEAD
-//! - [`text`]: names and comments of others, made fit to be shown.
-=======
 //! - [`wire`], [`pattern`], [`text`], [`time`]: what all of these are made of.
->>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
 //!
 //! ```
 //! use ssh_format::{Curve, PublicKey};
@@ -46,10 +42,6 @@
 mod allowed_signers;
 mod any_key;
 mod certificate;
-<<<<<<< HEAD
-=======
-
->>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
 mod curve;
 mod error;
 mod fingerprint;

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Text that somebody else chose, made fit to be shown to a person.
 //!
 //! Labels, names of hosts and users, comments and purposes come from other programs and other
@@ -21,36 +20,10 @@ const MAX_MARKS: usize = 3;
 /// Characters that are not [`is_visible`] are spelled as Rust spells them (`\n`, `\u{202e}`).
 /// Backslashes and double quotation marks of any script are escaped, so that the result can
 /// stand between quotation marks. A text that was cut ends in `…`.
-=======
-//! Text that somebody else wrote, made safe for a line of a file and for a person's screen.
-
-use std::fmt::Write as _;
-
-/// `text` as the end of a line, such as the comment of a public key.
-///
-/// A comment often is a label that somebody else chose. A line feed in it would start a second
-/// line, that is a second key; an escape sequence would act on the terminal that shows it; an
-/// invisible character would make two comments look alike. Each such character becomes `?`.
-/// White space around the text is dropped, since readers drop it as well.
-#[must_use]
-pub fn one_line(text: &str) -> String {
-    text.trim()
-        .chars()
-        .map(|c| if is_unsafe(c) { '?' } else { c })
-        .collect()
-}
-
-/// `text` as part of a sentence on a screen, between quotation marks that the caller writes.
-///
-/// Quotation marks, backslashes, and all characters that are invisible, control a terminal or
-/// change the writing direction are shown as escapes, such as `\"` or `\u{202e}`. No more than
-/// `limit` characters of `text` are shown; `…` stands for the rest.
->>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
 ///
 /// ```
 /// use ssh_format::text::shown;
 ///
-<<<<<<< HEAD
 /// assert_eq!(shown("clé d'été 鍵"), "clé d'été 鍵");
 /// assert_eq!(shown("work\" for \u{202e}root"), r#"work\" for \u{202e}root"#);
 /// assert_eq!(shown(&"x".repeat(100)).chars().count(), 64);
@@ -210,55 +183,6 @@ impl Marks {
         };
         true
     }
-=======
-/// assert_eq!(shown("anna\" is trusted\n", 64), r#"anna\" is trusted\n"#);
-/// assert_eq!(shown("a very long name", 6), "a very…");
-/// ```
-#[must_use]
-pub fn shown(text: &str, limit: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(limit));
-    let mut rest = text.chars();
-    for c in rest.by_ref().take(limit) {
-        match c {
-            '"' | '\\' | '\n' | '\r' | '\t' => out.extend(c.escape_debug()),
-            c if is_unsafe(c) => {
-                // Writing into a string cannot fail.
-                let _ = write!(out, "{}", c.escape_unicode());
-            }
-            c => out.push(c),
-        }
-    }
-    if rest.next().is_some() {
-        out.push('…');
-    }
-    out
-}
-
-/// Whether `c` ends a line, controls a terminal, changes the writing direction or is invisible.
-///
-/// # Source
-///
-/// Unicode 16, `Default_Ignorable_Code_Point` of DerivedCoreProperties.txt; besides these the
-/// control characters, the separators of lines and paragraphs, and the empty braille pattern.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}'
-            | '\u{115f}' | '\u{1160}'            // Hangul fillers
-            | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}'
-            | '\u{200b}'..='\u{200f}'            // zero width; direction marks
-            | '\u{2028}'..='\u{202e}'            // separators, embeddings, overrides
-            | '\u{2060}'..='\u{206f}'            // joiners, isolates
-            | '\u{2800}'
-            | '\u{3164}' | '\u{ffa0}'            // Hangul fillers
-            | '\u{fe00}'..='\u{fe0f}'            // variation selectors
-            | '\u{feff}'
-            | '\u{fff0}'..='\u{fff8}'
-            | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}') // tags
->>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
 }
 
 #[cfg(test)]
@@ -270,57 +194,24 @@ mod tests {
     #[test]
     fn ordinary_text_of_any_script_stays() {
         for text in ["anna@laptop key", "clé d'été", "ключ №1", "鍵 🔑"] {
-<<<<<<< HEAD
             assert_eq!(sanitize(text), text);
-=======
-            assert_eq!(one_line(text), text);
-            assert_eq!(shown(text, 64), text);
->>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
         }
     }
 
     #[test]
     fn a_line_feed_cannot_add_a_second_key() {
-<<<<<<< HEAD
         assert_eq!(sanitize("a\nssh-rsa AAAA evil"), "a?ssh-rsa AAAA evil");
         assert_eq!(sanitize("a\r\u{2028}b\u{85}c\0"), "a??b?c?");
-=======
-        assert_eq!(one_line("a\nssh-rsa AAAA evil"), "a?ssh-rsa AAAA evil");
-        assert_eq!(one_line("a\r\u{2028}b\u{85}c\0"), "a??b?c?");
->>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
     }
 
     #[test]
     fn a_terminal_is_not_reached_and_direction_is_not_turned() {
-<<<<<<< HEAD
         assert_eq!(sanitize("\x1b[2Jx\u{9b}y\u{7f}"), "?[2Jx?y?");
         assert_eq!(sanitize("\u{202e}gol.exe\u{2069}"), "?gol.exe?");
-=======
-        assert_eq!(one_line("\x1b[2Jx\u{9b}y\u{7f}"), "?[2Jx?y?");
-        assert_eq!(one_line("\u{202e}gol.exe\u{2069}"), "?gol.exe?");
-        assert_eq!(shown("\x1b[2J\u{202e}", 64), "\\u{1b}[2J\\u{202e}");
-    }
-
-    #[test]
-    fn what_cannot_be_seen_is_shown() {
-        for c in ["\u{200b}", "\u{ad}", "\u{3164}", "\u{34f}", "\u{e0041}"] {
-            assert_eq!(one_line(&format!("a{c}b")), "a?b");
-            assert!(shown(c, 64).starts_with("\\u{"), "{c:?}");
-        }
-    }
-
-    #[test]
-    fn a_sentence_cannot_be_continued_by_the_text_in_it() {
-        assert_eq!(shown("x\" of \"y\\", 64), "x\\\" of \\\"y\\\\");
-        let long = shown(&"x".repeat(100_000), 64);
-        assert_eq!(long, format!("{}…", "x".repeat(64)));
-        assert_eq!(shown(&"x".repeat(64), 64), "x".repeat(64));
->>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
     }
 
     #[test]
     fn spaces_around_are_dropped() {
-<<<<<<< HEAD
         assert_eq!(sanitize("  a b \n"), "a b");
         assert_eq!(sanitize(" \t "), "");
     }
@@ -411,16 +302,11 @@ mod tests {
             "a\u{301}\u{301}\u{301}\\u{301}\\u{301}"
         );
         assert_eq!(shown("a\n\u{301}"), r"a\n\u{301}");
-=======
-        assert_eq!(one_line("  a b \n"), "a b");
-        assert_eq!(one_line(" \t "), "");
->>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
     }
 
     proptest! {
         #[test]
         fn whatever_comes_in_one_line_comes_out(text in any::<String>()) {
-<<<<<<< HEAD
             let comment = sanitize(&text);
             prop_assert!(comment.chars().all(is_visible));
             prop_assert_eq!(sanitize(&comment), comment);
@@ -443,12 +329,6 @@ mod tests {
                     prop_assert!(chars.next().is_some(), "{quoted}");
                 }
             }
-=======
-            for safe in [one_line(&text), shown(&text, 64)] {
-                prop_assert!(!safe.chars().any(is_unsafe));
-            }
-            prop_assert_eq!(one_line(&one_line(&text)), one_line(&text));
->>>>>>> bed18cd (ssh-format: nothing is accepted that OpenSSH refuses)
         }
     }
 }
