@@ -9,7 +9,7 @@ use token_store::config::Choice;
 use token_store::{
     Config, Error as StoreError, Pin, SoPin, Store, StoreDir, Token, WallKind, state_dir,
 };
-use tpm_core::{AuthValue, Tcti, Tpm};
+use tpm_core::{AuthValue, Operation, Srk, Tcti, Tpm};
 
 use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
@@ -140,6 +140,28 @@ impl App {
             Err(StoreError::NoStore { .. }) => Ok(Vec::new()),
             store => Ok(store?.tokens()?),
         }
+    }
+
+    /// The storage root key to which a session is salted that proves the password of a hierarchy;
+    /// `None` if the TPM shows none.
+    ///
+    /// If no token of the store is bound to it, this is its first use, and its Name is shown.
+    ///
+    /// # Errors
+    ///
+    /// Failures of the TPM.
+    pub(crate) fn srk(&self, op: &Operation<'_>) -> tpm_core::Result<Option<Srk>> {
+        let Some(srk) = Srk::find_serving(op)? else {
+            return Ok(None);
+        };
+        let known = self.tokens().unwrap_or_default();
+        if !known.is_empty() && known.iter().all(|token| token.srk_name() != srk.name()) {
+            tell(&format!(
+                "tpmssh: no token of yours is bound to this TPM; the Name of its storage root key is {}",
+                srk.name()
+            ));
+        }
+        Ok(Some(srk))
     }
 
     /// The token that is meant: `--token`, else the configured one, else the only one.

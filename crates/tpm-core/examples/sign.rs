@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "a wrong PIN: {}",
         wrong.err().map_or_else(String::new, |err| err.to_string())
     );
-    println!("tries left: {}", counter.state(&op)?.left());
+    println!("tries left: {}", counter.state(&op, &srk)?.left());
     counter.undefine(&op, &srk, &owner)?;
     Ok(())
 }

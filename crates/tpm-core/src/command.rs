@@ -1,27 +1,29 @@
 //! Commands and responses: headers, authorization areas.
 
+mod authorization;
 pub(crate) mod connection;
 pub(crate) mod crypto;
+pub(crate) mod exception;
 pub(crate) mod policy;
 pub(crate) mod session;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, marker::PhantomData};
 
 use zeroize::Zeroizing;
 
+use self::{
+    authorization::Authorization,
+    crypto::{DIGEST, command_hash, response_hash},
+    session::{Salted, Unsalted, Use},
+};
+pub(crate) use crate::structures::command_code::Code;
 use crate::{
     Error, Name, Result,
-    command::{
-        crypto::{command_hash, response_hash},
-        session::Use,
-    },
     structures::{
         hierarchy::permanent,
         marshal::{Put, Reader},
     },
 };
-
-pub(crate) use crate::structures::command_code::Code;
 
 /// `TPM_ST_NO_SESSIONS` and `TPM_ST_SESSIONS`: the tags of commands and responses.
 pub(crate) const NO_SESSIONS: u16 = 0x8001;
@@ -32,25 +34,36 @@ enum Auth<'a> {
     /// An empty authorization value, which needs no session to hide it.
     Empty,
     /// By a session.
-    Session(Use<'a>),
+    Session(Authorization<'a>),
 }
 
+/// The kind of a [`Command`] whose reply comes in a salted session.
+pub(crate) struct Authentic;
+
+/// The kind of a [`Command`] whose reply nobody authenticates, so far.
+pub(crate) struct Open;
+
 /// A command to be sent, in the order in which the specification lists its parts.
-pub(crate) struct Command<'a> {
+///
+/// It begins [`Open`] and becomes [`Authentic`] with its first salted session.
+pub(crate) struct Command<'a, A = Open> {
     code: Code,
     handles: Vec<(u32, Name)>,
     auths: Vec<Auth<'a>>,
     /// Wiped when dropped: a new object's secret is in it.
     params: Zeroizing<Vec<u8>>,
+    /// The parameters as they are sent, once they are fixed: the first one may be encrypted.
+    fixed: Option<Vec<u8>>,
     object: &'static str,
     patience: u32,
+    kind: PhantomData<A>,
 }
 
 /// How many times the usual deadline an RSA key may take to be made. With the usual 30 s that
 /// is 300: the longest of 80,000 measured ones took 253 s (an ST33, 3072 bits).
 const RSA_PATIENCE: u32 = 10;
 
-impl<'a> Command<'a> {
+impl<'a> Command<'a, Open> {
     /// A command without handles or parameters.
     pub(crate) fn new(code: Code) -> Self {
         Self {
@@ -59,11 +72,15 @@ impl<'a> Command<'a> {
             auths: Vec::new(),
             // Growing leaves a copy behind; no secret is this long.
             params: Zeroizing::new(Vec::with_capacity(512)),
+            fixed: None,
             object: "object",
             patience: 1,
+            kind: PhantomData,
         }
     }
+}
 
+impl<'a, A> Command<'a, A> {
     /// Says that an RSA key is made, for which chips take up to minutes.
     pub(crate) fn makes_rsa(mut self, does: bool) -> Self {
         self.patience = if does { RSA_PATIENCE } else { 1 };
@@ -99,9 +116,25 @@ impl<'a> Command<'a> {
         self
     }
 
-    /// Authorizes the next handle by a session, or adds one that only encrypts.
-    pub(crate) fn session(mut self, session: Use<'a>) -> Self {
-        self.auths.push(Auth::Session(session));
+    /// Authorizes the next handle by a salted session, or adds one that authenticates the
+    /// reply and may encrypt.
+    pub(crate) fn session(mut self, session: Use<'a, Salted>) -> Command<'a, Authentic> {
+        self.auths.push(Auth::Session(session.authorization()));
+        Command {
+            code: self.code,
+            handles: self.handles,
+            auths: self.auths,
+            params: self.params,
+            fixed: self.fixed,
+            object: self.object,
+            patience: self.patience,
+            kind: PhantomData,
+        }
+    }
+
+    /// Authorizes the next handle by a policy session without a key.
+    pub(crate) fn unsalted(mut self, session: Use<'a, Unsalted>) -> Self {
+        self.auths.push(Auth::Session(session.authorization()));
         self
     }
 
@@ -148,21 +181,66 @@ impl<'a> Command<'a> {
         &self.params
     }
 
-    /// The sessions that authorize it or encrypt its parameters.
-    pub(crate) fn uses(&self) -> impl Iterator<Item = &Use<'a>> {
+    /// The sessions that authorize it, encrypt its parameters or authenticate its reply.
+    pub(crate) fn uses(&self) -> impl Iterator<Item = &Authorization<'a>> {
         self.auths.iter().filter_map(|auth| match auth {
             Auth::Session(session) => Some(session),
             Auth::Empty => None,
         })
     }
 
-    /// The whole command as it goes over the bus.
-    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
-        self.uses().for_each(Use::renew);
-        let mut params = Cow::Borrowed(&self.params[..]);
+    /// Whether the chip's refusal of its authorization number `number`, from 1 on, says that the
+    /// chip does not know the session's key: nothing else is proven there.
+    pub(crate) fn is_plain_session(&self, number: usize) -> bool {
+        let auth = number
+            .checked_sub(1)
+            .and_then(|index| self.auths.get(index));
+        matches!(auth, Some(Auth::Session(session)) if session.is_plain())
+    }
+
+    /// Fixes the parameters as they will be sent, and returns the hash by which
+    /// `TPM2_PolicySecret` limits an authorization to this very command.
+    ///
+    /// A session that encrypts them must not be used in between.
+    ///
+    /// # Source
+    ///
+    /// Part 1, section 18.7 "Command Parameter Hash (cpHash)".
+    pub(crate) fn cp_hash(&mut self) -> Result<[u8; DIGEST]> {
+        let mut params = self.params.to_vec();
         if let Some(session) = self.uses().find(|session| session.decrypts()) {
-            session.encrypt_first(params.to_mut())?;
+            session.check_order()?;
+            session.renew();
+            session.encrypt_first(&mut params)?;
         }
+        let hash = self.hash(&params);
+        self.fixed = Some(params);
+        Ok(hash)
+    }
+
+    /// The whole command as it goes over the bus.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unproven`] if a secret would go out too early.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>> {
+        let is_fixed = self.fixed.is_some();
+        for session in self.uses() {
+            session.check_order()?;
+            if !(is_fixed && session.decrypts()) {
+                session.renew();
+            }
+        }
+        let params = match &self.fixed {
+            Some(fixed) => Cow::Borrowed(&fixed[..]),
+            None => {
+                let mut params = Cow::Borrowed(&self.params[..]);
+                if let Some(session) = self.uses().find(|session| session.decrypts()) {
+                    session.encrypt_first(params.to_mut())?;
+                }
+                params
+            }
+        };
         let mut command = Vec::with_capacity(params.len() + 256);
         command.put_u16(if self.auths.is_empty() {
             NO_SESSIONS
@@ -185,13 +263,16 @@ impl<'a> Command<'a> {
         Ok(command)
     }
 
+    /// The hash of the command with these parameters.
+    fn hash(&self, params: &[u8]) -> [u8; DIGEST] {
+        let names = self.handles.iter().map(|(_, name)| name);
+        command_hash(self.code.value(), names, params)
+    }
+
     /// The authorizations, one after the other, of the command with these parameters.
     fn auth_area(&self, params: &[u8]) -> Vec<u8> {
-        let hash = self.uses().next().map(|_| {
-            let names = self.handles.iter().map(|(_, name)| name);
-            command_hash(self.code.value(), names, params)
-        });
-        let mut area = Vec::with_capacity(128);
+        let hash = self.hash(params);
+        let mut area = Vec::with_capacity(256);
         for (index, auth) in self.auths.iter().enumerate() {
             match auth {
                 Auth::Empty => put_auth(&mut area, permanent::PASSWORD, &[], 1, &[]),
@@ -201,7 +282,7 @@ impl<'a> Command<'a> {
                     } else {
                         Vec::new()
                     };
-                    let hmac = session.command_hmac(&hash.unwrap_or_default(), &others);
+                    let hmac = session.command_hmac(&hash, &others);
                     let nonce = session.nonce_caller();
                     put_auth(
                         &mut area,
@@ -216,11 +297,20 @@ impl<'a> Command<'a> {
         area
     }
 
-    /// The TPM's nonces of sessions other than the first that encrypt a parameter: the first
-    /// session's HMAC covers them (Part 1, section 19.6.5).
+    /// The TPM's nonces of the sessions that encrypt a parameter, if they are not the first:
+    /// the first session's HMAC covers them, the decrypting one's before the encrypting one's
+    /// (Part 1, section 19.6.5).
     fn other_nonces(&self) -> Vec<u8> {
+        let others = || self.uses().skip(1);
+        let decrypting = others().find(|session| session.decrypts());
+        let encrypting = others().find(|session| session.encrypts());
         let mut nonces = Vec::new();
-        for session in self.uses().skip(1).filter(|s| s.decrypts() || s.encrypts()) {
+        if let Some(session) = decrypting {
+            nonces.extend_from_slice(&session.nonce_tpm());
+        }
+        if let Some(session) = encrypting
+            && decrypting.is_none_or(|other| other.handle() != session.handle())
+        {
             nonces.extend_from_slice(&session.nonce_tpm());
         }
         nonces
@@ -249,16 +339,13 @@ impl<'a> Command<'a> {
         }
         let size = reader.u32()?;
         let mut params = Zeroizing::new(reader.take(size as usize)?.to_vec());
-        let hash = self
-            .uses()
-            .next()
-            .map(|_| response_hash(self.code.value(), &params));
+        let hash = response_hash(self.code.value(), &params);
         for auth in &self.auths {
             let nonce = reader.sized()?;
             let attributes = reader.u8()?;
             let hmac = reader.sized()?;
             if let Auth::Session(session) = auth
-                && !session.accept(&hash.unwrap_or_default(), nonce, attributes, hmac)
+                && !session.accept(&hash, nonce, attributes, hmac)
             {
                 return Err(Error::ReplyForged {
                     command: self.code.name(),
@@ -288,7 +375,8 @@ fn put_auth(area: &mut Vec<u8>, handle: u32, nonce: &[u8], attributes: u8, hmac:
 /// What the chip answered to a successful command.
 #[derive(Debug)]
 pub(crate) struct Response {
-    /// The handle, or 0 where the command returns none.
+    /// The handle, or 0 if the command returns none. No HMAC covers it: what is at a handle is
+    /// known by the Name, which HMACs of later commands do cover.
     pub(crate) handle: u32,
     /// Wiped when dropped: it may be an unsealed secret.
     params: Zeroizing<Vec<u8>>,

@@ -55,6 +55,9 @@ pub enum Error {
         /// The command, as the specification spells it.
         command: &'static str,
     },
+    /// A secret was to be used before the TPM has shown that it is the right one.
+    #[error("the TPM has not proven yet that it is the right one")]
+    Unproven,
     /// The chip speaks the language of TPM 1.2, which this crate does not.
     #[error("this is a TPM 1.2, and not a TPM 2.0")]
     Tpm12,
@@ -75,6 +78,9 @@ pub enum Error {
     /// The PIN counter has reached its limit: right and wrong PINs are refused alike.
     #[error("the PIN counter is exhausted")]
     PinExhausted,
+    /// The PIN counter does not hold the limit that was written to it.
+    #[error("the PIN counter does not hold the limit that was written to it")]
+    WrongLimit,
     /// The chip is in dictionary-attack lockout.
     #[error("the TPM is in dictionary-attack lockout")]
     Lockout,

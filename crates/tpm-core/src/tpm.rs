@@ -8,7 +8,9 @@ use std::{
 
 use crate::{
     Error, Name, Result, Tcti,
-    command::{Code, Command, Response, connection::Connection},
+    command::{
+        Authentic, Code, Command, Open, Response, connection::Connection, exception::Exception,
+    },
     transport::{self, exchange::Deadline},
 };
 
@@ -141,11 +143,30 @@ pub struct Operation<'tpm> {
 }
 
 impl Operation<'_> {
-    /// Runs one command.
+    /// Runs a command whose reply comes in a salted session.
     ///
-    /// A connection that broke, or on which a resource manager lost an object, is closed; the
-    /// next operation opens a new one.
-    pub(crate) fn run(&self, command: Command<'_>) -> Result<Response> {
+    /// After a failure of the connection it is given up: the next operation opens another.
+    pub(crate) fn run(&self, command: Command<'_, Authentic>) -> Result<Response> {
+        self.exchange(command)
+    }
+
+    /// Runs a command whose reply nobody authenticates, for the reason `why`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unproven`] if `why` is no reason for this command; nothing is sent then.
+    pub(crate) fn run_unauthenticated(
+        &self,
+        command: Command<'_, Open>,
+        why: Exception,
+    ) -> Result<Response> {
+        if !why.covers(command.code()) {
+            return Err(Error::Unproven);
+        }
+        self.exchange(command)
+    }
+
+    fn exchange<A>(&self, command: Command<'_, A>) -> Result<Response> {
         let mut link = self.tpm.link();
         let connection = link.connection.as_mut().ok_or(Error::Stale)?;
         let result = connection.run(command, !self.is_managed());
@@ -154,7 +175,6 @@ impl Operation<'_> {
             | Error::Timeout { .. }
             | Error::Busy
             | Error::Malformed(_)
-            | Error::ReplyForged { .. }
             | Error::Stale,
         ) = &result
         {
@@ -205,13 +225,18 @@ impl Operation<'_> {
     /// The context of a loaded key, for this chip until its next reset.
     pub(crate) fn save(&self, handle: u32, name: &Name) -> Result<Vec<u8>> {
         let command = Command::new(Code::ContextSave).handle(handle, name);
-        Ok(self.run(command)?.reader().remainder().to_vec())
+        Ok(self
+            .run_unauthenticated(command, Exception::Context)?
+            .reader()
+            .remainder()
+            .to_vec())
     }
 
     /// Frees the slot of a transient object or session.
     pub(crate) fn flush(&self, handle: u32) -> Result<()> {
         let command = Command::new(Code::FlushContext).param_u32(handle);
-        self.run(command).map(drop)
+        self.run_unauthenticated(command, Exception::Context)
+            .map(drop)
     }
 }
 

@@ -113,6 +113,7 @@ pub fn init(
 
     let op = tpm.begin()?;
     let srk = Srk::find_or_create(&op, owner)?;
+    let chip = Capabilities::read_authentic(&op, &srk)?;
     let own_srk = if srk.is_own() || !srk.is_persistent() {
         Srk::unfit(&op)?
     } else {
@@ -132,7 +133,7 @@ pub fn init(
         pin_auth,
         pin_is_set: pin.is_some(),
         kdf,
-        chip: Capabilities::read(&op)?,
+        chip,
     };
     let (token, fallback) = match options.wall {
         Some(WallKind::Counter) if !draft.chip.has_pin_indexes() => {

@@ -275,7 +275,7 @@ impl OpenToken {
         {
             return Ok(chip.clone());
         }
-        let chip = Capabilities::read(op)?;
+        let chip = Capabilities::read_authentic(op, &self.objects.srk)?;
         *known = Some(chip.clone());
         Ok(chip)
     }

@@ -109,7 +109,7 @@ impl TokenObjects {
                     self.srk.check(op)?;
                     return Err(Error::CounterMissing);
                 }
-                let state = counter.state(op)?;
+                let state = counter.state(op, &self.srk)?;
                 Ok(Some(Tries {
                     left: state.left(),
                     max: state.limit,
@@ -139,7 +139,7 @@ impl TokenObjects {
             };
         }
         let state = match counter.presence(op) {
-            Ok(Presence::Ready) => counter.state(op).ok(),
+            Ok(Presence::Ready) => counter.state(op, &self.srk).ok(),
             Ok(_) => {
                 return Refusal {
                     error: Error::CounterMissing,

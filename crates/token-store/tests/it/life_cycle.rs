@@ -258,7 +258,7 @@ fn a_token_made_anew_keeps_serial_and_so_pin_and_nothing_else() -> TestResult {
 
 /// Wrong SO PINs count in the chip; with an empty lockout authorization anybody resets that.
 fn clear_lockout(bench: &Bench) -> TestResult {
-    tpm_core::lockout::reset(&bench.tpm.begin()?, &AuthValue::empty())?;
+    tpm_core::lockout::reset(&bench.tpm.begin()?, None, &AuthValue::empty())?;
     Ok(())
 }
 

@@ -51,7 +51,7 @@ fn time_opens_the_chips_lockout_again() -> TestResult {
         interval: 1,
         recovery: 1,
     };
-    lockout::set_parameters(&bench.tpm.begin()?, &AuthValue::empty(), quick)?;
+    lockout::set_parameters(&bench.tpm.begin()?, None, &AuthValue::empty(), quick)?;
     for _ in 0..2 {
         failure(bench.login(&token, "wrong"));
     }

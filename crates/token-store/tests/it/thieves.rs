@@ -42,7 +42,7 @@ fn a_store_that_was_carried_to_another_tpm_is_of_no_use_there_and_still_good_at_
 fn a_cleared_tpm_is_another_one_and_the_store_is_left_alone() -> TestResult {
     let mut bench = Bench::new();
     let token = bench.token("work", WallKind::Counter);
-    ownership::clear(&bench.tpm.begin()?, &AuthValue::empty())?;
+    ownership::clear(&bench.tpm.begin()?, None, &AuthValue::empty())?;
     let before = fs::read(bench.file())?;
     for _ in 0..2 {
         let err = failure(bench.login(&token, PIN));

@@ -38,7 +38,7 @@ fn three_wrong_pins_lock_one_token_and_nothing_else() -> TestResult {
     assert_eq!(bench.lockout_count(), 0);
     bench.login(&other, PIN)?;
     OpenToken::open(&bench.store, &bench.tpm, &bare, None)?;
-    lockout::reset(&bench.tpm.begin()?, &AuthValue::empty())?;
+    lockout::reset(&bench.tpm.begin()?, None, &AuthValue::empty())?;
     assert!(
         bench.login(&token, PIN).is_err(),
         "the chip's reset is not for counters"
@@ -105,7 +105,7 @@ fn behind_the_chips_lockout_each_wrong_pin_counts_once_and_locks_the_chip() -> T
         "the SO is behind the same lockout: {err}"
     );
 
-    lockout::reset(&bench.tpm.begin()?, &AuthValue::empty())?;
+    lockout::reset(&bench.tpm.begin()?, None, &AuthValue::empty())?;
     let token = bench.store.token(token.id)?;
     bench.login(&token, PIN)?;
     assert_eq!(

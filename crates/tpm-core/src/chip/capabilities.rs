@@ -1,10 +1,11 @@
 //! What a chip can do: asked once, and kept.
 
 use crate::{
-    Curve, Error, Hash, KeyType, Operation, Result,
-    chip::get_capability::{algorithms, curves, properties},
+    Curve, Error, Hash, KeyType, Operation, Result, Srk,
+    chip::get_capability::{Asker, algorithms, curves, properties},
     command::{Code, Command},
     error::rc,
+    hierarchy::srk::session_for_hierarchy,
     structures::{
         algorithm,
         marshal::{Put, Reader},
@@ -72,20 +73,35 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Asks the chip, in some eight commands.
+    /// Asks the chip, in some eight commands, for a person to see. Nobody authenticates the
+    /// answers: what depends on them asks by [`Capabilities::read_authentic`].
     ///
     /// # Errors
     ///
     /// Failures of the chip.
     pub fn read(op: &Operation<'_>) -> Result<Self> {
-        let fixed = properties(op, pt::FIXED)?;
+        Self::ask(op, Asker::Shown)
+    }
+
+    /// Asks the chip that holds `srk`, in a session that authenticates the answers.
+    ///
+    /// # Errors
+    ///
+    /// Failures of the chip; [`Error::OtherTpm`].
+    pub fn read_authentic(op: &Operation<'_>, srk: &Srk) -> Result<Self> {
+        let session = session_for_hierarchy(op, Some(srk))?;
+        Self::ask(op, Asker::Audited(&session))
+    }
+
+    fn ask(op: &Operation<'_>, asker: Asker<'_>) -> Result<Self> {
+        let fixed = properties(op, asker, pt::FIXED)?;
         let get = |property: u32| {
             let found = fixed.iter().find(|(id, _)| *id == property);
             found.map_or(0, |(_, value)| *value)
         };
         let mut rsa_bits = Vec::new();
         for bits in RSA_SIZES {
-            if takes_rsa(op, bits)? {
+            if takes_rsa(op, asker, bits)? {
                 rsa_bits.push(bits);
             }
         }
@@ -93,8 +109,8 @@ impl Capabilities {
             manufacturer: get(pt::MANUFACTURER),
             firmware: (get(pt::FIRMWARE_1), get(pt::FIRMWARE_2)),
             spec_revision: get(pt::REVISION),
-            algorithms: algorithms(op)?,
-            curves: curves(op)?,
+            algorithms: algorithms(op, asker)?,
+            curves: curves(op, asker)?,
             rsa_bits,
             max_digest: get(pt::MAX_DIGEST),
             max_command: get(pt::MAX_COMMAND),
@@ -108,12 +124,13 @@ impl Capabilities {
     }
 
     /// Whether they are those of this chip with the firmware that it has now; one command.
+    /// A wrong answer has them asked for again, or keeps what an authentic answer said.
     ///
     /// # Errors
     ///
     /// Failures of the chip.
     pub fn is_of(&self, op: &Operation<'_>) -> Result<bool> {
-        let fixed = properties(op, pt::FIXED)?;
+        let fixed = properties(op, Asker::Shown, pt::FIXED)?;
         let has = |property: u32, value: u32| fixed.contains(&(property, value));
         Ok(has(pt::MANUFACTURER, self.manufacturer)
             && has(pt::FIRMWARE_1, self.firmware.0)
@@ -251,7 +268,7 @@ fn ids(reader: &mut Reader<'_>) -> Result<Vec<u16>> {
 }
 
 /// `TPM2_TestParms` with an RSA signing key of this size.
-fn takes_rsa(op: &Operation<'_>, bits: u16) -> Result<bool> {
+fn takes_rsa(op: &Operation<'_>, asker: Asker<'_>, bits: u16) -> Result<bool> {
     // TPMT_PUBLIC_PARMS: RSA; no symmetric algorithm, no scheme, size, default exponent.
     let command = Command::new(Code::TestParms)
         .param_u16(algorithm::RSA)
@@ -267,7 +284,7 @@ fn takes_rsa(op: &Operation<'_>, bits: u16) -> Result<bool> {
         rc::TYPE,
         rc::ASYMMETRIC,
     ];
-    match op.run(command) {
+    match asker.run(op, command) {
         Ok(_) => Ok(true),
         Err(err) if err.refuses_parameter(1, &refusals) => Ok(false),
         // The oldest chips lack the question. All have this size.

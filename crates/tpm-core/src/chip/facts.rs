@@ -2,7 +2,7 @@
 
 use crate::{
     Operation, Result,
-    chip::get_capability::{commands, properties},
+    chip::get_capability::{Asker, commands, properties},
 };
 
 /// What a chip says of its kind and its state.
@@ -26,8 +26,8 @@ pub struct Facts {
 /// Failures of the chip.
 pub fn read(op: &Operation<'_>) -> Result<Facts> {
     Ok(Facts {
-        fixed: properties(op, 0x100)?,
-        variable: properties(op, 0x200)?,
-        commands: commands(op)?,
+        fixed: properties(op, Asker::Shown, 0x100)?,
+        variable: properties(op, Asker::Shown, 0x200)?,
+        commands: commands(op, Asker::Shown)?,
     })
 }

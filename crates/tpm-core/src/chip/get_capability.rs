@@ -2,7 +2,7 @@
 
 use crate::{
     Curve, Error, Operation, Result,
-    command::{Code, Command},
+    command::{Code, Command, Response, exception::Exception, session::Session},
     error::rc,
     structures::{marshal::Reader, template::StorageKind},
 };
@@ -14,6 +14,25 @@ pub(crate) mod cap {
     pub(crate) const COMMANDS: u32 = 2;
     pub(crate) const PROPERTIES: u32 = 6;
     pub(crate) const CURVES: u32 = 8;
+}
+
+/// How a capability is asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Asker<'a> {
+    /// For a person to see: nobody authenticates the reply.
+    Shown,
+    /// For a decision: the session authenticates the reply.
+    Audited(&'a Session<'a>),
+}
+
+impl Asker<'_> {
+    /// Runs a command that asks for facts.
+    pub(crate) fn run(self, op: &Operation<'_>, command: Command<'_>) -> Result<Response> {
+        match self {
+            Self::Shown => op.run_unauthenticated(command, Exception::Shown),
+            Self::Audited(session) => op.run(command.session(session.plain().audit())),
+        }
+    }
 }
 
 /// The most that is asked for at once. A chip may return fewer and say that there are more.
@@ -31,6 +50,7 @@ const AT_ONCE: u32 = 64;
 /// Part 3, section 30.2: `moreData` and the continuation from the value after the last.
 fn list<T>(
     op: &Operation<'_>,
+    asker: Asker<'_>,
     capability: u32,
     (first, last): (u32, u32),
     read: impl Fn(&mut Reader<'_>) -> Result<(u32, T)>,
@@ -42,7 +62,7 @@ fn list<T>(
             .param_u32(capability)
             .param_u32(next)
             .param_u32(AT_ONCE);
-        let response = op.run(command)?;
+        let response = asker.run(op, command)?;
         let mut reader = response.reader();
         let more = reader.u8()? != 0;
         if reader.u32()? != capability {
@@ -65,15 +85,23 @@ fn list<T>(
 }
 
 /// Properties (`TPM_PT`) of the group that begins with `first`, with their values.
-pub(crate) fn properties(op: &Operation<'_>, first: u32) -> Result<Vec<(u32, u32)>> {
-    list(op, cap::PROPERTIES, (first, first | 0xff), |reader| {
-        Ok((reader.u32()?, reader.u32()?))
-    })
+pub(crate) fn properties(
+    op: &Operation<'_>,
+    asker: Asker<'_>,
+    first: u32,
+) -> Result<Vec<(u32, u32)>> {
+    list(
+        op,
+        asker,
+        cap::PROPERTIES,
+        (first, first | 0xff),
+        |reader| Ok((reader.u32()?, reader.u32()?)),
+    )
 }
 
 /// The numbers of the algorithms that the chip has.
-pub(crate) fn algorithms(op: &Operation<'_>) -> Result<Vec<u16>> {
-    let found = list(op, cap::ALGORITHMS, (0, 0xffff), |reader| {
+pub(crate) fn algorithms(op: &Operation<'_>, asker: Asker<'_>) -> Result<Vec<u16>> {
+    let found = list(op, asker, cap::ALGORITHMS, (0, 0xffff), |reader| {
         let algorithm = reader.u16()?;
         let _attributes = reader.u32()?;
         Ok((u32::from(algorithm), algorithm))
@@ -82,10 +110,10 @@ pub(crate) fn algorithms(op: &Operation<'_>) -> Result<Vec<u16>> {
 }
 
 /// The codes of the commands that the chip has, ascending; those of the maker's own left out.
-pub(crate) fn commands(op: &Operation<'_>) -> Result<Vec<u32>> {
+pub(crate) fn commands(op: &Operation<'_>, asker: Asker<'_>) -> Result<Vec<u32>> {
     /// Bit 29 of a `TPMA_CC`: a command of the maker's own (part 2, section 8.9).
     const VENDOR: u32 = 1 << 29;
-    let found = list(op, cap::COMMANDS, (0, 0xffff), |reader| {
+    let found = list(op, asker, cap::COMMANDS, (0, 0xffff), |reader| {
         let attributes = reader.u32()?;
         Ok((attributes & 0xffff, attributes & VENDOR == 0))
     })?;
@@ -95,8 +123,8 @@ pub(crate) fn commands(op: &Operation<'_>) -> Result<Vec<u32>> {
 
 /// The numbers of the curves that the chip has; none without elliptic curves, which some chips
 /// say by refusing the question.
-pub(crate) fn curves(op: &Operation<'_>) -> Result<Vec<u16>> {
-    let found = list(op, cap::CURVES, (0, 0xffff), |reader| {
+pub(crate) fn curves(op: &Operation<'_>, asker: Asker<'_>) -> Result<Vec<u16>> {
+    let found = list(op, asker, cap::CURVES, (0, 0xffff), |reader| {
         let curve = reader.u16()?;
         Ok((u32::from(curve), curve))
     });
@@ -111,7 +139,7 @@ pub(crate) fn curves(op: &Operation<'_>) -> Result<Vec<u16>> {
 ///
 /// Nobody authenticates the answer; a storage key of either kind protects as well.
 pub(crate) fn storage_kind(op: &Operation<'_>) -> Result<StorageKind> {
-    Ok(if curves(op)?.contains(&Curve::P256.id()) {
+    Ok(if curves(op, Asker::Shown)?.contains(&Curve::P256.id()) {
         StorageKind::EccP256
     } else {
         StorageKind::Rsa2048
@@ -120,7 +148,7 @@ pub(crate) fn storage_kind(op: &Operation<'_>) -> Result<StorageKind> {
 
 /// The handles in use from `first` to `last`, which are of one kind.
 pub(crate) fn handles(op: &Operation<'_>, first: u32, last: u32) -> Result<Vec<u32>> {
-    let found = list(op, cap::HANDLES, (first, last), |reader| {
+    let found = list(op, Asker::Shown, cap::HANDLES, (first, last), |reader| {
         Ok((reader.u32()?, ()))
     })?;
     Ok(found.into_iter().map(|(handle, ())| handle).collect())

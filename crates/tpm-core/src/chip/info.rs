@@ -2,7 +2,7 @@
 
 use crate::{
     Capabilities, KeyType, Operation, Result,
-    chip::get_capability::{self, properties},
+    chip::get_capability::{self, Asker, properties},
 };
 
 /// `TPM_PT`: properties (part 2, section 6.13).
@@ -104,8 +104,8 @@ pub struct Lockout {
 ///
 /// Failures of the chip.
 pub fn read(op: &Operation<'_>) -> Result<Info> {
-    let fixed = properties(op, pt::FIXED)?;
-    let variable = properties(op, pt::VARIABLE)?;
+    let fixed = properties(op, Asker::Shown, pt::FIXED)?;
+    let variable = properties(op, Asker::Shown, pt::VARIABLE)?;
     let get = |property: u32| {
         let table = if property < pt::VARIABLE {
             &fixed

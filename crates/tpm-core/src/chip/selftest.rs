@@ -2,7 +2,7 @@
 
 use crate::{
     Operation, Result,
-    command::{Code, Command},
+    command::{Code, Command, Response, exception::Exception},
     error::{ResponseCode, rc},
 };
 
@@ -34,7 +34,7 @@ pub enum Outcome {
 ///
 /// [`Error::FailureMode`](crate::Error::FailureMode) where the test fails.
 pub fn full(op: &Operation<'_>) -> Result<()> {
-    op.run(Command::new(Code::SelfTest).param_u8(1)).map(drop)
+    run(op, Command::new(Code::SelfTest).param_u8(1)).map(drop)
 }
 
 /// Tests the functions that have not been tested since the chip started.
@@ -43,7 +43,7 @@ pub fn full(op: &Operation<'_>) -> Result<()> {
 ///
 /// [`Error::FailureMode`](crate::Error::FailureMode) where the test fails.
 pub fn incremental(op: &Operation<'_>) -> Result<()> {
-    op.run(Command::new(Code::SelfTest).param_u8(0)).map(drop)
+    run(op, Command::new(Code::SelfTest).param_u8(0)).map(drop)
 }
 
 /// Asks for the tests of certain algorithms, and returns those that are still to be done.
@@ -59,7 +59,7 @@ pub fn algorithms(op: &Operation<'_>, algorithms: &[u16]) -> Result<Vec<u16>> {
     let command = algorithms
         .iter()
         .fold(command, |command, &id| command.param_u16(id));
-    let response = op.run(command)?;
+    let response = run(op, command)?;
     let mut reader = response.reader();
     (0..reader.u32()?).map(|_| reader.u16()).collect()
 }
@@ -70,7 +70,7 @@ pub fn algorithms(op: &Operation<'_>, algorithms: &[u16]) -> Result<Vec<u16>> {
 ///
 /// Failures of the connection.
 pub fn result(op: &Operation<'_>) -> Result<TestResult> {
-    let response = op.run(Command::new(Code::GetTestResult))?;
+    let response = run(op, Command::new(Code::GetTestResult))?;
     let mut reader = response.reader();
     let details = reader.sized()?.to_vec();
     let outcome = match reader.u32()? {
@@ -81,4 +81,8 @@ pub fn result(op: &Operation<'_>) -> Result<TestResult> {
         code => Outcome::Other(ResponseCode(code)),
     };
     Ok(TestResult { outcome, details })
+}
+
+fn run(op: &Operation<'_>, command: Command<'_>) -> Result<Response> {
+    op.run_unauthenticated(command, Exception::Shown)
 }

@@ -31,19 +31,19 @@ impl Connection {
     ///
     /// Where the chip is full and `bare` says that nobody else uses it, what a crashed
     /// predecessor left in it is flushed first.
-    pub(crate) fn run(&mut self, command: Command<'_>, bare: bool) -> Result<Response> {
+    pub(crate) fn run<A>(&mut self, command: Command<'_, A>, bare: bool) -> Result<Response> {
         match self.run_once(&command) {
             Err(Error::Full) if bare && self.flush_strays()? > 0 => self.run_once(&command),
             result => result,
         }
     }
 
-    fn run_once(&mut self, command: &Command<'_>) -> Result<Response> {
+    fn run_once<A>(&mut self, command: &Command<'_, A>) -> Result<Response> {
         let bytes = command.encode()?;
         self.exchange(command, &bytes)
     }
 
-    fn exchange(&mut self, command: &Command<'_>, bytes: &[u8]) -> Result<Response> {
+    fn exchange<A>(&mut self, command: &Command<'_, A>, bytes: &[u8]) -> Result<Response> {
         let deadline = Deadline::after(self.wait * command.patience());
         let mut pause = Duration::from_millis(1);
         let mut asked_for_patience = None;
@@ -70,6 +70,11 @@ impl Connection {
                     thread::sleep(pause.min(left));
                     pause = (pause * 2).min(Duration::from_millis(250));
                 }
+                code if refuses_session(command, code) => {
+                    return Err(Error::ReplyForged {
+                        command: command.code().name(),
+                    });
+                }
                 code => {
                     return Err(Error::from_rc(
                         command.code().name(),
@@ -82,14 +87,12 @@ impl Connection {
     }
 
     /// Remembers which slots are this connection's own.
-    fn track(&mut self, command: &Command<'_>, response: &Response) {
+    fn track<A>(&mut self, command: &Command<'_, A>, response: &Response) {
         if command.code().returns_handle() {
             self.owned.push(response.handle);
         } else if command.code() == Code::FlushContext {
-            let gone = Reader::new(command.params(), "handle")
-                .u32()
-                .unwrap_or_default();
-            self.owned.retain(|&handle| handle != gone);
+            self.owned
+                .retain(|handle| handle.to_be_bytes() != *command.params());
         }
         for session in command.uses().filter(|session| session.has_ended()) {
             self.owned.retain(|&handle| handle != session.handle());
@@ -120,6 +123,17 @@ impl Connection {
         log::info!("flushed {flushed} objects that a crashed program left in the TPM");
         Ok(flushed)
     }
+}
+
+/// Whether the chip does not know the key of one of the command's sessions: it is not the chip
+/// whose storage root key the session was salted to, or the command was changed on its way.
+///
+/// A format-one code about a session has bit 11 set and its number, from 1 on, in bits 8 to 10
+/// (part 2, section 6.6.2).
+fn refuses_session<A>(command: &Command<'_, A>, code: u32) -> bool {
+    let is_auth = [rc::AUTH_FAIL, rc::BAD_AUTH].contains(&ResponseCode(code).base());
+    let is_session = code & 0x800 != 0;
+    is_auth && is_session && command.is_plain_session((code >> 8 & 7) as usize)
 }
 
 fn response_code(response: &[u8]) -> Result<u32> {

@@ -2,7 +2,11 @@
 //!
 //! Sessions hash with SHA-256 and encrypt with AES-128 in CFB mode.
 
-use aes::cipher::{AsyncStreamCipher, KeyIvInit};
+use aes::{
+    Aes128, Block,
+    cipher::{AsyncStreamCipher, KeyIvInit},
+};
+use cfb_mode::{Decryptor, Encryptor};
 use hmac::{Hmac, Mac};
 use rand_core::{OsRng, RngCore};
 use sha2::{Digest, Sha256, Sha384, Sha512};
@@ -46,15 +50,10 @@ pub(crate) fn response_hash(code: u32, params: &[u8]) -> [u8; DIGEST] {
 
 /// HMAC-SHA-256 over the concatenation of `parts`.
 pub(crate) fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; DIGEST] {
-    hmac_with::<Hmac<Sha256>>(key, parts)
-        .try_into()
-        .unwrap_or([0; DIGEST])
-}
-
-fn hmac_with<M: Mac + hmac::digest::KeyInit>(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-    let mut mac = <M as Mac>::new_from_slice(key).expect("HMAC takes keys of any length");
+    let mut mac =
+        <Hmac<Sha256> as Mac>::new_from_slice(key).expect("HMAC takes keys of any length");
     parts.iter().for_each(|part| mac.update(part));
-    mac.finalize().into_bytes().to_vec()
+    mac.finalize().into_bytes().into()
 }
 
 /// `KDFa` with SHA-256: `bytes` bytes from `key`, a label and two contexts.
@@ -69,7 +68,9 @@ pub(crate) fn kdfa(
     context_v: &[u8],
     bytes: usize,
 ) -> Zeroizing<Vec<u8>> {
-    let bits = u32::try_from(bytes * 8).unwrap_or(u32::MAX).to_be_bytes();
+    let bits = u32::try_from(bytes * 8)
+        .expect("keys are shorter than 512 MiB")
+        .to_be_bytes();
     let mut out = Zeroizing::new(Vec::with_capacity(bytes + DIGEST));
     for counter in 1_u32.. {
         if out.len() >= bytes {
@@ -220,12 +221,11 @@ pub(crate) fn crypt(
 ) {
     let material = kdfa(session_value, "CFB", nonce_newer, nonce_older, 32);
     let (key, iv) = material.split_at(16);
+    let (key, iv) = (Block::from_slice(key), Block::from_slice(iv));
     if encrypt {
-        if let Ok(cipher) = cfb_mode::Encryptor::<aes::Aes128>::new_from_slices(key, iv) {
-            cipher.encrypt(data);
-        }
-    } else if let Ok(cipher) = cfb_mode::Decryptor::<aes::Aes128>::new_from_slices(key, iv) {
-        cipher.decrypt(data);
+        Encryptor::<Aes128>::new(key, iv).encrypt(data);
+    } else {
+        Decryptor::<Aes128>::new(key, iv).decrypt(data);
     }
 }
 

@@ -3,9 +3,12 @@
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Name, Operation, Result,
+    Error, Name, Result,
     command::{
         Code, Command,
+        authorization::fresh_nonce,
+        crypto::DIGEST,
+        exception::Exception,
         session::{Session, Use},
     },
 };
@@ -64,69 +67,71 @@ pub(crate) fn any_of(branches: &[Branch]) -> PolicyDigest {
     Branch::new().extend(Code::PolicyOr, &parts).digest()
 }
 
-impl Session<'_> {
+/// An entity whose authorization value a policy asks for: its handle, its Name, and what errors
+/// call it.
+pub(crate) type Entity<'a> = (u32, &'a Name, &'static str);
+
+/// A hash that no command has: it limits an authorization that is only to be tried.
+pub(crate) fn no_command() -> [u8; DIGEST] {
+    fresh_nonce()
+}
+
+impl<S> Session<'_, S> {
     /// Runs `TPM2_PolicyCommandCode`.
-    pub(crate) fn allow_command(&self, op: &Operation<'_>, code: Code) -> Result<()> {
+    pub(crate) fn allow_command(&self, code: Code) -> Result<()> {
         let command = Command::new(Code::PolicyCommandCode).permanent(self.handle());
-        op.run(command.param_u32(code.value())).map(drop)
+        self.step(command.param_u32(code.value()))
     }
 
     /// Runs `TPM2_PolicyAuthValue`.
-    pub(crate) fn prove_auth_value(&self, op: &Operation<'_>) -> Result<()> {
-        op.run(Command::new(Code::PolicyAuthValue).permanent(self.handle()))?;
+    pub(crate) fn prove_auth_value(&self) -> Result<()> {
+        self.step(Command::new(Code::PolicyAuthValue).permanent(self.handle()))?;
         self.requires_auth_value();
         Ok(())
     }
 
     /// Runs `TPM2_PolicyOR`.
-    pub(crate) fn one_of(&self, op: &Operation<'_>, branches: &[Branch]) -> Result<()> {
+    pub(crate) fn one_of(&self, branches: &[Branch]) -> Result<()> {
         let count = u32::try_from(branches.len()).map_err(|_| Error::Malformed("policy"))?;
         let command = Command::new(Code::PolicyOr)
             .permanent(self.handle())
             .param_u32(count);
-        let command = branches
-            .iter()
-            .fold(command, |command, branch| command.param_sized(&branch.0));
-        op.run(command).map(drop)
+        self.step(
+            branches
+                .iter()
+                .fold(command, |command, branch| command.param_sized(&branch.0)),
+        )
     }
 
-    /// Runs `TPM2_PolicySecret` with the entity `handle`, which errors call `words`, proven
-    /// by `proof`.
+    fn step(&self, command: Command<'_>) -> Result<()> {
+        self.op()
+            .run_unauthenticated(command, Exception::PolicyStep)
+            .map(drop)
+    }
+
+    /// Runs `TPM2_PolicySecret`: `proof` proves the authorization value of `entity`, for the one
+    /// command whose hash is `cp_hash`.
+    ///
+    /// Without that limit, whoever sits between us and the chip could use this session for a
+    /// command of his own. The limit does not enter the policy's digest.
     pub(crate) fn prove_secret(
         &self,
-        op: &Operation<'_>,
-        entity: (u32, &Name, &'static str),
+        (handle, name, words): Entity<'_>,
         proof: Use<'_>,
+        cp_hash: &[u8; DIGEST],
     ) -> Result<()> {
-        let command = self.secret_of(entity).session(proof);
-        op.run(without_limits(command)).map(drop)
-    }
-
-    /// Runs `TPM2_PolicySecret` with an entity whose authorization value is empty.
-    pub(crate) fn prove_empty(
-        &self,
-        op: &Operation<'_>,
-        entity: (u32, &Name, &'static str),
-    ) -> Result<()> {
-        let command = self.secret_of(entity).empty_auth();
-        op.run(without_limits(command)).map(drop)
-    }
-
-    fn secret_of<'a>(&self, (handle, name, words): (u32, &'a Name, &'static str)) -> Command<'a> {
-        Command::new(Code::PolicySecret)
+        let command = Command::new(Code::PolicySecret)
             .about(words)
             .handle(handle, name)
             .permanent(self.handle())
+            .session(proof)
+            // nonceTPM: none. Then cpHashA; policyRef: none; expiration: never.
+            .param_sized(&[])
+            .param_sized(cp_hash)
+            .param_sized(&[])
+            .param_u32(0);
+        self.op().run(command).map(drop)
     }
-}
-
-/// `TPM2_PolicySecret`'s nonceTPM, cpHashA, policyRef and expiration: all empty.
-fn without_limits(command: Command<'_>) -> Command<'_> {
-    command
-        .param_sized(&[])
-        .param_sized(&[])
-        .param_sized(&[])
-        .param_u32(0)
 }
 
 #[cfg(test)]

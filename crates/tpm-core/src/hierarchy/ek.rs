@@ -1,9 +1,10 @@
 //! Endorsement keys: what identifies a chip to its maker's certificate.
 
 use crate::{
-    AuthValue, Error, Name, Operation, Result,
+    AuthValue, Error, Name, Operation, Result, Srk,
+    command::exception::Exception,
     error::rc,
-    hierarchy::primary,
+    hierarchy::{primary, srk},
     object::nv,
     structures::{hierarchy::Hierarchy, template},
 };
@@ -73,13 +74,15 @@ pub struct Ek {
     pub name: Name,
 }
 
-/// The endorsement key at its persistent handle.
+/// The endorsement key that the chip claims to have at its persistent handle. Nothing
+/// authenticates it: it is good for showing.
 ///
 /// # Errors
 ///
 /// [`Error::HandleOccupied`] where something else is there.
 pub fn find(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Ek>> {
-    let Some((public, name)) = primary::read_public(op, ek_type.handle())? else {
+    let found = primary::read_public(op, ek_type.handle(), Exception::Shown)?;
+    let Some((public, name)) = found else {
         return Ok(None);
     };
     let template = template::endorsement_key(ek_type)?;
@@ -108,8 +111,9 @@ fn parameters_end(public: &[u8]) -> usize {
     8 + 2 + policy + 6 + 2 + if is_rsa { 6 } else { 4 }
 }
 
-/// Makes the endorsement key of a template and gives it its persistent handle; one that is
-/// there already is returned as it is.
+/// Makes the endorsement key of a template and gives it its persistent handle; a key that is
+/// there already is returned as it is. The chip's replies are authenticated by a session
+/// that is salted to `srk`, or as on first use if the chip has none.
 ///
 /// # Errors
 ///
@@ -117,16 +121,20 @@ fn parameters_end(public: &[u8]) -> usize {
 /// where the chip lacks the algorithm.
 pub fn create(
     op: &Operation<'_>,
+    srk: Option<&Srk>,
     ek_type: EkType,
     endorsement: &AuthValue,
     owner: &AuthValue,
 ) -> Result<Ek> {
+    let session = srk::session_for_hierarchy(op, srk)?;
     if let Some(ek) = find(op, ek_type)? {
+        primary::confirm(op, ek_type.handle(), &ek.name, session.plain().last())?;
         return Ok(ek);
     }
     let hierarchy = Hierarchy::Endorsement;
     let template = template::endorsement_key(ek_type)?;
-    let key = primary::create(op, hierarchy, endorsement, &template).map_err(|err| {
+    let proof = session.authorizes(endorsement);
+    let key = primary::create(op, hierarchy, proof, &template).map_err(|err| {
         if [rc::VALUE, rc::KEY_SIZE, rc::CURVE]
             .iter()
             .any(|&code| err.is_rc(code))
@@ -136,9 +144,13 @@ pub fn create(
             err
         }
     })?;
-    primary::persist(op, &key, ek_type.handle(), owner)?;
-    drop(key);
-    find(op, ek_type)?.ok_or(Error::Malformed("endorsement key"))
+    let proof = session.authorizes(owner).last();
+    primary::persist(op, &key, ek_type.handle(), proof)?;
+    Ok(Ek {
+        ek_type,
+        public: key.public().to_vec(),
+        name: key.name().clone(),
+    })
 }
 
 /// The maker's certificate of an endorsement key, DER, if the chip carries one.

@@ -1,6 +1,6 @@
 //! The chip's dictionary-attack lockout: one counter for everything that it protects.
 
-use crate::{AuthValue, Operation, Result, command::Code, hierarchy::ownership::with_lockout};
+use crate::{AuthValue, Operation, Result, Srk, command::Code, hierarchy::ownership::with_lockout};
 
 /// The parameters of the lockout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,12 +16,16 @@ pub struct Parameters {
 
 /// Sets the count of failures back to 0.
 ///
+/// `srk` is the storage root key to which the session that proves `lockout` is salted; `None` if
+/// the chip has none.
+///
 /// # Errors
 ///
 /// [`Error::AuthRejected`](crate::Error::AuthRejected) where `lockout` is wrong: the chip then
 /// refuses the right one as well for its recovery time.
-pub fn reset(op: &Operation<'_>, lockout: &AuthValue) -> Result<()> {
-    with_lockout(op, Code::DictionaryAttackLockReset, lockout, lockout, &[])
+pub fn reset(op: &Operation<'_>, srk: Option<&Srk>, lockout: &AuthValue) -> Result<()> {
+    let code = Code::DictionaryAttackLockReset;
+    with_lockout(op, srk, code, lockout, lockout, &[])
 }
 
 /// Sets the parameters of the lockout.
@@ -29,10 +33,16 @@ pub fn reset(op: &Operation<'_>, lockout: &AuthValue) -> Result<()> {
 /// # Errors
 ///
 /// As for [`reset`].
-pub fn set_parameters(op: &Operation<'_>, lockout: &AuthValue, new: Parameters) -> Result<()> {
+pub fn set_parameters(
+    op: &Operation<'_>,
+    srk: Option<&Srk>,
+    lockout: &AuthValue,
+    new: Parameters,
+) -> Result<()> {
     let params = [new.max_tries, new.interval, new.recovery];
     with_lockout(
         op,
+        srk,
         Code::DictionaryAttackParameters,
         lockout,
         lockout,

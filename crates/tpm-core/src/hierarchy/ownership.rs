@@ -3,8 +3,8 @@
 pub use crate::structures::hierarchy::Hierarchy;
 use crate::{
     AuthValue, Operation, Result, Srk,
-    command::{Code, Command, session::Session},
-    hierarchy::primary,
+    command::{Code, Command},
+    hierarchy::srk,
 };
 
 /// Changes the authorization value of a hierarchy; the new one crosses the bus encrypted.
@@ -21,8 +21,7 @@ pub fn change_auth(
     old: &AuthValue,
     new: &AuthValue,
 ) -> Result<()> {
-    let srk = srk.open(op)?;
-    let session = Session::hmac(op, &srk)?;
+    let session = srk::session_for_hierarchy(op, Some(srk))?;
     let command = Command::new(Code::HierarchyChangeAuth)
         .about(hierarchy.words())
         .permanent(hierarchy.handle())
@@ -34,34 +33,35 @@ pub fn change_auth(
 /// Clears the chip: every key below the owner and endorsement hierarchies is lost for good,
 /// every NV index of the owner is deleted, and the three authorization values are empty again.
 ///
+/// `srk` is the storage root key to which the session that proves `lockout` is salted; `None` if
+/// the chip has none.
+///
 /// # Errors
 ///
 /// [`Error::AuthRejected`](crate::Error::AuthRejected) where `lockout` is wrong;
 /// [`Error::Disabled`](crate::Error::Disabled) where the platform does not allow it.
-pub fn clear(op: &Operation<'_>, lockout: &AuthValue) -> Result<()> {
+pub fn clear(op: &Operation<'_>, srk: Option<&Srk>, lockout: &AuthValue) -> Result<()> {
     let empty = AuthValue::empty();
-    with_lockout(op, Code::Clear, lockout, &empty, &[])
+    with_lockout(op, srk, Code::Clear, lockout, &empty, &[])
 }
 
 /// Runs a command that the lockout hierarchy authorizes, after which its value is `after`.
 pub(crate) fn with_lockout(
     op: &Operation<'_>,
+    srk: Option<&Srk>,
     code: Code,
     lockout: &AuthValue,
     after: &AuthValue,
     params: &[u32],
 ) -> Result<()> {
     let hierarchy = Hierarchy::Lockout;
+    let session = srk::session_for_hierarchy(op, srk)?;
     let command = Command::new(code)
         .about(hierarchy.words())
-        .permanent(hierarchy.handle());
+        .permanent(hierarchy.handle())
+        .session(session.authorizes(lockout).becomes(after).last());
     let command = params
         .iter()
         .fold(command, |command, &param| command.param_u32(param));
-    let session = primary::proof(op, lockout)?;
-    let command = match &session {
-        Some(session) => command.session(session.authorizes(lockout).becomes(after).last()),
-        None => command.empty_auth(),
-    };
     op.run(command).map(drop)
 }

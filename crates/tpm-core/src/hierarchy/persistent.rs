@@ -3,6 +3,7 @@
 use crate::{
     Operation, Result,
     chip::info,
+    command::exception::Exception,
     hierarchy::primary,
     structures::{algorithm, marshal::Reader, roca},
 };
@@ -29,8 +30,8 @@ pub struct PersistentKey {
 pub fn list(op: &Operation<'_>) -> Result<Vec<PersistentKey>> {
     let mut keys = Vec::new();
     for handle in info::handles(op, FIRST, LAST)? {
-        // One that went away meanwhile is none.
-        if let Some((public, _)) = primary::read_public(op, handle)? {
+        // Skips handles that were evicted since the list was read.
+        if let Some((public, _)) = primary::stated_public(op, handle, Exception::Shown)? {
             let has_roca = modulus(&public)?.is_some_and(roca::is_vulnerable);
             keys.push(PersistentKey { handle, has_roca });
         }

@@ -1,76 +1,215 @@
 //! Primary keys: made from a hierarchy's seed and a template, and kept in the chip.
 
 use crate::{
-    AuthValue, Error, Name, Operation, Result, Srk,
-    command::{Code, Command, session::Session},
+    Error, Name, Operation, Result,
+    command::{
+        Code, Command, Response,
+        crypto::Salt,
+        exception::Exception,
+        session::{SaltKey, Use},
+    },
     error::rc,
+    hierarchy::srk,
     object::transient::Transient,
-    structures::{algorithm, hierarchy::Hierarchy},
+    structures::{
+        algorithm,
+        hierarchy::{Hierarchy, permanent},
+    },
 };
 
-/// The public area and Name of an object, if there is one at `handle`.
-pub(crate) fn read_public(op: &Operation<'_>, handle: u32) -> Result<Option<(Vec<u8>, Name)>> {
-    // ReadPublic needs no authorization, so the Name of the handle is not used.
+/// A primary key in a transient slot, with its public area.
+#[derive(Debug)]
+pub(crate) struct Primary<'op> {
+    key: Transient<'op>,
+    public: Vec<u8>,
+}
+
+impl Primary<'_> {
+    /// The `TPMT_PUBLIC`.
+    pub(crate) fn public(&self) -> &[u8] {
+        &self.public
+    }
+
+    /// The Name, computed from the public area.
+    pub(crate) fn name(&self) -> &Name {
+        self.key.name()
+    }
+}
+
+impl SaltKey for Primary<'_> {
+    fn handle(&self) -> u32 {
+        self.key.handle()
+    }
+
+    fn salt(&self) -> Result<Salt> {
+        srk::salt(&self.public)
+    }
+}
+
+/// The public area and Name that the chip claims for what is at `handle`.
+///
+/// The Name is computed here from the public area, and compared with the one that the chip
+/// states.
+///
+/// # Errors
+///
+/// [`Error::ReplyForged`] if they differ.
+pub(crate) fn read_public(
+    op: &Operation<'_>,
+    handle: u32,
+    why: Exception,
+) -> Result<Option<(Vec<u8>, Name)>> {
+    let Some((public, stated)) = stated_public(op, handle, why)? else {
+        return Ok(None);
+    };
+    let name = checked_name(&public, &stated, Code::ReadPublic)?;
+    Ok(Some((public, name)))
+}
+
+/// The public area and Name that the chip states for what is at `handle`, whatever it is.
+pub(crate) fn stated_public(
+    op: &Operation<'_>,
+    handle: u32,
+    why: Exception,
+) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+    // Without a session, the Name of the handle is not used.
     let command = Command::new(Code::ReadPublic).permanent(handle);
-    match op.run(command) {
+    match op.run_unauthenticated(command, why) {
         Ok(response) => {
             let mut reader = response.reader();
             let public = reader.sized()?.to_vec();
-            let name = Name::from_bytes(reader.sized()?);
-            Ok(Some((public, name)))
+            Ok(Some((public, reader.sized()?.to_vec())))
         }
         Err(err) if err.is_rc(rc::HANDLE) => Ok(None),
         Err(err) => Err(err),
     }
 }
 
-/// Makes a primary key of `hierarchy` from `template`.
+/// Checks in `session` that the object at `handle` has the Name `name`.
+///
+/// # Errors
+///
+/// [`Error::ReplyForged`] if it has another.
+pub(crate) fn confirm(
+    op: &Operation<'_>,
+    handle: u32,
+    name: &Name,
+    session: Use<'_>,
+) -> Result<()> {
+    let command = Command::new(Code::ReadPublic)
+        .handle(handle, name)
+        .session(session.hide_response());
+    let response = op.run(command)?;
+    let mut reader = response.reader();
+    let public = reader.sized()?;
+    if Name::of_public_area(public)? == *name {
+        Ok(())
+    } else {
+        Err(forged(Code::ReadPublic))
+    }
+}
+
+fn forged(code: Code) -> Error {
+    Error::ReplyForged {
+        command: code.name(),
+    }
+}
+
+/// The Name of `public`, which must be the one that the chip states.
+fn checked_name(public: &[u8], stated: &[u8], code: Code) -> Result<Name> {
+    let name = Name::of_public_area(public)?;
+    if name.bytes() == stated {
+        Ok(name)
+    } else {
+        Err(forged(code))
+    }
+}
+
+/// Makes a primary key of `hierarchy` from `template`; `proof` authorizes the hierarchy.
 pub(crate) fn create<'op>(
     op: &'op Operation<'op>,
     hierarchy: Hierarchy,
-    auth: &AuthValue,
+    proof: Use<'_>,
     template: &[u8],
-) -> Result<Transient<'op>> {
+) -> Result<Primary<'op>> {
     let command = Command::new(Code::CreatePrimary)
         .about(hierarchy.words())
         .permanent(hierarchy.handle())
+        .session(proof.hide_response());
+    let response = op.run(with_template(command, template))?;
+    made(op, &response)
+}
+
+/// Makes a primary key of the owner hierarchy, whose authorization value is empty; nobody
+/// authenticates the reply.
+pub(crate) fn create_unauthenticated<'op>(
+    op: &'op Operation<'op>,
+    template: &[u8],
+    why: Exception,
+) -> Result<Primary<'op>> {
+    let hierarchy = Hierarchy::Owner;
+    let command = Command::new(Code::CreatePrimary)
+        .about(hierarchy.words())
+        .permanent(hierarchy.handle())
+        .empty_auth();
+    let response = op.run_unauthenticated(with_template(command, template), why)?;
+    made(op, &response)
+}
+
+/// A storage key of the null hierarchy, which anybody may make and which is gone with the next
+/// reset: something to salt a session to before there is a storage root key.
+///
+/// Nothing vouches for it: who sits between us and the chip at that moment can make one of his
+/// own. It keeps secrets from whoever only records.
+pub(crate) fn throw_away<'op>(op: &'op Operation<'op>, template: &[u8]) -> Result<Primary<'op>> {
+    let command = Command::new(Code::CreatePrimary)
+        .about("null hierarchy")
+        .permanent(permanent::NULL)
+        .empty_auth();
+    let command = with_template(command, template);
+    let response = op.run_unauthenticated(command, Exception::FirstUse)?;
+    made(op, &response)
+}
+
+/// Adds the parameters of a `TPM2_CreatePrimary`.
+fn with_template<'a, A>(command: Command<'a, A>, template: &[u8]) -> Command<'a, A> {
+    // TPM2B_SENSITIVE_CREATE with empty auth and data; no outside info, no PCRs.
+    command
         .makes_rsa(template.starts_with(&algorithm::RSA.to_be_bytes()))
-        // TPM2B_SENSITIVE_CREATE with empty auth and data; no outside info, no PCRs.
         .param_sized(&[0; 4])
         .param_sized(template)
         .param_sized(&[])
-        .param_u32(0);
-    let session = proof(op, auth)?;
-    let response = op.run(authorized(command, session.as_ref(), auth))?;
+        .param_u32(0)
+}
+
+fn made<'op>(op: &'op Operation<'op>, response: &Response) -> Result<Primary<'op>> {
     let mut reader = response.reader();
-    // outPublic, creationData, creationHash, creationTicket (tag, hierarchy, digest), name.
-    for _ in 0..3 {
-        reader.sized()?;
-    }
+    let public = reader.sized()?.to_vec();
+    // creationData, creationHash; creationTicket (tag, hierarchy, digest).
+    reader.sized()?;
+    reader.sized()?;
     reader.take(6)?;
     reader.sized()?;
-    let name = Name::from_bytes(reader.sized()?);
-    Ok(Transient::new(op, response.handle, name))
+    let name = checked_name(&public, reader.sized()?, Code::CreatePrimary)?;
+    Ok(Primary {
+        key: Transient::new(op, response.handle, name),
+        public,
+    })
 }
 
 /// Gives a loaded primary key the persistent handle `handle`.
 pub(crate) fn persist(
     op: &Operation<'_>,
-    key: &Transient<'_>,
+    key: &Primary<'_>,
     handle: u32,
-    owner: &AuthValue,
+    proof: Use<'_>,
 ) -> Result<()> {
-    evict(op, key.handle(), key.name(), handle, owner)
+    evict(op, key.handle(), key.name(), handle, proof)
 }
 
 /// Removes the key `name` from its persistent handle.
-pub(crate) fn remove(
-    op: &Operation<'_>,
-    handle: u32,
-    name: &Name,
-    owner: &AuthValue,
-) -> Result<()> {
-    evict(op, handle, name, handle, owner)
+pub(crate) fn remove(op: &Operation<'_>, handle: u32, name: &Name, proof: Use<'_>) -> Result<()> {
+    evict(op, handle, name, handle, proof)
 }
 
 /// `TPM2_EvictControl` does both, depending on what kind of handle `object` is.
@@ -79,52 +218,14 @@ fn evict(
     object: u32,
     name: &Name,
     persistent: u32,
-    owner: &AuthValue,
+    proof: Use<'_>,
 ) -> Result<()> {
     let hierarchy = Hierarchy::Owner;
     let command = Command::new(Code::EvictControl)
         .about(hierarchy.words())
         .permanent(hierarchy.handle())
         .handle(object, name)
+        .session(proof)
         .param_u32(persistent);
-    let session = proof(op, owner)?;
-    op.run(authorized(command, session.as_ref(), owner))
-        .map(drop)
-}
-
-/// The session that proves the authorization value of a hierarchy, unless that is empty.
-///
-/// It is salted to whatever storage root key is there, so that who records the bus cannot try
-/// guesses; before there is one, there is nothing to salt to.
-pub(crate) fn proof<'op>(
-    op: &'op Operation<'op>,
-    auth: &AuthValue,
-) -> Result<Option<Session<'op>>> {
-    if auth.is_empty() {
-        return Ok(None);
-    }
-    match Srk::find(op) {
-        Ok(Some(srk)) => match Session::hmac(op, &srk.open(op)?) {
-            // The chip opens no session with it.
-            Err(Error::Command { .. }) => {}
-            session => return session.map(Some),
-        },
-        Ok(None) | Err(Error::HandleOccupied(_)) => {}
-        Err(err) => return Err(err),
-    }
-    match Srk::find_own(op)? {
-        Some(srk) => Session::hmac(op, &srk.open(op)?).map(Some),
-        None => Session::unsalted(op).map(Some),
-    }
-}
-
-fn authorized<'a>(
-    command: Command<'a>,
-    session: Option<&'a Session<'a>>,
-    auth: &'a AuthValue,
-) -> Command<'a> {
-    match session {
-        Some(session) => command.session(session.authorizes(auth).last()),
-        None => command.empty_auth(),
-    }
+    op.run(command).map(drop)
 }

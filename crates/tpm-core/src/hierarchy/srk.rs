@@ -6,11 +6,12 @@ use crate::{
     command::{
         Code, Command,
         crypto::{self, Salt},
-        session::Session,
+        exception::Exception,
+        policy::no_command,
+        session::{SaltKey, Session},
     },
     error::rc,
-    hierarchy::primary,
-    object::transient::Transient,
+    hierarchy::primary::{self, Primary},
     structures::{
         algorithm, attributes,
         hierarchy::Hierarchy,
@@ -74,9 +75,13 @@ pub struct Srk {
 impl Srk {
     /// The SRK at its persistent handle, whoever made it.
     ///
+    /// That it is there is what the chip says, or who sits before it. Compare it with a pinned
+    /// one, or show its [`name`](Self::name) to a person and [`prove`](Self::prove) it.
+    ///
     /// # Errors
     ///
-    /// [`Error::HandleOccupied`] where something else is there.
+    /// [`Error::HandleOccupied`] if something else is there; [`Error::ReplyForged`] if the Name
+    /// is not that of the public area.
     pub fn find(op: &Operation<'_>) -> Result<Option<Self>> {
         Self::find_at(op, HANDLE)
     }
@@ -163,12 +168,10 @@ impl Srk {
     }
 
     fn find_at(op: &Operation<'_>, handle: u32) -> Result<Option<Self>> {
-        let Some((public, name)) = primary::read_public(op, handle)? else {
+        let found = primary::read_public(op, handle, Exception::FirstUse)?;
+        let Some((public, name)) = found else {
             return Ok(None);
         };
-        if Name::of_public(&public) != name && key_hash(&public)? == Hash::Sha256 {
-            return Err(Error::Malformed("storage root key"));
-        }
         let srk = Self {
             handle,
             public,
@@ -185,35 +188,32 @@ impl Srk {
     /// What is there and cannot serve ([`Srk::unfit`]) stays, as others may use it: one of our
     /// own is then made at [`OWN_HANDLE`].
     ///
-    /// `owner` is the owner hierarchy's authorization value.
+    /// `owner` is the owner hierarchy's authorization value. This is the first use, which trusts
+    /// the key that it finds: the chip shows that it holds the private half, but nothing here
+    /// says that it is a genuine chip. Keep the key, and show its [`name`](Self::name).
     ///
     /// # Errors
     ///
-    /// [`Error::AuthRejected`] where `owner` is wrong: only the owner can make an SRK.
+    /// [`Error::AuthRejected`] if `owner` is wrong: only the owner can make an SRK.
+    /// [`Error::OtherTpm`] if the chip does not hold the key that it shows.
     pub fn find_or_create(op: &Operation<'_>, owner: &AuthValue) -> Result<Self> {
         let handle = match Self::look(op)? {
-            Found::Fit(srk) => return Ok(srk),
+            Found::Fit(srk) => return srk.proven(op),
             Found::Nothing => HANDLE,
             Found::Unfit(_) => match Self::find_own(op)? {
-                Some(srk) => return Ok(srk),
+                Some(srk) => return srk.proven(op),
                 None => OWN_HANDLE,
             },
         };
-        let key = create_primary(op, owner)?;
-        let (public, name) =
-            primary::read_public(op, key.handle())?.ok_or(Error::Malformed("storage root key"))?;
-        let made = Self {
-            handle: 0,
-            public,
-            name,
-        };
-        match primary::persist(op, &key, handle, owner) {
+        let (key, made) = Self::make(op, owner)?;
+        let session = Session::proven(op, &key)?;
+        match primary::persist(op, &key, handle, session.authorizes(owner).last()) {
             Ok(()) => Ok(Self { handle, ..made }),
             // Somebody else was quicker.
             Err(err) if err.is_rc(rc::NV_DEFINED) => {
-                drop(key);
+                drop((session, key));
                 // What somebody else has at our handle is not in the way of a transient one.
-                Self::find_serving(op).map(|found| found.unwrap_or(made))
+                Self::find_serving(op)?.unwrap_or(made).proven(op)
             }
             Err(Error::NvSpace) => Ok(made),
             Err(err) => Err(err),
@@ -227,21 +227,52 @@ impl Srk {
     ///
     /// # Errors
     ///
-    /// As for [`Srk::find_or_create`]. What is there stays where the new one cannot be made.
+    /// As for [`Srk::find_or_create`]. What is there stays if the new one cannot be made.
     pub fn make_anew(op: &Operation<'_>, owner: &AuthValue) -> Result<Self> {
-        let key = create_primary(op, owner)?;
-        if let Some((_, name)) = primary::read_public(op, HANDLE)? {
-            primary::remove(op, HANDLE, &name, owner)?;
+        let (key, made) = Self::make(op, owner)?;
+        if let Some((_, name)) = primary::read_public(op, HANDLE, Exception::ClaimedName)? {
+            let session = Session::proven(op, &key)?;
+            primary::remove(op, HANDLE, &name, session.authorizes(owner).last())?;
         }
-        primary::persist(op, &key, HANDLE, owner)?;
-        drop(key);
-        Self::find(op)?.ok_or(Error::NoSrk)
+        let session = Session::proven(op, &key)?;
+        primary::persist(op, &key, HANDLE, session.authorizes(owner).last())?;
+        Ok(Self {
+            handle: HANDLE,
+            ..made
+        })
+    }
+
+    /// This key, after the chip has shown that it holds it.
+    fn proven(self, op: &Operation<'_>) -> Result<Self> {
+        self.prove(op)?;
+        Ok(self)
+    }
+
+    /// Makes an SRK in a transient slot.
+    fn make<'op>(op: &'op Operation<'op>, owner: &AuthValue) -> Result<(Primary<'op>, Self)> {
+        let template = template::storage_root_key(storage_kind(op)?)?;
+        let key = if owner.is_empty() {
+            primary::create_unauthenticated(op, &template, Exception::FirstUse)?
+        } else {
+            let root = primary::throw_away(op, &template)?;
+            let session = Session::proven(op, &root)?;
+            drop(root);
+            let proof = session.authorizes(owner).last();
+            primary::create(op, Hierarchy::Owner, proof, &template)?
+        };
+        let made = Self {
+            handle: 0,
+            public: key.public().to_vec(),
+            name: key.name().clone(),
+        };
+        made.check_attributes()?;
+        Ok((key, made))
     }
 
     /// Whether it has an authorization value, with which few programs can use it. Those of
     /// this crate cannot.
     ///
-    /// `None` where the chip would count the question as a failure towards its lockout.
+    /// `None` if the chip would count the question as a failure towards its lockout.
     ///
     /// # Errors
     ///
@@ -253,8 +284,12 @@ impl Srk {
         if self.attributes()? & attributes::NO_DA == 0 {
             return Ok(None);
         }
-        let policy = Session::policy(op)?;
-        match policy.prove_empty(op, (self.handle, &self.name, "storage root key")) {
+        let open = self.open(op)?;
+        let session = Session::proven(op, &open)?;
+        let policy = Session::unsalted_policy(op)?;
+        let none = AuthValue::empty();
+        let entity = (self.handle, &self.name, "storage root key");
+        match policy.prove_secret(entity, session.authorizes(&none).last(), &no_command()) {
             Ok(()) => Ok(Some(false)),
             Err(Error::AuthRejected { .. }) => Ok(Some(true)),
             Err(err) => Err(err),
@@ -265,14 +300,16 @@ impl Srk {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] for anything that is not exactly that.
+    /// [`Error::Malformed`] for anything that is not exactly that, and for a Name that is not
+    /// the public area's.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes, "pinned storage root key");
         let handle = reader.u32()?;
         let name = Name::from_bytes(reader.sized()?);
         let public = reader.sized()?.to_vec();
         reader.finish()?;
-        if !matches!(handle, 0 | HANDLE | OWN_HANDLE) {
+        let is_its_name = Name::of_public_area(&public)? == name;
+        if !matches!(handle, 0 | HANDLE | OWN_HANDLE) || !is_its_name {
             return Err(Error::Malformed("pinned storage root key"));
         }
         let srk = Self {
@@ -312,18 +349,44 @@ impl Srk {
         self.handle != 0
     }
 
-    /// Checks that the chip's SRK is this one.
+    /// Checks that the chip's SRK is this one: the chip shows that it holds the private half.
     ///
     /// # Errors
     ///
-    /// [`Error::OtherTpm`] where it is another, or is gone.
+    /// [`Error::OtherTpm`] if it is another, or is gone.
     pub fn check(&self, op: &Operation<'_>) -> Result<()> {
+        self.is_claimed(op)?;
+        self.prove(op)
+    }
+
+    /// Has the chip show that it holds the private half, by a reply that is authenticated
+    /// with a salt only that half reads: a proxy can claim to have any public key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherTpm`] if it does not.
+    pub fn prove(&self, op: &Operation<'_>) -> Result<()> {
+        let ask = || {
+            let open = self.open(op)?;
+            Session::proven(op, &open).map(drop)
+        };
+        match ask() {
+            Err(Error::AuthRejected { .. } | Error::ReplyForged { .. } | Error::Command { .. }) => {
+                Err(Error::OtherTpm)
+            }
+            result => result,
+        }
+    }
+
+    /// Whether the chip claims to have it.
+    fn is_claimed(&self, op: &Operation<'_>) -> Result<()> {
         if self.handle == 0 {
             return self.open(op).map(drop);
         }
-        match primary::read_public(op, self.handle)? {
-            Some((public, name)) if public == self.public && name == self.name => Ok(()),
-            _ => Err(Error::OtherTpm),
+        match primary::read_public(op, self.handle, Exception::PinnedName) {
+            Ok(Some((public, name))) if public == self.public && name == self.name => Ok(()),
+            Ok(_) | Err(Error::ReplyForged { .. }) => Err(Error::OtherTpm),
+            Err(err) => Err(err),
         }
     }
 
@@ -339,10 +402,10 @@ impl Srk {
                 | Error::Stale
                 | Error::ReplyForged { .. }
         );
-        // Only what another chip would answer to our blobs and sessions is worth asking for a
-        // proof: a wrong PIN is none of it.
+        // A proof costs two commands: it is asked for only after errors that another chip would
+        // give. A wrong PIN is not such an error.
         let doubtful = matches!(err, Error::Integrity(_) | Error::ReplyForged { .. });
-        let checked = match may_be.then(|| self.check(op)) {
+        let checked = match may_be.then(|| self.is_claimed(op)) {
             Some(Ok(())) if doubtful => Some(self.prove(op)),
             checked => checked,
         };
@@ -352,32 +415,12 @@ impl Srk {
         }
     }
 
-    /// Has the chip prove that it holds the private half, by a reply that is authenticated
-    /// with a salt only that half reads: a proxy can claim to have any public key.
-    fn prove(&self, op: &Operation<'_>) -> Result<()> {
-        let ask = || {
-            let open = self.open(op)?;
-            let session = Session::hmac(op, &open)?;
-            let command = Command::new(Code::GetRandom)
-                .about("storage root key")
-                .session(session.plain().hide_response().last())
-                .param_u16(8);
-            op.run(command).map(drop)
-        };
-        match ask() {
-            Err(Error::AuthRejected { .. } | Error::ReplyForged { .. } | Error::Command { .. }) => {
-                Err(Error::OtherTpm)
-            }
-            result => result,
-        }
-    }
-
     /// Makes the SRK usable in `op`: nothing to do for a persistent one.
     pub(crate) fn open<'op>(&'op self, op: &'op Operation<'op>) -> Result<OpenSrk<'op>> {
         let primary = if self.handle == 0 {
             let kind = StorageKind::of_public(&self.public);
             let template = template::storage_root_key(kind)?;
-            let key = primary::create(op, Hierarchy::Owner, &AuthValue::empty(), &template)?;
+            let key = primary::create_unauthenticated(op, &template, Exception::PinnedName)?;
             if *key.name() != self.name {
                 return Err(Error::OtherTpm);
             }
@@ -411,25 +454,65 @@ impl Srk {
 /// An SRK that can be used as a parent and for salts.
 pub(crate) struct OpenSrk<'op> {
     srk: &'op Srk,
-    primary: Option<Transient<'op>>,
+    primary: Option<Primary<'op>>,
 }
 
 impl OpenSrk<'_> {
-    pub(crate) fn handle(&self) -> u32 {
-        self.primary
-            .as_ref()
-            .map_or(self.srk.handle, Transient::handle)
-    }
-
     pub(crate) fn name(&self) -> &Name {
         &self.srk.name
     }
 
-    /// A salt that only this SRK can read.
-    pub(crate) fn salt(&self) -> Result<Salt> {
-        let key = storage_public(&self.srk.public)?;
-        crypto::salt(&key, key_hash(&self.srk.public)?)
+    /// The beginning of a command with the SRK as the parent of an object.
+    ///
+    /// An SRK has no authorization value, so that none is proven: a session beside it
+    /// authenticates. (An HMAC that was changed on its way would count as a failure with an SRK
+    /// that the chip's lockout protects.)
+    pub(crate) fn parent_of(&self, code: Code) -> Command<'_> {
+        Command::new(code)
+            .about("storage root key")
+            .handle(self.handle(), self.name())
+            .empty_auth()
     }
+}
+
+impl SaltKey for OpenSrk<'_> {
+    fn handle(&self) -> u32 {
+        self.primary
+            .as_ref()
+            .map_or(self.srk.handle, SaltKey::handle)
+    }
+
+    fn salt(&self) -> Result<Salt> {
+        salt(&self.srk.public)
+    }
+}
+
+/// A proven session for the authorization value of a hierarchy.
+///
+/// It is salted to `srk`. If there is none, it is salted to a storage key that is made for this
+/// purpose and thrown away: that keeps the value from whoever only records, as on any first use.
+pub(crate) fn session_for_hierarchy<'op>(
+    op: &'op Operation<'op>,
+    srk: Option<&Srk>,
+) -> Result<Session<'op>> {
+    match srk {
+        Some(srk) => {
+            let ask = || {
+                let open = srk.open(op)?;
+                Session::proven(op, &open)
+            };
+            ask().map_err(|err| srk.explain(op, err))
+        }
+        None => {
+            let root = primary::throw_away(op, &template::storage_root_key(storage_kind(op)?)?)?;
+            Session::proven(op, &root)
+        }
+    }
+}
+
+/// A salt that only the storage key with the public area `public` can read.
+pub(crate) fn salt(public: &[u8]) -> Result<Salt> {
+    crypto::salt(&storage_public(public)?, key_hash(public)?)
 }
 
 /// The name algorithm, bytes 2 and 3 of a public area.
@@ -444,9 +527,4 @@ fn key_hash(public: &[u8]) -> Result<Hash> {
 
 fn storage_public(public: &[u8]) -> Result<PublicKey> {
     PublicKey::from_public_area(public).map_err(|_| Error::Malformed("storage root key"))
-}
-
-fn create_primary<'op>(op: &'op Operation<'op>, owner: &AuthValue) -> Result<Transient<'op>> {
-    let template = template::storage_root_key(storage_kind(op)?)?;
-    primary::create(op, Hierarchy::Owner, owner, &template)
 }

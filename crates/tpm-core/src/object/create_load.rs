@@ -1,13 +1,23 @@
 //! Objects below a parent: made by the chip, and loaded again.
 
 use crate::{
-    Blob, Error, Name, Operation, Result, command::Command, error::rc, object::transient::Transient,
+    Blob, Error, Operation, Result,
+    command::{Authentic, Code, Command, Open, Response, exception::Exception},
+    error::rc,
+    object::transient::Transient,
+    structures::marshal::Reader,
 };
 
-/// Runs a `TPM2_Create` up to its template and returns what it makes.
-pub(crate) fn created(op: &Operation<'_>, command: Command<'_>) -> Result<Blob> {
+/// Adds the rest of a `TPM2_Create` after its template.
+pub(crate) fn finished(command: Command<'_, Authentic>) -> Command<'_, Authentic> {
     // outsideInfo, creationPCR: none.
-    let response = op.run(command.param_sized(&[]).param_u32(0))?;
+    command.param_sized(&[]).param_u32(0)
+}
+
+/// Runs a `TPM2_Create` and returns what it makes. The reply is authenticated, so that the
+/// chip itself made it.
+pub(crate) fn created(op: &Operation<'_>, command: Command<'_, Authentic>) -> Result<Blob> {
+    let response = op.run(command)?;
     let mut reader = response.reader();
     let private = reader.sized()?.to_vec();
     let public = reader.sized()?.to_vec();
@@ -24,31 +34,54 @@ const SPOILT: [u32; 6] = [
     rc::ECC_POINT,
 ];
 
-/// Runs a `TPM2_Load` up to its blob, and checks that the chip knows the object by the Name
-/// that its public part has.
+/// Adds the parameters of a `TPM2_Load`.
+pub(crate) fn with_blob<'a, A>(command: Command<'a, A>, blob: &Blob) -> Command<'a, A> {
+    command.param_sized(&blob.private).param_sized(&blob.public)
+}
+
+/// Runs a `TPM2_Load` with its blob, and checks that the chip knows the object by the Name that
+/// its public part has.
 pub(crate) fn loaded<'op>(
     op: &'op Operation<'op>,
-    command: Command<'_>,
+    command: Command<'_, Authentic>,
     blob: &Blob,
 ) -> Result<Transient<'op>> {
-    let response = op
-        .run(command.param_sized(&blob.private).param_sized(&blob.public))
-        // The public part was compared with its template before, so what is wrong is the
-        // private one: its lengths, its contents, or whose half it is.
-        .map_err(|err| {
-            if SPOILT.iter().any(|&code| err.is_rc(code)) {
-                Error::Integrity("key")
-            } else {
-                err
-            }
-        })?;
-    let mut reader = response.reader();
-    let name = Name::from_bytes(reader.sized()?);
-    let object = Transient::new(op, response.handle, name);
-    reader.finish()?;
-    if *object.name() == blob.name() {
+    named(op, op.run(command), blob)
+}
+
+/// Like [`loaded`], for a key of a token without a PIN, whose signatures are checked.
+pub(crate) fn loaded_unauthenticated<'op>(
+    op: &'op Operation<'op>,
+    command: Command<'_, Open>,
+    blob: &Blob,
+) -> Result<Transient<'op>> {
+    let response = op.run_unauthenticated(command, Exception::CheckedSignature);
+    named(op, response, blob)
+}
+
+fn named<'op>(
+    op: &'op Operation<'op>,
+    response: Result<Response>,
+    blob: &Blob,
+) -> Result<Transient<'op>> {
+    // The public part was compared with its template before, so what is wrong is the
+    // private one: its lengths, its contents, or whose half it is.
+    let response = response.map_err(|err| {
+        if SPOILT.iter().any(|&code| err.is_rc(code)) {
+            Error::Integrity("key")
+        } else {
+            err
+        }
+    })?;
+    let object = Transient::new(op, response.handle, blob.name());
+    let mut reader: Reader<'_> = response.reader();
+    let name = reader.sized()?;
+    if name == blob.name().bytes() {
+        reader.finish()?;
         Ok(object)
     } else {
-        Err(Error::Integrity("key"))
+        Err(Error::ReplyForged {
+            command: Code::Load.name(),
+        })
     }
 }

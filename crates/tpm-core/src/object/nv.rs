@@ -2,7 +2,7 @@
 
 use crate::{
     AuthValue, Error, Name, Operation, Result, Srk,
-    command::{Code, Command, session::Session},
+    command::{Code, Command, exception::Exception, session::Session},
     error::rc,
     structures::{
         algorithm,
@@ -22,6 +22,8 @@ const CHUNK: u16 = 512;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NvPublic {
     pub(crate) index: u32,
+    /// Whether SHA-256 is the name algorithm, as for everything that this crate makes.
+    pub(crate) is_sha256: bool,
     pub(crate) attributes: u32,
     pub(crate) policy: Vec<u8>,
     pub(crate) size: u16,
@@ -42,13 +44,14 @@ impl NvPublic {
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes, "NV public area");
         let index = reader.u32()?;
-        reader.u16()?;
+        let is_sha256 = reader.u16()? == algorithm::SHA256;
         let attributes = reader.u32()?;
         let policy = reader.sized()?.to_vec();
         let size = reader.u16()?;
         reader.finish()?;
         Ok(Self {
             index,
+            is_sha256,
             attributes,
             policy,
             size,
@@ -74,7 +77,7 @@ pub(crate) fn define(
     auth: &AuthValue,
 ) -> Result<()> {
     let srk = srk.open(op)?;
-    let session = Session::hmac(op, &srk)?;
+    let session = Session::proven(op, &srk)?;
     let command = Command::new(Code::NvDefineSpace)
         .about("owner hierarchy")
         .permanent(permanent::OWNER)
@@ -94,33 +97,40 @@ pub(crate) fn define(
 
 /// Removes an index.
 pub(crate) fn undefine(op: &Operation<'_>, srk: &Srk, owner: &AuthValue, index: u32) -> Result<()> {
-    let Some((_, name)) = read_public(op, index)? else {
+    let Some((_, name)) = read_public(op, index, Exception::ClaimedName)? else {
         return Err(Error::NvMissing(index));
     };
     let srk = srk.open(op)?;
-    let session = if owner.is_empty() {
-        None
-    } else {
-        Some(Session::hmac(op, &srk)?)
-    };
+    let session = Session::proven(op, &srk)?;
     let command = Command::new(Code::NvUndefineSpace)
         .about("owner hierarchy")
         .permanent(permanent::OWNER)
-        .handle(index, &name);
-    let command = match &session {
-        Some(session) => command.session(session.authorizes(owner).last()),
-        None => command.empty_auth(),
-    };
+        .handle(index, &name)
+        .session(session.authorizes(owner).last());
     op.run(command).map(drop)
 }
 
-/// The public area and Name of an index, if it exists.
-pub(crate) fn read_public(op: &Operation<'_>, index: u32) -> Result<Option<(NvPublic, Name)>> {
-    match op.run(Command::new(Code::NvReadPublic).permanent(index)) {
+/// The public area that the chip claims for an index, if it claims one, and the Name of it.
+///
+/// # Errors
+///
+/// [`Error::ReplyForged`] if the chip states another Name than that of the public area.
+pub(crate) fn read_public(
+    op: &Operation<'_>,
+    index: u32,
+    why: Exception,
+) -> Result<Option<(NvPublic, Name)>> {
+    let command = Command::new(Code::NvReadPublic).permanent(index);
+    match op.run_unauthenticated(command, why) {
         Ok(response) => {
             let mut reader = response.reader();
             let public = NvPublic::from_bytes(reader.sized()?)?;
             let name = Name::from_bytes(reader.sized()?);
+            if public.is_sha256 && public.name() != name {
+                return Err(Error::ReplyForged {
+                    command: Code::NvReadPublic.name(),
+                });
+            }
             Ok(Some((public, name)))
         }
         Err(err) if err.is_rc(rc::HANDLE) => Ok(None),
@@ -128,9 +138,10 @@ pub(crate) fn read_public(op: &Operation<'_>, index: u32) -> Result<Option<(NvPu
     }
 }
 
-/// The whole contents of an index that anybody may read by its own empty authorization value.
+/// The whole contents of an index that anybody may read by its own empty authorization value;
+/// nobody authenticates them.
 pub(crate) fn read_open(op: &Operation<'_>, index: u32) -> Result<Option<Vec<u8>>> {
-    let Some((public, name)) = read_public(op, index)? else {
+    let Some((public, name)) = read_public(op, index, Exception::Shown)? else {
         return Ok(None);
     };
     let mut contents = Vec::new();
@@ -143,7 +154,7 @@ pub(crate) fn read_open(op: &Operation<'_>, index: u32) -> Result<Option<Vec<u8>
             .empty_auth()
             .param_u16(size)
             .param_u16(offset);
-        match op.run(command) {
+        match op.run_unauthenticated(command, Exception::Shown) {
             Ok(response) => contents.extend_from_slice(response.reader().sized()?),
             // Defined, and never written.
             Err(err) if err.is_rc(rc::NV_UNINITIALIZED) => return Ok(None),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Error, Hash, KeyBlob, Name, Operation, PublicKey, Result, Scheme, Signature, Srk, Usage,
-    command::{Code, Command, session::Session},
+    command::{Code, Command, exception::Exception, session::Session},
     error::rc,
     object::transient::Transient,
     software::{padding, verifier::Verifier},
@@ -144,16 +144,15 @@ impl ReadyKey {
         digest: &[u8],
     ) -> Result<Signature> {
         let signed = self.with_handle(op, |handle| {
-            op.run(
-                Command::new(Code::Sign)
-                    .about("key")
-                    .handle(handle, &self.name)
-                    .empty_auth()
-                    .param_sized(digest)
-                    .param_u16(algorithm)
-                    .param_u16(hash.id())
-                    .param_raw(&NO_TICKET),
-            )
+            let command = Command::new(Code::Sign)
+                .about("key")
+                .handle(handle, &self.name)
+                .empty_auth()
+                .param_sized(digest)
+                .param_u16(algorithm)
+                .param_u16(hash.id())
+                .param_raw(&NO_TICKET);
+            op.run_unauthenticated(command, Exception::CheckedSignature)
         });
         let response = signed.map_err(|err| {
             // A chip reads the digest before the scheme: one longer than its largest hash is
@@ -205,16 +204,15 @@ impl ReadyKey {
             Scheme::Ecdsa => return Err(Error::NotSupported("this scheme with this key")),
         };
         let response = self.with_handle(op, |handle| {
-            op.run(
-                Command::new(Code::RsaDecrypt)
-                    .about("key")
-                    .handle(handle, &self.name)
-                    // What comes back is a signature, and no secret.
-                    .empty_auth()
-                    .param_sized(&block)
-                    .param_u16(algorithm::NULL)
-                    .param_sized(&[]),
-            )
+            let command = Command::new(Code::RsaDecrypt)
+                .about("key")
+                .handle(handle, &self.name)
+                // What comes back is a signature, and no secret.
+                .empty_auth()
+                .param_sized(&block)
+                .param_u16(algorithm::NULL)
+                .param_sized(&[]);
+            op.run_unauthenticated(command, Exception::CheckedSignature)
         })?;
         let mut reader = response.reader();
         let signature = Signature::Rsa(filled_up(reader.sized()?, size)?);
@@ -303,7 +301,7 @@ impl ReadyKey {
             .about("saved key")
             .param_raw(context);
         let handle = op
-            .run(command)
+            .run_unauthenticated(command, Exception::Context)
             .map_err(|err| match err {
                 Error::Integrity(_) | Error::Command { .. } | Error::HierarchyDisabled(_) => {
                     Error::Stale

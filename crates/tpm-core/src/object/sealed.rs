@@ -7,6 +7,7 @@ use crate::{
     AuthValue, Blob, Error, Name, Operation, Result,
     command::{
         Code, Command,
+        crypto::DIGEST,
         session::{Session, Use},
     },
     hierarchy::srk::OpenSrk,
@@ -34,14 +35,14 @@ impl Sealed {
         auth: &AuthValue,
         data: &[u8],
     ) -> Result<Self> {
-        let session = Session::hmac(op, parent)?;
-        let command = Command::new(Code::Create)
-            .about("storage root key")
-            .handle(parent.handle(), parent.name())
+        let session = Session::proven(op, parent)?;
+        let command = parent
+            .parent_of(Code::Create)
             .session(session.plain().hide_command().last())
             .param_sized(&sensitive(auth, data))
             .param_sized(&template::sealed_object(tries)?);
-        Self::from_blob(create_load::created(op, command)?, tries, words)
+        let blob = create_load::created(op, create_load::finished(command))?;
+        Self::from_blob(blob, tries, words)
     }
 
     /// Sealed bytes from their stored form.
@@ -73,31 +74,43 @@ impl Sealed {
         &self.name
     }
 
-    /// Loads it below the storage root key.
+    /// Loads it below the storage root key; `witness` authenticates the reply.
     pub(crate) fn load<'op>(
         &self,
         op: &'op Operation<'op>,
         parent: &OpenSrk<'_>,
+        witness: Use<'_>,
     ) -> Result<Transient<'op>> {
-        let command = Command::new(Code::Load)
+        let command = parent
+            .parent_of(Code::Load)
             .about(self.words)
-            .handle(parent.handle(), parent.name())
-            .empty_auth();
-        create_load::loaded(op, command, &self.blob)
+            .session(witness.hide_response());
+        create_load::loaded(op, create_load::with_blob(command, &self.blob), &self.blob)
     }
 
-    /// Runs `TPM2_PolicySecret` with it in `policy`.
-    pub(crate) fn prove_in(
+    /// Checks that the chip takes it.
+    pub(crate) fn check(&self, op: &Operation<'_>, parent: &OpenSrk<'_>) -> Result<()> {
+        let session = Session::hmac(op, parent)?;
+        self.load(op, parent, session.plain().last()).map(drop)
+    }
+
+    /// Runs `TPM2_PolicySecret` with it in `policy`, for the one command with the hash
+    /// `cp_hash`.
+    ///
+    /// The chip loads it in the session that then proves its authorization value: so nothing
+    /// about the value goes out before the chip has shown that it holds the storage root key.
+    pub(crate) fn prove_in<S>(
         &self,
         op: &Operation<'_>,
         parent: &OpenSrk<'_>,
         auth: &AuthValue,
-        policy: &Session<'_>,
+        policy: &Session<'_, S>,
+        cp_hash: &[u8; DIGEST],
     ) -> Result<()> {
-        let object = self.load(op, parent)?;
         let session = Session::hmac(op, parent)?;
+        let object = self.load(op, parent, session.plain())?;
         let entity = (object.handle(), object.name(), self.words);
-        policy.prove_secret(op, entity, session.authorizes(auth).last())
+        policy.prove_secret(entity, session.authorizes(auth).last(), cp_hash)
     }
 }
 

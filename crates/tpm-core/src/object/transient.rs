@@ -9,33 +9,36 @@ use crate::{Name, Operation, Result};
 #[must_use = "the object is flushed as soon as this is dropped"]
 pub(crate) struct Transient<'op> {
     op: &'op Operation<'op>,
-    handle: Option<u32>,
+    handle: u32,
     name: Name,
+    is_loaded: bool,
 }
 
 impl<'op> Transient<'op> {
-    /// Takes over an object that the chip has just loaded.
+    /// Takes over an object that the chip has just loaded, and whose Name was checked.
     pub(crate) fn new(op: &'op Operation<'op>, handle: u32, name: Name) -> Self {
         Self {
             op,
-            handle: Some(handle),
+            handle,
             name,
+            is_loaded: true,
         }
     }
 
     /// Its handle.
     pub(crate) fn handle(&self) -> u32 {
-        self.handle.unwrap_or_default()
+        self.handle
     }
 
-    /// Its Name, as the chip returned it.
+    /// Its Name.
     pub(crate) fn name(&self) -> &Name {
         &self.name
     }
 
     /// Leaves the object loaded and returns its handle.
     pub(crate) fn leave(mut self) -> u32 {
-        self.handle.take().unwrap_or_default()
+        self.is_loaded = false;
+        self.handle
     }
 
     /// Frees the slot now.
@@ -44,19 +47,16 @@ impl<'op> Transient<'op> {
     ///
     /// The failure of `TPM2_FlushContext`, which [`Drop`] can only log.
     pub(crate) fn flush(mut self) -> Result<()> {
-        self.flush_once()
-    }
-
-    fn flush_once(&mut self) -> Result<()> {
-        self.handle
-            .take()
-            .map_or(Ok(()), |handle| self.op.flush(handle))
+        self.is_loaded = false;
+        self.op.flush(self.handle)
     }
 }
 
 impl Drop for Transient<'_> {
     fn drop(&mut self) {
-        if let Err(err) = self.flush_once() {
+        if self.is_loaded
+            && let Err(err) = self.op.flush(self.handle)
+        {
             log::warn!("a transient slot stays occupied: {err}");
         }
     }

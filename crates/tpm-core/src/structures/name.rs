@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use sha2::{Digest, Sha256};
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use crate::structures::algorithm;
+use crate::{Error, Result, structures::algorithm};
 
 /// The Name of a TPM entity.
 ///
@@ -25,6 +26,26 @@ impl Name {
         let mut name = algorithm::SHA256.to_be_bytes().to_vec();
         name.extend_from_slice(&Sha256::digest(public));
         Self(name)
+    }
+
+    /// The Name of a `TPMT_PUBLIC`, by the name algorithm that it states in bytes 2 and 3.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if there is no such algorithm here.
+    pub(crate) fn of_public_area(public: &[u8]) -> Result<Self> {
+        let hash = match public.get(2..4) {
+            Some(id) => u16::from_be_bytes([id[0], id[1]]),
+            None => return Err(Error::Malformed("public area")),
+        };
+        let digest = match hash {
+            algorithm::SHA1 => Sha1::digest(public).to_vec(),
+            algorithm::SHA256 => Sha256::digest(public).to_vec(),
+            algorithm::SHA384 => Sha384::digest(public).to_vec(),
+            algorithm::SHA512 => Sha512::digest(public).to_vec(),
+            _ => return Err(Error::Malformed("name algorithm")),
+        };
+        Ok(Self([&hash.to_be_bytes()[..], &digest].concat()))
     }
 
     /// The Name that is a handle: hierarchies, sessions.

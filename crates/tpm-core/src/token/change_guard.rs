@@ -10,7 +10,7 @@
 
 use crate::{
     AuthValue, Blob, Name, Operation, Result, Srk,
-    command::session::Session,
+    command::{crypto::DIGEST, session::Session},
     hierarchy::srk::OpenSrk,
     object::sealed::{self, Sealed},
     structures::template::Tries,
@@ -65,18 +65,20 @@ impl ChangeGuard {
     /// [`Error::Integrity`](crate::Error::Integrity) where it was changed;
     /// [`Error::OtherTpm`](crate::Error::OtherTpm).
     pub fn check(&self, op: &Operation<'_>, srk: &Srk) -> Result<()> {
-        let run = || self.0.load(op, &srk.open(op)?).map(drop);
+        let run = || self.0.check(op, &srk.open(op)?);
         run().map_err(|err| srk.explain(op, err))
     }
 
-    /// Runs `TPM2_PolicySecret` with this object in `policy`.
-    pub(crate) fn prove_in(
+    /// Runs `TPM2_PolicySecret` with this object in `policy`, for the one command with the hash
+    /// `cp_hash`.
+    pub(crate) fn prove_in<S>(
         &self,
         op: &Operation<'_>,
         parent: &OpenSrk<'_>,
         secret: &AuthValue,
-        policy: &Session<'_>,
+        policy: &Session<'_, S>,
+        cp_hash: &[u8; DIGEST],
     ) -> Result<()> {
-        self.0.prove_in(op, parent, secret, policy)
+        self.0.prove_in(op, parent, secret, policy, cp_hash)
     }
 }

@@ -16,15 +16,17 @@ use crate::{
     chip::info,
     command::{
         Code, Command,
+        crypto::DIGEST,
+        exception::Exception,
         policy::{self, Branch},
-        session::Session,
+        session::{Session, Use},
     },
     error::rc,
     object::nv::{self, NvPublic},
 };
 
 /// What errors call it.
-pub(crate) const WORDS: &str = "PIN counter";
+const WORDS: &str = "PIN counter";
 
 /// The owner's NV handles for general use.
 ///
@@ -92,7 +94,7 @@ impl PinCounter {
     pub fn pick_handle(op: &Operation<'_>) -> Result<u32> {
         for _ in 0..16 {
             let handle = FIRST + OsRng.next_u32() % (LAST - FIRST + 1);
-            if nv::read_public(op, handle)?.is_none() {
+            if nv::read_public(op, handle, Exception::ClaimedName)?.is_none() {
                 return Ok(handle);
             }
         }
@@ -136,7 +138,9 @@ impl PinCounter {
         limit: u32,
     ) -> Result<()> {
         nv::define(op, srk, owner, &self.public(ATTRIBUTES), pin)?;
-        let written = self.write(op, srk, so, so_auth, limit, ATTRIBUTES);
+        let written = self
+            .write(op, srk, so, so_auth, limit, ATTRIBUTES)
+            .map_err(|err| srk.explain(op, err));
         if written.is_err() {
             // Best effort: whoever keeps track of handles finds the rest.
             let _ = nv::undefine(op, srk, owner, self.handle);
@@ -156,43 +160,51 @@ impl PinCounter {
         &self.name
     }
 
-    /// What the chip has at this counter's handle.
+    /// What the chip claims to have at this counter's handle.
+    ///
+    /// [`PinCounter::state`] shows whether a counter that is said to be ready is.
     ///
     /// # Errors
     ///
     /// Failures of the chip.
     pub fn presence(&self, op: &Operation<'_>) -> Result<Presence> {
         let unwritten = self.public(ATTRIBUTES).name();
-        Ok(match nv::read_public(op, self.handle)? {
-            None => Presence::Absent,
-            Some((_, name)) if name == self.name => Presence::Ready,
-            Some((_, name)) if name == unwritten => Presence::Unwritten,
-            Some(_) => Presence::Foreign,
-        })
+        Ok(
+            match nv::read_public(op, self.handle, Exception::ClaimedName)? {
+                None => Presence::Absent,
+                Some((_, name)) if name == self.name => Presence::Ready,
+                Some((_, name)) if name == unwritten => Presence::Unwritten,
+                Some(_) => Presence::Foreign,
+            },
+        )
     }
 
-    /// Reads count and limit, which takes no secret.
+    /// Reads count and limit, which takes no secret; the reply is authenticated.
     ///
     /// # Errors
     ///
-    /// [`Error::NvMissing`] where the chip has no such counter.
-    pub fn state(&self, op: &Operation<'_>) -> Result<PinState> {
-        let policy = Session::policy(op)?;
-        policy.allow_command(op, Code::NvRead)?;
-        policy.one_of(op, &self.branches())?;
-        let command = Command::new(Code::NvRead)
-            .about(WORDS)
-            .handle(self.handle, &self.name)
-            .handle(self.handle, &self.name)
-            .session(policy.plain().last())
-            .param_u16(SIZE)
-            .param_u16(0);
-        let response = op.run(command).map_err(|err| self.missing(err))?;
-        let mut reader = response.reader();
-        reader.u16()?;
-        let (count, limit) = (reader.u32()?, reader.u32()?);
-        reader.finish()?;
-        Ok(PinState { count, limit })
+    /// [`Error::NvMissing`] if the chip has no such counter; [`Error::OtherTpm`].
+    pub fn state(&self, op: &Operation<'_>, srk: &Srk) -> Result<PinState> {
+        let run = || {
+            let parent = srk.open(op)?;
+            let policy = Session::policy(op, &parent)?;
+            policy.allow_command(Code::NvRead)?;
+            policy.one_of(&self.branches())?;
+            let command = Command::new(Code::NvRead)
+                .about(WORDS)
+                .handle(self.handle, &self.name)
+                .handle(self.handle, &self.name)
+                .session(policy.plain().last())
+                .param_u16(SIZE)
+                .param_u16(0);
+            let response = op.run(command).map_err(|err| self.missing(err))?;
+            let mut reader = response.reader();
+            reader.u16()?;
+            let (count, limit) = (reader.u32()?, reader.u32()?);
+            reader.finish()?;
+            Ok(PinState { count, limit })
+        };
+        run().map_err(|err| srk.explain(op, err))
     }
 
     /// Changes the PIN value with the old one and the secret of the change guard.
@@ -213,16 +225,17 @@ impl PinCounter {
     ) -> Result<()> {
         let run = || {
             let parent = srk.open(op)?;
-            let policy = Session::salted_policy(op, &parent)?;
-            policy.allow_command(op, Code::NvChangeAuth)?;
-            guard.prove_in(op, &parent, secret, &policy)?;
-            policy.prove_auth_value(op)?;
-            policy.one_of(op, &self.branches())?;
-            let command = Command::new(Code::NvChangeAuth)
+            let policy = Session::proven_policy(op, &parent)?;
+            policy.allow_command(Code::NvChangeAuth)?;
+            let mut command = Command::new(Code::NvChangeAuth)
                 .about(WORDS)
                 .handle(self.handle, &self.name)
                 .session(policy.authorizes(old).hide_command().becomes(new).last())
                 .param_sized(new.bytes());
+            let cp_hash = command.cp_hash()?;
+            guard.prove_in(op, &parent, secret, &policy, &cp_hash)?;
+            policy.prove_auth_value()?;
+            policy.one_of(&self.branches())?;
             op.run(command).map(drop).map_err(|err| self.missing(err))
         };
         run().map_err(|err| srk.explain(op, err))
@@ -243,19 +256,20 @@ impl PinCounter {
     ) -> Result<()> {
         let run = || {
             let parent = srk.open(op)?;
-            let policy = Session::policy(op)?;
-            policy.allow_command(op, Code::NvChangeAuth)?;
-            so.prove_in(op, &parent, so_auth, &policy)?;
-            policy.one_of(op, &self.branches())?;
+            let policy = Session::policy(op, &parent)?;
+            policy.allow_command(Code::NvChangeAuth)?;
             // The SO does not know the old value, which the encryption by a session that
             // authorizes the index would involve: a second session encrypts.
-            let hiding = Session::hmac(op, &parent)?;
-            let command = Command::new(Code::NvChangeAuth)
+            let hiding = Session::proven(op, &parent)?;
+            let mut command = Command::new(Code::NvChangeAuth)
                 .about(WORDS)
                 .handle(self.handle, &self.name)
                 .session(policy.plain().last())
                 .session(hiding.plain().hide_command().last())
                 .param_sized(new.bytes());
+            let cp_hash = command.cp_hash()?;
+            so.prove_in(op, &parent, so_auth, &policy, &cp_hash)?;
+            policy.one_of(&self.branches())?;
             op.run(command).map(drop).map_err(|err| self.missing(err))
         };
         run().map_err(|err| srk.explain(op, err))
@@ -310,7 +324,7 @@ impl PinCounter {
     pub fn list(op: &Operation<'_>) -> Result<Vec<u32>> {
         let mut found = Vec::new();
         for handle in info::handles(op, FIRST, LAST)? {
-            if let Some((public, _)) = nv::read_public(op, handle)?
+            if let Some((public, _)) = nv::read_public(op, handle, Exception::Shown)?
                 && public.attributes & !WRITTEN == ATTRIBUTES
                 && public.size == SIZE
             {
@@ -330,20 +344,28 @@ impl PinCounter {
         attributes: u32,
     ) -> Result<()> {
         let parent = srk.open(op)?;
-        let policy = Session::policy(op)?;
-        policy.allow_command(op, Code::NvWrite)?;
-        so.prove_in(op, &parent, so_auth, &policy)?;
-        policy.one_of(op, &self.branches())?;
+        let policy = Session::policy(op, &parent)?;
+        policy.allow_command(Code::NvWrite)?;
         let name = self.public(attributes).name();
         let contents = [0_u32.to_be_bytes(), limit.to_be_bytes()].concat();
-        let command = Command::new(Code::NvWrite)
+        let mut command = Command::new(Code::NvWrite)
             .about(WORDS)
             .handle(self.handle, &name)
             .handle(self.handle, &name)
             .session(policy.plain().last())
             .param_sized(&contents)
             .param_u16(0);
-        op.run(command).map(drop).map_err(|err| self.missing(err))
+        let cp_hash = command.cp_hash()?;
+        so.prove_in(op, &parent, so_auth, &policy, &cp_hash)?;
+        policy.one_of(&self.branches())?;
+        op.run(command).map(drop).map_err(|err| self.missing(err))?;
+        drop(parent);
+        let wanted = PinState { count: 0, limit };
+        if self.state(op, srk)? == wanted {
+            Ok(())
+        } else {
+            Err(Error::WrongLimit)
+        }
     }
 
     fn branches(&self) -> [Branch; 4] {
@@ -354,8 +376,21 @@ impl PinCounter {
         public(self.handle, &self.branches(), attributes)
     }
 
+    /// Runs `TPM2_PolicySecret` with this counter in `policy`: `pin` proves its value, at the
+    /// price of one try, for the one command with the hash `cp_hash`.
+    pub(crate) fn prove_in<S>(
+        &self,
+        policy: &Session<'_, S>,
+        pin: Use<'_>,
+        cp_hash: &[u8; DIGEST],
+    ) -> Result<()> {
+        policy
+            .prove_secret((self.handle, &self.name, WORDS), pin, cp_hash)
+            .map_err(|err| self.missing(err))
+    }
+
     /// The chip's answer to a handle that is not there, named.
-    pub(crate) fn missing(&self, err: Error) -> Error {
+    fn missing(&self, err: Error) -> Error {
         if err.is_rc(rc::HANDLE) {
             Error::NvMissing(self.handle)
         } else {
@@ -367,6 +402,7 @@ impl PinCounter {
 fn public(index: u32, branches: &[Branch], attributes: u32) -> NvPublic {
     NvPublic {
         index,
+        is_sha256: true,
         attributes,
         policy: policy::any_of(branches).to_vec(),
         size: SIZE,

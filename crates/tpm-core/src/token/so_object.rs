@@ -6,7 +6,12 @@
 
 use crate::{
     AuthValue, Blob, Name, Operation, Result, Srk,
-    command::{Code, Command, session::Session},
+    command::{
+        Code, Command,
+        crypto::DIGEST,
+        policy::no_command,
+        session::{SaltKey, Session},
+    },
     hierarchy::srk::OpenSrk,
     object::sealed::{self, Sealed},
     structures::template::Tries,
@@ -66,7 +71,7 @@ impl SoObject {
     /// [`Error::Integrity`](crate::Error::Integrity) where it was changed;
     /// [`Error::OtherTpm`](crate::Error::OtherTpm).
     pub fn check(&self, op: &Operation<'_>, srk: &Srk) -> Result<()> {
-        let run = || self.0.load(op, &srk.open(op)?).map(drop);
+        let run = || self.0.check(op, &srk.open(op)?);
         run().map_err(|err| srk.explain(op, err))
     }
 
@@ -80,8 +85,8 @@ impl SoObject {
     pub fn verify(&self, op: &Operation<'_>, srk: &Srk, auth: &AuthValue) -> Result<()> {
         let run = || {
             let parent = srk.open(op)?;
-            let policy = Session::policy(op)?;
-            self.prove_in(op, &parent, auth, &policy)
+            let policy = Session::unsalted_policy(op)?;
+            self.prove_in(op, &parent, auth, &policy, &no_command())
         };
         run().map_err(|err| srk.explain(op, err))
     }
@@ -94,8 +99,8 @@ impl SoObject {
     pub fn secret(&self, op: &Operation<'_>, srk: &Srk, auth: &AuthValue) -> Result<AuthValue> {
         let run = || {
             let parent = srk.open(op)?;
-            let object = self.0.load(op, &parent)?;
             let session = Session::hmac(op, &parent)?;
+            let object = self.0.load(op, &parent, session.plain())?;
             sealed::unseal(op, &object, WORDS, session.authorizes(auth))
         };
         run().map_err(|err| srk.explain(op, err))
@@ -117,8 +122,8 @@ impl SoObject {
     ) -> Result<Self> {
         let run = || {
             let parent = srk.open(op)?;
-            let object = self.0.load(op, &parent)?;
             let session = Session::hmac(op, &parent)?;
+            let object = self.0.load(op, &parent, session.plain())?;
             let command = Command::new(Code::ObjectChangeAuth)
                 .about(WORDS)
                 .handle(object.handle(), object.name())
@@ -135,14 +140,16 @@ impl SoObject {
         run().map_err(|err| srk.explain(op, err))
     }
 
-    /// Runs `TPM2_PolicySecret` with this object in `policy`.
-    pub(crate) fn prove_in(
+    /// Runs `TPM2_PolicySecret` with this object in `policy`, for the one command with the hash
+    /// `cp_hash`.
+    pub(crate) fn prove_in<S>(
         &self,
         op: &Operation<'_>,
         parent: &OpenSrk<'_>,
         auth: &AuthValue,
-        policy: &Session<'_>,
+        policy: &Session<'_, S>,
+        cp_hash: &[u8; DIGEST],
     ) -> Result<()> {
-        self.0.prove_in(op, parent, auth, policy)
+        self.0.prove_in(op, parent, auth, policy, cp_hash)
     }
 }

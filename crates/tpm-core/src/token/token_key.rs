@@ -5,15 +5,14 @@ use crate::{
     SoObject, Srk, Usage,
     chip::get_capability::storage_kind,
     command::{
-        Code, Command,
-        policy::{self, Branch},
-        session::Session,
+        Authentic, Code, Command,
+        policy::{self, Branch, no_command},
+        session::{SaltKey, Session, Unsalted, Use},
     },
     error::rc,
     hierarchy::srk::OpenSrk,
     object::{create_load, sealed, transient::Transient},
     structures::template::{self, Guard, StorageKind, Tries},
-    token::pin_counter,
 };
 
 /// What errors call it.
@@ -77,21 +76,21 @@ impl TokenKey {
     pub fn create(op: &Operation<'_>, srk: &Srk, wall: Wall, auth: &AuthValue) -> Result<Self> {
         let kind = storage_kind(op)?;
         let parent = srk.open(op)?;
-        let session = Session::hmac(op, &parent)?;
         let none = AuthValue::empty();
         let auth = if matches!(wall, Wall::Lockout { .. }) {
             auth
         } else {
             &none
         };
-        let command = Command::new(Code::Create)
-            .about("storage root key")
-            .handle(parent.handle(), parent.name())
+        let session = Session::proven(op, &parent)?;
+        let command = parent
+            .parent_of(Code::Create)
             .session(session.plain().hide_command().last())
             .makes_rsa(kind.is_rsa())
             .param_sized(&sealed::sensitive(auth, &[]))
             .param_sized(&template::token_key(kind, wall.guard(), &wall.policy())?);
-        Self::from_parts(create_load::created(op, command)?, wall)
+        let blob = create_load::created(op, create_load::finished(command))?;
+        Self::from_parts(blob, wall)
     }
 
     /// A token key from its stored form; sends no command.
@@ -135,7 +134,11 @@ impl TokenKey {
     ///
     /// [`Error::Integrity`] where it was changed; [`Error::OtherTpm`].
     pub fn check(&self, op: &Operation<'_>, srk: &Srk) -> Result<()> {
-        let run = || self.load(op, &srk.open(op)?).map(drop);
+        let run = || {
+            let parent = srk.open(op)?;
+            let session = Session::hmac(op, &parent)?;
+            self.load(op, &parent, session.plain().last()).map(drop)
+        };
         run().map_err(|err| srk.explain(op, err))
     }
 
@@ -147,14 +150,19 @@ impl TokenKey {
     /// [`Error::Lockout`] where it is locked; [`Error::OtherTpm`].
     pub fn verify(&self, op: &Operation<'_>, srk: &Srk, auth: &AuthValue) -> Result<()> {
         let run = || {
-            let unlocked = self.unlock(op, srk, auth)?;
+            let unlocked = self.unlock(op, srk)?;
             match &unlocked.proof {
-                Proof::Auth(session) => {
-                    let policy = Session::policy(op)?;
-                    let entity = (unlocked.key.handle(), unlocked.key.name(), WORDS);
-                    policy.prove_secret(op, entity, session.authorizes(auth).last())
+                Proof::Counter(policy, counter) => {
+                    let pin = unlocked.witness.authorizes(auth).last();
+                    counter.prove_in(policy, pin, &no_command())
                 }
-                Proof::Policy(_) | Proof::Nothing => Ok(()),
+                Proof::Auth => {
+                    let policy = Session::unsalted_policy(op)?;
+                    let entity = (unlocked.key.handle(), unlocked.key.name(), WORDS);
+                    let pin = unlocked.witness.authorizes(auth).last();
+                    policy.prove_secret(entity, pin, &no_command())
+                }
+                Proof::Nothing => Ok(()),
             }
         };
         run().map_err(|err| srk.explain(op, err))
@@ -195,16 +203,45 @@ impl TokenKey {
         key: &KeyBlob,
     ) -> Result<ReadyKey> {
         let run = || {
-            let unlocked = self.unlock(op, srk, auth)?;
-            let command = unlocked.authorize(Code::Load, auth);
-            let loaded = create_load::loaded(op, command, key.blob()).map_err(|err| match err {
-                Error::Integrity(_) => Error::Integrity("key"),
-                err => err,
-            })?;
-            drop(unlocked);
+            let loaded = if self.wall == Wall::None {
+                self.load_unguarded(op, srk, key)?
+            } else {
+                let unlocked = self.unlock(op, srk)?;
+                let command = unlocked.command(Code::Load, auth, Then::Done);
+                let command = create_load::with_blob(command, key.blob());
+                let command = unlocked.prove(command, auth)?;
+                // The token key, which the command names, was loaded: it is the key that is not
+                // its child.
+                create_load::loaded(op, command, key.blob()).map_err(|err| match err {
+                    Error::Integrity(_) => Error::Integrity("key"),
+                    err => err,
+                })?
+            };
             ReadyKey::take(op, loaded, key)
         };
         run().map_err(|err| srk.explain(op, err))
+    }
+
+    /// Loads a key behind no wall, without a session: it spares a host key one command, and what
+    /// the key signs is checked.
+    fn load_unguarded<'op>(
+        &self,
+        op: &'op Operation<'op>,
+        srk: &Srk,
+        key: &KeyBlob,
+    ) -> Result<Transient<'op>> {
+        let parent = srk.open(op)?;
+        let command = create_load::with_blob(parent.parent_of(Code::Load).about(WORDS), &self.blob);
+        let token_key = create_load::loaded_unauthenticated(op, command, &self.blob)?;
+        let command = Command::new(Code::Load)
+            .about(WORDS)
+            .handle(token_key.handle(), token_key.name())
+            .empty_auth();
+        create_load::loaded_unauthenticated(
+            op,
+            create_load::with_blob(command, key.blob()),
+            key.blob(),
+        )
     }
 
     /// Makes a key below this one. RSA keys can take minutes.
@@ -222,12 +259,13 @@ impl TokenKey {
         usage: Usage,
     ) -> Result<Blob> {
         let run = || {
-            let unlocked = self.unlock(op, srk, auth)?;
+            let unlocked = self.unlock(op, srk)?;
             let command = unlocked
-                .authorize(Code::Create, auth)
+                .command(Code::Create, auth, Then::Done)
                 .makes_rsa(key_type.is_rsa())
                 .param_sized(&sealed::sensitive(&AuthValue::empty(), &[]))
                 .param_sized(&template::signing_key(key_type, usage)?);
+            let command = unlocked.prove(create_load::finished(command), auth)?;
             let blob =
                 create_load::created(op, command).map_err(|err| not_supported(err, key_type))?;
             KeyBlob::parse(blob.clone())?;
@@ -249,14 +287,15 @@ impl TokenKey {
         secret: &AuthValue,
     ) -> Result<Blob> {
         let run = || {
-            // Opened and closed before the token key is loaded: a chip has few slots.
-            let hiding = Session::hmac(op, &srk.open(op)?)?;
-            let unlocked = self.unlock(op, srk, auth)?;
+            // Proven before the token key is loaded: a chip has few slots.
+            let hiding = Session::proven(op, &srk.open(op)?)?;
+            let unlocked = self.unlock(op, srk)?;
             let command = unlocked
-                .authorize(Code::Create, auth)
+                .command(Code::Create, auth, Then::Done)
                 .session(hiding.plain().hide_command().last())
                 .param_sized(&sealed::sensitive(&AuthValue::empty(), secret.bytes()))
                 .param_sized(&template::sealed_object(Tries::Uncounted)?);
+            let command = unlocked.prove(create_load::finished(command), auth)?;
             create_load::created(op, command)
         };
         run().map_err(|err| srk.explain(op, err))
@@ -275,11 +314,13 @@ impl TokenKey {
         blob: &Blob,
     ) -> Result<AuthValue> {
         let run = || {
-            let hiding = Session::hmac(op, &srk.open(op)?)?;
-            let unlocked = self.unlock(op, srk, auth)?;
-            let object = create_load::loaded(op, unlocked.authorize(Code::Load, auth), blob)?;
-            drop(unlocked);
-            sealed::unseal(op, &object, "sealed secret", hiding.plain())
+            let unlocked = self.unlock(op, srk)?;
+            let command = unlocked.command(Code::Load, auth, Then::More);
+            let command = create_load::with_blob(command, blob);
+            let command = unlocked.prove(command, auth)?;
+            let object = create_load::loaded(op, command, blob)?;
+            let witness = unlocked.into_witness();
+            sealed::unseal(op, &object, "sealed secret", witness.plain())
         };
         run().map_err(|err| srk.explain(op, err))
     }
@@ -300,11 +341,12 @@ impl TokenKey {
         let run = || {
             let so = self.lockout_so()?;
             let parent = srk.open(op)?;
-            let key = self.load(op, &parent)?;
-            let policy = Session::salted_policy(op, &parent)?;
-            policy.allow_command(op, Code::ObjectChangeAuth)?;
-            policy.prove_auth_value(op)?;
-            policy.one_of(op, &branches(so))?;
+            let policy = Session::policy(op, &parent)?;
+            // Shows, in the session that then proves the old PIN, that this is the right chip.
+            let key = self.load(op, &parent, policy.plain())?;
+            policy.allow_command(Code::ObjectChangeAuth)?;
+            policy.prove_auth_value()?;
+            policy.one_of(&branches(so))?;
             let command = Command::new(Code::ObjectChangeAuth)
                 .about(WORDS)
                 .handle(key.handle(), key.name())
@@ -333,19 +375,21 @@ impl TokenKey {
         let run = || {
             let so_name = self.lockout_so()?;
             let parent = srk.open(op)?;
-            let policy = Session::policy(op)?;
-            policy.allow_command(op, Code::ObjectChangeAuth)?;
-            so.prove_in(op, &parent, so_auth, &policy)?;
-            policy.one_of(op, &branches(so_name))?;
-            let key = self.load(op, &parent)?;
-            let hiding = Session::hmac(op, &parent)?;
-            let command = Command::new(Code::ObjectChangeAuth)
+            // Both sessions before anything is loaded: a chip has few slots.
+            let policy = Session::policy(op, &parent)?;
+            policy.allow_command(Code::ObjectChangeAuth)?;
+            let hiding = Session::proven(op, &parent)?;
+            let key = self.load(op, &parent, hiding.plain())?;
+            let mut command = Command::new(Code::ObjectChangeAuth)
                 .about(WORDS)
                 .handle(key.handle(), key.name())
                 .handle(parent.handle(), parent.name())
                 .session(policy.plain().last())
                 .session(hiding.plain().hide_command().last())
                 .param_sized(new.bytes());
+            let cp_hash = command.cp_hash()?;
+            so.prove_in(op, &parent, so_auth, &policy, &cp_hash)?;
+            policy.one_of(&branches(so_name))?;
             self.with_private(op, command)
         };
         run().map_err(|err| srk.explain(op, err))
@@ -359,7 +403,7 @@ impl TokenKey {
     }
 
     /// Runs a `TPM2_ObjectChangeAuth` and returns this key with the private part it gives.
-    fn with_private(&self, op: &Operation<'_>, command: Command<'_>) -> Result<Self> {
+    fn with_private(&self, op: &Operation<'_>, command: Command<'_, Authentic>) -> Result<Self> {
         let private = op.run(command)?.reader().sized()?.to_vec();
         let blob = Blob {
             public: self.blob.public.clone(),
@@ -368,87 +412,119 @@ impl TokenKey {
         Self::from_parts(blob, self.wall.clone())
     }
 
-    fn load<'op>(&self, op: &'op Operation<'op>, parent: &OpenSrk<'_>) -> Result<Transient<'op>> {
-        let command = Command::new(Code::Load)
-            .about(WORDS)
-            .handle(parent.handle(), parent.name())
-            .empty_auth();
-        create_load::loaded(op, command, &self.blob)
-    }
-
-    /// Loads the token key and prepares the authorization of one command that uses it.
-    ///
-    /// The key is loaded before the PIN is proven: on another TPM, or below another SRK, that
-    /// fails and costs no try.
-    fn unlock<'op>(
+    /// Loads the token key; `witness` authenticates the reply.
+    fn load<'op>(
         &self,
         op: &'op Operation<'op>,
-        srk: &'op Srk,
-        auth: &AuthValue,
-    ) -> Result<Unlocked<'op>> {
+        parent: &OpenSrk<'_>,
+        witness: Use<'_>,
+    ) -> Result<Transient<'op>> {
+        let command = parent
+            .parent_of(Code::Load)
+            .about(WORDS)
+            .session(witness.hide_response());
+        create_load::loaded(op, create_load::with_blob(command, &self.blob), &self.blob)
+    }
+
+    /// Loads the token key in the session that then proves the PIN.
+    ///
+    /// So no HMAC with the PIN's value is sent before the chip has shown, in this very session,
+    /// that it holds the pinned storage root key and that the token key loads below it. On
+    /// another TPM that fails, and costs no try.
+    fn unlock<'op>(&'op self, op: &'op Operation<'op>, srk: &Srk) -> Result<Unlocked<'op>> {
         let parent = srk.open(op)?;
-        match &self.wall {
-            Wall::Counter(counter) => {
-                let hmac = Session::hmac(op, &parent)?;
-                let policy = Session::policy(op)?;
-                let key = self.load(op, &parent)?;
-                let entity = (counter.handle(), counter.name(), pin_counter::WORDS);
-                policy
-                    .prove_secret(op, entity, hmac.authorizes(auth).last())
-                    .map_err(|err| counter.missing(err))?;
-                Ok(Unlocked {
-                    proof: Proof::Policy(policy),
-                    key,
-                })
-            }
-            Wall::Lockout { .. } => {
-                let key = self.load(op, &parent)?;
-                let hmac = Session::hmac(op, &parent)?;
-                Ok(Unlocked {
-                    proof: Proof::Auth(hmac),
-                    key,
-                })
-            }
-            Wall::None => {
-                let key = self.load(op, &parent)?;
-                Ok(Unlocked {
-                    proof: Proof::Nothing,
-                    key,
-                })
-            }
-        }
+        let witness = Session::hmac(op, &parent)?;
+        let proof = match &self.wall {
+            // Started before the token key is loaded: a resource manager saves and loads
+            // everything that is loaded around every command.
+            Wall::Counter(counter) => Proof::Counter(Session::unsalted_policy(op)?, counter),
+            Wall::Lockout { .. } => Proof::Auth,
+            Wall::None => Proof::Nothing,
+        };
+        let key = self.load(op, &parent, witness.plain())?;
+        Ok(Unlocked {
+            witness,
+            proof,
+            key,
+        })
     }
 }
 
 /// How the use of a loaded token key is authorized.
 enum Proof<'op> {
-    /// A policy session in which the PIN has been proven.
-    Policy(Session<'op>),
-    /// An HMAC session, in which the next command proves the PIN.
-    Auth(Session<'op>),
+    /// By a policy session in which the PIN is proven to the counter, for one command.
+    Counter(Session<'op, Unsalted>, &'op PinCounter),
+    /// By the witness, which proves the PIN.
+    Auth,
     /// Not at all.
     Nothing,
 }
 
-/// A loaded token key that may be used for one command.
+/// What becomes of the witness after a command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    /// The command ends it.
+    Done,
+    /// It is used again.
+    More,
+}
+
+/// A loaded token key, and what authorizes one command that uses it.
 ///
-/// The session stands first, so that it is dropped, and its slot freed, before the key's.
+/// The sessions stand first, so that they are dropped, and their slots freed, before the key's.
 struct Unlocked<'op> {
+    /// The salted session that proves the PIN and authenticates the replies.
+    witness: Session<'op>,
     proof: Proof<'op>,
     key: Transient<'op>,
 }
 
-impl Unlocked<'_> {
+impl<'op> Unlocked<'op> {
     /// The beginning of a command with this key as its parent.
-    fn authorize<'a>(&'a self, code: Code, auth: &'a AuthValue) -> Command<'a> {
+    fn command<'a>(
+        &'a self,
+        code: Code,
+        auth: &'a AuthValue,
+        then: Then,
+    ) -> Command<'a, Authentic> {
         let command = Command::new(code)
             .about(WORDS)
             .handle(self.key.handle(), self.key.name());
+        let plain = || end(self.witness.plain(), then).hide_response();
         match &self.proof {
-            Proof::Policy(session) => command.session(session.plain().last()),
-            Proof::Auth(session) => command.session(session.authorizes(auth).last()),
-            Proof::Nothing => command.empty_auth(),
+            Proof::Counter(policy, _) => command.unsalted(policy.plain().last()).session(plain()),
+            Proof::Auth => {
+                command.session(end(self.witness.authorizes(auth), then).hide_response())
+            }
+            Proof::Nothing => command.empty_auth().session(plain()),
         }
+    }
+
+    /// Proves the PIN value `auth` for this one command, if that takes a step of its own.
+    fn prove<'a>(
+        &self,
+        mut command: Command<'a, Authentic>,
+        auth: &AuthValue,
+    ) -> Result<Command<'a, Authentic>> {
+        if let Proof::Counter(policy, counter) = &self.proof {
+            let cp_hash = command.cp_hash()?;
+            counter.prove_in(policy, self.witness.authorizes(auth), &cp_hash)?;
+        }
+        Ok(command)
+    }
+
+    /// Frees all slots but that of the witness.
+    fn into_witness(self) -> Session<'op> {
+        self.witness
+    }
+}
+
+/// `session`, which the command ends if nothing comes after it.
+fn end(session: Use<'_>, then: Then) -> Use<'_> {
+    if then == Then::Done {
+        session.last()
+    } else {
+        session
     }
 }
 

@@ -212,10 +212,10 @@ fn a_wrong_pin_costs_one_try_of_this_token_and_none_of_the_chip() -> TestResult 
             try_pin("wrong"),
             Err(Error::AuthRejected { counted: false, .. })
         ));
-        assert_eq!(counter(&token).state(&op)?.left(), left);
+        assert_eq!(counter(&token).state(&op, &token.srk)?.left(), left);
     }
     try_pin("pin")?;
-    assert_eq!(counter(&token).state(&op)?.count, 0);
+    assert_eq!(counter(&token).state(&op, &token.srk)?.count, 0);
     for _ in 0..3 {
         let _ = try_pin("wrong");
     }
@@ -248,7 +248,7 @@ fn the_user_and_the_so_change_the_pin_of_a_counter() -> TestResult {
         "{wrong:?}"
     );
     assert_eq!(
-        counter(&token).state(&op)?.count,
+        counter(&token).state(&op, &token.srk)?.count,
         1,
         "a wrong old PIN counts"
     );
@@ -325,7 +325,7 @@ fn the_so_pin_changes_and_the_name_stays() -> TestResult {
     changed.verify(&op, &token.srk, &auth("so2"))?;
     assert!(changed.verify(&op, &token.srk, &auth("so")).is_err());
     counter(&token).reset(&op, &token.srk, &changed, &auth("so2"), 4)?;
-    assert_eq!(counter(&token).state(&op)?.limit, 4);
+    assert_eq!(counter(&token).state(&op, &token.srk)?.limit, 4);
     drop(op);
     assert_idle(&tpm)
 }
@@ -378,7 +378,7 @@ fn a_key_survives_neither_a_clear_nor_another_tpm() -> TestResult {
         matches!(result, Err(Error::OtherTpm)),
         "another SRK there: {result:?}"
     );
-    tpm_core::ownership::clear(&here.begin()?, &AuthValue::empty())?;
+    tpm_core::ownership::clear(&here.begin()?, None, &AuthValue::empty())?;
     Srk::find_or_create(&here.begin()?, &AuthValue::empty())?;
     let result = token.key.verify(&here.begin()?, &token.srk, &pin);
     assert!(

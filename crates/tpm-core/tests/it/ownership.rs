@@ -93,7 +93,7 @@ fn without_the_owners_authorization_nothing_is_provisioned_but_everything_is_use
         Err(Error::AuthRejected { .. })
     ));
     counter.undefine(&op, &srk, &auth("owner"))?;
-    assert!(matches!(counter.state(&op), Err(Error::NvMissing(at)) if at == handle));
+    assert!(matches!(counter.state(&op, &srk), Err(Error::NvMissing(at)) if at == handle));
     Ok(())
 }
 
@@ -145,8 +145,9 @@ fn a_password_is_proven_in_a_session_that_is_salted_to_the_srk() -> TestResult {
         ownership::change_auth(&op, &srk, hierarchy, &none, &auth("set"))?;
     }
     tap.reset();
-    ek::create(&op, EkType::EccP256, &auth("set"), &auth("set"))?;
-    lockout::reset(&op, &auth("set"))?;
+    ek::create(&op, Some(&srk), EkType::EccP256, &auth("set"), &auth("set"))?;
+    lockout::reset(&op, Some(&srk), &auth("set"))?;
+    lockout::reset(&op, None, &auth("set"))?;
     Srk::make_anew(&op, &auth("set"))?;
     // TPM2_StartAuthSession begins with the key that the salt is encrypted to.
     let sessions: Vec<_> = tap
@@ -155,11 +156,15 @@ fn a_password_is_proven_in_a_session_that_is_salted_to_the_srk() -> TestResult {
         .filter(|exchange| exchange.code() == 0x176)
         .map(|exchange| exchange.command[10..14].to_vec())
         .collect();
-    // For the key and for keeping it; for the reset; for the key, its removal and keeping it,
-    // by when there is none.
-    let salted = [0x81, 0x00, 0x00, 0x01];
-    let unsalted = [0x40, 0x00, 0x00, 0x07];
-    assert_eq!(sessions, [salted, salted, salted, salted, salted, unsalted]);
+    // For the key and for keeping it; for the reset.
+    let root = [0x81, 0x00, 0x00, 0x01];
+    // Without one: to a key that is thrown away. For a new one: to such a key for making it, and
+    // to itself for the removal of the old one and for keeping it.
+    let transient = [0x80, 0x00, 0x00, 0x00];
+    assert_eq!(
+        sessions,
+        [root, root, transient, transient, transient, transient]
+    );
     Ok(())
 }
 
@@ -171,7 +176,7 @@ fn the_keys_that_the_chip_keeps_are_listed() -> TestResult {
     let none = AuthValue::empty();
     assert!(persistent::list(&op)?.is_empty());
     Srk::find_or_create(&op, &none)?;
-    ek::create(&op, EkType::Rsa2048, &none, &none)?;
+    ek::create(&op, None, EkType::Rsa2048, &none, &none)?;
     let kept = persistent::list(&op)?;
     let handles: Vec<_> = kept.iter().map(|key| key.handle).collect();
     assert_eq!(handles, [0x8100_0001, 0x8101_0001]);
@@ -188,8 +193,8 @@ fn endorsement_keys_are_made_once_and_found_again() -> TestResult {
     for ek_type in EkType::ALL {
         assert!(ek::find(&op, ek_type)?.is_none());
         assert!(ek::certificate(&op, ek_type)?.is_none());
-        let made = ek::create(&op, ek_type, &none, &none)?;
-        assert_eq!(ek::create(&op, ek_type, &none, &none)?, made);
+        let made = ek::create(&op, None, ek_type, &none, &none)?;
+        assert_eq!(ek::create(&op, None, ek_type, &none, &none)?, made);
     }
     Ok(())
 }
@@ -216,6 +221,7 @@ fn the_lockout_is_set_reached_and_reset() -> TestResult {
     let srk = Srk::find_or_create(&op, &none)?;
     lockout::set_parameters(
         &op,
+        None,
         &none,
         Parameters {
             max_tries: 2,
@@ -241,15 +247,15 @@ fn the_lockout_is_set_reached_and_reset() -> TestResult {
     ));
     assert!(info::read(&op)?.lockout.active);
     ownership::change_auth(&op, &srk, Hierarchy::Lockout, &none, &auth("lockout"))?;
-    lockout::reset(&op, &auth("lockout"))?;
+    lockout::reset(&op, None, &auth("lockout"))?;
     so.verify(&op, &srk, &auth("so"))?;
     // One wrong lockout authorization closes the lockout hierarchy, for the right one too.
     assert!(matches!(
-        lockout::reset(&op, &none),
+        lockout::reset(&op, None, &none),
         Err(Error::AuthRejected { .. })
     ));
     assert!(matches!(
-        lockout::reset(&op, &auth("lockout")),
+        lockout::reset(&op, None, &auth("lockout")),
         Err(Error::Lockout)
     ));
     Ok(())
@@ -265,7 +271,7 @@ fn clearing_empties_the_chip() -> TestResult {
     for hierarchy in Hierarchy::ALL {
         ownership::change_auth(&op, &srk, hierarchy, &none, &auth("set"))?;
     }
-    ownership::clear(&op, &auth("set"))?;
+    ownership::clear(&op, None, &auth("set"))?;
     assert!(Srk::find(&op)?.is_none());
     let set = info::read(&op)?.auth_set;
     assert!(!set.owner && !set.endorsement && !set.lockout);

@@ -368,6 +368,6 @@ fn a_changed_blob_is_refused_and_costs_no_try() -> TestResult {
             .load_key(&op, &victim.srk, &auth("pin"), &key);
         assert!(loaded.is_err(), "byte {byte}");
     }
-    assert_eq!(victim.counter.state(&op)?.count, 0);
+    assert_eq!(victim.counter.state(&op, &victim.srk)?.count, 0);
     Ok(())
 }

@@ -43,7 +43,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     confirm_by_word("clear", args.yes)?;
     let auth = hierarchy_auth::read(&args.lockout.source(), &info, Hierarchy::Lockout)?;
     tpm.begin()
-        .and_then(|op| ownership::clear(&op, &auth))
+        .and_then(|op| ownership::clear(&op, app.srk(&op)?.as_ref(), &auth))
         .map_err(|err| hierarchy_auth::explain(err, &info, Hierarchy::Lockout))?;
     tell("tpmssh: the TPM is cleared");
     Ok(())

@@ -70,7 +70,10 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
                 hierarchy_auth::read(&args.endorsement.source(), &info, Hierarchy::Endorsement)?;
             let owner = hierarchy_auth::read(&args.owner.source(), &info, Hierarchy::Owner)?;
             tpm.begin()
-                .and_then(|op| ek::create(&op, ek_type, &endorsement, &owner))
+                .and_then(|op| {
+                    let srk = app.srk(&op)?;
+                    ek::create(&op, srk.as_ref(), ek_type, &endorsement, &owner)
+                })
                 .map_err(|err| hierarchy_auth::explain(err, &info, Hierarchy::Endorsement))?
         }
     };

@@ -75,7 +75,7 @@ fn reset(app: &App, args: &ResetArgs) -> anyhow::Result<()> {
     let auth = hierarchy_auth::read(&args.auth.source(), &info, Hierarchy::Lockout)?;
     app.tpm()?
         .begin()
-        .and_then(|op| lockout::reset(&op, &auth))
+        .and_then(|op| lockout::reset(&op, app.srk(&op)?.as_ref(), &auth))
         .map_err(|err| hierarchy_auth::explain(err, &info, Hierarchy::Lockout))?;
     tell("tpmssh: the count of wrong tries is 0");
     Ok(())
@@ -103,7 +103,7 @@ fn set(app: &App, args: &SetArgs) -> anyhow::Result<()> {
     let auth = hierarchy_auth::read(&args.auth.source(), &info, Hierarchy::Lockout)?;
     app.tpm()?
         .begin()
-        .and_then(|op| lockout::set_parameters(&op, &auth, new))
+        .and_then(|op| lockout::set_parameters(&op, app.srk(&op)?.as_ref(), &auth, new))
         .map_err(|err| hierarchy_auth::explain(err, &info, Hierarchy::Lockout))?;
     app.out.print(&Report::new(&read(app)?))
 }
