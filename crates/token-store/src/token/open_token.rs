@@ -14,7 +14,7 @@ use tpm_core::{
 use super::parts::{TokenObjects, lockout_tries};
 use crate::{
     Error, Key, KeyPair, KeySpec, Pin, Result, Role, Store, Token, TokenId, Tries, WallKind,
-    error::is_spoilt, pin::Kdf,
+    error::is_spoilt, pin::Kdf, token::init::ask_chip,
 };
 
 /// A token whose user PIN was right: it makes keys and signs.
@@ -224,7 +224,11 @@ impl OpenToken {
             return Err(tpm_core::Error::NotSupported(key_type.name()).into());
         }
         let usage = Usage {
-            decrypt: usage.decrypt || key_type.is_rsa() && chip.pads_outside(),
+            // OpenSSH signs with SHA-512 by preference, which no real chip that we know of has:
+            // such signatures are padded outside, for which the chip has to let the key decrypt.
+            // It does so in every chip, so that nobody can bring it about by lying about one.
+            // What the owner lets the key do is kept and enforced apart from that.
+            decrypt: usage.decrypt || key_type.is_rsa(),
         };
         self.objects
             .key
@@ -275,7 +279,7 @@ impl OpenToken {
         {
             return Ok(chip.clone());
         }
-        let chip = Capabilities::read_authentic(op, &self.objects.srk)?;
+        let chip = ask_chip(op, &self.objects.srk)?;
         *known = Some(chip.clone());
         Ok(chip)
     }
