@@ -195,7 +195,7 @@ impl From<tpm_core::Error> for Error {
 fn store_rv(err: &token_store::Error) -> CK_RV {
     use token_store::Error as Store;
     match err {
-        Store::WrongPin { .. } => CKR_PIN_INCORRECT,
+        Store::WrongPin { .. } | Store::LastTry { .. } => CKR_PIN_INCORRECT,
         Store::PinLocked | Store::ChipLocked { .. } => CKR_PIN_LOCKED,
         Store::PinMalformed(_) => CKR_PIN_INVALID,
         Store::PinRequired | Store::LoggedOut => CKR_USER_NOT_LOGGED_IN,
@@ -225,7 +225,9 @@ fn tpm_rv(err: &tpm_core::Error) -> CK_RV {
         Tpm::Busy => CKR_FUNCTION_FAILED,
         Tpm::Full | Tpm::NvSpace => CKR_DEVICE_MEMORY,
         Tpm::PinExhausted | Tpm::Lockout => CKR_PIN_LOCKED,
-        Tpm::OtherTpm => CKR_TOKEN_NOT_RECOGNIZED,
+        Tpm::OtherTpm | Tpm::ReplyForged { .. } | Tpm::Unproven | Tpm::WrongLimit => {
+            CKR_TOKEN_NOT_RECOGNIZED
+        }
         Tpm::NotSupported(_) => CKR_MECHANISM_INVALID,
         _ => CKR_DEVICE_ERROR,
     }

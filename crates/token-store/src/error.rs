@@ -300,7 +300,11 @@ fn tpm_kind(err: &tpm_core::Error) -> Kind {
         Tpm::Busy | Tpm::Full | Tpm::NotReady(_) => Kind::Busy,
         Tpm::AuthRejected { .. } => Kind::WrongPin,
         Tpm::PinExhausted | Tpm::Lockout => Kind::PinLocked,
-        Tpm::OtherTpm | Tpm::ReplyForged { .. } | Tpm::NvMissing(_) => Kind::OtherTpm,
+        Tpm::OtherTpm
+        | Tpm::ReplyForged { .. }
+        | Tpm::Unproven
+        | Tpm::WrongLimit
+        | Tpm::NvMissing(_) => Kind::OtherTpm,
         Tpm::Integrity(_) => Kind::Corrupt,
         Tpm::KeyRefused(_) => Kind::KeyRefused,
         _ => Kind::Failed,
