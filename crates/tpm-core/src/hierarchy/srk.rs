@@ -215,7 +215,9 @@ impl Srk {
                 // What somebody else has at our handle is not in the way of a transient one.
                 Self::find_serving(op)?.unwrap_or(made).proven(op)
             }
-            Err(Error::NvSpace) => Ok(made),
+            // It is the same key, only made anew each time, for which an owner's password would
+            // be needed each time.
+            Err(Error::NvSpace) if owner.is_empty() => Ok(made),
             Err(err) => Err(err),
         }
     }
@@ -249,9 +251,14 @@ impl Srk {
     }
 
     /// Makes an SRK in a transient slot.
+    ///
+    /// The reply is authenticated by a key that is made for this and thrown away. On a chip that
+    /// takes minutes for such a key, and whose owner has no password to protect, that is spared:
+    /// what comes back is compared with the template.
     fn make<'op>(op: &'op Operation<'op>, owner: &AuthValue) -> Result<(Primary<'op>, Self)> {
-        let template = template::storage_root_key(storage_kind(op)?)?;
-        let key = if owner.is_empty() {
+        let kind = storage_kind(op)?;
+        let template = template::storage_root_key(kind)?;
+        let key = if kind.is_rsa() && owner.is_empty() {
             primary::create_unauthenticated(op, &template, Exception::FirstUse)?
         } else {
             let root = primary::throw_away(op, &template)?;
@@ -260,12 +267,22 @@ impl Srk {
             let proof = session.authorizes(owner).last();
             primary::create(op, Hierarchy::Owner, proof, &template)?
         };
+        // The template ends in a public key that is to be filled in: a modulus of zeros with its
+        // length, or two empty coordinates.
+        let unique = if kind.is_rsa() { 2 + 256 } else { 2 + 2 };
+        if !key
+            .public()
+            .starts_with(&template[..template.len() - unique])
+        {
+            return Err(Error::ReplyForged {
+                command: Code::CreatePrimary.name(),
+            });
+        }
         let made = Self {
             handle: 0,
             public: key.public().to_vec(),
             name: key.name().clone(),
         };
-        made.check_attributes()?;
         Ok((key, made))
     }
 
