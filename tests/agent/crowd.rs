@@ -106,28 +106,101 @@ fn two_thousand_clients_at_once_are_all_answered() {
     eventually(|| descriptors(agent.pid()) < 50);
 }
 
-/// A32. The others wait in the queue of the socket.
-#[test]
-fn with_few_descriptors_clients_wait_and_the_agent_idles_and_recovers() {
-    let program = free(&["one"]);
+/// An agent that may have so many open files.
+fn with_files(program: &Program, files: u32) -> testing::Service {
     let socket = socket(&program.home);
     let mut command = program.home.daemon("prlimit");
     command
-        .args(["--nofile=64", "--", env!("CARGO_BIN_EXE_tpmssh")])
+        .arg(format!("--nofile={files}"))
+        .args(["--", env!("CARGO_BIN_EXE_tpmssh")])
         .args(["agent", "--no-ask"]);
-    let agent = testing::Service::start("tpmssh agent", command, &socket);
+    testing::Service::start("tpmssh agent", command, &socket)
+}
+
+/// Those that say nothing make room, and the agent idles.
+#[test]
+fn with_few_descriptors_idle_clients_make_room_and_the_agent_idles() {
+    let program = free(&["one"]);
+    let agent = with_files(&program, 64);
+    let socket = socket(&program.home);
     let silent: Vec<_> = (0..100)
         .map(|_| UnixStream::connect(&socket).unwrap())
         .collect();
     let mut last = AgentClient::connect(&socket);
-    last.send_message(LIST);
+    assert_eq!(last.ask(LIST)[0], 12);
     let before = cpu_ticks(agent.pid());
     std::thread::sleep(Duration::from_millis(500));
     let spent = cpu_ticks(agent.pid()) - before;
     // 100 ticks a second: 5 % of half a second, rounded up.
     assert!(spent <= 3, "{spent} ticks of 50");
     drop(silent);
-    assert_eq!(last.receive().unwrap()[0], 12);
+    assert_eq!(last.ask(LIST)[0], 12);
+}
+
+/// As a host does that the agent is forwarded to: another process opens all that it can, and keeps on.
+#[test]
+fn a_process_that_takes_all_places_keeps_no_other_from_being_served() {
+    let program = free(&["one"]);
+    let agent = with_files(&program, 256);
+    let socket = socket(&program.home);
+    let mut other = AgentClient::connect(&socket);
+    assert_eq!(other.ask(LIST)[0], 12);
+    let flood = "import socket, sys\nopen = []\nprint('begun', flush=True)\n\
+                 while len(open) < 3000:\n s = socket.socket(socket.AF_UNIX)\n \
+                 s.connect(sys.argv[1])\n open.append(s)\n open = open[-900:]\n\
+                 print('done', flush=True)\nsys.stdin.read()\n";
+    let flood = flood.replace("while len(open) < 3000:", "for _ in range(3000):");
+    let mut flooding = std::process::Command::new("python3")
+        .args(["-c", &flood])
+        .arg(&socket)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(flooding.stdout.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+    // Meanwhile, and when it has all that it gets: who was there stays, and new ones are served.
+    while !line.ends_with("done\n") {
+        assert_eq!(AgentClient::connect(&socket).ask(LIST)[0], 12);
+        if lines.buffer().is_empty() && flooding.try_wait().unwrap().is_none() {
+            let mut ready = [rustix::event::PollFd::new(
+                lines.get_ref(),
+                rustix::event::PollFlags::IN,
+            )];
+            let at_once = rustix::event::Timespec::default();
+            if rustix::event::poll(&mut ready, Some(&at_once)).unwrap() == 0 {
+                continue;
+            }
+        }
+        std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+    }
+    for _ in 0..20 {
+        assert_eq!(AgentClient::connect(&socket).ask(LIST)[0], 12);
+    }
+    assert_eq!(other.ask(LIST)[0], 12);
+    drop(flooding.stdin.take());
+    flooding.wait().unwrap();
+    eventually(|| descriptors(agent.pid()) < 50);
+}
+
+#[test]
+fn with_too_few_descriptors_it_does_not_start_and_says_why() {
+    let program = free(&["one"]);
+    for files in [8, 16, 39] {
+        let mut command = program.home.command("prlimit");
+        command
+            .arg(format!("--nofile={files}"))
+            .args(["--", env!("CARGO_BIN_EXE_tpmssh")])
+            .args(["agent", "--no-ask"]);
+        crate::program::Outcome::of(&mut command).fails(
+            1,
+            &format!(
+                "tpmssh: the limit of open files is {files}, and an agent needs 40\n\
+                 hint: raise it: ulimit -n 1024\n"
+            ),
+        );
+    }
 }
 
 fn cpu_ticks(pid: u32) -> u64 {

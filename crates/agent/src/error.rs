@@ -50,6 +50,15 @@ pub enum Error {
     #[error("cannot start")]
     Start(#[source] io::Error),
 
+    /// The limit of open files leaves no room for clients.
+    #[error("the limit of open files is {limit}, and an agent needs {needed}")]
+    TooFewFiles {
+        /// The limit.
+        limit: usize,
+        /// What is needed.
+        needed: usize,
+    },
+
     /// No agent answers at the socket.
     #[error("no agent is running at {}", path.display())]
     NotRunning {
@@ -96,6 +105,7 @@ impl Error {
             | Self::Socket { .. }
             | Self::NotActivated
             | Self::Start(_)
+            | Self::TooFewFiles { .. }
             | Self::NotRunning { .. }
             | Self::NotOurs { .. } => Kind::Failed,
         }

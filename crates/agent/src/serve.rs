@@ -2,6 +2,7 @@
 
 mod clients;
 mod connection;
+mod seats;
 pub(crate) mod socket;
 
 use std::io;
@@ -42,12 +43,13 @@ pub fn serve_until(socket: Socket, options: Options, end: impl Future<Output = (
 }
 
 fn run(socket: Socket, options: Options, end: Option<impl Future<Output = ()>>) -> Result<()> {
+    // First: without descriptors neither a runtime nor signals can be had.
+    let clients = Arc::new(Clients::new()?);
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Error::Start)?;
     let agent = Arc::new(Agent::new(options)?);
-    let clients = Arc::new(Clients::new());
     let listener = {
         let _context = runtime.enter();
         listen(&socket).map_err(Error::Start)?
@@ -90,14 +92,20 @@ fn listen(socket: &Socket) -> io::Result<UnixListener> {
     UnixListener::from_std(listener)
 }
 
-/// Accepts clients, as many as there are descriptors for; the others wait in the queue.
+/// Accepts clients, and has a place found for each. When all are busy, the others wait in the
+/// queue.
 async fn accept(agent: Arc<Agent>, clients: Arc<Clients>, listener: UnixListener) {
     loop {
-        let place = clients.place().await;
-        let accepted = listener.accept().await;
-        if let Err(err) = accepted.and_then(|(stream, _)| clients.start(&agent, stream, place)) {
-            log::warn!("cannot take a client: {err}");
-            tokio::time::sleep(PAUSE).await;
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(err) => {
+                log::warn!("cannot take a client: {err}");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        if let Err(err) = clients.start(&agent, stream).await {
+            log::debug!("cannot serve a client: {err}");
         }
     }
 }

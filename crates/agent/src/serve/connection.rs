@@ -19,6 +19,7 @@ use crate::key::bind::Binds;
 use crate::protocol::{Frame, framed, read_frame};
 use crate::request::peer::Peer;
 use crate::request::requester::{Client, Recorded};
+use crate::serve::seats::Taken;
 use crate::state::Agent;
 
 /// How long a client may take over a message that it has begun, or over reading an answer.
@@ -33,12 +34,12 @@ const MOST_RECORDS: usize = 16;
 ///
 /// What a request waits for, this thread waits for: the TPM, or with the help of `runtime` a
 /// person or another agent.
-pub(crate) fn serve(agent: &Agent, stream: &UnixStream, cred: UCred, runtime: &Handle) {
+pub(crate) fn serve(agent: &Agent, taken: &Taken, cred: UCred, runtime: &Handle) {
     let Some(peer) = Peer::of(cred) else {
         return;
     };
     let mut records = Vec::new();
-    if let Err(err) = converse(agent, stream, runtime, &peer, &mut records) {
+    if let Err(err) = converse(agent, taken, runtime, &peer, &mut records) {
         log::debug!("{peer}: {err}");
     }
     agent.record(&peer, records);
@@ -47,11 +48,12 @@ pub(crate) fn serve(agent: &Agent, stream: &UnixStream, cred: UCred, runtime: &H
 /// What is to be recorded and is not yet, is in `records` afterwards.
 fn converse(
     agent: &Agent,
-    stream: &UnixStream,
+    taken: &Taken,
     runtime: &Handle,
     peer: &Peer,
     records: &mut Vec<Recorded>,
 ) -> io::Result<()> {
+    let stream = taken.stream();
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut binds = Binds::default();
     let mut bind_messages = Vec::new();
@@ -78,7 +80,7 @@ fn converse(
             records: RefCell::new(records),
             stream,
         };
-        let reply = at_once_or(runtime, agent.answer(&mut client, &message));
+        let reply = taken.busy(|| at_once_or(runtime, agent.answer(&mut client, &message)));
         drop(message);
         let mut stream = stream;
         stream.write_all(&framed(&reply.encode())?)?;

@@ -195,6 +195,7 @@ fn for_agent(err: &agent::Error) -> Option<String> {
         Agent::Foreign { .. } | Agent::NotOurs { .. } => {
             "name the socket of tpmssh's own agent with --socket PATH"
         }
+        Agent::TooFewFiles { .. } => "raise it: ulimit -n 1024",
         Agent::Audit { .. } => "log = false below [agent] in the configuration file goes without",
         _ => return None,
     };
