@@ -53,6 +53,13 @@ impl Zoo {
         }
     }
 
+    /// Gives the chip other firmware: the same simulator with the personality of `chip`, at
+    /// another [`tcti`](Self::tcti).
+    pub fn update(&mut self, chip: Chip) {
+        self.tap = Tap::with_front(&self.swtpm, Front::new(chip.clone(), Pace::Instant));
+        self.chip = chip;
+    }
+
     /// The connection string of the chip.
     #[must_use]
     pub fn tcti(&self) -> String {

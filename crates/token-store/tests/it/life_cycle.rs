@@ -471,6 +471,46 @@ fn rsa_keys_of_a_chip_without_sha_512_sign_with_it_all_the_same() -> TestResult 
     Ok(())
 }
 
+/// What a chip can do is asked when a key is made, if the firmware is another.
+#[test]
+fn new_firmware_is_noticed_when_a_key_is_made() -> TestResult {
+    use testing::{Chip, State, Zoo};
+
+    let dir = tempfile::tempdir()?;
+    let mut store = token_store::Store::open_or_create(&crate::store_dir(&dir))?;
+    let mut zoo = Zoo::start(Chip::named("ifx-7.85.17.51968"), &[State::Factory]);
+    let tpm = crate::tpm_at(&zoo.tcti());
+    let options = token::InitOptions {
+        wall: Some(WallKind::None),
+        ..token::InitOptions::new("work")
+    };
+    let token = token::init(&mut store, &tpm, &options, None, None, &AuthValue::empty())?.token;
+    assert_eq!(token.key_types, [KeyType::EccP256, KeyType::Rsa2048]);
+    let spec = KeySpec::new(KeyType::EccP384, "k");
+    let open = OpenToken::open(&store, &tpm, &token, None)?;
+    let err = failure(open.generate(&mut store, &spec));
+    assert_eq!(err.to_string(), "this TPM does not support ecdsa-p384");
+
+    zoo.update(Chip::named("stm-1.512.0.0"));
+    let tpm = crate::tpm_at(&zoo.tcti());
+    let open = OpenToken::open(&store, &tpm, &token, None)?;
+    open.generate(&mut store, &spec)?;
+    let token = store.token(token.id)?;
+    assert!(token.key_types.contains(&KeyType::EccP384), "and kept");
+    assert_eq!(
+        token.chip.as_ref().ok_or("known")?.firmware_version(),
+        [1, 512, 0, 0]
+    );
+    // Known again: a further key asks for the firmware alone.
+    let open = OpenToken::open(&store, &tpm, &token, None)?;
+    zoo.tap().reset();
+    open.generate(&mut store, &KeySpec::new(KeyType::EccP256, "k2"))?;
+    let asked = zoo.tap().commands();
+    assert_eq!(asked.iter().filter(|code| **code == 0x17a).count(), 1);
+    assert!(!asked.contains(&0x18a), "TestParms: {asked:x?}");
+    Ok(())
+}
+
 /// A chip reads the digest first, and chips differ in how they refuse it.
 #[test]
 fn a_hash_that_is_refused_is_understood_whatever_the_code() -> TestResult {

@@ -137,6 +137,13 @@ impl Capabilities {
             && has(pt::FIRMWARE_2, self.firmware.1))
     }
 
+    /// The firmware version as four numbers, the way makers write it.
+    #[must_use]
+    pub fn firmware_version(&self) -> [u32; 4] {
+        let (high, low) = self.firmware;
+        [high >> 16, high & 0xffff, low >> 16, low & 0xffff]
+    }
+
     /// Whether the chip has elliptic curves that keys can be made on.
     #[must_use]
     pub fn has_ecc(&self) -> bool {
