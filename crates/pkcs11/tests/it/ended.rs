@@ -119,10 +119,8 @@ fn no_weaker_wall_is_taken_over_c_init_token_unless_the_configuration_names_it()
             assert_eq!(refused, CKR_FUNCTION_FAILED);
             done!(module, C_Finalize(ptr::null_mut()));
 
-            let config = env::var("XDG_CONFIG_HOME").map_or_else(
-                |_| format!("{}/.config", env::var("HOME").unwrap()),
-                |dir| dir,
-            );
+            let config = env::var("XDG_CONFIG_HOME")
+                .unwrap_or_else(|_| format!("{}/.config", env::var("HOME").unwrap()));
             fs::create_dir_all(format!("{config}/tpmssh")).unwrap();
             fs::write(
                 format!("{config}/tpmssh/config.toml"),

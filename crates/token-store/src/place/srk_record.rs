@@ -135,7 +135,9 @@ fn names(text: &[u8]) -> Option<Vec<String>> {
     let names: Vec<_> = lines.map(str::to_ascii_lowercase).collect();
     // A hash of at least 256 bits and the 16 bits that say which.
     let is_name = |name: &String| {
-        name.len() >= 68 && name.len() % 2 == 0 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+        name.len() >= 68
+            && name.len().is_multiple_of(2)
+            && name.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
     (!names.is_empty() && names.iter().all(is_name)).then_some(names)
 }
