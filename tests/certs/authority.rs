@@ -510,7 +510,7 @@ fn what_cannot_be_certified_or_revoked_is_refused_before_a_pin_is_asked_for() {
     let newer = program.secret("newer", "ssh-mldsa-65 AAAADHNzaC1tbGRzYS02NQ==");
     sign(&newer, &usual).fails(
         2,
-        "tpmssh: a certificate for a key of this type cannot be made\n",
+        &format!("tpmssh: {newer}: keys of type ssh-mldsa-65 are not known here\n"),
     );
     program.run(&["ca", "revoke", "--serial", "0"]).fails(
         2,

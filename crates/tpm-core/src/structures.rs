@@ -5,6 +5,7 @@
 pub(crate) mod algorithm;
 pub(crate) mod attributes;
 pub(crate) mod command_code;
+pub(crate) mod ek_type;
 pub(crate) mod hierarchy;
 pub mod kinds;
 pub(crate) mod marshal;
@@ -12,4 +13,5 @@ pub mod name;
 pub(crate) mod public_key;
 pub(crate) mod response_code;
 pub(crate) mod roca;
+pub(crate) mod storage_key;
 pub(crate) mod template;

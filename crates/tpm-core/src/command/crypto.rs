@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Error, Hash, Name, PublicKey, Result,
-    structures::{kinds::Curve, marshal::Put},
+    structures::{kinds::Curve, marshal::Put, storage_key},
 };
 
 /// Bytes of a SHA-256 digest, of nonces and of session keys.
@@ -115,12 +115,18 @@ pub(crate) struct Salt {
     pub(crate) encrypted: Vec<u8>,
 }
 
+/// Makes a salt that only the storage key with the public area `public` can read.
+pub(crate) fn salt_to(public: &[u8]) -> Result<Salt> {
+    let (key, hash) = storage_key::parse(public)?;
+    salt(&key, hash)
+}
+
 /// Makes a salt that only the holder of `key` can read; `hash` is that key's name algorithm.
 ///
 /// # Source
 ///
 /// Part 1, annex B.10.2 (RSA, OAEP with the label `SECRET`) and C.6.1 (ECC, one-pass ECDH).
-pub(crate) fn salt(key: &PublicKey, hash: Hash) -> Result<Salt> {
+fn salt(key: &PublicKey, hash: Hash) -> Result<Salt> {
     match key {
         PublicKey::Rsa { n, e } => rsa_salt(n, *e, hash),
         PublicKey::Ecc {

@@ -4,12 +4,11 @@ use crate::{
     Error, Name, Operation, Result,
     command::{
         Code, Command, Response,
-        crypto::Salt,
+        crypto::{self, Salt},
         exception::Exception,
         session::{SaltKey, Use},
     },
     error::rc,
-    hierarchy::srk,
     object::transient::Transient,
     structures::{
         algorithm,
@@ -42,7 +41,7 @@ impl SaltKey for Primary<'_> {
     }
 
     fn salt(&self) -> Result<Salt> {
-        srk::salt(&self.public)
+        crypto::salt_to(&self.public)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The storage root key (SRK): the root of everything that is kept outside of the chip.
 
 use crate::{
-    AuthValue, Error, Hash, Name, Operation, PublicKey, Result,
+    AuthValue, Error, Name, Operation, Result,
     chip::get_capability::storage_kind,
     command::{
         Code, Command,
@@ -16,6 +16,7 @@ use crate::{
         algorithm, attributes,
         hierarchy::Hierarchy,
         marshal::{Put, Reader},
+        storage_key,
         template::{self, StorageKind},
     },
 };
@@ -457,8 +458,7 @@ impl Srk {
         if self.attributes()? & needed != needed {
             return Err(Error::Malformed("storage root key"));
         }
-        key_hash(&self.public)?;
-        storage_public(&self.public).map(drop)
+        storage_key::parse(&self.public).map(drop)
     }
 
     fn attributes(&self) -> Result<u32> {
@@ -500,7 +500,7 @@ impl SaltKey for OpenSrk<'_> {
     }
 
     fn salt(&self) -> Result<Salt> {
-        salt(&self.srk.public)
+        crypto::salt_to(&self.srk.public)
     }
 }
 
@@ -525,23 +525,4 @@ pub(crate) fn session_for_hierarchy<'op>(
             Session::proven(op, &root)
         }
     }
-}
-
-/// A salt that only the storage key with the public area `public` can read.
-pub(crate) fn salt(public: &[u8]) -> Result<Salt> {
-    crypto::salt(&storage_public(public)?, key_hash(public)?)
-}
-
-/// The name algorithm, bytes 2 and 3 of a public area.
-fn key_hash(public: &[u8]) -> Result<Hash> {
-    match public.get(2..4) {
-        Some([0x00, 0x0b]) => Ok(Hash::Sha256),
-        Some([0x00, 0x0c]) => Ok(Hash::Sha384),
-        Some([0x00, 0x0d]) => Ok(Hash::Sha512),
-        _ => Err(Error::Malformed("storage root key")),
-    }
-}
-
-fn storage_public(public: &[u8]) -> Result<PublicKey> {
-    PublicKey::from_public_area(public).map_err(|_| Error::Malformed("storage root key"))
 }

@@ -21,7 +21,7 @@ use tss_esapi::{
 
 use crate::{
     Error, KeyType, Result, Usage,
-    structures::{algorithm, kinds::Curve, marshal::Put},
+    structures::{algorithm, ek_type::EkType, kinds::Curve, marshal::Put},
 };
 
 /// How the parent of a token's keys is guarded.
@@ -164,8 +164,7 @@ pub(crate) fn sealed_object(tries: Tries) -> Result<Vec<u8>> {
 /// # Source
 ///
 /// TCG EK Credential Profile, annex B.
-pub(crate) fn endorsement_key(kind: crate::hierarchy::ek::EkType) -> Result<Vec<u8>> {
-    use crate::hierarchy::ek::EkType;
+pub(crate) fn endorsement_key(kind: EkType) -> Result<Vec<u8>> {
     let selection = match kind {
         EkType::Rsa2048 => AsymmetricAlgorithmSelection::Rsa(RsaKeyBits::Rsa2048),
         EkType::EccP256 => AsymmetricAlgorithmSelection::Ecc(EccCurve::NistP256),
