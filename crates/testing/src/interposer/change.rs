@@ -42,11 +42,20 @@ impl Change {
     /// Every change of every field of `message`, in the order of its bytes.
     ///
     /// Numbers: another lowest bit, 0, the maximum. Flags: each bit. Buffers and bytes: another
-    /// bit at either end; empty, or if they are, filled. Lists: an element less, an element more.
+    /// bit at either end; empty, or if they are, filled. Lists: an element less, an element more; of the
+    /// elements of a long list, which are all alike, the first two and the last.
     #[must_use]
     pub fn all(message: &Message) -> Vec<Self> {
         let mut changes = Vec::new();
+        let skipped = skipped(message);
+        let is_skipped = |path: &str| {
+            let below = |list: &String| path == list || path.starts_with(&format!("{list}."));
+            skipped.iter().any(below)
+        };
         for path in message.paths() {
+            if is_skipped(&path) {
+                continue;
+            }
             let Some(field) = message.field(&path) else {
                 continue;
             };
@@ -84,6 +93,27 @@ impl std::fmt::Display for Change {
             Kind::Repeat => write!(f, "{path}: last element repeated"),
         }
     }
+}
+
+/// Lists of up to so many elements are changed in all of them: a policy has no more alternatives.
+const SHORT: usize = 8;
+
+/// The paths of the elements of long lists that stand for nothing new.
+fn skipped(message: &Message) -> Vec<String> {
+    let mut skipped = Vec::new();
+    for path in message.paths() {
+        if let Some(Content::List(elements)) = message.field(&path).map(|field| &field.content)
+            && elements.len() > SHORT
+        {
+            let inner = &elements[2..elements.len() - 1];
+            skipped.extend(
+                inner
+                    .iter()
+                    .map(|element| format!("{path}.{}", element.name)),
+            );
+        }
+    }
+    skipped
 }
 
 fn kinds(field: &Field) -> Vec<Kind> {

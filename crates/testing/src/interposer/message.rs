@@ -226,6 +226,22 @@ impl Message {
         &self.sessions
     }
 
+    /// The handles.
+    #[must_use]
+    pub fn handles(&self) -> &[Field] {
+        &self.handles
+    }
+
+    /// The parameters in their wire form, which HMACs cover.
+    #[must_use]
+    pub fn parameter_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.parameters
+            .iter()
+            .for_each(|field| field.write(&mut bytes));
+        bytes
+    }
+
     /// Takes away the last authorization, if there is one.
     pub fn drop_session(&mut self) {
         self.sessions.pop();
