@@ -21,7 +21,6 @@ mod refusals;
 mod signatures;
 mod simulator;
 mod strangers;
-mod tampered;
 mod terminal;
 mod write_up;
 mod x509;

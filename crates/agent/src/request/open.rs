@@ -81,10 +81,8 @@ impl Agent {
         }
     }
 
-    /// The login to a token, if there is one and its PIN was not set again since.
     fn kept(&self, token: &Token) -> Option<Arc<OpenToken>> {
-        let open = lock(&self.logins).get(&token.serial);
-        open.filter(|open| open.is_current(token))
+        lock(&self.logins).get(&token.serial)
     }
 
     async fn opened_elsewhere(&self, token: &Token) -> Arc<OpenToken> {

@@ -15,9 +15,6 @@ pub(crate) enum Error {
     #[error("{0}")]
     Usage(String),
 
-    /// Only root can do this.
-    #[error("only root can do this")]
-    NotRoot,
     /// A secret is needed, and neither a terminal nor an askpass program is there.
     #[error("no way to ask for the {what}")]
     NobodyToAsk {
@@ -432,7 +429,6 @@ impl Error {
             | Self::NoGit
             | Self::HostKeyNotProven { .. }
             | Self::RevokedBefore
-            | Self::NotRoot
             | Self::NoKey => Kind::Failed,
         }
     }

@@ -5,7 +5,6 @@
 
 mod costs;
 mod crypto;
-mod ended;
 mod forks;
 mod guarded;
 mod isolated;

@@ -187,7 +187,8 @@ fn token(app: &App, store: &mut Store, args: &Args) -> anyhow::Result<Token> {
     };
     let owner = read_owner_auth(&args.owner.source())?;
     let tpm = app.tpm()?;
-    Ok(token::init(store, &tpm, &options, None, None, &owner)?.token)
+    let made = token::init(store, &tpm, &options, None, None, &owner)?;
+    Ok(made.token)
 }
 
 /// The files that are written.

@@ -1,0 +1,129 @@
+//! A store in which the storage root key is the attacker's, and a recording of what is done with it.
+
+use testing::Tap;
+use tpm_core::{
+    Error, KeyType, Operation, Result, Srk, Usage,
+    ownership::{self, Hierarchy},
+};
+
+use crate::{
+    TestResult,
+    eavesdropper::{Eavesdropper, name_of},
+    life::SECRETS,
+    variation::GENERATOR,
+    world::{Kind, NEW_PIN, NEW_SO_PIN, OWNER, PIN, SECRET, SO_PIN, World, auth, tpm},
+};
+
+/// The stored form of `srk` with the public key whose private half is 1, and its Name or the old one.
+///
+/// Handle (4 bytes), Name and public area, each with its length; the public area ends with two
+/// coordinates, each with its length.
+fn replaced(srk: &Srk, adapt_name: bool) -> Vec<u8> {
+    let mut bytes = srk.to_bytes();
+    let end = bytes.len();
+    bytes[end - 66..end - 34].copy_from_slice(&GENERATOR[0]);
+    bytes[end - 32..].copy_from_slice(&GENERATOR[1]);
+    if adapt_name {
+        let name = name_of(&bytes[4 + 36 + 2..]);
+        bytes[6..40].copy_from_slice(&name);
+    }
+    bytes
+}
+
+type Use = fn(&World, &Operation<'_>, &Srk) -> Result<()>;
+
+/// Whatever proves a secret.
+const USES: &[(&str, Use)] = &[
+    ("verify", |world, op, srk| {
+        world.token_key.verify(op, srk, &auth(PIN))
+    }),
+    ("open", |world, op, srk| {
+        let opened = world.token_key.open(op, srk, &auth(PIN), Some(&world.key));
+        opened.map(drop)
+    }),
+    ("create_key", |world, op, srk| {
+        let (pin, usage) = (auth(PIN), Usage::SIGN);
+        let made = world
+            .token_key
+            .create_key(op, srk, &pin, KeyType::EccP256, usage);
+        made.map(drop)
+    }),
+    ("unseal", |world, op, srk| {
+        world
+            .token_key
+            .unseal(op, srk, &auth(PIN), &world.sealed)
+            .map(drop)
+    }),
+    ("seal", |world, op, srk| {
+        world
+            .token_key
+            .seal(op, srk, &auth(PIN), &auth(SECRET))
+            .map(drop)
+    }),
+    ("change of PIN, lockout", |world, op, srk| {
+        let (old, new) = (auth(PIN), auth(NEW_PIN));
+        world.token_key.change_auth(op, srk, &old, &new).map(drop)
+    }),
+    ("reset of PIN, lockout", |world, op, srk| {
+        let (so_pin, new) = (auth(SO_PIN), auth(NEW_PIN));
+        world
+            .token_key
+            .reset_auth(op, srk, &world.so, &so_pin, &new)
+            .map(drop)
+    }),
+    ("change of PIN, counter", |world, op, srk| {
+        let secret = auth(SECRET);
+        let guard = (&world.guard, &secret);
+        world
+            .counter
+            .change_auth(op, srk, guard, &auth(PIN), &auth(NEW_PIN))
+    }),
+    ("reset of PIN, counter", |world, op, srk| {
+        let (so_pin, new) = (auth(SO_PIN), auth(NEW_PIN));
+        world.counter.set_auth(op, srk, &world.so, &so_pin, &new)
+    }),
+    ("reset of the counter", |world, op, srk| {
+        world.counter.reset(op, srk, &world.so, &auth(SO_PIN), 7)
+    }),
+    ("undefine", |world, op, srk| {
+        world.counter.undefine(op, srk, &auth(OWNER))
+    }),
+    ("SO PIN", |world, op, srk| {
+        world.so.verify(op, srk, &auth(SO_PIN))
+    }),
+    ("secret", |world, op, srk| {
+        world.so.secret(op, srk, &auth(SO_PIN)).map(drop)
+    }),
+    ("change of SO PIN", |world, op, srk| {
+        let (old, new) = (auth(SO_PIN), auth(NEW_SO_PIN));
+        world.so.change_auth(op, srk, &old, &new).map(drop)
+    }),
+    ("owner password", |_, op, srk| {
+        let (old, new) = (auth(OWNER), auth(NEW_PIN));
+        ownership::change_auth(op, srk, Hierarchy::Owner, &old, &new)
+    }),
+];
+
+pub(super) fn attack(kind: Kind) -> TestResult {
+    let world = World::owned(kind)?;
+    let kept = Srk::from_bytes(&replaced(&world.srk, false));
+    assert!(matches!(kept, Err(Error::Malformed(_))), "{kept:?}");
+
+    let srk = Srk::from_bytes(&replaced(&world.srk, true))?;
+    let tap = Tap::start(&world.swtpm);
+    for (name, run) in USES {
+        world.swtpm.rewind(&world.full);
+        tap.reset();
+        let used = run(&world, &tpm(&tap.tcti()).begin()?, &srk);
+        let only_without_pin = kind == Kind::None && used.is_ok();
+        assert!(used.is_err() || only_without_pin, "{name}: {used:?}");
+        let heard = Eavesdropper::guessing(&SECRETS)
+            .holding(1)
+            .listen(&tap.exchanges());
+        assert_eq!(heard.confirmed, Vec::<String>::new(), "{name}: {used:?}");
+        // Not a try is gone.
+        let state = world.counter.state(&world.direct().begin()?, &world.srk)?;
+        assert_eq!(state.count, 0, "{name}");
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! Everything that can be done to every operation, and none of it does anything.
+
+use crate::{
+    TestResult,
+    bench::Bench,
+    operations::{
+        CAPABILITIES, COUNTER, HIERARCHIES, KEYS, LOCKOUT_KEY, OBJECTS, OWNERS, Operation,
+        RSA_KEYS, SRK, TOKEN_KEY, WRONG_PIN,
+    },
+    variation::Variation,
+    world::{Kind, World},
+};
+
+/// Tries every variation of every operation, and fails with a list of those that made a difference.
+fn withstand(world: World, operations: &[&[Operation]]) -> TestResult {
+    let bench = Bench::new(world);
+    let (mut fooled, mut runs) = (Vec::new(), 0);
+    for operation in operations.iter().copied().flatten() {
+        let baseline = bench.baseline(operation);
+        assert!(!baseline.trace.is_empty(), "{}", operation.name);
+        for variation in Variation::all(&baseline.trace) {
+            runs += 1;
+            if let Err(what) = bench.check(operation, &baseline, &variation) {
+                let at = variation.at();
+                let command = baseline.trace[at].0.name();
+                fooled.push(format!(
+                    "{}: {variation} ({command})\n    {what}",
+                    operation.name
+                ));
+            }
+        }
+    }
+    let count = fooled.len();
+    assert!(
+        fooled.is_empty(),
+        "{count} of {runs}:\n{}",
+        fooled.join("\n")
+    );
+    Ok(())
+}
+
+#[test]
+fn the_storage_root_key() -> TestResult {
+    withstand(World::new(Kind::None)?, &[SRK, CAPABILITIES])
+}
+
+#[test]
+fn the_storage_root_key_of_an_owned_chip() -> TestResult {
+    withstand(World::owned(Kind::None)?, &[SRK])
+}
+
+#[test]
+fn the_so_object_and_the_change_guard() -> TestResult {
+    withstand(World::new(Kind::Counter)?, &[OBJECTS])
+}
+
+#[test]
+fn the_pin_counter() -> TestResult {
+    withstand(World::new(Kind::Counter)?, &[OWNERS, COUNTER])
+}
+
+#[test]
+fn the_pin_counter_of_an_owned_chip() -> TestResult {
+    withstand(World::owned(Kind::Counter)?, &[OWNERS])
+}
+
+#[test]
+fn a_token_key_behind_a_counter() -> TestResult {
+    let world = World::new(Kind::Counter)?.with_rsa()?;
+    withstand(world, &[TOKEN_KEY, WRONG_PIN, KEYS, RSA_KEYS])
+}
+
+#[test]
+fn a_token_key_behind_the_lockout() -> TestResult {
+    let operations = [TOKEN_KEY, WRONG_PIN, LOCKOUT_KEY];
+    withstand(World::new(Kind::Lockout)?, &operations)
+}
+
+#[test]
+fn a_token_key_behind_nothing() -> TestResult {
+    withstand(World::new(Kind::None)?, &[TOKEN_KEY])
+}
+
+#[test]
+fn the_hierarchies() -> TestResult {
+    withstand(World::owned(Kind::None)?, &[HIERARCHIES])
+}
