@@ -79,6 +79,16 @@ fn every_chip_of_the_suite_is_met() {
     }
 }
 
+/// An index for the endorsement key's certificate that somebody defined and never wrote.
+#[test]
+fn a_certificate_that_was_never_written_is_none() {
+    let zoo = Zoo::start(
+        Chip::named("ntc-7.2.0.1"),
+        &[State::Windows, State::CertificateUnwritten],
+    );
+    Life::new(zoo.chip(), &zoo.tcti()).look();
+}
+
 /// Bursts of every answer that asks for patience, in all commands.
 #[test]
 fn a_moody_chip() {

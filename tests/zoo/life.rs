@@ -70,7 +70,7 @@ impl<'a> Life<'a> {
         self.run(args).ok()
     }
 
-    fn look(&self) {
+    pub(super) fn look(&self) {
         let info = self.ok(&["tpm", "info"]);
         let offered = self.chip.key_types().join(", ");
         assert!(info.contains(&offered), "{offered}: {info}");

@@ -91,6 +91,15 @@ fn with_another_key_in_its_place_stays_aside() {
     live(State::Foreign, Some("another key is in its place"));
 }
 
+/// The owner's commands, such as `tpm lockout reset`, have to do without it as well.
+#[test]
+fn that_takes_no_salt_is_in_nobodys_way() {
+    let states = [State::SrkUnsaltable, State::ThreeTries];
+    let zoo = Zoo::start(Chip::named("ifx-5.63.13.6400"), &states);
+    Life::new(zoo.chip(), &zoo.tcti()).live();
+    assert_eq!(zoo.left_over(), [OWN]);
+}
+
 /// Without room for one that is kept, it is made anew each time.
 #[test]
 fn without_room_is_made_anew() {

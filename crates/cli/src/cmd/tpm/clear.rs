@@ -69,7 +69,7 @@ impl Loss {
         // A key with a handle from 0x81800000 is the platform's, as are NV indexes below
         // 0x01800000 and from 0x01c00000 (TCG Registry of Reserved TPM 2.0 Handles).
         Ok(Self {
-            srk: Srk::find(op).unwrap_or_default(),
+            srk: Srk::find_serving(op).unwrap_or_default(),
             tokens: Vec::new(),
             persistent_keys: info::handles(op, 0x8100_0000, 0x817f_ffff)?,
             nv_indexes: info::handles(op, 0x0180_0000, 0x01bf_ffff)?,
