@@ -21,6 +21,7 @@ mod refusals;
 mod signatures;
 mod simulator;
 mod strangers;
+mod tampered;
 mod terminal;
 mod write_up;
 mod x509;

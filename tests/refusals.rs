@@ -43,14 +43,15 @@ fn a_wrong_owner_password_makes_no_token_and_no_other_wall() {
          hint: give the owner password with --owner-auth-file FILE\n",
     );
     assert_eq!(program.run(&["token", "list", "--json"]).ok(), "[]\n");
-    // Nobody gave it: the wall is another one, and that is said.
-    let made = program.token_init(&[]);
-    assert_eq!(
-        made.stderr,
-        "tpmssh: the owner password of this TPM is needed to make a PIN counter, so the lockout \
-         of the whole TPM guards this token\n"
+    // Nobody gave it: no weaker wall is taken unless somebody asks for it.
+    program.token_init(&[]).fails(
+        3,
+        "tpmssh: no PIN counter can be made: it takes the owner password of this TPM\n\
+         hint: give it with --owner-auth-file FILE, or take the lockout: tpmssh token init \
+         --pin-wall lockout\n",
     );
-    made.ok();
+    assert_eq!(program.run(&["token", "list", "--json"]).ok(), "[]\n");
+    program.token_init(&["--pin-wall", "lockout"]).ok();
 }
 
 #[test]
@@ -83,13 +84,13 @@ fn nv_memory_that_is_full() {
         "tpmssh: the TPM has no room for another NV index\n\
          hint: tpmssh token init --pin-wall lockout needs no room there\n",
     );
-    let made = program.token_init(&[]);
-    assert_eq!(
-        made.stderr,
-        "tpmssh: this TPM has no room for another PIN counter, so the lockout of the whole TPM \
-         guards this token\n"
+    program.token_init(&[]).fails(
+        1,
+        "tpmssh: no PIN counter can be made: this TPM has no room for another one\n\
+         hint: the lockout of the whole TPM can guard the token: tpmssh token init --pin-wall \
+         lockout\n",
     );
-    made.ok();
+    program.token_init(&["--pin-wall", "lockout"]).ok();
     program.keygen("works all the same");
 }
 
@@ -107,12 +108,15 @@ fn a_chip_without_pin_counters() {
             "tpmssh: this TPM does not support PIN counters in NV memory\n\
              hint: tpmssh tpm info shows what this TPM can do\n",
         );
-    let made = program.token_init(&["--tcti", &tcti]);
-    assert_eq!(
-        made.stderr,
-        "tpmssh: this TPM has no PIN counters, so the lockout of the whole TPM guards this token\n"
+    program.token_init(&["--tcti", &tcti]).fails(
+        1,
+        "tpmssh: no PIN counter can be made: this TPM has none\n\
+         hint: the lockout of the whole TPM can guard the token: tpmssh token init --pin-wall \
+         lockout\n",
     );
-    made.ok();
+    program
+        .token_init(&["--tcti", &tcti, "--pin-wall", "lockout"])
+        .ok();
 }
 
 #[test]

@@ -193,14 +193,14 @@ impl From<tpm_core::Error> for Error {
 
 /// The return value for a failure of the token or its store.
 fn store_rv(err: &token_store::Error) -> CK_RV {
-    use token_store::Error as Store;
+    use token_store::{Error as Store, token::NoCounter};
     match err {
         Store::WrongPin { .. } | Store::LastTry { .. } => CKR_PIN_INCORRECT,
         Store::PinLocked | Store::ChipLocked { .. } => CKR_PIN_LOCKED,
         Store::PinMalformed(_) => CKR_PIN_INVALID,
         Store::PinRequired | Store::LoggedOut => CKR_USER_NOT_LOGGED_IN,
         Store::PinNotSet | Store::NoSo | Store::NoPin => CKR_USER_PIN_NOT_INITIALIZED,
-        Store::OtherTpm | Store::CounterMissing => CKR_TOKEN_NOT_RECOGNIZED,
+        Store::OtherTpm | Store::UnrecordedSrk | Store::CounterMissing => CKR_TOKEN_NOT_RECOGNIZED,
         Store::NoStore { .. } | Store::NoSuchToken { .. } | Store::NoTpmConfigured => {
             CKR_TOKEN_NOT_PRESENT
         }
@@ -209,7 +209,8 @@ fn store_rv(err: &token_store::Error) -> CK_RV {
         Store::ReadOnly => CKR_TOKEN_WRITE_PROTECTED,
         Store::OutOfMemory => CKR_HOST_MEMORY,
         Store::Disk(err) if is_full(err) => CKR_DEVICE_MEMORY,
-        Store::Busy | Store::Conflict => CKR_FUNCTION_FAILED,
+        Store::NoCounterWall(NoCounter::NoSpace) => CKR_DEVICE_MEMORY,
+        Store::Busy | Store::Conflict | Store::NoCounterWall(_) => CKR_FUNCTION_FAILED,
         Store::Tpm(err) => tpm_rv(err),
         // The store is damaged, unsafe or gone, or a key in it is not one of ours.
         _ => CKR_DEVICE_ERROR,

@@ -27,6 +27,7 @@ use crate::{
 };
 
 pub mod crypto;
+mod descriptors;
 mod fork;
 pub mod general;
 pub mod interface;
@@ -47,6 +48,7 @@ pub mod unsupported;
 /// that it holds. What a panic interrupted is behind mutexes, which are usable afterwards.
 fn boundary(name: &str, body: impl FnOnce() -> Result<()>) -> CK_RV {
     let _quiet = Quiet::enter();
+    descriptors::keep_standard_free();
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
         #[cfg(test)]
         tests::maybe_panic();

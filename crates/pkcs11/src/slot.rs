@@ -3,7 +3,7 @@
 use cryptoki_sys::*;
 use token_store::{
     MAX_PIN_LEN, MIN_PIN_LEN, Pin, PinError, SoPin, SoToken, Store, Token, Tries, WallKind,
-    token::{self, InitOptions},
+    token::{self, InitOptions, NoCounter},
 };
 use tpm_core::AuthValue;
 
@@ -168,9 +168,18 @@ pub(crate) fn init_token(
         }
         None => {
             let so = SoPin::new(so_pin).map_err(refused_pin)?;
-            let options = InitOptions::new(label);
+            // The function has no way to say that a weaker wall was taken, so none is.
+            let options = InitOptions {
+                wall: state.pin_wall()?.or(Some(WallKind::Counter)),
+                ..InitOptions::new(label)
+            };
             let owner = AuthValue::empty();
-            token::init(state.make_store()?, &tpm, &options, Some(&so), None, &owner)?.token
+            token::init(state.make_store()?, &tpm, &options, Some(&so), None, &owner)
+                .map_err(|err| match NoCounter::from_failure(&err, &owner) {
+                    Some(reason) => token_store::Error::NoCounterWall(reason),
+                    None => err,
+                })?
+                .token
         }
     };
     state.place_token(slot, token.id)

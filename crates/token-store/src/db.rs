@@ -8,7 +8,7 @@ use rusqlite::{
 
 use crate::{
     Error, Result, StoreDir,
-    place::{CheckedFile, Dir, FileId, Seen},
+    place::{CheckedFile, Dir, DirLock, FileId, Seen},
 };
 
 mod create;
@@ -22,7 +22,7 @@ const JOURNAL: &str = "store.db-journal";
 /// "tpms": what makes a database one of ours.
 const APPLICATION_ID: i64 = 0x7470_6d73;
 /// The version of the newest of the schema's files.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 
 /// How long to wait for another program's transaction. None of ours lasts longer than a disk
 /// write, so who waits this long waits for a program that was stopped.
@@ -161,6 +161,12 @@ impl Store {
     /// [`Error::Corrupt`] with the first damage found.
     pub fn check_integrity(&self) -> Result<()> {
         self.read(|tx| integrity(tx, "integrity_check"))
+    }
+
+    /// The lock that a program holds while it makes or removes PIN counters. Who has it alone
+    /// knows that what the store notes of unfinished ones comes from programs that were killed.
+    pub(crate) fn making(&self) -> Result<DirLock> {
+        self.dir.lock()
     }
 
     /// Runs `body` on one consistent state of the store.

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::{PinError, Role};
+use crate::{PinError, Role, token::NoCounter};
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -62,9 +62,36 @@ pub enum Error {
     /// The token belongs to another TPM, or this one has been cleared.
     #[error("the token belongs to another TPM, or this TPM has been cleared")]
     OtherTpm,
+    /// The token's storage root key is not one that root has recorded for this machine.
+    #[error(
+        "the TPM, or the store, is not that of this machine: root has recorded another storage root key in {}",
+        crate::SRK_RECORD
+    )]
+    UnrecordedSrk,
     /// The token's PIN counter is gone from the TPM, or another one is in its place.
     #[error("the PIN counter of this token is gone from the TPM")]
     CounterMissing,
+    /// The PIN counter in the TPM has another limit than the token: somebody changed one of them.
+    #[error("the TPM locks this token after {found} wrong PINs, and not after {wanted}")]
+    WrongLimit {
+        /// The limit in the TPM.
+        found: u32,
+        /// The limit of the token.
+        wanted: u32,
+    },
+    /// A token can have no PIN counter, and a weaker PIN wall was not asked for.
+    #[error("no PIN counter can be made: {0}")]
+    NoCounterWall(NoCounter),
+    /// The token was made anew, but its old PIN counter could not be removed from the TPM.
+    #[error(
+        "the token is new, but its old PIN counter (NV index {handle:#010x}) is still in the TPM"
+    )]
+    OldCounterLeft {
+        /// The NV handle of the old counter.
+        handle: u32,
+        /// Why it could not be removed.
+        source: Box<Error>,
+    },
     /// The key is not one that this program makes, and is not used.
     #[error("key refused: {reason}")]
     KeyRefused {
@@ -124,6 +151,9 @@ pub enum Error {
     /// The disk is full or failing.
     #[error("cannot read or write the store")]
     Disk(#[source] io::Error),
+    /// The record of the storage root key cannot be read or written.
+    #[error("cannot read or write {}", crate::SRK_RECORD)]
+    Record(#[source] io::Error),
     /// There is not enough memory to derive a key from the PIN.
     #[error("not enough memory")]
     OutOfMemory,
@@ -249,12 +279,19 @@ impl Error {
             | Self::PinRequired
             | Self::LoggedOut => Kind::WrongPin,
             Self::PinLocked | Self::ChipLocked { .. } => Kind::PinLocked,
-            Self::OtherTpm | Self::CounterMissing => Kind::OtherTpm,
+            Self::OtherTpm | Self::UnrecordedSrk | Self::CounterMissing => Kind::OtherTpm,
             Self::KeyRefused { .. } => Kind::KeyRefused,
-            Self::Corrupt { .. } | Self::NewerStore { .. } | Self::Replaced => Kind::Corrupt,
+            Self::Corrupt { .. }
+            | Self::WrongLimit { .. }
+            | Self::NewerStore { .. }
+            | Self::Replaced => Kind::Corrupt,
+            Self::NoCounterWall(NoCounter::OwnerAuth) => Kind::WrongPin,
+            Self::OldCounterLeft { source, .. } => source.kind(),
             Self::UnsafePath { .. } => Kind::UnsafePath,
             Self::Busy | Self::Conflict => Kind::Busy,
-            Self::Disk(_) | Self::ReadOnly | Self::OlderStore { .. } => Kind::Disk,
+            Self::Disk(_) | Self::Record(_) | Self::ReadOnly | Self::OlderStore { .. } => {
+                Kind::Disk
+            }
             Self::TooLong { .. }
             | Self::TooMany { .. }
             | Self::Invalid { .. }
@@ -264,6 +301,7 @@ impl Error {
             | Self::Config { .. } => Kind::Usage,
             Self::NoTpmConfigured => Kind::NoTpm,
             Self::PinNotSet
+            | Self::NoCounterWall(_)
             | Self::NoSo
             | Self::NoPin
             | Self::NoStore { .. }
@@ -271,6 +309,16 @@ impl Error {
             | Self::OutOfMemory
             | Self::NoSuchObject => Kind::Failed,
             Self::Tpm(err) => tpm_kind(err),
+        }
+    }
+
+    /// The same failure; where the store is corrupt, with the name of the token that it is about.
+    pub(crate) fn of_token(self, name: &str) -> Self {
+        match self {
+            Self::Corrupt { what } if !what.starts_with("token \"") => {
+                Self::corrupt(format!("token \"{}\": {what}", name.escape_debug()))
+            }
+            err => err,
         }
     }
 

@@ -61,9 +61,9 @@ pub use error::{Error, Kind, Result};
 pub use object::{Class, Key, KeyPair, KeySpec, Object, ObjectId};
 pub use pin::{MAX_PIN_LEN, MIN_PIN_LEN, MIN_SO_PIN_CHARS, Pin, PinError, Role, SoPin};
 pub use place::{
-    StoreDir,
+    SRK_RECORD, StoreDir,
     config::{self, Config},
-    config_dir, state_dir,
+    config_dir, record_srk, recorded_srks, state_dir,
 };
 pub use ssh_certificate::{MAX_SSH_CERTIFICATES, SshCertificate, SshCertificateId};
 pub use token::{MAX_TRIES, MIN_TRIES, OpenToken, SoToken, Token, TokenId, Tries, WallKind};

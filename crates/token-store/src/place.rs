@@ -3,6 +3,9 @@
 pub mod config;
 mod env;
 mod paths;
+mod srk_record;
 
-pub(crate) use paths::{CheckedFile, Dir, FileId, Seen};
+pub(crate) use paths::{CheckedFile, Dir, DirLock, FileId, Seen};
 pub use paths::{StoreDir, config_dir, state_dir};
+pub(crate) use srk_record::check_srk;
+pub use srk_record::{SRK_RECORD, record_srk, recorded_srks};

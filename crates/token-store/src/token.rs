@@ -6,6 +6,7 @@ use tpm_core::{Capabilities, KeyType, Name};
 
 use crate::{Error, Result, Store};
 
+mod check;
 mod delete;
 mod health;
 mod init;
@@ -20,13 +21,15 @@ mod so_token;
 
 pub use delete::{delete, forget};
 pub use health::{Health, examine};
-pub use init::{Fallback, InitOptions, Initialized, init};
+pub use init::{InitOptions, Initialized, NoCounter, init};
 pub use open_token::OpenToken;
 pub use orphan::{Orphan, orphans, remove_orphan};
 pub(crate) use parts::Parts;
 pub use pin_change::{change_pin, refresh_tries};
-pub use reinit::reinit;
-pub(crate) use row::{NewToken, by_id, keep_secret, now, replace_private, set_pin_is_set};
+pub use reinit::{Renewal, reinit, renew};
+pub(crate) use row::{
+    NewToken, by_id, end_logins, keep_secret, now, replace_private, set_pin_is_set,
+};
 pub use so_token::SoToken;
 
 /// The fewest wrong PINs that a token may be made to take before it locks.
@@ -140,6 +143,8 @@ pub struct Token {
     pub chip: Option<Capabilities>,
     /// Whether there is a key in it.
     pub has_keys: bool,
+    /// How often its PIN was set: see [`OpenToken::is_current`].
+    pub(crate) pin_generation: i64,
     /// What only the TPM makes sense of.
     pub(crate) parts: Parts,
 }

@@ -81,8 +81,10 @@ impl Agent {
         }
     }
 
+    /// The login to a token, if there is one and its PIN was not set again since.
     fn kept(&self, token: &Token) -> Option<Arc<OpenToken>> {
-        lock(&self.logins).get(&token.serial)
+        let open = lock(&self.logins).get(&token.serial);
+        open.filter(|open| open.is_current(token))
     }
 
     async fn opened_elsewhere(&self, token: &Token) -> Arc<OpenToken> {

@@ -5,6 +5,7 @@ mod clear;
 mod create_ek;
 mod info;
 mod lockout;
+mod pin_srk;
 mod random;
 mod selftest;
 mod take_ownership;
@@ -22,6 +23,7 @@ pub(crate) enum Command {
     CreateEk(create_ek::Args),
     #[command(subcommand)]
     Lockout(lockout::Command),
+    PinSrk(pin_srk::Args),
     Random(random::Args),
 }
 
@@ -34,6 +36,7 @@ pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
         Command::Clear(args) => clear::run(app, args),
         Command::CreateEk(args) => create_ek::run(app, args),
         Command::Lockout(command) => lockout::run(app, command),
+        Command::PinSrk(args) => pin_srk::run(app, args),
         Command::Random(args) => random::run(app, args),
     }
 }

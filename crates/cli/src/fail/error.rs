@@ -15,6 +15,9 @@ pub(crate) enum Error {
     #[error("{0}")]
     Usage(String),
 
+    /// Only root can do this.
+    #[error("only root can do this")]
+    NotRoot,
     /// A secret is needed, and neither a terminal nor an askpass program is there.
     #[error("no way to ask for the {what}")]
     NobodyToAsk {
@@ -429,6 +432,7 @@ impl Error {
             | Self::NoGit
             | Self::HostKeyNotProven { .. }
             | Self::RevokedBefore
+            | Self::NotRoot
             | Self::NoKey => Kind::Failed,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use token_store::token::NoCounter;
 use token_store::{Error as Store, PinError};
 use tpm_core::Error as Tpm;
 
@@ -79,6 +80,21 @@ fn for_store(err: &Store) -> Option<String> {
         Store::WrongPin { left: Some(0), .. } | Store::PinLocked => {
             "the SO PIN sets a new PIN: tpmssh token reset-pin"
         }
+        Store::UnrecordedSrk => {
+            "if the TPM was replaced or cleared on purpose: sudo tpmssh tpm pin-srk --force"
+        }
+        Store::WrongLimit { .. } => {
+            "the SO sets it right: tpmssh token reset-pin; if nobody changed it on purpose, make new keys"
+        }
+        Store::NoCounterWall(NoCounter::OwnerAuth) => {
+            "give it with --owner-auth-file FILE, or take the lockout: tpmssh token init --pin-wall lockout"
+        }
+        Store::NoCounterWall(_) => {
+            "the lockout of the whole TPM can guard the token: tpmssh token init --pin-wall lockout"
+        }
+        Store::OldCounterLeft { handle, .. } => {
+            return Some(format!("tpmssh token remove-counter {handle:#010x}"));
+        }
         Store::CounterMissing => "the SO makes it again: tpmssh token repair",
         Store::PinNotSet => "set it with the SO PIN: tpmssh token reset-pin",
         Store::ChipLocked { .. } | Store::LastTry { .. } => {
@@ -133,6 +149,7 @@ fn for_program(err: &Error) -> Option<String> {
         }
         Error::IsATerminal { .. } => "leave the option out to be asked",
         Error::ByteOrderMark { .. } => "save it as UTF-8 without one; no try was spent",
+        Error::NotRoot => "put sudo before the command",
         Error::NeedsYes => "add --yes if you mean it",
         Error::NoToken => "make one first: tpmssh token init",
         Error::WhichToken { .. } => "say which one with --token LABEL",

@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 
 use token_store::token::{self, InitOptions, Initialized};
-use token_store::{Pin, SoPin, WallKind};
+use token_store::{Error as StoreError, Pin, SoPin, WallKind};
 use zeroize::Zeroizing;
 
 use crate::app::{App, read_new_pin, read_owner_auth};
+use crate::ask::confirm;
 use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
 use crate::show::output::{escape, tell};
@@ -15,6 +16,9 @@ use crate::show::output::{escape, tell};
 pub(crate) const DEFAULT_LABEL: &str = "ssh";
 
 /// Makes a token and says everything about it that is not data.
+///
+/// Its PIN wall is that of `options`, else the one that the configuration names, else a PIN
+/// counter. Where there can be none, the person at the terminal is asked about the lockout.
 ///
 /// Returns the token and the PIN that was chosen for it.
 ///
@@ -30,6 +34,8 @@ pub(crate) fn init(
 ) -> anyhow::Result<(Initialized, Option<Pin>)> {
     // Before anybody is asked for anything.
     token::check_label(&options.label)?;
+    let mut options = options.clone();
+    options.wall = options.wall.or(app.config.pin_wall);
     let tpm = app.tpm()?;
     let mut store = app.store_or_new()?;
 
@@ -44,7 +50,20 @@ pub(crate) fn init(
     };
     let generated = chosen.is_none().then(SoPin::generate);
     let so = chosen.as_ref().or(generated.as_ref());
-    let made = token::init(&mut store, &tpm, options, so, pin.as_ref(), &owner)?;
+    let mut make =
+        |options: &InitOptions| token::init(&mut store, &tpm, options, so, pin.as_ref(), &owner);
+    let made = match make(&options) {
+        Err(err @ StoreError::NoCounterWall(_)) => {
+            let question =
+                format!("{err}. Let the lockout of the whole TPM guard this token instead?");
+            if !confirm::ask(&question).unwrap_or(false) {
+                return Err(err.into());
+            }
+            options.wall = Some(WallKind::Lockout);
+            make(&options)?
+        }
+        made => made?,
+    };
 
     if let Some(why) = made.own_srk {
         tell(&format!(
@@ -54,7 +73,7 @@ pub(crate) fn init(
     }
     if let Some(reason) = made.fallback {
         tell(&format!(
-            "tpmssh: {reason}, so the lockout of the whole TPM guards this token"
+            "tpmssh: no PIN counter can be made: {reason}; so the lockout of the whole TPM guards this token"
         ));
     }
     if let Some(so) = generated {

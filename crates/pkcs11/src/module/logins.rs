@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cryptoki_sys::*;
 use token_store::{OpenToken, Pin, SoPin, SoToken, Store};
 
-use super::{Login, State};
+use super::{Login, Slot, State};
 use crate::{
     error::{Error, Result},
     session::Session,
@@ -27,6 +27,28 @@ impl State {
         sessions.for_each(Session::end_private);
     }
 
+    /// Ends the logins with PINs that are no longer the ones of their tokens.
+    pub(super) fn end_old_logins(&mut self) {
+        let is_old = |slot: &Slot| match &slot.login {
+            Some(Login::User(open)) => self
+                .tokens
+                .iter()
+                .any(|token| token.id == open.token() && !open.is_current(token)),
+            _ => false,
+        };
+        let old: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| is_old(slot))
+            .map(|(id, _)| *id)
+            .collect();
+        for slot in old {
+            self.set_login(slot, None);
+            self.session_objects
+                .remove_if(|object| object.slot == slot && object.object.private);
+        }
+    }
+
     /// Whether the user is logged in, or needs no login.
     pub(crate) fn is_user(&mut self, slot: CK_SLOT_ID) -> bool {
         let free = self
@@ -41,10 +63,11 @@ impl State {
     ///
     /// [`Error::NotLoggedIn`].
     pub(crate) fn open_token(&mut self, slot: CK_SLOT_ID) -> Result<Arc<OpenToken>> {
+        // First, because it ends a login whose PIN another program has changed.
+        let token = self.token(slot)?;
         if let Some(Login::User(open)) = self.login(slot) {
             return Ok(Arc::clone(open));
         }
-        let token = self.token(slot)?;
         if token.login_required() {
             return Err(Error::NotLoggedIn);
         }

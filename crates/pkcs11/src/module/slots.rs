@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use cryptoki_sys::*;
-use token_store::{Config, Store, StoreDir, Token, TokenId};
+use token_store::{Config, Store, StoreDir, Token, TokenId, WallKind};
 use tpm_core::Tpm;
 
 use super::{Slot, State};
@@ -67,6 +67,7 @@ impl State {
                 },
             );
         }
+        self.end_old_logins();
         for slot in self.slots.values_mut() {
             slot.objects = None;
             let gone = slot
@@ -86,6 +87,11 @@ impl State {
     /// The token that is to be shown alone: `TPMSSH_TOKEN`, else the configuration's.
     fn wanted_token(&mut self) -> Option<String> {
         self.config().ok().and_then(|config| config.shown_token())
+    }
+
+    /// The PIN wall that the configuration names for new tokens.
+    pub(crate) fn pin_wall(&mut self) -> Result<Option<WallKind>> {
+        Ok(self.config()?.pin_wall)
     }
 
     pub(super) fn config(&mut self) -> Result<&Config> {

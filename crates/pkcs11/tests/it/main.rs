@@ -5,6 +5,7 @@
 
 mod costs;
 mod crypto;
+mod ended;
 mod forks;
 mod guarded;
 mod isolated;

@@ -109,6 +109,19 @@ impl World {
         self.telling("DBUS_SESSION_BUS_ADDRESS", bus)
     }
 
+    /// From here on the owner hierarchy has a password.
+    pub(crate) fn set_owner_password(&self) {
+        use tpm_core::{
+            Srk,
+            ownership::{Hierarchy, change_auth},
+        };
+        let op = self.tpm.begin().expect("a TPM");
+        let srk = Srk::find(&op).expect("an answer").expect("an SRK");
+        let password = AuthValue::new(b"owner").expect("a password");
+        change_auth(&op, &srk, Hierarchy::Owner, &AuthValue::empty(), &password)
+            .expect("it had none");
+    }
+
     /// From here on the TPM gives no answer to this command.
     pub(crate) fn silent_to(self, command: u32) -> Self {
         self.tap.inject(When::Command(command), Fault::Silence);

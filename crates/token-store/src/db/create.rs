@@ -87,10 +87,11 @@ pub(super) fn schema_at(version: i64) -> Result<Vec<Line>> {
 }
 
 /// What each version added, its own number included; the first made the store.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
 ];
 
 /// Adds what the versions after `from` added, up to and with `to`.

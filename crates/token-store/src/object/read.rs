@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use rusqlite::{OptionalExtension, Row, Transaction};
 use tpm_core::Blob;
 
-use super::{Body, Key, Object, ObjectId, RefusedKey, spki};
+use super::{
+    Body, Key, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, Object, ObjectId, RefusedKey, check_text,
+    spki,
+};
 use crate::{Error, Result, Store, TokenId};
 
 const SELECT: &str = "SELECT id, token, class, key, label, cka_id, private, subject, value, \
@@ -168,14 +171,44 @@ fn from_row(row: &Row<'_>, key: Option<Arc<Key>>) -> Result<Object> {
         },
         _ => return Err(Error::corrupt("an object has an unknown class")),
     };
-    Ok(Object {
+    let object = Object {
         id: ObjectId(row.get("id")?),
         token: TokenId(row.get("token")?),
         label: row.get("label")?,
         cka_id: row.get("cka_id")?,
         private: row.get("private")?,
         body,
-    })
+    };
+    check(&object)?;
+    Ok(object)
+}
+
+/// Refuses an object with texts or values that are longer than any that is kept.
+fn check(object: &Object) -> Result<()> {
+    let values: &[&[u8]] = match &object.body {
+        Body::PrivateKey { subject, .. } | Body::PublicKey { subject, .. } => &[subject],
+        Body::Certificate {
+            value,
+            subject,
+            issuer,
+            serial_number,
+        } => &[value, subject, issuer, serial_number],
+        Body::Data {
+            value,
+            application,
+            object_id,
+        } => &[value, application.as_bytes(), object_id],
+    };
+    let fits = check_text("label", &object.label, MAX_LABEL_LEN).is_ok()
+        && object.cka_id.len() <= MAX_ID_LEN
+        && values.iter().all(|value| value.len() <= MAX_VALUE_LEN);
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::corrupt(
+            "an object has a longer value than any that is kept",
+        ))
+    }
 }
 
 /// The keys of a token by row, or why they are refused.

@@ -11,7 +11,7 @@ use std::{
 use tpm_core::Tcti;
 
 use super::{env, paths::config_dir};
-use crate::{Error, Result};
+use crate::{Error, Result, WallKind};
 
 /// The longest configuration file that is read, in bytes.
 const MAX_LEN: usize = 64 * 1024;
@@ -22,6 +22,7 @@ const MAX_LEN: usize = 64 * 1024;
 /// tcti = "swtpm:host=127.0.0.1,port=2321" # which TPM; default: device:/dev/tpmrm0
 /// simulated = true                        # that TPM protects nothing, and says so
 /// token = "work laptop"                   # which token is meant where none is named
+/// pin-wall = "lockout"                    # of new tokens where none is named; default: counter
 ///
 /// [agent]
 /// pin = "8h"                              # how long a PIN is good for; see `tpmssh agent --help`
@@ -41,6 +42,8 @@ pub struct Config {
     pub simulated: bool,
     /// The label or serial number of the token that is meant where none is named.
     pub token: Option<String>,
+    /// The PIN wall of new tokens where none is named.
+    pub pin_wall: Option<WallKind>,
     /// What concerns the agent alone.
     pub agent: Agent,
 }
@@ -199,6 +202,7 @@ impl Config {
             tcti: tcti.map(ToString::to_string),
             simulated: tcti.is_some(),
             token: config.token,
+            pin_wall: config.pin_wall,
             agent: config.agent,
         };
         // The lines are edited as text, to keep comments; so see that it came out right.
@@ -227,8 +231,12 @@ impl Config {
                 ("tcti", toml::Value::String(tcti)) => config.tcti = Some(tcti),
                 ("simulated", toml::Value::Boolean(simulated)) => config.simulated = simulated,
                 ("token", toml::Value::String(token)) => config.token = Some(token),
+                ("pin-wall", toml::Value::String(wall)) => {
+                    config.pin_wall = Some(wall.parse().map_err(|_| bad_wall())?);
+                }
                 ("agent", toml::Value::Table(table)) => config.agent = Agent::parse(table)?,
                 ("tcti" | "token", _) => return Err(format!("{key} must be a string")),
+                ("pin-wall", _) => return Err(bad_wall()),
                 ("simulated", _) => return Err("simulated must be true or false".to_owned()),
                 ("agent", _) => return Err("agent must be a section".to_owned()),
                 _ => return Err(unknown(&key)),
@@ -277,6 +285,10 @@ impl Agent {
         }
         Ok(agent)
     }
+}
+
+fn bad_wall() -> String {
+    "pin-wall must be counter, lockout or none".to_owned()
 }
 
 fn unknown(key: &str) -> String {
@@ -343,6 +355,9 @@ mod tests {
             config("# mine\ntcti = \"swtpm:port=2321\"\nsimulated = true\ntoken = 'work'\n");
         assert_eq!(config.tcti.as_deref(), Some("swtpm:port=2321"));
         assert_eq!(config.token.as_deref(), Some("work"));
+        assert_eq!(config.pin_wall, None);
+        let walled = self::config("pin-wall = 'lockout'");
+        assert_eq!(walled.pin_wall, Some(WallKind::Lockout));
         assert!(config.simulated);
     }
 
@@ -364,6 +379,9 @@ mod tests {
         let refusal = |text: &str| Config::parse(text.as_bytes()).expect_err("it was taken");
         assert_eq!(refusal("tpm = 1"), "unknown key \"tpm\"");
         assert_eq!(refusal("tcti = 1"), "tcti must be a string");
+        for text in ["pin-wall = 1", "pin-wall = 'moat'"] {
+            assert_eq!(refusal(text), "pin-wall must be counter, lockout or none");
+        }
         assert_eq!(
             refusal("simulated = 'yes'"),
             "simulated must be true or false"

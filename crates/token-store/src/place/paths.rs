@@ -13,7 +13,10 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, Stat, fchmod, fstat, mkdirat, open, openat, readlinkat},
+    fs::{
+        AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, fchmod, flock, fstat, mkdirat, open,
+        openat, readlinkat,
+    },
     io::Errno,
 };
 
@@ -141,6 +144,27 @@ pub(crate) struct Seen {
     version: Version,
 }
 
+/// A lock on the store directory, which the kernel takes back from a killed program. It keeps
+/// nobody from reading or writing the store.
+#[derive(Debug)]
+pub(crate) struct DirLock {
+    fd: OwnedFd,
+    alone: bool,
+}
+
+impl DirLock {
+    /// Whether no other program holds it, and none can take it.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
+    /// Lets others take it as well.
+    pub(crate) fn share(&mut self) {
+        let _ = flock(&self.fd, FlockOperation::LockShared);
+        self.alone = false;
+    }
+}
+
 /// As many links as the kernel follows in one path.
 const MAX_LINKS: u32 = 40;
 
@@ -228,6 +252,20 @@ impl Dir {
             Err(Errno::NOENT) => Ok(false),
             Err(err) => Err(disk(err)),
         }
+    }
+
+    /// Takes the lock of the directory: alone if nobody has it, else with the others.
+    ///
+    /// Where the file system has no locks it is never taken alone.
+    pub(crate) fn lock(&self) -> Result<DirLock> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = openat(&self.fd, ".", flags, Mode::empty()).map_err(disk)?;
+        let alone = flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok();
+        let mut lock = DirLock { fd, alone };
+        if !alone {
+            lock.share();
+        }
+        Ok(lock)
     }
 
     /// Looks at the file `name` without opening it for reading: that could hang on a FIFO, and

@@ -20,6 +20,8 @@ pub fn delete(store: &mut Store, tpm: &Tpm, token: &Token, owner: &AuthValue) ->
     let Some(counter) = objects.counter() else {
         return forget(store, token);
     };
+    let mut making = store.making()?;
+    making.share();
     // Out of sight first: killed between here and the end, the token is as good as gone, and
     // `orphans` finds its counter.
     store.write(|tx| set_state(tx, token.id, "ready", "deleting"))?;

@@ -12,6 +12,8 @@ use crate::{Class, Error, OpenToken, Pin, Result, Store, object::RefusedKey};
 pub struct Health {
     /// How many wrong user PINs the chip still takes; `None` for a token without a PIN.
     pub tries: Option<Tries>,
+    /// The limit of the PIN counter in the chip, if it is not that of the token.
+    pub wrong_limit: Option<u32>,
     /// The keys that have the right attributes.
     pub keys: usize,
     /// Whether the chip was asked to load each of those, which takes the PIN of the token.
@@ -33,7 +35,11 @@ pub struct Health {
 /// [`Error::CounterMissing`]; for a `pin` those of [`OpenToken::open`]; and those of the TPM
 /// and of the store.
 pub fn examine(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Result<Health> {
-    let objects = TokenObjects::of(token)?;
+    look(store, tpm, token, pin).map_err(|err| err.of_token(&token.label))
+}
+
+fn look(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Result<Health> {
+    let objects = TokenObjects::of_this_machine(token)?;
     let op = tpm.begin()?;
     objects.srk.check(&op)?;
     objects.key.check(&op, &objects.srk)?;
@@ -54,6 +60,9 @@ pub fn examine(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) 
         .collect();
     let mut health = Health {
         tries,
+        wrong_limit: tries
+            .map(|tries| tries.max)
+            .filter(|limit| token.max_tries.is_some_and(|wanted| wanted != *limit)),
         keys: keys.len(),
         keys_were_loaded: token.wall == WallKind::None || pin.is_some(),
         spoilt: Vec::new(),

@@ -9,24 +9,29 @@ use tpm_core::{
 
 use super::{
     DEFAULT_TRIES, MAX_TRIES, MIN_TRIES, NewToken, Parts, Token, Tries, WallKind, by_id,
-    check_label, intent, parts,
+    check_label, intent, orphan,
+    parts::{self, TokenObjects, check_limit},
 };
-use crate::{Error, Pin, Result, SoPin, Store, pin::Kdf};
+use crate::{
+    Error, Pin, Result, SoPin, Store,
+    pin::Kdf,
+    place::{DirLock, check_srk},
+};
 
 /// What a new token is to be like.
 #[derive(Debug, Clone)]
 pub struct InitOptions {
     /// Its label; 1 to 32 bytes.
     pub label: String,
-    /// What guards its keys. `None` takes a PIN counter where the chip can have one and falls
-    /// back to the chip's lockout, see [`Initialized::fallback`].
+    /// What guards its keys. `None` is a PIN counter; the chip's lockout if the chip says that it
+    /// has no PIN counters at all ([`Initialized::fallback`]); otherwise an error.
     pub wall: Option<WallKind>,
     /// How many wrong PINs a PIN counter takes before it locks.
     pub max_tries: u32,
 }
 
 impl InitOptions {
-    /// The defaults: a PIN counter where possible, and [`DEFAULT_TRIES`].
+    /// The defaults: a PIN counter, and [`DEFAULT_TRIES`].
     #[must_use]
     pub fn new(label: impl Into<String>) -> Self {
         Self {
@@ -37,25 +42,26 @@ impl InitOptions {
     }
 }
 
-/// Why a token has no PIN counter although nobody asked for anything else.
+/// Why a token cannot have a PIN counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Fallback {
+pub enum NoCounter {
     /// The chip does not have PIN counters.
-    #[error("this TPM has no PIN counters")]
+    #[error("this TPM has none")]
     NotSupported,
     /// The chip has no room for another NV index.
-    #[error("this TPM has no room for another PIN counter")]
+    #[error("this TPM has no room for another one")]
     NoSpace,
     /// The owner hierarchy has a password and it was not given.
-    #[error("the owner password of this TPM is needed to make a PIN counter")]
+    #[error("it takes the owner password of this TPM")]
     OwnerAuth,
 }
 
-impl Fallback {
-    /// The reason in a failure to make a counter, if it is one that a fallback mends. A wrong
+impl NoCounter {
+    /// The reason in a failure to make a counter, if it is one that another wall mends. A wrong
     /// owner password is not: somebody gave it, and wants to hear of it.
-    fn from_failure(err: &Error, owner: &AuthValue) -> Option<Self> {
+    #[must_use]
+    pub fn from_failure(err: &Error, owner: &AuthValue) -> Option<Self> {
         match err {
             Error::Tpm(TpmError::NotSupported(_)) => Some(Self::NotSupported),
             Error::Tpm(TpmError::NvSpace) => Some(Self::NoSpace),
@@ -73,7 +79,7 @@ pub struct Initialized {
     /// Why the storage root key that is there stays aside, and one of our own serves.
     pub own_srk: Option<Unfit>,
     /// Why it is guarded by the chip's lockout and not by a counter of its own, if so.
-    pub fallback: Option<Fallback>,
+    pub fallback: Option<NoCounter>,
 }
 
 /// Makes a token.
@@ -83,11 +89,15 @@ pub struct Initialized {
 /// With [`WallKind::None`] a `pin` is refused. `owner` is the owner hierarchy's authorization,
 /// needed for a PIN counter and for making the storage root key where there is none.
 ///
+/// PIN counters that killed programs left in the chip are removed on the way.
+///
 /// # Errors
 ///
-/// Those of the label and the number of tries, of the TPM and of the store. Nothing is left
-/// in the store then, and nothing in the chip unless it broke off in the middle
-/// ([`super::orphans`]).
+/// [`Error::NoCounterWall`] where no wall was asked for and no counter can be made: a refusal,
+/// which nobody authenticates, never leads to a weaker wall. [`Error::UnrecordedSrk`],
+/// [`Error::WrongLimit`], those of the label and the number of tries, of the TPM and of the
+/// store. Nothing is left in the store then, and nothing in the chip unless it broke off in the
+/// middle ([`super::orphans`]).
 pub fn init(
     store: &mut Store,
     tpm: &Tpm,
@@ -96,6 +106,31 @@ pub fn init(
     pin: Option<&Pin>,
     owner: &AuthValue,
 ) -> Result<Initialized> {
+    check(options, pin)?;
+    if store.is_read_only() {
+        return Err(Error::ReadOnly);
+    }
+    // The derivations take time, so they come before the chip is taken.
+    let secrets = Secrets::new(so, pin)?;
+    let op = tpm.begin()?;
+    let srk = Srk::find_or_create(&op, owner)?;
+    check_srk(srk.name())?;
+    let _making = begin_making(store, &op, &srk, owner)?;
+    let own_srk = if srk.is_own() || !srk.is_persistent() {
+        Srk::unfit(&op)?
+    } else {
+        None
+    };
+    let (token, fallback) = make(store, &op, srk, options, &secrets, owner, None)?;
+    Ok(Initialized {
+        token,
+        own_srk,
+        fallback,
+    })
+}
+
+/// What can be refused before the chip hears of it.
+pub(super) fn check(options: &InitOptions, pin: Option<&Pin>) -> Result<()> {
     check_label(&options.label)?;
     if !(MIN_TRIES..=MAX_TRIES).contains(&options.max_tries) {
         return Err(Error::BadTries);
@@ -103,61 +138,93 @@ pub fn init(
     if options.wall == Some(WallKind::None) && pin.is_some() {
         return Err(Error::NoPin);
     }
-    if store.is_read_only() {
-        return Err(Error::ReadOnly);
-    }
-    // The derivations take time, so they come before the chip is taken.
-    let kdf = Kdf::new();
-    let so_auth = so.map_or_else(|| Ok(AuthValue::random()), |so| kdf.so(so))?;
-    let pin_auth = pin.map_or_else(|| Ok(AuthValue::random()), |pin| kdf.user(pin))?;
+    Ok(())
+}
 
-    let op = tpm.begin()?;
-    let srk = Srk::find_or_create(&op, owner)?;
-    let chip = ask_chip(&op, &srk)?;
-    let own_srk = if srk.is_own() || !srk.is_persistent() {
-        Srk::unfit(&op)?
-    } else {
-        None
-    };
-    let change_secret = AuthValue::random();
-    let so_object = SoObject::create(&op, &srk, &so_auth, &change_secret)?;
+/// Takes the lock for making counters, and removes what killed programs have left.
+pub(super) fn begin_making(
+    store: &Store,
+    op: &Operation<'_>,
+    srk: &Srk,
+    owner: &AuthValue,
+) -> Result<DirLock> {
+    let mut making = store.making()?;
+    if making.is_alone() {
+        orphan::sweep(store, op, srk, owner)?;
+        making.share();
+    }
+    Ok(making)
+}
+
+/// The authorization values of a token in the making.
+pub(super) struct Secrets {
+    kdf: Kdf,
+    so: AuthValue,
+    so_pin_is_set: bool,
+    pin: AuthValue,
+    pin_is_set: bool,
+    /// That of the change guard.
+    change: AuthValue,
+}
+
+impl Secrets {
+    /// From the PINs, with a fresh salt; who has no PIN gets a value that nobody knows.
+    pub(super) fn new(so: Option<&SoPin>, pin: Option<&Pin>) -> Result<Self> {
+        let kdf = Kdf::new();
+        Ok(Self {
+            so: so.map_or_else(|| Ok(AuthValue::random()), |so| kdf.so(so))?,
+            so_pin_is_set: so.is_some(),
+            pin: pin.map_or_else(|| Ok(AuthValue::random()), |pin| kdf.user(pin))?,
+            pin_is_set: pin.is_some(),
+            change: AuthValue::random(),
+            kdf,
+        })
+    }
+}
+
+/// A token, and why it is guarded by the chip's lockout though no wall was asked for.
+type Made = (Token, Option<NoCounter>);
+
+/// Makes a token below `srk`, in the place of `old` if there is one.
+pub(super) fn make(
+    store: &Store,
+    op: &Operation<'_>,
+    srk: Srk,
+    options: &InitOptions,
+    secrets: &Secrets,
+    owner: &AuthValue,
+    old: Option<&Token>,
+) -> Result<Made> {
+    let chip = ask_chip(op, &srk)?;
+    let so_object = SoObject::create(op, &srk, &secrets.so, &secrets.change)?;
     let draft = Draft {
         store,
-        op: &op,
+        op,
         options,
         srk,
         so_object,
-        so_auth,
-        change_secret,
-        so_pin_is_set: so.is_some(),
-        pin_auth,
-        pin_is_set: pin.is_some(),
-        kdf,
+        secrets,
         chip,
+        old,
     };
-    let (token, fallback) = match options.wall {
+    match options.wall {
         Some(WallKind::Counter) if !draft.chip.has_pin_indexes() => {
-            return Err(TpmError::NotSupported("PIN counters in NV memory").into());
+            Err(TpmError::NotSupported("PIN counters in NV memory").into())
         }
-        Some(WallKind::Counter) => (draft.behind_counter(owner)?, None),
-        Some(WallKind::Lockout) => (draft.behind_lockout()?, None),
-        Some(WallKind::None) => (draft.behind_nothing()?, None),
+        Some(WallKind::Counter) => Ok((draft.behind_counter(owner)?, None)),
+        Some(WallKind::Lockout) => Ok((draft.behind_lockout()?, None)),
+        Some(WallKind::None) => Ok((draft.behind_nothing()?, None)),
         None if !draft.chip.has_pin_indexes() => {
-            (draft.behind_lockout()?, Some(Fallback::NotSupported))
+            Ok((draft.behind_lockout()?, Some(NoCounter::NotSupported)))
         }
         None => match draft.behind_counter(owner) {
-            Ok(token) => (token, None),
-            Err(err) => {
-                let reason = Fallback::from_failure(&err, owner).ok_or(err)?;
-                (draft.behind_lockout()?, Some(reason))
-            }
+            Ok(token) => Ok((token, None)),
+            Err(err) => Err(match NoCounter::from_failure(&err, owner) {
+                Some(reason) => Error::NoCounterWall(reason),
+                None => err,
+            }),
         },
-    };
-    Ok(Initialized {
-        token,
-        own_srk,
-        fallback,
-    })
+    }
 }
 
 /// What the chip can do.
@@ -183,13 +250,10 @@ struct Draft<'a> {
     options: &'a InitOptions,
     srk: Srk,
     so_object: SoObject,
-    so_auth: AuthValue,
-    change_secret: AuthValue,
-    so_pin_is_set: bool,
-    pin_auth: AuthValue,
-    pin_is_set: bool,
-    kdf: Kdf,
+    secrets: &'a Secrets,
     chip: Capabilities,
+    /// The token whose place it takes.
+    old: Option<&'a Token>,
 }
 
 /// What a token with a PIN counter has besides.
@@ -204,7 +268,7 @@ impl Draft<'_> {
     /// The order is: note the handle, make the counter, keep the token and strike out the
     /// note. Killed in between, the note tells [`super::orphans`] what is left in the chip.
     fn behind_counter(&self, owner: &AuthValue) -> Result<Token> {
-        let guard = ChangeGuard::create(self.op, &self.srk, &self.change_secret)?;
+        let guard = ChangeGuard::create(self.op, &self.srk, &self.secrets.change)?;
         let counter = self.make_counter(&guard, owner)?;
         let kept = self.keep_behind(&counter, &guard);
         if kept.is_err() {
@@ -214,9 +278,9 @@ impl Draft<'_> {
     }
 
     fn keep_behind(&self, counter: &PinCounter, guard: &ChangeGuard) -> Result<Token> {
-        let (op, srk, pin) = (self.op, &self.srk, &self.pin_auth);
+        let (op, srk, pin) = (self.op, &self.srk, &self.secrets.pin);
         let key = TokenKey::create(op, srk, Wall::Counter(counter.clone()), pin)?;
-        let secret = key.seal(op, srk, pin, &self.change_secret)?;
+        let secret = key.seal(op, srk, pin, &self.secrets.change)?;
         let limit = self.options.max_tries;
         let tries = Tries {
             left: limit,
@@ -234,7 +298,7 @@ impl Draft<'_> {
         let wall = Wall::Lockout {
             so: self.so_object.name().clone(),
         };
-        let key = TokenKey::create(self.op, &self.srk, wall, &self.pin_auth)?;
+        let key = TokenKey::create(self.op, &self.srk, wall, &self.secrets.pin)?;
         let tries = parts::lockout_tries(self.op)?;
         self.keep(&key, WallKind::Lockout, None, Some(tries))
     }
@@ -256,17 +320,21 @@ impl Draft<'_> {
                 &self.srk,
                 owner,
                 so,
-                &self.so_auth,
-                &self.pin_auth,
+                &self.secrets.so,
+                &self.secrets.pin,
                 self.options.max_tries,
             );
+            let made = made
+                .map_err(Error::from)
+                .and_then(|()| check_limit(self.op, &self.srk, &counter, self.options.max_tries));
             match made {
                 Ok(()) => return Ok(counter),
                 Err(err) => {
                     self.unmake(&counter, owner);
                     // Somebody else was quicker with the same handle.
-                    if !matches!(err, TpmError::NvDefined(_)) || attempt == ATTEMPTS {
-                        return Err(err.into());
+                    let is_taken = matches!(err, Error::Tpm(TpmError::NvDefined(_)));
+                    if !is_taken || attempt == ATTEMPTS {
+                        return Err(err);
                     }
                 }
             }
@@ -296,8 +364,8 @@ impl Draft<'_> {
         tries: Option<Tries>,
     ) -> Result<Token> {
         // Without a PIN there is nothing that an SO nobody knows could ever do.
-        let so =
-            (self.so_pin_is_set || wall != WallKind::None).then(|| self.so_object.blob().clone());
+        let so = (self.secrets.so_pin_is_set || wall != WallKind::None)
+            .then(|| self.so_object.blob().clone());
         let counter = counted.as_ref().map(|counted| counted.counter);
         let (guard, secret) = counted
             .map(|counted| (counted.guard.blob().clone(), counted.secret))
@@ -308,13 +376,13 @@ impl Draft<'_> {
             so,
             guard,
             secret,
-            kdf: self.kdf.clone(),
+            kdf: self.secrets.kdf.clone(),
         };
         let new = NewToken {
             label: &self.options.label,
             wall,
-            so_pin_is_set: self.so_pin_is_set,
-            pin_is_set: self.pin_is_set,
+            so_pin_is_set: self.secrets.so_pin_is_set,
+            pin_is_set: self.secrets.pin_is_set,
             nv_handle: counter.map(PinCounter::handle),
             max_tries: counter.map(|_| self.options.max_tries),
             tries,
@@ -322,9 +390,15 @@ impl Draft<'_> {
             parts: &parts,
         };
         self.store.write(|tx| {
-            let id = new.insert(tx, &serial())?;
+            let id = match self.old {
+                None => new.insert(tx, &serial())?,
+                Some(old) => new.replace(tx, old)?,
+            };
             if let Some(counter) = counter {
                 intent::fulfil(tx, counter.handle(), self.so_object.name())?;
+            }
+            if let Some(old) = self.old {
+                intent::note_left_over(tx, &TokenObjects::of(old)?)?;
             }
             by_id(tx, id)
         })

@@ -3,7 +3,7 @@
 use rusqlite::{Transaction, params};
 use tpm_core::{AuthValue, ChangeGuard, Name, Operation, PinCounter, Presence, SoObject, Srk};
 
-use super::now;
+use super::{check::COUNTER_HANDLES, now, parts::TokenObjects};
 use crate::{Error, Result, Store};
 
 /// Notes that a counter is about to be made, before the chip hears of it.
@@ -23,6 +23,21 @@ pub(super) fn note(
         )?;
         Ok(())
     })
+}
+
+/// Notes the counter, if there is one, that a token leaves in the chip when it is made anew, in
+/// that transaction. No token can be kept with it.
+pub(super) fn note_left_over(tx: &Transaction<'_>, old: &TokenObjects) -> Result<()> {
+    let Some(counter) = old.counter() else {
+        return Ok(());
+    };
+    let names = [old.so()?.name(), old.guard()?.name(), old.srk.name()].map(Name::bytes);
+    tx.execute(
+        "INSERT INTO nv_intent (handle, so_name, guard_name, srk_name, created, abandoned) \
+         VALUES (?, ?, ?, ?, ?, 1)",
+        params![counter.handle(), names[0], names[1], names[2], now()],
+    )?;
+    Ok(())
 }
 
 /// Strikes out the note in the transaction that keeps the token.
@@ -68,10 +83,21 @@ pub(super) fn notes(tx: &Transaction<'_>, srk: &Name) -> Result<Vec<(PinCounter,
         let name =
             |column| Ok::<_, rusqlite::Error>(Name::from_bytes(&row.get::<_, Vec<u8>>(column)?));
         let so = name("so_name")?;
-        let counter = PinCounter::from_parts(row.get("handle")?, &so, &name("guard_name")?);
+        let handle = row.get("handle")?;
+        let counter = PinCounter::from_parts(handle, &so, &name("guard_name")?);
         Ok((counter, so))
     })?;
-    Ok(notes.collect::<rusqlite::Result<_>>()?)
+    let notes: Vec<(PinCounter, Name)> = notes.collect::<rusqlite::Result<_>>()?;
+    let out_of_range = notes
+        .iter()
+        .find(|(counter, _)| !COUNTER_HANDLES.contains(&counter.handle()));
+    match out_of_range {
+        None => Ok(notes),
+        Some((counter, _)) => Err(Error::corrupt(format!(
+            "{:#010x} is noted as the handle of a PIN counter",
+            counter.handle()
+        ))),
+    }
 }
 
 /// Removes a counter from the chip, finished or not, unless it is gone or what is there is

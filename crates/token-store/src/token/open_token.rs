@@ -25,6 +25,8 @@ use crate::{
 pub struct OpenToken {
     tpm: Arc<Tpm>,
     id: TokenId,
+    label: String,
+    pin_generation: i64,
     objects: TokenObjects,
     /// What the chip can do; `None` where that is not known yet.
     chip: Mutex<Option<Capabilities>>,
@@ -52,7 +54,11 @@ impl OpenToken {
     /// a token without one, [`Error::OtherTpm`], [`Error::CounterMissing`], and those of the
     /// TPM and of the store.
     pub fn open(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Result<Self> {
-        let objects = TokenObjects::of(token)?;
+        Self::log_in(store, tpm, token, pin).map_err(|err| err.of_token(&token.label))
+    }
+
+    fn log_in(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Result<Self> {
+        let objects = TokenObjects::of_this_machine(token)?;
         let auth = match (token.login_required(), pin) {
             (false, None) => AuthValue::empty(),
             (false, Some(_)) => return Err(Error::NoPin),
@@ -60,6 +66,8 @@ impl OpenToken {
             (true, None) => return Err(Error::PinRequired),
             (true, Some(pin)) => token.parts.kdf.user(pin)?,
         };
+        // Not the number that `token` was read with: it may be an old one by now.
+        let pin_generation = store.token(token.id)?.pin_generation;
         let first = store.first_key(token.id)?;
         let op = tpm.begin()?;
         let ready = prove(&op, &objects, &auth, first.as_deref());
@@ -69,6 +77,8 @@ impl OpenToken {
         Ok(Self {
             tpm: Arc::clone(tpm),
             id: token.id,
+            label: token.label.clone(),
+            pin_generation,
             objects,
             chip: Mutex::new(token.chip.clone()),
             kdf: token.parts.kdf.clone(),
@@ -81,6 +91,16 @@ impl OpenToken {
     #[must_use]
     pub fn token(&self) -> TokenId {
         self.id
+    }
+
+    /// Whether this login is still one to `token`, which was read after the store changed.
+    ///
+    /// It is none any more when the SO has reset the PIN, when the PIN was changed, or when the
+    /// token was made anew. The chip goes on signing with a key that it has opened: who keeps a
+    /// login asks this before each use.
+    #[must_use]
+    pub fn is_current(&self, token: &Token) -> bool {
+        (self.id, self.pin_generation) == (token.id, token.pin_generation)
     }
 
     /// Proves the PIN once more, for keys that ask for it at each use; a wrong one costs one
@@ -182,7 +202,9 @@ impl OpenToken {
     ///
     /// # Errors
     ///
-    /// [`Error::LoggedOut`] if the PIN was changed meanwhile, and those of the TPM.
+    /// [`Error::LoggedOut`] if the chip refuses the PIN that it took at login: it was changed
+    /// meanwhile. For keys that the chip has opened already it is not asked again:
+    /// [`OpenToken::is_current`]. And those of the TPM.
     pub fn sign(&self, key: &Key, scheme: Scheme, digest: &[u8]) -> Result<Signature> {
         let outside = self.is_padded_outside(key, scheme);
         self.with_key(key, |ready, op| {
@@ -239,6 +261,15 @@ impl OpenToken {
     /// Runs `body` with a key that the chip has opened, and once more with the key loaded
     /// anew if the chip has forgotten it (a reset, a lost connection).
     fn with_key<T>(
+        &self,
+        key: &Key,
+        body: impl Fn(&ReadyKey, &Operation<'_>) -> tpm_core::Result<T>,
+    ) -> Result<T> {
+        self.with_loaded(key, body)
+            .map_err(|err| err.of_token(&self.label))
+    }
+
+    fn with_loaded<T>(
         &self,
         key: &Key,
         body: impl Fn(&ReadyKey, &Operation<'_>) -> tpm_core::Result<T>,

@@ -1,7 +1,7 @@
 //! PIN counters that a killed program left in the chip.
 
 use rusqlite::Transaction;
-use tpm_core::{AuthValue, ChangeGuard, Name, PinCounter, Presence, SoObject, Srk, Tpm};
+use tpm_core::{AuthValue, ChangeGuard, Name, Operation, PinCounter, Presence, SoObject, Srk, Tpm};
 
 use super::{Parts, TokenId, delete, intent, row};
 use crate::{Error, Result, Store};
@@ -91,6 +91,19 @@ pub fn remove_orphan(
         Err(err) => return Err(err.into()),
     }
     store.write(|tx| claims.iter().try_for_each(|claim| claim.remove(tx)))
+}
+
+/// Removes the counters that killed programs left in the chip with the SRK `srk`, for a program
+/// that holds [`Store::making`] alone. What cannot be removed stays noted.
+pub(super) fn sweep(store: &Store, op: &Operation<'_>, srk: &Srk, owner: &AuthValue) -> Result<()> {
+    for claim in store.read(|tx| claims(tx, srk))? {
+        let handle = claim.counter.handle();
+        match intent::remove_counter(op, srk, &claim.counter, owner) {
+            Ok(()) => store.write(|tx| claim.remove(tx))?,
+            Err(err) => log::warn!("NV index {handle:#010x} of a killed program stays: {err}"),
+        }
+    }
+    Ok(())
 }
 
 impl Claim {

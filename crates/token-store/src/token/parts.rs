@@ -8,7 +8,7 @@ use tpm_core::{
 };
 
 use super::{Token, Tries, WallKind};
-use crate::{Error, Result, Role, pin::Kdf};
+use crate::{Error, Result, Role, pin::Kdf, place::check_srk};
 
 /// What a token consists of in the chip, in the form in which it leaves the chip.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl TokenObjects {
         let so_name = || {
             let so = so
                 .as_ref()
-                .ok_or_else(|| Error::corrupt("a token lacks its SO object"))?;
+                .ok_or_else(|| Error::corrupt("it lacks its SO object"))?;
             Ok::<_, Error>(so.name().clone())
         };
         let wall = match (token.wall, token.nv_handle) {
@@ -70,7 +70,7 @@ impl TokenObjects {
                 let guard = guard.as_ref().ok_or_else(lacks_guard)?;
                 Wall::Counter(PinCounter::from_parts(handle, &so_name()?, guard.name()))
             }
-            (WallKind::Counter, None) => return Err(Error::corrupt("a token lacks its counter")),
+            (WallKind::Counter, None) => return Err(Error::corrupt("it lacks its PIN counter")),
             (WallKind::Lockout, _) => Wall::Lockout { so: so_name()? },
             (WallKind::None, _) => Wall::None,
         };
@@ -81,6 +81,16 @@ impl TokenObjects {
             so,
             guard,
         })
+    }
+
+    /// The objects of `token`, for use: not if root has recorded another storage root key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnrecordedSrk`], those of the record, and [`Error::Corrupt`].
+    pub(crate) fn of_this_machine(token: &Token) -> Result<Self> {
+        check_srk(token.srk_name())?;
+        Self::of(token)
     }
 
     /// What guards changes of the PIN, of a token with a PIN counter.
@@ -169,6 +179,23 @@ impl TokenObjects {
     }
 }
 
+/// Reads the limit of a counter back, and refuses one that is not `wanted`.
+///
+/// # Errors
+///
+/// [`Error::WrongLimit`], and those of the TPM.
+pub(crate) fn check_limit(
+    op: &Operation<'_>,
+    srk: &Srk,
+    counter: &PinCounter,
+    wanted: u32,
+) -> Result<()> {
+    match counter.state(op, srk)?.limit {
+        found if found == wanted => Ok(()),
+        found => Err(Error::WrongLimit { found, wanted }),
+    }
+}
+
 /// The tries that the chip's own lockout leaves.
 pub(crate) fn lockout_tries(op: &Operation<'_>) -> Result<Tries> {
     Ok(tries_of(&info::read(op)?.lockout))
@@ -208,10 +235,10 @@ fn refused_by_lockout(op: &Operation<'_>, role: Role, err: Tpm) -> Refusal {
 }
 
 fn lacks_guard() -> Error {
-    Error::corrupt("a token lacks the guard of its PIN")
+    Error::corrupt("it lacks the guard of its PIN")
 }
 
 /// A stored token that is not what this crate makes: whoever changed it, it is not used.
 fn changed(err: Tpm) -> Error {
-    Error::corrupt(format!("a token was changed: {err}"))
+    Error::corrupt(format!("it was changed: {err}"))
 }

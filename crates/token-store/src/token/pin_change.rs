@@ -1,5 +1,6 @@
 //! Changing the user PIN, and looking at the tries left.
 
+use rusqlite::Transaction;
 use tpm_core::{Tpm, Wall};
 
 use super::{Token, Tries, parts::TokenObjects, row};
@@ -17,7 +18,11 @@ use crate::{Error, Pin, Result, Role, Store};
 /// [`Error::WrongPin`], [`Error::PinLocked`], [`Error::NoPin`] for a token without one, and
 /// those of the TPM and of the store. The old PIN is valid then.
 pub fn change_pin(store: &mut Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Result<()> {
-    let objects = TokenObjects::of(token)?;
+    change(store, tpm, token, old, new).map_err(|err| err.of_token(&token.label))
+}
+
+fn change(store: &Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Result<()> {
+    let objects = TokenObjects::of_this_machine(token)?;
     match objects.key.wall() {
         Wall::None => return Err(Error::NoPin),
         _ if !token.pin_is_set => return Err(Error::PinNotSet),
@@ -47,9 +52,19 @@ pub fn change_pin(store: &mut Store, tpm: &Tpm, token: &Token, old: &Pin, new: &
     };
     match changed {
         Ok(key) => {
-            if let Some(key) = key {
-                let (id, before) = (token.id, &token.parts.token_key);
-                store.write(|tx| row::replace_private(tx, id, Role::User, before, key.blob()))?;
+            let (id, before) = (token.id, &token.parts.token_key);
+            let ended = |tx: &Transaction<'_>| row::end_logins(tx, id);
+            match key {
+                Some(key) => store.write(|tx| {
+                    row::replace_private(tx, id, Role::User, before, key.blob())?;
+                    ended(tx)
+                })?,
+                // The PIN is changed already, whatever the store says.
+                None => {
+                    if let Err(err) = store.write(ended) {
+                        log::debug!("other logins with the old PIN do not end: {err}");
+                    }
+                }
             }
             remember(store, token, objects.tries(&op).ok().flatten());
             Ok(())
@@ -69,7 +84,7 @@ pub fn change_pin(store: &mut Store, tpm: &Tpm, token: &Token, old: &Pin, new: &
 ///
 /// [`Error::CounterMissing`], [`Error::OtherTpm`], and those of the TPM.
 pub fn refresh_tries(store: &Store, tpm: &Tpm, token: &Token) -> Result<Option<Tries>> {
-    let objects = TokenObjects::of(token)?;
+    let objects = TokenObjects::of_this_machine(token)?;
     let tries = objects.tries(&tpm.begin()?)?;
     remember(store, token, tries);
     Ok(tries)
@@ -77,7 +92,7 @@ pub fn refresh_tries(store: &Store, tpm: &Tpm, token: &Token) -> Result<Option<T
 
 /// Each token with a PIN has one: it is kept in the transaction that notes the PIN.
 fn lacks_secret() -> Error {
-    Error::corrupt("a token lacks the secret that changes its PIN")
+    Error::corrupt("it lacks the secret that changes its PIN")
 }
 
 pub(super) fn remember(store: &Store, token: &Token, tries: Option<Tries>) {

@@ -1,18 +1,71 @@
 //! Making a token anew.
 
 use rusqlite::{Transaction, params};
-use tpm_core::{AuthValue, Blob, TokenKey, Tpm};
+use tpm_core::{AuthValue, Blob, Operation, SoObject, TokenKey, Tpm};
 
-use super::{DEFAULT_TRIES, Token, by_id, check_label, parts::TokenObjects, row, so_token};
-use crate::{Error, Result, Role, SoPin, Store};
+use super::{
+    DEFAULT_TRIES, InitOptions, NoCounter, Token, by_id,
+    init::{self, Secrets},
+    intent,
+    parts::{TokenObjects, check_limit},
+    row, so_token,
+};
+use crate::{Error, Pin, Result, Role, SoPin, Store};
 
-/// Makes a token anew, as `C_InitToken` does with one that exists: the SO proves the SO PIN,
-/// every object and the user PIN are gone, and serial number, SO PIN and wall stay.
+/// What a token that is made anew is to be like.
+#[derive(Debug)]
+pub struct Renewal<'a> {
+    /// Its label; 1 to 32 bytes.
+    pub label: &'a str,
+    /// How many wrong PINs a PIN counter takes before it locks; as before where absent.
+    pub max_tries: Option<u32>,
+    /// The SO PIN, which stays.
+    pub so: &'a SoPin,
+    /// The new user PIN; without one the SO sets it later.
+    pub pin: Option<&'a Pin>,
+}
+
+/// Makes a token anew: the SO proves the SO PIN, every object and the old user PIN are gone, and
+/// serial number, SO PIN and wall stay.
+///
+/// Everything in the chip is new: a token with a PIN counter gets another counter, another SO
+/// object and another token key, and the old counter is removed. So a copy of the store from
+/// before opens with no PIN, neither the old one nor the new one. `owner` is the owner
+/// hierarchy's authorization, which this takes. Behind the other walls such a copy still opens
+/// with the old PIN, because the chip keeps nothing that could be removed.
 ///
 /// # Errors
 ///
-/// [`Error::WrongPin`], [`Error::NoSo`], [`Error::OtherTpm`] and those of the label, of the
-/// TPM and of the store; the token is then as it was.
+/// [`Error::WrongPin`], [`Error::NoSo`], [`Error::OtherTpm`], and those of
+/// [`init`](super::init); the token is then as it was. [`Error::OldCounterLeft`] if the old
+/// counter could not be removed; the token is new then.
+pub fn renew(
+    store: &mut Store,
+    tpm: &Tpm,
+    token: &Token,
+    renewal: &Renewal<'_>,
+    owner: &AuthValue,
+) -> Result<Token> {
+    let options = options(token, renewal);
+    init::check(&options, renewal.pin)?;
+    let anew = Anew::begin(store, token, renewal)?;
+    let op = tpm.begin()?;
+    anew.prove(store, &op, token)?;
+    let renewed = anew.make(store, &op, token, &options, owner)?;
+    anew.remove_old(store, &op, owner)?;
+    Ok(renewed)
+}
+
+/// Makes a token anew as `C_InitToken` does with one that exists, which cannot carry the owner
+/// hierarchy's authorization.
+///
+/// As [`renew`] where that authorization is empty and the chip has room for another counter.
+/// Elsewhere the PIN counter and the SO object stay: there a copy of the store from before opens
+/// with the *new* PIN.
+///
+/// # Errors
+///
+/// As for [`renew`], but a counter that is left over is only logged.
 pub fn reinit(
     store: &mut Store,
     tpm: &Tpm,
@@ -20,36 +73,139 @@ pub fn reinit(
     label: &str,
     so: &SoPin,
 ) -> Result<Token> {
-    check_label(label)?;
-    if store.is_read_only() {
-        return Err(Error::ReadOnly);
-    }
-    let objects = TokenObjects::of(token)?;
-    let so_auth = token.parts.kdf.so(so)?;
+    let renewal = Renewal {
+        label,
+        max_tries: None,
+        so,
+        pin: None,
+    };
+    let owner = AuthValue::empty();
+    let options = options(token, &renewal);
+    init::check(&options, None)?;
+    let anew = Anew::begin(store, token, &renewal)?;
     let op = tpm.begin()?;
-    let so = so_token::prove(store, &op, token, &objects, &so_auth)?;
-    let key = TokenKey::create(
-        &op,
-        &objects.srk,
-        objects.key.wall().clone(),
-        &AuthValue::random(),
-    )?;
-    // The store first: killed after this, the token is new and waits for its user PIN. The
-    // other way round it could keep keys that nobody has a PIN for.
-    let renewed = store.write(|tx| renew(tx, token, label, key.blob()))?;
-    if let Some(counter) = objects.counter() {
-        let closed = counter.set_auth(&op, &objects.srk, so, &so_auth, &AuthValue::random());
-        let limit = token.max_tries.unwrap_or(DEFAULT_TRIES);
-        let reset = closed.and_then(|()| counter.reset(&op, &objects.srk, so, &so_auth, limit));
-        if let Err(err) = reset {
-            // The old PIN opens a token without keys until the new one is set.
-            log::warn!("the PIN counter was not reset: {err}");
+    anew.prove(store, &op, token)?;
+    match anew.make(store, &op, token, &options, &owner) {
+        Ok(renewed) => {
+            if let Err(err) = anew.remove_old(store, &op, &owner) {
+                log::warn!("{err}");
+            }
+            Ok(renewed)
         }
+        Err(err) if NoCounter::from_failure(&err, &owner).is_some() => {
+            anew.make_in_place(store, &op, token, label)
+        }
+        Err(err) => Err(err),
     }
-    Ok(renewed)
 }
 
-fn renew(tx: &Transaction<'_>, token: &Token, label: &str, key: &Blob) -> Result<Token> {
+fn options(token: &Token, renewal: &Renewal<'_>) -> InitOptions {
+    InitOptions {
+        label: renewal.label.to_owned(),
+        wall: Some(token.wall),
+        max_tries: renewal
+            .max_tries
+            .or(token.max_tries)
+            .unwrap_or(DEFAULT_TRIES),
+    }
+}
+
+/// A token that is being made anew: what it was, and the secrets of what it will be.
+struct Anew {
+    objects: TokenObjects,
+    so_auth: AuthValue,
+    secrets: Secrets,
+}
+
+impl Anew {
+    /// Derives what takes time, before the chip is taken.
+    fn begin(store: &Store, token: &Token, renewal: &Renewal<'_>) -> Result<Self> {
+        if store.is_read_only() {
+            return Err(Error::ReadOnly);
+        }
+        if !token.so_pin_is_set {
+            return Err(Error::NoSo);
+        }
+        Ok(Self {
+            objects: TokenObjects::of_this_machine(token)?,
+            so_auth: token.parts.kdf.so(renewal.so)?,
+            secrets: Secrets::new(Some(renewal.so), renewal.pin)?,
+        })
+    }
+
+    /// Proves the SO PIN, and returns the SO object that it opens.
+    fn prove(&self, store: &Store, op: &Operation<'_>, token: &Token) -> Result<&SoObject> {
+        so_token::prove(store, op, token, &self.objects, &self.so_auth)
+    }
+
+    /// Makes the new token and keeps it, with a note of the old counter, in place of the old one.
+    /// Killed in between, one of the two counters is left over, and noted.
+    fn make(
+        &self,
+        store: &Store,
+        op: &Operation<'_>,
+        token: &Token,
+        options: &InitOptions,
+        owner: &AuthValue,
+    ) -> Result<Token> {
+        let srk = &self.objects.srk;
+        let _making = init::begin_making(store, op, srk, owner)?;
+        let (srk, old) = (srk.clone(), Some(token));
+        init::make(store, op, srk, options, &self.secrets, owner, old).map(|made| made.0)
+    }
+
+    /// Removes the old counter.
+    fn remove_old(&self, store: &Store, op: &Operation<'_>, owner: &AuthValue) -> Result<()> {
+        let Some(counter) = self.objects.counter() else {
+            return Ok(());
+        };
+        let handle = counter.handle();
+        let so = self.objects.so()?.name();
+        intent::remove_counter(op, &self.objects.srk, counter, owner)
+            .and_then(|()| store.write(|tx| intent::strike_out(tx, handle, so)))
+            .map_err(|err| Error::OldCounterLeft {
+                handle,
+                source: Box::new(err),
+            })
+    }
+
+    /// Gives the token another token key, behind the counter and the SO object that it has.
+    fn make_in_place(
+        &self,
+        store: &Store,
+        op: &Operation<'_>,
+        token: &Token,
+        label: &str,
+    ) -> Result<Token> {
+        let objects = &self.objects;
+        let key = TokenKey::create(
+            op,
+            &objects.srk,
+            objects.key.wall().clone(),
+            &AuthValue::random(),
+        )?;
+        // The store first: killed after this, the token is new and waits for its user PIN. The
+        // other way round it could keep keys that nobody has a PIN for.
+        let renewed = store.write(|tx| empty(tx, token, label, key.blob()))?;
+        if let Some(counter) = objects.counter() {
+            let (srk, so) = (&objects.srk, objects.so()?);
+            let closed = counter.set_auth(op, srk, so, &self.so_auth, &AuthValue::random());
+            let limit = token.max_tries.unwrap_or(DEFAULT_TRIES);
+            let reset = closed
+                .and_then(|()| counter.reset(op, srk, so, &self.so_auth, limit))
+                .map_err(Error::from)
+                .and_then(|()| check_limit(op, srk, counter, limit));
+            if let Err(err) = reset {
+                // The old PIN opens a token without keys until the new one is set.
+                log::warn!("the PIN counter was not reset: {err}");
+            }
+        }
+        Ok(renewed)
+    }
+}
+
+/// Takes everything out of a token, and gives it another label and token key.
+fn empty(tx: &Transaction<'_>, token: &Token, label: &str, key: &Blob) -> Result<Token> {
     row::replace_private(tx, token.id, Role::User, &token.parts.token_key, key)?;
     tx.execute("DELETE FROM key WHERE token = ?", [token.id.0])?;
     tx.execute("DELETE FROM object WHERE token = ?", [token.id.0])?;

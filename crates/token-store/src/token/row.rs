@@ -5,14 +5,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::{Row, Transaction, named_params, params};
 use tpm_core::{Blob, Capabilities, KeyType, Srk};
 
-use super::{Parts, Token, TokenId, Tries, WallKind, check_label};
+use super::{Parts, Token, TokenId, Tries, WallKind, check, check_label};
 use crate::{Error, Result, Role, Store, pin::Kdf};
 
 const SELECT: &str = "SELECT id, serial, label, created, wall, srk, token_public, token_private, \
      so_public, so_private, guard_public, guard_private, secret_public, secret_private, \
      so_pin_is_set, pin_is_set, nv_handle, max_tries, salt, kdf_memory, \
      kdf_passes, kdf_lanes, tries_left, tries_max, so_tries_left, so_tries_max, key_types, chip, \
-     EXISTS (SELECT 1 FROM key WHERE key.token = token.id) AS has_keys FROM token";
+     pin_generation, EXISTS (SELECT 1 FROM key WHERE key.token = token.id) AS has_keys FROM token";
 
 impl Store {
     /// All tokens, oldest first.
@@ -156,16 +156,39 @@ pub(crate) struct NewToken<'a> {
 impl NewToken<'_> {
     /// Adds it under the serial number `serial`.
     pub(crate) fn insert(&self, tx: &Transaction<'_>, serial: &str) -> Result<TokenId> {
+        self.put(tx, None, serial, 0)
+    }
+
+    /// Puts it in the place of `old`, whose number and serial number it takes over and whose
+    /// logins and objects end, unless another program has changed `old` meanwhile.
+    pub(crate) fn replace(&self, tx: &Transaction<'_>, old: &Token) -> Result<TokenId> {
+        let now = by_id(tx, old.id)?;
+        if now.parts.token_key.private != old.parts.token_key.private {
+            return Err(Error::Conflict);
+        }
+        tx.execute("DELETE FROM token WHERE id = ?", [old.id.0])?;
+        self.put(tx, Some(old.id), &old.serial, now.pin_generation + 1)
+    }
+
+    fn put(
+        &self,
+        tx: &Transaction<'_>,
+        id: Option<TokenId>,
+        serial: &str,
+        pin_generation: i64,
+    ) -> Result<TokenId> {
         tx.execute(
-            "INSERT INTO token (serial, label, created, state, wall, srk, token_public, \
+            "INSERT INTO token (id, pin_generation, serial, label, created, state, wall, srk, token_public, \
              token_private, so_public, so_private, guard_public, guard_private, secret_public, \
              secret_private, so_pin_is_set, pin_is_set, nv_handle, \
              max_tries, salt, kdf_memory, kdf_passes, kdf_lanes, tries_left, tries_max, key_types, chip) \
-             VALUES (:serial, :label, :created, 'ready', :wall, :srk, :token_public, \
+             VALUES (:id, :pin_generation, :serial, :label, :created, 'ready', :wall, :srk, :token_public, \
              :token_private, :so_public, :so_private, :guard_public, :guard_private, :secret_public, \
              :secret_private, :so_pin_is_set, :pin_is_set, :nv_handle, \
              :max_tries, :salt, :memory, :passes, :lanes, :tries_left, :tries_max, :key_types, :chip)",
             named_params! {
+                ":id": id.map(|id| id.0),
+                ":pin_generation": pin_generation,
                 ":serial": serial,
                 ":label": self.label,
                 ":created": now(),
@@ -238,10 +261,17 @@ pub(crate) fn keep_secret(tx: &Transaction<'_>, id: TokenId, secret: Option<&Blo
     one_row(id, tx.execute(sql, params![public, private, id.0])?)
 }
 
+/// Ends the logins of a token: [`crate::OpenToken::is_current`] is false for them.
+pub(crate) fn end_logins(tx: &Transaction<'_>, id: TokenId) -> Result<()> {
+    let sql = "UPDATE token SET pin_generation = pin_generation + 1 \
+               WHERE id = ? AND state = 'ready'";
+    one_row(id, tx.execute(sql, [id.0])?)
+}
+
 /// Notes that there is a user PIN, or that there is none, with all tries left.
 pub(crate) fn set_pin_is_set(tx: &Transaction<'_>, id: TokenId, is_set: bool) -> Result<()> {
-    let sql = "UPDATE token SET pin_is_set = ?, tries_left = max_tries, tries_max = max_tries \
-               WHERE id = ? AND state = 'ready'";
+    let sql = "UPDATE token SET pin_is_set = ?, tries_left = max_tries, tries_max = max_tries, \
+               pin_generation = pin_generation + 1 WHERE id = ? AND state = 'ready'";
     one_row(id, tx.execute(sql, params![is_set, id.0])?)
 }
 
@@ -252,7 +282,26 @@ pub(crate) fn now() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
+/// A token from its row, whose parts fit together.
+///
+/// # Errors
+///
+/// [`Error::Corrupt`], which names the token.
 fn from_row(row: &Row<'_>) -> Result<Token> {
+    let token = read(row).and_then(|token| check::parts(&token).map(|()| token));
+    token.map_err(|err| err.of_token(&name_of(row)))
+}
+
+/// What the token in a row is called, as far as the row can be read.
+fn name_of(row: &Row<'_>) -> String {
+    let text = |column| row.get::<_, String>(column).ok();
+    match text("label").filter(|label| check_label(label).is_ok()) {
+        Some(label) => label,
+        None => text("serial").unwrap_or_default(),
+    }
+}
+
+fn read(row: &Row<'_>) -> Result<Token> {
     let wall: String = row.get("wall")?;
     let srk: Vec<u8> = row.get("srk")?;
     let salt: Vec<u8> = row.get("salt")?;
@@ -270,7 +319,7 @@ fn from_row(row: &Row<'_>) -> Result<Token> {
     )?;
     let parts = Parts {
         srk: Srk::from_bytes(&srk)
-            .map_err(|_| Error::corrupt("a storage root key cannot be read"))?,
+            .map_err(|_| Error::corrupt("its storage root key was changed or cannot be read"))?,
         token_key: Blob {
             public: row.get("token_public")?,
             private: row.get("token_private")?,
@@ -300,6 +349,7 @@ fn from_row(row: &Row<'_>) -> Result<Token> {
             .get::<_, Option<Vec<u8>>>("chip")?
             .and_then(|bytes| Capabilities::from_bytes(&bytes).ok()),
         has_keys: row.get("has_keys")?,
+        pin_generation: row.get("pin_generation")?,
         parts,
     })
 }

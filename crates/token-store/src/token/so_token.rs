@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use tpm_core::{AuthValue, Blob, Operation, Presence, SoObject, Tpm};
 
 use super::{
-    DEFAULT_TRIES, keep_secret,
-    parts::{self, TokenObjects},
+    DEFAULT_TRIES, end_logins, keep_secret,
+    parts::{self, TokenObjects, check_limit},
     replace_private, set_pin_is_set,
 };
 use crate::{Error, Pin, Result, Role, SoPin, Store, Token, TokenId, pin::Kdf};
@@ -31,7 +31,11 @@ impl SoToken {
     /// [`Error::WrongPin`], [`Error::ChipLocked`], [`Error::NoSo`], [`Error::OtherTpm`], and
     /// those of the TPM.
     pub fn open(store: &Store, tpm: &Arc<Tpm>, token: &Token, so: &SoPin) -> Result<Self> {
-        let objects = TokenObjects::of(token)?;
+        Self::log_in(store, tpm, token, so).map_err(|err| err.of_token(&token.label))
+    }
+
+    fn log_in(store: &Store, tpm: &Arc<Tpm>, token: &Token, so: &SoPin) -> Result<Self> {
+        let objects = TokenObjects::of_this_machine(token)?;
         if !token.so_pin_is_set {
             return Err(Error::NoSo);
         }
@@ -59,7 +63,8 @@ impl SoToken {
     ///
     /// [`Error::NoPin`] for a token without one, [`Error::CounterMissing`] if there is
     /// something to [`SoToken::repair`], and those of the TPM and of the store. The old PIN
-    /// is valid then.
+    /// is valid then. [`Error::WrongLimit`] if the counter has another limit than was written;
+    /// the new PIN is valid then.
     pub fn reset_pin(&self, store: &mut Store, new: &Pin) -> Result<()> {
         let token = self.current(store)?;
         if !token.login_required() {
@@ -85,11 +90,14 @@ impl SoToken {
             srk.check(&op)?;
             return Err(Error::CounterMissing);
         }
+        // Logins end before the chip has the new PIN: killed in between, they end for nothing.
+        store.write(|tx| end_logins(tx, self.id))?;
         // Unlocked first: killed in between, the old PIN works and no PIN is lost.
         counter
             .reset(&op, srk, so, &self.auth, self.max_tries)
             .and_then(|()| counter.set_auth(&op, srk, so, &self.auth, &auth))
             .map_err(|err| self.objects.so_refused(&op, err).error)?;
+        check_limit(&op, srk, counter, self.max_tries)?;
         let secret = self.missing_secret(&op, &token, &auth)?;
         store.write(|tx| {
             if let Some(secret) = &secret {

@@ -2,7 +2,7 @@
 
 use token_store::{
     Error, KeySpec, Kind, OpenToken, Tries, WallKind,
-    token::{self, Fallback, InitOptions},
+    token::{self, InitOptions},
 };
 use tpm_core::{
     AuthValue, KeyType, Srk, Usage,
@@ -338,7 +338,7 @@ fn without_the_owners_password_nothing_is_deleted() -> TestResult {
 }
 
 #[test]
-fn without_the_owners_password_the_wall_is_the_chips_lockout_and_says_so() -> TestResult {
+fn without_the_owners_password_no_weaker_wall_is_taken_unless_it_is_asked_for() -> TestResult {
     let mut bench = Bench::new();
     bench.token("makes the SRK", WallKind::Counter);
     let owner = AuthValue::new(b"owner")?;
@@ -362,9 +362,14 @@ fn without_the_owners_password_the_wall_is_the_chips_lockout_and_says_so() -> Te
             owner,
         )
     };
-    let fallen_back = init(None, &AuthValue::empty())?;
-    assert_eq!(fallen_back.token.wall, WallKind::Lockout);
-    assert_eq!(fallen_back.fallback, Some(Fallback::OwnerAuth));
+    let err = failure(init(None, &AuthValue::empty()));
+    assert_eq!(
+        err.to_string(),
+        "no PIN counter can be made: it takes the owner password of this TPM"
+    );
+    assert_eq!(err.kind().exit_code(), 3);
+    let asked = init(Some(WallKind::Lockout), &AuthValue::empty())?;
+    assert_eq!(asked.token.wall, WallKind::Lockout);
     let err = failure(init(Some(WallKind::Counter), &AuthValue::empty()));
     assert_eq!(err.kind(), Kind::WrongPin, "{err}");
     let err = failure(init(None, &AuthValue::new(b"wrong")?));
@@ -374,10 +379,7 @@ fn without_the_owners_password_the_wall_is_the_chips_lockout_and_says_so() -> Te
         "a wrong password is not the same as none: {err}"
     );
     let counted = init(None, &owner)?;
-    assert_eq!(
-        (counted.token.wall, counted.fallback),
-        (WallKind::Counter, None)
-    );
+    assert_eq!(counted.token.wall, WallKind::Counter);
     assert_eq!(bench.nv_indexes(), 2, "what failed left nothing");
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Tokens against a simulated TPM, and the store against whatever may happen to its files.
 
+mod anew;
+mod believed;
 mod certificates;
 mod damage;
 mod health;
@@ -8,6 +10,7 @@ mod life_cycle;
 mod objects;
 mod pins;
 mod places;
+mod sweep;
 mod thieves;
 mod walls;
 

@@ -227,9 +227,11 @@ fn a_token_whose_own_blobs_were_changed_is_corrupt() -> TestResult {
         let mut bench = Bench::new();
         let token = bench.token("work", WallKind::Counter);
         bench.tamper(sql);
-        let token = bench.store.token(token.id)?;
-        let err = failure(bench.login(&token, PIN));
+        let read = bench.store.token(token.id);
+        assert_eq!(read.is_ok(), at_the_chip, "{sql}");
+        let err = failure(read.and_then(|token| bench.login(&token, PIN)));
         assert_eq!(err.kind(), Kind::Corrupt, "{sql}: {err}");
+        assert!(err.to_string().contains("token \"work\": "), "{sql}: {err}");
         assert_eq!(
             err.to_string()
                 .contains("was changed or is of another token"),

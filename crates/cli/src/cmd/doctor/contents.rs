@@ -48,6 +48,9 @@ fn storage_root_key(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> 
         }
         Err(err) => return Err(err),
     };
+    if let Some(check) = unrecorded(&srk) {
+        return Ok(check);
+    }
     Ok(match srk.has_password(op)? {
         Some(_) => Check::ok(
             SRK,
@@ -61,6 +64,17 @@ fn storage_root_key(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> 
             "there, but a wrong password for it counts towards the lockout",
         ),
     })
+}
+
+/// What is wrong with the SRK by what root has recorded in `/etc`, if anything.
+fn unrecorded(srk: &Srk) -> Option<Check> {
+    match token_store::recorded_srks() {
+        Ok(Some(names)) if !names.contains(&srk.name().to_string()) => {
+            Some(Check::failed(SRK, StoreError::UnrecordedSrk))
+        }
+        Err(err) => Some(Check::failed(SRK, err)),
+        Ok(_) => None,
+    }
 }
 
 fn endorsement_key(op: &Operation<'_>) -> tpm_core::Result<Check> {

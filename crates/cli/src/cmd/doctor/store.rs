@@ -128,6 +128,13 @@ impl Called<'_> {
 
     fn healthy(&self, health: &Health) -> Vec<Check> {
         let mut checks = vec![self.pin(health)];
+        if let (Some(found), Some(wanted)) = (health.wrong_limit, self.token.max_tries) {
+            let check = Check::failed(TOKEN, StoreError::WrongLimit { found, wanted });
+            checks.push(check.mend(format!(
+                "the SO sets it right: {}; if nobody changed it on purpose, make new keys",
+                self.command("token reset-pin")
+            )));
+        }
         checks.extend(
             health
                 .refused

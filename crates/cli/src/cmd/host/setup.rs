@@ -187,8 +187,7 @@ fn token(app: &App, store: &mut Store, args: &Args) -> anyhow::Result<Token> {
     };
     let owner = read_owner_auth(&args.owner.source())?;
     let tpm = app.tpm()?;
-    let made = token::init(store, &tpm, &options, None, None, &owner)?;
-    Ok(made.token)
+    Ok(token::init(store, &tpm, &options, None, None, &owner)?.token)
 }
 
 /// The files that are written.

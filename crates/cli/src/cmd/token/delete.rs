@@ -11,7 +11,9 @@ use crate::ask::hierarchy_auth;
 use crate::options::OwnerAuthArgs;
 use crate::show::output::{escape, tell};
 
-/// Delete a token with its keys; nothing brings them back
+/// Delete a token with its keys
+///
+/// An older copy of the store may still open: SECURITY.md says which.
 ///
 /// Its PIN counter is removed from the TPM, which takes the owner password where there is
 /// one.

@@ -3,9 +3,14 @@
 use std::fmt;
 
 use serde::Serialize;
-use token_store::token::{DEFAULT_TRIES, InitOptions};
+use token_store::token::{self, DEFAULT_TRIES, InitOptions, Renewal};
+use token_store::{Error as StoreError, Token, WallKind};
+use tpm_core::ownership::Hierarchy;
+use tpm_core::{AuthValue, info};
 
-use crate::app::App;
+use crate::app::{App, read_new_pin, read_so_pin};
+use crate::ask::confirm::confirm;
+use crate::ask::hierarchy_auth;
 use crate::keys::make_token;
 use crate::options::{OwnerAuthArgs, PinArgs, SoPinArgs};
 use crate::show::output::escape;
@@ -18,19 +23,30 @@ use crate::show::token::Summary;
 /// away from the machine.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to call the token
-    #[arg(long, default_value = make_token::DEFAULT_LABEL)]
-    label: String,
+    /// What to call the token ("ssh")
+    #[arg(long)]
+    label: Option<String>,
+
+    /// Make an existing token anew: its keys are gone, its serial number and SO PIN stay
+    ///
+    /// A token with a PIN counter gets another counter, so that a copy of the store from before
+    /// opens with no PIN, neither the old one nor the new one.
+    #[arg(long, conflicts_with = "pin_wall")]
+    again: bool,
+
+    /// With --again: do not ask
+    #[arg(long, short, requires = "again")]
+    yes: bool,
 
     /// What stands between the keys and somebody who does not know the PIN: a counter of
-    /// the token's own, the lockout that the whole TPM shares, or nothing (a counter where
-    /// the TPM has one)
+    /// the token's own, the lockout that the whole TPM shares, or nothing (a counter, or what
+    /// pin-wall in the configuration file says)
     #[arg(long, value_name = "WALL", value_parser = ["counter", "lockout", "none"])]
     pin_wall: Option<String>,
 
-    /// How many wrong PINs in a row lock the token
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_TRIES)]
-    max_tries: u32,
+    /// How many wrong PINs in a row lock the token (3, or as before with --again)
+    #[arg(long, value_name = "N")]
+    max_tries: Option<u32>,
 
     #[command(flatten)]
     pin: PinArgs,
@@ -41,15 +57,60 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
-    let mut options = InitOptions::new(&args.label);
+    if args.again {
+        return again(app, args);
+    }
+    let label = args.label.as_deref().unwrap_or(make_token::DEFAULT_LABEL);
+    let mut options = InitOptions::new(label);
     options.wall = args.pin_wall.as_deref().map(str::parse).transpose()?;
-    options.max_tries = args.max_tries;
+    options.max_tries = args.max_tries.unwrap_or(DEFAULT_TRIES);
     let (pin, so, owner) = (args.pin.source(), args.so_pin.source(), args.owner.source());
     let (made, _) = make_token::init(app, &options, &pin, &so, &owner)?;
-    let done = format!("token \"{}\" is made", escape(&made.token.label));
-    let report = Report(Summary::from(&made.token));
+    finish(app, &made.token)
+}
+
+fn finish(app: &App, made: &Token) -> anyhow::Result<()> {
+    let done = format!("token \"{}\" is made", escape(&made.label));
+    let report = Report(Summary::from(made));
     app.out
         .print_done(&report, &done, "see it with: tpmssh token list")
+}
+
+/// Makes the token that is meant anew.
+fn again(app: &App, args: &Args) -> anyhow::Result<()> {
+    let tpm = app.tpm()?;
+    let mut store = app.store()?;
+    let token = app.token(&store)?;
+    if !token.so_pin_is_set {
+        return Err(StoreError::NoSo.into());
+    }
+    let question = format!(
+        "Make token \"{}\" anew? Its keys are gone for ever.",
+        escape(&token.label)
+    );
+    confirm(&question, args.yes)?;
+    let info = tpm
+        .begin()
+        .and_then(|op| info::read(&op))
+        .map_err(StoreError::from)?;
+    let so = read_so_pin(&token, &args.so_pin.source())?;
+    let label = args.label.as_deref().unwrap_or(&token.label);
+    let pin = match token.wall {
+        WallKind::None => None,
+        WallKind::Counter | WallKind::Lockout => Some(read_new_pin(label, &args.pin.source())?),
+    };
+    let owner = match token.wall {
+        WallKind::Counter => hierarchy_auth::read(&args.owner.source(), &info, Hierarchy::Owner)?,
+        WallKind::Lockout | WallKind::None => AuthValue::empty(),
+    };
+    let renewal = Renewal {
+        label,
+        max_tries: args.max_tries,
+        so: &so,
+        pin: pin.as_ref(),
+    };
+    let made = token::renew(&mut store, &tpm, &token, &renewal, &owner)?;
+    finish(app, &made)
 }
 
 #[derive(Debug, Serialize)]
