@@ -5,7 +5,7 @@ use testing::{Chip, State, Zoo};
 use super::life::Life;
 
 /// Where tpmssh keeps one of its own.
-const OWN: u32 = 0x8100_7373;
+pub(super) const OWN: u32 = 0x8100_7373;
 
 /// A life on a chip in this state; `why` its storage root key does not serve, if so.
 fn live(state: State, why: Option<&str>) {
