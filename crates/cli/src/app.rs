@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
+use ssh_format::text::shown;
 use token_store::config::Choice;
 use token_store::{
     Config, Error as StoreError, Pin, SoPin, Store, StoreDir, Token, WallKind, state_dir,
@@ -16,7 +17,7 @@ use crate::fail::error::Error;
 use crate::machine::harden;
 use crate::machine::simulator::{Running, Simulator};
 use crate::options::Global;
-use crate::show::output::{Output, escape, tell};
+use crate::show::output::{Output, tell};
 
 /// The global options and the configuration file, and what follows from them.
 pub(crate) struct App {
@@ -228,7 +229,7 @@ pub(crate) fn read_pin(token: &Token, source: &Source) -> anyhow::Result<Option<
     if !token.pin_is_set {
         return Err(StoreError::PinNotSet.into());
     }
-    let typed = source.read(&format!("PIN for token \"{}\"", escape(&token.label)))?;
+    let typed = source.read(&format!("PIN for token \"{}\"", shown(&token.label)))?;
     Ok(Some(Pin::new(&typed).map_err(StoreError::from)?))
 }
 
@@ -238,7 +239,7 @@ pub(crate) fn read_pin(token: &Token, source: &Source) -> anyhow::Result<Option<
 ///
 /// If it cannot be got, or cannot be a PIN.
 pub(crate) fn read_new_pin(label: &str, source: &Source) -> anyhow::Result<Pin> {
-    let typed = source.read_new(&format!("New PIN for token \"{}\"", escape(label)))?;
+    let typed = source.read_new(&format!("New PIN for token \"{}\"", shown(label)))?;
     Ok(Pin::new(&typed).map_err(StoreError::from)?)
 }
 
@@ -248,7 +249,7 @@ pub(crate) fn read_new_pin(label: &str, source: &Source) -> anyhow::Result<Pin> 
 ///
 /// If it cannot be got, or cannot be an SO PIN; no try is spent.
 pub(crate) fn read_so_pin(token: &Token, source: &Source) -> anyhow::Result<SoPin> {
-    let typed = source.read(&format!("SO PIN for token \"{}\"", escape(&token.label)))?;
+    let typed = source.read(&format!("SO PIN for token \"{}\"", shown(&token.label)))?;
     Ok(SoPin::new(&typed).map_err(StoreError::from)?)
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 
 use anyhow::Result;
 use serde::Serialize;
+use ssh_format::text::shown;
 use ssh_format::{CertOption, Certificate, CertificateKind, CertificateState};
 use token_store::{SshCertificate, SshCertificateId, Store, Token};
 
@@ -16,7 +17,7 @@ use crate::app::App;
 use crate::fail::error::Error;
 use crate::keys;
 use crate::show::date;
-use crate::show::output::{Facts, escape, tell};
+use crate::show::output::{Facts, tell};
 
 /// What can be said about a certificate now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -168,7 +169,7 @@ impl Kept {
         format!(
             "certificate {} of key \"{}\"",
             self.number,
-            escape(&self.key)
+            shown(&self.key)
         )
     }
 }
@@ -230,7 +231,7 @@ pub(crate) fn all(app: &App) -> Result<Vec<Kept>> {
 pub(crate) fn find(all: Vec<Kept>, name: &str) -> Result<Kept> {
     let is_called = |it: &Kept| it.number.to_string() == name || it.contents.key_id == name;
     let mut found = all.into_iter().filter(is_called);
-    let name = || escape(name);
+    let name = || shown(name);
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one),
         (Some(_), Some(_)) => Err(Error::AmbiguousCertificate { name: name() }.into()),

@@ -9,10 +9,11 @@ use std::fmt;
 
 use anyhow::Result;
 use serde::Serialize;
+use ssh_format::text::shown;
 use token_store::{Class, Object, ObjectId, Store, Token};
 
 use crate::fail::error::Error;
-use crate::show::output::{Facts, escape};
+use crate::show::output::Facts;
 
 /// A key pair or a public key of a token.
 #[derive(Debug, Clone, Serialize)]
@@ -113,7 +114,7 @@ pub(crate) fn is_shown_by_its_private_half(object: &Object, objects: &[Object]) 
 /// If there is none or more than one.
 pub(crate) fn find(keys: Vec<Key>, name: &str) -> Result<Key> {
     let mut found = keys.into_iter().filter(|key| key.is_called(name));
-    let name = || escape(name);
+    let name = || shown(name);
     match (found.next(), found.next()) {
         (Some(key), None) => Ok(key),
         (Some(_), Some(_)) => Err(Error::AmbiguousKey { name: name() }.into()),

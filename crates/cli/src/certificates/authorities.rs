@@ -1,12 +1,12 @@
 //! Keys that sign certificates.
 
 use anyhow::Result;
+use ssh_format::text::shown;
 use token_store::Store;
 
 use crate::app::App;
 use crate::fail::error::Error;
 use crate::keys::signing::{self, SigningKey};
-use crate::show::output::escape;
 
 /// The authority called `name`, else the only one.
 ///
@@ -22,7 +22,7 @@ pub(crate) fn find(app: &App, store: &Store, name: Option<&str>) -> Result<Signi
     if name.is_some() {
         let key = signing::find(keys, name)?;
         if !authorities.contains(&key.object) {
-            let label = escape(&key.label);
+            let label = shown(&key.label);
             return Err(Error::NotAnAuthority { label }.into());
         }
         return Ok(key);

@@ -1,9 +1,11 @@
 //! `tpmssh delete`: end a key for ever.
 
+use ssh_format::text::shown;
+
 use crate::app::App;
 use crate::ask::confirm::confirm;
 use crate::keys;
-use crate::show::output::{escape, tell};
+use crate::show::output::tell;
 
 /// Delete a key; nothing brings it back
 #[derive(Debug, clap::Args)]
@@ -23,7 +25,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         found.extend(keys::of_token(&store, &token)?);
     }
     let key = keys::find(found, &args.key)?;
-    let name = format!("{} key \"{}\"", key.key_type, escape(&key.label));
+    let name = format!("{} key \"{}\"", key.key_type, shown(&key.label));
     let question = format!("Delete {name} ({}) for ever?", key.fingerprint);
     confirm(&question, args.yes)?;
     store.delete_object(key.object)?;

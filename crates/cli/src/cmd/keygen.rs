@@ -1,11 +1,11 @@
 //! `tpmssh keygen`: make a key in the TPM.
 
+use ssh_format::text::shown;
 use token_store::KeySpec;
 
 use crate::app::{App, read_pin};
 use crate::keys::{self, make};
 use crate::options::{KeyTypeArgs, PinArgs};
-use crate::show::output::escape;
 
 /// Make a key in the TPM, which will never leave it
 #[derive(Debug, clap::Args)]
@@ -43,7 +43,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     make::check_offered(&token, &spec)?;
     let pin = read_pin(&token, &args.pin.source())?;
     let key = make::key(app, &mut store, &token, &spec, pin.as_ref())?;
-    let done = format!("the key \"{}\" is made", escape(&key.label));
+    let done = format!("the key \"{}\" is made", shown(&key.label));
     app.out
         .print_done(&key, &done, "see it with: tpmssh list-objects")
 }

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use serde::Serialize;
+use ssh_format::text::shown;
 use token_store::object::Body;
 use token_store::{Object, Token};
 
@@ -27,7 +28,7 @@ pub(crate) fn run(app: &App, _args: &Args) -> anyhow::Result<()> {
         for refused in store.refused(token.id)? {
             tell(&format!(
                 "tpmssh: key \"{}\" is refused and hidden: {}",
-                escape(&refused.label),
+                shown(&refused.label),
                 escape(&refused.reason)
             ));
         }
@@ -102,17 +103,17 @@ impl Entry {
                 facts.add("id", &key.id);
                 facts.add("fingerprint", &key.fingerprint);
                 let class = if key.private { "key" } else { "public key" };
-                format!("{} {class} \"{}\"", key.key_type, escape(&key.label))
+                format!("{} {class} \"{}\"", key.key_type, shown(&key.label))
             }
             Self::Certificate { label, id, .. } => {
                 facts.add("id", id);
-                format!("certificate \"{}\"", escape(label))
+                format!("certificate \"{}\"", shown(label))
             }
             Self::Data {
                 label, application, ..
             } => {
                 facts.add("application", application);
-                format!("data \"{}\"", escape(label))
+                format!("data \"{}\"", shown(label))
             }
         };
         (line, facts)
@@ -125,7 +126,7 @@ impl fmt::Display for Report {
         for entry in &self.0 {
             if token != Some(entry.token()) {
                 token = Some(entry.token());
-                writeln!(f, "token \"{}\"", escape(entry.token()))?;
+                writeln!(f, "token \"{}\"", shown(entry.token()))?;
             }
             let (line, facts) = entry.describe();
             writeln!(f, "  {line}")?;

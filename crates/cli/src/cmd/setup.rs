@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use ssh_format::text::shown;
 use token_store::token::InitOptions;
 use token_store::{Error as StoreError, KeySpec, Pin, Store, Token};
 use tpm_core::KeyType;
@@ -50,7 +51,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let key_type = look_at_tpm(&app)?;
     let (mut store, token, pin) = find_or_make_token(&app, args)?;
     let key = find_or_make_key(&app, args, &mut store, &token, pin, key_type)?;
-    let done = format!("the key \"{}\" is there", escape(&key.label));
+    let done = format!("the key \"{}\" is there", shown(&key.label));
     let report = Report {
         module: module::path(),
         key,
@@ -111,7 +112,7 @@ fn find_or_make_token(app: &App, args: &Args) -> anyhow::Result<(Store, Token, O
     let store = app.store_or_new()?;
     match app.token(&store) {
         Ok(token) => {
-            tell(&format!("Token: \"{}\" exists", escape(&token.label)));
+            tell(&format!("Token: \"{}\" exists", shown(&token.label)));
             return Ok((store, token, None));
         }
         Err(err) if is_no_token(&err) => {}
@@ -120,7 +121,7 @@ fn find_or_make_token(app: &App, args: &Args) -> anyhow::Result<(Store, Token, O
     let options = InitOptions::new(&args.label);
     let (pin, so, owner) = (args.pin.source(), args.so_pin.source(), args.owner.source());
     let (made, pin) = make_token::init(app, &options, &pin, &so, &owner)?;
-    tell(&format!("Token: \"{}\" made", escape(&made.token.label)));
+    tell(&format!("Token: \"{}\" made", shown(&made.token.label)));
     Ok((app.store()?, made.token, pin))
 }
 
@@ -142,7 +143,7 @@ fn find_or_make_key(
         tell(&format!(
             "Key: {} \"{}\" exists",
             key.key_type,
-            escape(&key.label)
+            shown(&key.label)
         ));
         return Ok(key);
     }
@@ -161,7 +162,7 @@ fn find_or_make_key(
     tell(&format!(
         "Key: {} \"{}\" made",
         key.key_type,
-        escape(&key.label)
+        shown(&key.label)
     ));
     Ok(key)
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use agent::client::Client;
+use ssh_format::text::shown;
 use token_store::token::refresh_tries;
 
 use crate::app::{App, read_pin};
 use crate::ask::confirm::confirm;
 use crate::options::{PinArgs, SocketArgs};
 use crate::show::duration;
-use crate::show::output::{escape, tell};
+use crate::show::output::tell;
 
 /// Give the agent the PIN of a token, so that it need not ask
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     agent.unlock(&token.serial, pin.bytes(), args.time)?;
     tell(&format!(
         "tpmssh: token \"{}\" is unlocked",
-        escape(&token.label)
+        shown(&token.label)
     ));
     Ok(())
 }

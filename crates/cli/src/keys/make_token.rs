@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use ssh_format::text::shown;
 use token_store::token::{self, InitOptions, Initialized};
 use token_store::{Error as StoreError, Pin, SoPin, WallKind};
 use zeroize::Zeroizing;
@@ -10,7 +11,7 @@ use crate::app::{App, read_new_pin, read_owner_auth};
 use crate::ask::confirm;
 use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
-use crate::show::output::{escape, tell};
+use crate::show::output::tell;
 
 /// The label of a token that nobody named.
 pub(crate) const DEFAULT_LABEL: &str = "ssh";
@@ -77,7 +78,7 @@ pub(crate) fn init(
         ));
     }
     if let Some(so) = generated {
-        let label = escape(&made.token.label);
+        let label = shown(&made.token.label);
         show_so_pin(
             &so,
             format!("token \"{label}\" is made, with an SO PIN that nobody has seen"),
@@ -87,7 +88,7 @@ pub(crate) fn init(
 }
 
 fn read_chosen_so_pin(label: &str, source: &Source) -> anyhow::Result<SoPin> {
-    let typed = source.read(&format!("SO PIN for token \"{}\"", escape(label)))?;
+    let typed = source.read(&format!("SO PIN for token \"{}\"", shown(label)))?;
     Ok(SoPin::new(&typed).map_err(token_store::Error::from)?)
 }
 

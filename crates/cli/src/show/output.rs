@@ -109,21 +109,13 @@ pub(crate) fn error_line(err: &anyhow::Error) -> String {
     escape(&line)
 }
 
-/// `text` with control characters, and those that turn the writing direction, spelled out.
+/// `text` with what cannot be seen spelled out, as part of a line.
 ///
-/// Labels come from the store, from other programs and from other people: they
-/// must not start lines, move the cursor or look like something else.
+/// Texts come from the store, from other programs and from other people: they must not start
+/// lines, move the cursor or look like something else. Names between quotation marks go through
+/// [`ssh_format::text::shown`].
 pub(crate) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let turns_direction = matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-        if c.is_control() || turns_direction {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
+    ssh_format::text::one_line(text).into_owned()
 }
 
 /// Columns with a heading, as wide as their widest cell.

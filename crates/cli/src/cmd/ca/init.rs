@@ -1,11 +1,12 @@
 //! `tpmssh ca init`: make a key an authority.
 
+use ssh_format::text::shown;
 use token_store::KeySpec;
 
 use crate::app::{App, read_pin};
 use crate::keys::{self, Key, make};
 use crate::options::{KeyTypeArgs, PinArgs};
-use crate::show::output::{escape, tell};
+use crate::show::output::tell;
 
 /// Make a key in the TPM that signs certificates
 #[derive(Debug, clap::Args)]
@@ -43,7 +44,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         }
     };
     store.make_authority(key.object)?;
-    let label = escape(&key.label);
+    let label = shown(&key.label);
     tell(&format!(
         "tpmssh: \"{label}\" signs certificates; what sshd and ssh need to trust it: \
          tpmssh ca public-key --help"

@@ -4,6 +4,7 @@ use std::fmt;
 
 use anyhow::Context;
 use serde::Serialize;
+use ssh_format::text::shown;
 use ssh_format::{Certificate, Krl};
 
 use crate::app::App;
@@ -11,7 +12,7 @@ use crate::certificates::{Contents, State};
 use crate::certificates::{authorities, revocations};
 use crate::options::AuthorityArgs;
 use crate::show::date;
-use crate::show::output::{Facts, escape, tell};
+use crate::show::output::{Facts, tell};
 
 /// List the certificates that an authority signed: for whom, until when, and what was revoked
 #[derive(Debug, clap::Args)]
@@ -66,7 +67,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for entry in &self.0 {
             let revoked = if entry.revoked { ", revoked" } else { "" };
-            writeln!(f, "\"{}\"{revoked}", escape(&entry.contents.key_id))?;
+            writeln!(f, "\"{}\"{revoked}", shown(&entry.contents.key_id))?;
             let mut facts = Facts::default();
             entry.contents.describe(&mut facts);
             facts.add("signed", date::in_words(entry.signed));

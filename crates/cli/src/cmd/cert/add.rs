@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use ssh_format::text::shown;
 use ssh_format::{AnyKey, Certificate, CertificateState};
 use token_store::object::MAX_LABEL_LEN;
 use token_store::{ObjectId, Store};
@@ -13,7 +14,7 @@ use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::keys::ssh;
 use crate::show::date;
-use crate::show::output::{escape, tell};
+use crate::show::output::tell;
 
 /// Add a certificate that an authority made for a key of the TPM
 #[derive(Debug, clap::Args)]
@@ -42,7 +43,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     tell(&format!(
         "tpmssh: {} is kept: \"{}\" ({})",
         kept.title(),
-        escape(&kept.contents.key_id),
+        shown(&kept.contents.key_id),
         kept.contents.state
     ));
     Ok(())

@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use ssh_format::text::shown;
 use token_store::object::{Body, NewCertificate};
 use token_store::{Class, Object, Store, Token};
 use x509_cert::Certificate;
@@ -14,7 +15,7 @@ use x509_cert::der::{Decode, DecodePem, Encode};
 use crate::app::App;
 use crate::fail::error::{Error, Result};
 use crate::keys::hex;
-use crate::show::output::{Facts, escape, tell};
+use crate::show::output::{Facts, tell};
 
 /// Keep the X.509 certificate of a key beside that key, for browsers and TLS programs
 ///
@@ -154,7 +155,7 @@ struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "certificate \"{}\"", escape(&self.label))?;
+        writeln!(f, "certificate \"{}\"", shown(&self.label))?;
         let mut facts = Facts::default();
         facts.add("subject", &self.subject);
         facts.add("issuer", &self.issuer);

@@ -1,13 +1,14 @@
 //! `tpmssh token change-so-pin`: the SO's own change.
 
 use anyhow::Context;
+use ssh_format::text::shown;
 use token_store::{Error as StoreError, SoPin, SoToken};
 
 use crate::app::{App, read_so_pin};
 use crate::ask::pin_prompt::Source;
 use crate::keys::make_token;
 use crate::options::{NewSoPinArgs, SoPinArgs};
-use crate::show::output::{escape, tell};
+use crate::show::output::tell;
 
 /// Change the SO PIN of a token
 ///
@@ -32,7 +33,7 @@ impl Args {
         if matches!(source, Source::Ask) && !self.choose {
             return Ok(None);
         }
-        let typed = source.read_new(&format!("New SO PIN for token \"{}\"", escape(label)))?;
+        let typed = source.read_new(&format!("New SO PIN for token \"{}\"", shown(label)))?;
         Ok(Some(SoPin::new(&typed).map_err(StoreError::from)?))
     }
 }
@@ -55,14 +56,14 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             .context("the SO PIN was not changed")?;
     }
     if let Some(so) = &generated {
-        let label = escape(&token.label);
+        let label = shown(&token.label);
         let unseen =
             format!("the SO PIN of token \"{label}\" is changed to one that nobody has seen");
         make_token::show_so_pin(so, unseen)?;
     }
     tell(&format!(
         "tpmssh: the SO PIN of token \"{}\" is changed",
-        escape(&token.label)
+        shown(&token.label)
     ));
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use ssh_format::text::shown;
 use token_store::token::{self, DEFAULT_TRIES, InitOptions, Renewal};
 use token_store::{Error as StoreError, Token, WallKind};
 use tpm_core::ownership::Hierarchy;
@@ -13,7 +14,6 @@ use crate::ask::confirm::confirm;
 use crate::ask::hierarchy_auth;
 use crate::keys::make_token;
 use crate::options::{OwnerAuthArgs, PinArgs, SoPinArgs};
-use crate::show::output::escape;
 use crate::show::token::Summary;
 
 /// Make a token: a place for keys in the TPM, behind a PIN
@@ -70,7 +70,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
 }
 
 fn finish(app: &App, made: &Token) -> anyhow::Result<()> {
-    let done = format!("token \"{}\" is made", escape(&made.label));
+    let done = format!("token \"{}\" is made", shown(&made.label));
     let report = Report(Summary::from(made));
     app.out
         .print_done(&report, &done, "see it with: tpmssh token list")
@@ -86,7 +86,7 @@ fn again(app: &App, args: &Args) -> anyhow::Result<()> {
     }
     let question = format!(
         "Make token \"{}\" anew? Its keys are gone for ever.",
-        escape(&token.label)
+        shown(&token.label)
     );
     confirm(&question, args.yes)?;
     let info = tpm
@@ -119,6 +119,6 @@ struct Report(Summary);
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "token \"{}\" made", escape(&self.0.label))
+        writeln!(f, "token \"{}\" made", shown(&self.0.label))
     }
 }

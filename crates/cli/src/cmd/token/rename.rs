@@ -1,9 +1,10 @@
 //! `tpmssh token rename`: another label.
 
+use ssh_format::text::shown;
 use token_store::token;
 
 use crate::app::App;
-use crate::show::output::{escape, tell};
+use crate::show::output::tell;
 
 /// Give a token another label
 #[derive(Debug, clap::Args)]
@@ -17,7 +18,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut store = app.store()?;
     let token = app.token(&store)?;
     token::rename(&mut store, &token, &args.label)?;
-    let (old, new) = (escape(&token.label), escape(&args.label));
+    let (old, new) = (shown(&token.label), shown(&args.label));
     tell(&format!("tpmssh: token \"{old}\" is called \"{new}\" now"));
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use serde::Serialize;
+use ssh_format::text::shown;
 use token_store::{Error as StoreError, Store, StoreDir};
 use tpm_core::info::{self, Info};
 use tpm_core::ownership::{self, Hierarchy};
@@ -12,7 +13,7 @@ use crate::app::App;
 use crate::ask::confirm::confirm_by_word;
 use crate::ask::hierarchy_auth;
 use crate::options::LockoutAuthArgs;
-use crate::show::output::{escape, tell};
+use crate::show::output::tell;
 
 /// Clear the TPM: every key in it is lost for ever
 ///
@@ -113,7 +114,7 @@ impl fmt::Display for Loss {
             writeln!(
                 f,
                 "  your token \"{}\" with {}",
-                escape(label),
+                shown(label),
                 count(*keys, "key")
             )?;
         }

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::Context;
 use serde::Serialize;
+use ssh_format::text::shown;
 use token_store::{Store, StoreDir};
 
 use crate::app::App;
@@ -84,7 +85,7 @@ fn prove(key: &SigningKey, args: &ServerArgs) -> anyhow::Result<()> {
     let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
     Err(Error::HostKeyNotProven {
         at: format!("{}:{}", args.address, args.port),
-        label: escape(&key.label),
+        label: shown(&key.label),
         why: escape(last.unwrap_or("ssh says nothing")),
     }
     .into())
