@@ -10,6 +10,7 @@ mod clients;
 mod crowd;
 mod doctor;
 mod files;
+mod half_done;
 mod host;
 mod journey;
 mod kernel;

@@ -154,6 +154,22 @@ pub enum Error {
     /// The record of the storage root key cannot be read or written.
     #[error("cannot read or write {}", crate::SRK_RECORD)]
     Record(#[source] io::Error),
+    /// The TPM made a change that the store could not note.
+    #[error("{}", change.unrecorded())]
+    Unrecorded {
+        /// The change.
+        change: Change,
+        /// Why the store could not.
+        source: Box<Error>,
+    },
+    /// The TPM was told to make a change, and its answer did not come or cannot be believed.
+    #[error("it is not known whether {}", change.done())]
+    Unknown {
+        /// The change.
+        change: Change,
+        /// What became of the answer.
+        source: Box<Error>,
+    },
     /// There is not enough memory to derive a key from the PIN.
     #[error("not enough memory")]
     OutOfMemory,
@@ -215,6 +231,69 @@ pub enum Error {
     /// A failure of the TPM that has no meaning of its own for a token.
     #[error(transparent)]
     Tpm(tpm_core::Error),
+}
+
+/// A change in the TPM that an operation may end in the middle of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Change {
+    /// The SO set the user PIN.
+    PinReset,
+    /// The user changed the PIN.
+    PinChange,
+    /// A token was taken out of use before its PIN counter was removed.
+    Withdrawal,
+    /// A token's PIN counter was removed, and its keys with it.
+    Deletion,
+}
+
+impl Change {
+    fn done(self) -> &'static str {
+        match self {
+            Self::PinReset => "the PIN was reset",
+            Self::PinChange => "the PIN was changed",
+            Self::Withdrawal => "the token was taken out of use",
+            Self::Deletion => "the token was deleted",
+        }
+    }
+
+    fn unrecorded(self) -> &'static str {
+        match self {
+            Self::PinReset => "the PIN is reset, but the store could not note it",
+            Self::PinChange => "the PIN is changed, but the store could not note it",
+            Self::Withdrawal => "the token is out of use, but not deleted",
+            Self::Deletion => "the token is deleted, but the store still has its traces",
+        }
+    }
+
+    /// What it means that the TPM's answer to the command that makes the change is `err`.
+    pub(crate) fn failed(self, err: Error) -> Error {
+        use tpm_core::Error as Tpm;
+        let lost = matches!(
+            err,
+            Error::Tpm(
+                Tpm::Timeout { .. }
+                    | Tpm::Connection(_)
+                    | Tpm::Malformed(_)
+                    | Tpm::ReplyForged { .. }
+            )
+        );
+        if !lost {
+            return err;
+        }
+        Error::Unknown {
+            change: self,
+            source: Box::new(err),
+        }
+    }
+
+    /// What it means that the store cannot note the change, which is made.
+    pub(crate) fn unnoted(self, err: Error) -> Error {
+        Error::Unrecorded {
+            change: self,
+            source: Box::new(err),
+        }
+    }
 }
 
 /// What sort of failure an [`Error`] is.
@@ -308,6 +387,7 @@ impl Error {
             | Self::NoHome
             | Self::OutOfMemory
             | Self::NoSuchObject => Kind::Failed,
+            Self::Unrecorded { source, .. } | Self::Unknown { source, .. } => source.kind(),
             Self::Tpm(err) => tpm_kind(err),
         }
     }

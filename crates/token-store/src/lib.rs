@@ -57,7 +57,7 @@ pub mod token;
 
 pub use authority::{Issued, Revocations, Revoked};
 pub use db::Store;
-pub use error::{Error, Kind, Result};
+pub use error::{Change, Error, Kind, Result};
 pub use object::{Class, Key, KeyPair, KeySpec, Object, ObjectId};
 pub use pin::{MAX_PIN_LEN, MIN_PIN_LEN, MIN_SO_PIN_CHARS, Pin, PinError, Role, SoPin};
 pub use place::{

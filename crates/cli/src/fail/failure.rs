@@ -3,6 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use token_store::Kind;
 
 use crate::fail::error::Error;
@@ -19,6 +20,24 @@ pub(crate) fn report(err: &anyhow::Error) -> ExitCode {
         }
     }
     ExitCode::from(kind(err).exit_code())
+}
+
+/// Says of a failure what it prevented, unless the failure itself says how far it came.
+///
+/// # Errors
+///
+/// That of `result`.
+pub(crate) fn prevented<T>(
+    result: token_store::Result<T>,
+    what: &'static str,
+) -> anyhow::Result<T> {
+    use token_store::Error as Store;
+    match result {
+        Err(
+            err @ (Store::Unrecorded { .. } | Store::Unknown { .. } | Store::WrongLimit { .. }),
+        ) => Err(err.into()),
+        result => result.context(what),
+    }
 }
 
 /// What sort of failure this is, by the first cause that knows.
@@ -60,8 +79,6 @@ fn reader_is_gone(err: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context;
-
     use super::*;
 
     #[test]

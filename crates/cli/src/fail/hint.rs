@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use token_store::token::NoCounter;
-use token_store::{Error as Store, PinError};
+use token_store::{Change, Error as Store, PinError};
 use tpm_core::Error as Tpm;
 
 use crate::fail::error::Error;
@@ -110,6 +110,13 @@ fn for_store(err: &Store) -> Option<String> {
         Store::NewerStore { .. } => "use the newer version of tpmssh",
         Store::UnsafePath { path, .. } => return Some(for_unsafe_path(path)),
         Store::Busy | Store::Conflict => "try again when the other program is done",
+        Store::Unrecorded { change, .. } | Store::Unknown { change, .. } => match change {
+            Change::PinReset => "set it once more: tpmssh token reset-pin",
+            Change::PinChange => {
+                "tpmssh doctor --pin-file FILE finds out with the new PIN in FILE; a wrong one costs a try"
+            }
+            _ => "tpmssh doctor shows what is left; then: tpmssh token delete, or remove-counter",
+        },
         Store::NoHome => "set HOME, or TPMSSH_STORE to a directory for the store",
         Store::NoSuchToken { .. } => "tpmssh token list shows what there is",
         Store::AmbiguousToken { .. } => {

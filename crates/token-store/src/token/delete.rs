@@ -4,7 +4,7 @@ use rusqlite::Transaction;
 use tpm_core::{AuthValue, Tpm};
 
 use super::{Token, TokenId, intent, parts::TokenObjects};
-use crate::{Error, Result, Store};
+use crate::{Change, Error, Result, Store};
 
 /// Deletes a token, its objects and its PIN counter. Its keys are then gone for ever.
 ///
@@ -14,7 +14,8 @@ use crate::{Error, Result, Store};
 /// # Errors
 ///
 /// [`Error::OtherTpm`] if the token is not of this TPM ([`forget`] removes it anyway), and
-/// those of the TPM and of the store; the token is then as it was.
+/// those of the TPM and of the store; the token is then as it was, but for
+/// [`Error::Unknown`] and [`Error::Unrecorded`].
 pub fn delete(store: &mut Store, tpm: &Tpm, token: &Token, owner: &AuthValue) -> Result<()> {
     let objects = TokenObjects::of(token)?;
     let Some(counter) = objects.counter() else {
@@ -30,10 +31,15 @@ pub fn delete(store: &mut Store, tpm: &Tpm, token: &Token, owner: &AuthValue) ->
         intent::remove_counter(&op, &objects.srk, counter, owner)
     });
     if let Err(err) = removed {
-        store.write(|tx| set_state(tx, token.id, "deleting", "ready"))?;
+        // Where the counter is gone after all, deleting again ends it.
+        store
+            .write(|tx| set_state(tx, token.id, "deleting", "ready"))
+            .map_err(|err| Change::Withdrawal.unnoted(err))?;
         return Err(err);
     }
-    store.write(|tx| remove(tx, token.id))
+    store
+        .write(|tx| remove(tx, token.id))
+        .map_err(|err| Change::Deletion.unnoted(err))
 }
 
 /// Removes a token and its objects from the store alone, for tokens whose TPM is gone or was

@@ -4,7 +4,7 @@ use rusqlite::{Transaction, params};
 use tpm_core::{AuthValue, ChangeGuard, Name, Operation, PinCounter, Presence, SoObject, Srk};
 
 use super::{check::COUNTER_HANDLES, now, parts::TokenObjects};
-use crate::{Error, Result, Store};
+use crate::{Change, Error, Result, Store};
 
 /// Notes that a counter is about to be made, before the chip hears of it.
 pub(super) fn note(
@@ -110,6 +110,8 @@ pub(super) fn remove_counter(
 ) -> Result<()> {
     match counter.presence(op)? {
         Presence::Absent | Presence::Foreign => Ok(()),
-        Presence::Unwritten | Presence::Ready => Ok(counter.undefine(op, srk, owner)?),
+        Presence::Unwritten | Presence::Ready => counter
+            .undefine(op, srk, owner)
+            .map_err(|err| Change::Deletion.failed(err.into())),
     }
 }

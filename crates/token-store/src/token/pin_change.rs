@@ -4,7 +4,7 @@ use rusqlite::Transaction;
 use tpm_core::{Tpm, Wall};
 
 use super::{Token, Tries, parts::TokenObjects, row};
-use crate::{Error, Pin, Result, Role, Store};
+use crate::{Change, Error, Pin, Result, Role, Store};
 
 /// Changes the user PIN; a wrong `old` costs one try. No key is touched.
 ///
@@ -16,7 +16,7 @@ use crate::{Error, Pin, Result, Role, Store};
 /// # Errors
 ///
 /// [`Error::WrongPin`], [`Error::PinLocked`], [`Error::NoPin`] for a token without one, and
-/// those of the TPM and of the store. The old PIN is valid then.
+/// those of the TPM and of the store. The old PIN is valid then, but for [`Error::Unknown`].
 pub fn change_pin(store: &mut Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Result<()> {
     change(store, tpm, token, old, new).map_err(|err| err.of_token(&token.label))
 }
@@ -37,18 +37,17 @@ fn change(store: &Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Resu
         Some(counter) => {
             let guard = objects.guard()?;
             let sealed = token.parts.secret.as_ref().ok_or_else(lacks_secret)?;
-            objects
-                .key
-                .unseal(&op, &objects.srk, &old, sealed)
-                .and_then(|secret| {
-                    counter.change_auth(&op, &objects.srk, (guard, &secret), &old, &new)
-                })
-                .map(|()| None)
+            match objects.key.unseal(&op, &objects.srk, &old, sealed) {
+                Err(err) => Err((err, false)),
+                Ok(secret) => counter
+                    .change_auth(&op, &objects.srk, (guard, &secret), &old, &new)
+                    .map_or_else(|err| Err((err, true)), |()| Ok(None)),
+            }
         }
         None => objects
             .key
             .change_auth(&op, &objects.srk, &old, &new)
-            .map(Some),
+            .map_or_else(|err| Err((err, false)), |key| Ok(Some(key))),
     };
     match changed {
         Ok(key) => {
@@ -69,10 +68,14 @@ fn change(store: &Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Resu
             remember(store, token, objects.tries(&op).ok().flatten());
             Ok(())
         }
-        Err(err) => {
+        // Whether the chip may have the new PIN all the same.
+        Err((err, may_be_done)) => {
             let refusal = objects.user_refused(&op, err);
             remember(store, token, refusal.tries);
-            Err(refusal.error)
+            match may_be_done {
+                true => Err(Change::PinChange.failed(refusal.error)),
+                false => Err(refusal.error),
+            }
         }
     }
 }

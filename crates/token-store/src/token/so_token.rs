@@ -9,7 +9,7 @@ use super::{
     parts::{self, TokenObjects, check_limit},
     replace_private, set_pin_is_set,
 };
-use crate::{Error, Pin, Result, Role, SoPin, Store, Token, TokenId, pin::Kdf};
+use crate::{Change, Error, Pin, Result, Role, SoPin, Store, Token, TokenId, pin::Kdf};
 
 /// A token whose SO PIN was right: it sets PINs and mends, and cannot use the keys.
 ///
@@ -64,7 +64,8 @@ impl SoToken {
     /// [`Error::NoPin`] for a token without one, [`Error::CounterMissing`] if there is
     /// something to [`SoToken::repair`], and those of the TPM and of the store. The old PIN
     /// is valid then. [`Error::WrongLimit`] if the counter has another limit than was written;
-    /// the new PIN is valid then.
+    /// the new PIN is valid then. After [`Error::Unrecorded`] and [`Error::Unknown`] resetting the
+    /// PIN once more does what is left to do.
     pub fn reset_pin(&self, store: &mut Store, new: &Pin) -> Result<()> {
         let token = self.current(store)?;
         if !token.login_required() {
@@ -95,10 +96,28 @@ impl SoToken {
         // Unlocked first: killed in between, the old PIN works and no PIN is lost.
         counter
             .reset(&op, srk, so, &self.auth, self.max_tries)
-            .and_then(|()| counter.set_auth(&op, srk, so, &self.auth, &auth))
             .map_err(|err| self.objects.so_refused(&op, err).error)?;
-        check_limit(&op, srk, counter, self.max_tries)?;
-        let secret = self.missing_secret(&op, &token, &auth)?;
+        counter
+            .set_auth(&op, srk, so, &self.auth, &auth)
+            .map_err(|err| Change::PinReset.failed(self.objects.so_refused(&op, err).error))?;
+        // From here on the new PIN is valid, whatever happens.
+        check_limit(&op, srk, counter, self.max_tries).map_err(|err| match err {
+            err @ Error::WrongLimit { .. } => err,
+            err => Change::PinReset.unnoted(err),
+        })?;
+        self.note_pin(store, &op, &token, &auth)
+            .map_err(|err| Change::PinReset.unnoted(err))
+    }
+
+    /// Notes that there is a PIN with this value, and keeps what goes with it.
+    fn note_pin(
+        &self,
+        store: &Store,
+        op: &Operation<'_>,
+        token: &Token,
+        pin: &AuthValue,
+    ) -> Result<()> {
+        let secret = self.missing_secret(op, token, pin)?;
         store.write(|tx| {
             if let Some(secret) = &secret {
                 keep_secret(tx, self.id, Some(secret))?;

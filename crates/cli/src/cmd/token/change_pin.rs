@@ -1,9 +1,9 @@
 //! `tpmssh token change-pin`: the user's own change.
 
-use anyhow::Context;
 use token_store::token;
 
 use crate::app::{App, read_new_pin, read_pin};
+use crate::fail::failure::prevented;
 use crate::options::{NewPinArgs, PinArgs};
 use crate::show::output::{escape, tell};
 
@@ -22,7 +22,10 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let token = app.token(&store)?;
     let old = read_pin(&token, &args.pin.source())?.ok_or(token_store::Error::NoPin)?;
     let new = read_new_pin(&token.label, &args.new_pin.source())?;
-    token::change_pin(&mut store, &tpm, &token, &old, &new).context("the PIN was not changed")?;
+    prevented(
+        token::change_pin(&mut store, &tpm, &token, &old, &new),
+        "the PIN was not changed",
+    )?;
     tell(&format!(
         "tpmssh: the PIN of token \"{}\" is changed",
         escape(&token.label)

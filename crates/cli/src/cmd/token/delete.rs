@@ -1,6 +1,5 @@
 //! `tpmssh token delete`: end a token and its keys for ever.
 
-use anyhow::Context;
 use token_store::{Class, token};
 use tpm_core::info;
 use tpm_core::ownership::Hierarchy;
@@ -8,6 +7,7 @@ use tpm_core::ownership::Hierarchy;
 use crate::app::App;
 use crate::ask::confirm::confirm;
 use crate::ask::hierarchy_auth;
+use crate::fail::failure::prevented;
 use crate::options::OwnerAuthArgs;
 use crate::show::output::{escape, tell};
 
@@ -57,7 +57,10 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             .and_then(|op| info::read(&op))
             .map_err(token_store::Error::from)?;
         let owner = hierarchy_auth::read(&args.owner.source(), &info, Hierarchy::Owner)?;
-        token::delete(&mut store, &tpm, &token, &owner).context("the token was not deleted")?;
+        prevented(
+            token::delete(&mut store, &tpm, &token, &owner),
+            "the token was not deleted",
+        )?;
     }
     tell(&format!("tpmssh: token \"{label}\" is deleted"));
     Ok(())

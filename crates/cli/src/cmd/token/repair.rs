@@ -1,6 +1,5 @@
 //! `tpmssh token repair`: the SO makes a lost PIN counter again.
 
-use anyhow::Context;
 use token_store::{Error as StoreError, SoToken, WallKind};
 use tpm_core::info;
 use tpm_core::ownership::Hierarchy;
@@ -8,6 +7,7 @@ use tpm_core::ownership::Hierarchy;
 use crate::app::{App, read_new_pin, read_so_pin};
 use crate::ask::hierarchy_auth;
 use crate::fail::error::Error;
+use crate::fail::failure::prevented;
 use crate::options::{NewPinArgs, OwnerAuthArgs, SoPinArgs};
 use crate::show::output::{escape, tell};
 
@@ -41,9 +41,9 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let so = read_so_pin(&token, &args.so_pin.source())?;
     let new = read_new_pin(&token.label, &args.new_pin.source())?;
     let owner = hierarchy_auth::read(&args.owner.source(), &info, Hierarchy::Owner)?;
-    SoToken::open(&store, &tpm, &token, &so)
-        .and_then(|so_token| so_token.repair(&mut store, &new, &owner))
-        .context("the token was not repaired")?;
+    let done = SoToken::open(&store, &tpm, &token, &so)
+        .and_then(|so_token| so_token.repair(&mut store, &new, &owner));
+    prevented(done, "the token was not repaired")?;
     tell(&format!(
         "tpmssh: token \"{}\" works again, with the new PIN",
         escape(&token.label)

@@ -1,9 +1,9 @@
 //! `tpmssh token reset-pin`: the SO lets the user in again.
 
-use anyhow::Context;
 use token_store::{Error as StoreError, SoToken, WallKind};
 
 use crate::app::{App, read_new_pin, read_so_pin};
+use crate::fail::failure::prevented;
 use crate::options::{NewPinArgs, SoPinArgs};
 use crate::show::output::{escape, tell};
 
@@ -28,9 +28,9 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     }
     let so = read_so_pin(&token, &args.so_pin.source())?;
     let new = read_new_pin(&token.label, &args.new_pin.source())?;
-    SoToken::open(&store, &tpm, &token, &so)
-        .and_then(|so_token| so_token.reset_pin(&mut store, &new))
-        .context("the PIN was not reset")?;
+    let done = SoToken::open(&store, &tpm, &token, &so)
+        .and_then(|so_token| so_token.reset_pin(&mut store, &new));
+    prevented(done, "the PIN was not reset")?;
     tell(&format!(
         "tpmssh: token \"{}\" has the new PIN",
         escape(&token.label)

@@ -1,0 +1,319 @@
+//! What is said when a command ends between the chip and the store: each case says what is true,
+//! and the command that it names does the rest.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, TransactionBehavior};
+use testing::{Fault, Tap, When};
+
+use crate::program::{Outcome, Program};
+
+const NEW: &str = "staple battery";
+
+const NV_UNDEFINE: u32 = 0x122;
+const NV_DEFINE: u32 = 0x12a;
+const NV_CHANGE_AUTH: u32 = 0x13b;
+const OBJECT_CHANGE_AUTH: u32 = 0x150;
+const CREATE: u32 = 0x153;
+
+/// Where a command breaks off.
+#[derive(Debug, Clone, Copy)]
+enum Break {
+    /// The chip did the command with this code, and its answer is lost.
+    Answer(u32),
+    /// Nothing can be written to the store.
+    Disk,
+}
+
+/// What is true afterwards.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Valid {
+    Old,
+    New,
+    /// The token is there, and its PIN counter is not.
+    NoCounter,
+}
+
+struct World {
+    program: Program,
+    new: String,
+}
+
+impl World {
+    fn new(wall: &str) -> Self {
+        let program = Program::new();
+        let (pin, so_pin) = (&program.pin, &program.so_pin);
+        let args = [
+            "token",
+            "init",
+            "--label",
+            "work",
+            "--pin-wall",
+            wall,
+            "--pin-file",
+            pin,
+            "--so-pin-file",
+            so_pin,
+        ];
+        program.run(&args).ok();
+        let new = program.secret("new", NEW);
+        Self { program, new }
+    }
+
+    /// The arguments of a command; NEW, PIN and SO stand for the files.
+    fn args<'a>(&'a self, line: &'a str) -> Vec<&'a str> {
+        let file = |word| match word {
+            "NEW" => self.new.as_str(),
+            "PIN" => self.program.pin.as_str(),
+            "SO" => self.program.so_pin.as_str(),
+            word => word,
+        };
+        line.split(' ').map(file).collect()
+    }
+
+    fn broken(&self, line: &str, by: Break) -> Outcome {
+        let args = self.args(line);
+        match by {
+            Break::Answer(code) => {
+                let tap = Tap::start(&self.program.swtpm);
+                tap.inject(When::Next(code), Fault::CutReply(0));
+                Outcome::of(
+                    self.program
+                        .command()
+                        .args(["--tcti", &tap.tcti()])
+                        .args(args),
+                )
+            }
+            Break::Disk => {
+                let mut command = self.program.home.command("prlimit");
+                command.args(["--fsize=0", env!("CARGO_BIN_EXE_tpmssh")]);
+                Outcome::of(command.args(args))
+            }
+        }
+    }
+
+    fn works(&self, line: &str) -> bool {
+        self.program.run(&self.args(line)).code == Some(0)
+    }
+
+    fn valid(&self) -> Valid {
+        match () {
+            () if self.works("keygen --pin-file NEW") => Valid::New,
+            () if self.works("keygen --pin-file PIN") => Valid::Old,
+            () => Valid::NoCounter,
+        }
+    }
+}
+
+/// `tpmssh token …` with the PIN wall, where it breaks off, the exit code, how the message begins,
+/// what it hints at, and what holds then.
+type Case = (
+    &'static str,
+    &'static str,
+    Break,
+    i32,
+    &'static str,
+    Option<&'static str>,
+    Valid,
+);
+
+const RESET: &str = "token reset-pin --so-pin-file SO --new-pin-file NEW";
+const CHANGE: &str = "token change-pin --pin-file PIN --new-pin-file NEW";
+const DELETE: &str = "token delete --yes";
+const CHANGE_SO: &str = "token change-so-pin --so-pin-file SO --new-so-pin-file NEW";
+
+const CASES: [Case; 10] = [
+    (
+        "counter",
+        RESET,
+        Break::Disk,
+        11,
+        "tpmssh: the PIN was not reset: ",
+        None,
+        Valid::Old,
+    ),
+    (
+        "counter",
+        RESET,
+        Break::Answer(NV_CHANGE_AUTH),
+        5,
+        "tpmssh: it is not known whether the PIN was reset: ",
+        Some("hint: set it once more: tpmssh token reset-pin\n"),
+        Valid::New,
+    ),
+    (
+        "counter",
+        CHANGE,
+        Break::Answer(NV_CHANGE_AUTH),
+        5,
+        "tpmssh: it is not known whether the PIN was changed: ",
+        Some(
+            "hint: tpmssh doctor --pin-file FILE finds out with the new PIN in FILE; \
+             a wrong one costs a try\n",
+        ),
+        Valid::New,
+    ),
+    (
+        "counter",
+        DELETE,
+        Break::Answer(NV_UNDEFINE),
+        5,
+        "tpmssh: it is not known whether the token was deleted: ",
+        Some(
+            "hint: tpmssh doctor shows what is left; then: tpmssh token delete, or remove-counter\n",
+        ),
+        Valid::NoCounter,
+    ),
+    (
+        "counter",
+        DELETE,
+        Break::Disk,
+        11,
+        "tpmssh: the token was not deleted: ",
+        None,
+        Valid::Old,
+    ),
+    (
+        "lockout",
+        RESET,
+        Break::Answer(OBJECT_CHANGE_AUTH),
+        5,
+        "tpmssh: the PIN was not reset: ",
+        None,
+        Valid::Old,
+    ),
+    (
+        "lockout",
+        RESET,
+        Break::Disk,
+        11,
+        "tpmssh: the PIN was not reset: ",
+        None,
+        Valid::Old,
+    ),
+    (
+        "lockout",
+        CHANGE,
+        Break::Disk,
+        11,
+        "tpmssh: the PIN was not changed: ",
+        None,
+        Valid::Old,
+    ),
+    (
+        "counter",
+        CHANGE_SO,
+        Break::Disk,
+        11,
+        "tpmssh: the SO PIN was not changed: ",
+        None,
+        Valid::Old,
+    ),
+    (
+        "counter",
+        CHANGE_SO,
+        Break::Answer(OBJECT_CHANGE_AUTH),
+        5,
+        "tpmssh: the SO PIN was not changed: ",
+        None,
+        Valid::Old,
+    ),
+];
+
+#[test]
+fn a_command_that_breaks_off_says_what_is_true() {
+    for (wall, line, by, code, begins, hint, valid) in CASES {
+        let world = World::new(wall);
+        let outcome = world.broken(line, by);
+        let case = format!("{wall} {line} {by:?}: {outcome:?}");
+        assert_eq!(outcome.code, Some(code), "{case}");
+        assert!(outcome.stderr.contains(begins), "{case}");
+        assert!(
+            hint.is_none_or(|hint| outcome.stderr.ends_with(hint)),
+            "{case}"
+        );
+        assert_eq!(world.valid(), valid, "{case}");
+        match line {
+            // The old SO PIN is valid in all cases.
+            CHANGE_SO => assert!(world.works(RESET), "{case}"),
+            // What the hint says does the rest.
+            DELETE => assert!(world.works(DELETE), "{case}"),
+            _ => assert!(world.works(RESET), "{case}"),
+        }
+        if line != DELETE {
+            assert_eq!(world.valid(), Valid::New, "{case}");
+        }
+    }
+}
+
+/// With a counter the chip alone has the PIN, and a change leaves nothing to note.
+#[test]
+fn a_pin_that_is_changed_in_the_chip_needs_no_room_on_the_disk() {
+    let world = World::new("counter");
+    world.broken(CHANGE, Break::Disk).ok();
+    assert_eq!(world.valid(), Valid::New);
+}
+
+/// Another program holds the store from the moment at which the chip is told.
+#[test]
+fn a_reset_that_the_store_cannot_note_says_that_the_pin_is_reset() {
+    let world = World::new("counter");
+    let tap = Tap::start(&world.program.swtpm);
+    let pause = Duration::from_secs(2);
+    tap.inject(When::Next(NV_CHANGE_AUTH), Fault::Delay(pause));
+    let mut other = Connection::open(world.program.home.store().join("store.db")).unwrap();
+    let generation = |db: &Connection| -> i64 {
+        let sql = "SELECT generation FROM store";
+        db.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let before = generation(&other);
+    let mut command = world.program.command();
+    command
+        .args(["--tcti", &tap.tcti()])
+        .args(world.args(RESET));
+    let outcome = std::thread::scope(|scope| {
+        let running = scope.spawn(|| Outcome::of(&mut command));
+        let end = Instant::now() + Duration::from_secs(20);
+        // Logins are ended first.
+        while generation(&other) == before {
+            assert!(Instant::now() < end);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let held = other
+            .transaction_with_behavior(TransactionBehavior::Exclusive)
+            .unwrap();
+        let outcome = running.join().unwrap();
+        drop(held);
+        outcome
+    });
+    outcome.fails(
+        10,
+        "tpmssh: the PIN is reset, but the store could not note it: \
+         the store is in use by another program\n\
+         hint: set it once more: tpmssh token reset-pin\n",
+    );
+    assert_eq!(world.valid(), Valid::New);
+    assert!(world.works(RESET));
+}
+
+#[test]
+fn what_was_not_made_is_not_there() {
+    let world = World::new("counter");
+    let keygen = "keygen --pin-file PIN";
+    for by in [Break::Answer(CREATE), Break::Disk] {
+        let outcome = world.broken(keygen, by);
+        assert!(
+            outcome.stderr.contains("cannot make an ecdsa-p256 key: "),
+            "{outcome:?}"
+        );
+        assert_eq!(world.program.run(&["export"]).code, Some(1));
+    }
+    let init = "token init --label other --pin-file PIN --so-pin-file SO";
+    for by in [Break::Answer(NV_DEFINE), Break::Answer(CREATE), Break::Disk] {
+        let outcome = world.broken(init, by);
+        assert_ne!(outcome.code, Some(0), "{outcome:?}");
+        let list = world.program.run(&["token", "list"]).ok();
+        assert!(!list.contains("other"), "{list}");
+    }
+    world.program.run(&world.args(init)).ok();
+}
