@@ -69,7 +69,7 @@ impl Binds {
         let session_id = reader.string()?;
         let signature = reader.string()?;
         let forwarding = reader.boolean()?;
-        if session_id.len() > MAX_SESSION_ID {
+        if session_id.is_empty() || session_id.len() > MAX_SESSION_ID {
             return Err(Refused::SessionId);
         }
         verify(host_key, session_id, signature).ok_or(Refused::Signature)?;

@@ -103,7 +103,53 @@ fn a_host_is_known_by_the_authority_that_certifies_it() {
     assert!(!sees(&host.blob()), "its key alone");
 }
 
-/// A23: a forwarding hop.
+/// As OpenSSH's agent has it: the condition's host is the pattern, a principal is text.
+#[test]
+fn a_certificate_is_for_the_names_in_it_and_for_no_pattern() {
+    let (host, authority) = (Host::new(1), Host::new(9));
+    let sees = |condition: &str, principal: &str| {
+        let mut to = to(&authority, None);
+        to.to.host = condition.to_owned();
+        to.to.keys[0].is_ca = true;
+        let until = u64::from(u32::MAX);
+        let certificate = authority.certify(&host.blob(), CertType::Host, principal, until);
+        let mut binds = Binds::default();
+        binds.add(&host.bind_as(&certificate, b"s", false)).unwrap();
+        visible(&[to], &binds)
+    };
+    for (condition, principal, expected) in [
+        ("web", "web", true),
+        ("web", "db", false),
+        ("web", "*", false),
+        ("web", "w*", false),
+        ("web", "w?b", false),
+        ("web", "!db", false),
+        ("web", "db,web", false),
+        ("*", "web", true),
+        ("*", "*", true),
+        ("w*", "web", true),
+        ("w?b", "web", true),
+        ("w?b", "weeb", false),
+        ("*.example.org", "a.example.org", true),
+        ("*.example.org", "example.org", false),
+        ("web", "WEB", false),
+    ] {
+        assert_eq!(
+            sees(condition, principal),
+            expected,
+            "{condition} {principal}"
+        );
+    }
+}
+
+#[test]
+fn a_bind_names_a_session() {
+    let mut binds = Binds::default();
+    assert!(binds.add(&Host::new(1).bind(b"", false)).is_err());
+    assert!(binds.failed());
+}
+
+/// A forwarding hop.
 #[test]
 fn a_key_is_used_and_seen_beyond_a_hop_only_where_that_is_permitted() {
     let (jump, far) = (Host::new(1), Host::new(2));
