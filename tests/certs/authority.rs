@@ -239,6 +239,23 @@ fn keys_and_key_ids_are_revoked_too() {
         let ours = program.run(&["ca", "read-krl", &list, file]);
         assert_eq!(ours.code, Some(if revoked { 8 } else { 0 }), "{ours:?}");
     }
+    // The last digit of the authority's signature: the certificate is nobody's.
+    let line = fs::read_to_string(&carl).unwrap();
+    let mut words = line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let at = words[1].trim_end_matches('=').len() - 4;
+    let other = if words[1].as_bytes()[at] == b'A' {
+        "B"
+    } else {
+        "A"
+    };
+    words[1].replace_range(at..=at, other);
+    let forged = program.secret("forged-cert.pub", &words.join(" "));
+    let ours = program.run(&["ca", "read-krl", &list, &forged]);
+    assert_eq!((ours.code, ours.stdout.as_str()), (Some(8), ""), "{ours:?}");
+    assert!(
+        ours.stderr.contains("the signature does not match"),
+        "{ours:?}"
+    );
     let json = program
         .run(&["ca", "read-krl", "--json", &list, &carl])
         .ok();

@@ -8,6 +8,7 @@ mod bench;
 mod ci;
 mod command;
 mod demo;
+mod differential;
 mod kernel;
 mod memcheck;
 mod packages;
@@ -21,6 +22,7 @@ cargo xtask demo           show tpmssh at work: from an empty TPM to an ssh logi
 cargo xtask test [ARG]...  build everything and run all tests; ARGs go to cargo test
 cargo xtask ci             formatting, lints, documentation, fuzz targets, demo, tests
 cargo xtask memcheck       call the module wrongly, under valgrind
+cargo xtask differential [N]  compare the parsers of SSH's formats with OpenSSH's, N inputs each
 cargo xtask zoo FILE...     play the chips of a JSON file, in the states that are named after it
 cargo xtask bench [ARG]... what tpmssh costs beyond the chip; --help says what ARGs there are
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         (Some("test"), _) => test::run(&rest),
         (Some("ci"), true) => ci::run(),
         (Some("memcheck"), true) => memcheck::run(),
+        (Some("differential"), _) if rest.len() < 2 => differential::run(&rest),
         (Some("zoo"), false) => zoo::run(&rest),
         (Some("bench"), _) => bench::run(&rest),
         (Some("help" | "--help" | "-h"), _) => {

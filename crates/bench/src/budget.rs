@@ -1,13 +1,11 @@
 //! What tpmssh may cost, and whether it keeps to it.
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     measure::{
         AGENT, AGENT_LOGIN, AGENT_MEMORY, C_SIGN, INITIALIZE, LIBRARY, LIST, LIST_OBJECTS, LOGIN,
         MANAGED, TPMSSH, TPMSSH_BARE, keys, sign_what,
     },
-    report::{Group, Report},
+    report::{Group, Report, Verdict},
 };
 
 /// Which number of a figure is limited.
@@ -28,18 +26,6 @@ struct Budget {
     who: &'static str,
     limited: Limited,
     limit: f64,
-}
-
-/// What became of a budget.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Verdict {
-    /// What was promised.
-    pub(crate) promise: String,
-    /// The most that it may be.
-    pub(crate) limit: f64,
-    /// What it is; nothing where it was not measured, which is a miss.
-    pub(crate) value: Option<f64>,
-    pub(crate) met: bool,
 }
 
 /// All budgets.

@@ -5,10 +5,22 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::{budget::Verdict, stats::Summary};
+use crate::stats::Summary;
 
 /// The version of the JSON.
 const SCHEMA: u32 = 1;
+
+/// What became of a budget.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Verdict {
+    /// What was promised.
+    pub(crate) promise: String,
+    /// The most that it may be.
+    pub(crate) limit: f64,
+    /// What it is; nothing where it was not measured, which is a miss.
+    pub(crate) value: Option<f64>,
+    pub(crate) met: bool,
+}
 
 /// All figures of one run, and where they come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,12 +3,11 @@
 use std::fmt::Write;
 
 use crate::{
-    budget::Verdict,
     measure::{
         AGENT, AGENT_LOGIN, C_SIGN, FILE, FLOOR, INCUMBENT, LIBRARY, LIST, LOGIN, MANAGED,
         NEXT_LOGIN, THEIR_C_SIGN, TPMSSH, sign_what,
     },
-    report::{Figure, Group, Report},
+    report::{Figure, Group, Report, Verdict},
 };
 
 /// Everything, for a terminal.

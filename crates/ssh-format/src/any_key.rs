@@ -4,9 +4,10 @@ use std::fmt;
 
 use ssh_encoding::base64::{Base64, Encoding};
 
+use crate::key_line::line_of_blob;
 use crate::key_type::KeyType;
 use crate::wire::Reader;
-use crate::{Certificate, Error, Fingerprint, PublicKey, Result, text};
+use crate::{Error, Fingerprint, PublicKey, Result};
 
 mod numbers;
 mod verify;
@@ -114,13 +115,6 @@ impl From<&PublicKey> for AnyKey {
     }
 }
 
-impl From<&Certificate> for AnyKey {
-    /// The key that the certificate is for.
-    fn from(certificate: &Certificate) -> Self {
-        certificate.key().clone()
-    }
-}
-
 impl fmt::Debug for AnyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.algorithm, self.fingerprint())
@@ -173,15 +167,6 @@ fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
 pub(crate) fn key_of_line(line: &[u8]) -> Result<AnyKey> {
     let (blob, _) = blob_in(line, "public key")?;
     AnyKey::from_blob(&blob)
-}
-
-/// A line of a `.pub` file, without a line feed.
-pub(crate) fn line_of_blob(algorithm: &str, blob: &[u8], comment: &str) -> String {
-    let key = format!("{algorithm} {}", Base64::encode_string(blob));
-    match text::sanitize(comment) {
-        none if none.is_empty() => key,
-        comment => format!("{key} {comment}"),
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use crate::any_key::{blob_of_line, line_of_blob};
+use crate::any_key::blob_of_line;
+use crate::key_line::line_of_blob;
 use crate::key_type::KeyType;
 use crate::wire::{Reader, put_string};
 use crate::{AnyKey, Error, Fingerprint, Result};
@@ -257,6 +258,13 @@ impl Certificate {
             Some(option) => Err(Error::UnknownCriticalOption(option.name().to_owned())),
             None => Ok(()),
         }
+    }
+}
+
+impl From<&Certificate> for AnyKey {
+    /// The key that the certificate is for.
+    fn from(certificate: &Certificate) -> Self {
+        certificate.key().clone()
     }
 }
 

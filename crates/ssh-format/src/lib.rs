@@ -45,6 +45,7 @@ mod certificate;
 mod curve;
 mod error;
 mod fingerprint;
+mod key_line;
 mod key_type;
 mod krl;
 pub mod pattern;

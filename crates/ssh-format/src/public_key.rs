@@ -3,7 +3,7 @@
 use ssh_key::Mpint;
 use ssh_key::public::{EcdsaPublicKey, KeyData, RsaPublicKey};
 
-use crate::any_key::line_of_blob;
+use crate::key_line::line_of_blob;
 use crate::{Curve, Error, Fingerprint, Result};
 
 /// What OpenSSH takes for an RSA modulus: `SSH_RSA_MINIMUM_MODULUS_SIZE` and

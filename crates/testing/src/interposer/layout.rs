@@ -27,8 +27,6 @@ pub(super) fn of(code: u32) -> Option<&'static Layout> {
 
 use Type::{Buffer, Flags, List, Sized, SizedUnion, Structure, U8, U16, U32, U64, Union};
 
-/// `TPMS_ECC_POINT`.
-pub(super) const POINT: &[Part] = &[("x", Buffer), ("y", Buffer)];
 const PUBLIC: Type = SizedUnion(structure::public);
 const SENSITIVE: Type = Sized(&[("userAuth", Buffer), ("data", Buffer)]);
 const SELECTION: Type = Union(structure::pcr_selection);
@@ -167,7 +165,7 @@ layouts! {
         ("outPrivate", Buffer), ("outPublic", PUBLIC), ("creationData", CREATION),
         ("creationHash", Buffer), ("creationTicket", TICKET),
     ];
-    ECDH_ZGEN = 0x154 "TPM2_ECDH_ZGen" ["keyHandle"] &[("inPoint", Sized(POINT))] => [] &[("outPoint", Sized(POINT))];
+    ECDH_ZGEN = 0x154 "TPM2_ECDH_ZGen" ["keyHandle"] &[("inPoint", Sized(structure::POINT))] => [] &[("outPoint", Sized(structure::POINT))];
     IMPORT = 0x156 "TPM2_Import" ["parentHandle"] &[
         ("encryptionKey", Buffer), ("objectPublic", PUBLIC), ("duplicate", Buffer),
         ("inSymSeed", Buffer), ("symmetricAlg", SYMMETRIC),
@@ -181,7 +179,7 @@ layouts! {
     ] => [] &[("message", Buffer)];
     CONTEXT_LOAD = 0x161 "TPM2_ContextLoad" [] &[("context", CONTEXT)] => ["loadedHandle"] &[];
     CONTEXT_SAVE = 0x162 "TPM2_ContextSave" ["saveHandle"] &[] => [] &[("context", CONTEXT)];
-    ECDH_KEY_GEN = 0x163 "TPM2_ECDH_KeyGen" ["keyHandle"] &[] => [] &[("zPoint", Sized(POINT)), ("pubPoint", Sized(POINT))];
+    ECDH_KEY_GEN = 0x163 "TPM2_ECDH_KeyGen" ["keyHandle"] &[] => [] &[("zPoint", Sized(structure::POINT)), ("pubPoint", Sized(structure::POINT))];
     FLUSH_CONTEXT = 0x165 "TPM2_FlushContext" [] &[("flushHandle", U32)] => [] &[];
     LOAD_EXTERNAL = 0x167 "TPM2_LoadExternal" [] &[
         ("inPrivate", Buffer), ("inPublic", PUBLIC), ("hierarchy", U32),

@@ -6,8 +6,11 @@
 
 use super::{
     field::{Content, Field},
-    reader::{Reader, Type},
+    reader::{Part, Reader, Type},
 };
+
+/// `TPMS_ECC_POINT`.
+pub(super) const POINT: &[Part] = &[("x", Type::Buffer), ("y", Type::Buffer)];
 
 const ALG_RSA: u64 = 0x0001;
 const ALG_HMAC: u64 = 0x0005;
@@ -41,7 +44,7 @@ pub(super) fn public(reader: &mut Reader<'_>) -> Option<Vec<Field>> {
     fields.add(reader.buffer("authPolicy"))?;
     parameters(reader, &mut fields, kind)?;
     let unique = if kind == ALG_ECC {
-        reader.field("unique", Type::Structure(super::layout::POINT))
+        reader.field("unique", Type::Structure(POINT))
     } else {
         reader.buffer("unique")
     };

@@ -114,6 +114,10 @@ fn is_revoked(krl: &Krl, file: &Path) -> anyhow::Result<bool> {
         Err(ssh_format::Error::NotAKey) => {
             let (certificate, _) =
                 Certificate::from_line(&line).with_context(|| input_file::name(file))?;
+            // OpenSSH reads no certificate that its authority did not sign.
+            certificate
+                .verify()
+                .with_context(|| input_file::name(file))?;
             Ok(krl.revokes_certificate(&certificate))
         }
         Err(err) => Err(err).with_context(|| input_file::name(file)),

@@ -1,0 +1,35 @@
+//! `cargo xtask differential N`: our parsers beside OpenSSH's, with many inputs.
+
+use std::ffi::OsString;
+
+use anyhow::{Context, Result};
+
+use crate::{
+    command::{self, cargo},
+    packages,
+};
+
+/// How many inputs of each kind there are unless somebody says otherwise.
+const INPUTS: &str = "10000";
+
+/// Compares keys, certificates, signatures of files, lists of allowed signers and revocation
+/// lists with what `ssh-keygen` says of them: N changed inputs of each kind, in some minutes.
+///
+/// # Errors
+///
+/// If N is no number, or one input is accepted that OpenSSH refuses.
+pub(crate) fn run(args: &[OsString]) -> Result<()> {
+    let inputs = args.first().map_or_else(|| INPUTS.into(), OsString::clone);
+    inputs
+        .to_str()
+        .and_then(|text| text.parse::<u32>().ok())
+        .context("how many inputs of each kind is to be a number")?;
+    packages::install_missing()?;
+    command::run(
+        cargo()
+            .args(["test", "--locked", "-p", "ssh-format"])
+            .args(["--test", "differential", "--", "--nocapture"])
+            .args(["--test-threads", "1"])
+            .env("TPMSSH_DIFFERENTIAL", inputs),
+    )
+}
