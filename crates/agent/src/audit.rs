@@ -2,8 +2,8 @@
 //!
 //! It says who, which key, for whom and with what result; it holds no secrets and nothing
 //! that was signed. Names that others chose stand in it as [`ssh_format::text::shown`] has them.
-//! At most 16 MiB are kept ([`Log`]), and of the refused requests of one process at most 20 in
-//! ten minutes ([`Quota`]).
+//! At most 16 MiB are kept (`Log`), and of the refused requests of one process at most 20 in
+//! ten minutes (`Quota`).
 
 mod log_file;
 mod quota;

@@ -50,7 +50,7 @@ pub(crate) fn write(path: &Path, mode: u32, contents: &[u8]) -> Result<()> {
     }
 }
 
-/// Reads the file that [`write`] would replace; `None` if there is none.
+/// Reads the file that [`write()`] would replace; `None` if there is none.
 ///
 /// # Errors
 ///
