@@ -48,7 +48,6 @@ fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
 }
 
-/// A04, A10.
 #[test]
 fn a_thousand_clients_that_say_half_a_word_delay_nobody_and_cost_little() {
     many_descriptors();
@@ -76,7 +75,6 @@ fn a_thousand_clients_that_say_half_a_word_delay_nobody_and_cost_little() {
     eventually(|| descriptors(agent.pid()) < 50);
 }
 
-/// A31.
 #[test]
 fn two_thousand_clients_at_once_are_all_answered() {
     many_descriptors();

@@ -23,7 +23,6 @@ fn request(agent: &Served) -> Vec<u8> {
     request
 }
 
-/// A36.
 #[test]
 fn a_signal_ends_an_agent_well_also_during_a_signature() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
@@ -46,7 +45,6 @@ fn a_signal_ends_an_agent_well_also_during_a_signature() {
     }
 }
 
-/// A36.
 #[test]
 fn a_signal_takes_open_questions_and_idle_clients_with_it() {
     let program = Program::with_key();
@@ -80,7 +78,6 @@ fn a_signal_takes_open_questions_and_idle_clients_with_it() {
     assert_eq!((idle.receive(), asking.receive()), (None, None));
 }
 
-/// A36.
 #[test]
 fn after_a_killed_agent_the_next_one_starts() {
     let program = free(&["one"]);
@@ -93,7 +90,6 @@ fn after_a_killed_agent_the_next_one_starts() {
     assert_eq!(agent.ssh_add(&["-l"]).code, Some(0));
 }
 
-/// A37.
 #[test]
 fn a_live_agent_is_left_alone_and_odd_places_are_refused() {
     let program = free(&["one"]);
@@ -188,7 +184,6 @@ fn a_wrong_pin_is_refused_by_the_agent_as_by_any_command() {
     program.run(&["unlock", "--pin-file", &program.pin]).ok();
 }
 
-/// A38.
 #[test]
 fn a_signal_makes_it_forget_pins() {
     let program = Program::with_key();

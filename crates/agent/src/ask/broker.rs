@@ -237,7 +237,6 @@ mod tests {
         Broker::new(Some(Way::Askpass(program)), Duration::from_secs(2))
     }
 
-    /// A34.
     #[tokio::test]
     async fn a_program_that_misbehaves_gives_no_answer() {
         for (script, expected) in [
@@ -265,7 +264,6 @@ mod tests {
         assert_eq!(broker.pin("whose?").await.unwrap().as_slice(), b"PIN: ");
     }
 
-    /// A35.
     #[tokio::test]
     async fn only_a_yes_is_a_yes() {
         for (script, yes) in [

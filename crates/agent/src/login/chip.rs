@@ -198,7 +198,6 @@ mod tests {
         assert!(time(600) < Duration::from_secs(300));
     }
 
-    /// A12.
     #[test]
     fn flags_choose_the_hash_and_never_sha1() {
         let rsa = PublicKey::Rsa {

@@ -110,7 +110,6 @@ mod tests {
 
     use super::*;
 
-    /// A19.
     #[tokio::test]
     async fn wrong_passphrases_take_longer_and_longer() {
         let lock = Lock::default();

@@ -221,7 +221,6 @@ mod tests {
         );
     }
 
-    /// A17.
     #[test]
     fn an_unknown_constraint_is_refused() {
         assert!(decode(&[3, 0, 0, 0, 1]).is_err());
@@ -231,7 +230,6 @@ mod tests {
         assert!(decode(&unknown).is_err());
     }
 
-    /// A24.
     #[test]
     fn at_most_1024_destinations_and_256_bytes_of_pattern() {
         let to = |user: &str| hop_bytes(user, "host", &[b"key"]);

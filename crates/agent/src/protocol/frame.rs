@@ -101,7 +101,6 @@ mod tests {
         assert!(read_frame(&mut bytes).unwrap().is_none());
     }
 
-    /// A01, A02, A03.
     #[tokio::test]
     async fn impossible_lengths_are_refused_before_a_body_is_read() {
         for header in [0, 256 * 1024 + 1, u32::MAX] {

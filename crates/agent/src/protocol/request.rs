@@ -147,7 +147,6 @@ mod tests {
         assert_eq!((key, data, flags), (&b"key"[..], &b"data"[..], 4));
     }
 
-    /// A09.
     #[test]
     fn a_sign_request_that_is_cut_anywhere_is_malformed() {
         let whole = sign_request();
@@ -166,7 +165,6 @@ mod tests {
         }
     }
 
-    /// A08.
     #[test]
     fn bytes_after_a_list_request_are_ignored() {
         assert!(matches!(Request::decode(b"\x0babc"), Ok(Request::List)));

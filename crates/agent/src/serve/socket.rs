@@ -240,7 +240,6 @@ mod tests {
         assert!(UnixStream::connect(&path).is_ok());
     }
 
-    /// A37.
     #[test]
     fn a_live_agent_is_left_alone() {
         let dir = dir();
@@ -254,7 +253,6 @@ mod tests {
         assert_eq!(Socket::claim(&path).unwrap_err().kind().exit_code(), 10);
     }
 
-    /// A37.
     #[test]
     fn what_is_not_ours_is_refused_and_stays() {
         let dir = dir();

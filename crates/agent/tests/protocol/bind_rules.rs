@@ -15,7 +15,6 @@ fn a_signed_session_is_kept_once() {
     assert!(binds.is_bound() && !binds.failed());
 }
 
-/// A21.
 #[test]
 fn a_wrong_signature_is_refused_and_remembered() {
     let mut contents = Host::new(1).bind(b"sid", false);
@@ -29,7 +28,6 @@ fn a_wrong_signature_is_refused_and_remembered() {
     assert!(binds.failed() && binds.is_bound() && binds.list().is_empty());
 }
 
-/// A22.
 #[test]
 fn what_would_confuse_two_servers_is_refused() {
     let (one, two) = (Host::new(1), Host::new(2));

@@ -44,7 +44,6 @@ fn ask_to_sign(client: &mut AgentClient, key: &[u8], session: &[u8], host: &Host
     client.ask(&sign(key, &login(session, key, host), 0))
 }
 
-/// A21.
 #[test]
 fn after_a_bad_bind_a_constrained_key_is_out_of_reach_for_ever() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();
@@ -64,7 +63,6 @@ fn after_a_bad_bind_a_constrained_key_is_out_of_reach_for_ever() {
     assert_eq!(answer[0], 14, "the key itself is well");
 }
 
-/// A22.
 #[test]
 fn what_would_confuse_two_sessions_is_refused() {
     let agent = Fixture::new(&[]).serve();
@@ -92,7 +90,6 @@ fn what_would_confuse_two_sessions_is_refused() {
     }
 }
 
-/// A23.
 #[test]
 fn a_constrained_key_signs_for_its_hosts_only_and_is_hidden_elsewhere() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();

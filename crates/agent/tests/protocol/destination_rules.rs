@@ -56,7 +56,6 @@ fn binds(hops: &[(&Host, &[u8], bool)]) -> Binds {
     binds
 }
 
-/// A23.
 #[test]
 fn a_key_signs_for_its_host_and_user_alone() {
     let (good, bad) = (Host::new(1), Host::new(2));
@@ -133,6 +132,9 @@ fn a_certificate_is_for_the_names_in_it_and_for_no_pattern() {
         ("*.example.org", "a.example.org", true),
         ("*.example.org", "example.org", false),
         ("web", "WEB", false),
+        // Without principals: stricter than OpenSSH.
+        ("web", "", false),
+        ("*", "", false),
     ] {
         assert_eq!(
             sees(condition, principal),
@@ -176,7 +178,6 @@ fn a_key_is_used_and_seen_beyond_a_hop_only_where_that_is_permitted() {
     assert!(permits(&both, &forwarded, &at_hop, KEY).is_err());
 }
 
-/// A21.
 #[test]
 fn after_a_refused_bind_a_constrained_key_is_out_of_reach() {
     let good = Host::new(1);

@@ -6,7 +6,6 @@ use crate::served::{FAILURE, Fixture, LIST, extension, listed, sign};
 
 const MAX_FRAME: usize = 256 * 1024;
 
-/// A01, A02, A03.
 #[test]
 fn a_frame_of_an_impossible_length_ends_the_connection_and_harms_no_other() {
     let agent = Fixture::new(&[]).serve();
@@ -19,7 +18,6 @@ fn a_frame_of_an_impossible_length_ends_the_connection_and_harms_no_other() {
     }
 }
 
-/// A02, A08.
 #[test]
 fn what_follows_a_list_request_in_its_frame_is_ignored_up_to_the_longest_frame() {
     let agent = Fixture::new(&[]).serve();
@@ -28,7 +26,6 @@ fn what_follows_a_list_request_in_its_frame_is_ignored_up_to_the_longest_frame()
     assert_eq!(client.ask(&vec![11; MAX_FRAME]), [12, 0, 0, 0, 0]);
 }
 
-/// A05.
 #[test]
 fn a_message_may_come_byte_by_byte() {
     let agent = Fixture::new(&[]).serve();
@@ -39,7 +36,6 @@ fn a_message_may_come_byte_by_byte() {
     assert_eq!(client.receive().unwrap(), [12, 0, 0, 0, 0]);
 }
 
-/// A06.
 #[test]
 fn requests_in_one_write_are_answered_in_order() {
     let agent = Fixture::new(&[]).serve();
@@ -52,7 +48,6 @@ fn requests_in_one_write_are_answered_in_order() {
     }
 }
 
-/// A07.
 #[test]
 fn messages_of_unknown_types_and_of_ssh_1_fail_and_end_nothing() {
     let agent = Fixture::new(&[]).serve();
@@ -63,7 +58,6 @@ fn messages_of_unknown_types_and_of_ssh_1_fail_and_end_nothing() {
     assert_eq!(client.ask(LIST)[0], 12);
 }
 
-/// A09, A10.
 #[test]
 fn a_message_that_is_cut_or_lies_about_its_lengths_fails_and_ends_nothing() {
     let agent = Fixture::new(&[]).serve();
@@ -81,7 +75,6 @@ fn a_message_that_is_cut_or_lies_about_its_lengths_fails_and_ends_nothing() {
     assert_eq!(client.ask(LIST)[0], 12);
 }
 
-/// A27.
 #[test]
 fn query_names_the_extensions_and_an_unknown_one_fails() {
     let agent = Fixture::new(&[]).serve();

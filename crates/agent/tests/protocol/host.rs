@@ -36,12 +36,17 @@ impl Host {
         out
     }
 
-    /// A certificate, as an authority with this key makes it, that is valid up to `until`.
+    /// A certificate, as an authority with this key makes it, that is valid up to `until`; it
+    /// names no principal if `name` is empty.
     pub(crate) fn certify(&self, key: &[u8], kind: CertType, name: &str, until: u64) -> Vec<u8> {
         let key = ssh_key::PublicKey::from_bytes(key).unwrap();
         let mut builder = Builder::new([7; 32], key.key_data().clone(), 1, until).unwrap();
         builder.cert_type(kind).unwrap();
-        builder.valid_principal(name).unwrap();
+        if name.is_empty() {
+            builder.all_principals_valid().unwrap();
+        } else {
+            builder.valid_principal(name).unwrap();
+        }
         builder.sign(self).unwrap().to_bytes().unwrap()
     }
 }

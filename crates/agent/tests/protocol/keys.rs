@@ -59,7 +59,6 @@ pub(crate) fn add_constrained(client: &mut testing::AgentClient, constraints: &[
     assert_eq!(client.ask(&add(constraints)), SUCCESS);
 }
 
-/// A15.
 #[test]
 fn a_key_of_software_is_refused_and_not_listed() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();
@@ -94,7 +93,6 @@ fn a_module_is_refused_and_its_file_not_even_opened() {
     assert_eq!(blobs(&mut client), agent.fixture.keys);
 }
 
-/// A17, A24, A25.
 #[test]
 fn a_key_is_not_added_with_conditions_that_are_not_understood() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();
@@ -136,7 +134,6 @@ fn a_key_is_not_added_with_conditions_that_are_not_understood() {
     assert_eq!(blobs(&mut client), agent.fixture.keys);
 }
 
-/// A18.
 #[test]
 fn a_key_is_gone_after_its_lifetime() {
     // A person who says yes to a longer life.
@@ -155,7 +152,6 @@ fn a_key_is_gone_after_its_lifetime() {
     assert_eq!(blobs(&mut client), agent.fixture.keys);
 }
 
-/// A26.
 #[test]
 fn a_condition_holds_for_all_keys_of_a_token() {
     let agent = Fixture::new(&[KeyType::EccP256; 3]).serve();

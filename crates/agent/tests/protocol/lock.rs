@@ -8,7 +8,6 @@ use tpm_core::KeyType;
 use crate::host::Host;
 use crate::served::{FAILURE, Fixture, LIST, SUCCESS, assert_signed, blobs, extension, sign};
 
-/// A19.
 #[test]
 fn a_locked_agent_shows_and_signs_nothing_and_wrong_passphrases_take_longer_and_longer() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();
@@ -34,7 +33,6 @@ fn a_locked_agent_shows_and_signs_nothing_and_wrong_passphrases_take_longer_and_
     assert!(!agent.log().contains("sesame"));
 }
 
-/// A20.
 #[test]
 fn a_session_is_bound_also_while_the_agent_is_locked() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();

@@ -161,7 +161,6 @@ fn a_question_keeps_nobody_else_waiting() {
     assert_eq!(asked(&agent), "");
 }
 
-/// A34.
 #[test]
 fn a_program_that_fails_to_ask_costs_no_try() {
     for script in [
@@ -201,7 +200,6 @@ fn the_question_goes_when_its_client_goes() {
     eventually(|| !std::path::Path::new(&process).exists());
 }
 
-/// A35.
 #[test]
 fn each_use_of_a_key_that_wants_it_is_confirmed() {
     let script = "[ \"$SSH_ASKPASS_PROMPT\" = confirm ] || exit 1

@@ -10,7 +10,6 @@ use crate::served::{
     FAILURE, Fixture, REMOVE_ALL, SIGN, assert_signed, blobs, eventually, listed, sign,
 };
 
-/// A11.
 #[test]
 fn an_unknown_key_costs_nothing() {
     let agent = Fixture::with_pin().serve();
@@ -22,7 +21,6 @@ fn an_unknown_key_costs_nothing() {
     assert_eq!(agent.fixture.tries_left(), 3);
 }
 
-/// A12.
 #[test]
 fn flags_choose_the_hash_of_an_rsa_signature_and_never_sha_1() {
     let agent = Fixture::new(&[KeyType::Rsa2048]).serve();
@@ -37,7 +35,6 @@ fn flags_choose_the_hash_of_an_rsa_signature_and_never_sha_1() {
     agent.assert_idle();
 }
 
-/// A13.
 #[test]
 fn data_of_any_length_that_fits_is_signed() {
     let agent = Fixture::new(&[KeyType::EccP256, KeyType::EccP384]).serve();
@@ -54,7 +51,6 @@ fn certificate(key: &[u8], until: u64) -> Vec<u8> {
     Host::new(9).certify(key, CertType::User, "anna", until)
 }
 
-/// A14.
 #[test]
 fn a_certificate_names_its_key() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();
@@ -112,7 +108,6 @@ fn certificates_that_come_with_a_key_are_listed_with_it_or_instead_of_it() {
     assert_eq!(certs(1), [first, &own], "a key without one stays");
 }
 
-/// A28.
 #[test]
 fn keys_that_are_removed_during_a_signature_are_gone_after_it() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();
@@ -132,7 +127,6 @@ fn keys_that_are_removed_during_a_signature_are_gone_after_it() {
     agent.assert_idle();
 }
 
-/// A29.
 #[test]
 fn a_client_may_go_in_the_middle_of_a_signature() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();
@@ -201,7 +195,6 @@ fn the_log_has_what_a_client_does_without_a_pause() {
     }
 }
 
-/// A29.
 #[test]
 fn a_client_that_goes_while_it_waits_for_the_chip_costs_the_chip_nothing() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();
