@@ -1,11 +1,11 @@
-//! `tpmssh host setup`: a private sshd whose host key is in the TPM.
+//! `tpmssh host`: a private sshd whose host key is in the TPM.
 
 use std::fs;
 
 use testing::{Service, Sshd};
 
 use crate::certs::{key_file, sign, with_authority};
-use crate::program::{Outcome, Program, text};
+use crate::program::{Outcome, Program, run, text};
 
 /// A machine of its own below the home of a program: `etc`, a store, a socket, and a `systemctl`
 /// that notes how it is called.
@@ -43,7 +43,62 @@ impl Machine {
     }
 
     fn check(&self, sshd: &Sshd) -> Outcome {
-        self.setup(&["--check", "--port", &sshd.port().to_string()])
+        self.check_at(sshd.port())
+    }
+
+    fn check_at(&self, port: u16) -> Outcome {
+        let port = port.to_string();
+        let machine = ["--store", &self.store, "--etc", &self.etc];
+        let mut command = self.program.command();
+        command
+            .args(["host", "check", "--port", &port])
+            .args(machine);
+        Outcome::of(command.args(["--socket", &self.socket]))
+    }
+
+    /// Makes a host key in a file, as a distribution does; its public line.
+    fn file_key(&self, kind: &str, options: &[&str]) -> String {
+        let path = format!("{}/ssh/ssh_host_{kind}_key", self.etc);
+        let arguments = ["-q", "-N", "", "-C", "file", "-t", kind, "-f", &path];
+        run("ssh-keygen", &[&arguments, options].concat());
+        self.read(&format!("ssh/ssh_host_{kind}_key.pub"))
+    }
+
+    /// The fingerprint that a client is shown for each algorithm that the server offers; each has
+    /// to be proven to a client that has never seen the server.
+    fn shown(&self, sshd: &Sshd, key: &str) -> Vec<(String, String)> {
+        let scan = run("ssh", &["-F", "/dev/null", "-Q", "HostKeyAlgorithms"]);
+        let known = text(self.program.home.path().join("known"));
+        let mut shown = Vec::new();
+        for algorithm in scan.lines().filter(|it| !it.contains("-cert-")) {
+            let _ = fs::remove_file(&known);
+            let options = [
+                "-i",
+                key,
+                "-o",
+                &format!("HostKeyAlgorithms={algorithm}"),
+                "-o",
+                "StrictHostKeyChecking=accept-new",
+                "-o",
+                "UpdateHostKeys=no",
+                "-o",
+                "LogLevel=INFO",
+            ];
+            let mut ssh = self.program.home.command("ssh");
+            ssh.args(["-o", &format!("UserKnownHostsFile={known}")]);
+            ssh.args(options).args(sshd.ssh_args());
+            ssh.args([&sshd.destination(), "echo in"]);
+            let outcome = Outcome::of(&mut ssh);
+            if outcome.stderr.contains("no matching host key type") {
+                continue;
+            }
+            let log = sshd.log();
+            assert_eq!(outcome.stdout, "in\n", "{algorithm}: {outcome:?}{log}");
+            let line = fs::read_to_string(&known).unwrap();
+            let key = line.split_whitespace().nth(2).unwrap().to_owned();
+            shown.push((algorithm.to_owned(), key));
+        }
+        shown
     }
 
     fn read(&self, name: &str) -> String {
@@ -159,14 +214,16 @@ fn sshd_proves_a_host_key_and_a_host_certificate_of_the_tpm() {
 
     // Without the agent nobody signs, and the check says so.
     drop(agent);
-    let refused = machine.check(&sshd);
-    assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(
-        refused.stderr.starts_with(&format!(
-            "tpmssh: the server at 127.0.0.1:{} does not prove host key ",
-            sshd.port()
-        )),
-        "{refused:?}"
+    let label = public.trim().splitn(3, ' ').nth(2).unwrap();
+    machine.check(&sshd).fails(
+        1,
+        &format!(
+            "tpmssh: the server at 127.0.0.1:{} does not prove host key \"{label}\": the agent of the host \
+             keys does not answer at {}\n\
+             hint: start it: sudo systemctl restart tpmssh-host.socket\n",
+            sshd.port(),
+            machine.socket,
+        ),
     );
 }
 
@@ -174,6 +231,7 @@ fn sshd_proves_a_host_key_and_a_host_certificate_of_the_tpm() {
 fn a_server_without_the_key_is_found_out() {
     let machine = Machine::new(Program::new());
     machine.setup(&[]).ok();
+    let _agent = machine.serve();
     let sshd = Sshd::start(&machine.program.home);
     let refused = machine.check(&sshd);
     let port = sshd.port();
@@ -183,9 +241,8 @@ fn a_server_without_the_key_is_found_out() {
     assert_eq!(
         refused.stderr,
         format!(
-            "tpmssh: the server at 127.0.0.1:{port} does not prove host key \"{label}\": Unable to \
-             negotiate with 127.0.0.1 port {port}: no matching host key type found. Their offer: \
-             ssh-ed25519\n\
+            "tpmssh: the server at 127.0.0.1:{port} does not prove host key \"{label}\": it offers no \
+             key of this type and curve, only ssh-ed25519\n\
              hint: sudo tpmssh host setup puts it there; after that: sudo systemctl reload ssh\n"
         )
     );
@@ -276,4 +333,209 @@ fn what_is_not_ours_or_not_for_this_host_is_refused_before_anything_is_made() {
     told.ok();
     let store = machine.setup(&["--check", "--store", "/nonexistent/store"]);
     assert_eq!(store.code, Some(2), "given twice: {store:?}");
+}
+
+/// The keys of a fresh Debian, each in its file, beside one of the TPM: of another curve, of the
+/// same, of RSA, and two of the TPM.
+#[test]
+fn every_algorithm_works_beside_keys_in_files() {
+    for (options, in_tpm, left_out) in [
+        (&[&[][..]][..], &["ecdsa-sha2-nistp384"][..], &[][..]),
+        (
+            &[&["-t", "ecdsa", "-b", "256"][..]],
+            &["ecdsa-sha2-nistp256"],
+            &["ecdsa"],
+        ),
+        (
+            &[&["-t", "rsa"]],
+            &["rsa-sha2-256", "rsa-sha2-512"],
+            &["rsa"],
+        ),
+        (
+            &[&["-b", "256"], &["-b", "384"], &[]],
+            &["ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384"],
+            &["ecdsa"],
+        ),
+    ] {
+        let machine = Machine::new(Program::new());
+        let files = ["rsa", "ecdsa", "ed25519"].map(|kind| (kind, machine.file_key(kind, &[])));
+        let mut last = String::new();
+        for options in options {
+            let done = machine.setup(options);
+            last = done.stderr.clone();
+            done.ok();
+        }
+        let told: Vec<_> = ["rsa", "ecdsa", "ed25519"]
+            .into_iter()
+            .filter(|kind| {
+                let etc = &machine.etc;
+                last.contains(&format!(
+                    "tpmssh: {etc}/ssh/ssh_host_{kind}_key is left out: "
+                ))
+            })
+            .collect();
+        assert_eq!(told, left_out, "{last}");
+
+        let _agent = machine.serve();
+        let (sshd, key) = machine.sshd();
+        let shown = machine.shown(&sshd, &key);
+        let expected = |algorithm: &str| {
+            let file = files.iter().find(|(kind, public)| {
+                let same = public.split(' ').next().unwrap();
+                (same == algorithm || (*kind == "rsa" && algorithm.starts_with("rsa-sha2")))
+                    && !left_out.contains(kind)
+            });
+            file.map(|(_, public)| public.split_whitespace().nth(1).unwrap())
+        };
+        let mut algorithms = vec!["ssh-ed25519", "rsa-sha2-256", "rsa-sha2-512"];
+        algorithms.push("ecdsa-sha2-nistp256");
+        algorithms.extend(in_tpm);
+        algorithms.sort_unstable();
+        algorithms.dedup();
+        let mut offered: Vec<_> = shown.iter().map(|(it, _)| it.as_str()).collect();
+        offered.sort_unstable();
+        offered.dedup();
+        // The server's own ed25519 key of the test stands before that of the file.
+        assert_eq!(offered, algorithms, "{options:?}");
+        for (algorithm, key) in shown.iter().filter(|(it, _)| it != "ssh-ed25519") {
+            let in_file = expected(algorithm);
+            assert_eq!(in_file.is_none(), in_tpm.contains(&algorithm.as_str()));
+            assert!(
+                in_file.is_none_or(|it| it == key),
+                "{options:?} {algorithm}"
+            );
+        }
+        let proven = machine.check(&sshd).ok();
+        let count = if in_tpm.contains(&"rsa-sha2-256") {
+            1
+        } else {
+            in_tpm.len()
+        };
+        assert_eq!(proven.lines().count(), count, "{proven}");
+    }
+}
+
+/// What an older version wrote: the TPM's key and a file's of the same type and curve.
+#[test]
+fn a_rival_in_a_file_is_named_by_the_check_and_left_out_by_the_next_setup() {
+    let machine = Machine::new(Program::new());
+    machine.setup(&[]).ok();
+    let label = machine.read("ssh/ssh_host_tpm_ecdsa_key.pub");
+    let label = label.trim().splitn(3, ' ').nth(2).unwrap().to_owned();
+    let _agent = machine.serve();
+    let public = machine.file_key("ecdsa", &[]);
+    let etc = &machine.etc;
+    let file = format!("{etc}/ssh/ssh_host_ecdsa_key");
+    let drop_in = format!("{etc}/ssh/sshd_config.d/10-tpmssh.conf");
+    let good = fs::read_to_string(&drop_in).unwrap();
+    let hint = "hint: sudo tpmssh host setup leaves the other key out; after that: sudo systemctl \
+                reload ssh\n";
+    let refused = |at: u16, why: &str| {
+        format!(
+            "tpmssh: the server at 127.0.0.1:{at} does not prove host key \"{label}\": {why}, that \
+             of {file}\n{hint}"
+        )
+    };
+
+    fs::write(&drop_in, format!("{good}HostKey {file}\n")).unwrap();
+    let (sshd, _) = machine.sshd();
+    let why = "it shows this key and signs with another one of the same type and curve";
+    machine.check(&sshd).fails(1, &refused(sshd.port(), why));
+    drop(sshd);
+
+    let (agent, keys) = good.split_once('\n').unwrap();
+    fs::write(&drop_in, format!("{agent}\nHostKey {file}\n{keys}")).unwrap();
+    let (sshd, _) = machine.sshd();
+    let line = machine.program.secret("file.pub", &public);
+    let fingerprint = run("ssh-keygen", &["-l", "-f", &line]);
+    let fingerprint = fingerprint.split(' ').nth(1).unwrap();
+    let why = format!("it shows another key of this type and curve, {fingerprint}");
+    machine.check(&sshd).fails(1, &refused(sshd.port(), &why));
+    drop(sshd);
+
+    fs::write(&drop_in, format!("# Written by tpmssh host setup.\n{keys}")).unwrap();
+    let done = machine.setup(&[]);
+    let line = format!("tpmssh: {file} is left out: ");
+    assert!(done.stderr.contains(&line), "{done:?}");
+    done.ok();
+    assert_eq!(fs::read_to_string(&drop_in).unwrap(), good);
+    let (sshd, _) = machine.sshd();
+    machine.check(&sshd).ok();
+}
+
+#[test]
+fn a_key_that_the_configuration_names_cannot_be_left_out() {
+    let machine = Machine::new(Program::new());
+    machine.file_key("ecdsa", &[]);
+    let etc = &machine.etc;
+    let config = "Include sshd_config.d/*.conf\nhostkey /etc/ssh/ssh_host_ecdsa_key\n";
+    fs::write(format!("{etc}/ssh/sshd_config"), config).unwrap();
+    let named = format!(
+        "tpmssh: line 2 of {etc}/ssh/sshd_config names the host key {etc}/ssh/ssh_host_ecdsa_key, which"
+    );
+    machine.setup(&["-b", "256"]).fails(
+        1,
+        &format!(
+            "{named} has the same type and curve\n\
+             hint: take that line out, or choose another kind with -t and -b\n"
+        ),
+    );
+    machine.setup(&["--only"]).fails(
+        1,
+        &format!("{named} --only cannot leave out\nhint: take that line out, then try again\n"),
+    );
+    assert!(!fs::exists(&machine.store).unwrap());
+    machine.setup(&[]).ok();
+    assert!(
+        machine
+            .read("ssh/ssh_host_tpm_ecdsa384_key.pub")
+            .starts_with("ecdsa-sha2-nistp384 ")
+    );
+    let drop_in = machine.read("ssh/sshd_config.d/10-tpmssh.conf");
+    assert_eq!(drop_in.matches("\nHostKey ").count(), 1, "{drop_in}");
+}
+
+/// sshd counts failed logins against an address; a check is none.
+#[test]
+fn a_check_is_no_attempt_to_log_in() {
+    let machine = Machine::new(Program::new());
+    machine.setup(&[]).ok();
+    let _agent = machine.serve();
+    let (sshd, _) = machine.sshd();
+    for _ in 0..3 {
+        machine.check(&sshd).ok();
+    }
+    let log = sshd.log();
+    for word in [
+        "Invalid user",
+        "Failed",
+        "authenticating user",
+        "Permission denied",
+    ] {
+        assert!(!log.contains(word), "{log}");
+    }
+    assert!(log.contains("Connection closed by 127.0.0.1"), "{log}");
+    let port = sshd.port();
+    drop(sshd);
+    let gone = machine.check_at(port);
+    let why = "nothing listens there: Connection refused (os error 111)\n\
+               hint: start it: sudo systemctl start ssh; or name another --port\n";
+    assert!(gone.stderr.ends_with(why), "{gone:?}");
+}
+
+#[test]
+fn the_status_shows_keys_in_the_tpm_and_in_files() {
+    let machine = Machine::new(Program::new());
+    machine.file_key("ed25519", &[]);
+    machine.setup(&[]).ok();
+    let mut command = machine.program.command();
+    command.args(["host", "status", "--store", &machine.store]);
+    let status = Outcome::of(command.args(["--etc", &machine.etc])).ok();
+    let lines: Vec<_> = status
+        .lines()
+        .map(|line| line.split_whitespace().take(3))
+        .collect();
+    let words: Vec<_> = lines.into_iter().map(|it| it.collect::<Vec<_>>()).collect();
+    assert_eq!(words[1], ["TPM", "ecdsa-sha2-nistp256", "yes"], "{status}");
+    assert_eq!(words[2], ["file", "ssh-ed25519", "yes"], "{status}");
 }

@@ -3,4 +3,5 @@
 pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod hint;
+pub(crate) mod host_key;
 pub(crate) mod usage;

@@ -1,6 +1,11 @@
 //! `tpmssh host`: the host keys of an SSH server.
 
+mod check;
+mod exchange;
+mod place;
+mod server_keys;
 mod setup;
+mod status;
 
 use crate::app::App;
 
@@ -8,10 +13,14 @@ use crate::app::App;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     Setup(setup::Args),
+    Check(check::Args),
+    Status(status::Args),
 }
 
 pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Setup(args) => setup::run(app, args),
+        Command::Check(args) => check::run(app, args),
+        Command::Status(args) => status::run(app, args),
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use token_store::{Kind, WallKind};
 
+use crate::fail::host_key::NotProven;
 use crate::show::duration::in_words;
 
 /// A failure that is not the TPM's or the store's.
@@ -206,8 +207,27 @@ pub(crate) enum Error {
         at: String,
         /// The label of the key.
         label: String,
-        /// What ssh says.
-        why: String,
+        /// What was seen.
+        why: NotProven,
+    },
+    /// No host key of the TPM is set up for sshd.
+    #[error("no host key of the TPM is set up for sshd")]
+    NoHostKeySetUp,
+    /// A file of sshd's configuration names a host key that would have to be left out.
+    #[error(
+        "line {line} of {} names the host key {}{}",
+        config.display(), key.display(),
+        if *same { ", which has the same type and curve" } else { ", which --only cannot leave out" }
+    )]
+    HostKeyNamed {
+        /// The host key.
+        key: PathBuf,
+        /// The file that names it.
+        config: PathBuf,
+        /// The line in that file.
+        line: usize,
+        /// Whether it is of the same type and curve as the key of the TPM.
+        same: bool,
     },
     /// There is no git.
     #[error("git is not installed")]
@@ -431,6 +451,8 @@ impl Error {
             | Self::NoAuthority
             | Self::NoGit
             | Self::HostKeyNotProven { .. }
+            | Self::NoHostKeySetUp
+            | Self::HostKeyNamed { .. }
             | Self::RevokedBefore
             | Self::NotRoot
             | Self::NoKey => Kind::Failed,

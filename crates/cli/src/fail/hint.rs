@@ -171,9 +171,12 @@ fn for_program(err: &Error) -> Option<String> {
         Error::SignerNotAllowed { .. } => {
             "its owner gets the line with: tpmssh export --allowed-signer WHO"
         }
-        Error::HostKeyNotProven { .. } => {
-            "sudo tpmssh host setup puts it there; after that: sudo systemctl reload ssh"
+        Error::HostKeyNotProven { why, .. } => return Some(why.hint()),
+        Error::NoHostKeySetUp => "set one up: sudo tpmssh host setup",
+        Error::HostKeyNamed { same: true, .. } => {
+            "take that line out, or choose another kind with -t and -b"
         }
+        Error::HostKeyNamed { .. } => "take that line out, then try again",
         Error::NoGit => "sudo apt install git",
         Error::NoRepository => "go to one, or add --global",
         Error::NoAuthority => "make one first: tpmssh ca init",

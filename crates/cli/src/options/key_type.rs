@@ -18,6 +18,11 @@ pub(crate) struct KeyTypeArgs {
 }
 
 impl KeyTypeArgs {
+    /// Whether the kind was chosen, and is not that of whoever says nothing.
+    pub(crate) fn is_chosen(&self) -> bool {
+        self.algorithm != Algorithm::Ecdsa || self.bits.is_some()
+    }
+
     /// The kind and size.
     ///
     /// # Errors

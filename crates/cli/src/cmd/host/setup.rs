@@ -1,16 +1,18 @@
 //! `tpmssh host setup`: have sshd use host keys that are in the TPM.
 
-mod check;
-
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use ssh_format::{Certificate, CertificateKind, MAX_LINE_LEN};
 use token_store::token::{self, InitOptions};
-use token_store::{KeySpec, Store, StoreDir, Token, WallKind};
+use token_store::{Error as StoreError, KeySpec, Store, StoreDir, Token, WallKind};
+use tpm_core::{KeyType, info};
 
-use self::check::ServerArgs;
+use super::check::{self, ServerArgs};
+use super::place::{KINDS, MachineArgs, TOKEN, algorithm};
+use super::server_keys::{self, FileKey};
 use crate::app::{App, read_owner_auth};
 use crate::fail::error::Error;
 use crate::files::input_file;
@@ -24,14 +26,16 @@ use crate::show::output::tell;
 /// Make a host key in the TPM, and have sshd and systemd use it
 ///
 /// Writes the public key, a service that is sshd's agent for it, and a drop-in for sshd, and shows
-/// them. The key has no PIN, since nobody is there to type one. Host keys that are in files stay
-/// in use beside it, for the clients that know them; --only leaves them out. sshd itself is not
-/// touched: reload it when you have read what was written.
+/// them. The key has no PIN, since nobody is there to type one. sshd itself is not touched: reload
+/// it when you have read what was written.
+///
+/// Host keys in files stay in use, for the clients that know them; --only leaves them out. sshd
+/// takes one key of each type and curve. Without -t and -b, the TPM's key is of a curve that no
+/// file has. A file with a key of the same type and curve is left out, which is told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The store of the host keys, apart from those of users
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/tpmssh")]
-    store: PathBuf,
+    #[command(flatten)]
+    machine: MachineArgs,
 
     #[command(flatten)]
     kind: KeyTypeArgs,
@@ -44,62 +48,59 @@ pub(crate) struct Args {
     #[arg(long)]
     only: bool,
 
-    /// Where the agent listens for sshd
-    #[arg(long, value_name = "PATH", default_value = "/run/tpmssh/host.sock")]
-    socket: PathBuf,
-
-    /// Where the configuration of this machine is
-    #[arg(long, value_name = "DIR", default_value = "/etc")]
-    etc: PathBuf,
-
     /// Show what would be written, and change nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Set nothing up, but connect to the server and see that it proves each host key of the TPM
-    #[arg(long, conflicts_with_all = ["dry_run", "only", "certificate"])]
+    /// The same as tpmssh host check
+    #[arg(long, hide = true, conflicts_with_all = ["dry_run", "only", "certificate"])]
     check: bool,
 
     #[command(flatten)]
-    server: ServerArgs,
+    server: CheckArgs,
 
     #[command(flatten)]
     owner: OwnerAuthArgs,
 }
 
+/// The server of `--check`.
+#[derive(Debug, clap::Args)]
+struct CheckArgs {
+    /// The server's address, for --check
+    #[arg(long, hide = true, default_value = "127.0.0.1", requires = "check")]
+    address: String,
+
+    /// The server's port, for --check
+    #[arg(long, short, hide = true, default_value_t = 22, requires = "check")]
+    port: u16,
+}
+
 const MARK: &str = "# Written by tpmssh host setup.\n";
-
-/// The label of the token that holds the host keys.
-const TOKEN: &str = "host";
-
-/// The names of the host keys in files, as sshd_config(5) has them by default.
-const FILES: [&str; 3] = [
-    "ssh_host_rsa_key",
-    "ssh_host_ecdsa_key",
-    "ssh_host_ed25519_key",
-];
 
 const COMMANDS: [&[&str]; 2] = [
     &["daemon-reload"],
     &["enable", "--now", "tpmssh-host.socket"],
 ];
 
-pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     if args.check {
-        return check::run(app, &args.store, &args.server);
+        let server = ServerArgs::new(&args.server.address, args.server.port);
+        return check::check(app, &args.machine, &server);
     }
-    let place = Place::new(args)?;
     // What can be refused is, before anything is made.
-    place.files(app, args, false)?.check()?;
+    units(app, args)?.check()?;
+    let files = server_keys::in_use(&args.machine);
+    let kind = kind(app, args, &files)?;
+    check_named(args, kind, &files)?;
     let certificate = args
         .certificate
         .as_deref()
         .map(read_certificate)
         .transpose()?;
     let key = if args.dry_run {
-        existing(app, args)?
+        existing(app, args, kind)?
     } else {
-        Some(key(app, args)?)
+        Some(key(app, args, kind)?)
     };
     let certificate = match (&key, certificate) {
         (_, None) => None,
@@ -109,27 +110,100 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             return Err(Error::NoKeyForCertificate { fingerprint }.into());
         }
     };
-    let files = place.files(app, args, certificate.is_some())?;
+    let drop_in = DropIn::new(args, kind, certificate.is_some(), files);
+    let mut files = units(app, args)?;
+    files.add(args.machine.drop_in(), drop_in.text(&args.machine));
+    files.check()?;
     if args.dry_run {
-        return files.put(true, 0o755);
+        files.put(true, 0o755)?;
+        drop_in.tell_left_out();
+        return Ok(());
     }
     let line = |line: String| format!("{line}\n").into_bytes();
     if let Some(key) = &key {
-        units::make_parent(&place.public, 0o755)?;
-        output_file::write(&place.public, 0o644, &line(key.line()))?;
+        write_public(&args.machine.public(kind), &line(key.line()))?;
     }
     if let Some(certificate) = certificate {
-        output_file::write(&place.certificate, 0o644, &line(certificate.line(TOKEN)))?;
+        let path = args.machine.certificate(kind);
+        output_file::write(&path, 0o644, &line(certificate.line(TOKEN)))?;
     }
     files.put(false, 0o755)?;
-    place.check_included();
+    check_included(&args.machine);
+    drop_in.tell_left_out();
     if units::systemctl(&COMMANDS) {
         tell(
             "tpmssh: when you have read it: sudo sshd -t && sudo systemctl reload ssh; \
-             then: sudo tpmssh host setup --check",
+             then: sudo tpmssh host check",
+        );
+        tell(
+            "tpmssh: sshd -t says that it cannot load the private half of the key, \
+             \"error in libcrypto\" or \"invalid format\": it is in the TPM",
         );
     }
     Ok(())
+}
+
+/// Writes the public half. sshd warns of a file in the place of a private key that others can
+/// read, so only root can.
+fn write_public(path: &Path, line: &[u8]) -> anyhow::Result<()> {
+    units::make_parent(path, 0o755)?;
+    output_file::write(path, 0o600, line)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))
+        .with_context(|| format!("cannot change the mode of {}", path.display()))
+}
+
+/// The kind of host key to make: what is asked for; else the one that is there; else the first
+/// that the TPM makes and no file has.
+fn kind(app: &App, args: &Args, files: &[FileKey]) -> anyhow::Result<KeyType> {
+    let asked = args.kind.key_type()?;
+    if args.kind.is_chosen() {
+        return Ok(asked);
+    }
+    let there = host_keys(app, args)?;
+    let set_up = there
+        .iter()
+        .find(|key| check::is_set_up(&args.machine, key));
+    let there = set_up.or(there.first()).map(|key| key.key.key_type());
+    if let Some(kind) = there.filter(|kind| !kind.is_rsa()) {
+        return Ok(kind);
+    }
+    let taken = |kind: KeyType| {
+        let same = |file: &FileKey| file.has_algorithm(algorithm(kind));
+        !args.only && files.iter().any(same) || named(files).any(|(file, _)| same(file))
+    };
+    if !taken(asked) {
+        return Ok(asked);
+    }
+    let tpm = app.tpm()?;
+    let makes = tpm
+        .begin()
+        .and_then(|op| info::key_types(&op))
+        .map_err(StoreError::from)?;
+    let mut free = makes
+        .into_iter()
+        .filter(|kind| !kind.is_rsa() && !taken(*kind));
+    Ok(free.next().unwrap_or(asked))
+}
+
+/// The files that a line of sshd's configuration names, which this command cannot take out.
+fn named(files: &[FileKey]) -> impl Iterator<Item = (&FileKey, &server_keys::Line)> {
+    let with_line = |file| Option::zip(Some(file), FileKey::named(file));
+    files.iter().filter_map(with_line)
+}
+
+/// Refuses a kind that a named file has as well, and `--only` beside named files.
+fn check_named(args: &Args, kind: KeyType, files: &[FileKey]) -> Result<(), Error> {
+    let in_the_way =
+        named(files).find(|(file, _)| args.only || file.has_algorithm(algorithm(kind)));
+    match in_the_way {
+        None => Ok(()),
+        Some((file, line)) => Err(Error::HostKeyNamed {
+            key: file.path.clone(),
+            config: line.file.clone(),
+            line: line.number,
+            same: !args.only,
+        }),
+    }
 }
 
 /// The host certificate in a file.
@@ -145,34 +219,43 @@ fn read_certificate(file: &Path) -> anyhow::Result<Certificate> {
     Ok(certificate)
 }
 
-/// The key of the kind that is meant, if there is one.
-fn existing(app: &App, args: &Args) -> anyhow::Result<Option<SigningKey>> {
-    match Store::open(&StoreDir::at(&args.store)?) {
-        Err(token_store::Error::NoStore { .. }) => Ok(None),
-        store => find(app, &store?, args),
-    }
+/// The host keys of the TPM; none if there is no store.
+fn host_keys(app: &App, args: &Args) -> anyhow::Result<Vec<SigningKey>> {
+    let store = match Store::open(&StoreDir::at(&args.machine.store)?) {
+        Err(StoreError::NoStore { .. }) => return Ok(Vec::new()),
+        store => store?,
+    };
+    let mut keys = signing::all(app, &store)?;
+    keys.retain(|it| it.token.label == TOKEN);
+    Ok(keys)
 }
 
-fn find(app: &App, store: &Store, args: &Args) -> anyhow::Result<Option<SigningKey>> {
-    let kind = args.kind.key_type()?;
-    let keys = signing::all(app, store)?;
-    Ok(keys
-        .into_iter()
-        .find(|it| it.token.label == TOKEN && it.key.key_type() == kind))
+/// The key of this kind, if there is one.
+fn existing(app: &App, args: &Args, kind: KeyType) -> anyhow::Result<Option<SigningKey>> {
+    let mut keys = host_keys(app, args)?.into_iter();
+    Ok(keys.find(|it| it.key.key_type() == kind))
 }
 
-/// The key of the kind that is meant; made if it does not exist.
-fn key(app: &App, args: &Args) -> anyhow::Result<SigningKey> {
-    let mut store = Store::open_or_create(&StoreDir::at(&args.store)?)?;
-    if let Some(key) = find(app, &store, args)? {
+/// The key of this kind; made if it does not exist.
+fn key(app: &App, args: &Args, kind: KeyType) -> anyhow::Result<SigningKey> {
+    if let Some(key) = existing(app, args, kind)? {
         return Ok(key);
     }
+    let mut store = Store::open_or_create(&StoreDir::at(&args.machine.store)?)?;
     let token = token(app, &mut store, args)?;
-    let label = format!("{} host key", make::host_name());
-    let spec = KeySpec::new(args.kind.key_type()?, label);
+    let spec = KeySpec::new(kind, label(app, args, kind)?);
     make::key(app, &mut store, &token, &spec, None)?;
-    let found = find(app, &store, args)?;
-    found.context("the new host key is not in the store")
+    existing(app, args, kind)?.context("the new host key is not in the store")
+}
+
+/// `HOST host key`, with the kind if another key is called so.
+fn label(app: &App, args: &Args, kind: KeyType) -> anyhow::Result<String> {
+    let label = format!("{} host key", make::host_name());
+    let taken = host_keys(app, args)?.iter().any(|key| key.label == label);
+    Ok(match taken {
+        true => format!("{label} {}", kind.name()),
+        false => label,
+    })
 }
 
 /// The token of the host keys, without a PIN; made if it does not exist.
@@ -190,78 +273,94 @@ fn token(app: &App, store: &mut Store, args: &Args) -> anyhow::Result<Token> {
     Ok(token::init(store, &tpm, &options, None, None, &owner)?.token)
 }
 
-/// The files that are written.
-struct Place {
-    public: PathBuf,
-    certificate: PathBuf,
-    drop_in: PathBuf,
-    units: PathBuf,
-    ssh: PathBuf,
+/// The units of the service.
+fn units(app: &App, args: &Args) -> anyhow::Result<OwnFiles> {
+    let units = args.machine.etc.join("systemd/system");
+    let mut files = OwnFiles::new(MARK);
+    files.add(units.join("tpmssh-host.socket"), socket(args));
+    files.add(units.join("tpmssh-host.service"), service(app, args)?);
+    Ok(files)
 }
 
-impl Place {
-    fn new(args: &Args) -> anyhow::Result<Self> {
-        let ssh = args.etc.join("ssh");
-        let kind = if args.kind.key_type()?.is_rsa() {
-            "rsa"
-        } else {
-            "ecdsa"
+/// What sshd is told: the keys and certificates of the TPM, and the files that stay in use.
+struct DropIn {
+    /// The kind of each key, and whether there is a certificate.
+    keys: Vec<(KeyType, bool)>,
+    files: Vec<FileKey>,
+    /// Files of the same type and curve as a key of the TPM.
+    left_out: Vec<FileKey>,
+}
+
+impl DropIn {
+    fn new(args: &Args, kind: KeyType, certified: bool, files: Vec<FileKey>) -> Self {
+        let is = |it: KeyType| it == kind || (it.is_rsa() && kind.is_rsa());
+        let keys: Vec<_> = KINDS
+            .into_iter()
+            .filter(|it| is(*it) || args.machine.public(*it).exists())
+            .map(|it| {
+                let certificate = args.machine.certificate(it).exists();
+                (it, certificate || (certified && is(it)))
+            })
+            .collect();
+        let has = |file: &FileKey| {
+            let same = |(kind, _): &(KeyType, bool)| file.has_algorithm(algorithm(*kind));
+            keys.iter().any(same)
         };
-        Ok(Self {
-            public: ssh.join(format!("ssh_host_tpm_{kind}_key.pub")),
-            certificate: ssh.join(format!("ssh_host_tpm_{kind}_key-cert.pub")),
-            drop_in: ssh.join("sshd_config.d/10-tpmssh.conf"),
-            units: args.etc.join("systemd/system"),
-            ssh,
-        })
+        // A file that another line names is in use without a line here.
+        let unnamed = files
+            .into_iter()
+            .filter(|file| !args.only && file.named.is_none());
+        let (left_out, files) = unnamed.partition(has);
+        Self {
+            keys,
+            files,
+            left_out,
+        }
     }
 
-    fn files(&self, app: &App, args: &Args, certified: bool) -> anyhow::Result<OwnFiles> {
-        let mut files = OwnFiles::new(MARK);
-        files.add(self.units.join("tpmssh-host.socket"), socket(args));
-        files.add(self.units.join("tpmssh-host.service"), service(app, args)?);
-        files.add(self.drop_in.clone(), self.sshd(args, certified));
-        Ok(files)
-    }
-
-    /// The drop-in for sshd. With one `HostKey` it takes no others by default.
-    fn sshd(&self, args: &Args, certified: bool) -> String {
-        let mut text = format!("HostKeyAgent {}\n", word(&args.socket));
-        for kind in ["ecdsa", "rsa"] {
-            let public = self.ssh.join(format!("ssh_host_tpm_{kind}_key.pub"));
-            if public == self.public || public.exists() {
-                text += &format!("HostKey {}\n", word(&public));
-            }
-            let certificate = self.ssh.join(format!("ssh_host_tpm_{kind}_key-cert.pub"));
-            if certificate.exists() || (certified && certificate == self.certificate) {
-                text += &format!("HostCertificate {}\n", word(&certificate));
+    /// The text. With one `HostKey` sshd takes no others by default.
+    fn text(&self, machine: &MachineArgs) -> String {
+        let mut text = format!("HostKeyAgent {}\n", word(&machine.socket));
+        for (kind, certified) in &self.keys {
+            text += &format!("HostKey {}\n", word(&machine.public(*kind)));
+            if *certified {
+                text += &format!("HostCertificate {}\n", word(&machine.certificate(*kind)));
             }
         }
-        for name in FILES.into_iter().filter(|_| !args.only) {
-            let file = self.ssh.join(name);
-            if file.exists() {
-                text += &format!("HostKey {}\n", word(&file));
-            }
+        for file in &self.files {
+            text += &format!("HostKey {}\n", word(&file.path));
         }
         text
     }
 
-    /// Says if sshd will not look at the drop-in.
-    fn check_included(&self) {
-        let main = fs::read_to_string(self.ssh.join("sshd_config")).unwrap_or_default();
-        let includes = |line: &str| {
-            line.trim_start()
-                .to_ascii_lowercase()
-                .starts_with("include")
-                && line.contains("sshd_config.d/")
-        };
-        if !main.lines().any(includes) {
+    fn tell_left_out(&self) {
+        for file in &self.left_out {
+            let kind = file.public.as_ref().map_or("", |public| public.algorithm());
             tell(&format!(
-                "tpmssh: {} does not include it: add Include {}/*.conf at its top",
-                self.ssh.join("sshd_config").display(),
-                self.ssh.join("sshd_config.d").display()
+                "tpmssh: {} is left out: the TPM has a key of the same type and curve ({kind}), and \
+                 sshd uses one. Clients that know only the key in the file will see a new one; \
+                 those that know another key of this host learn it by UpdateHostKeys.",
+                file.path.display()
             ));
         }
+    }
+}
+
+/// Says if sshd will not look at the drop-in.
+fn check_included(machine: &MachineArgs) {
+    let main = fs::read_to_string(machine.sshd_config()).unwrap_or_default();
+    let includes = |line: &str| {
+        line.trim_start()
+            .to_ascii_lowercase()
+            .starts_with("include")
+            && line.contains("sshd_config.d/")
+    };
+    if !main.lines().any(includes) {
+        tell(&format!(
+            "tpmssh: {} does not include it: add Include {}/*.conf at its top",
+            machine.sshd_config().display(),
+            machine.ssh().join("sshd_config.d").display()
+        ));
     }
 }
 
@@ -278,14 +377,14 @@ fn socket(args: &Args) -> String {
          \n\
          [Install]\n\
          WantedBy=sockets.target\n",
-        args.socket.display()
+        args.machine.socket.display()
     )
 }
 
 fn service(app: &App, args: &Args) -> anyhow::Result<String> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let program = units::quote(&program.display().to_string());
-    let store = format!("TPMSSH_STORE={}", args.store.display());
+    let store = format!("TPMSSH_STORE={}", args.machine.store.display());
     let tcti = format!("TPMSSH_TCTI={}", app.tpm_choice()?.tcti);
     Ok(format!(
         "[Unit]\n\

@@ -1,0 +1,86 @@
+//! Where the host keys of the TPM, and the files that name them, are on this machine.
+
+use std::path::{Path, PathBuf};
+
+use tpm_core::KeyType;
+
+/// The label of the token that holds the host keys.
+pub(super) const TOKEN: &str = "host";
+
+/// The store, the socket and the configuration of this machine.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct MachineArgs {
+    /// The store of the host keys, apart from those of users
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/tpmssh")]
+    pub(super) store: PathBuf,
+
+    /// Where the agent listens for sshd
+    #[arg(long, value_name = "PATH", default_value = "/run/tpmssh/host.sock")]
+    pub(super) socket: PathBuf,
+
+    /// Where the configuration of this machine is
+    #[arg(long, value_name = "DIR", default_value = "/etc")]
+    pub(super) etc: PathBuf,
+}
+
+impl MachineArgs {
+    /// The directory of sshd's configuration.
+    pub(super) fn ssh(&self) -> PathBuf {
+        self.etc.join("ssh")
+    }
+
+    /// sshd's main configuration file.
+    pub(super) fn sshd_config(&self) -> PathBuf {
+        self.ssh().join("sshd_config")
+    }
+
+    /// The file by which sshd learns of the host keys of the TPM.
+    pub(super) fn drop_in(&self) -> PathBuf {
+        self.ssh().join("sshd_config.d/10-tpmssh.conf")
+    }
+
+    /// The file with the public half of a host key of this kind.
+    pub(super) fn public(&self, kind: KeyType) -> PathBuf {
+        self.ssh().join(format!("{}.pub", name(kind)))
+    }
+
+    /// The file with the certificate of a host key of this kind.
+    pub(super) fn certificate(&self, kind: KeyType) -> PathBuf {
+        self.ssh().join(format!("{}-cert.pub", name(kind)))
+    }
+}
+
+/// One of each kind of host key: sshd uses one key of a type and curve, and RSA keys of any size
+/// are of one type.
+pub(super) const KINDS: [KeyType; 4] = [
+    KeyType::EccP256,
+    KeyType::EccP384,
+    KeyType::EccP521,
+    KeyType::Rsa2048,
+];
+
+/// The name of the files of such a host key, without the ending.
+fn name(kind: KeyType) -> &'static str {
+    match kind {
+        KeyType::EccP384 => "ssh_host_tpm_ecdsa384_key",
+        KeyType::EccP521 => "ssh_host_tpm_ecdsa521_key",
+        kind if kind.is_rsa() => "ssh_host_tpm_rsa_key",
+        _ => "ssh_host_tpm_ecdsa_key",
+    }
+}
+
+/// Whether a file is the public half of a host key of the TPM.
+pub(super) fn is_ours(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("ssh_host_tpm_"))
+}
+
+/// What sshd calls the type and curve of such a key.
+pub(super) fn algorithm(kind: KeyType) -> &'static str {
+    match kind {
+        KeyType::EccP384 => "ecdsa-sha2-nistp384",
+        KeyType::EccP521 => "ecdsa-sha2-nistp521",
+        kind if kind.is_rsa() => "ssh-rsa",
+        _ => "ecdsa-sha2-nistp256",
+    }
+}
