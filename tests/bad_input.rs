@@ -127,7 +127,7 @@ fn a_wrong_connection_string() {
     for (tcti, why) in [
         (
             "cmd:touch x",
-            "it must begin with device:, tabrmd:, swtpm: or mssim:",
+            "it must begin with device:, tabrmd: or swtpm:",
         ),
         (
             "swtpm:path=/run/s",

@@ -39,7 +39,7 @@ fn normalised(said: &str, home: &Home, tcti: &str) -> String {
             "keys in the TPM" | "NV memory" => &counted,
             // Which TPM the simulator is, and what is installed, is not doctor's doing.
             "TPM" => "IDENTITY",
-            "OpenSSH" | "libtss2" => "VERSION",
+            "OpenSSH" => "VERSION",
             "storage root key" if detail.contains("Name") => "there, without a password, Name NAME",
             "PKCS#11 module" => "MODULE: ssh works with it, but ssh-agent refuses it there",
             _ => detail,

@@ -225,13 +225,14 @@ fn a_resource_manager_that_is_not_there() {
     }
 }
 
-/// The TCG's simulator, which libtss2 connects to.
+/// The TCG's simulator has a protocol of its own, which is not spoken.
 #[test]
-fn a_simulator_that_is_not_there() {
+fn a_simulator_that_is_not_supported() {
     let home = Home::with_tcti("mssim:host=127.0.0.1,port=1");
     Outcome::of(tpmssh(&home).args(["tpm", "info"])).fails(
-        5,
-        "tpmssh: no TPM at mssim:host=127.0.0.1,port=1: Connection refused (os error 111)\n\
-         hint: switch the TPM on in the firmware setup, or try a simulated one: tpmssh simulator start\n",
+        2,
+        "tpmssh: unusable TPM connection \"mssim:host=127.0.0.1,port=1\": mssim: is not supported; \
+         use swtpm: for a simulated TPM\n\
+         hint: it looks like device:/dev/tpmrm0, tabrmd: or swtpm:host=127.0.0.1,port=2321\n",
     );
 }

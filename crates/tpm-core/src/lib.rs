@@ -33,6 +33,7 @@
 //!
 //! Section numbers in this crate refer to the TCG's *Trusted Platform Module Library
 //! Specification*, revision 1.59, parts 1 to 3.
+#![forbid(unsafe_code)]
 
 mod chip;
 mod command;

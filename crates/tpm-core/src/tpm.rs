@@ -39,6 +39,14 @@ struct Link {
     kept: Option<Kept>,
 }
 
+impl Link {
+    fn abandon(self) {
+        if let Some(connection) = self.connection {
+            connection.abandon();
+        }
+    }
+}
+
 /// A key that stays loaded.
 struct Kept {
     name: Name,
@@ -92,7 +100,10 @@ impl Tpm {
             poisoned.into_inner()
         });
         let mut link = self.link();
-        if link.connection.is_none() {
+        let is_alive = |connection: &Connection| connection.is_alive();
+        if !link.connection.as_ref().is_some_and(is_alive) {
+            // One that ended while it was idle had been sent nothing that is not answered.
+            *link = Link::default();
             let transport = transport::open(&self.tcti, Deadline::after(self.deadline))?;
             *link = Link {
                 connection: Some(Connection::new(transport, self.deadline)),
@@ -106,15 +117,15 @@ impl Tpm {
         })
     }
 
-    /// Forgets the connection without a word to the chip: for a forked child, whose flushes
-    /// would otherwise free the objects of its parent.
+    /// Forgets the connection without a word to the chip, and without ending it: for a forked
+    /// child, whose parent goes on to use it.
     ///
     /// A lock that another thread held at the fork is left alone, and so is what it guards.
     pub fn forget(&self) {
         match self.link.try_lock() {
-            Ok(mut link) => mem::forget(mem::take(&mut *link)),
+            Ok(mut link) => mem::take(&mut *link).abandon(),
             Err(TryLockError::Poisoned(poisoned)) => {
-                mem::forget(mem::take(&mut *poisoned.into_inner()));
+                mem::take(&mut *poisoned.into_inner()).abandon()
             }
             Err(TryLockError::WouldBlock) => {}
         }

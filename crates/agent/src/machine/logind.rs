@@ -1,27 +1,23 @@
 //! logind's word that the machine is about to sleep, or that the screen is to be locked.
 //!
-//! Two signals on the system bus are all that is wanted of D-Bus, so its messages are read
-//! here: a library for it would be larger than the rest of the agent. The signals can do
-//! nothing but make the agent forget PINs, so it does not matter if somebody else sends them.
+//! These two signals can do nothing but make the agent forget PINs, so it does not matter if
+//! somebody else sends them. `dbus-wire` reads and writes the messages.
 //!
 //! # Source
 //!
 //! The D-Bus specification, "Authentication Protocol" and "Message Bus"; logind's interface,
 //! org.freedesktop.login1(5).
 
-mod message;
-
+use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
-use message::{Kind, Message};
+use dbus_wire::{Handshake, Incoming, Kind, Message, Socket, Step, sockets, system_bus};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::sleep;
 
-/// Where the system bus is, unless `DBUS_SYSTEM_BUS_ADDRESS` says otherwise.
-const SYSTEM_BUS: &str = "/run/dbus/system_bus_socket";
 /// How long to wait before asking a bus again that was there and went.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -33,135 +29,166 @@ const SIGNALS: [&str; 2] = [
      interface='org.freedesktop.login1.Session',member='Lock'",
 ];
 
-/// Calls `lock` at each of these signals. Returns where there is no system bus.
+/// Calls `lock` at each of these signals, also after the bus was restarted. Returns if there is
+/// no system bus.
 pub(crate) async fn watch(lock: impl Fn(&'static str)) {
-    let Some(bus) = system_bus() else {
-        return;
-    };
-    while let Ok(stream) = UnixStream::connect(&bus).await {
-        if let Err(err) = listen(stream, &lock).await {
-            log::debug!("logind is not heard: {err}");
+    let address = system_bus(true);
+    let mut found = false;
+    loop {
+        match connect(&address).await {
+            Ok(stream) => {
+                found = true;
+                if let Err(err) = listen(stream, &lock).await {
+                    log::debug!("logind is not heard: {err}");
+                }
+            }
+            Err(_) if found => {}
+            Err(err) => {
+                log::debug!("there is no bus at {address}: {err}");
+                return;
+            }
         }
         sleep(PAUSE).await;
     }
-    log::debug!("there is no bus at {}", bus.display());
 }
 
-fn system_bus() -> Option<PathBuf> {
-    match std::env::var("DBUS_SYSTEM_BUS_ADDRESS") {
-        Ok(address) => path_in(&address).map(PathBuf::from),
-        Err(_) => Some(SYSTEM_BUS.into()),
+/// A connection to the first socket of an address on which somebody listens.
+async fn connect(address: &str) -> io::Result<UnixStream> {
+    let mut last = io::ErrorKind::NotFound.into();
+    for socket in sockets(address).map_err(io::Error::other)? {
+        let connected = match socket {
+            Socket::Path(path) => UnixStream::connect(path).await,
+            Socket::Abstract(mut name) => {
+                // tokio takes a path that begins with a zero byte for an abstract name.
+                name.insert(0, 0);
+                UnixStream::connect(OsString::from_vec(name)).await
+            }
+        };
+        match connected {
+            Ok(stream) => return Ok(stream),
+            Err(err) => last = err,
+        }
     }
+    Err(last)
 }
 
-/// The path in `unix:path=/a/socket,guid=…`; other transports are not spoken.
-fn path_in(address: &str) -> Option<&Path> {
-    let keys = address.split(';').next()?.strip_prefix("unix:")?;
-    let mut keys = keys.split(',');
-    keys.find_map(|key| key.strip_prefix("path="))
-        .map(Path::new)
+/// A connection to a bus, and what arrived over it.
+struct Bus {
+    stream: UnixStream,
+    incoming: Incoming,
+}
+
+impl Bus {
+    /// Logs in, as this user, whom the kernel vouches for.
+    async fn log_in(mut stream: UnixStream) -> io::Result<Self> {
+        let uid = rustix::process::geteuid().as_raw();
+        let (mut handshake, hello) = Handshake::start(uid, false);
+        stream.write_all(&hello).await?;
+        let incoming = Incoming::default();
+        let mut bus = Self { stream, incoming };
+        loop {
+            let line = loop {
+                match bus.incoming.line().map_err(io::Error::other)? {
+                    Some(line) => break line,
+                    None => bus.receive().await?,
+                }
+            };
+            match handshake.line(&line).map_err(io::Error::other)? {
+                Step::Send(bytes) => bus.stream.write_all(bytes).await?,
+                Step::Finish(bytes) => {
+                    bus.stream.write_all(bytes).await?;
+                    return Ok(bus);
+                }
+            }
+        }
+    }
+
+    async fn message(&mut self) -> io::Result<Message> {
+        loop {
+            match self.incoming.message().map_err(io::Error::other)? {
+                Some(message) => return Ok(message),
+                None => self.receive().await?,
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> io::Result<()> {
+        let mut bytes = [0; 4096];
+        match self.stream.read(&mut bytes).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                self.incoming.push(&bytes[..read]);
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Serves one connection to a bus until it ends.
-async fn listen(mut stream: UnixStream, lock: &impl Fn(&'static str)) -> io::Result<()> {
-    authenticate(&mut stream).await?;
-    stream.write_all(&message::call(1, "Hello", &[])).await?;
+async fn listen(stream: UnixStream, lock: &impl Fn(&'static str)) -> io::Result<()> {
+    let mut bus = Bus::log_in(stream).await?;
+    let hello = Message::to_bus("Hello").encode(1);
+    bus.stream.write_all(&hello).await?;
     for (serial, signal) in (2..).zip(SIGNALS) {
-        let call = message::call(serial, "AddMatch", &[signal]);
-        stream.write_all(&call).await?;
+        let call = Message::to_bus("AddMatch").text(signal).encode(serial);
+        bus.stream.write_all(&call).await?;
     }
     loop {
-        let message = Message::read(&mut stream).await?;
-        match (message.kind, message.member.as_str()) {
+        let message = bus.message().await?;
+        match (message.kind, message.member.as_deref()) {
             (Kind::Error, _) => return Err(io::Error::other("the bus refused a request")),
             // Its argument: whether sleep begins, or is over.
-            (Kind::Signal, "PrepareForSleep") if message.boolean() => {
+            (Kind::Signal, Some("PrepareForSleep"))
+                if message.arguments().boolean() == Ok(true) =>
+            {
                 lock("the machine is about to sleep");
             }
-            (Kind::Signal, "Lock") => lock("the session is locked"),
+            (Kind::Signal, Some("Lock")) => lock("the session is locked"),
             _ => {}
         }
     }
-}
-
-/// As this user, whom the kernel vouches for.
-async fn authenticate(stream: &mut UnixStream) -> io::Result<()> {
-    let uid = rustix::process::geteuid().as_raw().to_string();
-    let hex: String = uid.bytes().map(|digit| format!("{digit:02x}")).collect();
-    let hello = format!("\0AUTH EXTERNAL {hex}\r\n");
-    stream.write_all(hello.as_bytes()).await?;
-    let mut line = Vec::new();
-    while !line.ends_with(b"\r\n") {
-        line.push(stream.read_u8().await?);
-        if line.len() > 1024 {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-    }
-    if !line.starts_with(b"OK ") {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
-    stream.write_all(b"BEGIN\r\n").await
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
 
-    use testing::Bus;
-
     use super::*;
-
-    #[test]
-    fn an_address_has_a_path() {
-        let path = |address| path_in(address).map(|path| path.display().to_string());
-        assert_eq!(path("unix:path=/a").as_deref(), Some("/a"));
-        let long = path("unix:guid=1,path=/a,x=y;tcp:host=h");
-        assert_eq!(long.as_deref(), Some("/a"));
-        assert_eq!(path("unix:abstract=/a"), None);
-        assert_eq!(path("tcp:host=h"), None);
-    }
 
     /// With a bus of our own, on which the test plays logind.
     #[tokio::test]
     async fn what_logind_says_is_heard_and_nothing_else() {
-        let bus = Bus::start();
-        let path = path_in(&bus.address()).unwrap().to_owned();
+        let bus = testing::Bus::start();
         let heard = RefCell::new(Vec::new());
         let lock = |why| heard.borrow_mut().push(why);
-        let listener = listen(UnixStream::connect(&path).await.unwrap(), &lock);
+        let listener = listen(connect(&bus.address()).await.unwrap(), &lock);
         let logind = async {
-            let mut stream = UnixStream::connect(&path).await.unwrap();
-            authenticate(&mut stream).await.unwrap();
-            let mut send = async |bytes: Vec<u8>| stream.write_all(&bytes).await.unwrap();
-            send(message::call(1, "Hello", &[])).await;
-            let manager = "org.freedesktop.login1.Manager";
-            let session = "org.freedesktop.login1.Session";
+            let stream = connect(&bus.address()).await.unwrap();
+            let mut stream = Bus::log_in(stream).await.unwrap().stream;
+            let mut serial = 0;
+            let mut send = async |message: Message| {
+                serial += 1;
+                stream.write_all(&message.encode(serial)).await.unwrap();
+            };
+            let signal = |interface: &str, member: &str| {
+                let interface = format!("org.freedesktop.login1.{interface}");
+                Message::signal("/org/freedesktop/login1", &interface, member)
+            };
+            let sleeps = |begins| signal("Manager", "PrepareForSleep").boolean(begins);
+            send(Message::to_bus("Hello")).await;
             // Of somebody who is not logind.
-            for serial in 2..20 {
-                send(message::signal(serial, session, "Lock", None)).await;
+            for _ in 0..20 {
+                send(signal("Session", "Lock")).await;
             }
-            send(message::request_name(20, "org.freedesktop.login1")).await;
-            let mut serial = 30;
+            let name = Message::to_bus("RequestName").text("org.freedesktop.login1");
+            send(name.number(0)).await;
             // Until the listener has been subscribed.
             while heard.borrow().is_empty() {
-                send(message::signal(
-                    serial,
-                    manager,
-                    "PrepareForSleep",
-                    Some(true),
-                ))
-                .await;
+                send(sleeps(true)).await;
                 sleep(Duration::from_millis(10)).await;
-                serial += 1;
             }
-            send(message::signal(
-                serial,
-                manager,
-                "PrepareForSleep",
-                Some(false),
-            ))
-            .await;
-            send(message::signal(serial + 1, session, "Lock", None)).await;
+            send(sleeps(false)).await;
+            send(signal("Session", "Lock")).await;
             while heard.borrow().last() != Some(&"the session is locked") {
                 sleep(Duration::from_millis(10)).await;
             }

@@ -27,6 +27,16 @@ impl Connection {
         }
     }
 
+    /// Whether it can still be used, as far as that is seen without sending anything.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.transport.is_alive()
+    }
+
+    /// Closes this process' copy of a connection that its parent goes on to use.
+    pub(crate) fn abandon(self) {
+        self.transport.abandon();
+    }
+
     /// Runs `command`.
     ///
     /// Where the chip is full and `bare` says that nobody else uses it, what a crashed

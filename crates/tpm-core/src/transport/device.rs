@@ -9,13 +9,12 @@ use std::{
     time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fs::OFlags,
-    io::Errno,
-};
+use rustix::{fs::OFlags, io::Errno};
 
-use super::exchange::{Deadline, MAX_BUFFER, Transport, checked_length};
+use super::{
+    exchange::{Deadline, MAX_BUFFER, Transport, checked_length},
+    readiness::{For, wait},
+};
 use crate::{Error, Result};
 
 /// A device node of the kernel's TPM driver.
@@ -58,14 +57,7 @@ impl Device {
 impl Transport for Device {
     fn transact(&mut self, command: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
         self.0.write_all(command).map_err(device_error)?;
-        let left = deadline.left()?;
-        let timeout = Timespec::try_from(left).ok();
-        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
-        let ready =
-            poll(&mut fds, timeout.as_ref()).map_err(|err| Error::Connection(err.into()))?;
-        if ready == 0 {
-            return Err(deadline.timeout());
-        }
+        wait(&self.0, For::Reading, deadline)?;
         let mut response = vec![0; MAX_BUFFER];
         let read = self.0.read(&mut response).map_err(device_error)?;
         response.truncate(read);
@@ -74,6 +66,8 @@ impl Transport for Device {
         }
         Ok(response)
     }
+
+    fn abandon(self: Box<Self>) {}
 }
 
 /// The kernel's resource manager answers a handle that it does not know with `EINVAL`, and a

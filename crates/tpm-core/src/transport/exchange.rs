@@ -16,6 +16,15 @@ pub(crate) trait Transport: Send {
     ///
     /// The response has at least a header, and the length that its header states.
     fn transact(&mut self, command: &[u8], deadline: Deadline) -> Result<Vec<u8>>;
+
+    /// Whether the connection, idle since its last exchange, can still be used, as far as that
+    /// is seen without sending anything.
+    fn is_alive(&self) -> bool {
+        true
+    }
+
+    /// Closes this process' copy of a connection that its parent goes on to use.
+    fn abandon(self: Box<Self>);
 }
 
 /// The end of a wait, and how long that wait was to be.
@@ -45,7 +54,7 @@ impl Deadline {
     }
 
     /// The error that says it.
-    pub(super) fn timeout(self) -> Error {
+    pub(crate) fn timeout(self) -> Error {
         Error::Timeout {
             seconds: self.wait.as_secs(),
         }

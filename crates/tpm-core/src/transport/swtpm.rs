@@ -17,6 +17,8 @@ pub(super) struct Socket {
     stream: TcpStream,
     control: SocketAddr,
     answered: bool,
+    /// Whether it is the parent of this process that goes on with the connection.
+    abandoned: bool,
 }
 
 impl Socket {
@@ -34,6 +36,7 @@ impl Socket {
             stream,
             control,
             answered: false,
+            abandoned: false,
         })
     }
 
@@ -99,7 +102,9 @@ impl Drop for Socket {
     /// Ends the connection, not just this descriptor: a child that the host forked meanwhile
     /// has a copy of it, which would keep swtpm waiting.
     fn drop(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
+        if !self.abandoned {
+            let _ = self.stream.shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -107,10 +112,14 @@ impl Transport for Socket {
     fn transact(&mut self, command: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
         self.exchange(command, deadline)
     }
+
+    fn abandon(mut self: Box<Self>) {
+        self.abandoned = true;
+    }
 }
 
 /// A connection to a port, before the deadline.
-pub(super) fn tcp(host: IpAddr, port: u16, tcti: &Tcti, deadline: Deadline) -> Result<TcpStream> {
+fn tcp(host: IpAddr, port: u16, tcti: &Tcti, deadline: Deadline) -> Result<TcpStream> {
     TcpStream::connect_timeout(&SocketAddr::new(host, port), deadline.left()?).map_err(|source| {
         match source.kind() {
             io::ErrorKind::TimedOut => deadline.timeout(),

@@ -37,13 +37,6 @@ pub enum Tcti {
         /// The data port.
         port: u16,
     },
-    /// The TCG simulator on a loopback TCP port (and the one after it).
-    Mssim {
-        /// A loopback address.
-        host: IpAddr,
-        /// The command port.
-        port: u16,
-    },
 }
 
 /// The longest connection string that is looked at, in bytes.
@@ -65,7 +58,7 @@ impl Tcti {
                 .file_name()
                 .is_some_and(|name| name.as_encoded_bytes().starts_with(b"tpmrm")),
             Self::Tabrmd(_) => true,
-            Self::Swtpm { .. } | Self::Mssim { .. } => false,
+            Self::Swtpm { .. } => false,
         }
     }
 }
@@ -77,7 +70,6 @@ impl fmt::Display for Tcti {
             Self::Tabrmd(conf) if conf.is_empty() => f.write_str("tabrmd"),
             Self::Tabrmd(conf) => write!(f, "tabrmd:{conf}"),
             Self::Swtpm { host, port } => write!(f, "swtpm:host={host},port={port}"),
-            Self::Mssim { host, port } => write!(f, "mssim:host={host},port={port}"),
         }
     }
 }
@@ -100,12 +92,10 @@ impl FromStr for Tcti {
             "swtpm" => socket(conf)
                 .map(|(host, port)| Self::Swtpm { host, port })
                 .map_err(refuse),
-            "mssim" => socket(conf)
-                .map(|(host, port)| Self::Mssim { host, port })
-                .map_err(refuse),
-            _ => Err(refuse(
-                "it must begin with device:, tabrmd:, swtpm: or mssim:",
+            "mssim" => Err(refuse(
+                "mssim: is not supported; use swtpm: for a simulated TPM",
             )),
+            _ => Err(refuse("it must begin with device:, tabrmd: or swtpm:")),
         }
     }
 }
@@ -180,7 +170,7 @@ mod tests {
             ("tabrmd", true),
             ("tabrmd:bus_name=com.example.Tpm,bus_type=session", true),
             ("swtpm:host=127.0.0.1,port=2321", false),
-            ("mssim:host=::1,port=2400", false),
+            ("swtpm:host=::1,port=2400", false),
         ] {
             let tcti: Tcti = text.parse().unwrap();
             assert_eq!(tcti.to_string(), text);
@@ -195,6 +185,7 @@ mod tests {
             "./evil.so",
             "/usr/lib/evil.so",
             "libtss2-tcti-device.so:/dev/tpm0",
+            "mssim:host=::1,port=2400",
             "swtpm:host=a;b",
             "swtpm:path=/run/swtpm",
             "swtpm:host=192.0.2.1,port=2321",
@@ -217,7 +208,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused_and_what_is_read_reads_again(text in ".{0,60}|(swtpm|mssim|tabrmd|device):.{0,40}") {
+        fn any_text_is_read_or_refused_and_what_is_read_reads_again(text in ".{0,60}|(swtpm|tabrmd|device):.{0,40}") {
             if let Ok(tcti) = text.parse::<Tcti>() {
                 prop_assert_eq!(tcti.to_string().parse::<Tcti>().unwrap(), tcti);
             }
