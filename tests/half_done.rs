@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, TransactionBehavior};
 use testing::{Fault, Tap, When};
 
-use crate::program::{Outcome, Program};
+use crate::program::{Outcome, PIN, Program};
 
 const NEW: &str = "staple battery";
 
@@ -23,6 +23,8 @@ enum Break {
     Answer(u32),
     /// Nothing can be written to the store.
     Disk,
+    /// The disk fails after the store is written, when its directory is to be made durable.
+    Directory,
 }
 
 /// What is true afterwards.
@@ -89,7 +91,42 @@ impl World {
                 command.args(["--fsize=0", env!("CARGO_BIN_EXE_tpmssh")]);
                 Outcome::of(command.args(args))
             }
+            Break::Directory => {
+                let mut command = self.program.home.command("strace");
+                command.args(["--follow-forks", "--quiet=all", "--output=strace"]);
+                command.args([
+                    "--trace=fsync,fdatasync",
+                    "--inject=fsync,fdatasync:error=EIO",
+                ]);
+                command.arg("--trace-path").arg(self.program.home.store());
+                command.arg(env!("CARGO_BIN_EXE_tpmssh"));
+                Outcome::of(command.args(args))
+            }
         }
+    }
+
+    /// Runs a command, and has another program hold the store from the moment at which the chip
+    /// is told `code`.
+    fn held_at(&self, line: &str, code: u32) -> Outcome {
+        let tap = Tap::start(&self.program.swtpm);
+        tap.inject(When::Next(code), Fault::Delay(Duration::from_secs(2)));
+        let mut other = Connection::open(self.program.home.store().join("store.db")).unwrap();
+        let mut command = self.program.command();
+        command.args(["--tcti", &tap.tcti()]).args(self.args(line));
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| Outcome::of(&mut command));
+            let end = Instant::now() + Duration::from_secs(20);
+            while !tap.commands().contains(&code) {
+                assert!(Instant::now() < end, "{line}: the chip was not told");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            let held = other
+                .transaction_with_behavior(TransactionBehavior::Exclusive)
+                .unwrap();
+            let outcome = running.join().unwrap();
+            drop(held);
+            outcome
+        })
     }
 
     fn works(&self, line: &str) -> bool {
@@ -254,46 +291,88 @@ fn a_pin_that_is_changed_in_the_chip_needs_no_room_on_the_disk() {
     assert_eq!(world.valid(), Valid::New);
 }
 
-/// Another program holds the store from the moment at which the chip is told.
+/// The chip has done its part, and another program holds the store.
 #[test]
-fn a_reset_that_the_store_cannot_note_says_that_the_pin_is_reset() {
+fn what_the_store_cannot_note_is_said_to_be_done() {
+    for (line, code, says, hint, valid) in [
+        (
+            RESET,
+            NV_CHANGE_AUTH,
+            "the PIN is reset, but the store could not note it",
+            "set it once more: tpmssh token reset-pin",
+            Valid::New,
+        ),
+        (
+            DELETE,
+            NV_UNDEFINE,
+            "the token is deleted, but the store still has its traces",
+            "tpmssh doctor shows what is left; then: tpmssh token delete, or remove-counter",
+            Valid::NoCounter,
+        ),
+    ] {
+        let world = World::new("counter");
+        let expected =
+            format!("tpmssh: {says}: the store is in use by another program\nhint: {hint}\n");
+        world.held_at(line, code).fails(10, &expected);
+        assert_eq!(world.valid(), valid, "{line}");
+        assert!(world.works(line), "{line}");
+    }
+}
+
+/// What is written is done, though a power cut could undo it: a message that says "not done" would
+/// be wrong.
+#[test]
+fn a_store_that_is_written_is_not_called_unwritten() {
     let world = World::new("counter");
-    let tap = Tap::start(&world.program.swtpm);
-    let pause = Duration::from_secs(2);
-    tap.inject(When::Next(NV_CHANGE_AUTH), Fault::Delay(pause));
-    let mut other = Connection::open(world.program.home.store().join("store.db")).unwrap();
-    let generation = |db: &Connection| -> i64 {
-        let sql = "SELECT generation FROM store";
-        db.query_row(sql, [], |row| row.get(0)).unwrap()
-    };
-    let before = generation(&other);
-    let mut command = world.program.command();
-    command
-        .args(["--tcti", &tap.tcti()])
-        .args(world.args(RESET));
-    let outcome = std::thread::scope(|scope| {
-        let running = scope.spawn(|| Outcome::of(&mut command));
-        let end = Instant::now() + Duration::from_secs(20);
-        // Logins are ended first.
-        while generation(&other) == before {
-            assert!(Instant::now() < end);
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        let held = other
-            .transaction_with_behavior(TransactionBehavior::Exclusive)
-            .unwrap();
-        let outcome = running.join().unwrap();
-        drop(held);
-        outcome
-    });
-    outcome.fails(
-        10,
-        "tpmssh: the PIN is reset, but the store could not note it: \
-         the store is in use by another program\n\
-         hint: set it once more: tpmssh token reset-pin\n",
-    );
+    world.broken(RESET, Break::Directory).ok();
     assert_eq!(world.valid(), Valid::New);
-    assert!(world.works(RESET));
+    let before = world.program.run(&["export"]).ok();
+    world
+        .broken("keygen --label other --pin-file NEW", Break::Directory)
+        .ok();
+    assert_ne!(world.program.run(&["export"]).ok(), before);
+    let trace = std::fs::read_to_string(world.program.home.path().join("strace")).unwrap();
+    assert!(trace.contains("(INJECTED)"), "{trace}");
+}
+
+/// A write beyond the limit of file sizes would end the host of the module.
+#[test]
+fn a_host_of_the_module_outlives_the_limit_of_file_sizes() {
+    let world = World::new("counter");
+    let module = testing::module();
+    let generate = |limit: u64| {
+        let mut command = world.program.home.command("prlimit");
+        command.arg(format!("--fsize={limit}")).arg("pkcs11-tool");
+        command.arg("--module").arg(&module);
+        command.args(["--login", "--pin", PIN, "--keypairgen", "--key-type"]);
+        Outcome::of(command.args(["EC:prime256v1", "--label", "by a host"]))
+    };
+    let size = std::fs::metadata(world.program.home.store().join("store.db")).unwrap();
+    for limit in [
+        0,
+        1,
+        4096,
+        size.len() / 2,
+        size.len() - 1,
+        size.len(),
+        size.len() + 4096,
+    ] {
+        let outcome = generate(limit);
+        assert_eq!(outcome.code, Some(1), "{limit}: {outcome:?}");
+        assert!(
+            outcome.stderr.contains("CKR_DEVICE_MEMORY"),
+            "{limit}: {outcome:?}"
+        );
+        assert_eq!(world.program.run(&["export"]).code, Some(1), "{limit}");
+    }
+    generate(16 * size.len()).ok();
+    assert!(
+        world
+            .program
+            .run(&["export"])
+            .ok()
+            .ends_with(" by a host\n")
+    );
 }
 
 #[test]

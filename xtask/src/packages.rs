@@ -64,6 +64,7 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("git"), "git"),
     need(Probe::Program("setpriv"), "util-linux"),
     need(Probe::Program("valgrind"), "valgrind"),
+    need(Probe::Program("strace"), "strace"),
     need(Probe::Program("qemu-system-x86_64"), "qemu-system-x86"),
     need(Probe::Program("busybox"), "busybox-static"),
     need(Probe::Program("cpio"), "cpio"),

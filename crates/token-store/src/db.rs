@@ -3,7 +3,7 @@
 use std::{cell::RefCell, fmt, path::Path, time::Duration};
 
 use rusqlite::{
-    Connection, OpenFlags, Transaction, TransactionBehavior, config::DbConfig, limits::Limit,
+    Connection, OpenFlags, Transaction, TransactionBehavior, config::DbConfig, ffi, limits::Limit,
 };
 
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod create;
+mod file_limit;
 mod sqlite_error;
 
 /// The database's name in the store directory.
@@ -83,13 +84,18 @@ impl Store {
         let Some(file) = dir.file(FILE)? else {
             return Err(Error::corrupt("its file vanished"));
         };
-        let journal = dir.file(JOURNAL)?.is_some_and(|journal| journal.len > 0);
+        let journal = dir.file(JOURNAL)?.map(|journal| journal.len);
+        let journal = journal.filter(|&len| len > 0);
         // A database is whole or absent: creating one is a single rename. What is empty was
         // emptied, and SQLite would take it for a new one.
-        if file.len == 0 && !journal {
+        if file.len == 0 && journal.is_none() {
             return Err(Error::corrupt("its file is empty"));
         }
         let read_only = file.read_only || dir.is_read_only()?;
+        if let Some(journal) = journal {
+            // SQLite is about to play it back into the database.
+            file_limit::admit(file.len.saturating_add(journal))?;
+        }
         let access = if read_only {
             OpenFlags::SQLITE_OPEN_READ_ONLY
         } else {
@@ -108,7 +114,7 @@ impl Store {
         if !read_only {
             migrate(&conn)?;
         }
-        check(&conn, &dir, journal)?;
+        check(&conn, &dir, journal.is_some())?;
         Ok(Self {
             conn,
             dir,
@@ -184,11 +190,39 @@ impl Store {
             return Err(Error::ReadOnly);
         }
         self.check_in_place()?;
+        file_limit::keep_below(&self.conn)?;
         let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
         let result = body(&tx)?;
-        tx.execute("UPDATE store SET generation = generation + 1", [])?;
-        tx.commit()?;
-        Ok(result)
+        let generation: i64 = tx.query_row(
+            "UPDATE store SET generation = generation + 1 RETURNING generation",
+            [],
+            |row| row.get(0),
+        )?;
+        match tx.commit() {
+            Ok(()) => Ok(result),
+            Err(err) if self.is_kept(&err, generation) => {
+                log::warn!("the store is written, but a power cut can undo it: {err}");
+                Ok(result)
+            }
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// Whether a commit that failed has kept all the same what was written.
+    ///
+    /// SQLite commits by deleting the journal. It then makes the deletion durable, and reports a
+    /// failure of that alone with a code of its own; the file has the new content then.
+    fn is_kept(&self, err: &rusqlite::Error, generation: i64) -> bool {
+        let deleted = matches!(
+            err,
+            rusqlite::Error::SqliteFailure(failure, _)
+                if failure.extended_code == ffi::SQLITE_IOERR_DIR_FSYNC
+        );
+        let found = || -> rusqlite::Result<i64> {
+            let query = "SELECT generation FROM store";
+            self.conn.query_row(query, [], |row| row.get(0))
+        };
+        deleted && found().is_ok_and(|found| found >= generation)
     }
 
     fn check_in_place(&self) -> Result<CheckedFile> {
@@ -257,6 +291,7 @@ fn migrate(conn: &Connection) -> Result<()> {
     if older(conn)?.is_none() {
         return Ok(());
     }
+    file_limit::keep_below(conn)?;
     let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     // Another program may have done it meanwhile.
     if let Some(found) = older(&tx)? {

@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{FILE, SCHEMA_VERSION};
+use super::{FILE, SCHEMA_VERSION, file_limit};
 use crate::{Error, Result, place::Dir};
 
 /// One line of a schema: type, name, table and SQL text.
@@ -24,6 +24,7 @@ type Line = (String, String, String, Option<String>);
 pub(super) fn empty(dir: &Dir) -> Result<()> {
     let conn = pristine(SCHEMA_VERSION)?;
     let image = conn.serialize("main")?;
+    file_limit::admit(image.len() as u64)?;
     let name = format!(".{FILE}.{:016x}", OsRng.next_u64());
     let placed = write(dir, &name, &image).and_then(|()| place(dir, &name));
     if placed.is_err() {

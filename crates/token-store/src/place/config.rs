@@ -8,6 +8,7 @@ use std::{
     path::PathBuf,
 };
 
+use rand_core::{OsRng, RngCore};
 use tpm_core::Tcti;
 
 use super::{env, paths::config_dir};
@@ -320,8 +321,7 @@ fn replace(path: &std::path::Path, text: &str) -> io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(dir)?;
-    let new = path.with_extension(format!("toml.{}", std::process::id()));
-    let _ = fs::remove_file(&new);
+    let new = path.with_extension(format!("toml.{:016x}", OsRng.next_u64()));
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rand_core::{OsRng, RngCore};
 use rustix::{
     fs::{
         AtFlags, FileType, Mode, OFlags, Stat, fchmod, fstat, fsync, mkdirat, open, openat,
@@ -153,7 +154,7 @@ fn write(root: &OwnedFd, name: &Name) -> rustix::io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         dir = openat(&dir, name, flags, Mode::empty())?;
     }
-    let new = format!(".{FILE}.{}", std::process::id());
+    let new = format!(".{FILE}.{:016x}", OsRng.next_u64());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = openat(&dir, &new, flags, Mode::from_raw_mode(0o644))?;
     let text =
