@@ -285,6 +285,10 @@ fn no_command_replaces_a_device() {
         ("krl", &["ca", "krl", "krl"]),
     ];
     program.run(&["ca", "init", "--key", "first"]).ok();
+    fs::create_dir(program.at("bin")).unwrap();
+    // systemd does not run.
+    program.home.script("bin/systemctl", "#!/bin/sh\nexit 1\n");
+    let bin = text(program.at("bin"));
     for (name, args) in cases {
         let path = program.at(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -295,12 +299,11 @@ fn no_command_replaces_a_device() {
             "git" => program.at("repository"),
             _ => program.home.path().to_owned(),
         };
-        // Nothing of systemd's is there to be told.
         let outcome = Outcome::of(
             command
                 .args(args)
                 .current_dir(dir)
-                .env("PATH", "/usr/bin:/bin"),
+                .env("PATH", format!("{bin}:/usr/bin:/bin")),
         );
         let refused = outcome.stderr.contains("it is a device\n")
             || outcome.stderr.contains("was not written by tpmssh\n");

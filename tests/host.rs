@@ -1,6 +1,9 @@
 //! `tpmssh host`: a private sshd whose host key is in the TPM.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 use testing::{Service, Sshd};
 
@@ -20,7 +23,13 @@ impl Machine {
     fn new(program: Program) -> Self {
         let at = |name: &str| text(program.home.path().join(name));
         fs::create_dir(at("bin")).unwrap();
-        let script = format!("#!/bin/sh\necho \"$*\" >>{}\n", at("calls"));
+        // systemd runs, and a server called sshd.
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in\n--version | show-environment) exit 0 ;;\n\
+             'is-active --quiet ssh.service') exit 3 ;;\n\
+             'is-active --quiet sshd.service') exit 0 ;;\nesac\necho \"$*\" >>{}\n",
+            at("calls")
+        );
         program.home.script("bin/systemctl", &script);
         fs::create_dir_all(at("etc/ssh")).unwrap();
         fs::write(at("etc/ssh/sshd_config"), "Include sshd_config.d/*.conf\n").unwrap();
@@ -538,4 +547,112 @@ fn the_status_shows_keys_in_the_tpm_and_in_files() {
     let words: Vec<_> = lines.into_iter().map(|it| it.collect::<Vec<_>>()).collect();
     assert_eq!(words[1], ["TPM", "ecdsa-sha2-nistp256", "yes"], "{status}");
     assert_eq!(words[2], ["file", "ssh-ed25519", "yes"], "{status}");
+}
+
+/// All files below a directory, and what is in them.
+fn everything(dir: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(everything(&text(path.clone())));
+            found.insert(path, Vec::new());
+        } else {
+            let contents = fs::read(&path).unwrap();
+            found.insert(path, contents);
+        }
+    }
+    found
+}
+
+impl Machine {
+    fn remove(&self, options: &[&str]) -> Outcome {
+        let path = std::env::var("PATH").unwrap();
+        let bin = self.program.home.path().join("bin");
+        let mut command = self.program.command();
+        command.env("PATH", format!("{}:{path}", bin.display()));
+        command.args(["host", "remove", "--store", &self.store, "--etc", &self.etc]);
+        command.args(["--socket", &self.socket]).args(options);
+        Outcome::of(&mut command)
+    }
+
+    fn calls(&self) -> String {
+        fs::read_to_string(self.program.home.path().join("calls")).unwrap_or_default()
+    }
+}
+
+#[test]
+fn remove_takes_back_what_setup_did_and_keeps_the_keys() {
+    let machine = Machine::new(Program::new());
+    let etc = machine.etc.clone();
+    fs::write(format!("{etc}/ssh/sshd_config.d.md"), "of somebody else").unwrap();
+    fs::create_dir(format!("{etc}/ssh/sshd_config.d")).unwrap();
+    fs::write(
+        format!("{etc}/ssh/sshd_config.d/50-mine.conf"),
+        "PermitRootLogin no\n",
+    )
+    .unwrap();
+    // A key of somebody else under our kind of name.
+    for (name, of) in [
+        ("ssh_host_ed25519_key", "ed25519"),
+        ("ssh_host_tpm_rsa_key", "rsa"),
+    ] {
+        let file = format!("{etc}/ssh/{name}");
+        run("ssh-keygen", &["-q", "-t", of, "-N", "", "-f", &file]);
+    }
+    let before = everything(&etc);
+    machine.setup(&[]).ok();
+    let public = machine.read("ssh/ssh_host_tpm_ecdsa_key.pub");
+    let wants = format!("{etc}/systemd/system/sockets.target.wants");
+    fs::create_dir(&wants).unwrap();
+    let unit = format!("{etc}/systemd/system/tpmssh-host.socket");
+    symlink(&unit, format!("{wants}/tpmssh-host.socket")).unwrap();
+
+    let set_up = everything(&etc);
+    let planned = machine.remove(&["--dry-run"]).ok();
+    assert_eq!(planned.lines().count(), 5, "{planned}");
+    assert_eq!(everything(&etc), set_up);
+    fs::remove_file(machine.program.home.path().join("calls")).unwrap();
+    let done = machine.remove(&[]);
+    assert!(
+        done.stderr.contains(&format!(
+            "sudo TPMSSH_STORE={} tpmssh token delete --token host\n",
+            machine.store
+        )),
+        "{done:?}"
+    );
+    assert_eq!(done.ok(), planned);
+    assert_eq!(
+        machine.calls(),
+        "reload sshd.service\nstop tpmssh-host.socket tpmssh-host.service\ndaemon-reload\n"
+    );
+    assert_eq!(everything(&etc), before);
+
+    // The key is still there for another time.
+    let again = machine.remove(&[]);
+    assert_eq!(
+        again.stderr,
+        "tpmssh: nothing of tpmssh host setup is here\n"
+    );
+    again.ok();
+    machine.setup(&[]).ok();
+    assert_eq!(machine.read("ssh/ssh_host_tpm_ecdsa_key.pub"), public);
+}
+
+#[test]
+fn the_last_host_key_is_not_removed_by_accident() {
+    let machine = Machine::new(Program::new());
+    machine.setup(&["--only"]).ok();
+    let drop_in = machine.read("ssh/sshd_config.d/10-tpmssh.conf");
+    // A line that names a file which is not there is no key.
+    let main = format!("{}/ssh/sshd_config", machine.etc);
+    let config = fs::read_to_string(&main).unwrap();
+    fs::write(&main, config + "HostKey /nonexistent/key\n").unwrap();
+    machine.remove(&[]).fails(
+        1,
+        "tpmssh: sshd would have no host key left\n\
+         hint: sudo ssh-keygen -A makes some; --force removes the TPM's all the same\n",
+    );
+    assert_eq!(machine.read("ssh/sshd_config.d/10-tpmssh.conf"), drop_in);
+    machine.remove(&["--force"]).ok();
 }

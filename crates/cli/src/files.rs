@@ -1,5 +1,7 @@
 //! Files that a user names, and files that the program writes for the system.
 
+pub(crate) mod block;
 pub(crate) mod input_file;
 pub(crate) mod output_file;
+pub(crate) mod unit_texts;
 pub(crate) mod units;

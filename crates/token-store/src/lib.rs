@@ -63,7 +63,7 @@ pub use pin::{MAX_PIN_LEN, MIN_PIN_LEN, MIN_SO_PIN_CHARS, Pin, PinError, Role, S
 pub use place::{
     SRK_RECORD, StoreDir,
     config::{self, Config},
-    config_dir, record_srk, recorded_srks, state_dir,
+    config_dir, home_dir, record_srk, recorded_srks, state_dir,
 };
 pub use ssh_certificate::{MAX_SSH_CERTIFICATES, SshCertificate, SshCertificateId};
 pub use token::{MAX_TRIES, MIN_TRIES, OpenToken, SoToken, Token, TokenId, Tries, WallKind};

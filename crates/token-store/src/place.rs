@@ -6,6 +6,6 @@ mod paths;
 mod srk_record;
 
 pub(crate) use paths::{CheckedFile, Dir, DirLock, FileId, Seen};
-pub use paths::{StoreDir, config_dir, state_dir};
+pub use paths::{StoreDir, config_dir, home_dir, state_dir};
 pub(crate) use srk_record::check_srk;
 pub use srk_record::{SRK_RECORD, record_srk, recorded_srks};

@@ -4,6 +4,8 @@ mod env;
 mod install;
 mod log;
 mod serve;
+mod session;
+mod uninstall;
 
 use crate::app::App;
 
@@ -29,6 +31,7 @@ enum Command {
     Env(env::Args),
     Install(install::Args),
     Log(log::Args),
+    Uninstall(uninstall::Args),
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
@@ -37,5 +40,6 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         Some(Command::Env(args)) => env::run(args),
         Some(Command::Install(args)) => install::run(args),
         Some(Command::Log(args)) => log::run(app, args),
+        Some(Command::Uninstall(args)) => uninstall::run(args),
     }
 }

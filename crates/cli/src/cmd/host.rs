@@ -2,7 +2,9 @@
 
 mod check;
 mod exchange;
+mod host_units;
 mod place;
+mod remove;
 mod server_keys;
 mod setup;
 mod status;
@@ -15,6 +17,7 @@ pub(crate) enum Command {
     Setup(setup::Args),
     Check(check::Args),
     Status(status::Args),
+    Remove(remove::Args),
 }
 
 pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
@@ -22,5 +25,6 @@ pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
         Command::Setup(args) => setup::run(app, args),
         Command::Check(args) => check::run(app, args),
         Command::Status(args) => status::run(app, args),
+        Command::Remove(args) => remove::run(app, args),
     }
 }

@@ -114,6 +114,29 @@ pub(crate) enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A file could not be removed.
+    #[error("cannot remove {}", path.display())]
+    Unremovable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Without the TPM's host keys sshd would have none.
+    #[error("sshd would have no host key left")]
+    NoOtherHostKey,
+    /// There is no `systemctl`.
+    #[error("systemd is not installed here, and nothing was written")]
+    NoSystemd {
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// systemd does not run, or refused.
+    #[error("the files are in place, but systemd was not told")]
+    SystemdNotTold {
+        /// The commands that are left to be run, as one types them.
+        commands: String,
+    },
     /// There is no token to use.
     #[error("there is no token yet")]
     NoToken,
@@ -431,12 +454,16 @@ impl Error {
             Self::Stdout(_)
             | Self::DoneUnseen { .. }
             | Self::Unwritable { .. }
+            | Self::Unremovable { .. }
             | Self::Unconfirmed { .. } => Kind::Disk,
             Self::NobodyToAsk { .. }
             | Self::NotAKrl { .. }
             | Self::KrlForgets { .. }
             | Self::KrlGoesBack { .. }
             | Self::NotOurFile { .. }
+            | Self::NoSystemd { .. }
+            | Self::NoOtherHostKey
+            | Self::SystemdNotTold { .. }
             | Self::Declined
             | Self::SecretsDiffer
             | Self::Unreadable { .. }

@@ -1,5 +1,6 @@
 //! The line after an error: what to try, where there is something to try.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use token_store::token::NoCounter;
@@ -149,6 +150,16 @@ fn for_program(err: &Error) -> Option<String> {
         }
         Error::ExposedFile { path } => return Some(for_unsafe_path(path)),
         Error::NotOurFile { .. } => "move it away first if it is not needed",
+        Error::NoOtherHostKey => {
+            "sudo ssh-keygen -A makes some; --force removes the TPM's all the same"
+        }
+        Error::Unremovable { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            "put sudo before the command"
+        }
+        Error::NoSystemd { hint } => hint,
+        Error::SystemdNotTold { commands } => {
+            return Some(format!("when it runs for you (after a login): {commands}"));
+        }
         Error::DoneUnseen { hint, .. } => hint,
         Error::NotAKrl { .. } => "name another file, or replace it all the same with --force",
         Error::KrlForgets { .. } | Error::KrlGoesBack { .. } => {

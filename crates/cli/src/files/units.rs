@@ -40,25 +40,30 @@ impl OwnFiles {
     /// [`Error::NotOurFile`], or that a file cannot be read.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         for (path, _) in &self.files {
-            // A pipe or a device might never end.
-            let text = fs::metadata(path).and_then(|meta| match meta.is_file() {
-                true => fs::read(path),
-                false => Ok(Vec::new()),
-            });
-            match text {
-                Ok(text) if text.starts_with(self.mark.as_bytes()) => {}
-                Ok(_) => return Err(Error::NotOurFile { path: path.clone() }.into()),
-                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-                Err(err) => {
-                    return Err(err).with_context(|| format!("cannot read {}", path.display()));
-                }
+            if self.state(path)? == State::Foreign {
+                return Err(Error::NotOurFile { path: path.clone() }.into());
             }
         }
         Ok(())
     }
 
+    /// Whether one of them is there and was written by this command.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read.
+    pub(crate) fn are_ours(&self) -> anyhow::Result<bool> {
+        for (path, _) in &self.files {
+            if self.state(path)? == State::Ours {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Shows each file, and writes it unless that was not asked for; directories that are
-    /// missing are made with the mode `dirs`.
+    /// missing are made with the mode `dirs`. If one cannot be written, those before it are as
+    /// they were.
     ///
     /// # Errors
     ///
@@ -69,11 +74,116 @@ impl OwnFiles {
         for (path, text) in &self.files {
             output::write(&format!("# {}\n{}\n", path.display(), text_of(text)))?;
         }
+        let mut before = Vec::new();
         for (path, text) in self.files.iter().filter(|_| !dry_run) {
-            make_parent(path, dirs)?;
-            output_file::write(path, 0o644, text_of(text).as_bytes())?;
+            before.push((path, fs::read(path).ok()));
+            let written = make_parent(path, dirs)
+                .and_then(|()| output_file::write(path, 0o644, text_of(text).as_bytes()));
+            if let Err(err) = written {
+                restore(before);
+                return Err(err.into());
+            }
         }
         Ok(())
+    }
+
+    /// Removes those files that are there, and says so of each. Files of somebody else stay, which
+    /// is told. Directories below `below` that are empty then go as well.
+    ///
+    /// Returns how many files were removed, or would be.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be read or removed.
+    pub(crate) fn remove(&self, dry_run: bool, below: &Path) -> anyhow::Result<usize> {
+        let mut removed = 0;
+        for (path, _) in &self.files {
+            match self.state(path)? {
+                State::None => continue,
+                State::Foreign => {
+                    let path = path.display();
+                    tell(&format!("tpmssh: left: {path} was not written by tpmssh"));
+                    continue;
+                }
+                State::Ours => {}
+            }
+            removed += 1;
+            output::write(&format!("rm {}\n", path.display()))?;
+            if !dry_run {
+                remove_file(path)?;
+                remove_empty_dirs(path, below);
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Whose file is at `path`. A symbolic link is followed to a file of ours, as
+    /// [`output_file::write`] does.
+    fn state(&self, path: &Path) -> anyhow::Result<State> {
+        // A pipe or a device might never end.
+        let text = fs::metadata(path).and_then(|meta| match meta.is_file() {
+            true => fs::read(path),
+            false => Ok(Vec::new()),
+        });
+        match text {
+            Ok(text) if text.starts_with(self.mark.as_bytes()) => Ok(State::Ours),
+            Ok(_) => Ok(State::Foreign),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                // A link to nothing is somebody's, too.
+                Ok(match fs::symlink_metadata(path) {
+                    Ok(_) => State::Foreign,
+                    Err(_) => State::None,
+                })
+            }
+            Err(err) => Err(err).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+}
+
+/// Whose a file is.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    None,
+    Ours,
+    Foreign,
+}
+
+/// Puts files back to what they were; a failure is told.
+fn restore(files: Vec<(&PathBuf, Option<Vec<u8>>)>) {
+    for (path, contents) in files {
+        let restored = match contents {
+            Some(contents) => output_file::write(path, 0o644, &contents),
+            None => remove_file(path),
+        };
+        if let Err(err) = restored {
+            tell(&format!("tpmssh: {} stays: {err}", path.display()));
+        }
+    }
+}
+
+/// Removes a file; one that is not there is fine.
+///
+/// # Errors
+///
+/// [`Error::Unremovable`].
+pub(crate) fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::Unremovable {
+            path: path.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the directories of a file that is gone, up to the first with something in it, and
+/// none but those below `below`.
+pub(crate) fn remove_empty_dirs(path: &Path, below: &Path) {
+    let dirs = path.ancestors().skip(1);
+    for dir in dirs.take_while(|dir| dir.starts_with(below) && *dir != below) {
+        if fs::remove_dir(dir).is_err() {
+            return;
+        }
     }
 }
 
@@ -93,24 +203,46 @@ pub(crate) fn make_parent(path: &Path, mode: u32) -> Result<(), Error> {
     })
 }
 
-/// Tells systemd; says how far it came. Where it does not run, the files wait for it.
+/// Refuses to go on if systemd is not installed; `hint` is what to do then.
 ///
-/// Returns whether all was done.
-pub(crate) fn systemctl(commands: &[&[&str]]) -> bool {
-    for command in commands {
-        let line = format!("systemctl {}", command.join(" "));
-        let done = Command::new("systemctl")
+/// # Errors
+///
+/// [`Error::NoSystemd`].
+pub(crate) fn need_systemd(hint: &'static str) -> Result<(), Error> {
+    match Command::new("systemctl")
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+    {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Err(Error::NoSystemd { hint }),
+        _ => Ok(()),
+    }
+}
+
+/// Tells systemd, and says so of each command.
+///
+/// # Errors
+///
+/// [`Error::SystemdNotTold`] names the command that failed and those after it.
+pub(crate) fn systemctl(commands: &[&[&str]]) -> Result<(), Error> {
+    let line = |command: &[&str]| format!("systemctl {}", command.join(" "));
+    for (done, command) in commands.iter().enumerate() {
+        let succeeded = Command::new("systemctl")
             .args(*command)
             .stdin(Stdio::null())
             .status()
             .is_ok_and(|status| status.success());
-        if !done {
-            tell(&format!("tpmssh: not done, please run it yourself: {line}"));
-            return false;
+        if !succeeded {
+            let left: Vec<_> = commands[done..].iter().map(|it| line(it)).collect();
+            return Err(Error::SystemdNotTold {
+                commands: left.join(" && "),
+            });
         }
-        tell(&format!("tpmssh: {line}"));
+        tell(&format!("tpmssh: {}", line(command)));
     }
-    true
+    Ok(())
 }
 
 /// A word of a command line or a setting in a unit.
@@ -131,6 +263,17 @@ pub(crate) fn quote(word: &str) -> String {
     quoted
 }
 
+/// A part of a setting between quotation marks that is no command line: `$` means nothing there.
+///
+/// # Source
+///
+/// systemd.syntax(7), "Quoting"; systemd.unit(5), "Specifiers".
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('%', "%%")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +282,6 @@ mod tests {
     fn a_word_means_itself_in_a_unit() {
         assert_eq!(quote("/usr/bin/tpmssh"), "\"/usr/bin/tpmssh\"");
         assert_eq!(quote(r#"/a "b"\100%$HOME"#), r#""/a \"b\"\\100%%$$HOME""#);
+        assert_eq!(escape(r#"/a "b"\100%$HOME"#), r#"/a \"b\"\\100%%$HOME"#);
     }
 }

@@ -89,6 +89,15 @@ pub fn config_dir() -> Result<PathBuf> {
     }
 }
 
+/// The user's home directory: `$HOME`, else the one of the password file.
+///
+/// # Errors
+///
+/// [`Error::UnsafePath`] if the variable is not an absolute path, [`Error::NoHome`].
+pub fn home_dir() -> Result<PathBuf> {
+    env::home()
+}
+
 /// Where programs note down what happened: `$XDG_STATE_HOME/tpmssh`, else
 /// `~/.local/state/tpmssh`. It need not exist.
 ///

@@ -2,74 +2,82 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use token_store::config_dir;
 
+use crate::cmd::agent::session::{self, IN_PROFILE, PROFILE, SERVICE_UNIT, SOCKET_UNIT, STANZA};
 use crate::files::units::{self, OwnFiles};
-use crate::show::output::tell;
+use crate::show::output::{self, tell};
 
 /// Have systemd start the agent when it is needed, for every session of this user
 ///
-/// Writes two user units and a file by which new sessions find the agent, and shows them.
-/// `systemctl --user disable --now tpmssh-agent.socket` takes it back.
+/// Enables the units that the package brought, or writes them if there are none, and writes a file by
+/// which new graphical sessions find the agent. Everything that is written is shown. Logins on a
+/// console and by ssh need a line in ~/.profile: --profile adds it. tpmssh agent uninstall takes
+/// all of it back.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  tpmssh agent install               for graphical sessions
+  tpmssh agent install --profile     for logins on a console and by ssh as well
+  tpmssh agent install --dry-run     show the files only")]
 pub(crate) struct Args {
+    /// Add the line to ~/.profile by which logins on a console and by ssh find the agent
+    #[arg(long)]
+    profile: bool,
+
     /// Show what would be written, and change nothing
     #[arg(long)]
     dry_run: bool,
 }
 
-/// Tells our files from others of the same name.
-const MARK: &str = "# Written by tpmssh agent install.\n";
-
-const SOCKET: &str = "\
-[Unit]
-Description=SSH agent with keys in the TPM (socket)
-
-[Socket]
-ListenStream=%t/tpmssh/agent.sock
-SocketMode=0600
-DirectoryMode=0700
-
-[Install]
-WantedBy=sockets.target
-";
-
-const ENVIRONMENT: &str = "SSH_AUTH_SOCK=${XDG_RUNTIME_DIR}/tpmssh/agent.sock\n";
-
 const COMMANDS: [&[&str]; 2] = [
     &["--user", "daemon-reload"],
-    &["--user", "enable", "--now", "tpmssh-agent.socket"],
+    &["--user", "enable", "--now", SOCKET_UNIT],
 ];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let units = config_dir()?.join("systemd/user");
-    let mut files = OwnFiles::new(MARK);
-    files.add(units.join("tpmssh-agent.socket"), SOCKET);
-    files.add(units.join("tpmssh-agent.service"), service(&program));
-    let environment = config_dir()?.join("environment.d/50-tpmssh.conf");
-    files.add(environment, ENVIRONMENT);
-    files.check()?;
-    files.put(args.dry_run, 0o700)?;
-    if !args.dry_run && units::systemctl(&COMMANDS) {
-        tell("tpmssh: new sessions find the agent; in this one: eval \"$(tpmssh agent env)\"");
+    let profile = session::profile()?;
+    let packaged = session::are_packaged();
+    let files = session::files(!packaged)?;
+    // What can be refused is, before anything is written.
+    session::files(true)?.check()?;
+    if args.dry_run {
+        return show(&files, args, packaged, &profile);
+    }
+    units::need_systemd(
+        "start the agent from your shell's profile instead: eval \"$(tpmssh agent --daemon)\"",
+    )?;
+    let in_profile = args.profile && IN_PROFILE.put(&profile, PROFILE)?;
+    if let Err(err) = show(&files, args, packaged, &profile) {
+        if in_profile {
+            IN_PROFILE.remove(&profile)?;
+        }
+        return Err(err);
+    }
+    units::systemctl(&COMMANDS)?;
+    tell(
+        "tpmssh: new graphical sessions find the agent; in this shell: eval \"$(tpmssh agent env)\"",
+    );
+    if IN_PROFILE.is_in(&profile)? {
+        tell("tpmssh: logins on a console and by ssh find it by ~/.profile");
+    } else {
+        tell(&format!(
+            "tpmssh: logins on a console and by ssh: tpmssh agent install --profile adds a line to \
+             ~/.profile; or, for ssh alone, in ~/.ssh/config:\n  {STANZA}"
+        ));
     }
     Ok(())
 }
 
-fn service(program: &Path) -> String {
-    let program = units::quote(&program.display().to_string());
-    format!(
-        "[Unit]\n\
-         Description=SSH agent with keys in the TPM\n\
-         Requires=tpmssh-agent.socket\n\
-         \n\
-         [Service]\n\
-         ExecStart={program} agent\n\
-         # What is derived from PINs does not go to the disk.\n\
-         MemorySwapMax=0\n\
-         LimitCORE=0\n\
-         NoNewPrivileges=yes\n"
-    )
+/// Shows the files, and writes them unless it is a dry run. Units of an older version go if the
+/// package has some, which they would hide.
+fn show(files: &OwnFiles, args: &Args, packaged: bool, profile: &Path) -> anyhow::Result<()> {
+    if packaged {
+        output::write(&format!("# the package's: {SOCKET_UNIT}, {SERVICE_UNIT}\n"))?;
+        session::units()?.remove(args.dry_run, &config_dir()?)?;
+    }
+    if args.profile {
+        output::write(&format!("# {}\n{PROFILE}\n", profile.display()))?;
+    }
+    files.put(args.dry_run, 0o700)
 }

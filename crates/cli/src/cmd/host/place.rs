@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tpm_core::KeyType;
 
+use crate::fail::error::Error;
+
 /// The label of the token that holds the host keys.
 pub(super) const TOKEN: &str = "host";
 
@@ -24,6 +26,19 @@ pub(super) struct MachineArgs {
 }
 
 impl MachineArgs {
+    /// Refuses to change the configuration of the system for anybody but root.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRoot`].
+    pub(super) fn check_user(&self) -> Result<(), Error> {
+        let is_system = self.etc == Path::new("/etc");
+        match is_system && !rustix::process::geteuid().is_root() {
+            true => Err(Error::NotRoot),
+            false => Ok(()),
+        }
+    }
+
     /// The directory of sshd's configuration.
     pub(super) fn ssh(&self) -> PathBuf {
         self.etc.join("ssh")

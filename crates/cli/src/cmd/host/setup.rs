@@ -11,6 +11,7 @@ use token_store::{Error as StoreError, KeySpec, Store, StoreDir, Token, WallKind
 use tpm_core::{KeyType, info};
 
 use super::check::{self, ServerArgs};
+use super::host_units::{self, MARK};
 use super::place::{KINDS, MachineArgs, TOKEN, algorithm};
 use super::server_keys::{self, FileKey};
 use crate::app::{App, read_owner_auth};
@@ -75,8 +76,6 @@ struct CheckArgs {
     port: u16,
 }
 
-const MARK: &str = "# Written by tpmssh host setup.\n";
-
 const COMMANDS: [&[&str]; 2] = [
     &["daemon-reload"],
     &["enable", "--now", "tpmssh-host.socket"],
@@ -88,7 +87,11 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         return check::check(app, &args.machine, &server);
     }
     // What can be refused is, before anything is made.
-    units(app, args)?.check()?;
+    args.machine.check_user()?;
+    if !args.dry_run {
+        units::need_systemd("this command sets the service of the host keys up for systemd only")?;
+    }
+    host_units::own(app, &args.machine)?.check()?;
     let files = server_keys::in_use(&args.machine);
     let kind = kind(app, args, &files)?;
     check_named(args, kind, &files)?;
@@ -111,7 +114,11 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         }
     };
     let drop_in = DropIn::new(args, kind, certificate.is_some(), files);
-    let mut files = units(app, args)?;
+    let packaged = host_units::are_packaged(app, &args.machine)?;
+    let mut files = match packaged {
+        true => OwnFiles::new(MARK),
+        false => host_units::own(app, &args.machine)?,
+    };
     files.add(args.machine.drop_in(), drop_in.text(&args.machine));
     files.check()?;
     if args.dry_run {
@@ -127,19 +134,22 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         let path = args.machine.certificate(kind);
         output_file::write(&path, 0o644, &line(certificate.line(TOKEN)))?;
     }
+    if packaged {
+        // Units of an older version would hide those of the package.
+        host_units::any(&args.machine).remove(false, &args.machine.etc)?;
+    }
     files.put(false, 0o755)?;
     check_included(&args.machine);
     drop_in.tell_left_out();
-    if units::systemctl(&COMMANDS) {
-        tell(
-            "tpmssh: when you have read it: sudo sshd -t && sudo systemctl reload ssh; \
-             then: sudo tpmssh host check",
-        );
-        tell(
-            "tpmssh: sshd -t says that it cannot load the private half of the key, \
-             \"error in libcrypto\" or \"invalid format\": it is in the TPM",
-        );
-    }
+    units::systemctl(&COMMANDS)?;
+    tell(
+        "tpmssh: when you have read it: sudo sshd -t && sudo systemctl reload ssh; \
+         then: sudo tpmssh host check",
+    );
+    tell(
+        "tpmssh: sshd -t says that it cannot load the private half of the key, \
+         \"error in libcrypto\" or \"invalid format\": it is in the TPM",
+    );
     Ok(())
 }
 
@@ -273,15 +283,6 @@ fn token(app: &App, store: &mut Store, args: &Args) -> anyhow::Result<Token> {
     Ok(token::init(store, &tpm, &options, None, None, &owner)?.token)
 }
 
-/// The units of the service.
-fn units(app: &App, args: &Args) -> anyhow::Result<OwnFiles> {
-    let units = args.machine.etc.join("systemd/system");
-    let mut files = OwnFiles::new(MARK);
-    files.add(units.join("tpmssh-host.socket"), socket(args));
-    files.add(units.join("tpmssh-host.service"), service(app, args)?);
-    Ok(files)
-}
-
 /// What sshd is told: the keys and certificates of the TPM, and the files that stay in use.
 struct DropIn {
     /// The kind of each key, and whether there is a certificate.
@@ -362,47 +363,6 @@ fn check_included(machine: &MachineArgs) {
             machine.ssh().join("sshd_config.d").display()
         ));
     }
-}
-
-fn socket(args: &Args) -> String {
-    format!(
-        "[Unit]\n\
-         Description=SSH host keys in the TPM (socket)\n\
-         Before=ssh.service sshd.service\n\
-         \n\
-         [Socket]\n\
-         ListenStream={}\n\
-         SocketMode=0600\n\
-         DirectoryMode=0700\n\
-         \n\
-         [Install]\n\
-         WantedBy=sockets.target\n",
-        args.machine.socket.display()
-    )
-}
-
-fn service(app: &App, args: &Args) -> anyhow::Result<String> {
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let program = units::quote(&program.display().to_string());
-    let store = format!("TPMSSH_STORE={}", args.machine.store.display());
-    let tcti = format!("TPMSSH_TCTI={}", app.tpm_choice()?.tcti);
-    Ok(format!(
-        "[Unit]\n\
-         Description=SSH host keys in the TPM\n\
-         Requires=tpmssh-host.socket\n\
-         \n\
-         [Service]\n\
-         Environment={}\n\
-         Environment={}\n\
-         Environment=XDG_STATE_HOME=/var/log\n\
-         ExecStart={program} agent --no-ask\n\
-         LimitCORE=0\n\
-         NoNewPrivileges=yes\n\
-         ProtectHome=yes\n\
-         PrivateTmp=yes\n",
-        units::quote(&store),
-        units::quote(&tcti),
-    ))
 }
 
 /// A path as one word of sshd_config(5).

@@ -1,0 +1,171 @@
+//! `tpmssh host remove`: take back what `host setup` did.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use ssh_format::{AnyKey, Certificate, MAX_LINE_LEN};
+use token_store::{Store, StoreDir};
+
+use super::host_units::{self, MARK, SERVICE_UNIT, SOCKET_UNIT};
+use super::place::{KINDS, MachineArgs};
+use super::server_keys;
+use crate::app::App;
+use crate::fail::error::Error;
+use crate::files::input_file;
+use crate::files::units::{OwnFiles, remove_empty_dirs, remove_file, systemctl};
+use crate::show::output::{self, tell};
+
+/// Have sshd use its keys in files again, and remove what tpmssh host setup wrote
+///
+/// Takes the drop-in away, has sshd read its configuration again, stops the service and removes its
+/// units, and the public keys and certificates beside sshd's own. Files that somebody else wrote stay.
+/// The keys stay in the TPM and the store, so that tpmssh host setup brings the same ones back.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  sudo tpmssh host remove --dry-run     show what would be removed
+  sudo tpmssh host remove")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    machine: MachineArgs,
+
+    /// Do it even if sshd has no host key in a file
+    #[arg(long)]
+    force: bool,
+
+    /// Show what would be removed, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What sshd's service is called, on Debian and elsewhere.
+const SERVERS: [&str; 2] = ["ssh.service", "sshd.service"];
+
+pub(super) fn run(_app: &App, args: &Args) -> anyhow::Result<()> {
+    let machine = &args.machine;
+    machine.check_user()?;
+    let mut drop_in = OwnFiles::new(MARK);
+    drop_in.add(machine.drop_in(), "");
+    let has_other = || {
+        server_keys::in_use(machine)
+            .iter()
+            .any(|key| key.path.exists())
+    };
+    if !args.force && drop_in.are_ours()? && !has_other() {
+        return Err(Error::NoOtherHostKey.into());
+    }
+    let below = &machine.etc;
+    let mut removed = drop_in.remove(args.dry_run, below)?;
+    if removed > 0 && !args.dry_run {
+        reload_sshd()?;
+    }
+    let units = host_units::any(machine);
+    let link = machine
+        .etc
+        .join("systemd/system/sockets.target.wants")
+        .join(SOCKET_UNIT);
+    let is_enabled = fs::symlink_metadata(&link).is_ok_and(|meta| meta.is_symlink());
+    let stopped = match args.dry_run || (!is_enabled && !units.are_ours()?) {
+        true => Ok(()),
+        false => stop(),
+    };
+    if is_enabled {
+        removed += 1;
+        output::write(&format!("rm {}\n", link.display()))?;
+        if !args.dry_run {
+            remove_file(&link)?;
+            remove_empty_dirs(&link, below);
+        }
+    }
+    removed += units.remove(args.dry_run, below)?;
+    for path in public_files(machine) {
+        removed += 1;
+        output::write(&format!("rm {}\n", path.display()))?;
+        if !args.dry_run {
+            remove_file(&path)?;
+        }
+    }
+    if removed == 0 {
+        tell("tpmssh: nothing of tpmssh host setup is here");
+        return Ok(());
+    }
+    stopped?;
+    if !args.dry_run && is_running() {
+        systemctl(&[&["daemon-reload"]])?;
+    }
+    tell_of_keys(&machine.store);
+    Ok(())
+}
+
+/// The public keys and certificates of the TPM's host keys. A file with a private half beside it
+/// is somebody else's, and so is what is no key.
+fn public_files(machine: &MachineArgs) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for kind in KINDS {
+        let public = machine.public(kind);
+        if public.with_extension("").exists() {
+            continue;
+        }
+        let read = |path: &Path| {
+            let is_file = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+            let text = is_file.then(|| input_file::read_text(path, MAX_LINE_LEN + 2));
+            text?.ok()
+        };
+        if read(&public).is_some_and(|text| AnyKey::from_line(text.trim_end()).is_ok()) {
+            found.push(public);
+        }
+        let certificate = machine.certificate(kind);
+        if read(&certificate).is_some_and(|text| Certificate::from_line(&text).is_ok()) {
+            found.push(certificate);
+        }
+    }
+    found
+}
+
+/// Has a server that runs read its configuration again, before nobody signs for it any more.
+fn reload_sshd() -> Result<(), Error> {
+    for server in SERVERS {
+        if asks(&["is-active", "--quiet", server]) {
+            return systemctl(&[&["reload", server]]);
+        }
+    }
+    Ok(())
+}
+
+/// Stops socket and service. Without systemd nothing of it runs.
+fn stop() -> Result<(), Error> {
+    match is_running() {
+        true => systemctl(&[&["stop", SOCKET_UNIT, SERVICE_UNIT]]),
+        false => Ok(()),
+    }
+}
+
+/// Whether systemd answers.
+fn is_running() -> bool {
+    asks(&["show-environment"])
+}
+
+fn asks(arguments: &[&str]) -> bool {
+    Command::new("systemctl")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Says that the keys are still there, and how to be rid of them.
+fn tell_of_keys(store: &Path) {
+    let is_there = StoreDir::at(store)
+        .and_then(|dir| Store::open(&dir))
+        .is_ok();
+    if is_there {
+        let store = store.display();
+        tell(&format!(
+            "tpmssh: the host keys stay in the TPM and in {store}; to delete them for ever: \
+             sudo TPMSSH_STORE={store} tpmssh token delete --token host"
+        ));
+    }
+}
