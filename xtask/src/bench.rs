@@ -17,7 +17,7 @@ use crate::{
 /// If a package cannot be installed, the build fails, something that is to be measured does
 /// not work, or a budget is missed.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
-    packages::install_missing()?;
+    packages::install_missing(packages::For::All)?;
     command::run(cargo().args(["build", "--release", "--locked"]).args([
         "-p",
         "tpmssh",

@@ -1,39 +1,117 @@
 //! `cargo xtask ci`: everything that must be in order before a change is merged.
 
-use anyhow::Result;
+mod libraries;
+mod minimal;
+mod msrv;
+mod tools;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
 
 use crate::{
-    command::{self, cargo, root},
-    demo, packages, test,
+    command::{self, cargo},
+    demo, fuzz, packages, test,
 };
 
-/// Formatting, lints and documentation without a warning, fuzz targets that build, the demo, and
-/// all tests.
+use self::tools::Tool;
+
+/// What is looked at, and what looks at it.
+type Step = (&'static str, fn() -> Result<()>);
+
+/// In this order, so that what takes seconds comes first.
+const STEPS: &[Step] = &[
+    ("formatting", formatting),
+    ("spelling", spelling),
+    ("licences and sources", dependencies),
+    ("lints", lints),
+    ("stated Rust version", msrv::build),
+    ("documentation", documentation),
+    ("libraries as packages", libraries::package),
+    ("oldest dependencies", minimal::check),
+    ("fuzz targets", || fuzz::run_for(20)),
+    ("demo", demo::run),
+    ("tests", || test::run(&[])),
+];
+
+const CARGO_DENY: Tool = Tool {
+    package: "cargo-deny",
+    version: "0.20.2",
+    program: "cargo-deny",
+};
+
+const TYPOS: Tool = Tool {
+    package: "typos-cli",
+    version: "1.52.0",
+    program: "typos",
+};
+
+/// Does all of [`STEPS`], and says at the end how long each took.
 ///
 /// # Errors
 ///
 /// The first of these that is not in order.
 pub(crate) fn run() -> Result<()> {
-    packages::install_missing()?;
+    packages::install_missing(packages::For::All)?;
+    let mut times = Vec::new();
+    for (name, step) in STEPS {
+        eprintln!("ci: {name}");
+        let start = Instant::now();
+        step().with_context(|| format!("ci: {name}"))?;
+        times.push((*name, start.elapsed()));
+    }
+    let total = ("all of it", times.iter().map(|(_, time)| *time).sum());
+    for (name, time) in times.into_iter().chain([total]) {
+        eprintln!("ci: {:>5} s  {name}", Duration::as_secs(&time));
+    }
+    Ok(())
+}
+
+fn formatting() -> Result<()> {
     command::run(cargo().args(["fmt", "--all", "--check"]))?;
+    let fuzz = ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"];
+    command::run(cargo().args(fuzz))
+}
+
+/// `typos.toml` has the words that it does not know.
+fn spelling() -> Result<()> {
+    let mut typos = std::process::Command::new(TYPOS.path()?);
+    command::run(
+        typos
+            .args(["--format", "brief"])
+            .current_dir(command::root()),
+    )
+}
+
+/// `deny.toml` has the rules. Advisories need a download, and change when nothing here does.
+fn dependencies() -> Result<()> {
+    let program = CARGO_DENY.path()?;
+    for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
+        let mut deny = std::process::Command::new(&program);
+        command::run(
+            deny.args(["--locked", "--config", "deny.toml"])
+                .args(["--manifest-path", manifest, "check"])
+                // That an exception is for the other manifest is no news.
+                .args(["--allow", "license-exception-not-encountered"])
+                .args(["--hide-inclusion-graph", "bans", "licenses", "sources"])
+                .current_dir(command::root()),
+        )?;
+    }
+    Ok(())
+}
+
+fn lints() -> Result<()> {
     command::run(
         cargo()
             .args(["clippy", "--workspace", "--all-targets", "--locked"])
             .args(["--", "-D", "warnings"]),
-    )?;
+    )
+}
+
+fn documentation() -> Result<()> {
     command::run(
         cargo()
             .args(["doc", "--workspace", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
-    )?;
-    command::run(
-        cargo()
-            .args(["check", "--locked", "--manifest-path", "fuzz/Cargo.toml"])
-            // It is a workspace of its own.
-            .env("CARGO_TARGET_DIR", root().join("target/fuzz"))
-            // As cargo-fuzz does: it opens what the targets use.
-            .env("RUSTFLAGS", "--cfg fuzzing"),
-    )?;
-    demo::run()?;
-    test::run(&[])
+    )
 }

@@ -16,6 +16,21 @@ pub(crate) fn root() -> PathBuf {
         .map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
+/// The build directory: the one that this program is in.
+///
+/// # Errors
+///
+/// If this program is in no build directory.
+pub(crate) fn target() -> Result<PathBuf> {
+    let xtask = std::env::current_exe().context("cannot find this program")?;
+    // target/debug/xtask, or target/debug/deps/xtask-… for its tests.
+    xtask
+        .ancestors()
+        .find(|dir| dir.join("CACHEDIR.TAG").is_file())
+        .map(Path::to_path_buf)
+        .context("this program is in no build directory")
+}
+
 /// The cargo that runs this program, at the root of the repository.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -24,7 +24,7 @@ use self::{show::Show, stage::Stage};
 ///
 /// The first step that does not do what it should, by number and title.
 pub(crate) fn run() -> Result<()> {
-    packages::install_missing()?;
+    packages::install_missing(packages::For::Demo)?;
     let artifacts = artifacts::build()?;
     interrupt::watch()?;
 

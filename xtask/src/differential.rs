@@ -24,7 +24,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
         .to_str()
         .and_then(|text| text.parse::<u32>().ok())
         .context("how many inputs of each kind is to be a number")?;
-    packages::install_missing()?;
+    packages::install_missing(packages::For::All)?;
     command::run(
         cargo()
             .args(["test", "--locked", "-p", "ssh-format"])

@@ -21,12 +21,7 @@ const META_PACKAGE: &str = "linux-image-cloud-amd64";
 ///
 /// If it cannot be fetched.
 pub(crate) fn fetch() -> Result<()> {
-    let xtask = std::env::current_exe().context("cannot find this program")?;
-    let target = xtask
-        .ancestors()
-        .nth(2)
-        .context("this program is in no build directory")?;
-    let dir = target.join("kernel");
+    let dir = command::target()?.join("kernel");
     let kernel = dir.join("vmlinuz");
     if kernel.is_file() {
         return Ok(());

@@ -9,6 +9,7 @@ mod ci;
 mod command;
 mod demo;
 mod differential;
+mod fuzz;
 mod kernel;
 mod memcheck;
 mod packages;
@@ -20,13 +21,14 @@ use std::{ffi::OsString, process::ExitCode};
 const USAGE: &str = "\
 cargo xtask demo           show tpmssh at work: from an empty TPM to an ssh login
 cargo xtask test [ARG]...  build everything and run all tests; ARGs go to cargo test
-cargo xtask ci             formatting, lints, documentation, fuzz targets, demo, tests
+cargo xtask ci             all that must be in order before a merge; .ci/run calls this
+cargo xtask fuzz [SECONDS]  every fuzz target, 20 seconds each
 cargo xtask memcheck       call the module wrongly, under valgrind
 cargo xtask differential [N]  compare the parsers of SSH's formats with OpenSSH's, N inputs each
 cargo xtask zoo FILE...     play the chips of a JSON file, in the states that are named after it
 cargo xtask bench [ARG]... what tpmssh costs beyond the chip; --help says what ARGs there are
 
-Each installs the Debian packages that it needs and that are missing, and says which.";
+Each installs the Debian packages that it needs and that are missing, and says which before.";
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         (Some("ci"), true) => ci::run(),
         (Some("memcheck"), true) => memcheck::run(),
         (Some("differential"), _) if rest.len() < 2 => differential::run(&rest),
+        (Some("fuzz"), _) if rest.len() < 2 => fuzz::run(&rest),
         (Some("zoo"), false) => zoo::run(&rest),
         (Some("bench"), _) => bench::run(&rest),
         (Some("help" | "--help" | "-h"), _) => {

@@ -18,7 +18,7 @@ const VALGRIND: &str = "valgrind --quiet --error-exitcode=99 --trace-children=no
 ///
 /// If a package cannot be installed, the build fails, or valgrind finds something.
 pub(crate) fn run() -> Result<()> {
-    packages::install_missing()?;
+    packages::install_missing(packages::For::All)?;
     let mut test = cargo();
     test.args(["test", "--locked", "-p", "tpmssh-pkcs11", "--test", "it"])
         .args(["malformed", "--", "--nocapture"])

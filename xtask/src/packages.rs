@@ -1,15 +1,22 @@
 //! The system packages that the chores need, found by what is in them.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    io::{IsTerminal, stderr, stdin},
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{self, line};
+use crate::command;
 
 /// Something that must be on the machine, and the Debian package that has it.
 struct Need {
     probe: Probe,
     package: &'static str,
+    /// Whether the demo needs it too.
+    demo: bool,
 }
 
 enum Probe {
@@ -25,12 +32,24 @@ enum Probe {
     Pkcs11(&'static str),
 }
 
-/// All of it. Every chore takes the whole list, so that no two chores differ in where they work.
+/// What the packages are wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// `cargo xtask demo`.
+    Demo,
+    /// Any other chore. All of them take the whole list, so that no two differ in where they work.
+    All,
+}
+
 const NEEDS: &[Need] = &[
-    need(Probe::Program("cc"), "gcc"),
+    // To build.
+    demo(Probe::Program("cc"), "gcc"),
+    demo(Probe::Program("pkg-config"), "pkg-config"),
+    demo(Probe::Development("tss2-esys"), "libtss2-dev"),
     need(Probe::Program("c++"), "g++"),
-    need(Probe::Program("pkg-config"), "pkg-config"),
-    need(Probe::Development("tss2-esys"), "libtss2-dev"),
+    // TPMs and resource managers.
+    demo(Probe::Program("swtpm"), "swtpm"),
+    need(Probe::Program("swtpm_setup"), "swtpm-tools"),
     need(
         Probe::Library("libtss2-tcti-swtpm.so.0"),
         "libtss2-tcti-swtpm0",
@@ -39,19 +58,17 @@ const NEEDS: &[Need] = &[
         Probe::Library("libtss2-tcti-tabrmd.so.0"),
         "libtss2-tcti-tabrmd0",
     ),
-    need(Probe::Program("swtpm"), "swtpm"),
-    need(Probe::Program("swtpm_setup"), "swtpm-tools"),
     need(Probe::Program("tpm2-abrmd"), "tpm2-abrmd"),
+    need(Probe::Program("dbus-daemon"), "dbus-daemon"),
+    need(Probe::Program("dbus-send"), "dbus-bin"),
     // What tpmssh is measured beside.
     need(Probe::Program("tpm2_ptool"), "libtpm2-pkcs11-tools"),
     need(Probe::Pkcs11("libtpm2_pkcs11.so"), "libtpm2-pkcs11-1"),
-    need(Probe::Program("dbus-daemon"), "dbus-daemon"),
-    need(Probe::Program("dbus-send"), "dbus-bin"),
+    // Programs that use the module, the agent and the keys.
+    demo(Probe::Program("ssh"), "openssh-client"),
+    demo(Probe::Program("sshd"), "openssh-server"),
+    demo(Probe::Program("pkcs11-tool"), "opensc"),
     need(Probe::Program("git"), "git"),
-    need(Probe::Program("ssh"), "openssh-client"),
-    need(Probe::Program("sshd"), "openssh-server"),
-    need(Probe::Program("git"), "git"),
-    need(Probe::Program("pkcs11-tool"), "opensc"),
     need(Probe::Program("openssl"), "openssl"),
     need(Probe::Engine("pkcs11"), "libengine-pkcs11-openssl"),
     need(Probe::Program("p11tool"), "gnutls-bin"),
@@ -61,53 +78,80 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("Xvfb"), "xvfb"),
     need(Probe::Program("xdotool"), "xdotool"),
     need(Probe::Program("curl"), "curl"),
-    need(Probe::Program("git"), "git"),
-    need(Probe::Program("setpriv"), "util-linux"),
+    // What the tests run under and in.
+    demo(Probe::Program("setpriv"), "util-linux"),
     need(Probe::Program("valgrind"), "valgrind"),
     need(Probe::Program("strace"), "strace"),
     need(Probe::Program("qemu-system-x86_64"), "qemu-system-x86"),
     need(Probe::Program("busybox"), "busybox-static"),
     need(Probe::Program("cpio"), "cpio"),
+    // Other releases of Debian.
+    need(Probe::Program("mmdebstrap"), "mmdebstrap"),
+    need(Probe::Program("ip"), "iproute2"),
 ];
 
 const fn need(probe: Probe, package: &'static str) -> Need {
-    Need { probe, package }
+    Need {
+        probe,
+        package,
+        demo: false,
+    }
 }
 
-/// Installs what is missing.
+const fn demo(probe: Probe, package: &'static str) -> Need {
+    Need {
+        probe,
+        package,
+        demo: true,
+    }
+}
+
+/// Installs what is missing, after it has said what that is, and asked if a person is there to answer.
+///
+/// No service is started by it, now or at the next boot (`services`).
 ///
 /// # Errors
 ///
-/// If something is missing and cannot be installed without a question.
-pub(crate) fn install_missing() -> Result<()> {
-    let missing = missing();
+/// If something is missing and cannot be installed, or the person says no.
+pub(crate) fn install_missing(wanted: For) -> Result<()> {
+    let missing = missing(wanted);
     if missing.is_empty() {
         return Ok(());
     }
     let list = missing.join(" ");
+    let by_hand = format!("please install them by hand, as root: apt-get install {list}");
     if program("apt-get").is_none() {
         bail!("this machine lacks what these Debian packages have; please install it: {list}");
     }
-    eprintln!("installing missing Debian packages: {list}");
-    if missing.contains(&"openssh-server") || missing.contains(&"tpm2-abrmd") {
-        eprintln!("note: Debian sets up the services of openssh-server and tpm2-abrmd with them");
+    eprintln!(
+        "Debian packages that are needed here and missing: {list}\n\
+         They are installed with apt-get; services that come with them are not started."
+    );
+    if !agreed()? {
+        bail!("nothing was installed; {by_hand}");
     }
-    let mut install = apt_get();
-    install
-        .args(["-qq", "-y", "--no-install-recommends", "install"])
-        .args(&missing);
+    let services = Services::note();
     update()
-        .and_then(|()| command::run(&mut install))
-        .with_context(|| format!("please install them by hand, as root: apt-get install {list}"))?;
-    let missing = self::missing();
+        .and_then(|()| command::run(&mut install(&missing)))
+        .and_then(|()| services.disable_new())
+        .context(by_hand)?;
+    let missing = self::missing(wanted);
     if !missing.is_empty() {
-        bail!(
-            "still missing after `{}`: {}",
-            line(&install),
-            missing.join(" ")
-        );
+        bail!("still missing after apt-get install: {}", missing.join(" "));
     }
     Ok(())
+}
+
+/// Asks whether to go on, if a person sits there.
+fn agreed() -> Result<bool> {
+    if !stdin().is_terminal() || !stderr().is_terminal() {
+        return Ok(true);
+    }
+    eprint!("Install them? [Y/n] ");
+    let mut answer = String::new();
+    stdin().read_line(&mut answer)?;
+    // The end of the input is no yes.
+    Ok(["\n", "y\n", "yes\n"].contains(&answer.to_lowercase().as_str()))
 }
 
 /// Gets the lists of packages.
@@ -116,13 +160,14 @@ pub(crate) fn install_missing() -> Result<()> {
 ///
 /// If that cannot be done without a question.
 pub(crate) fn update() -> Result<()> {
-    command::run(apt_get().args(["-qq", "update"]))
+    command::run(as_root("apt-get").args(["-o", "DPkg::Lock::Timeout=300", "-qq", "update"]))
 }
 
 /// The packages of what is not there.
-fn missing() -> Vec<&'static str> {
+fn missing(wanted: For) -> Vec<&'static str> {
     NEEDS
         .iter()
+        .filter(|need| wanted == For::All || need.demo)
         .filter(|need| !need.probe.found())
         .map(|need| need.package)
         .collect()
@@ -150,22 +195,71 @@ impl Probe {
     }
 }
 
-/// apt-get that asks nothing, as root or by way of sudo.
-fn apt_get() -> Command {
-    let mut command = if rustix::process::geteuid().is_root() {
-        Command::new("env")
-    } else {
-        let mut sudo = Command::new("sudo");
-        sudo.args(["--non-interactive", "env"]);
-        sudo
-    };
-    command.args([
-        "DEBIAN_FRONTEND=noninteractive",
-        "apt-get",
-        "-o",
-        "DPkg::Lock::Timeout=300",
-    ]);
+/// What is between `sh -c` and the arguments of apt-get: Debian asks `policy-rc.d` before it starts
+/// a service. If the machine has such a file, it stays as it is.
+const WITHOUT_SERVICES: &str = "\
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\\n# of cargo xtask: no services while it installs packages\\nexit 101\\n' >$policy
+    chmod 755 $policy
+fi
+apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends install \"$@\"";
+
+/// Installs `packages` and starts no services.
+fn install(packages: &[&str]) -> Command {
+    let mut command = as_root("env");
     command
+        // For programs that ask the init system of old.
+        .args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"])
+        .args(["sh", "-c", WITHOUT_SERVICES, "sh"])
+        .args(packages);
+    command
+}
+
+/// A program that asks nothing, as root or by way of sudo.
+pub(crate) fn as_root(program: &str) -> Command {
+    if rustix::process::geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.args(["--non-interactive", program]);
+    sudo
+}
+
+/// The services that packages of the list bring along and that Debian switches on.
+struct Services {
+    new: Vec<&'static str>,
+}
+
+impl Services {
+    const ALL: [&str; 3] = ["ssh.service", "ssh.socket", "tpm2-abrmd.service"];
+
+    /// Remembers which of them the machine has not yet. What it has is somebody's own.
+    fn note() -> Self {
+        let unit = |name: &&str| Path::new("/lib/systemd/system").join(name).exists();
+        let new = Self::ALL.into_iter().filter(|name| !unit(name)).collect();
+        Self { new }
+    }
+
+    /// Switches off those that have come since, so that the next boot does not start them either.
+    fn disable_new(self) -> Result<()> {
+        let Self { new: before } = self;
+        let absent = Self::note().new;
+        let came: Vec<&str> = before
+            .into_iter()
+            .filter(|name| !absent.contains(name))
+            .collect();
+        if came.is_empty() || program("systemctl").is_none() {
+            return Ok(());
+        }
+        command::run(
+            as_root("systemctl")
+                .args(["--quiet", "--no-reload", "disable"])
+                .args(came),
+        )
+    }
 }
 
 /// Where a program is; directories of system programs may not be in a user's `PATH`.
@@ -199,6 +293,6 @@ mod tests {
     /// The tests run only where the packages are.
     #[test]
     fn nothing_is_missing_here() {
-        assert_eq!(missing(), [""; 0]);
+        assert_eq!(missing(For::All), [""; 0]);
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 ///
 /// If a package cannot be installed, the build fails or a test fails.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
-    packages::install_missing()?;
+    packages::install_missing(packages::For::All)?;
     kernel::fetch()?;
     artifacts::build()?;
     let mut test = cargo();

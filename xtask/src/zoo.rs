@@ -20,7 +20,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
         bail!("which file? tpmssh doctor --report writes one");
     };
     let file = Path::new(file).canonicalize()?;
-    packages::install_missing()?;
+    packages::install_missing(packages::For::All)?;
     let mut test = cargo();
     test.args(["test", "--locked", "-p", "tpmssh", "--test", "e2e"])
         .args(["zoo::the_chips_of_a_file", "--", "--exact", "--nocapture"])
