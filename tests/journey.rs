@@ -11,7 +11,7 @@ use token_store::{
     KeySpec, OpenToken, Pin, SoPin, Store, StoreDir, WallKind,
     token::{self, InitOptions},
 };
-use tpm_core::{AuthValue, KeyType, Tpm};
+use tpm_core::{KeyType, OwnerAuth, Tpm};
 
 use crate::program::{PIN, SO_PIN};
 
@@ -37,7 +37,7 @@ fn journey(wall: WallKind, key_type: KeyType) -> Journey {
     let pin = Pin::new(PIN.as_bytes()).unwrap();
     let pin = (wall != WallKind::None).then_some(&pin);
     let so = SoPin::new(SO_PIN.as_bytes()).unwrap();
-    let owner = AuthValue::empty();
+    let owner = OwnerAuth::empty();
     let token = token::init(&mut store, &tpm, &options, Some(&so), pin, &owner)
         .unwrap()
         .token;

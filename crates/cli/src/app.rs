@@ -10,7 +10,7 @@ use token_store::config::Choice;
 use token_store::{
     Config, Error as StoreError, Pin, SoPin, Store, StoreDir, Token, WallKind, state_dir,
 };
-use tpm_core::{AuthValue, Operation, Srk, Tcti, Tpm};
+use tpm_core::{Operation, OwnerAuth, Srk, Tcti, Tpm};
 
 use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
@@ -258,12 +258,12 @@ pub(crate) fn read_so_pin(token: &Token, source: &Source) -> anyhow::Result<SoPi
 /// # Errors
 ///
 /// If it cannot be read, or is longer than a TPM takes.
-pub(crate) fn read_owner_auth(source: &Source) -> anyhow::Result<AuthValue> {
+pub(crate) fn read_owner_auth(source: &Source) -> anyhow::Result<OwnerAuth> {
     match source {
-        Source::Ask => Ok(AuthValue::empty()),
+        Source::Ask => Ok(OwnerAuth::empty()),
         source => {
             let password = source.read("owner password")?;
-            AuthValue::new(&password)
+            OwnerAuth::new(&password)
                 .map_err(StoreError::from)
                 .context("unusable owner password")
         }

@@ -230,6 +230,7 @@ fn tpm_rv(err: &tpm_core::Error) -> CK_RV {
             CKR_TOKEN_NOT_RECOGNIZED
         }
         Tpm::NotSupported(_) => CKR_MECHANISM_INVALID,
+        Tpm::InvalidArgument(_) => CKR_KEY_FUNCTION_NOT_PERMITTED,
         _ => CKR_DEVICE_ERROR,
     }
 }

@@ -5,7 +5,7 @@ use token_store::{
     MAX_PIN_LEN, MIN_PIN_LEN, Pin, PinError, SoPin, SoToken, Store, Token, Tries, WallKind,
     token::{self, InitOptions, NoCounter},
 };
-use tpm_core::AuthValue;
+use tpm_core::OwnerAuth;
 
 use crate::{
     error::{Error, Result},
@@ -173,7 +173,7 @@ pub(crate) fn init_token(
                 wall: state.pin_wall()?.or(Some(WallKind::Counter)),
                 ..InitOptions::new(label)
             };
-            let owner = AuthValue::empty();
+            let owner = OwnerAuth::empty();
             token::init(state.make_store()?, &tpm, &options, Some(&so), None, &owner)
                 .map_err(|err| match NoCounter::from_failure(&err, &owner) {
                     Some(reason) => token_store::Error::NoCounterWall(reason),

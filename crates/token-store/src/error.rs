@@ -456,11 +456,6 @@ impl From<tpm_core::Error> for Error {
     }
 }
 
-/// Whether the chip found that what it was given to load was changed, or is of another token.
-pub(crate) fn is_spoilt(err: &tpm_core::Error) -> bool {
-    matches!(err, tpm_core::Error::Integrity(_))
-}
-
 /// `, N tries left`, for the end of a message.
 fn tries(left: Option<u32>) -> String {
     match left {
@@ -524,7 +519,12 @@ mod tests {
         assert_eq!(code(Error::PinLocked), 4);
         assert_eq!(code(Error::NoTpmConfigured), 5);
         assert_eq!(code(Error::from(tpm_core::Error::OtherTpm)), 6);
-        assert_eq!(code(Error::from(tpm_core::Error::Integrity("key"))), 7);
+        assert_eq!(
+            code(Error::from(tpm_core::Error::Integrity(
+                tpm_core::Entity::Key
+            ))),
+            7
+        );
         assert_eq!(
             code(Error::KeyRefused {
                 reason: String::new()

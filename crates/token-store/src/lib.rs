@@ -17,14 +17,14 @@
 //! use std::sync::Arc;
 //!
 //! use token_store::{Config, KeySpec, OpenToken, Pin, Store, StoreDir, token};
-//! use tpm_core::{AuthValue, Hash, KeyType, Scheme, Tpm};
+//! use tpm_core::{OwnerAuth, Hash, KeyType, Scheme, Tpm};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let tpm = Arc::new(Tpm::new(Config::load()?.tcti(None)?.tcti));
 //! let mut store = Store::open_or_create(&StoreDir::for_user()?)?;
 //! let pin = Pin::new(b"correct horse")?;
 //! let options = token::InitOptions::new("work laptop");
-//! let token = token::init(&mut store, &tpm, &options, None, Some(&pin), &AuthValue::empty())?.token;
+//! let token = token::init(&mut store, &tpm, &options, None, Some(&pin), &OwnerAuth::empty())?.token;
 //!
 //! let open = OpenToken::open(&store, &tpm, &token, Some(&pin))?;
 //! let pair = open.generate(&mut store, &KeySpec::new(KeyType::EccP256, "me@host"))?;

@@ -16,9 +16,9 @@ use self::{
     crypto::{DIGEST, command_hash, response_hash},
     session::{Salted, Unsalted, Use},
 };
-pub(crate) use crate::structures::command_code::Code;
+pub(crate) use crate::structures::command_code::CommandCode;
 use crate::{
-    Error, Name, Result,
+    Entity, Error, Name, Result,
     structures::{
         hierarchy::permanent,
         marshal::{Put, Reader},
@@ -47,14 +47,14 @@ pub(crate) struct Open;
 ///
 /// It begins [`Open`] and becomes [`Authentic`] with its first salted session.
 pub(crate) struct Command<'a, A = Open> {
-    code: Code,
+    code: CommandCode,
     handles: Vec<(u32, Name)>,
     auths: Vec<Auth<'a>>,
     /// Wiped when dropped: a new object's secret is in it.
     params: Zeroizing<Vec<u8>>,
     /// The parameters as they are sent, once they are fixed: the first one may be encrypted.
     fixed: Option<Vec<u8>>,
-    object: &'static str,
+    entity: Entity,
     patience: u32,
     kind: PhantomData<A>,
 }
@@ -65,7 +65,7 @@ const RSA_PATIENCE: u32 = 10;
 
 impl<'a> Command<'a, Open> {
     /// A command without handles or parameters.
-    pub(crate) fn new(code: Code) -> Self {
+    pub(crate) fn new(code: CommandCode) -> Self {
         Self {
             code,
             handles: Vec::new(),
@@ -73,7 +73,7 @@ impl<'a> Command<'a, Open> {
             // Growing leaves a copy behind; no secret is this long.
             params: Zeroizing::new(Vec::with_capacity(512)),
             fixed: None,
-            object: "object",
+            entity: Entity::Other,
             patience: 1,
             kind: PhantomData,
         }
@@ -92,9 +92,9 @@ impl<'a, A> Command<'a, A> {
         self.patience
     }
 
-    /// Says in words what is used or authorized, for errors.
-    pub(crate) fn about(mut self, object: &'static str) -> Self {
-        self.object = object;
+    /// Says what is used or authorized, for errors.
+    pub(crate) fn about(mut self, entity: impl Into<Entity>) -> Self {
+        self.entity = entity.into();
         self
     }
 
@@ -126,7 +126,7 @@ impl<'a, A> Command<'a, A> {
             auths: self.auths,
             params: self.params,
             fixed: self.fixed,
-            object: self.object,
+            entity: self.entity,
             patience: self.patience,
             kind: PhantomData,
         }
@@ -168,12 +168,12 @@ impl<'a, A> Command<'a, A> {
         self
     }
 
-    pub(crate) fn code(&self) -> Code {
+    pub(crate) fn code(&self) -> CommandCode {
         self.code
     }
 
-    pub(crate) fn object(&self) -> &'static str {
-        self.object
+    pub(crate) fn entity(&self) -> Entity {
+        self.entity
     }
 
     /// The parameters in wire form.
@@ -333,9 +333,7 @@ impl<'a, A> Command<'a, A> {
                     params: Zeroizing::new(reader.remainder().to_vec()),
                 });
             }
-            return Err(Error::ReplyForged {
-                command: self.code.name(),
-            });
+            return Err(Error::ReplyForged { command: self.code });
         }
         let size = reader.u32()?;
         let mut params = Zeroizing::new(reader.take(size as usize)?.to_vec());
@@ -347,9 +345,7 @@ impl<'a, A> Command<'a, A> {
             if let Auth::Session(session) = auth
                 && !session.accept(&hash, nonce, attributes, hmac)
             {
-                return Err(Error::ReplyForged {
-                    command: self.code.name(),
-                });
+                return Err(Error::ReplyForged { command: self.code });
             }
         }
         reader.finish()?;
@@ -397,10 +393,10 @@ mod tests {
 
     #[test]
     fn a_command_is_laid_out_as_the_specification_shows() {
-        let command = Command::new(Code::FlushContext).param_u32(0x8000_0001);
+        let command = Command::new(CommandCode::FlushContext).param_u32(0x8000_0001);
         let bytes = command.encode().unwrap();
         assert_eq!(bytes, [0x80, 1, 0, 0, 0, 14, 0, 0, 1, 0x65, 0x80, 0, 0, 1]);
-        let command = Command::new(Code::Sign).permanent(7).empty_auth();
+        let command = Command::new(CommandCode::Sign).permanent(7).empty_auth();
         let bytes = command.encode().unwrap();
         let area = [0, 0, 0, 9, 0x40, 0, 0, 9, 0, 0, 1, 0, 0];
         assert_eq!(bytes[..2], [0x80, 2]);
@@ -409,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_reply_without_its_authorization_is_refused() {
-        let command = Command::new(Code::Sign).permanent(7).empty_auth();
+        let command = Command::new(CommandCode::Sign).permanent(7).empty_auth();
         let reply = [0x80, 1, 0, 0, 0, 10, 0, 0, 0, 0];
         assert!(matches!(
             command.decode(&reply),
@@ -426,7 +422,7 @@ mod tests {
         ) {
             let mut reply = tag.to_be_bytes().to_vec();
             reply.extend_from_slice(&rest);
-            for code in [Code::Sign, Code::Load, Code::GetRandom] {
+            for code in [CommandCode::Sign, CommandCode::Load, CommandCode::GetRandom] {
                 let _ = Command::new(code).decode(&reply);
                 let _ = Command::new(code).permanent(7).empty_auth().decode(&reply);
             }

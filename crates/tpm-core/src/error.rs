@@ -2,8 +2,8 @@
 
 use std::{io, path::PathBuf};
 
-pub use crate::structures::response_code::ResponseCode;
 pub(crate) use crate::structures::response_code::rc;
+use crate::structures::{command_code::CommandCode, entity::Entity, response_code::ResponseCode};
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -43,6 +43,9 @@ pub enum Error {
     /// Another program held the TPM until the deadline.
     #[error("the TPM is in use by another program")]
     Busy,
+    /// This thread has an [`Operation`](crate::Operation) already: drop it before the next one.
+    #[error("this thread is in the middle of another operation with the TPM")]
+    AlreadyBegun,
     /// The connection broke in the middle of an exchange.
     #[error("the connection to the TPM broke")]
     Connection(#[source] io::Error),
@@ -52,8 +55,8 @@ pub enum Error {
     /// The reply was not authenticated by the session it came in.
     #[error("the reply to {command} was not authenticated by the TPM")]
     ReplyForged {
-        /// The command, as the specification spells it.
-        command: &'static str,
+        /// The command.
+        command: CommandCode,
     },
     /// A secret was to be used before the TPM has shown that it is the right one.
     #[error("the TPM has not proven yet that it is the right one")]
@@ -68,10 +71,10 @@ pub enum Error {
     #[error("the TPM has not been started")]
     NotStarted,
     /// The authorization value was wrong.
-    #[error("wrong authorization for the {object}")]
+    #[error("wrong authorization for the {entity}")]
     AuthRejected {
-        /// Whose authorization it was, e.g. `owner hierarchy`.
-        object: &'static str,
+        /// Whose authorization value it was.
+        entity: Entity,
         /// Whether the chip counted the attempt towards its dictionary-attack lockout.
         counted: bool,
     },
@@ -92,10 +95,10 @@ pub enum Error {
     NoSrk,
     /// A stored blob is not of this TPM, or was tampered with.
     #[error("the {0} does not belong to this TPM or was changed")]
-    Integrity(&'static str),
+    Integrity(Entity),
     /// The policy of an object does not allow what was asked.
     #[error("the policy of the {0} does not allow this")]
-    Policy(&'static str),
+    Policy(Entity),
     /// The key is not one that this crate creates and will not be used.
     #[error("key refused: {0}")]
     KeyRefused(&'static str),
@@ -114,12 +117,16 @@ pub enum Error {
     /// The chip cannot do this.
     #[error("this TPM does not support {0}")]
     NotSupported(&'static str),
+    /// The caller combined what does not go together, such as an RSA scheme and an ECC key. Nothing
+    /// was sent to the chip.
+    #[error("{0}")]
+    InvalidArgument(&'static str),
     /// The hierarchy is switched off.
-    #[error("the {0} hierarchy is disabled")]
-    HierarchyDisabled(&'static str),
+    #[error("the {0} is disabled")]
+    HierarchyDisabled(Entity),
     /// The command is switched off in this chip (e.g. `TPM2_Clear`).
     #[error("{0} is disabled in this TPM")]
-    Disabled(&'static str),
+    Disabled(CommandCode),
     /// All object or session slots are taken by others.
     #[error("the TPM has no free slot for another object or session")]
     Full,
@@ -144,16 +151,16 @@ pub enum Error {
     /// A command failed in a way that has no name of its own here.
     #[error("{command} failed: {rc}")]
     Command {
-        /// The command, as the specification spells it.
-        command: &'static str,
+        /// The command.
+        command: CommandCode,
         /// The response code.
         rc: ResponseCode,
     },
 }
 
 impl Error {
-    /// The error for response code `code` to `command`, which used or authorized `object`.
-    pub(crate) fn from_rc(command: &'static str, object: &'static str, code: u32) -> Self {
+    /// The error for response code `code` to `command`, which used or authorized `entity`.
+    pub(crate) fn from_rc(command: CommandCode, entity: Entity, code: u32) -> Self {
         let rc = ResponseCode(code);
         match rc.base() {
             rc::INITIALIZE => Self::NotStarted,
@@ -162,18 +169,16 @@ impl Error {
             rc::AUTH_UNAVAILABLE => Self::PinExhausted,
             rc::LOCKOUT => Self::Lockout,
             rc::AUTH_FAIL => Self::AuthRejected {
-                object,
+                entity,
                 counted: true,
             },
             rc::BAD_AUTH => Self::AuthRejected {
-                object,
+                entity,
                 counted: false,
             },
-            rc::POLICY_FAIL => Self::Policy(object),
-            rc::INTEGRITY => Self::Integrity(object),
-            rc::HIERARCHY => {
-                Self::HierarchyDisabled(object.strip_suffix(" hierarchy").unwrap_or(object))
-            }
+            rc::POLICY_FAIL => Self::Policy(entity),
+            rc::INTEGRITY => Self::Integrity(entity),
+            rc::HIERARCHY if entity.is_hierarchy() => Self::HierarchyDisabled(entity),
             rc::NV_SPACE => Self::NvSpace,
             rc::OBJECT_MEMORY
             | rc::SESSION_MEMORY
@@ -188,10 +193,10 @@ impl Error {
             | rc::NV_UNAVAILABLE
             | rc::CONTEXT_GAP => Self::NotReady(rc),
             rc::UPGRADE | rc::REBOOT => Self::NeedsRestart(rc),
-            rc::COMMAND_CODE => Self::NotSupported(command),
+            rc::COMMAND_CODE => Self::NotSupported(command.name()),
             // The layer of a resource manager, which refuses what it does not know.
             _ if code & 0xffff_0000 == 0x000b_0000 => match code & 0xffff {
-                0x143 => Self::NotSupported(command),
+                0x143 => Self::NotSupported(command.name()),
                 rc::OBJECT_MEMORY | rc::SESSION_MEMORY | rc::MEMORY => Self::Full,
                 _ => Self::Command { command, rc },
             },
@@ -219,6 +224,13 @@ impl Error {
         })
     }
 
+    /// Whether the chip refused a stored object because the object itself was changed or is not of
+    /// this chip: not for a reason that lies with the chip, the PIN or the connection.
+    #[must_use]
+    pub fn is_spoilt_blob(&self) -> bool {
+        matches!(self, Self::Integrity(_))
+    }
+
     /// Whether `base` is the code of a nameless failure (see [`ResponseCode::base`]).
     pub(crate) fn is_rc(&self, base: u32) -> bool {
         self.response_code().is_some_and(|rc| rc.base() == base)
@@ -231,7 +243,7 @@ mod tests {
 
     #[test]
     fn wrong_auth_is_told_apart_by_whether_it_counted() {
-        let named = |code| Error::from_rc("TPM2_PolicySecret", "PIN counter", code);
+        let named = |code| Error::from_rc(CommandCode::PolicySecret, Entity::PinCounter, code);
         assert!(matches!(
             named(0x98e),
             Error::AuthRejected { counted: true, .. }
@@ -242,18 +254,28 @@ mod tests {
         ));
         assert!(matches!(named(0x12f), Error::PinExhausted));
         assert!(matches!(named(0x921), Error::Lockout));
-        assert!(matches!(named(0x1df), Error::Integrity("PIN counter")));
-        assert!(matches!(named(0x99d), Error::Policy("PIN counter")));
+        assert!(matches!(named(0x1df), Error::Integrity(Entity::PinCounter)));
+        assert!(matches!(named(0x99d), Error::Policy(Entity::PinCounter)));
+    }
+
+    #[test]
+    fn a_disabled_hierarchy_is_named_and_no_other_thing_is_called_one() {
+        let err = |entity| Error::from_rc(CommandCode::CreatePrimary, entity, 0x185);
+        assert_eq!(
+            err(Entity::Endorsement).to_string(),
+            "the endorsement hierarchy is disabled"
+        );
+        assert!(matches!(err(Entity::SavedKey), Error::Command { .. }));
     }
 
     #[test]
     fn an_unknown_code_is_shown_as_it_is() {
-        let err = Error::from_rc("TPM2_Sign", "key", 0x500);
+        let err = Error::from_rc(CommandCode::Sign, Entity::Key, 0x500);
         assert_eq!(
             err.to_string(),
             "TPM2_Sign failed: response code 0x500 of the maker's own"
         );
-        let err = Error::from_rc("TPM2_Sign", "key", 0x2c4);
+        let err = Error::from_rc(CommandCode::Sign, Entity::Key, 0x2c4);
         assert_eq!(
             err.to_string(),
             "TPM2_Sign failed: the TPM does not take this value (TPM_RC_VALUE, parameter 2)"
@@ -262,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_time_or_a_restart_mends_is_told_apart() {
-        let text = |code| Error::from_rc("TPM2_Load", "key", code).to_string();
+        let text = |code| Error::from_rc(CommandCode::Load, Entity::Key, code).to_string();
         assert_eq!(text(0x90a), "the TPM is still testing itself");
         assert_eq!(
             text(0x920),
@@ -279,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_family_of_refusals_is_about_one_parameter() {
-        let err = |code| Error::from_rc("TPM2_NV_DefineSpace", "index", code);
+        let err = |code| Error::from_rc(CommandCode::NvDefineSpace, Entity::NvIndex, code);
         let family = [rc::ATTRIBUTES, rc::RESERVED_BITS, rc::VALUE, rc::TYPE];
         for code in [0x2c2, 0x2e1, 0x2c4, 0x2ca, 0x082] {
             assert!(err(code).refuses_parameter(2, &family), "{code:#x}");
@@ -291,9 +313,9 @@ mod tests {
 
     #[test]
     fn a_resource_managers_code_is_not_taken_for_the_chips() {
-        let err = Error::from_rc("TPM2_Sign", "key", 0x000b_0902);
+        let err = Error::from_rc(CommandCode::Sign, Entity::Key, 0x000b_0902);
         assert!(matches!(err, Error::Full));
-        let err = Error::from_rc("TPM2_Sign", "key", 0x000b_0143);
+        let err = Error::from_rc(CommandCode::Sign, Entity::Key, 0x000b_0143);
         assert!(matches!(err, Error::NotSupported("TPM2_Sign")));
     }
 }

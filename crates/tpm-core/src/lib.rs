@@ -37,7 +37,7 @@
 
 mod chip;
 mod command;
-pub mod error;
+mod error;
 mod hierarchy;
 mod object;
 mod secret;
@@ -48,24 +48,31 @@ mod tpm;
 mod transport;
 
 pub use chip::{capabilities::Capabilities, facts, info, random, selftest, weakness};
-pub use error::{Error, ResponseCode, Result};
+pub use error::{Error, Result};
 pub use hierarchy::{
     ek, lockout, ownership, persistent,
-    srk::{self, Srk},
+    srk::{self, Srk, open::OpenSrk},
 };
 pub use object::{key_blob::KeyBlob, ready_key::ReadyKey};
-pub use secret::auth::{self, AuthValue};
+pub use secret::{
+    auth::AuthValue,
+    auth_kinds::{EndorsementAuth, GuardAuth, LockoutAuth, OwnerAuth, PinAuth, SoAuth},
+};
 pub use software::padding;
 pub use structures::{
-    kinds::{self as key, Blob, Curve, Hash, KeyType, Scheme, Signature, Usage},
-    name::{self, Name},
+    command_code::CommandCode,
+    entity::Entity,
+    kinds::{Blob, Curve, Hash, KeyType, Scheme, Signature, Usage},
+    name::Name,
     public_key::PublicKey,
+    response_code::ResponseCode,
 };
 pub use token::{
-    change_guard::{self, ChangeGuard},
-    pin_counter::{self, PinCounter, PinState, Presence},
-    so_object::{self, SoObject},
-    token_key::{self, TokenKey, Wall},
+    change_guard::ChangeGuard,
+    pin_counter::{PinCounter, PinState, Presence},
+    so_object::SoObject,
+    token_key::TokenKey,
+    wall::Wall,
 };
 pub use tpm::{Operation, Tpm};
 pub use transport::tcti::Tcti;

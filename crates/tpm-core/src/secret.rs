@@ -1,4 +1,5 @@
 //! Authorization values, and the memory that holds them.
 
-pub mod auth;
+pub(crate) mod auth;
+pub(crate) mod auth_kinds;
 mod locked;

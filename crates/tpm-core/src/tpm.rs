@@ -3,13 +3,15 @@
 use std::{
     fmt, mem,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError},
+    thread::{self, ThreadId},
     time::Duration,
 };
 
 use crate::{
     Error, Name, Result, Tcti,
     command::{
-        Authentic, Code, Command, Open, Response, connection::Connection, exception::Exception,
+        Authentic, Command, CommandCode, Open, Response, connection::Connection,
+        exception::Exception,
     },
     transport::{self, exchange::Deadline},
 };
@@ -27,6 +29,9 @@ pub struct Tpm {
     deadline: Duration,
     /// Held for a whole operation.
     turn: Mutex<()>,
+    /// The thread that holds `turn`. Only that thread writes it, so a thread that reads its own
+    /// id here would wait for itself.
+    holder: Mutex<Option<ThreadId>>,
     /// Held for one command, by whoever holds `turn`.
     link: Mutex<Link>,
 }
@@ -66,6 +71,7 @@ impl Tpm {
             tcti,
             deadline: DEFAULT_DEADLINE,
             turn: Mutex::default(),
+            holder: Mutex::default(),
             link: Mutex::default(),
         }
     }
@@ -91,8 +97,12 @@ impl Tpm {
     /// # Errors
     ///
     /// [`Error::NoTpm`], [`Error::PermissionDenied`], [`Error::Busy`] or [`Error::Timeout`]
-    /// where no connection can be opened.
+    /// if no connection can be opened. [`Error::AlreadyBegun`] if this thread has not dropped its
+    /// last operation yet: it would wait for itself for ever.
     pub fn begin(&self) -> Result<Operation<'_>> {
+        if *self.holder() == Some(thread::current().id()) {
+            return Err(Error::AlreadyBegun);
+        }
         let turn = self.turn.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
             // A panic inside an operation leaves the chip in a state that nobody knows.
             *self.link() = Link::default();
@@ -111,6 +121,7 @@ impl Tpm {
             };
         }
         drop(link);
+        *self.holder() = Some(thread::current().id());
         Ok(Operation {
             tpm: self,
             _turn: turn,
@@ -131,6 +142,10 @@ impl Tpm {
         }
     }
 
+    fn holder(&self) -> MutexGuard<'_, Option<ThreadId>> {
+        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn link(&self) -> MutexGuard<'_, Link> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,8 +161,8 @@ impl fmt::Debug for Tpm {
 
 /// One uninterrupted use of the chip, by one thread of one process.
 ///
-/// Everything that is loaded in it frees its slot when dropped. A thread that has one must
-/// drop it before it begins another.
+/// Everything that is loaded in it frees its slot when dropped. A thread has one at a time
+/// ([`Error::AlreadyBegun`]).
 pub struct Operation<'tpm> {
     tpm: &'tpm Tpm,
     _turn: MutexGuard<'tpm, ()>,
@@ -235,7 +250,7 @@ impl Operation<'_> {
 
     /// The context of a loaded key, for this chip until its next reset.
     pub(crate) fn save(&self, handle: u32, name: &Name) -> Result<Vec<u8>> {
-        let command = Command::new(Code::ContextSave).handle(handle, name);
+        let command = Command::new(CommandCode::ContextSave).handle(handle, name);
         Ok(self
             .run_unauthenticated(command, Exception::Context)?
             .reader()
@@ -245,7 +260,7 @@ impl Operation<'_> {
 
     /// Frees the slot of a transient object or session.
     pub(crate) fn flush(&self, handle: u32) -> Result<()> {
-        let command = Command::new(Code::FlushContext).param_u32(handle);
+        let command = Command::new(CommandCode::FlushContext).param_u32(handle);
         self.run_unauthenticated(command, Exception::Context)
             .map(drop)
     }
@@ -253,6 +268,8 @@ impl Operation<'_> {
 
 impl Drop for Operation<'_> {
     fn drop(&mut self) {
+        // `_turn` is given back after this.
+        *self.tpm.holder() = None;
         if !self.is_managed() {
             *self.tpm.link() = Link::default();
         }

@@ -250,7 +250,7 @@ pub(crate) fn ssh_curve(curve: Curve) -> ssh_format::Curve {
 mod tests {
     use token_store::token::{self, InitOptions};
     use token_store::{KeySpec, OpenToken, WallKind};
-    use tpm_core::{AuthValue, KeyType, Tpm};
+    use tpm_core::{KeyType, OwnerAuth, Tpm};
 
     use super::*;
 
@@ -263,7 +263,7 @@ mod tests {
             wall: Some(WallKind::None),
             ..InitOptions::new("t")
         };
-        let owner = AuthValue::empty();
+        let owner = OwnerAuth::empty();
         let token = token::init(&mut store, &tpm, &options, None, None, &owner).unwrap();
         let open = OpenToken::open(&store, &tpm, &token.token, None).unwrap();
         for _ in 0..keys {

@@ -15,7 +15,7 @@ use testing::{AgentClient, Swtpm, Tap, message};
 use token_store::token::{self, InitOptions};
 use token_store::{KeySpec, OpenToken, Pin, SoPin, Store, StoreDir, WallKind};
 use tokio::sync::oneshot;
-use tpm_core::{AuthValue, KeyType, Tpm};
+use tpm_core::{KeyType, OwnerAuth, Tpm};
 
 pub(crate) const FAILURE: &[u8] = &[5];
 pub(crate) const SUCCESS: &[u8] = &[6];
@@ -78,7 +78,7 @@ impl Fixture {
         let pin = Pin::new(PIN.as_bytes()).unwrap();
         let pin = (wall != WallKind::None).then_some(&pin);
         let so = SoPin::new(b"battery staple").unwrap();
-        let owner = AuthValue::empty();
+        let owner = OwnerAuth::empty();
         let token = token::init(&mut store, &tpm, &options, Some(&so), pin, &owner).unwrap();
         let open = OpenToken::open(&store, &tpm, &token.token, pin).unwrap();
         for (number, key_type) in keys.iter().enumerate() {

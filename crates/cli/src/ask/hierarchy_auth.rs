@@ -7,7 +7,7 @@ use anyhow::Context;
 use token_store::Error as StoreError;
 use tpm_core::info::Info;
 use tpm_core::ownership::Hierarchy;
-use tpm_core::{AuthValue, Error as Tpm};
+use tpm_core::{AuthValue, EndorsementAuth, Entity, Error as Tpm, LockoutAuth, OwnerAuth};
 
 use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
@@ -40,6 +40,33 @@ pub(crate) fn read(
     }
 }
 
+/// Gets the present password of the owner hierarchy, as [`read`] does.
+///
+/// # Errors
+///
+/// As for [`read`].
+pub(crate) fn read_owner(source: &Source, info: &Info) -> anyhow::Result<OwnerAuth> {
+    read(source, info, Hierarchy::Owner).map(OwnerAuth::from)
+}
+
+/// Gets the present password of the endorsement hierarchy, as [`read`] does.
+///
+/// # Errors
+///
+/// As for [`read`].
+pub(crate) fn read_endorsement(source: &Source, info: &Info) -> anyhow::Result<EndorsementAuth> {
+    read(source, info, Hierarchy::Endorsement).map(EndorsementAuth::from)
+}
+
+/// Gets the present password of the lockout hierarchy, as [`read`] does.
+///
+/// # Errors
+///
+/// As for [`read`].
+pub(crate) fn read_lockout(source: &Source, info: &Info) -> anyhow::Result<LockoutAuth> {
+    read(source, info, Hierarchy::Lockout).map(LockoutAuth::from)
+}
+
 /// Gets a password that is being chosen.
 ///
 /// # Errors
@@ -70,14 +97,18 @@ fn auth_value(typed: &[u8], name: &str) -> anyhow::Result<AuthValue> {
 pub(crate) fn explain(err: Tpm, info: &Info, hierarchy: Hierarchy) -> anyhow::Error {
     let recovery = info.lockout.recovery;
     match (err, hierarchy) {
-        (Tpm::AuthRejected { object, .. }, Hierarchy::Lockout) if object.contains("lockout") => {
-            Error::WrongLockoutPassword { recovery }.into()
-        }
+        (
+            Tpm::AuthRejected {
+                entity: Entity::Lockout,
+                ..
+            },
+            Hierarchy::Lockout,
+        ) => Error::WrongLockoutPassword { recovery }.into(),
         (Tpm::Lockout, Hierarchy::Lockout) => Error::LockoutClosed { recovery }.into(),
-        (Tpm::AuthRejected { object, .. }, _) => {
+        (Tpm::AuthRejected { entity, .. }, _) => {
             let rejected = Hierarchy::ALL
                 .into_iter()
-                .find(|hierarchy| object.contains(hierarchy.name()));
+                .find(|hierarchy| Entity::from(*hierarchy) == entity);
             let hierarchy = rejected.unwrap_or(hierarchy).name();
             Error::WrongPassword { hierarchy }.into()
         }

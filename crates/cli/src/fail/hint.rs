@@ -5,7 +5,7 @@ use std::path::Path;
 
 use token_store::token::NoCounter;
 use token_store::{Change, Error as Store, PinError};
-use tpm_core::Error as Tpm;
+use tpm_core::{CommandCode, Entity, Error as Tpm};
 
 use crate::fail::error::Error;
 use crate::machine::simulator;
@@ -54,15 +54,19 @@ fn for_tpm(err: &Tpm) -> Option<String> {
         Tpm::NotStarted => {
             "the firmware does this at boot; run swtpm with --flags not-need-init,startup-clear"
         }
-        Tpm::AuthRejected { object, .. } if object.contains("owner") => {
-            "give the owner password with --owner-auth-file FILE"
-        }
+        Tpm::AuthRejected {
+            entity: Entity::Owner,
+            ..
+        } => "give the owner password with --owner-auth-file FILE",
         Tpm::HierarchyDisabled(_) => {
             "restart the machine; if it stays so, switch the hierarchy on in the firmware setup"
         }
-        Tpm::Disabled("TPM2_Clear") => "clear the TPM in the firmware setup of the machine",
+        Tpm::Disabled(CommandCode::Clear) => "clear the TPM in the firmware setup of the machine",
         Tpm::HandleOccupied(_) => "tpmssh doctor says what is there and what to do",
-        Tpm::AuthRejected { object, .. } if object.contains("storage root key") => {
+        Tpm::AuthRejected {
+            entity: Entity::Srk,
+            ..
+        } => {
             "it has a password, which nothing needs and which few programs can give: see tpmssh doctor"
         }
         Tpm::NvSpace => "tpmssh token init --pin-wall lockout needs no room there",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use token_store::{Key, OpenToken};
-use tpm_core::Scheme;
+use tpm_core::{Error as Tpm, Scheme};
 
 use super::input::{Input, Plan, signature_size};
 use crate::{
@@ -62,9 +62,10 @@ impl Signature {
 fn refused(err: token_store::Error, scheme: Scheme) -> Error {
     match (err, scheme) {
         // The data are no digest of a hash that the chip knows.
-        (token_store::Error::Tpm(tpm_core::Error::NotSupported(_)), Scheme::RsaPkcs1Any) => {
-            Error::DataInvalid
-        }
+        (
+            token_store::Error::Tpm(Tpm::NotSupported(_) | Tpm::InvalidArgument(_)),
+            Scheme::RsaPkcs1Any,
+        ) => Error::DataInvalid,
         (err, _) => err.into(),
     }
 }

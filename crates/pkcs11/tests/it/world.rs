@@ -7,7 +7,7 @@ use token_store::{
     KeySpec, OpenToken, Pin, SoPin, Store, StoreDir, WallKind,
     token::{self, InitOptions},
 };
-use tpm_core::{AuthValue, KeyType, Tpm, Usage};
+use tpm_core::{AuthValue, KeyType, OwnerAuth, Tpm, Usage};
 
 /// The user PIN of every token that has one.
 pub(crate) const PIN: &str = "correct horse";
@@ -61,7 +61,7 @@ impl World {
             wall: Some(wall),
             ..InitOptions::new(label)
         };
-        let owner = AuthValue::empty();
+        let owner = OwnerAuth::empty();
         let made = token::init(&mut store, &self.tpm, &options, Some(&so), pin, &owner);
         let token = made.expect("a token is made").token;
         let open = OpenToken::open(&store, &self.tpm, &token, pin).expect("the PIN is right");
@@ -118,8 +118,13 @@ impl World {
         let op = self.tpm.begin().expect("a TPM");
         let srk = Srk::find(&op).expect("an answer").expect("an SRK");
         let password = AuthValue::new(b"owner").expect("a password");
-        change_auth(&op, &srk, Hierarchy::Owner, &AuthValue::empty(), &password)
-            .expect("it had none");
+        change_auth(
+            &srk.open(&op).expect("the key of this chip"),
+            Hierarchy::Owner,
+            &AuthValue::empty(),
+            &password,
+        )
+        .expect("it had none");
     }
 
     /// From here on the TPM gives no answer to this command.

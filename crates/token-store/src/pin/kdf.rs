@@ -2,7 +2,7 @@
 
 use argon2::{Algorithm, Argon2, AssociatedData, Block, ParamsBuilder, Version};
 use rand_core::{OsRng, RngCore};
-use tpm_core::AuthValue;
+use tpm_core::{AuthValue, PinAuth, SoAuth};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{Error, Pin, Result, Role, SoPin};
@@ -80,13 +80,13 @@ impl Kdf {
     }
 
     /// The authorization value of a user PIN.
-    pub(crate) fn user(&self, pin: &Pin) -> Result<AuthValue> {
-        self.auth(Role::User, pin.bytes())
+    pub(crate) fn user(&self, pin: &Pin) -> Result<PinAuth> {
+        self.auth(Role::User, pin.bytes()).map(PinAuth::from)
     }
 
     /// The authorization value of an SO PIN.
-    pub(crate) fn so(&self, pin: &SoPin) -> Result<AuthValue> {
-        self.auth(Role::So, pin.bytes())
+    pub(crate) fn so(&self, pin: &SoPin) -> Result<SoAuth> {
+        self.auth(Role::So, pin.bytes()).map(SoAuth::from)
     }
 
     fn auth(&self, role: Role, pin: &[u8]) -> Result<AuthValue> {

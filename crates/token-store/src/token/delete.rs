@@ -1,7 +1,7 @@
 //! Deleting a token.
 
 use rusqlite::Transaction;
-use tpm_core::{AuthValue, Tpm};
+use tpm_core::{OwnerAuth, Tpm};
 
 use super::{Token, TokenId, intent, parts::TokenObjects};
 use crate::{Change, Error, Result, Store};
@@ -16,7 +16,7 @@ use crate::{Change, Error, Result, Store};
 /// [`Error::OtherTpm`] if the token is not of this TPM ([`forget`] removes it anyway), and
 /// those of the TPM and of the store; the token is then as it was, but for
 /// [`Error::Unknown`] and [`Error::Unrecorded`].
-pub fn delete(store: &mut Store, tpm: &Tpm, token: &Token, owner: &AuthValue) -> Result<()> {
+pub fn delete(store: &mut Store, tpm: &Tpm, token: &Token, owner: &OwnerAuth) -> Result<()> {
     let objects = TokenObjects::of(token)?;
     let Some(counter) = objects.counter() else {
         return forget(store, token);
@@ -28,7 +28,7 @@ pub fn delete(store: &mut Store, tpm: &Tpm, token: &Token, owner: &AuthValue) ->
     store.write(|tx| set_state(tx, token.id, "ready", "deleting"))?;
     let removed = tpm.begin().map_err(Error::from).and_then(|op| {
         objects.srk.check(&op)?;
-        intent::remove_counter(&op, &objects.srk, counter, owner)
+        intent::remove_counter(&objects.srk.open(&op)?, counter, owner)
     });
     if let Err(err) = removed {
         // Where the counter is gone after all, deleting again ends it.

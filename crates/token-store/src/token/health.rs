@@ -42,14 +42,16 @@ fn look(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Resu
     let objects = TokenObjects::of_this_machine(token)?;
     let op = tpm.begin()?;
     objects.srk.check(&op)?;
-    objects.key.check(&op, &objects.srk)?;
+    let root = objects.srk.open(&op)?;
+    objects.key.check(&root)?;
     if let Some(so) = &objects.so {
-        so.check(&op, &objects.srk)?;
+        so.check(&root)?;
     }
     if let Some(guard) = &objects.guard {
-        guard.check(&op, &objects.srk)?;
+        guard.check(&root)?;
     }
-    let tries = objects.tries(&op)?;
+    let tries = objects.tries(&root)?;
+    drop(root);
     drop(op);
     remember(store, token, tries);
 
@@ -78,7 +80,8 @@ fn look(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Resu
             }
         }
         // A right PIN has given the tries back.
-        health.tries = objects.tries(&tpm.begin()?)?;
+        let op = tpm.begin()?;
+        health.tries = objects.tries(&objects.srk.open(&op)?)?;
     }
     Ok(health)
 }

@@ -3,8 +3,8 @@
 use rand_core::{OsRng, RngCore};
 use tpm_core::srk::Unfit;
 use tpm_core::{
-    AuthValue, Blob, Capabilities, ChangeGuard, Error as TpmError, Operation, PinCounter, SoObject,
-    Srk, TokenKey, Tpm, Wall,
+    Blob, Capabilities, ChangeGuard, Error as TpmError, GuardAuth, OpenSrk, OwnerAuth, PinAuth,
+    PinCounter, SoAuth, SoObject, Srk, TokenKey, Tpm,
 };
 
 use super::{
@@ -61,7 +61,7 @@ impl NoCounter {
     /// The reason in a failure to make a counter, if it is one that another wall mends. A wrong
     /// owner password is not: somebody gave it, and wants to hear of it.
     #[must_use]
-    pub fn from_failure(err: &Error, owner: &AuthValue) -> Option<Self> {
+    pub fn from_failure(err: &Error, owner: &OwnerAuth) -> Option<Self> {
         match err {
             Error::Tpm(TpmError::NotSupported(_)) => Some(Self::NotSupported),
             Error::Tpm(TpmError::NvSpace) => Some(Self::NoSpace),
@@ -104,7 +104,7 @@ pub fn init(
     options: &InitOptions,
     so: Option<&SoPin>,
     pin: Option<&Pin>,
-    owner: &AuthValue,
+    owner: &OwnerAuth,
 ) -> Result<Initialized> {
     check(options, pin)?;
     if store.is_read_only() {
@@ -115,13 +115,14 @@ pub fn init(
     let op = tpm.begin()?;
     let srk = Srk::find_or_create(&op, owner)?;
     check_srk(srk.name())?;
-    let _making = begin_making(store, &op, &srk, owner)?;
+    let root = srk.open(&op)?;
+    let _making = begin_making(store, &root, owner)?;
     let own_srk = if srk.is_own() || !srk.is_persistent() {
         Srk::unfit(&op)?
     } else {
         None
     };
-    let (token, fallback) = make(store, &op, srk, options, &secrets, owner, None)?;
+    let (token, fallback) = make(store, &root, options, &secrets, owner, None)?;
     Ok(Initialized {
         token,
         own_srk,
@@ -144,13 +145,12 @@ pub(super) fn check(options: &InitOptions, pin: Option<&Pin>) -> Result<()> {
 /// Takes the lock for making counters, and removes what killed programs have left.
 pub(super) fn begin_making(
     store: &Store,
-    op: &Operation<'_>,
-    srk: &Srk,
-    owner: &AuthValue,
+    root: &OpenSrk<'_>,
+    owner: &OwnerAuth,
 ) -> Result<DirLock> {
     let mut making = store.making()?;
     if making.is_alone() {
-        orphan::sweep(store, op, srk, owner)?;
+        orphan::sweep(store, root, owner)?;
         making.share();
     }
     Ok(making)
@@ -159,12 +159,12 @@ pub(super) fn begin_making(
 /// The authorization values of a token in the making.
 pub(super) struct Secrets {
     kdf: Kdf,
-    so: AuthValue,
+    so: SoAuth,
     so_pin_is_set: bool,
-    pin: AuthValue,
+    pin: PinAuth,
     pin_is_set: bool,
     /// That of the change guard.
-    change: AuthValue,
+    change: GuardAuth,
 }
 
 impl Secrets {
@@ -172,11 +172,11 @@ impl Secrets {
     pub(super) fn new(so: Option<&SoPin>, pin: Option<&Pin>) -> Result<Self> {
         let kdf = Kdf::new();
         Ok(Self {
-            so: so.map_or_else(|| Ok(AuthValue::random()), |so| kdf.so(so))?,
+            so: so.map_or_else(|| Ok(SoAuth::random()), |so| kdf.so(so))?,
             so_pin_is_set: so.is_some(),
-            pin: pin.map_or_else(|| Ok(AuthValue::random()), |pin| kdf.user(pin))?,
+            pin: pin.map_or_else(|| Ok(PinAuth::random()), |pin| kdf.user(pin))?,
             pin_is_set: pin.is_some(),
-            change: AuthValue::random(),
+            change: GuardAuth::random(),
             kdf,
         })
     }
@@ -185,23 +185,21 @@ impl Secrets {
 /// A token, and why it is guarded by the chip's lockout though no wall was asked for.
 type Made = (Token, Option<NoCounter>);
 
-/// Makes a token below `srk`, in the place of `old` if there is one.
+/// Makes a token below `root`, in the place of `old` if there is one.
 pub(super) fn make(
     store: &Store,
-    op: &Operation<'_>,
-    srk: Srk,
+    root: &OpenSrk<'_>,
     options: &InitOptions,
     secrets: &Secrets,
-    owner: &AuthValue,
+    owner: &OwnerAuth,
     old: Option<&Token>,
 ) -> Result<Made> {
-    let chip = ask_chip(op, &srk)?;
-    let so_object = SoObject::create(op, &srk, &secrets.so, &secrets.change)?;
+    let chip = ask_chip(root)?;
+    let so_object = SoObject::create(root, &secrets.so, &secrets.change)?;
     let draft = Draft {
         store,
-        op,
+        root,
         options,
-        srk,
         so_object,
         secrets,
         chip,
@@ -233,11 +231,11 @@ pub(super) fn make(
 /// simulator that plays another chip cannot authenticate what it says; its answer counts as well,
 /// because nothing gets weaker by it without being said: an RSA key may decrypt in every chip,
 /// and another wall is shown when the token is made.
-pub(crate) fn ask_chip(op: &Operation<'_>, srk: &Srk) -> Result<Capabilities> {
-    match Capabilities::read_authentic(op, srk) {
+pub(crate) fn ask_chip(root: &OpenSrk<'_>) -> Result<Capabilities> {
+    match Capabilities::read_authentic(root) {
         Err(TpmError::ReplyForged { .. }) => {
             log::warn!("what the TPM says about itself is not authenticated");
-            Ok(Capabilities::read(op)?)
+            Ok(Capabilities::read(root.op())?)
         }
         read => Ok(read?),
     }
@@ -246,9 +244,8 @@ pub(crate) fn ask_chip(op: &Operation<'_>, srk: &Srk) -> Result<Capabilities> {
 /// A token in the making.
 struct Draft<'a> {
     store: &'a Store,
-    op: &'a Operation<'a>,
+    root: &'a OpenSrk<'a>,
     options: &'a InitOptions,
-    srk: Srk,
     so_object: SoObject,
     secrets: &'a Secrets,
     chip: Capabilities,
@@ -267,8 +264,8 @@ struct Counted<'a> {
 impl Draft<'_> {
     /// The order is: note the handle, make the counter, keep the token and strike out the
     /// note. Killed in between, the note tells [`super::orphans`] what is left in the chip.
-    fn behind_counter(&self, owner: &AuthValue) -> Result<Token> {
-        let guard = ChangeGuard::create(self.op, &self.srk, &self.secrets.change)?;
+    fn behind_counter(&self, owner: &OwnerAuth) -> Result<Token> {
+        let guard = ChangeGuard::create(self.root, &self.secrets.change)?;
         let counter = self.make_counter(&guard, owner)?;
         let kept = self.keep_behind(&counter, &guard);
         if kept.is_err() {
@@ -278,9 +275,8 @@ impl Draft<'_> {
     }
 
     fn keep_behind(&self, counter: &PinCounter, guard: &ChangeGuard) -> Result<Token> {
-        let (op, srk, pin) = (self.op, &self.srk, &self.secrets.pin);
-        let key = TokenKey::create(op, srk, Wall::Counter(counter.clone()), pin)?;
-        let secret = key.seal(op, srk, pin, &self.secrets.change)?;
+        let key = TokenKey::behind_counter(self.root, counter.clone())?;
+        let secret = key.seal(self.root, &self.secrets.pin, &self.secrets.change)?;
         let limit = self.options.max_tries;
         let tries = Tries {
             left: limit,
@@ -295,29 +291,25 @@ impl Draft<'_> {
     }
 
     fn behind_lockout(&self) -> Result<Token> {
-        let wall = Wall::Lockout {
-            so: self.so_object.name().clone(),
-        };
-        let key = TokenKey::create(self.op, &self.srk, wall, &self.secrets.pin)?;
-        let tries = parts::lockout_tries(self.op)?;
+        let key = TokenKey::behind_lockout(self.root, &self.so_object, &self.secrets.pin)?;
+        let tries = parts::lockout_tries(self.root.op())?;
         self.keep(&key, WallKind::Lockout, None, Some(tries))
     }
 
     fn behind_nothing(&self) -> Result<Token> {
-        let key = TokenKey::create(self.op, &self.srk, Wall::None, &AuthValue::empty())?;
+        let key = TokenKey::without_pin(self.root)?;
         self.keep(&key, WallKind::None, None, None)
     }
 
-    fn make_counter(&self, guard: &ChangeGuard, owner: &AuthValue) -> Result<PinCounter> {
+    fn make_counter(&self, guard: &ChangeGuard, owner: &OwnerAuth) -> Result<PinCounter> {
         const ATTEMPTS: u32 = 3;
         let so = &self.so_object;
         for attempt in 1.. {
-            let handle = PinCounter::pick_handle(self.op)?;
+            let handle = PinCounter::pick_handle(self.root.op())?;
             let counter = PinCounter::from_parts(handle, so.name(), guard.name());
-            intent::note(self.store, handle, so, guard, &self.srk)?;
+            intent::note(self.store, handle, so, guard, self.root.srk())?;
             let made = counter.define(
-                self.op,
-                &self.srk,
+                self.root,
                 owner,
                 so,
                 &self.secrets.so,
@@ -326,7 +318,7 @@ impl Draft<'_> {
             );
             let made = made
                 .map_err(Error::from)
-                .and_then(|()| check_limit(self.op, &self.srk, &counter, self.options.max_tries));
+                .and_then(|()| check_limit(self.root, &counter, self.options.max_tries));
             match made {
                 Ok(()) => return Ok(counter),
                 Err(err) => {
@@ -343,8 +335,8 @@ impl Draft<'_> {
     }
 
     /// Best effort to leave nothing behind: if it fails, the note stays.
-    fn unmake(&self, counter: &PinCounter, owner: &AuthValue) {
-        let removed = intent::remove_counter(self.op, &self.srk, counter, owner).and_then(|()| {
+    fn unmake(&self, counter: &PinCounter, owner: &OwnerAuth) {
+        let removed = intent::remove_counter(self.root, counter, owner).and_then(|()| {
             self.store
                 .write(|tx| intent::strike_out(tx, counter.handle(), self.so_object.name()))
         });
@@ -371,7 +363,7 @@ impl Draft<'_> {
             .map(|counted| (counted.guard.blob().clone(), counted.secret))
             .unzip();
         let parts = Parts {
-            srk: self.srk.clone(),
+            srk: self.root.srk().clone(),
             token_key: key.blob().clone(),
             so,
             guard,

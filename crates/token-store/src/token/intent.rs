@@ -1,7 +1,7 @@
 //! Notes of PIN counters that are about to be made, so that none is ever lost in the chip.
 
 use rusqlite::{Transaction, params};
-use tpm_core::{AuthValue, ChangeGuard, Name, Operation, PinCounter, Presence, SoObject, Srk};
+use tpm_core::{ChangeGuard, Name, OpenSrk, OwnerAuth, PinCounter, Presence, SoObject, Srk};
 
 use super::{check::COUNTER_HANDLES, now, parts::TokenObjects};
 use crate::{Change, Error, Result, Store};
@@ -103,15 +103,14 @@ pub(super) fn notes(tx: &Transaction<'_>, srk: &Name) -> Result<Vec<(PinCounter,
 /// Removes a counter from the chip, finished or not, unless it is gone or what is there is
 /// somebody else's.
 pub(super) fn remove_counter(
-    op: &Operation<'_>,
-    srk: &Srk,
+    root: &OpenSrk<'_>,
     counter: &PinCounter,
-    owner: &AuthValue,
+    owner: &OwnerAuth,
 ) -> Result<()> {
-    match counter.presence(op)? {
+    match counter.presence(root.op())? {
         Presence::Absent | Presence::Foreign => Ok(()),
         Presence::Unwritten | Presence::Ready => counter
-            .undefine(op, srk, owner)
+            .undefine(root, owner)
             .map_err(|err| Change::Deletion.failed(err.into())),
     }
 }

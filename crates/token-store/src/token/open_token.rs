@@ -7,14 +7,14 @@ use std::{
 };
 
 use tpm_core::{
-    AuthValue, Blob, Capabilities, KeyType, Name, Operation, ReadyKey, Scheme, Signature, Tpm,
-    Usage,
+    Blob, Capabilities, KeyType, Name, OpenSrk, Operation, PinAuth, ReadyKey, Scheme, Signature,
+    Tpm, Usage,
 };
 
 use super::parts::{TokenObjects, lockout_tries};
 use crate::{
     Error, Key, KeyPair, KeySpec, Pin, Result, Role, Store, Token, TokenId, Tries, WallKind,
-    error::is_spoilt, pin::Kdf, token::init::ask_chip,
+    pin::Kdf, token::init::ask_chip,
 };
 
 /// A token whose user PIN was right: it makes keys and signs.
@@ -33,7 +33,7 @@ pub struct OpenToken {
     kdf: Kdf,
     /// The value derived from the PIN; gone once the chip has refused it, so that it is not
     /// tried again behind the user's back.
-    auth: Mutex<Option<AuthValue>>,
+    auth: Mutex<Option<PinAuth>>,
     ready: Mutex<HashMap<Name, Arc<ReadyKey>>>,
 }
 
@@ -60,7 +60,7 @@ impl OpenToken {
     fn log_in(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Result<Self> {
         let objects = TokenObjects::of_this_machine(token)?;
         let auth = match (token.login_required(), pin) {
-            (false, None) => AuthValue::empty(),
+            (false, None) => PinAuth::empty(),
             (false, Some(_)) => return Err(Error::NoPin),
             (true, _) if !token.pin_is_set => return Err(Error::PinNotSet),
             (true, None) => return Err(Error::PinRequired),
@@ -70,8 +70,10 @@ impl OpenToken {
         let pin_generation = store.token(token.id)?.pin_generation;
         let first = store.first_key(token.id)?;
         let op = tpm.begin()?;
-        let ready = prove(&op, &objects, &auth, first.as_deref());
-        let ready = report(store, &op, token, &objects, ready)?;
+        let root = objects.srk.open(&op)?;
+        let ready = prove(&root, &objects, &auth, first.as_deref());
+        let ready = report(store, &root, token, &objects, ready)?;
+        drop(root);
         drop(op);
         let ready = ready.map(|key| (key.name().clone(), Arc::new(key)));
         Ok(Self {
@@ -116,8 +118,9 @@ impl OpenToken {
         }
         let auth = self.kdf.user(pin)?;
         let op = self.tpm.begin()?;
-        let proven = self.objects.key.verify(&op, &self.objects.srk, &auth);
-        report(store, &op, &token, &self.objects, proven)
+        let root = self.objects.srk.open(&op)?;
+        let proven = self.objects.key.verify(&root, &auth);
+        report(store, &root, &token, &self.objects, proven)
     }
 
     /// Makes a key pair in the chip and keeps it. An RSA key can take minutes.
@@ -224,7 +227,9 @@ impl OpenToken {
     /// As [`OpenToken::sign`].
     pub fn rsa_raw(&self, key: &Key, block: &[u8]) -> Result<Vec<u8>> {
         may_decrypt(key)?;
-        self.with_key(key, |ready, op| ready.rsa_raw(op, &self.objects.srk, block))
+        self.with_key(key, |ready, op| {
+            ready.rsa_raw(&self.objects.srk.open(op)?, block)
+        })
     }
 
     /// The x coordinate of the ECDH shared point with the point (`x`, `y`); only for keys made
@@ -235,13 +240,16 @@ impl OpenToken {
     /// As [`OpenToken::sign`].
     pub fn ecdh(&self, key: &Key, x: &[u8], y: &[u8]) -> Result<Vec<u8>> {
         may_decrypt(key)?;
-        self.with_key(key, |ready, op| ready.ecdh(op, &self.objects.srk, x, y))
+        self.with_key(key, |ready, op| {
+            ready.ecdh(&self.objects.srk.open(op)?, x, y)
+        })
     }
 
     fn create(&self, key_type: KeyType, usage: Usage) -> Result<Blob> {
         let auth = self.auth()?;
         let op = self.tpm.begin()?;
-        let chip = self.chip_now(&op)?;
+        let root = self.objects.srk.open(&op)?;
+        let chip = self.chip_now(&root)?;
         if !chip.has_key_type(key_type) {
             return Err(tpm_core::Error::NotSupported(key_type.name()).into());
         }
@@ -254,8 +262,8 @@ impl OpenToken {
         };
         self.objects
             .key
-            .create_key(&op, &self.objects.srk, &auth, key_type, usage)
-            .map_err(|err| self.refused(&op, err))
+            .create_key(&root, &auth, key_type, usage)
+            .map_err(|err| self.refused(&root, err))
     }
 
     /// Runs `body` with a key that the chip has opened, and once more with the key loaded
@@ -284,11 +292,13 @@ impl OpenToken {
         }
         let auth = self.auth()?;
         let op = self.tpm.begin()?;
+        let root = self.objects.srk.open(&op)?;
         let ready = self
             .objects
             .key
-            .load_key(&op, &self.objects.srk, &auth, key.blob())
-            .map_err(|err| self.refused(&op, err))?;
+            .load_key(&root, &auth, key.blob())
+            .map_err(|err| self.refused(&root, err))?;
+        drop(root);
         let result = body(&ready, &op)?;
         let mut cache = lock(&self.ready);
         if cache.len() >= MAX_READY {
@@ -298,19 +308,19 @@ impl OpenToken {
         Ok(result)
     }
 
-    fn auth(&self) -> Result<AuthValue> {
+    fn auth(&self) -> Result<PinAuth> {
         lock(&self.auth).clone().ok_or(Error::LoggedOut)
     }
 
     /// What the chip can do now: asked anew where that is not known, or its firmware changed.
-    fn chip_now(&self, op: &Operation<'_>) -> Result<Capabilities> {
+    fn chip_now(&self, root: &OpenSrk<'_>) -> Result<Capabilities> {
         let mut known = lock(&self.chip);
         if let Some(chip) = &*known
-            && chip.is_of(op)?
+            && chip.is_of(root.op())?
         {
             return Ok(chip.clone());
         }
-        let chip = ask_chip(op, &self.objects.srk)?;
+        let chip = ask_chip(root)?;
         *known = Some(chip.clone());
         Ok(chip)
     }
@@ -326,8 +336,8 @@ impl OpenToken {
     }
 
     /// What it means that a value was refused that was right at login.
-    fn refused(&self, op: &Operation<'_>, err: tpm_core::Error) -> Error {
-        match self.objects.user_refused(op, err).error {
+    fn refused(&self, root: &OpenSrk<'_>, err: tpm_core::Error) -> Error {
+        match self.objects.user_refused(root, err).error {
             Error::WrongPin { .. } | Error::LastTry { .. } => {
                 lock(&self.auth).take();
                 Error::LoggedOut
@@ -350,25 +360,20 @@ fn may_decrypt(key: &Key) -> Result<()> {
     if key.usage().decrypt {
         Ok(())
     } else {
-        Err(tpm_core::Error::NotSupported("decrypting with a key for signing alone").into())
+        Err(tpm_core::Error::InvalidArgument("this key is for signing alone").into())
     }
 }
 
 /// Proves the PIN's value and loads `first` in the same breath.
 fn prove(
-    op: &Operation<'_>,
+    root: &OpenSrk<'_>,
     objects: &TokenObjects,
-    auth: &AuthValue,
+    auth: &PinAuth,
     first: Option<&Key>,
 ) -> tpm_core::Result<Option<ReadyKey>> {
-    match objects
-        .key
-        .open(op, &objects.srk, auth, first.map(Key::blob))
-    {
+    match objects.key.open(root, auth, first.map(Key::blob)) {
         // One spoilt key does not lock its owner out of the others.
-        Err(err) if first.is_some() && is_spoilt(&err) => {
-            objects.key.open(op, &objects.srk, auth, None)
-        }
+        Err(err) if first.is_some() && err.is_spoilt_blob() => objects.key.open(root, auth, None),
         result => result,
     }
 }
@@ -376,7 +381,7 @@ fn prove(
 /// The outcome of one try, and its effect on the tries left, which the store remembers.
 fn report<T>(
     store: &Store,
-    op: &Operation<'_>,
+    root: &OpenSrk<'_>,
     token: &Token,
     objects: &TokenObjects,
     outcome: tpm_core::Result<T>,
@@ -388,14 +393,14 @@ fn report<T>(
                 (WallKind::Counter, Some(max), _) => Some(Tries { left: max, max }),
                 // The chip's count stays, but time may have lowered it.
                 (WallKind::Lockout, _, Some(known)) if known.left < known.max => {
-                    lockout_tries(op).ok()
+                    lockout_tries(root.op()).ok()
                 }
                 _ => None,
             };
             (Ok(value), tries)
         }
         Err(err) => {
-            let refusal = objects.user_refused(op, err);
+            let refusal = objects.user_refused(root, err);
             (Err(refusal.error), refusal.tries)
         }
     };

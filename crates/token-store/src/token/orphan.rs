@@ -1,7 +1,7 @@
 //! PIN counters that a killed program left in the chip.
 
 use rusqlite::Transaction;
-use tpm_core::{AuthValue, ChangeGuard, Name, Operation, PinCounter, Presence, SoObject, Srk, Tpm};
+use tpm_core::{ChangeGuard, Name, OpenSrk, OwnerAuth, PinCounter, Presence, SoObject, Srk, Tpm};
 
 use super::{Parts, TokenId, delete, intent, row};
 use crate::{Error, Result, Store};
@@ -70,7 +70,7 @@ pub fn remove_orphan(
     store: &mut Store,
     tpm: &Tpm,
     orphan: &Orphan,
-    owner: &AuthValue,
+    owner: &OwnerAuth,
 ) -> Result<()> {
     let op = tpm.begin()?;
     let srk = Srk::find_serving(&op)?.ok_or(Error::OtherTpm)?;
@@ -86,19 +86,19 @@ pub fn remove_orphan(
         }
         Ok(claims)
     })?;
-    match PinCounter::undefine_at(&op, &srk, owner, orphan.handle) {
+    match PinCounter::undefine_at(&srk.open(&op)?, owner, orphan.handle) {
         Ok(()) | Err(tpm_core::Error::NvMissing(_)) => {}
         Err(err) => return Err(err.into()),
     }
     store.write(|tx| claims.iter().try_for_each(|claim| claim.remove(tx)))
 }
 
-/// Removes the counters that killed programs left in the chip with the SRK `srk`, for a program
+/// Removes the counters that killed programs left in the chip with the SRK `root`, for a program
 /// that holds [`Store::making`] alone. What cannot be removed stays noted.
-pub(super) fn sweep(store: &Store, op: &Operation<'_>, srk: &Srk, owner: &AuthValue) -> Result<()> {
-    for claim in store.read(|tx| claims(tx, srk))? {
+pub(super) fn sweep(store: &Store, root: &OpenSrk<'_>, owner: &OwnerAuth) -> Result<()> {
+    for claim in store.read(|tx| claims(tx, root.srk()))? {
         let handle = claim.counter.handle();
-        match intent::remove_counter(op, srk, &claim.counter, owner) {
+        match intent::remove_counter(root, &claim.counter, owner) {
             Ok(()) => store.write(|tx| claim.remove(tx))?,
             Err(err) => log::warn!("NV index {handle:#010x} of a killed program stays: {err}"),
         }

@@ -2,8 +2,8 @@
 //! refusals mean.
 
 use tpm_core::{
-    Blob, ChangeGuard, Error as Tpm, Operation, PinCounter, Presence, SoObject, Srk, TokenKey,
-    Wall,
+    Blob, ChangeGuard, Error as Tpm, OpenSrk, Operation, PinCounter, Presence, SoObject, Srk,
+    TokenKey, Wall,
     info::{self, Lockout},
 };
 
@@ -112,20 +112,20 @@ impl TokenObjects {
     }
 
     /// How many wrong user PINs the chip still takes; needs no secret.
-    pub(crate) fn tries(&self, op: &Operation<'_>) -> Result<Option<Tries>> {
+    pub(crate) fn tries(&self, root: &OpenSrk<'_>) -> Result<Option<Tries>> {
         match self.key.wall() {
             Wall::Counter(counter) => {
-                if counter.presence(op)? != Presence::Ready {
-                    self.srk.check(op)?;
+                if counter.presence(root.op())? != Presence::Ready {
+                    self.srk.check(root.op())?;
                     return Err(Error::CounterMissing);
                 }
-                let state = counter.state(op, &self.srk)?;
+                let state = counter.state(root)?;
                 Ok(Some(Tries {
                     left: state.left(),
                     max: state.limit,
                 }))
             }
-            Wall::Lockout { .. } => lockout_tries(op).map(Some),
+            Wall::Lockout { .. } => lockout_tries(root.op()).map(Some),
             Wall::None => Ok(None),
         }
     }
@@ -134,9 +134,9 @@ impl TokenObjects {
     ///
     /// A wrong PIN, a locked counter and a counter that is not ours look much alike to a
     /// policy, so the chip is asked; that costs no try.
-    pub(crate) fn user_refused(&self, op: &Operation<'_>, err: Tpm) -> Refusal {
+    pub(crate) fn user_refused(&self, root: &OpenSrk<'_>, err: Tpm) -> Refusal {
         let Some(counter) = self.counter() else {
-            return refused_by_lockout(op, Role::User, err);
+            return refused_by_lockout(root.op(), Role::User, err);
         };
         let about_the_counter = matches!(
             err,
@@ -148,8 +148,8 @@ impl TokenObjects {
                 tries: None,
             };
         }
-        let state = match counter.presence(op) {
-            Ok(Presence::Ready) => counter.state(op, &self.srk).ok(),
+        let state = match counter.presence(root.op()) {
+            Ok(Presence::Ready) => counter.state(root).ok(),
             Ok(_) => {
                 return Refusal {
                     error: Error::CounterMissing,
@@ -184,13 +184,8 @@ impl TokenObjects {
 /// # Errors
 ///
 /// [`Error::WrongLimit`], and those of the TPM.
-pub(crate) fn check_limit(
-    op: &Operation<'_>,
-    srk: &Srk,
-    counter: &PinCounter,
-    wanted: u32,
-) -> Result<()> {
-    match counter.state(op, srk)?.limit {
+pub(crate) fn check_limit(root: &OpenSrk<'_>, counter: &PinCounter, wanted: u32) -> Result<()> {
+    match counter.state(root)?.limit {
         found if found == wanted => Ok(()),
         found => Err(Error::WrongLimit { found, wanted }),
     }

@@ -31,22 +31,23 @@ fn change(store: &Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Resu
     }
     let (old, new) = (token.parts.kdf.user(old)?, token.parts.kdf.user(new)?);
     let op = tpm.begin()?;
+    let root = objects.srk.open(&op)?;
     let changed = match objects.counter() {
         // To bring the secret out, the old PIN is proven against the counter: one wrong PIN is
         // one try.
         Some(counter) => {
             let guard = objects.guard()?;
             let sealed = token.parts.secret.as_ref().ok_or_else(lacks_secret)?;
-            match objects.key.unseal(&op, &objects.srk, &old, sealed) {
+            match objects.key.unseal(&root, &old, sealed) {
                 Err(err) => Err((err, false)),
                 Ok(secret) => counter
-                    .change_auth(&op, &objects.srk, (guard, &secret), &old, &new)
+                    .change_auth(&root, (guard, &secret), &old, &new)
                     .map_or_else(|err| Err((err, true)), |()| Ok(None)),
             }
         }
         None => objects
             .key
-            .change_auth(&op, &objects.srk, &old, &new)
+            .change_auth(&root, &old, &new)
             .map_or_else(|err| Err((err, false)), |key| Ok(Some(key))),
     };
     match changed {
@@ -65,12 +66,12 @@ fn change(store: &Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Resu
                     }
                 }
             }
-            remember(store, token, objects.tries(&op).ok().flatten());
+            remember(store, token, objects.tries(&root).ok().flatten());
             Ok(())
         }
         // Whether the chip may have the new PIN all the same.
         Err((err, may_be_done)) => {
-            let refusal = objects.user_refused(&op, err);
+            let refusal = objects.user_refused(&root, err);
             remember(store, token, refusal.tries);
             match may_be_done {
                 true => Err(Change::PinChange.failed(refusal.error)),
@@ -88,7 +89,8 @@ fn change(store: &Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Resu
 /// [`Error::CounterMissing`], [`Error::OtherTpm`], and those of the TPM.
 pub fn refresh_tries(store: &Store, tpm: &Tpm, token: &Token) -> Result<Option<Tries>> {
     let objects = TokenObjects::of_this_machine(token)?;
-    let tries = objects.tries(&tpm.begin()?)?;
+    let op = tpm.begin()?;
+    let tries = objects.tries(&objects.srk.open(&op)?)?;
     remember(store, token, tries);
     Ok(tries)
 }

@@ -1,7 +1,7 @@
 //! Making a token anew.
 
 use rusqlite::{Transaction, params};
-use tpm_core::{AuthValue, Blob, Operation, SoObject, TokenKey, Tpm};
+use tpm_core::{Blob, OpenSrk, OwnerAuth, PinAuth, SoAuth, SoObject, TokenKey, Tpm, Wall};
 
 use super::{
     DEFAULT_TRIES, InitOptions, NoCounter, Token, by_id,
@@ -44,15 +44,16 @@ pub fn renew(
     tpm: &Tpm,
     token: &Token,
     renewal: &Renewal<'_>,
-    owner: &AuthValue,
+    owner: &OwnerAuth,
 ) -> Result<Token> {
     let options = options(token, renewal);
     init::check(&options, renewal.pin)?;
     let anew = Anew::begin(store, token, renewal)?;
     let op = tpm.begin()?;
-    anew.prove(store, &op, token)?;
-    let renewed = anew.make(store, &op, token, &options, owner)?;
-    anew.remove_old(store, &op, owner)?;
+    let root = anew.objects.srk.open(&op)?;
+    anew.prove(store, &root, token)?;
+    let renewed = anew.make(store, &root, token, &options, owner)?;
+    anew.remove_old(store, &root, owner)?;
     Ok(renewed)
 }
 
@@ -79,21 +80,22 @@ pub fn reinit(
         so,
         pin: None,
     };
-    let owner = AuthValue::empty();
+    let owner = OwnerAuth::empty();
     let options = options(token, &renewal);
     init::check(&options, None)?;
     let anew = Anew::begin(store, token, &renewal)?;
     let op = tpm.begin()?;
-    anew.prove(store, &op, token)?;
-    match anew.make(store, &op, token, &options, &owner) {
+    let root = anew.objects.srk.open(&op)?;
+    anew.prove(store, &root, token)?;
+    match anew.make(store, &root, token, &options, &owner) {
         Ok(renewed) => {
-            if let Err(err) = anew.remove_old(store, &op, &owner) {
+            if let Err(err) = anew.remove_old(store, &root, &owner) {
                 log::warn!("{err}");
             }
             Ok(renewed)
         }
         Err(err) if NoCounter::from_failure(&err, &owner).is_some() => {
-            anew.make_in_place(store, &op, token, label)
+            anew.make_in_place(store, &root, token, label)
         }
         Err(err) => Err(err),
     }
@@ -113,7 +115,7 @@ fn options(token: &Token, renewal: &Renewal<'_>) -> InitOptions {
 /// A token that is being made anew: what it was, and the secrets of what it will be.
 struct Anew {
     objects: TokenObjects,
-    so_auth: AuthValue,
+    so_auth: SoAuth,
     secrets: Secrets,
 }
 
@@ -134,8 +136,8 @@ impl Anew {
     }
 
     /// Proves the SO PIN, and returns the SO object that it opens.
-    fn prove(&self, store: &Store, op: &Operation<'_>, token: &Token) -> Result<&SoObject> {
-        so_token::prove(store, op, token, &self.objects, &self.so_auth)
+    fn prove(&self, store: &Store, root: &OpenSrk<'_>, token: &Token) -> Result<&SoObject> {
+        so_token::prove(store, root, token, &self.objects, &self.so_auth)
     }
 
     /// Makes the new token and keeps it, with a note of the old counter, in place of the old one.
@@ -143,25 +145,23 @@ impl Anew {
     fn make(
         &self,
         store: &Store,
-        op: &Operation<'_>,
+        root: &OpenSrk<'_>,
         token: &Token,
         options: &InitOptions,
-        owner: &AuthValue,
+        owner: &OwnerAuth,
     ) -> Result<Token> {
-        let srk = &self.objects.srk;
-        let _making = init::begin_making(store, op, srk, owner)?;
-        let (srk, old) = (srk.clone(), Some(token));
-        init::make(store, op, srk, options, &self.secrets, owner, old).map(|made| made.0)
+        let _making = init::begin_making(store, root, owner)?;
+        init::make(store, root, options, &self.secrets, owner, Some(token)).map(|made| made.0)
     }
 
     /// Removes the old counter.
-    fn remove_old(&self, store: &Store, op: &Operation<'_>, owner: &AuthValue) -> Result<()> {
+    fn remove_old(&self, store: &Store, root: &OpenSrk<'_>, owner: &OwnerAuth) -> Result<()> {
         let Some(counter) = self.objects.counter() else {
             return Ok(());
         };
         let handle = counter.handle();
         let so = self.objects.so()?.name();
-        intent::remove_counter(op, &self.objects.srk, counter, owner)
+        intent::remove_counter(root, counter, owner)
             .and_then(|()| store.write(|tx| intent::strike_out(tx, handle, so)))
             .map_err(|err| Error::OldCounterLeft {
                 handle,
@@ -173,28 +173,29 @@ impl Anew {
     fn make_in_place(
         &self,
         store: &Store,
-        op: &Operation<'_>,
+        root: &OpenSrk<'_>,
         token: &Token,
         label: &str,
     ) -> Result<Token> {
         let objects = &self.objects;
-        let key = TokenKey::create(
-            op,
-            &objects.srk,
-            objects.key.wall().clone(),
-            &AuthValue::random(),
-        )?;
+        let key = match objects.key.wall() {
+            Wall::Counter(counter) => TokenKey::behind_counter(root, counter.clone()),
+            Wall::Lockout { .. } => {
+                TokenKey::behind_lockout(root, objects.so()?, &PinAuth::random())
+            }
+            Wall::None => TokenKey::without_pin(root),
+        }?;
         // The store first: killed after this, the token is new and waits for its user PIN. The
         // other way round it could keep keys that nobody has a PIN for.
         let renewed = store.write(|tx| empty(tx, token, label, key.blob()))?;
         if let Some(counter) = objects.counter() {
-            let (srk, so) = (&objects.srk, objects.so()?);
-            let closed = counter.set_auth(op, srk, so, &self.so_auth, &AuthValue::random());
+            let so = objects.so()?;
+            let closed = counter.set_auth(root, so, &self.so_auth, &PinAuth::random());
             let limit = token.max_tries.unwrap_or(DEFAULT_TRIES);
             let reset = closed
-                .and_then(|()| counter.reset(op, srk, so, &self.so_auth, limit))
+                .and_then(|()| counter.reset(root, so, &self.so_auth, limit))
                 .map_err(Error::from)
-                .and_then(|()| check_limit(op, srk, counter, limit));
+                .and_then(|()| check_limit(root, counter, limit));
             if let Err(err) = reset {
                 // The old PIN opens a token without keys until the new one is set.
                 log::warn!("the PIN counter was not reset: {err}");

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use tpm_core::{AuthValue, Blob, Operation, Presence, SoObject, Tpm};
+use tpm_core::{Blob, OpenSrk, OwnerAuth, PinAuth, Presence, SoAuth, SoObject, Tpm};
 
 use super::{
     DEFAULT_TRIES, end_logins, keep_secret,
@@ -18,7 +18,7 @@ pub struct SoToken {
     tpm: Arc<Tpm>,
     id: TokenId,
     objects: TokenObjects,
-    auth: AuthValue,
+    auth: SoAuth,
     kdf: Kdf,
     max_tries: u32,
 }
@@ -40,7 +40,9 @@ impl SoToken {
             return Err(Error::NoSo);
         }
         let auth = token.parts.kdf.so(so)?;
-        prove(store, &tpm.begin()?, token, &objects, &auth)?;
+        let op = tpm.begin()?;
+        prove(store, &objects.srk.open(&op)?, token, &objects, &auth)?;
+        drop(op);
         Ok(Self {
             tpm: Arc::clone(tpm),
             id: token.id,
@@ -75,12 +77,13 @@ impl SoToken {
         let op = self.tpm.begin()?;
         let so = self.objects.so()?;
         let srk = &self.objects.srk;
+        let root = srk.open(&op)?;
         let Some(counter) = self.objects.counter() else {
             // Nothing changes in the chip: the old PIN is valid until the new blob is kept.
             let objects = TokenObjects::of(&token)?;
             let key = objects
                 .key
-                .reset_auth(&op, srk, so, &self.auth, &auth)
+                .reset_auth(&root, so, &self.auth, &auth)
                 .map_err(|err| self.objects.so_refused(&op, err).error)?;
             return store.write(|tx| {
                 replace_private(tx, self.id, Role::User, &token.parts.token_key, key.blob())?;
@@ -95,17 +98,17 @@ impl SoToken {
         store.write(|tx| end_logins(tx, self.id))?;
         // Unlocked first: killed in between, the old PIN works and no PIN is lost.
         counter
-            .reset(&op, srk, so, &self.auth, self.max_tries)
+            .reset(&root, so, &self.auth, self.max_tries)
             .map_err(|err| self.objects.so_refused(&op, err).error)?;
         counter
-            .set_auth(&op, srk, so, &self.auth, &auth)
+            .set_auth(&root, so, &self.auth, &auth)
             .map_err(|err| Change::PinReset.failed(self.objects.so_refused(&op, err).error))?;
         // From here on the new PIN is valid, whatever happens.
-        check_limit(&op, srk, counter, self.max_tries).map_err(|err| match err {
+        check_limit(&root, counter, self.max_tries).map_err(|err| match err {
             err @ Error::WrongLimit { .. } => err,
             err => Change::PinReset.unnoted(err),
         })?;
-        self.note_pin(store, &op, &token, &auth)
+        self.note_pin(store, &root, &token, &auth)
             .map_err(|err| Change::PinReset.unnoted(err))
     }
 
@@ -113,11 +116,11 @@ impl SoToken {
     fn note_pin(
         &self,
         store: &Store,
-        op: &Operation<'_>,
+        root: &OpenSrk<'_>,
         token: &Token,
-        pin: &AuthValue,
+        pin: &PinAuth,
     ) -> Result<()> {
-        let secret = self.missing_secret(op, token, pin)?;
+        let secret = self.missing_secret(root, token, pin)?;
         store.write(|tx| {
             if let Some(secret) = &secret {
                 keep_secret(tx, self.id, Some(secret))?;
@@ -130,17 +133,17 @@ impl SoToken {
     /// made anew. `pin` is the user PIN's value.
     fn missing_secret(
         &self,
-        op: &Operation<'_>,
+        root: &OpenSrk<'_>,
         token: &Token,
-        pin: &AuthValue,
+        pin: &PinAuth,
     ) -> Result<Option<Blob>> {
         if token.parts.secret.is_some() {
             return Ok(None);
         }
         // This program may hold what the token was before.
         let objects = TokenObjects::of(token)?;
-        let secret = self.objects.so()?.secret(op, &objects.srk, &self.auth)?;
-        Ok(Some(objects.key.seal(op, &objects.srk, pin, &secret)?))
+        let secret = self.objects.so()?.secret(root, &self.auth)?;
+        Ok(Some(objects.key.seal(root, pin, &secret)?))
     }
 
     /// Changes the SO PIN.
@@ -156,7 +159,7 @@ impl SoToken {
         let old = self.objects.so()?;
         let op = self.tpm.begin()?;
         let so = old
-            .change_auth(&op, &self.objects.srk, &self.auth, &auth)
+            .change_auth(&self.objects.srk.open(&op)?, &self.auth, &auth)
             .map_err(|err| self.objects.so_refused(&op, err).error)?;
         store.write(|tx| replace_private(tx, self.id, Role::So, old.blob(), so.blob()))?;
         drop(op);
@@ -171,21 +174,23 @@ impl SoToken {
     /// # Errors
     ///
     /// [`Error::NoPin`] for a token without a counter, and those of the TPM and of the store.
-    pub fn repair(&self, store: &mut Store, new: &Pin, owner: &AuthValue) -> Result<()> {
+    pub fn repair(&self, store: &mut Store, new: &Pin, owner: &OwnerAuth) -> Result<()> {
         let counter = self.objects.counter().ok_or(Error::NoPin)?;
         let auth = self.kdf.user(new)?;
         let op = self.tpm.begin()?;
         let srk = &self.objects.srk;
         srk.check(&op)?;
+        let root = srk.open(&op)?;
         let presence = counter.presence(&op)?;
         if matches!(presence, Presence::Unwritten | Presence::Foreign) {
             // What is at its handle is not it; the new one will have the old Name.
-            counter.undefine(&op, srk, owner)?;
+            counter.undefine(&root, owner)?;
         }
         if presence != Presence::Ready {
             let so = self.objects.so()?;
-            counter.define(&op, srk, owner, so, &self.auth, &auth, self.max_tries)?;
+            counter.define(&root, owner, so, &self.auth, &auth, self.max_tries)?;
         }
+        drop(root);
         drop(op);
         self.reset_pin(store, new)
     }
@@ -210,24 +215,24 @@ impl fmt::Debug for SoToken {
 /// Proves the SO PIN's value, and returns the SO object that it opens.
 pub(crate) fn prove<'a>(
     store: &Store,
-    op: &Operation<'_>,
+    root: &OpenSrk<'_>,
     token: &Token,
     objects: &'a TokenObjects,
-    auth: &AuthValue,
+    auth: &SoAuth,
 ) -> Result<&'a SoObject> {
     let so = objects.so()?;
-    match so.verify(op, &objects.srk, auth) {
+    match so.verify(root, auth) {
         Ok(()) => {
             // A right one does not lower the chip's count, but time may have.
             if token.so_tries.is_some_and(|tries| tries.left < tries.max)
-                && let Ok(tries) = parts::lockout_tries(op)
+                && let Ok(tries) = parts::lockout_tries(root.op())
             {
                 store.remember_tries(token.id, Role::So, tries);
             }
             Ok(so)
         }
         Err(err) => {
-            let refusal = objects.so_refused(op, err);
+            let refusal = objects.so_refused(root.op(), err);
             if let Some(tries) = refusal.tries {
                 store.remember_tries(token.id, Role::So, tries);
             }

@@ -5,7 +5,7 @@ use token_store::{
     token::{self, Renewal},
 };
 use tpm_core::{
-    AuthValue, Srk,
+    AuthValue, OwnerAuth, Srk,
     ownership::{Hierarchy, change_auth},
 };
 
@@ -25,7 +25,7 @@ fn copied(wall: WallKind) -> Result<(Bench, Token, Store), Box<dyn std::error::E
     Ok((bench, token, Store::open(&copy)?))
 }
 
-fn renew(bench: &mut Bench, token: &Token, owner: &AuthValue) -> Result<Token, Error> {
+fn renew(bench: &mut Bench, token: &Token, owner: &OwnerAuth) -> Result<Token, Error> {
     let (so, pin) = (so_pin(SO_PIN), pin(NEW_PIN));
     let renewal = Renewal {
         label: "new",
@@ -36,11 +36,16 @@ fn renew(bench: &mut Bench, token: &Token, owner: &AuthValue) -> Result<Token, E
     token::renew(&mut bench.store, &bench.tpm, token, &renewal, owner)
 }
 
-fn set_owner_password(bench: &Bench) -> Result<AuthValue, Box<dyn std::error::Error>> {
-    let owner = AuthValue::new(b"owner")?;
+fn set_owner_password(bench: &Bench) -> Result<OwnerAuth, Box<dyn std::error::Error>> {
+    let owner = OwnerAuth::new(b"owner")?;
     let op = bench.tpm.begin()?;
     let srk = Srk::find(&op)?.ok_or("an SRK")?;
-    change_auth(&op, &srk, Hierarchy::Owner, &AuthValue::empty(), &owner)?;
+    change_auth(
+        &srk.open(&op)?,
+        Hierarchy::Owner,
+        &AuthValue::empty(),
+        &AuthValue::new(b"owner")?,
+    )?;
     Ok(owner)
 }
 
@@ -54,7 +59,7 @@ fn opens(bench: &Bench, copy: &Store, text: &str) -> Result<OpenToken, Error> {
 fn a_copy_from_before_opens_with_no_pin_behind_a_counter() -> TestResult {
     let (mut bench, token, copy) = copied(WallKind::Counter)?;
     opens(&bench, &copy, PIN)?;
-    let new = renew(&mut bench, &token, &AuthValue::empty())?;
+    let new = renew(&mut bench, &token, &OwnerAuth::empty())?;
     assert_eq!(
         (new.id, &new.serial, new.label.as_str(), new.max_tries),
         (token.id, &token.serial, "new", Some(5))
@@ -82,10 +87,10 @@ fn a_copy_from_before_opens_with_no_pin_behind_a_counter() -> TestResult {
 #[test]
 fn a_copy_with_its_so_pin_and_the_owners_authorization_opens_again() -> TestResult {
     let (mut bench, token, mut copy) = copied(WallKind::Counter)?;
-    renew(&mut bench, &token, &AuthValue::empty())?;
+    renew(&mut bench, &token, &OwnerAuth::empty())?;
     let old = copy.tokens()?.remove(0);
     let so = SoToken::open(&copy, &bench.tpm, &old, &so_pin(SO_PIN))?;
-    so.repair(&mut copy, &pin("back"), &AuthValue::empty())?;
+    so.repair(&mut copy, &pin("back"), &OwnerAuth::empty())?;
     opens(&bench, &copy, "back")?;
     Ok(())
 }
@@ -94,7 +99,7 @@ fn a_copy_with_its_so_pin_and_the_owners_authorization_opens_again() -> TestResu
 #[test]
 fn a_copy_from_before_opens_with_the_old_pin_behind_the_lockout() -> TestResult {
     let (mut bench, token, copy) = copied(WallKind::Lockout)?;
-    renew(&mut bench, &token, &AuthValue::empty())?;
+    renew(&mut bench, &token, &OwnerAuth::empty())?;
     opens(&bench, &copy, PIN)?;
     failure(opens(&bench, &copy, NEW_PIN));
     Ok(())
@@ -148,7 +153,7 @@ fn who_cannot_prove_the_so_pin_or_the_owner_changes_nothing() -> TestResult {
         so: &so,
         pin: None,
     };
-    let owner = AuthValue::empty();
+    let owner = OwnerAuth::empty();
     let err = failure(token::renew(
         &mut bench.store,
         &bench.tpm,
@@ -158,7 +163,7 @@ fn who_cannot_prove_the_so_pin_or_the_owner_changes_nothing() -> TestResult {
     ));
     assert_eq!(err.kind().exit_code(), 3, "{err}");
     set_owner_password(&bench)?;
-    let err = failure(renew(&mut bench, &token, &AuthValue::empty()));
+    let err = failure(renew(&mut bench, &token, &OwnerAuth::empty()));
     assert_eq!(err.kind().exit_code(), 3, "{err}");
     assert_eq!(bench.nv_indexes(), 1);
     let open = bench.login(&token, PIN)?;

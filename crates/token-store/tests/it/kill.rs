@@ -16,7 +16,7 @@ use token_store::{
     object::NewCertificate,
     token::{self, InitOptions},
 };
-use tpm_core::{AuthValue, KeyType, Tpm};
+use tpm_core::{KeyType, OwnerAuth, Tpm};
 
 use crate::{Bench, PIN, SO_PIN, TestResult, pin, signs, so_pin, tpm_at};
 
@@ -40,7 +40,7 @@ fn victim() -> TestResult {
 }
 
 fn act(what: &str, store: &mut Store, tpm: &Arc<Tpm>) -> Result<(), Error> {
-    let owner = AuthValue::empty();
+    let owner = OwnerAuth::empty();
     if what == "init" {
         let (so, pin) = (so_pin(SO_PIN), pin(PIN));
         let options = InitOptions {
@@ -227,7 +227,7 @@ fn so_opens(bench: &Bench, token: &Token, text: &str) -> Result<bool, Error> {
 fn no_counter_is_lost(bench: &mut Bench) -> TestResult {
     for orphan in token::orphans(&bench.store, &bench.tpm)? {
         assert!(orphan.ours, "{orphan:?} was forgotten");
-        token::remove_orphan(&mut bench.store, &bench.tpm, &orphan, &AuthValue::empty())?;
+        token::remove_orphan(&mut bench.store, &bench.tpm, &orphan, &OwnerAuth::empty())?;
     }
     let counted = bench
         .store

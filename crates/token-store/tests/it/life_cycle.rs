@@ -5,7 +5,7 @@ use token_store::{
     token::{self, InitOptions},
 };
 use tpm_core::{
-    AuthValue, KeyType, Srk, Usage,
+    AuthValue, KeyType, LockoutAuth, OwnerAuth, Srk, Usage,
     ownership::{self, Hierarchy},
 };
 
@@ -160,7 +160,7 @@ fn a_token_without_a_pin_waits_for_its_so() -> TestResult {
             ..InitOptions::new("new")
         };
         let so = so_pin(SO_PIN);
-        let owner = AuthValue::empty();
+        let owner = OwnerAuth::empty();
         let made = token::init(
             &mut bench.store,
             &bench.tpm,
@@ -258,7 +258,7 @@ fn a_token_made_anew_keeps_serial_and_so_pin_and_nothing_else() -> TestResult {
 
 /// Wrong SO PINs count in the chip; with an empty lockout authorization anybody resets that.
 fn clear_lockout(bench: &Bench) -> TestResult {
-    tpm_core::lockout::reset(&bench.tpm.begin()?, None, &AuthValue::empty())?;
+    tpm_core::lockout::reset(&bench.tpm.begin()?, None, &LockoutAuth::empty())?;
     Ok(())
 }
 
@@ -281,7 +281,7 @@ fn a_deleted_counter_is_made_again_by_the_so_and_the_keys_work() -> TestResult {
     let err = failure(so.reset_pin(&mut bench.store, &pin("repaired")));
     assert!(matches!(err, Error::CounterMissing), "{err}");
 
-    so.repair(&mut bench.store, &pin("repaired"), &AuthValue::empty())?;
+    so.repair(&mut bench.store, &pin("repaired"), &OwnerAuth::empty())?;
     assert!(signs(&bench.login(&token, "repaired")?, &key));
     assert_eq!(bench.nv_indexes(), 1);
     let (old, new) = (pin("repaired"), pin("changed"));
@@ -295,7 +295,7 @@ fn undefine(bench: &Bench, token: &token_store::Token) -> TestResult {
     let handle = token.nv_handle.ok_or("a counter")?;
     let op = bench.tpm.begin()?;
     let srk = Srk::find(&op)?.ok_or("an SRK")?;
-    tpm_core::PinCounter::undefine_at(&op, &srk, &AuthValue::empty(), handle)?;
+    tpm_core::PinCounter::undefine_at(&srk.open(&op)?, &OwnerAuth::empty(), handle)?;
     Ok(())
 }
 
@@ -304,7 +304,7 @@ fn deleting_a_token_takes_its_counter_along() -> TestResult {
     let mut bench = Bench::new();
     for wall in WALLS {
         let token = bench.token("work", wall);
-        token::delete(&mut bench.store, &bench.tpm, &token, &AuthValue::empty())?;
+        token::delete(&mut bench.store, &bench.tpm, &token, &OwnerAuth::empty())?;
         assert!(bench.store.tokens()?.is_empty());
         assert_eq!(bench.nv_indexes(), 0);
         let err = failure(bench.store.token(token.id));
@@ -317,17 +317,22 @@ fn deleting_a_token_takes_its_counter_along() -> TestResult {
 fn without_the_owners_password_nothing_is_deleted() -> TestResult {
     let mut bench = Bench::new();
     let token = bench.token("work", WallKind::Counter);
-    let owner = AuthValue::new(b"owner")?;
+    let owner = OwnerAuth::new(b"owner")?;
     {
         let op = bench.tpm.begin()?;
         let srk = Srk::find(&op)?.ok_or("an SRK")?;
-        ownership::change_auth(&op, &srk, Hierarchy::Owner, &AuthValue::empty(), &owner)?;
+        ownership::change_auth(
+            &srk.open(&op)?,
+            Hierarchy::Owner,
+            &AuthValue::empty(),
+            &AuthValue::new(b"owner")?,
+        )?;
     }
     let err = failure(token::delete(
         &mut bench.store,
         &bench.tpm,
         &token,
-        &AuthValue::empty(),
+        &OwnerAuth::empty(),
     ));
     assert_eq!(err.kind(), Kind::WrongPin, "{err}");
     assert_eq!(bench.store.tokens()?.len(), 1);
@@ -341,13 +346,18 @@ fn without_the_owners_password_nothing_is_deleted() -> TestResult {
 fn without_the_owners_password_no_weaker_wall_is_taken_unless_it_is_asked_for() -> TestResult {
     let mut bench = Bench::new();
     bench.token("makes the SRK", WallKind::Counter);
-    let owner = AuthValue::new(b"owner")?;
+    let owner = OwnerAuth::new(b"owner")?;
     {
         let op = bench.tpm.begin()?;
         let srk = Srk::find(&op)?.ok_or("an SRK")?;
-        ownership::change_auth(&op, &srk, Hierarchy::Owner, &AuthValue::empty(), &owner)?;
+        ownership::change_auth(
+            &srk.open(&op)?,
+            Hierarchy::Owner,
+            &AuthValue::empty(),
+            &AuthValue::new(b"owner")?,
+        )?;
     }
-    let mut init = |wall, owner: &AuthValue| {
+    let mut init = |wall, owner: &OwnerAuth| {
         let options = InitOptions {
             wall,
             ..InitOptions::new("work")
@@ -362,17 +372,17 @@ fn without_the_owners_password_no_weaker_wall_is_taken_unless_it_is_asked_for() 
             owner,
         )
     };
-    let err = failure(init(None, &AuthValue::empty()));
+    let err = failure(init(None, &OwnerAuth::empty()));
     assert_eq!(
         err.to_string(),
         "no PIN counter can be made: it takes the owner password of this TPM"
     );
     assert_eq!(err.kind().exit_code(), 3);
-    let asked = init(Some(WallKind::Lockout), &AuthValue::empty())?;
+    let asked = init(Some(WallKind::Lockout), &OwnerAuth::empty())?;
     assert_eq!(asked.token.wall, WallKind::Lockout);
-    let err = failure(init(Some(WallKind::Counter), &AuthValue::empty()));
+    let err = failure(init(Some(WallKind::Counter), &OwnerAuth::empty()));
     assert_eq!(err.kind(), Kind::WrongPin, "{err}");
-    let err = failure(init(None, &AuthValue::new(b"wrong")?));
+    let err = failure(init(None, &OwnerAuth::new(b"wrong")?));
     assert_eq!(
         err.kind(),
         Kind::WrongPin,
@@ -388,7 +398,7 @@ fn without_the_owners_password_no_weaker_wall_is_taken_unless_it_is_asked_for() 
 fn a_request_that_cannot_be_met_is_refused_before_the_tpm_hears_of_it() -> TestResult {
     let mut bench = Bench::new();
     bench.swtpm.stop();
-    let (pin, owner) = (pin(PIN), AuthValue::empty());
+    let (pin, owner) = (pin(PIN), OwnerAuth::empty());
     let mut init = |options: &InitOptions| {
         failure(token::init(
             &mut bench.store,
@@ -447,7 +457,7 @@ fn rsa_keys_of_a_chip_without_sha_512_sign_with_it_all_the_same() -> TestResult 
         wall: Some(WallKind::None),
         ..token::InitOptions::new("work")
     };
-    let token = token::init(&mut store, &tpm, &options, None, None, &AuthValue::empty())?.token;
+    let token = token::init(&mut store, &tpm, &options, None, None, &OwnerAuth::empty())?.token;
     let open = OpenToken::open(&store, &tpm, &token, None)?;
     let pair = open.generate(&mut store, &KeySpec::new(KeyType::Rsa2048, "k"))?;
     let key = pair.private.key().ok_or("a key")?;
@@ -486,7 +496,7 @@ fn new_firmware_is_noticed_when_a_key_is_made() -> TestResult {
         wall: Some(WallKind::None),
         ..token::InitOptions::new("work")
     };
-    let token = token::init(&mut store, &tpm, &options, None, None, &AuthValue::empty())?.token;
+    let token = token::init(&mut store, &tpm, &options, None, None, &OwnerAuth::empty())?.token;
     assert_eq!(token.key_types, [KeyType::EccP256, KeyType::Rsa2048]);
     let spec = KeySpec::new(KeyType::EccP384, "k");
     let open = OpenToken::open(&store, &tpm, &token, None)?;
@@ -529,7 +539,7 @@ fn a_hash_that_is_refused_is_understood_whatever_the_code() -> TestResult {
         wall: Some(WallKind::None),
         ..token::InitOptions::new("work")
     };
-    let token = token::init(&mut store, &tpm, &options, None, None, &AuthValue::empty())?.token;
+    let token = token::init(&mut store, &tpm, &options, None, None, &OwnerAuth::empty())?.token;
     let open = OpenToken::open(&store, &tpm, &token, None)?;
     let spec = KeySpec {
         usage: Usage::SIGN_DECRYPT,

@@ -22,7 +22,7 @@ use token_store::{
     Error, Key, KeySpec, OpenToken, Pin, SoPin, SoToken, Store, StoreDir, Token, WallKind,
     token::{self, InitOptions},
 };
-use tpm_core::{AuthValue, KeyType, PinCounter, Scheme, Srk, Tpm, info};
+use tpm_core::{KeyType, OwnerAuth, PinCounter, Scheme, Srk, Tpm, info};
 
 /// What a test returns, so that it can use `?`.
 type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -60,7 +60,7 @@ impl Bench {
         };
         let pin = (wall != WallKind::None).then(|| pin(PIN));
         let so = so_pin(SO_PIN);
-        let owner = AuthValue::empty();
+        let owner = OwnerAuth::empty();
         token::init(
             &mut self.store,
             &self.tpm,
@@ -118,11 +118,8 @@ impl Bench {
             let srk = Srk::find(&op)?.ok_or(tpm_core::Error::NoSrk)?;
             let handle = PinCounter::list(&op)?[0];
             // It is removed by its handle: whose it is plays no part.
-            PinCounter::from_parts(handle, srk.name(), srk.name()).undefine(
-                &op,
-                &srk,
-                &AuthValue::empty(),
-            )
+            PinCounter::from_parts(handle, srk.name(), srk.name())
+                .undefine(&srk.open(&op)?, &OwnerAuth::empty())
         };
         remove().expect("there is one");
     }

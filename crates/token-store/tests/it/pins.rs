@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use token_store::{Error, WallKind, token};
 use tpm_core::{
-    AuthValue,
+    LockoutAuth,
     lockout::{self, Parameters},
 };
 
@@ -51,7 +51,7 @@ fn time_opens_the_chips_lockout_again() -> TestResult {
         interval: 1,
         recovery: 1,
     };
-    lockout::set_parameters(&bench.tpm.begin()?, None, &AuthValue::empty(), quick)?;
+    lockout::set_parameters(&bench.tpm.begin()?, None, &LockoutAuth::empty(), quick)?;
     for _ in 0..2 {
         failure(bench.login(&token, "wrong"));
     }

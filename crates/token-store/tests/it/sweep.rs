@@ -5,7 +5,9 @@ use token_store::{
     WallKind,
     token::{self, InitOptions},
 };
-use tpm_core::{AuthValue, ChangeGuard, PinCounter, SoObject, Srk};
+use tpm_core::{
+    AuthValue, ChangeGuard, GuardAuth, OwnerAuth, PinAuth, PinCounter, SoAuth, SoObject, Srk,
+};
 
 use crate::{Bench, PIN, TestResult, failure, pin};
 
@@ -13,14 +15,14 @@ use crate::{Bench, PIN, TestResult, failure, pin};
 /// made the counter leaves them.
 fn leave_counter(bench: &Bench) -> Result<u32, Box<dyn std::error::Error>> {
     let op = bench.tpm.begin()?;
-    let owner = AuthValue::empty();
+    let owner = OwnerAuth::empty();
     let srk = Srk::find_or_create(&op, &owner)?;
-    let secret = AuthValue::new(b"secret")?;
-    let so = SoObject::create(&op, &srk, &secret, &secret)?;
-    let guard = ChangeGuard::create(&op, &srk, &secret)?;
+    let (so_pin, secret) = (SoAuth::new(b"so")?, GuardAuth::random());
+    let so = SoObject::create(&srk.open(&op)?, &so_pin, &secret)?;
+    let guard = ChangeGuard::create(&srk.open(&op)?, &secret)?;
     let handle = PinCounter::pick_handle(&op)?;
     let counter = PinCounter::from_parts(handle, so.name(), guard.name());
-    counter.define(&op, &srk, &owner, &so, &secret, &secret, 3)?;
+    counter.define(&srk.open(&op)?, &owner, &so, &so_pin, &PinAuth::random(), 3)?;
     bench.tamper(&format!(
         "INSERT INTO nv_intent VALUES ({handle}, x'{}', x'{}', x'{}', {}, 0)",
         so.name(),
@@ -73,16 +75,21 @@ fn a_counter_of_a_program_at_work_is_left_to_it() -> TestResult {
 fn what_only_the_owner_can_remove_stays_noted() -> TestResult {
     let mut bench = Bench::new();
     leave_counter(&bench)?;
-    let owner = AuthValue::new(b"owner")?;
+    let owner = OwnerAuth::new(b"owner")?;
     {
         use tpm_core::ownership::{Hierarchy, change_auth};
         let op = bench.tpm.begin()?;
         let srk = Srk::find(&op)?.ok_or("an SRK")?;
-        change_auth(&op, &srk, Hierarchy::Owner, &AuthValue::empty(), &owner)?;
+        change_auth(
+            &srk.open(&op)?,
+            Hierarchy::Owner,
+            &AuthValue::empty(),
+            &AuthValue::new(b"owner")?,
+        )?;
     }
-    let empty = AuthValue::empty();
+    let empty = OwnerAuth::empty();
     let options = InitOptions::new("work");
-    let init = |bench: &mut Bench, owner: &AuthValue| {
+    let init = |bench: &mut Bench, owner: &OwnerAuth| {
         let pin = pin(PIN);
         token::init(
             &mut bench.store,

@@ -4,7 +4,7 @@ use std::fs;
 
 use testing::Swtpm;
 use token_store::{Error, Kind, OpenToken, Store, Token, WallKind, token};
-use tpm_core::{AuthValue, ownership};
+use tpm_core::{GuardAuth, LockoutAuth, OwnerAuth, PinAuth, SoAuth, ownership};
 
 use crate::{Bench, PIN, SO_PIN, TestResult, failure, pin, signs, store_dir, tpm_at};
 
@@ -26,7 +26,7 @@ fn a_store_that_was_carried_to_another_tpm_is_of_no_use_there_and_still_good_at_
             if prepared {
                 // The other TPM is in use, with an SRK of its own.
                 let tpm = tpm_at(&elsewhere.tcti());
-                tpm_core::Srk::find_or_create(&tpm.begin()?, &AuthValue::empty())?;
+                tpm_core::Srk::find_or_create(&tpm.begin()?, &OwnerAuth::empty())?;
             }
             let err = failure(login_at(&bench, &elsewhere, &token));
             assert!(matches!(err, Error::OtherTpm), "{wall}, {prepared}: {err}");
@@ -42,14 +42,14 @@ fn a_store_that_was_carried_to_another_tpm_is_of_no_use_there_and_still_good_at_
 fn a_cleared_tpm_is_another_one_and_the_store_is_left_alone() -> TestResult {
     let mut bench = Bench::new();
     let token = bench.token("work", WallKind::Counter);
-    ownership::clear(&bench.tpm.begin()?, None, &AuthValue::empty())?;
+    ownership::clear(&bench.tpm.begin()?, None, &LockoutAuth::empty())?;
     let before = fs::read(bench.file())?;
     for _ in 0..2 {
         let err = failure(bench.login(&token, PIN));
         assert!(matches!(err, Error::OtherTpm), "{err}");
         let err = failure(bench.so_login(&token, SO_PIN));
         assert!(matches!(err, Error::OtherTpm), "{err}");
-        let owner = AuthValue::empty();
+        let owner = OwnerAuth::empty();
         let err = failure(token::delete(&mut bench.store, &bench.tpm, &token, &owner));
         assert!(matches!(err, Error::OtherTpm), "{err}");
         let err = failure(token::refresh_tries(&bench.store, &bench.tpm, &token));
@@ -254,14 +254,21 @@ fn a_counter_put_in_the_place_of_ours_opens_nothing() -> TestResult {
     {
         let op = bench.tpm.begin()?;
         let srk = tpm_core::Srk::find(&op)?.ok_or("an SRK")?;
-        let owner = AuthValue::empty();
+        let owner = OwnerAuth::empty();
         let handle = token.nv_handle.ok_or("a handle")?;
-        tpm_core::PinCounter::undefine_at(&op, &srk, &owner, handle)?;
-        let thief = AuthValue::new(b"thief")?;
-        let so = tpm_core::SoObject::create(&op, &srk, &owner, &thief)?;
-        let guard = tpm_core::ChangeGuard::create(&op, &srk, &thief)?;
+        tpm_core::PinCounter::undefine_at(&srk.open(&op)?, &owner, handle)?;
+        let (thief, secret) = (SoAuth::new(b"thief")?, GuardAuth::random());
+        let so = tpm_core::SoObject::create(&srk.open(&op)?, &thief, &secret)?;
+        let guard = tpm_core::ChangeGuard::create(&srk.open(&op)?, &secret)?;
         let counter = tpm_core::PinCounter::from_parts(handle, so.name(), guard.name());
-        counter.define(&op, &srk, &owner, &so, &owner, &thief, 9)?;
+        counter.define(
+            &srk.open(&op)?,
+            &owner,
+            &so,
+            &thief,
+            &PinAuth::new(b"thief")?,
+            9,
+        )?;
     }
     let err = failure(bench.login(&token, PIN));
     assert!(matches!(err, Error::CounterMissing), "{err}");
@@ -269,7 +276,7 @@ fn a_counter_put_in_the_place_of_ours_opens_nothing() -> TestResult {
     assert!(matches!(err, Error::CounterMissing), "{err}");
     // The owner of the TPM and the SO together mend it.
     let so = bench.so_login(&token, SO_PIN)?;
-    so.repair(&mut bench.store, &pin("mended"), &AuthValue::empty())?;
+    so.repair(&mut bench.store, &pin("mended"), &OwnerAuth::empty())?;
     assert!(signs(&bench.login(&token, "mended")?, &key));
     Ok(())
 }

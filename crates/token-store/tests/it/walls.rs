@@ -2,7 +2,7 @@
 
 use testing::{Swtpm, Tap};
 use token_store::{Error, Kind, OpenToken, SoToken, Store, Tries, WallKind, token};
-use tpm_core::{AuthValue, lockout};
+use tpm_core::{LockoutAuth, OwnerAuth, lockout};
 
 use crate::{Bench, PIN, SO_PIN, TestResult, failure, pin, signs, so_pin, store_dir, tpm_at};
 
@@ -38,7 +38,7 @@ fn three_wrong_pins_lock_one_token_and_nothing_else() -> TestResult {
     assert_eq!(bench.lockout_count(), 0);
     bench.login(&other, PIN)?;
     OpenToken::open(&bench.store, &bench.tpm, &bare, None)?;
-    lockout::reset(&bench.tpm.begin()?, None, &AuthValue::empty())?;
+    lockout::reset(&bench.tpm.begin()?, None, &LockoutAuth::empty())?;
     assert!(
         bench.login(&token, PIN).is_err(),
         "the chip's reset is not for counters"
@@ -105,7 +105,7 @@ fn behind_the_chips_lockout_each_wrong_pin_counts_once_and_locks_the_chip() -> T
         "the SO is behind the same lockout: {err}"
     );
 
-    lockout::reset(&bench.tpm.begin()?, None, &AuthValue::empty())?;
+    lockout::reset(&bench.tpm.begin()?, None, &LockoutAuth::empty())?;
     let token = bench.store.token(token.id)?;
     bench.login(&token, PIN)?;
     assert_eq!(
@@ -226,7 +226,7 @@ fn a_login_that_cannot_be_one_spends_no_try_and_no_command() -> TestResult {
     let mut store = Store::open_or_create(&store_dir(&dir))?;
     let tpm = tpm_at(&tap.tcti());
     let options = token::InitOptions::new("work");
-    let owner = AuthValue::empty();
+    let owner = OwnerAuth::empty();
     let token = token::init(&mut store, &tpm, &options, None, Some(&pin(PIN)), &owner)?.token;
     tap.reset();
     assert!(matches!(
@@ -254,7 +254,7 @@ fn the_budget_of_commands_is_kept_and_no_secret_crosses_the_bus() -> TestResult 
             ..token::InitOptions::new("work")
         };
         let secret = pin("a long enough secret");
-        let owner = AuthValue::empty();
+        let owner = OwnerAuth::empty();
         token::init(&mut store, &tpm, &options, None, Some(&secret), &owner)?;
         let token = store.find_token("work")?;
         let open = OpenToken::open(&store, &tpm, &token, Some(&secret))?;

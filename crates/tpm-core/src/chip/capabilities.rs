@@ -1,11 +1,10 @@
 //! What a chip can do: asked once, and kept.
 
 use crate::{
-    Curve, Error, Hash, KeyType, Operation, Result, Srk,
+    Curve, Error, Hash, KeyType, OpenSrk, Operation, Result,
     chip::get_capability::{Asker, algorithms, curves, properties},
-    command::{Code, Command},
+    command::{Command, CommandCode, session::Session},
     error::rc,
-    hierarchy::srk::session_for_hierarchy,
     structures::{
         algorithm,
         marshal::{Put, Reader},
@@ -83,14 +82,14 @@ impl Capabilities {
         Self::ask(op, Asker::Shown)
     }
 
-    /// Asks the chip that holds `srk`, in a session that authenticates the answers.
+    /// Asks the chip that holds the storage root key, in a session that authenticates the answers.
     ///
     /// # Errors
     ///
     /// Failures of the chip; [`Error::OtherTpm`].
-    pub fn read_authentic(op: &Operation<'_>, srk: &Srk) -> Result<Self> {
-        let session = session_for_hierarchy(op, Some(srk))?;
-        Self::ask(op, Asker::Audited(&session))
+    pub fn read_authentic(root: &OpenSrk<'_>) -> Result<Self> {
+        let session = root.within(|| Session::proven(root.op(), root))?;
+        Self::ask(root.op(), Asker::Audited(&session))
     }
 
     fn ask(op: &Operation<'_>, asker: Asker<'_>) -> Result<Self> {
@@ -277,7 +276,7 @@ fn ids(reader: &mut Reader<'_>) -> Result<Vec<u16>> {
 /// `TPM2_TestParms` with an RSA signing key of this size.
 fn takes_rsa(op: &Operation<'_>, asker: Asker<'_>, bits: u16) -> Result<bool> {
     // TPMT_PUBLIC_PARMS: RSA; no symmetric algorithm, no scheme, size, default exponent.
-    let command = Command::new(Code::TestParms)
+    let command = Command::new(CommandCode::TestParms)
         .param_u16(algorithm::RSA)
         .param_u16(algorithm::NULL)
         .param_u16(algorithm::NULL)

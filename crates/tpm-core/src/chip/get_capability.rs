@@ -2,7 +2,7 @@
 
 use crate::{
     Curve, Error, Operation, Result,
-    command::{Code, Command, Response, exception::Exception, session::Session},
+    command::{Command, CommandCode, Response, exception::Exception, session::Session},
     error::rc,
     structures::{marshal::Reader, template::StorageKind},
 };
@@ -58,7 +58,7 @@ fn list<T>(
     let mut found: Vec<(u32, T)> = Vec::new();
     let mut next = first;
     loop {
-        let command = Command::new(Code::GetCapability)
+        let command = Command::new(CommandCode::GetCapability)
             .param_u32(capability)
             .param_u32(next)
             .param_u32(AT_ONCE);

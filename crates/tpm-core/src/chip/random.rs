@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Operation, Result,
-    command::{Code, Command, exception::Exception},
+    command::{Command, CommandCode, exception::Exception},
 };
 
 /// `count` random bytes from the chip's generator.
@@ -18,7 +18,7 @@ pub fn bytes(op: &Operation<'_>, count: usize) -> Result<Vec<u8>> {
     while out.len() < count {
         // A chip returns at most one digest at a time.
         let ask = u16::try_from((count - out.len()).min(32)).unwrap_or(32);
-        let command = Command::new(Code::GetRandom).param_u16(ask);
+        let command = Command::new(CommandCode::GetRandom).param_u16(ask);
         let response = op.run_unauthenticated(command, Exception::Shown)?;
         let mut reader = response.reader();
         let some = reader.sized()?;

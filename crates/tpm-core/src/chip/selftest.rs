@@ -1,9 +1,9 @@
 //! The chip's test of itself.
 
 use crate::{
-    Operation, Result,
-    command::{Code, Command, Response, exception::Exception},
-    error::{ResponseCode, rc},
+    Operation, ResponseCode, Result,
+    command::{Command, CommandCode, Response, exception::Exception},
+    error::rc,
 };
 
 /// The result of the last self test.
@@ -34,7 +34,7 @@ pub enum Outcome {
 ///
 /// [`Error::FailureMode`](crate::Error::FailureMode) where the test fails.
 pub fn full(op: &Operation<'_>) -> Result<()> {
-    run(op, Command::new(Code::SelfTest).param_u8(1)).map(drop)
+    run(op, Command::new(CommandCode::SelfTest).param_u8(1)).map(drop)
 }
 
 /// Tests the functions that have not been tested since the chip started.
@@ -43,7 +43,7 @@ pub fn full(op: &Operation<'_>) -> Result<()> {
 ///
 /// [`Error::FailureMode`](crate::Error::FailureMode) where the test fails.
 pub fn incremental(op: &Operation<'_>) -> Result<()> {
-    run(op, Command::new(Code::SelfTest).param_u8(0)).map(drop)
+    run(op, Command::new(CommandCode::SelfTest).param_u8(0)).map(drop)
 }
 
 /// Asks for the tests of certain algorithms, and returns those that are still to be done.
@@ -55,7 +55,7 @@ pub fn incremental(op: &Operation<'_>) -> Result<()> {
 /// Failures of the chip.
 pub fn algorithms(op: &Operation<'_>, algorithms: &[u16]) -> Result<Vec<u16>> {
     let count = u32::try_from(algorithms.len()).unwrap_or(u32::MAX);
-    let command = Command::new(Code::IncrementalSelfTest).param_u32(count);
+    let command = Command::new(CommandCode::IncrementalSelfTest).param_u32(count);
     let command = algorithms
         .iter()
         .fold(command, |command, &id| command.param_u16(id));
@@ -70,7 +70,7 @@ pub fn algorithms(op: &Operation<'_>, algorithms: &[u16]) -> Result<Vec<u16>> {
 ///
 /// Failures of the connection.
 pub fn result(op: &Operation<'_>) -> Result<TestResult> {
-    let response = run(op, Command::new(Code::GetTestResult))?;
+    let response = run(op, Command::new(CommandCode::GetTestResult))?;
     let mut reader = response.reader();
     let details = reader.sized()?.to_vec();
     let outcome = match reader.u32()? {

@@ -3,9 +3,9 @@
 use std::{thread, time::Duration};
 
 use crate::{
-    Error, Result,
-    command::{Code, Command, NO_SESSIONS, Response, SESSIONS},
-    error::{ResponseCode, rc},
+    Error, ResponseCode, Result,
+    command::{Command, CommandCode, NO_SESSIONS, Response, SESSIONS},
+    error::rc,
     structures::marshal::Reader,
     transport::exchange::{Deadline, Transport},
 };
@@ -82,15 +82,11 @@ impl Connection {
                 }
                 code if refuses_session(command, code) => {
                     return Err(Error::ReplyForged {
-                        command: command.code().name(),
+                        command: command.code(),
                     });
                 }
                 code => {
-                    return Err(Error::from_rc(
-                        command.code().name(),
-                        command.object(),
-                        code,
-                    ));
+                    return Err(Error::from_rc(command.code(), command.entity(), code));
                 }
             }
         }
@@ -100,7 +96,7 @@ impl Connection {
     fn track<A>(&mut self, command: &Command<'_, A>, response: &Response) {
         if command.code().returns_handle() {
             self.owned.push(response.handle);
-        } else if command.code() == Code::FlushContext {
+        } else if command.code() == CommandCode::FlushContext {
             self.owned
                 .retain(|handle| handle.to_be_bytes() != *command.params());
         }
@@ -114,7 +110,7 @@ impl Connection {
         let mut flushed = 0;
         // TPM_CAP_HANDLES: loaded sessions, transient objects.
         for first in [0x0200_0000, 0x8000_0000] {
-            let ask = Command::new(Code::GetCapability)
+            let ask = Command::new(CommandCode::GetCapability)
                 .param_u32(1)
                 .param_u32(first)
                 .param_u32(64);
@@ -124,7 +120,7 @@ impl Connection {
             for _ in 0..reader.u32()? {
                 let handle = reader.u32()?;
                 if !self.owned.contains(&handle) {
-                    let flush = Command::new(Code::FlushContext).param_u32(handle);
+                    let flush = Command::new(CommandCode::FlushContext).param_u32(handle);
                     self.run_once(&flush)?;
                     flushed += 1;
                 }

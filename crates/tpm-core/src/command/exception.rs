@@ -4,7 +4,7 @@
 //! storage root key. What goes without one names its reason here, and a reason covers the
 //! commands that it lists. ARCHITECTURE.md has the same table.
 
-use crate::command::Code;
+use crate::command::CommandCode;
 
 /// Why a reply need not be authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,14 +37,14 @@ pub(crate) enum Exception {
 
 impl Exception {
     /// Whether `code` is one of the commands that this is a reason for.
-    pub(crate) fn covers(self, code: Code) -> bool {
-        use Code::{
+    pub(crate) fn covers(self, code: CommandCode) -> bool {
+        use CommandCode::{
             ContextLoad, ContextSave, CreatePrimary, FlushContext, GetCapability, GetRandom,
             GetTestResult, IncrementalSelfTest, Load, NvRead, NvReadPublic, PolicyAuthValue,
             PolicyCommandCode, PolicyOr, ReadPublic, RsaDecrypt, SelfTest, Sign, StartAuthSession,
             TestParms,
         };
-        let covered: &[Code] = match self {
+        let covered: &[CommandCode] = match self {
             Self::SessionStart => &[StartAuthSession],
             Self::PolicyStep => &[PolicyAuthValue, PolicyCommandCode, PolicyOr],
             Self::Context => &[ContextLoad, ContextSave, FlushContext],
@@ -85,20 +85,20 @@ mod tests {
             Exception::Shown,
         ];
         let never = [
-            Code::Create,
-            Code::NvDefineSpace,
-            Code::NvWrite,
-            Code::NvChangeAuth,
-            Code::NvUndefineSpace,
-            Code::ObjectChangeAuth,
-            Code::HierarchyChangeAuth,
-            Code::EvictControl,
-            Code::Clear,
-            Code::DictionaryAttackLockReset,
-            Code::DictionaryAttackParameters,
-            Code::PolicySecret,
-            Code::Unseal,
-            Code::EcdhZGen,
+            CommandCode::Create,
+            CommandCode::NvDefineSpace,
+            CommandCode::NvWrite,
+            CommandCode::NvChangeAuth,
+            CommandCode::NvUndefineSpace,
+            CommandCode::ObjectChangeAuth,
+            CommandCode::HierarchyChangeAuth,
+            CommandCode::EvictControl,
+            CommandCode::Clear,
+            CommandCode::DictionaryAttackLockReset,
+            CommandCode::DictionaryAttackParameters,
+            CommandCode::PolicySecret,
+            CommandCode::Unseal,
+            CommandCode::EcdhZGen,
         ];
         for (why, code) in all.iter().flat_map(|why| never.map(|code| (why, code))) {
             assert!(!why.covers(code), "{why:?} {code:?}");

@@ -3,9 +3,9 @@
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Name, Result,
+    Entity, Error, Name, Result,
     command::{
-        Code, Command,
+        Command, CommandCode,
         authorization::fresh_nonce,
         crypto::DIGEST,
         exception::Exception,
@@ -31,7 +31,7 @@ impl Branch {
         Self([0; 32])
     }
 
-    fn extend(self, code: Code, parts: &[&[u8]]) -> Self {
+    fn extend(self, code: CommandCode, parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new_with_prefix(self.0);
         hash.update(code.value().to_be_bytes());
         parts.iter().for_each(|part| hash.update(part));
@@ -39,20 +39,23 @@ impl Branch {
     }
 
     /// `TPM2_PolicyCommandCode`: for this command alone.
-    pub(crate) fn command(self, code: Code) -> Self {
-        self.extend(Code::PolicyCommandCode, &[&code.value().to_be_bytes()])
+    pub(crate) fn command(self, code: CommandCode) -> Self {
+        self.extend(
+            CommandCode::PolicyCommandCode,
+            &[&code.value().to_be_bytes()],
+        )
     }
 
     /// `TPM2_PolicySecret`: with the authorization value of the entity `name`.
     pub(crate) fn secret(self, name: &Name) -> Self {
-        let Self(digest) = self.extend(Code::PolicySecret, &[name.bytes()]);
+        let Self(digest) = self.extend(CommandCode::PolicySecret, &[name.bytes()]);
         // PolicyUpdate() hashes a second time, over the empty policyRef.
         Self(Sha256::digest(digest).into())
     }
 
     /// `TPM2_PolicyAuthValue`: with the object's own authorization value.
     pub(crate) fn auth_value(self) -> Self {
-        self.extend(Code::PolicyAuthValue, &[])
+        self.extend(CommandCode::PolicyAuthValue, &[])
     }
 
     /// The digest.
@@ -64,12 +67,11 @@ impl Branch {
 /// `TPM2_PolicyOR`: any of the branches.
 pub(crate) fn any_of(branches: &[Branch]) -> PolicyDigest {
     let parts: Vec<&[u8]> = branches.iter().map(|branch| &branch.0[..]).collect();
-    Branch::new().extend(Code::PolicyOr, &parts).digest()
+    Branch::new().extend(CommandCode::PolicyOr, &parts).digest()
 }
 
-/// An entity whose authorization value a policy asks for: its handle, its Name, and what errors
-/// call it.
-pub(crate) type Entity<'a> = (u32, &'a Name, &'static str);
+/// What a policy asks the authorization value of: its handle, its Name, and what it is.
+pub(crate) type Holder<'a> = (u32, &'a Name, Entity);
 
 /// A hash that no command has: it limits an authorization that is only to be tried.
 pub(crate) fn no_command() -> [u8; DIGEST] {
@@ -78,14 +80,14 @@ pub(crate) fn no_command() -> [u8; DIGEST] {
 
 impl<S> Session<'_, S> {
     /// Runs `TPM2_PolicyCommandCode`.
-    pub(crate) fn allow_command(&self, code: Code) -> Result<()> {
-        let command = Command::new(Code::PolicyCommandCode).permanent(self.handle());
+    pub(crate) fn allow_command(&self, code: CommandCode) -> Result<()> {
+        let command = Command::new(CommandCode::PolicyCommandCode).permanent(self.handle());
         self.step(command.param_u32(code.value()))
     }
 
     /// Runs `TPM2_PolicyAuthValue`.
     pub(crate) fn prove_auth_value(&self) -> Result<()> {
-        self.step(Command::new(Code::PolicyAuthValue).permanent(self.handle()))?;
+        self.step(Command::new(CommandCode::PolicyAuthValue).permanent(self.handle()))?;
         self.requires_auth_value();
         Ok(())
     }
@@ -93,7 +95,7 @@ impl<S> Session<'_, S> {
     /// Runs `TPM2_PolicyOR`.
     pub(crate) fn one_of(&self, branches: &[Branch]) -> Result<()> {
         let count = u32::try_from(branches.len()).map_err(|_| Error::Malformed("policy"))?;
-        let command = Command::new(Code::PolicyOr)
+        let command = Command::new(CommandCode::PolicyOr)
             .permanent(self.handle())
             .param_u32(count);
         self.step(
@@ -109,19 +111,19 @@ impl<S> Session<'_, S> {
             .map(drop)
     }
 
-    /// Runs `TPM2_PolicySecret`: `proof` proves the authorization value of `entity`, for the one
+    /// Runs `TPM2_PolicySecret`: `proof` proves the authorization value of the entity, for the one
     /// command whose hash is `cp_hash`.
     ///
     /// Without that limit, whoever sits between us and the chip could use this session for a
     /// command of his own. The limit does not enter the policy's digest.
     pub(crate) fn prove_secret(
         &self,
-        (handle, name, words): Entity<'_>,
+        (handle, name, entity): Holder<'_>,
         proof: Use<'_>,
         cp_hash: &[u8; DIGEST],
     ) -> Result<()> {
-        let command = Command::new(Code::PolicySecret)
-            .about(words)
+        let command = Command::new(CommandCode::PolicySecret)
+            .about(entity)
             .handle(handle, name)
             .permanent(self.handle())
             .session(proof)
@@ -154,8 +156,8 @@ mod tests {
     #[test]
     fn the_order_of_the_steps_counts() {
         let name = Name::of_handle(0x4000_000b);
-        let one = Branch::new().command(Code::NvRead).secret(&name);
-        let other = Branch::new().secret(&name).command(Code::NvRead);
+        let one = Branch::new().command(CommandCode::NvRead).secret(&name);
+        let other = Branch::new().secret(&name).command(CommandCode::NvRead);
         assert_ne!(one.digest(), other.digest());
         assert_ne!(any_of(&[one, other]), any_of(&[other, one]));
     }

@@ -6,9 +6,9 @@ use std::marker::PhantomData;
 use zeroize::Zeroizing;
 
 use crate::{
-    AuthValue, Operation, Result,
+    AuthValue, Entity, Operation, Result,
     command::{
-        Code, Command,
+        Command, CommandCode,
         authorization::{Authorization, Kind, SessionState, fresh_nonce},
         crypto::{DIGEST, Salt, kdfa},
         exception::Exception,
@@ -68,8 +68,8 @@ impl<'op> Session<'op, Salted> {
 
     /// Has the chip answer in this session, with a reply that nobody else can make.
     fn prove(&self) -> Result<()> {
-        let command = Command::new(Code::GetRandom)
-            .about("storage root key")
+        let command = Command::new(CommandCode::GetRandom)
+            .about(Entity::Srk)
             .session(self.plain().hide_response())
             .param_u16(8);
         self.op.run(command).map(drop)
@@ -78,8 +78,8 @@ impl<'op> Session<'op, Salted> {
     fn salted(op: &'op Operation<'op>, kind: Kind, key: &impl SaltKey) -> Result<Self> {
         let salt = key.salt()?;
         let nonce_caller = fresh_nonce();
-        let command = Command::new(Code::StartAuthSession)
-            .about("storage root key")
+        let command = Command::new(CommandCode::StartAuthSession)
+            .about(Entity::Srk)
             .permanent(key.handle())
             .permanent(permanent::NULL)
             .param_sized(&nonce_caller)
@@ -95,7 +95,7 @@ impl<'op> Session<'op, Unsalted> {
     /// A policy session without a key, for a policy whose last step is bound to one command.
     pub(crate) fn unsalted_policy(op: &'op Operation<'op>) -> Result<Self> {
         let nonce_caller = fresh_nonce();
-        let command = Command::new(Code::StartAuthSession)
+        let command = Command::new(CommandCode::StartAuthSession)
             .permanent(permanent::NULL)
             .permanent(permanent::NULL)
             .param_sized(&nonce_caller)

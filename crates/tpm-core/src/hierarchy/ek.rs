@@ -1,10 +1,10 @@
 //! Endorsement keys: what identifies a chip to its maker's certificate.
 
 use crate::{
-    AuthValue, Error, Name, Operation, Result, Srk,
+    EndorsementAuth, Error, Name, Operation, OwnerAuth, Result, Srk,
     command::exception::Exception,
     error::rc,
-    hierarchy::{primary, srk},
+    hierarchy::{primary, srk::open::session_for_hierarchy},
     object::nv,
     structures::{hierarchy::Hierarchy, template},
 };
@@ -71,17 +71,17 @@ pub fn create(
     op: &Operation<'_>,
     srk: Option<&Srk>,
     ek_type: EkType,
-    endorsement: &AuthValue,
-    owner: &AuthValue,
+    endorsement: &EndorsementAuth,
+    owner: &OwnerAuth,
 ) -> Result<Ek> {
-    let session = srk::session_for_hierarchy(op, srk)?;
+    let session = session_for_hierarchy(op, srk)?;
     if let Some(ek) = find(op, ek_type)? {
         primary::confirm(op, ek_type.handle(), &ek.name, session.plain().last())?;
         return Ok(ek);
     }
     let hierarchy = Hierarchy::Endorsement;
     let template = template::endorsement_key(ek_type)?;
-    let proof = session.authorizes(endorsement);
+    let proof = session.authorizes(endorsement.value());
     let key = primary::create(op, hierarchy, proof, &template).map_err(|err| {
         if [rc::VALUE, rc::KEY_SIZE, rc::CURVE]
             .iter()
@@ -92,7 +92,7 @@ pub fn create(
             err
         }
     })?;
-    let proof = session.authorizes(owner).last();
+    let proof = session.authorizes(owner.value()).last();
     primary::persist(op, &key, ek_type.handle(), proof)?;
     Ok(Ek {
         ek_type,

@@ -1,6 +1,8 @@
 //! The chip's dictionary-attack lockout: one counter for everything that it protects.
 
-use crate::{AuthValue, Operation, Result, Srk, command::Code, hierarchy::ownership::with_lockout};
+use crate::{
+    LockoutAuth, Operation, Result, Srk, command::CommandCode, hierarchy::ownership::with_lockout,
+};
 
 /// The parameters of the lockout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +25,8 @@ pub struct Parameters {
 ///
 /// [`Error::AuthRejected`](crate::Error::AuthRejected) where `lockout` is wrong: the chip then
 /// refuses the right one as well for its recovery time.
-pub fn reset(op: &Operation<'_>, srk: Option<&Srk>, lockout: &AuthValue) -> Result<()> {
-    let code = Code::DictionaryAttackLockReset;
+pub fn reset(op: &Operation<'_>, srk: Option<&Srk>, lockout: &LockoutAuth) -> Result<()> {
+    let code = CommandCode::DictionaryAttackLockReset;
     with_lockout(op, srk, code, lockout, lockout, &[])
 }
 
@@ -36,14 +38,14 @@ pub fn reset(op: &Operation<'_>, srk: Option<&Srk>, lockout: &AuthValue) -> Resu
 pub fn set_parameters(
     op: &Operation<'_>,
     srk: Option<&Srk>,
-    lockout: &AuthValue,
+    lockout: &LockoutAuth,
     new: Parameters,
 ) -> Result<()> {
     let params = [new.max_tries, new.interval, new.recovery];
     with_lockout(
         op,
         srk,
-        Code::DictionaryAttackParameters,
+        CommandCode::DictionaryAttackParameters,
         lockout,
         lockout,
         &params,

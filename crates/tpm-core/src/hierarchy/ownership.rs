@@ -2,9 +2,9 @@
 
 pub use crate::structures::hierarchy::Hierarchy;
 use crate::{
-    AuthValue, Operation, Result, Srk,
-    command::{Code, Command},
-    hierarchy::srk,
+    AuthValue, LockoutAuth, OpenSrk, Operation, Result, Srk,
+    command::{Command, CommandCode, session::Session},
+    hierarchy::srk::open::session_for_hierarchy,
 };
 
 /// Changes the authorization value of a hierarchy; the new one crosses the bus encrypted.
@@ -15,19 +15,18 @@ use crate::{
 /// hierarchy one wrong value closes it for its recovery time
 /// ([`Error::Lockout`](crate::Error::Lockout)).
 pub fn change_auth(
-    op: &Operation<'_>,
-    srk: &Srk,
+    root: &OpenSrk<'_>,
     hierarchy: Hierarchy,
     old: &AuthValue,
     new: &AuthValue,
 ) -> Result<()> {
-    let session = srk::session_for_hierarchy(op, Some(srk))?;
-    let command = Command::new(Code::HierarchyChangeAuth)
-        .about(hierarchy.words())
+    let session = root.within(|| Session::proven(root.op(), root))?;
+    let command = Command::new(CommandCode::HierarchyChangeAuth)
+        .about(hierarchy)
         .permanent(hierarchy.handle())
         .session(session.authorizes(old).hide_command().becomes(new).last())
         .param_sized(new.bytes());
-    op.run(command).map(drop)
+    root.op().run(command).map(drop)
 }
 
 /// Clears the chip: every key below the owner and endorsement hierarchies is lost for good,
@@ -40,26 +39,31 @@ pub fn change_auth(
 ///
 /// [`Error::AuthRejected`](crate::Error::AuthRejected) where `lockout` is wrong;
 /// [`Error::Disabled`](crate::Error::Disabled) where the platform does not allow it.
-pub fn clear(op: &Operation<'_>, srk: Option<&Srk>, lockout: &AuthValue) -> Result<()> {
-    let empty = AuthValue::empty();
-    with_lockout(op, srk, Code::Clear, lockout, &empty, &[])
+pub fn clear(op: &Operation<'_>, srk: Option<&Srk>, lockout: &LockoutAuth) -> Result<()> {
+    let empty = LockoutAuth::empty();
+    with_lockout(op, srk, CommandCode::Clear, lockout, &empty, &[])
 }
 
 /// Runs a command that the lockout hierarchy authorizes, after which its value is `after`.
 pub(crate) fn with_lockout(
     op: &Operation<'_>,
     srk: Option<&Srk>,
-    code: Code,
-    lockout: &AuthValue,
-    after: &AuthValue,
+    code: CommandCode,
+    lockout: &LockoutAuth,
+    after: &LockoutAuth,
     params: &[u32],
 ) -> Result<()> {
     let hierarchy = Hierarchy::Lockout;
-    let session = srk::session_for_hierarchy(op, srk)?;
+    let session = session_for_hierarchy(op, srk)?;
     let command = Command::new(code)
-        .about(hierarchy.words())
+        .about(hierarchy)
         .permanent(hierarchy.handle())
-        .session(session.authorizes(lockout).becomes(after).last());
+        .session(
+            session
+                .authorizes(lockout.value())
+                .becomes(after.value())
+                .last(),
+        );
     let command = params
         .iter()
         .fold(command, |command, &param| command.param_u32(param));

@@ -1,9 +1,9 @@
 //! Primary keys: made from a hierarchy's seed and a template, and kept in the chip.
 
 use crate::{
-    Error, Name, Operation, Result,
+    Entity, Error, Name, Operation, Result,
     command::{
-        Code, Command, Response,
+        Command, CommandCode, Response,
         crypto::{self, Salt},
         exception::Exception,
         session::{SaltKey, Use},
@@ -61,7 +61,7 @@ pub(crate) fn read_public(
     let Some((public, stated)) = stated_public(op, handle, why)? else {
         return Ok(None);
     };
-    let name = checked_name(&public, &stated, Code::ReadPublic)?;
+    let name = checked_name(&public, &stated, CommandCode::ReadPublic)?;
     Ok(Some((public, name)))
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn stated_public(
     why: Exception,
 ) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
     // Without a session, the Name of the handle is not used.
-    let command = Command::new(Code::ReadPublic).permanent(handle);
+    let command = Command::new(CommandCode::ReadPublic).permanent(handle);
     match op.run_unauthenticated(command, why) {
         Ok(response) => {
             let mut reader = response.reader();
@@ -95,7 +95,7 @@ pub(crate) fn confirm(
     name: &Name,
     session: Use<'_>,
 ) -> Result<()> {
-    let command = Command::new(Code::ReadPublic)
+    let command = Command::new(CommandCode::ReadPublic)
         .handle(handle, name)
         .session(session.hide_response());
     let response = op.run(command)?;
@@ -104,18 +104,16 @@ pub(crate) fn confirm(
     if Name::of_public_area(public)? == *name {
         Ok(())
     } else {
-        Err(forged(Code::ReadPublic))
+        Err(forged(CommandCode::ReadPublic))
     }
 }
 
-fn forged(code: Code) -> Error {
-    Error::ReplyForged {
-        command: code.name(),
-    }
+fn forged(code: CommandCode) -> Error {
+    Error::ReplyForged { command: code }
 }
 
 /// The Name of `public`, which must be the one that the chip states.
-fn checked_name(public: &[u8], stated: &[u8], code: Code) -> Result<Name> {
+fn checked_name(public: &[u8], stated: &[u8], code: CommandCode) -> Result<Name> {
     let name = Name::of_public_area(public)?;
     if name.bytes() == stated {
         Ok(name)
@@ -131,8 +129,8 @@ pub(crate) fn create<'op>(
     proof: Use<'_>,
     template: &[u8],
 ) -> Result<Primary<'op>> {
-    let command = Command::new(Code::CreatePrimary)
-        .about(hierarchy.words())
+    let command = Command::new(CommandCode::CreatePrimary)
+        .about(hierarchy)
         .permanent(hierarchy.handle())
         .session(proof.hide_response());
     let response = op.run(with_template(command, template))?;
@@ -147,8 +145,8 @@ pub(crate) fn create_unauthenticated<'op>(
     why: Exception,
 ) -> Result<Primary<'op>> {
     let hierarchy = Hierarchy::Owner;
-    let command = Command::new(Code::CreatePrimary)
-        .about(hierarchy.words())
+    let command = Command::new(CommandCode::CreatePrimary)
+        .about(hierarchy)
         .permanent(hierarchy.handle())
         .empty_auth();
     let response = op.run_unauthenticated(with_template(command, template), why)?;
@@ -161,8 +159,8 @@ pub(crate) fn create_unauthenticated<'op>(
 /// Nothing vouches for it: who sits between us and the chip at that moment can make one of his
 /// own. It keeps secrets from whoever only records.
 pub(crate) fn throw_away<'op>(op: &'op Operation<'op>, template: &[u8]) -> Result<Primary<'op>> {
-    let command = Command::new(Code::CreatePrimary)
-        .about("null hierarchy")
+    let command = Command::new(CommandCode::CreatePrimary)
+        .about(Entity::Null)
         .permanent(permanent::NULL)
         .empty_auth();
     let command = with_template(command, template);
@@ -189,7 +187,7 @@ fn made<'op>(op: &'op Operation<'op>, response: &Response) -> Result<Primary<'op
     reader.sized()?;
     reader.take(6)?;
     reader.sized()?;
-    let name = checked_name(&public, reader.sized()?, Code::CreatePrimary)?;
+    let name = checked_name(&public, reader.sized()?, CommandCode::CreatePrimary)?;
     Ok(Primary {
         key: Transient::new(op, response.handle, name),
         public,
@@ -220,8 +218,8 @@ fn evict(
     proof: Use<'_>,
 ) -> Result<()> {
     let hierarchy = Hierarchy::Owner;
-    let command = Command::new(Code::EvictControl)
-        .about(hierarchy.words())
+    let command = Command::new(CommandCode::EvictControl)
+        .about(hierarchy)
         .permanent(hierarchy.handle())
         .handle(object, name)
         .session(proof)

@@ -1,8 +1,8 @@
 //! Objects below a parent: made by the chip, and loaded again.
 
 use crate::{
-    Blob, Error, Operation, Result,
-    command::{Authentic, Code, Command, Open, Response, exception::Exception},
+    Blob, Entity, Error, Operation, Result,
+    command::{Authentic, Command, CommandCode, Open, Response, exception::Exception},
     error::rc,
     object::transient::Transient,
     structures::marshal::Reader,
@@ -46,7 +46,17 @@ pub(crate) fn loaded<'op>(
     command: Command<'_, Authentic>,
     blob: &Blob,
 ) -> Result<Transient<'op>> {
-    named(op, op.run(command), blob)
+    let entity = command.entity();
+    named(op, op.run(command), entity, blob)
+}
+
+/// `err` of a command that loads `child` below an object that was loaded before: what was changed
+/// is the child.
+pub(crate) fn about_child(err: Error, child: Entity) -> Error {
+    match err {
+        Error::Integrity(_) => Error::Integrity(child),
+        err => err,
+    }
 }
 
 /// Like [`loaded`], for a key of a token without a PIN, whose signatures are checked.
@@ -55,20 +65,22 @@ pub(crate) fn loaded_unauthenticated<'op>(
     command: Command<'_, Open>,
     blob: &Blob,
 ) -> Result<Transient<'op>> {
+    let entity = command.entity();
     let response = op.run_unauthenticated(command, Exception::CheckedSignature);
-    named(op, response, blob)
+    named(op, response, entity, blob)
 }
 
 fn named<'op>(
     op: &'op Operation<'op>,
     response: Result<Response>,
+    entity: Entity,
     blob: &Blob,
 ) -> Result<Transient<'op>> {
     // The public part was compared with its template before, so what is wrong is the
     // private one: its lengths, its contents, or whose half it is.
     let response = response.map_err(|err| {
         if SPOILT.iter().any(|&code| err.is_rc(code)) {
-            Error::Integrity("key")
+            Error::Integrity(entity)
         } else {
             err
         }
@@ -81,7 +93,7 @@ fn named<'op>(
         Ok(object)
     } else {
         Err(Error::ReplyForged {
-            command: Code::Load.name(),
+            command: CommandCode::Load,
         })
     }
 }

@@ -1,8 +1,8 @@
 //! NV indexes: small memories in the chip.
 
 use crate::{
-    AuthValue, Error, Name, Operation, Result, Srk,
-    command::{Code, Command, exception::Exception, session::Session},
+    AuthValue, Entity, Error, Name, OpenSrk, Operation, OwnerAuth, Result,
+    command::{Command, CommandCode, exception::Exception, session::Session},
     error::rc,
     structures::{
         algorithm,
@@ -70,21 +70,19 @@ const NO_SUCH_INDEX: [u32; 4] = [rc::ATTRIBUTES, rc::RESERVED_BITS, rc::VALUE, r
 
 /// Defines an index with the authorization value `auth`, which crosses the bus encrypted.
 pub(crate) fn define(
-    op: &Operation<'_>,
-    srk: &Srk,
-    owner: &AuthValue,
+    root: &OpenSrk<'_>,
+    owner: &OwnerAuth,
     public: &NvPublic,
     auth: &AuthValue,
 ) -> Result<()> {
-    let srk = srk.open(op)?;
-    let session = Session::proven(op, &srk)?;
-    let command = Command::new(Code::NvDefineSpace)
-        .about("owner hierarchy")
+    let session = Session::proven(root.op(), root)?;
+    let command = Command::new(CommandCode::NvDefineSpace)
+        .about(Entity::Owner)
         .permanent(permanent::OWNER)
-        .session(session.authorizes(owner).hide_command().last())
+        .session(session.authorizes(owner.value()).hide_command().last())
         .param_sized(auth.bytes())
         .param_sized(&public.to_bytes());
-    op.run(command).map(drop).map_err(|err| {
+    root.op().run(command).map(drop).map_err(|err| {
         if err.is_rc(rc::NV_DEFINED) {
             Error::NvDefined(public.index)
         } else if err.refuses_parameter(2, &NO_SUCH_INDEX) {
@@ -96,17 +94,17 @@ pub(crate) fn define(
 }
 
 /// Removes an index.
-pub(crate) fn undefine(op: &Operation<'_>, srk: &Srk, owner: &AuthValue, index: u32) -> Result<()> {
+pub(crate) fn undefine(root: &OpenSrk<'_>, owner: &OwnerAuth, index: u32) -> Result<()> {
+    let op = root.op();
     let Some((_, name)) = read_public(op, index, Exception::ClaimedName)? else {
         return Err(Error::NvMissing(index));
     };
-    let srk = srk.open(op)?;
-    let session = Session::proven(op, &srk)?;
-    let command = Command::new(Code::NvUndefineSpace)
-        .about("owner hierarchy")
+    let session = Session::proven(op, root)?;
+    let command = Command::new(CommandCode::NvUndefineSpace)
+        .about(Entity::Owner)
         .permanent(permanent::OWNER)
         .handle(index, &name)
-        .session(session.authorizes(owner).last());
+        .session(session.authorizes(owner.value()).last());
     op.run(command).map(drop)
 }
 
@@ -120,7 +118,7 @@ pub(crate) fn read_public(
     index: u32,
     why: Exception,
 ) -> Result<Option<(NvPublic, Name)>> {
-    let command = Command::new(Code::NvReadPublic).permanent(index);
+    let command = Command::new(CommandCode::NvReadPublic).permanent(index);
     match op.run_unauthenticated(command, why) {
         Ok(response) => {
             let mut reader = response.reader();
@@ -128,7 +126,7 @@ pub(crate) fn read_public(
             let name = Name::from_bytes(reader.sized()?);
             if public.is_sha256 && public.name() != name {
                 return Err(Error::ReplyForged {
-                    command: Code::NvReadPublic.name(),
+                    command: CommandCode::NvReadPublic,
                 });
             }
             Ok(Some((public, name)))
@@ -147,8 +145,8 @@ pub(crate) fn read_open(op: &Operation<'_>, index: u32) -> Result<Option<Vec<u8>
     let mut contents = Vec::new();
     for offset in (0..public.size).step_by(usize::from(CHUNK)) {
         let size = CHUNK.min(public.size - offset);
-        let command = Command::new(Code::NvRead)
-            .about("NV index")
+        let command = Command::new(CommandCode::NvRead)
+            .about(Entity::NvIndex)
             .handle(index, &name)
             .handle(index, &name)
             .empty_auth()

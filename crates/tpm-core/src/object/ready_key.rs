@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
-    Error, Hash, KeyBlob, Name, Operation, PublicKey, Result, Scheme, Signature, Srk, Usage,
-    command::{Code, Command, exception::Exception, session::Session},
+    Entity, Error, Hash, KeyBlob, Name, OpenSrk, Operation, PublicKey, Result, Scheme, Signature,
+    Usage,
+    command::{Command, CommandCode, exception::Exception, session::Session},
     error::rc,
     object::transient::Transient,
     software::{padding, verifier::Verifier},
@@ -73,7 +74,9 @@ impl ReadyKey {
     /// # Errors
     ///
     /// [`Error::Stale`] where the chip was reset since, or a connection lost that alone held
-    /// the key: load it again. [`Error::DigestLength`], [`Error::WrongSignature`], [`Error::NotSupported`].
+    /// the key: load it again. [`Error::DigestLength`], [`Error::WrongSignature`],
+    /// [`Error::NotSupported`]; [`Error::InvalidArgument`] for a scheme that is not for this type of
+    /// key, or that takes a key with [`Usage::SIGN_DECRYPT`].
     pub fn sign(&self, op: &Operation<'_>, scheme: Scheme, digest: &[u8]) -> Result<Signature> {
         let (algorithm, hash, digest) = match (scheme, self.public()) {
             (Scheme::RsaPkcs1(hash), PublicKey::Rsa { .. }) => {
@@ -88,7 +91,7 @@ impl ReadyKey {
             (Scheme::Ecdsa, PublicKey::Ecc { curve, .. }) => {
                 (algorithm::ECDSA, curve.hash(), curve.fit_digest(digest))
             }
-            _ => return Err(Error::NotSupported("this scheme with this key")),
+            _ => return Err(UNSUITABLE_SCHEME),
         };
         if digest.len() != hash.size() {
             return Err(Error::DigestLength(digest.len()));
@@ -131,7 +134,7 @@ impl ReadyKey {
         }
         match self.public() {
             PublicKey::Rsa { n, .. } => self.sign_padded(op, scheme, digest, n.len()),
-            PublicKey::Ecc { .. } => Err(Error::NotSupported("this scheme with this key")),
+            PublicKey::Ecc { .. } => Err(UNSUITABLE_SCHEME),
         }
     }
 
@@ -144,8 +147,8 @@ impl ReadyKey {
         digest: &[u8],
     ) -> Result<Signature> {
         let signed = self.with_handle(op, |handle| {
-            let command = Command::new(Code::Sign)
-                .about("key")
+            let command = Command::new(CommandCode::Sign)
+                .about(Entity::Key)
                 .handle(handle, &self.name)
                 .empty_auth()
                 .param_sized(digest)
@@ -190,8 +193,8 @@ impl ReadyKey {
         size: usize,
     ) -> Result<Signature> {
         if !self.usage.decrypt {
-            return Err(Error::NotSupported(
-                "this padding with a key for signing alone",
+            return Err(Error::InvalidArgument(
+                "this padding takes a key that may also decrypt",
             ));
         }
         let block = match scheme {
@@ -201,11 +204,11 @@ impl ReadyKey {
             }
             Scheme::RsaPkcs1Any => padding::pkcs1_sign(data, size)?,
             Scheme::RsaPss(hash) => padding::pss_sign(data, hash, size)?,
-            Scheme::Ecdsa => return Err(Error::NotSupported("this scheme with this key")),
+            Scheme::Ecdsa => return Err(UNSUITABLE_SCHEME),
         };
         let response = self.with_handle(op, |handle| {
-            let command = Command::new(Code::RsaDecrypt)
-                .about("key")
+            let command = Command::new(CommandCode::RsaDecrypt)
+                .about(Entity::Key)
                 .handle(handle, &self.name)
                 // What comes back is a signature, and no secret.
                 .empty_auth()
@@ -227,26 +230,26 @@ impl ReadyKey {
     /// The private RSA operation on a whole block, without any padding by the chip.
     ///
     /// `block` is as long as the modulus and smaller than it. The result crosses the bus
-    /// encrypted in a session salted to `srk`. The key must have been made
+    /// encrypted in a session salted to the storage root key. The key must have been made
     /// with [`Usage::SIGN_DECRYPT`](crate::Usage::SIGN_DECRYPT).
     ///
     /// # Errors
     ///
     /// [`Error::Malformed`] for a block that does not fit: chips answer that with failures
     /// of their own, so it never reaches them. [`Error::Stale`] as in [`ReadyKey::sign`].
-    pub fn rsa_raw(&self, op: &Operation<'_>, srk: &Srk, block: &[u8]) -> Result<Vec<u8>> {
+    pub fn rsa_raw(&self, root: &OpenSrk<'_>, block: &[u8]) -> Result<Vec<u8>> {
         let PublicKey::Rsa { n, .. } = self.public() else {
-            return Err(Error::NotSupported("RSA with an ECC key"));
+            return Err(Error::InvalidArgument("an ECC key does no RSA operation"));
         };
         if block.len() != n.len() || block >= &n[..] {
             return Err(Error::Malformed("RSA block"));
         }
-        let parent = srk.open(op)?;
-        let session = Session::hmac(op, &parent)?;
+        let op = root.op();
+        let session = Session::hmac(op, root)?;
         let response = self.with_handle(op, |handle| {
             op.run(
-                Command::new(Code::RsaDecrypt)
-                    .about("key")
+                Command::new(CommandCode::RsaDecrypt)
+                    .about(Entity::Key)
                     .handle(handle, &self.name)
                     .session(session.plain().hide_response().last())
                     .param_sized(block)
@@ -268,19 +271,21 @@ impl ReadyKey {
     /// # Errors
     ///
     /// The chip's refusal of a point that is not on the curve; [`Error::Stale`] as above.
-    pub fn ecdh(&self, op: &Operation<'_>, srk: &Srk, x: &[u8], y: &[u8]) -> Result<Vec<u8>> {
+    pub fn ecdh(&self, root: &OpenSrk<'_>, x: &[u8], y: &[u8]) -> Result<Vec<u8>> {
         let PublicKey::Ecc { curve, .. } = self.public() else {
-            return Err(Error::NotSupported("ECDH with an RSA key"));
+            return Err(Error::InvalidArgument(
+                "an RSA key agrees on no secret (ECDH)",
+            ));
         };
         let mut point = Vec::new();
         point.put_sized(&curve.pad(x)?);
         point.put_sized(&curve.pad(y)?);
-        let parent = srk.open(op)?;
-        let session = Session::hmac(op, &parent)?;
+        let op = root.op();
+        let session = Session::hmac(op, root)?;
         let response = self.with_handle(op, |handle| {
             op.run(
-                Command::new(Code::EcdhZGen)
-                    .about("key")
+                Command::new(CommandCode::EcdhZGen)
+                    .about(Entity::Key)
                     .handle(handle, &self.name)
                     .session(session.plain().hide_response().last())
                     .param_sized(&point),
@@ -297,8 +302,8 @@ impl ReadyKey {
             return body(handle);
         }
         let context = self.context.get().ok_or(Error::Stale)?;
-        let command = Command::new(Code::ContextLoad)
-            .about("saved key")
+        let command = Command::new(CommandCode::ContextLoad)
+            .about(Entity::SavedKey)
             .param_raw(context);
         let handle = op
             .run_unauthenticated(command, Exception::Context)
@@ -318,6 +323,10 @@ impl ReadyKey {
         }
     }
 }
+
+/// An RSA scheme with an ECC key, or the other way round.
+const UNSUITABLE_SCHEME: Error =
+    Error::InvalidArgument("this signature scheme is not for this type of key");
 
 /// A number of the chip, with the zeros in front that some leave out.
 fn filled_up(number: &[u8], size: usize) -> Result<Vec<u8>> {

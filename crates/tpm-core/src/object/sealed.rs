@@ -4,13 +4,13 @@ use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
 
 use crate::{
-    AuthValue, Blob, Error, Name, Operation, Result,
+    AuthValue, Blob, Entity, Error, Name, Operation, Result,
     command::{
-        Code, Command,
+        Command, CommandCode,
         crypto::DIGEST,
         session::{Session, Use},
     },
-    hierarchy::srk::OpenSrk,
+    hierarchy::srk::open::OpenSrk,
     object::{create_load, transient::Transient},
     structures::{
         marshal::Put,
@@ -18,31 +18,39 @@ use crate::{
     },
 };
 
+/// A kind of sealed object below the storage root key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kind {
+    /// What errors call it.
+    pub(crate) entity: Entity,
+    /// Whether the chip counts wrong authorization values.
+    pub(crate) tries: Tries,
+}
+
 /// Sealed bytes outside of the chip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sealed {
     blob: Blob,
     name: Name,
-    words: &'static str,
+    entity: Entity,
 }
 
 impl Sealed {
-    /// Seals `data` below the storage root key, behind `auth`; errors call it `words`.
+    /// Seals `data` below the storage root key, behind `auth`.
     pub(crate) fn create(
-        op: &Operation<'_>,
-        parent: &OpenSrk<'_>,
-        (tries, words): (Tries, &'static str),
+        root: &OpenSrk<'_>,
+        kind: Kind,
         auth: &AuthValue,
         data: &[u8],
     ) -> Result<Self> {
-        let session = Session::proven(op, parent)?;
-        let command = parent
-            .parent_of(Code::Create)
+        let session = Session::proven(root.op(), root)?;
+        let command = root
+            .parent_of(CommandCode::Create)
             .session(session.plain().hide_command().last())
             .param_sized(&sensitive(auth, data))
-            .param_sized(&template::sealed_object(tries)?);
-        let blob = create_load::created(op, create_load::finished(command))?;
-        Self::from_blob(blob, tries, words)
+            .param_sized(&template::sealed_object(kind.tries)?);
+        let blob = create_load::created(root.op(), create_load::finished(command))?;
+        Self::from_blob(blob, kind)
     }
 
     /// Sealed bytes from their stored form.
@@ -50,9 +58,9 @@ impl Sealed {
     /// # Errors
     ///
     /// [`Error::KeyRefused`] or [`Error::Malformed`] for anything but sealed bytes of this kind.
-    pub(crate) fn from_blob(blob: Blob, tries: Tries, words: &'static str) -> Result<Self> {
+    pub(crate) fn from_blob(blob: Blob, kind: Kind) -> Result<Self> {
         blob.check_private()?;
-        let template = template::sealed_object(tries)?;
+        let template = template::sealed_object(kind.tries)?;
         let prefix = &template[..template.len() - 2];
         let unique = blob.public.strip_prefix(prefix);
         if !unique.is_some_and(|unique| unique.len() == 34 && unique.starts_with(&[0, 32])) {
@@ -61,7 +69,11 @@ impl Sealed {
             ));
         }
         let name = blob.name();
-        Ok(Self { blob, name, words })
+        Ok(Self {
+            blob,
+            name,
+            entity: kind.entity,
+        })
     }
 
     /// The bytes to be stored.
@@ -77,21 +89,26 @@ impl Sealed {
     /// Loads it below the storage root key; `witness` authenticates the reply.
     pub(crate) fn load<'op>(
         &self,
-        op: &'op Operation<'op>,
-        parent: &OpenSrk<'_>,
+        root: &OpenSrk<'op>,
         witness: Use<'_>,
     ) -> Result<Transient<'op>> {
-        let command = parent
-            .parent_of(Code::Load)
-            .about(self.words)
+        let command = root
+            .parent_of(CommandCode::Load)
+            .about(self.entity)
             .session(witness.hide_response());
-        create_load::loaded(op, create_load::with_blob(command, &self.blob), &self.blob)
+        create_load::loaded(
+            root.op(),
+            create_load::with_blob(command, &self.blob),
+            &self.blob,
+        )
     }
 
     /// Checks that the chip takes it.
-    pub(crate) fn check(&self, op: &Operation<'_>, parent: &OpenSrk<'_>) -> Result<()> {
-        let session = Session::hmac(op, parent)?;
-        self.load(op, parent, session.plain().last()).map(drop)
+    pub(crate) fn check(&self, root: &OpenSrk<'_>) -> Result<()> {
+        root.within(|| {
+            let session = Session::hmac(root.op(), root)?;
+            self.load(root, session.plain().last()).map(drop)
+        })
     }
 
     /// Runs `TPM2_PolicySecret` with it in `policy`, for the one command with the hash
@@ -101,30 +118,29 @@ impl Sealed {
     /// about the value goes out before the chip has shown that it holds the storage root key.
     pub(crate) fn prove_in<S>(
         &self,
-        op: &Operation<'_>,
-        parent: &OpenSrk<'_>,
+        root: &OpenSrk<'_>,
         auth: &AuthValue,
         policy: &Session<'_, S>,
         cp_hash: &[u8; DIGEST],
     ) -> Result<()> {
-        let session = Session::hmac(op, parent)?;
-        let object = self.load(op, parent, session.plain())?;
-        let entity = (object.handle(), object.name(), self.words);
-        policy.prove_secret(entity, session.authorizes(auth).last(), cp_hash)
+        let session = Session::hmac(root.op(), root)?;
+        let object = self.load(root, session.plain())?;
+        let holder = (object.handle(), object.name(), self.entity);
+        policy.prove_secret(holder, session.authorizes(auth).last(), cp_hash)
     }
 }
 
-/// Takes out what is sealed in the loaded `object`, which errors call `words`.
+/// Takes out what is sealed in the loaded `object`, which errors call `entity`.
 ///
 /// `proof` is a salted session that authorizes it; the answer comes encrypted.
 pub(crate) fn unseal(
     op: &Operation<'_>,
     object: &Transient<'_>,
-    words: &'static str,
+    entity: Entity,
     proof: Use<'_>,
 ) -> Result<AuthValue> {
-    let command = Command::new(Code::Unseal)
-        .about(words)
+    let command = Command::new(CommandCode::Unseal)
+        .about(entity)
         .handle(object.handle(), object.name())
         .session(proof.hide_response().last());
     let response = op.run(command)?;
@@ -147,4 +163,9 @@ pub(crate) fn sensitive(auth: &AuthValue, data: &[u8]) -> Zeroizing<Vec<u8>> {
     bytes.put_sized(auth.bytes());
     bytes.put_sized(data);
     bytes
+}
+
+/// The same for an object without an authorization value.
+pub(crate) fn unguarded(data: &[u8]) -> Zeroizing<Vec<u8>> {
+    sensitive(&AuthValue::empty(), data)
 }

@@ -1,30 +1,39 @@
 //! The commands that this crate sends.
 
+use std::fmt;
+
 use tss_esapi::constants::tss as cc;
 
 macro_rules! codes {
     ($($variant:ident = $value:ident, $name:literal;)+) => {
-        /// The commands that this crate sends.
+        /// A command that this crate sends; its [`Display`](fmt::Display) form is the name that
+        /// the specification gives it, such as `TPM2_Sign`.
         ///
         /// # Source
         ///
         /// Part 2, section 6.5.2 "TPM_CC Listing".
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[expect(clippy::enum_variant_names, reason = "the names are the specification's")]
-        pub(crate) enum Code {
-            $($variant,)+
+        #[non_exhaustive]
+        pub enum CommandCode {
+            $(
+                #[doc = concat!("`", $name, "`")]
+                $variant,
+            )+
         }
 
-        impl Code {
-            /// The command code.
-            pub(crate) const fn value(self) -> u32 {
+        impl CommandCode {
+            /// The number (`TPM_CC`).
+            #[must_use]
+            pub const fn value(self) -> u32 {
                 match self {
                     $(Self::$variant => cc::$value,)+
                 }
             }
 
             /// The name that the specification gives it.
-            pub(crate) const fn name(self) -> &'static str {
+            #[must_use]
+            pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)+
                 }
@@ -70,7 +79,13 @@ codes! {
     Unseal = TPM2_CC_Unseal, "TPM2_Unseal";
 }
 
-impl Code {
+impl fmt::Display for CommandCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl CommandCode {
     /// Whether a handle stands before the parameters of the response.
     pub(crate) const fn returns_handle(self) -> bool {
         matches!(

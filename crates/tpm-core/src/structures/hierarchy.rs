@@ -33,15 +33,6 @@ impl Hierarchy {
             Self::Endorsement => permanent::ENDORSEMENT,
         }
     }
-
-    /// What errors call it.
-    pub(crate) const fn words(self) -> &'static str {
-        match self {
-            Self::Owner => "owner hierarchy",
-            Self::Lockout => "lockout hierarchy",
-            Self::Endorsement => "endorsement hierarchy",
-        }
-    }
 }
 
 /// Permanent handles (`TPM_RH`, `TPM_RS_PW`).

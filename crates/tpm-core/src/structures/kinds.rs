@@ -74,7 +74,7 @@ impl FromStr for KeyType {
         Self::ALL
             .into_iter()
             .find(|key_type| key_type.name() == name)
-            .ok_or(Error::NotSupported("keys of this type"))
+            .ok_or(Error::InvalidArgument("no such key type"))
     }
 }
 

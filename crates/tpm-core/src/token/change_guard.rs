@@ -9,15 +9,16 @@
 //! has checked, and in the SO object.
 
 use crate::{
-    AuthValue, Blob, Name, Operation, Result, Srk,
+    Blob, Entity, GuardAuth, Name, OpenSrk, Result,
     command::{crypto::DIGEST, session::Session},
-    hierarchy::srk::OpenSrk,
-    object::sealed::{self, Sealed},
+    object::sealed::{self, Kind, Sealed},
     structures::template::Tries,
 };
 
-/// What errors call it.
-const WORDS: &str = "change guard";
+const KIND: Kind = Kind {
+    entity: Entity::ChangeGuard,
+    tries: Tries::Uncounted,
+};
 
 /// A change guard outside of the chip.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,15 +26,13 @@ pub struct ChangeGuard(Sealed);
 
 impl ChangeGuard {
     /// Makes one whose authorization value is `secret`, for which
-    /// [`AuthValue::random`] is the right source: wrong ones are not counted.
+    /// [`GuardAuth::random`] is the right source: wrong ones are not counted.
     ///
     /// # Errors
     ///
     /// Failures of the chip; nothing stays in it.
-    pub fn create(op: &Operation<'_>, srk: &Srk, secret: &AuthValue) -> Result<Self> {
-        let parent = srk.open(op)?;
-        let kind = (Tries::Uncounted, WORDS);
-        Sealed::create(op, &parent, kind, secret, &*sealed::nothing()).map(Self)
+    pub fn create(root: &OpenSrk<'_>, secret: &GuardAuth) -> Result<Self> {
+        Sealed::create(root, KIND, secret.value(), &*sealed::nothing()).map(Self)
     }
 
     /// A change guard from its stored form.
@@ -43,7 +42,7 @@ impl ChangeGuard {
     /// [`Error::KeyRefused`](crate::Error::KeyRefused) or
     /// [`Error::Malformed`](crate::Error::Malformed) for anything but a change guard.
     pub fn from_blob(blob: Blob) -> Result<Self> {
-        Sealed::from_blob(blob, Tries::Uncounted, WORDS).map(Self)
+        Sealed::from_blob(blob, KIND).map(Self)
     }
 
     /// The bytes to be stored.
@@ -62,23 +61,21 @@ impl ChangeGuard {
     ///
     /// # Errors
     ///
-    /// [`Error::Integrity`](crate::Error::Integrity) where it was changed;
+    /// [`Error::Integrity`](crate::Error::Integrity) if it was changed;
     /// [`Error::OtherTpm`](crate::Error::OtherTpm).
-    pub fn check(&self, op: &Operation<'_>, srk: &Srk) -> Result<()> {
-        let run = || self.0.check(op, &srk.open(op)?);
-        run().map_err(|err| srk.explain(op, err))
+    pub fn check(&self, root: &OpenSrk<'_>) -> Result<()> {
+        self.0.check(root)
     }
 
     /// Runs `TPM2_PolicySecret` with this object in `policy`, for the one command with the hash
     /// `cp_hash`.
     pub(crate) fn prove_in<S>(
         &self,
-        op: &Operation<'_>,
-        parent: &OpenSrk<'_>,
-        secret: &AuthValue,
+        root: &OpenSrk<'_>,
+        secret: &GuardAuth,
         policy: &Session<'_, S>,
         cp_hash: &[u8; DIGEST],
     ) -> Result<()> {
-        self.0.prove_in(op, parent, secret, policy, cp_hash)
+        self.0.prove_in(root, secret.value(), policy, cp_hash)
     }
 }

@@ -12,10 +12,11 @@
 use rand_core::{OsRng, RngCore};
 
 use crate::{
-    AuthValue, ChangeGuard, Error, Name, Operation, Result, SoObject, Srk,
+    ChangeGuard, Entity, Error, GuardAuth, Name, OpenSrk, Operation, OwnerAuth, PinAuth, Result,
+    SoAuth, SoObject,
     chip::info,
     command::{
-        Code, Command,
+        Command, CommandCode,
         crypto::DIGEST,
         exception::Exception,
         policy::{self, Branch},
@@ -24,9 +25,6 @@ use crate::{
     error::rc,
     object::nv::{self, NvPublic},
 };
-
-/// What errors call it.
-const WORDS: &str = "PIN counter";
 
 /// The owner's NV handles for general use.
 ///
@@ -123,27 +121,20 @@ impl PinCounter {
     ///
     /// [`Error::AuthRejected`] for a wrong owner authorization; [`Error::NvSpace`];
     /// [`Error::NotSupported`] on chips before revision 1.38; [`Error::NvDefined`].
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "three secrets and what each of them opens"
-    )]
     pub fn define(
         &self,
-        op: &Operation<'_>,
-        srk: &Srk,
-        owner: &AuthValue,
+        root: &OpenSrk<'_>,
+        owner: &OwnerAuth,
         so: &SoObject,
-        so_auth: &AuthValue,
-        pin: &AuthValue,
+        so_auth: &SoAuth,
+        pin: &PinAuth,
         limit: u32,
     ) -> Result<()> {
-        nv::define(op, srk, owner, &self.public(ATTRIBUTES), pin)?;
-        let written = self
-            .write(op, srk, so, so_auth, limit, ATTRIBUTES)
-            .map_err(|err| srk.explain(op, err));
+        nv::define(root, owner, &self.public(ATTRIBUTES), pin.value())?;
+        let written = root.within(|| self.write(root, so, so_auth, limit, ATTRIBUTES));
         if written.is_err() {
             // Best effort: whoever keeps track of handles finds the rest.
-            let _ = nv::undefine(op, srk, owner, self.handle);
+            let _ = nv::undefine(root, owner, self.handle);
         }
         written
     }
@@ -184,27 +175,25 @@ impl PinCounter {
     /// # Errors
     ///
     /// [`Error::NvMissing`] if the chip has no such counter; [`Error::OtherTpm`].
-    pub fn state(&self, op: &Operation<'_>, srk: &Srk) -> Result<PinState> {
-        let run = || {
-            let parent = srk.open(op)?;
-            let policy = Session::policy(op, &parent)?;
-            policy.allow_command(Code::NvRead)?;
+    pub fn state(&self, root: &OpenSrk<'_>) -> Result<PinState> {
+        root.within(|| {
+            let policy = Session::policy(root.op(), root)?;
+            policy.allow_command(CommandCode::NvRead)?;
             policy.one_of(&self.branches())?;
-            let command = Command::new(Code::NvRead)
-                .about(WORDS)
+            let command = Command::new(CommandCode::NvRead)
+                .about(Entity::PinCounter)
                 .handle(self.handle, &self.name)
                 .handle(self.handle, &self.name)
                 .session(policy.plain().last())
                 .param_u16(SIZE)
                 .param_u16(0);
-            let response = op.run(command).map_err(|err| self.missing(err))?;
+            let response = root.op().run(command).map_err(|err| self.missing(err))?;
             let mut reader = response.reader();
             reader.u16()?;
             let (count, limit) = (reader.u32()?, reader.u32()?);
             reader.finish()?;
             Ok(PinState { count, limit })
-        };
-        run().map_err(|err| srk.explain(op, err))
+        })
     }
 
     /// Changes the PIN value with the old one and the secret of the change guard.
@@ -217,28 +206,27 @@ impl PinCounter {
     /// [`Error::AuthRejected`] for a wrong value or secret, [`Error::OtherTpm`].
     pub fn change_auth(
         &self,
-        op: &Operation<'_>,
-        srk: &Srk,
-        (guard, secret): (&ChangeGuard, &AuthValue),
-        old: &AuthValue,
-        new: &AuthValue,
+        root: &OpenSrk<'_>,
+        (guard, secret): (&ChangeGuard, &GuardAuth),
+        old: &PinAuth,
+        new: &PinAuth,
     ) -> Result<()> {
-        let run = || {
-            let parent = srk.open(op)?;
-            let policy = Session::proven_policy(op, &parent)?;
-            policy.allow_command(Code::NvChangeAuth)?;
-            let mut command = Command::new(Code::NvChangeAuth)
-                .about(WORDS)
+        let (old, new) = (old.value(), new.value());
+        root.within(|| {
+            let policy = Session::proven_policy(root.op(), root)?;
+            policy.allow_command(CommandCode::NvChangeAuth)?;
+            let mut command = Command::new(CommandCode::NvChangeAuth)
+                .about(Entity::PinCounter)
                 .handle(self.handle, &self.name)
                 .session(policy.authorizes(old).hide_command().becomes(new).last())
                 .param_sized(new.bytes());
             let cp_hash = command.cp_hash()?;
-            guard.prove_in(op, &parent, secret, &policy, &cp_hash)?;
+            guard.prove_in(root, secret, &policy, &cp_hash)?;
             policy.prove_auth_value()?;
             policy.one_of(&self.branches())?;
-            op.run(command).map(drop).map_err(|err| self.missing(err))
-        };
-        run().map_err(|err| srk.explain(op, err))
+            let changed = root.op().run(command).map(drop);
+            changed.map_err(|err| self.missing(err))
+        })
     }
 
     /// Sets a new PIN value with the SO's; the old one is not needed.
@@ -248,31 +236,29 @@ impl PinCounter {
     /// [`Error::AuthRejected`] for a wrong SO value, which the chip counts.
     pub fn set_auth(
         &self,
-        op: &Operation<'_>,
-        srk: &Srk,
+        root: &OpenSrk<'_>,
         so: &SoObject,
-        so_auth: &AuthValue,
-        new: &AuthValue,
+        so_auth: &SoAuth,
+        new: &PinAuth,
     ) -> Result<()> {
-        let run = || {
-            let parent = srk.open(op)?;
-            let policy = Session::policy(op, &parent)?;
-            policy.allow_command(Code::NvChangeAuth)?;
+        root.within(|| {
+            let policy = Session::policy(root.op(), root)?;
+            policy.allow_command(CommandCode::NvChangeAuth)?;
             // The SO does not know the old value, which the encryption by a session that
             // authorizes the index would involve: a second session encrypts.
-            let hiding = Session::proven(op, &parent)?;
-            let mut command = Command::new(Code::NvChangeAuth)
-                .about(WORDS)
+            let hiding = Session::proven(root.op(), root)?;
+            let mut command = Command::new(CommandCode::NvChangeAuth)
+                .about(Entity::PinCounter)
                 .handle(self.handle, &self.name)
                 .session(policy.plain().last())
                 .session(hiding.plain().hide_command().last())
-                .param_sized(new.bytes());
+                .param_sized(new.value().bytes());
             let cp_hash = command.cp_hash()?;
-            so.prove_in(op, &parent, so_auth, &policy, &cp_hash)?;
+            so.prove_in(root, so_auth, &policy, &cp_hash)?;
             policy.one_of(&self.branches())?;
-            op.run(command).map(drop).map_err(|err| self.missing(err))
-        };
-        run().map_err(|err| srk.explain(op, err))
+            let changed = root.op().run(command).map(drop);
+            changed.map_err(|err| self.missing(err))
+        })
     }
 
     /// Sets the count to 0 and the limit to `limit` with the SO's value.
@@ -282,14 +268,12 @@ impl PinCounter {
     /// As for [`PinCounter::set_auth`].
     pub fn reset(
         &self,
-        op: &Operation<'_>,
-        srk: &Srk,
+        root: &OpenSrk<'_>,
         so: &SoObject,
-        so_auth: &AuthValue,
+        so_auth: &SoAuth,
         limit: u32,
     ) -> Result<()> {
-        self.write(op, srk, so, so_auth, limit, ATTRIBUTES | WRITTEN)
-            .map_err(|err| srk.explain(op, err))
+        root.within(|| self.write(root, so, so_auth, limit, ATTRIBUTES | WRITTEN))
     }
 
     /// Removes the counter from the chip: nothing opens its token key any more.
@@ -297,8 +281,8 @@ impl PinCounter {
     /// # Errors
     ///
     /// [`Error::NvMissing`]; [`Error::AuthRejected`] for a wrong owner authorization.
-    pub fn undefine(&self, op: &Operation<'_>, srk: &Srk, owner: &AuthValue) -> Result<()> {
-        Self::undefine_at(op, srk, owner, self.handle)
+    pub fn undefine(&self, root: &OpenSrk<'_>, owner: &OwnerAuth) -> Result<()> {
+        Self::undefine_at(root, owner, self.handle)
     }
 
     /// Removes whatever counter is at `handle`.
@@ -306,13 +290,8 @@ impl PinCounter {
     /// # Errors
     ///
     /// As for [`PinCounter::undefine`].
-    pub fn undefine_at(
-        op: &Operation<'_>,
-        srk: &Srk,
-        owner: &AuthValue,
-        handle: u32,
-    ) -> Result<()> {
-        nv::undefine(op, srk, owner, handle)
+    pub fn undefine_at(root: &OpenSrk<'_>, owner: &OwnerAuth, handle: u32) -> Result<()> {
+        nv::undefine(root, owner, handle)
     }
 
     /// The handles of all indexes of the owner that are made like a PIN counter of this crate,
@@ -336,32 +315,29 @@ impl PinCounter {
 
     fn write(
         &self,
-        op: &Operation<'_>,
-        srk: &Srk,
+        root: &OpenSrk<'_>,
         so: &SoObject,
-        so_auth: &AuthValue,
+        so_auth: &SoAuth,
         limit: u32,
         attributes: u32,
     ) -> Result<()> {
-        let parent = srk.open(op)?;
-        let policy = Session::policy(op, &parent)?;
-        policy.allow_command(Code::NvWrite)?;
+        let policy = Session::policy(root.op(), root)?;
+        policy.allow_command(CommandCode::NvWrite)?;
         let name = self.public(attributes).name();
         let contents = [0_u32.to_be_bytes(), limit.to_be_bytes()].concat();
-        let mut command = Command::new(Code::NvWrite)
-            .about(WORDS)
+        let mut command = Command::new(CommandCode::NvWrite)
+            .about(Entity::PinCounter)
             .handle(self.handle, &name)
             .handle(self.handle, &name)
             .session(policy.plain().last())
             .param_sized(&contents)
             .param_u16(0);
         let cp_hash = command.cp_hash()?;
-        so.prove_in(op, &parent, so_auth, &policy, &cp_hash)?;
+        so.prove_in(root, so_auth, &policy, &cp_hash)?;
         policy.one_of(&self.branches())?;
-        op.run(command).map(drop).map_err(|err| self.missing(err))?;
-        drop(parent);
+        root.op().run(command).map_err(|err| self.missing(err))?;
         let wanted = PinState { count: 0, limit };
-        if self.state(op, srk)? == wanted {
+        if self.state(root)? == wanted {
             Ok(())
         } else {
             Err(Error::WrongLimit)
@@ -385,7 +361,7 @@ impl PinCounter {
         cp_hash: &[u8; DIGEST],
     ) -> Result<()> {
         policy
-            .prove_secret((self.handle, &self.name, WORDS), pin, cp_hash)
+            .prove_secret((self.handle, &self.name, Entity::PinCounter), pin, cp_hash)
             .map_err(|err| self.missing(err))
     }
 
@@ -412,12 +388,12 @@ fn public(index: u32, branches: &[Branch], attributes: u32) -> NvPublic {
 /// Who may do what with the index: the SO writes it and sets the PIN, the user changes the
 /// PIN, anybody reads.
 fn branches(so: &Name, guard: &Name) -> [Branch; 4] {
-    let change = Branch::new().command(Code::NvChangeAuth);
+    let change = Branch::new().command(CommandCode::NvChangeAuth);
     [
-        Branch::new().command(Code::NvWrite).secret(so),
+        Branch::new().command(CommandCode::NvWrite).secret(so),
         change.secret(so),
         change.secret(guard).auth_value(),
-        Branch::new().command(Code::NvRead),
+        Branch::new().command(CommandCode::NvRead),
     ]
 }
 

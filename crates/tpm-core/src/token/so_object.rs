@@ -5,20 +5,21 @@
 //! seals is the [change secret](crate::ChangeGuard), so that the SO can hand it on.
 
 use crate::{
-    AuthValue, Blob, Name, Operation, Result, Srk,
+    Blob, Entity, GuardAuth, Name, OpenSrk, Result, SoAuth,
     command::{
-        Code, Command,
+        Command, CommandCode,
         crypto::DIGEST,
         policy::no_command,
         session::{SaltKey, Session},
     },
-    hierarchy::srk::OpenSrk,
-    object::sealed::{self, Sealed},
+    object::sealed::{self, Kind, Sealed},
     structures::template::Tries,
 };
 
-/// What errors call it.
-pub(crate) const WORDS: &str = "SO PIN";
+const KIND: Kind = Kind {
+    entity: Entity::So,
+    tries: Tries::Counted,
+};
 
 /// An SO object outside of the chip.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,15 +32,8 @@ impl SoObject {
     /// # Errors
     ///
     /// Failures of the chip; nothing stays in it.
-    pub fn create(
-        op: &Operation<'_>,
-        srk: &Srk,
-        auth: &AuthValue,
-        secret: &AuthValue,
-    ) -> Result<Self> {
-        let parent = srk.open(op)?;
-        let kind = (Tries::Counted, WORDS);
-        Sealed::create(op, &parent, kind, auth, secret.bytes()).map(Self)
+    pub fn create(root: &OpenSrk<'_>, auth: &SoAuth, secret: &GuardAuth) -> Result<Self> {
+        Sealed::create(root, KIND, auth.value(), secret.value().bytes()).map(Self)
     }
 
     /// An SO object from its stored form.
@@ -49,7 +43,7 @@ impl SoObject {
     /// [`Error::KeyRefused`](crate::Error::KeyRefused) or
     /// [`Error::Malformed`](crate::Error::Malformed) for anything but an SO object.
     pub fn from_blob(blob: Blob) -> Result<Self> {
-        Sealed::from_blob(blob, Tries::Counted, WORDS).map(Self)
+        Sealed::from_blob(blob, KIND).map(Self)
     }
 
     /// The bytes to be stored.
@@ -68,11 +62,10 @@ impl SoObject {
     ///
     /// # Errors
     ///
-    /// [`Error::Integrity`](crate::Error::Integrity) where it was changed;
+    /// [`Error::Integrity`](crate::Error::Integrity) if it was changed;
     /// [`Error::OtherTpm`](crate::Error::OtherTpm).
-    pub fn check(&self, op: &Operation<'_>, srk: &Srk) -> Result<()> {
-        let run = || self.0.check(op, &srk.open(op)?);
-        run().map_err(|err| srk.explain(op, err))
+    pub fn check(&self, root: &OpenSrk<'_>) -> Result<()> {
+        self.0.check(root)
     }
 
     /// Proves that `auth` is its authorization value.
@@ -82,13 +75,11 @@ impl SoObject {
     /// [`Error::AuthRejected`](crate::Error::AuthRejected) for a wrong one, which the chip
     /// counts towards its lockout; [`Error::Lockout`](crate::Error::Lockout);
     /// [`Error::OtherTpm`](crate::Error::OtherTpm).
-    pub fn verify(&self, op: &Operation<'_>, srk: &Srk, auth: &AuthValue) -> Result<()> {
-        let run = || {
-            let parent = srk.open(op)?;
-            let policy = Session::unsalted_policy(op)?;
-            self.prove_in(op, &parent, auth, &policy, &no_command())
-        };
-        run().map_err(|err| srk.explain(op, err))
+    pub fn verify(&self, root: &OpenSrk<'_>, auth: &SoAuth) -> Result<()> {
+        root.within(|| {
+            let policy = Session::unsalted_policy(root.op())?;
+            self.prove_in(root, auth, &policy, &no_command())
+        })
     }
 
     /// The secret that it seals.
@@ -96,14 +87,13 @@ impl SoObject {
     /// # Errors
     ///
     /// As for [`SoObject::verify`].
-    pub fn secret(&self, op: &Operation<'_>, srk: &Srk, auth: &AuthValue) -> Result<AuthValue> {
-        let run = || {
-            let parent = srk.open(op)?;
-            let session = Session::hmac(op, &parent)?;
-            let object = self.0.load(op, &parent, session.plain())?;
-            sealed::unseal(op, &object, WORDS, session.authorizes(auth))
-        };
-        run().map_err(|err| srk.explain(op, err))
+    pub fn secret(&self, root: &OpenSrk<'_>, auth: &SoAuth) -> Result<GuardAuth> {
+        root.within(|| {
+            let session = Session::hmac(root.op(), root)?;
+            let object = self.0.load(root, session.plain())?;
+            let proof = session.authorizes(auth.value());
+            sealed::unseal(root.op(), &object, Entity::So, proof).map(GuardAuth::from)
+        })
     }
 
     /// Gives it another authorization value: the same object, with a new private part.
@@ -113,43 +103,34 @@ impl SoObject {
     /// # Errors
     ///
     /// As for [`SoObject::verify`].
-    pub fn change_auth(
-        &self,
-        op: &Operation<'_>,
-        srk: &Srk,
-        old: &AuthValue,
-        new: &AuthValue,
-    ) -> Result<Self> {
-        let run = || {
-            let parent = srk.open(op)?;
-            let session = Session::hmac(op, &parent)?;
-            let object = self.0.load(op, &parent, session.plain())?;
-            let command = Command::new(Code::ObjectChangeAuth)
-                .about(WORDS)
+    pub fn change_auth(&self, root: &OpenSrk<'_>, old: &SoAuth, new: &SoAuth) -> Result<Self> {
+        root.within(|| {
+            let session = Session::hmac(root.op(), root)?;
+            let object = self.0.load(root, session.plain())?;
+            let command = Command::new(CommandCode::ObjectChangeAuth)
+                .about(Entity::So)
                 .handle(object.handle(), object.name())
-                .handle(parent.handle(), parent.name())
-                .session(session.authorizes(old).hide_command().last())
-                .param_sized(new.bytes());
-            let response = op.run(command)?;
+                .handle(root.handle(), root.name())
+                .session(session.authorizes(old.value()).hide_command().last())
+                .param_sized(new.value().bytes());
+            let response = root.op().run(command)?;
             let private = response.reader().sized()?.to_vec();
             Self::from_blob(Blob {
                 public: self.blob().public.clone(),
                 private,
             })
-        };
-        run().map_err(|err| srk.explain(op, err))
+        })
     }
 
     /// Runs `TPM2_PolicySecret` with this object in `policy`, for the one command with the hash
     /// `cp_hash`.
     pub(crate) fn prove_in<S>(
         &self,
-        op: &Operation<'_>,
-        parent: &OpenSrk<'_>,
-        auth: &AuthValue,
+        root: &OpenSrk<'_>,
+        auth: &SoAuth,
         policy: &Session<'_, S>,
         cp_hash: &[u8; DIGEST],
     ) -> Result<()> {
-        self.0.prove_in(op, parent, auth, policy, cp_hash)
+        self.0.prove_in(root, auth.value(), policy, cp_hash)
     }
 }

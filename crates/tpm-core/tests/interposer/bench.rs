@@ -13,7 +13,7 @@ use crate::{
     man::{Loot, Man, Notes},
     operations::{Operation, Start},
     variation::{Trace, Variation},
-    world::{PIN, World, auth, tpm},
+    world::{World, tpm},
 };
 
 /// A world with a tap in front of its chip.
@@ -166,7 +166,9 @@ impl Bench {
         let key = operation.ready?(world);
         let tpm = world.direct();
         let op = tpm.begin().expect("a chip");
-        let ready = world.token_key.load_key(&op, &world.srk, &auth(PIN), key);
+        let ready = world
+            .token_key
+            .load_key(&world.srk.open(&op).ok()?, &world.pin(), key);
         Some(ready.expect("the key of the world"))
     }
 

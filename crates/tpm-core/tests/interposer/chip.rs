@@ -101,7 +101,11 @@ pub(crate) fn start_policy() -> Message {
 /// objects by their Names, NV indexes by their public areas, the token's limit, the lockout's parameters.
 /// Failed tries are left out.
 pub(crate) fn state(world: &World) -> String {
-    let read = || world.counter.state(&world.direct().begin()?, &world.srk);
+    let read = || {
+        world
+            .counter
+            .state(&world.srk.open(&world.direct().begin()?)?)
+    };
     let mut state = match read() {
         Ok(state) => format!("limit: {}\n", state.limit),
         Err(err) => format!("{err}\n"),

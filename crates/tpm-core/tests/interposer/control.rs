@@ -37,7 +37,7 @@ fn what_is_only_displayed_can_be_forged_and_changes_nothing() -> TestResult {
 #[test]
 fn a_plain_command_is_fooled() -> TestResult {
     let swtpm = Swtpm::start();
-    tpm_core::Srk::find_or_create(&tpm(&swtpm.tcti()).begin()?, &tpm_core::AuthValue::empty())?;
+    tpm_core::Srk::find_or_create(&tpm(&swtpm.tcti()).begin()?, &tpm_core::OwnerAuth::empty())?;
     let tap = Tap::start(&swtpm);
     tap.interpose(|step| {
         let mut reply = step.pass()?;

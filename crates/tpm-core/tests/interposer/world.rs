@@ -2,8 +2,8 @@
 
 use testing::{Snapshot, Swtpm};
 use tpm_core::{
-    AuthValue, Blob, ChangeGuard, KeyBlob, KeyType, PinCounter, Result, SoObject, Srk, TokenKey,
-    Tpm, Usage, Wall,
+    AuthValue, Blob, ChangeGuard, KeyBlob, KeyType, OpenSrk, OwnerAuth, PinAuth, PinCounter,
+    Result, SoObject, Srk, TokenKey, Tpm, Usage,
     ownership::{self, Hierarchy},
 };
 
@@ -19,6 +19,28 @@ pub(crate) enum Kind {
 
 impl Kind {
     pub(crate) const ALL: [Self; 3] = [Self::Counter, Self::Lockout, Self::None];
+
+    /// The PIN value `value`, for a token key behind this wall.
+    pub(crate) fn pin(self, value: &[u8]) -> PinAuth {
+        match self {
+            Self::Counter | Self::Lockout => auth(value),
+            Self::None => PinAuth::empty(),
+        }
+    }
+
+    /// A new token key behind this wall.
+    pub(crate) fn token_key(
+        self,
+        root: &OpenSrk<'_>,
+        so: &SoObject,
+        counter: &PinCounter,
+    ) -> Result<TokenKey> {
+        match self {
+            Self::Counter => TokenKey::behind_counter(root, counter.clone()),
+            Self::Lockout => TokenKey::behind_lockout(root, so, &auth(PIN)),
+            Self::None => TokenKey::without_pin(root),
+        }
+    }
 }
 
 /// How many wrong PINs the counters of these tests allow.
@@ -37,8 +59,8 @@ pub(crate) const OWNER: &[u8] = b"owner password";
 pub(crate) const ENDORSEMENT: &[u8] = b"endorsement password";
 pub(crate) const LOCKOUT: &[u8] = b"lockout password";
 
-pub(crate) fn auth(bytes: &[u8]) -> AuthValue {
-    AuthValue::new(bytes).expect("at most 32 bytes")
+pub(crate) fn auth<A: From<AuthValue>>(bytes: &[u8]) -> A {
+    AuthValue::new(bytes).expect("at most 32 bytes").into()
 }
 
 pub(crate) fn tpm(tcti: &str) -> Tpm {
@@ -48,7 +70,8 @@ pub(crate) fn tpm(tcti: &str) -> Tpm {
 /// A chip with a token.
 pub(crate) struct World {
     /// The authorization value of the owner hierarchy.
-    pub(crate) owner: AuthValue,
+    pub(crate) owner: OwnerAuth,
+    pub(crate) kind: Kind,
     pub(crate) srk: Srk,
     pub(crate) so: SoObject,
     pub(crate) guard: ChangeGuard,
@@ -85,42 +108,39 @@ impl World {
     fn make(kind: Kind, owned: bool) -> Result<Self> {
         let swtpm = Swtpm::start();
         let tpm = tpm(&swtpm.tcti());
-        let none = AuthValue::empty();
         let pin = auth(PIN);
         if owned {
             let op = tpm.begin()?;
-            let srk = Srk::find_or_create(&op, &none)?;
+            let srk = Srk::find_or_create(&op, &auth(b""))?;
             for (hierarchy, value) in [
                 (Hierarchy::Owner, OWNER),
                 (Hierarchy::Endorsement, ENDORSEMENT),
                 (Hierarchy::Lockout, LOCKOUT),
             ] {
-                ownership::change_auth(&op, &srk, hierarchy, &none, &auth(value))?;
+                ownership::change_auth(&srk.open(&op)?, hierarchy, &auth(b""), &auth(value))?;
             }
         }
-        let owner = if owned { auth(OWNER) } else { none };
+        let owner = if owned {
+            auth(OWNER)
+        } else {
+            OwnerAuth::empty()
+        };
         if owned {
             chip::evict_srk(&swtpm, OWNER);
         }
         let blank = swtpm.snapshot();
         let op = tpm.begin()?;
         let srk = Srk::find_or_create(&op, &owner)?;
-        let so = SoObject::create(&op, &srk, &auth(SO_PIN), &auth(SECRET))?;
-        let guard = ChangeGuard::create(&op, &srk, &auth(SECRET))?;
+        let so = SoObject::create(&srk.open(&op)?, &auth(SO_PIN), &auth(SECRET))?;
+        let guard = ChangeGuard::create(&srk.open(&op)?, &auth(SECRET))?;
         let handle = PinCounter::pick_handle(&op)?;
         let counter = PinCounter::from_parts(handle, so.name(), guard.name());
-        counter.define(&op, &srk, &owner, &so, &auth(SO_PIN), &pin, LIMIT)?;
-        let wall = match kind {
-            Kind::Counter => Wall::Counter(counter.clone()),
-            Kind::Lockout => Wall::Lockout {
-                so: so.name().clone(),
-            },
-            Kind::None => Wall::None,
-        };
-        let token_key = TokenKey::create(&op, &srk, wall, &pin)?;
-        let sealed = token_key.seal(&op, &srk, &pin, &auth(SECRET))?;
+        counter.define(&srk.open(&op)?, &owner, &so, &auth(SO_PIN), &pin, LIMIT)?;
+        let token_key = kind.token_key(&srk.open(&op)?, &so, &counter)?;
+        let pin = kind.pin(PIN);
+        let sealed = token_key.seal(&srk.open(&op)?, &pin, &auth(SECRET))?;
         let make = |usage| {
-            let made = token_key.create_key(&op, &srk, &pin, KeyType::EccP256, usage)?;
+            let made = token_key.create_key(&srk.open(&op)?, &pin, KeyType::EccP256, usage)?;
             KeyBlob::parse(made)
         };
         let (key, other) = (make(Usage::SIGN)?, make(Usage::SIGN_DECRYPT)?);
@@ -128,6 +148,7 @@ impl World {
         let full = swtpm.snapshot();
         Ok(Self {
             owner,
+            kind,
             srk,
             so,
             guard,
@@ -150,7 +171,7 @@ impl World {
         let (key_type, usage) = (KeyType::Rsa2048, Usage::SIGN_DECRYPT);
         let made = self
             .token_key
-            .create_key(&op, &self.srk, &auth(PIN), key_type, usage)?;
+            .create_key(&self.srk.open(&op)?, &self.pin(), key_type, usage)?;
         self.rsa = Some(KeyBlob::parse(made)?);
         drop(op);
         Ok(self)
@@ -158,6 +179,11 @@ impl World {
 
     pub(crate) fn rsa(&self) -> &KeyBlob {
         self.rsa.as_ref().expect("with_rsa() was called")
+    }
+
+    /// The PIN that opens the token key.
+    pub(crate) fn pin(&self) -> PinAuth {
+        self.kind.pin(PIN)
     }
 
     /// The chip itself, with nobody in between.

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use testing::{Chip, Fault, Mood, Pace, State, Swtpm, Tap, When, Zoo};
 use tpm_core::{
-    AuthValue, Capabilities, ChangeGuard, Error, KeyType, PinCounter, SoObject, Srk, TokenKey, Tpm,
-    Usage, Wall, info, random,
+    Capabilities, ChangeGuard, Error, GuardAuth, KeyType, PinAuth, PinCounter, SoObject, Srk,
+    TokenKey, Tpm, Usage, info, random,
 };
+
+use crate::empty;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -26,11 +28,10 @@ fn an_rsa_key_may_take_ten_times_the_deadline() -> TestResult {
     );
     let tpm = tpm(&zoo.tcti())?.with_deadline(Duration::from_secs_f64(30.0 * part));
     let op = tpm.begin()?;
-    let none = AuthValue::empty();
-    let srk = Srk::find_or_create(&op, &none)?;
-    let token_key = TokenKey::create(&op, &srk, Wall::None, &none)?;
+    let srk = Srk::find_or_create(&op, &empty())?;
+    let token_key = TokenKey::without_pin(&srk.open(&op)?)?;
     let start = Instant::now();
-    token_key.create_key(&op, &srk, &none, KeyType::Rsa2048, Usage::SIGN)?;
+    token_key.create_key(&srk.open(&op)?, &empty(), KeyType::Rsa2048, Usage::SIGN)?;
     assert!(start.elapsed() > Duration::from_secs(5), "it was slow");
     drop(op);
     assert_eq!(zoo.left_over(), [0_u32; 0]);
@@ -92,17 +93,17 @@ fn a_pin_index_that_is_refused_is_not_supported_whatever_the_code() -> TestResul
     let tap = Tap::start(&swtpm);
     let tpm = tpm(&tap.tcti())?;
     let op = tpm.begin()?;
-    let none = AuthValue::empty();
-    let srk = Srk::find_or_create(&op, &none)?;
-    let secret = AuthValue::random();
-    let so = SoObject::create(&op, &srk, &none, &secret)?;
-    let guard = ChangeGuard::create(&op, &srk, &secret)?;
+    let srk = Srk::find_or_create(&op, &empty())?;
+    let secret = GuardAuth::random();
+    let so = SoObject::create(&srk.open(&op)?, &empty(), &secret)?;
+    let guard = ChangeGuard::create(&srk.open(&op)?, &secret)?;
     let handle = PinCounter::pick_handle(&op)?;
     let counter = PinCounter::from_parts(handle, so.name(), guard.name());
+    let root = srk.open(&op)?;
     let define = |code| {
         tap.inject(When::Next(0x12a), Fault::Answer(code));
         counter
-            .define(&op, &srk, &none, &so, &none, &secret, 3)
+            .define(&root, &empty(), &so, &empty(), &PinAuth::random(), 3)
             .expect_err("refused")
     };
     for code in [0x2c2, 0x2e1, 0x2c4, 0x2ca, 0x082, 0x0a1] {
@@ -124,14 +125,14 @@ fn a_refusal_to_load_is_not_taken_for_damage() -> TestResult {
     let tap = Tap::start(&swtpm);
     let tpm = tpm(&tap.tcti())?;
     let op = tpm.begin()?;
-    let none = AuthValue::empty();
-    let srk = Srk::find_or_create(&op, &none)?;
-    let token_key = TokenKey::create(&op, &srk, Wall::None, &none)?;
+    let srk = Srk::find_or_create(&op, &empty())?;
+    let token_key = TokenKey::without_pin(&srk.open(&op)?)?;
+    let root = srk.open(&op)?;
     let check = |code| {
         // Twice, as a full chip is tried once more.
         tap.inject(When::Next(0x157), Fault::Answer(code));
         tap.inject(When::Next(0x157), Fault::Answer(code));
-        let err = token_key.check(&op, &srk).expect_err("refused");
+        let err = token_key.check(&root).expect_err("refused");
         tap.clear_faults();
         err
     };

@@ -8,7 +8,10 @@ use std::{
 };
 
 use testing::Swtpm;
-use tpm_core::{AuthValue, ChangeGuard, Error, PinCounter, SoObject, Srk, TokenKey, Tpm, Wall};
+use tpm_core::{
+    ChangeGuard, Error, GuardAuth, OwnerAuth, PinAuth, PinCounter, SoAuth, SoObject, Srk, TokenKey,
+    Tpm,
+};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -69,19 +72,19 @@ fn impostor(
 #[test]
 fn a_chip_that_only_claims_our_storage_root_key_is_found_out_and_learns_no_pin() -> TestResult {
     let (ours, other) = (Swtpm::start(), Swtpm::start());
-    let owner = AuthValue::empty();
-    let (so_auth, pin) = (AuthValue::random(), AuthValue::new(PIN)?);
+    let owner = OwnerAuth::empty();
+    let (so_auth, pin) = (SoAuth::random(), PinAuth::new(PIN)?);
     let (srk, counter, key) = {
         let tpm = tpm(ours.port());
         let op = tpm.begin()?;
         let srk = Srk::find_or_create(&op, &owner)?;
-        let secret = AuthValue::random();
-        let so = SoObject::create(&op, &srk, &so_auth, &secret)?;
-        let guard = ChangeGuard::create(&op, &srk, &secret)?;
+        let secret = GuardAuth::random();
+        let so = SoObject::create(&srk.open(&op)?, &so_auth, &secret)?;
+        let guard = ChangeGuard::create(&srk.open(&op)?, &secret)?;
         let handle = PinCounter::pick_handle(&op)?;
         let counter = PinCounter::from_parts(handle, so.name(), guard.name());
-        counter.define(&op, &srk, &owner, &so, &so_auth, &pin, 5)?;
-        let key = TokenKey::create(&op, &srk, Wall::Counter(counter.clone()), &owner)?;
+        counter.define(&srk.open(&op)?, &owner, &so, &so_auth, &pin, 5)?;
+        let key = TokenKey::behind_counter(&srk.open(&op)?, counter.clone())?;
         (srk, counter, key)
     };
     Srk::find_or_create(&tpm(other.port()).begin()?, &owner)?;
@@ -91,7 +94,7 @@ fn a_chip_that_only_claims_our_storage_root_key_is_found_out_and_learns_no_pin()
         let there = tpm(port);
         // It claims to have the key, and cannot show that it holds it.
         assert!(matches!(srk.check(&there.begin()?), Err(Error::OtherTpm)));
-        let opened = key.verify(&there.begin()?, &srk, &pin);
+        let opened = key.verify(&srk.open(&there.begin()?)?, &pin);
         // The chip that is to load the key as well does not know the session.
         match opened {
             Err(Error::OtherTpm) => assert_eq!(faked.len(), 1),
@@ -107,7 +110,7 @@ fn a_chip_that_only_claims_our_storage_root_key_is_found_out_and_learns_no_pin()
     let (port, _) = impostor(ours.port(), ours.port(), &[READ_PUBLIC])?;
     let there = tpm(port);
     let op = there.begin()?;
-    key.verify(&op, &srk, &pin)?;
-    assert_eq!(counter.state(&op, &srk)?.count, 0);
+    key.verify(&srk.open(&op)?, &pin)?;
+    assert_eq!(counter.state(&srk.open(&op)?)?.count, 0);
     Ok(())
 }

@@ -2,28 +2,29 @@
 
 use testing::Swtpm;
 use tpm_core::{
-    AuthValue, ChangeGuard, Error, Operation, PinCounter, SoObject, Srk, TokenKey, Tpm, Wall,
+    AuthValue, ChangeGuard, Error, GuardAuth, Operation, OwnerAuth, PinCounter, SoObject, Srk,
+    TokenKey, Tpm,
 };
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-fn auth(text: &str) -> AuthValue {
-    AuthValue::new(text.as_bytes()).expect("short")
+fn auth<A: From<AuthValue>>(text: &str) -> A {
+    AuthValue::new(text.as_bytes()).expect("short").into()
 }
 
 /// A token whose PIN counter was used up by wrong PINs.
-fn exhausted(op: &Operation<'_>, secret: &AuthValue) -> Result<Exhausted, Error> {
-    let owner = AuthValue::empty();
+fn exhausted(op: &Operation<'_>, secret: &GuardAuth) -> Result<Exhausted, Error> {
+    let owner = OwnerAuth::empty();
     let srk = Srk::find_or_create(op, &owner)?;
-    let so = SoObject::create(op, &srk, &auth("so"), secret)?;
-    let guard = ChangeGuard::create(op, &srk, secret)?;
+    let so = SoObject::create(&srk.open(op)?, &auth("so"), secret)?;
+    let guard = ChangeGuard::create(&srk.open(op)?, secret)?;
     let handle = PinCounter::pick_handle(op)?;
     let counter = PinCounter::from_parts(handle, so.name(), guard.name());
-    counter.define(op, &srk, &owner, &so, &auth("so"), &auth("pin"), 2)?;
-    let key = TokenKey::create(op, &srk, Wall::Counter(counter.clone()), &owner)?;
-    let sealed = key.seal(op, &srk, &auth("pin"), secret)?;
+    counter.define(&srk.open(op)?, &owner, &so, &auth("so"), &auth("pin"), 2)?;
+    let key = TokenKey::behind_counter(&srk.open(op)?, counter.clone())?;
+    let sealed = key.seal(&srk.open(op)?, &auth("pin"), secret)?;
     for _ in 0..2 {
-        assert!(key.verify(op, &srk, &auth("wrong")).is_err());
+        assert!(key.verify(&srk.open(op)?, &auth("wrong")).is_err());
     }
     Ok(Exhausted {
         srk,
@@ -49,15 +50,17 @@ fn the_pin_of_an_exhausted_counter_cannot_be_guessed_by_changing_it() -> TestRes
     let swtpm = Swtpm::start();
     let tpm = Tpm::new(swtpm.tcti().parse()?);
     let op = tpm.begin()?;
-    let token = exhausted(&op, &AuthValue::random())?;
+    let token = exhausted(&op, &GuardAuth::random())?;
     let (srk, pin) = (&token.srk, auth("pin"));
-    let unsealed = token.key.unseal(&op, srk, &pin, &token.sealed);
+    let unsealed = token.key.unseal(&srk.open(&op)?, &pin, &token.sealed);
     assert!(matches!(unsealed, Err(Error::PinExhausted)), "{unsealed:?}");
-    for guess in [AuthValue::empty(), auth("pin"), AuthValue::random()] {
-        let changed =
-            token
-                .counter
-                .change_auth(&op, srk, (&token.guard, &guess), &pin, &auth("thief"));
+    for guess in [GuardAuth::empty(), auth("pin"), GuardAuth::random()] {
+        let changed = token.counter.change_auth(
+            &srk.open(&op)?,
+            (&token.guard, &guess),
+            &pin,
+            &auth("thief"),
+        );
         assert!(
             matches!(changed, Err(Error::AuthRejected { .. })),
             "{changed:?}"
@@ -73,17 +76,18 @@ fn a_chip_lets_who_has_the_secret_change_the_pin_of_an_exhausted_counter() -> Te
     let swtpm = Swtpm::start();
     let tpm = Tpm::new(swtpm.tcti().parse()?);
     let op = tpm.begin()?;
-    let secret = AuthValue::random();
+    let secret = GuardAuth::random();
     let token = exhausted(&op, &secret)?;
-    let verified = token.key.verify(&op, &token.srk, &auth("pin"));
+    let verified = token.key.verify(&token.srk.open(&op)?, &auth("pin"));
     assert!(matches!(verified, Err(Error::PinExhausted)), "{verified:?}");
     let change = (&token.guard, &secret);
-    let wrong = token
-        .counter
-        .change_auth(&op, &token.srk, change, &auth("wrong"), &auth("new"));
+    let wrong =
+        token
+            .counter
+            .change_auth(&token.srk.open(&op)?, change, &auth("wrong"), &auth("new"));
     assert!(wrong.is_err());
     token
         .counter
-        .change_auth(&op, &token.srk, change, &auth("pin"), &auth("new"))?;
+        .change_auth(&token.srk.open(&op)?, change, &auth("pin"), &auth("new"))?;
     Ok(())
 }

@@ -8,3 +8,10 @@ mod limits;
 mod managed;
 mod ownership;
 mod theft;
+
+use tpm_core::AuthValue;
+
+/// The empty authorization value, of whatever kind is asked for.
+fn empty<A: From<AuthValue>>() -> A {
+    AuthValue::empty().into()
+}

@@ -6,7 +6,9 @@
 use std::{env, process::Command};
 
 use testing::{Abrmd, Swtpm, Tap};
-use tpm_core::{AuthValue, KeyBlob, KeyType, Scheme, Srk, TokenKey, Tpm, Usage, Wall, info};
+use tpm_core::{KeyBlob, KeyType, Scheme, Srk, TokenKey, Tpm, Usage, info};
+
+use crate::empty;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
@@ -37,10 +39,9 @@ fn rerun(name: &str, abrmd: &Abrmd) -> TestResult {
 
 fn make_key(tpm: &Tpm) -> Result<(Srk, TokenKey, KeyBlob), tpm_core::Error> {
     let op = tpm.begin()?;
-    let none = AuthValue::empty();
-    let srk = Srk::find_or_create(&op, &none)?;
-    let token_key = TokenKey::create(&op, &srk, Wall::None, &none)?;
-    let blob = token_key.create_key(&op, &srk, &none, KeyType::EccP256, Usage::SIGN)?;
+    let srk = Srk::find_or_create(&op, &empty())?;
+    let token_key = TokenKey::without_pin(&srk.open(&op)?)?;
+    let blob = token_key.create_key(&srk.open(&op)?, &empty(), KeyType::EccP256, Usage::SIGN)?;
     Ok((srk, token_key, KeyBlob::parse(blob)?))
 }
 
@@ -58,7 +59,7 @@ fn the_second_signature_is_one_command() -> TestResult {
         return Ok(());
     };
     let (srk, token_key, key) = make_key(&tpm)?;
-    let ready = token_key.load_key(&tpm.begin()?, &srk, &AuthValue::empty(), &key)?;
+    let ready = token_key.load_key(&srk.open(&tpm.begin()?)?, &empty(), &key)?;
     for _ in 0..4 {
         ready.sign(&tpm.begin()?, Scheme::Ecdsa, &[1; 32])?;
     }
@@ -75,12 +76,12 @@ fn many_keys_take_turns_in_one_slot() -> TestResult {
         return rerun("many_keys_take_turns_in_one_slot", &Abrmd::start(&swtpm));
     };
     let (srk, token_key, first) = make_key(&tpm)?;
-    let none = AuthValue::empty();
-    let mut keys = vec![token_key.load_key(&tpm.begin()?, &srk, &none, &first)?];
+    let mut keys = vec![token_key.load_key(&srk.open(&tpm.begin()?)?, &empty(), &first)?];
     for _ in 0..5 {
         let op = tpm.begin()?;
-        let blob = token_key.create_key(&op, &srk, &none, KeyType::EccP256, Usage::SIGN)?;
-        keys.push(token_key.load_key(&op, &srk, &none, &KeyBlob::parse(blob)?)?);
+        let blob =
+            token_key.create_key(&srk.open(&op)?, &empty(), KeyType::EccP256, Usage::SIGN)?;
+        keys.push(token_key.load_key(&srk.open(&op)?, &empty(), &KeyBlob::parse(blob)?)?);
     }
     for _ in 0..3 {
         for key in &keys {
@@ -94,7 +95,7 @@ fn many_keys_take_turns_in_one_slot() -> TestResult {
 fn several_processes_share_the_chip() -> TestResult {
     if let Some(tpm) = in_child()? {
         let (srk, token_key, key) = make_key(&tpm)?;
-        let ready = token_key.load_key(&tpm.begin()?, &srk, &AuthValue::empty(), &key)?;
+        let ready = token_key.load_key(&srk.open(&tpm.begin()?)?, &empty(), &key)?;
         for _ in 0..20 {
             ready.sign(&tpm.begin()?, Scheme::Ecdsa, &[1; 32])?;
         }

@@ -2,7 +2,7 @@
 
 use testing::{Swtpm, Tap};
 use tpm_core::{
-    AuthValue, ChangeGuard, Error, PinCounter, SoObject, Srk, Tpm,
+    AuthValue, ChangeGuard, Entity, Error, OwnerAuth, PinCounter, SoObject, Srk, Tpm,
     ek::{self, EkType},
     info,
     lockout::{self, Parameters},
@@ -10,14 +10,16 @@ use tpm_core::{
     persistent, random, selftest,
 };
 
+use crate::empty;
+
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 fn tpm(swtpm: &Swtpm) -> Tpm {
     Tpm::new(swtpm.tcti().parse().expect("a TCTI of the test crate"))
 }
 
-fn auth(text: &str) -> AuthValue {
-    AuthValue::new(text.as_bytes()).expect("short")
+fn auth<A: From<AuthValue>>(text: &str) -> A {
+    AuthValue::new(text.as_bytes()).expect("short").into()
 }
 
 #[test]
@@ -47,24 +49,23 @@ fn the_owner_sets_changes_and_removes_every_authorization() -> TestResult {
     let swtpm = Swtpm::start();
     let tpm = tpm(&swtpm);
     let op = tpm.begin()?;
-    let none = AuthValue::empty();
-    let srk = Srk::find_or_create(&op, &none)?;
+    let srk = Srk::find_or_create(&op, &empty())?;
     for hierarchy in Hierarchy::ALL {
-        ownership::change_auth(&op, &srk, hierarchy, &none, &auth("first"))?;
-        ownership::change_auth(&op, &srk, hierarchy, &auth("first"), &auth("second"))?;
+        ownership::change_auth(&srk.open(&op)?, hierarchy, &empty(), &auth("first"))?;
+        ownership::change_auth(&srk.open(&op)?, hierarchy, &auth("first"), &auth("second"))?;
     }
     let set = info::read(&op)?.auth_set;
     assert!(set.owner && set.endorsement && set.lockout);
-    let wrong = ownership::change_auth(&op, &srk, Hierarchy::Owner, &auth("first"), &none);
+    let wrong = ownership::change_auth(&srk.open(&op)?, Hierarchy::Owner, &auth("first"), &empty());
     assert!(matches!(
         wrong,
         Err(Error::AuthRejected {
-            object: "owner hierarchy",
+            entity: Entity::Owner,
             counted: false
         })
     ));
     for hierarchy in Hierarchy::ALL {
-        ownership::change_auth(&op, &srk, hierarchy, &auth("second"), &none)?;
+        ownership::change_auth(&srk.open(&op)?, hierarchy, &auth("second"), &empty())?;
     }
     assert!(!info::read(&op)?.auth_set.owner);
     Ok(())
@@ -75,25 +76,25 @@ fn without_the_owners_authorization_nothing_is_provisioned_but_everything_is_use
     let swtpm = Swtpm::start();
     let tpm = tpm(&swtpm);
     let op = tpm.begin()?;
-    let none = AuthValue::empty();
-    let srk = Srk::find_or_create(&op, &none)?;
-    ownership::change_auth(&op, &srk, Hierarchy::Owner, &none, &auth("owner"))?;
-    let so = SoObject::create(&op, &srk, &auth("so"), &auth("secret"))?;
-    let guard = ChangeGuard::create(&op, &srk, &auth("secret"))?;
+    let srk = Srk::find_or_create(&op, &empty())?;
+    ownership::change_auth(&srk.open(&op)?, Hierarchy::Owner, &empty(), &auth("owner"))?;
+    let so = SoObject::create(&srk.open(&op)?, &auth("so"), &auth("secret"))?;
+    let guard = ChangeGuard::create(&srk.open(&op)?, &auth("secret"))?;
     let handle = PinCounter::pick_handle(&op)?;
     let counter = PinCounter::from_parts(handle, so.name(), guard.name());
-    let define =
-        |owner: &AuthValue| counter.define(&op, &srk, owner, &so, &auth("so"), &auth("pin"), 5);
-    assert!(matches!(define(&none), Err(Error::AuthRejected { .. })));
+    let define = |owner: &OwnerAuth| {
+        counter.define(&srk.open(&op)?, owner, &so, &auth("so"), &auth("pin"), 5)
+    };
+    assert!(matches!(define(&empty()), Err(Error::AuthRejected { .. })));
     define(&auth("owner"))?;
     assert_eq!(PinCounter::list(&op)?, [handle]);
     assert!(matches!(define(&auth("owner")), Err(Error::NvDefined(at)) if at == handle));
     assert!(matches!(
-        counter.undefine(&op, &srk, &none),
+        counter.undefine(&srk.open(&op)?, &empty()),
         Err(Error::AuthRejected { .. })
     ));
-    counter.undefine(&op, &srk, &auth("owner"))?;
-    assert!(matches!(counter.state(&op, &srk), Err(Error::NvMissing(at)) if at == handle));
+    counter.undefine(&srk.open(&op)?, &auth("owner"))?;
+    assert!(matches!(counter.state(&srk.open(&op)?), Err(Error::NvMissing(at)) if at == handle));
     Ok(())
 }
 
@@ -102,9 +103,8 @@ fn an_absent_srk_is_made_by_the_owner_alone() -> TestResult {
     let swtpm = Swtpm::start();
     let tpm = tpm(&swtpm);
     let op = tpm.begin()?;
-    let none = AuthValue::empty();
     assert!(Srk::find(&op)?.is_none());
-    let srk = Srk::find_or_create(&op, &none)?;
+    let srk = Srk::find_or_create(&op, &empty())?;
     assert!(srk.is_persistent());
     assert_eq!(Srk::from_bytes(&srk.to_bytes())?, srk);
     for cut in 0..srk.to_bytes().len() {
@@ -120,10 +120,9 @@ fn an_srk_that_is_made_anew_is_the_same_key() -> TestResult {
     let swtpm = Swtpm::start();
     let tpm = tpm(&swtpm);
     let op = tpm.begin()?;
-    let none = AuthValue::empty();
-    let srk = Srk::make_anew(&op, &none)?;
+    let srk = Srk::make_anew(&op, &empty())?;
     assert_eq!(srk.has_password(&op)?, Some(false));
-    ownership::change_auth(&op, &srk, Hierarchy::Owner, &none, &auth("owner"))?;
+    ownership::change_auth(&srk.open(&op)?, Hierarchy::Owner, &empty(), &auth("owner"))?;
     let refused = Srk::make_anew(&op, &auth("wrong"));
     assert!(matches!(refused, Err(Error::AuthRejected { .. })));
     srk.check(&op)?;
@@ -139,10 +138,9 @@ fn a_password_is_proven_in_a_session_that_is_salted_to_the_srk() -> TestResult {
     let tap = Tap::start(&swtpm);
     let tpm = Tpm::new(tap.tcti().parse()?);
     let op = tpm.begin()?;
-    let none = AuthValue::empty();
-    let srk = Srk::find_or_create(&op, &none)?;
+    let srk = Srk::find_or_create(&op, &empty())?;
     for hierarchy in Hierarchy::ALL {
-        ownership::change_auth(&op, &srk, hierarchy, &none, &auth("set"))?;
+        ownership::change_auth(&srk.open(&op)?, hierarchy, &empty(), &auth("set"))?;
     }
     tap.reset();
     ek::create(&op, Some(&srk), EkType::EccP256, &auth("set"), &auth("set"))?;
@@ -173,10 +171,9 @@ fn the_keys_that_the_chip_keeps_are_listed() -> TestResult {
     let swtpm = Swtpm::start();
     let tpm = tpm(&swtpm);
     let op = tpm.begin()?;
-    let none = AuthValue::empty();
     assert!(persistent::list(&op)?.is_empty());
-    Srk::find_or_create(&op, &none)?;
-    ek::create(&op, None, EkType::Rsa2048, &none, &none)?;
+    Srk::find_or_create(&op, &empty())?;
+    ek::create(&op, None, EkType::Rsa2048, &empty(), &empty())?;
     let kept = persistent::list(&op)?;
     let handles: Vec<_> = kept.iter().map(|key| key.handle).collect();
     assert_eq!(handles, [0x8100_0001, 0x8101_0001]);
@@ -189,12 +186,11 @@ fn endorsement_keys_are_made_once_and_found_again() -> TestResult {
     let swtpm = Swtpm::start();
     let tpm = tpm(&swtpm);
     let op = tpm.begin()?;
-    let none = AuthValue::empty();
     for ek_type in EkType::ALL {
         assert!(ek::find(&op, ek_type)?.is_none());
         assert!(ek::certificate(&op, ek_type)?.is_none());
-        let made = ek::create(&op, None, ek_type, &none, &none)?;
-        assert_eq!(ek::create(&op, None, ek_type, &none, &none)?, made);
+        let made = ek::create(&op, None, ek_type, &empty(), &empty())?;
+        assert_eq!(ek::create(&op, None, ek_type, &empty(), &empty())?, made);
     }
     Ok(())
 }
@@ -217,12 +213,11 @@ fn the_lockout_is_set_reached_and_reset() -> TestResult {
     let swtpm = Swtpm::start();
     let tpm = tpm(&swtpm);
     let op = tpm.begin()?;
-    let none = AuthValue::empty();
-    let srk = Srk::find_or_create(&op, &none)?;
+    let srk = Srk::find_or_create(&op, &empty())?;
     lockout::set_parameters(
         &op,
         None,
-        &none,
+        &empty(),
         Parameters {
             max_tries: 2,
             interval: 600,
@@ -234,24 +229,29 @@ fn the_lockout_is_set_reached_and_reset() -> TestResult {
         (state.max_tries, state.interval, state.recovery),
         (2, 600, 300)
     );
-    let so = SoObject::create(&op, &srk, &auth("so"), &auth("secret"))?;
+    let so = SoObject::create(&srk.open(&op)?, &auth("so"), &auth("secret"))?;
     for _ in 0..2 {
         assert!(matches!(
-            so.verify(&op, &srk, &auth("wrong")),
+            so.verify(&srk.open(&op)?, &auth("wrong")),
             Err(Error::AuthRejected { counted: true, .. })
         ));
     }
     assert!(matches!(
-        so.verify(&op, &srk, &auth("so")),
+        so.verify(&srk.open(&op)?, &auth("so")),
         Err(Error::Lockout)
     ));
     assert!(info::read(&op)?.lockout.active);
-    ownership::change_auth(&op, &srk, Hierarchy::Lockout, &none, &auth("lockout"))?;
+    ownership::change_auth(
+        &srk.open(&op)?,
+        Hierarchy::Lockout,
+        &empty(),
+        &auth("lockout"),
+    )?;
     lockout::reset(&op, None, &auth("lockout"))?;
-    so.verify(&op, &srk, &auth("so"))?;
+    so.verify(&srk.open(&op)?, &auth("so"))?;
     // One wrong lockout authorization closes the lockout hierarchy, for the right one too.
     assert!(matches!(
-        lockout::reset(&op, None, &none),
+        lockout::reset(&op, None, &empty()),
         Err(Error::AuthRejected { .. })
     ));
     assert!(matches!(
@@ -266,10 +266,9 @@ fn clearing_empties_the_chip() -> TestResult {
     let swtpm = Swtpm::start();
     let tpm = tpm(&swtpm);
     let op = tpm.begin()?;
-    let none = AuthValue::empty();
-    let srk = Srk::find_or_create(&op, &none)?;
+    let srk = Srk::find_or_create(&op, &empty())?;
     for hierarchy in Hierarchy::ALL {
-        ownership::change_auth(&op, &srk, hierarchy, &none, &auth("set"))?;
+        ownership::change_auth(&srk.open(&op)?, hierarchy, &empty(), &auth("set"))?;
     }
     ownership::clear(&op, None, &auth("set"))?;
     assert!(Srk::find(&op)?.is_none());

@@ -4,9 +4,11 @@
 
 use testing::Swtpm;
 use tpm_core::{
-    AuthValue, Blob, ChangeGuard, Error, KeyBlob, KeyType, PinCounter, Presence, Scheme, SoObject,
-    Srk, TokenKey, Tpm, Usage, Wall,
+    AuthValue, Blob, ChangeGuard, Entity, Error, KeyBlob, KeyType, OwnerAuth, PinCounter, Presence,
+    Scheme, SoObject, Srk, TokenKey, Tpm, Usage,
 };
+
+use crate::empty;
 use tss_esapi::{
     Context,
     attributes::{NvIndexAttributes, ObjectAttributesBuilder, SessionAttributesBuilder},
@@ -41,8 +43,8 @@ struct Victim {
     key: Blob,
 }
 
-fn auth(text: &str) -> AuthValue {
-    AuthValue::new(text.as_bytes()).expect("short")
+fn auth<A: From<AuthValue>>(text: &str) -> A {
+    AuthValue::new(text.as_bytes()).expect("short").into()
 }
 
 fn tpm(swtpm: &Swtpm) -> Tpm {
@@ -51,16 +53,16 @@ fn tpm(swtpm: &Swtpm) -> Tpm {
 
 fn victim(tpm: &Tpm) -> Result<Victim, Error> {
     let op = tpm.begin()?;
-    let owner = AuthValue::empty();
+    let owner = OwnerAuth::empty();
     let srk = Srk::find_or_create(&op, &owner)?;
-    let so = SoObject::create(&op, &srk, &auth("so"), &auth("secret"))?;
-    let guard = ChangeGuard::create(&op, &srk, &auth("secret"))?;
+    let so = SoObject::create(&srk.open(&op)?, &auth("so"), &auth("secret"))?;
+    let guard = ChangeGuard::create(&srk.open(&op)?, &auth("secret"))?;
     let handle = PinCounter::pick_handle(&op)?;
     let counter = PinCounter::from_parts(handle, so.name(), guard.name());
-    counter.define(&op, &srk, &owner, &so, &auth("so"), &auth("pin"), 5)?;
-    let token_key = TokenKey::create(&op, &srk, Wall::Counter(counter.clone()), &owner)?;
-    let secret = token_key.seal(&op, &srk, &auth("pin"), &auth("secret"))?;
-    let key = token_key.create_key(&op, &srk, &auth("pin"), KeyType::EccP256, Usage::SIGN)?;
+    counter.define(&srk.open(&op)?, &owner, &so, &auth("so"), &auth("pin"), 5)?;
+    let token_key = TokenKey::behind_counter(&srk.open(&op)?, counter.clone())?;
+    let secret = token_key.seal(&srk.open(&op)?, &auth("pin"), &auth("secret"))?;
+    let key = token_key.create_key(&srk.open(&op)?, &auth("pin"), KeyType::EccP256, Usage::SIGN)?;
     Ok(Victim {
         srk,
         token_key,
@@ -156,7 +158,7 @@ fn signing_template(
 fn a_key_that_may_leave_is_stolen_and_is_refused_here() -> TestResult {
     let swtpm = Swtpm::start();
     let tpm = tpm(&swtpm);
-    Srk::find_or_create(&tpm.begin()?, &AuthValue::empty())?;
+    Srk::find_or_create(&tpm.begin()?, &empty())?;
     let mut context = thief(&swtpm)?;
     let parent = srk_handle(&mut context)?;
     let trial = may_duplicate(&mut context, SessionType::Trial)?;
@@ -194,11 +196,10 @@ fn our_key_cannot_be_duplicated() -> TestResult {
     let tpm = tpm(&swtpm);
     let (srk, token_key, key) = {
         let op = tpm.begin()?;
-        let none = AuthValue::empty();
-        let srk = Srk::find_or_create(&op, &none)?;
+        let srk = Srk::find_or_create(&op, &empty())?;
         // No PIN: the thief may load and use everything. He still cannot take it away.
-        let token_key = TokenKey::create(&op, &srk, Wall::None, &none)?;
-        let key = token_key.create_key(&op, &srk, &none, KeyType::EccP256, Usage::SIGN)?;
+        let token_key = TokenKey::without_pin(&srk.open(&op)?)?;
+        let key = token_key.create_key(&srk.open(&op)?, &empty(), KeyType::EccP256, Usage::SIGN)?;
         (srk, token_key, key)
     };
     let mut context = thief(&swtpm)?;
@@ -211,7 +212,7 @@ fn our_key_cannot_be_duplicated() -> TestResult {
     drop(context);
     // And it is still ours to use.
     let op = tpm.begin()?;
-    let ready = token_key.load_key(&op, &srk, &AuthValue::empty(), &KeyBlob::parse(key)?)?;
+    let ready = token_key.load_key(&srk.open(&op)?, &empty(), &KeyBlob::parse(key)?)?;
     ready.sign(&op, Scheme::Ecdsa, &[1; 32])?;
     Ok(())
 }
@@ -263,29 +264,36 @@ fn a_counter_that_was_made_again_opens_nothing_and_the_so_mends_it() -> TestResu
         }
     }
     let op = tpm.begin()?;
-    let opened = victim.token_key.verify(&op, &victim.srk, &auth("thief"));
+    let opened = victim
+        .token_key
+        .verify(&victim.srk.open(&op)?, &auth("thief"));
     assert!(
         matches!(opened, Err(Error::PinExhausted)),
         "0x12f: {opened:?}"
     );
-    let opened = victim.token_key.verify(&op, &victim.srk, &auth("pin"));
+    let opened = victim
+        .token_key
+        .verify(&victim.srk.open(&op)?, &auth("pin"));
     assert!(opened.is_err(), "{opened:?}");
     assert_eq!(victim.counter.presence(&op)?, Presence::Unwritten);
 
     // The SO deletes the thief's index and makes the counter again: the keys work as before.
-    victim
-        .counter
-        .undefine(&op, &victim.srk, &AuthValue::empty())?;
-    let owner = AuthValue::empty();
+    victim.counter.undefine(&victim.srk.open(&op)?, &empty())?;
+    let owner = OwnerAuth::empty();
     let (so_pin, new_pin) = (auth("so"), auth("new pin"));
-    victim
-        .counter
-        .define(&op, &victim.srk, &owner, &victim.so, &so_pin, &new_pin, 5)?;
+    victim.counter.define(
+        &victim.srk.open(&op)?,
+        &owner,
+        &victim.so,
+        &so_pin,
+        &new_pin,
+        5,
+    )?;
     assert_eq!(victim.counter.presence(&op)?, Presence::Ready);
     let key = KeyBlob::parse(victim.key)?;
     victim
         .token_key
-        .load_key(&op, &victim.srk, &auth("new pin"), &key)?;
+        .load_key(&victim.srk.open(&op)?, &auth("new pin"), &key)?;
     Ok(())
 }
 
@@ -295,16 +303,16 @@ fn another_so_object_cannot_reset_the_counter() -> TestResult {
     let tpm = tpm(&swtpm);
     let victim = victim(&tpm)?;
     let op = tpm.begin()?;
-    let forged = SoObject::create(&op, &victim.srk, &auth("thief"), &auth("x"))?;
+    let forged = SoObject::create(&victim.srk.open(&op)?, &auth("thief"), &auth("x"))?;
     let reset = victim
         .counter
-        .reset(&op, &victim.srk, &forged, &auth("thief"), 1000);
+        .reset(&victim.srk.open(&op)?, &forged, &auth("thief"), 1000);
     // TPM2_PolicyOR finds no branch (TPM_RC_VALUE), as the Name differs.
     assert!(
         matches!(
             reset,
             Err(Error::Command {
-                command: "TPM2_PolicyOR",
+                command: tpm_core::CommandCode::PolicyOr,
                 ..
             })
         ),
@@ -320,20 +328,22 @@ fn an_old_copy_of_the_store_with_the_old_pin_opens_nothing_after_a_change() -> T
     let victim = victim(&tpm)?;
     let op = tpm.begin()?;
     let (srk, pin) = (&victim.srk, auth("pin"));
-    let secret = victim.token_key.unseal(&op, srk, &pin, &victim.secret)?;
+    let secret = victim
+        .token_key
+        .unseal(&srk.open(&op)?, &pin, &victim.secret)?;
     let change = (&victim.guard, &secret);
     victim
         .counter
-        .change_auth(&op, srk, change, &pin, &auth("another"))?;
+        .change_auth(&srk.open(&op)?, change, &pin, &auth("another"))?;
     // Everything in `victim` is the old copy; the chip alone knows of the change.
     let key = KeyBlob::parse(victim.key)?;
     let old = victim
         .token_key
-        .load_key(&op, &victim.srk, &auth("pin"), &key);
+        .load_key(&victim.srk.open(&op)?, &auth("pin"), &key);
     assert!(matches!(old, Err(Error::AuthRejected { .. })), "{old:?}");
     victim
         .token_key
-        .load_key(&op, &victim.srk, &auth("another"), &key)?;
+        .load_key(&victim.srk.open(&op)?, &auth("another"), &key)?;
     Ok(())
 }
 
@@ -352,9 +362,9 @@ fn a_changed_blob_is_refused_and_costs_no_try() -> TestResult {
         if let Ok(key) = KeyBlob::parse(blob) {
             let loaded = victim
                 .token_key
-                .load_key(&op, &victim.srk, &auth("pin"), &key);
+                .load_key(&victim.srk.open(&op)?, &auth("pin"), &key);
             assert!(
-                matches!(loaded, Err(Error::Integrity("key"))),
+                matches!(loaded, Err(Error::Integrity(Entity::Key))),
                 "bit {bit}: {loaded:?}"
             );
         }
@@ -365,9 +375,9 @@ fn a_changed_blob_is_refused_and_costs_no_try() -> TestResult {
         let key = KeyBlob::parse(blob)?;
         let loaded = victim
             .token_key
-            .load_key(&op, &victim.srk, &auth("pin"), &key);
+            .load_key(&victim.srk.open(&op)?, &auth("pin"), &key);
         assert!(loaded.is_err(), "byte {byte}");
     }
-    assert_eq!(victim.counter.state(&op, &victim.srk)?.count, 0);
+    assert_eq!(victim.counter.state(&victim.srk.open(&op)?)?.count, 0);
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use token_store::{Error as StoreError, Kind};
 use tpm_core::info::{self, Info};
 use tpm_core::selftest::{self, Outcome, TestResult};
-use tpm_core::{Capabilities, Error as TpmError, Tpm, weakness};
+use tpm_core::{Capabilities, Entity, Error as TpmError, Tpm, weakness};
 
 use super::check::Check;
 use super::{abilities, contents, passwords};
@@ -89,9 +89,9 @@ fn hierarchies(info: &Info) -> Check {
     let disabled =
         |which| Check::failed(name, StoreError::from(TpmError::HierarchyDisabled(which)));
     if !info.enabled.owner {
-        disabled("owner")
+        disabled(Entity::Owner)
     } else if !info.enabled.endorsement {
-        disabled("endorsement").only_a_warning()
+        disabled(Entity::Endorsement).only_a_warning()
     } else {
         Check::ok(name, "owner and endorsement are enabled")
     }

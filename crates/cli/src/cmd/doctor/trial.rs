@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde::Serialize;
 use token_store::token::{self, InitOptions};
 use token_store::{KeySpec, OpenToken, Pin, SoPin, Store, StoreDir, Token};
-use tpm_core::{AuthValue, Capabilities, Hash, KeyType, Scheme, Tpm, random};
+use tpm_core::{Capabilities, Hash, KeyType, OwnerAuth, Scheme, Tpm, random};
 
 use crate::show::output::error_line;
 use crate::show::progress;
@@ -74,7 +74,7 @@ impl Trial<'_> {
         let so = SoPin::generate();
         let token = self.step("init", None, |trial| {
             let options = InitOptions::new("trial");
-            let owner = AuthValue::empty();
+            let owner = OwnerAuth::empty();
             let made = token::init(
                 &mut trial.store,
                 &tpm,
@@ -101,7 +101,7 @@ impl Trial<'_> {
                 &mut trial.store,
                 &tpm,
                 &token,
-                &AuthValue::empty(),
+                &OwnerAuth::empty(),
             )?)
         })
     }

@@ -2,7 +2,6 @@
 
 use token_store::{Class, token};
 use tpm_core::info;
-use tpm_core::ownership::Hierarchy;
 
 use crate::app::App;
 use crate::ask::confirm::confirm;
@@ -56,7 +55,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             .begin()
             .and_then(|op| info::read(&op))
             .map_err(token_store::Error::from)?;
-        let owner = hierarchy_auth::read(&args.owner.source(), &info, Hierarchy::Owner)?;
+        let owner = hierarchy_auth::read_owner(&args.owner.source(), &info)?;
         prevented(
             token::delete(&mut store, &tpm, &token, &owner),
             "the token was not deleted",

@@ -6,8 +6,7 @@ use serde::Serialize;
 use ssh_format::text::shown;
 use token_store::token::{self, DEFAULT_TRIES, InitOptions, Renewal};
 use token_store::{Error as StoreError, Token, WallKind};
-use tpm_core::ownership::Hierarchy;
-use tpm_core::{AuthValue, info};
+use tpm_core::{OwnerAuth, info};
 
 use crate::app::{App, read_new_pin, read_so_pin};
 use crate::ask::confirm::confirm;
@@ -100,8 +99,8 @@ fn again(app: &App, args: &Args) -> anyhow::Result<()> {
         WallKind::Counter | WallKind::Lockout => Some(read_new_pin(label, &args.pin.source())?),
     };
     let owner = match token.wall {
-        WallKind::Counter => hierarchy_auth::read(&args.owner.source(), &info, Hierarchy::Owner)?,
-        WallKind::Lockout | WallKind::None => AuthValue::empty(),
+        WallKind::Counter => hierarchy_auth::read_owner(&args.owner.source(), &info)?,
+        WallKind::Lockout | WallKind::None => OwnerAuth::empty(),
     };
     let renewal = Renewal {
         label,

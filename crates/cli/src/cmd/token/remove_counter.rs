@@ -3,7 +3,6 @@
 use token_store::Error as StoreError;
 use token_store::token::{self, Orphan};
 use tpm_core::info;
-use tpm_core::ownership::Hierarchy;
 
 use crate::app::App;
 use crate::ask::confirm::confirm;
@@ -43,7 +42,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         .begin()
         .and_then(|op| info::read(&op))
         .map_err(StoreError::from)?;
-    let owner = hierarchy_auth::read(&args.owner.source(), &info, Hierarchy::Owner)?;
+    let owner = hierarchy_auth::read_owner(&args.owner.source(), &info)?;
     token::remove_orphan(&mut store, &tpm, &orphan, &owner)?;
     tell(&format!("tpmssh: NV index {:#010x} is removed", args.index));
     Ok(())

@@ -2,7 +2,6 @@
 
 use token_store::{Error as StoreError, SoToken, WallKind};
 use tpm_core::info;
-use tpm_core::ownership::Hierarchy;
 
 use crate::app::{App, read_new_pin, read_so_pin};
 use crate::ask::hierarchy_auth;
@@ -40,7 +39,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         .map_err(StoreError::from)?;
     let so = read_so_pin(&token, &args.so_pin.source())?;
     let new = read_new_pin(&token.label, &args.new_pin.source())?;
-    let owner = hierarchy_auth::read(&args.owner.source(), &info, Hierarchy::Owner)?;
+    let owner = hierarchy_auth::read_owner(&args.owner.source(), &info)?;
     let done = SoToken::open(&store, &tpm, &token, &so)
         .and_then(|so_token| so_token.repair(&mut store, &new, &owner));
     prevented(done, "the token was not repaired")?;

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use token_store::Error as StoreError;
 use tpm_core::ownership::{self, Hierarchy};
-use tpm_core::{AuthValue, Srk, info};
+use tpm_core::{AuthValue, OwnerAuth, Srk, info};
 
 use crate::app::App;
 use crate::ask::hierarchy_auth;
@@ -63,9 +63,9 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let old = hierarchy_auth::read(&args.old.source(), &info, hierarchy)?;
     // Only the owner can make the key that the new password is encrypted to.
     let owner = match hierarchy {
-        Hierarchy::Owner => old.clone(),
-        _ if has_srk => AuthValue::empty(),
-        _ => hierarchy_auth::read(&args.owner.source(), &info, Hierarchy::Owner)?,
+        Hierarchy::Owner => OwnerAuth::from(old.clone()),
+        _ if has_srk => OwnerAuth::empty(),
+        _ => hierarchy_auth::read_owner(&args.owner.source(), &info)?,
     };
     let new = if args.remove {
         AuthValue::empty()
@@ -75,7 +75,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     tpm.begin()
         .and_then(|op| {
             let srk = Srk::find_or_create(&op, &owner)?;
-            ownership::change_auth(&op, &srk, hierarchy, &old, &new)
+            ownership::change_auth(&srk.open(&op)?, hierarchy, &old, &new)
         })
         .map_err(|err| hierarchy_auth::explain(err, &info, hierarchy))?;
     let done = if args.remove { "removed" } else { "set" };

@@ -7,7 +7,7 @@ use ssh_format::text::shown;
 use token_store::{Error as StoreError, Store, StoreDir};
 use tpm_core::info::{self, Info};
 use tpm_core::ownership::{self, Hierarchy};
-use tpm_core::{Error as Tpm, Operation, Srk};
+use tpm_core::{CommandCode, Error as Tpm, Operation, Srk};
 
 use crate::app::App;
 use crate::ask::confirm::confirm_by_word;
@@ -37,12 +37,12 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         .and_then(|op| Ok((info::read(&op)?, Loss::of_chip(&op)?)))
         .map_err(StoreError::from)?;
     if info.clear_disabled {
-        return Err(StoreError::from(Tpm::Disabled("TPM2_Clear")).into());
+        return Err(StoreError::from(Tpm::Disabled(CommandCode::Clear)).into());
     }
     let loss = loss.with_tokens(&info)?;
     tell(loss.to_string().trim_end());
     confirm_by_word("clear", args.yes)?;
-    let auth = hierarchy_auth::read(&args.lockout.source(), &info, Hierarchy::Lockout)?;
+    let auth = hierarchy_auth::read_lockout(&args.lockout.source(), &info)?;
     tpm.begin()
         .and_then(|op| ownership::clear(&op, app.srk(&op)?.as_ref(), &auth))
         .map_err(|err| hierarchy_auth::explain(err, &info, Hierarchy::Lockout))?;

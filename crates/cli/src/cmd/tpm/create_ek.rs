@@ -66,9 +66,8 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let ek = match found {
         Some(ek) => ek,
         None => {
-            let endorsement =
-                hierarchy_auth::read(&args.endorsement.source(), &info, Hierarchy::Endorsement)?;
-            let owner = hierarchy_auth::read(&args.owner.source(), &info, Hierarchy::Owner)?;
+            let endorsement = hierarchy_auth::read_endorsement(&args.endorsement.source(), &info)?;
+            let owner = hierarchy_auth::read_owner(&args.owner.source(), &info)?;
             tpm.begin()
                 .and_then(|op| {
                     let srk = app.srk(&op)?;

@@ -72,7 +72,7 @@ fn read(app: &App) -> anyhow::Result<Info> {
 
 fn reset(app: &App, args: &ResetArgs) -> anyhow::Result<()> {
     let info = read(app)?;
-    let auth = hierarchy_auth::read(&args.auth.source(), &info, Hierarchy::Lockout)?;
+    let auth = hierarchy_auth::read_lockout(&args.auth.source(), &info)?;
     app.tpm()?
         .begin()
         .and_then(|op| lockout::reset(&op, app.srk(&op)?.as_ref(), &auth))
@@ -100,7 +100,7 @@ fn set(app: &App, args: &SetArgs) -> anyhow::Result<()> {
         interval: args.forgive_after.unwrap_or(info.lockout.interval),
         recovery: args.recovery.unwrap_or(info.lockout.recovery),
     };
-    let auth = hierarchy_auth::read(&args.auth.source(), &info, Hierarchy::Lockout)?;
+    let auth = hierarchy_auth::read_lockout(&args.auth.source(), &info)?;
     app.tpm()?
         .begin()
         .and_then(|op| lockout::set_parameters(&op, app.srk(&op)?.as_ref(), &auth, new))

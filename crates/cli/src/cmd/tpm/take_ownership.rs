@@ -6,7 +6,7 @@ use serde::Serialize;
 use token_store::Error as StoreError;
 use tpm_core::info::{self, Info};
 use tpm_core::ownership::{self, Hierarchy};
-use tpm_core::{AuthValue, Error as TpmError, Operation, Srk, Tpm};
+use tpm_core::{AuthValue, Error as TpmError, Operation, OwnerAuth, Srk, Tpm};
 
 use crate::app::App;
 use crate::ask::confirm::{confirm, confirm_by_word};
@@ -99,10 +99,8 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         Root::Keep | Root::Make => confirm("Go on?", args.yes)?,
     }
     let present = match root {
-        Root::Keep => AuthValue::empty(),
-        Root::Make | Root::Replace => {
-            hierarchy_auth::read(&args.present.source(), &info, Hierarchy::Owner)?
-        }
+        Root::Keep => OwnerAuth::empty(),
+        Root::Make | Root::Replace => hierarchy_auth::read_owner(&args.present.source(), &info)?,
     };
     let mut passwords = Vec::new();
     for hierarchy in &chosen {
@@ -191,7 +189,7 @@ fn take(
     tpm: &Tpm,
     info: &Info,
     root: Root,
-    present: &AuthValue,
+    present: &OwnerAuth,
     passwords: &[(Hierarchy, AuthValue)],
 ) -> anyhow::Result<Srk> {
     let op = tpm.begin().map_err(StoreError::from)?;
@@ -201,10 +199,12 @@ fn take(
         Root::Replace => Srk::make_anew(&op, present),
     };
     let srk = srk.map_err(|err| explain(err, Hierarchy::Owner))?;
+    let key = srk.open(&op).map_err(StoreError::from)?;
     for (hierarchy, new) in passwords.iter().rev() {
-        ownership::change_auth(&op, &srk, *hierarchy, &AuthValue::empty(), new)
+        ownership::change_auth(&key, *hierarchy, &AuthValue::empty(), new)
             .map_err(|err| explain(err, *hierarchy))?;
     }
+    drop(key);
     Ok(srk)
 }
 

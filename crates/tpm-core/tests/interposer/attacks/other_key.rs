@@ -10,13 +10,13 @@ use crate::{
     bench::Bench,
     operations::Operation,
     variation::Variation,
-    world::{Kind, PIN, World, auth},
+    world::{Kind, World},
 };
 
 const LOGIN: Operation = Operation::new("login", |world, op, _| {
     let ready = world
         .token_key
-        .load_key(op, &world.srk, &auth(PIN), &world.key)?;
+        .load_key(&world.srk.open(op)?, &world.pin(), &world.key)?;
     Ok(crate::operations::Done::Ready(Box::new(ready)))
 });
 
@@ -53,7 +53,7 @@ pub(super) fn attack(kind: Kind) -> TestResult {
     let op = tpm.begin()?;
     let loaded = world
         .token_key
-        .load_key(&op, &world.srk, &auth(PIN), &world.key);
+        .load_key(&world.srk.open(&op)?, &world.pin(), &world.key);
     assert!(loaded.is_err(), "{loaded:?}");
     Ok(())
 }

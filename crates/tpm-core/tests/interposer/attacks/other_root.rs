@@ -35,40 +35,45 @@ type Use = fn(&World, &Operation<'_>, &Srk) -> Result<()>;
 /// Whatever proves a secret.
 const USES: &[(&str, Use)] = &[
     ("verify", |world, op, srk| {
-        world.token_key.verify(op, srk, &auth(PIN))
+        world.token_key.verify(&srk.open(op)?, &world.pin())
     }),
     ("open", |world, op, srk| {
-        let opened = world.token_key.open(op, srk, &auth(PIN), Some(&world.key));
+        let opened = world
+            .token_key
+            .open(&srk.open(op)?, &world.pin(), Some(&world.key));
         opened.map(drop)
     }),
     ("create_key", |world, op, srk| {
-        let (pin, usage) = (auth(PIN), Usage::SIGN);
+        let (pin, usage) = (world.pin(), Usage::SIGN);
         let made = world
             .token_key
-            .create_key(op, srk, &pin, KeyType::EccP256, usage);
+            .create_key(&srk.open(op)?, &pin, KeyType::EccP256, usage);
         made.map(drop)
     }),
     ("unseal", |world, op, srk| {
         world
             .token_key
-            .unseal(op, srk, &auth(PIN), &world.sealed)
+            .unseal(&srk.open(op)?, &world.pin(), &world.sealed)
             .map(drop)
     }),
     ("seal", |world, op, srk| {
         world
             .token_key
-            .seal(op, srk, &auth(PIN), &auth(SECRET))
+            .seal(&srk.open(op)?, &world.pin(), &auth(SECRET))
             .map(drop)
     }),
     ("change of PIN, lockout", |world, op, srk| {
         let (old, new) = (auth(PIN), auth(NEW_PIN));
-        world.token_key.change_auth(op, srk, &old, &new).map(drop)
+        world
+            .token_key
+            .change_auth(&srk.open(op)?, &old, &new)
+            .map(drop)
     }),
     ("reset of PIN, lockout", |world, op, srk| {
         let (so_pin, new) = (auth(SO_PIN), auth(NEW_PIN));
         world
             .token_key
-            .reset_auth(op, srk, &world.so, &so_pin, &new)
+            .reset_auth(&srk.open(op)?, &world.so, &so_pin, &new)
             .map(drop)
     }),
     ("change of PIN, counter", |world, op, srk| {
@@ -76,31 +81,35 @@ const USES: &[(&str, Use)] = &[
         let guard = (&world.guard, &secret);
         world
             .counter
-            .change_auth(op, srk, guard, &auth(PIN), &auth(NEW_PIN))
+            .change_auth(&srk.open(op)?, guard, &auth(PIN), &auth(NEW_PIN))
     }),
     ("reset of PIN, counter", |world, op, srk| {
         let (so_pin, new) = (auth(SO_PIN), auth(NEW_PIN));
-        world.counter.set_auth(op, srk, &world.so, &so_pin, &new)
+        world
+            .counter
+            .set_auth(&srk.open(op)?, &world.so, &so_pin, &new)
     }),
     ("reset of the counter", |world, op, srk| {
-        world.counter.reset(op, srk, &world.so, &auth(SO_PIN), 7)
+        world
+            .counter
+            .reset(&srk.open(op)?, &world.so, &auth(SO_PIN), 7)
     }),
     ("undefine", |world, op, srk| {
-        world.counter.undefine(op, srk, &auth(OWNER))
+        world.counter.undefine(&srk.open(op)?, &auth(OWNER))
     }),
     ("SO PIN", |world, op, srk| {
-        world.so.verify(op, srk, &auth(SO_PIN))
+        world.so.verify(&srk.open(op)?, &auth(SO_PIN))
     }),
     ("secret", |world, op, srk| {
-        world.so.secret(op, srk, &auth(SO_PIN)).map(drop)
+        world.so.secret(&srk.open(op)?, &auth(SO_PIN)).map(drop)
     }),
     ("change of SO PIN", |world, op, srk| {
         let (old, new) = (auth(SO_PIN), auth(NEW_SO_PIN));
-        world.so.change_auth(op, srk, &old, &new).map(drop)
+        world.so.change_auth(&srk.open(op)?, &old, &new).map(drop)
     }),
     ("owner password", |_, op, srk| {
         let (old, new) = (auth(OWNER), auth(NEW_PIN));
-        ownership::change_auth(op, srk, Hierarchy::Owner, &old, &new)
+        ownership::change_auth(&srk.open(op)?, Hierarchy::Owner, &old, &new)
     }),
 ];
 
@@ -122,7 +131,9 @@ pub(super) fn attack(kind: Kind) -> TestResult {
             .listen(&tap.exchanges());
         assert_eq!(heard.confirmed, Vec::<String>::new(), "{name}: {used:?}");
         // Not a try is gone.
-        let state = world.counter.state(&world.direct().begin()?, &world.srk)?;
+        let state = world
+            .counter
+            .state(&world.srk.open(&world.direct().begin()?)?)?;
         assert_eq!(state.count, 0, "{name}");
     }
     Ok(())

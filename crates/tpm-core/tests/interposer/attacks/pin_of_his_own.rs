@@ -12,7 +12,7 @@ const COUNTER: Operation = Operation::new("set_auth", |world, op, _| {
     let (so_pin, new) = (auth(SO_PIN), auth(NEW_PIN));
     let set = world
         .counter
-        .set_auth(op, &world.srk, &world.so, &so_pin, &new);
+        .set_auth(&world.srk.open(op)?, &world.so, &so_pin, &new);
     set.map(Done::nothing)
 });
 
@@ -20,7 +20,7 @@ const LOCKOUT: Operation = Operation::new("reset_auth", |world, op, _| {
     let (so_pin, new) = (auth(SO_PIN), auth(NEW_PIN));
     let key = world
         .token_key
-        .reset_auth(op, &world.srk, &world.so, &so_pin, &new)?;
+        .reset_auth(&world.srk.open(op)?, &world.so, &so_pin, &new)?;
     Ok(Done::TokenKey(Box::new(key)))
 });
 

@@ -11,7 +11,7 @@ use crate::{
     TestResult,
     eavesdropper::name_of,
     variation::GENERATOR,
-    world::{Kind, PIN, World, auth, tpm},
+    world::{Kind, World, tpm},
 };
 
 /// The private half of the planted key is 1: its public half is the generator.
@@ -78,13 +78,13 @@ pub(super) fn attack(kind: Kind) -> TestResult {
     impersonate(&tap);
     let tpm = tpm(&tap.tcti());
     let op = tpm.begin()?;
-    let (srk, pin) = (&world.srk, auth(PIN));
+    let (srk, pin) = (&world.srk, world.pin());
     let made = world
         .token_key
-        .create_key(&op, srk, &pin, KeyType::EccP256, Usage::SIGN);
+        .create_key(&srk.open(&op)?, &pin, KeyType::EccP256, Usage::SIGN);
     match made {
         Err(Error::ReplyForged { command }) => {
-            assert_eq!(command, "TPM2_Create");
+            assert_eq!(command, tpm_core::CommandCode::Create);
             Ok(())
         }
         other => Err(format!("{other:?}").into()),
@@ -106,7 +106,7 @@ pub(super) fn signature(kind: Kind) -> TestResult {
     let op = tpm.begin()?;
     let ready = world
         .token_key
-        .load_key(&op, &world.srk, &auth(PIN), &world.key)?;
+        .load_key(&world.srk.open(&op)?, &world.pin(), &world.key)?;
     let signed = ready.sign(&op, Scheme::Ecdsa, &[0x5a; 32]);
     assert!(matches!(signed, Err(Error::WrongSignature)), "{signed:?}");
     Ok(())

@@ -27,8 +27,7 @@ pub(super) fn attack(kind: Kind) -> TestResult {
     let (so_pin, pin) = (auth(SO_PIN), auth(PIN));
     let another = PinCounter::from_parts(PROBE, world.so.name(), world.guard.name());
     let defined = another.define(
-        &there.begin()?,
-        &world.srk,
+        &world.srk.open(&there.begin()?)?,
         &world.owner,
         &world.so,
         &so_pin,
@@ -38,12 +37,15 @@ pub(super) fn attack(kind: Kind) -> TestResult {
     assert!(defined.is_err(), "{defined:?}");
     let reset = world
         .counter
-        .reset(&there.begin()?, &world.srk, &world.so, &so_pin, LIMIT);
+        .reset(&world.srk.open(&there.begin()?)?, &world.so, &so_pin, LIMIT);
     assert!(reset.is_err(), "{reset:?}");
 
     let direct = world.direct();
     let op = direct.begin()?;
-    assert_eq!(world.counter.state(&op, &world.srk)?.limit, LIMIT);
-    assert!(another.state(&op, &world.srk).is_err(), "it is not there");
+    assert_eq!(world.counter.state(&world.srk.open(&op)?)?.limit, LIMIT);
+    assert!(
+        another.state(&world.srk.open(&op)?).is_err(),
+        "it is not there"
+    );
     Ok(())
 }

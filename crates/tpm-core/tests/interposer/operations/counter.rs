@@ -16,18 +16,18 @@ pub(crate) const OWNERS: &[Operation] = &[
         let counter = another(world);
         let (so_pin, pin) = (auth(SO_PIN), auth(PIN));
         let owner = &world.owner;
-        counter.define(op, &world.srk, owner, &world.so, &so_pin, &pin, LIMIT)?;
+        counter.define(&world.srk.open(op)?, owner, &world.so, &so_pin, &pin, LIMIT)?;
         Ok(Done::Text("defined".into()))
     })
     // Defined and not written: the token key's policy wants the Name of a written one.
     .may_leave(&["1800777: "]),
     Operation::new("PinCounter::undefine", |world, op, _| {
-        let undefined = world.counter.undefine(op, &world.srk, &world.owner);
+        let undefined = world.counter.undefine(&world.srk.open(op)?, &world.owner);
         undefined.map(Done::nothing)
     }),
     Operation::new("PinCounter::undefine_at", |world, op, _| {
         let handle = world.counter.handle();
-        let undefined = PinCounter::undefine_at(op, &world.srk, &world.owner, handle);
+        let undefined = PinCounter::undefine_at(&world.srk.open(op)?, &world.owner, handle);
         undefined.map(Done::nothing)
     }),
 ];
@@ -40,20 +40,24 @@ pub(crate) const COUNTER: &[Operation] = &[
         Ok(Done::Text(format!("a handle of the owner: {free}")))
     }),
     Operation::new("PinCounter::state", |world, op, _| {
-        world.counter.state(op, &world.srk).map(Done::debug)
+        world.counter.state(&world.srk.open(op)?).map(Done::debug)
     }),
     Operation::new("PinCounter::change_auth", |world, op, _| {
         let secret = auth(SECRET);
         let guard = (&world.guard, &secret);
         let (old, new) = (auth(PIN), auth(NEW_PIN));
-        let changed = world.counter.change_auth(op, &world.srk, guard, &old, &new);
+        let changed = world
+            .counter
+            .change_auth(&world.srk.open(op)?, guard, &old, &new);
         changed.map(Done::nothing)
     }),
     Operation::new("PinCounter::change_auth, a wrong PIN", |world, op, _| {
         let secret = auth(SECRET);
         let guard = (&world.guard, &secret);
         let (old, new) = (auth(SO_PIN), auth(NEW_PIN));
-        let changed = world.counter.change_auth(op, &world.srk, guard, &old, &new);
+        let changed = world
+            .counter
+            .change_auth(&world.srk.open(op)?, guard, &old, &new);
         changed.map(Done::nothing)
     })
     .fails(),
@@ -61,21 +65,21 @@ pub(crate) const COUNTER: &[Operation] = &[
         let (so_pin, new) = (auth(SO_PIN), auth(NEW_PIN));
         let set = world
             .counter
-            .set_auth(op, &world.srk, &world.so, &so_pin, &new);
+            .set_auth(&world.srk.open(op)?, &world.so, &so_pin, &new);
         set.map(Done::nothing)
     }),
     Operation::new("PinCounter::set_auth, a wrong SO PIN", |world, op, _| {
         let (so_pin, new) = (auth(PIN), auth(NEW_PIN));
         let set = world
             .counter
-            .set_auth(op, &world.srk, &world.so, &so_pin, &new);
+            .set_auth(&world.srk.open(op)?, &world.so, &so_pin, &new);
         set.map(Done::nothing)
     })
     .fails(),
     Operation::new("PinCounter::reset", |world, op, _| {
         let reset = world
             .counter
-            .reset(op, &world.srk, &world.so, &auth(SO_PIN), 7);
+            .reset(&world.srk.open(op)?, &world.so, &auth(SO_PIN), 7);
         reset.map(Done::nothing)
     }),
 ];

@@ -15,18 +15,18 @@ use crate::{
 pub(crate) const HIERARCHIES: &[Operation] = &[
     Operation::new("ownership::change_auth, owner", |world, op, _| {
         let (old, new) = (auth(OWNER), auth(NEW_PASSWORD));
-        let changed = ownership::change_auth(op, &world.srk, Hierarchy::Owner, &old, &new);
+        let changed = ownership::change_auth(&world.srk.open(op)?, Hierarchy::Owner, &old, &new);
         changed.map(Done::nothing)
     }),
     Operation::new("ownership::change_auth, endorsement", |world, op, _| {
         let (old, new) = (auth(ENDORSEMENT), auth(NEW_PASSWORD));
         let hierarchy = Hierarchy::Endorsement;
-        let changed = ownership::change_auth(op, &world.srk, hierarchy, &old, &new);
+        let changed = ownership::change_auth(&world.srk.open(op)?, hierarchy, &old, &new);
         changed.map(Done::nothing)
     }),
     Operation::new("ownership::change_auth, a wrong one", |world, op, _| {
         let (old, new) = (auth(ENDORSEMENT), auth(NEW_PASSWORD));
-        let changed = ownership::change_auth(op, &world.srk, Hierarchy::Owner, &old, &new);
+        let changed = ownership::change_auth(&world.srk.open(op)?, Hierarchy::Owner, &old, &new);
         changed.map(Done::nothing)
     })
     .fails(),

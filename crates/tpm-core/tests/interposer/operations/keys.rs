@@ -21,7 +21,7 @@ pub(crate) const KEYS: &[Operation] = &[
             unreachable!("it is an ECC key");
         };
         let ready = ready.expect("it is loaded");
-        ready.ecdh(op, &world.srk, x, y).map(Done::debug)
+        ready.ecdh(&world.srk.open(op)?, x, y).map(Done::debug)
     })
     .with(|world| &world.other),
 ];
@@ -51,7 +51,9 @@ pub(crate) const RSA_KEYS: &[Operation] = &[
     .with(World::rsa),
     Operation::new("ReadyKey::rsa_raw", |world, op, ready| {
         let ready = ready.expect("it is loaded");
-        ready.rsa_raw(op, &world.srk, &[1; 256]).map(Done::debug)
+        ready
+            .rsa_raw(&world.srk.open(op)?, &[1; 256])
+            .map(Done::debug)
     })
     .with(World::rsa),
 ];

@@ -7,35 +7,35 @@ use crate::world::{NEW_PIN, NEW_SO_PIN, SECRET, SO_PIN, auth};
 
 pub(crate) const OBJECTS: &[Operation] = &[
     Operation::new("SoObject::create", |world, op, _| {
-        let so = SoObject::create(op, &world.srk, &auth(SO_PIN), &auth(SECRET))?;
+        let so = SoObject::create(&world.srk.open(op)?, &auth(SO_PIN), &auth(SECRET))?;
         Ok(Done::So(so))
     }),
     Operation::new("SoObject::check", |world, op, _| {
-        world.so.check(op, &world.srk).map(Done::nothing)
+        world.so.check(&world.srk.open(op)?).map(Done::nothing)
     }),
     Operation::new("SoObject::verify", |world, op, _| {
-        let verified = world.so.verify(op, &world.srk, &auth(SO_PIN));
+        let verified = world.so.verify(&world.srk.open(op)?, &auth(SO_PIN));
         verified.map(Done::nothing)
     }),
     Operation::new("SoObject::verify, a wrong SO PIN", |world, op, _| {
-        let verified = world.so.verify(op, &world.srk, &auth(NEW_SO_PIN));
+        let verified = world.so.verify(&world.srk.open(op)?, &auth(NEW_SO_PIN));
         verified.map(Done::nothing)
     })
     .fails(),
     Operation::new("SoObject::secret", |world, op, _| {
-        let secret = world.so.secret(op, &world.srk, &auth(SO_PIN));
+        let secret = world.so.secret(&world.srk.open(op)?, &auth(SO_PIN));
         secret.map(Done::Secret)
     }),
     Operation::new("SoObject::change_auth", |world, op, _| {
         let (old, new) = (auth(SO_PIN), auth(NEW_SO_PIN));
-        let changed = world.so.change_auth(op, &world.srk, &old, &new);
+        let changed = world.so.change_auth(&world.srk.open(op)?, &old, &new);
         changed.map(Done::So)
     }),
     Operation::new("ChangeGuard::create", |world, op, _| {
-        ChangeGuard::create(op, &world.srk, &auth(SECRET)).map(Done::Guard)
+        ChangeGuard::create(&world.srk.open(op)?, &auth(SECRET)).map(Done::Guard)
     }),
     Operation::new("ChangeGuard::check", |world, op, _| {
-        world.guard.check(op, &world.srk).map(Done::nothing)
+        world.guard.check(&world.srk.open(op)?).map(Done::nothing)
     }),
     Operation::new(
         "ChangeGuard in a change of PIN, a wrong secret",
@@ -43,7 +43,7 @@ pub(crate) const OBJECTS: &[Operation] = &[
             let guard = (&world.guard, &auth(SO_PIN));
             let (old, new) = (auth(crate::world::PIN), auth(NEW_PIN));
             let counter = &world.counter;
-            let changed = counter.change_auth(op, &world.srk, guard, &old, &new);
+            let changed = counter.change_auth(&world.srk.open(op)?, guard, &old, &new);
             changed.map(Done::nothing)
         },
     )

@@ -37,7 +37,7 @@ pub(crate) const SRK: &[Operation] = &[
 pub(crate) const CAPABILITIES: &[Operation] = &[Operation::new(
     "Capabilities::read_authentic",
     |world, op, _| {
-        let read = Capabilities::read_authentic(op, &world.srk)?;
+        let read = Capabilities::read_authentic(&world.srk.open(op)?)?;
         Ok(Done::Capabilities(Box::new(read)))
     },
 )];

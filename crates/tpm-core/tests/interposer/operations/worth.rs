@@ -1,7 +1,7 @@
 //! What the result of an operation is worth.
 
 use tpm_core::{
-    AuthValue, Blob, Capabilities, ChangeGuard, KeyBlob, KeyType, PinCounter, ReadyKey, Scheme,
+    Blob, Capabilities, ChangeGuard, GuardAuth, KeyBlob, KeyType, PinCounter, ReadyKey, Scheme,
     SoObject, Srk, TokenKey, Usage,
 };
 
@@ -23,7 +23,7 @@ pub(crate) enum Done {
     Guard(ChangeGuard),
     Srk(Srk),
     /// The guard's secret.
-    Secret(AuthValue),
+    Secret(GuardAuth),
     /// What the chip can do, or less: a refusal is never authenticated, and takes something away.
     Capabilities(Box<Capabilities>),
 }
@@ -52,7 +52,7 @@ impl Done {
     fn try_out(self, world: &World) -> tpm_core::Result<String> {
         let tpm = world.direct();
         let op = tpm.begin()?;
-        let (srk, pin) = (&world.srk, auth(PIN));
+        let (srk, pin) = (&world.srk, world.pin());
         match self {
             Self::Text(text) => Ok(text),
             Self::Srk(found) => {
@@ -65,7 +65,7 @@ impl Done {
             }
             Self::Key(blob) => {
                 let key = KeyBlob::parse(blob)?;
-                let ready = world.token_key.load_key(&op, srk, &pin, &key)?;
+                let ready = world.token_key.load_key(&srk.open(&op)?, &pin, &key)?;
                 ready.sign(&op, Scheme::Ecdsa, &[7; 32])?;
                 Ok(format!("{} {:?} that signs", key.key_type(), key.usage()))
             }
@@ -74,19 +74,20 @@ impl Done {
                 Ok(format!("{} that signs", ready.name()))
             }
             Self::Sealed(blob) => {
-                let secret = world.token_key.unseal(&op, srk, &pin, &blob)?;
+                let secret = world.token_key.unseal(&srk.open(&op)?, &pin, &blob)?;
                 Ok(format!("seals {}", right(world, &op, &secret)))
             }
             Self::TokenKey(key) => {
                 let mut text = format!("{:?}", key.wall());
                 for value in [PIN, NEW_PIN] {
-                    let opened = key.verify(&op, srk, &auth(value)).is_ok();
+                    let pin = world.kind.pin(value);
+                    let opened = key.verify(&srk.open(&op)?, &pin).is_ok();
                     text += &format!(" {opened}");
                     if opened {
                         let make = (KeyType::EccP256, Usage::SIGN);
-                        let blob = key.create_key(&op, srk, &auth(value), make.0, make.1)?;
+                        let blob = key.create_key(&srk.open(&op)?, &pin, make.0, make.1)?;
                         let key_blob = KeyBlob::parse(blob)?;
-                        let ready = key.load_key(&op, srk, &auth(value), &key_blob)?;
+                        let ready = key.load_key(&srk.open(&op)?, &pin, &key_blob)?;
                         ready.sign(&op, Scheme::Ecdsa, &[7; 32])?;
                     }
                 }
@@ -95,7 +96,7 @@ impl Done {
             Self::So(so) => {
                 let mut text = String::new();
                 for value in [SO_PIN, NEW_SO_PIN] {
-                    text += match so.secret(&op, srk, &auth(value)) {
+                    text += match so.secret(&srk.open(&op)?, &auth(value)) {
                         Ok(secret) => right(world, &op, &secret),
                         Err(_) => "refuses ",
                     };
@@ -118,10 +119,22 @@ impl Done {
             Self::Guard(guard) => {
                 let counter = PinCounter::from_parts(PROBE, world.so.name(), guard.name());
                 let so = (&world.so, auth(SO_PIN));
-                counter.define(&op, srk, &world.owner, so.0, &so.1, &pin, LIMIT)?;
+                counter.define(
+                    &srk.open(&op)?,
+                    &world.owner,
+                    so.0,
+                    &so.1,
+                    &auth(PIN),
+                    LIMIT,
+                )?;
                 let secret = auth(crate::world::SECRET);
-                counter.change_auth(&op, srk, (&guard, &secret), &pin, &auth(NEW_PIN))?;
-                counter.undefine(&op, srk, &world.owner)?;
+                counter.change_auth(
+                    &srk.open(&op)?,
+                    (&guard, &secret),
+                    &auth(PIN),
+                    &auth(NEW_PIN),
+                )?;
+                counter.undefine(&srk.open(&op)?, &world.owner)?;
                 Ok("guards".to_owned())
             }
         }
@@ -129,11 +142,11 @@ impl Done {
 }
 
 /// Whether a secret is the guard's: values cannot be compared, but the chip does it.
-fn right(world: &World, op: &tpm_core::Operation<'_>, secret: &AuthValue) -> &'static str {
+fn right(world: &World, op: &tpm_core::Operation<'_>, secret: &GuardAuth) -> &'static str {
     let change = |from: &[u8], to: &[u8]| {
         let guard = (&world.guard, secret);
         let counter = &world.counter;
-        counter.change_auth(op, &world.srk, guard, &auth(from), &auth(to))
+        counter.change_auth(&world.srk.open(op)?, guard, &auth(from), &auth(to))
     };
     match change(PIN, NEW_PIN).and_then(|()| change(NEW_PIN, PIN)) {
         Ok(()) => "the secret ",

@@ -1,0 +1,159 @@
+//! A token key that is loaded, and what authorizes one command that uses it.
+
+use super::TokenKey;
+use crate::{
+    AuthValue, Entity, Error, OpenSrk, Operation, PinAuth, PinCounter, Result, Wall,
+    command::{
+        Authentic, Command, CommandCode,
+        policy::no_command,
+        session::{Session, Unsalted, Use},
+    },
+    object::{create_load, transient::Transient},
+};
+
+impl TokenKey {
+    /// Loads the token key; `witness` authenticates the reply.
+    pub(super) fn load<'op>(
+        &self,
+        root: &OpenSrk<'op>,
+        witness: Use<'_>,
+    ) -> Result<Transient<'op>> {
+        let command = root
+            .parent_of(CommandCode::Load)
+            .about(Entity::TokenKey)
+            .session(witness.hide_response());
+        create_load::loaded(
+            root.op(),
+            create_load::with_blob(command, &self.blob),
+            &self.blob,
+        )
+    }
+
+    /// Loads the token key in the session that then proves the PIN.
+    ///
+    /// So no HMAC with the PIN's value is sent before the chip has shown, in this very session,
+    /// that it holds the pinned storage root key and that the token key loads below it. On
+    /// another TPM that fails, and costs no try.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidArgument`] for a PIN if there is no wall that would check it.
+    pub(super) fn unlock<'op>(
+        &'op self,
+        root: &OpenSrk<'op>,
+        pin: &'op PinAuth,
+    ) -> Result<Unlocked<'op>> {
+        self.refuse_idle_pin(pin)?;
+        let witness = Session::hmac(root.op(), root)?;
+        let proof = match &self.wall {
+            // Started before the token key is loaded: a resource manager saves and loads
+            // everything that is loaded around every command.
+            Wall::Counter(counter) => Proof::Counter(Session::unsalted_policy(root.op())?, counter),
+            Wall::Lockout { .. } => Proof::Auth,
+            Wall::None => Proof::Nothing,
+        };
+        let key = self.load(root, witness.plain())?;
+        Ok(Unlocked {
+            witness,
+            proof,
+            key,
+            pin: pin.value(),
+        })
+    }
+
+    /// Refuses a PIN that nothing would check: its caller believes that it guards something.
+    pub(super) fn refuse_idle_pin(&self, pin: &PinAuth) -> Result<()> {
+        if self.wall == Wall::None && !pin.is_empty() {
+            Err(Error::InvalidArgument("this token key has no PIN"))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// How the use of a loaded token key is authorized.
+enum Proof<'op> {
+    /// By a policy session in which the PIN is proven to the counter, for one command.
+    Counter(Session<'op, Unsalted>, &'op PinCounter),
+    /// By the witness, which proves the PIN.
+    Auth,
+    /// Not at all.
+    Nothing,
+}
+
+/// What becomes of the witness after a command.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// The command ends it.
+    Done,
+    /// It is used again.
+    More,
+}
+
+/// A loaded token key, and what authorizes one command that uses it.
+///
+/// The sessions stand first, so that they are dropped, and their slots freed, before the key's.
+pub(super) struct Unlocked<'op> {
+    /// The salted session that proves the PIN and authenticates the replies.
+    pub(super) witness: Session<'op>,
+    proof: Proof<'op>,
+    key: Transient<'op>,
+    pin: &'op AuthValue,
+}
+
+impl<'op> Unlocked<'op> {
+    /// The beginning of a command with this key as its parent.
+    pub(super) fn command(&self, code: CommandCode, then: Then) -> Command<'_, Authentic> {
+        let command = Command::new(code)
+            .about(Entity::TokenKey)
+            .handle(self.key.handle(), self.key.name());
+        let plain = || end(self.witness.plain(), then).hide_response();
+        match &self.proof {
+            Proof::Counter(policy, _) => command.unsalted(policy.plain().last()).session(plain()),
+            Proof::Auth => {
+                command.session(end(self.witness.authorizes(self.pin), then).hide_response())
+            }
+            Proof::Nothing => command.empty_auth().session(plain()),
+        }
+    }
+
+    /// Proves the PIN for this one command, if that takes a step of its own.
+    pub(super) fn prove<'a>(
+        &self,
+        mut command: Command<'a, Authentic>,
+    ) -> Result<Command<'a, Authentic>> {
+        if let Proof::Counter(policy, counter) = &self.proof {
+            let cp_hash = command.cp_hash()?;
+            counter.prove_in(policy, self.witness.authorizes(self.pin), &cp_hash)?;
+        }
+        Ok(command)
+    }
+
+    /// Proves the PIN for no command at all, at the price of one try.
+    pub(super) fn prove_pin(&self, op: &Operation<'_>) -> Result<()> {
+        let pin = self.witness.authorizes(self.pin).last();
+        match &self.proof {
+            Proof::Counter(policy, counter) => counter.prove_in(policy, pin, &no_command()),
+            Proof::Auth => {
+                let policy = Session::unsalted_policy(op)?;
+                let holder = (self.key.handle(), self.key.name(), Entity::TokenKey);
+                policy.prove_secret(holder, pin, &no_command())
+            }
+            Proof::Nothing => Ok(()),
+        }
+    }
+
+    /// Frees all slots but that of the witness.
+    pub(super) fn into_witness(self) -> Session<'op> {
+        self.witness
+    }
+}
+
+/// `session`, which the command ends if nothing comes after it.
+fn end(session: Use<'_>, then: Then) -> Use<'_> {
+    if then == Then::Done {
+        session.last()
+    } else {
+        session
+    }
+}
