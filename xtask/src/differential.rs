@@ -12,8 +12,9 @@ use crate::{
 /// How many inputs of each kind there are unless somebody says otherwise.
 const INPUTS: &str = "10000";
 
-/// Compares keys, certificates, signatures of files, lists of allowed signers and revocation
-/// lists with what `ssh-keygen` says of them: N changed inputs of each kind, in some minutes.
+/// Compares keys, certificates, signatures of files, lists of allowed signers and revocation lists
+/// with what `ssh-keygen` says of them, and destination constraints, session binds and logins with
+/// what `ssh-agent` does: N changed inputs of each kind, in some minutes.
 ///
 /// # Errors
 ///
@@ -25,11 +26,14 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
         .and_then(|text| text.parse::<u32>().ok())
         .context("how many inputs of each kind is to be a number")?;
     packages::install_missing(packages::For::All)?;
-    command::run(
-        cargo()
-            .args(["test", "--locked", "-p", "ssh-format"])
-            .args(["--test", "differential", "--", "--nocapture"])
-            .args(["--test-threads", "1"])
-            .env("TPMSSH_DIFFERENTIAL", inputs),
-    )
+    for package in ["ssh-format", "agent"] {
+        command::run(
+            cargo()
+                .args(["test", "--locked", "-p", package])
+                .args(["--test", "differential", "--", "--nocapture"])
+                .args(["--test-threads", "1"])
+                .env("TPMSSH_DIFFERENTIAL", &inputs),
+        )?;
+    }
+    Ok(())
 }

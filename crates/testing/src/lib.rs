@@ -18,6 +18,7 @@
 //! | [`SshAgent`] | OpenSSH's agent |
 //! | [`AgentClient`] | the bare wire of an agent |
 //! | [`Display`] | an X server without a screen |
+//! | [`differential`] | our answers beside another program's, for inputs at random |
 //! | [`Guest`] | a virtual machine with a TPM and a kernel of its own |
 //! | [`Server`] | any other program that listens on a loopback port |
 //! | [`Service`] | any program that listens at a Unix socket |
@@ -38,6 +39,7 @@ mod agent_client;
 mod artifact;
 mod bus;
 mod chip;
+pub mod differential;
 mod display;
 mod guest;
 mod home;

@@ -49,7 +49,8 @@ impl SshAgent {
             .arg(&socket)
             .args(["-P", provider])
             .envs(env.iter().map(|(name, value)| (name, value)))
-            .stdout(Stdio::null());
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut process = Daemon::spawn("ssh-agent", agent);
         let up = poll(|| match process.ended() {
             Some(_) => Some(false),

@@ -1,5 +1,7 @@
 //! Which servers a connection serves: what `ssh` binds to it, and what follows for a key.
 
+use ssh_format::Certificate;
+
 use crate::key::certificate::key_in;
 use crate::protocol::{Malformed, Reader};
 
@@ -36,6 +38,9 @@ pub enum Refused {
     /// The server's key did not sign this session, or with an algorithm that is not known here.
     #[error("the signature of the server is not right")]
     Signature,
+    /// The session id is empty.
+    #[error("the session id is empty")]
+    NoSessionId,
     /// The session id is longer than any hash.
     #[error("the session id is too long")]
     SessionId,
@@ -69,7 +74,10 @@ impl Binds {
         let session_id = reader.string()?;
         let signature = reader.string()?;
         let forwarding = reader.boolean()?;
-        if session_id.is_empty() || session_id.len() > MAX_SESSION_ID {
+        if session_id.is_empty() {
+            return Err(Refused::NoSessionId);
+        }
+        if session_id.len() > MAX_SESSION_ID {
             return Err(Refused::SessionId);
         }
         verify(host_key, session_id, signature).ok_or(Refused::Signature)?;
@@ -116,7 +124,11 @@ impl Binds {
     }
 }
 
-/// Whether `host_key`, a key or a certificate, made `signature` over `data`.
+/// Whether `host_key`, a key or a certificate that its authority has signed, made `signature` over
+/// `data`.
 fn verify(host_key: &[u8], data: &[u8], signature: &[u8]) -> Option<()> {
+    if let Ok(certificate) = Certificate::from_blob(host_key) {
+        certificate.verify().ok()?;
+    }
     key_in(host_key)?.verify(signature, data).ok()
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ssh_format::{AnyKey, Certificate};
+
 use super::wire::{Malformed, Reader};
 
 /// OpenSSH's `AGENT_MAX_DEST_CONSTRAINTS`.
@@ -140,13 +142,30 @@ fn hop(mut reader: Reader<'_>) -> Result<Hop, Malformed> {
     }
     let mut keys = Vec::new();
     while !reader.is_empty() {
+        let blob = reader.string()?;
+        check_key(blob)?;
         keys.push(HopKey {
-            blob: reader.string()?.to_vec(),
+            blob: blob.to_vec(),
             is_ca: reader.boolean()?,
         });
     }
     let user = (!user.is_empty()).then(|| user.to_owned());
     Ok(Hop { host, user, keys })
+}
+
+/// Refuses a blob that is no key, as OpenSSH does. One of an unknown type stays: an `ssh` that is
+/// newer than this agent sends it, and no bind to such a server is believed.
+fn check_key(blob: &[u8]) -> Result<(), Malformed> {
+    let read = match AnyKey::from_blob(blob) {
+        Err(ssh_format::Error::NotAKey) => {
+            Certificate::from_blob(blob).and_then(|certificate| certificate.verify())
+        }
+        read => read.map(drop),
+    };
+    match read {
+        Ok(()) | Err(ssh_format::Error::UnknownKeyType(_)) => Ok(()),
+        Err(_) => Err(Malformed("a host key that is none")),
+    }
 }
 
 /// A field for later versions, whose meaning we cannot know.

@@ -8,11 +8,11 @@ use ssh_format::{AllowedSigners, Signer, SshSig, time};
 
 use crate::certificates::certificate_by;
 use crate::keygen::Keygen;
-use crate::random::Random;
 use crate::secret::{self, Secret};
 use crate::sshsig::{MESSAGE, armored, signed};
 use crate::tally::{self, Verdict};
 use crate::tree::{change_text, encode};
+use testing::differential::Random;
 
 /// Times without `Z` are local ones: with summer time in the north and the south, with half an
 /// hour, without any, and with rules in the variable itself.

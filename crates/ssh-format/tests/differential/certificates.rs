@@ -5,10 +5,10 @@ use ssh_format::wire::Reader;
 use ssh_format::{AnyKey, Certificate};
 
 use crate::keygen::Keygen;
-use crate::random::Random;
 use crate::secret::{self, Secret};
 use crate::tally::{self, Verdict};
 use crate::tree::{Node, change_text, encode, mutate, raw, string};
+use testing::differential::Random;
 
 /// Lines that one call of `ssh-keygen` looks at.
 const LINES: usize = 50;

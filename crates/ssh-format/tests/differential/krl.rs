@@ -5,10 +5,10 @@ use ssh_encoding::base64::{Base64, Encoding};
 use ssh_format::{AnyKey, Certificate, Krl};
 
 use crate::certificates::certificate_by;
-use crate::random::Random;
 use crate::secret;
 use crate::tally::{self, Verdict};
 use crate::tree::{Node, encode, mutate, raw, string};
+use testing::differential::Random;
 
 #[test]
 fn revocation_lists() {

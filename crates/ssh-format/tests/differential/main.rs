@@ -11,7 +11,6 @@ mod allowed_signers;
 mod certificates;
 mod keygen;
 mod krl;
-mod random;
 mod secret;
 mod sshsig;
 mod tally;

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256, Sha512};
 use ssh_format::Curve;
 use ssh_format::wire::put_mpint;
 
-use crate::random::Random;
 use crate::tree::{Node, encode, raw, string};
+use testing::differential::Random;
 
 /// A key pair.
 pub(crate) enum Secret {

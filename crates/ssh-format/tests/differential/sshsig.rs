@@ -4,10 +4,10 @@ use ssh_encoding::base64::{Base64, Encoding};
 use ssh_format::{SigHash, SshSig};
 
 use crate::certificates::certificate;
-use crate::random::Random;
 use crate::secret::{self, Secret};
 use crate::tally::{self, Verdict};
 use crate::tree::{Node, change_bytes, change_text, encode, mutate, raw, string};
+use testing::differential::Random;
 
 pub(crate) const MESSAGE: &[u8] = b"a message\n";
 

@@ -1,143 +1,16 @@
-//! What came of a run, and which differences may be.
+//! Inputs in number, each to be judged by us and by `ssh-keygen`.
 
-use std::collections::BTreeMap;
-use std::fmt::Debug;
-
-use ssh_encoding::base64::{Base64, Encoding};
+pub(crate) use testing::differential::{FIRST, Random, Verdict};
 
 use crate::keygen::Keygen;
-use crate::random::Random;
 
-/// The table of differences that are meant.
-const STRICTER: &str = include_str!("../../STRICTER.md");
-
-/// The environment variable with the number of the first input, if it is not 0.
-pub(crate) const FIRST: &str = "TPMSSH_DIFFERENTIAL_FIRST";
-
-/// How many inputs of each kind there are.
-fn inputs() -> u64 {
-    match std::env::var("TPMSSH_DIFFERENTIAL") {
-        Ok(number) => number.parse().expect("TPMSSH_DIFFERENTIAL is a number"),
-        Err(_) => 300,
-    }
-}
-
-/// What one input came to.
-pub(crate) struct Verdict {
-    /// What the input was, to make a test of it.
-    pub(crate) input: Vec<u8>,
-    /// Whether we accept it, or why not.
-    pub(crate) ours: Result<(), String>,
-    pub(crate) theirs: bool,
-}
-
-#[derive(Default)]
-struct Tally {
-    both: usize,
-    neither: usize,
-    laxer: Vec<String>,
-    unlisted: Vec<String>,
-    stricter: BTreeMap<&'static str, usize>,
-}
-
-/// The texts in the first column of the table.
-fn reasons() -> Vec<&'static str> {
-    let rows = STRICTER.lines().filter_map(|line| line.strip_prefix("| `"));
-    rows.map(|row| row.split('`').next().unwrap()).collect()
-}
-
-/// Makes all inputs of one kind, on all processors, and checks that nothing is laxer, that
-/// nothing is stricter but for the reasons in the table, and that both verdicts are frequent.
-///
-/// `cases` makes some inputs from a seed; what it makes depends on that alone.
-///
-/// `one_in` is how rare the rarer verdict may be.
+/// Runs [`testing::differential::run`] with the table of this crate.
 pub(crate) fn run(
     kind: &str,
     one_in: usize,
     cases: impl Fn(&mut Random, &Keygen) -> Vec<Verdict> + Sync,
 ) {
-    let inputs = inputs();
-    let first = std::env::var(FIRST).map_or(0, |number| number.parse().unwrap());
-    let next = std::sync::atomic::AtomicU64::new(first);
-    let done = std::sync::atomic::AtomicU64::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut total = Tally::default();
-    std::thread::scope(|scope| {
-        let work = || {
-            use std::sync::atomic::Ordering::Relaxed;
-            let keygen = Keygen::new();
-            let mut tally = Tally::default();
-            while done.load(Relaxed) < inputs {
-                let seed = next.fetch_add(1, Relaxed);
-                let verdicts = cases(&mut Random::new(seed), &keygen);
-                done.fetch_add(verdicts.len().try_into().unwrap(), Relaxed);
-                for verdict in verdicts {
-                    tally.add(seed, &verdict);
-                }
-            }
-            tally
-        };
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        for worker in workers {
-            total.merge(worker.join().unwrap());
-        }
-    });
-    total.report(kind, one_in);
-}
-
-impl Tally {
-    fn add(&mut self, seed: u64, verdict: &Verdict) {
-        let shown = |why: &dyn Debug| {
-            let input = Base64::encode_string(&verdict.input);
-            format!("seed {seed}, {why:?}: base64 {input}")
-        };
-        match (&verdict.ours, verdict.theirs) {
-            (Ok(()), true) => self.both += 1,
-            (Err(_), false) => self.neither += 1,
-            (Ok(()), false) => self.laxer.push(shown(&"accepted here alone")),
-            (Err(why), true) => match reasons().into_iter().find(|&text| why.contains(text)) {
-                Some(reason) => *self.stricter.entry(reason).or_default() += 1,
-                None => self.unlisted.push(shown(why)),
-            },
-        }
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.both += other.both;
-        self.neither += other.neither;
-        self.laxer.extend(other.laxer);
-        self.unlisted.extend(other.unlisted);
-        for (reason, count) in other.stricter {
-            *self.stricter.entry(reason).or_default() += count;
-        }
-    }
-
-    fn report(&self, kind: &str, one_in: usize) {
-        let stricter: usize = self.stricter.values().sum();
-        let all = self.both + self.neither + stricter + self.laxer.len() + self.unlisted.len();
-        println!(
-            "{kind}: {all} inputs, {} accepted and {} refused by both, laxer {}, stricter {}",
-            self.both,
-            self.neither,
-            self.laxer.len(),
-            stricter + self.unlisted.len(),
-        );
-        for (reason, count) in &self.stricter {
-            println!("    {count:6} {reason}");
-        }
-        let shown = |all: &[String]| {
-            let some: Vec<&str> = all.iter().take(10).map(String::as_str).collect();
-            some.join("\n")
-        };
-        assert!(self.laxer.is_empty(), "laxer:\n{}", shown(&self.laxer));
-        assert!(
-            self.unlisted.is_empty(),
-            "stricter without a reason in STRICTER.md:\n{}",
-            shown(&self.unlisted)
-        );
-        // A generator that makes only good inputs, or none, would show nothing.
-        let rarer = self.both.min(self.neither);
-        assert!(rarer >= all / one_in, "{rarer} of {all} are of one sort");
-    }
+    let stricter = include_str!("../../STRICTER.md");
+    let cases = |random: &mut Random, keygen: &mut Keygen| cases(random, keygen);
+    testing::differential::run(kind, one_in, stricter, Keygen::new, cases);
 }

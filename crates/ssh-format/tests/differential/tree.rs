@@ -2,7 +2,7 @@
 
 use ssh_format::wire::put_string;
 
-use crate::random::Random;
+use testing::differential::Random;
 
 /// A part of a structure.
 #[derive(Debug, Clone)]
