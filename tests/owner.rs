@@ -170,8 +170,8 @@ fn the_lockout_is_set_in_words_of_time() {
     );
     set(&["--recovery", "soon"]).fails(
         2,
-        "tpmssh: invalid value 'soon' for '--recovery <TIME>': it takes seconds, or a number with \
-         s, m, h or d\nhint: see tpmssh --help\n",
+        "tpmssh: invalid value 'soon' for '--recovery <TIME>': a time is seconds or parts with s, m, \
+         h, d, w: 90, 1h30m, 1w\nhint: see tpmssh --help\n",
     );
 }
 

@@ -17,6 +17,7 @@ pub(crate) use log_file::Log;
 pub(crate) use quota::{Quota, SPAN};
 
 use serde::{Deserialize, Serialize};
+use ssh_format::time::rfc_3339;
 
 /// The result of what was done.
 pub(crate) const DONE: &str = "done";
@@ -66,32 +67,8 @@ impl Record {
     /// The time as RFC 3339 has it, in UTC.
     #[must_use]
     pub fn date(&self) -> String {
-        let (days, second) = (self.time / 86_400, self.time % 86_400);
-        let (year, month, day) = civil(days);
-        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+        rfc_3339(self.time)
     }
-}
-
-/// The date that is `days` after 1970-01-01 in the Gregorian calendar.
-///
-/// # Source
-///
-/// Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let z = days + 719_468;
-    let (era, day_of_era) = (z / 146_097, z % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
 }
 
 /// Reads the records at `path`, and before them those of the file that was put aside when it had

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::net::sockopt::socket_peercred;
 use zeroize::Zeroizing;
 
-use crate::protocol::{LOCK, MAX_FRAME, Reader, UNLOCK, put_string};
+use crate::protocol::{LOCK, MAX_FRAME, UNLOCK, fields, put_string};
 use crate::{Error, Result};
 
 const EXTENSION: u8 = 27;
@@ -93,10 +93,10 @@ impl Client {
 
     /// What stands in the answer to a refused unlocking.
     fn refusal(&self, answer: &[u8]) -> Option<Error> {
-        let mut reader = Reader::new(answer.get(1..)?);
-        (reader.text().ok()? == UNLOCK).then_some(())?;
+        let mut reader = fields(answer.get(1..)?);
+        (reader.text("extension").ok()? == UNLOCK).then_some(())?;
         let code = reader.byte().ok()?;
-        let message = reader.text().ok()?.to_owned();
+        let message = reader.text("reason").ok()?.to_owned();
         Some(Error::Refused { message, code })
     }
 

@@ -14,14 +14,20 @@ mod frame;
 mod reply;
 mod request;
 mod user_auth;
-mod wire;
 
 pub use constraint::{Constraints, Destination, Hop, HopKey};
 pub use frame::{Frame, MAX_FRAME, await_frame, framed, read_frame};
 pub use reply::{KeyList, Listed, Reply};
 pub use request::{Card, Request};
+pub use ssh_format::Error as Malformed;
+pub use ssh_format::wire::{Reader, put_string};
 pub use user_auth::{Purpose, UserAuth};
-pub use wire::{Malformed, Reader, put_string};
+
+/// A reader of the fields of a message, or of a part of one.
+#[must_use]
+pub fn fields(message: &[u8]) -> Reader<'_> {
+    Reader::new(message, "message")
+}
 
 /// The extension that lists the extensions.
 pub const QUERY: &str = "query";

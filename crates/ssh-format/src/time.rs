@@ -21,10 +21,25 @@ const MAX_SPAN: u64 = 0x7fff_ffff;
 /// `2026-11-25 18:34:01 UTC` for seconds since 1970, however many.
 #[must_use]
 pub fn in_words(seconds: u64) -> String {
+    let (date, time) = in_digits(seconds);
+    format!("{date} {time} UTC")
+}
+
+/// `2026-11-25T18:34:01Z` for seconds since 1970 (RFC 3339).
+#[must_use]
+pub fn rfc_3339(seconds: u64) -> String {
+    let (date, time) = in_digits(seconds);
+    format!("{date}T{time}Z")
+}
+
+fn in_digits(seconds: u64) -> (String, String) {
     let (year, month, day) = date_of(seconds / DAY);
     let rest = seconds % DAY;
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+    (
+        format!("{year:04}-{month:02}-{day:02}"),
+        format!("{hour:02}:{minute:02}:{second:02}"),
+    )
 }
 
 /// The year, month and day that begins `days` after 1970-01-01.
@@ -247,6 +262,7 @@ mod tests {
         ] {
             assert_eq!(in_words(seconds), words);
         }
+        assert_eq!(rfc_3339(1_700_000_000), "2023-11-14T22:13:20Z");
     }
 
     #[test]

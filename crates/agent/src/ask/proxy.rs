@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::protocol::{Frame, Listed, Reader, await_frame, framed};
+use crate::protocol::{Frame, Listed, await_frame, fields, framed};
 
 /// How long another agent may take; it may be waiting for a person.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -101,11 +101,11 @@ async fn exchange(socket: &PathBuf, binds: &[Frame], message: &[u8]) -> io::Resu
 }
 
 fn listed(answer: &[u8]) -> Option<Vec<Listed>> {
-    let mut reader = Reader::new(answer);
+    let mut reader = fields(answer);
     if reader.byte().ok()? != IDENTITIES_ANSWER {
         return None;
     }
-    let count = reader.uint32().ok()?;
+    let count = reader.u32().ok()?;
     (0..count)
         .map(|_| {
             Some(Listed {

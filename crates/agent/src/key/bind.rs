@@ -3,7 +3,7 @@
 use ssh_format::Certificate;
 
 use crate::key::certificate::key_in;
-use crate::protocol::{Malformed, Reader};
+use crate::protocol::{Malformed, fields};
 
 /// OpenSSH's `AGENT_MAX_SESSION_IDS`.
 const MAX_BINDS: usize = 16;
@@ -69,7 +69,7 @@ impl Binds {
     }
 
     fn try_add(&mut self, contents: &[u8]) -> Result<(), Refused> {
-        let mut reader = Reader::new(contents);
+        let mut reader = fields(contents);
         let host_key = reader.string()?;
         let session_id = reader.string()?;
         let signature = reader.string()?;

@@ -6,11 +6,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ssh_format::time::span;
 use token_store::OpenToken;
 
 use crate::machine::clock::{self, Moment};
 
-/// A sleep of the machine this short is no sleep: the two clocks are not read at once.
+/// Suspend time is the difference of two clocks that are read one after the other. A difference below
+/// this is the time between the two readings.
 const SLEEP: Duration = Duration::from_secs(1);
 
 /// How long a PIN that was right once is good for.
@@ -52,25 +54,11 @@ impl fmt::Display for Policy {
     }
 }
 
-/// `90`, `90s`, `15m`, `8h` or `1d`; from a second to a year.
+/// A span as sshd_config(5) has it, such as `90`, `15m` or `1h30m`; from a second to a year.
 fn duration(text: &str) -> Option<Duration> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_lowercase());
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    let seconds = digits
-        .parse::<u64>()
-        .ok()
-        .filter(|_| plain)?
-        .checked_mul(unit)?;
-    (1..=31_536_000)
-        .contains(&seconds)
-        .then(|| Duration::from_secs(seconds))
+    span(text)
+        .filter(|seconds| (1..=31_536_000).contains(seconds))
+        .map(|seconds| Duration::from_secs(seconds.into()))
 }
 
 /// The open tokens, by serial number.
@@ -169,13 +157,15 @@ mod tests {
         let time = |text: &str| text.parse::<Policy>();
         assert_eq!(time("15m"), Ok(Policy::For(Duration::from_secs(900))));
         assert_eq!(time("8h"), time("28800"));
+        assert_eq!(time("1h30m"), time("5400"));
+        assert_eq!(time("1w"), time("7d"));
         for wrong in [
             "",
             "0",
             "0s",
             "-1",
             "+5",
-            "1w",
+            "1y",
             "366d",
             "m",
             "99999999999999999999d",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ssh_format::{AnyKey, Certificate};
 
-use super::wire::{Malformed, Reader};
+use super::{Malformed, Reader};
 
 /// OpenSSH's `AGENT_MAX_DEST_CONSTRAINTS`.
 const MAX_DESTINATIONS: usize = 1024;
@@ -73,29 +73,29 @@ impl Constraints {
         while !reader.is_empty() {
             match reader.byte()? {
                 LIFETIME if all.lifetime.is_none() => {
-                    all.lifetime = Some(Duration::from_secs(reader.uint32()?.into()));
+                    all.lifetime = Some(Duration::from_secs(reader.u32()?.into()));
                 }
                 CONFIRM => all.confirm = true,
                 EXTENSION => all.extension(reader)?,
-                _ => return Err(Malformed("an unknown or repeated constraint")),
+                _ => return Err(reader.malformed("an unknown or repeated constraint")),
             }
         }
         Ok(all)
     }
 
     fn extension(&mut self, reader: &mut Reader<'_>) -> Result<(), Malformed> {
-        match reader.text()? {
+        match reader.text("constraint")? {
             "restrict-destination-v00@openssh.com" if self.destinations.is_empty() => {
                 let mut list = reader.nested()?;
                 while !list.is_empty() {
                     if self.destinations.len() == MAX_DESTINATIONS {
-                        return Err(Malformed("too many destinations"));
+                        return Err(list.malformed("too many destinations"));
                     }
                     self.destinations.push(destination(&mut list)?);
                 }
                 // A list without an entry would read as "anywhere".
                 if self.destinations.is_empty() {
-                    return Err(Malformed("an empty list of destinations"));
+                    return Err(list.malformed("an empty list of destinations"));
                 }
                 Ok(())
             }
@@ -104,13 +104,13 @@ impl Constraints {
                 let mut list = reader.nested()?;
                 while !list.is_empty() {
                     if self.certificates.len() == MAX_CERTIFICATES {
-                        return Err(Malformed("too many certificates"));
+                        return Err(list.malformed("too many certificates"));
                     }
                     self.certificates.push(list.string()?.to_vec());
                 }
                 Ok(())
             }
-            _ => Err(Malformed("an unknown or repeated constraint")),
+            _ => Err(reader.malformed("an unknown or repeated constraint")),
         }
     }
 }
@@ -121,12 +121,12 @@ fn destination(list: &mut Reader<'_>) -> Result<Destination, Malformed> {
     let from = hop(entry.nested()?)?;
     let to = hop(entry.nested()?)?;
     reserved(&mut entry)?;
-    entry.end()?;
+    entry.finish()?;
     if from.user.is_some() || from.host.is_empty() != from.keys.is_empty() {
-        return Err(Malformed("an inconsistent origin"));
+        return Err(entry.malformed("an inconsistent origin"));
     }
     if to.host.is_empty() || to.keys.is_empty() {
-        return Err(Malformed("an incomplete destination"));
+        return Err(entry.malformed("an incomplete destination"));
     }
     let from = (!from.host.is_empty()).then_some(from);
     Ok(Destination { from, to })
@@ -134,16 +134,16 @@ fn destination(list: &mut Reader<'_>) -> Result<Destination, Malformed> {
 
 /// User, host name, reserved, then keys up to the end.
 fn hop(mut reader: Reader<'_>) -> Result<Hop, Malformed> {
-    let user = reader.text()?;
-    let host = reader.text()?.to_owned();
+    let user = reader.text("user")?;
+    let host = reader.text("host")?.to_owned();
     reserved(&mut reader)?;
     if user.len() > MAX_USER {
-        return Err(Malformed("a user pattern that is too long"));
+        return Err(reader.malformed("a user pattern that is too long"));
     }
     let mut keys = Vec::new();
     while !reader.is_empty() {
         let blob = reader.string()?;
-        check_key(blob)?;
+        check_key(&reader, blob)?;
         keys.push(HopKey {
             blob: blob.to_vec(),
             is_ca: reader.boolean()?,
@@ -155,7 +155,7 @@ fn hop(mut reader: Reader<'_>) -> Result<Hop, Malformed> {
 
 /// Refuses a blob that is no key, as OpenSSH does. One of an unknown type stays: an `ssh` that is
 /// newer than this agent sends it, and no bind to such a server is believed.
-fn check_key(blob: &[u8]) -> Result<(), Malformed> {
+fn check_key(reader: &Reader<'_>, blob: &[u8]) -> Result<(), Malformed> {
     let read = match AnyKey::from_blob(blob) {
         Err(ssh_format::Error::NotAKey) => {
             Certificate::from_blob(blob).and_then(|certificate| certificate.verify())
@@ -164,7 +164,7 @@ fn check_key(blob: &[u8]) -> Result<(), Malformed> {
     };
     match read {
         Ok(()) | Err(ssh_format::Error::UnknownKeyType(_)) => Ok(()),
-        Err(_) => Err(Malformed("a host key that is none")),
+        Err(_) => Err(reader.malformed("a host key that is none")),
     }
 }
 
@@ -173,7 +173,7 @@ fn reserved(reader: &mut Reader<'_>) -> Result<(), Malformed> {
     if reader.string()?.is_empty() {
         Ok(())
     } else {
-        Err(Malformed("a field of a later version"))
+        Err(reader.malformed("a field of a later version"))
     }
 }
 
@@ -182,7 +182,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::put_string;
+    use crate::protocol::{fields, put_string};
+
+    /// An Ed25519 key, as far as its form goes.
+    const KEY: &[u8] = b"\0\0\0\x0bssh-ed25519\0\0\0\x2001234567890123456789012345678901";
 
     fn hop_bytes(user: &str, host: &str, keys: &[&[u8]]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -214,7 +217,7 @@ mod tests {
     }
 
     fn decode(bytes: &[u8]) -> Result<Constraints, Malformed> {
-        Constraints::decode(&mut Reader::new(bytes))
+        Constraints::decode(&mut fields(bytes))
     }
 
     fn from_here() -> Vec<u8> {
@@ -224,7 +227,7 @@ mod tests {
     #[test]
     fn lifetime_confirm_and_destination_are_read() {
         let mut bytes = vec![LIFETIME, 0, 0, 0, 60, CONFIRM];
-        let to = hop_bytes("git", "host", &[b"key"]);
+        let to = hop_bytes("git", "host", &[KEY]);
         bytes.extend(restrict(&[entry(&from_here(), &to)]));
         let all = decode(&bytes).unwrap();
         assert_eq!(all.lifetime, Some(Duration::from_secs(60)));
@@ -234,10 +237,7 @@ mod tests {
         };
         assert_eq!(only.from, None);
         assert_eq!(only.to.user.as_deref(), Some("git"));
-        assert_eq!(
-            (&*only.to.host, &*only.to.keys[0].blob),
-            ("host", &b"key"[..])
-        );
+        assert_eq!((&*only.to.host, &*only.to.keys[0].blob), ("host", KEY));
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn at_most_1024_destinations_and_256_bytes_of_pattern() {
-        let to = |user: &str| hop_bytes(user, "host", &[b"key"]);
+        let to = |user: &str| hop_bytes(user, "host", &[KEY]);
         let some = |count| restrict(&vec![entry(&from_here(), &to("")); count]);
         assert_eq!(decode(&some(1024)).unwrap().destinations.len(), 1024);
         assert!(decode(&some(1025)).is_err());
@@ -260,16 +260,16 @@ mod tests {
         assert!(decode(&user(257)).is_err());
     }
 
-    /// A25, and the other combinations that OpenSSH refuses.
+    /// The combinations that OpenSSH refuses.
     #[test]
     fn inconsistent_hops_are_refused() {
-        let good = hop_bytes("", "host", &[b"key"]);
+        let good = hop_bytes("", "host", &[KEY]);
         for (from, to) in [
             (hop_bytes("me", "", &[]), good.clone()),
-            (hop_bytes("me", "jump", &[b"key"]), good.clone()),
+            (hop_bytes("me", "jump", &[KEY]), good.clone()),
             (hop_bytes("", "jump", &[]), good.clone()),
-            (hop_bytes("", "", &[b"key"]), good.clone()),
-            (from_here(), hop_bytes("", "", &[b"key"])),
+            (hop_bytes("", "", &[KEY]), good.clone()),
+            (from_here(), hop_bytes("", "", &[KEY])),
             (from_here(), hop_bytes("", "host", &[])),
         ] {
             assert!(decode(&restrict(&[entry(&from, &to)])).is_err());
@@ -284,8 +284,8 @@ mod tests {
         }
 
         #[test]
-        fn a_cut_constraint_is_refused(at in 1_usize..90) {
-            let to = hop_bytes("git", "host", &[b"key"]);
+        fn a_cut_constraint_is_refused(at in 1_usize..138) {
+            let to = hop_bytes("git", "host", &[KEY]);
             let whole = restrict(&[entry(&from_here(), &to)]);
             prop_assume!(at < whole.len());
             prop_assert!(decode(&whole[..at]).is_err());

@@ -1,6 +1,6 @@
 //! What the agent answers.
 
-use super::wire::put_string;
+use super::put_string;
 use super::{EXTENSIONS, MAX_FRAME, QUERY};
 
 const FAILURE: u8 = 5;
@@ -126,7 +126,7 @@ impl Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Reader;
+    use crate::protocol::fields;
 
     /// A list of `count` keys with this blob.
     fn list(count: usize, blob: &[u8]) -> KeyList {
@@ -163,17 +163,17 @@ mod tests {
         assert_eq!(message[1..5], 2048_u32.to_be_bytes());
     }
 
-    /// A27. RFC 9987: the answer repeats "query", then names the extensions, with nothing
+    /// RFC 9987: the answer repeats "query", then names the extensions, with nothing
     /// counted or wrapped around them.
     #[test]
     fn query_names_the_extensions() {
         let message = Reply::Query.encode();
-        let mut reader = Reader::new(&message);
-        assert_eq!(reader.byte(), Ok(29));
-        assert_eq!(reader.text(), Ok("query"));
+        let mut reader = fields(&message);
+        assert_eq!(reader.byte().unwrap(), 29);
+        assert_eq!(reader.text("name").unwrap(), "query");
         for name in EXTENSIONS {
-            assert_eq!(reader.text(), Ok(name));
+            assert_eq!(reader.text("name").unwrap(), name);
         }
-        assert_eq!(reader.end(), Ok(()));
+        reader.finish().unwrap();
     }
 }

@@ -1,7 +1,7 @@
 //! What a client may ask.
 
 use super::constraint::Constraints;
-use super::wire::{Malformed, Reader};
+use super::{Malformed, Reader, fields};
 
 const REQUEST_IDENTITIES: u8 = 11;
 const SIGN_REQUEST: u8 = 13;
@@ -76,13 +76,13 @@ impl<'a> Request<'a> {
     ///
     /// [`Malformed`] if it ends too early or holds what cannot be there.
     pub fn decode(message: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(message);
+        let mut reader = fields(message);
         Ok(match reader.byte()? {
             REQUEST_IDENTITIES => Self::List,
             SIGN_REQUEST => Self::Sign {
                 key: reader.string()?,
                 data: reader.string()?,
-                flags: reader.uint32()?,
+                flags: reader.u32()?,
             },
             ADD_IDENTITY | ADD_ID_CONSTRAINED => Self::AddSoftwareKey,
             REMOVE_IDENTITY => Self::Remove(reader.string()?),
@@ -94,7 +94,7 @@ impl<'a> Request<'a> {
             REMOVE_SMARTCARD_KEY => Self::RemoveCard(card(&mut reader)?),
             LOCK => Self::Lock(reader.string()?),
             UNLOCK => Self::Unlock(reader.string()?),
-            EXTENSION => Self::Extension(reader.text()?, reader.rest()),
+            EXTENSION => Self::Extension(reader.text("extension")?, reader.rest()),
             number => Self::Unknown(number),
         })
     }
@@ -118,7 +118,7 @@ impl Request<'_> {
 
 fn card<'a>(reader: &mut Reader<'a>) -> Result<Card<'a>, Malformed> {
     Ok(Card {
-        name: reader.text()?,
+        name: reader.text("token")?,
         pin: reader.string()?,
     })
 }

@@ -1,6 +1,6 @@
 //! What a client wants signed, where its form tells.
 
-use super::wire::{Malformed, Reader};
+use super::{Malformed, fields};
 
 const USERAUTH_REQUEST: u8 = 50;
 /// What data signed in the SSHSIG format begin with.
@@ -28,23 +28,23 @@ impl<'a> UserAuth<'a> {
     ///
     /// [`Malformed`] for anything else.
     pub fn decode(data: &'a [u8], key: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(data);
+        let mut reader = fields(data);
         let session_id = reader.string()?;
         let is_request = reader.byte()? == USERAUTH_REQUEST;
-        let user = reader.text()?;
-        let is_ssh = reader.text()? == "ssh-connection";
-        let method = reader.text()?;
+        let user = reader.text("user")?;
+        let is_ssh = reader.text("service")? == "ssh-connection";
+        let method = reader.text("method")?;
         let signs = reader.byte()? == 1;
-        let algorithm = reader.text()?;
+        let algorithm = reader.text("algorithm")?;
         let same_key = reader.string()? == key;
         let host_key = match method {
             "publickey" => None,
             "publickey-hostbound-v00@openssh.com" => Some(reader.string()?),
-            _ => return Err(Malformed("not a login with a key")),
+            _ => return Err(reader.malformed("not a login with a key")),
         };
-        reader.end()?;
+        reader.finish()?;
         if !(is_request && is_ssh && signs && same_key && fits(algorithm, key)) {
-            return Err(Malformed("not a login with this key"));
+            return Err(reader.malformed("not a login with this key"));
         }
         Ok(Self {
             session_id,
@@ -56,7 +56,7 @@ impl<'a> UserAuth<'a> {
 
 /// Whether signatures of `algorithm` are made with keys like `key`.
 fn fits(algorithm: &str, key: &[u8]) -> bool {
-    match Reader::new(key).text() {
+    match fields(key).text("algorithm") {
         Ok("ssh-rsa") => matches!(algorithm, "rsa-sha2-256" | "rsa-sha2-512"),
         Ok("ssh-rsa-cert-v01@openssh.com") => matches!(
             algorithm,
@@ -86,7 +86,7 @@ impl<'a> Purpose<'a> {
             return Self::Login(auth);
         }
         data.strip_prefix(SSHSIG)
-            .and_then(|rest| Reader::new(rest).text().ok())
+            .and_then(|rest| fields(rest).text("namespace").ok())
             .map_or(Self::Unknown, Self::File)
     }
 }

@@ -7,7 +7,7 @@ use token_store::Pin;
 
 use crate::audit::{DONE, Record};
 use crate::error::chain;
-use crate::protocol::{Malformed, Reader, Reply, UNLOCK, put_string};
+use crate::protocol::{Malformed, Reply, UNLOCK, fields, put_string};
 use crate::request::requester::Client;
 use crate::state::Agent;
 
@@ -63,8 +63,8 @@ impl Agent {
 }
 
 fn unlock_fields(contents: &[u8]) -> Result<(&str, &[u8], u32), Malformed> {
-    let mut reader = Reader::new(contents);
-    let fields = (reader.text()?, reader.string()?, reader.uint32()?);
-    reader.end()?;
-    Ok(fields)
+    let mut reader = fields(contents);
+    let read = (reader.text("token")?, reader.string()?, reader.u32()?);
+    reader.finish()?;
+    Ok(read)
 }

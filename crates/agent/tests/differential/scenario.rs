@@ -3,7 +3,7 @@
 
 use agent::bind::Binds;
 use agent::destination::{permits, visible};
-use agent::protocol::{Constraints, Reader, put_string};
+use agent::protocol::{Constraints, fields, put_string};
 use p256::ecdsa::SigningKey;
 use ssh_key::certificate::CertType;
 use ssh_key::public::{EcdsaPublicKey, KeyData};
@@ -105,7 +105,7 @@ impl Scenario {
     pub(crate) fn ask(&self, incumbent: &mut Incumbent) -> Vec<(Question, Verdict)> {
         let mut verdicts = Vec::new();
         let taken = incumbent.hold(&self.key, &self.constraints);
-        let decoded = Constraints::decode(&mut Reader::new(&self.constraints));
+        let decoded = Constraints::decode(&mut fields(&self.constraints));
         if decoded.as_ref().is_ok_and(has_an_unknown_type) {
             // Another version of OpenSSH may know it, and it fits no server here.
             return verdicts;
@@ -165,7 +165,7 @@ impl Scenario {
 
     fn shows_a_certificate_without_names(&self) -> bool {
         self.binds.iter().any(|bind| {
-            let host_key = Reader::new(bind).string().unwrap_or_default();
+            let host_key = fields(bind).string().unwrap_or_default();
             ssh_format::Certificate::from_blob(host_key)
                 .is_ok_and(|certificate| certificate.principals().is_empty())
         })

@@ -267,15 +267,15 @@ pub(crate) fn extension(name: &str, contents: &[u8]) -> Vec<u8> {
 /// The blobs and comments of a list.
 #[track_caller]
 pub(crate) fn listed(answer: &[u8]) -> Vec<(Vec<u8>, String)> {
-    let mut reader = agent::protocol::Reader::new(answer);
-    assert_eq!(reader.byte(), Ok(12), "{answer:?}");
-    let count = reader.uint32().unwrap();
+    let mut reader = agent::protocol::fields(answer);
+    assert_eq!(reader.byte().unwrap(), 12, "{answer:?}");
+    let count = reader.u32().unwrap();
     let keys = (0..count).map(|_| {
         let blob = reader.string().unwrap().to_vec();
-        (blob, reader.text().unwrap().to_owned())
+        (blob, reader.text("comment").unwrap().to_owned())
     });
     let keys = keys.collect();
-    reader.end().unwrap();
+    reader.finish().unwrap();
     keys
 }
 
@@ -291,10 +291,10 @@ pub(crate) fn assert_signed(answer: &[u8], key: &[u8], data: &[u8]) -> String {
     use signature::Verifier;
     use ssh_key::Signature;
 
-    let mut reader = agent::protocol::Reader::new(answer);
-    assert_eq!(reader.byte(), Ok(14), "{answer:?}");
+    let mut reader = agent::protocol::fields(answer);
+    assert_eq!(reader.byte().unwrap(), 14, "{answer:?}");
     let signature = Signature::try_from(reader.string().unwrap()).unwrap();
-    reader.end().unwrap();
+    reader.finish().unwrap();
     let key = ssh_key::PublicKey::from_bytes(key).unwrap();
     key.key_data().verify(data, &signature).unwrap();
     signature.algorithm().to_string()

@@ -1,5 +1,7 @@
 //! From when until when a certificate is valid, as `ssh-keygen -V` takes it.
 
+use ssh_format::time::local_or_utc;
+
 use crate::show::date;
 use crate::show::duration;
 
@@ -13,11 +15,20 @@ pub(crate) struct Validity {
 /// How far back a certificate begins that is to be valid from now on: clocks differ.
 const LEEWAY: u64 = 60;
 
-/// Reads `[FROM:]TO`; each is `+` or `-` and a duration, counted from now, or a date in UTC.
+/// Reads `[FROM:]TO`. Each is `+` or `-` and a span, counted from now; or `YYYYMMDD[HHMM[SS]]` in
+/// local time, with `Z` in UTC; or seconds since 1970 in hexadecimal after `0x`. FROM may be
+/// `always`.
+///
+/// In summer a local time is what the clock shows then. `ssh-keygen` takes it for winter time, and
+/// so is an hour late.
 ///
 /// # Errors
 ///
-/// A sentence for the command line.
+/// A sentence for the command line. `forever` is refused: a certificate here has to end.
+///
+/// # Source
+///
+/// ssh-keygen(1), option `-V`; sshd_config(5), "TIME FORMATS".
 pub(crate) fn parse(text: &str) -> Result<Validity, String> {
     at(text, date::now())
 }
@@ -28,9 +39,13 @@ fn at(text: &str, now: u64) -> Result<Validity, String> {
         None => (None, text),
     };
     let after = match from {
+        Some("always") => 0,
         Some(from) => point(from, now)?,
         None => now.saturating_sub(LEEWAY),
     };
+    if to == "forever" {
+        return Err("a certificate has to end: give a time such as +52w".into());
+    }
     let before = point(to, now)?;
     if after >= before {
         return Err("it ends before it begins".into());
@@ -39,24 +54,18 @@ fn at(text: &str, now: u64) -> Result<Validity, String> {
 }
 
 fn point(text: &str, now: u64) -> Result<u64, String> {
-    let wrong = || {
-        "it takes [FROM:]TO, each like +8h, +30d, -5m, 20270101 or 20270101120000 (UTC)".to_owned()
-    };
-    match text.split_at_checked(1) {
-        Some(("+", span)) => Ok(now.saturating_add(seconds(span)?)),
-        Some(("-", span)) => Ok(now.saturating_sub(seconds(span)?)),
-        _ => date::parse(text).ok_or_else(wrong),
-    }
-}
-
-/// A duration; weeks too, which `ssh-keygen` knows.
-fn seconds(span: &str) -> Result<u64, String> {
-    let weeks = span.strip_suffix('w').and_then(|n| n.parse::<u32>().ok());
-    match weeks {
-        Some(weeks) => Ok(u64::from(weeks) * 7 * 86_400),
-        None => duration::parse(span)
-            .map(u64::from)
-            .map_err(|err| err.replace("with s, m, h or d", "with s, m, h, d or w")),
+    let wrong =
+        || "it takes [FROM:]TO, each like +8h, +52w1d, -5m, 20270101 or 20270101120000Z".to_owned();
+    if let Some(span) = text.strip_prefix('+') {
+        Ok(now.saturating_add(duration::parse(span)?.into()))
+    } else if let Some(span) = text.strip_prefix('-') {
+        Ok(now.saturating_sub(duration::parse(span)?.into()))
+    } else if let Some(digits) = text.strip_prefix("0x") {
+        let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u64::from_str_radix(digits, 16).ok();
+        number.filter(|_| plain).ok_or_else(wrong)
+    } else {
+        local_or_utc(text).map(|at| at.earliest).ok_or_else(wrong)
     }
 }
 
@@ -72,8 +81,11 @@ mod tests {
             ("+8h", NOW - 60, NOW + 8 * 3600),
             ("-5m:+1w", NOW - 300, NOW + 7 * 86_400),
             ("+1d:+2d", NOW + 86_400, NOW + 2 * 86_400),
-            ("20270101:20280101Z", 1_798_761_600, 1_830_297_600),
-            ("-90:20270101120000", NOW - 90, 1_798_804_800),
+            ("20270101Z:20280101Z", 1_798_761_600, 1_830_297_600),
+            ("always:+52w1d", 0, NOW + 365 * 86_400),
+            ("+1h30m", NOW - 60, NOW + 5400),
+            ("0x6553f100:0x6553f10A", NOW, NOW + 10),
+            ("-90:20270101120000Z", NOW - 90, 1_798_804_800),
         ] {
             assert_eq!(at(text, NOW), Ok(Validity { after, before }), "{text}");
         }
@@ -95,6 +107,10 @@ mod tests {
             "20200101",
             "é",
             "+8h:+9h:+10h",
+            "0x",
+            "0x+1",
+            "0x1ffffffffffffffff",
+            "forever:+1d",
         ] {
             assert!(at(wrong, NOW).is_err(), "{wrong}");
         }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(crate) use ssh_format::time::{in_words, parse};
+pub(crate) use ssh_format::time::in_words;
 
 /// Seconds since 1970; 0 on a machine whose clock is before that.
 pub(crate) fn now() -> u64 {

@@ -1,45 +1,32 @@
 //! Spans of time, as a person writes and reads them.
 
-const UNITS: [(u32, &str, char); 4] = [
-    (86_400, "day", 'd'),
-    (3_600, "hour", 'h'),
-    (60, "minute", 'm'),
-    (1, "second", 's'),
+use ssh_format::time::span;
+
+const UNITS: [(u32, &str); 4] = [
+    (86_400, "day"),
+    (3_600, "hour"),
+    (60, "minute"),
+    (1, "second"),
 ];
 
 /// `seconds` in words, in the largest unit that keeps it exact up to a 60th: `17 minutes`.
 pub(crate) fn in_words(seconds: u32) -> String {
     let unit = UNITS
         .iter()
-        .find(|(unit, ..)| seconds >= 2 * unit || (seconds == *unit && *unit > 1));
-    let (unit, name, _) = unit.unwrap_or(&UNITS[3]);
+        .find(|(unit, _)| seconds >= 2 * unit || (seconds == *unit && *unit > 1));
+    let (unit, name) = unit.unwrap_or(&UNITS[3]);
     let count = seconds.div_ceil(*unit);
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {name}{plural}")
 }
 
-/// Reads seconds (`90`), or a number with a unit: `90s`, `10m`, `2h`, `1d`.
+/// Reads a span as sshd_config(5) has it: `90` (seconds), `10m`, `1h30m`, `1w`.
 ///
 /// # Errors
 ///
 /// A sentence for the command line.
 pub(crate) fn parse(text: &str) -> Result<u32, String> {
-    let (number, unit) = match text.char_indices().last() {
-        Some((end, letter)) if !letter.is_ascii_digit() => (&text[..end], Some(letter)),
-        _ => (text, None),
-    };
-    let factor = match unit {
-        None => Some(1),
-        Some(unit) => UNITS
-            .iter()
-            .find(|(.., letter)| *letter == unit)
-            .map(|(factor, ..)| *factor),
-    };
-    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    factor
-        .filter(|_| digits)
-        .and_then(|factor| number.parse::<u32>().ok()?.checked_mul(factor))
-        .ok_or_else(|| "it takes seconds, or a number with s, m, h or d".into())
+    span(text).ok_or_else(|| "a time is seconds or parts with s, m, h, d, w: 90, 1h30m, 1w".into())
 }
 
 #[cfg(test)]
@@ -64,14 +51,14 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_read_with_or_without_a_unit() {
+    fn a_span_is_read_as_sshd_config_has_it() {
         for (text, seconds) in [
             ("0", 0),
             ("90", 90),
-            ("90s", 90),
             ("10m", 600),
-            ("2h", 7200),
-            ("1d", 86_400),
+            ("1h30m", 5400),
+            ("1D", 86_400),
+            ("52w1d", 31_536_000),
         ] {
             assert_eq!(parse(text), Ok(seconds), "{text}");
         }
@@ -81,7 +68,7 @@ mod tests {
             "1.5h",
             "-1",
             "+1",
-            "1w",
+            "1y",
             "4294967296",
             "99999d",
             "1 h",

@@ -42,7 +42,7 @@ pub(crate) struct SetArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_tries: Option<u32>,
 
-    /// After how long one wrong try is forgiven: seconds, or a number with s, m, h or d
+    /// After how long one wrong try is forgiven, such as 90 (seconds), 10m or 1h30m
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     forgive_after: Option<u32>,
 
