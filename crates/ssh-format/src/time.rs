@@ -91,6 +91,7 @@ pub fn parse(text: &str) -> Option<u64> {
 ///
 /// Both are equal for nearly all texts. See [`local_or_utc`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reading {
     /// The first point that the text can mean.
     pub earliest: u64,

@@ -13,6 +13,7 @@ use crate::{
 
 /// A certificate that an authority signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Issued {
     /// Its serial number.
     pub serial: u64,

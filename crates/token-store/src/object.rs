@@ -47,6 +47,7 @@ pub enum Class {
 
 /// An object of a token.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Object {
     /// Its number in this store.
     pub id: ObjectId,
@@ -159,9 +160,7 @@ impl Key {
         let blob = KeyBlob::parse(blob)?;
         // The chip's attribute is the limit, whatever the store says.
         let able = blob.usage().decrypt;
-        let usage = Usage {
-            decrypt: able && decrypts.unwrap_or(able),
-        };
+        let usage = Usage::sign_and(able && decrypts.unwrap_or(able));
         Ok(Self {
             blob,
             usage,
@@ -277,6 +276,7 @@ pub struct NewData {
 
 /// A key of the store that is not one that this crate makes, and is hidden for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RefusedKey {
     /// The label of the private key object.
     pub label: String,

@@ -25,6 +25,7 @@ impl SshCertificateId {
 
 /// An OpenSSH certificate of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SshCertificate {
     /// Its number in this store.
     pub id: SshCertificateId,

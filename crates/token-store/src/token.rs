@@ -111,6 +111,7 @@ pub struct Tries {
 
 /// A token, as the store knows it: nothing secret, and no command to the TPM.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Token {
     /// Its number in this store.
     pub id: TokenId,

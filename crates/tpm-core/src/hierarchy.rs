@@ -5,4 +5,4 @@ pub mod lockout;
 pub mod ownership;
 pub mod persistent;
 pub(crate) mod primary;
-pub mod srk;
+pub(crate) mod srk;

@@ -51,7 +51,7 @@ pub use chip::{capabilities::Capabilities, facts, info, random, selftest, weakne
 pub use error::{Error, Result};
 pub use hierarchy::{
     ek, lockout, ownership, persistent,
-    srk::{self, Srk, open::OpenSrk},
+    srk::{Srk, fitness::Unfit, open::OpenSrk},
 };
 pub use object::{key_blob::KeyBlob, ready_key::ReadyKey};
 pub use secret::{

@@ -200,9 +200,7 @@ fn spec(key_type: KeyType, public: &Template, private: &Template) -> Result<KeyS
             .filter(|b| !b.is_empty())
     };
     Ok(KeySpec {
-        usage: Usage {
-            decrypt: private.bool(more)?.unwrap_or(false),
-        },
+        usage: Usage::sign_and(private.bool(more)?.unwrap_or(false)),
         id: either(CKA_ID).map(<[u8]>::to_vec),
         subject: either(CKA_SUBJECT).unwrap_or_default().to_vec(),
         always_authenticate: private.bool(CKA_ALWAYS_AUTHENTICATE)?.unwrap_or(false),

@@ -67,6 +67,7 @@ pub struct Agent {
 
 /// The TPM to use, and who said so.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Choice {
     /// The connection.
     pub tcti: Tcti,

@@ -9,6 +9,7 @@ use crate::{Class, Error, OpenToken, Pin, Result, Store, object::RefusedKey};
 
 /// A token whose own parts are as they should be, and what there is to say about its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Health {
     /// How many wrong user PINs the chip still takes; `None` for a token without a PIN.
     pub tries: Option<Tries>,

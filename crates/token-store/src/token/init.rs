@@ -1,10 +1,9 @@
 //! Making a token.
 
 use rand_core::{OsRng, RngCore};
-use tpm_core::srk::Unfit;
 use tpm_core::{
     Blob, Capabilities, ChangeGuard, Error as TpmError, GuardAuth, OpenSrk, OwnerAuth, PinAuth,
-    PinCounter, SoAuth, SoObject, Srk, TokenKey, Tpm,
+    PinCounter, SoAuth, SoObject, Srk, TokenKey, Tpm, Unfit,
 };
 
 use super::{
@@ -73,6 +72,7 @@ impl NoCounter {
 
 /// A new token.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Initialized {
     /// The token.
     pub token: Token,

@@ -253,13 +253,11 @@ impl OpenToken {
         if !chip.has_key_type(key_type) {
             return Err(tpm_core::Error::NotSupported(key_type.name()).into());
         }
-        let usage = Usage {
-            // OpenSSH signs with SHA-512 by preference, which no real chip that we know of has:
-            // such signatures are padded outside, for which the chip has to let the key decrypt.
-            // It does so in every chip, so that nobody can bring it about by lying about one.
-            // What the owner lets the key do is kept and enforced apart from that.
-            decrypt: usage.decrypt || key_type.is_rsa(),
-        };
+        // OpenSSH signs with SHA-512 by preference, which no real chip that we know of has: such
+        // signatures are padded outside, for which the chip has to let the key decrypt. It does so
+        // in every chip, so that nobody can bring it about by lying about one. What the owner lets
+        // the key do is kept and enforced apart from that.
+        let usage = Usage::sign_and(usage.decrypt || key_type.is_rsa());
         self.objects
             .key
             .create_key(&root, &auth, key_type, usage)

@@ -8,6 +8,7 @@ use crate::{Error, Result, Store};
 
 /// A PIN counter in the chip that belongs to no token of this store.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Orphan {
     /// Its NV handle.
     pub handle: u32,

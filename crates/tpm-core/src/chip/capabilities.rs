@@ -38,8 +38,9 @@ const RSA_SIZES: [u16; 4] = [1024, 2048, 3072, 4096];
 ///
 /// It changes with the firmware alone ([`Capabilities::is_of`]), so it is asked once and kept:
 /// no login has to ask. Whatever depends on it is decided beforehand, and not by
-/// trying and being refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// trying and being refused. The [`Default`] is a chip that can do nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Capabilities {
     /// The manufacturer's four letters as a number, big-endian.
     pub manufacturer: u32,

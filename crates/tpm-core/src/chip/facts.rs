@@ -10,6 +10,7 @@ use crate::{
 /// Nothing in it tells one chip of a kind from another: no endorsement key, no serial number,
 /// no Names.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Facts {
     /// The fixed properties (`TPM_PT`, part 2, section 6.13) with their values, ascending.
     pub fixed: Vec<(u32, u32)>,

@@ -30,6 +30,7 @@ mod pt {
 
 /// What a chip says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Info {
     /// The manufacturer's four letters, e.g. `INTC`.
     pub manufacturer: String,
@@ -73,7 +74,8 @@ impl Info {
 }
 
 /// One flag for each hierarchy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Hierarchies {
     /// The owner hierarchy.
     pub owner: bool,
@@ -84,7 +86,8 @@ pub struct Hierarchies {
 }
 
 /// The state of the dictionary-attack lockout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Lockout {
     /// Whether everything that it protects is locked now.
     pub active: bool,

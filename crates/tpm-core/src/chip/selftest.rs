@@ -8,6 +8,7 @@ use crate::{
 
 /// The result of the last self test.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TestResult {
     /// What the chip concludes.
     pub outcome: Outcome,

@@ -4,6 +4,7 @@ use crate::chip::info::Info;
 
 /// A published weakness of a chip's firmware.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Weakness {
     /// What it is called, e.g. `ROCA`.
     pub name: &'static str,

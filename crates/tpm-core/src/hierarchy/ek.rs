@@ -13,6 +13,7 @@ pub use crate::structures::ek_type::EkType;
 
 /// An endorsement key in the chip.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ek {
     /// Its kind.
     pub ek_type: EkType,

@@ -14,6 +14,7 @@ const LAST: u32 = 0x81ff_ffff;
 
 /// A key that the chip keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PersistentKey {
     /// Its handle.
     pub handle: u32,

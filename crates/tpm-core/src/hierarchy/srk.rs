@@ -15,23 +15,6 @@ use crate::{
     },
 };
 
-pub use self::fitness::Unfit;
-
-/// The handle where the TCG wants the SRK.
-///
-/// # Source
-///
-/// TCG TPM v2.0 Provisioning Guidance, section 7.8.
-pub const HANDLE: u32 = 0x8100_0001;
-
-/// The handle of an SRK of our own, beside one that cannot serve: an owner's handle that no
-/// registry gives to anybody.
-///
-/// # Source
-///
-/// TCG Registry of Reserved TPM 2.0 Handles, section 2.3.1.
-pub const OWN_HANDLE: u32 = 0x8100_7373;
-
 /// A storage root key, as it is pinned: its handle and whole public area.
 ///
 /// Everything below an SRK loads only below this very one, so its Name stands for "this TPM,
@@ -45,6 +28,21 @@ pub struct Srk {
 }
 
 impl Srk {
+    /// The handle where the TCG wants the SRK.
+    ///
+    /// # Source
+    ///
+    /// TCG TPM v2.0 Provisioning Guidance, section 7.8.
+    pub const HANDLE: u32 = 0x8100_0001;
+
+    /// The handle of an SRK of our own, beside one that cannot serve: an owner's handle that no
+    /// registry gives to anybody.
+    ///
+    /// # Source
+    ///
+    /// TCG Registry of Reserved TPM 2.0 Handles, section 2.3.1.
+    pub const OWN_HANDLE: u32 = 0x8100_7373;
+
     /// The SRK at its persistent handle, whoever made it.
     ///
     /// That it is there is what the chip says, or who sits before it. Compare it with a pinned
@@ -55,7 +53,7 @@ impl Srk {
     /// [`Error::HandleOccupied`] if something else is there; [`Error::ReplyForged`] if the Name
     /// is not that of the public area.
     pub fn find(op: &Operation<'_>) -> Result<Option<Self>> {
-        Self::find_at(op, HANDLE)
+        Self::find_at(op, Self::HANDLE)
     }
 
     fn find_at(op: &Operation<'_>, handle: u32) -> Result<Option<Self>> {
@@ -86,7 +84,7 @@ impl Srk {
         let public = reader.sized()?.to_vec();
         reader.finish()?;
         let is_its_name = Name::of_public_area(&public)? == name;
-        if !matches!(handle, 0 | HANDLE | OWN_HANDLE) || !is_its_name {
+        if !matches!(handle, 0 | Self::HANDLE | Self::OWN_HANDLE) || !is_its_name {
             return Err(Error::Malformed("pinned storage root key"));
         }
         let srk = Self {
@@ -117,7 +115,7 @@ impl Srk {
     /// Whether it is one of our own beside another that cannot serve.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        self.handle == OWN_HANDLE
+        self.handle == Self::OWN_HANDLE
     }
 
     /// Whether it has a persistent handle.

@@ -13,7 +13,6 @@ macro_rules! codes {
         ///
         /// Part 2, section 6.5.2 "TPM_CC Listing".
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[expect(clippy::enum_variant_names, reason = "the names are the specification's")]
         #[non_exhaustive]
         pub enum CommandCode {
             $(

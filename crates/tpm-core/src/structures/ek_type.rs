@@ -2,6 +2,7 @@
 
 /// The kinds of endorsement key of the TCG's default templates that this crate makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum EkType {
     /// RSA 2048 (template L-1).
     Rsa2048,

@@ -156,6 +156,7 @@ impl Curve {
 
 /// What a key may be used for besides signing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub struct Usage {
     /// RSA: decrypting. ECC: agreeing on a secret (ECDH).
     pub decrypt: bool,
@@ -166,6 +167,12 @@ impl Usage {
     pub const SIGN: Self = Self { decrypt: false };
     /// Signing and decrypting (RSA) or key agreement (ECC).
     pub const SIGN_DECRYPT: Self = Self { decrypt: true };
+
+    /// Signing, and decrypting or key agreement if `decrypt` says so.
+    #[must_use]
+    pub const fn sign_and(decrypt: bool) -> Self {
+        Self { decrypt }
+    }
 }
 
 /// The hashes that signatures are made over.

@@ -54,6 +54,7 @@ pub struct PinCounter {
 
 /// What a PIN counter says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PinState {
     /// Wrong PINs since the last right one.
     pub count: u32,

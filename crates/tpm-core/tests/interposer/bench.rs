@@ -44,7 +44,7 @@ impl Bench {
             [&length.to_be_bytes(), bytes].concat()
         };
         let loot = Loot {
-            srk: tpm_core::srk::HANDLE,
+            srk: tpm_core::Srk::HANDLE,
             counter: world.counter.handle(),
             other: [sized(&other.private), sized(&other.public)].concat(),
         };

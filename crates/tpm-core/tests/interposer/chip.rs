@@ -78,9 +78,9 @@ impl Chip {
 pub(crate) fn evict_srk(swtpm: &Swtpm, owner: &[u8]) {
     let command = Message::command(cc::EVICT_CONTROL)
         .with_handle(RH_OWNER)
-        .with_handle(tpm_core::srk::HANDLE)
+        .with_handle(tpm_core::Srk::HANDLE)
         .with_password(owner)
-        .with_parameters(&tpm_core::srk::HANDLE.to_be_bytes());
+        .with_parameters(&tpm_core::Srk::HANDLE.to_be_bytes());
     let evicted = Chip::connect(swtpm.port()).send(&command);
     assert!(evicted.succeeded(), "{evicted:?}");
 }
@@ -112,7 +112,7 @@ pub(crate) fn state(world: &World) -> String {
     };
     let mut chip = Chip::connect(world.swtpm.port());
     let persistent = chip.handles(0x8100_0000);
-    if !persistent.contains(&tpm_core::srk::HANDLE) {
+    if !persistent.contains(&tpm_core::Srk::HANDLE) {
         state += "no storage root key\n";
     }
     for handle in persistent {

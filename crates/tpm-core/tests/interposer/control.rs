@@ -53,7 +53,7 @@ fn a_plain_command_is_fooled() -> TestResult {
     parameters.extend(template);
     parameters.extend([0; 6]);
     let create = Message::command(cc::CREATE)
-        .with_handle(tpm_core::srk::HANDLE)
+        .with_handle(tpm_core::Srk::HANDLE)
         .with_password(&[])
         .with_parameters(&parameters);
     let made = Chip::connect(tap.port()).send(&create);
@@ -84,7 +84,7 @@ fn a_proof_that_names_no_command_is_used_by_the_man_in_the_middle() -> TestResul
             .with_handle(parent)
             .with_parameters(&parameters)
     };
-    let token_key = load(tpm_core::srk::HANDLE, world.token_key.blob()).with_password(&[]);
+    let token_key = load(tpm_core::Srk::HANDLE, world.token_key.blob()).with_password(&[]);
     let token_key = chip.send(&token_key).number("objectHandle");
     let other = load(token_key, world.other.blob()).with_session(session, &[], 1, &[]);
     assert!(chip.send(&other).succeeded());

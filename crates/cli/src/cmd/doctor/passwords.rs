@@ -85,13 +85,12 @@ mod tests {
     use super::*;
 
     fn state(active: bool, count: u32, interval: u32) -> String {
-        let state = Lockout {
-            active,
-            count,
-            max_tries: 32,
-            interval,
-            recovery: 86_400,
-        };
+        let mut state = Lockout::default();
+        state.active = active;
+        state.count = count;
+        state.max_tries = 32;
+        state.interval = interval;
+        state.recovery = 86_400;
         let said = lockout(&state).to_string();
         said.split_whitespace().collect::<Vec<_>>().join(" ")
     }

@@ -3,11 +3,10 @@
 use crate::{
     AuthValue, Entity, Error, Operation, Result, Srk,
     command::{policy::no_command, session::Session},
-    hierarchy::srk::OWN_HANDLE,
     structures::{algorithm, attributes, marshal::Reader},
 };
 
-/// Why the key at [`HANDLE`](crate::srk::HANDLE) cannot serve. It stays as it is: others may use it.
+/// Why the key at [`Srk::HANDLE`] cannot serve. It stays as it is: others may use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfit {
@@ -25,7 +24,7 @@ pub enum Unfit {
     Unsaltable,
 }
 
-/// What is at [`HANDLE`](crate::srk::HANDLE).
+/// What is at [`Srk::HANDLE`].
 pub(super) enum Found {
     Nothing,
     Fit(Srk),
@@ -84,7 +83,7 @@ impl Srk {
 
     /// The key of our own, if it is there and serves.
     pub(crate) fn find_own(op: &Operation<'_>) -> Result<Option<Self>> {
-        match Self::find_at(op, OWN_HANDLE) {
+        match Self::find_at(op, Self::OWN_HANDLE) {
             Ok(Some(srk)) if srk.fitness(op)?.is_none() => Ok(Some(srk)),
             Ok(_) | Err(Error::HandleOccupied(_)) => Ok(None),
             Err(err) => Err(err),

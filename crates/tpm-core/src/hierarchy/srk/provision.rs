@@ -7,7 +7,7 @@ use crate::{
     error::rc,
     hierarchy::{
         primary::{self, Primary},
-        srk::{HANDLE, OWN_HANDLE, fitness::Found},
+        srk::fitness::Found,
     },
     structures::{hierarchy::Hierarchy, template},
 };
@@ -17,7 +17,7 @@ impl Srk {
     /// template and, where the chip has room, made persistent.
     ///
     /// What is there and cannot serve ([`Srk::unfit`]) stays, as others may use it: one of our
-    /// own is then made at [`OWN_HANDLE`](crate::srk::OWN_HANDLE).
+    /// own is then made at [`Srk::OWN_HANDLE`].
     ///
     /// `owner` is the owner hierarchy's authorization value. This is the first use, which trusts
     /// the key that it finds: the chip shows that it holds the private half, but nothing here
@@ -30,10 +30,10 @@ impl Srk {
     pub fn find_or_create(op: &Operation<'_>, owner: &OwnerAuth) -> Result<Self> {
         let handle = match Self::look(op)? {
             Found::Fit(srk) => return srk.proven(op),
-            Found::Nothing => HANDLE,
+            Found::Nothing => Self::HANDLE,
             Found::Unfit(_) => match Self::find_own(op)? {
                 Some(srk) => return srk.proven(op),
-                None => OWN_HANDLE,
+                None => Self::OWN_HANDLE,
             },
         };
         let (key, made) = Self::make(op, owner)?;
@@ -63,14 +63,24 @@ impl Srk {
     /// As for [`Srk::find_or_create`]. What is there stays if the new one cannot be made.
     pub fn make_anew(op: &Operation<'_>, owner: &OwnerAuth) -> Result<Self> {
         let (key, made) = Self::make(op, owner)?;
-        if let Some((_, name)) = primary::read_public(op, HANDLE, Exception::ClaimedName)? {
+        if let Some((_, name)) = primary::read_public(op, Self::HANDLE, Exception::ClaimedName)? {
             let session = Session::proven(op, &key)?;
-            primary::remove(op, HANDLE, &name, session.authorizes(owner.value()).last())?;
+            primary::remove(
+                op,
+                Self::HANDLE,
+                &name,
+                session.authorizes(owner.value()).last(),
+            )?;
         }
         let session = Session::proven(op, &key)?;
-        primary::persist(op, &key, HANDLE, session.authorizes(owner.value()).last())?;
+        primary::persist(
+            op,
+            &key,
+            Self::HANDLE,
+            session.authorizes(owner.value()).last(),
+        )?;
         Ok(Self {
-            handle: HANDLE,
+            handle: Self::HANDLE,
             ..made
         })
     }
