@@ -131,16 +131,7 @@ fn kind_of(code: u8) -> Kind {
     .unwrap_or(Kind::Failed)
 }
 
-/// An error and its causes in one line that is fit to be shown, of 500 characters at most.
+/// An error and its causes in one line, of 500 characters at most.
 pub(crate) fn chain(err: &dyn std::error::Error) -> String {
-    let mut line = err.to_string();
-    let mut next = err.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !line.ends_with(&cause_text) {
-            line = format!("{line}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text::one_line(&line).chars().take(500).collect()
+    text::error_line(err).chars().take(500).collect()
 }

@@ -50,7 +50,6 @@ mod state;
 pub use ask::broker;
 pub use error::{Error, Result};
 pub use key::{bind, destination};
-pub use login::chip::sign_for_ssh;
 pub use login::logins::Policy;
 pub use machine::harden;
 pub use serve::socket::Socket;

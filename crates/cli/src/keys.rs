@@ -3,7 +3,6 @@
 pub(crate) mod make;
 pub(crate) mod make_token;
 pub(crate) mod signing;
-pub(crate) mod ssh;
 
 use std::fmt;
 
@@ -47,7 +46,7 @@ impl Key {
         let Some(public) = object.public_key() else {
             return Ok(None);
         };
-        let ssh = ssh::public_key(public)?;
+        let ssh = ssh_keys::public_key(public)?;
         Ok(Some(Self {
             token: token.label.clone(),
             label: object.label.clone(),

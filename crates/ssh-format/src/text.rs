@@ -96,6 +96,28 @@ pub(crate) fn sanitize(text: &str) -> String {
         .collect()
 }
 
+/// An error and its causes, outermost first, as one line that is fit to be shown. A wrapper that
+/// only repeats its cause stands there once.
+///
+/// ```
+/// let cause = std::io::Error::other("disk\nfull");
+/// assert_eq!(ssh_format::text::error_line(&cause), "disk\\nfull");
+/// ```
+#[must_use]
+pub fn error_line(err: &dyn std::error::Error) -> String {
+    let mut line = err.to_string();
+    let mut next = err.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !line.ends_with(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        next = cause.source();
+    }
+    one_line(&line).into_owned()
+}
+
 /// Whether `c` is seen where it stands: a letter, mark, digit, symbol, or the space of ASCII.
 ///
 /// Not seen are control and format characters, all other separators and spaces, characters

@@ -4,9 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use ssh_format::{Fingerprint, PublicKey, text};
+use ssh_format::{Fingerprint, text};
 use token_store::{Error, Key, Object, ObjectId, Store, StoreDir, Token};
-use tpm_core::Curve;
 
 use crate::key::certificate::{Offered, key_in};
 
@@ -32,7 +31,7 @@ impl Identity {
     /// has no such keys.
     fn new(object: &Object, token: &Arc<Token>, kept: &[Vec<u8>]) -> Option<Self> {
         let key = object.key()?;
-        let public = ssh_key(key.public())?;
+        let public = ssh_keys::public_key(key.public()).ok()?;
         let offered = |certificate: &Vec<u8>| Offered::new(certificate, public.blob());
         Some(Self {
             id: object.id,
@@ -81,7 +80,7 @@ impl Identity {
     ///
     /// [`Error::NoSuchObject`] if it is another key than this one: the store is another one now.
     pub(crate) fn keep_key(&self, key: Arc<Key>) -> Result<&Key, Error> {
-        match ssh_key(key.public()) {
+        match ssh_keys::public_key(key.public()).ok() {
             Some(public) if public.blob() == self.blob() => Ok(self.key.get_or_init(|| key)),
             _ => Err(Error::NoSuchObject),
         }
@@ -227,23 +226,6 @@ fn all(store: &Store) -> Result<Keys, Error> {
         tokens.push(token);
     }
     Ok(Keys::new(identities, tokens))
-}
-
-/// The SSH form of a key of the chip; `None` where SSH has none.
-fn ssh_key(key: &tpm_core::PublicKey) -> Option<PublicKey> {
-    match key {
-        tpm_core::PublicKey::Rsa { n, e } => PublicKey::rsa(n, *e).ok(),
-        tpm_core::PublicKey::Ecc { curve, x, y } => PublicKey::ecdsa(ssh_curve(*curve), x, y).ok(),
-    }
-}
-
-/// The SSH name of a curve.
-pub(crate) fn ssh_curve(curve: Curve) -> ssh_format::Curve {
-    match curve {
-        Curve::P256 => ssh_format::Curve::NistP256,
-        Curve::P384 => ssh_format::Curve::NistP384,
-        Curve::P521 => ssh_format::Curve::NistP521,
-    }
 }
 
 #[cfg(test)]

@@ -4,56 +4,13 @@ use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256, Sha384, Sha512};
-use ssh_format::{RsaHash, Signature};
+use ssh_format::Signature;
+use ssh_keys::Algorithm;
 use token_store::token::refresh_tries;
 use token_store::{Error, Key, OpenToken, Pin, Store, StoreDir, Token, Tries};
-use tpm_core::{Curve, Hash, PublicKey, Scheme, Tpm};
+use tpm_core::Tpm;
 
-use crate::key::store::ssh_curve;
 use crate::machine::mutex::lock;
-
-/// `SSH_AGENT_RSA_SHA2_256` and `SSH_AGENT_RSA_SHA2_512`.
-const RSA_SHA2_256: u32 = 2;
-const RSA_SHA2_512: u32 = 4;
-
-/// What a signature is made with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Algorithm {
-    Rsa(RsaHash),
-    Ecdsa(Curve),
-}
-
-impl Algorithm {
-    /// What `flags` ask for with `key`; `None` for SHA-1 and what is unknown.
-    pub(crate) fn choose(key: &PublicKey, flags: u32) -> Option<Self> {
-        if flags & !(RSA_SHA2_256 | RSA_SHA2_512) != 0 {
-            return None;
-        }
-        match key {
-            PublicKey::Rsa { .. } if flags & RSA_SHA2_256 != 0 => Some(Self::Rsa(RsaHash::Sha256)),
-            PublicKey::Rsa { .. } if flags & RSA_SHA2_512 != 0 => Some(Self::Rsa(RsaHash::Sha512)),
-            PublicKey::Ecc { curve, .. } => Some(Self::Ecdsa(*curve)),
-            _ => None,
-        }
-    }
-
-    fn scheme(self) -> Scheme {
-        match self {
-            Self::Rsa(RsaHash::Sha256) => Scheme::RsaPkcs1(Hash::Sha256),
-            Self::Rsa(RsaHash::Sha512) => Scheme::RsaPkcs1(Hash::Sha512),
-            Self::Ecdsa(_) => Scheme::Ecdsa,
-        }
-    }
-
-    fn digest(self, data: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Rsa(RsaHash::Sha256) | Self::Ecdsa(Curve::P256) => Sha256::digest(data).to_vec(),
-            Self::Ecdsa(Curve::P384) => Sha384::digest(data).to_vec(),
-            Self::Rsa(RsaHash::Sha512) | Self::Ecdsa(Curve::P521) => Sha512::digest(data).to_vec(),
-        }
-    }
-}
 
 /// The TPM, and the store that its tokens are kept in.
 #[derive(Debug)]
@@ -127,45 +84,7 @@ impl Turn<'_> {
         algorithm: Algorithm,
         data: &[u8],
     ) -> Result<Signature, Error> {
-        sign(open, key, algorithm, data)
-    }
-}
-
-/// Signs `data` with a key of an open token, as OpenSSH would: RSA with SHA-512, ECDSA with the
-/// hash of its curve.
-///
-/// For programs that need no agent.
-///
-/// # Errors
-///
-/// As [`OpenToken::sign`].
-pub fn sign_for_ssh(open: &OpenToken, key: &Key, data: &[u8]) -> Result<Signature, Error> {
-    let algorithm = Algorithm::choose(key.public(), RSA_SHA2_512).ok_or_else(unusable)?;
-    sign(open, key, algorithm, data)
-}
-
-fn sign(
-    open: &OpenToken,
-    key: &Key,
-    algorithm: Algorithm,
-    data: &[u8],
-) -> Result<Signature, Error> {
-    let digest = algorithm.digest(data);
-    let made = open.sign(key, algorithm.scheme(), &digest)?;
-    let blob = match (algorithm, &made) {
-        (Algorithm::Rsa(hash), tpm_core::Signature::Rsa(number)) => Signature::rsa(hash, number),
-        (Algorithm::Ecdsa(curve), tpm_core::Signature::Ecdsa { r, s }) => {
-            Signature::ecdsa(ssh_curve(curve), r, s)
-        }
-        _ => return Err(unusable()),
-    };
-    blob.map_err(|_| unusable())
-}
-
-fn unusable() -> Error {
-    Error::Invalid {
-        what: "signature",
-        why: "the TPM made one of another kind",
+        ssh_keys::sign_with(open, key, algorithm, data)
     }
 }
 
@@ -196,29 +115,5 @@ mod tests {
         });
         assert!(panicked);
         assert!(time(600) < Duration::from_secs(300));
-    }
-
-    #[test]
-    fn flags_choose_the_hash_and_never_sha1() {
-        let rsa = PublicKey::Rsa {
-            n: vec![0xc1; 256],
-            e: 65_537,
-        };
-        let choose = |flags| Algorithm::choose(&rsa, flags);
-        assert_eq!(choose(0), None);
-        assert_eq!(choose(2), Some(Algorithm::Rsa(RsaHash::Sha256)));
-        assert_eq!(choose(4), Some(Algorithm::Rsa(RsaHash::Sha512)));
-        assert_eq!(choose(1), None);
-        assert_eq!(choose(1 << 31 | 2), None);
-        let ecc = PublicKey::Ecc {
-            curve: Curve::P384,
-            x: vec![1; 48],
-            y: vec![1; 48],
-        };
-        assert_eq!(
-            Algorithm::choose(&ecc, 0),
-            Some(Algorithm::Ecdsa(Curve::P384))
-        );
-        assert_eq!(Algorithm::choose(&ecc, 1 << 31), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Signing.
 
 use ssh_format::{Fingerprint, text};
+use ssh_keys::Algorithm;
 use token_store::Error as StoreError;
 
 use super::open::{Denied, question};
@@ -12,7 +13,6 @@ use crate::key::certificate::key_in;
 use crate::key::destination;
 use crate::key::standing::Terms;
 use crate::key::store::Identity;
-use crate::login::chip::Algorithm;
 use crate::login::logins::Policy;
 use crate::machine::mutex::lock;
 use crate::protocol::{Purpose, Reply};
@@ -86,7 +86,8 @@ impl Agent {
         what: &str,
     ) -> Result<Vec<u8>, Refused> {
         let key = self.key(identity).map_err(Refused::Sign)?;
-        let algorithm = Algorithm::choose(key.public(), flags).ok_or(Refused::Algorithm)?;
+        let algorithm =
+            Algorithm::from_agent_flags(key.public(), flags).ok_or(Refused::Algorithm)?;
         destination::permits(&terms.destinations, client.binds, data, blob)
             .map_err(Refused::Destination)?;
         if terms.confirm || self.policy_of(&identity.token) == Policy::Confirm {

@@ -9,7 +9,6 @@ use token_store::{Class, ObjectId, OpenToken, Store, Token};
 use crate::app::{App, read_pin};
 use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
-use crate::keys::ssh;
 use crate::keys::{self, Key};
 
 /// A key pair of a token.
@@ -47,7 +46,7 @@ impl SigningKey {
     ) -> Result<Signature> {
         let pin = read_pin(&self.token, pin)?;
         let open = OpenToken::open(store, &app.tpm()?, &self.token, pin.as_ref())?;
-        agent::sign_for_ssh(&open, &self.key, data).context("cannot sign")
+        ssh_keys::sign(&open, &self.key, data).context("cannot sign")
     }
 }
 
@@ -70,7 +69,7 @@ pub(crate) fn all(app: &App, store: &Store) -> Result<Vec<SigningKey>> {
                     label: object.label.clone(),
                     object: object.id,
                     key: Arc::clone(key),
-                    public: (&ssh::public_key(key.public())?).into(),
+                    public: (&ssh_keys::public_key(key.public())?).into(),
                     shown,
                 });
             }

@@ -94,19 +94,7 @@ pub(crate) fn tell(text: &str) {
 
 /// The causes of `err`, outermost first, as the one line that is shown for it.
 pub(crate) fn error_line(err: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in err.chain() {
-        let cause = cause.to_string();
-        // A wrapper that only repeats what it wraps.
-        if line.ends_with(&cause) {
-            continue;
-        }
-        if !line.is_empty() {
-            line.push_str(": ");
-        }
-        line.push_str(&cause);
-    }
-    escape(&line)
+    ssh_format::text::error_line(err.as_ref())
 }
 
 /// `text` with what cannot be seen spelled out, as part of a line.

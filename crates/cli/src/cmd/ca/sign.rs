@@ -139,7 +139,7 @@ fn issue(
         let mut nonce = [0; 32];
         fill(&mut nonce)?;
         let unsigned = request.unsigned(&nonce, &authority.public)?;
-        let signature = agent::sign_for_ssh(open, &authority.key, unsigned.bytes())
+        let signature = ssh_keys::sign(open, &authority.key, unsigned.bytes())
             .context("cannot sign the certificate")?;
         let certificate = unsigned.signed(&signature)?;
         match store.add_issued(authority.object, request.serial, certificate.blob()) {

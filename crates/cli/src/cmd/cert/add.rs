@@ -12,7 +12,6 @@ use crate::app::App;
 use crate::certificates::{self, Kept};
 use crate::fail::error::Error;
 use crate::files::input_file;
-use crate::keys::ssh;
 use crate::show::date;
 use crate::show::output::tell;
 
@@ -67,7 +66,7 @@ fn key_of(app: &App, store: &Store, wanted: &AnyKey) -> anyhow::Result<ObjectId>
     for token in app.some_tokens(store)? {
         for object in store.objects(token.id)? {
             let Some(key) = object.key() else { continue };
-            if ssh::public_key(key.public())?.blob() == wanted.blob() {
+            if ssh_keys::public_key(key.public())?.blob() == wanted.blob() {
                 return Ok(object.id);
             }
         }

@@ -1,0 +1,90 @@
+//! Which signature algorithm of SSH a key signs with.
+
+use sha2::{Digest, Sha256, Sha384, Sha512};
+use ssh_format::RsaHash;
+use tpm_core::{Curve, Hash, PublicKey, Scheme};
+
+/// `SSH_AGENT_RSA_SHA2_256` and `SSH_AGENT_RSA_SHA2_512`.
+const RSA_SHA2_256: u32 = 2;
+const RSA_SHA2_512: u32 = 4;
+
+/// What a signature is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// `rsa-sha2-256` or `rsa-sha2-512`.
+    Rsa(RsaHash),
+    /// ECDSA with the hash that RFC 5656 gives to the curve.
+    Ecdsa(Curve),
+}
+
+impl Algorithm {
+    /// What OpenSSH prefers for a key.
+    #[must_use]
+    pub fn preferred(key: &PublicKey) -> Self {
+        match key {
+            PublicKey::Rsa { .. } => Self::Rsa(RsaHash::Sha512),
+            PublicKey::Ecc { curve, .. } => Self::Ecdsa(*curve),
+        }
+    }
+
+    /// What the flags of a request to an agent ask for; `None` for SHA-1 and what is unknown.
+    ///
+    /// # Source
+    ///
+    /// RFC 9987 section 3.6.1.
+    #[must_use]
+    pub fn from_agent_flags(key: &PublicKey, flags: u32) -> Option<Self> {
+        if flags & !(RSA_SHA2_256 | RSA_SHA2_512) != 0 {
+            return None;
+        }
+        match key {
+            PublicKey::Rsa { .. } if flags & RSA_SHA2_256 != 0 => Some(Self::Rsa(RsaHash::Sha256)),
+            PublicKey::Rsa { .. } if flags & RSA_SHA2_512 != 0 => Some(Self::Rsa(RsaHash::Sha512)),
+            PublicKey::Rsa { .. } => None,
+            PublicKey::Ecc { curve, .. } => Some(Self::Ecdsa(*curve)),
+        }
+    }
+
+    pub(crate) fn scheme(self) -> Scheme {
+        match self {
+            Self::Rsa(RsaHash::Sha256) => Scheme::RsaPkcs1(Hash::Sha256),
+            Self::Rsa(RsaHash::Sha512) => Scheme::RsaPkcs1(Hash::Sha512),
+            Self::Ecdsa(_) => Scheme::Ecdsa,
+        }
+    }
+
+    pub(crate) fn digest(self, data: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Rsa(RsaHash::Sha256) | Self::Ecdsa(Curve::P256) => Sha256::digest(data).to_vec(),
+            Self::Ecdsa(Curve::P384) => Sha384::digest(data).to_vec(),
+            Self::Rsa(RsaHash::Sha512) | Self::Ecdsa(Curve::P521) => Sha512::digest(data).to_vec(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_choose_the_hash_and_never_sha1() {
+        let rsa = PublicKey::Rsa {
+            n: vec![0xc1; 256],
+            e: 65_537,
+        };
+        let choose = |flags| Algorithm::from_agent_flags(&rsa, flags);
+        assert_eq!(choose(0), None);
+        assert_eq!(choose(2), Some(Algorithm::Rsa(RsaHash::Sha256)));
+        assert_eq!(choose(4), Some(Algorithm::Rsa(RsaHash::Sha512)));
+        assert_eq!(choose(1), None);
+        assert_eq!(choose(1 << 31 | 2), None);
+        let ecc = PublicKey::Ecc {
+            curve: Curve::P384,
+            x: vec![1; 48],
+            y: vec![1; 48],
+        };
+        let chosen = Some(Algorithm::Ecdsa(Curve::P384));
+        assert_eq!(Algorithm::from_agent_flags(&ecc, 0), chosen);
+        assert_eq!(Algorithm::from_agent_flags(&ecc, 1 << 31), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! Keys of a TPM as SSH knows them: the public key, and a signature in SSH's form.
+//!
+//! `tpm-core` and `token-store` know nothing of SSH, and `ssh-format` knows nothing of TPMs; what
+//! needs both is here, for the agent and the program.
+//!
+//! ```no_run
+//! use token_store::{Key, OpenToken};
+//!
+//! # fn example(open: &OpenToken, key: &Key) -> Result<(), Box<dyn std::error::Error>> {
+//! let public = ssh_keys::public_key(key.public())?;
+//! let signature = ssh_keys::sign(open, key, b"data")?;
+//! println!("{}", public.authorized_keys_line("anna@laptop"));
+//! # drop(signature);
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod algorithm;
+
+pub use algorithm::Algorithm;
+
+use ssh_format::{PublicKey, Signature};
+use token_store::{Error, Key, OpenToken, Result};
+use tpm_core::Curve;
+
+/// The SSH form of a public key of the TPM.
+///
+/// # Errors
+///
+/// If OpenSSH would not take such a key.
+pub fn public_key(key: &tpm_core::PublicKey) -> ssh_format::Result<PublicKey> {
+    match key {
+        tpm_core::PublicKey::Rsa { n, e } => PublicKey::rsa(n, *e),
+        tpm_core::PublicKey::Ecc { curve, x, y } => PublicKey::ecdsa(ssh_curve(*curve), x, y),
+    }
+}
+
+/// Signs `data` with a key of an open token, as OpenSSH does: RSA with SHA-512, ECDSA with the
+/// hash of its curve.
+///
+/// # Errors
+///
+/// As [`OpenToken::sign`].
+pub fn sign(open: &OpenToken, key: &Key, data: &[u8]) -> Result<Signature> {
+    sign_with(open, key, Algorithm::preferred(key.public()), data)
+}
+
+/// Signs `data` with a key of an open token and this algorithm.
+///
+/// # Errors
+///
+/// As [`OpenToken::sign`]; [`Error::Invalid`] if the algorithm is not one of the key.
+pub fn sign_with(
+    open: &OpenToken,
+    key: &Key,
+    algorithm: Algorithm,
+    data: &[u8],
+) -> Result<Signature> {
+    let digest = algorithm.digest(data);
+    let made = open.sign(key, algorithm.scheme(), &digest)?;
+    let blob = match (algorithm, &made) {
+        (Algorithm::Rsa(hash), tpm_core::Signature::Rsa(number)) => Signature::rsa(hash, number),
+        (Algorithm::Ecdsa(curve), tpm_core::Signature::Ecdsa { r, s }) => {
+            Signature::ecdsa(ssh_curve(curve), r, s)
+        }
+        _ => return Err(unusable()),
+    };
+    blob.map_err(|_| unusable())
+}
+
+fn unusable() -> Error {
+    Error::Invalid {
+        what: "signature",
+        why: "the TPM made one of another kind",
+    }
+}
+
+fn ssh_curve(curve: Curve) -> ssh_format::Curve {
+    match curve {
+        Curve::P256 => ssh_format::Curve::NistP256,
+        Curve::P384 => ssh_format::Curve::NistP384,
+        Curve::P521 => ssh_format::Curve::NistP521,
+    }
+}
