@@ -18,6 +18,7 @@ mod owner;
 mod packaging;
 mod program;
 mod raw;
+mod recording;
 mod refusals;
 mod signatures;
 mod simulator;

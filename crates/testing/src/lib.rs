@@ -19,6 +19,7 @@
 //! | [`AgentClient`] | the bare wire of an agent |
 //! | [`Display`] | an X server without a screen |
 //! | [`differential`] | our answers beside another program's, for inputs at random |
+//! | [`eavesdropper`] | who has a recording of the bus, and tries guesses on it |
 //! | [`Guest`] | a virtual machine with a TPM and a kernel of its own |
 //! | [`Server`] | any other program that listens on a loopback port |
 //! | [`Service`] | any program that listens at a Unix socket |
@@ -41,6 +42,7 @@ mod bus;
 mod chip;
 pub mod differential;
 mod display;
+pub mod eavesdropper;
 mod guest;
 mod home;
 pub mod interposer;

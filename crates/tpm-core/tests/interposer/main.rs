@@ -7,7 +7,6 @@ mod attacks;
 mod bench;
 mod chip;
 mod control;
-mod eavesdropper;
 mod enumerated;
 mod life;
 mod man;

@@ -5,10 +5,11 @@ use testing::{
     interposer::{Message, cc},
 };
 
+use testing::eavesdropper::{Eavesdropper, hmac, session_key};
+
 use crate::{
     TestResult,
     chip::{Chip, RH_NULL, RH_OWNER},
-    eavesdropper::{Eavesdropper, hmac, session_key},
     life::{self, SECRETS},
     world::{Kind, OWNER},
 };
@@ -84,7 +85,7 @@ fn prove_owner_password(salted: bool) -> Vec<testing::Exchange> {
     let key = if salted {
         let one = 1_u32.to_be_bytes();
         let [x, _] = point;
-        let secret = crate::eavesdropper::digest(&[&one, &x, b"SECRET\0", &x, &x]);
+        let secret = testing::eavesdropper::digest(&[&one, &x, b"SECRET\0", &x, &x]);
         session_key(&secret, &nonce_tpm, &nonce_caller)
     } else {
         Vec::new()
@@ -94,7 +95,7 @@ fn prove_owner_password(salted: bool) -> Vec<testing::Exchange> {
         .with_handle(RH_OWNER)
         .with_handle(RH_OWNER);
     let names = [RH_OWNER.to_be_bytes(), RH_OWNER.to_be_bytes()].concat();
-    let hash = crate::eavesdropper::digest(&[&command.code().to_be_bytes(), &names]);
+    let hash = testing::eavesdropper::digest(&[&command.code().to_be_bytes(), &names]);
     let nonce = [0x22; 32];
     let text = [&hash[..], &nonce, &nonce_tpm, &[1]].concat();
     let proof = hmac(&[&key, OWNER].concat(), &text);

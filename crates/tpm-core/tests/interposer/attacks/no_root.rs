@@ -11,9 +11,10 @@ use tpm_core::{
     ownership,
 };
 
+use testing::eavesdropper::Eavesdropper;
+
 use crate::{
     TestResult,
-    eavesdropper::Eavesdropper,
     life::SECRETS,
     world::{ENDORSEMENT, Kind, LOCKOUT, OWNER, World, auth, tpm},
 };

@@ -6,9 +6,10 @@ use tpm_core::{
     ownership::{self, Hierarchy},
 };
 
+use testing::eavesdropper::{Eavesdropper, name_of};
+
 use crate::{
     TestResult,
-    eavesdropper::{Eavesdropper, name_of},
     life::SECRETS,
     variation::GENERATOR,
     world::{Kind, NEW_PIN, NEW_SO_PIN, OWNER, PIN, SECRET, SO_PIN, World, auth, tpm},

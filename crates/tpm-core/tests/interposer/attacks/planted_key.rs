@@ -7,9 +7,10 @@ use testing::{
 };
 use tpm_core::{Error, KeyType, Scheme, Usage};
 
+use testing::eavesdropper::name_of;
+
 use crate::{
     TestResult,
-    eavesdropper::name_of,
     variation::GENERATOR,
     world::{Kind, World, tpm},
 };

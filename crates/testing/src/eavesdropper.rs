@@ -8,26 +8,28 @@ use p256::{
     elliptic_curve::sec1::{FromEncodedPoint, ToEncodedPoint},
 };
 use sha2::{Digest, Sha256};
-use testing::{
+
+use crate::{
     Exchange,
-    interposer::{Message, cc},
+    interposer::{Field, Message, cc},
 };
 
-use crate::chip::RH_NULL;
-
+/// `TPM_RH_NULL`.
+const RH_NULL: u32 = 0x4000_0007;
 const RS_PW: u32 = 0x4000_0009;
 const DECRYPT_OR_ENCRYPT: u8 = 0x60;
 
-/// What he knows of a session.
+/// What is known of a session.
+#[derive(Debug)]
 struct Session {
     nonce_tpm: Vec<u8>,
-    /// Its key, as far as he can compute it: empty if there is no salt.
+    /// Its key, as far as it can be computed: empty if there is no salt.
     keys: Vec<Vec<u8>>,
 }
 
-/// He has a recording, guesses, and private keys of his own.
-#[derive(Default)]
-pub(crate) struct Eavesdropper<'a> {
+/// Somebody with a recording, guesses, and private keys.
+#[derive(Debug, Default)]
+pub struct Eavesdropper<'a> {
     guesses: &'a [(&'a str, &'a [u8])],
     private: Vec<Scalar>,
     sessions: HashMap<u32, Session>,
@@ -38,17 +40,19 @@ pub(crate) struct Eavesdropper<'a> {
     hmacs: usize,
 }
 
-/// What he found out.
-pub(crate) struct Findings {
+/// What the eavesdropper found out.
+#[derive(Debug)]
+pub struct Findings {
     /// The guesses that the recording confirms.
-    pub(crate) confirmed: Vec<String>,
+    pub confirmed: Vec<String>,
     /// How many HMACs the recording has.
-    pub(crate) hmacs: usize,
+    pub hmacs: usize,
 }
 
 impl<'a> Eavesdropper<'a> {
     /// With these guesses, each with what it is.
-    pub(crate) fn guessing(guesses: &'a [(&'a str, &'a [u8])]) -> Self {
+    #[must_use]
+    pub fn guessing(guesses: &'a [(&'a str, &'a [u8])]) -> Self {
         Self {
             guesses,
             ..Self::default()
@@ -56,13 +60,19 @@ impl<'a> Eavesdropper<'a> {
     }
 
     /// And with the private half of a key on P-256.
-    pub(crate) fn holding(mut self, private: u64) -> Self {
+    #[must_use]
+    pub fn holding(mut self, private: u64) -> Self {
         self.private.push(Scalar::from(private));
         self
     }
 
     /// Goes through a recording.
-    pub(crate) fn listen(mut self, recording: &[Exchange]) -> Findings {
+    ///
+    /// # Panics
+    ///
+    /// If a message in it is not understood.
+    #[must_use]
+    pub fn listen(mut self, recording: &[Exchange]) -> Findings {
         for exchange in recording {
             let command = Message::parse_command(&exchange.command);
             let reply = Message::parse_reply(&command, &exchange.response);
@@ -240,7 +250,7 @@ impl<'a> Eavesdropper<'a> {
     }
 }
 
-fn part(session: &testing::interposer::Field, name: &str) -> Vec<u8> {
+fn part(session: &Field, name: &str) -> Vec<u8> {
     let found = session.parts().iter().find(|part| part.name() == name);
     found.expect("every session has it").value()
 }
@@ -249,16 +259,25 @@ fn number(bytes: &[u8]) -> u32 {
     u32::from_be_bytes(bytes.try_into().expect("4 bytes"))
 }
 
-pub(crate) fn digest(parts: &[&[u8]]) -> Vec<u8> {
+/// SHA-256 of the parts, one after the other.
+#[must_use]
+pub fn digest(parts: &[&[u8]]) -> Vec<u8> {
     Sha256::digest(parts.concat()).to_vec()
 }
 
 /// The Name of a public area, with SHA-256.
-pub(crate) fn name_of(public: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn name_of(public: &[u8]) -> Vec<u8> {
     [&[0x00, 0x0b], &digest(&[public])[..]].concat()
 }
 
-pub(crate) fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
+/// HMAC with SHA-256.
+///
+/// # Panics
+///
+/// Never: a key may have any length.
+#[must_use]
+pub fn hmac(key: &[u8], text: &[u8]) -> Vec<u8> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
     mac.update(text);
     mac.finalize().into_bytes().to_vec()
@@ -281,7 +300,8 @@ fn salt(private: &Scalar, encrypted: &[u8]) -> Vec<u8> {
 }
 
 /// KDFa with the label ATH (part 1, section 19.6.8).
-pub(crate) fn session_key(salt: &[u8], nonce_tpm: &[u8], nonce_caller: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn session_key(salt: &[u8], nonce_tpm: &[u8], nonce_caller: &[u8]) -> Vec<u8> {
     let (one, bits) = (1_u32.to_be_bytes(), 256_u32.to_be_bytes());
     let text = [&one, &b"ATH\0"[..], nonce_tpm, nonce_caller, &bits].concat();
     hmac(salt, &text)
