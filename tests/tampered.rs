@@ -1,22 +1,31 @@
 //! A store that was tampered with, held against the chip and against what root has recorded.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use testing::Home;
+use testing::{Home, Service};
 
-use crate::program::{Outcome, Program, text};
+use crate::agent::served::socket;
+use crate::program::{Outcome, PIN, Program, text};
 
-/// `tpmssh` as root of a mount namespace of its own, whose `/etc` is the directory `etc` in `home`.
-fn with_etc(home: &Home, args: &[&str]) -> Outcome {
-    let mut command = home.command("unshare");
-    command.arg("--mount");
+/// Has a command run as root of a mount namespace of its own, whose `/etc` is the directory `etc` in
+/// the home.
+fn in_etc(mut unshare: Command, program: &Path, args: &[&str]) -> Command {
+    unshare.arg("--mount");
     if !rustix::process::geteuid().is_root() {
-        command.arg("--map-root-user");
+        unshare.arg("--map-root-user");
     }
     let inside = r#"mount --bind "$HOME/etc" /etc && exec "$@""#;
-    command.args(["sh", "-c", inside, "sh", env!("CARGO_BIN_EXE_tpmssh")]);
-    Outcome::of(command.args(args))
+    unshare.args(["sh", "-c", inside, "sh"]).arg(program);
+    unshare.args(args);
+    unshare
+}
+
+/// `tpmssh` in such a namespace.
+fn with_etc(home: &Home, args: &[&str]) -> Outcome {
+    let tpmssh = Path::new(env!("CARGO_BIN_EXE_tpmssh"));
+    Outcome::of(&mut in_etc(home.command("unshare"), tpmssh, args))
 }
 
 fn copy_etc(home: &Home) {
@@ -105,6 +114,58 @@ fn a_storage_root_key_that_root_has_not_recorded_is_another_tpm() {
             .starts_with("tpmssh: unsafe path /etc/tpmssh/srk: others than root can write to it\n"),
         "{outcome:#?}"
     );
+}
+
+/// The module and the agent look at the record as well, and sign with nothing that it does not have.
+#[test]
+fn module_and_agent_refuse_a_storage_root_key_that_root_has_not_recorded() {
+    let program = Program::with_key();
+    let home = &program.home;
+    copy_etc(home);
+    with_etc(home, &["tpm", "pin-srk"]).ok();
+    let public = text(home.path().join("key.pub"));
+    fs::write(&public, program.run(&["export"]).ok()).unwrap();
+    let module = text(testing::module());
+    fs::write(home.path().join("data"), "data").unwrap();
+    let sign = ["--module", &module, "--login", "--pin", PIN, "--sign"];
+    let sign = [
+        &sign[..],
+        &["-m", "ECDSA-SHA256", "-i", "data", "-o", "made"],
+    ]
+    .concat();
+    let by_module = || {
+        let tool = Path::new("pkcs11-tool");
+        Outcome::of(&mut in_etc(home.command("unshare"), tool, &sign))
+    };
+    let by_agent = || {
+        let mut agent = in_etc(
+            home.daemon("unshare"),
+            Path::new(env!("CARGO_BIN_EXE_tpmssh")),
+            &["agent", "--no-ask"],
+        );
+        agent.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent");
+        let agent = Service::start("tpmssh agent", agent, &socket(home));
+        let unlocked = program.run(&["unlock", "--pin-file", &program.pin]);
+        let mut test = home.command("ssh-add");
+        let signed = Outcome::of(test.envs(agent.env()).args(["-T", &public]));
+        (unlocked, signed)
+    };
+    by_module().ok();
+    let (unlocked, signed) = by_agent();
+    unlocked.ok();
+    signed.ok();
+
+    let record = home.path().join("etc/tpmssh/srk");
+    fs::write(&record, format!("000b{}\n", "5a".repeat(32))).unwrap();
+    let refused = by_module();
+    assert_eq!(refused.code, Some(1), "{refused:#?}");
+    assert!(
+        refused.stderr.contains("CKR_TOKEN_NOT_RECOGNIZED"),
+        "{refused:#?}"
+    );
+    let (unlocked, signed) = by_agent();
+    assert_eq!(unlocked.code, Some(6), "{unlocked:#?}");
+    assert_ne!(signed.code, Some(0), "{signed:#?}");
 }
 
 #[test]

@@ -29,6 +29,27 @@ fn keys_are_listed_without_the_tpm_and_log_in_once_the_pin_is_given() {
     assert!(!login().status.success());
 }
 
+/// Also for a key that was used before, which the chip still holds.
+#[test]
+fn a_login_ends_when_the_so_resets_the_pin() {
+    let program = Program::with_key();
+    let agent = Served::start(&program);
+    let key = super::ssh_add::public_key(&program, "first");
+    let new = program.secret("new", "another pin");
+    let unlock = |file: &str| program.run(&["unlock", "--pin-file", file]);
+    let signs = || agent.ssh_add(&["-T", &key]).code == Some(0);
+    unlock(&program.pin).ok();
+    assert!(signs() && signs());
+    let reset = ["token", "reset-pin", "--so-pin-file", &program.so_pin];
+    program
+        .run(&[&reset[..], &["--new-pin-file", &new]].concat())
+        .ok();
+    assert!(!signs(), "{}", agent.log());
+    assert_eq!(unlock(&program.pin).code, Some(3));
+    unlock(&new).ok();
+    assert!(signs(), "{}", agent.log());
+}
+
 #[test]
 fn every_kind_of_key_logs_in() {
     let program = Program::new();

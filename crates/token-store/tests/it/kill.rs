@@ -14,7 +14,7 @@ use testing::{Fault, Tap, When};
 use token_store::{
     Error, KeySpec, OpenToken, SoToken, Store, StoreDir, Token, WallKind,
     object::NewCertificate,
-    token::{self, InitOptions},
+    token::{self, InitOptions, Renewal},
 };
 use tpm_core::{KeyType, OwnerAuth, Tpm};
 
@@ -62,6 +62,16 @@ fn act(what: &str, store: &mut Store, tpm: &Arc<Tpm>) -> Result<(), Error> {
         "change so pin" => so(store)?.change_so_pin(store, &so_pin(NEW_SO_PIN)),
         "repair" => so(store)?.repair(store, &pin(NEW_PIN), &owner),
         "reinit" => token::reinit(store, tpm, &token, "work", &so_pin(SO_PIN)).map(drop),
+        "renew" => {
+            let (so, pin) = (so_pin(SO_PIN), pin(NEW_PIN));
+            let renewal = Renewal {
+                label: "work",
+                max_tries: None,
+                so: &so,
+                pin: Some(&pin),
+            };
+            token::renew(store, tpm, &token, &renewal, &owner).map(drop)
+        }
         "delete" => token::delete(store, tpm, &token, &owner),
         "write" => write_for_ever(store, &token),
         what => panic!("nobody can {what}"),
@@ -329,6 +339,27 @@ fn a_killed_reinit_leaves_the_old_token_or_an_empty_one() -> TestResult {
                 .so_login(&now, SO_PIN)?
                 .reset_pin(&mut bench.store, &pin(NEW_PIN))?;
             assert!(opens(bench, token, NEW_PIN)?);
+        }
+        no_counter_is_lost(bench)
+    })
+}
+
+/// `tpmssh token init --again`.
+#[test]
+fn a_killed_renewal_leaves_the_old_token_or_the_new_one_or_can_be_done_again() -> TestResult {
+    kill_everywhere("renew", WallKind::Counter, |bench, token| {
+        let objects = bench.store.objects(token.id)?.len();
+        match opens(bench, token, PIN) {
+            Ok(true) => assert_eq!(objects, 2, "the old token"),
+            Ok(false) => {
+                assert!(opens(bench, token, NEW_PIN)?);
+                assert_eq!(objects, 0, "the new token");
+            }
+            Err(Error::CounterMissing) => {
+                act("renew", &mut bench.store, &bench.tpm)?;
+                assert!(opens(bench, token, NEW_PIN)?);
+            }
+            Err(err) => return Err(err.into()),
         }
         no_counter_is_lost(bench)
     })
