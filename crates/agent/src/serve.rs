@@ -58,6 +58,8 @@ fn run(socket: Socket, options: Options, end: Option<impl Future<Output = ()>>) 
     let result = runtime.block_on(async {
         let watching = agent.clone();
         tokio::spawn(async move { watching.watch().await });
+        let resting = agent.clone();
+        tokio::spawn(async move { resting.rest().await });
         let telling = agent.clone();
         tokio::spawn(async move { telling.tell_refusals().await });
         match end {

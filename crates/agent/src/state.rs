@@ -15,7 +15,7 @@ use crate::audit::{Log, Quota};
 use crate::error::chain;
 use crate::key::standing::{Standings, Terms};
 use crate::key::store::{Identity, KeyStore, Keys};
-use crate::login::chip::Chip;
+use crate::login::chip::{self, Chip};
 use crate::login::lock::Lock;
 use crate::login::logins::{Logins, Policy};
 use crate::machine::harden::Writable;
@@ -153,6 +153,23 @@ impl Agent {
     /// Ends all logins, as when the agent is locked.
     pub(crate) fn end_logins(&self) {
         lock(&self.logins).end_all();
+    }
+
+    /// Gives the connection to a resource manager back whenever it has not been used for a
+    /// while. Never returns.
+    pub(crate) async fn rest(self: Arc<Self>) {
+        loop {
+            self.chip.used().await;
+            loop {
+                tokio::time::sleep(chip::IDLE).await;
+                let agent = self.clone();
+                // It saves the key that is loaded, for which a chip may take its time.
+                let rested = tokio::task::spawn_blocking(move || agent.chip.rest()).await;
+                if rested.unwrap_or(true) {
+                    break;
+                }
+            }
+        }
     }
 
     /// Ends logins when their time is over. Never returns.

@@ -176,6 +176,12 @@ impl<'a, A> Command<'a, A> {
         self.entity
     }
 
+    /// Whether it uses something that one connection alone holds: a loaded object or a session.
+    pub(crate) fn uses_connection(&self) -> bool {
+        let is_loaded = |&(handle, _): &(u32, Name)| matches!(handle >> 24, 0x02 | 0x03 | 0x80);
+        self.handles.iter().any(is_loaded) || self.uses().next().is_some()
+    }
+
     /// The parameters in wire form.
     pub(crate) fn params(&self) -> &[u8] {
         &self.params

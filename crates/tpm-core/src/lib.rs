@@ -46,6 +46,7 @@ mod structures;
 mod token;
 mod tpm;
 mod transport;
+mod turn;
 
 pub use chip::{capabilities::Capabilities, facts, info, random, selftest, weakness};
 pub use error::{Error, Result};
@@ -74,5 +75,5 @@ pub use token::{
     token_key::TokenKey,
     wall::Wall,
 };
-pub use tpm::{Operation, Tpm};
+pub use tpm::{Operation, Tpm, Waiting};
 pub use transport::tcti::Tcti;

@@ -1,30 +1,38 @@
 //! What is asked of the TPM: logins and signatures.
 
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
-use std::thread;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ssh_format::Signature;
 use ssh_keys::Algorithm;
 use token_store::token::refresh_tries;
 use token_store::{Error, Key, OpenToken, Pin, Store, StoreDir, Token, Tries};
-use tpm_core::Tpm;
+use tokio::sync::Notify;
+use tpm_core::{Tcti, Tpm, Waiting};
 
 use crate::machine::mutex::lock;
+
+/// How long a connection to a resource manager is kept that nobody uses.
+pub(crate) const IDLE: Duration = Duration::from_secs(10);
 
 /// The TPM, and the store that its tokens are kept in.
 #[derive(Debug)]
 pub(crate) struct Chip {
     tpm: Arc<Tpm>,
     dir: StoreDir,
-    turn: Mutex<()>,
+    /// Whether somebody has the turn.
+    taken: Mutex<bool>,
+    free: Condvar,
+    /// Told when a turn has ended whose connection is to be given back.
+    used: Notify,
 }
 
 /// A client's turn with the chip, for which the others wait.
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     chip: &'a Chip,
-    _held: MutexGuard<'a, ()>,
+    /// What the chip is waited for in this turn counts from when the turn was waited for.
+    _waiting: Waiting<'a>,
 }
 
 impl Chip {
@@ -32,30 +40,61 @@ impl Chip {
         Self {
             tpm,
             dir,
-            turn: Mutex::default(),
+            taken: Mutex::default(),
+            free: Condvar::new(),
+            used: Notify::new(),
         }
     }
 
-    /// Waits until nobody else works with the chip.
-    pub(crate) fn turn(&self) -> Turn<'_> {
-        Turn {
-            chip: self,
-            _held: lock(&self.turn),
+    /// Waits until nobody else works with the chip, for as long as it answers the others.
+    ///
+    /// # Errors
+    ///
+    /// The chip's silence, for as long as one command waits for it.
+    pub(crate) fn turn(&self) -> Result<Turn<'_>, Error> {
+        let began = Instant::now();
+        let mut taken = lock(&self.taken);
+        while *taken {
+            let left = self.tpm.left(began)?;
+            let waited = self.free.wait_timeout(taken, left);
+            taken = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        *taken = true;
+        Ok(Turn {
+            chip: self,
+            _waiting: self.tpm.waiting_since(began),
+        })
     }
 
     /// Waits until what was begun is done, or for `patience`.
     pub(crate) fn finish(&self, patience: Duration) {
-        /// This is done once, by a program that ends.
-        const LOOK: Duration = Duration::from_millis(5);
-        let end = Instant::now() + patience;
-        // A turn that ended in a panic has ended.
-        while matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock)) {
-            if Instant::now() >= end {
-                log::warn!("the TPM is still busy");
-                return;
-            }
-            thread::sleep(LOOK);
+        let taken = lock(&self.taken);
+        let waited = self
+            .free
+            .wait_timeout_while(taken, patience, |taken| *taken);
+        if waited.unwrap_or_else(PoisonError::into_inner).1.timed_out() {
+            log::warn!("the TPM is still busy");
+        }
+    }
+
+    /// Waits until a turn with a resource manager whose connections are few has ended.
+    pub(crate) async fn used(&self) {
+        self.used.notified().await;
+    }
+
+    /// Gives the connection to the resource manager back if it has not been used for [`IDLE`];
+    /// `true` if there is none now.
+    pub(crate) fn rest(&self) -> bool {
+        self.tpm.rest(IDLE)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *lock(&self.chip.taken) = false;
+        self.chip.free.notify_all();
+        if matches!(self.chip.tpm.tcti(), Tcti::Tabrmd(_)) {
+            self.chip.used.notify_one();
         }
     }
 }
@@ -90,6 +129,8 @@ impl Turn<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -103,12 +144,12 @@ mod tests {
             chip.finish(Duration::from_secs(patience));
             start.elapsed()
         };
-        let turn = chip.turn();
+        let turn = chip.turn().unwrap();
         assert!(time(1) >= Duration::from_secs(1));
         drop(turn);
         let panicked = thread::scope(|scope| {
             let turn = scope.spawn(|| {
-                let _turn = chip.turn();
+                let _turn = chip.turn().unwrap();
                 panic!("on purpose");
             });
             turn.join().is_err()

@@ -103,7 +103,7 @@ impl Agent {
             return Ok(open);
         }
         let since = lock(&self.logins).ended();
-        let turn = self.chip.turn();
+        let turn = self.chip.turn()?;
         // Whoever had the turn before may have opened it.
         if let Some(open) = self.kept(token) {
             return Ok(open);
@@ -136,7 +136,7 @@ impl Agent {
     /// How many wrong PINs a token still takes, which is at least one; `None` where it has no
     /// PIN.
     fn tries(&self, token: &Token) -> Result<Option<Tries>, Denied> {
-        let tries = self.chip.turn().tries(token)?;
+        let tries = self.chip.turn()?.tries(token)?;
         if tries.is_some_and(|tries| tries.left == 0) {
             return Err(StoreError::PinLocked.into());
         }
@@ -210,7 +210,7 @@ impl Agent {
         keep: Option<Option<Duration>>,
         since: u64,
     ) -> Result<Arc<OpenToken>, Denied> {
-        let turn = self.chip.turn();
+        let turn = self.chip.turn()?;
         // Without this a PIN typed before the agent was locked would cost a try after it.
         if lock(&self.logins).ended() != since || self.lock.is_locked() {
             return Err(Denied::Ended);

@@ -122,7 +122,7 @@ impl Agent {
     ) -> Result<Vec<u8>, Refused> {
         let open = self.open(client, identity, what).await?;
         let key = self.key(identity).map_err(Refused::Sign)?;
-        let turn = self.chip.turn();
+        let turn = self.chip.turn().map_err(Refused::Sign)?;
         // A person may have taken an hour to answer, or the chip to sign for others.
         if self.terms(identity.blob()).is_none() || self.lock.is_locked() {
             return Err(Refused::Removed);

@@ -183,7 +183,7 @@ impl State {
             return Ok(Arc::clone(tpm));
         }
         let choice = self.config()?.tcti(None)?;
-        let tpm = Arc::new(Tpm::new(choice.tcti));
+        let tpm = Arc::new(Tpm::new(choice.tcti).sharing());
         self.tpm = Some(Arc::clone(&tpm));
         Ok(tpm)
     }

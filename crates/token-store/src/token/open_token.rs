@@ -280,11 +280,15 @@ impl OpenToken {
         key: &Key,
         body: impl Fn(&ReadyKey, &Operation<'_>) -> tpm_core::Result<T>,
     ) -> Result<T> {
+        use tpm_core::Error as Tpm;
         let ready = lock(&self.ready).get(key.name()).cloned();
         if let Some(ready) = ready {
             // An operation of its own: what made the key stale may have ended the connection.
             match self.tpm.begin().and_then(|op| body(&ready, &op)) {
-                Err(tpm_core::Error::Stale) => drop(lock(&self.ready).remove(key.name())),
+                // Nothing changes in the chip by what is done with a key, so it can be repeated.
+                Err(Tpm::Stale | Tpm::Connection(_)) => {
+                    drop(lock(&self.ready).remove(key.name()));
+                }
                 result => return Ok(result?),
             }
         }

@@ -13,16 +13,14 @@ use crate::{
 /// A connection, and the slots that it occupies in a bare chip.
 pub(crate) struct Connection {
     transport: Box<dyn Transport>,
-    wait: Duration,
     owned: Vec<u32>,
 }
 
 impl Connection {
-    /// Wraps a new connection; each command on it may take `wait`.
-    pub(crate) fn new(transport: Box<dyn Transport>, wait: Duration) -> Self {
+    /// Wraps a new connection.
+    pub(crate) fn new(transport: Box<dyn Transport>) -> Self {
         Self {
             transport,
-            wait,
             owned: Vec::new(),
         }
     }
@@ -37,24 +35,35 @@ impl Connection {
         self.transport.abandon();
     }
 
-    /// Runs `command`.
+    /// Runs `command` before `deadline`.
     ///
     /// Where the chip is full and `bare` says that nobody else uses it, what a crashed
     /// predecessor left in it is flushed first.
-    pub(crate) fn run<A>(&mut self, command: Command<'_, A>, bare: bool) -> Result<Response> {
-        match self.run_once(&command) {
-            Err(Error::Full) if bare && self.flush_strays()? > 0 => self.run_once(&command),
+    pub(crate) fn run<A>(
+        &mut self,
+        command: &Command<'_, A>,
+        deadline: Deadline,
+        bare: bool,
+    ) -> Result<Response> {
+        match self.run_once(command, deadline) {
+            Err(Error::Full) if bare && self.flush_strays(deadline)? > 0 => {
+                self.run_once(command, deadline)
+            }
             result => result,
         }
     }
 
-    fn run_once<A>(&mut self, command: &Command<'_, A>) -> Result<Response> {
+    fn run_once<A>(&mut self, command: &Command<'_, A>, deadline: Deadline) -> Result<Response> {
         let bytes = command.encode()?;
-        self.exchange(command, &bytes)
+        self.exchange(command, &bytes, deadline)
     }
 
-    fn exchange<A>(&mut self, command: &Command<'_, A>, bytes: &[u8]) -> Result<Response> {
-        let deadline = Deadline::after(self.wait * command.patience());
+    fn exchange<A>(
+        &mut self,
+        command: &Command<'_, A>,
+        bytes: &[u8],
+        deadline: Deadline,
+    ) -> Result<Response> {
         let mut pause = Duration::from_millis(1);
         let mut asked_for_patience = None;
         loop {
@@ -106,7 +115,7 @@ impl Connection {
     }
 
     /// Frees the slots that nobody on this connection occupies, and says how many.
-    fn flush_strays(&mut self) -> Result<usize> {
+    fn flush_strays(&mut self, deadline: Deadline) -> Result<usize> {
         let mut flushed = 0;
         // TPM_CAP_HANDLES: loaded sessions, transient objects.
         for first in [0x0200_0000, 0x8000_0000] {
@@ -114,14 +123,14 @@ impl Connection {
                 .param_u32(1)
                 .param_u32(first)
                 .param_u32(64);
-            let response = self.run_once(&ask)?;
+            let response = self.run_once(&ask, deadline)?;
             let mut reader = response.reader();
             reader.take(5)?;
             for _ in 0..reader.u32()? {
                 let handle = reader.u32()?;
                 if !self.owned.contains(&handle) {
                     let flush = Command::new(CommandCode::FlushContext).param_u32(handle);
-                    self.run_once(&flush)?;
+                    self.run_once(&flush, deadline)?;
                     flushed += 1;
                 }
             }

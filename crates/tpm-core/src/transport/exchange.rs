@@ -37,10 +37,13 @@ pub(crate) struct Deadline {
 impl Deadline {
     /// Ends `wait` from now.
     pub(crate) fn after(wait: Duration) -> Self {
-        Self {
-            end: Instant::now() + wait,
-            wait,
-        }
+        Self::since(Instant::now(), wait)
+    }
+
+    /// Ends `wait` after `start`.
+    pub(crate) fn since(start: Instant, wait: Duration) -> Self {
+        let end = start + wait;
+        Self { end, wait }
     }
 
     /// The time that is left, at least a millisecond; an error when there is none.
