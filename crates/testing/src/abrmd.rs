@@ -1,7 +1,8 @@
 //! The user-space resource manager, on a message bus of its own.
 
-use std::{ffi::OsString, fs, process::Stdio};
+use std::{ffi::OsString, fs, path::Path, process::Stdio};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
@@ -23,7 +24,9 @@ pub struct Abrmd {
     // In the order of dropping.
     manager: Option<Daemon>,
     bus: Bus,
-    _dir: TempDir,
+    /// The TPM's connection string.
+    tpm: String,
+    dir: TempDir,
 }
 
 impl Abrmd {
@@ -51,33 +54,58 @@ impl Abrmd {
     fn over(tcti: &str) -> Self {
         let bus = Bus::start();
         let dir = temp_dir("tpmssh-abrmd-");
-        let log = dir.path().join("log");
-        let file = fs::File::create(&log).expect("a fresh directory is writable");
-        let mut manager = command("tpm2-abrmd");
-        manager
-            .args(["--session", "--dbus-name", BUS_NAME])
-            .arg(format!("--tcti={tcti}"))
-            .env("PATH", search_path())
-            .env("DBUS_SESSION_BUS_ADDRESS", bus.address())
-            .stdout(Stdio::null())
-            .stderr(file);
-        if rustix::process::getuid().is_root() {
-            manager.arg("--allow-root");
-        }
-        let mut manager = Daemon::spawn("tpm2-abrmd", manager);
-        let up = poll(|| match manager.ended() {
-            Some(_) => Some(false),
-            None => on_the_bus(&bus).then_some(true),
-        });
-        if up != Some(true) {
-            let log = fs::read_to_string(log).unwrap_or_default();
-            panic!("tpm2-abrmd does not come up: {log}");
-        }
+        let manager = Some(spawn(&bus, tcti, dir.path()));
+        let tpm = tcti.to_owned();
         Self {
-            manager: Some(manager),
+            manager,
             bus,
-            _dir: dir,
+            tpm,
+            dir,
         }
+    }
+
+    /// Starts a manager anew, after [`kill`](Self::kill) if one runs: all connections end, and
+    /// what was loaded over them is gone.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn restart(&mut self) {
+        self.kill();
+        self.manager = Some(spawn(&self.bus, &self.tpm, self.dir.path()));
+    }
+
+    /// Ends the bus with SIGKILL, and with it the manager, and starts both anew.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn restart_bus(&mut self) {
+        self.manager = None;
+        self.bus.restart();
+        self.manager = Some(spawn(&self.bus, &self.tpm, self.dir.path()));
+    }
+
+    /// Stops the manager: it is on the bus and never answers, until [`resume`](Self::resume).
+    ///
+    /// # Panics
+    ///
+    /// If it was killed.
+    pub fn pause(&self) {
+        self.running().signal(Signal::STOP);
+    }
+
+    /// Ends a [`pause`](Self::pause).
+    ///
+    /// # Panics
+    ///
+    /// If it was killed.
+    pub fn resume(&self) {
+        self.running().signal(Signal::CONT);
+    }
+
+    fn running(&self) -> &Daemon {
+        self.manager.as_ref().expect("the manager was killed")
     }
 
     /// Ends the manager with SIGKILL, and waits until the bus knows; the bus stays.
@@ -103,6 +131,33 @@ impl Abrmd {
     pub fn bus_address(&self) -> String {
         self.bus.address()
     }
+}
+
+/// A manager of the TPM at `tcti` on `bus`, which is there by now.
+fn spawn(bus: &Bus, tcti: &str, dir: &Path) -> Daemon {
+    let log = dir.join("log");
+    let file = fs::File::create(&log).expect("a fresh directory is writable");
+    let mut manager = command("tpm2-abrmd");
+    manager
+        .args(["--session", "--dbus-name", BUS_NAME])
+        .arg(format!("--tcti={tcti}"))
+        .env("PATH", search_path())
+        .env("DBUS_SESSION_BUS_ADDRESS", bus.address())
+        .stdout(Stdio::null())
+        .stderr(file);
+    if rustix::process::getuid().is_root() {
+        manager.arg("--allow-root");
+    }
+    let mut manager = Daemon::spawn("tpm2-abrmd", manager);
+    let up = poll(|| match manager.ended() {
+        Some(_) => Some(false),
+        None => on_the_bus(bus).then_some(true),
+    });
+    if up != Some(true) {
+        let log = fs::read_to_string(log).unwrap_or_default();
+        panic!("tpm2-abrmd does not come up: {log}");
+    }
+    manager
 }
 
 /// Whether the resource manager has its name by now.

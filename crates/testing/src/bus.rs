@@ -1,6 +1,6 @@
 //! A message bus of one's own.
 
-use std::{fs, process::Stdio};
+use std::{fs, os::unix::net::UnixStream, path::Path, process::Stdio};
 
 use tempfile::TempDir;
 
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Bus {
     // In the order of dropping.
-    _process: Daemon,
+    process: Option<Daemon>,
     dir: TempDir,
 }
 
@@ -26,24 +26,22 @@ impl Bus {
     #[must_use]
     pub fn start() -> Self {
         let dir = temp_dir("tpmssh-bus-");
-        let socket = dir.path().join("bus");
-        let config = dir.path().join("bus.conf");
-        let text = format!(
-            "<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
-             <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
-             <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>\n",
-            socket.display()
-        );
-        fs::write(&config, text).expect("a fresh directory is writable");
-        let mut bus = command("dbus-daemon");
-        bus.arg("--nofork").arg("--config-file").arg(&config);
-        bus.stderr(Stdio::null());
-        let mut process = Daemon::spawn("dbus-daemon", bus);
-        poll(|| (socket.exists() || process.ended().is_some()).then_some(()));
         Self {
-            _process: process,
+            process: Some(spawn(dir.path())),
             dir,
         }
+    }
+
+    /// Ends it with SIGKILL and starts another at the same address; whoever was connected is not.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn restart(&mut self) {
+        // Dropping it kills it.
+        self.process = None;
+        let _ = fs::remove_file(self.dir.path().join("bus"));
+        self.process = Some(spawn(self.dir.path()));
     }
 
     /// Its address, as `DBUS_SESSION_BUS_ADDRESS` has it: `unix:path=…`.
@@ -51,4 +49,26 @@ impl Bus {
     pub fn address(&self) -> String {
         format!("unix:path={}", self.dir.path().join("bus").display())
     }
+}
+
+fn spawn(dir: &Path) -> Daemon {
+    let socket = dir.join("bus");
+    let config = dir.join("bus.conf");
+    let text = format!(
+        "<busconfig><type>session</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
+         <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>\
+         <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>\n",
+        socket.display()
+    );
+    fs::write(&config, text).expect("a fresh directory is writable");
+    let mut bus = command("dbus-daemon");
+    bus.arg("--nofork").arg("--config-file").arg(&config);
+    bus.stderr(Stdio::null());
+    let mut process = Daemon::spawn("dbus-daemon", bus);
+    // The socket is there before anybody listens on it.
+    poll(|| {
+        let listens = UnixStream::connect(&socket).is_ok();
+        (listens || process.ended().is_some()).then_some(())
+    });
+    process
 }
