@@ -22,6 +22,7 @@ mod recording;
 mod refusals;
 mod signatures;
 mod simulator;
+mod stale;
 mod strangers;
 mod tampered;
 mod terminal;

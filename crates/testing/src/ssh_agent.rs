@@ -1,6 +1,11 @@
 //! OpenSSH's agent, on a socket of its own.
 
-use std::{ffi::OsString, os::unix::net::UnixStream, path::PathBuf, process::Stdio};
+use std::{
+    ffi::OsString,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
 
 use crate::{
     Home,
@@ -64,6 +69,12 @@ impl SshAgent {
     #[must_use]
     pub fn env(&self) -> Vec<(OsString, OsString)> {
         vec![("SSH_AUTH_SOCK".into(), self.socket.clone().into_os_string())]
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// The process id.
