@@ -163,6 +163,8 @@ impl Error {
     pub(crate) fn from_rc(command: CommandCode, entity: Entity, code: u32) -> Self {
         let rc = ResponseCode(code);
         match rc.base() {
+            // The TPM has not answered at all.
+            _ if rc.is_of_transport() => Self::Connection(io::Error::other(rc.to_string())),
             rc::INITIALIZE => Self::NotStarted,
             rc::FAILURE => Self::FailureMode,
             rc::DISABLED => Self::Disabled(command),
@@ -198,6 +200,7 @@ impl Error {
             _ if code & 0xffff_0000 == 0x000b_0000 => match code & 0xffff {
                 0x143 => Self::NotSupported(command.name()),
                 rc::OBJECT_MEMORY | rc::SESSION_MEMORY | rc::MEMORY => Self::Full,
+                rc::REFERENCE_H0..=rc::REFERENCE_S6 => Self::Stale,
                 _ => Self::Command { command, rc },
             },
             rc::REFERENCE_H0..=rc::REFERENCE_S6 => Self::Stale,
@@ -220,7 +223,9 @@ impl Error {
     /// Some do not say which parameter they mean.
     pub(crate) fn refuses_parameter(&self, number: u32, family: &[u32]) -> bool {
         self.response_code().is_some_and(|rc| {
-            family.contains(&rc.base()) && rc.parameter().is_none_or(|given| given == number)
+            family.contains(&rc.base())
+                && !rc.is_about_handle()
+                && rc.parameter().is_none_or(|given| given == number)
         })
     }
 
@@ -306,9 +311,35 @@ mod tests {
         for code in [0x2c2, 0x2e1, 0x2c4, 0x2ca, 0x082] {
             assert!(err(code).refuses_parameter(2, &family), "{code:#x}");
         }
-        for code in [0x1c2, 0x2d5, 0x14b] {
+        // The last three are about a handle or a session.
+        for code in [0x1c2, 0x2d5, 0x14b, 0x184, 0x282, 0x984] {
             assert!(!err(code).refuses_parameter(2, &family), "{code:#x}");
         }
+    }
+
+    #[test]
+    fn a_chip_that_is_not_reached_is_a_broken_connection_and_no_spoilt_blob() {
+        for code in [
+            0x000a_000a,
+            0x000a_0008,
+            0x0007_0007,
+            0x0008_0001,
+            0x000d_0001,
+        ] {
+            let err = Error::from_rc(CommandCode::Load, Entity::Key, code);
+            assert!(matches!(err, Error::Connection(_)), "{code:#x}: {err:?}");
+            assert!(!err.is_spoilt_blob(), "{code:#x}");
+        }
+        let err = Error::from_rc(CommandCode::Load, Entity::Key, 0x000a_000a);
+        let cause = std::error::Error::source(&err).map(ToString::to_string);
+        let text = "the resource manager does not reach the TPM (code 0xa000a)";
+        assert_eq!(cause.as_deref(), Some(text));
+        let err = Error::from_rc(CommandCode::Load, Entity::Key, 0x000b_0001);
+        assert_eq!(
+            err.to_string(),
+            "TPM2_Load failed: the resource manager refused the command (code 0xb0001)"
+        );
+        assert!(!err.is_spoilt_blob());
     }
 
     #[test]

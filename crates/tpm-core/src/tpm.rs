@@ -404,6 +404,28 @@ impl Operation<'_> {
             .map(|kept| kept.handle)
     }
 
+    /// What it means that a command with the kept key failed with `err`: in most cases that a
+    /// resource manager could not bring the key back, since the TPM was reset or cleared below
+    /// it. The key is given up then, to be loaded again.
+    ///
+    /// Managers differ in the codes for that. Loading it again costs little, and says what is
+    /// wrong if that is something else.
+    pub(crate) fn lost(&self, err: Error) -> Error {
+        let is_lost = match &err {
+            // The chip has found the key and dislikes an argument.
+            Error::Command { rc, .. } => rc.parameter().is_none(),
+            Error::Integrity(_) | Error::Policy(_) | Error::HierarchyDisabled(_) => true,
+            Error::AuthRejected { .. } => true,
+            _ => false,
+        };
+        if !is_lost {
+            return err;
+        }
+        log::debug!("a key that was loaded is lost: {err}");
+        *self.tpm.link() = Link::default();
+        Error::Stale
+    }
+
     /// Leaves the key `name` loaded for the next operation, in place of the one before it,
     /// whose context is saved if it is not yet.
     pub(crate) fn keep(&self, name: &Name, handle: u32, context: &SavedContext) -> Result<()> {

@@ -299,7 +299,7 @@ impl ReadyKey {
     /// Loads the saved context, unless the connection still holds the key, and runs `body`.
     fn with_handle<T>(&self, op: &Operation<'_>, body: impl FnOnce(u32) -> Result<T>) -> Result<T> {
         if let Some(handle) = op.kept(&self.name) {
-            return body(handle);
+            return body(handle).map_err(|err| op.lost(err));
         }
         let context = self.context.get().ok_or(Error::Stale)?;
         let command = Command::new(CommandCode::ContextLoad)

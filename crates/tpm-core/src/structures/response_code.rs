@@ -16,6 +16,8 @@ const FORMAT_ONE: u32 = 0x80;
 const PARAMETER: u32 = 0x40;
 /// The layer of a resource manager, which refuses by itself what it does not know.
 const MANAGER: u32 = 0x000b_0000;
+/// The layer of a code of the TPM's that a resource manager gives in the TPM's place.
+const MANAGER_TPM: u32 = 0x000c_0000;
 
 impl ResponseCode {
     /// The code without the number of the handle, parameter or session that it is about.
@@ -38,6 +40,49 @@ impl ResponseCode {
         about.then_some(self.0 >> 8 & 0xf)
     }
 
+    /// Whether the code says that it is about a handle or a session.
+    pub(crate) fn is_about_handle(self) -> bool {
+        self.0 & 0xffff_f000 == 0
+            && self.0 & (FORMAT_ONE | PARAMETER) == FORMAT_ONE
+            && self.0 & 0xf00 != 0
+    }
+
+    /// The code, if it is the TPM's own, or a resource manager speaks for it with the TPM's codes.
+    pub(crate) fn of_tpm(self) -> Option<Self> {
+        match self.0 & 0xffff_0000 {
+            0 => Some(self),
+            MANAGER_TPM => Some(Self(self.0 & 0xffff)),
+            // Debian's tpm2-abrmd and the kernel use the manager's own layer for the TPM's
+            // codes, which are above 0x7f; those below are the manager's.
+            MANAGER if self.0 & 0xffff >= FORMAT_ONE => Some(Self(self.0 & 0xffff)),
+            _ => None,
+        }
+    }
+
+    /// Whether the code comes from what carries commands to the TPM, which has not answered.
+    pub(crate) fn is_of_transport(self) -> bool {
+        self.between().is_some() && self.0 & 0xffff_0000 != MANAGER
+    }
+
+    /// What between us and the TPM failed with this code, and how; `None` for the TPM's own.
+    ///
+    /// # Source
+    ///
+    /// TCG TSS 2.0 Overview and Common Structures Specification, "TSS2 Return Codes".
+    #[must_use]
+    pub fn between(self) -> Option<&'static str> {
+        if self.of_tpm().is_some() {
+            return None;
+        }
+        Some(match self.0 >> 16 {
+            0x6..=0x9 => "the library below the resource manager failed",
+            0xa => "the resource manager does not reach the TPM",
+            0xb => "the resource manager refused the command",
+            0xd => "the driver of the TPM failed",
+            _ => "something between here and the TPM failed",
+        })
+    }
+
     /// The specification's name; `None` for codes of a maker's own.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
@@ -51,12 +96,7 @@ impl ResponseCode {
     }
 
     fn entry(self) -> Option<(&'static str, &'static str)> {
-        let code = if self.0 & 0xffff_0000 == MANAGER {
-            Self(self.0 & 0xffff)
-        } else {
-            self
-        };
-        lookup(code.base())
+        lookup(self.of_tpm()?.base())
     }
 }
 
@@ -68,7 +108,10 @@ impl fmt::Display for ResponseCode {
                 write!(f, "{meaning} ({name}, parameter {number})")
             }
             (Some((name, meaning)), None) => write!(f, "{meaning} ({name})"),
-            (None, _) => write!(f, "response code {:#05x} of the maker's own", self.0),
+            (None, _) => match self.between() {
+                Some(what) => write!(f, "{what} (code {:#07x})", self.0),
+                None => write!(f, "response code {:#05x} of the maker's own", self.0),
+            },
         }
     }
 }
