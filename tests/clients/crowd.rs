@@ -3,12 +3,14 @@
 
 use std::{
     ffi::OsString,
+    fs,
+    io::{BufRead, BufReader},
     process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
-use testing::Abrmd;
+use testing::{Abrmd, Sshd};
 
 use super::{file, module_path, ok, write};
 use crate::program::{PIN, Program};
@@ -124,6 +126,44 @@ impl Crowd {
             ok(&mut self.sign("signature"));
         }
         self.check("signature");
+    }
+}
+
+/// tpm2-abrmd has 27 places. A session that has logged in does not need the TPM any more.
+#[test]
+fn a_hundred_ssh_sessions_are_open_at_once_behind_a_resource_manager() {
+    const SESSIONS: usize = 100;
+    let crowd = Crowd::new(true);
+    let home = &crowd.program.home;
+    let sshd = Sshd::start(home);
+    let mut export = home.command(env!("CARGO_BIN_EXE_tpmssh"));
+    let public = ok(export.args(["export", "first"]).envs(crowd.env.clone()));
+    fs::write(sshd.authorized_keys(), public).unwrap();
+    let askpass = home.askpass(crowd.program.pin.as_ref());
+    let open = || {
+        let mut ssh = sshd.ssh(home, &["-I", &module_path()], "echo in; exec cat");
+        ssh.envs(askpass.clone()).envs(crowd.env.clone());
+        ssh.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut session = ssh.spawn().unwrap();
+        let mut line = String::new();
+        let said = BufReader::new(session.stdout.take().unwrap()).read_line(&mut line);
+        said.unwrap();
+        assert_eq!(line, "in\n");
+        session
+    };
+    let mut sessions = Vec::new();
+    while sessions.len() < SESSIONS {
+        thread::scope(|scope| {
+            let opening: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            sessions.extend(opening.into_iter().map(|session| session.join().unwrap()));
+        });
+    }
+    for session in &mut sessions {
+        assert!(session.try_wait().unwrap().is_none(), "it is open");
+    }
+    for mut session in sessions {
+        drop(session.stdin.take());
+        assert!(session.wait().unwrap().success());
     }
 }
 

@@ -64,6 +64,33 @@ fn a_child_begins_anew_and_disturbs_its_parent_in_nothing() {
     });
 }
 
+/// With a connection to a resource manager that the parent keeps, and goes on to use.
+#[test]
+fn a_child_logs_in_and_signs_behind_a_resource_manager() {
+    isolated(
+        || World::with_key().managed(),
+        || {
+            let module = Module::load();
+            let parent = Stage::new(module, OPEN);
+            for _ in 0..3 {
+                signs(parent);
+            }
+            for _ in 0..3 {
+                forked(|| {
+                    let child = Stage::new(module, OPEN);
+                    for _ in 0..3 {
+                        signs(child);
+                    }
+                    forked(|| signs(Stage::new(module, OPEN))).unwrap();
+                    done!(module, C_Finalize(ptr::null_mut()));
+                })
+                .unwrap();
+                signs(parent);
+            }
+        },
+    );
+}
+
 /// Whatever lock of ours another thread holds at the fork, the child has its own.
 #[test]
 fn a_child_of_a_process_whose_threads_are_busy_does_not_hang() {

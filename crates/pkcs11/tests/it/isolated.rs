@@ -58,6 +58,9 @@ fn run(command: &mut Command) {
         "{}\n{printed}{errors}",
         output.status
     );
+    for noise in ["GLib", "CRITICAL", "WARNING", "ERROR:"] {
+        assert!(!errors.contains(noise), "a library printed: {errors}");
+    }
     print!("{printed}");
     assert!(
         printed.contains("1 passed"),

@@ -1,12 +1,17 @@
 //! The same through a resource manager, tpm2-abrmd on a private message bus.
 //!
-//! libtss2 reads the address of the bus from the environment, so each test runs its body in a
-//! child process: this very binary again, with that variable set.
+//! The address of the bus is in the environment, so each test runs its body in a child process:
+//! this very binary again, with that variable set.
 
-use std::{env, process::Command};
+use std::{
+    env,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use testing::{Abrmd, Swtpm, Tap};
-use tpm_core::{KeyBlob, KeyType, Scheme, Srk, TokenKey, Tpm, Usage, info};
+use tpm_core::{Error, KeyBlob, KeyType, Scheme, Srk, TokenKey, Tpm, Usage, info, random};
 
 use crate::empty;
 
@@ -116,4 +121,121 @@ fn several_processes_share_the_chip() -> TestResult {
         }
         Ok(())
     })
+}
+
+/// tpm2-abrmd takes 27 connections.
+const PLACES: usize = 27;
+
+#[test]
+fn a_full_manager_is_waited_for_and_is_busy_at_the_deadline() -> TestResult {
+    let Some(tpm) = in_child()? else {
+        let swtpm = Swtpm::start();
+        let abrmd = Abrmd::start(&swtpm);
+        return rerun(
+            "a_full_manager_is_waited_for_and_is_busy_at_the_deadline",
+            &abrmd,
+        );
+    };
+    let mut others: Vec<_> = (0..PLACES).map(|_| Tpm::new(tpm.tcti().clone())).collect();
+    for other in &others {
+        random::bytes(&other.begin()?, 8)?;
+    }
+    let tpm = tpm.with_deadline(Duration::from_millis(700));
+    let before = Instant::now();
+    let refused = tpm.begin();
+    assert!(matches!(refused, Err(Error::Busy)), "{refused:?}");
+    assert!(before.elapsed() >= Duration::from_millis(700));
+    drop(refused);
+    let tpm = tpm.with_deadline(Duration::from_secs(30));
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| tpm.begin().and_then(|op| random::bytes(&op, 8)));
+        thread::sleep(Duration::from_millis(300));
+        assert!(!waits.is_finished(), "there is no place");
+        others.pop();
+        waits.join().expect("the thread does not panic")
+    })?;
+    Ok(())
+}
+
+#[test]
+fn an_idle_connection_is_given_back_and_the_key_on_it_kept() -> TestResult {
+    let Some(tpm) = in_child()? else {
+        let swtpm = Swtpm::start();
+        let abrmd = Abrmd::start(&swtpm);
+        return rerun(
+            "an_idle_connection_is_given_back_and_the_key_on_it_kept",
+            &abrmd,
+        );
+    };
+    let (srk, token_key, key) = make_key(&tpm)?;
+    let ready = token_key.load_key(&srk.open(&tpm.begin()?)?, &empty(), &key)?;
+    ready.sign(&tpm.begin()?, Scheme::Ecdsa, &[1; 32])?;
+    assert!(!tpm.rest(Duration::from_secs(600)), "it is not idle yet");
+    {
+        let _op = tpm.begin()?;
+        thread::scope(|scope| {
+            let rests = scope.spawn(|| tpm.rest(Duration::ZERO));
+            assert!(!rests.join().expect("no panic"), "it is in use");
+        });
+    }
+    assert!(tpm.rest(Duration::ZERO));
+    let others: Vec<_> = (0..PLACES).map(|_| Tpm::new(tpm.tcti().clone())).collect();
+    for other in &others {
+        random::bytes(&other.begin()?, 8)?;
+    }
+    drop(others);
+    ready.sign(&tpm.begin()?, Scheme::Ecdsa, &[1; 32])?;
+    Ok(())
+}
+
+#[test]
+fn a_program_that_shares_keeps_no_place_after_a_signature() -> TestResult {
+    let Some(tpm) = in_child()? else {
+        let swtpm = Swtpm::start();
+        let abrmd = Abrmd::start(&swtpm);
+        return rerun(
+            "a_program_that_shares_keeps_no_place_after_a_signature",
+            &abrmd,
+        );
+    };
+    let (srk, token_key, key) = make_key(&tpm)?;
+    let programs: Vec<_> = (0..2 * PLACES)
+        .map(|_| Tpm::new(tpm.tcti().clone()).sharing())
+        .collect();
+    for program in &programs {
+        let ready = token_key.load_key(&srk.open(&program.begin()?)?, &empty(), &key)?;
+        ready.sign(&program.begin()?, Scheme::Ecdsa, &[1; 32])?;
+    }
+    // One that signs on keeps its connection, and with it the key.
+    let ready = token_key.load_key(&srk.open(&programs[0].begin()?)?, &empty(), &key)?;
+    for _ in 0..3 {
+        ready.sign(&programs[0].begin()?, Scheme::Ecdsa, &[1; 32])?;
+    }
+    Ok(())
+}
+
+/// The manager, or the bus, is there and says nothing.
+#[test]
+fn a_manager_that_hangs_costs_one_deadline() -> TestResult {
+    let Some(tpm) = in_child()? else {
+        let swtpm = Swtpm::start();
+        let abrmd = Abrmd::start(&swtpm);
+        abrmd.pause();
+        return rerun("a_manager_that_hangs_costs_one_deadline", &abrmd);
+    };
+    let tpm = tpm.with_deadline(Duration::from_millis(1500));
+    let before = Instant::now();
+    // All of them wait for the same.
+    thread::scope(|scope| {
+        let waits: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| tpm.begin().map(drop)))
+            .collect();
+        for wait in waits {
+            let result = wait.join().expect("the thread does not panic");
+            assert!(matches!(result, Err(Error::Timeout { .. })), "{result:?}");
+        }
+    });
+    let waited = before.elapsed();
+    assert!(waited < Duration::from_millis(3 * 1500), "{waited:?}");
+    Ok(())
 }
