@@ -35,6 +35,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The agent's own socket is among those of the agents that it is to ask.
+    #[error("{} is this agent's own socket, which it cannot ask (--proxy)", path.display())]
+    OwnProxy {
+        /// The socket, as it was named.
+        path: PathBuf,
+    },
     /// Whoever started this program passed no usable socket.
     #[error("no socket was passed to this program")]
     NotActivated,
@@ -100,6 +106,7 @@ impl Error {
             Self::Live { .. } => Kind::Busy,
             Self::UnsafePath { .. } | Self::Foreign { .. } => Kind::UnsafePath,
             Self::Audit { .. } => Kind::Disk,
+            Self::OwnProxy { .. } => Kind::Usage,
             Self::Refused { code, .. } => kind_of(*code),
             Self::NoRuntimeDir
             | Self::Socket { .. }

@@ -33,6 +33,10 @@ impl Agent {
             return refuse_remote(client, event, &request);
         }
         match request {
+            // What this agent could do it has done before it asked the others.
+            Request::List if client.path.comes_back() => Reply::Identities(KeyList::default()),
+            Request::RemoveAll if client.path.comes_back() => Reply::Success,
+            _ if client.path.comes_back() => Reply::Failure,
             Request::Extension(name, contents) => {
                 self.extension(client, name, contents, message).await
             }
@@ -80,6 +84,7 @@ impl Agent {
             protocol::QUERY => Reply::Query,
             // Also while locked: what was missed now would later pass for a local connection.
             protocol::SESSION_BIND => self.bind(client, contents, message),
+            protocol::PROXY_PATH => done(self.upstreams.came_by(client.path, contents)),
             protocol::UNLOCK => self.unlock_token(client, contents).await,
             protocol::LOCK => self.lock_tokens(client),
             _ if self.lock.is_locked() => Reply::Failure,
@@ -107,7 +112,7 @@ impl Agent {
 
     /// What another agent answers; a failure where none knows what to do.
     async fn pass_on(&self, client: &Client<'_>, message: &[u8]) -> Reply {
-        match self.upstreams.ask(client.bind_messages, message).await {
+        match self.upstreams.ask(client.passing(), message).await {
             Some(answer) => Reply::Forwarded(answer),
             None => Reply::Failure,
         }
@@ -129,7 +134,7 @@ impl Agent {
                 return list;
             }
         }
-        for key in self.upstreams.list(client.bind_messages).await {
+        for key in self.upstreams.list(client.passing()).await {
             list.add(&key.blob, &key.comment);
         }
         list

@@ -43,7 +43,10 @@ pub fn serve_until(socket: Socket, options: Options, end: impl Future<Output = (
 }
 
 fn run(socket: Socket, options: Options, end: Option<impl Future<Output = ()>>) -> Result<()> {
-    // First: without descriptors neither a runtime nor signals can be had.
+    if let Some(path) = options.upstreams.iter().find(|path| socket.is_at(path)) {
+        return Err(Error::OwnProxy { path: path.clone() });
+    }
+    // Before the rest: without descriptors neither a runtime nor signals can be had.
     let clients = Arc::new(Clients::new()?);
     let runtime = Builder::new_current_thread()
         .enable_all()

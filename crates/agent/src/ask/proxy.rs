@@ -2,16 +2,24 @@
 //!
 //! Messages pass unread, so that kinds of keys which are unknown here pass as well. Each one
 //! has a connection of its own: an agent that was restarted is found again.
+//!
+//! Agents can be behind each other in a circle. So the first message on each connection is an
+//! extension with the ids of the agents that the request has passed ([`Path`]); an agent that
+//! finds its own id there answers with a failure. An agent of another kind in the circle may
+//! drop that, so the requests that wait for one agent at a time are limited as well.
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use rand_core::{OsRng, RngCore};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::protocol::{Frame, Listed, await_frame, fields, framed};
+use crate::protocol::{Frame, Listed, PROXY_PATH, await_frame, fields, framed, put_string};
 
 /// How long another agent may take; it may be waiting for a person.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -19,24 +27,117 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const LIST_PATIENCE: Duration = Duration::from_secs(2);
 
 const FAILURE: u8 = 5;
+const EXTENSION: u8 = 27;
 const IDENTITIES_ANSWER: u8 = 12;
 
-/// The other agents, in the order in which they are asked.
+/// The most requests that wait for one agent at a time; further ones wait for their turn.
+const MOST_WAITING: usize = 32;
+/// The most agents that a request passes.
+const MOST_AGENTS: usize = 8;
+
+/// What tells an agent from all others, for as long as it runs.
+type Id = [u8; 16];
+
+/// The agents that a client's requests have passed before this one.
 #[derive(Debug, Default)]
-pub(crate) struct Upstreams(Vec<PathBuf>);
+pub(crate) struct Path {
+    passed: Vec<Id>,
+    /// Whether this agent is among them, and has done what it can.
+    comes_back: bool,
+    /// Whether there are too many of them.
+    is_long: bool,
+}
+
+impl Path {
+    /// Whether the client's requests come from this agent itself.
+    pub(crate) fn comes_back(&self) -> bool {
+        self.comes_back
+    }
+}
+
+/// What other agents have to know before a client's request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passing<'a> {
+    /// The client's `session-bind` messages.
+    pub(crate) binds: &'a [Frame],
+    pub(crate) path: &'a Path,
+}
+
+#[derive(Debug)]
+struct Upstream {
+    socket: PathBuf,
+    places: Semaphore,
+}
+
+/// The other agents, in the order in which they are asked.
+#[derive(Debug)]
+pub(crate) struct Upstreams {
+    id: Id,
+    others: Vec<Upstream>,
+    /// Whether a circle was told of.
+    told: AtomicBool,
+}
 
 impl Upstreams {
     pub(crate) fn new(sockets: Vec<PathBuf>) -> Self {
-        Self(sockets)
+        let mut id = Id::default();
+        OsRng.fill_bytes(&mut id);
+        let upstream = |socket| Upstream {
+            socket,
+            places: Semaphore::new(MOST_WAITING),
+        };
+        Self {
+            id,
+            others: sockets.into_iter().map(upstream).collect(),
+            told: AtomicBool::default(),
+        }
+    }
+
+    /// Takes what another agent says about the way of a connection's requests; whether it can
+    /// be read.
+    pub(crate) fn came_by(&self, path: &mut Path, contents: &[u8]) -> bool {
+        let (ids, []) = contents.as_chunks() else {
+            return false;
+        };
+        path.passed = ids.iter().copied().take(MOST_AGENTS).collect();
+        path.comes_back = ids.contains(&self.id);
+        path.is_long = ids.len() >= MOST_AGENTS;
+        let what = match (path.comes_back, path.is_long) {
+            (true, _) => "came back",
+            (false, true) => "has passed 8 agents",
+            (false, false) => return true,
+        };
+        if !self.told.swap(true, Ordering::Relaxed) {
+            log::warn!("a request {what}: it goes no further; see --proxy of the agents it passed");
+        }
+        true
+    }
+
+    /// The agents to ask for a client with this path.
+    fn asked(&self, passing: Passing<'_>) -> &[Upstream] {
+        if passing.path.comes_back || passing.path.is_long {
+            &[]
+        } else {
+            &self.others
+        }
+    }
+
+    /// The messages that go before a client's request.
+    fn introduction(&self, passing: Passing<'_>) -> Vec<Frame> {
+        let mut ids = passing.path.passed.clone();
+        ids.push(self.id);
+        let mut path = vec![EXTENSION];
+        put_string(&mut path, PROXY_PATH.as_bytes());
+        path.extend_from_slice(ids.as_flattened());
+        let binds = passing.binds.iter().cloned();
+        [Frame::new(path)].into_iter().chain(binds).collect()
     }
 
     /// The first answer that is not a failure.
-    ///
-    /// `binds` are the `session-bind` messages of the client, which the other agent has to
-    /// know before anything else.
-    pub(crate) async fn ask(&self, binds: &[Frame], message: &[u8]) -> Option<Vec<u8>> {
-        for socket in &self.0 {
-            if let Some(answer) = one(socket, binds, message, PATIENCE).await {
+    pub(crate) async fn ask(&self, passing: Passing<'_>, message: &[u8]) -> Option<Vec<u8>> {
+        let before = self.introduction(passing);
+        for upstream in self.asked(passing) {
+            if let Some(answer) = upstream.ask(&before, message, PATIENCE).await {
                 return Some(answer);
             }
         }
@@ -44,60 +145,64 @@ impl Upstreams {
     }
 
     /// Tells all; whether all have done it.
-    pub(crate) async fn tell_all(&self, binds: &[Frame], message: &[u8]) -> bool {
+    pub(crate) async fn tell_all(&self, passing: Passing<'_>, message: &[u8]) -> bool {
+        let before = self.introduction(passing);
         let mut done = true;
-        for socket in &self.0 {
-            let answer = one(socket, binds, message, PATIENCE).await;
+        for upstream in self.asked(passing) {
+            let answer = upstream.ask(&before, message, PATIENCE).await;
             done &= answer.is_some();
         }
         done
     }
 
     /// The keys of all of them.
-    pub(crate) async fn list(&self, binds: &[Frame]) -> Vec<Listed> {
+    pub(crate) async fn list(&self, passing: Passing<'_>) -> Vec<Listed> {
+        let before = self.introduction(passing);
         let mut keys = Vec::new();
-        for socket in &self.0 {
-            let Some(answer) = one(socket, binds, &[11], LIST_PATIENCE).await else {
+        for upstream in self.asked(passing) {
+            let Some(answer) = upstream.ask(&before, &[11], LIST_PATIENCE).await else {
                 continue;
             };
             match listed(&answer) {
                 Some(mut listed) => keys.append(&mut listed),
-                None => log::warn!("{}: not a list of keys", socket.display()),
+                None => log::warn!("{}: not a list of keys", upstream.socket.display()),
             }
         }
         keys
     }
 }
 
-/// The answer of the agent at `socket`; `None` for a failure, which is logged if it is not the
-/// agent's own.
-async fn one(
-    socket: &PathBuf,
-    binds: &[Frame],
-    message: &[u8],
-    patience: Duration,
-) -> Option<Vec<u8>> {
-    match timeout(patience, exchange(socket, binds, message)).await {
-        Ok(Ok(answer)) => (answer.first() != Some(&FAILURE)).then_some(answer),
-        Ok(Err(err)) => {
-            log::warn!("cannot ask the agent at {}: {err}", socket.display());
-            None
-        }
-        Err(_) => {
-            log::warn!("the agent at {} does not answer", socket.display());
-            None
+impl Upstream {
+    /// The agent's answer to `message` after those of `before`; `None` for a failure, which is
+    /// logged if it is not the agent's own.
+    async fn ask(&self, before: &[Frame], message: &[u8], patience: Duration) -> Option<Vec<u8>> {
+        let asked = async {
+            let _place = self.places.acquire().await.map_err(io::Error::other)?;
+            self.exchange(before, message).await
+        };
+        let socket = self.socket.display();
+        match timeout(patience, asked).await {
+            Ok(Ok(answer)) => (answer.first() != Some(&FAILURE)).then_some(answer),
+            Ok(Err(err)) => {
+                log::warn!("cannot ask the agent at {socket}: {err}");
+                None
+            }
+            Err(_) => {
+                log::warn!("the agent at {socket} does not answer");
+                None
+            }
         }
     }
-}
 
-async fn exchange(socket: &PathBuf, binds: &[Frame], message: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = UnixStream::connect(socket).await?;
-    let mut answer = Vec::new();
-    for message in binds.iter().map(|frame| frame.as_slice()).chain([message]) {
-        stream.write_all(&framed(message)?).await?;
-        answer = await_frame(&mut stream).await?.to_vec();
+    async fn exchange(&self, before: &[Frame], message: &[u8]) -> io::Result<Vec<u8>> {
+        let mut stream = UnixStream::connect(&self.socket).await?;
+        let mut answer = Vec::new();
+        for message in before.iter().map(|frame| frame.as_slice()).chain([message]) {
+            stream.write_all(&framed(message)?).await?;
+            answer = await_frame(&mut stream).await?.to_vec();
+        }
+        Ok(answer)
     }
-    Ok(answer)
 }
 
 fn listed(answer: &[u8]) -> Option<Vec<Listed>> {
@@ -139,9 +244,30 @@ mod tests {
     #[tokio::test]
     async fn an_agent_that_is_not_there_is_passed_over() {
         let upstreams = Upstreams::new(vec!["/nonexistent/agent".into()]);
-        assert_eq!(upstreams.ask(&[], &[11]).await, None);
-        assert!(upstreams.list(&[]).await.is_empty());
-        assert!(!upstreams.tell_all(&[], &[19]).await);
-        assert!(Upstreams::default().tell_all(&[], &[19]).await);
+        let path = Path::default();
+        let passing = Passing {
+            binds: &[],
+            path: &path,
+        };
+        assert_eq!(upstreams.ask(passing, &[11]).await, None);
+        assert!(upstreams.list(passing).await.is_empty());
+        assert!(!upstreams.tell_all(passing, &[19]).await);
+    }
+
+    #[test]
+    fn a_request_that_comes_back_or_has_come_far_goes_no_further() {
+        let upstreams = Upstreams::new(vec!["/nonexistent/agent".into()]);
+        let other = |number| [number; 16];
+        let came_by = |ids: &[Id]| {
+            let mut path = Path::default();
+            assert!(upstreams.came_by(&mut path, ids.as_flattened()));
+            path.comes_back || path.is_long
+        };
+        assert!(!came_by(&[]));
+        assert!(!came_by(&[other(1), other(2)]));
+        assert!(came_by(&[other(1), upstreams.id, other(2)]));
+        assert!(!came_by(&[other(1); MOST_AGENTS - 1]));
+        assert!(came_by(&[other(1); MOST_AGENTS]));
+        assert!(!upstreams.came_by(&mut Path::default(), &[0; 15]));
     }
 }

@@ -151,7 +151,7 @@ impl Agent {
         }
         self.end_logins();
         client.record(|| Record::of("remove", DONE));
-        done(self.upstreams.tell_all(client.bind_messages, message).await)
+        done(self.upstreams.tell_all(client.passing(), message).await)
     }
 
     fn record_card(&self, client: &Client<'_>, event: &'static str, card: &Card<'_>, result: &str) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::time::sleep;
 
+use crate::ask::proxy::{Passing, Path};
 use crate::audit::Record;
 use crate::key::bind::Binds;
 use crate::protocol::Frame;
@@ -21,6 +22,8 @@ pub(crate) struct Client<'a> {
     pub(crate) binds: &'a mut Binds,
     /// The messages behind `binds`, for other agents.
     pub(crate) bind_messages: &'a mut Vec<Frame>,
+    /// Which other agents its requests have passed.
+    pub(crate) path: &'a mut Path,
     pub(crate) records: RefCell<&'a mut Vec<Recorded>>,
     pub(crate) stream: &'a UnixStream,
 }
@@ -29,6 +32,14 @@ impl Client<'_> {
     /// Has what `record` makes written to the audit log once the client has its answer.
     pub(crate) fn record(&self, record: impl FnOnce() -> Record + 'static) {
         self.records.borrow_mut().push(Box::new(record));
+    }
+
+    /// What other agents have to know before its requests.
+    pub(crate) fn passing(&self) -> Passing<'_> {
+        Passing {
+            binds: self.bind_messages,
+            path: self.path,
+        }
     }
 
     /// What `work` gives; `None` as soon as the client is gone.

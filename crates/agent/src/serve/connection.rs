@@ -15,6 +15,7 @@ use tokio::net::unix::UCred;
 use tokio::runtime::Handle;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::ask::proxy::Path;
 use crate::key::bind::Binds;
 use crate::protocol::{Frame, framed, read_frame};
 use crate::request::peer::Peer;
@@ -57,6 +58,7 @@ fn converse(
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut binds = Binds::default();
     let mut bind_messages = Vec::new();
+    let mut path = Path::default();
     let mut requests = Requests::new(stream);
     loop {
         if records.len() >= MOST_RECORDS {
@@ -77,6 +79,7 @@ fn converse(
             peer,
             binds: &mut binds,
             bind_messages: &mut bind_messages,
+            path: &mut path,
             records: RefCell::new(records),
             stream,
         };

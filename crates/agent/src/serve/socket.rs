@@ -105,6 +105,14 @@ impl Socket {
         self.made.as_ref()?.path.parent()
     }
 
+    /// Whether it is what is at `path`, by whatever name or link.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        let id = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+        let address = self.listener.local_addr().ok();
+        let own = address.and_then(|address| id(address.as_pathname()?));
+        own.is_some() && own == id(path)
+    }
+
     /// A second handle of the listener.
     pub(crate) fn listener(&self) -> io::Result<UnixListener> {
         self.listener.try_clone()
