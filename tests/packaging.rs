@@ -6,8 +6,8 @@ use testing::{Home, module};
 
 use crate::program::{Outcome, Program, text};
 
-/// Where README says to install the module, and where these files say that it is.
-const INSTALLED: &str = "/usr/local/lib/libtpmssh_pkcs11.so";
+/// Stands in the files for the place where the module is installed.
+const MODULE: &str = "@module@";
 
 fn packaging() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../packaging")
@@ -35,8 +35,8 @@ fn programs_that_use_p11_kit_find_the_module_by_its_module_file() {
     let list = || Outcome::of(with_modules(home, "p11-kit").arg("list-modules")).ok();
     assert!(!list().contains("tpmssh"));
 
-    let shipped = fs::read_to_string(packaging().join("tpmssh.module")).unwrap();
-    let here = shipped.replace(INSTALLED, &text(module()));
+    let shipped = fs::read_to_string(packaging().join("tpmssh.module.in")).unwrap();
+    let here = shipped.replace(MODULE, &text(module()));
     assert_ne!(here, shipped);
     fs::write(modules.join("tpmssh.module"), here).unwrap();
     let listed = list();
@@ -51,12 +51,21 @@ fn programs_that_use_p11_kit_find_the_module_by_its_module_file() {
 #[test]
 fn pkg_config_says_where_the_module_is() {
     let home = Home::new();
+    let shipped = fs::read_to_string(packaging().join("tpmssh-pkcs11.pc.in")).unwrap();
+    let filled = shipped
+        .replace("@prefix@", "/usr/local")
+        .replace(MODULE, "/usr/local/lib/m.so")
+        .replace("@version@", env!("CARGO_PKG_VERSION"));
+    fs::write(home.path().join("tpmssh-pkcs11.pc"), filled).unwrap();
     let ask = |option: &str| {
         let mut command = home.command("pkg-config");
-        command.env("PKG_CONFIG_PATH", packaging());
+        command.env("PKG_CONFIG_PATH", home.path());
         Outcome::of(command.args([option, "tpmssh-pkcs11"])).ok()
     };
-    assert_eq!(ask("--variable=p11_module_path").trim(), INSTALLED);
+    assert_eq!(
+        ask("--variable=p11_module_path").trim(),
+        "/usr/local/lib/m.so"
+    );
     assert_eq!(ask("--modversion").trim(), env!("CARGO_PKG_VERSION"));
     assert_eq!(ask("--validate"), "");
 }

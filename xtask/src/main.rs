@@ -10,9 +10,13 @@ mod command;
 mod demo;
 mod differential;
 mod fuzz;
+mod dist;
+mod install;
 mod kernel;
 mod memcheck;
 mod packages;
+mod payload;
+mod source;
 mod test;
 mod zoo;
 
@@ -26,6 +30,10 @@ cargo xtask fuzz [SECONDS]  every fuzz target, 20 seconds each
 cargo xtask memcheck       call the module wrongly, under valgrind
 cargo xtask differential [N]  compare the parsers of SSH's formats with OpenSSH's, N inputs each
 cargo xtask zoo FILE...     play the chips of a JSON file, in the states that are named after it
+cargo xtask install [--prefix P] [--from DIR]  install below P (/usr/local) and $DESTDIR
+cargo xtask uninstall [--prefix P]  remove what install wrote there
+cargo xtask dist [--check] a Debian package, a tarball, checksums and an SBOM in target/dist;
+                           --check builds twice and compares
 cargo xtask bench [ARG]... what tpmssh costs beyond the chip; --help says what ARGs there are
 
 Each installs the Debian packages that it needs and that are missing, and says which before.";
@@ -42,6 +50,9 @@ fn main() -> ExitCode {
         (Some("differential"), _) if rest.len() < 2 => differential::run(&rest),
         (Some("fuzz"), _) if rest.len() < 2 => fuzz::run(&rest),
         (Some("zoo"), false) => zoo::run(&rest),
+        (Some("install"), _) => install::install(&rest),
+        (Some("uninstall"), _) => install::uninstall(&rest),
+        (Some("dist"), _) => dist::run(&rest),
         (Some("bench"), _) => bench::run(&rest),
         (Some("help" | "--help" | "-h"), _) => {
             println!("{USAGE}");

@@ -88,6 +88,9 @@ const NEEDS: &[Need] = &[
     // Other releases of Debian.
     need(Probe::Program("mmdebstrap"), "mmdebstrap"),
     need(Probe::Program("ip"), "iproute2"),
+    // What a Debian package is made with.
+    need(Probe::Program("dpkg-shlibdeps"), "dpkg-dev"),
+    need(Probe::Program("strip"), "binutils"),
 ];
 
 const fn need(probe: Probe, package: &'static str) -> Need {

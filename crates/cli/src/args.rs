@@ -12,7 +12,7 @@ use crate::options::Global;
 #[derive(Debug, Parser)]
 #[command(
     name = "tpmssh",
-    version,
+    version = env!("TPMSSH_VERSION"),
     arg_required_else_help = true,
     disable_help_subcommand = true,
     after_long_help = EXIT_CODES

@@ -1,0 +1,180 @@
+//! The Debian package, made with dpkg-deb.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Release, gzip, lay_out};
+use crate::command::{self, root};
+use crate::payload::Item;
+
+/// Scripts of the package, as few as there can be.
+const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
+
+/// Writes the package into `out`.
+///
+/// # Errors
+///
+/// If it cannot be made, or its dependencies cannot be computed.
+pub(super) fn write(out: &Path, items: Vec<Item>, release: &Release) -> Result<PathBuf> {
+    let version = format!("{}-1", release.version);
+    let architecture = print(Command::new("dpkg").arg("--print-architecture"))?;
+    let items = for_debian(items, &version, release)?;
+    let work = tempfile::tempdir()?;
+    let tree = work.path().join("tree");
+    lay_out(&tree, &items)?;
+    let control = control(work.path(), &items, &version, &architecture)?;
+    lay_out(&tree, &control)?;
+    let deb = out.join(format!("tpmssh_{version}_{architecture}.deb"));
+    command::run(
+        Command::new("dpkg-deb")
+            .env("SOURCE_DATE_EPOCH", release.date.to_string())
+            .args(["--root-owner-group", "-Zxz", "--build"])
+            .arg(&tree)
+            .arg(&deb),
+    )?;
+    Ok(deb)
+}
+
+/// The items as Debian has them: pages compressed, licenses in one file, changelogs.
+fn for_debian(mut items: Vec<Item>, version: &str, release: &Release) -> Result<Vec<Item>> {
+    items.retain(|item| {
+        let name = item.path.file_name().unwrap_or_default();
+        !name.to_string_lossy().starts_with("LICENSE-")
+    });
+    for item in &mut items {
+        if item.path.starts_with("/usr/share/man") {
+            item.path.as_mut_os_string().push(".gz");
+            item.contents = gzip(&item.contents)?;
+        }
+    }
+    let mut doc = |name: &str, contents: Vec<u8>| {
+        items.push(Item {
+            path: Path::new("/usr/share/doc/tpmssh").join(name),
+            mode: 0o644,
+            contents,
+        });
+    };
+    doc("copyright", fs::read(packaging("copyright"))?);
+    let changes = fs::read(root().join("CHANGELOG.md"))?;
+    doc("changelog.gz", gzip(&changes)?);
+    let day = print(Command::new("date").args(["-R", "-u", "-d", &format!("@{}", release.date)]))?;
+    let entry = format!(
+        "tpmssh ({version}) unstable; urgency=medium\n\n  * See changelog.gz.\n\n \
+         -- The tpmssh authors <tpmssh@localhost>  {day}\n"
+    );
+    doc("changelog.Debian.gz", gzip(entry.as_bytes())?);
+    items.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(items)
+}
+
+/// The files of the package's own directory.
+fn control(work: &Path, items: &[Item], version: &str, architecture: &str) -> Result<Vec<Item>> {
+    let kilobytes: usize = items
+        .iter()
+        .map(|it| it.contents.len().div_ceil(1024))
+        .sum();
+    let text = fs::read_to_string(packaging("control.in"))?
+        .replace("@version@", version)
+        .replace("@architecture@", architecture)
+        .replace("@size@", &kilobytes.to_string())
+        .replace("@depends@", &dependencies(work, items)?);
+    let mut files = vec![item("control", 0o644, text.into_bytes())];
+    files.push(item("md5sums", 0o644, md5sums(work)?.into_bytes()));
+    for name in SCRIPTS {
+        files.push(item(name, 0o755, fs::read(packaging(name))?));
+    }
+    Ok(files)
+}
+
+fn item(name: &str, mode: u32, contents: Vec<u8>) -> Item {
+    Item {
+        path: Path::new("/DEBIAN").join(name),
+        mode,
+        contents,
+    }
+}
+
+/// What program and module are linked with, as packages.
+fn dependencies(work: &Path, items: &[Item]) -> Result<String> {
+    let stub = work.join("debian");
+    fs::create_dir_all(&stub)?;
+    fs::write(
+        stub.join("control"),
+        "Source: tpmssh\n\nPackage: tpmssh\nArchitecture: any\n",
+    )?;
+    let mut command = Command::new("dpkg-shlibdeps");
+    command.current_dir(work).args(["-O", "--warnings=0"]);
+    let mut found = 0;
+    for item in items
+        .iter()
+        .filter(|item| item.contents.starts_with(b"\x7fELF"))
+    {
+        command
+            .arg("-e")
+            .arg(work.join("tree").join(item.path.strip_prefix("/")?));
+        found += 1;
+    }
+    ensure!(found == 2, "program and module are not both ELF files");
+    let line = print(&mut command)?;
+    let depends = line.strip_prefix("shlibs:Depends=");
+    Ok(depends.context("dpkg-shlibdeps says nothing")?.to_owned())
+}
+
+/// The digests that dpkg --verify looks at.
+fn md5sums(work: &Path) -> Result<String> {
+    let tree = work.join("tree");
+    let mut names = Vec::new();
+    for dir in super::directories(&tree)? {
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            if path.is_file() {
+                names.push(path.strip_prefix(&tree)?.to_owned());
+            }
+        }
+    }
+    names.sort();
+    let mut sums = String::new();
+    for name in names {
+        let _ = writeln!(
+            sums,
+            "{}",
+            print(Command::new("md5sum").current_dir(&tree).arg(name))?
+        );
+    }
+    Ok(sums)
+}
+
+fn packaging(name: &str) -> PathBuf {
+    root().join("packaging/debian").join(name)
+}
+
+/// What a program prints, without the line feed at its end.
+fn print(command: &mut Command) -> Result<String> {
+    let line = command::line(command);
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start `{line}`"))?;
+    ensure!(
+        output.status.success(),
+        "`{line}` failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_plain_shell() {
+        for name in SCRIPTS {
+            let done = Command::new("sh").arg("-n").arg(packaging(name)).status();
+            assert!(done.is_ok_and(|status| status.success()), "{name}");
+        }
+    }
+}
