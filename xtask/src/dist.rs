@@ -30,25 +30,27 @@ struct Release {
 }
 
 /// Builds package, tarball, SBOM and checksums; with `--check` a second time from another
-/// directory, and compares.
+/// directory, and compares. With `--from DIR` the program and module that are in DIR are packed as
+/// they are, for trying the package.
 ///
 /// # Errors
 ///
 /// If something cannot be built, or the two builds differ.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
-    let check = match args {
-        [] => false,
-        [arg] if arg == "--check" => true,
-        _ => bail!("dist takes --check or nothing; see cargo xtask help"),
+    let dist = match args {
+        [] => build()?,
+        [option] if option == "--check" => {
+            let dist = build()?;
+            check_again()?;
+            dist
+        }
+        [option, dir] if option == "--from" => pack(Path::new(dir))?,
+        _ => bail!("dist takes --check, --from DIR or nothing; see cargo xtask help"),
     };
-    let dist = build()?;
     println!(
         "install it with: sudo apt install ./{}",
         relative(&dist.deb)
     );
-    if check {
-        check_again()?;
-    }
     Ok(())
 }
 
@@ -59,18 +61,33 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
 /// If something cannot be built.
 pub(crate) fn build() -> Result<Dist> {
     packages::install_missing()?;
-    let out = root().join("target/dist");
-    build_in(&root(), &out)
+    build_in(&root(), &root().join("target/dist"))
+}
+
+/// Packs what is built already.
+///
+/// # Errors
+///
+/// If it is not there, or cannot be packed.
+pub(crate) fn pack(dir: &Path) -> Result<Dist> {
+    packages::install_missing()?;
+    let out = root().join("target/dist/unreleased");
+    fs::create_dir_all(&out)?;
+    let built = strip(&root().join(dir), &out)?;
+    pack_in(&root(), &out, &built)
 }
 
 /// Builds the source in `tree` into `out`.
 fn build_in(tree: &Path, out: &Path) -> Result<Dist> {
+    fs::create_dir_all(out)?;
+    pack_in(tree, out, &compile(tree, out)?)
+}
+
+fn pack_in(tree: &Path, out: &Path, built: &Built) -> Result<Dist> {
     let release = Release {
         version: source::version(),
         date: source::date()?,
     };
-    fs::create_dir_all(out)?;
-    let built = compile(tree, out)?;
     let name = format!(
         "tpmssh-{}-{}-linux",
         release.version,
@@ -79,9 +96,9 @@ fn build_in(tree: &Path, out: &Path) -> Result<Dist> {
     let sbom = out.join(format!("{name}.cdx.json"));
     fs::write(&sbom, sbom::text(tree, &release)?)?;
     let tarball = out.join(format!("{name}.tar.gz"));
-    let items = Layout::below(Path::new("/usr/local"), None).items(&built)?;
+    let items = Layout::below(Path::new("/usr/local"), None).items(built)?;
     tarball::write(&tarball, &name, items, &release)?;
-    let deb = debian::write(out, Layout::debian().items(&built)?, &release)?;
+    let deb = debian::write(out, Layout::debian().items(built)?, &release)?;
     let files = [&deb, &tarball, &sbom];
     let sums = checksums(&files)?;
     fs::write(out.join("SHA256SUMS"), &sums)?;
@@ -117,10 +134,16 @@ fn compile(tree: &Path, out: &Path) -> Result<Built> {
                 format!("-ffile-prefix-map={home_text}=/usr/src/cargo -ffile-prefix-map={tree_text}=/usr/src/tpmssh"),
             ),
     )?;
+    strip(&target.join("release"), out)
+}
+
+/// Copies program and module without what a debugger needs.
+fn strip(from: &Path, out: &Path) -> Result<Built> {
     let dir = out.join("stripped");
     fs::create_dir_all(&dir)?;
     for name in ["tpmssh", "libtpmssh_pkcs11.so"] {
-        fs::copy(target.join("release").join(name), dir.join(name))?;
+        fs::copy(from.join(name), dir.join(name))
+            .with_context(|| format!("cannot copy {}", from.join(name).display()))?;
         command::run(
             Command::new("strip")
                 .args(["--strip-unneeded", "--remove-section=.comment"])

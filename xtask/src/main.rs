@@ -14,6 +14,7 @@ mod dist;
 mod install;
 mod kernel;
 mod memcheck;
+mod package_test;
 mod packages;
 mod payload;
 mod source;
@@ -32,8 +33,9 @@ cargo xtask differential [N]  compare the parsers of SSH's formats with OpenSSH'
 cargo xtask zoo FILE...     play the chips of a JSON file, in the states that are named after it
 cargo xtask install [--prefix P] [--from DIR]  install below P (/usr/local) and $DESTDIR
 cargo xtask uninstall [--prefix P]  remove what install wrote there
-cargo xtask dist [--check] a Debian package, a tarball, checksums and an SBOM in target/dist;
-                           --check builds twice and compares
+cargo xtask dist [--check | --from DIR]  a Debian package, a tarball, checksums and an SBOM in
+                           target/dist; --check builds twice and compares, --from packs a build
+cargo xtask package-test [DEB]  the package on a clean Debian 12, booted: from install to purge
 cargo xtask bench [ARG]... what tpmssh costs beyond the chip; --help says what ARGs there are
 
 Each installs the Debian packages that it needs and that are missing, and says which before.";
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         (Some("install"), _) => install::install(&rest),
         (Some("uninstall"), _) => install::uninstall(&rest),
         (Some("dist"), _) => dist::run(&rest),
+        (Some("package-test"), _) => package_test::run(&rest),
         (Some("bench"), _) => bench::run(&rest),
         (Some("help" | "--help" | "-h"), _) => {
             println!("{USAGE}");

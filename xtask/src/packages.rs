@@ -91,6 +91,10 @@ const NEEDS: &[Need] = &[
     // What a Debian package is made with.
     need(Probe::Program("dpkg-shlibdeps"), "dpkg-dev"),
     need(Probe::Program("strip"), "binutils"),
+    // What it is tried with.
+    need(Probe::Program("lintian"), "lintian"),
+    need(Probe::Program("mmdebstrap"), "mmdebstrap"),
+    need(Probe::Program("systemd-nspawn"), "systemd-container"),
 ];
 
 const fn need(probe: Probe, package: &'static str) -> Need {

@@ -64,7 +64,7 @@ fn for_debian(mut items: Vec<Item>, version: &str, release: &Release) -> Result<
     let day = print(Command::new("date").args(["-R", "-u", "-d", &format!("@{}", release.date)]))?;
     let entry = format!(
         "tpmssh ({version}) unstable; urgency=medium\n\n  * See changelog.gz.\n\n \
-         -- The tpmssh authors <tpmssh@localhost>  {day}\n"
+         -- The tpmssh authors <packages@tpmssh.invalid>  {day}\n"
     );
     doc("changelog.Debian.gz", gzip(entry.as_bytes())?);
     items.sort_by(|a, b| a.path.cmp(&b.path));

@@ -15,6 +15,7 @@ pub(crate) fn path() -> Option<PathBuf> {
         .chain(["/usr/local/lib", "/usr/lib", "/usr/lib64"].map(PathBuf::from));
     places
         .flat_map(|place| [place.join(&triplet), place])
+        .flat_map(|place| [place.join("pkcs11"), place])
         .map(|place| place.join("libtpmssh_pkcs11.so"))
         .find_map(|path| path.canonicalize().ok())
 }

@@ -1,6 +1,6 @@
 //! The systemd units of the agent that has the host keys.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::place::MachineArgs;
 use crate::app::App;
@@ -14,70 +14,77 @@ pub(super) const MARK: &str = "# Written by tpmssh host setup.\n";
 pub(super) const SOCKET_UNIT: &str = "tpmssh-host.socket";
 pub(super) const SERVICE_UNIT: &str = "tpmssh-host.service";
 
-/// What the units of a package are for.
-const PACKAGED: [(&str, &str); 3] = [
-    ("/var/lib/tpmssh", "store"),
-    ("/run/tpmssh/host.sock", "socket"),
-    ("device:/dev/tpmrm0", "TPM"),
-];
+/// The TPM that the units of a package are for.
+const USUAL_TPM: &str = "device:/dev/tpmrm0";
 
-/// Whether a package has installed units for this program that fit this machine: these options,
-/// and this TPM.
-///
-/// # Errors
-///
-/// If no TPM is configured.
-pub(super) fn are_packaged(app: &App, machine: &MachineArgs) -> anyhow::Result<bool> {
-    let tcti = app.tpm_choice()?.tcti.to_string();
-    let is = [
-        machine.store == Path::new(PACKAGED[0].0),
-        machine.socket == Path::new(PACKAGED[1].0),
-        tcti == PACKAGED[2].0,
-        machine.etc == Path::new("/etc"),
-    ];
+/// Whether a package has installed units for this program, with the store and the socket that are
+/// meant.
+pub(super) fn are_packaged(machine: &MachineArgs) -> bool {
+    let is_usual = machine.store == Path::new("/var/lib/tpmssh")
+        && machine.socket == Path::new("/run/tpmssh/host.sock")
+        && machine.etc == Path::new("/etc");
     let unit = unit_texts::installed_for_this(&format!("system/{SERVICE_UNIT}"));
-    Ok(unit.is_some() && is.iter().all(|fits| *fits))
+    is_usual && unit.is_some()
 }
 
-/// The units of this machine's own.
+/// The files that systemd needs on this machine: units, or what those of a package lack.
 ///
 /// # Errors
 ///
 /// If no TPM is configured, or the path of this program is unknown.
-pub(super) fn own(app: &App, machine: &MachineArgs) -> anyhow::Result<OwnFiles> {
-    Ok(files(
-        machine,
-        &service(machine, &app.tpm_choice()?.tcti.to_string())?,
-    ))
-}
-
-/// The same, whatever is in them: to be removed.
-pub(super) fn any(machine: &MachineArgs) -> OwnFiles {
-    files(machine, "")
-}
-
-fn files(machine: &MachineArgs, service: &str) -> OwnFiles {
-    let units = machine.etc.join("systemd/system");
-    let socket = escape(&machine.socket.display().to_string());
+pub(super) fn needed(app: &App, machine: &MachineArgs) -> anyhow::Result<OwnFiles> {
+    let tcti = app.tpm_choice()?.tcti.to_string();
     let mut files = OwnFiles::new(MARK);
-    files.add(
-        units.join(SOCKET_UNIT),
-        HOST_SOCKET.replace("@socket@", &socket),
-    );
-    files.add(units.join(SERVICE_UNIT), service);
+    if are_packaged(machine) {
+        if tcti != USUAL_TPM {
+            let text = format!("[Service]\n{}{}", variable(&tcti), device(&tcti));
+            files.add(drop_in(machine), text);
+        }
+        return Ok(files);
+    }
+    add_units(&mut files, machine, &service(machine, &tcti)?);
+    Ok(files)
+}
+
+/// All files for systemd that this command may have written, whatever is in them: to be removed.
+pub(super) fn any(machine: &MachineArgs) -> OwnFiles {
+    let mut files = OwnFiles::new(MARK);
+    add_units(&mut files, machine, "");
+    files.add(drop_in(machine), "");
     files
+}
+
+fn add_units(files: &mut OwnFiles, machine: &MachineArgs, service: &str) {
+    let socket = escape(&machine.socket.display().to_string());
+    let socket = HOST_SOCKET.replace("@socket@", &socket);
+    files.add(unit_dir(machine).join(SOCKET_UNIT), socket);
+    files.add(unit_dir(machine).join(SERVICE_UNIT), service);
+}
+
+fn unit_dir(machine: &MachineArgs) -> PathBuf {
+    machine.etc.join("systemd/system")
+}
+
+fn drop_in(machine: &MachineArgs) -> PathBuf {
+    unit_dir(machine).join(format!("{SERVICE_UNIT}.d/10-tpmssh.conf"))
 }
 
 fn service(machine: &MachineArgs, tcti: &str) -> anyhow::Result<String> {
     let store = machine.store.display().to_string();
-    let mut text = unit_texts::with_program(HOST_SERVICE)?
+    let text = unit_texts::with_program(HOST_SERVICE)?
         .replace("@store@", &escape(&store))
         .replace("@tcti@", &escape(tcti));
-    if let Some(device) = tcti.strip_prefix("device:") {
-        let allowed = format!("DeviceAllow={} rw\n", escape(device));
-        if !text.contains(&allowed) {
-            text += &allowed;
-        }
+    Ok(text + &device(tcti))
+}
+
+fn variable(tcti: &str) -> String {
+    format!("Environment=\"TPMSSH_TCTI={}\"\n", escape(tcti))
+}
+
+/// The line that lets the service use a device which it may not use anyway.
+fn device(tcti: &str) -> String {
+    match tcti.strip_prefix("device:") {
+        Some("/dev/tpmrm0" | "/dev/tpm0") | None => String::new(),
+        Some(device) => format!("DeviceAllow={} rw\n", escape(device)),
     }
-    Ok(text)
 }

@@ -11,14 +11,14 @@ use token_store::{Error as StoreError, KeySpec, Store, StoreDir, Token, WallKind
 use tpm_core::{KeyType, info};
 
 use super::check::{self, ServerArgs};
-use super::host_units::{self, MARK};
+use super::host_units;
 use super::place::{KINDS, MachineArgs, TOKEN, algorithm};
 use super::server_keys::{self, FileKey};
 use crate::app::{App, read_owner_auth};
 use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::files::output_file;
-use crate::files::units::{self, OwnFiles};
+use crate::files::units;
 use crate::keys::make;
 use crate::keys::signing::{self, SigningKey};
 use crate::options::{KeyTypeArgs, OwnerAuthArgs};
@@ -91,7 +91,7 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     if !args.dry_run {
         units::need_systemd("this command sets the service of the host keys up for systemd only")?;
     }
-    host_units::own(app, &args.machine)?.check()?;
+    host_units::any(&args.machine).check()?;
     let files = server_keys::in_use(&args.machine);
     let kind = kind(app, args, &files)?;
     check_named(args, kind, &files)?;
@@ -114,11 +114,7 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         }
     };
     let drop_in = DropIn::new(args, kind, certificate.is_some(), files);
-    let packaged = host_units::are_packaged(app, &args.machine)?;
-    let mut files = match packaged {
-        true => OwnFiles::new(MARK),
-        false => host_units::own(app, &args.machine)?,
-    };
+    let mut files = host_units::needed(app, &args.machine)?;
     files.add(args.machine.drop_in(), drop_in.text(&args.machine));
     files.check()?;
     if args.dry_run {
@@ -134,7 +130,7 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         let path = args.machine.certificate(kind);
         output_file::write(&path, 0o644, &line(certificate.line(TOKEN)))?;
     }
-    if packaged {
+    if host_units::are_packaged(&args.machine) {
         // Units of an older version would hide those of the package.
         host_units::any(&args.machine).remove(false, &args.machine.etc)?;
     }

@@ -1,0 +1,188 @@
+//! `cargo xtask package-test`: the Debian package on a clean Debian, booted with its own systemd.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::command::{self, root};
+use crate::{dist, packages};
+
+/// What the steps need that the package does not bring: services of a machine, and the programs
+/// that use tpmssh.
+const PACKAGES: &str = "systemd-sysv,dbus,dbus-user-session,libpam-systemd,openssh-server,\
+     openssh-client,git,opensc,swtpm,swtpm-tools,procps,ca-certificates";
+
+/// The unit that goes through the steps and then switches the container off.
+const UNIT: &str = "\
+[Unit]
+Description=The life of the package
+After=multi-user.target
+
+[Service]
+Type=oneshot
+ExecStart=/root/inside.sh
+ExecStopPost=/bin/sh -c 'echo result: $SERVICE_RESULT'
+ExecStopPost=/bin/systemctl poweroff
+StandardOutput=append:/root/output
+StandardError=inherit
+";
+
+/// How long all steps may take.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// Builds the package, or takes the one that is named, and lives with it.
+///
+/// # Errors
+///
+/// If a step does not hold, or no container can be had.
+pub(crate) fn run(args: &[OsString]) -> Result<()> {
+    packages::install_missing()?;
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "this boots a container, which only root can: sudo env \"PATH=$PATH\" cargo xtask package-test"
+    );
+    let deb = match args {
+        [] => dist::build()?.deb,
+        [deb] => PathBuf::from(deb),
+        _ => bail!("package-test takes a Debian package or nothing"),
+    };
+    lint(&deb)?;
+    let work = tempfile::Builder::new().prefix("tpmssh-root-").tempdir()?;
+    let tree = work.path().join("root");
+    fs::create_dir(&tree)?;
+    command::run(
+        Command::new("tar")
+            .arg("-C")
+            .arg(&tree)
+            .arg("-xf")
+            .arg(clean_root()?),
+    )?;
+    furnish(&tree, &deb)?;
+    fetch_dependencies(&tree)?;
+    let outcome = boot(&tree);
+    let output = fs::read_to_string(tree.join("root/output")).unwrap_or_default();
+    print!("{output}");
+    outcome?;
+    ensure!(
+        output.contains("result: success") && output.contains(" passed, 0 failed"),
+        "the package does not do what it should"
+    );
+    Ok(())
+}
+
+/// Refuses a package with an error of lintian's.
+fn lint(deb: &Path) -> Result<()> {
+    let output = Command::new("lintian")
+        .args(["--allow-root", "--fail-on", "error"])
+        .arg(deb)
+        .output()
+        .context("cannot start lintian")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    print!("{text}");
+    ensure!(output.status.success(), "lintian finds errors");
+    Ok(())
+}
+
+/// A tar file with a Debian 12 of these packages; made once.
+fn clean_root() -> Result<PathBuf> {
+    let tar = root().join("target/roots/bookworm-package.tar");
+    if !tar.exists() {
+        fs::create_dir_all(tar.parent().context("it is in no directory")?)?;
+        let part = tar.with_extension("part.tar");
+        command::run(
+            Command::new("mmdebstrap")
+                .arg("--variant=minbase")
+                .arg(format!("--include={PACKAGES}"))
+                .args(["--aptopt=APT::Install-Recommends false", "bookworm"])
+                .arg(&part),
+        )
+        .context("no clean Debian can be made here")?;
+        fs::rename(part, &tar)?;
+    }
+    Ok(tar)
+}
+
+/// Puts the package and the steps into a root, and a unit that takes them.
+fn furnish(tree: &Path, deb: &Path) -> Result<()> {
+    let home = tree.join("root");
+    fs::copy(deb, home.join("tpmssh.deb"))?;
+    fs::copy(
+        root().join("packaging/test/inside.sh"),
+        home.join("inside.sh"),
+    )?;
+    fs::write(tree.join("etc/hosts"), "127.0.0.1 localhost\n")?;
+    let units = tree.join("etc/systemd/system");
+    fs::write(units.join("package-life.service"), UNIT)?;
+    let wants = units.join("multi-user.target.wants");
+    fs::create_dir_all(&wants)?;
+    symlink(
+        units_path("package-life.service"),
+        wants.join("package-life.service"),
+    )?;
+    // The steps start it themselves, so that nothing of it is there before.
+    let _ = fs::remove_file(wants.join("ssh.service"));
+    Ok(())
+}
+
+/// Has apt get what the package depends on, for the container has no network.
+fn fetch_dependencies(tree: &Path) -> Result<()> {
+    let resolver = tree.join("etc/resolv.conf");
+    let before = fs::read(&resolver).ok();
+    fs::copy("/etc/resolv.conf", &resolver).context("this machine has no resolver")?;
+    for words in [
+        &["update"][..],
+        &["-y", "--download-only", "install", "/root/tpmssh.deb"],
+    ] {
+        let mut apt = Command::new("chroot");
+        apt.arg(tree).args(["apt-get", "-qq"]).args(words);
+        command::run(apt.args(["-o", "APT::Keep-Downloaded-Packages=true"]))?;
+    }
+    match before {
+        Some(before) => fs::write(&resolver, before)?,
+        None => fs::remove_file(&resolver)?,
+    }
+    Ok(())
+}
+
+fn units_path(name: &str) -> PathBuf {
+    Path::new("/etc/systemd/system").join(name)
+}
+
+/// Boots a root and waits until it switches itself off.
+fn boot(tree: &Path) -> Result<()> {
+    let mut command = Command::new("systemd-nspawn");
+    command
+        .args([
+            "--quiet",
+            "--register=no",
+            "--keep-unit",
+            "--console=pipe",
+            "--private-network",
+            "--boot",
+        ])
+        .arg("--directory")
+        .arg(tree)
+        .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+        .stdin(Stdio::null());
+    eprintln!("$ {}", command::line(&command));
+    let log = fs::File::create(tree.with_file_name("console"))?;
+    command.stdout(log.try_clone()?).stderr(log);
+    let mut child = command.spawn().context("cannot start systemd-nspawn")?;
+    let end = Instant::now() + PATIENCE;
+    while child.try_wait()?.is_none() {
+        if Instant::now() > end {
+            // It passes the signal on as an order to switch off.
+            command::run(Command::new("kill").arg(child.id().to_string()))?;
+            std::thread::sleep(Duration::from_secs(10));
+            child.kill()?;
+            bail!("the steps took longer than {} s", PATIENCE.as_secs());
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
