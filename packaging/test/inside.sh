@@ -4,7 +4,7 @@
 #
 # Prints a line for each thing that holds, and ends at the first that does not.
 set -uo pipefail
-export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 HOME=/root
 deb=/root/tpmssh.deb
 passed=0
 
@@ -108,8 +108,8 @@ said ecdsa-sha2-nistp256
 holds "doctor finds the module" as_anna 'tpmssh doctor'
 as_anna 'tpmssh export' >>/home/anna/.ssh/authorized_keys
 ask='SSH_ASKPASS=~/askpass SSH_ASKPASS_REQUIRE=force'
-options='-o IdentityAgent=none -o StrictHostKeyChecking=accept-new -o IdentitiesOnly=yes -F /dev/null'
-holds "a login by the module" as_anna "$ask ssh $options -i /nonexistent -I $module localhost echo in"
+options='-o IdentityAgent=none -o StrictHostKeyChecking=accept-new -F /dev/null'
+holds "a login by the module" as_anna "$ask ssh $options -I $module localhost echo in"
 said in
 
 # --- the agent by the installed units ---------------------------------------------------------
