@@ -13,8 +13,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{self, cargo, root};
+use crate::packages::{self, For};
 use crate::payload::{Built, Item, Layout};
-use crate::{packages, source};
+use crate::source;
 
 /// Everything that one run makes.
 pub(crate) struct Dist {
@@ -60,7 +61,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
 ///
 /// If something cannot be built.
 pub(crate) fn build() -> Result<Dist> {
-    packages::install_missing()?;
+    packages::install_missing(For::Build)?;
     build_in(&root(), &root().join("target/dist"))
 }
 
@@ -70,7 +71,7 @@ pub(crate) fn build() -> Result<Dist> {
 ///
 /// If it is not there, or cannot be packed.
 pub(crate) fn pack(dir: &Path) -> Result<Dist> {
-    packages::install_missing()?;
+    packages::install_missing(For::Build)?;
     let out = root().join("target/dist/unreleased");
     fs::create_dir_all(&out)?;
     let built = strip(&root().join(dir), &out)?;

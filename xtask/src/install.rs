@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use self::disk::Disk;
 use self::manifest::Manifest;
 use crate::command::{self, cargo, root};
-use crate::packages;
+use crate::packages::{self, For};
 use crate::payload::{Built, Item, Layout};
 use crate::source;
 
@@ -66,7 +66,7 @@ pub(crate) fn uninstall(args: &[OsString]) -> Result<()> {
 }
 
 fn build() -> Result<Built> {
-    packages::install_missing()?;
+    packages::install_missing(For::Build)?;
     command::run(cargo().env(source::COMMIT, source::commit()).args([
         "build",
         "--release",

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{self, root};
-use crate::{dist, packages};
+use crate::dist;
+use crate::packages::{self, For};
 
 /// What the steps need that the package does not bring: services of a machine, and the programs
 /// that use tpmssh.
@@ -41,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 ///
 /// If a step does not hold, or no container can be had.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
-    packages::install_missing()?;
+    packages::install_missing(For::All)?;
     ensure!(
         rustix::process::geteuid().is_root(),
         "this boots a container, which only root can: sudo env \"PATH=$PATH\" cargo xtask package-test"

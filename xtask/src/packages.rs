@@ -17,6 +17,8 @@ struct Need {
     package: &'static str,
     /// Whether the demo needs it too.
     demo: bool,
+    /// Whether building and packing need it.
+    build: bool,
 }
 
 enum Probe {
@@ -37,15 +39,17 @@ enum Probe {
 pub(crate) enum For {
     /// `cargo xtask demo`.
     Demo,
+    /// `cargo xtask install` and `dist`.
+    Build,
     /// Any other chore. All of them take the whole list, so that no two differ in where they work.
     All,
 }
 
 const NEEDS: &[Need] = &[
     // To build.
-    demo(Probe::Program("cc"), "gcc"),
-    demo(Probe::Program("pkg-config"), "pkg-config"),
-    demo(Probe::Development("tss2-esys"), "libtss2-dev"),
+    build(demo(Probe::Program("cc"), "gcc")),
+    build(demo(Probe::Program("pkg-config"), "pkg-config")),
+    build(demo(Probe::Development("tss2-esys"), "libtss2-dev")),
     need(Probe::Program("c++"), "g++"),
     // TPMs and resource managers.
     demo(Probe::Program("swtpm"), "swtpm"),
@@ -89,11 +93,10 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("mmdebstrap"), "mmdebstrap"),
     need(Probe::Program("ip"), "iproute2"),
     // What a Debian package is made with.
-    need(Probe::Program("dpkg-shlibdeps"), "dpkg-dev"),
-    need(Probe::Program("strip"), "binutils"),
+    build(need(Probe::Program("dpkg-shlibdeps"), "dpkg-dev")),
+    build(need(Probe::Program("strip"), "binutils")),
     // What it is tried with.
     need(Probe::Program("lintian"), "lintian"),
-    need(Probe::Program("mmdebstrap"), "mmdebstrap"),
     need(Probe::Program("systemd-nspawn"), "systemd-container"),
 ];
 
@@ -102,6 +105,7 @@ const fn need(probe: Probe, package: &'static str) -> Need {
         probe,
         package,
         demo: false,
+        build: false,
     }
 }
 
@@ -110,6 +114,14 @@ const fn demo(probe: Probe, package: &'static str) -> Need {
         probe,
         package,
         demo: true,
+        build: false,
+    }
+}
+
+const fn build(need: Need) -> Need {
+    Need {
+        build: true,
+        ..need
     }
 }
 
@@ -174,7 +186,11 @@ pub(crate) fn update() -> Result<()> {
 fn missing(wanted: For) -> Vec<&'static str> {
     NEEDS
         .iter()
-        .filter(|need| wanted == For::All || need.demo)
+        .filter(|need| match wanted {
+            For::All => true,
+            For::Demo => need.demo,
+            For::Build => need.build,
+        })
         .filter(|need| !need.probe.found())
         .map(|need| need.package)
         .collect()

@@ -99,11 +99,14 @@ impl Disk {
 /// Files that were written and removed; dropping it puts everything back unless it was kept.
 pub(super) struct Change<'a> {
     disk: &'a Disk,
-    /// Each file as it was: its mode and contents, or that there was none.
-    undo: Vec<(PathBuf, Option<(u32, Vec<u8>)>)>,
+    /// Each file as it was; `None` if there was none.
+    undo: Vec<(PathBuf, Option<Before>)>,
     /// Directories that were made, those above others first.
     dirs: Vec<PathBuf>,
 }
+
+/// Mode and contents of a file.
+type Before = (u32, Vec<u8>);
 
 impl Change<'_> {
     /// Writes a file by way of another beside it, so that a program that runs keeps its own.
@@ -156,7 +159,7 @@ impl Change<'_> {
         self.dirs.clear();
     }
 
-    fn before(&self, path: &Path) -> Result<Option<(u32, Vec<u8>)>> {
+    fn before(&self, path: &Path) -> Result<Option<Before>> {
         let Some(contents) = self.disk.read(path)? else {
             return Ok(None);
         };
