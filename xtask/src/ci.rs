@@ -3,6 +3,7 @@
 mod libraries;
 mod minimal;
 mod msrv;
+mod outside;
 mod tools;
 
 use std::time::{Duration, Instant};
@@ -27,7 +28,9 @@ const STEPS: &[Step] = &[
     ("lints", lints),
     ("stated Rust version", msrv::build),
     ("documentation", documentation),
+    ("documentation without libtss2", libraries::document),
     ("libraries as packages", libraries::package),
+    ("a program outside", outside::run),
     ("oldest dependencies", minimal::check),
     ("fuzz targets", || fuzz::run_for(20)),
     ("demo", demo::run),

@@ -5,34 +5,43 @@
 //! Nothing is changed and nothing is made. Nobody authenticates these answers: they are for a person
 //! to read.
 
-use std::{env, error::Error};
+use std::{
+    env,
+    error::Error,
+    io::{self, Write},
+};
 
 use tpm_core::{Capabilities, Srk, Tpm, info, weakness};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let tcti = env::args().nth(1);
-    let tpm = Tpm::new(tcti.as_deref().unwrap_or("device:/dev/tpmrm0").parse()?);
+    let tcti = tcti.as_deref().unwrap_or("device:/dev/tpmrm0");
+    run(&Tpm::new(tcti.parse()?), &mut io::stdout())
+}
+
+pub(crate) fn run(tpm: &Tpm, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
     let op = tpm.begin()?;
     let info = info::read(&op)?;
     let [a, b, c, d] = info.firmware_version();
-    println!("manufacturer: {}", info.manufacturer);
-    println!("firmware: {a}.{b}.{c}.{d}");
+    writeln!(out, "manufacturer: {}", info.manufacturer)?;
+    writeln!(out, "firmware: {a}.{b}.{c}.{d}")?;
     if let Some(known) = weakness::of_firmware(&info) {
-        println!("known weakness: {known:?}");
+        writeln!(out, "known weakness: {known:?}")?;
     }
-    println!(
+    writeln!(
+        out,
         "wrong tries: {} of {}",
         info.lockout.count, info.lockout.max_tries
-    );
+    )?;
 
     let can = Capabilities::read(&op)?;
-    println!("PIN counters: {}", can.has_pin_indexes());
+    writeln!(out, "PIN counters: {}", can.has_pin_indexes())?;
     for key_type in can.key_types() {
-        println!("makes keys of type {key_type}");
+        writeln!(out, "makes keys of type {key_type}")?;
     }
     match Srk::find(&op)? {
-        Some(srk) => println!("storage root key: {}", srk.name()),
-        None => println!("storage root key: none yet"),
+        Some(srk) => writeln!(out, "storage root key: {}", srk.name())?,
+        None => writeln!(out, "storage root key: none yet")?,
     }
     Ok(())
 }

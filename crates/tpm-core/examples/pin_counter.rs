@@ -5,7 +5,11 @@
 //! The TPM itself counts wrong PINs of one token. At the limit it refuses the right PIN too, until
 //! the security officer (SO) resets the counter. Nothing but the storage root key stays in the TPM.
 
-use std::{env, error::Error as StdError};
+use std::{
+    env,
+    error::Error as StdError,
+    io::{self, Write},
+};
 
 use tpm_core::{
     ChangeGuard, Error, GuardAuth, KeyBlob, KeyType, OpenSrk, OwnerAuth, PinAuth, PinCounter,
@@ -16,7 +20,11 @@ const LIMIT: u32 = 3;
 
 fn main() -> Result<(), Box<dyn StdError>> {
     let tcti = env::args().nth(1);
-    let tpm = Tpm::new(tcti.as_deref().unwrap_or("device:/dev/tpmrm0").parse()?);
+    let tcti = tcti.as_deref().unwrap_or("device:/dev/tpmrm0");
+    run(&Tpm::new(tcti.parse()?), &mut io::stdout())
+}
+
+pub(crate) fn run(tpm: &Tpm, out: &mut dyn Write) -> Result<(), Box<dyn StdError>> {
     let op = tpm.begin()?;
     let owner = OwnerAuth::empty();
     let srk = Srk::find_or_create(&op, &owner)?;
@@ -30,11 +38,17 @@ fn main() -> Result<(), Box<dyn StdError>> {
     let handle = PinCounter::pick_handle(&op)?;
     let counter = PinCounter::from_parts(handle, so.name(), guard.name());
 
-    // A TPM tries PINs only so fast, but a PIN is short: real programs derive both values with a
-    // slow hash (Argon2id), so that a recording of a login helps nobody to guess it.
+    // Real programs make this value and the SO's from PINs with a slow hash such as Argon2id.
     let pin = PinAuth::new(b"value of the right PIN")?;
     counter.define(&root, &owner, &so, &so_pin, &pin, LIMIT)?;
-    let life = live(&root, &counter, (&so, &so_pin), (&guard, &secret), &pin);
+    let life = live(
+        &root,
+        &counter,
+        (&so, &so_pin),
+        (&guard, &secret),
+        &pin,
+        out,
+    );
     counter.undefine(&root, &owner)?;
     life
 }
@@ -45,33 +59,38 @@ fn live(
     (so, so_pin): (&SoObject, &SoAuth),
     change: (&ChangeGuard, &GuardAuth),
     pin: &PinAuth,
+    out: &mut dyn Write,
 ) -> Result<(), Box<dyn StdError>> {
     let token_key = TokenKey::behind_counter(root, counter.clone())?;
     let blob = token_key.create_key(root, pin, KeyType::EccP256, Usage::SIGN)?;
     let key = KeyBlob::parse(blob)?;
     let ready = token_key.load_key(root, pin, &key)?;
     ready.sign(root.op(), Scheme::Ecdsa, &[0x5a; 32])?;
-    println!("the right PIN: signed");
+    writeln!(out, "the right PIN: signed")?;
 
     let wrong = PinAuth::new(b"value of a wrong PIN")?;
     loop {
         match token_key.verify(root, &wrong) {
-            Err(err @ Error::AuthRejected { .. }) => println!("a wrong PIN: {err}"),
+            Err(err @ Error::AuthRejected { .. }) => writeln!(out, "a wrong PIN: {err}")?,
             Err(Error::PinExhausted) => break,
             other => return Err(format!("not what a wrong PIN gives: {other:?}").into()),
         }
-        println!("tries left: {}", counter.state(root)?.left());
+        writeln!(out, "tries left: {}", counter.state(root)?.left())?;
     }
     let refused = token_key.verify(root, pin).err();
-    println!("the right PIN now: {}", refused.ok_or("it was accepted")?);
+    writeln!(
+        out,
+        "the right PIN now: {}",
+        refused.ok_or("it was accepted")?
+    )?;
 
     counter.reset(root, so, so_pin, LIMIT)?;
     token_key.verify(root, pin)?;
-    println!("after the SO's reset: the PIN is right");
+    writeln!(out, "after the SO's reset: the PIN is right")?;
 
     let new = PinAuth::new(b"value of the next PIN")?;
     counter.change_auth(root, change, pin, &new)?;
     token_key.verify(root, &new)?;
-    println!("the PIN is changed, and the key is the same");
+    writeln!(out, "the PIN is changed, and the key is the same")?;
     Ok(())
 }

@@ -1,32 +1,57 @@
 //! Keys that live in a TPM 2.0 and cannot leave it.
 //!
 //! This crate talks to the chip: it finds and opens it ([`Tcti`], [`Tpm`]), asks what it can
-//! do ([`info`], [`selftest`]), takes it into ownership ([`ownership`], [`ek`], [`lockout`]),
-//! finds the storage root key that everything hangs from ([`Srk`]) and holds keys below it:
-//! a [`TokenKey`] guards the signing keys of one token behind a PIN, which the chip itself
-//! counts in a [`PinCounter`]. It knows no files, no prompts, no SSH and no PKCS#11.
+//! do ([`info`], [`Capabilities`], [`selftest`]), takes it into ownership ([`ownership`], [`ek`],
+//! [`lockout`]), finds the storage root key that everything hangs from ([`Srk`]) and holds keys
+//! below it: a [`TokenKey`] guards the signing keys of one token behind a PIN, which the chip
+//! itself counts in a [`PinCounter`]. It knows no files, no prompts, no SSH and no PKCS#11.
+//!
+//! A key behind a PIN that the chip counts:
 //!
 //! ```no_run
-//! use tpm_core::{AuthValue, KeyBlob, KeyType, Scheme, Hash, Srk, TokenKey, Tpm, Usage, Wall};
+//! use tpm_core::{
+//!     ChangeGuard, Error, GuardAuth, KeyBlob, KeyType, OwnerAuth, PinAuth, PinCounter, Scheme,
+//!     SoAuth, SoObject, Srk, TokenKey, Tpm, Usage,
+//! };
 //!
 //! # fn main() -> tpm_core::Result<()> {
 //! let tpm = Tpm::new("device:/dev/tpmrm0".parse()?);
 //! let op = tpm.begin()?;
-//! let srk = Srk::find_or_create(&op, &AuthValue::empty())?;
-//! let pin = AuthValue::empty();
-//! let token_key = TokenKey::create(&op, &srk, Wall::None, &pin)?;
-//! let blob = token_key.create_key(&op, &srk, &pin, KeyType::EccP256, Usage::SIGN)?;
-//! let key = token_key.load_key(&op, &srk, &pin, &KeyBlob::parse(blob)?)?;
-//! let signature = key.sign(&op, Scheme::Ecdsa, &[0x5a; 32])?;
-//! # let _ = (signature, Hash::Sha256);
+//! let owner = OwnerAuth::empty(); // as in a new chip
+//! let srk = Srk::find_or_create(&op, &owner)?;
+//! let root = srk.open(&op)?;
+//!
+//! // Who may reset the counter and change the PIN. Real programs derive the values of both PINs
+//! // with a slow hash.
+//! let (so_pin, pin, secret) = (SoAuth::random(), PinAuth::random(), GuardAuth::random());
+//! let so = SoObject::create(&root, &so_pin, &secret)?;
+//! let guard = ChangeGuard::create(&root, &secret)?;
+//! let counter = PinCounter::from_parts(PinCounter::pick_handle(&op)?, so.name(), guard.name());
+//! counter.define(&root, &owner, &so, &so_pin, &pin, 5)?;
+//!
+//! let token_key = TokenKey::behind_counter(&root, counter.clone())?;
+//! let blob = token_key.create_key(&root, &pin, KeyType::EccP256, Usage::SIGN)?;
+//! let key = token_key.load_key(&root, &pin, &KeyBlob::parse(blob.clone())?)?;
+//! let digest = [0x5a; 32];
+//! let signature = key.sign(&op, Scheme::Ecdsa, &digest)?;
+//! assert!(key.public().verify(Scheme::Ecdsa, &digest, &signature));
+//!
+//! // A wrong PIN is refused and costs one of the five tries. The right one gives them back.
+//! let wrong = token_key.load_key(&root, &PinAuth::random(), &KeyBlob::parse(blob)?);
+//! assert!(matches!(wrong, Err(Error::AuthRejected { .. })));
+//! assert_eq!(counter.state(&root)?.left(), 4);
 //! # Ok(())
 //! # }
 //! ```
 //!
+//! The directory `examples/` has this as a whole program, and others. What is to be kept between
+//! two runs are bytes: [`Srk::to_bytes`], and the [`Blob`]s of the SO object, the change guard, the
+//! token key and the signing keys. None of them is worth anything without the chip.
+//!
 //! # How it talks
 //!
-//! An [`Operation`] is one uninterrupted use of the chip; every exchange in it has a
-//! deadline. Secrets cross the bus only under the HMAC of a session that is salted to the
+//! An [`Operation`] is one uninterrupted use of the chip, by one thread; every exchange in it
+//! has a deadline. An [`OpenSrk`] is the storage root key in one operation. Secrets cross the bus only under the HMAC of a session that is salted to the
 //! storage root key, whose Name the caller pinned. The types and their wire form come from
 //! `tss-esapi`; the exchange itself is this crate's own, because a library that is loaded
 //! into `ssh` may not print, hang, or use the host's `libcrypto` (see ARCHITECTURE.md).

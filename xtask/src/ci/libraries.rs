@@ -2,20 +2,23 @@
 
 use anyhow::{Context, Result, ensure};
 
-use crate::command::{self, cargo};
+use crate::command::{self, cargo, target};
 
 /// The packages that are for others to use.
-const LIBRARIES: [&str; 3] = ["tpm-core", "ssh-format", "token-store"];
+const LIBRARIES: [&str; 4] = ["tpm-core", "ssh-format", "token-store", "dbus-wire"];
 
 /// What each must have in it, and the only things that may be in it besides.
-const REQUIRED: [&str; 2] = ["Cargo.toml", "src/lib.rs"];
-const ALLOWED: [&str; 8] = [
+const REQUIRED: [&str; 5] = [
+    "Cargo.toml",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    "README.md",
+    "src/lib.rs",
+];
+const ALLOWED: [&str; 5] = [
     "Cargo.lock",
     "Cargo.toml.orig",
     ".cargo_vcs_info.json",
-    "README.md",
-    "LICENSE-APACHE",
-    "LICENSE-MIT",
     "STRICTER.md",
     "CHANGELOG.md",
 ];
@@ -47,6 +50,30 @@ pub(super) fn package() -> Result<()> {
     Ok(())
 }
 
+/// Makes the documentation of the libraries as a documentation host does: without libtss2.
+///
+/// `DOCS_RS` has the build script of tss-esapi-sys not look for it, and an empty search path has
+/// pkg-config not find it.
+///
+/// # Errors
+///
+/// If one of them needs it, or has a warning.
+pub(super) fn document() -> Result<()> {
+    let dir = target()?.join("docs-host");
+    let mut doc = cargo();
+    doc.args(["doc", "--no-deps", "--locked", "--all-features"]);
+    for library in LIBRARIES {
+        doc.args(["-p", library]);
+    }
+    command::run(
+        doc.env("CARGO_TARGET_DIR", &dir)
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .env("DOCS_RS", "1")
+            .env("PKG_CONFIG_LIBDIR", dir.join("no-libraries"))
+            .env("PKG_CONFIG_PATH", ""),
+    )
+}
+
 /// Looks at one list of files, a line for each.
 fn look(files: &str) -> Result<()> {
     for required in REQUIRED {
@@ -70,10 +97,11 @@ mod tests {
 
     #[test]
     fn what_is_missing_and_what_is_too_much_is_found() {
-        look("Cargo.toml\nsrc/lib.rs\nsrc/a/b.rs\nREADME.md\n").expect("all in order");
-        let err = look("Cargo.toml\n").expect_err("no library");
-        assert_eq!(err.to_string(), "has no src/lib.rs");
-        let err = look("Cargo.toml\nsrc/lib.rs\nsecret.pem\n").expect_err("too much");
+        let all = "Cargo.toml\nLICENSE-APACHE\nLICENSE-MIT\nREADME.md\nsrc/lib.rs\n";
+        look(&format!("{all}src/a/b.rs\nSTRICTER.md\n")).expect("all in order");
+        let err = look(&all.replace("LICENSE-MIT\n", "")).expect_err("no licence");
+        assert_eq!(err.to_string(), "has no LICENSE-MIT");
+        let err = look(&format!("{all}secret.pem\n")).expect_err("too much");
         assert_eq!(err.to_string(), "has secret.pem, which is not known here");
     }
 }

@@ -1,6 +1,7 @@
 //! The public API against a private swtpm.
 
 mod chips;
+mod examples;
 mod faults;
 mod impostor;
 mod keys;
