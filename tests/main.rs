@@ -12,6 +12,7 @@ mod doctor;
 mod files;
 mod half_done;
 mod host;
+mod jobs;
 mod journey;
 mod kernel;
 mod owner;

@@ -32,7 +32,8 @@ impl Session {
         Self::spawn(command)
     }
 
-    fn spawn(mut command: Command) -> Self {
+    /// Starts any program; with `setsid --ctty` the terminal is its own.
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let terminal =
             openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&terminal).unwrap();
@@ -91,7 +92,7 @@ impl Session {
     }
 
     /// Whether typing is shown. Both ends of a terminal have the same modes.
-    fn echoes(&self) -> bool {
+    pub(crate) fn echoes(&self) -> bool {
         tcgetattr(&self.terminal)
             .unwrap()
             .local_modes

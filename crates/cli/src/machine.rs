@@ -2,6 +2,7 @@
 
 pub(crate) mod harden;
 pub(crate) mod interrupt;
+pub(crate) mod jobs;
 pub(crate) mod logger;
 pub(crate) mod module;
 pub(crate) mod simulator;

@@ -1,10 +1,13 @@
 //! What still has to happen when a signal such as Ctrl-C ends the program.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
@@ -88,11 +91,36 @@ impl Drop for Hold {
     }
 }
 
+/// The signals that end the program.
+const SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// Set as soon as one of [`SIGNALS`] is there, before its cleanup runs.
+static CAME: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// Waits for the end if a signal that ends the program has come already.
+///
+/// A program that was stopped may find such a signal when it goes on. It must not touch the
+/// terminal before it ends: in the background that would stop it once more.
+pub(crate) fn end_if_due() {
+    while CAME.load(Ordering::SeqCst) && lock().ends_at_once() {
+        thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+impl State {
+    fn ends_at_once(&self) -> bool {
+        self.watching && !self.waits
+    }
+}
+
 /// The state, with signals being watched.
 fn watched() -> io::Result<MutexGuard<'static, State>> {
     let mut state = lock();
     if !state.watching {
-        let signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+        for signal in SIGNALS {
+            flag::register(signal, Arc::clone(&CAME))?;
+        }
+        let signals = Signals::new(SIGNALS)?;
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || watch(signals))?;

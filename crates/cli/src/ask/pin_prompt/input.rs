@@ -138,23 +138,36 @@ fn line(from: impl AsFd, name: &str, end: Option<Instant>) -> Result<Secret> {
         source: err.into(),
     };
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_LEN));
-    let mut byte = Zeroizing::new([0; 1]);
     loop {
         if let Some(end) = end
             && !wait(&from, end).map_err(unreadable)?
         {
             return Err(Error::NothingYet { from: name.into() });
         }
-        let count = match read_byte(&from, &mut byte) {
-            Err(Errno::AGAIN) if end.is_some() => continue,
-            count => count.map_err(unreadable)?,
-        };
-        match (count, byte[0]) {
-            (0, _) if line.is_empty() => return Err(Error::NothingRead { from: name.into() }),
-            (0, _) | (_, b'\n') => return Ok(line),
-            // Growing would leave a copy behind.
-            _ if line.len() == MAX_LEN => return Err(Error::TooMuchRead { from: name.into() }),
-            (_, byte) => line.push(byte),
+        match push_byte(&from, name, &mut line) {
+            Err(Error::Unreadable { source, .. })
+                if end.is_some() && source.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(false) => {}
+            done => return done.map(|_| line),
+        }
+    }
+}
+
+/// Reads a byte of a line into memory that was reserved for it; `true` at the end of the line.
+pub(super) fn push_byte(from: impl AsFd, name: &str, line: &mut Secret) -> Result<bool> {
+    let mut byte = Zeroizing::new([0; 1]);
+    let count = read_byte(from, &mut byte).map_err(|err| Error::Unreadable {
+        from: name.into(),
+        source: err.into(),
+    })?;
+    match (count, byte[0]) {
+        (0, _) if line.is_empty() => Err(Error::NothingRead { from: name.into() }),
+        (0, _) | (_, b'\n') => Ok(true),
+        // Growing would leave a copy behind.
+        _ if line.len() == MAX_LEN => Err(Error::TooMuchRead { from: name.into() }),
+        (_, byte) => {
+            line.push(byte);
+            Ok(false)
         }
     }
 }

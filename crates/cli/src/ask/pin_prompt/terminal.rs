@@ -4,15 +4,27 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::process::getpgrp;
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetpgrp, tcsetattr,
+};
+use zeroize::Zeroizing;
 
 use super::{Secret, input};
 use crate::fail::error::{Error, Result};
 use crate::machine::interrupt;
+use crate::machine::jobs::{Event, Question};
 
 /// The terminal that this process is controlled from, whatever stdin and stdout are.
 #[derive(Debug)]
 pub(crate) struct Terminal(Arc<File>);
+
+/// What became of a line.
+enum Line {
+    Read(Secret),
+    /// It is to be asked for again.
+    Broken,
+}
 
 impl Terminal {
     /// Whether there is one.
@@ -36,16 +48,14 @@ impl Terminal {
 
     /// Asks for a line that is not shown while it is typed.
     ///
-    /// What was typed before the question is thrown away. The terminal shows
-    /// typing again afterwards, also if a signal ends the program.
+    /// What was typed before the question is thrown away. The terminal shows typing again
+    /// afterwards, also if a signal ends or stops the program; when it goes on, it asks again.
     ///
     /// # Errors
     ///
     /// [`Error::Declined`] at the end of the input (Ctrl-D).
     pub(crate) fn ask_hidden(&self, prompt: &str) -> Result<Secret> {
-        let hidden = Hidden::new(&self.0).map_err(Error::Terminal)?;
-        let answer = self.ask(prompt);
-        drop(hidden);
+        let answer = self.asked(prompt, true);
         // The line feed that ended the answer was not shown either.
         self.write("\n")?;
         answer
@@ -57,10 +67,51 @@ impl Terminal {
     ///
     /// [`Error::Declined`] at the end of the input (Ctrl-D).
     pub(crate) fn ask(&self, prompt: &str) -> Result<Secret> {
-        self.write(prompt)?;
-        match input::first_line(&*self.0, "the terminal") {
-            Err(Error::NothingRead { .. }) => Err(Error::Declined),
-            answer => answer,
+        self.asked(prompt, false)
+    }
+
+    fn asked(&self, prompt: &str, hidden: bool) -> Result<Secret> {
+        let question = Question::new().map_err(Error::Terminal)?;
+        loop {
+            // In the background this stops the process until it is in the foreground: what the
+            // terminal's modes were before that are those of the shell.
+            if hidden {
+                tcflush(&self.0, QueueSelector::IFlush).map_err(terminal)?;
+            }
+            let mode = hidden.then(|| Hidden::new(&self.0)).transpose();
+            let mode = mode.map_err(Error::Terminal)?;
+            self.write(prompt)?;
+            let line = self.line(&question, mode)?;
+            match line {
+                Line::Read(secret) => return Ok(secret),
+                Line::Broken => {}
+            }
+        }
+    }
+
+    /// Reads a line, in the mode that is given back at its end.
+    fn line(&self, question: &Question, mode: Option<Hidden>) -> Result<Line> {
+        let mut line = Zeroizing::new(Vec::with_capacity(input::MAX_LEN));
+        loop {
+            match question.wait(&*self.0).map_err(Error::Terminal)? {
+                Event::Input => {}
+                Event::Stop => {
+                    drop(mode);
+                    question.stop().map_err(Error::Terminal)?;
+                    return Ok(Line::Broken);
+                }
+                Event::Continued => {
+                    // The modes are those of the shell by now, or what they were here.
+                    drop(mode);
+                    return Ok(Line::Broken);
+                }
+            }
+            match input::push_byte(&*self.0, "the terminal", &mut line) {
+                Ok(true) => return Ok(Line::Read(line)),
+                Ok(false) => {}
+                Err(Error::NothingRead { .. }) => return Err(Error::Declined),
+                Err(err) => return Err(err),
+            }
         }
     }
 
@@ -69,6 +120,10 @@ impl Terminal {
             .write_all(text.as_bytes())
             .map_err(Error::Terminal)
     }
+}
+
+fn terminal(err: rustix::io::Errno) -> Error {
+    Error::Terminal(err.into())
 }
 
 /// A terminal that shows nothing of what is typed, until this is dropped.
@@ -84,8 +139,12 @@ impl Hidden {
         let guard = interrupt::guard({
             let (tty, before) = (tty.clone(), before.clone());
             move || {
-                restore(&tty, &before);
-                let _ = (&*tty).write_all(b"\n"); // the prompt of the shell gets a line of its own
+                // In the background the terminal is somebody else's, and touching it would stop
+                // this process instead of ending it.
+                if tcgetpgrp(&tty).is_ok_and(|group| group == getpgrp()) {
+                    restore(&tty, &before);
+                    let _ = (&*tty).write_all(b"\n"); // the prompt of the shell gets a line of its own
+                }
             }
         })?;
         let mut hidden = before.clone();

@@ -1,0 +1,198 @@
+//! Ctrl-Z and `fg` while a person is asked something.
+//!
+//! A program that stops in the middle of a question leaves a terminal without echo to the shell, and
+//! finds one with echo when it goes on. So the question hears of both: it puts the terminal in
+//! order, stops this process itself, and asks again. Everywhere else the signals do what they do by
+//! default.
+//!
+//! # Source
+//!
+//! signal(7); credentials(7) and POSIX.1-2017 "Orphaned Process Group".
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, Signal, getpgid, getpgrp, getpid, getsid, kill_process};
+use signal_hook::consts::{SIGCONT, SIGTSTP};
+use signal_hook::{flag, low_level};
+
+use crate::machine::interrupt;
+
+/// What a question waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// There is something to read, or its end.
+    Input,
+    /// The process is to stop (Ctrl-Z): see [`Question::stop`].
+    Stop,
+    /// The process was stopped by other means, and goes on.
+    Continued,
+}
+
+struct Signals {
+    /// Has a byte for each signal.
+    wake: UnixStream,
+    stop: Arc<AtomicBool>,
+    continued: Arc<AtomicBool>,
+    /// While no question is asked, SIGTSTP stops this process as it does by default.
+    by_default: Arc<AtomicBool>,
+}
+
+static SIGNALS: Mutex<Option<Signals>> = Mutex::new(None);
+
+/// A question that is being asked; signals are its concern until this is dropped.
+pub(crate) struct Question {
+    signals: MutexGuard<'static, Option<Signals>>,
+}
+
+impl Question {
+    /// Begins to watch signals.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be watched.
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut signals = SIGNALS.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = match signals.take() {
+            Some(watched) => watched,
+            None => Signals::watch()?,
+        };
+        watched.by_default.store(false, Ordering::SeqCst);
+        *signals = Some(watched);
+        let question = Self { signals };
+        question.forget()?;
+        Ok(question)
+    }
+
+    /// Waits for a signal or for input from `terminal`; signals come first.
+    ///
+    /// # Errors
+    ///
+    /// If the terminal cannot be waited for.
+    pub(crate) fn wait(&self, terminal: impl AsFd) -> io::Result<Event> {
+        let Some(signals) = self.signals.as_ref() else {
+            return Ok(Event::Input);
+        };
+        loop {
+            if signals.stop.swap(false, Ordering::SeqCst) {
+                return Ok(Event::Stop);
+            }
+            if signals.continued.swap(false, Ordering::SeqCst) {
+                return Ok(Event::Continued);
+            }
+            let mut ends = [
+                PollFd::new(&signals.wake, PollFlags::IN),
+                PollFd::new(&terminal, PollFlags::IN),
+            ];
+            match poll(&mut ends, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                polled => polled?,
+            };
+            let [woken, input] = ends.map(|end| !end.revents().is_empty());
+            if woken {
+                self.drain()?;
+            } else if input {
+                return Ok(Event::Input);
+            }
+        }
+    }
+
+    /// Stops this process, as Ctrl-Z does to programs that do not watch it; returns when it goes
+    /// on. In an orphaned process group nobody could make it go on, so nothing happens there.
+    ///
+    /// # Errors
+    ///
+    /// If the signal cannot be sent.
+    pub(crate) fn stop(&self) -> io::Result<()> {
+        if !is_orphaned() {
+            kill_process(getpid(), Signal::STOP)?;
+            interrupt::end_if_due();
+        }
+        self.forget()
+    }
+
+    /// Forgets signals that were meant for what was before.
+    fn forget(&self) -> io::Result<()> {
+        self.drain()?;
+        if let Some(signals) = self.signals.as_ref() {
+            signals.stop.store(false, Ordering::SeqCst);
+            signals.continued.store(false, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    fn drain(&self) -> io::Result<()> {
+        let Some(signals) = self.signals.as_ref() else {
+            return Ok(());
+        };
+        let mut bytes = [0; 64];
+        loop {
+            match (&signals.wake).read(&mut bytes) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
+            }
+        }
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        if let Some(signals) = self.signals.as_ref() {
+            // signal-hook stops without regard to orphaned groups.
+            signals.by_default.store(!is_orphaned(), Ordering::SeqCst);
+        }
+    }
+}
+
+impl Signals {
+    fn watch() -> io::Result<Self> {
+        let (wake, sender) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        let flag = |value| Arc::new(AtomicBool::new(value));
+        let (stop, continued, by_default) = (flag(false), flag(false), flag(false));
+        // In this order: who is woken finds the flag.
+        flag::register_conditional_default(SIGTSTP, Arc::clone(&by_default))?;
+        flag::register(SIGTSTP, Arc::clone(&stop))?;
+        low_level::pipe::register(SIGTSTP, sender.try_clone()?)?;
+        flag::register(SIGCONT, Arc::clone(&continued))?;
+        low_level::pipe::register(SIGCONT, sender)?;
+        Ok(Self {
+            wake,
+            stop,
+            continued,
+            by_default,
+        })
+    }
+}
+
+/// Whether no process of this session, outside of this process group, is an ancestor: such a one
+/// is the shell that would continue us.
+fn is_orphaned() -> bool {
+    let (group, session) = (getpgrp(), getsid(None));
+    let mut child = getpid();
+    while let Some(parent) = parent_of(child) {
+        if getsid(Some(parent)) != session {
+            return true;
+        }
+        match getpgid(Some(parent)) {
+            Ok(other) if other == group => child = parent,
+            other => return other.is_err(),
+        }
+    }
+    true
+}
+
+/// The parent of a process (proc_pid_stat(5), field 4).
+fn parent_of(pid: Pid) -> Option<Pid> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
+    // The name of the program, in parentheses, may have anything in it.
+    let (_, fields) = stat.rsplit_once(')')?;
+    Pid::from_raw(fields.split_whitespace().nth(1)?.parse().ok()?)
+}
