@@ -36,7 +36,7 @@ fn constraints_are_taken_as_by_openssh() {
 
 #[test]
 fn connections_are_bound_as_by_openssh() {
-    compare(Question::Bind, 12);
+    compare(Question::Bind, 16);
 }
 
 #[test]

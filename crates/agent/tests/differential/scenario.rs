@@ -47,6 +47,9 @@ pub(crate) struct Scenario {
     login: Vec<u8>,
 }
 
+/// The number of a server, and whether it shows a certificate.
+type Server = (u8, bool);
+
 /// A server of the scenario: its number is its key, and that of its authority.
 fn host(random: &mut Random) -> (u8, Host) {
     let seed = u8::try_from(1 + random.below(3)).unwrap();
@@ -64,6 +67,7 @@ impl Scenario {
         let mut shown = Vec::new();
         let mut sessions = Vec::new();
         let mut binds = Vec::new();
+        let mut path = Vec::new();
         let count = random.below(4);
         for number in 0..count {
             let (seed, host) = host(random);
@@ -87,10 +91,13 @@ impl Scenario {
                 change(random, &mut bind);
             }
             binds.push(bind);
+            path.push((seed, host_key != host.blob()));
             shown.push(host_key);
             sessions.push(session.to_vec());
         }
-        let constraints = constraints(random);
+        // Without help, hardly any path of several servers would be permitted.
+        let permitted: &[_] = if random.chance(75) { &path } else { &[] };
+        let constraints = constraints(random, permitted);
         let login = login(random, &blob, &sessions, &shown);
         Self {
             key,
@@ -217,9 +224,24 @@ fn host_key(random: &mut Random, seed: u8, host: &Host) -> Vec<u8> {
     authority(signer).certify(&host.blob(), kind, name, until)
 }
 
-/// One to three permitted hops, such as `ssh-add -h` sends, and sometimes other constraints.
-fn constraints(random: &mut Random) -> Vec<u8> {
+/// One to three permitted hops, such as `ssh-add -h` sends, besides those along `path`, and sometimes
+/// other constraints.
+fn constraints(random: &mut Random, path: &[Server]) -> Vec<u8> {
     let mut list = Vec::new();
+    let mut from = hop(random, Some((b"", b"", 0)));
+    for server in path {
+        let mut entry = Vec::new();
+        put_string(&mut entry, &from);
+        let user = if random.chance(70) {
+            b""
+        } else {
+            random.text(&USERS)
+        };
+        put_string(&mut entry, &hop_of(random, user, *server));
+        put_string(&mut entry, b"");
+        put_string(&mut list, &entry);
+        from = hop_of(random, b"", *server);
+    }
     for number in 0..=random.below(3) {
         let mut entry = Vec::new();
         let local = if number == 0 {
@@ -270,6 +292,22 @@ fn constraints(random: &mut Random) -> Vec<u8> {
     if random.chance(8) {
         change(random, &mut out);
     }
+    out
+}
+
+/// The hop of one server: its key, or that of its authority if it shows a certificate.
+fn hop_of(random: &mut Random, user: &[u8], (seed, is_certified): Server) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_string(&mut out, user);
+    put_string(&mut out, HOSTS[random.below(4)]);
+    put_string(&mut out, b"");
+    let key = if is_certified {
+        authority(seed)
+    } else {
+        Host::new(seed)
+    };
+    put_string(&mut out, &key.blob());
+    out.push(is_certified.into());
     out
 }
 
