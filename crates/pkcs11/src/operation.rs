@@ -124,7 +124,8 @@ fn finish_signing(
     Ok(Signed::Work(Box::new(sign), open))
 }
 
-/// A key that asks for the PIN at each use has to have been given it for this one.
+/// Refuses a `CKA_ALWAYS_AUTHENTICATE` key unless `CKU_CONTEXT_SPECIFIC` came before this
+/// operation.
 fn check_authenticated(key: &Key, authenticated: bool) -> Result<()> {
     if key.always_authenticate() && !authenticated {
         return Err(Error::NotLoggedIn);

@@ -25,8 +25,8 @@ const APPLICATION_ID: i64 = 0x7470_6d73;
 /// The version of the newest of the schema's files.
 const SCHEMA_VERSION: i64 = 4;
 
-/// How long to wait for another program's transaction. None of ours lasts longer than a disk
-/// write, so who waits this long waits for a program that was stopped.
+/// How long to wait for another program's transaction. Our transactions last one disk write. A lock
+/// held longer belongs to a stopped or hanging process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest row, value or statement that is believed, in bytes.
 const MAX_LENGTH: i32 = 1 << 20;

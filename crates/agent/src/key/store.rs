@@ -78,7 +78,8 @@ impl Identity {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchObject`] if it is another key than this one: the store is another one now.
+    /// [`Error::NoSuchObject`] if `key` has another public key: the store was replaced, and its
+    /// object ids name other keys now.
     pub(crate) fn keep_key(&self, key: Arc<Key>) -> Result<&Key, Error> {
         match ssh_keys::public_key(key.public()).ok() {
             Some(public) if public.blob() == self.blob() => Ok(self.key.get_or_init(|| key)),

@@ -46,7 +46,8 @@ pub(crate) fn serve(agent: &Agent, taken: &Taken, cred: UCred, runtime: &Handle)
     agent.record(&peer, records);
 }
 
-/// What is to be recorded and is not yet, is in `records` afterwards.
+/// On return, also after an error, `records` holds the audit records not yet written; the caller
+/// writes them.
 fn converse(
     agent: &Agent,
     taken: &Taken,

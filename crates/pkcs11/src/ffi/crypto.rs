@@ -12,7 +12,7 @@ use crate::operation::{self, Signed};
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_SignInit(
     session: CK_SESSION_HANDLE,
@@ -30,7 +30,7 @@ pub unsafe extern "C" fn C_SignInit(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_VerifyInit(
     session: CK_SESSION_HANDLE,
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn C_VerifyInit(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_DecryptInit(
     session: CK_SESSION_HANDLE,
@@ -66,7 +66,7 @@ pub unsafe extern "C" fn C_DecryptInit(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_DigestInit(
     session: CK_SESSION_HANDLE,
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn C_DigestInit(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_Sign(
     session: CK_SESSION_HANDLE,
@@ -106,7 +106,7 @@ pub unsafe extern "C" fn C_Sign(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_Digest(
     session: CK_SESSION_HANDLE,
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn C_Digest(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_Decrypt(
     session: CK_SESSION_HANDLE,
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn C_Decrypt(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_SignUpdate(
     session: CK_SESSION_HANDLE,
@@ -168,7 +168,7 @@ pub unsafe extern "C" fn C_SignUpdate(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_DigestUpdate(
     session: CK_SESSION_HANDLE,
@@ -186,7 +186,7 @@ pub unsafe extern "C" fn C_DigestUpdate(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_VerifyUpdate(
     session: CK_SESSION_HANDLE,
@@ -204,7 +204,7 @@ pub unsafe extern "C" fn C_VerifyUpdate(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_SignFinal(
     session: CK_SESSION_HANDLE,
@@ -223,7 +223,7 @@ pub unsafe extern "C" fn C_SignFinal(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_DigestFinal(
     session: CK_SESSION_HANDLE,
@@ -241,7 +241,7 @@ pub unsafe extern "C" fn C_DigestFinal(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_Verify(
     session: CK_SESSION_HANDLE,
@@ -263,7 +263,7 @@ pub unsafe extern "C" fn C_Verify(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_VerifyFinal(
     session: CK_SESSION_HANDLE,

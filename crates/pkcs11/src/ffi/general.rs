@@ -13,7 +13,7 @@ use crate::{error::Error, process, slot};
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_Initialize(args: CK_VOID_PTR) -> CK_RV {
     boundary("C_Initialize", || {
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn C_Initialize(args: CK_VOID_PTR) -> CK_RV {
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_Finalize(reserved: CK_VOID_PTR) -> CK_RV {
     boundary("C_Finalize", || {
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn C_Finalize(reserved: CK_VOID_PTR) -> CK_RV {
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_GetInfo(info: CK_INFO_PTR) -> CK_RV {
     call("C_GetInfo", |_| {
@@ -73,7 +73,7 @@ pub unsafe extern "C" fn C_GetInfo(info: CK_INFO_PTR) -> CK_RV {
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_GetFunctionStatus(session: CK_SESSION_HANDLE) -> CK_RV {
     call("C_GetFunctionStatus", |module| {
@@ -86,7 +86,7 @@ pub unsafe extern "C" fn C_GetFunctionStatus(session: CK_SESSION_HANDLE) -> CK_R
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_CancelFunction(session: CK_SESSION_HANDLE) -> CK_RV {
     call("C_CancelFunction", |module| {
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn C_CancelFunction(session: CK_SESSION_HANDLE) -> CK_RV {
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_SeedRandom(
     session: CK_SESSION_HANDLE,
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn C_SeedRandom(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_GenerateRandom(
     session: CK_SESSION_HANDLE,

@@ -12,7 +12,7 @@ use crate::{
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_GenerateKeyPair(
     session: CK_SESSION_HANDLE,
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn C_GenerateKeyPair(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_DeriveKey(
     session: CK_SESSION_HANDLE,

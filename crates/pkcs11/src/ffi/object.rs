@@ -17,7 +17,7 @@ use crate::{
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_CreateObject(
     session: CK_SESSION_HANDLE,
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn C_CreateObject(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_CopyObject(
     session: CK_SESSION_HANDLE,
@@ -65,7 +65,7 @@ pub unsafe extern "C" fn C_CopyObject(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_DestroyObject(
     session: CK_SESSION_HANDLE,
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn C_DestroyObject(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_GetObjectSize(
     session: CK_SESSION_HANDLE,
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn C_GetObjectSize(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_GetAttributeValue(
     session: CK_SESSION_HANDLE,
@@ -128,7 +128,7 @@ pub unsafe extern "C" fn C_GetAttributeValue(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_SetAttributeValue(
     session: CK_SESSION_HANDLE,
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn C_SetAttributeValue(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_FindObjectsInit(
     session: CK_SESSION_HANDLE,
@@ -174,7 +174,7 @@ pub unsafe extern "C" fn C_FindObjectsInit(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_FindObjects(
     session: CK_SESSION_HANDLE,
@@ -202,7 +202,7 @@ pub unsafe extern "C" fn C_FindObjects(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_FindObjectsFinal(session: CK_SESSION_HANDLE) -> CK_RV {
     call("C_FindObjectsFinal", |module| {

@@ -12,7 +12,7 @@ use crate::{error::Error, session::login};
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_OpenSession(
     slot: CK_SLOT_ID,
@@ -36,7 +36,7 @@ pub unsafe extern "C" fn C_OpenSession(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_CloseSession(session: CK_SESSION_HANDLE) -> CK_RV {
     call("C_CloseSession", |module| {
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn C_CloseSession(session: CK_SESSION_HANDLE) -> CK_RV {
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_CloseAllSessions(slot: CK_SLOT_ID) -> CK_RV {
     call("C_CloseAllSessions", |module| {
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn C_CloseAllSessions(slot: CK_SLOT_ID) -> CK_RV {
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_SessionCancel(session: CK_SESSION_HANDLE, flags: CK_FLAGS) -> CK_RV {
     call("C_SessionCancel", |module| {
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn C_SessionCancel(session: CK_SESSION_HANDLE, flags: CK_F
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_GetSessionInfo(
     session: CK_SESSION_HANDLE,
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn C_GetSessionInfo(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_Login(
     session: CK_SESSION_HANDLE,
@@ -109,7 +109,7 @@ pub unsafe extern "C" fn C_Login(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_LoginUser(
     session: CK_SESSION_HANDLE,
@@ -138,7 +138,7 @@ pub unsafe extern "C" fn C_LoginUser(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_Logout(session: CK_SESSION_HANDLE) -> CK_RV {
     call("C_Logout", |module| {

@@ -12,7 +12,7 @@ use crate::{error::Error, mechanism, slot};
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_GetSlotList(
     with_token: CK_BBOOL,
@@ -31,7 +31,7 @@ pub unsafe extern "C" fn C_GetSlotList(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_GetSlotInfo(slot: CK_SLOT_ID, info: CK_SLOT_INFO_PTR) -> CK_RV {
     call("C_GetSlotInfo", |module| {
@@ -46,7 +46,7 @@ pub unsafe extern "C" fn C_GetSlotInfo(slot: CK_SLOT_ID, info: CK_SLOT_INFO_PTR)
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_GetTokenInfo(slot: CK_SLOT_ID, info: CK_TOKEN_INFO_PTR) -> CK_RV {
     call("C_GetTokenInfo", |module| {
@@ -61,7 +61,7 @@ pub unsafe extern "C" fn C_GetTokenInfo(slot: CK_SLOT_ID, info: CK_TOKEN_INFO_PT
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_GetMechanismList(
     slot: CK_SLOT_ID,
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn C_GetMechanismList(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_GetMechanismInfo(
     slot: CK_SLOT_ID,
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn C_GetMechanismInfo(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_InitToken(
     slot: CK_SLOT_ID,
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn C_InitToken(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_InitPIN(
     session: CK_SESSION_HANDLE,
@@ -139,7 +139,7 @@ pub unsafe extern "C" fn C_InitPIN(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_SetPIN(
     session: CK_SESSION_HANDLE,
@@ -161,7 +161,7 @@ pub unsafe extern "C" fn C_SetPIN(
 ///
 /// # Safety
 ///
-/// As the standard has it, see [`super`].
+/// Every pointer is null or good for its length, as [`super`] says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn C_WaitForSlotEvent(
     flags: CK_FLAGS,

@@ -12,8 +12,8 @@ use std::{
 
 /// How long a fork waits for a thread that is inside.
 ///
-/// One that is, for longer, waits for a chip that does not answer; the child then runs the risk
-/// that it inherits a lock of SQLite.
+/// A thread that stays inside longer waits for a chip that hangs. The fork then goes on, and the
+/// child may inherit a locked SQLite mutex.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long whoever waits sleeps between two looks.
 const PAUSE: Duration = Duration::from_micros(200);

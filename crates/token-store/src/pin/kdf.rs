@@ -134,11 +134,11 @@ fn keep_length(value: &mut [u8; LEN]) {
 struct Memory(Vec<Block>);
 
 impl Memory {
-    /// As much as is asked of the kernel at least; what is not used costs only addresses.
+    /// The least that is allocated at once. Pages that are not used cost only addresses.
     ///
-    /// glibc takes what it has seen freed once for something that will be wanted again, and
-    /// keeps it the next time, unless it is longer than this: an agent would grow with each of
-    /// its first logins. (`DEFAULT_MMAP_THRESHOLD_MAX`, mallopt(3))
+    /// glibc raises its mmap threshold after a large free and then keeps such blocks, so that an
+    /// agent would grow with its first logins. Above 32 MiB it always unmaps
+    /// (`DEFAULT_MMAP_THRESHOLD_MAX`, mallopt(3)).
     const LEAST: usize = 32 * 1024 * 1024 / Block::SIZE;
 
     /// Memory that may be refused: a module loaded into `ssh` must not abort it.

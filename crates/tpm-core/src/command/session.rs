@@ -92,7 +92,8 @@ impl<'op> Session<'op, Salted> {
 }
 
 impl<'op> Session<'op, Unsalted> {
-    /// A policy session without a key, for a policy whose last step is bound to one command.
+    /// An unsalted policy session: it authenticates nothing, so each `PolicySecret` in it is for one
+    /// command ([`prove_secret`](Session::prove_secret)).
     pub(crate) fn unsalted_policy(op: &'op Operation<'op>) -> Result<Self> {
         let nonce_caller = fresh_nonce();
         let command = Command::new(CommandCode::StartAuthSession)

@@ -3,18 +3,18 @@
 use region::LockGuard;
 use zeroize::Zeroize;
 
-/// The size of a page on most machines. Where pages are larger the lock covers neighbours as
-/// well, and may end with one of them: then a secret is as swappable as everything else.
+/// The size of a page on most machines. If pages are larger, the lock also covers other memory and
+/// may end when that is unlocked; the secret is then swappable.
 const PAGE: usize = 4096;
 
-/// A page of its own, since the kernel locks nothing smaller and does not count.
+/// A page of its own: the kernel locks whole pages and does not count locks.
 #[repr(align(4096))]
 struct Page([u8; PAGE]);
 
 /// A few bytes in a page that the kernel keeps in memory, wiped when dropped.
 pub(crate) struct Locked {
-    // Dropped first: the page must not belong to anybody else yet. Where the limit of locked
-    // memory is reached there is none, which is no reason to fail.
+    // Declared first so that the page is unlocked before it is freed. `None` if RLIMIT_MEMLOCK is
+    // used up; the secret is then swappable.
     _guard: Option<LockGuard>,
     page: Box<Page>,
     len: usize,

@@ -1,10 +1,11 @@
 //! Checking many signatures of one key quickly.
 //!
-//! Each signature is checked before it is released, and for P-256 that took longer than the
-//! rest of this crate. A key that signs again is prepared: a curve gets a table of multiples of
-//! its generator and of the public key, so that a check is additions alone; a modulus gets the
-//! constants of Montgomery multiplication. Everything here is public, so nothing has to take
-//! the same time for all values. The tests hold every kind to what [`PublicKey::verify`] says.
+//! Each signature is checked before it is released. For P-256 the plain check takes longer than
+//! everything else that this crate does for a signature. So a key that signs again is prepared: a
+//! curve gets a table of multiples of its generator and of the public key, and a check is then
+//! additions alone; a modulus gets the constants of Montgomery multiplication. All values here are
+//! public, so the time may depend on them. The tests compare every kind with
+//! [`PublicKey::verify`].
 
 mod larger_curves;
 mod nist_p256;
@@ -86,8 +87,8 @@ impl Prepared {
         prepared.unwrap_or(Self::Nothing)
     }
 
-    /// Whether the signature is certainly good. What is refused is not, or is of a kind that is
-    /// not prepared for.
+    /// Whether the signature is certainly good. `false` also for kinds of key and scheme that have
+    /// no table.
     fn accepts(&self, scheme: Scheme, digest: &[u8], signature: &Signature) -> bool {
         match (self, scheme, signature) {
             (Self::P256(key), Scheme::Ecdsa, Signature::Ecdsa { r, s }) => {

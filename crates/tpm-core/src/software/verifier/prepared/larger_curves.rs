@@ -57,7 +57,7 @@ macro_rules! nist_curve {
                             }
                         });
                     }
-                    // Where the sum is the neutral element x is 0, which r is not.
+                    // The neutral element has x = 0, and r is not 0.
                     let x = sum.to_affine().x();
                     <Scalar as Reduce<$uint>>::reduce_bytes(&x) == *r
                 }

@@ -1,4 +1,4 @@
-//! P-256, which most keys are.
+//! P-256, the curve of most keys.
 
 use std::{hint::black_box, sync::OnceLock};
 
@@ -19,8 +19,8 @@ impl Key {
         Some(Box::new(Self(table(point))))
     }
 
-    /// FIPS 186-4, section 6.4: r is the x coordinate of u1 G + u2 Q. What is refused may be right
-    /// all the same, at odds that nobody meets.
+    /// FIPS 186-4, section 6.4: r is the x coordinate of u1 G + u2 Q. May refuse a valid signature
+    /// with probability 2⁻¹²⁸ (x above the group order); the caller then runs the plain check.
     pub(super) fn accepts(&self, digest: &[u8], r: &[u8], s: &[u8]) -> bool {
         static GENERATOR: OnceLock<Table> = OnceLock::new();
         let generator = GENERATOR.get_or_init(|| table(Point::BASE));
@@ -34,9 +34,8 @@ impl Key {
         generator.times(&u1.encode(), |point, minus| multiples.push((point, minus)));
         self.0
             .times(&u2.encode(), |point, minus| multiples.push((point, minus)));
-        // All are fetched before the first is needed. They are hardly ever in the processor's
-        // cache, since others worked while the chip did, and one after the other would be waited
-        // for.
+        // Prefetch: the table was evicted while the TPM signed. Touching every entry first lets the
+        // cache misses overlap.
         for (point, _) in &multiples {
             black_box(point.x);
         }
@@ -132,7 +131,7 @@ impl Sum {
         self.z *= h;
     }
 
-    /// Twice a point, which hardly ever happens; it is never neutral.
+    /// Twice a point. The result is never neutral, because the group's order is odd.
     fn doubled(x: GFp256, y: GFp256) -> Self {
         let twice = Point::from_affine(x, y).unwrap_or(Point::NEUTRAL).double();
         let (x, y, _) = twice.to_affine();
@@ -143,8 +142,8 @@ impl Sum {
         }
     }
 
-    /// Whether the x coordinate is `r`. One beyond the order of the curve, which one of 2^128 is,
-    /// is not reduced here.
+    /// Whether the x coordinate is `r`. An x coordinate above the group's order (probability
+    /// 2⁻¹²⁸) is not reduced, and so refused.
     fn has_x(&self, r: Scalar) -> bool {
         let r = GFp256::decode_reduce(&r.encode());
         self.z.iszero() == 0 && self.x.equals(r * self.z.square()) != 0

@@ -16,7 +16,7 @@ where
     Uint<LIMBS>: Encoding,
 {
     pub(super) fn new(n: Uint<LIMBS>) -> Option<Box<Self>> {
-        // An even modulus, which nobody has, would be a panic.
+        // `DynResidueParams::new` panics for an even modulus.
         let odd = n.as_words().first().is_some_and(|lowest| lowest & 1 == 1);
         odd.then(|| {
             let params = DynResidueParams::new(&n);
@@ -24,8 +24,8 @@ where
         })
     }
 
-    /// `signature` to the power 65537, in bytes as many as the modulus has; `None` where it is
-    /// not as long as the modulus, and less than it.
+    /// `signature` to the power 65537, as long as the modulus; `None` if the signature has another
+    /// length than the modulus or is not smaller.
     pub(super) fn power(&self, signature: &[u8]) -> Option<Vec<u8>> {
         if signature.len() != Uint::<LIMBS>::BYTES {
             return None;

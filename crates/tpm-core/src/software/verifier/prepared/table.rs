@@ -32,8 +32,8 @@ impl<E, const WIDTH: usize> Table<E, WIDTH> {
         Self(rows.collect())
     }
 
-    /// Calls `add` with multiples of the point, of which the sum is the point times `number`,
-    /// which is little-endian. Those that are to be subtracted come with `true`.
+    /// Calls `add` with multiples of the point; their sum is the point times `number`
+    /// (little-endian). `true` says that the multiple is to be subtracted.
     pub(super) fn times<'a>(&'a self, number: &[u8], mut add: impl FnMut(&'a E, bool)) {
         let mut bytes = number.iter();
         let (mut bits, mut count, mut carry) = (0_usize, 0, 0);
@@ -42,7 +42,7 @@ impl<E, const WIDTH: usize> Table<E, WIDTH> {
                 bits |= usize::from(bytes.next().copied().unwrap_or(0)) << count;
                 count += 8;
             }
-            // Digits on either side of zero, so that a row needs half as many points.
+            // Signed digits: a row then needs half as many points.
             let digit = (bits & (2 * Self::LARGEST - 1)) + carry;
             bits >>= WIDTH;
             count -= WIDTH;
