@@ -11,7 +11,7 @@ use testing::{AgentClient, Bus, Service, message};
 
 use super::served::{Served, eventually, socket};
 use super::ssh_add::free;
-use crate::program::{Program, text};
+use crate::program::{Outcome, Program, text};
 
 const LIST: &[u8] = &[11];
 
@@ -296,4 +296,54 @@ fn a_socket_of_systemd_is_taken_and_left_in_place() {
     agent.signal(Signal::TERM);
     assert_eq!(agent.wait().code(), Some(0));
     assert!(path.exists(), "it belongs to systemd");
+}
+
+/// Another store in the place of the one that was unlocked: its keys count, and its logins.
+#[test]
+fn a_store_that_was_replaced_takes_its_logins_with_it_and_one_that_comes_back_does_not() {
+    let program = Program::with_key();
+    let agent = Served::start(&program);
+    let run = |args: &[&str]| Outcome::of(program.command().envs(agent.env()).args(args)).ok();
+    run(&["unlock", "--pin-file", &program.pin]);
+    let (store, away) = (program.home.store(), program.home.path().join("away"));
+    let key = program.home.path().join("first.pub");
+    fs::write(&key, run(&["export", "first"])).unwrap();
+    let signs = || agent.ssh_add(&["-T", key.to_str().unwrap()]).code == Some(0);
+    assert!(signs());
+
+    fs::rename(&store, &away).unwrap();
+    assert_eq!(agent.ssh_add(&["-l"]).code, Some(1), "there is no store");
+    fs::rename(&away, &store).unwrap();
+    assert!(signs(), "the same store is back: {}", agent.log());
+
+    fs::rename(&store, &away).unwrap();
+    program.init("other");
+    program.keygen("second");
+    let listed = agent.ssh_add(&["-l"]).ok();
+    assert!(
+        listed.contains(" second (ECDSA)\n") && !listed.contains("first"),
+        "{listed}"
+    );
+    fs::remove_dir_all(&store).unwrap();
+    fs::rename(&away, &store).unwrap();
+    assert!(!signs(), "the login ended with its store");
+    run(&["unlock", "--pin-file", &program.pin]);
+    assert!(signs());
+}
+
+#[test]
+fn an_agent_whose_socket_was_removed_is_named() {
+    let program = Program::with_key();
+    let agent = Served::start(&program);
+    let socket = socket(&program.home);
+    fs::remove_file(&socket).unwrap();
+    let pid = agent.pid();
+    let said = format!(
+        "tpmssh: the agent in process {pid} runs, but its socket {} was removed\n\
+         hint: end it with: kill {pid}, then start it again\n",
+        socket.display()
+    );
+    program.run(&["agent", "--no-ask"]).fails(10, &said);
+    let unlock = program.run(&["unlock", "--pin-file", &program.pin]);
+    unlock.fails(10, &said);
 }

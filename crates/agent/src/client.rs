@@ -9,6 +9,7 @@ use rustix::net::sockopt::socket_peercred;
 use zeroize::Zeroizing;
 
 use crate::protocol::{LOCK, MAX_FRAME, UNLOCK, fields, put_string};
+use crate::serve::socket::unreachable_agent;
 use crate::{Error, Result};
 
 const EXTENSION: u8 = 27;
@@ -27,14 +28,15 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NotRunning`]; [`Error::Foreign`] if it belongs to another user, who must not
+    /// [`Error::NotRunning`], [`Error::SocketGone`]; [`Error::Foreign`] if it belongs to another user, who must not
     /// get a PIN.
     pub fn connect(path: &Path) -> Result<Self> {
         let gone = |source| Error::NotRunning {
             path: path.into(),
             source,
         };
-        let stream = UnixStream::connect(path).map_err(gone)?;
+        let stream = UnixStream::connect(path)
+            .map_err(|err| unreachable_agent(path).unwrap_or_else(|| gone(err)))?;
         let peer = socket_peercred(&stream).map_err(|err| gone(err.into()))?;
         if peer.uid != rustix::process::geteuid() {
             return Err(Error::Foreign { path: path.into() });

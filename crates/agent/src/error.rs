@@ -19,6 +19,14 @@ pub enum Error {
         /// The socket.
         path: PathBuf,
     },
+    /// An agent runs, but somebody has removed its socket.
+    #[error("the agent in process {pid} runs, but its socket {} was removed", path.display())]
+    SocketGone {
+        /// The socket.
+        path: PathBuf,
+        /// The agent's process.
+        pid: u32,
+    },
     /// What is in the socket's place, or around it, is not ours to use.
     #[error("unsafe path {}: {why}", path.display())]
     UnsafePath {
@@ -103,7 +111,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Live { .. } => Kind::Busy,
+            Self::Live { .. } | Self::SocketGone { .. } => Kind::Busy,
             Self::UnsafePath { .. } | Self::Foreign { .. } => Kind::UnsafePath,
             Self::Audit { .. } => Kind::Disk,
             Self::OwnProxy { .. } => Kind::Usage,

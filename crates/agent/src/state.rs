@@ -127,12 +127,21 @@ impl Agent {
         })
     }
 
-    /// The keys of the store; none where it cannot be read, which is logged.
+    /// The keys of the store; none if it cannot be read, which is logged. Ends the logins to
+    /// tokens that the store does not have, or not any more.
     pub(crate) fn keys(&self) -> Arc<Keys> {
-        lock(&self.keys).read().unwrap_or_else(|err| {
+        let mut store = lock(&self.keys);
+        let keys = store.read().unwrap_or_else(|err| {
             log::error!("cannot read the store: {}", chain(&err));
             Arc::default()
-        })
+        });
+        // A store that is away for a moment, or unreadable, takes no login with it.
+        let is_open = store.is_open();
+        drop(store);
+        if is_open {
+            lock(&self.logins).keep_those(|serial| keys.has_token(serial));
+        }
+        keys
     }
 
     /// The key in the chip of an identity, read from the store when it is first used.

@@ -141,15 +141,22 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Replaced`] where another file is in the store's place: open it again.
+    /// [`Error::Replaced`] if another file or directory is in the store's place, or a store that
+    /// was opened read-only can be written now: open it again.
     pub fn change_counter(&self) -> Result<u64> {
         if let Some((seen, generation)) = &*self.seen.borrow()
+            && !self.read_only
             && seen.is_current()
+            && self.dir.is_still_meant()?
         {
             return Ok(*generation);
         }
         // Before the reading: what changes after this shows next time.
-        let seen = self.check_in_place()?.seen;
+        let file = self.check_in_place()?;
+        if self.read_only && !file.read_only && !self.dir.is_read_only()? {
+            return Err(Error::Replaced);
+        }
+        let seen = file.seen;
         let generation = self.read(|tx| {
             let mut query = tx.prepare_cached("SELECT generation FROM store")?;
             let generation: i64 = query.query_row([], |row| row.get(0))?;
@@ -226,6 +233,9 @@ impl Store {
     }
 
     fn check_in_place(&self) -> Result<CheckedFile> {
+        if !self.dir.is_still_meant()? {
+            return Err(Error::Replaced);
+        }
         match self.dir.file(FILE)? {
             Some(file) if file.id == self.file => Ok(file),
             _ => Err(Error::Replaced),

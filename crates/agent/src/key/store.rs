@@ -128,6 +128,12 @@ impl Keys {
         self.find(blob).or_else(|| self.find(key_in(blob)?.blob()))
     }
 
+    /// Whether there is a token with this serial number.
+    #[must_use]
+    pub(crate) fn has_token(&self, serial: &str) -> bool {
+        self.tokens.iter().any(|token| token.serial == serial)
+    }
+
     /// The token with this label or serial number, if it is the only one.
     #[must_use]
     pub(crate) fn token(&self, name: &str) -> Option<&Arc<Token>> {
@@ -179,6 +185,11 @@ impl KeyStore {
                 err => Err(err),
             }
         })
+    }
+
+    /// Whether the keys are those of a store, and not none because there is no store.
+    pub(crate) fn is_open(&self) -> bool {
+        self.store.is_some()
     }
 
     /// The key in the chip that is the object `id`.

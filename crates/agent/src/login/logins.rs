@@ -108,6 +108,11 @@ impl Logins {
         self.open.remove(serial);
     }
 
+    /// Ends the logins to tokens whose serial numbers `keeps` does not want.
+    pub(crate) fn keep_those(&mut self, keeps: impl Fn(&str) -> bool) {
+        self.open.retain(|serial, _| keeps(serial));
+    }
+
     /// Ends all logins; what was derived from PINs is wiped as soon as no signature that was
     /// begun needs it.
     pub(crate) fn end_all(&mut self) {

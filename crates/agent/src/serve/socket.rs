@@ -2,10 +2,12 @@
 
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -173,11 +175,44 @@ fn lock(path: &Path) -> Result<File> {
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(&name)
         .map_err(failed)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Live { path: path.into() }),
-        Err(err) => Err(failed(err.into())),
+    let take = || flock(&file, FlockOperation::NonBlockingLockExclusive);
+    // Somebody may just be looking whether it is held.
+    let taken = take().or_else(|_| {
+        thread::sleep(Duration::from_millis(50));
+        take()
+    });
+    match taken {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            return Err(unreachable_agent(path).unwrap_or(Error::Live { path: path.into() }));
+        }
+        Err(err) => return Err(failed(err.into())),
     }
+    // For whoever finds the agent without its socket.
+    file.set_len(0).map_err(failed)?;
+    writeln!(&file, "{}", std::process::id()).map_err(failed)?;
+    Ok(file)
+}
+
+/// That an agent has made its socket at `path` and runs, but the socket was removed; `None` if
+/// that is not so.
+///
+/// The agent cannot make the socket anew: it has given up the right to make anything there.
+pub(crate) fn unreachable_agent(path: &Path) -> Option<Error> {
+    let gone = fs::symlink_metadata(path).is_err_and(|err| err.kind() == io::ErrorKind::NotFound);
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::open(&name).ok().filter(|_| gone)?;
+    let held = flock(&file, FlockOperation::NonBlockingLockShared).is_err();
+    let mut pid = String::new();
+    file.take(16)
+        .read_to_string(&mut pid)
+        .ok()
+        .filter(|_| held)?;
+    Some(Error::SocketGone {
+        path: path.into(),
+        pid: pid.trim().parse().ok()?,
+    })
 }
 
 /// Removes a socket that nobody listens at; anything else stays and is an error.

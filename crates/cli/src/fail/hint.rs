@@ -232,6 +232,9 @@ fn for_agent(err: &agent::Error) -> Option<String> {
     let hint = match err {
         Agent::NoRuntimeDir => "say where the socket is to be with --socket PATH",
         Agent::Live { .. } => "use that one, or give another --socket",
+        Agent::SocketGone { pid, .. } => {
+            return Some(format!("end it with: kill {pid}, then start it again"));
+        }
         Agent::UnsafePath { .. } => "take a directory of your own with mode 0700 for the socket",
         Agent::NotRunning { .. } => "start it: tpmssh agent install, or tpmssh agent",
         Agent::Foreign { .. } | Agent::NotOurs { .. } => {

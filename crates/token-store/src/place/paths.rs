@@ -117,6 +117,8 @@ pub(crate) struct Dir {
     fd: OwnedFd,
     /// Its path, without any symbolic link.
     path: PathBuf,
+    /// Its path as it was given.
+    given: PathBuf,
 }
 
 /// What tells a file from another one that took its place.
@@ -238,7 +240,11 @@ impl Dir {
         )
         .map_err(disk)?;
         check_private(&real, &fstat(&fd).map_err(disk)?, 0o700)?;
-        Ok(Some(Self { fd, path: real }))
+        Ok(Some(Self {
+            fd,
+            path: real,
+            given: path.to_owned(),
+        }))
     }
 
     /// Its path, without any symbolic link.
@@ -251,6 +257,14 @@ impl Dir {
     pub(crate) fn is_read_only(&self) -> Result<bool> {
         let stat = fstat(&self.fd).map_err(disk)?;
         Ok(stat.st_mode & 0o200 == 0 || !may_write(&self.fd, "."))
+    }
+
+    /// Whether the path by which it was opened still leads to it: it can have been moved away,
+    /// and another one put in its place.
+    pub(crate) fn is_still_meant(&self) -> Result<bool> {
+        let here = fstat(&self.fd).map_err(disk)?;
+        let there = rustix::fs::stat(&self.given);
+        Ok(there.is_ok_and(|there| FileId::of(&here) == FileId::of(&there)))
     }
 
     /// Whether the directory that its path leads to is still this one.

@@ -328,3 +328,47 @@ fn a_store_that_was_replaced_while_open_is_noticed() -> TestResult {
     assert!(matches!(failure(store.tokens()), Error::Replaced));
     Ok(())
 }
+
+/// The directory is moved away, with the store open; another one, or a copy, comes in its place.
+#[test]
+fn a_store_whose_directory_was_replaced_while_open_is_noticed() -> TestResult {
+    let dir = made();
+    let (place, away) = (dir.path().join("store"), dir.path().join("away"));
+    let store = Store::open(&store_dir(&dir))?;
+    // Past the doubt whether a change would show.
+    thread::sleep(Duration::from_millis(150));
+    let counter = store.change_counter()?;
+    fs::rename(&place, &away)?;
+    assert!(matches!(failure(store.change_counter()), Error::Replaced));
+    assert!(matches!(failure(store.tokens()), Error::Replaced));
+    assert!(matches!(
+        failure(Store::open(&store_dir(&dir))),
+        Error::NoStore { .. }
+    ));
+    Store::open_or_create(&store_dir(&dir))?;
+    assert!(matches!(failure(store.change_counter()), Error::Replaced));
+    fs::remove_dir_all(&place)?;
+    // It comes back, and is the same.
+    fs::rename(&away, &place)?;
+    assert_eq!(store.change_counter()?, counter);
+    store.tokens()?;
+    Ok(())
+}
+
+#[test]
+fn a_store_that_was_read_only_is_opened_anew_when_it_can_be_written() -> TestResult {
+    let dir = made();
+    let place = dir.path().join("store");
+    let mode = |mode| fs::set_permissions(&place, fs::Permissions::from_mode(mode));
+    mode(0o500)?;
+    let store = Store::open(&store_dir(&dir))?;
+    assert!(store.is_read_only());
+    thread::sleep(Duration::from_millis(150));
+    store.change_counter()?;
+    store.change_counter()?;
+    mode(0o700)?;
+    assert!(matches!(failure(store.change_counter()), Error::Replaced));
+    let store = Store::open(&store_dir(&dir))?;
+    assert!(!store.is_read_only());
+    Ok(())
+}
