@@ -1,6 +1,7 @@
 //! `tpmssh agent` with the real OpenSSH.
 
 mod crowd;
+mod daemon;
 mod forwarding;
 mod guard;
 mod install;

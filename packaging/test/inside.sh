@@ -48,12 +48,12 @@ as_anna() {
     ssh -o LogLevel=ERROR -o BatchMode=yes -o StrictHostKeyChecking=accept-new -i /root/login anna@localhost "$1"
 }
 
-# All files of /etc but those that any installation changes.
+# All files of /etc but those that any installation changes, and those of udev, which comes along.
 etc() {
     find /etc -type f ! -path '/etc/ld.so.cache' ! -path '/etc/passwd*' ! -path '/etc/group*' \
         ! -path '/etc/shadow*' ! -path '/etc/gshadow*' ! -path '/etc/sub*' ! -name '.pwd.lock' \
-        -exec sha256sum {} + | sort -k 2
-    find /etc -type l -printf '%p -> %l\n' | sort
+        ! -path '*udev*' -exec sha256sum {} + | sort -k 2
+    find /etc -type l ! -path '*udev*' -printf '%p -> %l\n' | sort
 }
 
 wait_for() {
@@ -158,7 +158,7 @@ wait_for ssh-keyscan -t ecdsa localhost
 holds "host check" tpmssh host check
 algorithms=$(tpmssh host status | grep -o 'ecdsa-sha2-nistp[0-9]*\|ssh-ed25519\|ssh-rsa' | sort -u)
 for algorithm in ${algorithms/ssh-rsa/rsa-sha2-512}; do
-    holds "host key $algorithm" ssh -q -F /dev/null -o UserKnownHostsFile=/tmp/known -o BatchMode=yes \
+    holds "host key $algorithm" ssh -q -F /dev/null -o UserKnownHostsFile="/tmp/known-$algorithm" -o BatchMode=yes \
         -o HostKeyAlgorithms="$algorithm" -o StrictHostKeyChecking=accept-new -i /root/login anna@localhost true
 done
 systemctl show -p MainPID tpmssh-host.service | grep -qv '=0$' || fail "the service does not run"

@@ -63,6 +63,15 @@ impl App {
         })
     }
 
+    /// The global options that were given, for another run of this program.
+    pub(crate) fn global_options(&self) -> Vec<String> {
+        let given = |name, value: &Option<String>| Some(format!("{name}={}", value.as_ref()?));
+        [given("--tcti", &self.tcti), given("--token", &self.token)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
     /// The TPM that is meant; nothing is sent to it yet.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! `tpmssh agent`: the keys for ssh, git and sshd without a provider path.
 
+mod daemon;
 mod env;
 mod install;
 mod log;

@@ -125,6 +125,14 @@ pub(crate) enum Error {
     /// Without the TPM's host keys sshd would have none.
     #[error("sshd would have no host key left")]
     NoOtherHostKey,
+    /// The agent ended before it listened.
+    #[error("the agent did not start: {why}")]
+    NotStarted {
+        /// What it said.
+        why: String,
+        /// What it proposed.
+        hint: Option<String>,
+    },
     /// There is no `systemctl`.
     #[error("systemd is not installed here, and nothing was written")]
     NoSystemd {
@@ -462,6 +470,7 @@ impl Error {
             | Self::KrlGoesBack { .. }
             | Self::NotOurFile { .. }
             | Self::NoSystemd { .. }
+            | Self::NotStarted { .. }
             | Self::NoOtherHostKey
             | Self::SystemdNotTold { .. }
             | Self::Declined

@@ -160,6 +160,7 @@ fn for_program(err: &Error) -> Option<String> {
         Error::Unremovable { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
             "put sudo before the command"
         }
+        Error::NotStarted { hint, .. } => return hint.clone(),
         Error::NoSystemd { hint } => hint,
         Error::SystemdNotTold { commands } => {
             return Some(format!("when it runs for you (after a login): {commands}"));

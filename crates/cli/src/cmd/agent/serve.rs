@@ -1,6 +1,7 @@
 //! `tpmssh agent`: the server itself.
 
 use std::collections::HashMap;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,10 +9,12 @@ use agent::broker::{Broker, Way};
 use agent::{Options, Policy, Socket};
 use token_store::StoreDir;
 
+use super::daemon;
 use crate::app::{App, agent_log};
 use crate::fail::error::Error;
 use crate::machine::logger;
 use crate::options::SocketArgs;
+use crate::show::output::tell;
 
 pub(super) const CONFIGURATION: &str = "\
 Configuration (~/.config/tpmssh/config.toml):
@@ -39,11 +42,44 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     no_ask: bool,
     /// Say more about what is going on
-    #[arg(long, short)]
+    #[arg(long, short, conflicts_with = "daemon")]
     verbose: bool,
+    /// Go to the background, and print what a shell has to know, as ssh-agent does
+    ///
+    /// If an agent listens already, only the line that finds it is printed. So
+    /// eval "$(tpmssh agent --daemon)" can stand in ~/.profile.
+    #[arg(long)]
+    daemon: bool,
+    /// Run in a session of its own, as --daemon starts it
+    #[arg(long, hide = true, conflicts_with = "daemon")]
+    detached: bool,
+}
+
+impl ServeArgs {
+    /// The options for an agent in the background.
+    fn for_daemon(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        for proxy in &self.proxy {
+            // The agent is in another directory.
+            let proxy = std::path::absolute(proxy).unwrap_or_else(|_| proxy.clone());
+            options.push(format!("--proxy={}", proxy.display()));
+        }
+        if self.no_ask {
+            options.push("--no-ask".to_owned());
+        }
+        options
+    }
 }
 
 pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
+    if args.daemon {
+        let mut options = args.for_daemon();
+        options.extend(app.global_options());
+        return daemon::start(&args.socket.path()?, &options);
+    }
+    if args.detached {
+        daemon::detach()?;
+    }
     logger::start(args.verbose);
     let configured = &app.config.agent;
     let mut token_policies = HashMap::new();
@@ -81,6 +117,15 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
         Some(socket) => socket,
         None => Socket::claim(&args.socket.path()?)?,
     };
+    if args.detached {
+        daemon::fall_silent()?;
+    } else if io::stdin().is_terminal() && socket.dir().is_some() {
+        let path = args.socket.path()?;
+        tell(&format!(
+            "tpmssh: listening at {}; in another shell: eval \"$(tpmssh agent env)\"; Ctrl-C ends it",
+            path.display()
+        ));
+    }
     agent::harden::confine(&options.writable(socket.dir()));
     Ok(agent::serve(socket, options)?)
 }

@@ -1,0 +1,125 @@
+//! `tpmssh agent --daemon`: the agent in the background, as `ssh-agent` starts.
+
+use std::env;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use agent::client::Client;
+use anyhow::Context;
+use rustix::io::Errno;
+
+use crate::fail::error::Error;
+use crate::fail::hint::quote;
+use crate::show::output;
+
+/// The option by which the program in the background knows that it is one.
+pub(super) const DETACHED: &str = "--detached";
+
+/// How long the agent may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Starts an agent with `options` in a session of its own, waits until it listens at `socket`, and
+/// prints what a shell has to know. If one listens there already, only that is printed.
+///
+/// # Errors
+///
+/// [`Error::NotStarted`] with what the agent said, [`agent::Error::Foreign`].
+pub(super) fn start(socket: &Path, options: &[String]) -> anyhow::Result<()> {
+    match Client::connect(socket) {
+        Ok(_) => return tell_shell(socket, None),
+        Err(agent::Error::NotRunning { .. }) => {}
+        Err(err) => return Err(err.into()),
+    }
+    let program = env::current_exe().context("cannot find this program")?;
+    let mut said = tempfile::tempfile().context("cannot make a temporary file")?;
+    let mut child = Command::new(program)
+        .args(["agent", DETACHED, "--socket"])
+        .arg(socket)
+        .args(options)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(said.try_clone()?)
+        .spawn()
+        .context("cannot start the agent")?;
+    if let Some(status) = wait(&mut child, socket)? {
+        return Err(not_started(&mut said, status).into());
+    }
+    tell_shell(socket, Some(child.id()))
+}
+
+/// Leaves the session of the terminal, so that nothing that happens to it happens to the agent.
+///
+/// # Errors
+///
+/// That of the system.
+pub(super) fn detach() -> anyhow::Result<()> {
+    match rustix::process::setsid() {
+        // It leads a session already.
+        Err(Errno::PERM) | Ok(_) => Ok(()),
+        Err(err) => Err(err).context("cannot leave the terminal's session"),
+    }
+}
+
+/// Says nothing more to whoever started this program, who has read what there was to read.
+///
+/// # Errors
+///
+/// That of the system.
+pub(super) fn fall_silent() -> anyhow::Result<()> {
+    let null = OpenOptions::new()
+        .write(true)
+        .open("/dev/null")
+        .context("cannot open /dev/null")?;
+    rustix::stdio::dup2_stderr(&null).context("cannot close stderr")
+}
+
+/// Waits until the agent listens; gives how it ended if it did.
+fn wait(child: &mut Child, socket: &Path) -> anyhow::Result<Option<ExitStatus>> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if Client::connect(socket).is_ok() {
+            return Ok(None);
+        }
+        if Instant::now() > end {
+            child.kill()?;
+            return Ok(Some(child.wait()?));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+fn not_started(said: &mut File, status: ExitStatus) -> Error {
+    let mut text = String::new();
+    // What cannot be read is not told.
+    let read = said
+        .seek(SeekFrom::Start(0))
+        .and_then(|_| said.read_to_string(&mut text));
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let why = lines()
+        .find_map(|line| line.strip_prefix("tpmssh: "))
+        .filter(|_| read.is_ok());
+    Error::NotStarted {
+        why: why.map_or_else(|| status.to_string(), str::to_owned),
+        hint: lines()
+            .find_map(|line| line.strip_prefix("hint: "))
+            .map(str::to_owned),
+    }
+}
+
+/// As `ssh-agent` prints it for a Bourne shell.
+fn tell_shell(socket: &Path, pid: Option<u32>) -> anyhow::Result<()> {
+    let mut text = format!("SSH_AUTH_SOCK={}; export SSH_AUTH_SOCK;\n", quote(socket));
+    if let Some(pid) = pid {
+        text += &format!("SSH_AGENT_PID={pid}; export SSH_AGENT_PID;\necho Agent pid {pid};\n");
+    }
+    Ok(output::write(&text)?)
+}
