@@ -1,10 +1,12 @@
 //! Everything that can be done to every operation, and none of it does anything.
 
+use testing::interposer::Message;
+
 use crate::{
     TestResult,
     bench::Bench,
     operations::{
-        CAPABILITIES, COUNTER, HIERARCHIES, KEYS, LOCKOUT_KEY, OBJECTS, OWNERS, Operation,
+        CAPABILITIES, COUNTER, HIERARCHIES, KEYS, LOCKOUT_KEY, OBJECTS, OPEN, OWNERS, Operation,
         RSA_KEYS, SRK, TOKEN_KEY, WRONG_PIN,
     },
     variation::Variation,
@@ -72,13 +74,34 @@ fn a_token_key_behind_a_counter() -> TestResult {
 
 #[test]
 fn a_token_key_behind_the_lockout() -> TestResult {
-    let operations = [TOKEN_KEY, WRONG_PIN, LOCKOUT_KEY];
+    let operations = [TOKEN_KEY, WRONG_PIN, LOCKOUT_KEY, OPEN];
     withstand(World::new(Kind::Lockout)?, &operations)
 }
 
 #[test]
 fn a_token_key_behind_nothing() -> TestResult {
     withstand(World::new(Kind::None)?, &[TOKEN_KEY])
+}
+
+/// So that [`OPEN`] is tried behind one wall only.
+#[test]
+fn opening_a_token_key_is_loading_a_key_or_verifying() -> TestResult {
+    let named = |name: &str| {
+        let found = TOKEN_KEY.iter().find(|operation| operation.name == name);
+        found.ok_or(format!("no operation {name}"))
+    };
+    for kind in Kind::ALL {
+        let bench = Bench::new(World::new(kind)?);
+        let form = |operation: &Operation| -> Vec<_> {
+            let trace = bench.baseline(operation).trace;
+            let form = |message: &Message| (message.code(), message.paths());
+            trace.iter().map(|(c, r)| (form(c), form(r))).collect()
+        };
+        for (open, same) in OPEN.iter().zip(["TokenKey::load_key", "TokenKey::verify"]) {
+            assert_eq!(form(open), form(named(same)?), "{kind:?}: {}", open.name);
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -25,21 +25,6 @@ pub(crate) const TOKEN_KEY: &[Operation] = &[
         let verified = world.token_key.verify(&world.srk.open(op)?, &world.pin());
         verified.map(Done::nothing)
     }),
-    Operation::new("TokenKey::open with a key", |world, op, _| {
-        let key = Some(&world.key);
-        let ready = world
-            .token_key
-            .open(&world.srk.open(op)?, &world.pin(), key)?;
-        Ok(ready.map_or(Done::Text("none".into()), |ready| {
-            Done::Ready(Box::new(ready))
-        }))
-    }),
-    Operation::new("TokenKey::open without one", |world, op, _| {
-        let ready = world
-            .token_key
-            .open(&world.srk.open(op)?, &world.pin(), None)?;
-        Ok(Done::Text(ready.is_some().to_string()))
-    }),
     Operation::new("TokenKey::load_key", |world, op, _| {
         let ready = world
             .token_key
@@ -65,6 +50,25 @@ pub(crate) const TOKEN_KEY: &[Operation] = &[
             .token_key
             .unseal(&world.srk.open(op)?, &world.pin(), &world.sealed)?;
         Ok(Done::Secret(secret))
+    }),
+];
+
+/// What `TokenKey::load_key` and `TokenKey::verify` do by another name, in this order.
+pub(crate) const OPEN: &[Operation] = &[
+    Operation::new("TokenKey::open with a key", |world, op, _| {
+        let key = Some(&world.key);
+        let ready = world
+            .token_key
+            .open(&world.srk.open(op)?, &world.pin(), key)?;
+        Ok(ready.map_or(Done::Text("none".into()), |ready| {
+            Done::Ready(Box::new(ready))
+        }))
+    }),
+    Operation::new("TokenKey::open without one", |world, op, _| {
+        let ready = world
+            .token_key
+            .open(&world.srk.open(op)?, &world.pin(), None)?;
+        Ok(Done::Text(ready.is_some().to_string()))
     }),
 ];
 
