@@ -157,9 +157,23 @@ fn a_wrong_connection_string() {
 fn wrong_pins_until_the_token_is_locked() {
     let program = Program::with_key();
     let wrong = program.secret("wrong", "incorrect horse");
-    let keygen = |pin: &str| program.run(&["keygen", "--pin-file", pin]);
+    let keygen = |pin: &str| program.run(&["keygen", "--yes", "--pin-file", pin]);
     keygen(&wrong).fails(3, "tpmssh: wrong PIN, 2 tries left\n");
     keygen(&wrong).fails(3, "tpmssh: wrong PIN, 1 try left\n");
+    assert_eq!(tries_left(&program), 1);
+    // The last try is not spent without a yes, whatever the command.
+    for command in [
+        &["keygen"][..],
+        &["sign", "pin"],
+        &["csr", "--subject", "CN=a"],
+    ] {
+        let refused = [command, &["--pin-file", &wrong]].concat();
+        program.run(&refused).fails(
+            2,
+            "tpmssh: only 1 try is left, and a wrong PIN would lock the token\n\
+             hint: add --yes if you are sure of the PIN\n",
+        );
+    }
     assert_eq!(tries_left(&program), 1);
     let reset = "hint: the SO PIN sets a new PIN: tpmssh token reset-pin\n";
     keygen(&wrong).fails(

@@ -88,8 +88,9 @@ fn three_wrong_pins_lock_one_token_and_nothing_else() {
         ])
         .ok();
     let wrong = program.secret("wrong", "incorrect horse");
-    let keygen =
-        |token: &str, pin: &str| program.run(&["--token", token, "keygen", "--pin-file", pin]);
+    let keygen = |token: &str, pin: &str| {
+        program.run(&["--token", token, "keygen", "--yes", "--pin-file", pin])
+    };
     for code in [3, 3, 3, 4] {
         assert_eq!(keygen("mine", &wrong).code, Some(code));
     }

@@ -185,7 +185,7 @@ fn a_token_lives_its_life_behind_a_resource_manager() {
     let (new, wrong) = (secret("new", "new horse"), secret("wrong", "wrong horse"));
     let new_so = secret("new-so", "new battery staple");
     let code = |args: &[&str]| place.run(args).code;
-    let keygen = |pin: &str| code(&["keygen", "--pin-file", pin]);
+    let keygen = |pin: &str| code(&["keygen", "--yes", "--pin-file", pin]);
     assert_eq!(
         code(&["tpm", "take-ownership", "--no-passwords", "--yes"]),
         Some(0)

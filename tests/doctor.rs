@@ -156,7 +156,7 @@ fn a_locked_token_in_a_locked_tpm() {
     let wrong = program.secret("wrong", "incorrect horse");
     let so = ["--so-pin-file", &wrong, "--new-pin-file", &program.pin];
     for _ in 0..3 {
-        let keygen = program.run(&["keygen", "--pin-file", &wrong]);
+        let keygen = program.run(&["keygen", "--yes", "--pin-file", &wrong]);
         assert_eq!(keygen.code, Some(3), "{keygen:#?}");
         let reset = program.run(&[&["token", "reset-pin"], &so[..]].concat());
         assert_eq!(reset.code, Some(3), "{reset:#?}");
@@ -192,7 +192,8 @@ fn one_of_several_tokens_is_locked() {
     let program = Program::with_token();
     program.init("play");
     let wrong = program.secret("wrong", "incorrect horse");
-    let keygen = |pin: &str| program.run(&["--token", "play", "keygen", "--pin-file", pin]);
+    let keygen =
+        |pin: &str| program.run(&["--token", "play", "keygen", "--yes", "--pin-file", pin]);
     for _ in 0..2 {
         assert_eq!(keygen(&wrong).code, Some(3));
     }

@@ -144,3 +144,44 @@ fn a_yes_is_asked_for_again_as_well() {
     shell.type_in("exit\n");
     shell.end();
 }
+
+/// A program that asks on the terminal of `GPG_TTY`, as pinentry does.
+const PINENTRY: &str = r#"#!/bin/sh
+echo OK
+while read -r line; do
+    case $line in
+    GETPIN)
+        stty -echo <"$GPG_TTY"
+        printf 'THE PIN? ' >"$GPG_TTY"
+        read -r pin <"$GPG_TTY"
+        stty echo <"$GPG_TTY"
+        echo "D $pin"
+        ;;
+    esac
+    echo OK
+done
+"#;
+
+#[test]
+fn an_agent_in_the_background_asks_on_the_terminal_and_is_not_stopped() {
+    let program = Program::with_key();
+    let at = |name: &str| text(program.home.path().join(name));
+    std::fs::create_dir(at("bin")).unwrap();
+    program.home.script("bin/pinentry", PINENTRY);
+    let public = program.run(&["export", "first"]).ok();
+    program.secret("key.pub", &public);
+    program.secret("data", "to be signed");
+    let mut shell = shell(&program);
+    shell.type_in("export PATH=\"$HOME/bin:$PATH\" GPG_TTY=$(tty) SSH_AUTH_SOCK=$HOME/run/a\n");
+    shell.type_in("$tpmssh agent --socket $SSH_AUTH_SOCK &\n");
+    shell.type_in("until [ -S $SSH_AUTH_SOCK ]; do sleep .05; done; echo it ' listens'\n");
+    shell.expect("it  listens");
+    shell.type_in("ssh-keygen -Y sign -n file -f key.pub data\n");
+    shell.expect("THE PIN? ");
+    wait_for_echo(&shell, false);
+    shell.type_in(&format!("{PIN}\n"));
+    shell.expect("Write signature to data.sig");
+    shell.type_in("jobs; kill %1; exit\n");
+    let (_, rest) = shell.end();
+    assert!(rest.contains("Running") && !rest.contains(PIN), "{rest}");
+}

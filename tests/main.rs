@@ -9,6 +9,7 @@ mod cli;
 mod clients;
 mod crowd;
 mod doctor;
+mod everyday;
 mod files;
 mod half_done;
 mod host;

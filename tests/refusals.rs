@@ -59,7 +59,7 @@ fn a_tpm_in_lockout_says_so_and_for_how_long() {
     let program = Program::new();
     program.token_init(&["--pin-wall", "lockout"]).ok();
     let wrong = program.secret("wrong", "incorrect horse");
-    let keygen = |pin: &str| program.run(&["keygen", "--pin-file", pin]);
+    let keygen = |pin: &str| program.run(&["keygen", "--yes", "--pin-file", pin]);
     for left in ["2 tries left", "1 try left", "and no more tries left"] {
         let outcome = keygen(&wrong);
         assert_eq!(outcome.code, Some(3), "{outcome:#?}");

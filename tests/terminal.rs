@@ -146,17 +146,94 @@ fn a_new_pin_is_asked_for_twice() {
 }
 
 #[test]
-fn two_different_entries_are_not_taken() {
+fn two_different_entries_are_asked_for_again_three_times() {
     let program = Program::new();
-    let mut session = Session::start(&program, &["token", "init", "--label", "work"]);
-    session.expect("New PIN for token \"work\": ");
-    session.type_in("correct horse\n");
-    session.expect(", again: ");
-    session.type_in("correct hrose\n");
-    let (status, rest) = session.end();
+    let init = |answers: &[(&str, &str)]| {
+        let mut session = Session::start(&program, &["token", "init", "--label", "work"]);
+        session.expect("A PIN has at least 4 characters.\r\n");
+        for (first, second) in answers {
+            session.expect("New PIN for token \"work\": ");
+            session.type_in(&format!("{first}\n"));
+            // A PIN that cannot be used is not asked for a second time.
+            if first.len() >= 4 {
+                session.expect("New PIN for token \"work\", again: ");
+                session.type_in(&format!("{second}\n"));
+            }
+        }
+        session.end()
+    };
+    let wrong = ("correct horse", "correct hrose");
+    let (status, rest) = init(&[wrong, wrong, wrong]);
     assert_eq!(status.code(), Some(1));
     assert_eq!(rest, "\r\ntpmssh: the two entries are not the same\r\n");
+    let (status, rest) = init(&[wrong, ("abc", ""), ("abc", "")]);
+    assert_eq!(status.code(), Some(3), "{rest}");
     assert_eq!(program.run(&["token", "list", "--json"]).ok(), "[]\n");
+    let (status, rest) = init(&[wrong, ("abc", ""), ("correct horse", "correct horse")]);
+    assert!(status.success(), "{rest}");
+    program.keygen("the right one");
+}
+
+#[test]
+fn the_old_pin_is_looked_at_before_a_new_one_is_asked_for() {
+    let program = Program::with_token();
+    let mut session = Session::start(&program, &["token", "change-pin"]);
+    session.expect("PIN for token \"work\": ");
+    session.type_in("incorrect horse\n");
+    let (status, rest) = session.end();
+    assert_eq!(status.code(), Some(3));
+    let expected = "\r\ntpmssh: the PIN was not changed: wrong PIN, 2 tries left\r\n";
+    assert_eq!(rest, expected);
+    let mut session = Session::start(&program, &["token", "change-pin"]);
+    session.expect("PIN for token \"work\" (2 of 3 tries left): ");
+    session.type_in("incorrect horse\n");
+    assert_eq!(session.end().0.code(), Some(3));
+    // The last one: only with a yes.
+    let mut session = Session::start(&program, &["keygen"]);
+    session.expect("Only 1 try is left. A wrong PIN now locks the token. Try all the same? [y/N] ");
+    session.type_in("n\n");
+    let (_, rest) = session.end();
+    assert!(
+        rest.ends_with("tpmssh: not confirmed, nothing was changed\r\n"),
+        "{rest}"
+    );
+    let mut session = Session::start(&program, &["keygen", "-C", "mine"]);
+    session.expect("[y/N] ");
+    session.type_in("y\n");
+    session.expect("PIN for token \"work\" (1 of 3 tries left): ");
+    session.type_in("incorrect horse\n");
+    let (_, rest) = session.end();
+    assert!(rest.contains("no more tries left"), "{rest}");
+    // A locked token asks nobody.
+    let mut session = Session::start(&program, &["keygen"]);
+    session.expect("tpmssh: the PIN is locked after too many wrong ones\r\n");
+    assert_eq!(session.end().0.code(), Some(4));
+}
+
+#[test]
+fn a_token_init_asks_for_the_owner_password_that_it_needs() {
+    let program = Program::new();
+    let password = program.secret("owner", "owner password");
+    program
+        .run(&["tpm", "change-auth", "owner", "--new-auth-file", &password])
+        .ok();
+    let mut session = Session::start(
+        &program,
+        &[
+            "token",
+            "init",
+            "--label",
+            "work",
+            "--pin-file",
+            &program.pin,
+        ],
+    );
+    session.expect("owner password of the TPM: ");
+    session.type_in("owner password\n");
+    session.expect("token \"work\" made");
+    assert!(session.end().0.success());
+    let list = program.run(&["token", "list"]).ok();
+    assert!(list.contains("counter"), "{list}");
 }
 
 #[test]

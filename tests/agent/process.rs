@@ -175,8 +175,8 @@ fn a_wrong_pin_is_refused_by_the_agent_as_by_any_command() {
     // The last try is not spent without a yes.
     program.run(&["unlock", "--pin-file", &wrong]).fails(
         2,
-        "tpmssh: this has to be confirmed, and there is no terminal to ask on\n\
-         hint: add --yes if you mean it\n",
+        "tpmssh: only 1 try is left, and a wrong PIN would lock the token\n\
+         hint: add --yes if you are sure of the PIN\n",
     );
     program
         .run(&["unlock", "--yes", "--pin-file", &program.pin])

@@ -178,9 +178,16 @@ fn a_user_logs_in_by_a_certificate_until_it_is_revoked() {
     let listed: Value = serde_json::from_str(&program.run(&["ca", "list", "--json"]).ok()).unwrap();
     let serial = listed[0]["serial"].as_str().unwrap();
     let revoked = program.run(&["ca", "revoke", "--serial", serial]);
-    assert_eq!(
-        revoked.stderr,
-        "tpmssh: revoked; give servers a new list: tpmssh ca krl FILE\n"
+    let told = revoked
+        .stderr
+        .replace("tpmssh: revoked: \"anna\", serial number ", "");
+    assert!(
+        told.starts_with(&format!("{serial}, valid until ")),
+        "{told}"
+    );
+    assert!(
+        told.ends_with("UTC\ntpmssh: give servers a new list: tpmssh ca krl FILE\n"),
+        "{told}"
     );
     program.run(&["ca", "krl", &list]).ok();
     let output = login(&program, &sshd, &key, &certificate);
@@ -214,6 +221,31 @@ fn a_user_logs_in_by_a_certificate_until_it_is_revoked() {
     assert_eq!(
         (&listed[0]["revoked"], &listed[1]["revoked"]),
         (&true.into(), &false.into())
+    );
+}
+
+#[test]
+fn a_revocation_that_matches_nothing_fails() {
+    let program = with_authority();
+    for (option, value, what) in [
+        ("--key-id", "typo", "key id"),
+        ("--serial", "7", "serial number"),
+    ] {
+        let hint = "hint: tpmssh ca list shows what was signed; --force revokes it all the same\n";
+        program.run(&["ca", "revoke", option, value]).fails(
+            2,
+            &format!("tpmssh: this authority signed no certificate with this {what}\n{hint}"),
+        );
+        program
+            .run(&["ca", "revoke", "--force", option, value])
+            .ok();
+    }
+    let list = text(program.home.path().join("revoked"));
+    assert!(
+        program
+            .run(&["ca", "krl", &list])
+            .stderr
+            .ends_with(": 2 revocations by serial number or key id, 0 keys revoked\n")
     );
 }
 
@@ -271,7 +303,11 @@ fn keys_and_key_ids_are_revoked_too() {
 fn a_revocation_is_not_taken_back_by_an_old_store() {
     let program = with_authority();
     let list = text(program.home.path().join("revoked"));
-    let revoke = |id: &str| program.run(&["ca", "revoke", "--key-id", id]).ok();
+    let revoke = |id: &str| {
+        program
+            .run(&["ca", "revoke", "--force", "--key-id", id])
+            .ok()
+    };
     let write = |options: &[&str]| program.run(&[&["ca", "krl", &list], options].concat());
     revoke("anna");
     let copy = fs::read(program.home.store().join("store.db")).unwrap();

@@ -7,16 +7,19 @@ use std::sync::Arc;
 use anyhow::Context;
 use ssh_format::text::shown;
 use token_store::config::Choice;
+use token_store::token::refresh_tries;
 use token_store::{
-    Config, Error as StoreError, Pin, SoPin, Store, StoreDir, Token, WallKind, state_dir,
+    Config, Error as StoreError, MIN_PIN_LEN, MIN_SO_PIN_CHARS, Pin, PinError, SoPin, Store,
+    StoreDir, Token, Tries, WallKind, state_dir,
 };
-use tpm_core::{Operation, OwnerAuth, Srk, Tcti, Tpm};
+use tpm_core::{Operation, OwnerAuth, Srk, Tcti, Tpm, info};
 
+use crate::ask::confirm;
 use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
 use crate::machine::harden;
 use crate::machine::simulator::{Running, Simulator};
-use crate::options::Global;
+use crate::options::{Global, UserPinArgs};
 use crate::show::output::{Output, tell};
 
 /// The global options and the configuration file, and what follows from them.
@@ -25,6 +28,8 @@ pub(crate) struct App {
     pub(crate) config: Config,
     tcti: Option<String>,
     token: Option<String>,
+    /// The token that the environment or the configuration names.
+    shown_token: Option<String>,
     announced: Cell<bool>,
 }
 
@@ -36,6 +41,7 @@ impl App {
     /// If the configuration file is unusable.
     pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
         let config = Config::load()?;
+        let shown_token = config.shown_token();
         // Not earlier: whether the environment may be believed is read from a file in /proc
         // that a hardened process cannot open.
         harden::process();
@@ -44,6 +50,7 @@ impl App {
             config,
             tcti: global.tcti.clone(),
             token: global.token.clone(),
+            shown_token,
             announced: Cell::new(false),
         })
     }
@@ -59,6 +66,7 @@ impl App {
             config: Config::load()?,
             tcti: self.tcti.clone(),
             token: self.token.clone(),
+            shown_token: self.shown_token.clone(),
             announced: self.announced.clone(),
         })
     }
@@ -207,7 +215,7 @@ impl App {
     }
 
     fn token_name(&self) -> Option<&str> {
-        self.token.as_deref().or(self.config.token.as_deref())
+        self.token.as_deref().or(self.shown_token.as_deref())
     }
 
     /// Says once that the TPM is simulated, for commands that need no TPM.
@@ -226,20 +234,62 @@ pub(crate) fn agent_log() -> token_store::Result<PathBuf> {
     Ok(state_dir()?.join("agent.log"))
 }
 
-/// Gets the user PIN of `token` from `source`; nothing where the token has none.
+/// Gets the user PIN of `token`; nothing if the token has none.
+///
+/// The TPM is asked first how many tries are left. A locked token asks nobody, and the last try is
+/// spent only if a person agrees.
 ///
 /// # Errors
 ///
 /// If it cannot be got, or cannot be a PIN; no try is spent.
-pub(crate) fn read_pin(token: &Token, source: &Source) -> anyhow::Result<Option<Pin>> {
+pub(crate) fn read_pin(
+    app: &App,
+    store: &Store,
+    token: &Token,
+    from: &UserPinArgs,
+) -> anyhow::Result<Option<Pin>> {
     if token.wall == WallKind::None {
         return Ok(None);
     }
     if !token.pin_is_set {
         return Err(StoreError::PinNotSet.into());
     }
-    let typed = source.read(&format!("PIN for token \"{}\"", shown(&token.label)))?;
-    Ok(Some(Pin::new(&typed).map_err(StoreError::from)?))
+    let mut what = format!("PIN for token \"{}\"", shown(&token.label));
+    if let Some(tries) = refresh_tries(store, &*app.tpm()?, token)? {
+        check_tries(app, token, tries, from)?;
+        if tries.left < tries.max {
+            what += &format!(" ({} of {} tries left)", tries.left, tries.max);
+        }
+    }
+    let accept = |typed: &[u8]| Pin::new(typed).map_err(unusable);
+    Ok(Some(from.source().read_as(&what, accept)?))
+}
+
+/// Refuses a locked token, and the last try unless somebody agrees.
+fn check_tries(app: &App, token: &Token, tries: Tries, from: &UserPinArgs) -> anyhow::Result<()> {
+    match (tries.left, token.wall) {
+        (0, WallKind::Lockout) => {
+            let tpm = app.tpm()?;
+            let info = tpm.begin().and_then(|op| info::read(&op)).ok();
+            let recovery = info.map(|info| info.lockout.interval);
+            Err(StoreError::ChipLocked { recovery }.into())
+        }
+        (0, _) => Err(StoreError::PinLocked.into()),
+        (1, _) if !from.spends_last_try() => {
+            let question = "Only 1 try is left. A wrong PIN now locks the token. Try all the same?";
+            match confirm::ask(question) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Error::NotConfirmed.into()),
+                Err(Error::NeedsYes) => Err(Error::LastTry.into()),
+                Err(err) => Err(err.into()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unusable(err: PinError) -> anyhow::Error {
+    StoreError::from(err).into()
 }
 
 /// Gets a user PIN that is being chosen.
@@ -248,8 +298,9 @@ pub(crate) fn read_pin(token: &Token, source: &Source) -> anyhow::Result<Option<
 ///
 /// If it cannot be got, or cannot be a PIN.
 pub(crate) fn read_new_pin(label: &str, source: &Source) -> anyhow::Result<Pin> {
-    let typed = source.read_new(&format!("New PIN for token \"{}\"", shown(label)))?;
-    Ok(Pin::new(&typed).map_err(StoreError::from)?)
+    let what = format!("New PIN for token \"{}\"", shown(label));
+    let rule = format!("A PIN has at least {MIN_PIN_LEN} characters.");
+    source.read_new_as(&what, &rule, |typed| Pin::new(typed).map_err(unusable))
 }
 
 /// Gets the SO PIN of `token`.
@@ -258,8 +309,19 @@ pub(crate) fn read_new_pin(label: &str, source: &Source) -> anyhow::Result<Pin> 
 ///
 /// If it cannot be got, or cannot be an SO PIN; no try is spent.
 pub(crate) fn read_so_pin(token: &Token, source: &Source) -> anyhow::Result<SoPin> {
-    let typed = source.read(&format!("SO PIN for token \"{}\"", shown(&token.label)))?;
-    Ok(SoPin::new(&typed).map_err(StoreError::from)?)
+    let what = format!("SO PIN for token \"{}\"", shown(&token.label));
+    source.read_as(&what, |typed| SoPin::new(typed).map_err(unusable))
+}
+
+/// Gets an SO PIN that is being chosen.
+///
+/// # Errors
+///
+/// If it cannot be got, or cannot be an SO PIN.
+pub(crate) fn read_new_so_pin(label: &str, source: &Source) -> anyhow::Result<SoPin> {
+    let what = format!("New SO PIN for token \"{}\"", shown(label));
+    let rule = format!("An SO PIN has at least {MIN_SO_PIN_CHARS} characters.");
+    source.read_new_as(&what, &rule, |typed| SoPin::new(typed).map_err(unusable))
 }
 
 /// Gets the password of the owner hierarchy; empty unless a file or descriptor is named.

@@ -14,7 +14,7 @@ use crate::options::Global;
     name = "tpmssh",
     version = env!("TPMSSH_VERSION"),
     arg_required_else_help = true,
-    disable_help_subcommand = true,
+    override_help = OVERVIEW,
     after_long_help = EXIT_CODES
 )]
 pub(crate) struct Cli {
@@ -23,6 +23,32 @@ pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
 }
+
+/// The first page, in 24 lines of 80 columns.
+const OVERVIEW: &str = "\
+SSH keys that live in the TPM
+
+Usage: tpmssh [OPTIONS] COMMAND
+
+Start         setup       from a fresh machine to a key, once
+              doctor      find problems and show how to fix them
+Keys          keygen, list, export, delete
+              token       make tokens (places for keys) and change their PINs
+Agent         agent       serve the keys to ssh; agent install, agent log
+              unlock      give the agent the PIN before it is needed
+              lock        make the agent forget all PINs
+Signing       sign, verify, git
+Certificates  ca, cert    OpenSSH certificates and their authority
+              csr         a certificate request (X.509), for TLS
+Servers       host        host keys of sshd
+TPM           tpm         ownership, lockout, endorsement key, facts
+              simulator   a simulated TPM, for machines without one
+
+Options: --token TOKEN  --tcti TCTI  --json  -h, --help  -V, --version
+Help:    tpmssh help COMMAND    First: tpmssh setup
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong PIN, 4 PIN locked, 5 no TPM,
+  6 other TPM, 7 corrupt, 8 key refused, 9 unsafe path, 10 busy, 11 disk
+";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -39,6 +65,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Token(cmd::token::Command),
     Keygen(cmd::keygen::Args),
+    #[command(visible_alias = "list")]
     ListObjects(cmd::list_objects::Args),
     Export(cmd::export::Args),
     Delete(cmd::delete::Args),
@@ -92,6 +119,19 @@ mod tests {
             }
         }
         check(&Cli::command(), "");
+    }
+
+    #[test]
+    fn the_first_page_has_every_command_and_fits_a_terminal() {
+        assert!(OVERVIEW.lines().count() <= 24);
+        assert!(OVERVIEW.lines().all(|line| line.len() <= 80), "{OVERVIEW}");
+        let words: Vec<_> = OVERVIEW.split([' ', ',', '\n']).collect();
+        for command in Cli::command().get_subcommands() {
+            let mut names =
+                std::iter::once(command.get_name()).chain(command.get_visible_aliases());
+            let is_shown = names.any(|name| words.contains(&name));
+            assert!(command.is_hide_set() || is_shown, "{}", command.get_name());
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use clap::ArgAction;
 pub(crate) use key_type::KeyTypeArgs;
 pub(crate) use secret::{
     AuthArgs, EndorsementAuthArgs, LockoutAuthArgs, NewAuthArgs, NewPinArgs, NewSoPinArgs,
-    OwnerAuthArgs, PinArgs, SoPinArgs,
+    OwnerAuthArgs, PinArgs, SoPinArgs, UserPinArgs,
 };
 
 /// Options that every command takes.

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+pub use child::own_session;
+
 /// The bytes of a PIN, wiped when dropped.
 pub type Secret = Zeroizing<Vec<u8>>;
 
@@ -21,7 +23,7 @@ pub type Secret = Zeroizing<Vec<u8>>;
 #[non_exhaustive]
 pub enum NoAnswer {
     /// There is no program to ask with.
-    #[error("no way to ask: run tpmssh unlock, or set SSH_ASKPASS")]
+    #[error("no way to ask: run tpmssh unlock, or start the agent with SSH_ASKPASS or GPG_TTY set")]
     NoWay,
     /// The person said no, or the program failed.
     #[error("it was declined")]

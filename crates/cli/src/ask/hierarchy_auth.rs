@@ -74,14 +74,15 @@ pub(crate) fn read_lockout(source: &Source, info: &Info) -> anyhow::Result<Locko
 /// If it cannot be got, is longer than a TPM takes, or is empty.
 pub(crate) fn read_new(source: &Source, hierarchy: Hierarchy) -> anyhow::Result<AuthValue> {
     let name = hierarchy.name();
-    let auth = auth_value(
-        &source.read_new(&format!("New {name} password of the TPM"))?,
-        name,
-    )?;
-    if auth.is_empty() {
-        return Err(Error::EmptyPassword.into());
-    }
-    Ok(auth)
+    let what = format!("New {name} password of the TPM");
+    let rule = "A password of the TPM has at most 32 bytes; nothing sets a lost one again.";
+    source.read_new_as(&what, rule, |typed| {
+        let auth = auth_value(typed, name)?;
+        match auth.is_empty() {
+            true => Err(Error::EmptyPassword.into()),
+            false => Ok(auth),
+        }
+    })
 }
 
 fn auth_value(typed: &[u8], name: &str) -> anyhow::Result<AuthValue> {

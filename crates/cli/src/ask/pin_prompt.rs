@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use crate::fail::error::{Error, Result};
+use crate::show::output::{error_line, tell};
 
 pub(crate) use terminal::Terminal;
 
@@ -55,24 +56,80 @@ impl Source {
         }
     }
 
-    /// Gets a secret that is being chosen: a person has to give it twice.
+    /// Gets a secret that exists and that `accept` understands; a person may try three times.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read), and if the two are not the same.
-    pub(crate) fn read_new(&self, what: &str) -> Result<Secret> {
+    /// As [`read`](Self::read), and what `accept` says.
+    pub(crate) fn read_as<T>(
+        &self,
+        what: &str,
+        accept: impl Fn(&[u8]) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        self.attempts(|| accept(&self.read(what)?))
+    }
+
+    /// Gets a secret that is being chosen: a person hears the rule and has to give it twice, and
+    /// may try three times.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_as`](Self::read_as), and if the two are not the same.
+    pub(crate) fn read_new_as<T>(
+        &self,
+        what: &str,
+        rule: &str,
+        accept: impl Fn(&[u8]) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let Self::Ask = self else {
-            return self.read(what);
+            return accept(&self.read(what)?);
         };
         let asker = Asker::find(what)?;
-        let first = ask(what, asker.clone())?;
-        let second = ask(&format!("{what}, again"), asker)?;
-        if first == second {
-            Ok(first)
-        } else {
-            Err(Error::SecretsDiffer)
-        }
+        tell(rule);
+        self.attempts(|| {
+            let first = ask(what, asker.clone())?;
+            // Before it has to be typed once more.
+            let accepted = accept(&first)?;
+            let second = ask(&format!("{what}, again"), asker.clone())?;
+            if first == second {
+                Ok(accepted)
+            } else {
+                Err(Error::SecretsDiffer.into())
+            }
+        })
     }
+
+    /// Asks a person again after an answer that cannot be used; a file is read once.
+    fn attempts<T>(&self, attempt: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let more = if matches!(self, Self::Ask) {
+            ATTEMPTS - 1
+        } else {
+            0
+        };
+        for _ in 0..more {
+            match attempt() {
+                Err(err) if is_a_slip(&err) => {
+                    tell(&format!("tpmssh: {}; try again", error_line(&err)));
+                }
+                done => return done,
+            }
+        }
+        attempt()
+    }
+}
+
+/// How often a person is asked.
+const ATTEMPTS: usize = 3;
+
+/// Whether a person only has to type it better.
+fn is_a_slip(err: &anyhow::Error) -> bool {
+    matches!(
+        err.downcast_ref(),
+        Some(Error::SecretsDiffer | Error::EmptyPassword)
+    ) || matches!(
+        err.downcast_ref(),
+        Some(token_store::Error::PinMalformed(_))
+    )
 }
 
 /// The way to reach a person.

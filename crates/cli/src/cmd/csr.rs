@@ -20,7 +20,7 @@ use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicK
 use crate::app::{App, read_pin};
 use crate::fail::error::Error;
 use crate::keys;
-use crate::options::PinArgs;
+use crate::options::UserPinArgs;
 
 /// Print a certificate request (PKCS#10) for a key, signed by that key
 ///
@@ -48,7 +48,7 @@ pub(crate) struct Args {
     ip: Vec<IpAddr>,
 
     #[command(flatten)]
-    pin: PinArgs,
+    pin: UserPinArgs,
 }
 
 /// A name in the syntax of RFC 4514.
@@ -87,7 +87,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let info = info(args, &key.spki()).context("cannot make the request")?;
     let (algorithm, scheme, digest) = digest(key.key_type(), &info.to_der()?);
 
-    let pin = read_pin(&token, &args.pin.source())?;
+    let pin = read_pin(app, &store, &token, &args.pin)?;
     let open = OpenToken::open(&store, &app.tpm()?, &token, pin.as_ref())?;
     let signature = open.sign(key, scheme, &digest)?;
     let request = request(info, algorithm, &signature).context("cannot make the request")?;

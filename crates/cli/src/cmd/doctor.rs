@@ -19,7 +19,7 @@ use token_store::Kind;
 use self::check::{Check, Status};
 use crate::app::App;
 use crate::fail::error::{Error, count};
-use crate::options::PinArgs;
+use crate::options::UserPinArgs;
 
 /// See whether everything is in order, and what mends it where it is not
 ///
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     r#try: bool,
 
     #[command(flatten)]
-    pin: PinArgs,
+    pin: UserPinArgs,
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
@@ -61,7 +61,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut checks = Vec::new();
     let tpm = access::check(app, &mut checks);
     let tpm = tpm.filter(|tpm| chip::check(tpm, &mut checks));
-    store::check(app, tpm.as_ref(), &args.pin.source(), &mut checks)?;
+    store::check(app, tpm.as_ref(), &args.pin, &mut checks)?;
     programs::check(&mut checks);
     let report = Report::new(checks);
     app.out.print(&report)?;

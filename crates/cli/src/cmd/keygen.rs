@@ -5,7 +5,7 @@ use token_store::KeySpec;
 
 use crate::app::{App, read_pin};
 use crate::keys::{self, make};
-use crate::options::{KeyTypeArgs, PinArgs};
+use crate::options::{KeyTypeArgs, UserPinArgs};
 
 /// Make a key in the TPM, which will never leave it
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     id: Option<Id>,
 
     #[command(flatten)]
-    pin: PinArgs,
+    pin: UserPinArgs,
 }
 
 /// A `CKA_ID`.
@@ -41,7 +41,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let token = app.token(&store)?;
     // Before a PIN is asked for.
     make::check_offered(&token, &spec)?;
-    let pin = read_pin(&token, &args.pin.source())?;
+    let pin = read_pin(app, &store, &token, &args.pin)?;
     let key = make::key(app, &mut store, &token, &spec, pin.as_ref())?;
     let done = format!("the key \"{}\" is made", shown(&key.label));
     app.out

@@ -16,7 +16,7 @@ use crate::fail::error::Error;
 use crate::keys::{self, Key, make, make_token};
 use crate::machine::module;
 use crate::machine::simulator::Simulator;
-use crate::options::{OwnerAuthArgs, PinArgs, SoPinArgs};
+use crate::options::{OwnerAuthArgs, SoPinArgs, UserPinArgs};
 use crate::show::chip::words;
 use crate::show::output::{escape, tell};
 
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     key_label: Option<String>,
 
     #[command(flatten)]
-    pin: PinArgs,
+    pin: UserPinArgs,
     #[command(flatten)]
     so_pin: SoPinArgs,
     #[command(flatten)]
@@ -150,7 +150,7 @@ fn find_or_make_key(
     let label = args.key_label.clone().unwrap_or_else(make::default_label);
     let pin = match pin {
         Some(pin) => Some(pin),
-        None => read_pin(token, &args.pin.source())?,
+        None => read_pin(app, store, token, &args.pin)?,
     };
     let key = make::key(
         app,

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::keys::signing as signing_keys;
-use crate::options::PinArgs;
+use crate::options::UserPinArgs;
 
 /// Sign a file as ssh-keygen -Y sign does; the signature is printed
 ///
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     key: Option<String>,
 
     #[command(flatten)]
-    pin: PinArgs,
+    pin: UserPinArgs,
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
@@ -44,7 +44,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             source,
         })?;
     let data = SshSig::to_sign(&args.namespace, hash, &digest)?;
-    let signature = key.sign(app, &store, &args.pin.source(), &data)?;
+    let signature = key.sign(app, &store, &args.pin, &data)?;
     let signature = SshSig::new(key.public, &args.namespace, hash, &signature)?;
     app.out.print(&Report {
         signature: signature.armored(),

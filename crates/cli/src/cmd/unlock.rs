@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use agent::client::Client;
 use ssh_format::text::shown;
-use token_store::token::refresh_tries;
 
 use crate::app::{App, read_pin};
-use crate::ask::confirm::confirm;
-use crate::options::{PinArgs, SocketArgs};
+use crate::options::{SocketArgs, UserPinArgs};
 use crate::show::duration;
 use crate::show::output::tell;
 
@@ -16,13 +14,10 @@ use crate::show::output::tell;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    pin: PinArgs,
+    pin: UserPinArgs,
     /// How long the PIN is good for, such as 30m or 8h; as the configuration says unless given
     #[arg(long, short, value_name = "TIME", value_parser = time)]
     time: Option<Duration>,
-    /// Spend the last try as well, if only one is left
-    #[arg(long)]
-    yes: bool,
     #[command(flatten)]
     socket: SocketArgs,
 }
@@ -32,12 +27,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut agent = Client::connect(&args.socket.path()?)?;
     let store = app.store()?;
     let token = app.token(&store)?;
-    let tries = refresh_tries(&store, &*app.tpm()?, &token)?;
-    if tries.is_some_and(|tries| tries.left == 1) {
-        let question = "A wrong PIN now locks the token. Try all the same?";
-        confirm(question, args.yes)?;
-    }
-    let pin = read_pin(&token, &args.pin.source())?.ok_or(token_store::Error::NoPin)?;
+    let pin = read_pin(app, &store, &token, &args.pin)?.ok_or(token_store::Error::NoPin)?;
     agent.unlock(&token.serial, pin.bytes(), args.time)?;
     tell(&format!(
         "tpmssh: token \"{}\" is unlocked",

@@ -100,6 +100,21 @@ pub(crate) enum Error {
     #[error("this has to be confirmed, and there is no terminal to ask on")]
     NeedsYes,
 
+    /// The last try for a PIN is not spent without a yes, and there is no terminal.
+    #[error("only 1 try is left, and a wrong PIN would lock the token")]
+    LastTry,
+    /// Nothing that was signed here is what is to be revoked.
+    #[error("this authority signed no certificate with this {what}")]
+    NothingToRevoke {
+        /// `serial number` or `key id`.
+        what: &'static str,
+    },
+    /// The key with which git is to sign is in no token.
+    #[error("the key {fingerprint} that git is to sign with is in no token here")]
+    SigningKeyGone {
+        /// Of the key that git names.
+        fingerprint: String,
+    },
     /// The configuration file has no such policy for PINs.
     #[error("unusable {key} in the configuration file: {why}")]
     BadPolicy {
@@ -435,6 +450,8 @@ impl Error {
             | Self::IsATerminal { .. }
             | Self::ByteOrderMark { .. }
             | Self::NeedsYes
+            | Self::LastTry
+            | Self::NothingToRevoke { .. }
             | Self::NoPassword { .. }
             | Self::EmptyPassword
             | Self::WhichToken { .. }
@@ -488,6 +505,7 @@ impl Error {
             | Self::NoGit
             | Self::HostKeyNotProven { .. }
             | Self::NoHostKeySetUp
+            | Self::SigningKeyGone { .. }
             | Self::HostKeyNamed { .. }
             | Self::RevokedBefore
             | Self::NotRoot

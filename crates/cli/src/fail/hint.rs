@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use token_store::token::NoCounter;
-use token_store::{Change, Error as Store, PinError};
+use token_store::{Change, Error as Store, PinError, Role};
 use tpm_core::{CommandCode, Entity, Error as Tpm};
 
 use crate::fail::error::Error;
@@ -82,6 +82,12 @@ const NO_TPM: &str =
 fn for_store(err: &Store) -> Option<String> {
     let hint = match err {
         Store::Tpm(err) => return for_tpm(err),
+        Store::WrongPin {
+            left: Some(0),
+            role: Role::So,
+        } => {
+            "the TPM refuses SO PINs now: wait with the machine switched on, or as the TPM's owner: tpmssh tpm lockout reset"
+        }
         Store::WrongPin { left: Some(0), .. } | Store::PinLocked => {
             "the SO PIN sets a new PIN: tpmssh token reset-pin"
         }
@@ -173,6 +179,11 @@ fn for_program(err: &Error) -> Option<String> {
         Error::IsATerminal { .. } => "leave the option out to be asked",
         Error::ByteOrderMark { .. } => "save it as UTF-8 without one; no try was spent",
         Error::NotRoot => "put sudo before the command",
+        Error::LastTry => "add --yes if you are sure of the PIN",
+        Error::NothingToRevoke { .. } => {
+            "tpmssh ca list shows what was signed; --force revokes it all the same"
+        }
+        Error::SigningKeyGone { .. } => "choose another key: tpmssh git setup",
         Error::NeedsYes => "add --yes if you mean it",
         Error::NoToken => "make one first: tpmssh token init",
         Error::WhichToken { .. } => "say which one with --token LABEL",

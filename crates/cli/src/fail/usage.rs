@@ -48,7 +48,32 @@ fn complaint(text: &str) -> Answer {
             hint = format!("see {} --help", command.join(" "));
         }
     }
+    if let Some(better) = better_hint(&error) {
+        hint = better.to_owned();
+    }
     Answer::Wrong { error, hint }
+}
+
+/// What to say where the likeness of words misleads.
+fn better_hint(error: &str) -> Option<&'static str> {
+    let is_pin = [
+        "--pin'",
+        "--pin=",
+        "--so-pin'",
+        "--new-pin'",
+        "--new-so-pin'",
+    ];
+    if is_pin.iter().any(|option| error.contains(option)) {
+        return Some(
+            "every user of this machine can read a command line; leave the PIN out to be asked, or use --pin-file FILE or --pin-fd FD",
+        );
+    }
+    if error.starts_with("invalid value 'ed25519'") || error.starts_with("invalid value 'dsa'") {
+        return Some(
+            "TPMs make no such keys; leave -t out for ecdsa, which every current server takes",
+        );
+    }
+    None
 }
 
 #[cfg(test)]
@@ -72,12 +97,12 @@ mod tests {
             (
                 "tpmssh keygen -t dsa",
                 "invalid value 'dsa' for '--type <ALGORITHM>' [possible values: ecdsa, rsa]",
-                "a similar value exists: 'rsa'",
+                "TPMs make no such keys; leave -t out for ecdsa, which every current server takes",
             ),
             (
                 "tpmssh keygen --pin 1234",
                 "unexpected argument '--pin' found",
-                "a similar argument exists: '--pin-fd'",
+                "every user of this machine can read a command line; leave the PIN out to be asked, or use --pin-file FILE or --pin-fd FD",
             ),
             (
                 "tpmssh keygem",

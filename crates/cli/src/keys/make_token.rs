@@ -5,10 +5,12 @@ use std::io::{self, Write};
 use ssh_format::text::shown;
 use token_store::token::{self, InitOptions, Initialized};
 use token_store::{Error as StoreError, Pin, SoPin, WallKind};
+use tpm_core::{OwnerAuth, Tpm, info};
 use zeroize::Zeroizing;
 
 use crate::app::{App, read_new_pin, read_owner_auth};
 use crate::ask::confirm;
+use crate::ask::hierarchy_auth;
 use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
 use crate::show::output::tell;
@@ -40,7 +42,10 @@ pub(crate) fn init(
     let tpm = app.tpm()?;
     let mut store = app.store_or_new()?;
 
-    let owner = read_owner_auth(owner)?;
+    let owner = match owner {
+        Source::Ask => ask_owner(&tpm, options.wall)?,
+        source => read_owner_auth(source)?,
+    };
     let chosen = match so {
         Source::Ask => None,
         source => Some(read_chosen_so_pin(&options.label, source)?),
@@ -85,6 +90,24 @@ pub(crate) fn init(
         )?;
     }
     Ok((made, pin))
+}
+
+/// Asks for the owner password if the TPM has one and a PIN counter needs it. Where nobody can be
+/// asked, making the counter fails and says so.
+fn ask_owner(tpm: &Tpm, wall: Option<WallKind>) -> anyhow::Result<OwnerAuth> {
+    if matches!(wall, Some(WallKind::Lockout | WallKind::None)) {
+        return Ok(OwnerAuth::empty());
+    }
+    let info = tpm
+        .begin()
+        .and_then(|op| info::read(&op))
+        .map_err(StoreError::from)?;
+    match hierarchy_auth::read_owner(&Source::Ask, &info) {
+        Err(err) if matches!(err.downcast_ref(), Some(Error::NobodyToAsk { .. })) => {
+            Ok(OwnerAuth::empty())
+        }
+        read => read,
+    }
 }
 
 fn read_chosen_so_pin(label: &str, source: &Source) -> anyhow::Result<SoPin> {

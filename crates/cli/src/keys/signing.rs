@@ -7,9 +7,9 @@ use ssh_format::{AnyKey, Signature};
 use token_store::{Class, ObjectId, OpenToken, Store, Token};
 
 use crate::app::{App, read_pin};
-use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
 use crate::keys::{self, Key};
+use crate::options::UserPinArgs;
 
 /// A key pair of a token.
 #[derive(Debug, Clone)]
@@ -41,10 +41,10 @@ impl SigningKey {
         &self,
         app: &App,
         store: &Store,
-        pin: &Source,
+        pin: &UserPinArgs,
         data: &[u8],
     ) -> Result<Signature> {
-        let pin = read_pin(&self.token, pin)?;
+        let pin = read_pin(app, store, &self.token, pin)?;
         let open = OpenToken::open(store, &app.tpm()?, &self.token, pin.as_ref())?;
         ssh_keys::sign(&open, &self.key, data).context("cannot sign")
     }

@@ -39,6 +39,28 @@ secret_args! {
     PinArgs, pin_file, pin_fd, "PIN"
 }
 
+/// Where the PIN of a token in use comes from, and whether its last try may be spent.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct UserPinArgs {
+    #[command(flatten)]
+    pin: PinArgs,
+
+    /// Use the PIN even if only one try is left
+    #[arg(long)]
+    yes: bool,
+}
+
+impl UserPinArgs {
+    pub(crate) fn source(&self) -> Source {
+        self.pin.source()
+    }
+
+    /// Whether the last try may be spent without a question.
+    pub(crate) fn spends_last_try(&self) -> bool {
+        self.yes
+    }
+}
+
 secret_args! {
     /// Where a user PIN that is being chosen comes from.
     NewPinArgs, new_pin_file, new_pin_fd, "new PIN"

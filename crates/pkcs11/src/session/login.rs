@@ -16,6 +16,7 @@ pub(crate) fn login(
     user: CK_USER_TYPE,
     pin: &[u8],
 ) -> Result<()> {
+    let pin = without_line_end(pin);
     let slot = state.session(handle)?.slot;
     let token = state.token(slot)?;
     match user {
@@ -50,6 +51,14 @@ pub(crate) fn login(
         CKU_CONTEXT_SPECIFIC => context_login(state, handle, pin),
         _ => Err(Error::UserTypeInvalid),
     }
+}
+
+/// The PIN without the line feed that ends it in a file.
+///
+/// Some programs hand over a file as it is (`pin-source` of a PKCS#11 URI). No PIN has a control
+/// character, so this takes nothing away from one.
+fn without_line_end(pin: &[u8]) -> &[u8] {
+    pin.strip_suffix(b"\n").unwrap_or(pin)
 }
 
 /// The login for one use of a key that asks for it each time.

@@ -1,5 +1,6 @@
 //! Programs that answer on their standard output.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -19,7 +20,7 @@ pub(super) fn start(
     env: &[(&str, &str)],
     stdin: Stdio,
 ) -> Result<Child, NoAnswer> {
-    Command::new(program)
+    Command::from(own_session(program))
         .args(arguments)
         .envs(env.iter().copied())
         .stdin(stdin)
@@ -30,6 +31,29 @@ pub(super) fn start(
             program: program.into(),
             source,
         })
+}
+
+/// A command that runs `program` in a session of its own.
+///
+/// A program in the background that reads the terminal is stopped, and everything of its process
+/// group with it: the agent that a shell started with `&`, for one. In a session of its own it may
+/// read a terminal that it is told of (`GPG_TTY`). `setsid` is of util-linux or busybox; without it
+/// the program has at least a process group of its own, and stops alone.
+#[must_use]
+pub fn own_session(program: &Path) -> std::process::Command {
+    match super::find("setsid") {
+        // setsid could not say that there is no such program.
+        Some(setsid) if program.is_file() => {
+            let mut command = std::process::Command::new(setsid);
+            command.arg(program);
+            command
+        }
+        _ => {
+            let mut command = std::process::Command::new(program);
+            command.process_group(0);
+            command
+        }
+    }
 }
 
 /// The first line that `program` writes, without its end; what follows is ignored.

@@ -1,7 +1,7 @@
 //! Secrets from the program in `SSH_ASKPASS`.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::{Secret, input};
 use crate::fail::error::{Error, Result};
@@ -18,7 +18,7 @@ pub(super) fn ask(program: &Path, prompt: &str) -> Result<Secret> {
         program: program.into(),
         source,
     };
-    let mut child = Command::new(program)
+    let mut child = agent::broker::own_session(program)
         .arg(prompt)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -41,6 +41,7 @@ pub(super) fn ask(program: &Path, prompt: &str) -> Result<Secret> {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::process::Command;
 
     use super::*;
 

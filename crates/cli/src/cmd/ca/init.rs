@@ -5,7 +5,7 @@ use token_store::KeySpec;
 
 use crate::app::{App, read_pin};
 use crate::keys::{self, Key, make};
-use crate::options::{KeyTypeArgs, PinArgs};
+use crate::options::{KeyTypeArgs, UserPinArgs};
 use crate::show::output::tell;
 
 /// Make a key in the TPM that signs certificates
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     label: String,
 
     #[command(flatten)]
-    pin: PinArgs,
+    pin: UserPinArgs,
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
@@ -39,7 +39,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         None => {
             let spec = KeySpec::new(args.kind.key_type()?, &args.label);
             let token = app.token(&store)?;
-            let pin = read_pin(&token, &args.pin.source())?;
+            let pin = read_pin(app, &store, &token, &args.pin)?;
             make::key(app, &mut store, &token, &spec, pin.as_ref())?
         }
     };

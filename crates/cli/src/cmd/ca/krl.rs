@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 use ssh_format::{AnyKey, Certificate, Krl, MAX_KRL_LEN, MAX_LINE_LEN};
+use token_store::Revoked;
 
 use crate::app::App;
 use crate::certificates::{authorities, revocations};
-use crate::fail::error::Error;
+use crate::fail::error::{Error, count};
 use crate::files::input_file;
 use crate::files::output_file;
 use crate::options::AuthorityArgs;
@@ -50,7 +51,19 @@ pub(crate) fn write(app: &App, args: &WriteArgs) -> anyhow::Result<()> {
     if !args.force {
         check_replaced(&args.file, &list)?;
     }
-    Ok(output_file::write(&args.file, 0o644, &list.to_bytes())?)
+    output_file::write(&args.file, 0o644, &list.to_bytes())?;
+    let revocations = store.revocations(authority.object)?.revoked;
+    let keys = revocations
+        .iter()
+        .filter(|it| matches!(it, Revoked::Key(_)))
+        .count();
+    tell(&format!(
+        "tpmssh: list number {}: {} by serial number or key id, {} revoked",
+        list.number(),
+        count(revocations.len() - keys, "revocation"),
+        count(keys, "key"),
+    ));
+    Ok(())
 }
 
 /// Refuses to replace a list by one that takes a revocation back.

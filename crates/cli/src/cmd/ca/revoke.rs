@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use ssh_format::{AnyKey, MAX_LINE_LEN};
-use token_store::Revoked;
+use ssh_format::text::shown;
+use ssh_format::{AnyKey, Certificate, MAX_LINE_LEN};
+use token_store::{Revoked, Store};
 
 use crate::app::App;
 use crate::certificates::authorities;
 use crate::fail::error::Error;
 use crate::files::input_file;
+use crate::keys::signing::SigningKey;
 use crate::options::AuthorityArgs;
+use crate::show::date;
 use crate::show::output::tell;
 
 /// Revoke a certificate or a key; servers learn of it by a new list from tpmssh ca krl
@@ -29,6 +32,10 @@ pub(crate) struct Args {
     #[arg(long, group = "what", value_name = "FILE")]
     key: Option<PathBuf>,
 
+    /// Revoke a serial number or key id that no certificate here has
+    #[arg(long)]
+    force: bool,
+
     #[command(flatten)]
     authority: AuthorityArgs,
 }
@@ -37,17 +44,58 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let revoked = args.revoked()?;
     let mut store = app.store()?;
     let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
-    if let Revoked::Serial(serial) = revoked {
-        let issued = store.issued(authority.object)?;
-        if issued.iter().all(|it| it.serial != serial) {
-            tell("tpmssh: no certificate with this serial number was signed here");
-        }
+    let matched = matched(&store, &authority, &revoked)?;
+    let what = match revoked {
+        Revoked::Serial(_) => Some("serial number"),
+        Revoked::KeyId(_) => Some("key id"),
+        // A key is revoked by itself as well.
+        Revoked::Key(_) => None,
+    };
+    if let Some(what) = what.filter(|_| matched.is_empty() && !args.force) {
+        return Err(Error::NothingToRevoke { what }.into());
     }
     if !store.add_revocation(authority.object, &revoked)? {
         return Err(Error::RevokedBefore.into());
     }
-    tell("tpmssh: revoked; give servers a new list: tpmssh ca krl FILE");
+    for certificate in &matched {
+        tell(&format!("tpmssh: revoked: {}", describe(certificate)));
+    }
+    if matched.is_empty() {
+        tell("tpmssh: revoked; no certificate that this authority signed is concerned");
+    }
+    tell("tpmssh: give servers a new list: tpmssh ca krl FILE");
     Ok(())
+}
+
+/// The certificates that a revocation is about, of those that the authority signed.
+fn matched(
+    store: &Store,
+    authority: &SigningKey,
+    revoked: &Revoked,
+) -> anyhow::Result<Vec<Certificate>> {
+    let issued = store.issued(authority.object)?;
+    let certificates = issued
+        .iter()
+        .filter_map(|it| Certificate::from_blob(&it.certificate).ok());
+    let is_meant = |it: &Certificate| match revoked {
+        Revoked::Serial(serial) => it.serial() == *serial,
+        Revoked::KeyId(id) => it.key_id() == id,
+        Revoked::Key(blob) => it.key().blob() == blob,
+    };
+    Ok(certificates.filter(is_meant).collect())
+}
+
+/// `"anna", serial number 7, valid until …`.
+fn describe(certificate: &Certificate) -> String {
+    let until = match certificate.valid_before() {
+        u64::MAX => "without an end".to_owned(),
+        end => format!("valid until {}", date::in_words(end)),
+    };
+    format!(
+        "\"{}\", serial number {}, {until}",
+        shown(certificate.key_id()),
+        certificate.serial()
+    )
 }
 
 impl Args {

@@ -17,7 +17,7 @@ use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::keys::signing::SigningKey;
 use crate::options::AuthorityArgs;
-use crate::options::PinArgs;
+use crate::options::UserPinArgs;
 use crate::show::date;
 
 /// Certify a user's key
@@ -78,7 +78,7 @@ struct SignArgs {
     authority: AuthorityArgs,
 
     #[command(flatten)]
-    pin: PinArgs,
+    pin: UserPinArgs,
 }
 
 pub(crate) fn user(app: &App, args: &UserArgs) -> anyhow::Result<()> {
@@ -114,7 +114,7 @@ fn run(
     let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
     // What cannot be certified is refused before a PIN is asked for.
     request.unsigned(&[0; 32], &authority.public)?;
-    let pin = read_pin(&authority.token, &args.pin.source())?;
+    let pin = read_pin(app, &store, &authority.token, &args.pin)?;
     let open = OpenToken::open(&store, &app.tpm()?, &authority.token, pin.as_ref())?;
     let certificate = issue(&mut store, &authority, &open, &mut request)?;
     let now = date::now();

@@ -10,6 +10,7 @@ use super::check::Check;
 use crate::app::{App, read_pin};
 use crate::ask::pin_prompt::Source;
 use crate::fail::hint::quote_text;
+use crate::options::UserPinArgs;
 
 const TOKEN: &str = "token";
 
@@ -21,7 +22,7 @@ const TOKEN: &str = "token";
 pub(super) fn check(
     app: &App,
     tpm: Option<&Arc<Tpm>>,
-    pin: &Source,
+    pin: &UserPinArgs,
     checks: &mut Vec<Check>,
 ) -> anyhow::Result<()> {
     let Some(store) = open(checks) else {
@@ -34,11 +35,11 @@ pub(super) fn check(
             return Ok(());
         }
     };
-    let opened = match pin {
+    let opened = match pin.source() {
         Source::Ask => None,
-        pin => {
+        _ => {
             let token = app.token(&store)?;
-            read_pin(&token, pin)?.map(|pin| (token.id, pin))
+            read_pin(app, &store, &token, pin)?.map(|pin| (token.id, pin))
         }
     };
     for token in &tokens {

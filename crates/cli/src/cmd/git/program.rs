@@ -9,11 +9,11 @@ use anyhow::Context;
 use ssh_format::{AnyKey, MAX_LINE_LEN, SigHash, SshSig};
 
 use crate::app::App;
-use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::files::output_file;
 use crate::keys::signing as signing_keys;
+use crate::options::UserPinArgs;
 
 /// Do for git what it asks of ssh-keygen, with keys of the TPM
 #[derive(Debug, clap::Args)]
@@ -24,16 +24,27 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
-    let signed = match Request::read(&args.arguments) {
-        Some(request) => request.sign(app)?,
-        None => false,
+    let other = match Request::read(&args.arguments) {
+        Some(request) => match request.sign(app)? {
+            Signed::Here => return Ok(()),
+            Signed::Not(key) => key.filter(|_| !request.has_another_way()),
+        },
+        None => None,
     };
-    if signed {
-        return Ok(());
+    if let Some(key) = other {
+        let fingerprint = key.fingerprint().to_string();
+        return Err(Error::SigningKeyGone { fingerprint }.into());
     }
     // Checking needs no key of ours, and another key is somebody else's to sign with.
     let failed = Command::new("ssh-keygen").args(&args.arguments).exec();
     Err(failed).context("cannot run ssh-keygen")
+}
+
+/// What became of a request for a signature.
+enum Signed {
+    Here,
+    /// The key is not in the TPM; the public key that git named, if it is one.
+    Not(Option<AnyKey>),
 }
 
 /// `-Y sign -n NAMESPACE -f KEY FILE`, as git asks (gpg-interface.c, `sign_buffer_ssh`).
@@ -67,15 +78,22 @@ impl Request {
         })
     }
 
-    /// Signs and writes the signature beside the file; `false` if the key is not in the TPM.
-    fn sign(&self, app: &App) -> anyhow::Result<bool> {
+    /// Whether `ssh-keygen` may have the private half: in an agent, or beside the public one.
+    fn has_another_way(&self) -> bool {
+        let agent = std::env::var_os("SSH_AUTH_SOCK").is_some_and(|path| !path.is_empty());
+        let is_public = self.key.extension().is_some_and(|it| it == "pub");
+        agent || (is_public && self.key.with_extension("").exists())
+    }
+
+    /// Signs and writes the signature beside the file.
+    fn sign(&self, app: &App) -> anyhow::Result<Signed> {
         let Some(wanted) = self.public_key()? else {
-            return Ok(false);
+            return Ok(Signed::Not(None));
         };
         let store = app.store()?;
         let keys = signing_keys::all(app, &store)?;
         let Some(key) = keys.into_iter().find(|key| key.public == wanted) else {
-            return Ok(false);
+            return Ok(Signed::Not(Some(wanted)));
         };
         let hash = SigHash::Sha512;
         let unreadable = |source| Error::Unreadable {
@@ -85,12 +103,12 @@ impl Request {
         let file = input_file::open(&self.file).map_err(unreadable)?;
         let digest = hash.of(file).map_err(unreadable)?;
         let data = SshSig::to_sign(&self.namespace, hash, &digest)?;
-        let signature = key.sign(app, &store, &Source::Ask, &data)?;
+        let signature = key.sign(app, &store, &UserPinArgs::default(), &data)?;
         let signature = SshSig::new(key.public, &self.namespace, hash, &signature)?;
         let mut path = self.file.clone().into_os_string();
         path.push(".sig");
         output_file::write(Path::new(&path), 0o600, signature.armored().as_bytes())?;
-        Ok(true)
+        Ok(Signed::Here)
     }
 
     /// The key in the file that git names: a public key, or a private one with its public half

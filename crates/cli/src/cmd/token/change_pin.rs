@@ -1,17 +1,17 @@
 //! `tpmssh token change-pin`: the user's own change.
 
-use token_store::token;
+use token_store::{OpenToken, token};
 
 use crate::app::{App, read_new_pin, read_pin};
 use crate::fail::failure::prevented;
-use crate::options::{NewPinArgs, PinArgs};
+use crate::options::{NewPinArgs, UserPinArgs};
 use crate::show::output::{escape, tell};
 
 /// Change the PIN of a token
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    pin: PinArgs,
+    pin: UserPinArgs,
     #[command(flatten)]
     new_pin: NewPinArgs,
 }
@@ -20,7 +20,12 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let tpm = app.tpm()?;
     let mut store = app.store()?;
     let token = app.token(&store)?;
-    let old = read_pin(&token, &args.pin.source())?.ok_or(token_store::Error::NoPin)?;
+    let old = read_pin(app, &store, &token, &args.pin)?.ok_or(token_store::Error::NoPin)?;
+    // Before anybody thinks of a new one.
+    prevented(
+        OpenToken::open(&store, &tpm, &token, Some(&old)),
+        "the PIN was not changed",
+    )?;
     let new = read_new_pin(&token.label, &args.new_pin.source())?;
     prevented(
         token::change_pin(&mut store, &tpm, &token, &old, &new),

@@ -4,7 +4,7 @@ use anyhow::Context;
 use ssh_format::text::shown;
 use token_store::{Error as StoreError, SoPin, SoToken};
 
-use crate::app::{App, read_so_pin};
+use crate::app::{App, read_new_so_pin, read_so_pin};
 use crate::ask::pin_prompt::Source;
 use crate::keys::make_token;
 use crate::options::{NewSoPinArgs, SoPinArgs};
@@ -33,8 +33,7 @@ impl Args {
         if matches!(source, Source::Ask) && !self.choose {
             return Ok(None);
         }
-        let typed = source.read_new(&format!("New SO PIN for token \"{}\"", shown(label)))?;
-        Ok(Some(SoPin::new(&typed).map_err(StoreError::from)?))
+        read_new_so_pin(label, &source).map(Some)
     }
 }
 
@@ -46,10 +45,11 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         return Err(StoreError::NoSo.into());
     }
     let old = read_so_pin(&token, &args.so_pin.source())?;
-    let chosen = args.new_so_pin(&token.label)?;
-    let generated = chosen.is_none().then(SoPin::generate);
+    // Before anybody thinks of a new one.
     let mut so_token =
         SoToken::open(&store, &tpm, &token, &old).context("the SO PIN was not changed")?;
+    let chosen = args.new_so_pin(&token.label)?;
+    let generated = chosen.is_none().then(SoPin::generate);
     if let Some(new) = chosen.as_ref().or(generated.as_ref()) {
         so_token
             .change_so_pin(&mut store, new)

@@ -27,10 +27,16 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         return Err(StoreError::NoSo.into());
     }
     let so = read_so_pin(&token, &args.so_pin.source())?;
+    // Before anybody thinks of a new one.
+    let so_token = prevented(
+        SoToken::open(&store, &tpm, &token, &so),
+        "the PIN was not reset",
+    )?;
     let new = read_new_pin(&token.label, &args.new_pin.source())?;
-    let done = SoToken::open(&store, &tpm, &token, &so)
-        .and_then(|so_token| so_token.reset_pin(&mut store, &new));
-    prevented(done, "the PIN was not reset")?;
+    prevented(
+        so_token.reset_pin(&mut store, &new),
+        "the PIN was not reset",
+    )?;
     tell(&format!(
         "tpmssh: token \"{}\" has the new PIN",
         escape(&token.label)

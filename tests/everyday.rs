@@ -1,0 +1,111 @@
+//! What a person runs into in the first days.
+
+use std::process::Command;
+
+use crate::program::{Outcome, Program, text};
+
+#[test]
+fn the_token_of_the_environment_is_meant_by_every_command() {
+    let program = Program::with_token();
+    program.init("play");
+    let run = |token: &str, args: &[&str]| {
+        let mut command = program.command();
+        Outcome::of(command.env("TPMSSH_TOKEN", token).args(args))
+    };
+    let keygen = ["keygen", "-C", "mine", "--pin-file", &program.pin];
+    run("nope", &keygen).fails(
+        2,
+        "tpmssh: no token \"nope\"\nhint: tpmssh token list shows what there is\n",
+    );
+    run("play", &keygen).ok();
+    let listed = program.run(&["--token", "play", "export"]).ok();
+    assert_eq!(listed.lines().count(), 1, "{listed}");
+    assert_eq!(run("work", &["list"]).stdout, "");
+    // What is typed counts more.
+    let typed = run("nope", &["--token", "play", "export"]).ok();
+    assert_eq!(typed, listed);
+}
+
+#[test]
+fn help_is_a_command_and_list_another_name() {
+    let program = Program::with_key();
+    let overview = program.run(&["help"]).ok();
+    assert_eq!(program.run(&["-h"]).ok(), overview);
+    let page = program.run(&["help", "token", "init"]).ok();
+    assert!(page.contains("Make a token"), "{page}");
+    assert_eq!(
+        program.run(&["list"]).ok(),
+        program.run(&["list-objects"]).ok()
+    );
+}
+
+#[test]
+fn common_mistakes_on_the_command_line_are_explained() {
+    let program = Program::new();
+    for (line, hint) in [
+        (
+            "keygen -t ed25519",
+            "hint: TPMs make no such keys; leave -t out for ecdsa, which every current server takes\n",
+        ),
+        (
+            "keygen --pin 7777",
+            "hint: every user of this machine can read a command line; leave the PIN out to be asked, \
+             or use --pin-file FILE or --pin-fd FD\n",
+        ),
+        (
+            "token reset-pin --so-pin=87654321",
+            "hint: every user of this machine can read a command line; leave the PIN out to be asked, \
+             or use --pin-file FILE or --pin-fd FD\n",
+        ),
+    ] {
+        let words: Vec<_> = line.split(' ').collect();
+        let outcome = program.run(&words);
+        assert_eq!(outcome.code, Some(2), "{outcome:?}");
+        assert!(outcome.stderr.ends_with(hint), "{line}: {outcome:?}");
+    }
+}
+
+#[test]
+fn git_hears_that_the_key_it_is_to_sign_with_is_gone() {
+    let program = Program::with_key();
+    let key = program.secret("key.pub", &program.run(&["export", "first"]).ok());
+    let data = program.secret("data", "a commit");
+    program.run(&["delete", "--yes", "first"]).ok();
+    let sign = [
+        "git", "program", "-Y", "sign", "-n", "git", "-f", &key, &data,
+    ];
+    let outcome = program.run(&sign);
+    let fingerprint = crate::program::run("ssh-keygen", &["-l", "-f", &key]);
+    let fingerprint = fingerprint.split(' ').nth(1).unwrap();
+    outcome.fails(
+        1,
+        &format!(
+            "tpmssh: the key {fingerprint} that git is to sign with is in no token here\n\
+             hint: choose another key: tpmssh git setup\n"
+        ),
+    );
+}
+
+/// OpenSSL's engine hands a file over as it is.
+#[test]
+fn the_module_takes_a_pin_from_a_file_with_a_line_end() {
+    let program = Program::with_key();
+    let module = text(testing::module());
+    let sign = |pin: &str| {
+        let mut tool: Command = program.home.command("pkcs11-tool");
+        tool.args([
+            "--module",
+            &module,
+            "--login",
+            "--pin",
+            pin,
+            "--list-objects",
+        ]);
+        Outcome::of(&mut tool)
+    };
+    sign(&format!("{}\n", crate::program::PIN)).ok();
+    let twice = sign(&format!("{}\n\n", crate::program::PIN));
+    assert_ne!(twice.code, Some(0), "{twice:?}");
+    let tries = program.run(&["token", "list"]).ok();
+    assert!(tries.contains("3 of 3 tries left"), "{tries}");
+}
