@@ -7,6 +7,7 @@ mod certs;
 mod chip;
 mod cli;
 mod clients;
+mod copy_id;
 mod crowd;
 mod doctor;
 mod everyday;

@@ -33,6 +33,7 @@ Usage: tpmssh [OPTIONS] COMMAND
 Start         setup       from a fresh machine to a key, once
               doctor      find problems and show how to fix them
 Keys          keygen, list, export, delete
+              copy-id     let a key in on servers, and an old one out
               token       make tokens (places for keys) and change their PINs
 Agent         agent       serve the keys to ssh; agent install, agent log
               unlock      give the agent the PIN before it is needed
@@ -46,8 +47,9 @@ TPM           tpm         ownership, lockout, endorsement key, facts
 
 Options: --token TOKEN  --tcti TCTI  --json  -h, --help  -V, --version
 Help:    tpmssh help COMMAND    First: tpmssh setup
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong PIN, 4 PIN locked, 5 no TPM,
-  6 other TPM, 7 corrupt, 8 key refused, 9 unsafe path, 10 busy, 11 disk
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong PIN, 4 PIN locked,
+  5 no TPM, 6 other TPM, 7 corrupt, 8 key refused, 9 unsafe path, 10 busy,
+  11 disk
 ";
 
 const EXIT_CODES: &str = "\
@@ -69,6 +71,7 @@ pub(crate) enum Command {
     ListObjects(cmd::list_objects::Args),
     Export(cmd::export::Args),
     Delete(cmd::delete::Args),
+    CopyId(cmd::copy_id::Args),
     #[command(subcommand)]
     Ca(cmd::ca::Command),
     #[command(subcommand)]

@@ -4,6 +4,7 @@ pub(crate) mod agent;
 pub(crate) mod ca;
 pub(crate) mod cert;
 pub(crate) mod completions;
+pub(crate) mod copy_id;
 pub(crate) mod csr;
 pub(crate) mod delete;
 pub(crate) mod doctor;

@@ -103,6 +103,14 @@ pub(crate) enum Error {
     /// The last try for a PIN is not spent without a yes, and there is no terminal.
     #[error("only 1 try is left, and a wrong PIN would lock the token")]
     LastTry,
+    /// A key was not copied to some servers, each of which was told.
+    #[error("{failed} of {hosts} servers failed")]
+    NotCopied {
+        /// How many failed.
+        failed: usize,
+        /// Of how many.
+        hosts: usize,
+    },
     /// Nothing that was signed here is what is to be revoked.
     #[error("this authority signed no certificate with this {what}")]
     NothingToRevoke {
@@ -506,6 +514,7 @@ impl Error {
             | Self::HostKeyNotProven { .. }
             | Self::NoHostKeySetUp
             | Self::SigningKeyGone { .. }
+            | Self::NotCopied { .. }
             | Self::HostKeyNamed { .. }
             | Self::RevokedBefore
             | Self::NotRoot
