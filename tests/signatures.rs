@@ -386,3 +386,107 @@ fn git_setup_outside_of_a_repository() {
         "tpmssh: git is not installed\nhint: sudo apt install git\n",
     );
 }
+
+#[test]
+fn git_setup_is_taken_back() {
+    let program = Program::with_key();
+    let repository = repository(&program);
+    let second = text(program.home.path().join("second"));
+    Outcome::of(program.home.command("git").args(["init", "-q", &second])).ok();
+    let config = |at: &str| fs::read_to_string(format!("{at}/.git/config")).unwrap();
+    let setup = |at: &str, options: &[&str]| {
+        let mut command = program.command();
+        command.args(["git", "setup", "--email", "anna@example.org"]);
+        if options.contains(&"--unset") {
+            command = program.command();
+            command.args(["git", "setup"]);
+        }
+        Outcome::of(command.args(options).current_dir(at))
+    };
+    // A setting of one's own comes back.
+    Outcome::of(git(&program, &repository).args(["config", "gpg.format", "openpgp"])).ok();
+    let before = config(&repository);
+    let empty = config(&second);
+    let nothing = setup(&repository, &["--unset"]);
+    assert_eq!(
+        nothing.stderr.lines().last(),
+        Some("tpmssh: nothing of tpmssh git setup is here")
+    );
+    nothing.ok();
+
+    for _ in 0..2 {
+        setup(&repository, &["--always"]).ok();
+    }
+    setup(&second, &[]).ok();
+    let with = config(&repository);
+    setup(&repository, &["--unset", "--dry-run"]).ok();
+    assert_eq!(config(&repository), with);
+    let done = setup(&repository, &["--unset"]).ok();
+    assert!(
+        done.starts_with("git config --local gpg.format openpgp\n"),
+        "{done}"
+    );
+    assert_eq!(settings(&config(&repository)), settings(&before));
+
+    // The second repository still needs the files.
+    let files = program.home.path().join(".config/tpmssh");
+    assert!(files.join("git-sign").exists());
+    // What was changed since is not ours any more.
+    Outcome::of(git(&program, &second).args(["config", "user.signingkey", "mine"])).ok();
+    let done = setup(&second, &["--unset"]);
+    assert!(
+        done.stderr
+            .contains("tpmssh: left: user.signingkey was changed since\n"),
+        "{done:?}"
+    );
+    done.ok();
+    let left = config(&second);
+    assert!(left.contains("signingkey = mine"), "{left}");
+    assert!(!left.contains("tpmssh"), "{left}");
+    assert_eq!(
+        settings(&left.replace("signingkey = mine", "")),
+        settings(&empty)
+    );
+    for name in ["git-sign", "allowed_signers", "git-setups"] {
+        assert!(!files.join(name).exists(), "{name}");
+    }
+}
+
+/// The settings of a configuration file; git leaves empty sections behind.
+fn settings(config: &str) -> Vec<&str> {
+    let lines = config.lines().map(str::trim);
+    lines.filter(|line| line.contains('=')).collect()
+}
+
+/// The first version noted nothing of what was there before.
+#[test]
+fn git_settings_of_an_older_version_are_taken_back() {
+    let program = Program::with_key();
+    let repository = repository(&program);
+    let files = text(program.home.path().join(".config/tpmssh"));
+    let config = || fs::read_to_string(format!("{repository}/.git/config")).unwrap();
+    let before = config();
+    for (name, value) in [
+        ("gpg.format", "ssh"),
+        ("user.signingkey", "key::ecdsa-sha2-nistp256 AAAA"),
+        ("gpg.ssh.program", &format!("{files}/git-sign")),
+        (
+            "gpg.ssh.allowedSignersFile",
+            &format!("{files}/allowed_signers"),
+        ),
+    ] {
+        Outcome::of(git(&program, &repository).args(["config", name, value])).ok();
+    }
+    let mut unset = program.command();
+    unset
+        .args(["git", "setup", "--unset"])
+        .current_dir(&repository);
+    let done = Outcome::of(&mut unset);
+    assert!(
+        done.stderr
+            .contains("an older version made the files git-sign and allowed_signers"),
+        "{done:?}"
+    );
+    done.ok();
+    assert_eq!(settings(&config()), settings(&before));
+}

@@ -202,10 +202,12 @@ find / -xdev -name '*tpmssh*' ! -path '/proc/*' ! -path '/root/tpmssh.deb' ! -pa
 cat >/tmp/stores <<'STORES'
 /home/anna/.config/tpmssh
 /home/anna/.local/share/tpmssh
+/home/anna/.local/share/tpmssh-simulator
 /home/anna/.local/state/tpmssh
 /root/.config/tpmssh
+/root/.local/share/tpmssh-simulator
 /var/lib/tpmssh
 STORES
-holds "nothing is left but the stores" bash -c 'test -z "$(grep -vxFf /tmp/stores /tmp/left)"'
+holds "nothing is left but the stores" bash -c '! grep -vxFf /tmp/stores /tmp/left'
 test -s /home/anna/.local/share/tpmssh/store.db || fail "the keys are gone"
 echo "$passed passed, 0 failed"

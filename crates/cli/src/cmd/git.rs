@@ -1,7 +1,10 @@
 //! `tpmssh git`: commits and tags signed by a key of the TPM.
 
+mod config;
 mod program;
+mod record;
 mod setup;
+mod unset;
 
 use crate::app::App;
 

@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::Context;
 use serde::Serialize;
 use ssh_format::AllowedSigners;
 use token_store::config_dir;
 
+use super::config::Git;
+use super::record::Record;
+use super::unset::{self, MARK};
 use crate::app::App;
 use crate::fail::error::Error;
 use crate::fail::hint::quote;
@@ -22,7 +23,8 @@ use crate::show::output::tell;
 /// Set git up so that git commit -S and git tag -s sign with a key of the TPM
 ///
 /// It prints what it sets: gpg.format, user.signingkey, gpg.ssh.program and, unless there is one,
-/// gpg.ssh.allowedSignersFile with a line for you. Needs git 2.35 or newer.
+/// gpg.ssh.allowedSignersFile with a line for you. --unset takes all of it back. Needs git 2.35 or
+/// newer.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The key to sign with, by label, id or fingerprint (the only key)
@@ -45,24 +47,30 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
 
+    /// Give each setting the value that it had before, and remove what was written for it
+    #[arg(long, conflicts_with_all = ["key", "agent", "always", "email"])]
+    unset: bool,
+
     /// Only print what would be set
     #[arg(long)]
     dry_run: bool,
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
-    let store = app.store()?;
-    let key = signing::find(signing::all(app, &store)?, args.key.as_deref())?;
-    let git = Git {
-        scope: if args.global { "--global" } else { "--local" },
-    };
+    let git = Git::new(args.global);
     if !args.global {
         git.check_repository()?;
     }
+    if args.unset {
+        return unset::run(&git, args.dry_run);
+    }
+    let store = app.store()?;
+    let key = signing::find(signing::all(app, &store)?, args.key.as_deref())?;
     let mut report = Report {
         scope: git.scope,
         settings: Vec::new(),
         files: Vec::new(),
+        signer: None,
     };
     report.set("gpg.format", "ssh");
     report.set("user.signingkey", format!("key::{}", key.line()));
@@ -93,42 +101,9 @@ fn script() -> anyhow::Result<String> {
     let program = std::env::current_exe().context("cannot tell where tpmssh is")?;
     let program = quote(&program);
     Ok(format!(
-        "#!/bin/sh\n# What git calls as gpg.ssh.program; written by tpmssh git setup.\n\
+        "#!/bin/sh\n{MARK}\
          exec {program} git program \"$@\"\n"
     ))
-}
-
-/// git's settings, of one repository or of the user.
-struct Git {
-    scope: &'static str,
-}
-
-impl Git {
-    fn check_repository(&self) -> anyhow::Result<()> {
-        let output = self.run(&["rev-parse", "--git-dir"])?;
-        output.map(drop).ok_or_else(|| Error::NoRepository.into())
-    }
-
-    /// A setting as it is now, whoever set it.
-    fn get(&self, name: &str) -> anyhow::Result<Option<String>> {
-        self.run(&["config", "--get", name])
-    }
-
-    fn set(&self, name: &str, value: &str) -> anyhow::Result<()> {
-        self.run(&["config", self.scope, name, value])?
-            .map(drop)
-            .with_context(|| format!("git does not let {name} be set"))
-    }
-
-    /// What git prints without the line feed, if it succeeds.
-    fn run(&self, arguments: &[&str]) -> anyhow::Result<Option<String>> {
-        let output = match Command::new("git").args(arguments).output() {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return Err(Error::NoGit.into()),
-            output => output.context("cannot run git")?,
-        };
-        let text = String::from_utf8_lossy(&output.stdout);
-        Ok(output.status.success().then(|| text.trim_end().to_owned()))
-    }
 }
 
 #[derive(Debug, Serialize)]
@@ -137,6 +112,9 @@ struct Report {
     scope: &'static str,
     settings: Vec<Setting>,
     files: Vec<Written>,
+    /// The line that is added to the allowed signers.
+    #[serde(skip)]
+    signer: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -197,6 +175,7 @@ impl Report {
             }
             contents.push_str(&line);
             contents.push('\n');
+            self.signer = Some(line);
         }
         self.set(FILE, text(&path)?);
         self.write(path, 0o644, contents);
@@ -212,7 +191,14 @@ impl Report {
             })?;
             output_file::write(&file.path, file.mode, file.contents.as_bytes())?;
         }
+        let mut record = Record::read()?;
+        record.add_place(&git.place()?);
+        if let Some(line) = &self.signer {
+            record.add_signer(line);
+        }
+        record.write()?;
         for setting in &self.settings {
+            keep_previous(git, setting)?;
             git.set(setting.name, &setting.value)?;
         }
         Ok(())
@@ -230,6 +216,19 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+/// Keeps the value that a setting has now, unless an earlier call wrote it, for `--unset`.
+fn keep_previous(git: &Git, setting: &Setting) -> anyhow::Result<()> {
+    let written = unset::written(setting.name);
+    let current = git.own(setting.name)?;
+    if current.is_none() || current != git.own(&written)? {
+        match current.filter(|value| *value != setting.value) {
+            Some(value) => git.set(&unset::previous(setting.name), &value)?,
+            None => git.forget(&format!("tpmssh.{}", setting.name))?,
+        }
+    }
+    git.set(&written, &setting.value)
 }
 
 /// A path as git's configuration takes it.
