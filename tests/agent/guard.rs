@@ -229,11 +229,13 @@ fn auth_value(program: &Program) -> Vec<u8> {
         .find(|path| fs::read(path).unwrap().starts_with(b"SQLite format 3"))
         .unwrap();
     let database = rusqlite::Connection::open(database).unwrap();
-    let salt: Vec<u8> = database
-        .query_row("SELECT salt FROM token", [], |row| row.get(0))
+    let (salt, memory): (Vec<u8>, u32) = database
+        .query_row("SELECT salt, kdf_memory FROM token", [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
         .unwrap();
     let params = ParamsBuilder::new()
-        .m_cost(19 * 1024)
+        .m_cost(memory)
         .t_cost(2)
         .p_cost(1)
         .output_len(32)

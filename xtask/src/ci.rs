@@ -4,6 +4,7 @@ mod libraries;
 mod minimal;
 mod msrv;
 mod outside;
+mod release;
 mod tools;
 
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ const STEPS: &[Step] = &[
     ("a program outside", outside::run),
     ("oldest dependencies", minimal::check),
     ("fuzz targets", || fuzz::run_for(20)),
+    ("released program and module", release::check),
     ("demo", demo::run),
     ("tests", || test::run(&[])),
 ];

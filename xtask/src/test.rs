@@ -22,6 +22,8 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
     kernel::fetch()?;
     artifacts::build()?;
     let mut test = cargo();
+    // Tokens of tests have nothing to protect. Only a build with debug assertions knows the variable.
+    test.env("TPMSSH_TEST_KDF", "cheap");
     test.args(["test", "--locked", "--no-fail-fast"]);
     if !args.iter().any(|arg| arg == "-p" || arg == "--package") {
         test.arg("--workspace");

@@ -72,4 +72,5 @@ pub use ssh_agent::SshAgent;
 pub use sshd::Sshd;
 pub use swtpm::{Snapshot, Swtpm};
 pub use tap::{Exchange, Fault, Tap, When};
+pub use temp::memory_dir;
 pub use zoo::Zoo;

@@ -1,6 +1,6 @@
 //! Temporary directories that are nobody else's business.
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt};
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
 
 use tempfile::TempDir;
 
@@ -15,4 +15,25 @@ pub(crate) fn temp_dir(prefix: &str) -> TempDir {
         .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .unwrap_or_else(|err| panic!("cannot make a temporary directory: {err}"))
+}
+
+/// Makes a directory of mode 0700 in memory, if this machine has a place for that, and otherwise where
+/// temporary directories are. A database in it does not wait for a disk.
+///
+/// # Panics
+///
+/// If it cannot be made.
+#[must_use]
+pub fn memory_dir() -> TempDir {
+    let mut builder = tempfile::Builder::new();
+    builder
+        .prefix("tpmssh-store-")
+        .permissions(Permissions::from_mode(0o700));
+    let memory = Path::new("/dev/shm");
+    memory
+        .is_dir()
+        .then(|| builder.tempdir_in(memory).ok())
+        .flatten()
+        .or_else(|| builder.tempdir().ok())
+        .expect("a temporary directory can be made")
 }

@@ -5,7 +5,7 @@
 use std::{
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -150,60 +150,94 @@ fn prepared(wall: WallKind) -> Result<(Bench, Token), Error> {
     Ok((bench, token))
 }
 
-/// Kills a victim that does `what`: before its 1st, 2nd, … command to the chip, and once when
-/// it has done all in the chip and not yet written that down. Each time `check` looks at what
-/// is left, on a token of its own.
+/// When a victim is killed.
+#[derive(Debug, Clone, Copy)]
+enum Kill {
+    /// Not at all: it does what it does.
+    Never,
+    /// Before its command with this number, from 0.
+    BeforeCommand(usize),
+    /// After its last command, with this number, and before it writes down what that did.
+    BeforeLastWrite(usize),
+}
+
+/// How many victims there are at once. They and their TPMs wait for each other most of the time.
+const AT_ONCE: usize = 4;
+
+/// Kills a victim that does `what` at each point there is: before its 1st, 2nd, … command to the
+/// chip, and once when it has done all in the chip and not yet written that down. Each time `check`
+/// looks at what is left, on a token of its own.
 fn kill_everywhere(
     what: &str,
     wall: WallKind,
-    check: impl Fn(&mut Bench, &Token) -> TestResult,
+    check: impl Fn(&mut Bench, &Token) -> TestResult + Sync,
 ) -> TestResult {
-    let check = |bench: &mut Bench, token: &Token, when: String| {
-        check(bench, token).map_err(|err| format!("{what} ({wall}), killed {when}: {err}"))
+    let kill = |kill: Kill| -> Result<usize, String> {
+        let (mut bench, token, commands) = kill_one(what, wall, kill)
+            .map_err(|err| format!("{what} ({wall}), {kill:?}: {err}"))?;
+        check(&mut bench, &token)
+            .map_err(|err| format!("{what} ({wall}), killed {kill:?}: {err}"))?;
+        Ok(commands)
     };
-    let prepared = || {
-        let (bench, token) = prepared(wall)?;
-        if what == "repair" {
-            bench.remove_counter();
+    let commands = kill(Kill::Never)?;
+    assert!(commands > 3, "it did next to nothing");
+    let points = (0..commands).map(Kill::BeforeCommand);
+    let points = Mutex::new(points.chain([Kill::BeforeLastWrite(commands - 1)]));
+    let next = || points.lock().expect("nobody panics in next()").next();
+    std::thread::scope(|scope| {
+        let workers = [(); AT_ONCE].map(|()| {
+            scope.spawn(|| {
+                while let Some(point) = next() {
+                    kill(point)?;
+                }
+                Ok(())
+            })
+        });
+        let ended = workers.map(|worker| worker.join().expect("the worker's own panic is above"));
+        ended.into_iter().collect::<Result<(), String>>()
+    })?;
+    Ok(())
+}
+
+/// Kills one victim on a token of its own; how many commands the chip got from it.
+fn kill_one(
+    what: &str,
+    wall: WallKind,
+    kill: Kill,
+) -> Result<(Bench, Token, usize), Box<dyn std::error::Error>> {
+    let (bench, token) = prepared(wall)?;
+    if what == "repair" {
+        bench.remove_counter();
+    }
+    let tap = Tap::start(&bench.swtpm);
+    let start = || Victim::start(what, &bench.dir.path().join("store"), &tap.tcti());
+    match kill {
+        Kill::Never => assert!(start().ends_before(|| false)),
+        Kill::BeforeCommand(nth) => {
+            tap.inject(When::Nth(nth), Fault::Silence);
+            assert!(
+                !start().ends_before(|| tap.commands().len() > nth),
+                "fewer commands than without a kill"
+            );
         }
-        Ok::<_, Error>((bench, token))
-    };
-    let mut commands = 0;
-    for nth in 0.. {
-        let (mut bench, token) = prepared()?;
-        let tap = Tap::start(&bench.swtpm);
-        tap.inject(When::Nth(nth), Fault::Silence);
-        let mut victim = Victim::start(what, &bench.dir.path().join("store"), &tap.tcti());
-        let ended = victim.ends_before(|| tap.commands().len() > nth);
-        drop(victim);
-        drop(tap);
-        check(&mut bench, &token, format!("before command {nth}"))?;
-        if ended {
-            commands = nth;
-            break;
+        Kill::BeforeLastWrite(last) => {
+            tap.inject(When::Nth(last), Fault::Delay(Duration::from_millis(300)));
+            let mut victim = start();
+            assert!(
+                !victim.ends_before(|| tap.commands().len() == last + 1),
+                "fewer commands than without a kill"
+            );
+            let holder = Connection::open(bench.file())?;
+            holder.execute_batch("BEGIN IMMEDIATE")?;
+            // From here on nobody can write.
+            victim.ends_before(|| tap.exchanges()[last].response_code().is_some());
+            drop(victim);
+            holder.execute_batch("ROLLBACK")?;
         }
     }
-    assert!(commands > 3, "it did next to nothing");
-
-    let (mut bench, token) = prepared()?;
-    let tap = Tap::start(&bench.swtpm);
-    let last = commands - 1;
-    tap.inject(When::Nth(last), Fault::Delay(Duration::from_millis(300)));
-    let mut victim = Victim::start(what, &bench.dir.path().join("store"), &tap.tcti());
-    assert!(
-        !victim.ends_before(|| tap.commands().len() == commands),
-        "not as many commands"
-    );
-    let holder = Connection::open(bench.file())?;
-    holder.execute_batch("BEGIN IMMEDIATE")?;
-    // From here on nobody can write.
-    victim.ends_before(|| tap.exchanges()[last].response_code().is_some());
-    drop(victim);
-    holder.execute_batch("ROLLBACK")?;
-    drop(holder);
+    let commands = tap.commands().len();
     drop(tap);
-    check(&mut bench, &token, "before its last write".to_owned())?;
-    Ok(())
+    Ok((bench, token, commands))
 }
 
 /// Whether the token opens for `text`, with all its keys.
@@ -277,10 +311,10 @@ fn a_killed_keygen_leaves_a_whole_key_or_none() -> TestResult {
     })
 }
 
-#[test]
-fn a_killed_pin_change_leaves_the_old_pin_or_the_new_one() -> TestResult {
+/// For either way of setting a PIN, behind either wall that has one.
+fn a_kill_leaves_the_old_pin_or_the_new_one(what: &str) -> TestResult {
     for wall in [WallKind::Counter, WallKind::Lockout] {
-        kill_everywhere("change pin", wall, |bench, token| {
+        kill_everywhere(what, wall, |bench, token| {
             let old = opens(bench, token, PIN)?;
             assert_ne!(opens(bench, token, NEW_PIN)?, old, "one of the two");
             Ok(())
@@ -290,15 +324,13 @@ fn a_killed_pin_change_leaves_the_old_pin_or_the_new_one() -> TestResult {
 }
 
 #[test]
+fn a_killed_pin_change_leaves_the_old_pin_or_the_new_one() -> TestResult {
+    a_kill_leaves_the_old_pin_or_the_new_one("change pin")
+}
+
+#[test]
 fn a_killed_pin_reset_leaves_the_old_pin_or_the_new_one() -> TestResult {
-    for wall in [WallKind::Counter, WallKind::Lockout] {
-        kill_everywhere("reset pin", wall, |bench, token| {
-            let old = opens(bench, token, PIN)?;
-            assert_ne!(opens(bench, token, NEW_PIN)?, old, "one of the two");
-            Ok(())
-        })?;
-    }
-    Ok(())
+    a_kill_leaves_the_old_pin_or_the_new_one("reset pin")
 }
 
 #[test]

@@ -17,7 +17,7 @@ mod walls;
 use std::{path::PathBuf, sync::Arc};
 
 use tempfile::TempDir;
-use testing::Swtpm;
+use testing::{Swtpm, memory_dir};
 use token_store::{
     Error, Key, KeySpec, OpenToken, Pin, SoPin, SoToken, Store, StoreDir, Token, WallKind,
     token::{self, InitOptions},
@@ -42,7 +42,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let swtpm = Swtpm::start();
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        let dir = memory_dir();
         let store = Store::open_or_create(&store_dir(&dir)).expect("a new store");
         Self {
             store,

@@ -1,0 +1,59 @@
+//! The program and the module as they are shipped.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::command::{self, cargo, target};
+
+/// Variables that only tests set.
+const OF_TESTS: [&str; 1] = ["TPMSSH_TEST_KDF"];
+
+/// Builds both with the release profile and looks for what only tests may reach.
+///
+/// # Errors
+///
+/// If a variable of the tests is known to one of them.
+pub(super) fn check() -> Result<()> {
+    let build = ["build", "--release", "--locked"];
+    command::run(
+        cargo()
+            .args(build)
+            .args(["-p", "tpmssh", "-p", "tpmssh-pkcs11"]),
+    )?;
+    for name in ["tpmssh", "libtpmssh_pkcs11.so"] {
+        let path = target()?.join("release").join(name);
+        let shipped = fs::read(&path).with_context(|| path.display().to_string())?;
+        // That the search finds what is there: both read this one.
+        ensure!(holds(&shipped, "TPMSSH_STORE"), "{name} cannot be searched");
+        for variable in OF_TESTS {
+            ensure!(
+                !holds(&shipped, variable),
+                "{name} knows {variable}, which is for tests"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    bytes
+        .windows(text.len())
+        .any(|window| window == text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The variable's name here is the one in the code that reads it, and a debug build knows it.
+    #[test]
+    fn the_variables_of_tests_are_those_that_the_code_reads() {
+        let kdf = command::root().join("crates/token-store/src/pin/kdf.rs");
+        let kdf = fs::read(kdf).expect("a source file");
+        for variable in OF_TESTS {
+            assert!(holds(&kdf, variable), "{variable}");
+        }
+        assert!(!holds(&kdf, "TPMSSH_TEST_NOTHING"));
+    }
+}
