@@ -415,12 +415,70 @@ fn tokens_that_are_not_there_or_not_told_apart() {
         "tpmssh: there are several tokens: \"work\" and \"play\"\n\
          hint: say which one with --token LABEL\n",
     );
-    program.init("play");
+    // As PKCS#11 programs and older versions may make them.
+    program.init("third");
+    let store = program.home.store().join("store.db");
+    let store = rusqlite::Connection::open(store).unwrap();
+    let rename = "UPDATE token SET label = 'play' WHERE label = 'third'";
+    assert_eq!(store.execute(rename, []).unwrap(), 1);
     program.run(&["--token", "play", "keygen"]).fails(
         2,
         "tpmssh: several tokens are called \"play\"\n\
          hint: give the serial number instead, which tpmssh token list shows\n",
     );
+}
+
+/// Before a PIN is asked for: there is no PIN file and no terminal.
+#[test]
+fn a_label_that_is_taken_or_cannot_be_one_is_refused() {
+    let program = Program::with_key();
+    program.init("play");
+    for command in [
+        &["token", "init", "--label", "play"][..],
+        &["--token", "work", "token", "rename", "play"],
+        &[
+            "--token", "work", "token", "init", "--again", "--label", "play",
+        ],
+    ] {
+        program.run(command).fails(
+            2,
+            "tpmssh: there is a token called \"play\" already\n\
+             hint: give another label; tpmssh token list shows what there is\n",
+        );
+    }
+    program
+        .run(&["--token", "play", "token", "rename", "play"])
+        .ok();
+    for command in [["keygen", "--label"], ["ca", "init"]] {
+        let with = |label: &str| {
+            let mut args = vec!["--token", "work"];
+            args.extend(command.iter().filter(|word| **word != "--label"));
+            args.extend(["--label", label]);
+            program.run(&args)
+        };
+        with("first").fails(
+            2,
+            "tpmssh: there is a key called \"first\" already\n\
+             hint: give another with --label; tpmssh list-objects shows what there is\n",
+        );
+        for empty in ["", " "] {
+            with(empty).fails(2, "tpmssh: unusable label: it is empty\n");
+        }
+        for lines in ["a\nb", "a\tb", "a\u{85}b", "a\u{2028}b"] {
+            with(lines).fails(2, "tpmssh: unusable label: it has control characters\n");
+        }
+    }
+    // A key that nobody named gets a label of its own.
+    for _ in 0..2 {
+        let args = ["--token", "work", "keygen", "--pin-file", &program.pin];
+        program.run(&args).ok();
+    }
+    let listed = program.run(&["--token", "work", "list-objects"]).ok();
+    assert!(listed.contains(" key 2"), "{listed}");
+    // Another token may have a key of the same label.
+    let args = ["--token", "play", "keygen", "--label", "first"];
+    let pin = ["--pin-file", &program.pin];
+    program.run(&[&args[..], &pin].concat()).ok();
 }
 
 #[test]
@@ -431,7 +489,11 @@ fn keys_that_are_not_there_or_not_told_apart() {
         "tpmssh: there is no key yet\nhint: make one first: tpmssh keygen\n",
     );
     program.keygen("same");
-    program.keygen("same");
+    let mut make = program.home.command("pkcs11-tool");
+    let pair = ["--keypairgen", "--key-type", "EC:prime256v1", "--label"];
+    make.arg("--module").arg(testing::module());
+    make.args(["--login", "--pin", crate::program::PIN]);
+    Outcome::of(make.args(pair).args(["same", "--id", "02"])).ok();
     for command in ["export", "delete"] {
         program.run(&[command, "other"]).fails(
             2,

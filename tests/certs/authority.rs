@@ -258,8 +258,22 @@ fn keys_and_key_ids_are_revoked_too() {
         sign(&program, "sign-user", &key, &["-n", name, "-V", "+1h"])
     });
     program.run(&["ca", "revoke", "--key-id", "anna"]).ok();
+    // The key file has a comment of its own line before the key, which ssh-keygen takes.
     let key = bert.replace("-cert.pub", ".pub");
-    program.run(&["ca", "revoke", "--key", &key]).ok();
+    let public = fs::read_to_string(&key).unwrap();
+    fs::write(&key, format!("# of bert\n\n{public}")).unwrap();
+    let by_certificate = program.run(&["ca", "revoke", "--key", &bert]);
+    assert!(
+        by_certificate.stderr.contains(&format!(
+            "{bert} is a certificate: its key is revoked, with every certificate for it; for this one \
+             alone: tpmssh ca revoke --serial "
+        )),
+        "{by_certificate:?}"
+    );
+    by_certificate.ok();
+    program
+        .run(&["ca", "revoke", "--key", &key])
+        .fails(1, "tpmssh: that has been revoked before\n");
     program.run(&["ca", "krl", &list]).ok();
     for (file, revoked) in [(&anna, true), (&bert, true), (&key, true), (&carl, false)] {
         let theirs = program
@@ -560,6 +574,15 @@ fn what_cannot_be_certified_or_revoked_is_refused_before_a_pin_is_asked_for() {
     );
     sign(&public, &[&usual[..], &["-O", "no-such"]].concat())
         .fails(2, "tpmssh: \"no-such\" is not an option of certificates\n");
+    let twice = ["-O", "force-command=true", "-O", "force-command=false"];
+    sign(&public, &[&usual[..], &twice].concat())
+        .fails(2, "tpmssh: \"force-command\" is given twice\n");
+    sign(&key, &usual).fails(
+        2,
+        &format!(
+            "tpmssh: unusable {key}: it is a private key; the public one is in the file that ends in .pub\n"
+        ),
+    );
     let newer = program.secret("newer", "ssh-mldsa-65 AAAADHNzaC1tbGRzYS02NQ==");
     sign(&newer, &usual).fails(
         2,

@@ -114,6 +114,12 @@ fn what_is_of_no_use_is_refused_unless_it_is_forced() {
         "tpmssh: the certificate is not valid before 2170-01-01 00:00:00 UTC\n\
          hint: see with date whether the clock is right; --force keeps it all the same\n",
     );
+    let nobody = sign("nobody", &[]);
+    program.run(&["cert", "add", &nobody]).fails(
+        8,
+        "tpmssh: the certificate has no principals, and servers refuse such a certificate\n\
+         hint: have it signed again with ssh-keygen -n NAMES; --force keeps it all the same\n",
+    );
     assert!(list(&program).is_empty());
     program.run(&["cert", "add", "--force", &expired]).ok();
     program.run(&["cert", "add", "--force", &early]).ok();
@@ -194,12 +200,6 @@ fn what_is_no_certificate_is_refused() {
             2,
             "certificates of type ecdsa-sha2-nistp256 cannot be read",
         ),
-        (
-            "empty",
-            "",
-            2,
-            "the certificate is malformed: its line has no base64 part",
-        ),
         ("cut", &cut, 2, "the certificate is cut short"),
         (
             "long",
@@ -218,6 +218,11 @@ fn what_is_no_certificate_is_refused() {
         let expected = format!("tpmssh: {file}: {why}\n");
         program.run(&["cert", "add", &file]).fails(code, &expected);
     }
+    let empty = program.secret("empty", "");
+    program.run(&["cert", "add", &empty]).fails(
+        2,
+        &format!("tpmssh: unusable {empty}: it has neither a key nor a certificate\n"),
+    );
     // Where exactly it was changed decides what is noticed first; that it is decides nothing.
     let file = program.secret("changed", &changed);
     let outcome = program.run(&["cert", "add", &file]);

@@ -61,20 +61,20 @@ impl CertOptions {
         match (name, value) {
             ("clear", None) => self.extensions.clear(),
             ("force-command", Some(command)) if !command.is_empty() => {
-                set(&mut self.critical, CertOption::with_value(name, command));
+                set(&mut self.critical, CertOption::with_value(name, command))?;
             }
             ("source-address", Some(list)) => {
                 check_addresses(list)?;
-                set(&mut self.critical, CertOption::with_value(name, list));
+                set(&mut self.critical, CertOption::with_value(name, list))?;
             }
-            ("verify-required", None) => set(&mut self.critical, CertOption::flag(name)),
-            ("no-touch-required", None) => set(&mut self.extensions, CertOption::flag(name)),
+            ("verify-required", None) => set(&mut self.critical, CertOption::flag(name))?,
+            ("no-touch-required", None) => set(&mut self.extensions, CertOption::flag(name))?,
             _ => match name.split_once(':') {
                 Some(("critical", name)) if !name.is_empty() => {
-                    set(&mut self.critical, made(name, value));
+                    set(&mut self.critical, made(name, value))?;
                 }
                 Some(("extension", name)) if !name.is_empty() => {
-                    set(&mut self.extensions, made(name, value));
+                    set(&mut self.extensions, made(name, value))?;
                 }
                 _ => self.apply_permission(option)?,
             },
@@ -86,8 +86,7 @@ impl CertOptions {
     fn apply_permission(&mut self, option: &str) -> Result<(), String> {
         let named = |allowed: &&str| allowed.eq_ignore_ascii_case(option);
         if let Some(allowed) = ALLOWED.into_iter().find(|allowed| named(allowed)) {
-            set(&mut self.extensions, CertOption::flag(allowed));
-            return Ok(());
+            return set(&mut self.extensions, CertOption::flag(allowed));
         }
         let refused = option
             .strip_prefix("no-")
@@ -107,10 +106,15 @@ impl CertOptions {
     }
 }
 
-/// Puts an option in place of one with the same name.
-fn set(options: &mut Vec<CertOption>, option: CertOption) {
-    options.retain(|it| it.name() != option.name());
-    options.push(option);
+/// Adds an option. One that is there already stays if it is the same flag; anything else is
+/// refused, as ssh-keygen does: a certificate has each option once, and which one was meant nobody knows.
+fn set(options: &mut Vec<CertOption>, option: CertOption) -> Result<(), String> {
+    match options.iter().find(|it| it.name() == option.name()) {
+        None => options.push(option),
+        Some(old) if *old == option && option.data().is_empty() => {}
+        Some(_) => return Err(format!("\"{}\" is given twice", option.name())),
+    }
+    Ok(())
 }
 
 fn made(name: &str, value: Option<&str>) -> CertOption {
@@ -182,7 +186,7 @@ mod tests {
         let (critical, left) = user(&[
             "clear",
             "permit-pty",
-            "force-command=true",
+            "permit-pty",
             "force-command=uptime -p=1",
             "source-address=192.0.2.0/24,2001:db8::1",
             "critical:c@example.org=x",
@@ -198,6 +202,35 @@ mod tests {
                 "c@example.org=x"
             ]
         );
+    }
+
+    #[test]
+    fn an_option_with_a_value_is_given_once() {
+        for (options, name) in [
+            (
+                ["force-command=true", "force-command=false"],
+                "force-command",
+            ),
+            (
+                ["force-command=true", "force-command=true"],
+                "force-command",
+            ),
+            (
+                ["force-command=true", "critical:force-command=x"],
+                "force-command",
+            ),
+            (
+                ["source-address=192.0.2.0/24", "source-address=::1"],
+                "source-address",
+            ),
+            (["critical:a@b=1", "critical:a@b"], "a@b"),
+            (["extension:a@b", "extension:a@b=1"], "a@b"),
+        ] {
+            let refused = user(&options).unwrap_err();
+            assert_eq!(refused, format!("\"{name}\" is given twice"));
+        }
+        let (critical, _) = user(&["verify-required", "verify-required"]).unwrap();
+        assert_eq!(critical, ["verify-required"]);
     }
 
     #[test]

@@ -13,7 +13,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     kind: KeyTypeArgs,
 
-    /// What to call it, also as the comment of its public key ("user@host key")
+    /// What to call it, also as the comment of its public key ("user@host key"); no other key of
+    /// the token may have this label
     #[arg(short = 'C', long)]
     label: Option<String>,
 
@@ -35,11 +36,15 @@ fn parse_id(text: &str) -> Result<Id, String> {
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut spec = KeySpec::new(args.kind.key_type()?, "");
-    spec.label = args.label.clone().unwrap_or_else(make::default_label);
     spec.id = args.id.clone().map(|id| id.0);
     let mut store = app.store()?;
     let token = app.token(&store)?;
     // Before a PIN is asked for.
+    spec.label = match &args.label {
+        Some(label) => label.clone(),
+        None => make::free_label(&store, &token)?,
+    };
+    make::check_label(&store, &token, &spec.label)?;
     make::check_offered(&token, &spec)?;
     let pin = read_pin(app, &store, &token, &args.pin)?;
     let key = make::key(app, &mut store, &token, &spec, pin.as_ref())?;

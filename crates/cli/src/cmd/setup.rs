@@ -147,7 +147,11 @@ fn find_or_make_key(
         ));
         return Ok(key);
     }
-    let label = args.key_label.clone().unwrap_or_else(make::default_label);
+    let label = match &args.key_label {
+        Some(label) => label.clone(),
+        None => make::free_label(store, token)?,
+    };
+    make::check_label(store, token, &label)?;
     let pin = match pin {
         Some(pin) => Some(pin),
         None => read_pin(app, store, token, &args.pin)?,

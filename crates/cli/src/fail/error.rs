@@ -204,6 +204,17 @@ pub(crate) enum Error {
         /// What was looked for.
         name: String,
     },
+    /// A new key or token would have the label of another.
+    #[error("there is a {what} called \"{label}\" already")]
+    LabelTaken {
+        /// `key` or `token`.
+        what: &'static str,
+        /// The label.
+        label: String,
+    },
+    /// A label for a key that could not be shown or typed.
+    #[error("unusable label: {0}")]
+    BadLabel(&'static str),
     /// Only the public half of the key is here.
     #[error("the private half of key \"{label}\" is not here")]
     NoPrivateHalf {
@@ -222,6 +233,17 @@ pub(crate) enum Error {
         /// The file.
         from: String,
     },
+    /// A file has no public key or certificate of SSH, or several.
+    #[error("unusable {from}: {why}")]
+    NotAKeyFile {
+        /// The file.
+        from: String,
+        /// What it has, and what to do.
+        why: &'static str,
+    },
+    /// A certificate names nobody that its key may be.
+    #[error("the certificate has no principals, and servers refuse such a certificate")]
+    NoPrincipals,
     /// A certificate is not valid any more.
     #[error("the certificate expired at {since}")]
     CertificateExpired {
@@ -467,6 +489,9 @@ impl Error {
             | Self::NoSuchKey { .. }
             | Self::NoPrivateHalf { .. }
             | Self::NotX509 { .. }
+            | Self::NotAKeyFile { .. }
+            | Self::LabelTaken { .. }
+            | Self::BadLabel(_)
             | Self::NoSuchCertificate { .. }
             | Self::WhichAuthority { .. }
             | Self::WhichKey { .. }
@@ -477,6 +502,7 @@ impl Error {
             Self::Unwell { kind, .. } => *kind,
             Self::ExposedFile { .. } | Self::NotAFile { .. } => Kind::UnsafePath,
             Self::CertificateExpired { .. }
+            | Self::NoPrincipals
             | Self::CertificateNotYetValid { .. }
             | Self::NoKeyForCertificate { .. }
             | Self::SignerNotAllowed { .. }

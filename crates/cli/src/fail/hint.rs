@@ -214,13 +214,20 @@ fn for_program(err: &Error) -> Option<String> {
         Error::AmbiguousCertificate { .. } => {
             "give the number instead, which tpmssh cert list shows"
         }
+        Error::LabelTaken { what: "key", .. } => {
+            "give another with --label; tpmssh list-objects shows what there is"
+        }
+        Error::LabelTaken { .. } => "give another label; tpmssh token list shows what there is",
+        Error::NoPrincipals => {
+            "have it signed again with ssh-keygen -n NAMES; --force keeps it all the same"
+        }
         Error::NoSuchKey { .. } => "tpmssh list-objects shows what there is",
         Error::AmbiguousKey { .. } => {
             "give the id or the fingerprint instead, which tpmssh list-objects shows"
         }
         Error::NoPrivateHalf { .. } => "tpmssh keygen makes a key that can sign",
         Error::NotX509 { .. } => {
-            "it takes PEM (BEGIN CERTIFICATE) or DER; tpmssh cert add takes SSH certificates"
+            "it takes PEM, DER and PKCS#7 (.p7b); tpmssh cert add takes SSH certificates"
         }
         Error::NoKeyFits { .. } => "make the request for a certificate with: tpmssh csr",
         Error::AlreadyOwned { .. } => {

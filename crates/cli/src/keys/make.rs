@@ -3,10 +3,12 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use ssh_format::text::shown;
 use token_store::{KeySpec, OpenToken, Pin, Store, Token};
 
 use crate::app::App;
-use crate::keys::Key;
+use crate::fail::error::Error;
+use crate::keys::{self, Key};
 use crate::machine::user;
 use crate::show::progress;
 
@@ -52,8 +54,60 @@ pub(crate) fn check_offered(token: &Token, spec: &KeySpec) -> Result<()> {
     }
 }
 
+/// Refuses a label for a new key that the token has already, or that cannot be one: empty, or
+/// with characters that would make two lines of it.
+///
+/// Only this program refuses a second key of the same label: to PKCS#11 callers a label is no
+/// name, and some, such as NSS, give several keys the same one.
+///
+/// # Errors
+///
+/// [`Error::LabelTaken`] and [`Error::BadLabel`], and whatever is wrong with the store.
+pub(crate) fn check_label(store: &Store, token: &Token, label: &str) -> Result<()> {
+    if label.trim().is_empty() {
+        return Err(Error::BadLabel("it is empty").into());
+    }
+    if label.chars().any(breaks_lines) {
+        return Err(Error::BadLabel("it has control characters").into());
+    }
+    match labels(store, token)?.iter().any(|it| it == label) {
+        true => Err(Error::LabelTaken {
+            what: "key",
+            label: shown(label),
+        }
+        .into()),
+        false => Ok(()),
+    }
+}
+
+fn breaks_lines(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+fn labels(store: &Store, token: &Token) -> Result<Vec<String>> {
+    let keys = keys::of_token(store, token)?;
+    Ok(keys.into_iter().map(|key| key.label).collect())
+}
+
+/// The label of a key that nobody named: `user@host key`, with a number if the token has that.
+///
+/// # Errors
+///
+/// Whatever is wrong with the store.
+pub(crate) fn free_label(store: &Store, token: &Token) -> Result<String> {
+    Ok(numbered(&default_label(), &labels(store, token)?))
+}
+
+/// `label`, or the first of `label 2`, `label 3`… that is not among `taken`.
+fn numbered(label: &str, taken: &[String]) -> String {
+    let is_free = |label: &String| !taken.contains(label);
+    let mut others = (2u64..).map(|number| format!("{label} {number}"));
+    let first = Some(label.to_owned()).filter(is_free);
+    first.or_else(|| others.find(is_free)).unwrap_or_default()
+}
+
 /// `user@host key`.
-pub(crate) fn default_label() -> String {
+fn default_label() -> String {
     format!("{}@{} key", user::name(), host_name())
 }
 
@@ -69,6 +123,15 @@ pub(crate) fn host_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_nobody_named_gets_a_number_if_there_is_one() {
+        let taken = |labels: &[&str]| labels.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(numbered("k", &[]), "k");
+        assert_eq!(numbered("k", &taken(&["k 2"])), "k");
+        assert_eq!(numbered("k", &taken(&["k", "k 3"])), "k 2");
+        assert_eq!(numbered("k", &taken(&["k 2", "k"])), "k 3");
+    }
 
     #[test]
     fn the_default_label_names_user_and_host() {

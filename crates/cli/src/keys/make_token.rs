@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use ssh_format::text::shown;
 use token_store::token::{self, InitOptions, Initialized};
-use token_store::{Error as StoreError, Pin, SoPin, WallKind};
+use token_store::{Error as StoreError, Pin, SoPin, Store, WallKind};
 use tpm_core::{OwnerAuth, Tpm, info};
 use zeroize::Zeroizing;
 
@@ -41,6 +41,7 @@ pub(crate) fn init(
     options.wall = options.wall.or(app.config.pin_wall);
     let tpm = app.tpm()?;
     let mut store = app.store_or_new()?;
+    check_free(&store, &options.label)?;
 
     let owner = match owner {
         Source::Ask => ask_owner(&tpm, options.wall)?,
@@ -107,6 +108,22 @@ fn ask_owner(tpm: &Tpm, wall: Option<WallKind>) -> anyhow::Result<OwnerAuth> {
             Ok(OwnerAuth::empty())
         }
         read => read,
+    }
+}
+
+/// Refuses a label that another token has: commands find a token by it.
+///
+/// # Errors
+///
+/// [`Error::LabelTaken`], and whatever is wrong with the store.
+pub(crate) fn check_free(store: &Store, label: &str) -> anyhow::Result<()> {
+    match store.tokens()?.iter().any(|token| token.label == label) {
+        true => Err(Error::LabelTaken {
+            what: "token",
+            label: shown(label),
+        }
+        .into()),
+        false => Ok(()),
     }
 }
 

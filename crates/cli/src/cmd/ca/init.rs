@@ -39,6 +39,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         None => {
             let spec = KeySpec::new(args.kind.key_type()?, &args.label);
             let token = app.token(&store)?;
+            make::check_label(&store, &token, &args.label)?;
             let pin = read_pin(app, &store, &token, &args.pin)?;
             make::key(app, &mut store, &token, &spec, pin.as_ref())?
         }

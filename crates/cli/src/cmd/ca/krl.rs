@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
-use ssh_format::{AnyKey, Certificate, Krl, MAX_KRL_LEN, MAX_LINE_LEN};
+use ssh_format::{Krl, MAX_KRL_LEN};
 use token_store::Revoked;
 
 use crate::app::App;
 use crate::certificates::{authorities, revocations};
 use crate::fail::error::{Error, count};
 use crate::files::input_file;
+use crate::files::key_file::{self, Entry};
 use crate::files::output_file;
 use crate::options::AuthorityArgs;
 use crate::show::date;
@@ -121,19 +122,15 @@ pub(crate) fn read(app: &App, args: &ReadArgs) -> anyhow::Result<()> {
 
 /// Whether the key or certificate in a file is revoked.
 fn is_revoked(krl: &Krl, file: &Path) -> anyhow::Result<bool> {
-    let line = input_file::read_text(file, MAX_LINE_LEN + 2)?;
-    match AnyKey::from_line(&line) {
-        Ok((key, _)) => Ok(krl.revokes_key(&key)),
-        Err(ssh_format::Error::NotAKey) => {
-            let (certificate, _) =
-                Certificate::from_line(&line).with_context(|| input_file::name(file))?;
+    match key_file::read(file)? {
+        Entry::Key(key) => Ok(krl.revokes_key(&key)),
+        Entry::Certificate(certificate) => {
             // OpenSSH reads no certificate that its authority did not sign.
             certificate
                 .verify()
                 .with_context(|| input_file::name(file))?;
             Ok(krl.revokes_certificate(&certificate))
         }
-        Err(err) => Err(err).with_context(|| input_file::name(file)),
     }
 }
 

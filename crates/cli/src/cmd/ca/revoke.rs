@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use ssh_format::Certificate;
 use ssh_format::text::shown;
-use ssh_format::{AnyKey, Certificate, MAX_LINE_LEN};
 use token_store::{Revoked, Store};
 
 use crate::app::App;
 use crate::certificates::authorities;
 use crate::fail::error::Error;
 use crate::files::input_file;
+use crate::files::key_file::{self, Entry};
 use crate::keys::signing::SigningKey;
 use crate::options::AuthorityArgs;
 use crate::show::date;
@@ -28,7 +28,9 @@ pub(crate) struct Args {
     #[arg(long, group = "what", value_name = "ID")]
     key_id: Option<String>,
 
-    /// Revoke the public key in FILE, with whatever certificate it comes; - is standard input
+    /// Revoke the public key in FILE, with every certificate for it; - is standard input
+    ///
+    /// If FILE has a certificate, the key in it is meant.
     #[arg(long, group = "what", value_name = "FILE")]
     key: Option<PathBuf>,
 
@@ -110,8 +112,18 @@ impl Args {
             return Ok(Revoked::KeyId(id.clone()));
         }
         let file = self.key.clone().unwrap_or_default();
-        let text = input_file::read_text(&file, MAX_LINE_LEN + 2)?;
-        let (key, _) = AnyKey::from_line(&text).with_context(|| input_file::name(&file))?;
+        let key = match key_file::read(&file)? {
+            Entry::Key(key) => key,
+            Entry::Certificate(certificate) => {
+                tell(&format!(
+                    "tpmssh: {} is a certificate: its key is revoked, with every certificate for it; \
+                     for this one alone: tpmssh ca revoke --serial {}",
+                    input_file::name(&file),
+                    certificate.serial()
+                ));
+                certificate.key().clone()
+            }
+        };
         Ok(Revoked::Key(key.blob().to_vec()))
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use serde::Serialize;
-use ssh_format::{AnyKey, Certificate, CertificateKind, CertificateRequest};
+use ssh_format::{Certificate, CertificateKind, CertificateRequest};
 use token_store::{Error as StoreError, OpenToken, Store};
 
 use crate::app::{App, read_pin};
@@ -14,7 +14,7 @@ use crate::certificates::options::CertOptions;
 use crate::certificates::validity::{self, Validity};
 use crate::certificates::{Contents, State};
 use crate::fail::error::Error;
-use crate::files::input_file;
+use crate::files::key_file;
 use crate::keys::signing::SigningKey;
 use crate::options::AuthorityArgs;
 use crate::options::UserPinArgs;
@@ -97,8 +97,7 @@ fn run(
     kind: CertificateKind,
     options: CertOptions,
 ) -> anyhow::Result<()> {
-    let text = input_file::read_text(&args.key, ssh_format::MAX_LINE_LEN + 2)?;
-    let (key, comment) = AnyKey::from_line(&text).with_context(|| input_file::name(&args.key))?;
+    let (key, comment) = key_file::read_key(&args.key)?;
     let mut request = CertificateRequest {
         key,
         serial: 0,
@@ -119,7 +118,7 @@ fn run(
     let certificate = issue(&mut store, &authority, &open, &mut request)?;
     let now = date::now();
     let report = Report {
-        certificate: certificate.line(comment),
+        certificate: certificate.line(&comment),
         contents: Contents::of(&certificate, State::at(&certificate, now, now)),
     };
     let done = format!("certificate {} is signed and recorded", request.serial);

@@ -11,7 +11,7 @@ use token_store::{ObjectId, Store};
 use crate::app::App;
 use crate::certificates::{self, Kept};
 use crate::fail::error::Error;
-use crate::files::input_file;
+use crate::files::{input_file, key_file};
 use crate::show::date;
 use crate::show::output::tell;
 
@@ -21,23 +21,25 @@ pub(crate) struct Args {
     /// The file with the certificate, as ssh-keygen -s writes it; - is standard input
     file: PathBuf,
 
-    /// Add it even if it is expired or not yet valid
+    /// Add it even if it is expired, not yet valid, or without principals
     #[arg(long, short)]
     force: bool,
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
-    let text = input_file::read_text(&args.file, ssh_format::MAX_LINE_LEN + 2)?;
+    let (certificate, comment) = key_file::read_certificate(&args.file)?;
     let file = || input_file::name(&args.file);
-    let (certificate, comment) = Certificate::from_line(&text).with_context(file)?;
     certificate.verify().with_context(file)?;
     certificate.check_critical_options().with_context(file)?;
     if !args.force {
         check_time(&certificate)?;
+        if certificate.principals().is_empty() {
+            return Err(Error::NoPrincipals.into());
+        }
     }
     let mut store = app.store()?;
     let key = key_of(app, &store, certificate.key())?;
-    let id = store.add_ssh_certificate(key, certificate.blob(), &shortened(comment))?;
+    let id = store.add_ssh_certificate(key, certificate.blob(), &shortened(&comment))?;
     let kept = kept(app, &store, id.get())?;
     tell(&format!(
         "tpmssh: {} is kept: \"{}\" ({})",

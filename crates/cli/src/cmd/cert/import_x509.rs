@@ -10,10 +10,11 @@ use ssh_format::text::shown;
 use token_store::object::{Body, NewCertificate};
 use token_store::{Class, Object, Store, Token};
 use x509_cert::Certificate;
-use x509_cert::der::{Decode, DecodePem, Encode};
+use x509_cert::der::Encode;
 
 use crate::app::App;
 use crate::fail::error::{Error, Result};
+use crate::files::x509_file;
 use crate::keys::hex;
 use crate::show::output::{Facts, tell};
 
@@ -23,7 +24,7 @@ use crate::show::output::{Facts, tell};
 /// than one certificate, such as the authority's, the first that fits a key is taken.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The certificate, PEM or DER; - for stdin
+    /// The certificate, PEM, DER or PKCS#7 (.p7b); - for stdin
     file: PathBuf,
 
     /// What to call it (the label of the key)
@@ -40,7 +41,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         Some("-") => "stdin".to_owned(),
         _ => args.file.display().to_string(),
     };
-    let certificates = parse(&read(&args.file, &from)?);
+    let certificates = x509_file::certificates(&read(&args.file, &from)?);
     if certificates.is_empty() {
         return Err(Error::NotX509 { from }.into());
     }
@@ -82,21 +83,6 @@ fn read(path: &Path, from: &str) -> Result<Vec<u8>> {
         count if count as u64 > MAX_LEN => Err(Error::TooMuchRead { from: from.into() }),
         _ => Ok(bytes),
     }
-}
-
-/// The certificates in `bytes`: one in DER, or any number in PEM with other text around them.
-fn parse(bytes: &[u8]) -> Vec<Certificate> {
-    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-    const END: &str = "-----END CERTIFICATE-----";
-    if let Ok(certificate) = Certificate::from_der(bytes) {
-        return vec![certificate];
-    }
-    let text = String::from_utf8_lossy(bytes);
-    text.split(BEGIN)
-        .skip(1)
-        .filter_map(|block| block.split_once(END))
-        .filter_map(|(inside, _)| Certificate::from_pem(format!("{BEGIN}{inside}{END}\n")).ok())
-        .collect()
 }
 
 /// The first certificate that is for a key of `tokens`, and that key.

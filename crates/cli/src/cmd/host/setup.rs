@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use ssh_format::{Certificate, CertificateKind, MAX_LINE_LEN};
+use ssh_format::{Certificate, CertificateKind};
 use token_store::token::{self, InitOptions};
 use token_store::{Error as StoreError, KeySpec, Store, StoreDir, Token, WallKind};
 use tpm_core::{KeyType, info};
@@ -16,9 +16,9 @@ use super::place::{KINDS, MachineArgs, TOKEN, algorithm};
 use super::server_keys::{self, FileKey};
 use crate::app::{App, read_owner_auth};
 use crate::fail::error::Error;
-use crate::files::input_file;
 use crate::files::output_file;
 use crate::files::units;
+use crate::files::{input_file, key_file};
 use crate::keys::make;
 use crate::keys::signing::{self, SigningKey};
 use crate::options::{KeyTypeArgs, OwnerAuthArgs};
@@ -214,9 +214,8 @@ fn check_named(args: &Args, kind: KeyType, files: &[FileKey]) -> Result<(), Erro
 
 /// The host certificate in a file.
 fn read_certificate(file: &Path) -> anyhow::Result<Certificate> {
-    let text = input_file::read_text(file, MAX_LINE_LEN + 2)?;
+    let (certificate, _) = key_file::read_certificate(file)?;
     let name = || input_file::name(file);
-    let (certificate, _) = Certificate::from_line(&text).with_context(name)?;
     certificate.verify().with_context(name)?;
     certificate.check_critical_options().with_context(name)?;
     if certificate.kind() != CertificateKind::Host {

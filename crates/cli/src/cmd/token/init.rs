@@ -83,6 +83,10 @@ fn again(app: &App, args: &Args) -> anyhow::Result<()> {
     if !token.so_pin_is_set {
         return Err(StoreError::NoSo.into());
     }
+    if let Some(label) = args.label.as_deref().filter(|label| *label != token.label) {
+        token::check_label(label)?;
+        make_token::check_free(&store, label)?;
+    }
     let question = format!(
         "Make token \"{}\" anew? Its keys are gone for ever.",
         shown(&token.label)
