@@ -62,6 +62,37 @@ fn a_request_of_every_key_type_is_signed_in_the_chip() {
     }
 }
 
+/// What openssl and certtool, which know the types and limits of X.520, say of a name.
+#[test]
+fn two_other_programs_read_every_form_of_a_name() {
+    let program = Program::with_key();
+    let long = format!("CN={}", "ä".repeat(64));
+    for (subject, shown) in [
+        ("CN=alice, O=Example, C=de", "C=DE,O=Example,CN=alice"),
+        ("/C=DE/O=Example/CN=alice", "C=DE,O=Example,CN=alice"),
+        (
+            "E=alice@example.org,CN=alice,DC=example,DC=org",
+            "DC=org,DC=example,CN=alice,emailAddress=alice@example.org",
+        ),
+        ("CN=a+UID=b,ST=x,L=y", "L=y,ST=x,CN=a+UID=b"),
+        (&long, &long),
+    ] {
+        let args = ["csr", "first", "--subject", subject, "--pin-file"];
+        let request = program.run(&[&args[..], &[&program.pin]].concat()).ok();
+        let read = read_request(&program, &request);
+        assert!(
+            read.contains(&format!("Subject: {shown}\n")),
+            "{subject}: {read}"
+        );
+        let path = text(program.home.path().join("request.pem"));
+        let mut certtool = program.home.command("certtool");
+        let read = Outcome::of(certtool.args(["--crq-info", "--infile", &path]));
+        assert!(!read.stderr.to_lowercase().contains("error"), "{read:?}");
+        let read = read.ok();
+        assert!(read.contains("Self signature: verified"), "{read}");
+    }
+}
+
 #[test]
 fn a_request_without_other_names_asks_for_none_and_is_one_field_of_json() {
     let program = Program::with_key();
@@ -173,7 +204,36 @@ fn a_certificate_gets_the_id_of_its_key() {
     let der = text(program.home.path().join("alice.der"));
     let convert = ["x509", "-in", &certificate, "-outform", "DER", "-out", &der];
     run("openssl", &convert);
-    for file in [&chain, &der] {
+    // The other forms in which authorities hand them out.
+    let at = |name: &str| text(program.home.path().join(name));
+    let [p7b, p7b_der, trusted, old, windows] =
+        ["a.p7b", "der.p7b", "trusted.pem", "old.pem", "windows.p7b"].map(at);
+    let pkcs7 = ["crl2pkcs7", "-nocrl", "-certfile", &chain, "-out"];
+    run("openssl", &[&pkcs7[..], &[&p7b]].concat());
+    run(
+        "openssl",
+        &[&pkcs7[..], &[&p7b_der, "-outform", "DER"]].concat(),
+    );
+    let trust = [
+        "x509",
+        "-in",
+        &certificate,
+        "-addtrust",
+        "clientAuth",
+        "-out",
+    ];
+    run("openssl", &[&trust[..], &[&trusted]].concat());
+    assert!(fs::read_to_string(&trusted).unwrap().contains("TRUSTED"));
+    fs::write(&old, pem.replace(" CERTIFICATE", " X509 CERTIFICATE")).unwrap();
+    let pkcs7 = fs::read_to_string(&p7b).unwrap();
+    fs::write(
+        &windows,
+        pkcs7
+            .replace(" PKCS7", " CERTIFICATE")
+            .replace('\n', "\r\n"),
+    )
+    .unwrap();
+    for file in [&chain, &der, &p7b, &p7b_der, &trusted, &old, &windows] {
         let again = program.run(&["cert", "import-x509", file]);
         assert_eq!(again.stderr, "tpmssh: this certificate is there already\n");
         assert_eq!(again.ok(), printed);
@@ -226,7 +286,7 @@ fn a_certificate_that_cannot_be_kept_says_why() {
             .fails(
                 2,
                 "tpmssh: no X.509 certificate in stdin\n\
-             hint: it takes PEM (BEGIN CERTIFICATE) or DER; tpmssh cert add takes SSH certificates\n",
+             hint: it takes PEM, DER and PKCS#7 (.p7b); tpmssh cert add takes SSH certificates\n",
             );
     }
     program
