@@ -23,7 +23,7 @@ fn as_nobody(program: &str) -> std::process::Command {
     command
 }
 
-/// A30. Only root can act as another user, so for others there is nothing to try.
+/// Only root can act as another user, so for others there is nothing to try.
 #[test]
 fn another_user_is_hung_up_on_even_where_the_socket_lets_everybody_in() {
     if !geteuid().is_root() {
@@ -59,7 +59,7 @@ fn give_away(path: &Path) {
     }
 }
 
-/// A39. Root may look into everything, so where root runs the test the agent is nobody's.
+/// Root may look into everything, so where root runs the test the agent is nobody's.
 #[test]
 fn a_process_of_the_same_user_cannot_look_into_it_and_it_leaves_no_core() {
     let program = Program::with_key();
@@ -249,7 +249,7 @@ fn auth_value(program: &Program) -> Vec<u8> {
     value
 }
 
-/// A15, A40. Only root can look into an agent, so for others there is nothing to see.
+/// Only root can look into an agent, so for others there is nothing to see.
 #[test]
 fn after_a_lock_no_secret_is_in_memory() {
     if !geteuid().is_root() {

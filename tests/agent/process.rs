@@ -216,7 +216,7 @@ fn only_client(bus: &str) -> String {
     client.unwrap()
 }
 
-/// A38, on a bus of our own. A signal that is sent to the agent alone needs no sender of a
+/// On a bus of our own. A signal that is sent to the agent alone needs no sender of a
 /// certain name.
 #[test]
 fn before_sleep_and_with_the_session_pins_are_forgotten() {

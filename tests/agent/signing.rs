@@ -42,7 +42,7 @@ fn a_commit_is_signed_and_verified_by_git() {
     assert!(log.contains("to sign for \"git\""), "{log}");
 }
 
-/// A13, with what people use.
+/// With what people use.
 #[test]
 fn a_file_is_signed_and_verified_by_ssh_keygen() {
     let program = free(&["one"]);

@@ -109,8 +109,10 @@ pub enum Error {
     #[error("no home directory is known for this user")]
     NoHome,
     /// The store is damaged or was tampered with.
-    #[error("the store is corrupt: {what}")]
+    #[error("the store is corrupt: {}{what}", named(token.as_deref()))]
     Corrupt {
+        /// The label of the token that it is about, if it is about one.
+        token: Option<String>,
         /// What was found.
         what: String,
     },
@@ -395,16 +397,20 @@ impl Error {
     /// The same failure; where the store is corrupt, with the name of the token that it is about.
     pub(crate) fn of_token(self, name: &str) -> Self {
         match self {
-            Self::Corrupt { what } if !what.starts_with("token \"") => {
-                Self::corrupt(format!("token \"{}\": {what}", name.escape_debug()))
-            }
+            Self::Corrupt { token: None, what } => Self::Corrupt {
+                token: Some(name.to_owned()),
+                what,
+            },
             err => err,
         }
     }
 
     /// A store that cannot be what it claims to be.
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
-        Self::Corrupt { what: what.into() }
+        Self::Corrupt {
+            token: None,
+            what: what.into(),
+        }
     }
 }
 
@@ -454,6 +460,13 @@ impl From<tpm_core::Error> for Error {
             err => Self::Tpm(err),
         }
     }
+}
+
+/// `token "NAME": `, for the beginning of what is wrong with one.
+fn named(token: Option<&str>) -> String {
+    token.map_or_else(String::new, |name| {
+        format!("token \"{}\": ", name.escape_debug())
+    })
 }
 
 /// `, N tries left`, for the end of a message.

@@ -155,7 +155,7 @@ mod tests {
         }
     }
 
-    /// A07: SSH 1 and numbers without a meaning are no errors of form.
+    /// SSH 1 and numbers without a meaning are no errors of form.
     #[test]
     fn an_unknown_type_is_a_request_of_its_own() {
         for number in [0, 1, 3, 5, 7, 8, 9, 12, 14, 24, 99, 255] {

@@ -272,7 +272,7 @@ mod tests {
         assert!(!path.exists());
     }
 
-    /// A36: what a killed agent leaves is a socket that nobody listens at.
+    /// A killed agent leaves a socket that nobody listens at.
     #[test]
     fn a_stale_socket_is_replaced() {
         let dir = dir();

@@ -72,7 +72,7 @@ fn a_key_of_software_is_refused_and_not_listed() {
     assert_eq!(blobs(&mut client), agent.fixture.keys);
 }
 
-/// A16. With a control that the watch works.
+/// With a control that the watch works.
 #[test]
 fn a_module_is_refused_and_its_file_not_even_opened() {
     let agent = Fixture::new(&[KeyType::EccP256]).serve();

@@ -129,7 +129,7 @@ fn with_a_yes_the_last_try_is_spent() {
     assert_eq!(asked(&agent).matches("PIN: ").count(), 3, "not when locked");
 }
 
-/// A33. The first client's question is answered when the others are through.
+/// The first client's question is answered when the others are through.
 #[test]
 fn a_question_keeps_nobody_else_waiting() {
     let script = format!(

@@ -1,7 +1,7 @@
 //! The chip's test of itself.
 
 use crate::{
-    Operation, ResponseCode, Result,
+    Error, Operation, ResponseCode, Result,
     command::{Command, CommandCode, Response, exception::Exception},
     error::rc,
 };
@@ -55,7 +55,7 @@ pub fn incremental(op: &Operation<'_>) -> Result<()> {
 ///
 /// Failures of the chip.
 pub fn algorithms(op: &Operation<'_>, algorithms: &[u16]) -> Result<Vec<u16>> {
-    let count = u32::try_from(algorithms.len()).unwrap_or(u32::MAX);
+    let count = u32::try_from(algorithms.len()).map_err(|_| Error::Malformed("algorithms"))?;
     let command = Command::new(CommandCode::IncrementalSelfTest).param_u32(count);
     let command = algorithms
         .iter()
