@@ -25,6 +25,7 @@ mod recording;
 mod refusals;
 mod signatures;
 mod simulator;
+mod soak;
 mod stale;
 mod strangers;
 mod tampered;

@@ -17,6 +17,7 @@ mod memcheck;
 mod package_test;
 mod packages;
 mod payload;
+mod soak;
 mod source;
 mod test;
 mod zoo;
@@ -31,6 +32,7 @@ cargo xtask fuzz [SECONDS]  every fuzz target, 20 seconds each
 cargo xtask memcheck       call the module wrongly, under valgrind
 cargo xtask differential [N]  compare the parsers of SSH's formats with OpenSSH's, N inputs each
 cargo xtask zoo FILE...     play the chips of a JSON file, in the states that are named after it
+cargo xtask soak [MINUTES] [SEED]  a mixed load with faults, bare and behind tpm2-abrmd, 30 minutes
 cargo xtask install [--prefix P] [--from DIR]  install below P (/usr/local) and $DESTDIR
 cargo xtask uninstall [--prefix P]  remove what install wrote there
 cargo xtask dist [--check | --from DIR]  a Debian package, a tarball, checksums and an SBOM in
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         (Some("memcheck"), true) => memcheck::run(),
         (Some("differential"), _) if rest.len() < 2 => differential::run(&rest),
         (Some("fuzz"), _) if rest.len() < 2 => fuzz::run(&rest),
+        (Some("soak"), _) if rest.len() < 3 => soak::run(&rest),
         (Some("zoo"), false) => zoo::run(&rest),
         (Some("install"), _) => install::install(&rest),
         (Some("uninstall"), _) => install::uninstall(&rest),

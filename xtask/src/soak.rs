@@ -1,0 +1,43 @@
+//! `cargo xtask soak [MINUTES] [SEED]`: a mixed load with faults, on both stacks.
+
+use std::ffi::OsString;
+
+use anyhow::{Context, Result};
+
+use crate::{
+    command::{self, cargo},
+    packages,
+};
+
+/// Runs the load for so many minutes (30), with the steps that the seed (1) gives.
+///
+/// # Errors
+///
+/// If a package cannot be installed, the build fails, or something did not hold.
+pub(crate) fn run(args: &[OsString]) -> Result<()> {
+    let number = |at: usize, usual: u64| match args.get(at).and_then(|arg| arg.to_str()) {
+        None => Ok(usual),
+        Some(text) => text
+            .parse()
+            .with_context(|| format!("not a number: {text}")),
+    };
+    run_for(number(0, 30)?, number(1, 1)?)
+}
+
+/// The same.
+///
+/// # Errors
+///
+/// As for [`run`].
+pub(crate) fn run_for(minutes: u64, seed: u64) -> Result<()> {
+    packages::install_missing(packages::For::All)?;
+    command::run(cargo().args(["build", "--locked", "--workspace"]))?;
+    let name = "soak::a_mixed_load_with_faults_loses_nothing_and_grows_nowhere";
+    command::run(
+        cargo()
+            .args(["test", "--locked", "-p", "tpmssh", "--test", "e2e"])
+            .args([name, "--", "--exact", "--nocapture"])
+            .env("TPMSSH_SOAK_SECONDS", (60 * minutes).to_string())
+            .env("TPMSSH_SOAK_SEED", seed.to_string()),
+    )
+}
