@@ -75,6 +75,11 @@ fn keys_are_made_listed_tested_and_deleted() {
 
     let printed = login(&["--delete", &key_url("f", "private")]);
     assert!(printed.contains("1 objects deleted"), "{printed}");
+    let printed = login(&["--delete", &key_url("f", "public")]);
+    assert!(
+        printed.contains("1 objects deleted"),
+        "each half by itself: {printed}"
+    );
     let all = login(&["--list-all", "pkcs11:token=work"]);
     assert!(!all.contains("object=f;"), "the pair is gone: {all}");
 }

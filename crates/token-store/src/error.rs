@@ -99,6 +99,10 @@ pub enum Error {
         reason: String,
     },
 
+    /// The key is an authority's; its record of what it signed would be lost with it.
+    #[error("the key is a certificate authority and is deleted with `tpmssh delete` only")]
+    AuthorityKey,
+
     /// There is no store yet.
     #[error("there is no store at {}", path.display())]
     NoStore {
@@ -388,6 +392,7 @@ impl Error {
             | Self::NoStore { .. }
             | Self::NoHome
             | Self::OutOfMemory
+            | Self::AuthorityKey
             | Self::NoSuchObject => Kind::Failed,
             Self::Unrecorded { source, .. } | Self::Unknown { source, .. } => source.kind(),
             Self::Tpm(err) => tpm_kind(err),

@@ -286,6 +286,19 @@ pub struct RefusedKey {
     pub reason: String,
 }
 
+/// A label that a new object can have. A line feed in it would make two lines of one key in
+/// `ssh-keygen -D`. Older stores can hold such labels, so reading an object allows them.
+pub(crate) fn check_label(label: &str) -> Result<()> {
+    check_text("label", label, MAX_LABEL_LEN)?;
+    if label.chars().any(char::is_control) {
+        return Err(Error::Invalid {
+            what: "label",
+            why: "it has control characters",
+        });
+    }
+    Ok(())
+}
+
 /// Text that can be kept as `what`.
 pub(crate) fn check_text(what: &'static str, text: &str, max: usize) -> Result<()> {
     if text.contains('\0') {

@@ -28,7 +28,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let name = format!("{} key \"{}\"", key.key_type, shown(&key.label));
     let question = format!("Delete {name} ({}) for ever?", key.fingerprint);
     confirm(&question, args.yes)?;
-    store.delete_object(key.object)?;
+    store.delete_key(key.object)?;
     tell(&format!("tpmssh: {name} is deleted"));
     Ok(())
 }

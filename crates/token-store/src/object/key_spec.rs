@@ -2,8 +2,8 @@
 
 use tpm_core::{KeyType, Usage};
 
-use super::{MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, Object, check_len, check_text};
-use crate::{Error, Result};
+use super::{MAX_ID_LEN, MAX_VALUE_LEN, Object, check_label, check_len};
+use crate::Result;
 
 /// What a new key pair is to be like.
 #[derive(Debug, Clone)]
@@ -40,14 +40,7 @@ impl KeySpec {
 
     /// Refuses a label, id or subject that cannot be kept.
     pub(crate) fn check(&self) -> Result<()> {
-        check_text("label", &self.label, MAX_LABEL_LEN)?;
-        // Programs print a label on a line of its own, as `ssh-keygen -D` does.
-        if self.label.chars().any(char::is_control) {
-            return Err(Error::Invalid {
-                what: "label",
-                why: "it has control characters",
-            });
-        }
+        check_label(&self.label)?;
         check_len("id", self.id.as_deref().unwrap_or_default(), MAX_ID_LEN)?;
         check_len("subject", &self.subject, MAX_VALUE_LEN)
     }

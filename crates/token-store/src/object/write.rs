@@ -4,8 +4,8 @@ use rusqlite::{OptionalExtension, Transaction, named_params, params};
 use tpm_core::Blob;
 
 use super::{
-    Class, Key, KeyPair, KeySpec, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, NewCertificate,
-    NewData, NewPublicKey, Object, ObjectId, check_len, check_text, default_id, read::by_id, spki,
+    Class, Key, KeyPair, KeySpec, MAX_ID_LEN, MAX_VALUE_LEN, NewCertificate, NewData, NewPublicKey,
+    Object, ObjectId, check_label, check_len, check_text, default_id, read::by_id, spki,
 };
 use crate::{Error, Result, Store, TokenId, token};
 
@@ -88,7 +88,7 @@ impl Store {
     /// [`Error::TooLong`], [`Error::Invalid`], [`Error::NoSuchObject`], and those of the
     /// store.
     pub fn set_label(&mut self, id: ObjectId, label: &str) -> Result<()> {
-        check_text("label", label, MAX_LABEL_LEN)?;
+        check_label(label)?;
         self.write(|tx| {
             one_row(tx.execute(
                 "UPDATE object SET label = ? WHERE id = ?",
@@ -138,29 +138,40 @@ impl Store {
         })
     }
 
-    /// Deletes an object. With the private half of a key pair the key itself is gone for
-    /// ever, and its public half with it; deleting the public half leaves the key.
+    /// Deletes one object. Of a key pair it deletes one half: the key itself is gone for ever
+    /// with the private half, and the public half stays as a public key like an added one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchObject`]; [`Error::AuthorityKey`] for the private half of an authority,
+    /// whose record of what it signed would be lost ([`Store::delete_key`] deletes it); those of
+    /// the store.
+    pub fn delete_object(&mut self, id: ObjectId) -> Result<()> {
+        self.write(|tx| {
+            let (class, key) = class_and_key(tx, id)?;
+            match key {
+                Some(key) if class == Class::PrivateKey.as_str() => {
+                    if is_authority(tx, key)? {
+                        return Err(Error::AuthorityKey);
+                    }
+                    keep_public_half(tx, key)?;
+                    delete_key_row(tx, key)
+                }
+                _ => delete_row(tx, id),
+            }
+        })
+    }
+
+    /// Deletes the key pair that an object is a half of: both halves, its certificates and, if
+    /// it is an authority, its records. An object that is no half of a key pair is deleted alone.
     ///
     /// # Errors
     ///
     /// [`Error::NoSuchObject`], and those of the store.
-    pub fn delete_object(&mut self, id: ObjectId) -> Result<()> {
-        self.write(|tx| {
-            let (class, key): (String, Option<i64>) = tx
-                .query_row(
-                    "SELECT class, key FROM object WHERE id = ?",
-                    [id.0],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )
-                .optional()?
-                .ok_or(Error::NoSuchObject)?;
-            let changed = match key {
-                Some(key) if class == Class::PrivateKey.as_str() => {
-                    tx.execute("DELETE FROM key WHERE id = ?", [key])?
-                }
-                _ => tx.execute("DELETE FROM object WHERE id = ?", [id.0])?,
-            };
-            one_row(changed)
+    pub fn delete_key(&mut self, id: ObjectId) -> Result<()> {
+        self.write(|tx| match class_and_key(tx, id)? {
+            (_, Some(key)) => delete_key_row(tx, key),
+            (_, None) => delete_row(tx, id),
         })
     }
 
@@ -214,6 +225,42 @@ impl Store {
     }
 }
 
+fn class_and_key(tx: &Transaction<'_>, id: ObjectId) -> Result<(String, Option<i64>)> {
+    let sql = "SELECT class, key FROM object WHERE id = ?";
+    tx.query_row(sql, [id.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .ok_or(Error::NoSuchObject)
+}
+
+fn is_authority(tx: &Transaction<'_>, key: i64) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM authority WHERE key = ?)";
+    Ok(tx.query_row(sql, [key], |row| row.get(0))?)
+}
+
+/// Makes the public half of a key a public key of its own, which outlives the key.
+fn keep_public_half(tx: &Transaction<'_>, key: i64) -> Result<()> {
+    let public: Vec<u8> = tx.query_row("SELECT public FROM key WHERE id = ?", [key], |row| {
+        row.get(0)
+    })?;
+    let private = tx.query_row("SELECT private FROM key WHERE id = ?", [key], |row| {
+        row.get(0)
+    })?;
+    let parsed = Key::parse(Blob { public, private }, None, false)?;
+    tx.execute(
+        "UPDATE object SET key = NULL, value = ? WHERE key = ? AND class = 'public-key'",
+        params![parsed.spki(), key],
+    )?;
+    Ok(())
+}
+
+fn delete_key_row(tx: &Transaction<'_>, key: i64) -> Result<()> {
+    one_row(tx.execute("DELETE FROM key WHERE id = ?", [key])?)
+}
+
+fn delete_row(tx: &Transaction<'_>, id: ObjectId) -> Result<()> {
+    one_row(tx.execute("DELETE FROM object WHERE id = ?", [id.0])?)
+}
+
 /// A row of `object`.
 struct NewObject<'a> {
     token: TokenId,
@@ -250,7 +297,7 @@ impl NewObject<'_> {
     }
 
     fn check(&self) -> Result<()> {
-        check_text("label", self.label, MAX_LABEL_LEN)?;
+        check_label(self.label)?;
         check_len("id", self.cka_id, MAX_ID_LEN)?;
         check_text("application", self.application, MAX_VALUE_LEN)?;
         for (what, bytes) in [

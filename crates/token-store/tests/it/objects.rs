@@ -30,7 +30,7 @@ fn what_is_added_is_read_back_in_order() -> TestResult {
     let data = bench.store.add_data(
         token,
         &NewData {
-            label: "line one\nline two \u{202e}\x1b[2J".to_owned(),
+            label: "a label, \u{202e}turned round".to_owned(),
             private: true,
             application: "an application".to_owned(),
             object_id: vec![6, 1, 42],
@@ -66,7 +66,7 @@ fn what_is_added_is_read_back_in_order() -> TestResult {
     );
     assert!(objects[1].private && objects[1].key().is_none());
     assert_eq!(
-        objects[1].label, "line one\nline two \u{202e}\x1b[2J",
+        objects[1].label, "a label, \u{202e}turned round",
         "kept exactly"
     );
     let Body::Data {
@@ -170,7 +170,7 @@ fn a_key_of_another_token_is_a_corrupt_store() -> TestResult {
 }
 
 #[test]
-fn the_private_half_takes_the_public_one_along_and_not_the_other_way_round() -> TestResult {
+fn each_half_of_a_key_pair_is_deleted_by_itself() -> TestResult {
     let mut bench = Bench::new();
     let token = bench.token("work", WallKind::Counter);
     let open = bench.login(&token, PIN)?;
@@ -179,12 +179,22 @@ fn the_private_half_takes_the_public_one_along_and_not_the_other_way_round() -> 
     let b = open.generate(&mut bench.store, &spec)?;
     bench.store.delete_object(a.public.id)?;
     assert_eq!(bench.store.object(a.private.id)?.class(), Class::PrivateKey);
+    let key = b.public.public_key().cloned();
     bench.store.delete_object(b.private.id)?;
-    assert!(matches!(
-        failure(bench.store.object(b.public.id)),
-        Error::NoSuchObject
-    ));
-    assert_eq!(bench.store.objects(token.id)?.len(), 1);
+    let left = bench.store.object(b.public.id)?;
+    assert!(matches!(left.body, Body::PublicKey { key: None, .. }));
+    assert_eq!(left.public_key().cloned(), key);
+    assert_eq!(
+        (&left.label, &left.cka_id),
+        (&b.public.label, &b.public.cka_id)
+    );
+    assert_eq!(bench.store.objects(token.id)?.len(), 2);
+    let mut private = Vec::new();
+    bench
+        .store
+        .each_private_key(token.id, |object| private.push(object.id))?;
+    assert_eq!(private, [a.private.id], "what the agent lists");
+    bench.store.delete_object(b.public.id)?;
     bench.store.delete_object(a.private.id)?;
     assert!(bench.store.objects(token.id)?.is_empty());
     assert!(!bench.store.token(token.id)?.has_keys);
@@ -194,6 +204,48 @@ fn the_private_half_takes_the_public_one_along_and_not_the_other_way_round() -> 
     ));
     let c = open.generate(&mut bench.store, &spec)?;
     assert!(c.private.id > b.public.id, "numbers are not used again");
+    bench.store.delete_key(c.public.id)?;
+    assert!(bench.store.objects(token.id)?.is_empty(), "both halves");
+    Ok(())
+}
+
+/// Its record of what it signed and revoked hangs from it.
+#[test]
+fn the_private_half_of_an_authority_is_deleted_with_its_key_pair_alone() -> TestResult {
+    let mut bench = Bench::new();
+    let token = bench.token("work", WallKind::None);
+    let open = OpenToken::open(&bench.store, &bench.tpm, &token, None)?;
+    let spec = KeySpec::new(KeyType::EccP256, "ca");
+    let ca = open.generate(&mut bench.store, &spec)?;
+    bench.store.make_authority(ca.private.id)?;
+    let err = failure(bench.store.delete_object(ca.private.id));
+    assert!(matches!(err, Error::AuthorityKey));
+    assert_eq!(
+        err.to_string(),
+        "the key is a certificate authority and is deleted with `tpmssh delete` only"
+    );
+    bench.store.delete_object(ca.public.id)?;
+    assert_eq!(bench.store.authorities(token.id)?, [ca.private.id]);
+    bench.store.delete_key(ca.private.id)?;
+    assert!(bench.store.objects(token.id)?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_new_label_has_no_control_characters() -> TestResult {
+    let mut bench = Bench::new();
+    let token = bench.token("work", WallKind::None);
+    let open = OpenToken::open(&bench.store, &bench.tpm, &token, None)?;
+    let pair = open.generate(&mut bench.store, &KeySpec::new(KeyType::EccP256, "k"))?;
+    for label in ["a\nb", "\u{1b}[2J", "\u{7f}", "\u{85}"] {
+        let spec = KeySpec::new(KeyType::EccP256, label);
+        let made = failure(open.generate(&mut bench.store, &spec));
+        let changed = failure(bench.store.set_label(pair.private.id, label));
+        for err in [made, changed] {
+            assert!(matches!(err, Error::Invalid { what: "label", .. }), "{err}");
+        }
+    }
+    bench.store.set_label(pair.private.id, "Schlüssel 1")?;
     Ok(())
 }
 
