@@ -61,7 +61,7 @@ pub fn template(
     };
     let (public, private) = (template(public), template(private));
     let _ = create::body(&public);
-    let _ = derive::check(&private, Curve::P256);
+    let _ = derive::check(&private, Curve::P256, None);
     for kind in [CKM_RSA_PKCS_KEY_PAIR_GEN, CKM_EC_KEY_PAIR_GEN] {
         let parameter = Parameter::None;
         if generate::wanted(&Mechanism { kind, parameter }, &public, &private).is_ok() {

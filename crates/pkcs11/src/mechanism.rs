@@ -40,8 +40,8 @@ pub(crate) enum Parameter {
     Pss(CK_MECHANISM_TYPE, CK_RSA_PKCS_MGF_TYPE, CK_ULONG),
     /// `CK_RSA_PKCS_OAEP_PARAMS`: hash, mask generation, label.
     Oaep(CK_MECHANISM_TYPE, CK_RSA_PKCS_MGF_TYPE, Vec<u8>),
-    /// `CK_ECDH1_DERIVE_PARAMS` without a key derivation function: the other's public point.
-    Ecdh(Vec<u8>),
+    /// `CK_ECDH1_DERIVE_PARAMS`: key derivation function, shared data, the other's public point.
+    Ecdh(CK_EC_KDF_TYPE, Vec<u8>, Vec<u8>),
     /// Something else.
     Unknown,
 }
@@ -204,6 +204,22 @@ pub(crate) fn mgf(kind: CK_RSA_PKCS_MGF_TYPE) -> Result<Hash> {
         CKG_MGF1_SHA256 => Ok(Hash::Sha256),
         CKG_MGF1_SHA384 => Ok(Hash::Sha384),
         CKG_MGF1_SHA512 => Ok(Hash::Sha512),
+        _ => Err(Error::MechanismParamInvalid),
+    }
+}
+
+/// The hash of a key derivation function of ANSI X9.63; `None` for `CKD_NULL`.
+///
+/// # Errors
+///
+/// [`Error::MechanismParamInvalid`].
+pub(crate) fn kdf(kind: CK_EC_KDF_TYPE) -> Result<Option<Hash>> {
+    match kind {
+        CKD_NULL => Ok(None),
+        CKD_SHA1_KDF => Ok(Some(Hash::Sha1)),
+        CKD_SHA256_KDF => Ok(Some(Hash::Sha256)),
+        CKD_SHA384_KDF => Ok(Some(Hash::Sha384)),
+        CKD_SHA512_KDF => Ok(Some(Hash::Sha512)),
         _ => Err(Error::MechanismParamInvalid),
     }
 }

@@ -64,10 +64,10 @@ unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
             let ecdh: CK_ECDH1_DERIVE_PARAMS = unsafe { value(mechanism.pParameter.cast()) }?;
             // SAFETY: the caller vouches for the point.
             let point = unsafe { bytes(ecdh.pPublicData, ecdh.ulPublicDataLen) };
-            match point {
-                Some(point) if ecdh.kdf == CKD_NULL && ecdh.ulSharedDataLen == 0 => {
-                    Parameter::Ecdh(point)
-                }
+            // SAFETY: the caller vouches for the shared data.
+            let shared = unsafe { bytes(ecdh.pSharedData, ecdh.ulSharedDataLen) };
+            match (point, shared) {
+                (Some(point), Some(shared)) => Parameter::Ecdh(ecdh.kdf, shared, point),
                 _ => Parameter::Unknown,
             }
         }
@@ -76,7 +76,7 @@ unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
     })
 }
 
-/// The longest label and the longest point that are looked at, in bytes.
+/// The longest label, point and shared data that are looked at, in bytes.
 const MAX_BYTES: CK_ULONG = 4096;
 
 /// Bytes that a parameter points to; `None` for null with a length, and for too many.

@@ -1,13 +1,13 @@
 //! `C_DeriveKey`: a secret that a key in the chip and somebody else's public key agree on.
 
 use cryptoki_sys::*;
-use tpm_core::{Curve, PublicKey};
+use tpm_core::{Curve, Hash, PublicKey};
 use zeroize::Zeroizing;
 
 use crate::{
     der,
     error::{Error, Result},
-    mechanism::{Mechanism, Parameter},
+    mechanism::{self, Mechanism, Parameter},
     module::State,
     object::{Content, Object, Secret, Value, template::Template},
 };
@@ -16,8 +16,8 @@ use crate::{
 ///
 /// # Source
 ///
-/// PKCS#11 Current Mechanisms 3.0, section 2.3.12 "Elliptic curve Diffie-Hellman key
-/// derivation".
+/// PKCS#11 3.1, section 6.3.20 "Elliptic curve Diffie-Hellman key derivation"; the key
+/// derivation functions are those of SEC 1, section 3.6.1 "ANSI-X9.63-KDF".
 pub(crate) fn derive(
     state: &mut State,
     handle: CK_SESSION_HANDLE,
@@ -26,8 +26,10 @@ pub(crate) fn derive(
     template: &Template,
 ) -> Result<CK_OBJECT_HANDLE> {
     let slot = state.session(handle)?.slot;
-    let point = match (mechanism.kind, mechanism.parameter) {
-        (CKM_ECDH1_DERIVE, Parameter::Ecdh(point)) => point,
+    let (kdf, shared_data, point) = match (mechanism.kind, mechanism.parameter) {
+        (CKM_ECDH1_DERIVE, Parameter::Ecdh(kdf, shared, point)) => {
+            (mechanism::kdf(kdf)?, shared, point)
+        }
         (CKM_ECDH1_DERIVE, _) => return Err(Error::MechanismParamInvalid),
         _ => return Err(Error::MechanismInvalid),
     };
@@ -42,13 +44,20 @@ pub(crate) fn derive(
     if key.always_authenticate() {
         return Err(Error::NotLoggedIn);
     }
+    // Without a key derivation function nothing takes shared data.
+    if kdf.is_none() && !shared_data.is_empty() {
+        return Err(Error::MechanismParamInvalid);
+    }
     let (x, y) = other(curve, &point)?;
-    let len = check(template, curve)?;
+    let len = check(template, curve, kdf)?;
     let sensitive = template.bool(CKA_SENSITIVE)?.unwrap_or(true);
     let extractable = template.bool(CKA_EXTRACTABLE)?.unwrap_or(false);
     let open = state.open_token(slot)?;
     let shared = Zeroizing::new(open.ecdh(&key, &x, &y)?);
-    let value = Zeroizing::new(shared[shared.len() - len..].to_vec());
+    let value = match kdf {
+        Some(hash) => x963(hash, &shared, &shared_data, len),
+        None => Zeroizing::new(shared[shared.len() - len..].to_vec()),
+    };
     let object = Object {
         handle: 0,
         stored: None,
@@ -73,9 +82,35 @@ pub(crate) fn other(curve: Curve, point: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
     }
 }
 
-/// Refuses what is not a secret of a session; returns how long it is to be. What is cut off is
-/// cut off in front.
-pub(crate) fn check(template: &Template, curve: Curve) -> Result<usize> {
+/// The first `len` bytes that the function of ANSI X9.63 makes of a shared secret.
+///
+/// # Source
+///
+/// SEC 1, version 2.0, section 3.6.1.
+fn x963(hash: Hash, secret: &[u8], shared_data: &[u8], len: usize) -> Zeroizing<Vec<u8>> {
+    let mut key = Zeroizing::new(Vec::with_capacity(len + hash.size()));
+    for counter in 1_u32.. {
+        if key.len() >= len {
+            break;
+        }
+        let mut hasher = mechanism::hasher(hash);
+        hasher.update(secret);
+        hasher.update(&counter.to_be_bytes());
+        hasher.update(shared_data);
+        key.extend_from_slice(&Zeroizing::new(hasher.finalize()));
+    }
+    key.truncate(len);
+    key
+}
+
+/// The longest secret that a key derivation function makes, in bytes.
+const MAX_DERIVED: usize = 1024;
+
+/// Refuses what is not a secret of a session; returns how long it is to be, in bytes.
+///
+/// Without a key derivation function the secret is as long as a coordinate, and what is cut off
+/// is cut off in front. With one it has no length of its own, so the template has to say it.
+pub(crate) fn check(template: &Template, curve: Curve, kdf: Option<Hash>) -> Result<usize> {
     template.check_unambiguous()?;
     let agrees = template.ulong(CKA_CLASS)?.unwrap_or(CKO_SECRET_KEY) == CKO_SECRET_KEY
         && template.ulong(CKA_KEY_TYPE)?.unwrap_or(CKK_GENERIC_SECRET) == CKK_GENERIC_SECRET
@@ -83,11 +118,40 @@ pub(crate) fn check(template: &Template, curve: Curve) -> Result<usize> {
     if !agrees {
         return Err(Error::TemplateInconsistent);
     }
-    let size = curve.field_size();
+    let size = kdf.map_or(curve.field_size(), |_| MAX_DERIVED);
     let Some(len) = template.ulong(CKA_VALUE_LEN)? else {
-        return Ok(size);
+        return match kdf {
+            Some(_) => Err(Error::TemplateIncomplete),
+            None => Ok(size),
+        };
     };
     let fits = usize::try_from(len).ok();
     fits.filter(|len| (1..=size).contains(len))
         .ok_or(Error::KeySizeRange)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// NIST CAVS 12.0, "ANSI X9.63-2001 KDF", SHA-256, first case with shared data.
+    #[test]
+    fn a_key_is_derived_as_in_the_vectors_of_nist() {
+        let hex = |text: &str| -> Vec<u8> {
+            (0..text.len())
+                .step_by(2)
+                .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal"))
+                .collect()
+        };
+        let secret = hex("22518b10e70f2a3f243810ae3254139efbee04aa57c7af7d");
+        let shared = hex("75eef81aa3041e33b80971203d2c0c52");
+        let key = hex(concat!(
+            "c498af77161cc59f2962b9a713e2b215152d139766ce34a776df11866a69bf2e",
+            "52a13d9c7c6fc878c50c5ea0bc7b00e0da2447cfd874f6cf92f30d0097111485",
+            "500c90c3af8b487872d04685d14c8d1dc8d7fa08beb0ce0ababc11f0bd496269",
+            "142d43525a78e5bc79a17f59676a5706dc54d54d4d1f0bd7e386128ec26afc21",
+        ));
+        assert_eq!(*x963(Hash::Sha256, &secret, &shared, 128), key);
+        assert_eq!(*x963(Hash::Sha256, &secret, &shared, 33), key[..33]);
+    }
 }

@@ -279,7 +279,33 @@ fn derivations() -> Vec<Case> {
         })
     };
     let mut cases = vec![
-        wrong("a function for deriving", |p| p.kdf = CKD_SHA256_KDF),
+        wrong("a function that is not of X9.63", |p| {
+            p.kdf = CKD_SHA1_KDF_CONCATENATE
+        }),
+        wrong("shared data and nothing that takes them", |p| {
+            p.pSharedData = GENERATOR.as_ptr().cast_mut();
+            p.ulSharedDataLen = 1;
+        }),
+        wrong("shared data of absurd length", |p| {
+            p.kdf = CKD_SHA256_KDF;
+            p.pSharedData = GENERATOR.as_ptr().cast_mut();
+            p.ulSharedDataLen = CK_ULONG::MAX;
+        }),
+        staged("a derivation by X9.63 of no length or too much", |s| {
+            let mut parameter = ecdh(&GENERATOR);
+            parameter.kdf = CKD_SHA256_KDF;
+            let mechanism = with(CKM_ECDH1_DERIVE, &mut parameter);
+            let returned = derive(s, mechanism, ec(s), &[]);
+            assert_eq!(returned, CKR_TEMPLATE_INCOMPLETE);
+            for len in [0, 1025, CK_ULONG::MAX] {
+                let long = [constant(CKA_VALUE_LEN, len)];
+                let returned = derive(s, mechanism, ec(s), &long);
+                assert_eq!(returned, CKR_KEY_SIZE_RANGE);
+            }
+            // The same with a length that can be had.
+            let fits = [constant(CKA_VALUE_LEN, 40)];
+            assert_eq!(derive(s, mechanism, ec(s), &fits), CKR_OK);
+        }),
         wrong("no function that there is", |p| p.kdf = CK_ULONG::MAX),
         wrong("shared data that are null", |p| p.ulSharedDataLen = 1),
         wrong("a point that is null", |p| p.pPublicData = ptr::null_mut()),
