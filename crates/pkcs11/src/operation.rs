@@ -46,6 +46,27 @@ impl Signed {
     }
 }
 
+/// The kinds of operation that are begun by an `…Init` function and ended by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sign,
+    Verify,
+    Digest,
+    Decrypt,
+}
+
+/// Ends an operation, if one is active, for a call whose arguments cannot be used.
+pub(crate) fn end(state: &mut State, handle: CK_SESSION_HANDLE, kind: Kind) -> Result<()> {
+    let session = state.session(handle)?;
+    match kind {
+        Kind::Sign => session.sign.cancel(),
+        Kind::Verify => session.verify.cancel(),
+        Kind::Digest => session.digest.cancel(),
+        Kind::Decrypt => session.decrypt.cancel(),
+    }
+    Ok(())
+}
+
 /// The place of a kind of operation in a session.
 type PlaceOf<T> = fn(&mut Session) -> &mut Active<T>;
 
@@ -174,7 +195,7 @@ pub(crate) fn verify_final(
     handle: CK_SESSION_HANDLE,
     signature: &[u8],
 ) -> Result<()> {
-    state.session(handle)?.verify.take()?.finish(signature)
+    state.session(handle)?.verify.take_last()?.finish(signature)
 }
 
 /// `C_DigestInit`.
@@ -255,11 +276,7 @@ pub(crate) fn decrypt(
 ) -> Result<Bytes> {
     let session = state.session(handle)?;
     let slot = session.slot;
-    let decrypt = session
-        .decrypt
-        .get_mut()
-        .cloned()
-        .ok_or(Error::OperationNotInitialized)?;
+    let decrypt = session.decrypt.peek_whole()?.clone();
     if room == Room::Query {
         return Ok(Answer::Length(decrypt.max_size()));
     }

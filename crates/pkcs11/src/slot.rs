@@ -46,7 +46,7 @@ pub(crate) fn slot_info(state: &mut State, slot: CK_SLOT_ID) -> Result<CK_SLOT_I
     Ok(CK_SLOT_INFO {
         slotDescription: padded(&description),
         manufacturerID: padded(MANUFACTURER),
-        flags: CKF_TOKEN_PRESENT,
+        flags: CKF_TOKEN_PRESENT | CKF_HW_SLOT,
         hardwareVersion: NO_VERSION,
         firmwareVersion: NO_VERSION,
     })

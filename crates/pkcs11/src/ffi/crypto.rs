@@ -6,7 +6,20 @@ use super::{
     call, mechanism,
     pointer::{Buffer, input},
 };
-use crate::operation::{self, Signed};
+use crate::{
+    error::Error,
+    module::Module,
+    operation::{self, Kind, Signed},
+};
+
+/// Ends an operation for a call whose arguments cannot be used, and says so: every error but a
+/// buffer that is too small ends an operation (PKCS#11 3.1, section 5.2).
+fn end(module: &Module, session: CK_SESSION_HANDLE, kind: Kind, err: Error) -> Error {
+    match module.with(|state| operation::end(state, session, kind)) {
+        // Bad arguments are said before a bad session, as everywhere.
+        Ok(()) | Err(_) => err,
+    }
+}
 
 /// Begins a signature; without a mechanism, ends one.
 ///
@@ -93,10 +106,11 @@ pub unsafe extern "C" fn C_Sign(
     out_len: CK_ULONG_PTR,
 ) -> CK_RV {
     call("C_Sign", |module| {
+        let ended = |err| end(module, session, Kind::Sign, err);
         // SAFETY: the caller vouches for `data`.
-        let data = unsafe { input(data, data_len) }?;
+        let data = unsafe { input(data, data_len) }.map_err(ended)?;
         // SAFETY: the caller vouches for both.
-        let buffer = unsafe { Buffer::new(out, out_len) }?;
+        let buffer = unsafe { Buffer::new(out, out_len) }.map_err(ended)?;
         let signed = module.with(|state| operation::sign(state, session, data, buffer.room()));
         buffer.answer(signed.and_then(Signed::finish))
     })
@@ -116,10 +130,11 @@ pub unsafe extern "C" fn C_Digest(
     out_len: CK_ULONG_PTR,
 ) -> CK_RV {
     call("C_Digest", |module| {
+        let ended = |err| end(module, session, Kind::Digest, err);
         // SAFETY: the caller vouches for `data`.
-        let data = unsafe { input(data, data_len) }?;
+        let data = unsafe { input(data, data_len) }.map_err(ended)?;
         // SAFETY: the caller vouches for both.
-        let buffer = unsafe { Buffer::new(out, out_len) }?;
+        let buffer = unsafe { Buffer::new(out, out_len) }.map_err(ended)?;
         buffer.answer(module.with(|state| operation::digest(state, session, data, buffer.room())))
     })
 }
@@ -138,10 +153,11 @@ pub unsafe extern "C" fn C_Decrypt(
     out_len: CK_ULONG_PTR,
 ) -> CK_RV {
     call("C_Decrypt", |module| {
+        let ended = |err| end(module, session, Kind::Decrypt, err);
         // SAFETY: the caller vouches for `data`.
-        let data = unsafe { input(data, data_len) }?;
+        let data = unsafe { input(data, data_len) }.map_err(ended)?;
         // SAFETY: the caller vouches for both.
-        let buffer = unsafe { Buffer::new(out, out_len) }?;
+        let buffer = unsafe { Buffer::new(out, out_len) }.map_err(ended)?;
         buffer.answer(module.with(|state| operation::decrypt(state, session, data, buffer.room())))
     })
 }
@@ -158,8 +174,9 @@ pub unsafe extern "C" fn C_SignUpdate(
     part_len: CK_ULONG,
 ) -> CK_RV {
     call("C_SignUpdate", |module| {
+        let ended = |err| end(module, session, Kind::Sign, err);
         // SAFETY: the caller vouches for `part`.
-        let part = unsafe { input(part, part_len) }?;
+        let part = unsafe { input(part, part_len) }.map_err(ended)?;
         module.with(|state| operation::sign_update(state, session, part))
     })
 }
@@ -176,8 +193,9 @@ pub unsafe extern "C" fn C_DigestUpdate(
     part_len: CK_ULONG,
 ) -> CK_RV {
     call("C_DigestUpdate", |module| {
+        let ended = |err| end(module, session, Kind::Digest, err);
         // SAFETY: the caller vouches for `part`.
-        let part = unsafe { input(part, part_len) }?;
+        let part = unsafe { input(part, part_len) }.map_err(ended)?;
         module.with(|state| operation::digest_update(state, session, part))
     })
 }
@@ -194,8 +212,9 @@ pub unsafe extern "C" fn C_VerifyUpdate(
     part_len: CK_ULONG,
 ) -> CK_RV {
     call("C_VerifyUpdate", |module| {
+        let ended = |err| end(module, session, Kind::Verify, err);
         // SAFETY: the caller vouches for `part`.
-        let part = unsafe { input(part, part_len) }?;
+        let part = unsafe { input(part, part_len) }.map_err(ended)?;
         module.with(|state| operation::verify_update(state, session, part))
     })
 }
@@ -212,8 +231,9 @@ pub unsafe extern "C" fn C_SignFinal(
     out_len: CK_ULONG_PTR,
 ) -> CK_RV {
     call("C_SignFinal", |module| {
+        let ended = |err| end(module, session, Kind::Sign, err);
         // SAFETY: the caller vouches for both.
-        let buffer = unsafe { Buffer::new(out, out_len) }?;
+        let buffer = unsafe { Buffer::new(out, out_len) }.map_err(ended)?;
         let signed = module.with(|state| operation::sign_final(state, session, buffer.room()));
         buffer.answer(signed.and_then(Signed::finish))
     })
@@ -231,8 +251,9 @@ pub unsafe extern "C" fn C_DigestFinal(
     out_len: CK_ULONG_PTR,
 ) -> CK_RV {
     call("C_DigestFinal", |module| {
+        let ended = |err| end(module, session, Kind::Digest, err);
         // SAFETY: the caller vouches for both.
-        let buffer = unsafe { Buffer::new(out, out_len) }?;
+        let buffer = unsafe { Buffer::new(out, out_len) }.map_err(ended)?;
         buffer.answer(module.with(|state| operation::digest_final(state, session, buffer.room())))
     })
 }
@@ -251,10 +272,11 @@ pub unsafe extern "C" fn C_Verify(
     signature_len: CK_ULONG,
 ) -> CK_RV {
     call("C_Verify", |module| {
+        let ended = |err| end(module, session, Kind::Verify, err);
         // SAFETY: the caller vouches for `data`.
-        let data = unsafe { input(data, data_len) }?;
+        let data = unsafe { input(data, data_len) }.map_err(ended)?;
         // SAFETY: the caller vouches for `signature`.
-        let signature = unsafe { input(signature, signature_len) }?;
+        let signature = unsafe { input(signature, signature_len) }.map_err(ended)?;
         module.with(|state| operation::verify(state, session, data, signature))
     })
 }
@@ -271,8 +293,9 @@ pub unsafe extern "C" fn C_VerifyFinal(
     signature_len: CK_ULONG,
 ) -> CK_RV {
     call("C_VerifyFinal", |module| {
+        let ended = |err| end(module, session, Kind::Verify, err);
         // SAFETY: the caller vouches for `signature`.
-        let signature = unsafe { input(signature, signature_len) }?;
+        let signature = unsafe { input(signature, signature_len) }.map_err(ended)?;
         module.with(|state| operation::verify_final(state, session, signature))
     })
 }

@@ -1,6 +1,6 @@
 //! The function lists, and how callers find them.
 
-use std::{ffi::CStr, ptr};
+use std::{cell::UnsafeCell, ffi::CStr};
 
 use cryptoki_sys::*;
 
@@ -188,24 +188,32 @@ pub(super) static LIST_3_0: CK_FUNCTION_LIST_3_0 = CK_FUNCTION_LIST_3_0 {
     C_MessageVerifyFinal: Some(C_MessageVerifyFinal),
 };
 
-/// Interfaces, which hold pointers to the lists above and to their name.
-struct Interfaces([CK_INTERFACE; 2]);
+/// Interfaces for callers. They hold pointers to the lists above and to their name.
+///
+/// The cell puts them into writable memory: pkcs11-spy of OpenSC 0.23 to 0.26 writes its own
+/// function list into the interface that it was given, and would crash. The module never reads
+/// them.
+struct Interfaces(UnsafeCell<[CK_INTERFACE; 2]>);
 
-// SAFETY: all that the pointers lead to is constant.
+// SAFETY: the module only hands out the address.
 unsafe impl Sync for Interfaces {}
 
 const NAME: &CStr = c"PKCS 11";
 
-static INTERFACES: Interfaces = Interfaces([
+const ALL: [CK_INTERFACE; 2] = [
     interface((&raw const LIST_3_0).cast()),
     interface((&raw const LIST_2_40).cast()),
-]);
+];
 
+static INTERFACES: Interfaces = Interfaces(UnsafeCell::new(ALL));
+
+/// An interface without flags: a child of a fork has to initialize the module again, so it is
+/// not fork-safe (PKCS#11 3.1, section 3.1, `CKF_INTERFACE_FORK_SAFE`).
 const fn interface(list: *const std::ffi::c_void) -> CK_INTERFACE {
     CK_INTERFACE {
         pInterfaceName: NAME.as_ptr().cast_mut().cast(),
         pFunctionList: list.cast_mut(),
-        flags: CKF_INTERFACE_FORK_SAFE,
+        flags: 0,
     }
 }
 
@@ -237,7 +245,7 @@ pub unsafe extern "C" fn C_GetInterfaceList(
     boundary("C_GetInterfaceList", || {
         // SAFETY: the caller vouches for both.
         let buffer = unsafe { Buffer::new(interfaces, count) }?;
-        buffer.answer(buffer.room().give(INTERFACES.0.to_vec()))
+        buffer.answer(buffer.room().give(ALL.to_vec()))
     })
 }
 
@@ -274,9 +282,9 @@ pub unsafe extern "C" fn C_GetInterface(
                 _ => None,
             }
         };
-        let index = index.filter(|_| flags & !CKF_INTERFACE_FORK_SAFE == 0);
-        let index = index.ok_or(Error::FunctionFailed)?;
-        out.put(ptr::from_ref(&INTERFACES.0[index]).cast_mut());
+        let index: usize = index.filter(|_| flags == 0).ok_or(Error::FunctionFailed)?;
+        let first: *mut CK_INTERFACE = INTERFACES.0.get().cast();
+        out.put(first.wrapping_add(index));
         Ok(())
     })
 }

@@ -102,8 +102,13 @@ impl State {
     }
 
     /// The slots in the order in which callers should look at them.
+    ///
+    /// The slot for a new token is among those with a token while there is no token at all, so
+    /// that a client which asks for these alone can make the first one. Later it is left out:
+    /// a client that takes the last slot, or shows all, would meet a token that it cannot use.
     pub(crate) fn slot_list(&mut self, with_token: bool) -> Result<Vec<CK_SLOT_ID>> {
         self.refresh()?;
+        let for_new = !with_token || self.awaits_first_token();
         let slot_of = |token: &Token| {
             self.slots
                 .iter()
@@ -111,11 +116,20 @@ impl State {
                 .map(|(id, _)| *id)
         };
         let mut list: Vec<_> = self.tokens.iter().filter_map(slot_of).collect();
-        if !with_token {
+        if for_new {
             let empty = self.slots.iter().filter(|(_, slot)| slot.token.is_none());
             list.extend(empty.map(|(id, _)| *id));
         }
         Ok(list)
+    }
+
+    /// Whether the first token can be made here: none is hidden, the store can be written to,
+    /// and the machine has a TPM. Nothing is sent to it.
+    fn awaits_first_token(&mut self) -> bool {
+        self.tokens.is_empty()
+            && self.wanted_token().is_none()
+            && !self.store.as_ref().is_some_and(Store::is_read_only)
+            && self.tpm().is_ok()
     }
 
     pub(super) fn slot(&mut self, id: CK_SLOT_ID) -> Result<&mut Slot> {

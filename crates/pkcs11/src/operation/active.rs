@@ -7,9 +7,10 @@ use crate::{
 
 /// The place of one kind of operation in a session. It holds one operation at a time.
 ///
-/// An operation takes its input in one call (`C_Sign`) or in parts (`C_SignUpdate`), which are
-/// not mixed. It ends with its result or with an error. Two things leave it active: a question
-/// for the length of the result, and a buffer that is too small.
+/// An operation takes its input in one call (`C_Sign`) or in parts (`C_SignUpdate`); the first
+/// call after its beginning decides which, and a call of the other way ends it. It ends with its
+/// result or with an error. Two things leave it active: a question for the length of the result,
+/// and a buffer that is too small.
 ///
 /// # Source
 ///
@@ -19,8 +20,17 @@ pub(crate) struct Active<T>(Option<Running<T>>);
 
 struct Running<T> {
     operation: T,
-    /// Whether a part of the input has come.
-    in_parts: bool,
+    /// How the input comes; `None` until the first call.
+    way: Option<Way>,
+}
+
+/// How an operation takes its input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// All of it in one call.
+    Whole,
+    /// In parts, with a call for the result at the end.
+    Parts,
 }
 
 /// What a call comes to that asks for a result.
@@ -58,7 +68,7 @@ impl<T> Active<T> {
         self.check_free()?;
         self.0 = Some(Running {
             operation,
-            in_parts: false,
+            way: None,
         });
         Ok(())
     }
@@ -72,11 +82,10 @@ impl<T> Active<T> {
     ///
     /// # Errors
     ///
-    /// [`Error::OperationNotInitialized`], and those of `add`.
+    /// [`Error::OperationNotInitialized`]; [`Error::OperationActive`] for an operation that
+    /// takes its input in one call; those of `add`.
     pub(crate) fn part(&mut self, add: impl FnOnce(&mut T) -> Result<()>) -> Result<()> {
-        let running = self.0.as_mut().ok_or(Error::OperationNotInitialized)?;
-        running.in_parts = true;
-        let added = add(&mut running.operation);
+        let added = add(self.go(Way::Parts)?);
         if added.is_err() {
             self.cancel();
         }
@@ -89,18 +98,21 @@ impl<T> Active<T> {
     ///
     /// As [`Active::take_whole`]; [`Error::BufferTooSmall`], which leaves the operation active.
     pub(crate) fn whole(&mut self, room: Room, size: impl FnOnce(&T) -> usize) -> Result<Next<T>> {
-        self.check_whole()?;
-        self.last(room, size)
+        let size = size(self.go(Way::Whole)?);
+        self.finish(room, size)
     }
 
     /// The call that asks for the result of the parts, with room for a result of `size`.
     ///
     /// # Errors
     ///
-    /// [`Error::OperationNotInitialized`]; [`Error::BufferTooSmall`], which leaves the operation
-    /// active.
+    /// As [`Active::part`]; [`Error::BufferTooSmall`], which leaves the operation active.
     pub(crate) fn last(&mut self, room: Room, size: impl FnOnce(&T) -> usize) -> Result<Next<T>> {
-        let size = size(self.get_mut().ok_or(Error::OperationNotInitialized)?);
+        let size = size(self.go(Way::Parts)?);
+        self.finish(room, size)
+    }
+
+    fn finish(&mut self, room: Room, size: usize) -> Result<Next<T>> {
         if room.admits(size)? {
             self.take().map(Next::Finish)
         } else {
@@ -115,8 +127,27 @@ impl<T> Active<T> {
     /// [`Error::OperationNotInitialized`]; [`Error::OperationActive`] where a part has come
     /// before.
     pub(crate) fn take_whole(&mut self) -> Result<T> {
-        self.check_whole()?;
+        self.go(Way::Whole)?;
         self.take()
+    }
+
+    /// Ends the operation for a call that asks for the result of the parts and wants no output.
+    ///
+    /// # Errors
+    ///
+    /// As [`Active::part`].
+    pub(crate) fn take_last(&mut self) -> Result<T> {
+        self.go(Way::Parts)?;
+        self.take()
+    }
+
+    /// The operation, for a call that has the whole input and finishes it later.
+    ///
+    /// # Errors
+    ///
+    /// As [`Active::take_whole`].
+    pub(crate) fn peek_whole(&mut self) -> Result<&mut T> {
+        self.go(Way::Whole)
     }
 
     /// Ends the operation, for a call that finishes it.
@@ -124,7 +155,7 @@ impl<T> Active<T> {
     /// # Errors
     ///
     /// [`Error::OperationNotInitialized`].
-    pub(crate) fn take(&mut self) -> Result<T> {
+    fn take(&mut self) -> Result<T> {
         let running = self.0.take().ok_or(Error::OperationNotInitialized)?;
         Ok(running.operation)
     }
@@ -134,12 +165,19 @@ impl<T> Active<T> {
         self.0 = None;
     }
 
-    fn check_whole(&self) -> Result<()> {
-        match &self.0 {
-            None => Err(Error::OperationNotInitialized),
-            Some(running) if running.in_parts => Err(Error::OperationActive),
-            Some(_) => Ok(()),
+    /// The operation, for a call of one way; a call of the other way ends it.
+    fn go(&mut self, way: Way) -> Result<&mut T> {
+        if self
+            .0
+            .as_ref()
+            .is_some_and(|running| running.way.is_some_and(|before| before != way))
+        {
+            self.cancel();
+            return Err(Error::OperationActive);
         }
+        let running = self.0.as_mut().ok_or(Error::OperationNotInitialized)?;
+        running.way = Some(way);
+        Ok(&mut running.operation)
     }
 }
 
@@ -199,22 +237,49 @@ mod tests {
     }
 
     #[test]
-    fn parts_and_the_whole_are_not_mixed() {
+    fn parts_come_before_the_result() {
         let mut active = begun();
-        let add = |operation: &mut String| {
-            operation.push('b');
-            Ok(())
-        };
         active.part(add).expect("it is active");
-        assert!(matches!(
-            active.whole(Room::Query, String::len),
-            Err(Error::OperationActive)
-        ));
-        assert!(matches!(active.take_whole(), Err(Error::OperationActive)));
+        assert_eq!(length(active.last(Room::Query, String::len)), Some(2));
         assert!(matches!(
             active.last(Room::Elements(2), String::len),
             Ok(Next::Finish(operation)) if operation == "ab"
         ));
+    }
+
+    fn add(operation: &mut String) -> Result<()> {
+        operation.push('b');
+        Ok(())
+    }
+
+    #[test]
+    fn parts_and_the_whole_are_not_mixed_and_a_try_ends_the_operation() {
+        type Call = fn(&mut Active<String>) -> Result<()>;
+        let parts: [Call; 3] = [
+            |active| active.part(add),
+            |active| active.last(Room::Query, String::len).map(drop),
+            |active| active.take_last().map(drop),
+        ];
+        let whole: [Call; 3] = [
+            |active| active.whole(Room::Query, String::len).map(drop),
+            |active| active.take_whole().map(drop),
+            |active| active.peek_whole().map(drop),
+        ];
+        // Those that leave an operation active, each before all of the other way.
+        let mixed = [
+            (parts[0], whole),
+            (parts[1], whole),
+            (whole[0], parts),
+            (whole[2], parts),
+        ];
+        for (first, then) in mixed {
+            for second in then {
+                let mut active = begun();
+                first(&mut active).expect("it is active");
+                assert!(matches!(second(&mut active), Err(Error::OperationActive)));
+                active.check_free().expect("it is over");
+            }
+        }
     }
 
     #[test]

@@ -79,6 +79,8 @@ fn everything_public_costs_nothing() {
                 C_Sign(stage.session, input, 32, ptr::null_mut(), place)
             );
             assert_eq!(len, 64);
+            done!(stage, C_SignInit(stage.session, ptr::null_mut(), key));
+            assert_eq!(stage.sign_init(CKM_ECDSA, key), CKR_OK);
             done!(stage, C_SignFinal(stage.session, ptr::null_mut(), place));
             let mut mechanism = plain(CKM_ECDSA);
             let public = stage.object(CKO_PUBLIC_KEY, "ecdsa-p256");

@@ -47,7 +47,7 @@ fn tokens_with_keys_come_first_and_the_empty_slot_is_for_those_who_ask() {
             let mut info = CK_SLOT_INFO::default();
             for slot in &all {
                 done!(module, C_GetSlotInfo(*slot, &raw mut info));
-                assert_eq!(info.flags & (CKF_HW_SLOT | CKF_REMOVABLE_DEVICE), 0);
+                assert_eq!(info.flags, CKF_TOKEN_PRESENT | CKF_HW_SLOT);
                 let texts = [&info.slotDescription[..], &info.manufacturerID];
                 assert!(
                     texts.concat().iter().all(|byte| *byte >= b' '),
@@ -68,8 +68,43 @@ fn a_machine_without_tokens_has_the_empty_slot_alone() {
     isolated(World::new, || {
         let module = Module::load();
         done!(module, C_Initialize(ptr::null_mut()));
-        assert_eq!(labels(module, CK_TRUE), [""; 0]);
+        assert_eq!(
+            labels(module, CK_TRUE),
+            [""],
+            "for clients that ask for tokens alone"
+        );
         assert_eq!(labels(module, CK_FALSE), [""]);
+        let flags = token_info(module, slots(module, CK_TRUE)[0]).flags;
+        assert_eq!(flags & (CKF_TOKEN_INITIALIZED | CKF_LOGIN_REQUIRED), 0);
+    });
+}
+
+#[test]
+fn a_store_whose_tokens_are_hidden_has_no_slot_for_the_first_one() {
+    isolated(
+        || {
+            World::new()
+                .token(OPEN, &[EC])
+                .telling("TPMSSH_TOKEN", "another")
+        },
+        || {
+            let module = Module::load();
+            done!(module, C_Initialize(ptr::null_mut()));
+            assert_eq!(labels(module, CK_TRUE), [""; 0]);
+            assert_eq!(labels(module, CK_FALSE), [""]);
+        },
+    );
+}
+
+/// As the crate `cryptoki` and others do who ask for slots with a token alone.
+#[test]
+fn a_client_that_asks_for_tokens_alone_makes_the_first_token_of_an_empty_store() {
+    isolated(World::new, || {
+        let module = Module::load();
+        done!(module, C_Initialize(ptr::null_mut()));
+        let slot = slots(module, CK_TRUE)[0];
+        assert_eq!(init_token(module, slot, SO_PIN, "first"), CKR_OK);
+        assert_eq!(labels(module, CK_TRUE), ["first"]);
     });
 }
 

@@ -85,7 +85,10 @@ pub(super) fn public_key(key: Option<&Key>, kind: CK_ATTRIBUTE_TYPE) -> Option<V
         CKA_ENCRYPT => {
             Value::Bool(key.is_some_and(|key| key.key_type().is_rsa() && key.usage().decrypt))
         }
-        CKA_VERIFY_RECOVER | CKA_WRAP | CKA_DERIVE | CKA_TRUSTED => Value::Bool(false),
+        CKA_DERIVE => {
+            Value::Bool(key.is_some_and(|key| !key.key_type().is_rsa() && key.usage().decrypt))
+        }
+        CKA_VERIFY_RECOVER | CKA_WRAP | CKA_TRUSTED => Value::Bool(false),
         CKA_LOCAL => Value::Bool(key.is_some()),
         CKA_KEY_GEN_MECHANISM => Value::Number(key.map_or(CK_UNAVAILABLE_INFORMATION, |key| {
             mechanism::key_generation(key.key_type())

@@ -209,6 +209,71 @@ pub(super) fn cases() -> Vec<Case> {
             done!(s, C_VerifyUpdate(s.session, ptr::null_mut(), 0));
             assert_eq!(verify(s, &[0; 64]), CKR_OPERATION_ACTIVE);
         }),
+        staged("parts after a length query for the whole", |s| {
+            let (data, mut len) = (b"data".as_ptr().cast_mut(), 32);
+            let mut out = [0_u8; 64];
+            let out = out.as_mut_ptr();
+            assert_eq!(digest_init(s), CKR_OK);
+            assert_eq!(digest(s, b"data", None), (CKR_OK, 32));
+            let returned = call!(s, C_DigestFinal(s.session, out, &raw mut len));
+            assert_eq!(returned, CKR_OPERATION_ACTIVE);
+            assert_eq!(digest(s, b"data", Some(32)).0, NONE, "it is over");
+            assert_eq!(digest_init(s), CKR_OK);
+            assert_eq!(digest(s, b"data", Some(1)).0, CKR_BUFFER_TOO_SMALL);
+            let returned = call!(s, C_DigestUpdate(s.session, data, 4));
+            assert_eq!(returned, CKR_OPERATION_ACTIVE);
+            assert_eq!(digest_init(s), CKR_OK, "it is over");
+            assert_eq!(s.sign_init(CKM_ECDSA_SHA256, ec(s)), CKR_OK);
+            assert_eq!(sign(s, None).0, CKR_OK);
+            assert_eq!(sign_final(s, Some(64)).0, CKR_OPERATION_ACTIVE);
+            assert_eq!(sign(s, Some(64)).0, NONE, "it is over");
+        }),
+        staged("arguments that cannot be used end an operation", |s| {
+            let bad = CKR_ARGUMENTS_BAD;
+            let (mut len, null) = (64, ptr::null_mut());
+            let mut out = [0_u8; 256];
+            let (out, len) = (out.as_mut_ptr(), &raw mut len);
+            let none = ptr::null_mut();
+            let id = s.session;
+            let digests = [
+                |s: Stage, _: *mut u8, _, _| {
+                    call!(s, C_DigestUpdate(s.session, ptr::null_mut(), 4))
+                },
+                |s: Stage, out, len, _| call!(s, C_Digest(s.session, ptr::null_mut(), 4, out, len)),
+                |s: Stage, out, _: *mut CK_ULONG, none| {
+                    call!(s, C_DigestFinal(s.session, out, none))
+                },
+            ];
+            for wrong in digests {
+                assert_eq!(digest_init(s), CKR_OK);
+                assert_eq!(wrong(s, out, len, none), bad);
+                assert_eq!(digest(s, b"data", Some(32)).0, NONE);
+            }
+            for step in 0..3 {
+                assert_eq!(s.sign_init(CKM_ECDSA_SHA256, ec(s)), CKR_OK);
+                let returned = match step {
+                    0 => call!(s, C_SignUpdate(id, null, 4)),
+                    1 => call!(s, C_Sign(id, null, 4, out, len)),
+                    _ => call!(s, C_SignFinal(id, out, none)),
+                };
+                assert_eq!(returned, bad);
+                assert_eq!(sign(s, Some(64)).0, NONE);
+            }
+            for step in 0..4 {
+                assert_eq!(verify_init(s, CKM_ECDSA_SHA256, "ecdsa-p256"), CKR_OK);
+                let returned = match step {
+                    0 => call!(s, C_VerifyUpdate(id, null, 4)),
+                    1 => call!(s, C_Verify(id, null, 4, out, 64)),
+                    2 => call!(s, C_Verify(id, out, 4, null, 64)),
+                    _ => call!(s, C_VerifyFinal(id, null, 64)),
+                };
+                assert_eq!(returned, bad);
+                assert_eq!(verify(s, &[0; 64]), NONE);
+            }
+            assert_eq!(decrypt_init(s), CKR_OK);
+            assert_eq!(call!(s, C_Decrypt(id, null, 4, out, len)), bad);
+            assert_eq!(decrypt(s, &[0; 256], Some(256)).0, NONE);
+        }),
         staged("an error ends a signature", |s| {
             assert_eq!(s.sign_init(CKM_ECDSA, ec(s)), CKR_OK);
             assert_eq!(s.sign(b""), Err(CKR_DATA_LEN_RANGE));
