@@ -10,6 +10,7 @@ mod command;
 mod demo;
 mod differential;
 mod dist;
+mod distro;
 mod fuzz;
 mod install;
 mod kernel;
@@ -31,6 +32,7 @@ cargo xtask ci             all that must be in order before a merge; .ci/run cal
 cargo xtask fuzz [SECONDS]  every fuzz target, 20 seconds each
 cargo xtask memcheck       call the module wrongly, under valgrind
 cargo xtask differential [N]  compare the parsers of SSH's formats with OpenSSH's, N inputs each
+cargo xtask distro SUITE [CHORE]...  a chore on another release of Debian, such as trixie
 cargo xtask zoo FILE...     play the chips of a JSON file, in the states that are named after it
 cargo xtask soak [MINUTES] [SEED]  a mixed load with faults, bare and behind tpm2-abrmd, 30 minutes
 cargo xtask install [--prefix P] [--from DIR]  install below P (/usr/local) and $DESTDIR
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         (Some("differential"), _) if rest.len() < 2 => differential::run(&rest),
         (Some("fuzz"), _) if rest.len() < 2 => fuzz::run(&rest),
         (Some("soak"), _) if rest.len() < 3 => soak::run(&rest),
+        (Some("distro"), false) => distro::run(&rest),
         (Some("zoo"), false) => zoo::run(&rest),
         (Some("install"), _) => install::install(&rest),
         (Some("uninstall"), _) => install::uninstall(&rest),

@@ -125,6 +125,11 @@ const fn build(need: Need) -> Need {
     }
 }
 
+/// The packages of another release of Debian in which a chore is to run: all that chores need.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    NEEDS.iter().map(|need| need.package)
+}
+
 /// Installs what is missing, after it has said what that is, and asked if a person is there to answer.
 ///
 /// No service is started by it, now or at the next boot (`services`).

@@ -1,0 +1,108 @@
+//! A command in a directory that has a release of Debian in it.
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{command, packages};
+
+use super::printed;
+
+/// Sets up the mounts and enters. Nothing that happens inside stays: the release, the checkout, the build
+/// directory and cargo's are below a layer in memory. The network is the loopback alone.
+///
+/// Arguments: the release, the toolchain, then directories that are there as here, `--`, the command.
+const ENTER: &str = r#"
+set -eu
+release=$1 toolchain=$2; shift 2
+mount --make-rprivate /
+layers=$(mktemp -d)
+mount -t tmpfs tmpfs "$layers"
+layered() {
+    number=$(ls "$layers" | wc -l)
+    mkdir -p "$layers/$number/upper" "$layers/$number/work" "$2"
+    mount -t overlay overlay -o "lowerdir=$1,upperdir=$layers/$number/upper,workdir=$layers/$number/work" "$2"
+}
+mkdir "$layers/root"
+root=$layers/root
+layered "$release" "$root"
+mount -t proc proc "$root/proc"
+mount --rbind /sys "$root/sys"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+mount -t tmpfs tmpfs "$root/run"
+while [ "$1" != -- ]; do layered "$1" "$root$1"; shift; done
+shift
+mkdir -p "$root$toolchain"
+mount --bind "$toolchain" "$root$toolchain"
+ip link set lo up
+exec chroot "$root" "$@"
+"#;
+
+/// What tells cargo whether a built file is still good, and what tests look at. All else stays outside.
+const KEPT: [&str; 7] = [
+    "CI",
+    "CARGO_INCREMENTAL",
+    "CARGO_TERM_COLOR",
+    "CARGO_TARGET_DIR",
+    "RUSTFLAGS",
+    "RUST_BACKTRACE",
+    "TPMSSH_TEST_KDF",
+];
+
+/// `line` in the release, at the root of the checkout.
+///
+/// # Errors
+///
+/// If this machine's toolchain is not found.
+pub(super) fn command<S: AsRef<OsStr>>(
+    release: &Path,
+    line: impl IntoIterator<Item = S>,
+) -> Result<Command> {
+    let toolchain = printed(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let home = PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?);
+    let cargo_home = std::env::var_os("CARGO_HOME").map_or(home.join(".cargo"), PathBuf::from);
+    let checkout = command::root().canonicalize()?;
+    let target = command::target()?;
+    let mut layers = vec![checkout.clone(), cargo_home.clone()];
+    if !target.starts_with(&checkout) {
+        layers.push(target);
+    }
+    for dir in layers.iter().map(PathBuf::as_path).chain([release]) {
+        let text = dir.to_str().context("a directory's name is no text")?;
+        // They separate mount's options.
+        ensure!(!text.contains([':', ',', '\\']), "{text} cannot be mounted");
+    }
+    let mut command = packages::as_root("unshare");
+    command
+        .args(["--mount", "--pid", "--fork", "--kill-child"])
+        .args(["--uts", "--ipc", "--net", "sh", "-c", ENTER, "enter"])
+        .arg(release)
+        .arg(&toolchain)
+        .args(layers)
+        .args(["--", "/usr/bin/env", "-i", "-C"])
+        .arg(checkout)
+        .args(["HOME=/root", "LC_ALL=C.UTF-8", "CARGO_NET_OFFLINE=true"])
+        .arg(format!(
+            "PATH={toolchain}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        ))
+        .arg(assignment("CARGO_HOME", cargo_home.as_os_str()));
+    for name in KEPT {
+        if let Some(value) = std::env::var_os(name) {
+            command.arg(assignment(name, &value));
+        }
+    }
+    command.args(line);
+    Ok(command)
+}
+
+fn assignment(name: &str, value: &OsStr) -> std::ffi::OsString {
+    let mut text = std::ffi::OsString::from(name);
+    text.push("=");
+    text.push(value);
+    text
+}

@@ -1,0 +1,67 @@
+//! A release of Debian in a directory.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{command, packages};
+
+use super::printed;
+
+/// Where Debian is if this machine's apt knows no mirror of it.
+const MIRROR: &str = "http://deb.debian.org/debian";
+
+/// Makes the release, or takes the one that is there: some two minutes and two GiB.
+///
+/// # Errors
+///
+/// If it cannot be made: that takes root, mmdebstrap, and a mirror of Debian.
+pub(super) fn make(suite: &str) -> Result<PathBuf> {
+    let dir = command::target()?.join("distro");
+    let (root, made) = (dir.join(suite), dir.join(format!("{suite}.packages")));
+    let wanted: Vec<&str> = packages::names().collect();
+    let wanted = wanted.join(",");
+    if fs::read_to_string(&made).is_ok_and(|made| made == wanted) {
+        return Ok(root);
+    }
+    fs::create_dir_all(&dir)?;
+    // The files of it are root's.
+    command::run(
+        packages::as_root("rm")
+            .args(["-rf", "--one-file-system"])
+            .arg(&root),
+    )?;
+    command::run(&mut mmdebstrap(suite, &wanted, &root)).with_context(|| {
+        format!(
+            "there is no {suite} to run anything in; it takes root or sudo, and a mirror of Debian"
+        )
+    })?;
+    fs::write(made, wanted)?;
+    Ok(root)
+}
+
+fn mmdebstrap(suite: &str, wanted: &str, root: &Path) -> Command {
+    let mut command = packages::as_root("mmdebstrap");
+    command.args(["--mode=root", "--variant=minbase", "--quiet"]);
+    command.arg(format!("--include={wanted}"));
+    for unread in ["doc", "man", "locale", "info"] {
+        command.arg(format!("--dpkgopt=path-exclude=/usr/share/{unread}/*"));
+    }
+    command.arg(suite).arg(root).arg(mirror());
+    command
+}
+
+/// The mirror that the apt of this machine takes Debian from.
+fn mirror() -> String {
+    let targets =
+        printed(Command::new("apt-get").args(["indextargets", "--format", "$(LABEL) $(REPO_URI)"]));
+    let targets = targets.unwrap_or_default();
+    let debian = targets
+        .lines()
+        .find_map(|line| line.strip_prefix("Debian "));
+    debian.unwrap_or(MIRROR).to_owned()
+}
