@@ -329,7 +329,7 @@ fn key_types_and_sizes_that_do_not_exist() {
     program.run(&["keygen", "-t", "dsa"]).fails(
         2,
         "tpmssh: invalid value 'dsa' for '--type <ALGORITHM>' [possible values: ecdsa, rsa]\n\
-         hint: a similar value exists: 'rsa'\n",
+         hint: TPMs make no such keys; leave -t out for ecdsa, which every current server takes\n",
     );
     program
         .run(&["keygen", "-t", "rsa", "-b", "1024"])

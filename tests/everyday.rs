@@ -109,3 +109,30 @@ fn the_module_takes_a_pin_from_a_file_with_a_line_end() {
     let tries = program.run(&["token", "list"]).ok();
     assert!(tries.contains("3 of 3 tries left"), "{tries}");
 }
+
+#[test]
+fn a_key_is_found_by_the_beginning_of_its_id_or_fingerprint() {
+    let program = Program::with_key();
+    program.keygen("second");
+    let listed = program.run(&["list", "--json"]).ok();
+    let keys: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let key = &keys[1];
+    let line = program.run(&["export", "second"]).ok();
+    for (name, len) in [("id", 12), ("fingerprint", 16)] {
+        let part = &key[name].as_str().unwrap()[..len];
+        assert_eq!(program.run(&["export", part]).ok(), line, "{part}");
+    }
+    program.run(&["export", "SHA256:"]).fails(
+        2,
+        "tpmssh: no key \"SHA256:\"\nhint: tpmssh list-objects shows what there is\n",
+    );
+    // The public key is the last line of what keygen says, alone.
+    let made = program.keygen("third");
+    assert!(
+        made.lines()
+            .last()
+            .unwrap()
+            .starts_with("ecdsa-sha2-nistp256 AAAA"),
+        "{made}"
+    );
+}

@@ -61,6 +61,13 @@ impl Key {
         }))
     }
 
+    /// Whether the id or the fingerprint begins so: at least 4 characters of the id, or of the
+    /// fingerprint after `SHA256:`.
+    fn begins_with(&self, name: &str) -> bool {
+        let id = name.len() >= 4 && self.id.starts_with(&name.to_ascii_lowercase());
+        id || (name.len() >= "SHA256:".len() + 4 && self.fingerprint.starts_with(name))
+    }
+
     fn is_called(&self, name: &str) -> bool {
         self.label == name || self.fingerprint == name || self.id == name.to_ascii_lowercase()
     }
@@ -73,8 +80,9 @@ impl fmt::Display for Key {
         facts.add("type", &self.key_type);
         facts.add("id", &self.id);
         facts.add("fingerprint", &self.fingerprint);
-        facts.add("public key", &self.public_key);
-        facts.fmt(f)
+        facts.fmt(f)?;
+        // Alone, so that it can be copied as it is.
+        writeln!(f, "{}", self.public_key)
     }
 }
 
@@ -106,12 +114,24 @@ pub(crate) fn is_shown_by_its_private_half(object: &Object, objects: &[Object]) 
         })
 }
 
-/// The one key with this label, id or fingerprint.
+/// The one key with this label, id or fingerprint, or whose id or fingerprint begins so.
 ///
 /// # Errors
 ///
 /// If there is none or more than one.
-pub(crate) fn find(keys: Vec<Key>, name: &str) -> Result<Key> {
+pub(crate) fn find(mut keys: Vec<Key>, name: &str) -> Result<Key> {
+    if !keys.iter().any(|key| key.is_called(name)) {
+        keys.retain(|key| key.begins_with(name));
+        if let [_] = keys.as_slice() {
+            return Ok(keys.remove(0));
+        }
+        let name = shown(name);
+        return Err(match keys.as_slice() {
+            [] => Error::NoSuchKey { name },
+            _ => Error::AmbiguousKey { name },
+        }
+        .into());
+    }
     let mut found = keys.into_iter().filter(|key| key.is_called(name));
     let name = || shown(name);
     match (found.next(), found.next()) {

@@ -176,12 +176,14 @@ fn next_steps(module: Option<&Path>) -> String {
     format!(
         "\
 Next:
-  1. Let the key in on a server, by the line above:
-       tpmssh export | ssh HOST 'cat >> ~/.ssh/authorized_keys'
-  2. Log in with it:
+  1. Let the key in on a server:
+       tpmssh copy-id HOST
+  2. Log in with it by the agent, which asks for the PIN once a session:
+       tpmssh agent install
+     or by the module, for one login or always by a line in ~/.ssh/config:
        ssh -I {module} HOST
-     or always, by a line in ~/.ssh/config:
-       PKCS11Provider {module}"
+       PKCS11Provider {module}
+  3. Sign commits with it: tpmssh git setup"
     )
 }
 
