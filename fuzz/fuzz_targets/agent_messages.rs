@@ -27,5 +27,5 @@ fuzz_target!(|message: &[u8]| {
         }
         _ => {}
     }
-    let _ = Constraints::decode(&mut Reader::new(message));
+    let _ = Constraints::decode(&mut Reader::new(message, "message"));
 });
