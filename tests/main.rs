@@ -12,6 +12,7 @@ mod crowd;
 mod doctor;
 mod everyday;
 mod files;
+mod guide;
 mod half_done;
 mod host;
 mod jobs;

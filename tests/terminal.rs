@@ -87,6 +87,26 @@ impl Session {
         count > 0
     }
 
+    /// What has been shown since the last `expect` or `forget`.
+    pub(crate) fn seen(&self) -> &str {
+        &self.seen
+    }
+
+    /// Starts anew with what is shown from now on.
+    pub(crate) fn forget(&mut self) {
+        self.seen.clear();
+    }
+
+    /// Waits for more to be shown.
+    #[track_caller]
+    pub(crate) fn read_more(&mut self) {
+        assert!(
+            self.read(Instant::now() + PATIENCE),
+            "nothing more after {:?}",
+            self.seen
+        );
+    }
+
     pub(crate) fn type_in(&mut self, text: &str) {
         self.terminal.write_all(text.as_bytes()).unwrap();
     }

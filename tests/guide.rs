@@ -1,0 +1,106 @@
+//! The guide (`docs/guide`): every command in it runs, on a machine of its own, and prints what
+//! the page shows.
+
+mod machine;
+mod page;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use machine::Machine;
+use page::{Block, Page};
+
+/// The pages, each with a test of its own below.
+macro_rules! pages {
+    ($($name:ident = $file:literal;)*) => {
+        const PAGES: &[&str] = &[$($file),*];
+
+        $(
+            #[test]
+            fn $name() {
+                run($file);
+            }
+        )*
+    };
+}
+
+pages! {
+    start = "start.md";
+}
+
+fn guide() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide"))
+}
+
+/// Runs the commands of a page one after the other on one machine.
+fn run(file: &str) {
+    let page = Page::read(&guide().join(file));
+    let Some(mut machine) = Machine::start() else {
+        return;
+    };
+    for block in &page.blocks {
+        let Block::Console(console) = block else {
+            continue;
+        };
+        for step in &console.steps {
+            let shown = machine.run(&step.command);
+            if let Err(why) = step.check(&shown) {
+                panic!(
+                    "{file}:{}: $ {}\n{why}\n--- printed (exit {}) ---\n{}",
+                    step.line, step.command, shown.code, shown.text
+                );
+            }
+        }
+    }
+}
+
+/// A page that the summary names and no test runs would rot.
+#[test]
+fn every_page_is_in_the_summary_and_has_a_test() {
+    let summary = fs::read_to_string(guide().join("SUMMARY.md")).unwrap();
+    let named: BTreeSet<_> = summary
+        .split("](")
+        .skip(1)
+        .map(|rest| rest.split(')').next().unwrap().to_owned())
+        .collect();
+    let there: BTreeSet<_> = fs::read_dir(guide())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".md") && name != "SUMMARY.md")
+        .collect();
+    assert_eq!(named, there, "SUMMARY.md and the files beside it");
+    let tested: BTreeSet<_> = PAGES.iter().map(|&name| name.to_owned()).collect();
+    let untested: Vec<_> = there
+        .difference(&tested)
+        // These have no commands, or a test of their own.
+        .filter(|name| !["README.md", "programs.md"].contains(&name.as_str()))
+        .collect();
+    assert!(untested.is_empty(), "no test runs {untested:?}");
+}
+
+/// A block that cannot run here says so in its fence, and where it does run.
+#[test]
+fn what_is_not_run_is_little_and_says_why() {
+    for file in PAGES {
+        for block in &Page::read(&guide().join(file)).blocks {
+            if let Block::NotRun { line, reason } = block {
+                assert!(
+                    page::REASONS.contains(&reason.as_str()),
+                    "{file}:{line}: {reason:?} is no known reason"
+                );
+            }
+        }
+    }
+}
+
+/// Every `tpmssh` command of the guide, also of the blocks that do not run here, has a help page
+/// that knows its options.
+#[test]
+fn every_option_in_the_guide_exists() {
+    for file in PAGES {
+        for (line, words) in Page::read(&guide().join(file)).tpmssh_commands() {
+            page::check_options(&format!("{file}:{line}"), &words);
+        }
+    }
+}

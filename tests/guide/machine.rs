@@ -1,0 +1,119 @@
+//! A machine for the commands of a page: namespaces in which a shell runs on a terminal, with a
+//! simulated TPM and an SSH server of its own; and the person who answers its questions.
+
+use std::process::Command;
+
+use testing::module;
+
+use crate::terminal::Session;
+
+/// What the shell prints before each command; nothing else prints it.
+const PROMPT: &str = "\u{2}ready ";
+const END: char = '\u{3}';
+
+/// What the person types when the last line shown ends so. The first that fits counts.
+const ANSWERS: &[(&str, &str)] = &[
+    ("again: ", "correct horse"),
+    ("(SO PIN): ", "correct battery"),
+    ("SO PIN for token \"ssh\": ", "correct battery"),
+    ("PIN for token \"ssh\": ", "correct horse"),
+    ("PIN for token \"ca\": ", "correct horse"),
+    ("Enter PIN for 'ssh': ", "correct horse"),
+    ("Enter passphrase for PKCS#11: ", "correct horse"),
+    ("Logging in to \"ssh\".", ""),
+    ("Please enter User PIN: ", "correct horse"),
+    ("'s password: ", "old password"),
+    ("(yes/no/[fingerprint])? ", "yes"),
+    ("[y/N] ", "y"),
+    ("[Y/n] ", "y"),
+];
+
+/// What a command printed to the terminal, and its exit code.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) code: i32,
+    pub(super) text: String,
+}
+
+pub(super) struct Machine {
+    shell: Session,
+    _scratch: tempfile::TempDir,
+}
+
+impl Machine {
+    /// Starts one; none where the kernel gives no namespaces, which CI must.
+    pub(super) fn start() -> Option<Self> {
+        let is_root = rustix::process::getuid().is_root();
+        let mut namespaces = vec!["--mount", "--net", "--pid", "--fork", "--kill-child"];
+        if !is_root {
+            namespaces.push("--map-root-user");
+        }
+        let allowed = Command::new("unshare").args(&namespaces).arg("true").output().unwrap();
+        if !allowed.status.success() {
+            assert!(std::env::var_os("CI").is_none(), "no namespaces: {allowed:?}");
+            eprintln!("skipped: no namespaces without privileges: {allowed:?}");
+            return None;
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        let mut command = Command::new("setsid");
+        command
+            .arg("--ctty")
+            .arg("unshare")
+            .args(&namespaces)
+            .args(["bash", concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guide/machine.sh")])
+            .arg(env!("CARGO_BIN_EXE_tpmssh"))
+            .arg(module())
+            .arg(scratch.path())
+            .env("TERM", "xterm")
+            .env("GUIDE_PROMPT", format!("{PROMPT}$?{END}"));
+        let mut machine = Self {
+            shell: Session::spawn(command),
+            _scratch: scratch,
+        };
+        machine.read_to_prompt();
+        Some(machine)
+    }
+
+    /// Types a command, answers what it asks, and waits for its end.
+    pub(super) fn run(&mut self, command: &str) -> Shown {
+        self.shell.type_in(&format!("{command}\n"));
+        self.read_to_prompt()
+    }
+
+    fn read_to_prompt(&mut self) -> Shown {
+        let mut answered = 0;
+        loop {
+            let seen = self.shell.seen();
+            if let Some(at) = seen.find(PROMPT)
+                && let Some(end) = seen[at..].find(END)
+            {
+                let code = seen[at + PROMPT.len()..at + end].parse().unwrap();
+                let text = plain(&seen[..at]);
+                self.shell.forget();
+                return Shown { code, text };
+            }
+            let answer = ANSWERS
+                .iter()
+                .find(|(question, _)| seen.len() > answered && seen.ends_with(question));
+            if let Some((_, answer)) = answer {
+                answered = seen.len();
+                self.shell.type_in(&format!("{answer}\n"));
+            }
+            self.shell.read_more();
+        }
+    }
+}
+
+/// The text without the control sequences that colour it.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("\u{1b}[") {
+        out.push_str(&rest[..at]);
+        let end = rest[at + 2..]
+            .find(|c: char| c.is_ascii_alphabetic())
+            .map_or(rest.len(), |end| at + 2 + end + 1);
+        rest = &rest[end..];
+    }
+    out + rest
+}

@@ -1,0 +1,61 @@
+# The machine on which the guide's commands run: this one, in namespaces of its own. Nothing that a
+# command writes to /etc, /usr, /var/lib, /run, /home or /root gets out of them.
+#
+# Called with the program, the module and a scratch directory; becomes the shell of the page.
+set -e
+tpmssh=$1 module=$2 scratch=$3
+mount --make-rprivate /
+mount -t tmpfs -o mode=755 none "$scratch"
+cp "$tpmssh" "$scratch/tpmssh"
+cp "$module" "$scratch/module"
+for dir in etc usr var/lib; do
+    mkdir -p "$scratch/upper/$dir" "$scratch/work/$dir"
+    mount -t overlay overlay \
+        -o "lowerdir=/$dir,upperdir=$scratch/upper/$dir,workdir=$scratch/work/$dir" "/$dir"
+done
+mount -t tmpfs -o mode=755 none /run
+mount -t tmpfs -o mode=755 none /home
+mount -t tmpfs -o mode=700 none /root
+mount -t proc proc /proc
+ip link set lo up
+
+install -m 755 "$scratch/tpmssh" /usr/bin/tpmssh
+install -D -m 644 "$scratch/module" /usr/lib/x86_64-linux-gnu/libtpmssh_pkcs11.so
+printf '#!/bin/sh\nexec "$@"\n' >/usr/local/bin/sudo
+printf '#!/bin/sh\nexit 0\n' >/usr/local/bin/systemctl
+chmod 755 /usr/local/bin/sudo /usr/local/bin/systemctl
+
+# The account at the server, with a password, and a host key. The server is at every address that
+# /etc/hosts has for it.
+echo 'anna:x:4243:4243::/home/anna:/bin/bash' >>/etc/passwd
+echo 'anna:x:4243:' >>/etc/group
+echo "anna:$(openssl passwd -6 'old password'):19000:0:99999:7:::" >>/etc/shadow
+mkdir -m 700 /home/anna && chown 4243:4243 /home/anna
+printf '127.0.0.1 localhost server web1 web2 bastion\n' >/etc/hosts
+rm -rf /etc/ssh/ssh_host_* /etc/ssh/sshd_config.d
+mkdir -p /etc/ssh/sshd_config.d /run/sshd
+for type in rsa ecdsa ed25519; do
+    ssh-keygen -q -t "$type" -N '' -f "/etc/ssh/ssh_host_${type}_key"
+done
+printf 'Include /etc/ssh/sshd_config.d/*.conf\nUsePAM no\nMaxStartups 100\nSubsystem sftp internal-sftp\n' \
+    >/etc/ssh/sshd_config
+/usr/sbin/sshd
+rm -f /etc/ssh/ssh_config /etc/ssh/ssh_config.d/*
+
+# The person at this machine. The old key is a file, as people have them.
+mkdir -m 700 /home/you /home/you/.ssh /run/user
+mkdir -p -m 700 /run/user/you
+export HOME=/home/you USER=you LOGNAME=you XDG_RUNTIME_DIR=/run/user/you LC_ALL=C.UTF-8
+export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
+unset TPMSSH_TCTI TPMSSH_STORE XDG_CONFIG_HOME XDG_DATA_HOME XDG_STATE_HOME XDG_CACHE_HOME
+cd /home/you
+ssh-keygen -q -t ed25519 -N '' -C 'the old key' -f .ssh/id_ed25519
+mkdir -m 700 /home/anna/.ssh
+cp .ssh/id_ed25519.pub /home/anna/.ssh/authorized_keys
+chown -R 4243:4243 /home/anna/.ssh
+printf 'Host *\n    User anna\n' >.ssh/config
+ssh-keyscan -H localhost server web1 web2 bastion >.ssh/known_hosts 2>/dev/null
+printf '[user]\n\tname = You\n\temail = you@example.org\n[init]\n\tdefaultBranch = main\n' >.gitconfig
+tpmssh simulator start >/dev/null
+stty -echo
+PS1=$GUIDE_PROMPT exec bash --norc --noprofile --noediting
