@@ -27,6 +27,16 @@ macro_rules! pages {
 
 pages! {
     start = "start.md";
+    daily_use = "daily.md";
+    agent = "agent.md";
+    browsers_and_tls = "browsers.md";
+    host_keys = "host-keys.md";
+    certificates = "certificates.md";
+    administration = "admin.md";
+    moving_in = "moving-in.md";
+    troubleshooting = "troubleshooting.md";
+    reference = "reference.md";
+    glossary = "glossary.md";
 }
 
 fn guide() -> PathBuf {
