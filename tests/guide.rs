@@ -1,7 +1,7 @@
 //! The guide (`docs/guide`): every command in it runs, on a machine of its own, and prints what
 //! the page shows.
 
-mod machine;
+pub(crate) mod machine;
 mod page;
 
 use std::collections::BTreeSet;

@@ -30,27 +30,34 @@ const ANSWERS: &[(&str, &str)] = &[
 
 /// What a command printed to the terminal, and its exit code.
 #[derive(Debug)]
-pub(super) struct Shown {
-    pub(super) code: i32,
-    pub(super) text: String,
+pub(crate) struct Shown {
+    pub(crate) code: i32,
+    pub(crate) text: String,
 }
 
-pub(super) struct Machine {
+pub(crate) struct Machine {
     shell: Session,
     _scratch: tempfile::TempDir,
 }
 
 impl Machine {
     /// Starts one; none where the kernel gives no namespaces, which CI must.
-    pub(super) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let is_root = rustix::process::getuid().is_root();
         let mut namespaces = vec!["--mount", "--net", "--pid", "--fork", "--kill-child"];
         if !is_root {
             namespaces.push("--map-root-user");
         }
-        let allowed = Command::new("unshare").args(&namespaces).arg("true").output().unwrap();
+        let allowed = Command::new("unshare")
+            .args(&namespaces)
+            .arg("true")
+            .output()
+            .unwrap();
         if !allowed.status.success() {
-            assert!(std::env::var_os("CI").is_none(), "no namespaces: {allowed:?}");
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "no namespaces: {allowed:?}"
+            );
             eprintln!("skipped: no namespaces without privileges: {allowed:?}");
             return None;
         }
@@ -60,7 +67,10 @@ impl Machine {
             .arg("--ctty")
             .arg("unshare")
             .args(&namespaces)
-            .args(["bash", concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guide/machine.sh")])
+            .args([
+                "bash",
+                concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/guide/machine.sh"),
+            ])
             .arg(env!("CARGO_BIN_EXE_tpmssh"))
             .arg(module())
             .arg(scratch.path())
@@ -75,7 +85,7 @@ impl Machine {
     }
 
     /// Types a command, answers what it asks, and waits for its end.
-    pub(super) fn run(&mut self, command: &str) -> Shown {
+    pub(crate) fn run(&mut self, command: &str) -> Shown {
         self.shell.type_in(&format!("{command}\n"));
         self.read_to_prompt()
     }

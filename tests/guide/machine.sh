@@ -42,7 +42,8 @@ printf 'Include /etc/ssh/sshd_config.d/*.conf\nUsePAM no\nMaxStartups 100\nSubsy
 /usr/sbin/sshd
 rm -f /etc/ssh/ssh_config /etc/ssh/ssh_config.d/*
 
-# The person at this machine. The old key is a file, as people have them.
+# The person at this machine. ssh looks the home up in /etc/passwd. The old key is a file.
+sed -i 's,^root:.*,root:x:0:0:root:/home/you:/bin/bash,' /etc/passwd
 mkdir -m 700 /home/you /home/you/.ssh /run/user
 mkdir -p -m 700 /run/user/you
 export HOME=/home/you USER=you LOGNAME=you XDG_RUNTIME_DIR=/run/user/you LC_ALL=C.UTF-8

@@ -183,7 +183,11 @@ pub(super) fn check_options(place: &str, words: &[String]) {
     });
     let help = help.unwrap_or_else(|| panic!("{place}: no help page for {words:?}"));
     for option in words.iter().filter(|word| word.starts_with("--")) {
-        let option = option.split('=').next().unwrap().trim_end_matches(['"', '\'']);
+        let option = option
+            .split('=')
+            .next()
+            .unwrap()
+            .trim_end_matches(['"', '\'']);
         assert!(
             option == "--" || help.contains(option),
             "{place}: {words:?}: its help page has no {option}"
