@@ -14,12 +14,12 @@ const END: char = '\u{3}';
 /// What the person types when the last line shown ends so. The first that fits counts.
 const ANSWERS: &[(&str, &str)] = &[
     ("again: ", "correct horse"),
-    ("(SO PIN): ", "correct battery"),
-    ("SO PIN for token \"ssh\": ", "correct battery"),
+    ("SO PIN for token \"ssh\": ", RECOVERY_CODE),
     ("PIN for token \"ssh\": ", "correct horse"),
     ("PIN for token \"ca\": ", "correct horse"),
     ("Enter PIN for 'ssh': ", "correct horse"),
     ("Enter passphrase for PKCS#11: ", "correct horse"),
+    ("Enter Password or Pin for \"ssh\":", "correct horse"),
     ("Logging in to \"ssh\".", ""),
     ("Please enter User PIN: ", "correct horse"),
     ("'s password: ", "old password"),
@@ -27,6 +27,9 @@ const ANSWERS: &[(&str, &str)] = &[
     ("[y/N] ", "y"),
     ("[Y/n] ", "y"),
 ];
+
+/// Stands for the recovery code that was shown first.
+const RECOVERY_CODE: &str = "(the recovery code)";
 
 /// What a command printed to the terminal, and its exit code.
 #[derive(Debug)]
@@ -37,6 +40,7 @@ pub(crate) struct Shown {
 
 pub(crate) struct Machine {
     shell: Session,
+    recovery_code: Option<String>,
     _scratch: tempfile::TempDir,
 }
 
@@ -78,6 +82,7 @@ impl Machine {
             .env("GUIDE_PROMPT", format!("{PROMPT}$?{END}"));
         let mut machine = Self {
             shell: Session::spawn(command),
+            recovery_code: None,
             _scratch: scratch,
         };
         machine.read_to_prompt();
@@ -99,6 +104,10 @@ impl Machine {
             {
                 let code = seen[at + PROMPT.len()..at + end].parse().unwrap();
                 let text = plain(&seen[..at]);
+                let shown = text.lines().find_map(|line| line.strip_prefix("SO PIN: "));
+                if self.recovery_code.is_none() {
+                    self.recovery_code = shown.map(|code| code.trim().to_owned());
+                }
                 self.shell.forget();
                 return Shown { code, text };
             }
@@ -107,6 +116,10 @@ impl Machine {
                 .find(|(question, _)| seen.len() > answered && seen.ends_with(question));
             if let Some((_, answer)) = answer {
                 answered = seen.len();
+                let answer = match (*answer, &self.recovery_code) {
+                    (RECOVERY_CODE, Some(code)) => code,
+                    (answer, _) => answer,
+                };
                 self.shell.type_in(&format!("{answer}\n"));
             }
             self.shell.read_more();

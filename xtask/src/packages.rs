@@ -86,6 +86,7 @@ const NEEDS: &[Need] = &[
     demo(Probe::Program("setpriv"), "util-linux"),
     need(Probe::Program("valgrind"), "valgrind"),
     need(Probe::Program("strace"), "strace"),
+    need(Probe::Program("ip"), "iproute2"),
     need(Probe::Program("qemu-system-x86_64"), "qemu-system-x86"),
     need(Probe::Program("busybox"), "busybox-static"),
     need(Probe::Program("cpio"), "cpio"),

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal, getpgid, getpgrp, getpid, getsid, kill_process};
+use rustix::process::{Signal, getpid, kill_process};
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use signal_hook::{flag, low_level};
 
@@ -175,24 +175,46 @@ impl Signals {
 /// Whether no process of this session, outside of this process group, is an ancestor: such a one
 /// is the shell that would continue us.
 fn is_orphaned() -> bool {
-    let (group, session) = (getpgrp(), getsid(None));
-    let mut child = getpid();
-    while let Some(parent) = parent_of(child) {
-        if getsid(Some(parent)) != session {
+    let Some(own) = Ids::of("self") else {
+        return true;
+    };
+    let mut parent = own.parent;
+    while let Some(ids) = Ids::of(&parent.to_string()) {
+        if ids.session != own.session {
             return true;
         }
-        match getpgid(Some(parent)) {
-            Ok(other) if other == group => child = parent,
-            other => return other.is_err(),
+        if ids.group != own.group {
+            return false;
         }
+        parent = ids.parent;
     }
     true
 }
 
-/// The parent of a process (proc_pid_stat(5), field 4).
-fn parent_of(pid: Pid) -> Option<Pid> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).ok()?;
-    // The name of the program, in parentheses, may have anything in it.
-    let (_, fields) = stat.rsplit_once(')')?;
-    Pid::from_raw(fields.split_whitespace().nth(1)?.parse().ok()?)
+/// The process group of this process: 0 if its leader is outside of this process's PID namespace.
+pub(crate) fn own_group() -> Option<i32> {
+    Ids::of("self").map(|ids| ids.group)
+}
+
+/// The numbers of a process (proc_pid_stat(5), fields 4 to 6), each 0 for a process outside of this
+/// PID namespace, as that of a container is. rustix has no value for that.
+struct Ids {
+    parent: i32,
+    group: i32,
+    session: i32,
+}
+
+impl Ids {
+    fn of(process: &str) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name of the program, in parentheses, may have anything in it.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut numbers = fields.split_whitespace().skip(1).map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        Some(Self {
+            parent: next()?,
+            group: next()?,
+            session: next()?,
+        })
+    }
 }

@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use rustix::process::getpgrp;
 use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetpgrp, tcsetattr,
 };
@@ -13,7 +12,7 @@ use zeroize::Zeroizing;
 use super::{Secret, input};
 use crate::fail::error::{Error, Result};
 use crate::machine::interrupt;
-use crate::machine::jobs::{Event, Question};
+use crate::machine::jobs::{Event, Question, own_group};
 
 /// The terminal that this process is controlled from, whatever stdin and stdout are.
 #[derive(Debug)]
@@ -141,7 +140,9 @@ impl Hidden {
             move || {
                 // In the background the terminal is somebody else's, and touching it would stop
                 // this process instead of ending it.
-                if tcgetpgrp(&tty).is_ok_and(|group| group == getpgrp()) {
+                // A group outside of this PID namespace has no number, and comes as an error.
+                let foreground = tcgetpgrp(&tty).map_or(0, |group| group.as_raw_pid());
+                if own_group() == Some(foreground) {
                     restore(&tty, &before);
                     let _ = (&*tty).write_all(b"\n"); // the prompt of the shell gets a line of its own
                 }
