@@ -9,9 +9,9 @@ mount -t tmpfs -o mode=755 none "$scratch"
 cp "$tpmssh" "$scratch/tpmssh"
 cp "$module" "$scratch/module"
 for dir in etc usr var/lib; do
-    mkdir -p "$scratch/upper/$dir" "$scratch/work/$dir"
+    mkdir -p "$scratch/upper/$dir" "$scratch/inner/$dir"
     mount -t overlay overlay \
-        -o "lowerdir=/$dir,upperdir=$scratch/upper/$dir,workdir=$scratch/work/$dir" "/$dir"
+        -o "lowerdir=/$dir,upperdir=$scratch/upper/$dir,workdir=$scratch/inner/$dir" "/$dir"
 done
 mount -t tmpfs -o mode=755 none /run
 mount -t tmpfs -o mode=755 none /home
