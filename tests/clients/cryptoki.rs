@@ -106,6 +106,9 @@ fn a_program_in_rust_makes_keys_signs_and_verifies() {
             "{refusal:?}"
         );
     }
+    let ec_signature = session
+        .sign(&Mechanism::EcdsaSha256, ec_private, b"data")
+        .unwrap();
     let asked = [
         AttributeType::Sensitive,
         AttributeType::NeverExtractable,
@@ -121,6 +124,12 @@ fn a_program_in_rust_makes_keys_signs_and_verifies() {
         assert_eq!(found, wanted);
     }
     session.destroy_object(ec_private).unwrap();
+    let left = find(&session, ObjectClass::PUBLIC_KEY);
+    assert_eq!(left, [ec_public, rsa_public], "each half by itself");
+    session
+        .verify(&Mechanism::EcdsaSha256, ec_public, b"data", &ec_signature)
+        .unwrap();
+    session.destroy_object(ec_public).unwrap();
     assert_eq!(find(&session, ObjectClass::PUBLIC_KEY), [rsa_public]);
     session.logout().unwrap();
     assert_eq!(find(&session, ObjectClass::PRIVATE_KEY), []);
