@@ -85,6 +85,7 @@ fn query_names_the_extensions_and_an_unknown_one_fails() {
         "session-bind@openssh.com",
         "unlock@tpmssh",
         "lock@tpmssh",
+        "proxy-path@tpmssh",
     ] {
         expected.extend(frame(name.as_bytes()));
     }

@@ -61,7 +61,8 @@ fn a_question_says_whose_pin_it_is_who_asks_for_what_and_what_is_at_stake() {
 fn names_in_a_question_are_names_and_what_the_agent_knows_comes_first() {
     let agent = Fixture::with_pin().askpass(&answers("")).serve();
     let evil = "\u{200b}\u{ad}\u{3164}\u{34f}\u{202e}\u{e0041}\n\" for sshd\n3 tries left";
-    let label = format!("{evil}{}", "x".repeat(60));
+    // A label has no line feed.
+    let label = format!("{}{}", evil.replace('\n', " "), "x".repeat(60));
     let key = agent.fixture.add_key(&label);
     let long = format!("{evil}{}", "y".repeat(100_000));
     let mut data = testing::frame(b"session");
