@@ -119,8 +119,8 @@ fn three_wrong_pins_lock_one_token_and_nothing_else() {
 fn nine_power_failures_after_a_right_pin_lock_nothing() {
     let mut program = Program::with_token();
     program.swtpm.restart();
-    for _ in 0..9 {
-        program.keygen("one more");
+    for number in 0..9 {
+        program.keygen(&format!("number {number}"));
         program.swtpm.kill();
         program.swtpm.restart();
     }

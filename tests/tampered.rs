@@ -81,7 +81,8 @@ fn a_storage_root_key_that_root_has_not_recorded_is_another_tpm() {
     let program = Program::with_key();
     let home = &program.home;
     copy_etc(home);
-    let sign = ["keygen", "--label", "more", "--pin-file", &program.pin];
+    let pin = &program.pin;
+    let sign = ["sign", "--key", "first", "--pin-file", pin, pin];
     let said = with_etc(home, &["tpm", "pin-srk"]).ok();
     assert!(said.contains("recorded in"), "{said}");
     // The record is of this TPM: all goes on, and recording it again changes nothing.

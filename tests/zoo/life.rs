@@ -234,6 +234,7 @@ impl<'a> Life<'a> {
             self.run(&[
                 "token",
                 "change-pin",
+                "--yes",
                 "--pin-file",
                 pin,
                 "--new-pin-file",
