@@ -94,9 +94,12 @@ fn a_password_of_the_storage_root_key_is_found_and_removed() {
     let program = Program::new();
     raw::srk_with_password(&program.swtpm, "of the SRK");
     let pins = ["--pin-file", &program.pin, "--so-pin-file", &program.so_pin];
-    let init = || program.run(&[&["token", "init"], &pins[..]].concat());
+    let init = |label| {
+        let token = ["token", "init", "--label", label];
+        program.run(&[&token[..], &pins[..]].concat())
+    };
     // tpmssh leaves it to others and uses a key of its own.
-    let made = init();
+    let made = init("beside it");
     assert!(
         made.stderr
             .contains("it has a password; tpmssh has one of its own beside it"),
@@ -113,7 +116,7 @@ fn a_password_of_the_storage_root_key_is_found_and_removed() {
     program.run(&words).ok();
     let found = program.run(&["doctor"]);
     assert!(!unwrapped(&found.stdout).contains(why), "{found:#?}");
-    init().ok();
+    init("below a new one").ok();
     assert_eq!(program.run(&["doctor"]).code, Some(0));
 }
 
