@@ -4,6 +4,7 @@ use std::{
     ptr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 use cryptoki_sys::*;
@@ -130,6 +131,9 @@ fn a_child_opens_the_store_however_busy_its_parent_is_with_it() {
                 while busy.load(Ordering::Relaxed) {
                     let mut id = [bytes(CKA_ID, b"again")];
                     done!(s, C_SetAttributeValue(s.session, key, id.as_mut_ptr(), 1));
+                    // A store in memory is written without waiting for a disk, and nobody else
+                    // would get a turn.
+                    thread::sleep(Duration::from_millis(1));
                 }
             });
             for _ in 0..100 {
