@@ -20,7 +20,7 @@ mount -t proc proc /proc
 ip link set lo up
 
 install -m 755 "$scratch/tpmssh" /usr/bin/tpmssh
-install -D -m 644 "$scratch/module" /usr/lib/x86_64-linux-gnu/libtpmssh_pkcs11.so
+install -D -m 644 "$scratch/module" /usr/lib/x86_64-linux-gnu/pkcs11/libtpmssh_pkcs11.so
 printf '#!/bin/sh\nexec "$@"\n' >/usr/local/bin/sudo
 printf '#!/bin/sh\nexit 0\n' >/usr/local/bin/systemctl
 chmod 755 /usr/local/bin/sudo /usr/local/bin/systemctl
