@@ -197,8 +197,8 @@ impl Store {
             return Err(Error::ReadOnly);
         }
         self.check_in_place()?;
-        file_limit::keep_below(&self.conn)?;
         let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Immediate)?;
+        file_limit::keep_below(&tx)?;
         let result = body(&tx)?;
         let generation: i64 = tx.query_row(
             "UPDATE store SET generation = generation + 1 RETURNING generation",
@@ -301,8 +301,8 @@ fn migrate(conn: &Connection) -> Result<()> {
     if older(conn)?.is_none() {
         return Ok(());
     }
-    file_limit::keep_below(conn)?;
     let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    file_limit::keep_below(&tx)?;
     // Another program may have done it meanwhile.
     if let Some(found) = older(&tx)? {
         integrity(&tx, "integrity_check")?;

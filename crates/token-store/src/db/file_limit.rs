@@ -27,6 +27,9 @@ pub(super) fn admit(size: u64) -> Result<()> {
 /// Refuses a transaction whose journal could reach the limit, and lets the database grow no
 /// further than that.
 ///
+/// To be asked when the transaction has begun and written nothing: from then on no other program makes
+/// the database grow.
+///
 /// The journal has each page of the database at most once, with a header before each in the worst
 /// case, which is when SQLite's cache is full all the time.
 pub(super) fn keep_below(conn: &Connection) -> Result<()> {
