@@ -1,6 +1,7 @@
 //! `tpmssh copy-id` with a real server: a key goes there, and an old one goes away.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use testing::Sshd;
 
@@ -66,6 +67,11 @@ fn a_new_key_is_let_in_and_an_old_one_out_only_then() {
     );
     assert_eq!(fs::read_to_string(&allowed).unwrap(), expected);
 
+    // A link, as people have who keep such files elsewhere.
+    let elsewhere = text(program.home.path().join("elsewhere"));
+    fs::rename(&allowed, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &allowed).unwrap();
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o640)).unwrap();
     let replaced = copy(&["--replace", &public, "here"]);
     assert!(
         replaced.stdout.contains("replaced"),
@@ -76,6 +82,16 @@ fn a_new_key_is_let_in_and_an_old_one_out_only_then() {
         fs::read_to_string(&allowed).unwrap(),
         format!("# mine\n{line}")
     );
+    assert!(fs::symlink_metadata(&allowed).unwrap().is_symlink());
+    assert_eq!(fs::metadata(&elsewhere).unwrap().mode() & 0o777, 0o640);
+    let left = fs::read_dir(program.home.path()).unwrap();
+    let left = left.map(|entry| text(entry.unwrap().path()));
+    assert_eq!(left.filter(|name| name.starts_with(&elsewhere)).count(), 1);
+    let again = copy(&["--replace", &public, "here"]);
+    assert!(again.stdout.contains("added"), "{again:?}");
+    let why =
+        "here: the old key is not in ~/.ssh/authorized_keys; if it still logs in, it is elsewhere";
+    assert!(again.stderr.contains(why), "{again:?}");
 }
 
 /// A server that takes the key and does not let it in.

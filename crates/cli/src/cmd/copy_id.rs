@@ -137,9 +137,15 @@ fn copy(
     let Some(old) = old else {
         return Ok("added");
     };
-    remote
+    let lines = remote
         .remove(login, old)
         .context("the new key logs in; the old one could not be removed")?;
+    if lines == 0 {
+        tell(&format!(
+            "tpmssh: {host}: the old key is not in ~/.ssh/authorized_keys; if it still logs in, it is elsewhere"
+        ));
+        return Ok("added");
+    }
     tell(&format!("tpmssh: {host}: the old key is removed"));
     Ok("replaced")
 }

@@ -19,9 +19,19 @@ use crate::keys::signing::SigningKey;
 /// shell is.
 const ADD: &str = r#"exec sh -c 'cd && umask 077 && mkdir -p .ssh && read -r line && f=.ssh/authorized_keys && set -- $line && { grep -qF "$2" $f 2>/dev/null || { if [ -s $f ] && [ -n "$(tail -c 1 $f)" ]; then echo >>$f; fi; printf "%s\n" "$line" >>$f; }; }'"#;
 
-/// Removes the lines with the key on its standard input. The file keeps its mode and owner.
-const REMOVE: &str = r#"exec sh -c 'cd && umask 077 && read -r key && f=.ssh/authorized_keys && new=$(grep -vF "$key" $f; [ $? -le 1 ]) && printf "%s\n" "$new" >$f.tpmssh && cat $f.tpmssh >$f && rm $f.tpmssh'"#;
+/// Removes the lines with the key on its standard input, and prints how many there were. The new file
+/// takes the place of the old one by a rename, where a link leads to, with its mode and owner: a full
+/// disk or a lost connection leaves the old one. A file that would be empty stays.
+const REMOVE: &str = r#"exec sh -c 'cd && umask 077 && read -r key && f=$(readlink -f .ssh/authorized_keys) || exit 1
+n=$(grep -cF -- "$key" "$f"); [ "$n" -gt 0 ] 2>/dev/null || { echo 0; exit 0; }
+new=$(mktemp "$f.XXXXXX") || exit 1
+cp -p "$f" "$new" && { grep -vF -- "$key" "$f" >"$new"; [ $? -le 1 ]; } && [ -s "$new" ] && mv -f "$new" "$f" ||
+{ rm -f "$new"; exit 1; }
+echo "$n"'"#;
 
+/// How long the PIN is good for, whatever the configuration says: as long as somebody types
+/// passwords of servers.
+const UNLOCKED: Duration = Duration::from_secs(3600);
 /// How long the agent may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -61,7 +71,7 @@ impl Login {
             }
         };
         if let Some(pin) = pin {
-            client.unlock(&key.token.serial, pin.bytes(), None)?;
+            client.unlock(&key.token.serial, pin.bytes(), Some(UNLOCKED))?;
         }
         Ok(login)
     }
@@ -114,7 +124,7 @@ impl Remote<'_> {
         if let Some(identity) = &self.args.identity {
             ssh.arg("-i").arg(identity);
         }
-        self.feed(ssh, ADD, line)
+        self.feed(ssh, ADD, line).map(drop)
     }
 
     /// Logs in with the new key, and makes sure that it was this key.
@@ -141,11 +151,17 @@ impl Remote<'_> {
         bail!("{}", why.unwrap_or("another key logged in"))
     }
 
-    /// Removes a public key, logged in with the new one.
-    pub(super) fn remove(&self, login: &Login, old: &AnyKey) -> anyhow::Result<()> {
+    /// Removes a public key, logged in with the new one; how many lines had it.
+    pub(super) fn remove(&self, login: &Login, old: &AnyKey) -> anyhow::Result<u32> {
         let line = old.line("");
         let blob = line.split_whitespace().nth(1).unwrap_or_default();
-        self.feed(self.with(login), REMOVE, blob)
+        let said = self.feed(self.with(login), REMOVE, blob)?;
+        // The shell of the account may print something first.
+        let count = said
+            .lines()
+            .next_back()
+            .and_then(|line| line.trim().parse().ok());
+        count.context("the server did not say whether the key is removed")
     }
 
     /// `ssh` with the new key: the first value of an option counts.
@@ -158,22 +174,22 @@ impl Remote<'_> {
         ssh
     }
 
-    /// Runs a command on the server with a line as its input.
-    fn feed(&self, mut ssh: Command, command: &str, line: &str) -> anyhow::Result<()> {
+    /// Runs a command on the server with a line as its input; what it printed.
+    fn feed(&self, mut ssh: Command, command: &str, line: &str) -> anyhow::Result<String> {
         let mut child = ssh
             .args(["--", self.host, command])
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .spawn()
             .context("cannot run ssh")?;
         if let Some(mut stdin) = child.stdin.take() {
             // If ssh ends first, its exit says so.
             let _ = writeln!(stdin, "{line}");
         }
-        let status = child.wait().context("cannot run ssh")?;
-        match status.success() {
-            true => Ok(()),
-            false => bail!("ssh failed ({status})"),
+        let output = child.wait_with_output().context("cannot run ssh")?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => bail!("ssh failed ({})", output.status),
         }
     }
 }
