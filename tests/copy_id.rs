@@ -88,7 +88,7 @@ fn a_new_key_is_let_in_and_an_old_one_out_only_then() {
     let left = left.map(|entry| text(entry.unwrap().path()));
     assert_eq!(left.filter(|name| name.starts_with(&elsewhere)).count(), 1);
     let again = copy(&["--replace", &public, "here"]);
-    assert!(again.stdout.contains("added"), "{again:?}");
+    assert!(again.stdout.contains("there"), "{again:?}");
     let why =
         "here: the old key is not in ~/.ssh/authorized_keys; if it still logs in, it is elsewhere";
     assert!(again.stderr.contains(why), "{again:?}");

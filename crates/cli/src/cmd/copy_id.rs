@@ -128,14 +128,19 @@ fn copy(
     old: Option<&AnyKey>,
 ) -> anyhow::Result<&'static str> {
     let host = remote.host;
-    tell(&format!("tpmssh: {host}: adding the key by today's login"));
-    remote.add(&key.line())?;
-    remote
-        .check(login, key)
-        .context("the key was added and does not log in; nothing was removed")?;
+    // First, so that a second run needs no other login.
+    let there = remote.check(login, key).is_ok();
+    if !there {
+        tell(&format!("tpmssh: {host}: adding the key by today's login"));
+        remote.add(&key.line())?;
+        remote
+            .check(login, key)
+            .context("the key was added and does not log in; nothing was removed")?;
+    }
+    let done = if there { "there" } else { "added" };
     tell(&format!("tpmssh: {host}: the key logs in"));
     let Some(old) = old else {
-        return Ok("added");
+        return Ok(done);
     };
     let lines = remote
         .remove(login, old)
@@ -144,7 +149,7 @@ fn copy(
         tell(&format!(
             "tpmssh: {host}: the old key is not in ~/.ssh/authorized_keys; if it still logs in, it is elsewhere"
         ));
-        return Ok("added");
+        return Ok(done);
     }
     tell(&format!("tpmssh: {host}: the old key is removed"));
     Ok("replaced")
@@ -171,7 +176,7 @@ fn read_public(path: &std::path::Path) -> anyhow::Result<AnyKey> {
 #[derive(Debug, Serialize)]
 struct Row {
     host: String,
-    /// `added`, `replaced` or `failed`.
+    /// `added`, `there` (it logged in before), `replaced` or `failed`.
     done: &'static str,
     #[serde(skip)]
     failed: bool,
