@@ -114,3 +114,41 @@ fn every_option_in_the_guide_exists() {
         }
     }
 }
+
+/// The messages that the page of errors lists are those of the program.
+#[test]
+fn every_error_in_the_guide_is_one_of_the_program() {
+    let page = fs::read_to_string(guide().join("troubleshooting.md")).unwrap();
+    let (_, table) = page.split_once("## What tpmssh says").unwrap();
+    let sources = sources(&guide().join("../../crates"));
+    let mut messages = 0;
+    let rows = table.lines().take_while(|line| !line.starts_with("## "));
+    for row in rows.filter(|line| line.starts_with("| `")) {
+        let first = row.split(" | ").next().unwrap();
+        for message in first.split('`').skip(1).step_by(2) {
+            messages += 1;
+            for part in message.split('…').map(str::trim) {
+                assert!(
+                    sources.contains(part),
+                    "{part:?} of {message:?} is said nowhere"
+                );
+            }
+        }
+    }
+    assert!(messages > 15, "{messages}");
+}
+
+/// All product code below a directory.
+fn sources(dir: &std::path::Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap();
+        if path.is_dir() && name != "tests" && name != "testing" {
+            text += &sources(&path);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            text += &fs::read_to_string(&path).unwrap();
+        }
+    }
+    text
+}

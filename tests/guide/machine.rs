@@ -5,14 +5,16 @@ use std::process::Command;
 
 use testing::module;
 
+use crate::agent::served::eventually;
 use crate::terminal::Session;
 
 /// What the shell prints before each command; nothing else prints it.
 const PROMPT: &str = "\u{2}ready ";
 const END: char = '\u{3}';
 
-/// What the person types when the last line shown ends so. The first that fits counts.
-const ANSWERS: &[(&str, &str)] = &[
+/// What the person types when the last line shown ends so and the terminal hides typing, which
+/// programs do after the question too, and then forget what was typed. The first that fits counts.
+const SECRETS: &[(&str, &str)] = &[
     ("again: ", "correct horse"),
     ("SO PIN for token \"ssh\": ", RECOVERY_CODE),
     ("PIN for token \"ssh\": ", "correct horse"),
@@ -20,9 +22,12 @@ const ANSWERS: &[(&str, &str)] = &[
     ("Enter PIN for 'ssh': ", "correct horse"),
     ("Enter passphrase for PKCS#11: ", "correct horse"),
     ("Enter Password or Pin for \"ssh\":", "correct horse"),
-    ("Logging in to \"ssh\".", ""),
     ("Please enter User PIN: ", "correct horse"),
     ("'s password: ", "old password"),
+];
+
+/// The same where typing is shown.
+const ANSWERS: &[(&str, &str)] = &[
     ("(yes/no/[fingerprint])? ", "yes"),
     ("[y/N] ", "y"),
     ("[Y/n] ", "y"),
@@ -111,11 +116,16 @@ impl Machine {
                 self.shell.forget();
                 return Shown { code, text };
             }
-            let answer = ANSWERS
-                .iter()
-                .find(|(question, _)| seen.len() > answered && seen.ends_with(question));
-            if let Some((_, answer)) = answer {
+            let asked = |all: &'static [(&str, &str)]| {
+                let is_asked = |question: &str| seen.len() > answered && seen.ends_with(question);
+                all.iter().find(|(question, _)| is_asked(question))
+            };
+            let secret = asked(SECRETS);
+            if let Some((_, answer)) = secret.or_else(|| asked(ANSWERS)) {
                 answered = seen.len();
+                if secret.is_some() {
+                    eventually(|| !self.shell.echoes());
+                }
                 let answer = match (*answer, &self.recovery_code) {
                     (RECOVERY_CODE, Some(code)) => code,
                     (answer, _) => answer,

@@ -58,5 +58,4 @@ printf 'Host *\n    User anna\n' >.ssh/config
 ssh-keyscan -H localhost server web1 web2 bastion >.ssh/known_hosts 2>/dev/null
 printf '[user]\n\tname = You\n\temail = you@example.org\n[init]\n\tdefaultBranch = main\n' >.gitconfig
 tpmssh simulator start >/dev/null
-stty -echo
 PS1=$GUIDE_PROMPT exec bash --norc --noprofile --noediting
