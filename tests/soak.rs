@@ -213,7 +213,7 @@ impl<'a> Stack<'a> {
                 self.swtpm.restart();
                 // tpm2-abrmd does not survive a reset of its TPM.
                 if let Some(abrmd) = &mut self.abrmd {
-                    abrmd.restart();
+                    abrmd.restart_and_flush();
                 }
             }
             2 => self.restart_agent(),
@@ -254,9 +254,14 @@ impl<'a> Stack<'a> {
                 let abrmd = self.abrmd.as_mut().unwrap();
                 abrmd.kill();
                 while_it_lasts(self, dice);
-                self.abrmd.as_mut().unwrap().restart();
+                self.abrmd.as_mut().unwrap().restart_and_flush();
             }
-            8 => self.abrmd.as_mut().unwrap().restart_bus(),
+            8 => {
+                // The manager ends with its bus, and leaves in the TPM what it had loaded.
+                let abrmd = self.abrmd.as_mut().unwrap();
+                abrmd.restart_bus();
+                abrmd.restart_and_flush();
+            }
             _ => {
                 let abrmd = self.abrmd.as_mut().unwrap();
                 abrmd.pause();

@@ -54,7 +54,7 @@ impl Abrmd {
     fn over(tcti: &str) -> Self {
         let bus = Bus::start();
         let dir = temp_dir("tpmssh-abrmd-");
-        let manager = Some(spawn(&bus, tcti, dir.path()));
+        let manager = Some(spawn(&bus, tcti, dir.path(), &[]));
         let tpm = tcti.to_owned();
         Self {
             manager,
@@ -72,7 +72,20 @@ impl Abrmd {
     /// As [`start`](Self::start).
     pub fn restart(&mut self) {
         self.kill();
-        self.manager = Some(spawn(&self.bus, &self.tpm, self.dir.path()));
+        self.manager = Some(spawn(&self.bus, &self.tpm, self.dir.path(), &[]));
+    }
+
+    /// As [`restart`](Self::restart), and the new manager begins by freeing what is loaded in the TPM
+    /// (`--flush-all`): a killed one leaves its objects and sessions there, and each takes a slot
+    /// for good.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn restart_and_flush(&mut self) {
+        self.kill();
+        let flush = &["--flush-all"];
+        self.manager = Some(spawn(&self.bus, &self.tpm, self.dir.path(), flush));
     }
 
     /// Ends the bus with SIGKILL, and with it the manager, and starts both anew.
@@ -83,7 +96,7 @@ impl Abrmd {
     pub fn restart_bus(&mut self) {
         self.manager = None;
         self.bus.restart();
-        self.manager = Some(spawn(&self.bus, &self.tpm, self.dir.path()));
+        self.manager = Some(spawn(&self.bus, &self.tpm, self.dir.path(), &[]));
     }
 
     /// Stops the manager: it is on the bus and never answers, until [`resume`](Self::resume).
@@ -133,12 +146,13 @@ impl Abrmd {
     }
 }
 
-/// A manager of the TPM at `tcti` on `bus`, which is there by now.
-fn spawn(bus: &Bus, tcti: &str, dir: &Path) -> Daemon {
+/// A manager of the TPM at `tcti` on `bus`, which is there by now; with further `options`.
+fn spawn(bus: &Bus, tcti: &str, dir: &Path, options: &[&str]) -> Daemon {
     let log = dir.join("log");
     let file = fs::File::create(&log).expect("a fresh directory is writable");
     let mut manager = command("tpm2-abrmd");
     manager
+        .args(options)
         .args(["--session", "--dbus-name", BUS_NAME])
         .arg(format!("--tcti={tcti}"))
         .env("PATH", search_path())
