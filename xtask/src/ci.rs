@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     command::{self, cargo},
-    demo, fuzz, packages, test,
+    demo, fuzz, packages, soak, test,
 };
 
 use self::tools::Tool;
@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
     ("released program and module", release::check),
     ("demo", demo::run),
     ("tests", || test::run(&[])),
+    ("load and faults", || soak::run_for(2, 1)),
 ];
 
 const CARGO_DENY: Tool = Tool {
