@@ -346,3 +346,23 @@ fn a_store_on_another_machine_and_back() {
     assert_eq!(doctor(&other.tcti()), Some(6));
     assert_eq!(doctor(&program.swtpm.tcti()), Some(0));
 }
+
+/// The hint fits whose PIN it was: no recovery code helps against wrong recovery codes.
+#[test]
+fn the_last_wrong_so_pin_does_not_lead_in_a_circle() {
+    let program = Program::with_token();
+    let wrong = program.secret("wrong", "no such code");
+    let reset = ["token", "reset-pin", "--so-pin-file", &wrong];
+    let reset = [&reset[..], &["--new-pin-file", &program.pin]].concat();
+    let refused = (0..40)
+        .map(|_| program.run(&reset))
+        .find(|outcome| !outcome.stderr.contains("left\n"))
+        .unwrap();
+    assert!(matches!(refused.code, Some(3 | 4)), "{refused:?}");
+    let after = program.run(&reset);
+    assert_eq!(after.code, Some(4), "{after:?}");
+    for outcome in [refused, after] {
+        assert!(outcome.stderr.contains("tpm lockout reset"), "{outcome:?}");
+        assert!(!outcome.stderr.contains("token reset-pin"), "{outcome:?}");
+    }
+}
