@@ -40,19 +40,20 @@ enum Auth<'a> {
 /// The kind of a [`Command`] whose reply comes in a salted session.
 pub(crate) struct Authentic;
 
-/// The kind of a [`Command`] whose reply nobody authenticates, so far.
+/// The kind of a [`Command`] that has no salted session yet.
 pub(crate) struct Open;
 
-/// A command to be sent, in the order in which the specification lists its parts.
+/// A command. Its parts are added in the order in which the specification lists them.
 ///
 /// It begins [`Open`] and becomes [`Authentic`] with its first salted session.
 pub(crate) struct Command<'a, A = Open> {
     code: CommandCode,
     handles: Vec<(u32, Name)>,
     auths: Vec<Auth<'a>>,
-    /// Wiped when dropped: a new object's secret is in it.
+    /// Wiped when dropped, because it can contain a new object's secret.
     params: Zeroizing<Vec<u8>>,
-    /// The parameters as they are sent, once they are fixed: the first one may be encrypted.
+    /// The parameters as they will be sent, after [`Command::cp_hash`] fixed them; the first one
+    /// may be encrypted.
     fixed: Option<Vec<u8>>,
     entity: Entity,
     patience: u32,
@@ -70,7 +71,7 @@ impl<'a> Command<'a, Open> {
             code,
             handles: Vec::new(),
             auths: Vec::new(),
-            // Growing leaves a copy behind; no secret is this long.
+            // A vector that grows leaves a copy of a secret behind. No secret is this long.
             params: Zeroizing::new(Vec::with_capacity(512)),
             fixed: None,
             entity: Entity::Other,
@@ -81,18 +82,18 @@ impl<'a> Command<'a, Open> {
 }
 
 impl<'a, A> Command<'a, A> {
-    /// Says that an RSA key is made, for which chips take up to minutes.
+    /// States that the command makes an RSA key, which takes a chip up to some minutes.
     pub(crate) fn makes_rsa(mut self, does: bool) -> Self {
         self.patience = if does { RSA_PATIENCE } else { 1 };
         self
     }
 
-    /// How many times the usual deadline it may take.
+    /// How many times the usual deadline the command may take.
     pub(crate) fn patience(&self) -> u32 {
         self.patience
     }
 
-    /// Says what is used or authorized, for errors.
+    /// States which entity the command uses or authorizes, for errors.
     pub(crate) fn about(mut self, entity: impl Into<Entity>) -> Self {
         self.entity = entity.into();
         self
@@ -176,7 +177,7 @@ impl<'a, A> Command<'a, A> {
         self.entity
     }
 
-    /// Whether it uses something that one connection alone holds: a loaded object or a session.
+    /// Whether it uses a loaded object or a session, which belong to one connection.
     pub(crate) fn uses_connection(&self) -> bool {
         let is_loaded = |&(handle, _): &(u32, Name)| matches!(handle >> 24, 0x02 | 0x03 | 0x80);
         self.handles.iter().any(is_loaded) || self.uses().next().is_some()
@@ -195,8 +196,8 @@ impl<'a, A> Command<'a, A> {
         })
     }
 
-    /// Whether the chip's refusal of its authorization number `number`, from 1 on, says that the
-    /// chip does not know the session's key: nothing else is proven there.
+    /// Whether authorization `number`, counted from 1, proves only the session key. If the chip
+    /// refuses it, then the chip does not know that key.
     pub(crate) fn is_plain_session(&self, number: usize) -> bool {
         let auth = number
             .checked_sub(1)
@@ -204,10 +205,10 @@ impl<'a, A> Command<'a, A> {
         matches!(auth, Some(Auth::Session(session)) if session.is_plain())
     }
 
-    /// Fixes the parameters as they will be sent, and returns the hash by which
-    /// `TPM2_PolicySecret` limits an authorization to this very command.
+    /// Fixes the parameters as they will be sent, and returns the hash by which `TPM2_PolicySecret`
+    /// limits an authorization to this command.
     ///
-    /// A session that encrypts them must not be used in between.
+    /// A session that encrypts the parameters must not be used before the command is sent.
     ///
     /// # Source
     ///
@@ -303,9 +304,9 @@ impl<'a, A> Command<'a, A> {
         area
     }
 
-    /// The TPM's nonces of the sessions that encrypt a parameter, if they are not the first:
-    /// the first session's HMAC covers them, the decrypting one's before the encrypting one's
-    /// (Part 1, section 19.6.5).
+    /// The chip's nonces of the sessions that encrypt a parameter, except of the first session,
+    /// whose HMAC covers them. The nonce of the decrypt session comes before that of the encrypt
+    /// session (Part 1, section 19.6.5).
     fn other_nonces(&self) -> Vec<u8> {
         let others = || self.uses().skip(1);
         let decrypting = others().find(|session| session.decrypts());
@@ -362,7 +363,7 @@ impl<'a, A> Command<'a, A> {
     }
 }
 
-/// How many bytes there are, as a command has it.
+/// The number of bytes, as a 32-bit length field.
 fn length(bytes: &[u8]) -> Result<u32> {
     u32::try_from(bytes.len()).map_err(|_| Error::Malformed("command"))
 }
@@ -374,13 +375,13 @@ fn put_auth(area: &mut Vec<u8>, handle: u32, nonce: &[u8], attributes: u8, hmac:
     area.put_sized(hmac);
 }
 
-/// What the chip answered to a successful command.
+/// The chip's answer to a successful command.
 #[derive(Debug)]
 pub(crate) struct Response {
-    /// The handle, or 0 if the command returns none. No HMAC covers it: what is at a handle is
-    /// known by the Name, which HMACs of later commands do cover.
+    /// The handle, or 0 if the command returns none. No HMAC covers it. A later command's HMAC
+    /// covers the Name of the object at the handle, so a wrong handle makes that command fail.
     pub(crate) handle: u32,
-    /// Wiped when dropped: it may be an unsealed secret.
+    /// Wiped when dropped, because it can be an unsealed secret.
     params: Zeroizing<Vec<u8>>,
 }
 
@@ -420,7 +421,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a rogue TPM answers is an error or a response, and never a panic.
+        /// Any bytes that a rogue TPM sends give an error or a response, and no panic.
         #[test]
         fn any_reply_is_decoded_or_refused(
             tag in prop_oneof![Just(NO_SESSIONS), Just(SESSIONS), any::<u16>()],

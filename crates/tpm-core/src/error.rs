@@ -1,4 +1,4 @@
-//! What can go wrong with a TPM, and the only reader of its response codes.
+//! The errors of this crate. Only this file turns response codes into errors.
 
 use std::{io, path::PathBuf};
 
@@ -12,7 +12,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no TPM where one was looked for.
+    /// There is no TPM at this connection.
     #[error("no TPM at {tcti}")]
     NoTpm {
         /// The connection that was tried.
@@ -20,7 +20,7 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
-    /// The TPM's device node may not be opened by this user.
+    /// This user has no permission to open the TPM's device node.
     #[error("permission denied on {}", path.display())]
     PermissionDenied {
         /// The device node.
@@ -29,7 +29,7 @@ pub enum Error {
     /// The connection string is not one that is supported.
     #[error("unusable TPM connection \"{given}\": {why}")]
     Tcti {
-        /// What was given, cut short and without control characters.
+        /// The given text, shortened and without control characters.
         given: String,
         /// What is wrong with it.
         why: &'static str,
@@ -49,25 +49,25 @@ pub enum Error {
     /// The connection broke in the middle of an exchange.
     #[error("the connection to the TPM broke")]
     Connection(#[source] io::Error),
-    /// What the TPM, or a caller, sent cannot be what it claims to be.
+    /// Data from the TPM or from the caller is not in the format that it should have.
     #[error("malformed {0}")]
     Malformed(&'static str),
-    /// The reply was not authenticated by the session it came in.
+    /// The reply has a wrong HMAC: it does not come from the TPM that holds the storage root key.
     #[error("the reply to {command} was not authenticated by the TPM")]
     ReplyForged {
         /// The command.
         command: CommandCode,
     },
-    /// A secret was to be used before the TPM has shown that it is the right one.
+    /// A command would use a secret before the TPM has proven that it is the right one.
     #[error("the TPM has not proven yet that it is the right one")]
     Unproven,
-    /// The chip speaks the language of TPM 1.2, which this crate does not.
+    /// The chip is a TPM 1.2, which this crate does not support.
     #[error("this is a TPM 1.2, and not a TPM 2.0")]
     Tpm12,
     /// The TPM has failed its self test and answers nothing else.
     #[error("the TPM is in failure mode")]
     FailureMode,
-    /// The TPM was not started by its platform.
+    /// The platform has not sent `TPM2_Startup` to the TPM.
     #[error("the TPM has not been started")]
     NotStarted,
     /// The authorization value was wrong.
@@ -75,10 +75,11 @@ pub enum Error {
     AuthRejected {
         /// Whose authorization value it was.
         entity: Entity,
-        /// Whether the chip counted the attempt towards its dictionary-attack lockout.
+        /// Whether the chip counted the attempt in its dictionary-attack lockout
+        /// (`TPM_RC_AUTH_FAIL`).
         counted: bool,
     },
-    /// The PIN counter has reached its limit: right and wrong PINs are refused alike.
+    /// The PIN counter has reached its limit: the chip refuses every PIN, also the right one.
     #[error("the PIN counter is exhausted")]
     PinExhausted,
     /// The PIN counter does not hold the limit that was written to it.
@@ -96,10 +97,10 @@ pub enum Error {
     /// A stored blob is not of this TPM, or was tampered with.
     #[error("the {0} does not belong to this TPM or was changed")]
     Integrity(Entity),
-    /// The policy of an object does not allow what was asked.
+    /// The policy of an object does not allow the command.
     #[error("the policy of the {0} does not allow this")]
     Policy(Entity),
-    /// The key is not one that this crate creates and will not be used.
+    /// The key differs from those that this crate creates, and is not used.
     #[error("key refused: {0}")]
     KeyRefused(&'static str),
     /// The chip has no room for another NV index.
@@ -117,7 +118,7 @@ pub enum Error {
     /// The chip cannot do this.
     #[error("this TPM does not support {0}")]
     NotSupported(&'static str),
-    /// The caller combined what does not go together, such as an RSA scheme and an ECC key. Nothing
+    /// The caller's arguments do not fit together, such as an RSA scheme and an ECC key. Nothing
     /// was sent to the chip.
     #[error("{0}")]
     InvalidArgument(&'static str),
@@ -130,25 +131,26 @@ pub enum Error {
     /// All object or session slots are taken by others.
     #[error("the TPM has no free slot for another object or session")]
     Full,
-    /// A saved or loaded key is no longer known to the chip: load it again.
+    /// The chip no longer knows a saved or loaded key: load it again.
     #[error("the loaded key is gone from the TPM")]
     Stale,
     /// An authorization value is longer than a TPM takes.
     #[error("an authorization value is longer than 32 bytes")]
     AuthTooLong,
-    /// The digest has a length that the scheme does not take.
+    /// The digest has the wrong length for the scheme.
     #[error("a digest of {0} bytes cannot be signed with this scheme")]
     DigestLength(usize),
     /// The chip returned a signature that its public key does not verify.
     #[error("the TPM returned a wrong signature")]
     WrongSignature,
-    /// The chip asked for patience until the deadline, or is busy with something else.
+    /// Until the deadline, the chip answered only that it is busy or that the command should be
+    /// sent again.
     #[error("{}", .0.meaning().unwrap_or("the TPM asks for patience"))]
     NotReady(ResponseCode),
-    /// The chip answers nothing before the machine is restarted, or its update finished.
+    /// The chip answers nothing until the machine is restarted or a firmware update is finished.
     #[error("{}", .0.meaning().unwrap_or("the TPM has to be restarted"))]
     NeedsRestart(ResponseCode),
-    /// A command failed in a way that has no name of its own here.
+    /// A command failed with a response code that has no variant of its own.
     #[error("{command} failed: {rc}")]
     Command {
         /// The command.
@@ -196,7 +198,7 @@ impl Error {
             | rc::CONTEXT_GAP => Self::NotReady(rc),
             rc::UPGRADE | rc::REBOOT => Self::NeedsRestart(rc),
             rc::COMMAND_CODE => Self::NotSupported(command.name()),
-            // The layer of a resource manager, which refuses what it does not know.
+            // Codes of a resource manager's layer: it answers for the chip.
             _ if code & 0xffff_0000 == 0x000b_0000 => match code & 0xffff {
                 0x143 => Self::NotSupported(command.name()),
                 rc::OBJECT_MEMORY | rc::SESSION_MEMORY | rc::MEMORY => Self::Full,
@@ -208,7 +210,7 @@ impl Error {
         }
     }
 
-    /// The response code behind a failure that keeps it.
+    /// The response code, for the variants that hold one.
     #[must_use]
     pub fn response_code(&self) -> Option<ResponseCode> {
         match self {
@@ -217,10 +219,10 @@ impl Error {
         }
     }
 
-    /// Whether the chip refused parameter `number` with one of these codes (see
-    /// [`ResponseCode::base`]); chips differ in which of a family they choose.
+    /// Whether the chip refused parameter `number` with one of the codes of `family` (see
+    /// [`ResponseCode::base`]). Chips differ in which one they return.
     ///
-    /// Some do not say which parameter they mean.
+    /// A code that names no parameter counts, too, because some chips omit the number.
     pub(crate) fn refuses_parameter(&self, number: u32, family: &[u32]) -> bool {
         self.response_code().is_some_and(|rc| {
             family.contains(&rc.base())
@@ -229,14 +231,14 @@ impl Error {
         })
     }
 
-    /// Whether the chip refused a stored object because the object itself was changed or is not of
-    /// this chip: not for a reason that lies with the chip, the PIN or the connection.
+    /// Whether the chip refused a stored object because the object was changed or belongs to
+    /// another chip, and not because of the chip's state, the PIN or the connection.
     #[must_use]
     pub fn is_spoilt_blob(&self) -> bool {
         matches!(self, Self::Integrity(_))
     }
 
-    /// Whether `base` is the code of a nameless failure (see [`ResponseCode::base`]).
+    /// Whether the error holds a response code with this base (see [`ResponseCode::base`]).
     pub(crate) fn is_rc(&self, base: u32) -> bool {
         self.response_code().is_some_and(|rc| rc.base() == base)
     }
@@ -311,7 +313,7 @@ mod tests {
         for code in [0x2c2, 0x2e1, 0x2c4, 0x2ca, 0x082] {
             assert!(err(code).refuses_parameter(2, &family), "{code:#x}");
         }
-        // The last three are about a handle or a session.
+        // Other parameters, handles and sessions.
         for code in [0x1c2, 0x2d5, 0x14b, 0x184, 0x282, 0x984] {
             assert!(!err(code).refuses_parameter(2, &family), "{code:#x}");
         }

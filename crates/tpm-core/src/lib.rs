@@ -1,10 +1,10 @@
-//! Keys that live in a TPM 2.0 and cannot leave it.
+//! Keys that are made in a TPM 2.0 and cannot leave it.
 //!
-//! This crate talks to the chip: it finds and opens it ([`Tcti`], [`Tpm`]), asks what it can
-//! do ([`info`], [`Capabilities`], [`selftest`]), takes it into ownership ([`ownership`], [`ek`],
-//! [`lockout`]), finds the storage root key that everything hangs from ([`Srk`]) and holds keys
-//! below it: a [`TokenKey`] guards the signing keys of one token behind a PIN, which the chip
-//! itself counts in a [`PinCounter`]. It knows no files, no prompts, no SSH and no PKCS#11.
+//! This crate opens the chip ([`Tcti`], [`Tpm`]), reads its capabilities and state ([`info`],
+//! [`Capabilities`], [`selftest`]), takes ownership of it ([`ownership`], [`ek`], [`lockout`]),
+//! finds the storage root key that all other keys are below ([`Srk`]), and makes and uses keys. A
+//! [`TokenKey`] protects the signing keys of one token by a PIN. The chip itself counts wrong PINs,
+//! in a [`PinCounter`]. This crate knows no files, no prompts, no SSH and no PKCS#11.
 //!
 //! A key behind a PIN that the chip counts:
 //!
@@ -44,17 +44,18 @@
 //! # }
 //! ```
 //!
-//! The directory `examples/` has this as a whole program, and others. What is to be kept between
-//! two runs are bytes: [`Srk::to_bytes`], and the [`Blob`]s of the SO object, the change guard, the
-//! token key and the signing keys. None of them is worth anything without the chip.
+//! The directory `examples/` has this as a whole program, and others. Between two runs a program
+//! stores bytes: [`Srk::to_bytes`], and the [`Blob`]s of the SO object, the change guard, the token
+//! key and the signing keys. They are useless without the chip.
 //!
 //! # How it talks
 //!
-//! An [`Operation`] is one uninterrupted use of the chip, by one thread; every exchange in it
-//! has a deadline. An [`OpenSrk`] is the storage root key in one operation. Secrets cross the bus only under the HMAC of a session that is salted to the
+//! An [`Operation`] is one uninterrupted use of the chip, by one thread; every exchange in it has a
+//! deadline. An [`OpenSrk`] is the storage root key in one operation. No secret crosses the bus
+//! unencrypted: it is the key of an HMAC, or it is encrypted, in a session that is salted to the
 //! storage root key, whose Name the caller pinned. The types and their wire form come from
-//! `tss-esapi`; the exchange itself is this crate's own, because a library that is loaded
-//! into `ssh` may not print, hang, or use the host's `libcrypto` (see ARCHITECTURE.md).
+//! `tss-esapi`; the exchange itself is this crate's own, because a library that is loaded into
+//! `ssh` may not print, hang, or use the host's `libcrypto` (see ARCHITECTURE.md).
 //!
 //! Section numbers in this crate refer to the TCG's *Trusted Platform Module Library
 //! Specification*, revision 1.59, parts 1 to 3.

@@ -20,55 +20,55 @@ use crate::{
     turn::Turn,
 };
 
-/// How long the chip may be silent unless the caller says otherwise.
+/// How long the chip may take to answer, unless the caller sets another deadline.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A program whose uses of the chip are further apart than this does not keep one of the few
-/// connections that a resource manager has.
+/// A program that uses the chip less often than this gives its connection back, because a resource
+/// manager has few.
 const OFTEN: Duration = Duration::from_secs(10);
 
 /// A TPM that can be reached at a [`Tcti`].
 ///
-/// Making one sends nothing; [`Tpm::begin`] opens the connection. A bare connection is closed
-/// after each operation and nothing stays in the chip. A managed one
-/// ([`Tcti::is_managed`]) is kept open between operations, with at most the key that was used
-/// last. A kept connection that has ended is replaced by another without an error.
+/// [`Tpm::new`] sends nothing; [`Tpm::begin`] opens the connection. A bare connection is closed
+/// after each operation and nothing stays in the chip. A managed one ([`Tcti::is_managed`]) stays
+/// open between operations and keeps at most one key loaded, the last one used. If a kept
+/// connection has ended, the next operation opens another without an error.
 ///
-/// tpm2-abrmd (`tabrmd:`) has 27 connections for the whole machine by default. [`Tpm::rest`]
-/// and [`Tpm::sharing`] give an idle one back.
+/// tpm2-abrmd (`tabrmd:`) has 27 connections for the whole machine by default. [`Tpm::rest`] and
+/// [`Tpm::sharing`] give an idle connection back.
 pub struct Tpm {
     tcti: Tcti,
     deadline: Duration,
     shares: bool,
     /// Held for a whole operation.
     turn: Turn,
-    /// Held for one command, by whoever holds `turn`.
+    /// Locked for one command, by the thread that holds `turn`.
     link: Mutex<Link>,
     clock: Mutex<Clock>,
 }
 
-/// When something happened last.
+/// The times of the last events.
 #[derive(Default)]
 struct Clock {
     /// The chip answered.
     answered: Option<Instant>,
     /// An operation ended.
     ended: Option<Instant>,
-    /// A connection was given back that a key had been used on.
+    /// A connection was closed after a key had been used on it.
     returned: Option<Instant>,
-    /// The requests of the threads that have said since when they wait.
+    /// When each waiting request began, for the threads that told it ([`Tpm::waiting_since`]).
     waits_since: Option<Instant>,
 }
 
-/// The connection, while there is one.
+/// The open connection, if there is one.
 #[derive(Default)]
 struct Link {
     connection: Option<Connection>,
     /// The key that is loaded on a managed connection.
     kept: Option<Kept>,
-    /// Whether a key has been used on it, after it was loaded.
+    /// Whether a key was used on the connection after it was loaded.
     used: bool,
-    /// Whether it is kept although a key has been used.
+    /// Whether the connection is kept although a key was used on it.
     stays: bool,
 }
 
@@ -87,8 +87,8 @@ struct Kept {
     context: SavedContext,
 }
 
-/// The context of a key, once the chip has saved it: on a managed connection that is when
-/// another key takes its place, and so never for a program that signs once.
+/// The saved context of a key, empty until the chip has saved it. On a managed connection that
+/// happens when another key takes the key's place, so a program that signs once never pays for it.
 pub(crate) type SavedContext = Arc<OnceLock<Vec<u8>>>;
 
 impl Tpm {
@@ -105,21 +105,21 @@ impl Tpm {
         }
     }
 
-    /// The same with another deadline (default: 30 s): how long the chip, and whatever is
-    /// between it and us, may be silent. Making an RSA key may take ten times as long.
+    /// The same with another deadline (default: 30 s): how long the chip, and the programs between
+    /// it and this process, may take to answer. Making an RSA key may take ten times as long.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// The same for a program that can be idle for long, like many others, and has no thread to
-    /// call [`Tpm::rest`] in.
+    /// The same for a program that may be idle for hours and has no thread that could call
+    /// [`Tpm::rest`].
     ///
-    /// A connection to a resource manager that has few is kept while a key waits for its first
-    /// use, and by a program that uses the chip more often than every ten seconds. Otherwise it
-    /// is given back after an operation, and a [`ReadyKey`](crate::ReadyKey) that was on it is
-    /// [`Error::Stale`] unless its context was saved.
+    /// If the resource manager has few connections, this one is closed after an operation, except
+    /// while a loaded key waits for its first use or if the program uses the chip more often than
+    /// every ten seconds. After it is closed, a [`ReadyKey`](crate::ReadyKey) that was loaded on it
+    /// gives [`Error::Stale`] unless its context was saved.
     #[must_use]
     pub fn sharing(mut self) -> Self {
         self.shares = true;
@@ -132,13 +132,13 @@ impl Tpm {
         &self.tcti
     }
 
-    /// Takes the chip for one operation, waiting for other threads.
+    /// Waits for other threads, then reserves the chip for one operation.
     ///
-    /// On a bare connection other programs wait until the [`Operation`] is dropped, so keep
-    /// it short and ask nobody anything in between.
+    /// On a bare connection other programs wait until the [`Operation`] is dropped. Keep it short,
+    /// and ask the user nothing while it lives.
     ///
-    /// All waits of an operation count towards one deadline, which begins anew when the chip
-    /// answers: for another thread's turn, for a connection, for a command.
+    /// One deadline covers all waits of an operation: for other threads, for a connection, and for
+    /// a command. It starts again each time the chip answers.
     ///
     /// # Errors
     ///
@@ -147,7 +147,7 @@ impl Tpm {
     pub fn begin(&self) -> Result<Operation<'_>> {
         let began = self.clock().waits_since.unwrap_or_else(Instant::now);
         self.turn.take(|| self.left(began))?;
-        // From here on the turn is given back by dropping this.
+        // From here on, dropping `op` gives the turn back.
         let op = Operation {
             tpm: self,
             began,
@@ -180,22 +180,23 @@ impl Tpm {
         Ok(())
     }
 
-    /// Lets the waits of all operations count from `began`, for as long as the result lives: a
-    /// caller that let its threads wait for each other before gives the time of the request.
+    /// While the result lives, the deadline of all operations counts from `began`, the time of a
+    /// request.
     ///
-    /// For callers that let one thread at a time use this TPM.
+    /// For callers whose threads wait for each other before they call [`Tpm::begin`], and that let
+    /// one thread at a time use this TPM.
     #[must_use = "it counts until this is dropped"]
     pub fn waiting_since(&self, began: Instant) -> Waiting<'_> {
         self.clock().waits_since = Some(began);
         Waiting(self)
     }
 
-    /// How much longer somebody waits for the chip who began to at `began`: until the deadline
-    /// after that, or after the chip's last answer.
+    /// How much longer a request that began at `began` may wait for the chip: until one deadline
+    /// after `began` or after the chip's last answer, whichever is later.
     ///
     /// # Errors
     ///
-    /// [`Error::Timeout`] when the time is over.
+    /// [`Error::Timeout`] if no time is left.
     pub fn left(&self, began: Instant) -> Result<Duration> {
         self.deadline(began).left()
     }
@@ -205,11 +206,12 @@ impl Tpm {
         Deadline::since(began.max(answered), self.deadline)
     }
 
-    /// Gives the connection to a resource manager back if it has not been used for `idle`, and
-    /// nobody uses it now. The key on it is saved, so that it need not be loaded anew.
+    /// Closes a connection to a resource manager that was idle for at least `idle` and is not in
+    /// use now. Saves the context of the key on it, so that the key need not be loaded from its
+    /// blob again.
     ///
-    /// Returns whether there is no connection now. For programs with a thread that has nothing
-    /// else to do.
+    /// Returns whether no connection is open afterwards. For programs with a thread to call it from
+    /// time to time.
     pub fn rest(&self, idle: Duration) -> bool {
         let is_idle = || {
             let ended = self.clock().ended;
@@ -232,7 +234,7 @@ impl Tpm {
             && kept.context.get().is_none()
         {
             match op.save(kept.handle, &kept.name) {
-                // Another thread cannot have been quicker: this one has the chip.
+                // The context is still empty: only the thread that holds the chip sets it.
                 Ok(saved) => drop(kept.context.set(saved)),
                 Err(err) => log::debug!("a key that was in use is not saved: {err}"),
             }
@@ -241,10 +243,11 @@ impl Tpm {
         true
     }
 
-    /// Forgets the connection without a word to the chip, and without ending it: for a forked
-    /// child, whose parent goes on to use it.
+    /// Closes this process' copy of the connection and sends nothing: for a forked child, whose
+    /// parent still uses the connection.
     ///
-    /// A lock that another thread held at the fork is left alone, and so is what it guards.
+    /// A lock that another thread held at the time of the fork stays locked for ever. Leaves it and
+    /// its contents alone.
     pub fn forget(&self) {
         match self.link.try_lock() {
             Ok(mut link) => mem::take(&mut *link).abandon(),
@@ -263,15 +266,14 @@ impl Tpm {
         self.clock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes the connection after an operation, unless it is worth more than the place that it
-    /// takes.
+    /// Closes the connection after an operation, unless it should stay open for the next one.
     fn end_operation(&self) {
         let mut link = self.link();
         let now = Instant::now();
         let mut clock = self.clock();
         let before = clock.ended.replace(now);
         let keeps = if thread::panicking() {
-            // It leaves the chip in a state that nobody knows.
+            // The operation ended in the middle of an exchange, so the chip's state is unknown.
             false
         } else if self.shares && matches!(self.tcti, Tcti::Tabrmd(_)) {
             let is_often = before.is_some_and(|before| now - before < OFTEN);
@@ -288,7 +290,8 @@ impl Tpm {
     }
 }
 
-/// The waits of a [`Tpm`]'s operations count from when somebody began to wait.
+/// While it lives, the deadline of a [`Tpm`]'s operations counts from the time given to
+/// [`Tpm::waiting_since`].
 #[derive(Debug)]
 pub struct Waiting<'tpm>(&'tpm Tpm);
 
@@ -308,26 +311,27 @@ impl fmt::Debug for Tpm {
 
 /// One uninterrupted use of the chip, by one thread of one process.
 ///
-/// Everything that is loaded in it frees its slot when dropped. A thread has one at a time
+/// An object loaded in it frees its slot when dropped. A thread can have one operation at a time
 /// ([`Error::AlreadyBegun`]).
 pub struct Operation<'tpm> {
     tpm: &'tpm Tpm,
     began: Instant,
-    /// Whether the connection is an old one, of which it is not known yet whether it works.
+    /// Whether the connection was kept from an earlier operation and no command on it has succeeded
+    /// in this one.
     reused: Cell<bool>,
-    /// It belongs to the thread that began it.
+    /// Makes the operation `!Send`: it belongs to the thread that began it.
     _thread: PhantomData<MutexGuard<'tpm, ()>>,
 }
 
 impl Operation<'_> {
     /// Runs a command whose reply comes in a salted session.
     ///
-    /// After a failure of the connection it is given up: the next operation opens another.
+    /// A connection that failed is closed, and the next operation opens another.
     pub(crate) fn run(&self, command: Command<'_, Authentic>) -> Result<Response> {
         self.exchange(command)
     }
 
-    /// Runs a command whose reply nobody authenticates, for the reason `why`.
+    /// Runs a command whose reply is not authenticated, for the reason `why`.
     ///
     /// # Errors
     ///
@@ -349,8 +353,8 @@ impl Operation<'_> {
         let is_first = self.reused.take();
         let mut result = self.send(&mut link, &command);
         if is_first && matches!(result, Err(Error::Connection(_) | Error::Stale)) {
-            // The connection ended, or was spoilt, while it was idle. What this operation wants
-            // has no part done yet.
+            // The connection ended or broke while it was idle. This operation has done nothing yet,
+            // so it can start over.
             result = if command.uses_connection() {
                 Err(Error::Stale)
             } else {
@@ -394,7 +398,8 @@ impl Operation<'_> {
         self.tpm.tcti.is_managed()
     }
 
-    /// The handle of the key `name`, if the connection still holds it. It is going to be used.
+    /// The handle of the key `name` if it is still loaded on this connection; notes that the key is
+    /// used now.
     pub(crate) fn kept(&self, name: &Name) -> Option<u32> {
         let mut link = self.tpm.link();
         link.used = true;
@@ -404,15 +409,15 @@ impl Operation<'_> {
             .map(|kept| kept.handle)
     }
 
-    /// What it means that a command with the kept key failed with `err`: in most cases that a
-    /// resource manager could not bring the key back, since the TPM was reset or cleared below
-    /// it. The key is given up then, to be loaded again.
+    /// The error to report after a command with the kept key failed with `err`. Usually the
+    /// resource manager could not restore the key, because the TPM was reset or cleared. Then the
+    /// key is forgotten and the error is [`Error::Stale`]: the caller loads the key again.
     ///
-    /// Managers differ in the codes for that. Loading it again costs little, and says what is
-    /// wrong if that is something else.
+    /// Resource managers return different codes in this case. Loading the key again is cheap, and
+    /// gives the true error if the cause was another one.
     pub(crate) fn lost(&self, err: Error) -> Error {
         let is_lost = match &err {
-            // The chip has found the key and dislikes an argument.
+            // A code about a parameter: the chip found the key and refused an argument.
             Error::Command { rc, .. } => rc.parameter().is_none(),
             Error::Integrity(_) | Error::Policy(_) | Error::HierarchyDisabled(_) => true,
             Error::AuthRejected { .. } => true,
@@ -426,8 +431,8 @@ impl Operation<'_> {
         Error::Stale
     }
 
-    /// Leaves the key `name` loaded for the next operation, in place of the one before it,
-    /// whose context is saved if it is not yet.
+    /// Keeps the key `name` loaded for the next operation. It takes the place of the key kept
+    /// before, whose context is saved first if it was not.
     pub(crate) fn keep(&self, name: &Name, handle: u32, context: &SavedContext) -> Result<()> {
         let kept = Kept {
             name: name.clone(),
@@ -444,7 +449,7 @@ impl Operation<'_> {
             match self.save(before.handle, &before.name) {
                 // Another thread cannot have been quicker: this one has the chip.
                 Ok(saved) => drop(before.context.set(saved)),
-                // It has to be loaded anew, then.
+                // The next use has to load that key from its blob.
                 Err(err) => log::debug!("a key that was in use is not saved: {err}"),
             }
         }

@@ -1,4 +1,4 @@
-//! Whose turn it is with the chip, among the threads of a process.
+//! A lock that gives the chip to one thread of this process at a time.
 
 use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{Error, Result};
 
-/// A lock that is waited for with a limit that may move, and that knows who holds it.
+/// A lock whose waiters may extend their deadline, and that knows which thread holds it.
 #[derive(Default)]
 pub(crate) struct Turn {
     holder: Mutex<Option<ThreadId>>,
@@ -18,11 +18,12 @@ pub(crate) struct Turn {
 impl Turn {
     /// Takes the turn.
     ///
-    /// `left` says how long to wait on; it is asked again when that time is over.
+    /// `left` gives the time to wait. When that time is over, `left` is called again, and waiting
+    /// goes on until it returns an error.
     ///
     /// # Errors
     ///
-    /// [`Error::AlreadyBegun`] if this thread has the turn, and whatever `left` returns.
+    /// [`Error::AlreadyBegun`] if this thread has the turn already; the error that `left` returns.
     pub(crate) fn take(&self, left: impl Fn() -> Result<Duration>) -> Result<()> {
         let me = thread::current().id();
         let mut holder = self.holder();
@@ -41,7 +42,7 @@ impl Turn {
         }
     }
 
-    /// Takes the turn if nobody has it.
+    /// Takes the turn if it is free.
     pub(crate) fn try_take(&self) -> bool {
         let mut holder = self.holder();
         let is_free = holder.is_none();

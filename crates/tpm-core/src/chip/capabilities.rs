@@ -1,4 +1,4 @@
-//! What a chip can do: asked once, and kept.
+//! The capabilities of a chip, which are read once and stored.
 
 use crate::{
     Curve, Error, Hash, KeyType, OpenSrk, Operation, Result,
@@ -31,14 +31,14 @@ mod pt {
 /// The revision of the specification, times 100, that brought NV indexes that count wrong PINs.
 const PIN_INDEXES_SINCE: u32 = 138;
 
-/// The sizes of RSA keys that are asked for.
+/// The sizes of RSA keys that the chip is asked about.
 const RSA_SIZES: [u16; 4] = [1024, 2048, 3072, 4096];
 
 /// What a chip can do.
 ///
-/// It changes with the firmware alone ([`Capabilities::is_of`]), so it is asked once and kept:
-/// no login has to ask. Whatever depends on it is decided beforehand, and not by
-/// trying and being refused. The [`Default`] is a chip that can do nothing.
+/// Capabilities change only with the firmware ([`Capabilities::is_of`]), so they are read once and
+/// stored, and no login has to read them. A caller decides by them before it sends a command,
+/// instead of trying and being refused. The [`Default`] is a chip that can do nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Capabilities {
@@ -50,7 +50,7 @@ pub struct Capabilities {
     pub spec_revision: u32,
     /// The algorithms, `TPM_ALG_ID`, ascending.
     pub algorithms: Vec<u16>,
-    /// The elliptic curves, `TPM_ECC_CURVE`, ascending; none in chips without them.
+    /// The elliptic curves, `TPM_ECC_CURVE`, ascending; empty if the chip has none.
     pub curves: Vec<u16>,
     /// The sizes of RSA keys in bits, ascending.
     pub rsa_bits: Vec<u16>,
@@ -62,19 +62,20 @@ pub struct Capabilities {
     pub max_response: u32,
     /// The largest NV index in bytes.
     pub nv_index_max: u32,
-    /// The most that is read from an NV index at once, in bytes; 0 where the chip does not say.
+    /// The longest piece of an NV index that one command reads, in bytes; 0 if the chip does not
+    /// say.
     pub nv_buffer_max: u32,
     /// How many objects can be loaded at the same time, at least.
     pub objects: u32,
     /// How many sessions can be loaded at the same time, at least.
     pub sessions: u32,
-    /// How many sessions can be saved after one before that one is no longer accepted.
+    /// How many more sessions can be saved before the chip rejects a saved one as too old.
     pub context_gap: u32,
 }
 
 impl Capabilities {
-    /// Asks the chip, in some eight commands, for a person to see. Nobody authenticates the
-    /// answers: what depends on them asks by [`Capabilities::read_authentic`].
+    /// Asks the chip, in about eight commands, to show the answers to a person. The answers are not
+    /// authenticated; code that decides by them uses [`Capabilities::read_authentic`].
     ///
     /// # Errors
     ///
@@ -123,8 +124,10 @@ impl Capabilities {
         })
     }
 
-    /// Whether they are those of this chip with the firmware that it has now; one command.
-    /// A wrong answer has them asked for again, or keeps what an authentic answer said.
+    /// Whether these are the capabilities of this chip with its present firmware; one command.
+    ///
+    /// The answer is not authenticated. If it is forged, the caller reads the capabilities again
+    /// without need, or keeps those of an older firmware.
     ///
     /// # Errors
     ///
@@ -163,8 +166,8 @@ impl Capabilities {
         self.spec_revision >= PIN_INDEXES_SINCE
     }
 
-    /// Whether keys of this kind can be made, and sign what SSH has them sign: a curve needs
-    /// the hash that its digests are as long as.
+    /// Whether the chip makes keys of this type that can sign for SSH: for a curve the chip also
+    /// needs the hash that SSH uses with it (SHA-384 for P-384).
     #[must_use]
     pub fn has_key_type(&self, key_type: KeyType) -> bool {
         let curve = match key_type {
@@ -178,7 +181,7 @@ impl Capabilities {
         self.has_ecc() && self.curves.contains(&curve.id()) && self.has_hash(curve.hash())
     }
 
-    /// The kinds of key that can be made, the usual one first.
+    /// The types of key that the chip can make, the default first.
     #[must_use]
     pub fn key_types(&self) -> Vec<KeyType> {
         let all = KeyType::ALL.into_iter();
@@ -186,9 +189,9 @@ impl Capabilities {
             .collect()
     }
 
-    /// Whether RSA keys need the TPM's attribute `decrypt`: with it, what the chip lacks is
-    /// padded outside and put through its private operation. OpenSSH signs with SHA-512 by
-    /// preference, which nearly no chip has.
+    /// Whether RSA keys need the TPM's attribute `decrypt`. With it, this crate pads a digest in
+    /// software and uses the chip's raw private operation, for hashes that the chip lacks. OpenSSH
+    /// prefers SHA-512, which most chips lack.
     #[must_use]
     pub fn pads_outside(&self) -> bool {
         ![Hash::Sha256, Hash::Sha384, Hash::Sha512]
@@ -196,8 +199,8 @@ impl Capabilities {
             .all(|hash| self.has_hash(hash))
     }
 
-    /// The bytes to be stored: a version, the numbers in the order of the fields, the lists
-    /// each with a 16-bit length; big-endian.
+    /// The bytes to store, big-endian: a version, the numbers in the order of the fields, then the
+    /// lists, each after its 16-bit length.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
@@ -260,7 +263,7 @@ impl Capabilities {
     }
 }
 
-/// The form of [`Capabilities::to_bytes`].
+/// The version of the format of [`Capabilities::to_bytes`].
 const VERSION: u8 = 1;
 
 fn ids(reader: &mut Reader<'_>) -> Result<Vec<u16>> {
@@ -294,7 +297,7 @@ fn takes_rsa(op: &Operation<'_>, asker: Asker<'_>, bits: u16) -> Result<bool> {
     match asker.run(op, command) {
         Ok(_) => Ok(true),
         Err(err) if err.refuses_parameter(1, &refusals) => Ok(false),
-        // The oldest chips lack the question. All have this size.
+        // The oldest chips lack `TPM2_TestParms`. Every chip has RSA keys of 2048 bits.
         Err(Error::NotSupported(_)) => Ok(bits == 2048),
         Err(err) => Err(err),
     }
@@ -306,7 +309,7 @@ mod tests {
 
     use super::*;
 
-    /// An AMD fTPM 3.x: P-384, but no hash as long.
+    /// An AMD fTPM 3.x: it has P-384 and no SHA-384.
     fn amd() -> Capabilities {
         Capabilities {
             manufacturer: 0x414d_4400,

@@ -1,14 +1,14 @@
-//! All that a chip says of its kind and its state, as numbers: for reports.
+//! The properties of a chip as numbers, for reports.
 
 use crate::{
     Operation, Result,
     chip::get_capability::{Asker, commands, properties},
 };
 
-/// What a chip says of its kind and its state.
+/// What a chip reports about its model and its state.
 ///
-/// Nothing in it tells one chip of a kind from another: no endorsement key, no serial number,
-/// no Names.
+/// It holds nothing that identifies one chip among those of its model: no endorsement key, no
+/// serial number, no Names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Facts {
@@ -20,7 +20,7 @@ pub struct Facts {
     pub commands: Vec<u32>,
 }
 
-/// Asks the chip, in three commands where it answers each at once.
+/// Asks the chip, in three commands if no list needs a second reply.
 ///
 /// # Errors
 ///

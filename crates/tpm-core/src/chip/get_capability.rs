@@ -7,7 +7,7 @@ use crate::{
     structures::{marshal::Reader, template::StorageKind},
 };
 
-/// `TPM_CAP`: what can be asked for (part 2, section 6.12).
+/// `TPM_CAP`: the groups of capabilities (part 2, section 6.12).
 pub(crate) mod cap {
     pub(crate) const ALGORITHMS: u32 = 0;
     pub(crate) const HANDLES: u32 = 1;
@@ -19,9 +19,9 @@ pub(crate) mod cap {
 /// How a capability is asked for.
 #[derive(Clone, Copy)]
 pub(crate) enum Asker<'a> {
-    /// For a person to see: nobody authenticates the reply.
+    /// To show to a person. The reply is not authenticated.
     Shown,
-    /// For a decision: the session authenticates the reply.
+    /// To decide by. The session authenticates the reply.
     Audited(&'a Session<'a>),
 }
 
@@ -35,15 +35,15 @@ impl Asker<'_> {
     }
 }
 
-/// The most that is asked for at once. A chip may return fewer and say that there are more.
+/// How many values one command asks for. A chip may return fewer and say that there are more.
 const AT_ONCE: u32 = 64;
 
-/// The values of a capability from `first` to `last`, ascending, as (value, what stands beside
-/// it); read from as many replies as the chip makes of them.
+/// The entries of a capability with keys from `first` to `last`, ascending, as (key, value). The
+/// chip may spread them over several replies.
 ///
 /// # Errors
 ///
-/// Failures of the chip; [`Error::Malformed`] for a list that does not go on.
+/// Failures of the chip; [`Error::Malformed`] if a reply does not continue the list.
 ///
 /// # Source
 ///
@@ -109,9 +109,9 @@ pub(crate) fn algorithms(op: &Operation<'_>, asker: Asker<'_>) -> Result<Vec<u16
     Ok(found.into_iter().map(|(_, algorithm)| algorithm).collect())
 }
 
-/// The codes of the commands that the chip has, ascending; those of the maker's own left out.
+/// The codes of the chip's commands, ascending, without the manufacturer's own commands.
 pub(crate) fn commands(op: &Operation<'_>, asker: Asker<'_>) -> Result<Vec<u32>> {
-    /// Bit 29 of a `TPMA_CC`: a command of the maker's own (part 2, section 8.9).
+    /// Bit 29 of a `TPMA_CC`: a manufacturer's own command (part 2, section 8.9).
     const VENDOR: u32 = 1 << 29;
     let found = list(op, asker, cap::COMMANDS, (0, 0xffff), |reader| {
         let attributes = reader.u32()?;
@@ -121,8 +121,8 @@ pub(crate) fn commands(op: &Operation<'_>, asker: Asker<'_>) -> Result<Vec<u32>>
     Ok(ours.map(|(code, _)| code).collect())
 }
 
-/// The numbers of the curves that the chip has; none without elliptic curves, which some chips
-/// say by refusing the question.
+/// The numbers of the chip's curves; empty for a chip without elliptic curves. Some of those chips
+/// refuse the command.
 pub(crate) fn curves(op: &Operation<'_>, asker: Asker<'_>) -> Result<Vec<u16>> {
     let found = list(op, asker, cap::CURVES, (0, 0xffff), |reader| {
         let curve = reader.u16()?;
@@ -135,9 +135,11 @@ pub(crate) fn curves(op: &Operation<'_>, asker: Asker<'_>) -> Result<Vec<u16>> {
     }
 }
 
-/// The algorithm of storage keys that the chip can make: its elliptic curve, if it has that.
+/// The algorithm for storage keys: elliptic curves if the chip has the curve for them, otherwise
+/// RSA.
 ///
-/// Nobody authenticates the answer; a storage key of either kind protects as well.
+/// The answer is not authenticated. A forged one does no harm: storage keys of both kinds protect
+/// equally well.
 pub(crate) fn storage_kind(op: &Operation<'_>) -> Result<StorageKind> {
     Ok(if curves(op, Asker::Shown)?.contains(&Curve::P256.id()) {
         StorageKind::EccP256
@@ -146,7 +148,8 @@ pub(crate) fn storage_kind(op: &Operation<'_>) -> Result<StorageKind> {
     })
 }
 
-/// The handles in use from `first` to `last`, which are of one kind.
+/// The handles in use from `first` to `last`; both must be of one handle type (part 2, section
+/// 7.2).
 pub(crate) fn handles(op: &Operation<'_>, first: u32, last: u32) -> Result<Vec<u32>> {
     let found = list(op, Asker::Shown, cap::HANDLES, (first, last), |reader| {
         Ok((reader.u32()?, ()))

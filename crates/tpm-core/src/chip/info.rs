@@ -1,4 +1,4 @@
-//! What the chip is and what state it is in.
+//! The chip's model and its state.
 
 use crate::{
     Capabilities, KeyType, Operation, Result,
@@ -28,7 +28,7 @@ mod pt {
     pub(super) const LOCKOUT_RECOVERY: u32 = 0x211;
 }
 
-/// What a chip says about itself.
+/// What a chip reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
@@ -44,7 +44,7 @@ pub struct Info {
     pub spec_year: u32,
     /// The day in that year.
     pub spec_day: u32,
-    /// Whether this is a simulator, as far as it says so itself.
+    /// Whether this is a simulator that says so.
     pub emulated: bool,
     /// Which hierarchies have an authorization value.
     pub auth_set: Hierarchies,
@@ -54,11 +54,11 @@ pub struct Info {
     pub clear_disabled: bool,
     /// The dictionary-attack lockout.
     pub lockout: Lockout,
-    /// Persistent objects for which there is room.
+    /// How many more persistent objects fit.
     pub persistent_available: u32,
-    /// Counters in NV memory for which there is room, as the chip estimates it.
+    /// How many more NV counters fit, as the chip estimates it.
     pub counters_available: u32,
-    /// Objects and sessions that are loaded, as this connection sees them.
+    /// How many objects and sessions are loaded, as seen on this connection.
     pub loaded: u32,
     /// Sessions that are active.
     pub active_sessions: u32,
@@ -89,19 +89,19 @@ pub struct Hierarchies {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Lockout {
-    /// Whether everything that it protects is locked now.
+    /// Whether the chip now refuses every object that the lockout protects.
     pub active: bool,
-    /// Failures that count at present.
+    /// How many wrong authorizations are counted now.
     pub count: u32,
-    /// Failures at which the chip locks.
+    /// At how many wrong authorizations the chip locks.
     pub max_tries: u32,
-    /// Seconds after which one failure is forgiven.
+    /// Seconds until the chip takes one wrong authorization off the count.
     pub interval: u32,
-    /// Seconds for which a wrong lockout authorization closes the lockout hierarchy.
+    /// Seconds that the lockout hierarchy stays closed after a wrong lockout authorization.
     pub recovery: u32,
 }
 
-/// Reads what the chip says about itself, in two commands.
+/// Reads it from the chip, in two commands.
 ///
 /// # Errors
 ///
@@ -158,7 +158,7 @@ pub fn read(op: &Operation<'_>) -> Result<Info> {
     })
 }
 
-/// The kinds of key that the chip makes, and with which it signs what SSH has it sign.
+/// The types of key that the chip makes and that can sign for SSH.
 ///
 /// # Errors
 ///
@@ -167,7 +167,8 @@ pub fn key_types(op: &Operation<'_>) -> Result<Vec<KeyType>> {
     Capabilities::read(op).map(|chip| chip.key_types())
 }
 
-/// The handles in use from `first` to `last`, which are of one kind.
+/// The handles in use from `first` to `last`; both must be of one handle type (part 2, section
+/// 7.2).
 ///
 /// # Errors
 ///

@@ -7,16 +7,15 @@ use crate::{
 
 /// `count` random bytes from the chip's generator.
 ///
-/// They cross the bus in the open: good for salts and labels and for `tpmssh tpm random`, not
-/// for secrets.
+/// They cross the bus unencrypted: use them for salts and labels, and not for secrets.
 ///
 /// # Errors
 ///
-/// Failures of the chip, among them one that returns no bytes.
+/// Failures of the chip; [`Error::Malformed`] if it returns no bytes.
 pub fn bytes(op: &Operation<'_>, count: usize) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(count);
     while out.len() < count {
-        // A chip returns at most one digest at a time.
+        // One command returns at most as many bytes as the chip's longest digest.
         let ask = u16::try_from((count - out.len()).min(32)).unwrap_or(32);
         let command = Command::new(CommandCode::GetRandom).param_u16(ask);
         let response = op.run_unauthenticated(command, Exception::Shown)?;

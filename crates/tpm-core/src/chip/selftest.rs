@@ -1,4 +1,4 @@
-//! The chip's test of itself.
+//! The chip's self test.
 
 use crate::{
     Error, Operation, ResponseCode, Result,
@@ -12,24 +12,24 @@ use crate::{
 pub struct TestResult {
     /// What the chip concludes.
     pub outcome: Outcome,
-    /// What the manufacturer adds; its meaning is the manufacturer's.
+    /// Data of the manufacturer, in the manufacturer's own format.
     pub details: Vec<u8>,
 }
 
 /// The conclusion of a self test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything that was tested works.
+    /// All tests passed.
     Passed,
-    /// Some functions have not been tested yet; they will be before their first use.
+    /// Some functions are not tested yet. The chip tests them before their first use.
     Incomplete,
-    /// The test failed; the chip answers nothing else until it is reset.
+    /// A test failed. The chip is in failure mode until it is reset.
     Failed,
-    /// Something else.
+    /// Another response code.
     Other(ResponseCode),
 }
 
-/// Tests every function now, however often it has been tested, and waits for the end.
+/// Tests all functions, also those that were tested before, and waits for the end.
 ///
 /// # Errors
 ///
@@ -47,9 +47,9 @@ pub fn incremental(op: &Operation<'_>) -> Result<()> {
     run(op, Command::new(CommandCode::SelfTest).param_u8(0)).map(drop)
 }
 
-/// Asks for the tests of certain algorithms, and returns those that are still to be done.
+/// Asks for the tests of `algorithms`, and returns those that the chip has still to test.
 ///
-/// `algorithms` and the result are `TPM_ALG_ID`s.
+/// Both lists hold `TPM_ALG_ID`s.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub fn algorithms(op: &Operation<'_>, algorithms: &[u16]) -> Result<Vec<u16>> {
     (0..reader.u32()?).map(|_| reader.u16()).collect()
 }
 
-/// The result of the last test; a chip in failure mode still answers this.
+/// The result of the last test. A chip in failure mode answers this command, too.
 ///
 /// # Errors
 ///

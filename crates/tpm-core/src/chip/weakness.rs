@@ -10,39 +10,39 @@ pub struct Weakness {
     pub name: &'static str,
     /// Its number in the CVE list.
     pub cve: &'static str,
-    /// What it does to keys, for the end of a sentence.
+    /// What it does to keys, worded as the end of a sentence.
     pub effect: &'static str,
 }
 
-/// RSA primes of a form that can be found out from the public key.
+/// RSA primes of a special form, which can be computed from the public key.
 const ROCA: Weakness = Weakness {
     name: "ROCA",
     cve: "CVE-2017-15361",
     effect: "RSA keys made by it can be computed from their public keys",
 };
 
-/// ECDSA nonces that can be told from how long a signature takes.
+/// The time of an ECDSA signature reveals bits of its nonce.
 const TPM_FAIL_INTEL: Weakness = Weakness {
     name: "TPM-FAIL",
     cve: "CVE-2019-11090",
     effect: "ECDSA keys leak through the time that signatures take",
 };
 
-/// The same in another maker's chips.
+/// The same in chips of another manufacturer.
 const TPM_FAIL_ST: Weakness = Weakness {
     cve: "CVE-2019-16863",
     ..TPM_FAIL_INTEL
 };
 
-/// Infineon's firmware for TPM 2.0 that makes ROCA keys: first number, and the first second
-/// number that is mended.
+/// Infineon's TPM 2.0 firmware with ROCA: the major version, and the first minor version with the
+/// fix.
 ///
 /// # Source
 ///
 /// Microsoft's advisory ADV170012, which names 5.61 and 7.61 and earlier ones.
 const ROCA_MENDED: [(u32, u32); 2] = [(5, 62), (7, 62)];
 
-/// STMicroelectronics' firmware that has TPM-FAIL.
+/// STMicroelectronics' firmware with TPM-FAIL.
 ///
 /// # Source
 ///
@@ -65,8 +65,9 @@ const TPM_FAIL_ST_VERSIONS: [(u32, u32); 14] = [
     (74, 16),
 ];
 
-/// Intel's firmware TPM: first number, a range of second numbers, and the first third number
-/// that is mended. Newer ones count differently (302 and more) and are not judged.
+/// Intel's firmware TPM with TPM-FAIL: the first number of the version, a range of second numbers,
+/// and the first third number with the fix. Newer firmware counts differently (302 and more) and is
+/// not in this table.
 ///
 /// # Source
 ///

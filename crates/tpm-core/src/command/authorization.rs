@@ -1,4 +1,4 @@
-//! What a session shares with the chip, and what one use of it adds to a command.
+//! The state that a session shares with the chip, and what one use of it adds to a command.
 
 use std::cell::{Cell, RefCell};
 
@@ -27,7 +27,7 @@ pub(crate) enum Kind {
     Policy = 0x01,
 }
 
-/// What a session shares with the chip.
+/// The state that a session shares with the chip.
 pub(crate) struct SessionState {
     handle: u32,
     kind: Kind,
@@ -73,13 +73,14 @@ impl SessionState {
         self.ended.get()
     }
 
-    /// Notes that `TPM2_PolicyAuthValue` was run: uses must now prove the entity's value.
+    /// Notes that `TPM2_PolicyAuthValue` was run: from now on each use must prove the entity's
+    /// value.
     pub(crate) fn requires_auth_value(&self) {
         self.auth_value.set(true);
     }
 }
 
-/// A new nonce of ours.
+/// A new nonce of the caller's side.
 pub(crate) fn fresh_nonce() -> [u8; DIGEST] {
     let mut nonce = [0; DIGEST];
     OsRng.fill_bytes(&mut nonce);
@@ -121,12 +122,13 @@ impl<'a> Authorization<'a> {
         self.attributes |= ENCRYPT;
     }
 
-    /// Makes this an audit session: what authenticates a command without such a parameter.
+    /// Makes this an audit session. A session that neither authorizes nor encrypts must be one.
     pub(crate) fn audit(&mut self) {
         self.attributes |= AUDIT;
     }
 
-    /// Says that the command gives the entity the value `auth`, under which it then answers.
+    /// States that the command sets the entity's value to `auth`: the chip authenticates the
+    /// response with the new value.
     pub(crate) fn becomes(&mut self, auth: &'a AuthValue) {
         self.after = Some(auth);
     }
@@ -154,8 +156,8 @@ impl<'a> Authorization<'a> {
         self.session.has_ended()
     }
 
-    /// Whether no authorization value is involved: the chip can refuse this use only if it
-    /// does not know the session key.
+    /// Whether no authorization value is involved. Then the chip refuses this use only if it does
+    /// not know the session key.
     pub(crate) fn is_plain(&self) -> bool {
         self.auth.is_none()
     }
@@ -173,11 +175,11 @@ impl<'a> Authorization<'a> {
         self.session.nonce_caller.replace(fresh_nonce());
     }
 
-    /// Refuses a use that would let a secret out before the chip has shown, in this very
-    /// session, that it holds the key to which the session is salted.
+    /// Refuses a use that needs a secret before the chip has shown, in this same session, that it
+    /// holds the key to which the session is salted.
     ///
-    /// Who has put a key of his own in the place of the pinned one can read the salt, and then
-    /// try guesses of a PIN on any HMAC that contains it.
+    /// An attacker who has replaced the pinned key by his own can read the salt. He can then test
+    /// guesses of a PIN against any HMAC whose key contains the PIN.
     ///
     /// # Errors
     ///
@@ -197,8 +199,8 @@ impl<'a> Authorization<'a> {
         Zeroizing::new([&self.session.key[..], auth].concat())
     }
 
-    /// The key of an HMAC: a policy session leaves the authorization value out of it unless
-    /// `TPM2_PolicyAuthValue` asks for it (Part 1, section 19.6.5).
+    /// The key of an HMAC. In a policy session it contains the authorization value only after
+    /// `TPM2_PolicyAuthValue` (Part 1, section 19.6.5).
     fn hmac_key(&self, auth: Option<&AuthValue>) -> Zeroizing<Vec<u8>> {
         let counts = self.session.kind == Kind::Hmac || self.session.auth_value.get();
         self.key_with(auth.filter(|_| counts))

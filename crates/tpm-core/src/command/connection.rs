@@ -1,4 +1,5 @@
-//! Running a command over a connection: retries, errors, and slots that others left.
+//! Running a command over a connection: retries, errors, and slots that crashed programs left
+//! occupied.
 
 use std::{thread, time::Duration};
 
@@ -25,20 +26,20 @@ impl Connection {
         }
     }
 
-    /// Whether it can still be used, as far as that is seen without sending anything.
+    /// Whether it is still open, checked without sending anything.
     pub(crate) fn is_alive(&self) -> bool {
         self.transport.is_alive()
     }
 
-    /// Closes this process' copy of a connection that its parent goes on to use.
+    /// Closes this process' copy of a connection that the parent process still uses.
     pub(crate) fn abandon(self) {
         self.transport.abandon();
     }
 
     /// Runs `command` before `deadline`.
     ///
-    /// Where the chip is full and `bare` says that nobody else uses it, what a crashed
-    /// predecessor left in it is flushed first.
+    /// If the chip is full and `bare` says that nobody else uses it, flushes the objects and
+    /// sessions that a crashed program left, then tries again.
     pub(crate) fn run<A>(
         &mut self,
         command: &Command<'_, A>,
@@ -69,7 +70,7 @@ impl Connection {
         loop {
             let response = self.transport.transact(bytes, deadline).map_err(|err| {
                 match (err, asked_for_patience) {
-                    // It did answer, only never with a result.
+                    // The chip did answer, but each time to try again later.
                     (Error::Timeout { .. }, Some(rc)) => Error::NotReady(rc),
                     (err, _) => err,
                 }
@@ -81,7 +82,7 @@ impl Connection {
                     self.track(command, &response);
                     return Ok(response);
                 }
-                // The chip did not look at the command yet; nonces are unchanged.
+                // The chip has not looked at the command yet, so nonces are unchanged.
                 rc::RETRY | rc::YIELDED | rc::TESTING | rc::NV_RATE => {
                     let rc = ResponseCode(code);
                     asked_for_patience = Some(rc);
@@ -101,7 +102,7 @@ impl Connection {
         }
     }
 
-    /// Remembers which slots are this connection's own.
+    /// Notes which slots this connection occupies or frees.
     fn track<A>(&mut self, command: &Command<'_, A>, response: &Response) {
         if command.code().returns_handle() {
             self.owned.push(response.handle);
@@ -114,7 +115,7 @@ impl Connection {
         }
     }
 
-    /// Frees the slots that nobody on this connection occupies, and says how many.
+    /// Frees the slots that this connection does not occupy, and returns their number.
     fn flush_strays(&mut self, deadline: Deadline) -> Result<usize> {
         let mut flushed = 0;
         // TPM_CAP_HANDLES: loaded sessions, transient objects.
@@ -140,8 +141,8 @@ impl Connection {
     }
 }
 
-/// Whether the chip does not know the key of one of the command's sessions: it is not the chip
-/// whose storage root key the session was salted to, or the command was changed on its way.
+/// Whether the chip does not know the key of one of the command's sessions. Then the chip does not
+/// hold the storage root key that the session was salted to, or the command was changed on its way.
 ///
 /// A format-one code about a session has bit 11 set and its number, from 1 on, in bits 8 to 10
 /// (part 2, section 6.6.2).

@@ -171,7 +171,7 @@ macro_rules! exchange {
 
             use crate::{Error, PublicKey as Ours, Result, structures::kinds::Curve};
 
-            /// The secret that is shared with the point (x, y), and our own point.
+            /// The secret shared with the owner of the point (x, y), and the ephemeral point.
             pub(super) fn exchange(
                 x: &[u8],
                 y: &[u8],

@@ -1,42 +1,43 @@
-//! The commands whose replies no session authenticates, each with its reason.
+//! The commands whose replies are not authenticated by a session, each with its reason.
 //!
-//! [`Operation::run`](crate::Operation) takes a command only in a session that is salted to the
-//! storage root key. What goes without one names its reason here, and a reason covers the
-//! commands that it lists. ARCHITECTURE.md has the same table.
+//! `Operation::run` takes a command only in a session that is salted to the storage root key. A
+//! command without such a session needs one of these reasons, and each reason lists the commands
+//! that it covers. ARCHITECTURE.md has the same table.
 
 use crate::command::CommandCode;
 
 /// Why a reply need not be authenticated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exception {
-    /// A session begins. Only the holder of the storage root key can read the salt, and no
-    /// secret is used in the session before a reply in it has shown that.
+    /// The start of a session. Only the holder of the storage root key can read the salt. No secret
+    /// is used in the session before a reply in it has proven that the chip read the salt.
     SessionStart,
-    /// A step of a policy. The chip compares the digest that the steps give with the policy of
-    /// what is used, so that a step left out, added or changed makes the use fail.
+    /// A step of a policy. The chip compares the digest of all steps with the policy of the object,
+    /// so an omitted, added or changed step makes the use of the object fail.
     PolicyStep,
-    /// Contexts, which take no session at all (part 3, section 28). What comes back is used under
-    /// its Name, which HMACs cover, or for a signature that is checked.
+    /// Saving, loading and flushing contexts, which take no session at all (part 3, section 28). A
+    /// loaded object is then used under its Name, which HMACs cover, or for a signature that is
+    /// checked.
     Context,
-    /// A signature, and on a token without a PIN the loading of the key that makes it: it is
-    /// checked with the stored public key before anybody gets it.
+    /// A signature, and for a token without a PIN the loading of the signing key. The signature is
+    /// verified with the stored public key before it is returned.
     CheckedSignature,
     /// A storage root key whose Name must be the pinned one. Sessions are salted to the pinned
-    /// public key, whatever the chip says.
+    /// public key and not to the one in the reply.
     PinnedName,
-    /// A storage root key that nobody has pinned yet. Its Name is shown and kept; the chip
-    /// then shows that it holds the private half.
+    /// A storage root key that is not pinned yet. Its Name is shown and stored. The chip then
+    /// proves that it holds the private half.
     FirstUse,
-    /// The public area of what is at a handle. Its Name is computed from it, and the command that
-    /// does something with the handle carries that Name in its HMAC, so that a wrong one makes
-    /// the command fail.
+    /// The public area of an object or index. The Name is computed from it, and the next command
+    /// that uses the handle has that Name in its HMAC. A forged public area makes that command
+    /// fail.
     ClaimedName,
-    /// Facts that a person is shown, and that decide nothing.
+    /// Facts that are shown to a person and that no code decides by.
     Shown,
 }
 
 impl Exception {
-    /// Whether `code` is one of the commands that this is a reason for.
+    /// Whether this reason covers the command `code`.
     pub(crate) fn covers(self, code: CommandCode) -> bool {
         use CommandCode::{
             ContextLoad, ContextSave, CreatePrimary, FlushContext, GetCapability, GetRandom,
@@ -71,7 +72,7 @@ impl Exception {
 mod tests {
     use super::*;
 
-    /// Whatever makes, writes, changes or unseals something has no excuse.
+    /// A command that makes, writes, changes or unseals something is covered by no reason.
     #[test]
     fn no_reason_covers_a_command_that_changes_anything() {
         let all = [

@@ -26,7 +26,7 @@ pub(crate) type PolicyDigest = [u8; 32];
 pub(crate) struct Branch(PolicyDigest);
 
 impl Branch {
-    /// The policy that nothing has been added to.
+    /// The empty policy.
     pub(crate) const fn new() -> Self {
         Self([0; 32])
     }
@@ -38,7 +38,7 @@ impl Branch {
         Self(hash.finalize().into())
     }
 
-    /// `TPM2_PolicyCommandCode`: for this command alone.
+    /// `TPM2_PolicyCommandCode`: allows only this command.
     pub(crate) fn command(self, code: CommandCode) -> Self {
         self.extend(
             CommandCode::PolicyCommandCode,
@@ -46,14 +46,14 @@ impl Branch {
         )
     }
 
-    /// `TPM2_PolicySecret`: with the authorization value of the entity `name`.
+    /// `TPM2_PolicySecret`: needs the authorization value of the entity `name`.
     pub(crate) fn secret(self, name: &Name) -> Self {
         let Self(digest) = self.extend(CommandCode::PolicySecret, &[name.bytes()]);
         // PolicyUpdate() hashes a second time, over the empty policyRef.
         Self(Sha256::digest(digest).into())
     }
 
-    /// `TPM2_PolicyAuthValue`: with the object's own authorization value.
+    /// `TPM2_PolicyAuthValue`: needs the object's own authorization value.
     pub(crate) fn auth_value(self) -> Self {
         self.extend(CommandCode::PolicyAuthValue, &[])
     }
@@ -64,16 +64,18 @@ impl Branch {
     }
 }
 
-/// `TPM2_PolicyOR`: any of the branches.
+/// `TPM2_PolicyOR`: one of the branches must be satisfied.
 pub(crate) fn any_of(branches: &[Branch]) -> PolicyDigest {
     let parts: Vec<&[u8]> = branches.iter().map(|branch| &branch.0[..]).collect();
     Branch::new().extend(CommandCode::PolicyOr, &parts).digest()
 }
 
-/// What a policy asks the authorization value of: its handle, its Name, and what it is.
+/// The entity whose authorization value a policy asks for: its handle, its Name, and how errors
+/// name it.
 pub(crate) type Holder<'a> = (u32, &'a Name, Entity);
 
-/// A hash that no command has: it limits an authorization that is only to be tried.
+/// A hash that no command has. An authorization limited to it only tests a secret and authorizes
+/// nothing.
 pub(crate) fn no_command() -> [u8; DIGEST] {
     fresh_nonce()
 }
@@ -111,11 +113,11 @@ impl<S> Session<'_, S> {
             .map(drop)
     }
 
-    /// Runs `TPM2_PolicySecret`: `proof` proves the authorization value of the entity, for the one
-    /// command whose hash is `cp_hash`.
+    /// Runs `TPM2_PolicySecret`: `proof` proves the entity's authorization value, and only the
+    /// command with the hash `cp_hash` is then authorized.
     ///
-    /// Without that limit, whoever sits between us and the chip could use this session for a
-    /// command of his own. The limit does not enter the policy's digest.
+    /// Without that limit, an attacker between this process and the chip could use the session for
+    /// another command. The limit is not part of the policy's digest.
     pub(crate) fn prove_secret(
         &self,
         (handle, name, entity): Holder<'_>,

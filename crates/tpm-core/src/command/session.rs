@@ -1,5 +1,5 @@
-//! Authorization sessions: how a secret is proven to the chip without crossing the bus, and how
-//! its replies are known to be its own.
+//! Authorization sessions. They prove a secret to the chip without sending it, and they
+//! authenticate the chip's replies.
 
 use std::marker::PhantomData;
 
@@ -19,18 +19,18 @@ use crate::{
 /// AES, 128 bits, CFB: the `TPMT_SYM_DEF` of our sessions.
 const AES_128_CFB: [u16; 3] = [algorithm::AES, 128, algorithm::CFB];
 
-/// The kind of a [`Session`] whose key comes from a salt that only a certain storage key reads:
-/// what comes back in it is from the chip that holds this key.
+/// The kind of a [`Session`] whose key comes from a salt that only one storage key can read. Its
+/// replies come from the chip that holds this key.
 pub(crate) struct Salted;
 
-/// The kind of a [`Session`] without a key: it satisfies a policy and authenticates nothing.
+/// The kind of a [`Session`] without a key. It satisfies a policy and authenticates nothing.
 pub(crate) struct Unsalted;
 
 /// The key that a session is salted to.
 pub(crate) trait SaltKey {
     /// The handle of the loaded key.
     fn handle(&self) -> u32;
-    /// A new salt that only this key reads.
+    /// A new salt that only this key can read.
     fn salt(&self) -> Result<Salt>;
 }
 
@@ -47,14 +47,14 @@ impl<'op> Session<'op, Salted> {
         Self::salted(op, Kind::Hmac, key)
     }
 
-    /// An HMAC session in which the chip has shown that it holds `key`: it may carry secrets.
+    /// An HMAC session in which the chip has shown that it holds `key`, so it may carry secrets.
     pub(crate) fn proven(op: &'op Operation<'op>, key: &impl SaltKey) -> Result<Self> {
         let session = Self::hmac(op, key)?;
         session.prove()?;
         Ok(session)
     }
 
-    /// A policy session salted to `key`: no other than us can use it.
+    /// A policy session salted to `key`, which no other program can use.
     pub(crate) fn policy(op: &'op Operation<'op>, key: &impl SaltKey) -> Result<Self> {
         Self::salted(op, Kind::Policy, key)
     }
@@ -66,7 +66,7 @@ impl<'op> Session<'op, Salted> {
         Ok(session)
     }
 
-    /// Has the chip answer in this session, with a reply that nobody else can make.
+    /// Sends a command whose reply only the chip that knows the session key can authenticate.
     fn prove(&self) -> Result<()> {
         let command = Command::new(CommandCode::GetRandom)
             .about(Entity::Srk)
@@ -92,8 +92,8 @@ impl<'op> Session<'op, Salted> {
 }
 
 impl<'op> Session<'op, Unsalted> {
-    /// An unsalted policy session: it authenticates nothing, so each `PolicySecret` in it is for one
-    /// command ([`prove_secret`](Session::prove_secret)).
+    /// An unsalted policy session. It authenticates nothing, so each `PolicySecret` in it is
+    /// limited to one command ([`prove_secret`](Session::prove_secret)).
     pub(crate) fn unsalted_policy(op: &'op Operation<'op>) -> Result<Self> {
         let nonce_caller = fresh_nonce();
         let command = Command::new(CommandCode::StartAuthSession)
@@ -140,7 +140,8 @@ impl<'op, S> Session<'op, S> {
         self.state.handle()
     }
 
-    /// Notes that `TPM2_PolicyAuthValue` was run: uses must now prove the entity's value.
+    /// Notes that `TPM2_PolicyAuthValue` was run: from now on each use must prove the entity's
+    /// value.
     pub(crate) fn requires_auth_value(&self) {
         self.state.requires_auth_value();
     }
@@ -153,8 +154,8 @@ impl<'op, S> Session<'op, S> {
         Use(Authorization::new(&self.state, Some(auth)), PhantomData)
     }
 
-    /// Uses the session without an authorization value: the entity's value is empty, its policy
-    /// does not ask for it, or the session only encrypts and authenticates.
+    /// Uses the session without an authorization value. This is right if the entity's value is
+    /// empty, if its policy does not ask for it, or if the session only encrypts and authenticates.
     pub(crate) fn plain<'a>(&'a self) -> Use<'a, S>
     where
         'op: 'a,
@@ -177,13 +178,13 @@ impl<S> Drop for Session<'_, S> {
 pub(crate) struct Use<'a, S = Salted>(Authorization<'a>, PhantomData<S>);
 
 impl<'a, S> Use<'a, S> {
-    /// Ends the session with this command, which saves flushing it.
+    /// Ends the session with this command, which saves the command to flush it.
     pub(crate) fn last(mut self) -> Self {
         self.0.end();
         self
     }
 
-    /// What the command needs to know of it.
+    /// The authorization that goes into the command.
     pub(crate) fn authorization(self) -> Authorization<'a> {
         self.0
     }
@@ -202,13 +203,15 @@ impl<'a> Use<'a, Salted> {
         self
     }
 
-    /// Authenticates a command and a response that have no such parameter.
+    /// Makes this an audit session: needed for a command and a response without a `TPM2B_*` to
+    /// encrypt.
     pub(crate) fn audit(mut self) -> Self {
         self.0.audit();
         self
     }
 
-    /// Says that the command gives the entity the value `auth`, under which it then answers.
+    /// States that the command sets the entity's value to `auth`: the chip authenticates the
+    /// response with the new value.
     pub(crate) fn becomes(mut self, auth: &'a AuthValue) -> Self {
         self.0.becomes(auth);
         self

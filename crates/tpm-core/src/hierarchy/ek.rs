@@ -1,4 +1,4 @@
-//! Endorsement keys: what identifies a chip to its maker's certificate.
+//! Endorsement keys, for which a chip's manufacturer issues certificates.
 
 use crate::{
     EndorsementAuth, Error, Name, Operation, OwnerAuth, Result, Srk,
@@ -15,7 +15,7 @@ pub use crate::structures::ek_type::EkType;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ek {
-    /// Its kind.
+    /// Its algorithm.
     pub ek_type: EkType,
     /// The `TPMT_PUBLIC`.
     pub public: Vec<u8>,
@@ -23,12 +23,12 @@ pub struct Ek {
     pub name: Name,
 }
 
-/// The endorsement key that the chip claims to have at its persistent handle. Nothing
-/// authenticates it: it is good for showing.
+/// The endorsement key that the chip states at its persistent handle. The answer is not
+/// authenticated: show it, and decide nothing by it.
 ///
 /// # Errors
 ///
-/// [`Error::HandleOccupied`] where something else is there.
+/// [`Error::HandleOccupied`] if another object is at the handle.
 pub fn find(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Ek>> {
     let found = primary::read_public(op, ek_type.handle(), Exception::Shown)?;
     let Some((public, name)) = found else {
@@ -48,7 +48,8 @@ pub fn find(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Ek>> {
     }))
 }
 
-/// Where the parameters of a storage key's public area end and its public key begins.
+/// The offset in bytes at which the public key begins in a storage key's public area, after its
+/// parameters.
 ///
 /// Type, name algorithm, attributes (8 bytes), policy with its length, symmetric algorithm (6),
 /// scheme (2), then size and exponent (RSA, 6) or curve and KDF (ECC, 4).
@@ -60,14 +61,14 @@ fn parameters_end(public: &[u8]) -> usize {
     8 + 2 + policy + 6 + 2 + if is_rsa { 6 } else { 4 }
 }
 
-/// Makes the endorsement key of a template and gives it its persistent handle; a key that is
-/// there already is returned as it is. The chip's replies are authenticated by a session
-/// that is salted to `srk`, or as on first use if the chip has none.
+/// Makes the endorsement key from its template and gives it its persistent handle. Returns an
+/// existing key unchanged. A session that is salted to `srk` authenticates the chip's replies; if
+/// `srk` is `None`, one that is salted to a new storage key of the null hierarchy.
 ///
 /// # Errors
 ///
-/// [`Error::AuthRejected`] where `endorsement` or `owner` is wrong; [`Error::NotSupported`]
-/// where the chip lacks the algorithm.
+/// [`Error::AuthRejected`] if `endorsement` or `owner` is wrong; [`Error::NotSupported`] if the
+/// chip lacks the algorithm.
 pub fn create(
     op: &Operation<'_>,
     srk: Option<&Srk>,
@@ -102,9 +103,9 @@ pub fn create(
     })
 }
 
-/// The maker's certificate of an endorsement key, DER, if the chip carries one.
+/// The manufacturer's certificate of an endorsement key, DER, if the chip holds one.
 ///
-/// Bytes after the certificate, with which some makers fill the index, are cut off.
+/// Some manufacturers pad the index; the padding after the certificate is removed.
 ///
 /// # Errors
 ///

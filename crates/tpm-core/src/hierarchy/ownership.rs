@@ -11,9 +11,8 @@ use crate::{
 ///
 /// # Errors
 ///
-/// [`Error::AuthRejected`](crate::Error::AuthRejected) where `old` is wrong. For the lockout
-/// hierarchy one wrong value closes it for its recovery time
-/// ([`Error::Lockout`](crate::Error::Lockout)).
+/// [`Error::AuthRejected`](crate::Error::AuthRejected) if `old` is wrong. One wrong value closes
+/// the lockout hierarchy for its recovery time ([`Error::Lockout`](crate::Error::Lockout)).
 pub fn change_auth(
     root: &OpenSrk<'_>,
     hierarchy: Hierarchy,
@@ -29,22 +28,23 @@ pub fn change_auth(
     root.op().run(command).map(drop)
 }
 
-/// Clears the chip: every key below the owner and endorsement hierarchies is lost for good,
-/// every NV index of the owner is deleted, and the three authorization values are empty again.
+/// Clears the chip: all keys below the owner and endorsement hierarchies are lost for ever, all NV
+/// indexes of the owner are deleted, and the three authorization values are empty again.
 ///
 /// `srk` is the storage root key to which the session that proves `lockout` is salted; `None` if
 /// the chip has none.
 ///
 /// # Errors
 ///
-/// [`Error::AuthRejected`](crate::Error::AuthRejected) where `lockout` is wrong;
-/// [`Error::Disabled`](crate::Error::Disabled) where the platform does not allow it.
+/// [`Error::AuthRejected`](crate::Error::AuthRejected) if `lockout` is wrong;
+/// [`Error::Disabled`](crate::Error::Disabled) if the platform does not allow it.
 pub fn clear(op: &Operation<'_>, srk: Option<&Srk>, lockout: &LockoutAuth) -> Result<()> {
     let empty = LockoutAuth::empty();
     with_lockout(op, srk, CommandCode::Clear, lockout, &empty, &[])
 }
 
-/// Runs a command that the lockout hierarchy authorizes, after which its value is `after`.
+/// Runs a command that the lockout hierarchy authorizes. `after` is the hierarchy's authorization
+/// value after the command.
 pub(crate) fn with_lockout(
     op: &Operation<'_>,
     srk: Option<&Srk>,

@@ -1,4 +1,4 @@
-//! The keys that the chip keeps, whoever made them.
+//! The persistent keys in the chip, of all programs.
 
 use crate::{
     Operation, Result,
@@ -12,7 +12,7 @@ use crate::{
 const FIRST: u32 = 0x8100_0000;
 const LAST: u32 = 0x81ff_ffff;
 
-/// A key that the chip keeps.
+/// A persistent key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PersistentKey {
@@ -23,11 +23,12 @@ pub struct PersistentKey {
     pub has_roca: bool,
 }
 
-/// All keys that the chip keeps, in the order of their handles.
+/// All persistent keys, in the order of their handles.
 ///
 /// # Errors
 ///
-/// Failures of the chip; [`Error::Malformed`](crate::Error::Malformed) for an RSA key that cannot be read.
+/// Failures of the chip; [`Error::Malformed`](crate::Error::Malformed) if an RSA key's public area
+/// cannot be parsed.
 pub fn list(op: &Operation<'_>) -> Result<Vec<PersistentKey>> {
     let mut keys = Vec::new();
     for handle in info::handles(op, FIRST, LAST)? {
@@ -40,7 +41,7 @@ pub fn list(op: &Operation<'_>) -> Result<Vec<PersistentKey>> {
     Ok(keys)
 }
 
-/// The modulus in a `TPMT_PUBLIC`, whatever the key is for; `None` for other algorithms.
+/// The modulus in the `TPMT_PUBLIC` of any RSA key; `None` for other algorithms.
 fn modulus(public: &[u8]) -> Result<Option<&[u8]>> {
     let mut reader = Reader::new(public, "public area");
     if reader.u16()? != algorithm::RSA {

@@ -1,4 +1,4 @@
-//! Primary keys: made from a hierarchy's seed and a template, and kept in the chip.
+//! Primary keys: made from a hierarchy's seed and a template, and made persistent.
 
 use crate::{
     Entity, Error, Name, Operation, Result,
@@ -45,10 +45,9 @@ impl SaltKey for Primary<'_> {
     }
 }
 
-/// The public area and Name that the chip claims for what is at `handle`.
+/// The public area and Name that the chip states for the object at `handle`.
 ///
-/// The Name is computed here from the public area, and compared with the one that the chip
-/// states.
+/// The Name is computed from the public area and compared with the Name that the chip states.
 ///
 /// # Errors
 ///
@@ -65,7 +64,8 @@ pub(crate) fn read_public(
     Ok(Some((public, name)))
 }
 
-/// The public area and Name that the chip states for what is at `handle`, whatever it is.
+/// The public area and Name that the chip states for the object at `handle`; `None` if there is
+/// none. They are not compared.
 pub(crate) fn stated_public(
     op: &Operation<'_>,
     handle: u32,
@@ -88,7 +88,7 @@ pub(crate) fn stated_public(
 ///
 /// # Errors
 ///
-/// [`Error::ReplyForged`] if it has another.
+/// [`Error::ReplyForged`] if its Name is another.
 pub(crate) fn confirm(
     op: &Operation<'_>,
     handle: u32,
@@ -137,8 +137,8 @@ pub(crate) fn create<'op>(
     made(op, &response)
 }
 
-/// Makes a primary key of the owner hierarchy, whose authorization value is empty; nobody
-/// authenticates the reply.
+/// Makes a primary key of the owner hierarchy, whose authorization value must be empty. The reply
+/// is not authenticated.
 pub(crate) fn create_unauthenticated<'op>(
     op: &'op Operation<'op>,
     template: &[u8],
@@ -153,11 +153,11 @@ pub(crate) fn create_unauthenticated<'op>(
     made(op, &response)
 }
 
-/// A storage key of the null hierarchy, which anybody may make and which is gone with the next
-/// reset: something to salt a session to before there is a storage root key.
+/// A storage key of the null hierarchy, to salt a session to if there is no storage root key yet.
+/// Making one needs no authorization, and it does not outlast a reset.
 ///
-/// Nothing vouches for it: who sits between us and the chip at that moment can make one of his
-/// own. It keeps secrets from whoever only records.
+/// The key is not authenticated: an attacker between this process and the chip can put his own key
+/// in its place. It protects secrets only from an attacker who just listens.
 pub(crate) fn throw_away<'op>(op: &'op Operation<'op>, template: &[u8]) -> Result<Primary<'op>> {
     let command = Command::new(CommandCode::CreatePrimary)
         .about(Entity::Null)
@@ -209,7 +209,7 @@ pub(crate) fn remove(op: &Operation<'_>, handle: u32, name: &Name, proof: Use<'_
     evict(op, handle, name, handle, proof)
 }
 
-/// `TPM2_EvictControl` does both, depending on what kind of handle `object` is.
+/// `TPM2_EvictControl`: makes a transient `object` persistent, or removes a persistent one.
 fn evict(
     op: &Operation<'_>,
     object: u32,

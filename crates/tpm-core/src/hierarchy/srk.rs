@@ -1,4 +1,4 @@
-//! The storage root key (SRK): the root of everything that is kept outside of the chip.
+//! The storage root key (SRK): the parent of all objects that are stored outside of the chip.
 
 pub(crate) mod fitness;
 pub(crate) mod open;
@@ -15,13 +15,13 @@ use crate::{
     },
 };
 
-/// A storage root key, as it is pinned: its handle and whole public area.
+/// A storage root key in the form in which it is pinned: its handle and whole public area.
 ///
-/// Everything below an SRK loads only below this very one, so its Name stands for "this TPM,
-/// not cleared since".
+/// An object below an SRK loads only below that same SRK, so its Name identifies this TPM since it
+/// was last cleared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Srk {
-    /// The persistent handle, or 0 where the key is made anew for each operation.
+    /// The persistent handle, or 0 if the key is made again for each operation.
     handle: u32,
     public: Vec<u8>,
     name: Name,
@@ -35,18 +35,19 @@ impl Srk {
     /// TCG TPM v2.0 Provisioning Guidance, section 7.8.
     pub const HANDLE: u32 = 0x8100_0001;
 
-    /// The handle of an SRK of our own, beside one that cannot serve: an owner's handle that no
-    /// registry gives to anybody.
+    /// The handle of tpmssh's own SRK, which is used if the key at [`Srk::HANDLE`] cannot serve. It
+    /// is in the owner's range, and no registry assigns it.
     ///
     /// # Source
     ///
     /// TCG Registry of Reserved TPM 2.0 Handles, section 2.3.1.
     pub const OWN_HANDLE: u32 = 0x8100_7373;
 
-    /// The SRK at its persistent handle, whoever made it.
+    /// The SRK at its persistent handle; any program may have made it.
     ///
-    /// That it is there is what the chip says, or who sits before it. Compare it with a pinned
-    /// one, or show its [`name`](Self::name) to a person and [`prove`](Self::prove) it.
+    /// The answer is not authenticated: it comes from the chip or from a proxy before it. Compare
+    /// the key with a pinned one, or show its [`name`](Self::name) to a person and
+    /// [`prove`](Self::prove) it.
     ///
     /// # Errors
     ///
@@ -75,8 +76,8 @@ impl Srk {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] for anything that is not exactly that, and for a Name that is not
-    /// the public area's.
+    /// [`Error::Malformed`] if `bytes` have another form, or if the Name is not that of the public
+    /// area.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes, "pinned storage root key");
         let handle = reader.u32()?;
@@ -96,8 +97,8 @@ impl Srk {
         Ok(srk)
     }
 
-    /// The bytes to be stored: handle (4 bytes), Name and public area, each with a 16-bit
-    /// length; big-endian.
+    /// The bytes to store, big-endian: handle (4 bytes), then Name and public area, each after its
+    /// 16-bit length.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.handle.to_be_bytes().to_vec();
@@ -112,7 +113,7 @@ impl Srk {
         &self.name
     }
 
-    /// Whether it is one of our own beside another that cannot serve.
+    /// Whether it is tpmssh's own, at [`Srk::OWN_HANDLE`].
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.handle == Self::OWN_HANDLE
@@ -124,28 +125,29 @@ impl Srk {
         self.handle != 0
     }
 
-    /// Checks that the chip's SRK is this one: the chip shows that it holds the private half.
+    /// Checks that the chip's SRK is this one: the chip must prove that it holds the private half.
     ///
     /// # Errors
     ///
-    /// [`Error::OtherTpm`] if it is another, or is gone.
+    /// [`Error::OtherTpm`] if the chip has another SRK or none.
     pub fn check(&self, op: &Operation<'_>) -> Result<()> {
         let root = self.open(op)?;
         root.is_claimed()?;
         root.prove()
     }
 
-    /// Has the chip show that it holds the private half, by a reply that is authenticated
-    /// with a salt only that half reads: a proxy can claim to have any public key.
+    /// Has the chip prove that it holds the private half: its reply must be authenticated with a
+    /// salt that only the private half can read. Comparing public keys is not enough, because a
+    /// proxy can state any public key.
     ///
     /// # Errors
     ///
-    /// [`Error::OtherTpm`] if it does not.
+    /// [`Error::OtherTpm`] if it does not hold it.
     pub fn prove(&self, op: &Operation<'_>) -> Result<()> {
         self.open(op).map_err(open::not_held)?.prove()
     }
 
-    /// It must be a storage key that cannot leave the chip.
+    /// Checks that it is a storage key that cannot leave the chip.
     fn check_attributes(&self) -> Result<()> {
         let needed = attributes::FIXED_TPM
             | attributes::FIXED_PARENT

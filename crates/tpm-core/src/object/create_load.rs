@@ -14,8 +14,8 @@ pub(crate) fn finished(command: Command<'_, Authentic>) -> Command<'_, Authentic
     command.param_sized(&[]).param_u32(0)
 }
 
-/// Runs a `TPM2_Create` and returns what it makes. The reply is authenticated, so that the
-/// chip itself made it.
+/// Runs a `TPM2_Create` and returns the new object. The authenticated reply shows that the chip
+/// made it.
 pub(crate) fn created(op: &Operation<'_>, command: Command<'_, Authentic>) -> Result<Blob> {
     let response = op.run(command)?;
     let mut reader = response.reader();
@@ -24,7 +24,7 @@ pub(crate) fn created(op: &Operation<'_>, command: Command<'_, Authentic>) -> Re
     Ok(Blob { public, private })
 }
 
-/// The refusals of `TPM2_Load` that mean a blob that was changed, beside `TPM_RC_INTEGRITY`.
+/// The response codes of `TPM2_Load`, beside `TPM_RC_INTEGRITY`, that mean a changed blob.
 const SPOILT: [u32; 6] = [
     rc::SIZE,
     rc::INSUFFICIENT,
@@ -50,8 +50,8 @@ pub(crate) fn loaded<'op>(
     named(op, op.run(command), entity, blob)
 }
 
-/// `err` of a command that loads `child` below an object that was loaded before: what was changed
-/// is the child.
+/// The error of a command that loads `child` below a loaded parent: the chip accepted the parent,
+/// so an integrity error is about the child.
 pub(crate) fn about_child(err: Error, child: Entity) -> Error {
     match err {
         Error::Integrity(_) => Error::Integrity(child),
@@ -76,8 +76,8 @@ fn named<'op>(
     entity: Entity,
     blob: &Blob,
 ) -> Result<Transient<'op>> {
-    // The public part was compared with its template before, so what is wrong is the
-    // private one: its lengths, its contents, or whose half it is.
+    // The public part was compared with its template before. So the private part is wrong: its
+    // lengths, its contents, or it belongs to another key.
     let response = response.map_err(|err| {
         if SPOILT.iter().any(|&code| err.is_rc(code)) {
             Error::Integrity(entity)

@@ -1,11 +1,11 @@
-//! Keys outside of the chip, and the checks that come before every load.
+//! Keys in their stored form, and the checks before each load.
 
 use crate::{
     Blob, Error, KeyType, Name, PublicKey, Result, Usage,
     structures::{attributes, marshal::Reader, template},
 };
 
-/// A signing key outside of the chip, checked without it.
+/// A signing key in its stored form. Its public area is checked without the chip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyBlob {
     blob: Blob,
@@ -16,15 +16,15 @@ pub struct KeyBlob {
 }
 
 impl KeyBlob {
-    /// Checks that `blob` is a key exactly as this crate creates them.
+    /// Checks that `blob` is a key such as this crate creates.
     ///
-    /// Every byte of the public area but the public key itself is compared with the template:
-    /// attributes, policy, schemes. So a key that could leave the chip, whoever put it here,
-    /// is refused before the chip sees it.
+    /// The whole public area (attributes, policy, schemes) except for the public key itself is
+    /// compared with the template. A key that could leave the chip is refused before it is sent to
+    /// the chip.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyRefused`], saying why; [`Error::Malformed`] where it is no key at all.
+    /// [`Error::KeyRefused`] with the reason; [`Error::Malformed`] if it is not a key.
     pub fn parse(blob: Blob) -> Result<Self> {
         blob.check_private()?;
         let attributes = Reader::new(&blob.public, "public area")
@@ -64,7 +64,7 @@ impl KeyBlob {
         &self.public
     }
 
-    /// The kind of key.
+    /// The type of the key.
     #[must_use]
     pub fn key_type(&self) -> KeyType {
         self.key_type
@@ -82,14 +82,15 @@ impl KeyBlob {
         &self.name
     }
 
-    /// The bytes to be stored.
+    /// The bytes to store.
     #[must_use]
     pub fn blob(&self) -> &Blob {
         &self.blob
     }
 }
 
-/// The reasons worth a message of their own; any other difference is found by comparison.
+/// Refuses the attributes that have an error message of their own. The comparison with the template
+/// finds all other differences.
 fn refuse_what_can_leave(attributes: u32) -> Result<()> {
     let refuse = |why| Err(Error::KeyRefused(why));
     if attributes & attributes::FIXED_TPM == 0 || attributes & attributes::FIXED_PARENT == 0 {

@@ -1,4 +1,4 @@
-//! NV indexes: small memories in the chip.
+//! NV indexes: small pieces of non-volatile memory in the chip.
 
 use crate::{
     AuthValue, Entity, Error, Name, OpenSrk, Operation, OwnerAuth, Result,
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// The most that is read at once, in bytes: every TPM manages it.
+/// The most that one command reads, in bytes. Every TPM can do this.
 const CHUNK: u16 = 512;
 
 /// The public area of an NV index (`TPMS_NV_PUBLIC`).
@@ -64,8 +64,8 @@ impl NvPublic {
     }
 }
 
-/// How chips refuse the public area of an index whose type they do not have. Before revision
-/// 1.38 the type's highest bit was a reserved one.
+/// The response codes for an index type that the chip lacks. Before revision 1.38 the type's
+/// highest bit was reserved.
 const NO_SUCH_INDEX: [u32; 4] = [rc::ATTRIBUTES, rc::RESERVED_BITS, rc::VALUE, rc::TYPE];
 
 /// Defines an index with the authorization value `auth`, which crosses the bus encrypted.
@@ -108,11 +108,12 @@ pub(crate) fn undefine(root: &OpenSrk<'_>, owner: &OwnerAuth, index: u32) -> Res
     op.run(command).map(drop)
 }
 
-/// The public area that the chip claims for an index, if it claims one, and the Name of it.
+/// The public area that the chip states for an index, and its Name; `None` if the chip states that
+/// there is none.
 ///
 /// # Errors
 ///
-/// [`Error::ReplyForged`] if the chip states another Name than that of the public area.
+/// [`Error::ReplyForged`] if the stated Name is not that of the public area.
 pub(crate) fn read_public(
     op: &Operation<'_>,
     index: u32,
@@ -136,8 +137,8 @@ pub(crate) fn read_public(
     }
 }
 
-/// The whole contents of an index that anybody may read by its own empty authorization value;
-/// nobody authenticates them.
+/// The contents of an index that can be read with its own, empty, authorization value. They are not
+/// authenticated.
 pub(crate) fn read_open(op: &Operation<'_>, index: u32) -> Result<Option<Vec<u8>>> {
     let Some((public, name)) = read_public(op, index, Exception::Shown)? else {
         return Ok(None);
@@ -154,7 +155,7 @@ pub(crate) fn read_open(op: &Operation<'_>, index: u32) -> Result<Option<Vec<u8>
             .param_u16(offset);
         match op.run_unauthenticated(command, Exception::Shown) {
             Ok(response) => contents.extend_from_slice(response.reader().sized()?),
-            // Defined, and never written.
+            // The index was never written.
             Err(err) if err.is_rc(rc::NV_UNINITIALIZED) => return Ok(None),
             Err(err) => return Err(err),
         }

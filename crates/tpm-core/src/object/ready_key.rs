@@ -1,4 +1,4 @@
-//! Keys that the chip has opened, and what they do.
+//! Keys that the chip has loaded once, and the operations with them.
 
 use std::sync::Arc;
 
@@ -17,10 +17,11 @@ use crate::{
     tpm::SavedContext,
 };
 
-/// A key that the chip has opened and can be used again without its parent.
+/// A key that was loaded once and can be used again without the PIN and without loading its parent.
 ///
-/// The key is loaded, or what is held of it is a context that the chip saved and encrypted:
-/// it is worth something to this chip only, until its next reset, and is kept in memory alone.
+/// The key is loaded in the chip, or this holds its context, which the chip saved and encrypted.
+/// Only this chip can load the context, until its next reset. The context is never written to a
+/// file.
 #[derive(Debug, Clone)]
 pub struct ReadyKey {
     verifier: Arc<Verifier>,
@@ -30,8 +31,9 @@ pub struct ReadyKey {
 }
 
 impl ReadyKey {
-    /// Takes over a key that has just been loaded. On a bare connection its context is saved
-    /// and its slot freed; on a managed one it stays loaded, and is saved when it must go.
+    /// Takes over a key that was just loaded. On a bare connection its context is saved and its
+    /// slot freed. On a managed connection it stays loaded, and its context is saved when another
+    /// key takes its place.
     pub(crate) fn take(op: &Operation<'_>, key: Transient<'_>, blob: &KeyBlob) -> Result<Self> {
         let ready = Self {
             verifier: Arc::new(Verifier::new(blob.public().clone())),
@@ -42,7 +44,7 @@ impl ReadyKey {
         if op.is_managed() {
             op.keep(&ready.name, key.leave(), &ready.context)?;
         } else {
-            // It is new, so that nobody has set it.
+            // The cell is new, so it is empty.
             let _ = ready.context.set(op.save(key.handle(), key.name())?);
             key.flush()?;
         }
@@ -61,22 +63,23 @@ impl ReadyKey {
         &self.name
     }
 
-    /// Signs `digest`: one command on a managed connection that used this key last, else two.
+    /// Signs `digest`: one command if the key is still loaded on a managed connection; otherwise
+    /// its context is loaded first.
     ///
-    /// For RSA the digest is as long as the scheme's hash; for ECDSA it has any length, of
-    /// which the leftmost bytes count. The signature is checked with the public key before
-    /// it is returned, so that neither a faulty chip nor another one in its place is believed
-    /// (and a faulty RSA signature, which would betray the key, never gets out).
+    /// For RSA the digest must be as long as the scheme's hash. For ECDSA it may have any length,
+    /// and the leftmost bytes count. The signature is verified with the public key before it is
+    /// returned. So neither a faulty chip nor a proxy can return a wrong signature, and a faulty
+    /// RSA signature, which would reveal the key, is not returned.
     ///
-    /// What a chip does not do itself (many lack SHA-512, some make longer salts) a key with
-    /// [`Usage::SIGN_DECRYPT`] does with padding that is made here.
+    /// If the chip lacks the scheme (many lack SHA-512, some make longer salts), a key with
+    /// [`Usage::SIGN_DECRYPT`] signs with padding made in software.
     ///
     /// # Errors
     ///
-    /// [`Error::Stale`] where the chip was reset since, or a connection lost that alone held
-    /// the key: load it again. [`Error::DigestLength`], [`Error::WrongSignature`],
-    /// [`Error::NotSupported`]; [`Error::InvalidArgument`] for a scheme that is not for this type of
-    /// key, or that takes a key with [`Usage::SIGN_DECRYPT`].
+    /// [`Error::Stale`] if the chip was reset or the connection that held the key was closed: load
+    /// the key again. [`Error::DigestLength`], [`Error::WrongSignature`], [`Error::NotSupported`];
+    /// [`Error::InvalidArgument`] if the scheme is not for this type of key, or needs a key with
+    /// [`Usage::SIGN_DECRYPT`].
     pub fn sign(&self, op: &Operation<'_>, scheme: Scheme, digest: &[u8]) -> Result<Signature> {
         let (algorithm, hash, digest) = match (scheme, self.public()) {
             (Scheme::RsaPkcs1(hash), PublicKey::Rsa { .. }) => {
@@ -112,9 +115,9 @@ impl ReadyKey {
         }
     }
 
-    /// Signs as [`ReadyKey::sign`] does, with padding that is made here at once: for schemes that
-    /// the chip is known to lack, and keys with [`Usage::SIGN_DECRYPT`]. It spares the command
-    /// that would be refused.
+    /// Signs as [`ReadyKey::sign`] does, with padding made in software, without asking the chip for
+    /// the scheme first. For schemes that the chip is known to lack, this saves a command that it
+    /// would refuse. The key needs [`Usage::SIGN_DECRYPT`].
     ///
     /// # Errors
     ///
@@ -158,8 +161,8 @@ impl ReadyKey {
             op.run_unauthenticated(command, Exception::CheckedSignature)
         });
         let response = signed.map_err(|err| {
-            // A chip reads the digest before the scheme: one longer than its largest hash is
-            // refused for its length.
+            // A chip parses the digest before the scheme, and refuses one that is longer than its
+            // largest hash with the code for a wrong size.
             let digest = [rc::SIZE, rc::HASH, rc::SCHEME, rc::VALUE];
             if (1..=2).any(|parameter| err.refuses_parameter(parameter, &digest)) {
                 Error::NotSupported("signatures with this hash")
@@ -184,7 +187,8 @@ impl ReadyKey {
         Ok(signature)
     }
 
-    /// An RSA signature whose padding is made here: the chip does the private operation alone.
+    /// An RSA signature with padding made in software. The chip does only the raw private
+    /// operation.
     fn sign_padded(
         &self,
         op: &Operation<'_>,
@@ -210,7 +214,7 @@ impl ReadyKey {
             let command = Command::new(CommandCode::RsaDecrypt)
                 .about(Entity::Key)
                 .handle(handle, &self.name)
-                // What comes back is a signature, and no secret.
+                // The result is a signature and not a secret, so the reply need not be encrypted.
                 .empty_auth()
                 .param_sized(&block)
                 .param_u16(algorithm::NULL)
@@ -227,16 +231,17 @@ impl ReadyKey {
         }
     }
 
-    /// The private RSA operation on a whole block, without any padding by the chip.
+    /// The raw private RSA operation: the chip adds and checks no padding.
     ///
-    /// `block` is as long as the modulus and smaller than it. The result crosses the bus
-    /// encrypted in a session salted to the storage root key. The key must have been made
-    /// with [`Usage::SIGN_DECRYPT`](crate::Usage::SIGN_DECRYPT).
+    /// `block` is a big-endian number, as many bytes as the modulus and smaller than it; so is the
+    /// result. The result crosses the bus encrypted, in a session salted to the storage root key.
+    /// The key must have [`Usage::SIGN_DECRYPT`](crate::Usage::SIGN_DECRYPT).
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] for a block that does not fit: chips answer that with failures
-    /// of their own, so it never reaches them. [`Error::Stale`] as in [`ReadyKey::sign`].
+    /// [`Error::Malformed`] for a block of another length or not smaller than the modulus, which is
+    /// not sent, because chips differ in how they refuse it. [`Error::Stale`] as in
+    /// [`ReadyKey::sign`].
     pub fn rsa_raw(&self, root: &OpenSrk<'_>, block: &[u8]) -> Result<Vec<u8>> {
         let PublicKey::Rsa { n, .. } = self.public() else {
             return Err(Error::InvalidArgument("an ECC key does no RSA operation"));
@@ -263,14 +268,15 @@ impl ReadyKey {
         Ok(block)
     }
 
-    /// The x coordinate of the point that this key and the point (x, y) of the same curve
-    /// agree on, padded to the length of the field.
+    /// ECDH: the x coordinate of the private key times the point (`x`, `y`), big-endian, padded to
+    /// the length of the field. The point is on the key's curve.
     ///
-    /// The key must have been made with [`Usage::SIGN_DECRYPT`](crate::Usage::SIGN_DECRYPT).
+    /// The key must have [`Usage::SIGN_DECRYPT`](crate::Usage::SIGN_DECRYPT).
     ///
     /// # Errors
     ///
-    /// The chip's refusal of a point that is not on the curve; [`Error::Stale`] as above.
+    /// The chip's error for a point that is not on the curve; [`Error::Stale`] as in
+    /// [`ReadyKey::sign`].
     pub fn ecdh(&self, root: &OpenSrk<'_>, x: &[u8], y: &[u8]) -> Result<Vec<u8>> {
         let PublicKey::Ecc { curve, .. } = self.public() else {
             return Err(Error::InvalidArgument(
@@ -328,7 +334,8 @@ impl ReadyKey {
 const UNSUITABLE_SCHEME: Error =
     Error::InvalidArgument("this signature scheme is not for this type of key");
 
-/// A number of the chip, with the zeros in front that some leave out.
+/// A big-endian number from the chip, padded to `size` bytes with the leading zeros that some chips
+/// omit.
 fn filled_up(number: &[u8], size: usize) -> Result<Vec<u8>> {
     let missing = size.checked_sub(number.len());
     let missing = missing.ok_or(Error::Malformed("RSA block"))?;

@@ -1,4 +1,4 @@
-//! Sealed bytes: objects of the chip that hold a secret behind an authorization value.
+//! Sealed objects: they hold a secret that the chip gives out for an authorization value.
 
 use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
@@ -21,13 +21,13 @@ use crate::{
 /// A kind of sealed object below the storage root key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Kind {
-    /// What errors call it.
+    /// Its name in errors.
     pub(crate) entity: Entity,
     /// Whether the chip counts wrong authorization values.
     pub(crate) tries: Tries,
 }
 
-/// Sealed bytes outside of the chip.
+/// A sealed object in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sealed {
     blob: Blob,
@@ -36,7 +36,7 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    /// Seals `data` below the storage root key, behind `auth`.
+    /// Seals `data` below the storage root key, with the authorization value `auth`.
     pub(crate) fn create(
         root: &OpenSrk<'_>,
         kind: Kind,
@@ -53,11 +53,11 @@ impl Sealed {
         Self::from_blob(blob, kind)
     }
 
-    /// Sealed bytes from their stored form.
+    /// A sealed object from its stored form.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyRefused`] or [`Error::Malformed`] for anything but sealed bytes of this kind.
+    /// [`Error::KeyRefused`] or [`Error::Malformed`] if it is not a sealed object of this kind.
     pub(crate) fn from_blob(blob: Blob, kind: Kind) -> Result<Self> {
         blob.check_private()?;
         let template = template::sealed_object(kind.tries)?;
@@ -76,7 +76,7 @@ impl Sealed {
         })
     }
 
-    /// The bytes to be stored.
+    /// The bytes to store.
     pub(crate) fn blob(&self) -> &Blob {
         &self.blob
     }
@@ -103,7 +103,7 @@ impl Sealed {
         )
     }
 
-    /// Checks that the chip takes it.
+    /// Checks that the chip loads it.
     pub(crate) fn check(&self, root: &OpenSrk<'_>) -> Result<()> {
         root.within(|| {
             let session = Session::hmac(root.op(), root)?;
@@ -111,11 +111,10 @@ impl Sealed {
         })
     }
 
-    /// Runs `TPM2_PolicySecret` with it in `policy`, for the one command with the hash
-    /// `cp_hash`.
+    /// Runs `TPM2_PolicySecret` with it in `policy`, only for the command with the hash `cp_hash`.
     ///
-    /// The chip loads it in the session that then proves its authorization value: so nothing
-    /// about the value goes out before the chip has shown that it holds the storage root key.
+    /// The session that loads the object also proves its authorization value. So the chip has shown
+    /// that it holds the storage root key before an HMAC with the value is sent.
     pub(crate) fn prove_in<S>(
         &self,
         root: &OpenSrk<'_>,
@@ -130,9 +129,9 @@ impl Sealed {
     }
 }
 
-/// Takes out what is sealed in the loaded `object`, which errors call `entity`.
+/// Unseals the loaded `object`, which errors call `entity`.
 ///
-/// `proof` is a salted session that authorizes it; the answer comes encrypted.
+/// `proof` is a salted session that authorizes it. The reply is encrypted.
 pub(crate) fn unseal(
     op: &Operation<'_>,
     object: &Transient<'_>,
@@ -150,7 +149,7 @@ pub(crate) fn unseal(
     AuthValue::new(&data)
 }
 
-/// 32 random bytes, for objects whose contents nobody needs.
+/// 32 random bytes, for objects that need contents and whose contents are never used.
 pub(crate) fn nothing() -> Zeroizing<[u8; 32]> {
     let mut bytes = Zeroizing::new([0; 32]);
     OsRng.fill_bytes(&mut *bytes);

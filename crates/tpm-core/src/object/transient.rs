@@ -1,4 +1,4 @@
-//! Objects that are loaded into the chip for the length of an operation.
+//! Objects that are loaded into the chip for one operation.
 
 use crate::{Name, Operation, Result};
 

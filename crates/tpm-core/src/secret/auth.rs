@@ -1,4 +1,4 @@
-//! Authorization values: what proves to the TPM that one may use something.
+//! Authorization values: the passwords of hierarchies, objects and indexes of a TPM.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use rand_core::{OsRng, RngCore};
 use crate::secret::locked::Locked;
 use crate::{Error, Result};
 
-/// An authorization value of at most 32 bytes, wiped when dropped and never printed. It is
-/// kept out of swap space, as far as the system lets this process lock memory.
+/// An authorization value of at most 32 bytes, wiped when dropped and never printed. It is not
+/// swapped to disk if the system lets this process lock memory.
 ///
 /// A TPM ignores trailing zero bytes, so they are removed here as well; equal values then
 /// have equal bytes.
@@ -33,8 +33,9 @@ impl AuthValue {
     ///
     /// # Errors
     ///
-    /// [`Error::AuthTooLong`] for more than [`AuthValue::MAX`] bytes. ESAPI clients hash such
-    /// values silently, other clients do not; refusing them is the only reading all share.
+    /// [`Error::AuthTooLong`] for more than [`AuthValue::MAX`] bytes. Some TPM libraries (ESAPI)
+    /// hash a longer value and others send it as it is, so a longer value would not work in all
+    /// programs.
     pub fn new(bytes: &[u8]) -> Result<Self> {
         let end = bytes
             .iter()
@@ -51,7 +52,7 @@ impl AuthValue {
         Ok(Self(Some(value)))
     }
 
-    /// 32 bytes that nobody knows.
+    /// 32 random bytes.
     #[must_use]
     pub fn random() -> Self {
         let mut value = Locked::zeroed(Self::MAX);

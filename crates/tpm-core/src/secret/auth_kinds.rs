@@ -1,4 +1,5 @@
-//! Authorization values by what they open, so that no two of them can be swapped by mistake.
+//! One type of authorization value for each kind of entity, so that two of them cannot be swapped
+//! by mistake.
 
 use crate::{AuthValue, Result};
 
@@ -62,13 +63,13 @@ auth_kinds! {
     EndorsementAuth;
     /// The authorization value of the lockout hierarchy. It is empty in a new chip.
     LockoutAuth;
-    /// The authorization value of an [`SoObject`](crate::SoObject): what the SO PIN comes to.
+    /// The authorization value of an [`SoObject`](crate::SoObject), derived from the SO PIN.
     SoAuth;
-    /// The value that a user's PIN comes to: that of a [`PinCounter`](crate::PinCounter), or of a
-    /// [`TokenKey`](crate::TokenKey) behind the chip's lockout.
+    /// The authorization value of a [`PinCounter`](crate::PinCounter), or of a
+    /// [`TokenKey`](crate::TokenKey) behind the chip's lockout, derived from the user's PIN.
     PinAuth;
-    /// The authorization value of a [`ChangeGuard`](crate::ChangeGuard), for which
-    /// [`GuardAuth::random`] is the right source: wrong ones are not counted.
+    /// The authorization value of a [`ChangeGuard`](crate::ChangeGuard). Use [`GuardAuth::random`]:
+    /// the chip does not count wrong ones, so it must not be guessable.
     GuardAuth;
 }
 

@@ -1,4 +1,4 @@
-//! Memory for secrets: not swapped out, and wiped when it is given back.
+//! Memory for secrets: it is not swapped to disk, and it is wiped when it is freed.
 
 use region::LockGuard;
 use zeroize::Zeroize;
@@ -7,7 +7,7 @@ use zeroize::Zeroize;
 /// may end when that is unlocked; the secret is then swappable.
 const PAGE: usize = 4096;
 
-/// A page of its own: the kernel locks whole pages and does not count locks.
+/// A whole page, because the kernel locks whole pages and does not count how often.
 #[repr(align(4096))]
 struct Page([u8; PAGE]);
 

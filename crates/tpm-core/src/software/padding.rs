@@ -1,4 +1,4 @@
-//! RSA paddings that are put on or taken off outside of the chip.
+//! RSA paddings that are added or removed in software.
 
 use rand_core::{OsRng, RngCore};
 use sha1::{Digest, Sha1};
@@ -7,12 +7,12 @@ use zeroize::Zeroizing;
 
 use crate::{Error, Hash, Result};
 
-/// The block of PKCS#1 v1.5 for signing `data`, which a `DigestInfo` is in most cases:
-/// `00 01 ff… 00 data`, of `size` bytes.
+/// The block of PKCS#1 v1.5 for signing `data`, usually a `DigestInfo`: `00 01 ff… 00 data`, `size`
+/// bytes.
 ///
 /// # Errors
 ///
-/// [`Error::DigestLength`] where `data` is longer than `size` - 11 bytes.
+/// [`Error::DigestLength`] if `data` is longer than `size` - 11 bytes.
 ///
 /// # Source
 ///
@@ -23,7 +23,7 @@ pub fn pkcs1_sign(data: &[u8], size: usize) -> Result<Vec<u8>> {
     Ok([&[0, 1][..], &vec![0xff; fill], &[0], data].concat())
 }
 
-/// What was signed in a block of PKCS#1 v1.5; `None` for anything else.
+/// The signed data in a block of PKCS#1 v1.5; `None` if the block has another form.
 ///
 /// # Source
 ///
@@ -35,7 +35,8 @@ pub fn pkcs1_signed(block: &[u8]) -> Option<&[u8]> {
     (end >= 8 && rest[end] == 0).then(|| &rest[end + 1..])
 }
 
-/// The message in a block of PKCS#1 v1.5 that was encrypted: `00 02 random 00 message`.
+/// The message in a decrypted block of PKCS#1 v1.5, `00 02 random 00 message`; `None` if the block
+/// has another form.
 ///
 /// # Source
 ///
@@ -50,12 +51,13 @@ pub fn pkcs1_decrypt(block: &[u8]) -> Option<Vec<u8>> {
     Some(rest[end + 1..].to_vec())
 }
 
-/// The block of PSS for a digest: `size` bytes for a modulus of as many, with a random salt as
-/// long as the hash.
+/// The block of PSS for a digest, with a random salt as long as the hash. `size` is the length of
+/// the modulus and of the block, in bytes.
 ///
 /// # Errors
 ///
-/// [`Error::DigestLength`] for a digest that is not of this hash, or too long for `size`.
+/// [`Error::DigestLength`] for a digest that has not the length of this hash, or does not fit
+/// `size`.
 ///
 /// # Source
 ///
@@ -70,7 +72,7 @@ pub fn pss_sign(digest: &[u8], hash: Hash, size: usize) -> Result<Vec<u8>> {
     let h = hashed(hash, &[&[0; 8], digest, &salt]);
     let mut db = [&vec![0; fill][..], &[1], &salt].concat();
     mask(&mut db, &h, hash);
-    // A modulus has its top bit set, so the block must not.
+    // The top bit of the modulus is set. It must be clear in the block, which has to be smaller.
     db[0] &= 0x7f;
     Ok([&db[..], &h, &[0xbc]].concat())
 }
@@ -92,7 +94,7 @@ pub fn oaep_decrypt(block: &[u8], hash: Hash, mgf: Hash, label: &[u8]) -> Option
     let (found, padded) = db.split_at_checked(size)?;
     let expected = hashed(hash, &[label]);
     let end = padded.iter().position(|byte| *byte != 0)?;
-    // One answer for all that can be wrong: which it was helps nobody but an attacker.
+    // One answer for all errors: which one it was would help only an attacker.
     let good = *first == 0 && found == &expected[..] && padded[end] == 1;
     good.then(|| padded[end + 1..].to_vec())
 }
@@ -108,7 +110,7 @@ fn mask(data: &mut [u8], seed: &[u8], hash: Hash) {
     }
 }
 
-/// The hash of all parts, one after the other.
+/// The hash of the concatenation of all parts.
 fn hashed(hash: Hash, parts: &[&[u8]]) -> Vec<u8> {
     fn of<D: Digest>(parts: &[&[u8]]) -> Vec<u8> {
         let mut hasher = D::new();
@@ -146,8 +148,8 @@ mod tests {
         assert!(pkcs1_decrypt(&[]).is_none());
     }
 
-    /// A key of another implementation, which makes and checks the same paddings. It is small,
-    /// so that it is made quickly.
+    /// A key of another implementation, which makes and checks the same paddings. It is small so
+    /// that it is made quickly.
     fn key() -> RsaPrivateKey {
         RsaPrivateKey::new(&mut OsRng, 1536).unwrap()
     }

@@ -1,4 +1,4 @@
-//! The check that every signature passes before it is released.
+//! The check of each signature before it is returned.
 
 #[cfg(feature = "fast-verify")]
 mod prepared;
@@ -7,9 +7,10 @@ use std::fmt;
 
 use crate::{PublicKey, Scheme, Signature};
 
-/// A public key that checks what its private half has signed.
+/// A public key that verifies signatures of its private half.
 ///
-/// With the feature `fast-verify` it keeps tables for a key that signs more than once.
+/// With the feature `fast-verify` it builds tables at the second signature, and later checks are
+/// faster.
 pub(crate) struct Verifier {
     public: PublicKey,
     #[cfg(feature = "fast-verify")]
@@ -36,7 +37,7 @@ impl Verifier {
         if self.fast.accepts(&self.public, scheme, digest, signature) {
             return true;
         }
-        // The tables can only accept: what they refuse is checked in the plain way.
+        // The tables can only accept. A signature that they do not accept gets the plain check.
         self.public.verify(scheme, digest, signature)
     }
 }

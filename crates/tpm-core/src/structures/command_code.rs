@@ -6,8 +6,8 @@ use tss_esapi::constants::tss as cc;
 
 macro_rules! codes {
     ($($variant:ident = $value:ident, $name:literal;)+) => {
-        /// A command that this crate sends; its [`Display`](fmt::Display) form is the name that
-        /// the specification gives it, such as `TPM2_Sign`.
+        /// A command that this crate sends. Its [`Display`](fmt::Display) form is its name in the
+        /// specification, such as `TPM2_Sign`.
         ///
         /// # Source
         ///
@@ -30,7 +30,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The name that the specification gives it.
+            /// Its name in the specification.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -85,7 +85,7 @@ impl fmt::Display for CommandCode {
 }
 
 impl CommandCode {
-    /// Whether a handle stands before the parameters of the response.
+    /// Whether the response has a handle before its parameters.
     pub(crate) const fn returns_handle(self) -> bool {
         matches!(
             self,

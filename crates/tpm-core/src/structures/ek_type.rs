@@ -1,6 +1,6 @@
-//! The kinds of endorsement keys, and where the TCG has them.
+//! The types of endorsement keys, and their handles in the TCG's registry.
 
-/// The kinds of endorsement key of the TCG's default templates that this crate makes.
+/// The types of endorsement keys that this crate makes, from the TCG's default templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EkType {
@@ -40,7 +40,7 @@ impl EkType {
         }
     }
 
-    /// The NV index of the maker's certificate.
+    /// The NV index of the manufacturer's certificate.
     ///
     /// # Source
     ///

@@ -1,12 +1,12 @@
-//! The things that a command uses or authorizes, as errors name them.
+//! The entities that a command uses or authorizes, for errors.
 
 use std::fmt;
 
 use crate::structures::hierarchy::Hierarchy;
 
-/// What a command used, or whose authorization value it proved.
+/// The object, index or hierarchy that a command used or authorized.
 ///
-/// Its [`Display`](fmt::Display) form is for messages; programs compare the variants.
+/// Its [`Display`](fmt::Display) form is for messages. Programs compare the variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Entity {

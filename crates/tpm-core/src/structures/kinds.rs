@@ -154,7 +154,7 @@ impl Curve {
     }
 }
 
-/// What a key may be used for besides signing.
+/// The uses of a key besides signing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub struct Usage {
@@ -163,22 +163,22 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Signing alone: what an SSH key is for.
+    /// Only signing, as for an SSH key.
     pub const SIGN: Self = Self { decrypt: false };
     /// Signing and decrypting (RSA) or key agreement (ECC).
     pub const SIGN_DECRYPT: Self = Self { decrypt: true };
 
-    /// Signing, and decrypting or key agreement if `decrypt` says so.
+    /// Signing, and also decrypting or key agreement if `decrypt` is true.
     #[must_use]
     pub const fn sign_and(decrypt: bool) -> Self {
         Self { decrypt }
     }
 }
 
-/// The hashes that signatures are made over.
+/// The hashes for signatures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Hash {
-    /// SHA-1, for old peers; never chosen by this project itself.
+    /// SHA-1, for old peers. tpmssh itself never chooses it.
     Sha1,
     /// SHA-256.
     Sha256,
@@ -211,17 +211,16 @@ impl Hash {
     }
 }
 
-/// How a signature is made.
+/// A signature scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// RSASSA-PKCS1-v1_5 over a digest of this hash.
     RsaPkcs1(Hash),
-    /// The padding of RSASSA-PKCS1-v1_5 around any data, such as the two digests of TLS 1.1;
-    /// only keys with [`Usage::SIGN_DECRYPT`] do this.
+    /// The padding of RSASSA-PKCS1-v1_5 around any data, such as the two digests of TLS 1.1. The
+    /// key needs [`Usage::SIGN_DECRYPT`].
     RsaPkcs1Any,
-    /// RSASSA-PSS over a digest of this hash, MGF1 with the same and a salt as long as it.
-    /// Some older chips make longer salts: then only keys with [`Usage::SIGN_DECRYPT`] do
-    /// this.
+    /// RSASSA-PSS over a digest of this hash, with MGF1 of the same hash and a salt of the same
+    /// length. Some older chips make longer salts. There the key needs [`Usage::SIGN_DECRYPT`].
     RsaPss(Hash),
     /// ECDSA over a digest of any length.
     Ecdsa,
@@ -241,8 +240,7 @@ pub enum Signature {
     },
 }
 
-/// An object as it is kept outside of the chip: only the chip that made it can read the
-/// private part.
+/// The stored form of an object. Only the chip that made it can decrypt the private part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
     /// The `TPMT_PUBLIC`.
@@ -258,9 +256,9 @@ impl Blob {
         Name::of_public(&self.public)
     }
 
-    /// Refuses a private part that no chip produces, before it is sent anywhere.
+    /// Refuses a private part with a length that no chip makes, before it is sent.
     pub(crate) fn check_private(&self) -> Result<()> {
-        // An integrity digest and something protected by it; at most what fits a command.
+        // The shortest has an integrity digest and little data; the longest fits in a command.
         if (36..=2048).contains(&self.private.len()) {
             Ok(())
         } else {

@@ -1,10 +1,10 @@
-//! Bytes as a TPM writes them: big-endian integers and buffers with a 16-bit length.
+//! The TPM's wire format: big-endian integers, and buffers after their 16-bit length.
 
 use crate::{Error, Result};
 
 /// Takes integers and buffers off the front of a byte slice.
 ///
-/// Every method fails with [`Error::Malformed`] where the slice is too short; nothing panics.
+/// Each method returns [`Error::Malformed`] if the slice is too short. None panics.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
@@ -12,7 +12,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads `bytes`, which an error calls `what`.
+    /// Reads `bytes`; errors call them `what`.
     pub(crate) fn new(bytes: &'a [u8], what: &'static str) -> Self {
         Self { rest: bytes, what }
     }
@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Appends integers and buffers in the TPM's form.
+/// Appends integers and buffers in the TPM's wire format.
 pub(crate) trait Put {
     /// Appends two bytes.
     fn put_u16(&mut self, value: u16);
@@ -79,7 +79,8 @@ pub(crate) trait Put {
     ///
     /// # Panics
     ///
-    /// If `bytes` is longer than 65,535: callers pass what a TPM produced or a fixed template.
+    /// If `bytes` is longer than 65,535. Callers pass buffers of a TPM or fixed templates, which
+    /// are shorter.
     fn put_sized(&mut self, bytes: &[u8]);
 }
 

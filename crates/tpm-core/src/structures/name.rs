@@ -1,4 +1,5 @@
-//! The Name of an object, NV index or hierarchy: what a TPM knows it by.
+//! The Name of an object, NV index or hierarchy, by which the TPM identifies it in HMACs and
+//! policies.
 
 use std::fmt;
 
@@ -32,7 +33,7 @@ impl Name {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] if there is no such algorithm here.
+    /// [`Error::Malformed`] if the algorithm is not supported.
     pub(crate) fn of_public_area(public: &[u8]) -> Result<Self> {
         let hash = match public.get(2..4) {
             Some(id) => u16::from_be_bytes([id[0], id[1]]),
@@ -48,7 +49,7 @@ impl Name {
         Ok(Self([&hash.to_be_bytes()[..], &digest].concat()))
     }
 
-    /// The Name that is a handle: hierarchies, sessions.
+    /// The Name of a hierarchy or session, which is its handle.
     #[must_use]
     pub fn of_handle(handle: u32) -> Self {
         Self(handle.to_be_bytes().to_vec())

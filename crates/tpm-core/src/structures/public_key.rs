@@ -1,4 +1,4 @@
-//! Public keys: read from public areas, and used to check signatures in software.
+//! Public keys: read from public areas, and used to verify signatures in software.
 
 use ecdsa::signature::hazmat::PrehashVerifier;
 use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
@@ -15,7 +15,7 @@ use crate::{
 pub enum PublicKey {
     /// RSA.
     Rsa {
-        /// The modulus, most significant byte first, as long as the key.
+        /// The modulus, most significant byte first, without leading zeros.
         n: Vec<u8>,
         /// The public exponent.
         e: u32,
@@ -32,11 +32,11 @@ pub enum PublicKey {
 }
 
 impl PublicKey {
-    /// The key of a `TPMT_PUBLIC`, and nothing but it.
+    /// The public key in a `TPMT_PUBLIC`.
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] for anything that is not exactly one RSA or ECC public area;
+    /// [`Error::Malformed`] if `public` is not exactly one RSA or ECC public area;
     /// [`Error::KeyRefused`] for a weak key or a point that is not on its curve.
     pub(crate) fn from_public_area(public: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(public, "public area");
@@ -46,7 +46,7 @@ impl PublicKey {
         if reader.u16()? != algorithm::NULL {
             reader.take(4)?;
         }
-        // Schemes other than null have parameters; no key of ours has one.
+        // Other schemes have parameters. Keys of this crate have none.
         if reader.u16()? != algorithm::NULL {
             return Err(Error::KeyRefused("its scheme is fixed"));
         }
@@ -83,7 +83,7 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyRefused`], saying why.
+    /// [`Error::KeyRefused`] with the reason.
     pub fn check(&self) -> Result<()> {
         match self {
             Self::Rsa { n, .. } if n.len() < 256 => {
@@ -121,7 +121,7 @@ impl PublicKey {
         point
     }
 
-    /// The kind of key, where it is one that a TPM makes for this crate.
+    /// The type of the key; `None` if this crate makes no such keys.
     #[must_use]
     pub fn key_type(&self) -> Option<KeyType> {
         match self {
@@ -142,10 +142,10 @@ impl PublicKey {
         }
     }
 
-    /// Whether `signature` over `digest` is by the holder of this key.
+    /// Whether `signature` is a valid signature of `digest` by this key.
     ///
-    /// `digest` is as long as the scheme's hash; for [`Scheme::Ecdsa`] and
-    /// [`Scheme::RsaPkcs1Any`] any length that
+    /// `digest` must be as long as the scheme's hash. For [`Scheme::Ecdsa`] and
+    /// [`Scheme::RsaPkcs1Any`] it may have any length that
     /// [`ReadyKey::sign`](crate::ReadyKey::sign) takes.
     #[must_use]
     pub fn verify(&self, scheme: Scheme, digest: &[u8], signature: &Signature) -> bool {

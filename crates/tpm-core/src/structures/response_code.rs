@@ -1,4 +1,4 @@
-//! Response codes: what each of them is called, and what it means.
+//! Response codes, their names and their meanings.
 
 use std::fmt;
 
@@ -10,20 +10,20 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResponseCode(pub u32);
 
-/// Bit 7: the code says which handle, parameter or session it is about.
+/// Bit 7: the code has the number of a handle, parameter or session.
 const FORMAT_ONE: u32 = 0x80;
-/// Bit 6 of such a code: it is about a parameter.
+/// Bit 6 of such a code: the number is that of a parameter.
 const PARAMETER: u32 = 0x40;
-/// The layer of a resource manager, which refuses by itself what it does not know.
+/// The layer of a resource manager's own errors.
 const MANAGER: u32 = 0x000b_0000;
-/// The layer of a code of the TPM's that a resource manager gives in the TPM's place.
+/// The layer of TPM response codes that a resource manager returns in place of the TPM.
 const MANAGER_TPM: u32 = 0x000c_0000;
 
 impl ResponseCode {
     /// The code without the number of the handle, parameter or session that it is about.
     ///
-    /// Format-one codes (bit 7) carry that number in bits 6 and 8 to 11. Codes of another
-    /// layer (a resource manager) are returned whole.
+    /// Format-one codes (bit 7) have that number in bits 6 and 8 to 11. Codes of another layer (a
+    /// resource manager) are returned unchanged.
     #[must_use]
     pub fn base(self) -> u32 {
         if self.0 & 0xffff_f000 == 0 && self.0 & FORMAT_ONE != 0 {
@@ -47,24 +47,26 @@ impl ResponseCode {
             && self.0 & 0xf00 != 0
     }
 
-    /// The code, if it is the TPM's own, or a resource manager speaks for it with the TPM's codes.
+    /// The TPM's code, also if a resource manager returned it in place of the TPM; `None` for other
+    /// layers.
     pub(crate) fn of_tpm(self) -> Option<Self> {
         match self.0 & 0xffff_0000 {
             0 => Some(self),
             MANAGER_TPM => Some(Self(self.0 & 0xffff)),
-            // Debian's tpm2-abrmd and the kernel use the manager's own layer for the TPM's
-            // codes, which are above 0x7f; those below are the manager's.
+            // Debian's tpm2-abrmd and the kernel use the resource manager's layer also for TPM
+            // codes, which are 0x80 and above. Codes below are the manager's own.
             MANAGER if self.0 & 0xffff >= FORMAT_ONE => Some(Self(self.0 & 0xffff)),
             _ => None,
         }
     }
 
-    /// Whether the code comes from what carries commands to the TPM, which has not answered.
+    /// Whether the code comes from the connection: the TPM itself has not answered.
     pub(crate) fn is_of_transport(self) -> bool {
         self.between().is_some() && self.0 & 0xffff_0000 != MANAGER
     }
 
-    /// What between us and the TPM failed with this code, and how; `None` for the TPM's own.
+    /// The layer between this process and the TPM that failed, and its error; `None` for the TPM's
+    /// own codes.
     ///
     /// # Source
     ///
@@ -83,13 +85,13 @@ impl ResponseCode {
         })
     }
 
-    /// The specification's name; `None` for codes of a maker's own.
+    /// Its name in the specification; `None` for a manufacturer's own codes.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         self.entry().map(|(name, _)| name)
     }
 
-    /// What it means, as the end of a sentence.
+    /// Its meaning, worded as the end of a sentence.
     #[must_use]
     pub fn meaning(self) -> Option<&'static str> {
         self.entry().map(|(_, meaning)| meaning)
@@ -101,7 +103,7 @@ impl ResponseCode {
 }
 
 impl fmt::Display for ResponseCode {
-    /// What it means, and its name with the parameter; the number of a code without a name.
+    /// Its meaning, and its name with the parameter; or its number, if it has no name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.entry(), self.parameter()) {
             (Some((name, meaning)), Some(number)) => {

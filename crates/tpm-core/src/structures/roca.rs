@@ -1,6 +1,6 @@
-//! The fingerprint of RSA keys made by a faulty library of Infineon's (ROCA).
+//! The fingerprint of RSA keys made by a faulty library of Infineon (ROCA).
 
-/// Small primes, and for each the residues that powers of 65537 take modulo it, as bits.
+/// Small primes, each with the residues of the powers of 65537 modulo the prime, as bits.
 ///
 /// # Source
 ///
@@ -11,9 +11,9 @@ const PRIMES: [u64; 17] = [
     11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157,
 ];
 
-/// Whether an RSA modulus (most significant byte first) bears the fingerprint.
+/// Whether an RSA modulus (most significant byte first) has the fingerprint.
 ///
-/// One random modulus in about 2^28 does so by chance.
+/// A random modulus has it with a probability of about 2^-28.
 pub(crate) fn is_vulnerable(modulus: &[u8]) -> bool {
     PRIMES
         .iter()
@@ -59,7 +59,8 @@ mod tests {
         }
     }
 
-    /// A random power: times 65537 is times 2 sixteen times, and the number itself added.
+    /// A power of 65537 modulo `product`. Multiplying by 65537 is doubling sixteen times and adding
+    /// the number itself, which cannot overflow.
     fn power_of_65537(product: u128) -> u128 {
         let exponent = OsRng.next_u32() % 10_000;
         (0..exponent).fold(1, |acc: u128, _| {

@@ -1,4 +1,4 @@
-//! The public area of a storage key, as far as a salt needs it.
+//! The fields of a storage key's public area that a salt needs.
 
 use crate::{Error, Hash, PublicKey, Result, structures::algorithm};
 
@@ -6,8 +6,8 @@ use crate::{Error, Hash, PublicKey, Result, structures::algorithm};
 ///
 /// # Errors
 ///
-/// [`Error::Malformed`] for anything else, and for a name algorithm that sessions here do not
-/// know.
+/// [`Error::Malformed`] if `public` is not a storage key's public area, or its name algorithm is
+/// not supported.
 pub(crate) fn parse(public: &[u8]) -> Result<(PublicKey, Hash)> {
     const INVALID: Error = Error::Malformed("storage root key");
     let id = public.get(2..4).ok_or(INVALID)?;

@@ -1,7 +1,7 @@
-//! The public areas that this crate creates, each field of them on purpose.
+//! The public areas of the objects that this crate creates.
 //!
-//! A stored key is compared with its template byte by byte, so nothing that differs from what
-//! stands here is ever loaded.
+//! A stored key is compared with its template byte by byte before it is loaded, so no object that
+//! differs from these templates is loaded.
 
 use tss_esapi::{
     abstraction::{AsymmetricAlgorithmSelection, ek},
@@ -24,13 +24,14 @@ use crate::{
     structures::{algorithm, ek_type::EkType, kinds::Curve, marshal::Put},
 };
 
-/// How the parent of a token's keys is guarded.
+/// How a token key is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guard {
-    /// By a policy alone: `userWithAuth` clear, no dictionary-attack protection of its own.
+    /// Only by a policy: `userWithAuth` is clear, and the chip's dictionary-attack logic does not
+    /// protect it.
     Policy,
-    /// By its authorization value, which the chip's dictionary-attack logic protects; changed
-    /// only under its policy.
+    /// By its authorization value, which the chip's dictionary-attack logic protects. Changing the
+    /// value needs its policy.
     Auth,
     /// By nothing.
     Nothing,
@@ -39,13 +40,13 @@ pub(crate) enum Guard {
 /// Whether the chip's dictionary-attack logic counts wrong authorization values of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tries {
-    /// It does: for values that come from a person.
+    /// They are counted, for values that are derived from a PIN.
     Counted,
-    /// It does not: for random values, which nobody guesses, and for none.
+    /// They are not counted, for random values, which cannot be guessed, and for empty ones.
     Uncounted,
 }
 
-/// The algorithm of a storage key: the parent of others.
+/// The algorithm of a storage key, a parent of other keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StorageKind {
     /// ECC on P-256, which is quick to make.
@@ -55,7 +56,7 @@ pub(crate) enum StorageKind {
 }
 
 impl StorageKind {
-    /// The kind of a `TPMT_PUBLIC`, by its first field.
+    /// The algorithm of a `TPMT_PUBLIC`, from its first field.
     pub(crate) fn of_public(public: &[u8]) -> Self {
         if public.starts_with(&algorithm::RSA.to_be_bytes()) {
             Self::Rsa2048
@@ -69,7 +70,8 @@ impl StorageKind {
         self == Self::Rsa2048
     }
 
-    /// The bytes at the end of a template that hold its empty public key: one length, or two.
+    /// The length of the empty public key at the end of a template, in bytes: one 16-bit length for
+    /// RSA, two for ECC.
     fn empty_unique(self) -> usize {
         match self {
             Self::EccP256 => 4,
@@ -97,7 +99,8 @@ pub(crate) fn storage_root_key(kind: StorageKind) -> Result<Vec<u8>> {
     Ok(template)
 }
 
-/// A token key: the parent of a token's keys, guarded as `guard` says, with policy `policy`.
+/// A token key, the parent of a token's signing keys, protected by `guard`, with the policy digest
+/// `policy`.
 pub(crate) fn token_key(kind: StorageKind, guard: Guard, policy: &[u8]) -> Result<Vec<u8>> {
     let attributes = storage_attributes();
     let attributes = match guard {
@@ -110,17 +113,17 @@ pub(crate) fn token_key(kind: StorageKind, guard: Guard, policy: &[u8]) -> Resul
     storage_key(kind, attributes, policy)
 }
 
-/// What the public area of every token key of this kind begins with: all but its public key.
+/// The beginning of the public area of each such token key: all but its public key.
 pub(crate) fn token_key_head(kind: StorageKind, guard: Guard, policy: &[u8]) -> Result<Vec<u8>> {
     let mut template = token_key(kind, guard, policy)?;
     template.truncate(template.len() - kind.empty_unique());
     Ok(template)
 }
 
-/// A key that signs, or that signs and decrypts (RSA) or agrees on secrets (ECC).
+/// A signing key, which also decrypts (RSA) or agrees on secrets (ECC) if `usage` has that.
 ///
-/// It has no authorization value of its own: its parent guards it. The scheme is null, so
-/// that each signature names its own.
+/// It has no authorization value, because its parent protects it. Its scheme is null, so each
+/// signature names its own scheme.
 pub(crate) fn signing_key(key_type: KeyType, usage: Usage) -> Result<Vec<u8>> {
     let attributes = fixed_attributes()
         .with_sensitive_data_origin(true)
@@ -146,7 +149,7 @@ pub(crate) fn signing_key(key_type: KeyType, usage: Usage) -> Result<Vec<u8>> {
     })
 }
 
-/// Sealed bytes behind an authorization value.
+/// A sealed object with an authorization value.
 pub(crate) fn sealed_object(tries: Tries) -> Result<Vec<u8>> {
     let attributes = fixed_attributes()
         .with_user_with_auth(true)
@@ -175,7 +178,7 @@ pub(crate) fn endorsement_key(kind: EkType) -> Result<Vec<u8>> {
         .map_err(|_| INVALID)
 }
 
-/// What the builders of tss-esapi answer to a template that makes no sense: none of ours.
+/// The error for a template that tss-esapi's builders refuse. They refuse none of these.
 const INVALID: Error = Error::Malformed("key template");
 
 fn fixed_attributes() -> ObjectAttributesBuilder {

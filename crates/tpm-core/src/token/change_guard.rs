@@ -1,12 +1,12 @@
-//! The change guard: what keeps a PIN from being guessed by changing it.
+//! The change guard: an object that prevents guesses of a PIN by changing it.
 //!
-//! A chip checks the limit of a PIN counter when its authorization value proves something,
-//! but not when `TPM2_NV_ChangeAuth` replaces it under a policy with `TPM2_PolicyAuthValue`
-//! (libtpms 0.9.2). Left at that, a thief with a program of his own could try PINs there
-//! without end. So that branch of the counter's policy asks for one more proof: of this
-//! object, whose authorization value is a random secret. The secret is sealed below the token
-//! key ([`TokenKey::seal`](crate::TokenKey::seal)), which opens only for a PIN that the counter
-//! has checked, and in the SO object.
+//! A chip checks the limit of a PIN counter when `TPM2_PolicySecret` uses its authorization value,
+//! but not when `TPM2_NV_ChangeAuth` replaces the value under a policy with `TPM2_PolicyAuthValue`
+//! (libtpms 0.9.2). A thief with a program of his own could try any number of PINs with that
+//! command. So this branch of the counter's policy needs a second authorization value, that of the
+//! change guard. It is a random secret, which is sealed twice: below the token key
+//! ([`TokenKey::seal`](crate::TokenKey::seal)), which opens only after the counter has checked the
+//! PIN, and in the SO object.
 
 use crate::{
     Blob, Entity, GuardAuth, Name, OpenSrk, Result,
@@ -20,13 +20,13 @@ const KIND: Kind = Kind {
     tries: Tries::Uncounted,
 };
 
-/// A change guard outside of the chip.
+/// A change guard in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangeGuard(Sealed);
 
 impl ChangeGuard {
-    /// Makes one whose authorization value is `secret`, for which
-    /// [`GuardAuth::random`] is the right source: wrong ones are not counted.
+    /// Makes one with the authorization value `secret`. Use [`GuardAuth::random`]: the chip does
+    /// not count wrong ones, so it must not be guessable.
     ///
     /// # Errors
     ///
@@ -40,12 +40,12 @@ impl ChangeGuard {
     /// # Errors
     ///
     /// [`Error::KeyRefused`](crate::Error::KeyRefused) or
-    /// [`Error::Malformed`](crate::Error::Malformed) for anything but a change guard.
+    /// [`Error::Malformed`](crate::Error::Malformed) if it is not a change guard.
     pub fn from_blob(blob: Blob) -> Result<Self> {
         Sealed::from_blob(blob, KIND).map(Self)
     }
 
-    /// The bytes to be stored.
+    /// The bytes to store.
     #[must_use]
     pub fn blob(&self) -> &Blob {
         self.0.blob()
@@ -57,7 +57,7 @@ impl ChangeGuard {
         self.0.name()
     }
 
-    /// Checks that the chip takes it, which needs no secret.
+    /// Checks that the chip loads it, which needs no secret.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl ChangeGuard {
         self.0.check(root)
     }
 
-    /// Runs `TPM2_PolicySecret` with this object in `policy`, for the one command with the hash
+    /// Runs `TPM2_PolicySecret` with this object in `policy`, only for the command with the hash
     /// `cp_hash`.
     pub(crate) fn prove_in<S>(
         &self,

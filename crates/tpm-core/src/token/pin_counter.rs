@@ -1,13 +1,15 @@
 //! The PIN counter: an NV index in which the chip itself counts wrong PINs.
 //!
-//! Its authorization value is the user's PIN value. Each wrong one adds 1 to a count that only
-//! a right one, or the SO, sets back; at the limit right and wrong are refused alike. All this
-//! concerns one token: the chip's own lockout is not involved.
+//! The authorization value of the index is derived from the user's PIN. Each wrong value adds 1 to
+//! the count. The right value, or the SO, sets the count to 0. At the limit the chip refuses also
+//! the right value. Each token has its own index, and the lockout of the whole chip is not
+//! involved.
 //!
-//! A thief with the owner's authorization (empty by default) can delete the index and define
-//! it anew with a PIN of his own, but cannot write it, since writing takes the SO object. An
-//! unwritten index has another Name, so a policy that names the written one stays closed.
-//! That holds only as long as the attribute OWNERWRITE is clear.
+//! A thief with the owner's authorization (empty by default) can delete the index and define it
+//! again with a PIN of his own. He cannot write it, because that needs the SO object's
+//! authorization value. An index that was never written has another Name, so it does not satisfy a
+//! policy that has the Name of the written one. This holds only if the attribute OWNERWRITE is
+//! clear.
 
 use rand_core::{OsRng, RngCore};
 
@@ -34,16 +36,16 @@ use crate::{
 const FIRST: u32 = 0x0180_0000;
 const LAST: u32 = 0x01bf_ffff;
 
-/// `TPM_NT_PIN_FAIL`, POLICYWRITE, AUTHREAD, POLICYREAD, NO_DA. AUTHREAD is what lets
-/// `TPM2_PolicySecret` use the authorization value (part 2, section 13.4).
+/// `TPM_NT_PIN_FAIL`, POLICYWRITE, AUTHREAD, POLICYREAD, NO_DA. With AUTHREAD, `TPM2_PolicySecret`
+/// can use the authorization value (part 2, section 13.4).
 const ATTRIBUTES: u32 = 0x80 | 1 << 3 | 1 << 18 | 1 << 19 | 1 << 25;
 const WRITTEN: u32 = 1 << 29;
 
 /// `TPMS_NV_PIN_COUNTER_PARAMETERS`: count and limit, 4 bytes each.
 const SIZE: u16 = 8;
 
-/// A PIN counter, known by its handle, the SO object that may write it and the change guard
-/// that lets the user change the PIN.
+/// A PIN counter: its handle, and the Names of the SO object that may write it and of the change
+/// guard with which the user changes the PIN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PinCounter {
     handle: u32,
@@ -52,32 +54,32 @@ pub struct PinCounter {
     name: Name,
 }
 
-/// What a PIN counter says.
+/// The contents of a PIN counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PinState {
     /// Wrong PINs since the last right one.
     pub count: u32,
-    /// How many there may be.
+    /// At how many wrong PINs the token is locked.
     pub limit: u32,
 }
 
-/// What is found at the handle of a PIN counter.
+/// The state of a PIN counter's handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
     /// Nothing.
     Absent,
-    /// The counter, defined and never written: an interrupted [`PinCounter::define`], or a
-    /// thief's copy. It opens nothing.
+    /// The counter is defined and was never written: [`PinCounter::define`] was interrupted, or a
+    /// thief defined it again. It does not satisfy the token key's policy.
     Unwritten,
-    /// The counter.
+    /// The counter is there.
     Ready,
-    /// An index of somebody else.
+    /// Another index is at this handle.
     Foreign,
 }
 
 impl PinState {
-    /// How many wrong PINs are left; at 0 the right one is refused as well.
+    /// How many tries are left; at 0 the chip refuses also the right PIN.
     #[must_use]
     pub fn left(self) -> u32 {
         self.limit.saturating_sub(self.count)
@@ -100,8 +102,8 @@ impl PinCounter {
         Err(Error::NvSpace)
     }
 
-    /// The counter at `handle` that the SO object `so` may write, and whose PIN the user
-    /// changes with the change guard `guard`; sends no command.
+    /// The counter at `handle` with the Names of its SO object and its change guard; sends no
+    /// command.
     #[must_use]
     pub fn from_parts(handle: u32, so: &Name, guard: &Name) -> Self {
         let branches = branches(so, guard);
@@ -113,10 +115,11 @@ impl PinCounter {
         }
     }
 
-    /// Defines this counter in the chip, with the authorization value `pin` and room for
-    /// `limit` wrong PINs, and writes it.
+    /// Defines this counter in the chip, with the authorization value `pin`, then writes its limit,
+    /// `limit` wrong PINs.
     ///
-    /// A process that dies in between leaves an index without contents, which opens nothing.
+    /// If the process dies between the two, it leaves an index that was never written, which does
+    /// not satisfy the token key's policy.
     ///
     /// # Errors
     ///
@@ -134,7 +137,7 @@ impl PinCounter {
         nv::define(root, owner, &self.public(ATTRIBUTES), pin.value())?;
         let written = root.within(|| self.write(root, so, so_auth, limit, ATTRIBUTES));
         if written.is_err() {
-            // Best effort: whoever keeps track of handles finds the rest.
+            // If this fails, too, the index stays, and [`PinCounter::list`] lists it.
             let _ = nv::undefine(root, owner, self.handle);
         }
         written
@@ -146,15 +149,15 @@ impl PinCounter {
         self.handle
     }
 
-    /// The Name that it has once it is written.
+    /// The Name that the index has after it was written.
     #[must_use]
     pub fn name(&self) -> &Name {
         &self.name
     }
 
-    /// What the chip claims to have at this counter's handle.
+    /// What the chip states to have at this counter's handle. The answer is not authenticated.
     ///
-    /// [`PinCounter::state`] shows whether a counter that is said to be ready is.
+    /// [`PinCounter::state`] reads a counter with an authenticated reply.
     ///
     /// # Errors
     ///
@@ -171,7 +174,7 @@ impl PinCounter {
         )
     }
 
-    /// Reads count and limit, which takes no secret; the reply is authenticated.
+    /// Reads count and limit. This needs no secret, and the reply is authenticated.
     ///
     /// # Errors
     ///
@@ -197,10 +200,10 @@ impl PinCounter {
         })
     }
 
-    /// Changes the PIN value with the old one and the secret of the change guard.
+    /// Changes the PIN value. This needs the old value and the change guard's secret.
     ///
-    /// Chips do not look at the limit here. It holds all the same, because only the right PIN
-    /// brings the secret out ([`TokenKey::unseal`](crate::TokenKey::unseal)).
+    /// Chips do not check the limit in this command. The limit holds all the same, because only the
+    /// right PIN unseals the secret ([`TokenKey::unseal`](crate::TokenKey::unseal)).
     ///
     /// # Errors
     ///
@@ -230,7 +233,7 @@ impl PinCounter {
         })
     }
 
-    /// Sets a new PIN value with the SO's; the old one is not needed.
+    /// Sets a new PIN value. This needs the SO value and not the old PIN value.
     ///
     /// # Errors
     ///
@@ -245,8 +248,8 @@ impl PinCounter {
         root.within(|| {
             let policy = Session::policy(root.op(), root)?;
             policy.allow_command(CommandCode::NvChangeAuth)?;
-            // The SO does not know the old value, which the encryption by a session that
-            // authorizes the index would involve: a second session encrypts.
+            // A session that authorizes the index would use the old PIN value in its encryption
+            // key, and the SO does not know that value. So a second session encrypts.
             let hiding = Session::proven(root.op(), root)?;
             let mut command = Command::new(CommandCode::NvChangeAuth)
                 .about(Entity::PinCounter)
@@ -262,7 +265,7 @@ impl PinCounter {
         })
     }
 
-    /// Sets the count to 0 and the limit to `limit` with the SO's value.
+    /// Sets the count to 0 and the limit to `limit`. This needs the SO value.
     ///
     /// # Errors
     ///
@@ -277,7 +280,7 @@ impl PinCounter {
         root.within(|| self.write(root, so, so_auth, limit, ATTRIBUTES | WRITTEN))
     }
 
-    /// Removes the counter from the chip: nothing opens its token key any more.
+    /// Removes the counter from the chip. Its token key can then never be used again.
     ///
     /// # Errors
     ///
@@ -286,7 +289,7 @@ impl PinCounter {
         Self::undefine_at(root, owner, self.handle)
     }
 
-    /// Removes whatever counter is at `handle`.
+    /// Removes the counter at `handle`, of any token.
     ///
     /// # Errors
     ///
@@ -295,8 +298,8 @@ impl PinCounter {
         nv::undefine(root, owner, handle)
     }
 
-    /// The handles of all indexes of the owner that are made like a PIN counter of this crate,
-    /// whoever they belong to.
+    /// The handles of all indexes in the owner's range with the attributes of this crate's PIN
+    /// counters, of all tokens and users.
     ///
     /// # Errors
     ///
@@ -353,8 +356,8 @@ impl PinCounter {
         public(self.handle, &self.branches(), attributes)
     }
 
-    /// Runs `TPM2_PolicySecret` with this counter in `policy`: `pin` proves its value, at the
-    /// price of one try, for the one command with the hash `cp_hash`.
+    /// Runs `TPM2_PolicySecret` with this counter in `policy`, only for the command with the hash
+    /// `cp_hash`. A wrong `pin` costs one try.
     pub(crate) fn prove_in<S>(
         &self,
         policy: &Session<'_, S>,
@@ -366,7 +369,7 @@ impl PinCounter {
             .map_err(|err| self.missing(err))
     }
 
-    /// The chip's answer to a handle that is not there, named.
+    /// Turns the chip's error for an unused handle into [`Error::NvMissing`].
     fn missing(&self, err: Error) -> Error {
         if err.is_rc(rc::HANDLE) {
             Error::NvMissing(self.handle)
@@ -386,8 +389,8 @@ fn public(index: u32, branches: &[Branch], attributes: u32) -> NvPublic {
     }
 }
 
-/// Who may do what with the index: the SO writes it and sets the PIN, the user changes the
-/// PIN, anybody reads.
+/// The branches of the index' policy: the SO writes it and sets the PIN, the user changes the PIN,
+/// anybody reads.
 fn branches(so: &Name, guard: &Name) -> [Branch; 4] {
     let change = Branch::new().command(CommandCode::NvChangeAuth);
     [
@@ -402,8 +405,8 @@ fn branches(so: &Name, guard: &Name) -> [Branch; 4] {
 mod tests {
     use super::*;
 
-    /// OWNERWRITE (bit 1) would let a thief who re-creates the index write it; AUTHWRITE
-    /// (bit 2) and PPWRITE (bit 0) likewise.
+    /// With OWNERWRITE (bit 1), AUTHWRITE (bit 2) or PPWRITE (bit 0), a thief could write an index
+    /// that he defined again.
     #[test]
     fn nobody_but_the_policy_may_write_the_counter() {
         assert_eq!(ATTRIBUTES & 0b111, 0);

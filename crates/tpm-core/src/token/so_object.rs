@@ -1,8 +1,9 @@
-//! The SO object: sealed bytes whose authorization value is the SO PIN.
+//! The SO object: a sealed object whose authorization value is derived from the SO PIN.
 //!
-//! Its Name holds randomness made by the chip and so cannot be made again: a policy that names
-//! it can be satisfied by nobody who lacks this very blob and its authorization value. What it
-//! seals is the [change secret](crate::ChangeGuard), so that the SO can hand it on.
+//! Its Name contains a random value that the chip made, so no second object has the same Name. A
+//! policy with this Name is satisfied only with this blob and its authorization value. It seals the
+//! [change guard's secret](crate::ChangeGuard), which the SO passes on when he sets the PIN of a
+//! token that was made again.
 
 use crate::{
     Blob, Entity, GuardAuth, Name, OpenSrk, Result, SoAuth,
@@ -21,13 +22,13 @@ const KIND: Kind = Kind {
     tries: Tries::Counted,
 };
 
-/// An SO object outside of the chip.
+/// An SO object in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SoObject(Sealed);
 
 impl SoObject {
-    /// Makes one whose authorization value is `auth` and that seals `secret`, which must not
-    /// be empty: a TPM seals no empty value.
+    /// Makes one with the authorization value `auth` that seals `secret`. `secret` must not be
+    /// empty, because a TPM seals no empty value.
     ///
     /// # Errors
     ///
@@ -41,12 +42,12 @@ impl SoObject {
     /// # Errors
     ///
     /// [`Error::KeyRefused`](crate::Error::KeyRefused) or
-    /// [`Error::Malformed`](crate::Error::Malformed) for anything but an SO object.
+    /// [`Error::Malformed`](crate::Error::Malformed) if it is not an SO object.
     pub fn from_blob(blob: Blob) -> Result<Self> {
         Sealed::from_blob(blob, KIND).map(Self)
     }
 
-    /// The bytes to be stored.
+    /// The bytes to store.
     #[must_use]
     pub fn blob(&self) -> &Blob {
         self.0.blob()
@@ -58,7 +59,7 @@ impl SoObject {
         self.0.name()
     }
 
-    /// Checks that the chip takes it, which needs no SO PIN and costs no try.
+    /// Checks that the chip loads it, which needs no SO PIN and costs no try.
     ///
     /// # Errors
     ///
@@ -72,8 +73,8 @@ impl SoObject {
     ///
     /// # Errors
     ///
-    /// [`Error::AuthRejected`](crate::Error::AuthRejected) for a wrong one, which the chip
-    /// counts towards its lockout; [`Error::Lockout`](crate::Error::Lockout);
+    /// [`Error::AuthRejected`](crate::Error::AuthRejected) if it is wrong, which the chip counts
+    /// towards its lockout; [`Error::Lockout`](crate::Error::Lockout);
     /// [`Error::OtherTpm`](crate::Error::OtherTpm).
     pub fn verify(&self, root: &OpenSrk<'_>, auth: &SoAuth) -> Result<()> {
         root.within(|| {
@@ -82,7 +83,7 @@ impl SoObject {
         })
     }
 
-    /// The secret that it seals.
+    /// The secret that is sealed in it.
     ///
     /// # Errors
     ///
@@ -96,9 +97,9 @@ impl SoObject {
         })
     }
 
-    /// Gives it another authorization value: the same object, with a new private part.
+    /// Changes its authorization value. Returns the same object with a new private part.
     ///
-    /// An old copy of the private part keeps answering to the old value.
+    /// A copy of the old private part still works with the old value.
     ///
     /// # Errors
     ///
@@ -122,7 +123,7 @@ impl SoObject {
         })
     }
 
-    /// Runs `TPM2_PolicySecret` with this object in `policy`, for the one command with the hash
+    /// Runs `TPM2_PolicySecret` with this object in `policy`, only for the command with the hash
     /// `cp_hash`.
     pub(crate) fn prove_in<S>(
         &self,

@@ -1,4 +1,4 @@
-//! The token key: the parent of a token's keys, which opens only for the PIN.
+//! The token key: the parent of a token's signing keys. Using it needs the PIN.
 
 mod pin;
 mod seal;
@@ -15,7 +15,7 @@ use crate::{
     structures::template::{self, StorageKind},
 };
 
-/// A token key outside of the chip.
+/// A token key in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenKey {
     blob: Blob,
@@ -24,7 +24,7 @@ pub struct TokenKey {
 }
 
 impl TokenKey {
-    /// Makes a token key that opens for the PIN of `counter`.
+    /// Makes a token key whose policy needs the PIN of `counter`.
     ///
     /// # Errors
     ///
@@ -33,8 +33,8 @@ impl TokenKey {
         Self::create(root, Wall::Counter(counter), &PinAuth::empty())
     }
 
-    /// Makes a token key whose own authorization value is `pin`; the chip's lockout counts wrong
-    /// ones. Who proves `so` may set another.
+    /// Makes a token key with the authorization value `pin`. The chip's lockout counts wrong
+    /// values. The SO may set another value.
     ///
     /// # Errors
     ///
@@ -44,7 +44,8 @@ impl TokenKey {
         Self::create(root, Wall::Lockout { so }, pin)
     }
 
-    /// Makes a token key without a PIN: who has its blob and the machine may use the keys.
+    /// Makes a token key without a PIN: anybody with its blob and access to the TPM can use the
+    /// keys.
     ///
     /// # Errors
     ///
@@ -70,7 +71,7 @@ impl TokenKey {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyRefused`] where the blob is not a token key with exactly this wall.
+    /// [`Error::KeyRefused`] if the blob is not a token key with exactly this wall.
     pub fn from_parts(blob: Blob, wall: Wall) -> Result<Self> {
         blob.check_private()?;
         let kind = StorageKind::of_public(&blob.public);
@@ -83,13 +84,13 @@ impl TokenKey {
         Ok(Self { blob, name, wall })
     }
 
-    /// The bytes to be stored.
+    /// The bytes to store.
     #[must_use]
     pub fn blob(&self) -> &Blob {
         &self.blob
     }
 
-    /// What guards it.
+    /// Its PIN wall.
     #[must_use]
     pub fn wall(&self) -> &Wall {
         &self.wall
@@ -101,7 +102,7 @@ impl TokenKey {
         &self.name
     }
 
-    /// Checks that the chip takes it, which needs no PIN and costs no try.
+    /// Checks that the chip loads it, which needs no PIN and costs no try.
     ///
     /// # Errors
     ///
@@ -113,22 +114,22 @@ impl TokenKey {
         })
     }
 
-    /// Proves the PIN, at the price of one try. A token key without a PIN takes
+    /// Proves the PIN; a wrong one costs one try. For a token key without a PIN, give
     /// [`PinAuth::empty`].
     ///
     /// # Errors
     ///
-    /// [`Error::AuthRejected`] for a wrong one; [`Error::PinExhausted`] or
-    /// [`Error::Lockout`] if it is locked; [`Error::OtherTpm`]; [`Error::InvalidArgument`] for a
-    /// PIN if the token key has none.
+    /// [`Error::AuthRejected`] for a wrong PIN; [`Error::PinExhausted`] or [`Error::Lockout`] if it
+    /// is locked; [`Error::OtherTpm`]; [`Error::InvalidArgument`] for a PIN if the token key has
+    /// none.
     pub fn verify(&self, root: &OpenSrk<'_>, pin: &PinAuth) -> Result<()> {
         root.within(|| self.unlock(root, pin)?.prove_pin(root.op()))
     }
 
-    /// Proves the PIN and, in the same breath, loads the key `first`.
+    /// Proves the PIN and loads the key `first` with the same proof.
     ///
-    /// With a counter that is 6 commands, in lockout mode 4: whoever logs in is about to
-    /// sign, and this spares proving the PIN a second time.
+    /// This takes 6 commands with a counter and 4 with the chip's lockout. A program that logs in
+    /// usually signs next, so this saves a second proof of the PIN.
     ///
     /// # Errors
     ///
@@ -168,8 +169,8 @@ impl TokenKey {
         })
     }
 
-    /// Loads a key behind no wall, without a session: it spares a host key one command, and what
-    /// the key signs is checked.
+    /// Loads a key of a token without a PIN, without a session. This saves one command for a host
+    /// key. The reply is not authenticated, and signatures of the key are verified.
     fn load_unguarded<'op>(&self, root: &OpenSrk<'op>, key: &KeyBlob) -> Result<Transient<'op>> {
         let command = root.parent_of(CommandCode::Load).about(Entity::TokenKey);
         let command = create_load::with_blob(command, &self.blob);
@@ -183,11 +184,11 @@ impl TokenKey {
             .map_err(|err| create_load::about_child(err, Entity::Key))
     }
 
-    /// Makes a key below this one. RSA keys can take minutes.
+    /// Makes a signing key below this one. An RSA key can take minutes.
     ///
     /// # Errors
     ///
-    /// [`Error::NotSupported`] if the chip lacks this kind of key; otherwise as for
+    /// [`Error::NotSupported`] if the chip lacks this type of key; otherwise as for
     /// [`TokenKey::verify`].
     pub fn create_key(
         &self,

@@ -1,4 +1,4 @@
-//! The walls around a token key.
+//! PIN walls: how a token key is protected.
 
 use crate::{
     Name, PinCounter,
@@ -9,19 +9,19 @@ use crate::{
     structures::template::Guard,
 };
 
-/// What stands between a token key and whoever has its blob.
+/// How a token key is protected from a thief who has its blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wall {
-    /// The PIN is the authorization value of a [`PinCounter`], which the token key's policy
-    /// asks for. Wrong PINs lock this token and nothing else.
+    /// The token key's policy needs the authorization value of a [`PinCounter`], which is derived
+    /// from the PIN. Too many wrong PINs lock only this token.
     Counter(PinCounter),
-    /// The PIN is the token key's own authorization value. Wrong PINs count towards the
-    /// chip's dictionary-attack lockout, which everything on the machine shares.
+    /// The token key's own authorization value is derived from the PIN. Wrong PINs count in the
+    /// chip's dictionary-attack lockout, which all programs on the machine share.
     Lockout {
-        /// The Name of the SO object, which may reset the PIN.
+        /// The Name of the SO object, with which the PIN can be reset.
         so: Name,
     },
-    /// Nothing: who has the blob and the machine may use the keys.
+    /// No PIN: anybody with the blob and access to the TPM can use the keys.
     None,
 }
 
@@ -43,7 +43,8 @@ impl Wall {
     }
 }
 
-/// Who may change the authorization value in lockout mode: the SO, and who knows it.
+/// The policy of changing the authorization value behind the chip's lockout: by the SO value, or by
+/// the old value.
 pub(super) fn branches(so: &Name) -> [Branch; 2] {
     let change = Branch::new().command(CommandCode::ObjectChangeAuth);
     [change.secret(so), change.auth_value()]

@@ -19,12 +19,12 @@ use crate::{Error, Result};
 
 /// A device node of the kernel's TPM driver.
 ///
-/// It is opened non-blocking: the driver then runs the command while `poll` waits, so that a
-/// chip which never answers costs a deadline and not a process.
+/// It is opened non-blocking. The driver then runs the command while `poll` waits, so a chip that
+/// never answers costs the deadline and does not block the process for ever.
 pub(super) struct Device(File);
 
 impl Device {
-    /// Opens it; one that another program holds is waited for.
+    /// Opens it. If another program holds it, waits until it is free.
     pub(super) fn open(path: &Path, deadline: Deadline) -> Result<Self> {
         loop {
             let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY).bits();
@@ -70,8 +70,9 @@ impl Transport for Device {
     fn abandon(self: Box<Self>) {}
 }
 
-/// The kernel's resource manager answers a handle that it does not know with `EINVAL`, and a
-/// connection whose objects died (a cleared TPM, a flushed session) with `EFAULT` for ever.
+/// The kernel's resource manager returns `EINVAL` for an unknown handle. It returns `EFAULT`, from
+/// then on for each command, on a connection whose objects it could not restore, such as after the
+/// TPM was cleared or a session flushed.
 fn device_error(err: io::Error) -> Error {
     match err.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::INVAL | Errno::FAULT) => Error::Stale,

@@ -17,17 +17,17 @@ pub(crate) trait Transport: Send {
     /// The response has at least a header, and the length that its header states.
     fn transact(&mut self, command: &[u8], deadline: Deadline) -> Result<Vec<u8>>;
 
-    /// Whether the connection, idle since its last exchange, can still be used, as far as that
-    /// is seen without sending anything.
+    /// Whether the connection, idle since its last exchange, is still open, checked without sending
+    /// anything.
     fn is_alive(&self) -> bool {
         true
     }
 
-    /// Closes this process' copy of a connection that its parent goes on to use.
+    /// Closes this process' copy of a connection that the parent process still uses.
     fn abandon(self: Box<Self>);
 }
 
-/// The end of a wait, and how long that wait was to be.
+/// The end of a wait, and the length of the whole wait.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Deadline {
     end: Instant,
@@ -35,18 +35,18 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Ends `wait` from now.
+    /// A deadline that is `wait` from now.
     pub(crate) fn after(wait: Duration) -> Self {
         Self::since(Instant::now(), wait)
     }
 
-    /// Ends `wait` after `start`.
+    /// A deadline that is `wait` after `start`.
     pub(crate) fn since(start: Instant, wait: Duration) -> Self {
         let end = start + wait;
         Self { end, wait }
     }
 
-    /// The time that is left, at least a millisecond; an error when there is none.
+    /// The time that is left, at least a millisecond; an error if none is left.
     pub(crate) fn left(self) -> Result<Duration> {
         let left = self.end.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -56,7 +56,7 @@ impl Deadline {
         }
     }
 
-    /// The error that says it.
+    /// The error for a missed deadline.
     pub(crate) fn timeout(self) -> Error {
         Error::Timeout {
             seconds: self.wait.as_secs(),
@@ -64,7 +64,7 @@ impl Deadline {
     }
 }
 
-/// Checks that `response` has a header and the length that it states.
+/// The length that the response's header states, in bytes.
 pub(crate) fn checked_length(header: &[u8]) -> Result<usize> {
     let size = header
         .get(2..6)

@@ -1,8 +1,8 @@
 //! Calls over a message bus (D-Bus), before a deadline.
 //!
-//! The connection is non-blocking and waits in `poll`, so that a bus or a program on it that
-//! hangs costs the deadline and nothing else. Nothing is kept between calls that a fork could
-//! break: no thread, no lock, no library of the host's.
+//! The connection is non-blocking and waits in `poll`, so a bus that hangs costs only the deadline.
+//! Between calls it holds nothing that a fork could break: no thread, no lock, no library of the
+//! host process.
 
 use std::{
     collections::VecDeque,
@@ -28,10 +28,10 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// The most descriptors that are taken out of one piece of input; the kernel closes the rest.
+/// How many descriptors one `recvmsg` takes; the kernel closes the rest.
 const MAX_DESCRIPTORS: usize = 4;
 
-/// A connection to a bus, on which calls are made one after the other.
+/// A connection to a bus, for one call at a time.
 pub(super) struct MessageBus {
     socket: OwnedFd,
     incoming: Incoming,
@@ -39,20 +39,20 @@ pub(super) struct MessageBus {
     serial: u32,
 }
 
-/// What a call came to.
+/// The reply to a call.
 pub(super) struct Reply {
     /// A message of the kind [`Kind::Return`] or [`Kind::Error`].
     pub(super) message: Message,
-    /// The descriptors that came with it.
+    /// The descriptors in it.
     pub(super) descriptors: Vec<OwnedFd>,
 }
 
 impl MessageBus {
-    /// Connects to the first of `sockets` on which somebody listens, and logs in.
+    /// Connects to the first of `sockets` that accepts a connection, and authenticates (SASL).
     ///
     /// # Errors
     ///
-    /// [`Error::Connection`] if no bus lets us in, [`Error::Timeout`].
+    /// [`Error::Connection`] if no bus accepts this user; [`Error::Timeout`].
     pub(super) fn connect(sockets: &[Socket], deadline: Deadline) -> Result<Self> {
         let mut last = Error::Connection(io::ErrorKind::NotFound.into());
         for socket in sockets {
@@ -92,7 +92,7 @@ impl MessageBus {
         }
     }
 
-    /// Makes a call and waits for its reply; signals and other replies are passed over.
+    /// Makes a call and waits for its reply. Skips signals and other replies.
     pub(super) fn call(&mut self, call: &Message, deadline: Deadline) -> Result<Reply> {
         self.serial += 1;
         self.send(&call.encode(self.serial), deadline)?;
@@ -129,7 +129,7 @@ impl MessageBus {
         Ok(())
     }
 
-    /// Waits until something arrives, and takes it.
+    /// Waits until bytes arrive, and takes them.
     fn receive(&mut self, deadline: Deadline) -> Result<()> {
         let mut bytes = [0; 4096];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
@@ -159,7 +159,7 @@ impl MessageBus {
     }
 }
 
-/// A socket connected to `to`; a queue that is full is waited for.
+/// A socket connected to `to`. If the queue of the listening socket is full, waits.
 fn open(to: &Socket, deadline: Deadline) -> Result<OwnedFd> {
     let io_error = |err: Errno| Error::Connection(err.into());
     let address = match to {

@@ -10,14 +10,14 @@ use rustix::{
 use super::exchange::Deadline;
 use crate::{Error, Result};
 
-/// What a descriptor is waited for.
+/// What to wait for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum For {
     Reading,
     Writing,
 }
 
-/// Waits until `fd` is ready, or broken, which the read or write that follows says.
+/// Waits until `fd` is ready or broken. If it is broken, the next read or write returns the error.
 ///
 /// # Errors
 ///
@@ -38,7 +38,7 @@ pub(super) fn wait(fd: impl AsFd, what: For, deadline: Deadline) -> Result<()> {
     }
 }
 
-/// Whether nothing has happened to an idle connection: no end, no error, and nothing to read.
+/// Whether an idle connection is open, without an error and without unread bytes.
 pub(super) fn is_quiet(fd: impl AsFd) -> bool {
     let mut fds = [PollFd::new(&fd, PollFlags::IN | PollFlags::RDHUP)];
     matches!(

@@ -11,13 +11,13 @@ use crate::{Error, Result, Tcti};
 
 /// The data port of a swtpm, which takes raw commands.
 ///
-/// swtpm answers one connection at a time and lets others wait, so that holding this is also
-/// the lock between processes.
+/// swtpm serves one connection at a time and lets others wait, so this connection is also the lock
+/// between processes.
 pub(super) struct Socket {
     stream: TcpStream,
     control: SocketAddr,
     answered: bool,
-    /// Whether it is the parent of this process that goes on with the connection.
+    /// Whether the parent process still uses the connection, so that this process must not end it.
     abandoned: bool,
 }
 
@@ -84,8 +84,8 @@ impl Socket {
         }
     }
 
-    /// Whether swtpm's control channel answers `CMD_GET_CAPABILITY` (1): it does so even while
-    /// another client holds the data channel, so silence here means that swtpm has stopped.
+    /// Whether swtpm's control channel answers `CMD_GET_CAPABILITY` (1). It answers even while
+    /// another client holds the data channel, so no answer means that swtpm hangs or has stopped.
     fn control_answers(&self) -> bool {
         let patience = Duration::from_millis(500);
         let ask = || -> io::Result<()> {
@@ -99,8 +99,8 @@ impl Socket {
 }
 
 impl Drop for Socket {
-    /// Ends the connection, not just this descriptor: a child that the host forked meanwhile
-    /// has a copy of it, which would keep swtpm waiting.
+    /// Ends the connection and not only this descriptor: a child that the host forked in the
+    /// meantime has a copy of the descriptor, which would keep the connection open.
     fn drop(&mut self) {
         if !self.abandoned {
             let _ = self.stream.shutdown(Shutdown::Both);

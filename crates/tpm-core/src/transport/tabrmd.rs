@@ -1,9 +1,9 @@
 //! The resource manager tpm2-abrmd: `tabrmd:`.
 //!
-//! One call over D-Bus makes a connection and returns a descriptor of it, over which TPM
-//! commands and responses go as they are. The bus is left at once: the descriptor is all that
-//! is needed. The manager's other methods, `Cancel` and `SetLocality`, answer that they are
-//! not implemented (version 3.0), so they are not called.
+//! One call over D-Bus makes a connection and returns its descriptor, over which TPM commands and
+//! responses go unchanged. The connection to the bus is then closed, because the descriptor is
+//! enough. The manager's other methods, `Cancel` and `SetLocality`, are not implemented there
+//! (version 3.0) and not called.
 //!
 //! # Source
 //!
@@ -29,12 +29,13 @@ use super::{
 };
 use crate::{Error, Result, Tcti};
 
-/// The name of the resource manager, unless the connection string has another.
+/// The resource manager's name on the bus, unless the connection string has another.
 const NAME: &str = "com.intel.tss2.Tabrmd";
 const PATH: &str = "/com/intel/tss2/Tabrmd/Tcti";
 const INTERFACE: &str = "com.intel.tss2.TctiTabrmd";
 
-/// How long a manager may be on the bus without answering calls: it takes its name first.
+/// How long a manager may own its name on the bus before it answers calls: it takes the name early
+/// in its start.
 const STARTING: Duration = Duration::from_secs(5);
 
 /// The longest pause between two tries.
@@ -43,13 +44,14 @@ const MAX_PAUSE: Duration = Duration::from_millis(100);
 /// A connection that the resource manager made.
 pub(super) struct Tabrmd {
     socket: OwnedFd,
-    /// Whether it is the parent of this process that goes on with the connection.
+    /// Whether the parent process still uses the connection, so that this process must not end it.
     abandoned: bool,
 }
 
 impl Tabrmd {
-    /// Has the manager that `conf` (`bus_name=…,bus_type=…`) names make a connection; the bus
-    /// starts one that does not run. A manager whose connections are all taken is waited for.
+    /// Asks the manager that `conf` names (`bus_name=…,bus_type=…`) for a connection. The bus
+    /// starts the manager if it does not run. If all its connections are taken, waits for a free
+    /// one.
     ///
     /// # Errors
     ///
@@ -70,7 +72,7 @@ impl Tabrmd {
                     return Ok(Self { socket, abandoned });
                 }
                 Err(Failure::Refused(refusal)) => refusal,
-                // It did answer before, that all connections are taken.
+                // The manager did answer: all connections are taken.
                 Err(Failure::Other(Error::Timeout { .. })) if crowded => return Err(Error::Busy),
                 Err(Failure::Other(Error::Connection(source))) => return Err(no_tpm(source)),
                 Err(Failure::Other(err)) => return Err(err),
@@ -141,8 +143,8 @@ impl Transport for Tabrmd {
 }
 
 impl Drop for Tabrmd {
-    /// Ends the connection, not just this descriptor: a child that the host forked meanwhile
-    /// has a copy of it, which would keep one of the manager's few places.
+    /// Ends the connection and not only this descriptor: a child that the host forked in the
+    /// meantime has a copy of the descriptor, which would keep the connection open.
     fn drop(&mut self) {
         if !self.abandoned {
             let _ = shutdown(&self.socket, Shutdown::Both);
@@ -168,7 +170,7 @@ fn ask(conf: &str, deadline: Deadline) -> Result<OwnedFd, Failure> {
         let mut pairs = conf.split(',').filter_map(|pair| pair.split_once('='));
         pairs.find(|(name, _)| *name == key).map(|(_, value)| value)
     };
-    // A program with more rights than its caller does not believe the caller's environment.
+    // A set-user-id program ignores its caller's environment.
     let trusted = rustix::process::getuid() == rustix::process::geteuid()
         && rustix::process::getgid() == rustix::process::getegid();
     let address = if option("bus_type") == Some("session") {
@@ -186,7 +188,7 @@ fn ask(conf: &str, deadline: Deadline) -> Result<OwnedFd, Failure> {
     let mut descriptors = accepted(bus.call(&call, deadline)?)?.descriptors;
     match (descriptors.pop(), descriptors.is_empty()) {
         (Some(socket), true) => Ok(socket),
-        // Version 1 made two pipes.
+        // Version 1 of tpm2-abrmd returned two pipes.
         _ => Err(Error::Malformed("reply of the resource manager").into()),
     }
 }
@@ -229,8 +231,8 @@ impl Refusal {
                 Refused::NotReady
             }
             Some(_) => Refused::Absent,
-            // The manager's own: it says "MAX_COMMANDS exceeded. Try again later.", or that it
-            // found no number for the connection.
+            // An error of the manager: either "MAX_COMMANDS exceeded. Try again later.", or that it
+            // found no free number for the connection.
             None if self.text.contains("Try again later") => Refused::Crowded,
             None => Refused::Absent,
         }

@@ -1,4 +1,4 @@
-//! Where the TPM is: connection strings, read against a list of what is allowed.
+//! Connection strings, which tell where the TPM is. Only the listed kinds are accepted.
 
 use std::{
     fmt,
@@ -11,8 +11,8 @@ use crate::{Error, Result};
 
 /// A way to reach a TPM.
 ///
-/// Written as libtss2 writes it (`name:configuration`), but read here: libtss2's loader would
-/// load any library by name and run any command (`cmd:`).
+/// The format is that of libtss2 (`name:configuration`). This crate parses it itself, because
+/// libtss2's loader would load any library by name and run any command (`cmd:`).
 ///
 /// ```
 /// # use tpm_core::Tcti;
@@ -39,11 +39,11 @@ pub enum Tcti {
     },
 }
 
-/// The longest connection string that is looked at, in bytes.
+/// The longest connection string that is accepted, in bytes.
 const MAX_LEN: usize = 512;
 
 impl Tcti {
-    /// The kernel's resource manager, where there is one.
+    /// The kernel's resource manager, if this machine has one.
     #[must_use]
     pub fn default_device() -> Option<Self> {
         let path = PathBuf::from("/dev/tpmrm0");

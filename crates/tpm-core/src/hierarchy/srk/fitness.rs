@@ -6,14 +6,15 @@ use crate::{
     structures::{algorithm, attributes, marshal::Reader},
 };
 
-/// Why the key at [`Srk::HANDLE`] cannot serve. It stays as it is: others may use it.
+/// Why the key at [`Srk::HANDLE`] cannot serve. This crate leaves such a key alone, because other
+/// programs may use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unfit {
-    /// It is no storage key.
+    /// It is not a storage key.
     #[error("another key is in its place")]
     Foreign,
-    /// A token key below it would have to have these algorithms, too.
+    /// Its algorithms are not SHA-256 and AES-128. A token key below it would need the same ones.
     #[error("it has other algorithms than SHA-256 and AES-128")]
     Algorithms,
     /// It has an authorization value.
@@ -32,7 +33,8 @@ pub(super) enum Found {
 }
 
 impl Srk {
-    /// The SRK that serves: the one at its handle, or else one of our own beside it.
+    /// The SRK to use: the one at [`Srk::HANDLE`] if it can serve, otherwise the one at
+    /// [`Srk::OWN_HANDLE`].
     ///
     /// # Errors
     ///
@@ -45,7 +47,7 @@ impl Srk {
         }
     }
 
-    /// Why the key at the SRK's handle cannot serve, if there is one and it cannot.
+    /// Why the key at [`Srk::HANDLE`] cannot serve; `None` if it can, or if there is none.
     ///
     /// # Errors
     ///
@@ -81,7 +83,7 @@ impl Srk {
         Ok(password.then_some(Unfit::Password))
     }
 
-    /// The key of our own, if it is there and serves.
+    /// The key at [`Srk::OWN_HANDLE`], if there is one and it can serve.
     pub(crate) fn find_own(op: &Operation<'_>) -> Result<Option<Self>> {
         match Self::find_at(op, Self::OWN_HANDLE) {
             Ok(Some(srk)) if srk.fitness(op)?.is_none() => Ok(Some(srk)),
@@ -103,7 +105,7 @@ impl Srk {
         sha_256 && symmetric.is_ok_and(|found| found == [algorithm::AES, 128, algorithm::CFB])
     }
 
-    /// Whether the chip reads a salt with it.
+    /// Whether the chip starts a session that is salted to it.
     fn takes_salts(&self, op: &Operation<'_>) -> Result<bool> {
         match Session::hmac(op, &self.open(op)?) {
             Ok(_) => Ok(true),
@@ -112,10 +114,9 @@ impl Srk {
         }
     }
 
-    /// Whether it has an authorization value, with which few programs can use it. Those of
-    /// this crate cannot.
+    /// Whether it has an authorization value. This crate, and most programs, cannot use it then.
     ///
-    /// `None` if the chip would count the question as a failure towards its lockout.
+    /// `None` if the chip would count the test as a wrong authorization.
     ///
     /// # Errors
     ///

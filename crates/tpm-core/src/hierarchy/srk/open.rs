@@ -13,8 +13,8 @@ use crate::{
     structures::template::{self, StorageKind},
 };
 
-/// A storage root key that is ready for use in one operation: the parent of what is loaded, and
-/// the key that sessions are salted to.
+/// A storage root key that is ready for use in one operation: the parent of loaded objects, and the
+/// key that sessions are salted to.
 ///
 /// A key without a persistent handle occupies a transient slot as long as this lives.
 #[derive(Debug)]
@@ -27,10 +27,10 @@ pub struct OpenSrk<'op> {
 }
 
 impl Srk {
-    /// Makes this key ready for use in `op`: no command for a persistent one; a key without a
-    /// handle is made again.
+    /// Makes this key ready for use in `op`. This sends no command for a persistent key; a key
+    /// without a handle is made again.
     ///
-    /// That the chip holds the key shows when it is used. [`Srk::check`] asks at once.
+    /// Whether the chip holds the key shows when the key is used. [`Srk::check`] tests it at once.
     ///
     /// # Errors
     ///
@@ -68,8 +68,8 @@ impl<'op> OpenSrk<'op> {
         self.srk
     }
 
-    /// Runs `body`, which uses this key. Its error becomes [`Error::OtherTpm`] if the reason
-    /// behind it is that the chip holds another key.
+    /// Runs `body`, which uses this key. Its error becomes [`Error::OtherTpm`] if the cause is that
+    /// the chip holds another key.
     pub(crate) fn within<T>(&self, body: impl FnOnce() -> Result<T>) -> Result<T> {
         body().map_err(|err| self.explain(err))
     }
@@ -85,8 +85,8 @@ impl<'op> OpenSrk<'op> {
                 | Error::Stale
                 | Error::ReplyForged { .. }
         );
-        // A proof costs two commands: it is asked for only after errors that another chip would
-        // give. A wrong PIN is not such an error.
+        // A proof costs two commands, so it is done only after errors that another chip would give.
+        // A wrong PIN is not such an error.
         let doubtful = matches!(err, Error::Integrity(_) | Error::ReplyForged { .. });
         let checked = match may_be.then(|| self.is_claimed()) {
             Some(Ok(())) if doubtful => Some(self.prove()),
@@ -98,7 +98,7 @@ impl<'op> OpenSrk<'op> {
         }
     }
 
-    /// Whether the chip claims to have the key. One without a handle was compared when it was
+    /// Checks that the chip states to have the key. A key without a handle was compared when it was
     /// made.
     pub(crate) fn is_claimed(&self) -> Result<()> {
         let srk = self.srk;
@@ -112,7 +112,7 @@ impl<'op> OpenSrk<'op> {
         }
     }
 
-    /// Has the chip show that it holds the private half.
+    /// Has the chip prove that it holds the private half.
     pub(crate) fn prove(&self) -> Result<()> {
         Session::proven(self.op, self).map(drop).map_err(not_held)
     }
@@ -123,9 +123,9 @@ impl<'op> OpenSrk<'op> {
 
     /// The beginning of a command with the SRK as the parent of an object.
     ///
-    /// An SRK has no authorization value, so that none is proven: a session beside it
-    /// authenticates. (An HMAC that was changed on its way would count as a failure with an SRK
-    /// that the chip's lockout protects.)
+    /// An SRK has an empty authorization value, so the command gives it in the clear and a second
+    /// session authenticates. (If the session authorized the SRK, an HMAC that was changed on its
+    /// way would count towards the chip's lockout, if that protects the SRK.)
     pub(crate) fn parent_of(&self, code: CommandCode) -> Command<'_> {
         Command::new(code)
             .about(Entity::Srk)
@@ -146,7 +146,7 @@ impl SaltKey for OpenSrk<'_> {
     }
 }
 
-/// What the refusals mean that a chip without the key's private half gives.
+/// Turns the errors of a chip that lacks the key's private half into [`Error::OtherTpm`].
 pub(crate) fn not_held(err: Error) -> Error {
     match err {
         Error::AuthRejected { .. } | Error::ReplyForged { .. } | Error::Command { .. } => {
@@ -158,8 +158,8 @@ pub(crate) fn not_held(err: Error) -> Error {
 
 /// A proven session for the authorization value of a hierarchy.
 ///
-/// It is salted to `srk`. If there is none, it is salted to a storage key that is made for this
-/// purpose and thrown away: that keeps the value from whoever only records, as on any first use.
+/// It is salted to `srk`. If there is none, it is salted to a temporary storage key, which protects
+/// the value only from an attacker who just listens, as on any first use.
 pub(crate) fn session_for_hierarchy<'op>(
     op: &'op Operation<'op>,
     srk: Option<&Srk>,

@@ -13,20 +13,20 @@ use crate::{
 };
 
 impl Srk {
-    /// The SRK at its persistent handle; where there is none, it is made from the TCG's
-    /// template and, where the chip has room, made persistent.
+    /// The SRK at its persistent handle. If there is none, makes one from the TCG's template, and
+    /// makes it persistent if the chip has room.
     ///
-    /// What is there and cannot serve ([`Srk::unfit`]) stays, as others may use it: one of our
-    /// own is then made at [`Srk::OWN_HANDLE`].
+    /// A key at the handle that cannot serve ([`Srk::unfit`]) stays, because other programs may use
+    /// it. The SRK is then made at [`Srk::OWN_HANDLE`].
     ///
-    /// `owner` is the owner hierarchy's authorization value. This is the first use, which trusts
-    /// the key that it finds: the chip shows that it holds the private half, but nothing here
-    /// says that it is a genuine chip. Keep the key, and show its [`name`](Self::name).
+    /// `owner` is the owner hierarchy's authorization value. This is trust on first use: the chip
+    /// proves that it holds the private half, and nothing proves that it is a genuine chip. Pin the
+    /// key, and show its [`name`](Self::name) to the user.
     ///
     /// # Errors
     ///
     /// [`Error::AuthRejected`] if `owner` is wrong: only the owner can make an SRK.
-    /// [`Error::OtherTpm`] if the chip does not hold the key that it shows.
+    /// [`Error::OtherTpm`] if the chip does not hold the key that it states.
     pub fn find_or_create(op: &Operation<'_>, owner: &OwnerAuth) -> Result<Self> {
         let handle = match Self::look(op)? {
             Found::Fit(srk) => return srk.proven(op),
@@ -40,27 +40,27 @@ impl Srk {
         let session = Session::proven(op, &key)?;
         match primary::persist(op, &key, handle, session.authorizes(owner.value()).last()) {
             Ok(()) => Ok(Self { handle, ..made }),
-            // Somebody else was quicker.
+            // Another program made one in the meantime.
             Err(err) if err.is_rc(rc::NV_DEFINED) => {
                 drop((session, key));
-                // What somebody else has at our handle is not in the way of a transient one.
+                // Another key is at `OWN_HANDLE`: use the new one without a persistent handle.
                 Self::find_serving(op)?.unwrap_or(made).proven(op)
             }
-            // It is the same key, only made anew each time, for which an owner's password would
-            // be needed each time.
+            // Without a persistent handle, each operation makes the same key again. That needs the
+            // owner's password each time, so it is only an option if there is none.
             Err(Error::NvSpace) if owner.is_empty() => Ok(made),
             Err(err) => Err(err),
         }
     }
 
-    /// Makes the SRK anew from the TCG's template, in place of whatever is at its handle.
+    /// Makes the SRK again from the TCG's template, in place of the object at its handle.
     ///
-    /// Keys below the old one are lost, unless that came from the same template and differed
-    /// by its authorization value alone: then it is the same key again.
+    /// Keys below the old one are lost, unless the old one came from the same template and differed
+    /// only in its authorization value: then the new one is the same key.
     ///
     /// # Errors
     ///
-    /// As for [`Srk::find_or_create`]. What is there stays if the new one cannot be made.
+    /// As for [`Srk::find_or_create`]. The old object stays if the new one cannot be made.
     pub fn make_anew(op: &Operation<'_>, owner: &OwnerAuth) -> Result<Self> {
         let (key, made) = Self::make(op, owner)?;
         if let Some((_, name)) = primary::read_public(op, Self::HANDLE, Exception::ClaimedName)? {
@@ -93,9 +93,9 @@ impl Srk {
 
     /// Makes an SRK in a transient slot.
     ///
-    /// The reply is authenticated by a key that is made for this and thrown away. On a chip that
-    /// takes minutes for such a key, and whose owner has no password to protect, that is spared:
-    /// what comes back is compared with the template.
+    /// A session that is salted to a temporary key authenticates the reply. The temporary key is
+    /// left out if it would be an RSA key, which can take minutes, and the owner has no password to
+    /// protect. In both cases the returned public area is compared with the template.
     fn make<'op>(op: &'op Operation<'op>, owner: &OwnerAuth) -> Result<(Primary<'op>, Self)> {
         let kind = storage_kind(op)?;
         let template = template::storage_root_key(kind)?;

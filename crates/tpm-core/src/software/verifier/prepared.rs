@@ -1,10 +1,10 @@
 //! Checking many signatures of one key quickly.
 //!
-//! Each signature is checked before it is released. For P-256 the plain check takes longer than
-//! everything else that this crate does for a signature. So a key that signs again is prepared: a
-//! curve gets a table of multiples of its generator and of the public key, and a check is then
-//! additions alone; a modulus gets the constants of Montgomery multiplication. All values here are
-//! public, so the time may depend on them. The tests compare every kind with
+//! Each signature is checked before it is returned. For P-256 the plain check takes longer than all
+//! other work of this crate for a signature. So a key that signs a second time is prepared. For a
+//! curve that is a table of multiples of the generator and of the public key, with which a check
+//! needs only additions. For RSA it is the constants of Montgomery multiplication. All values here
+//! are public, so the time may depend on them. The tests compare each kind with
 //! [`PublicKey::verify`].
 
 mod larger_curves;
@@ -27,7 +27,7 @@ use crate::{
     Curve, PublicKey, Scheme, Signature, software::padding, structures::public_key::pkcs1,
 };
 
-/// What is computed for a key once it signs again.
+/// The tables of a key, computed at its second signature.
 #[derive(Default)]
 pub(super) struct Fast {
     used: AtomicBool,
@@ -35,11 +35,11 @@ pub(super) struct Fast {
 }
 
 impl Fast {
-    /// Whether the signature is certainly good. A refusal says nothing: the caller then runs the
-    /// plain check.
+    /// Whether the signature is certainly valid. `false` does not mean that it is wrong: the caller
+    /// then runs the plain check.
     ///
-    /// Building the tables costs several verifications, so the first signature is left to the
-    /// plain check.
+    /// Building the tables costs as much as several plain checks, so this returns `false` for the
+    /// first signature.
     pub(super) fn accepts(
         &self,
         public: &PublicKey,
@@ -62,7 +62,7 @@ enum Prepared {
     P521(Box<nist_p521::Key>),
     Rsa2048(Box<RsaKey<{ U2048::LIMBS }>>),
     Rsa3072(Box<RsaKey<{ U3072::LIMBS }>>),
-    /// Nothing that would help.
+    /// No table exists for this kind of key.
     Nothing,
 }
 
@@ -87,8 +87,7 @@ impl Prepared {
         prepared.unwrap_or(Self::Nothing)
     }
 
-    /// Whether the signature is certainly good. `false` also for kinds of key and scheme that have
-    /// no table.
+    /// Whether the signature is certainly valid. Also `false` for keys and schemes without a table.
     fn accepts(&self, scheme: Scheme, digest: &[u8], signature: &Signature) -> bool {
         match (self, scheme, signature) {
             (Self::P256(key), Scheme::Ecdsa, Signature::Ecdsa { r, s }) => {
@@ -113,8 +112,8 @@ impl Prepared {
     }
 }
 
-/// What the signature of a PKCS#1 v1.5 scheme has to come to (RFC 8017, section 8.2.2); `None`
-/// for other schemes and for what does not fit.
+/// The block that a valid signature of a PKCS#1 v1.5 scheme contains (RFC 8017, section 8.2.2);
+/// `None` for other schemes, or if the digest does not fit.
 fn pkcs1_block(scheme: Scheme, digest: &[u8], size: usize) -> Option<Vec<u8>> {
     let data = match scheme {
         Scheme::RsaPkcs1(hash) if digest.len() == hash.size() => {
@@ -149,7 +148,7 @@ mod tests {
         }
     }
 
-    /// Says what both ways say of a signature, which has to be the same.
+    /// Checks a signature with and without tables, and returns the result, which must be the same.
     fn verdict(verifier: &Verifier, scheme: Scheme, digest: &[u8], signature: &Signature) -> bool {
         let Verifier { public, fast } = verifier;
         let plain = public.verify(scheme, digest, signature);
@@ -171,7 +170,7 @@ mod tests {
                         x: point.x().unwrap().to_vec(),
                         y: point.y().unwrap().to_vec(),
                     });
-                    // Digits of all kinds: none, the largest, and those that carry.
+                    // Patterns with all kinds of digits: zero, the largest, and those with a carry.
                     let fill = [0x00, 0xff, 0x88, 0x89, 0x80, 0x11, 0xf8, 0x5a][usize::from(round)];
                     let digest = vec![fill; $kind.hash().size()];
                     let made: $curve::ecdsa::Signature = secret.sign_prehash(&digest).unwrap();
@@ -206,7 +205,8 @@ mod tests {
     agrees!(p256_says_the_same_when_prepared, p256, Curve::P256);
     agrees!(p384_says_the_same_when_prepared, p384, Curve::P384);
 
-    /// The crate p521 0.13 has signing keys of another kind, so this signs by the definition.
+    /// The signing keys of the crate p521 0.13 have another interface, so this test computes the
+    /// signature from its definition.
     #[test]
     fn p521_says_the_same_when_prepared() {
         use p521::elliptic_curve::{
@@ -272,7 +272,8 @@ mod tests {
             bad.resize(length, 0);
             assert!(!verdict(&verifier, scheme, &digest, &Signature::Rsa(bad)));
         }
-        // The same number beyond the modulus is another signature.
+        // A number above the modulus is not a valid signature, even if it is the same modulo the
+        // modulus.
         assert!(!verdict(
             &verifier,
             scheme,

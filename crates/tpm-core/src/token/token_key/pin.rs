@@ -1,4 +1,4 @@
-//! Changing the PIN of a token key behind the chip's lockout, whose own authorization value it is.
+//! Changing the PIN of a token key behind the chip's lockout.
 
 use super::TokenKey;
 use crate::{
@@ -11,8 +11,8 @@ use crate::{
 };
 
 impl TokenKey {
-    /// Changes the PIN value in lockout mode: the same key with a new private part. An old
-    /// copy of the private part keeps answering to the old value.
+    /// Changes the PIN value of a token key behind the chip's lockout. Returns the same key with a
+    /// new private part. A copy of the old private part still works with the old value.
     ///
     /// # Errors
     ///
@@ -21,7 +21,8 @@ impl TokenKey {
         let so = self.lockout_so()?;
         root.within(|| {
             let policy = Session::policy(root.op(), root)?;
-            // Shows, in the session that then proves the old PIN, that this is the right chip.
+            // The chip proves that it is the right one, in the session that then proves the old
+            // PIN.
             let key = self.load(root, policy.plain())?;
             policy.allow_command(CommandCode::ObjectChangeAuth)?;
             policy.prove_auth_value()?;
@@ -36,7 +37,8 @@ impl TokenKey {
         })
     }
 
-    /// Sets a new PIN value in lockout mode with the SO's; the old one is not needed.
+    /// Sets a new PIN value of a token key behind the chip's lockout. This needs the SO value and
+    /// not the old PIN value.
     ///
     /// # Errors
     ///
@@ -51,7 +53,7 @@ impl TokenKey {
     ) -> Result<Self> {
         let so_name = self.lockout_so()?;
         root.within(|| {
-            // Both sessions before anything is loaded: a chip has few slots.
+            // Starts both sessions before anything is loaded, because a chip has few slots.
             let policy = Session::policy(root.op(), root)?;
             policy.allow_command(CommandCode::ObjectChangeAuth)?;
             let hiding = Session::proven(root.op(), root)?;
@@ -79,7 +81,7 @@ impl TokenKey {
         }
     }
 
-    /// Runs a `TPM2_ObjectChangeAuth` and returns this key with the private part it gives.
+    /// Runs a `TPM2_ObjectChangeAuth` and returns this key with the new private part.
     fn with_private(&self, root: &OpenSrk<'_>, command: Command<'_, Authentic>) -> Result<Self> {
         let private = root.op().run(command)?.reader().sized()?.to_vec();
         let blob = Blob {

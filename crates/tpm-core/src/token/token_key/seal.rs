@@ -9,14 +9,14 @@ use crate::{
 };
 
 impl TokenKey {
-    /// Seals `secret` below this key: only who opens the token gets it back.
+    /// Seals `secret` below this key, so that unsealing needs the PIN.
     ///
     /// # Errors
     ///
     /// As for [`TokenKey::verify`].
     pub fn seal(&self, root: &OpenSrk<'_>, pin: &PinAuth, secret: &GuardAuth) -> Result<Blob> {
         root.within(|| {
-            // Proven before the token key is loaded: a chip has few slots.
+            // The proof comes before the token key is loaded, because a chip has few slots.
             let hiding = Session::proven(root.op(), root)?;
             let unlocked = self.unlock(root, pin)?;
             let command = unlocked
@@ -29,7 +29,7 @@ impl TokenKey {
         })
     }
 
-    /// Takes out what [`TokenKey::seal`] has sealed.
+    /// Unseals a secret that [`TokenKey::seal`] sealed.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A token key that is loaded, and what authorizes one command that uses it.
+//! A loaded token key with the authorization of one command that uses it.
 
 use super::TokenKey;
 use crate::{
@@ -31,13 +31,13 @@ impl TokenKey {
 
     /// Loads the token key in the session that then proves the PIN.
     ///
-    /// So no HMAC with the PIN's value is sent before the chip has shown, in this very session,
-    /// that it holds the pinned storage root key and that the token key loads below it. On
-    /// another TPM that fails, and costs no try.
+    /// So the chip has shown, in this same session, that it holds the pinned storage root key and
+    /// that the token key loads below it, before an HMAC with the PIN's value is sent. On another
+    /// TPM loading fails and costs no try.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidArgument`] for a PIN if there is no wall that would check it.
+    /// [`Error::InvalidArgument`] for a PIN if the token key has none.
     pub(super) fn unlock<'op>(
         &'op self,
         root: &OpenSrk<'op>,
@@ -46,8 +46,8 @@ impl TokenKey {
         self.refuse_idle_pin(pin)?;
         let witness = Session::hmac(root.op(), root)?;
         let proof = match &self.wall {
-            // Started before the token key is loaded: a resource manager saves and loads
-            // everything that is loaded around every command.
+            // Started before the token key is loaded, because a resource manager saves and loads
+            // all loaded objects around each command.
             Wall::Counter(counter) => Proof::Counter(Session::unsalted_policy(root.op())?, counter),
             Wall::Lockout { .. } => Proof::Auth,
             Wall::None => Proof::Nothing,
@@ -61,7 +61,8 @@ impl TokenKey {
         })
     }
 
-    /// Refuses a PIN that nothing would check: its caller believes that it guards something.
+    /// Refuses a PIN for a token key without one. Without this check, any PIN would seem to be
+    /// right.
     pub(super) fn refuse_idle_pin(&self, pin: &PinAuth) -> Result<()> {
         if self.wall == Wall::None && !pin.is_empty() {
             Err(Error::InvalidArgument("this token key has no PIN"))
@@ -77,11 +78,11 @@ enum Proof<'op> {
     Counter(Session<'op, Unsalted>, &'op PinCounter),
     /// By the witness, which proves the PIN.
     Auth,
-    /// Not at all.
+    /// Without any authorization.
     Nothing,
 }
 
-/// What becomes of the witness after a command.
+/// Whether the witness is used again after a command.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Then {
     /// The command ends it.
@@ -90,9 +91,9 @@ pub(super) enum Then {
     More,
 }
 
-/// A loaded token key, and what authorizes one command that uses it.
+/// A loaded token key, and the authorization of one command that uses it.
 ///
-/// The sessions stand first, so that they are dropped, and their slots freed, before the key's.
+/// The sessions are declared first, so that their slots are freed before that of the key.
 pub(super) struct Unlocked<'op> {
     /// The salted session that proves the PIN and authenticates the replies.
     pub(super) witness: Session<'op>,
@@ -117,7 +118,7 @@ impl<'op> Unlocked<'op> {
         }
     }
 
-    /// Proves the PIN for this one command, if that takes a step of its own.
+    /// Proves the PIN for this one command, if that needs a `TPM2_PolicySecret`.
     pub(super) fn prove<'a>(
         &self,
         mut command: Command<'a, Authentic>,
@@ -129,7 +130,7 @@ impl<'op> Unlocked<'op> {
         Ok(command)
     }
 
-    /// Proves the PIN for no command at all, at the price of one try.
+    /// Proves the PIN without authorizing a command; a wrong one costs one try.
     pub(super) fn prove_pin(&self, op: &Operation<'_>) -> Result<()> {
         let pin = self.witness.authorizes(self.pin).last();
         match &self.proof {
@@ -149,7 +150,7 @@ impl<'op> Unlocked<'op> {
     }
 }
 
-/// `session`, which the command ends if nothing comes after it.
+/// `session`, which this command ends if it is not used again.
 fn end(session: Use<'_>, then: Then) -> Use<'_> {
     if then == Then::Done {
         session.last()

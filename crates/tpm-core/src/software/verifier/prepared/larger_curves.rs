@@ -34,7 +34,7 @@ macro_rules! nist_curve {
                 pub(in super::super) fn accepts(&self, digest: &[u8], r: &[u8], s: &[u8]) -> bool {
                     static GENERATOR: OnceLock<Table> = OnceLock::new();
                     let generator = GENERATOR.get_or_init(|| table(ProjectivePoint::GENERATOR));
-                    // It refuses what is not from 1 to the order of the curve less 1.
+                    // It refuses numbers that are not from 1 to the order of the curve less 1.
                     let Ok(signature) = Signature::from_slice(&[r, s].concat()) else {
                         return false;
                     };

@@ -47,12 +47,12 @@ impl Key {
     }
 }
 
-/// A number from 1 to the order of the curve less 1, of which `bytes` are the big-endian form.
+/// The big-endian number `bytes`, if it is from 1 to the order of the curve less 1.
 fn in_range(bytes: &[u8]) -> Option<Scalar> {
     Scalar::decode(&little_endian(bytes)?).filter(|number| number.iszero() == 0)
 }
 
-/// The other way round: crrl counts bytes from the lowest.
+/// The bytes in reverse order, because crrl is little-endian.
 fn little_endian(bytes: &[u8]) -> Option<[u8; 32]> {
     let mut bytes: [u8; 32] = bytes.try_into().ok()?;
     bytes.reverse();
@@ -61,7 +61,8 @@ fn little_endian(bytes: &[u8]) -> Option<[u8; 32]> {
 
 fn table(point: Point) -> Table {
     Table::new(point, 32, |row| {
-        // No multiple of a point is neutral here: the order of the curve is a large prime.
+        // None of these multiples is the neutral element, because the order of the curve is a large
+        // prime.
         let points = row.iter().map(|point| point.to_projective());
         let (xy, mut z): (Vec<_>, Vec<_>) = points.map(|(x, y, z)| ((x, y), z)).unzip();
         GFp256::batch_invert(&mut z);
@@ -72,7 +73,7 @@ fn table(point: Point) -> Table {
     })
 }
 
-/// A point of the curve, other than the neutral one; one line of the processor's cache.
+/// A point of the curve, other than the neutral one; 64 bytes, one cache line.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
 struct Affine {
@@ -82,8 +83,8 @@ struct Affine {
 
 /// A sum of points in Jacobian coordinates: x / z², y / z³; neutral where z is 0.
 ///
-/// Adding a point in affine coordinates to it takes 11 multiplications; crrl's own addition takes
-/// more, so as to take the same time for all points.
+/// Adding a point in affine coordinates takes 11 multiplications. The addition of crrl takes more,
+/// because it takes the same time for all points.
 struct Sum {
     x: GFp256,
     y: GFp256,

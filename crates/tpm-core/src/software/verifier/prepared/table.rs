@@ -7,17 +7,17 @@ use std::ops::Add;
 pub(super) struct Table<E, const WIDTH: usize>(Vec<Vec<E>>);
 
 impl<E, const WIDTH: usize> Table<E, WIDTH> {
-    /// The most that a digit is, either way round zero.
+    /// The largest absolute value of a digit.
     const LARGEST: usize = 1 << (WIDTH - 1);
 
-    /// The table of `point` for numbers of `bytes` bytes, with each row in the form that `keep`
-    /// gives it. The addition has to be a complete one.
+    /// The table of `point` for numbers of `bytes` bytes. `keep` converts each row. The addition of
+    /// `P` must be complete: it must handle equal, opposite and neutral points.
     pub(super) fn new<P>(point: P, bytes: usize, keep: impl Fn(&[P]) -> Vec<E>) -> Self
     where
         P: Copy + for<'a> Add<&'a P, Output = P>,
     {
         let mut base = point;
-        // One row for each digit, and one for what is carried out of the last.
+        // One row for each digit, and one for the last carry.
         let rows = (0..=(8 * bytes).div_ceil(WIDTH)).map(|_| {
             let mut row = Vec::with_capacity(Self::LARGEST);
             let mut multiple = base;
@@ -32,8 +32,8 @@ impl<E, const WIDTH: usize> Table<E, WIDTH> {
         Self(rows.collect())
     }
 
-    /// Calls `add` with multiples of the point; their sum is the point times `number`
-    /// (little-endian). `true` says that the multiple is to be subtracted.
+    /// Calls `add` with multiples of the point whose sum is the point times `number`
+    /// (little-endian). `add` must subtract the multiple if its second argument is `true`.
     pub(super) fn times<'a>(&'a self, number: &[u8], mut add: impl FnMut(&'a E, bool)) {
         let mut bytes = number.iter();
         let (mut bits, mut count, mut carry) = (0_usize, 0, 0);
@@ -42,7 +42,7 @@ impl<E, const WIDTH: usize> Table<E, WIDTH> {
                 bits |= usize::from(bytes.next().copied().unwrap_or(0)) << count;
                 count += 8;
             }
-            // Signed digits: a row then needs half as many points.
+            // With signed digits a row needs half as many points.
             let digit = (bits & (2 * Self::LARGEST - 1)) + carry;
             bits >>= WIDTH;
             count -= WIDTH;
