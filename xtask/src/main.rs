@@ -27,7 +27,8 @@ use std::{ffi::OsString, process::ExitCode};
 
 const USAGE: &str = "\
 cargo xtask demo           show tpmssh at work: from an empty TPM to an ssh login
-cargo xtask test [ARG]...  build everything and run all tests; ARGs go to cargo test
+cargo xtask test [--times] [ARG]...  build everything and run all tests; ARGs go to cargo test;
+                           --times shows at the end how long each test program ran
 cargo xtask ci             all that must be in order before a merge; .ci/run calls this
 cargo xtask fuzz [SECONDS]  every fuzz target, 20 seconds each
 cargo xtask memcheck       call the module wrongly, under valgrind
@@ -48,6 +49,10 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     let chore = args.next().unwrap_or_default();
     let rest: Vec<OsString> = args.collect();
+    // For `xtask test --times`, whose runner of test programs this is.
+    if chore == "timed" {
+        return test::timed(&rest).unwrap_or_else(|err| failure(&err));
+    }
     let outcome = match (chore.to_str(), rest.is_empty()) {
         (Some("demo"), true) => demo::run(),
         (Some("test"), _) => test::run(&rest),
@@ -74,9 +79,11 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(err) => {
-            eprintln!("xtask: {err:#}");
-            ExitCode::FAILURE
-        }
+        Err(err) => failure(&err),
     }
+}
+
+fn failure(err: &anyhow::Error) -> ExitCode {
+    eprintln!("xtask: {err:#}");
+    ExitCode::FAILURE
 }
