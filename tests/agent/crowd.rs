@@ -25,7 +25,8 @@ fn many_descriptors() {
     assert!(enough, "this test needs 2,500 descriptors: {limit:?}");
 }
 
-/// The best of some: the machine may be busy with other tests.
+/// The best of twenty, because the machine may be busy with other tests. An agent that reads its
+/// clients one after the other waits a minute for each slow one.
 fn assert_quick(client: &mut AgentClient) {
     let times = (0..20).map(|_| {
         let start = Instant::now();
@@ -33,7 +34,7 @@ fn assert_quick(client: &mut AgentClient) {
         start.elapsed()
     });
     let best = times.min().unwrap();
-    assert!(best < Duration::from_millis(100), "{best:?}");
+    assert!(best < Duration::from_secs(2), "{best:?}");
 }
 
 /// What `/proc` says of a process: a number of kB.

@@ -15,6 +15,10 @@ use crate::program::{Outcome, Program, text};
 
 const LIST: &[u8] = &[11];
 
+/// What the end of an agent takes at most: its own deadline is 1.5 s, and the machine may be busy.
+/// What it must not wait for lasts ten minutes, or for ever.
+const SOON: Duration = Duration::from_secs(20);
+
 fn request(agent: &Served) -> Vec<u8> {
     let list = AgentClient::connect(agent.socket()).ask(LIST);
     let len = u32::from_be_bytes(list[5..9].try_into().unwrap()) as usize;
@@ -36,7 +40,7 @@ fn a_signal_ends_an_agent_well_also_during_a_signature() {
         agent.signal(signal);
         let status = agent.wait();
         assert_eq!(status.code(), Some(0), "{signal:?}");
-        assert!(start.elapsed() < Duration::from_secs(2), "{signal:?}");
+        assert!(start.elapsed() < SOON, "{signal:?}");
         assert!(!path.exists(), "{signal:?}");
         let tpm = tpm_core::Tpm::new(program.swtpm.tcti().parse().unwrap());
         let info = tpm_core::info::read(&tpm.begin().unwrap()).unwrap();
@@ -69,7 +73,7 @@ fn a_signal_takes_open_questions_and_idle_clients_with_it() {
     let start = Instant::now();
     agent.signal(Signal::TERM);
     assert_eq!(agent.wait().code(), Some(0));
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < SOON);
     // Whoever inherits it may take a while to take note of its end.
     eventually(|| {
         let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));

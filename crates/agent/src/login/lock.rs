@@ -52,7 +52,7 @@ impl Lock {
         let Some(failures) = self.try_unlock(passphrase) else {
             return true;
         };
-        tokio::time::sleep(STEP.saturating_mul(failures).min(LONGEST)).await;
+        tokio::time::sleep(delay(failures)).await;
         false
     }
 
@@ -94,6 +94,11 @@ impl Salted {
     }
 }
 
+/// How long the answer to the last of so many wrong passphrases in a row is held back.
+fn delay(failures: u32) -> Duration {
+    STEP.saturating_mul(failures).min(LONGEST)
+}
+
 fn hash(salt: &[u8], passphrase: &[u8]) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(
         Sha256::new()
@@ -111,20 +116,24 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn wrong_passphrases_take_longer_and_longer() {
+    async fn a_wrong_passphrase_takes_as_long_as_those_before_it_say() {
         let lock = Lock::default();
         assert!(!lock.unlock(b"").await, "it is not locked");
         assert!(lock.lock(b"right") && lock.is_locked());
         assert!(!lock.lock(b"other"));
-        let mut last = Duration::ZERO;
-        for _ in 0..3 {
+        for failures in 1..=2 {
             let start = Instant::now();
             assert!(!lock.unlock(b"wrong").await);
-            assert!(start.elapsed() > last, "{:?}", start.elapsed());
-            last = start.elapsed();
+            assert!(start.elapsed() >= delay(failures), "{failures}");
         }
-        assert!(last >= Duration::from_millis(300));
         assert!(lock.unlock(b"right").await && !lock.is_locked());
+    }
+
+    #[test]
+    fn the_delay_grows_by_a_tenth_of_a_second_up_to_ten() {
+        let seconds =
+            [0, 1, 2, 99, 100, 101, u32::MAX].map(|failures| delay(failures).as_secs_f32());
+        assert_eq!(seconds, [0.0, 0.1, 0.2, 9.9, 10.0, 10.0, 10.0]);
     }
 
     #[tokio::test]
@@ -134,6 +143,7 @@ mod tests {
         let start = Instant::now();
         let wrong = || lock.unlock(b"wrong");
         tokio::join!(wrong(), wrong(), wrong());
-        assert!(start.elapsed() >= Duration::from_millis(600));
+        // The sum of the three delays; side by side they would take no longer than the last one.
+        assert!(start.elapsed() >= delay(1) + delay(2) + delay(3));
     }
 }

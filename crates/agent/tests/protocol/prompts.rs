@@ -1,7 +1,7 @@
 //! People who are asked.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agent::Policy;
 use ssh_key::certificate::CertType;
@@ -143,14 +143,9 @@ fn a_question_keeps_nobody_else_waiting() {
     waiting.send_message(&sign(agent.key(), b"data", 0));
     eventually(|| here("waits").exists());
     let mut other = agent.client();
-    // The best of some: the machine may be busy with other tests.
-    let times = (0..20).map(|_| {
-        let start = Instant::now();
-        assert_eq!(blobs(&mut other), agent.fixture.keys);
-        start.elapsed()
-    });
-    let best = times.min().unwrap();
-    assert!(best < Duration::from_millis(100), "{best:?}");
+    // The question is open until the end of this test: an answer is enough, however long it takes.
+    assert_eq!(blobs(&mut other), agent.fixture.keys);
+    assert!(!here("go").exists());
     // A PIN that is given meanwhile ends the question.
     assert_eq!(
         other.ask(&message(20, &[b"tpmssh:t", PIN.as_bytes()])),
