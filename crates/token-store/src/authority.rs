@@ -1,6 +1,7 @@
-//! Authorities: keys that sign certificates, what each signed, and what it took back.
+//! Certificate authorities: keys that sign certificates, with the certificates that each issued and
+//! revoked.
 //!
-//! Certificates, keys and key ids are kept as they are given, and not looked into.
+//! Certificates, keys and key ids are stored as they are given and not parsed.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -23,33 +24,32 @@ pub struct Issued {
     pub created: u64,
 }
 
-/// What an authority took back.
+/// One revocation of an authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Revoked {
     /// The certificate with this serial number.
     Serial(u64),
     /// All certificates with this key id.
     KeyId(String),
-    /// This key, with whatever certificate; a blob.
+    /// This public key (SSH wire format), in any certificate.
     Key(Vec<u8>),
 }
 
-/// What an authority took back, all of it.
+/// All revocations of an authority.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Revocations {
     /// A number that grows with each revocation; 0 before the first.
     ///
-    /// It is the time of the last one in seconds since 1970, or more where several came in one
-    /// second or the clock went back. So it also grows where an old copy of the store was put
-    /// back.
+    /// It is the time of the last revocation in seconds since 1970, or more if there were several
+    /// in one second or the clock went back. So it also grows after an old copy of the store was
+    /// restored.
     pub number: u64,
-    /// In the order in which it happened.
+    /// In the order of revocation.
     pub revoked: Vec<Revoked>,
 }
 
 impl Store {
-    /// Makes an authority of the key pair that `object` is a half of; one that is an authority
-    /// stays one.
+    /// Makes the key pair of `object` an authority; does nothing if it is one already.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl Store {
         })
     }
 
-    /// The authorities of a token, by the private halves of their key pairs, oldest key first.
+    /// The authorities of a token, as the private halves of their key pairs, oldest key first.
     ///
     /// # Errors
     ///
@@ -79,13 +79,13 @@ impl Store {
         })
     }
 
-    /// Records a certificate that an authority signed, before anybody gets it.
+    /// Records a certificate that an authority signed. Call it before the certificate is given out.
     ///
     /// # Errors
     ///
     /// [`Error::Conflict`] if the authority has used the serial number before: sign again with
-    /// another one. [`Error::TooLong`], [`Error::NoSuchObject`] if `object` is no authority,
-    /// and those of the store.
+    /// another one. [`Error::TooLong`]; [`Error::NoSuchObject`] if `object` is not an authority;
+    /// errors of the store.
     pub fn add_issued(&mut self, object: ObjectId, serial: u64, certificate: &[u8]) -> Result<()> {
         check_len("certificate", certificate, MAX_VALUE_LEN)?;
         self.write(|tx| {
@@ -103,7 +103,7 @@ impl Store {
         })
     }
 
-    /// The certificates that an authority signed, oldest first.
+    /// The certificates that an authority issued, oldest first.
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ impl Store {
         })
     }
 
-    /// Records that an authority takes something back; `false` if it had already.
+    /// Records a revocation; returns `false` if it was recorded already.
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ impl Store {
     }
 }
 
-/// The row of the authority that `object` is a half of.
+/// The database row of the authority whose key pair `object` belongs to.
 fn authority_of(tx: &Transaction<'_>, object: ObjectId) -> Result<i64> {
     let key = key_of(tx, object)?;
     tx.query_row("SELECT key FROM authority WHERE key = ?", [key], |row| {

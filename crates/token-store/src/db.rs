@@ -1,4 +1,4 @@
-//! The open store: one SQLite database, opened so that a hostile file can do nothing.
+//! The open store: one SQLite database, opened with protection against a hostile file.
 
 use std::{cell::RefCell, fmt, path::Path, time::Duration};
 
@@ -20,27 +20,27 @@ const FILE: &str = "store.db";
 /// SQLite's rollback journal beside it.
 const JOURNAL: &str = "store.db-journal";
 
-/// "tpms": what makes a database one of ours.
+/// "tpms": the mark of a database of this program (`PRAGMA application_id`).
 const APPLICATION_ID: i64 = 0x7470_6d73;
-/// The version of the newest of the schema's files.
+/// The newest version of the schema.
 const SCHEMA_VERSION: i64 = 4;
 
 /// How long to wait for another program's transaction. Our transactions last one disk write. A lock
 /// held longer belongs to a stopped or hanging process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest row, value or statement that is believed, in bytes.
+/// The longest row, value or statement that SQLite accepts, in bytes.
 const MAX_LENGTH: i32 = 1 << 20;
 
 /// A user's tokens and objects.
 ///
-/// It may move between threads, but only one can use it at a time. A forked child must not
-/// touch its parent's, not even to drop it ([`std::mem::forget`]).
+/// It may move between threads, but only one can use it at a time. A forked child must not use or
+/// drop its parent's store; give it to [`std::mem::forget`].
 pub struct Store {
     conn: Connection,
     dir: Dir,
     file: FileId,
     read_only: bool,
-    /// The change counter, and the file as it was with it.
+    /// The last change counter, and the state of the file at that time.
     seen: RefCell<Option<(Seen, u64)>>,
 }
 
@@ -49,7 +49,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::NoStore`] where there is none; [`Error::UnsafePath`], [`Error::Corrupt`],
+    /// [`Error::NoStore`] if there is none; [`Error::UnsafePath`], [`Error::Corrupt`],
     /// [`Error::NewerStore`], [`Error::Busy`], [`Error::Disk`].
     pub fn open(dir: &StoreDir) -> Result<Self> {
         let missing = || Error::NoStore {
@@ -63,7 +63,7 @@ impl Store {
         Self::open_in(opened)
     }
 
-    /// Opens the store, and makes an empty one first where there is none.
+    /// Opens the store, and makes an empty one first if there is none.
     ///
     /// # Errors
     ///
@@ -86,14 +86,14 @@ impl Store {
         };
         let journal = dir.file(JOURNAL)?.map(|journal| journal.len);
         let journal = journal.filter(|&len| len > 0);
-        // A database is whole or absent: creating one is a single rename. What is empty was
-        // emptied, and SQLite would take it for a new one.
+        // A database is created by a rename, so it is whole or absent. An empty file was truncated;
+        // SQLite would treat it as a new database.
         if file.len == 0 && journal.is_none() {
             return Err(Error::corrupt("its file is empty"));
         }
         let read_only = file.read_only || dir.is_read_only()?;
         if let Some(journal) = journal {
-            // SQLite is about to play it back into the database.
+            // SQLite will play the journal back into the database.
             file_limit::admit(file.len.saturating_add(journal))?;
         }
         let access = if read_only {
@@ -106,7 +106,7 @@ impl Store {
             | OpenFlags::SQLITE_OPEN_NOFOLLOW
             | OpenFlags::SQLITE_OPEN_EXRESCODE;
         let conn = Connection::open_with_flags(dir.path().join(FILE), flags)?;
-        // SQLite opens by path. See that it found what was checked.
+        // SQLite opens by path: check that it opened the file that was checked before.
         if !dir.is_in_place()? || dir.file(FILE)?.map(|now| now.id) != Some(file.id) {
             return Err(Error::Replaced);
         }
@@ -124,7 +124,7 @@ impl Store {
         })
     }
 
-    /// Whether nothing can be kept in it.
+    /// Whether it cannot be written.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.read_only
@@ -136,8 +136,8 @@ impl Store {
         self.dir.path()
     }
 
-    /// A number that is another one after each change, whichever program made it. Costs a few
-    /// microseconds where there was none for a while.
+    /// A number that is different after each change by any program. It takes a few microseconds if
+    /// nothing has changed recently.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl Store {
         {
             return Ok(*generation);
         }
-        // Before the reading: what changes after this shows next time.
+        // Looked at before the counter is read, so a change after this is found the next time.
         let file = self.check_in_place()?;
         if self.read_only && !file.read_only && !self.dir.is_read_only()? {
             return Err(Error::Replaced);
@@ -167,7 +167,7 @@ impl Store {
         Ok(generation)
     }
 
-    /// Reads the whole database and looks for damage.
+    /// Reads the whole database and checks it for damage.
     ///
     /// # Errors
     ///
@@ -176,8 +176,8 @@ impl Store {
         self.read(|tx| integrity(tx, "integrity_check"))
     }
 
-    /// The lock that a program holds while it makes or removes PIN counters. Who has it alone
-    /// knows that what the store notes of unfinished ones comes from programs that were killed.
+    /// The lock that a program holds while it makes or removes PIN counters. If a program holds it
+    /// alone, then the notes of unfinished counters in the store are of programs that were killed.
     pub(crate) fn making(&self) -> Result<DirLock> {
         self.dir.lock()
     }
@@ -189,9 +189,9 @@ impl Store {
         body(&tx)
     }
 
-    /// Runs `body` and keeps all that it wrote, or nothing.
+    /// Runs `body` in one transaction: all its changes are kept, or none.
     ///
-    /// No command may go to the TPM in it: other programs wait meanwhile.
+    /// `body` must not send a command to the TPM, because other programs wait for the transaction.
     pub(crate) fn write<T>(&self, body: impl FnOnce(&Transaction<'_>) -> Result<T>) -> Result<T> {
         if self.read_only {
             return Err(Error::ReadOnly);
@@ -215,10 +215,10 @@ impl Store {
         }
     }
 
-    /// Whether a commit that failed has kept all the same what was written.
+    /// Whether a commit that returned an error has written its changes all the same.
     ///
-    /// SQLite commits by deleting the journal. It then makes the deletion durable, and reports a
-    /// failure of that alone with a code of its own; the file has the new content then.
+    /// SQLite commits by deleting the journal, then it syncs the directory. If only the sync fails,
+    /// it returns a code of its own, and the file has the new content.
     fn is_kept(&self, err: &rusqlite::Error, generation: i64) -> bool {
         let deleted = matches!(
             err,
@@ -252,8 +252,8 @@ impl fmt::Debug for Store {
     }
 }
 
-/// A journal without its database means that the database was lost: a fresh one in its place
-/// would hide that, and SQLite would play the journal into it.
+/// A journal without a database means that the database was lost. A new database would hide that,
+/// and SQLite would play the journal into it.
 fn refuse_lost_file(dir: &Dir) -> Result<()> {
     match dir.file(JOURNAL)? {
         Some(_) => Err(Error::corrupt(
@@ -263,7 +263,7 @@ fn refuse_lost_file(dir: &Dir) -> Result<()> {
     }
 }
 
-/// Takes from a connection what this crate does not need and a hostile file could use.
+/// Switches off the features of SQLite that this crate does not need and a hostile file could use.
 fn harden(conn: &Connection) -> Result<()> {
     conn.busy_timeout(BUSY_TIMEOUT)?;
     for (option, on) in [
@@ -282,16 +282,16 @@ fn harden(conn: &Connection) -> Result<()> {
     conn.set_limit(Limit::SQLITE_LIMIT_WORKER_THREADS, 0)?;
     conn.pragma_update(None, "cell_size_check", true)?;
     conn.pragma_update(None, "mmap_size", 0)?;
-    // In KiB. Tables are read in their order and rows one at a time: more is no faster, and an
-    // agent would hold it for good.
+    // In KiB. Tables are read in order and one row at a time, so a larger cache is not faster, and
+    // an agent would hold it as long as it runs.
     conn.pragma_update(None, "cache_size", -256)?;
     conn.pragma_update(None, "temp_store", "memory")?;
-    // A power cut right after a commit must not bring the old state back.
+    // After a power failure the store must still have the last commit.
     conn.pragma_update(None, "synchronous", "extra")?;
     Ok(())
 }
 
-/// Brings a store of an older version to this one, at once or not at all.
+/// Upgrades a store of an older version in one transaction.
 fn migrate(conn: &Connection) -> Result<()> {
     let older = |conn: &Connection| -> Result<Option<i64>> {
         let version = pragma(conn, "user_version")?;
@@ -303,7 +303,7 @@ fn migrate(conn: &Connection) -> Result<()> {
     }
     let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     file_limit::keep_below(&tx)?;
-    // Another program may have done it meanwhile.
+    // Another program may have upgraded it in the meantime.
     if let Some(found) = older(&tx)? {
         integrity(&tx, "integrity_check")?;
         if create::schema_of(&tx)? != create::schema_at(found)? {
@@ -318,7 +318,7 @@ fn pragma(conn: &Connection, name: &str) -> rusqlite::Result<i64> {
     conn.pragma_query_value(None, name, |row| row.get(0))
 }
 
-/// Refuses a database that is not exactly what this version writes.
+/// Refuses a database whose schema is not exactly that of this version.
 fn check(conn: &Connection, dir: &Dir, journal: bool) -> Result<()> {
     let conn = &*Transaction::new_unchecked(conn, TransactionBehavior::Deferred)?;
     let pragma = |name| pragma(conn, name);
@@ -336,8 +336,8 @@ fn check(conn: &Connection, dir: &Dir, journal: bool) -> Result<()> {
         found @ 1.. => return Err(Error::OlderStore { found }),
         _ => return Err(Error::corrupt("its version is unknown")),
     }
-    // Nobody writes while this transaction reads. SQLite itself takes the missing end of a page
-    // for zeros.
+    // No other program writes while this transaction reads. SQLite itself would read the missing
+    // end of a page as zeros.
     let len = pragma("page_count")?.saturating_mul(pragma("page_size")?);
     if dir
         .file(FILE)?
@@ -349,12 +349,12 @@ fn check(conn: &Connection, dir: &Dir, journal: bool) -> Result<()> {
     if mode != "delete" {
         return Err(Error::corrupt("its journal mode was changed"));
     }
-    // Triggers, views and the like are off; that there are any is reason enough to stop.
+    // Triggers and views are switched off. A store with any of them is refused all the same.
     if create::schema_of(conn)? != create::schema()? {
         return Err(Error::corrupt("its tables were changed"));
     }
-    // After a crash SQLite has just played the journal back. That it was this database's own
-    // journal shows only in the result.
+    // After a crash SQLite has played the journal back. Only the result shows whether it was the
+    // journal of this database.
     integrity(
         conn,
         if journal {

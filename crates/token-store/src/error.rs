@@ -1,4 +1,4 @@
-//! What can go wrong with a token or its store, and the one place that classifies it.
+//! The errors of tokens and of the store, and their kinds.
 
 use std::{io, path::PathBuf};
 
@@ -9,8 +9,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A failure, named by what the caller can do next.
 ///
-/// [`Error::kind`] sorts all of them into the few kinds that an exit code or a PKCS#11 return
-/// value can express.
+/// [`Error::kind`] sorts them into the kinds that exit codes and PKCS#11 return values express.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -19,28 +18,29 @@ pub enum Error {
     WrongPin {
         /// Whose PIN it was.
         role: Role,
-        /// How many more wrong ones the chip takes, where that is known.
+        /// How many tries are left, if that is known.
         left: Option<u32>,
     },
-    /// The PIN was wrong, and it was the last try that the whole chip's lockout took: time, or
-    /// its owner, opens it, and nobody's PIN.
+    /// The PIN was wrong, and it was the last try before the lockout of the whole chip. Now only
+    /// waiting, or a reset with the lockout password, helps.
     #[error("wrong {role}, and no more tries left{}", wait(*.recovery))]
     LastTry {
         /// Whose PIN it was.
         role: Role,
-        /// Seconds until the chip takes one more try, at most, where that is known.
+        /// The most seconds until the chip takes one more try, if that is known.
         recovery: Option<u32>,
     },
-    /// The user PIN was entered wrongly too often: only the SO can let the user in again.
+    /// The user PIN was wrong too often. Only the recovery code (SO PIN) unlocks it.
     #[error("the PIN is locked after too many wrong ones")]
     PinLocked,
-    /// The whole chip is in dictionary-attack lockout: time, or its owner, opens it.
+    /// The whole chip is in dictionary-attack lockout. Waiting, or a reset with the lockout
+    /// password, ends it.
     #[error("the TPM is in dictionary-attack lockout{}", wait(*.recovery))]
     ChipLocked {
         /// Seconds until the chip takes one more try, at most, where that is known.
         recovery: Option<u32>,
     },
-    /// The PIN cannot be anyone's PIN; no try was spent on it.
+    /// The PIN is malformed, so no try was spent on it.
     #[error("unusable PIN")]
     PinMalformed(#[from] PinError),
     /// The token has a PIN and none was given.
@@ -55,7 +55,7 @@ pub enum Error {
     /// The token was made without a PIN, so there is none to change.
     #[error("this token has no PIN")]
     NoPin,
-    /// The login is over: the PIN was changed elsewhere while it lasted.
+    /// The login has ended, because another program changed the PIN.
     #[error("the PIN was changed by another program; log in again")]
     LoggedOut,
 
@@ -71,7 +71,8 @@ pub enum Error {
     /// The token's PIN counter is gone from the TPM, or another one is in its place.
     #[error("the PIN counter of this token is gone from the TPM")]
     CounterMissing,
-    /// The PIN counter in the TPM has another limit than the token: somebody changed one of them.
+    /// The PIN counter in the TPM has another limit than the token in the store: one of them was
+    /// changed.
     #[error("the TPM locks this token after {found} wrong PINs, and not after {wanted}")]
     WrongLimit {
         /// The limit in the TPM.
@@ -79,7 +80,7 @@ pub enum Error {
         /// The limit of the token.
         wanted: u32,
     },
-    /// A token can have no PIN counter, and a weaker PIN wall was not asked for.
+    /// The token cannot have a PIN counter, and the caller did not ask for a weaker PIN wall.
     #[error("no PIN counter can be made: {0}")]
     NoCounterWall(NoCounter),
     /// The token was made anew, but its old PIN counter could not be removed from the TPM.
@@ -92,7 +93,7 @@ pub enum Error {
         /// Why it could not be removed.
         source: Box<Error>,
     },
-    /// The key is not one that this program makes, and is not used.
+    /// The key differs from those that this program makes, and is not used.
     #[error("key refused: {reason}")]
     KeyRefused {
         /// What is wrong with it.
@@ -142,13 +143,13 @@ pub enum Error {
     UnsafePath {
         /// The path.
         path: PathBuf,
-        /// What is wrong with it, ending in what would be right.
+        /// The fault, and then the right value.
         why: String,
     },
     /// Another program holds the store.
     #[error("the store is in use by another program")]
     Busy,
-    /// Another program changed the same token meanwhile: look again, then retry.
+    /// Another program changed the same token in the meantime: read it again, then retry.
     #[error("the token was changed by another program meanwhile")]
     Conflict,
     /// The store cannot be written.
@@ -160,20 +161,20 @@ pub enum Error {
     /// The record of the storage root key cannot be read or written.
     #[error("cannot read or write {}", crate::SRK_RECORD)]
     Record(#[source] io::Error),
-    /// The TPM made a change that the store could not note.
+    /// The TPM made a change, and recording it in the store failed.
     #[error("{}", change.unrecorded())]
     Unrecorded {
         /// The change.
         change: Change,
-        /// Why the store could not.
+        /// Why recording it failed.
         source: Box<Error>,
     },
-    /// The TPM was told to make a change, and its answer did not come or cannot be believed.
+    /// The TPM was asked to make a change, and its answer is missing or not authentic.
     #[error("it is not known whether {}", change.done())]
     Unknown {
         /// The change.
         change: Change,
-        /// What became of the answer.
+        /// What is wrong with the answer.
         source: Box<Error>,
     },
     /// There is not enough memory to derive a key from the PIN.
@@ -192,10 +193,10 @@ pub enum Error {
         /// What was looked for.
         name: String,
     },
-    /// The object is not there (any more).
+    /// The object does not exist, or no longer.
     #[error("no such object")]
     NoSuchObject,
-    /// A label, id or value is longer than is kept.
+    /// A label, id or value is too long to be stored.
     #[error("the {what} is longer than {max} bytes")]
     TooLong {
         /// What is too long.
@@ -203,7 +204,7 @@ pub enum Error {
         /// The limit, in bytes.
         max: usize,
     },
-    /// There is no room for another one.
+    /// The limit of their number is reached.
     #[error("there are {max} {what}, and there cannot be more")]
     TooMany {
         /// Of what.
@@ -211,7 +212,7 @@ pub enum Error {
         /// How many there can be.
         max: usize,
     },
-    /// A label or value is not something that can be kept.
+    /// A label or value cannot be stored.
     #[error("unusable {what}: {why}")]
     Invalid {
         /// What was given.
@@ -219,7 +220,7 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// A number of tries that no token can have.
+    /// The number of tries is out of range.
     #[error("a token takes from {min} to {max} tries", min = crate::MIN_TRIES, max = crate::MAX_TRIES)]
     BadTries,
 
@@ -234,12 +235,12 @@ pub enum Error {
     /// No TPM is configured and `/dev/tpmrm0` does not exist.
     #[error("no TPM found: there is no /dev/tpmrm0 and no other TPM is configured")]
     NoTpmConfigured,
-    /// A failure of the TPM that has no meaning of its own for a token.
+    /// Another failure of the TPM.
     #[error(transparent)]
     Tpm(tpm_core::Error),
 }
 
-/// A change in the TPM that an operation may end in the middle of.
+/// A change in the TPM during which an operation may be interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Change {
@@ -272,7 +273,8 @@ impl Change {
         }
     }
 
-    /// What it means that the TPM's answer to the command that makes the change is `err`.
+    /// The error to report if the command that makes the change failed with `err`:
+    /// [`Error::Unknown`] if the TPM may have made the change.
     pub(crate) fn failed(self, err: Error) -> Error {
         use tpm_core::Error as Tpm;
         let lost = matches!(
@@ -293,7 +295,7 @@ impl Change {
         }
     }
 
-    /// What it means that the store cannot note the change, which is made.
+    /// The error to report if the change is made and recording it failed with `err`.
     pub(crate) fn unnoted(self, err: Error) -> Error {
         Error::Unrecorded {
             change: self,
@@ -302,39 +304,39 @@ impl Change {
     }
 }
 
-/// What sort of failure an [`Error`] is.
+/// The kind of an [`Error`].
 ///
-/// The command line's exit codes are these ([`Kind::exit_code`]); the PKCS#11 module has its
-/// own table from them to `CKR_…` values.
+/// The command line has an exit code for each ([`Kind::exit_code`]), and the PKCS#11 module a table
+/// from kinds to `CKR_…` values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// Something failed that has no kind of its own.
+    /// Another failure.
     Failed,
-    /// The request cannot be right: a label too long, a number out of range.
+    /// The request is wrong: a label too long, a number out of range.
     Usage,
     /// A wrong PIN, or authorization of a hierarchy.
     WrongPin,
     /// The PIN, or the whole chip, is locked.
     PinLocked,
-    /// There is no TPM, it may not be used, or it does not answer.
+    /// There is no TPM, the user has no permission to use it, or it does not answer.
     NoTpm,
     /// The TPM is not the one that the token was made in.
     OtherTpm,
     /// The store is damaged or of another version.
     Corrupt,
-    /// A key is not what this program makes.
+    /// A key differs from those that this program makes.
     KeyRefused,
-    /// A path or its mode is unsafe.
+    /// A path, its owner or its mode is unsafe.
     UnsafePath,
-    /// Another program is at work.
+    /// Another program is using the TPM or the store.
     Busy,
     /// The disk is full, failing or read-only.
     Disk,
 }
 
 impl Kind {
-    /// The exit code of a program that ends with such a failure.
+    /// The exit code for this kind.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -354,7 +356,7 @@ impl Kind {
 }
 
 impl Error {
-    /// What sort of failure this is.
+    /// The kind of this error.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
@@ -399,7 +401,7 @@ impl Error {
         }
     }
 
-    /// The same failure; where the store is corrupt, with the name of the token that it is about.
+    /// The same error; if the store is corrupt, with the name of the token.
     pub(crate) fn of_token(self, name: &str) -> Self {
         match self {
             Self::Corrupt { token: None, what } => Self::Corrupt {
@@ -410,7 +412,7 @@ impl Error {
         }
     }
 
-    /// A store that cannot be what it claims to be.
+    /// [`Error::Corrupt`] without a token.
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
         Self::Corrupt {
             token: None,
@@ -419,7 +421,7 @@ impl Error {
     }
 }
 
-/// The kind of a failure of the TPM itself.
+/// The kind of an error of the TPM.
 #[must_use]
 fn tpm_kind(err: &tpm_core::Error) -> Kind {
     use tpm_core::Error as Tpm;
@@ -467,7 +469,7 @@ impl From<tpm_core::Error> for Error {
     }
 }
 
-/// `token "NAME": `, for the beginning of what is wrong with one.
+/// `token "NAME": `, for the beginning of a message.
 fn named(token: Option<&str>) -> String {
     token.map_or_else(String::new, |name| {
         format!("token \"{}\": ", name.escape_debug())
@@ -484,7 +486,7 @@ fn tries(left: Option<u32>) -> String {
     }
 }
 
-/// `; it takes another try in N`, for the end of a message.
+/// `; it takes another try in N`, for the end of a message; empty if the time is not known.
 fn wait(recovery: Option<u32>) -> String {
     match recovery {
         None => String::new(),

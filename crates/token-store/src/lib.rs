@@ -1,17 +1,17 @@
-//! A token in a TPM: its PIN, its SO PIN and its objects, kept in one SQLite database.
+//! Tokens in a TPM: their PINs, SO PINs and objects, stored in one SQLite database.
 //!
-//! A *token* is what PKCS#11 calls one: a labelled set of keys, certificates and data behind a
-//! PIN. The keys live in the chip ([`tpm_core`]); this crate keeps what the chip hands out
-//! (wrapped blobs that only that chip can open), says who may use it, and survives being
-//! killed at any point.
+//! A *token* is that of PKCS#11: a set of keys, certificates and data with a label and a PIN. The
+//! chip ([`tpm_core`]) makes and uses the keys. This crate stores their blobs, which only that chip
+//! can decrypt, checks PINs by means of the chip, and keeps a consistent state if it is killed at
+//! any point.
 //!
 //! - [`StoreDir`] is where the store is, with its owner and modes checked; [`Store`] is the
 //!   open database: tokens, objects, and a counter that moves with every change.
 //! - [`token::init`] makes a token; [`token::change_pin`], [`token::rename`] and
 //!   [`token::delete`] are the rest of its life.
-//! - [`OpenToken`] is a token that its user has logged in to: it makes keys and signs.
-//!   [`SoToken`] is one that its security officer has opened: it sets PINs and mends.
-//! - [`Config`] says which TPM is meant.
+//! - [`OpenToken`] is a token after the user's login: it makes keys and signs. [`SoToken`] is a
+//!   token after the security officer's login: it sets PINs and repairs.
+//! - [`Config`] is the configuration file, which names the TPM to use.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -37,14 +37,14 @@
 //!
 //! # What holds
 //!
-//! - Nothing in the store lets a PIN be checked without the chip, and nothing in it is a
-//!   private key in any form but a TPM blob.
-//! - A wrong PIN costs exactly one try, a malformed one costs none ([`Pin::new`] refuses it).
-//! - No transaction of the store is open while the chip is asked for something, and each
-//!   change that touches both is ordered so that a kill leaves the old state or the new one;
-//!   what it can leave behind, an NV index without a token, is found by [`token::orphans`].
-//! - Each key is checked when it is read ([`tpm_core::KeyBlob::parse`]); one that is not what
-//!   this crate makes is hidden from [`Store::objects`] and shown by [`Store::refused`].
+//! - A PIN cannot be checked with the store alone, without the chip. The store has private keys
+//!   only as TPM blobs.
+//! - A wrong PIN costs exactly one try. A malformed one costs none ([`Pin::new`] refuses it).
+//! - No transaction of the store is open while the chip works. A change of both the store and the
+//!   chip is ordered so that a kill leaves the old state or the new one. It can also leave an NV
+//!   index without a token, which [`token::orphans`] finds.
+//! - Each key is checked when it is read ([`tpm_core::KeyBlob::parse`]). A key that differs from
+//!   those that this crate makes is left out of [`Store::objects`] and is in [`Store::refused`].
 
 mod authority;
 mod db;

@@ -15,12 +15,12 @@ pub use key_spec::{KeyPair, KeySpec};
 
 /// The longest label of an object, in bytes.
 pub const MAX_LABEL_LEN: usize = 128;
-/// The longest `CKA_ID`, in bytes: as much as common readers have room for.
+/// The longest `CKA_ID`, in bytes, which common PKCS#11 programs have room for.
 pub const MAX_ID_LEN: usize = 128;
 /// The longest certificate or data value, and other variable attribute, in bytes.
 pub const MAX_VALUE_LEN: usize = 64 * 1024;
 
-/// An object's number in its store; never used again after the object is deleted.
+/// An object's number in its store. It is not used again after the object is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectId(pub(crate) i64);
 
@@ -32,7 +32,7 @@ impl ObjectId {
     }
 }
 
-/// What an object is.
+/// The class of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Class {
     /// The private half of a key pair.
@@ -51,19 +51,19 @@ pub enum Class {
 pub struct Object {
     /// Its number in this store.
     pub id: ObjectId,
-    /// Whose it is.
+    /// The token that it belongs to.
     pub token: TokenId,
     /// `CKA_LABEL`; at most [`MAX_LABEL_LEN`] bytes, may be empty.
     pub label: String,
     /// `CKA_ID`; at most [`MAX_ID_LEN`] bytes, may be empty.
     pub cka_id: Vec<u8>,
-    /// Whether it shows only after login.
+    /// Whether it is visible only after login.
     pub private: bool,
     /// The rest, which differs by class.
     pub body: Body,
 }
 
-/// What an object holds besides its label, id and visibility.
+/// The attributes of an object besides its label, id and visibility.
 #[derive(Debug, Clone)]
 pub enum Body {
     /// The private half of a key pair.
@@ -75,14 +75,14 @@ pub enum Body {
     },
     /// A public key.
     PublicKey {
-        /// The key pair whose half this is; `None` for a public key that was added.
+        /// The key pair that it belongs to; `None` for a public key that was added.
         key: Option<Arc<Key>>,
         /// The public key.
         public: PublicKey,
         /// `CKA_SUBJECT`.
         subject: Vec<u8>,
     },
-    /// An X.509 certificate; the attributes are kept as they were given.
+    /// An X.509 certificate; the attributes are stored as they were given.
     Certificate {
         /// The certificate, DER.
         value: Vec<u8>,
@@ -105,7 +105,7 @@ pub enum Body {
 }
 
 impl Object {
-    /// What it is.
+    /// Its class.
     #[must_use]
     pub fn class(&self) -> Class {
         match self.body {
@@ -116,7 +116,7 @@ impl Object {
         }
     }
 
-    /// The key pair whose half this is.
+    /// The key pair that it belongs to.
     #[must_use]
     pub fn key(&self) -> Option<&Arc<Key>> {
         match &self.body {
@@ -137,7 +137,7 @@ impl Object {
     }
 }
 
-/// A key that lives in the chip; checked to be one that this crate makes.
+/// A key of the chip. It was compared with the keys that this crate makes.
 #[derive(Debug)]
 pub struct Key {
     blob: KeyBlob,
@@ -146,19 +146,19 @@ pub struct Key {
 }
 
 impl Key {
-    /// A key from its blob, and whether its owner lets it decrypt or derive; where nobody
-    /// noted that, the chip's attribute says it.
+    /// A key from its blob. `decrypts` is whether its owner lets it decrypt or derive; if that is
+    /// `None`, the chip's attribute counts.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyRefused`] if it is not one that this crate makes.
+    /// [`Error::KeyRefused`] if it differs from the keys that this crate makes.
     pub(crate) fn parse(
         blob: Blob,
         decrypts: Option<bool>,
         always_authenticate: bool,
     ) -> Result<Self> {
         let blob = KeyBlob::parse(blob)?;
-        // The chip's attribute is the limit, whatever the store says.
+        // The store cannot allow more than the chip's attribute.
         let able = blob.usage().decrypt;
         let usage = Usage::sign_and(able && decrypts.unwrap_or(able));
         Ok(Self {
@@ -180,7 +180,7 @@ impl Key {
         self.blob.public()
     }
 
-    /// The Name by which the chip knows it.
+    /// Its Name in the chip.
     #[must_use]
     pub fn name(&self) -> &Name {
         self.blob.name()
@@ -192,14 +192,14 @@ impl Key {
         self.blob.key_type()
     }
 
-    /// What else than signing its owner lets it do. The chip may be able to do more with it
-    /// ([`KeyBlob::usage`]): RSA keys of a chip without SHA-512 are padded outside.
+    /// What its owner lets it do besides signing. The chip may allow more ([`KeyBlob::usage`]):
+    /// padding SHA-512 signatures in software needs an RSA key that may decrypt.
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.usage
     }
 
-    /// Whether each use is to ask for the PIN again.
+    /// Whether each use asks for the PIN again.
     #[must_use]
     pub fn always_authenticate(&self) -> bool {
         self.always_authenticate
@@ -218,21 +218,21 @@ pub fn public_key_info(key: &PublicKey) -> Vec<u8> {
     spki::encode(key)
 }
 
-/// The `CKA_ID` that a key gets where none is asked for: SHA-1 of its SubjectPublicKeyInfo.
+/// The default `CKA_ID` of a key: SHA-1 of its SubjectPublicKeyInfo.
 #[must_use]
 pub fn default_id(key: &PublicKey) -> Vec<u8> {
     use sha1::{Digest, Sha1};
     Sha1::digest(spki::encode(key)).to_vec()
 }
 
-/// An X.509 certificate to be added.
+/// A new X.509 certificate.
 #[derive(Debug, Clone, Default)]
 pub struct NewCertificate {
     /// `CKA_LABEL`.
     pub label: String,
     /// `CKA_ID`.
     pub cka_id: Vec<u8>,
-    /// Whether it is to show only after login.
+    /// Whether it will be visible only after login.
     pub private: bool,
     /// The certificate, DER; not empty.
     pub value: Vec<u8>,
@@ -244,7 +244,7 @@ pub struct NewCertificate {
     pub serial_number: Vec<u8>,
 }
 
-/// A public key to be added, whose private half is elsewhere.
+/// A new public key whose private half is not in the token.
 #[derive(Debug, Clone)]
 pub struct NewPublicKey {
     /// `CKA_LABEL`.
@@ -259,7 +259,7 @@ pub struct NewPublicKey {
     pub public: PublicKey,
 }
 
-/// Data to be added.
+/// A new data object.
 #[derive(Debug, Clone, Default)]
 pub struct NewData {
     /// `CKA_LABEL`.
@@ -274,7 +274,7 @@ pub struct NewData {
     pub value: Vec<u8>,
 }
 
-/// A key of the store that is not one that this crate makes, and is hidden for it.
+/// A key in the store that differs from those that this crate makes, and is therefore hidden.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RefusedKey {
@@ -286,8 +286,8 @@ pub struct RefusedKey {
     pub reason: String,
 }
 
-/// A label that a new object can have. A line feed in it would make two lines of one key in
-/// `ssh-keygen -D`. Older stores can hold such labels, so reading an object allows them.
+/// Refuses a label that a new object cannot have. A line feed in a label would split a key into two
+/// lines in `ssh-keygen -D`. Older stores can have such labels, so reading an object allows them.
 pub(crate) fn check_label(label: &str) -> Result<()> {
     check_text("label", label, MAX_LABEL_LEN)?;
     if label.chars().any(char::is_control) {
@@ -299,7 +299,7 @@ pub(crate) fn check_label(label: &str) -> Result<()> {
     Ok(())
 }
 
-/// Text that can be kept as `what`.
+/// Refuses a text that cannot be stored as `what`.
 pub(crate) fn check_text(what: &'static str, text: &str, max: usize) -> Result<()> {
     if text.contains('\0') {
         return Err(Error::Invalid {
@@ -310,7 +310,7 @@ pub(crate) fn check_text(what: &'static str, text: &str, max: usize) -> Result<(
     check_len(what, text.as_bytes(), max)
 }
 
-/// Bytes that can be kept as `what`.
+/// Refuses bytes that cannot be stored as `what`.
 pub(crate) fn check_len(what: &'static str, bytes: &[u8], max: usize) -> Result<()> {
     if bytes.len() > max {
         return Err(Error::TooLong { what, max });

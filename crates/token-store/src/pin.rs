@@ -1,4 +1,4 @@
-//! PINs: two types that cannot be swapped, checked before they can cost a try.
+//! PINs: two types that cannot be swapped. Malformed ones are refused before they can cost a try.
 
 use std::fmt;
 
@@ -17,12 +17,12 @@ pub const MIN_PIN_LEN: usize = 4;
 /// The shortest SO PIN, in characters.
 pub const MIN_SO_PIN_CHARS: usize = 8;
 
-/// Whose PIN it is.
+/// The role that a PIN belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The user, who signs.
     User,
-    /// The security officer, who lets the user in again and cannot sign.
+    /// The security officer, who resets the user's PIN and cannot sign.
     So,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// Why some bytes cannot be a PIN.
+/// Why bytes are not a valid PIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PinError {
@@ -50,8 +50,8 @@ pub enum PinError {
     /// Longer than [`MAX_PIN_LEN`].
     #[error("a PIN has at most {MAX_PIN_LEN} bytes")]
     TooLong,
-    /// It contains a control character: a NUL, at which some programs would cut it, or the
-    /// end of a line of the file that it was read from.
+    /// It contains a control character, such as a NUL, at which some programs would cut it, or the
+    /// line feed of the file that it was read from.
     #[error("a PIN cannot contain control characters")]
     Control,
     /// It is not UTF-8, so equal PINs on two keyboards could differ.
@@ -90,8 +90,8 @@ impl Pin {
 
 /// A security officer's PIN: UTF-8 without control characters, at least 8 characters and at most 256 bytes.
 ///
-/// Wiped when dropped and never printed; [`SoPin::reveal`] is for the one time that a
-/// generated one is shown.
+/// Wiped when dropped and never printed, except by [`SoPin::reveal`] when a generated one is shown
+/// once.
 pub struct SoPin(Zeroizing<String>);
 
 impl SoPin {
@@ -113,9 +113,9 @@ impl SoPin {
 
     /// A random SO PIN of 100 bits, as four groups of five letters and digits.
     ///
-    /// This many, because a thief of a machine whose lockout authorization is empty can reset
-    /// the chip's lockout and guess on. The alphabet lacks `i`, `l`, `o` and `u`, which are
-    /// misread on paper.
+    /// It has 100 bits because on a machine with an empty lockout authorization a thief can reset
+    /// the chip's lockout and go on guessing. The alphabet lacks `i`, `l`, `o` and `u`, which are
+    /// easily misread on paper.
     #[must_use]
     pub fn generate() -> Self {
         const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
@@ -163,11 +163,11 @@ fn too_short(role: Role, min: usize) -> String {
     }
 }
 
-/// What was typed in normalization form C, so that the same text typed on two systems is the
-/// same PIN; refused where it can be nobody's PIN.
+/// The typed text in normalization form C, so that the same text typed on two systems is the same
+/// PIN; an error if it is not a valid PIN.
 fn normalized(typed: &[u8]) -> Result<Zeroizing<String>, PinError> {
-    // Form C is at most three times shorter than what it came from, so no PIN is lost here,
-    // and the allocation below is bounded.
+    // Form C is at least a third as long as its source, so this refuses no valid PIN, and it limits
+    // the allocation below.
     if typed.len() > 3 * MAX_PIN_LEN {
         return Err(PinError::TooLong);
     }
@@ -175,7 +175,8 @@ fn normalized(typed: &[u8]) -> Result<Zeroizing<String>, PinError> {
     if typed.chars().any(char::is_control) {
         return Err(PinError::Control);
     }
-    // Room for the longest expansion under form C, so that no copy is left behind by growing.
+    // Enough for the longest expansion under form C, so that the text never grows and leaves a copy
+    // behind.
     let mut text = Zeroizing::new(String::with_capacity(3 * typed.len()));
     text.extend(typed.nfc());
     if text.len() > MAX_PIN_LEN {

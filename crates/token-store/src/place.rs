@@ -1,4 +1,4 @@
-//! Where things are: the store, the configuration file, and which TPM is meant.
+//! The places of the store and the configuration file, and the choice of the TPM.
 
 pub mod config;
 mod env;

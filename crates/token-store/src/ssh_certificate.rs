@@ -1,4 +1,4 @@
-//! OpenSSH certificates beside the keys that they are for: kept, and not looked into.
+//! OpenSSH certificates of keys. They are stored and not parsed.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -11,7 +11,7 @@ use crate::{
 /// The most certificates of one key.
 pub const MAX_SSH_CERTIFICATES: usize = 32;
 
-/// A certificate's number in its store; never used again after it is removed.
+/// A certificate's number in its store. It is not used again after the certificate is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SshCertificateId(i64);
 
@@ -29,13 +29,13 @@ impl SshCertificateId {
 pub struct SshCertificate {
     /// Its number in this store.
     pub id: SshCertificateId,
-    /// The private half of the key that it is for.
+    /// The private half of its key pair.
     pub object: ObjectId,
     /// The certificate as the SSH protocol carries it; at most [`MAX_VALUE_LEN`] bytes.
     pub certificate: Vec<u8>,
     /// The comment of the file that it came from.
     pub comment: String,
-    /// When it came here, in seconds since 1970.
+    /// When it was added, in seconds since 1970.
     pub created: u64,
 }
 
@@ -65,10 +65,10 @@ impl Store {
         })
     }
 
-    /// Keeps a certificate beside the key pair that `object` is a half of; one that is there
-    /// already stays as it is. It goes with the key.
+    /// Stores a certificate for the key pair of `object`. A certificate that is there already is
+    /// not changed. It is deleted with the key.
     ///
-    /// That the certificate is for this key is for the caller to see to.
+    /// The caller must check that the certificate is for this key.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl Store {
     }
 }
 
-/// The row of the key pair that `object` is a half of.
+/// The database row of the key pair of `object`.
 pub(crate) fn key_of(tx: &Transaction<'_>, object: ObjectId) -> Result<i64> {
     let key: Option<Option<i64>> = tx
         .query_row("SELECT key FROM object WHERE id = ?", [object.0], |row| {

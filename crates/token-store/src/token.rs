@@ -1,4 +1,4 @@
-//! Tokens: what is known of one without its PIN, and its life from making to deleting.
+//! Tokens: their public data, and their life from making to deleting.
 
 use std::{fmt, str::FromStr};
 
@@ -32,16 +32,16 @@ pub(crate) use row::{
 };
 pub use so_token::SoToken;
 
-/// The fewest wrong PINs that a token may be made to take before it locks.
+/// The lowest limit of wrong PINs that a token can have.
 pub const MIN_TRIES: u32 = 1;
-/// The most wrong PINs that a token may be made to take before it locks.
+/// The highest limit of wrong PINs that a token can have.
 pub const MAX_TRIES: u32 = 100;
-/// The wrong PINs that a token takes before it locks, unless it is asked for another number.
+/// The default limit of wrong PINs.
 pub const DEFAULT_TRIES: u32 = 3;
-/// The longest label of a token, in bytes: what PKCS#11 has room for.
+/// The longest label of a token in PKCS#11, in bytes.
 pub const MAX_LABEL_LEN: usize = 32;
 
-/// A token's number in its store; never used again after the token is deleted.
+/// A token's number in its store. It is not used again after the token is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenId(pub(crate) i64);
 
@@ -53,23 +53,22 @@ impl TokenId {
     }
 }
 
-/// What stands between a token and somebody who does not know its PIN.
+/// How a token is protected from a person without its PIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WallKind {
-    /// A counter of the token's own in the chip (an NV index of type `PIN_FAIL`): wrong PINs
-    /// lock this token and nothing else, and a changed PIN is dead even with an old copy of
-    /// the store.
+    /// A counter in the chip for this token (an NV index of type `PIN_FAIL`). Too many wrong PINs
+    /// lock only this token. After a change of the PIN, the old PIN is useless even with an old
+    /// copy of the store.
     Counter,
-    /// The chip's own dictionary-attack lockout, which all such objects share, which unclean
-    /// power-offs count towards, and to which an old copy of the store answers with its old
-    /// PIN.
+    /// The dictionary-attack lockout of the whole chip, which all objects share and which also
+    /// counts power failures. With an old copy of the store, the old PIN still works.
     Lockout,
-    /// No PIN: whoever has the store and the chip can sign.
+    /// No PIN: anybody with the store and access to the chip can sign.
     None,
 }
 
 impl WallKind {
-    /// The word for it on the command line and in the store.
+    /// Its name on the command line and in the store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -100,53 +99,54 @@ impl FromStr for WallKind {
     }
 }
 
-/// How many wrong PINs are possible.
+/// The number of tries of a PIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tries {
-    /// How many more wrong PINs are taken now; at 0 the PIN is locked.
+    /// How many tries are left; at 0 the PIN is locked.
     pub left: u32,
-    /// How many are taken in a row when nothing was tried yet.
+    /// How many there are after a right PIN.
     pub max: u32,
 }
 
-/// A token, as the store knows it: nothing secret, and no command to the TPM.
+/// A token as it is in the store. It has no secret, and reading it sends no command to the TPM.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Token {
     /// Its number in this store.
     pub id: TokenId,
-    /// 16 hexadecimal digits, chosen at random when it was made and kept ever since.
+    /// 16 hexadecimal digits, random, the same for the life of the token.
     pub serial: String,
-    /// What its owner calls it; 1 to [`MAX_LABEL_LEN`] bytes.
+    /// Its name; 1 to [`MAX_LABEL_LEN`] bytes.
     pub label: String,
     /// When it was made, in seconds since 1970.
     pub created: u64,
-    /// What guards its keys.
+    /// Its PIN wall.
     pub wall: WallKind,
-    /// Whether there is a user PIN. Without one a token waits for its SO to set it, or has
-    /// [`WallKind::None`] and needs none.
+    /// Whether there is a user PIN. If not, the token needs none ([`WallKind::None`]), or the SO
+    /// has still to set it.
     pub pin_is_set: bool,
-    /// Whether there is an SO who knows a PIN.
+    /// Whether it has an SO PIN.
     pub so_pin_is_set: bool,
-    /// The tries left for the user PIN when this was last seen; [`refresh_tries`] looks again.
+    /// The tries left for the user PIN when they were last read; [`refresh_tries`] reads them
+    /// again.
     pub tries: Option<Tries>,
-    /// The tries left for the SO PIN when this was last seen: the chip's own count, which
-    /// time lowers.
+    /// The tries left for the SO PIN when they were last read. They are those of the chip's
+    /// lockout, and their number grows with time.
     pub so_tries: Option<Tries>,
     /// Its PIN counter's NV handle.
     pub nv_handle: Option<u32>,
-    /// How many wrong PINs its PIN counter takes in a row.
+    /// The limit of its PIN counter.
     pub max_tries: Option<u32>,
-    /// The kinds of key that its chip makes, as it said when the token was made.
+    /// The types of key that its chip makes, read when the token was made.
     pub key_types: Vec<KeyType>,
-    /// What its chip can do, as it said then; `None` in a store of an older version, until a
-    /// key is made.
+    /// The capabilities of its chip, read when the token was made; `None` in a store of an older
+    /// version, until a key is made.
     pub chip: Option<Capabilities>,
-    /// Whether there is a key in it.
+    /// Whether it has a key.
     pub has_keys: bool,
-    /// How often its PIN was set: see [`OpenToken::is_current`].
+    /// A number that grows when logins must end: see [`OpenToken::is_current`].
     pub(crate) pin_generation: i64,
-    /// What only the TPM makes sense of.
+    /// Its objects in the TPM.
     pub(crate) parts: Parts,
 }
 
@@ -157,7 +157,7 @@ impl Token {
         self.wall != WallKind::None
     }
 
-    /// The Name of the storage root key that the token hangs from, which identifies its TPM.
+    /// The Name of the storage root key that the token is below. It identifies the TPM.
     #[must_use]
     pub fn srk_name(&self) -> &Name {
         self.parts.srk.name()
@@ -173,12 +173,12 @@ pub fn rename(store: &mut Store, token: &Token, label: &str) -> Result<()> {
     store.set_token_label(token.id, label)
 }
 
-/// A label that a token can have.
+/// Refuses a label that a token cannot have.
 ///
 /// # Errors
 ///
-/// [`Error::TooLong`] above [`MAX_LABEL_LEN`] bytes, [`Error::Invalid`] if it is empty or has
-/// control characters, which a list of tokens on a terminal could not show.
+/// [`Error::TooLong`] above [`MAX_LABEL_LEN`] bytes; [`Error::Invalid`] if it is empty or has
+/// control characters, which a terminal would interpret.
 pub fn check_label(label: &str) -> Result<()> {
     if label.len() > MAX_LABEL_LEN {
         return Err(Error::TooLong {

@@ -1,4 +1,4 @@
-//! Making an empty store, all at once.
+//! Creating an empty store.
 
 use std::{fs::File, io::Write, sync::OnceLock};
 
@@ -17,10 +17,10 @@ use crate::{Error, Result, place::Dir};
 /// One line of a schema: type, name, table and SQL text.
 type Line = (String, String, String, Option<String>);
 
-/// Makes an empty store in `dir`; one that somebody else made meanwhile is left alone.
+/// Creates an empty store in `dir`, unless another program has created one in the meantime.
 ///
-/// The whole database is written under a name of its own and then renamed, so that nobody
-/// ever sees half of one, and so that half of one can be known for damage.
+/// The whole database is written to a temporary file, which is then renamed. So no program sees an
+/// unfinished store, and an unfinished one under the real name is known to be damage.
 pub(super) fn empty(dir: &Dir) -> Result<()> {
     let conn = pristine(SCHEMA_VERSION)?;
     let image = conn.serialize("main")?;
@@ -41,7 +41,7 @@ fn write(dir: &Dir, name: &str, image: &[u8]) -> rustix::io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let private = Mode::from_raw_mode(0o600);
     let fd = openat(dir.fd(), name, flags, private)?;
-    // The umask may have taken rights away; it belongs to the host program, so it stays.
+    // The umask may have removed permissions. It belongs to the host program, so it is not changed.
     fchmod(&fd, private)?;
     let mut file = File::from(fd);
     file.write_all(image)
@@ -60,7 +60,7 @@ fn place(dir: &Dir, name: &str) -> rustix::io::Result<()> {
     }
 }
 
-/// The schema that every store has, as [`schema_of`] reads it.
+/// The schema of this version, as [`schema_of`] returns it.
 pub(super) fn schema() -> Result<&'static [Line]> {
     static SCHEMA: OnceLock<Vec<Line>> = OnceLock::new();
     if let Some(schema) = SCHEMA.get() {
@@ -82,12 +82,12 @@ pub(super) fn schema_of(conn: &Connection) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// The schema that stores of an older version have.
+/// The schema of an older version.
 pub(super) fn schema_at(version: i64) -> Result<Vec<Line>> {
     schema_of(&pristine(version)?)
 }
 
-/// What each version added, its own number included; the first made the store.
+/// The SQL text that upgrades a store to each version; the first one creates it.
 const STEPS: [&str; 4] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
@@ -95,7 +95,7 @@ const STEPS: [&str; 4] = [
     include_str!("schema_4.sql"),
 ];
 
-/// Adds what the versions after `from` added, up to and with `to`.
+/// Upgrades from version `from` to version `to`.
 pub(super) fn upgrade(conn: &Connection, from: i64, to: i64) -> Result<()> {
     for (step, version) in STEPS.iter().zip(1..) {
         if from < version && version <= to {

@@ -1,7 +1,7 @@
-//! The limit on file sizes of this process (`ulimit -f`), which no write of the store may reach.
+//! The limit of file sizes of this process (`ulimit -f`), which no write of the store may reach.
 //!
-//! The kernel answers a write beyond the limit with SIGXFSZ, which ends a process that does not
-//! handle it: the host of the PKCS#11 module, with all that it was doing.
+//! The kernel answers a write beyond the limit with SIGXFSZ. That signal would end the host process
+//! of the PKCS#11 module.
 
 use std::io;
 
@@ -11,12 +11,12 @@ use rustix::process::{Resource, getrlimit};
 use super::pragma;
 use crate::{Error, Result};
 
-/// The largest header in SQLite's journal, and what pads one, in bytes.
+/// The largest header in SQLite's journal, with its padding, in bytes.
 const SECTOR: u64 = 4096;
-/// What surrounds a page in the journal, in bytes.
+/// The overhead of a page in the journal, in bytes.
 const RECORD: u64 = 8;
 
-/// Refuses to write a file of `size` bytes that the limit has no room for.
+/// Returns an error if a file of `size` bytes would exceed the limit.
 pub(super) fn admit(size: u64) -> Result<()> {
     match limit() {
         Some(limit) if size > limit => Err(too_large(limit)),
@@ -24,14 +24,14 @@ pub(super) fn admit(size: u64) -> Result<()> {
     }
 }
 
-/// Refuses a transaction whose journal could reach the limit, and lets the database grow no
-/// further than that.
+/// Returns an error if the journal of a transaction could exceed the limit, and limits the size of
+/// the database to the same.
 ///
-/// To be asked when the transaction has begun and written nothing: from then on no other program makes
-/// the database grow.
+/// Call it after the transaction has begun and before it writes: from then on no other program can
+/// make the database grow.
 ///
-/// The journal has each page of the database at most once, with a header before each in the worst
-/// case, which is when SQLite's cache is full all the time.
+/// The journal has each page of the database at most once. In the worst case, if SQLite's cache is
+/// always full, a header stands before each page.
 pub(super) fn keep_below(conn: &Connection) -> Result<()> {
     let Some(limit) = limit() else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The one reader of SQLite's error codes.
+//! Turns SQLite's error codes into errors of this crate.
 
 use std::io;
 
@@ -39,7 +39,7 @@ fn from_code(failure: &ffi::Error, err: &Sqlite) -> Error {
         ErrorCode::SystemIoFailure if failure.extended_code == ffi::SQLITE_IOERR_SHORT_READ => {
             Error::corrupt(err.to_string())
         }
-        // SQLITE_ERROR: our own statements are right, so the file is not what they expect.
+        // SQLITE_ERROR: the statements of this crate are correct, so the file has another schema.
         ErrorCode::Unknown if failure.extended_code == ffi::SQLITE_ERROR => {
             Error::corrupt(err.to_string())
         }

@@ -5,17 +5,17 @@ use tpm_core::{KeyType, Usage};
 use super::{MAX_ID_LEN, MAX_VALUE_LEN, Object, check_label, check_len};
 use crate::Result;
 
-/// What a new key pair is to be like.
+/// The attributes of a new key pair.
 #[derive(Debug, Clone)]
 pub struct KeySpec {
     /// Algorithm and size.
     pub key_type: KeyType,
-    /// What else than signing the private key may do. RSA keys of a chip without SHA-512 may
-    /// decrypt as well, since only so can they sign with it.
+    /// What the private key may do besides signing. This is the owner's choice; in the chip every
+    /// RSA key may also decrypt, because padding SHA-512 signatures in software needs that.
     pub usage: Usage,
     /// `CKA_LABEL` of both halves; at most 128 bytes.
     pub label: String,
-    /// `CKA_ID` of both halves; the SHA-1 of the SubjectPublicKeyInfo where absent.
+    /// `CKA_ID` of both halves; if `None`, the SHA-1 of the SubjectPublicKeyInfo.
     pub id: Option<Vec<u8>>,
     /// `CKA_SUBJECT` of both halves: a DER name, may be empty.
     pub subject: Vec<u8>,
@@ -25,7 +25,7 @@ pub struct KeySpec {
 }
 
 impl KeySpec {
-    /// A key that signs, with the default id.
+    /// A key that only signs, with the default id.
     #[must_use]
     pub fn new(key_type: KeyType, label: impl Into<String>) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl KeySpec {
         }
     }
 
-    /// Refuses a label, id or subject that cannot be kept.
+    /// Refuses a label, id or subject that cannot be stored.
     pub(crate) fn check(&self) -> Result<()> {
         check_label(&self.label)?;
         check_len("id", self.id.as_deref().unwrap_or_default(), MAX_ID_LEN)?;

@@ -1,4 +1,4 @@
-//! Objects as they are read from the database, each key of them checked.
+//! Reading objects from the database, with a check of each key.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -23,7 +23,8 @@ impl Store {
     pub fn objects(&self, token: TokenId) -> Result<Vec<Object>> {
         self.read(|tx| {
             let keys = Keys::of(tx, token)?;
-            // Through the table in its order: an index would have all of it sorted in memory.
+            // In the order of the table: with an index, SQLite would sort the whole result in
+            // memory.
             let mut query =
                 tx.prepare_cached(&format!("{SELECT} NOT INDEXED WHERE token = ? ORDER BY id"))?;
             let objects = query.query_and_then([token.0], |row| keys.object(row))?;
@@ -40,10 +41,11 @@ impl Store {
         self.read(|tx| by_id(tx, id))
     }
 
-    /// Shows `visit` the private keys of a token, oldest first, without those that are refused:
-    /// the same as [`Store::objects`] has, but only one of them is in memory at a time.
+    /// Calls `visit` with each private key of a token, oldest first, without those that are
+    /// refused. These are the keys of [`Store::objects`], but only one at a time is in memory.
     ///
-    /// `visit` must not change the store, and others cannot until it has seen all of them.
+    /// `visit` must not change the store. Other programs cannot change it until all keys were
+    /// visited.
     ///
     /// # Errors
     ///
@@ -76,7 +78,7 @@ impl Store {
         })
     }
 
-    /// The keys of a token that are hidden because they are not what this program makes.
+    /// The keys of a token that are hidden, because they differ from those that this program makes.
     ///
     /// # Errors
     ///
@@ -183,7 +185,7 @@ fn from_row(row: &Row<'_>, key: Option<Arc<Key>>) -> Result<Object> {
     Ok(object)
 }
 
-/// Refuses an object with texts or values that are longer than any that is kept.
+/// Refuses an object with texts or values that are longer than this crate writes.
 fn check(object: &Object) -> Result<()> {
     let values: &[&[u8]] = match &object.body {
         Body::PrivateKey { subject, .. } | Body::PublicKey { subject, .. } => &[subject],
@@ -211,16 +213,16 @@ fn check(object: &Object) -> Result<()> {
     }
 }
 
-/// The keys of a token by row, or why they are refused.
+/// The keys of a token by their row, or the reason why a key is refused.
 struct Keys(HashMap<i64, Result<Arc<Key>, String>>);
 
 impl Keys {
-    /// Those of a token.
+    /// The keys of a token.
     fn of(tx: &Transaction<'_>, token: TokenId) -> Result<Self> {
         Self::read(tx, "token", token.0)
     }
 
-    /// The one in this row of `key`; none where there is no row.
+    /// The key in this row of the table `key`; empty if `row` is `None`.
     fn one(tx: &Transaction<'_>, row: Option<i64>) -> Result<Self> {
         match row {
             Some(row) => Self::read(tx, "id", row),
@@ -256,7 +258,7 @@ impl Keys {
         }
     }
 
-    /// Why one of them is refused.
+    /// The reason for which one of them is refused.
     fn refusal(self) -> Option<String> {
         self.0.into_values().find_map(Result::err)
     }

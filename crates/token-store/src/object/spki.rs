@@ -1,4 +1,4 @@
-//! SubjectPublicKeyInfo, the form in which X.509 and PKCS#11 know a public key.
+//! SubjectPublicKeyInfo, the form of public keys in X.509 and PKCS#11.
 
 use spki::{
     AlgorithmIdentifierRef, ObjectIdentifier, SubjectPublicKeyInfoRef,
@@ -66,8 +66,7 @@ fn info(oid: ObjectIdentifier, parameters: AnyRef<'_>, key: &[u8]) -> spki::der:
     .to_der()
 }
 
-/// The key of a SubjectPublicKeyInfo that [`encode`] wrote, and of nothing else: what it gives
-/// encodes to `der` again.
+/// The key in a SubjectPublicKeyInfo. Only the exact output of [`encode`] is accepted.
 pub(crate) fn decode(der: &[u8]) -> Result<PublicKey> {
     read(der)
         .filter(|key| encode(key) == der)

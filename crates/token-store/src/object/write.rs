@@ -47,7 +47,7 @@ impl Store {
         })
     }
 
-    /// Adds a public key whose private half is elsewhere.
+    /// Adds a public key whose private half is not in the token.
     ///
     /// # Errors
     ///
@@ -116,7 +116,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As for [`Store::set_label`]; [`Error::NoSuchObject`] for data, which have no subject.
+    /// As for [`Store::set_label`]; [`Error::NoSuchObject`] for a data object, which has no
+    /// subject.
     pub fn set_subject(&mut self, id: ObjectId, subject: &[u8]) -> Result<()> {
         check_len("subject", subject, MAX_VALUE_LEN)?;
         self.write(|tx| {
@@ -138,14 +139,13 @@ impl Store {
         })
     }
 
-    /// Deletes one object. Of a key pair it deletes one half: the key itself is gone for ever
-    /// with the private half, and the public half stays as a public key like an added one.
+    /// Deletes one object. Of a key pair it deletes one half. With the private half the key itself
+    /// is lost for ever, and the public half stays as a public key.
     ///
     /// # Errors
     ///
     /// [`Error::NoSuchObject`]; [`Error::AuthorityKey`] for the private half of an authority,
-    /// whose record of what it signed would be lost ([`Store::delete_key`] deletes it); those of
-    /// the store.
+    /// because its records would be lost ([`Store::delete_key`] deletes it); errors of the store.
     pub fn delete_object(&mut self, id: ObjectId) -> Result<()> {
         self.write(|tx| {
             let (class, key) = class_and_key(tx, id)?;
@@ -162,8 +162,8 @@ impl Store {
         })
     }
 
-    /// Deletes the key pair that an object is a half of: both halves, its certificates and, if
-    /// it is an authority, its records. An object that is no half of a key pair is deleted alone.
+    /// Deletes the key pair of an object: both halves, its certificates and, if it is an authority,
+    /// its records. An object without a key pair is deleted alone.
     ///
     /// # Errors
     ///
@@ -175,7 +175,7 @@ impl Store {
         })
     }
 
-    /// Keeps a new key pair.
+    /// Stores a new key pair.
     pub(crate) fn add_key(&self, token: TokenId, spec: &KeySpec, blob: &Blob) -> Result<KeyPair> {
         let key = Key::parse(
             blob.clone(),
@@ -237,7 +237,7 @@ fn is_authority(tx: &Transaction<'_>, key: i64) -> Result<bool> {
     Ok(tx.query_row(sql, [key], |row| row.get(0))?)
 }
 
-/// Makes the public half of a key a public key of its own, which outlives the key.
+/// Makes the public half of a key an independent public key, which stays when the key is deleted.
 fn keep_public_half(tx: &Transaction<'_>, key: i64) -> Result<()> {
     let public: Vec<u8> = tx.query_row("SELECT public FROM key WHERE id = ?", [key], |row| {
         row.get(0)
@@ -278,7 +278,7 @@ struct NewObject<'a> {
 }
 
 impl NewObject<'_> {
-    /// An object of which nothing else is known.
+    /// An object with no other attributes.
     fn new(token: TokenId, class: Class) -> Self {
         Self {
             token,

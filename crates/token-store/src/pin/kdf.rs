@@ -1,4 +1,4 @@
-//! From a PIN to the authorization value that the chip knows.
+//! Derives the chip's authorization value from a PIN.
 
 use argon2::{Algorithm, Argon2, AssociatedData, Block, ParamsBuilder, Version};
 use rand_core::{OsRng, RngCore};
@@ -9,20 +9,20 @@ use crate::{Error, Pin, Result, Role, SoPin};
 
 /// The length of a salt in bytes.
 pub(crate) const SALT_LEN: usize = 16;
-/// The length of what is derived: the longest authorization value of a TPM.
+/// The length of the derived value: the longest authorization value of a TPM.
 const LEN: usize = AuthValue::MAX;
 
 /// Argon2id with the parameters of one token.
 ///
-/// The chip is the first wall: it counts tries. This is the second, for the day that a chip
-/// falls to a laboratory, or that somebody records a login on the bus.
+/// The first protection is the chip, which counts tries. This is the second, for the case that a
+/// laboratory extracts the chip's secrets or that a login is recorded on the bus.
 ///
-/// One salt serves both PINs, because the role goes in as associated data, and it is kept for
-/// the life of the token. A new salt at each change of the PIN would have to reach the disk
-/// before the chip changes and be undone if the chip does not; keeping it makes the change of
-/// a counter's PIN one TPM command and no write, which is why a kill cannot split it. It costs
-/// nothing: a salt is there so that no table fits two tokens, and the store holds nothing to
-/// compare a guess with.
+/// Both PINs have the same salt, because the role is part of the input (as associated data). The
+/// salt stays the same for the life of the token. A new salt for each new PIN would have to be
+/// written to the disk before the chip changes, and removed if the chip fails. With a constant
+/// salt, changing a counter's PIN is one TPM command without a write, which a kill cannot split.
+/// This weakens nothing: a salt makes one table of guesses useless for a second token, and the
+/// store has no value to compare a guess with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kdf {
     pub(crate) salt: [u8; SALT_LEN],
@@ -33,26 +33,26 @@ pub(crate) struct Kdf {
 }
 
 impl Kdf {
-    /// What new tokens get: the first recommendation of OWASP's password storage cheat sheet.
+    /// Parameters of new tokens: the first recommendation of OWASP's password storage cheat sheet.
     const MEMORY: u32 = 19 * 1024;
     const PASSES: u32 = 2;
     const LANES: u32 = 1;
 
-    /// The least memory that is believed of a store.
+    /// The least memory that is accepted from a store.
     const MIN_MEMORY: u32 = if cfg!(debug_assertions) {
         Self::TEST_MEMORY
     } else {
         Self::MEMORY
     };
-    /// What a token gets that a test makes, which has nothing to protect and no time to lose.
+    /// The memory for tokens of tests, which protect nothing.
     const TEST_MEMORY: u32 = 64;
 
-    /// The most that is believed of a store: a login takes 256 MiB and some seconds at worst.
+    /// The most memory that is accepted from a store: a login then takes 256 MiB and some seconds.
     const MAX_MEMORY: u32 = 256 * 1024;
     const MAX_PASSES: u32 = 16;
     const MAX_LANES: u32 = 4;
 
-    /// Today's parameters and a fresh salt.
+    /// The parameters of new tokens and a new salt.
     pub(crate) fn new() -> Self {
         let mut salt = [0; SALT_LEN];
         OsRng.fill_bytes(&mut salt);
@@ -66,8 +66,8 @@ impl Kdf {
 
     /// The memory of a new token's derivation in KiB.
     ///
-    /// A test that makes hundreds of tokens sets a variable, which only a program with debug
-    /// assertions knows: CI looks for its name in the released program and module.
+    /// Tests make hundreds of tokens, so they set a variable. Only a build with debug assertions
+    /// reads it: CI checks that its name is not in the released program and module.
     fn new_memory() -> u32 {
         #[cfg(debug_assertions)]
         if std::env::var_os("TPMSSH_TEST_KDF").is_some_and(|cost| cost == "cheap") {
@@ -76,10 +76,10 @@ impl Kdf {
         Self::MEMORY
     }
 
-    /// Parameters as the store has them.
+    /// Parameters from a store.
     ///
-    /// Below the floor somebody has weakened the store in the hope of a PIN to be set with it;
-    /// above the ceiling, to keep its owner out.
+    /// Lower ones are refused because an attacker may have weakened the store to guess a PIN that
+    /// is set later; higher ones because he may want to lock the owner out.
     pub(crate) fn from_stored(salt: &[u8], memory: u32, passes: u32, lanes: u32) -> Result<Self> {
         let in_range = (Self::MIN_MEMORY..=Self::MAX_MEMORY).contains(&memory)
             && (Self::PASSES..=Self::MAX_PASSES).contains(&passes)
@@ -142,9 +142,9 @@ impl Kdf {
 
 /// Makes the last byte non-zero.
 ///
-/// A TPM strips trailing zeros from authorization values, and not every client does so in the
-/// same places; a value that has none means the same everywhere. Of 2^256 values 1 in 256 is
-/// folded onto another, which costs a hundredth of a bit.
+/// A TPM removes trailing zeros from authorization values, and clients differ in where they do so.
+/// A value without trailing zeros is the same in all of them. 1 in 256 of the 2^256 values is
+/// mapped to another one, which costs a hundredth of a bit.
 fn keep_length(value: &mut [u8; LEN]) {
     if value[LEN - 1] == 0 {
         value[LEN - 1] = 1;
@@ -155,14 +155,15 @@ fn keep_length(value: &mut [u8; LEN]) {
 struct Memory(Vec<Block>);
 
 impl Memory {
-    /// The least that is allocated at once. Pages that are not used cost only addresses.
+    /// The least number of blocks that is allocated. Unused pages cost only address space.
     ///
     /// glibc raises its mmap threshold after a large free and then keeps such blocks, so that an
     /// agent would grow with its first logins. Above 32 MiB it always unmaps
     /// (`DEFAULT_MMAP_THRESHOLD_MAX`, mallopt(3)).
     const LEAST: usize = 32 * 1024 * 1024 / Block::SIZE;
 
-    /// Memory that may be refused: a module loaded into `ssh` must not abort it.
+    /// Allocates memory; an error if there is not enough, because a module in `ssh` must not abort
+    /// the process.
     fn new(blocks: usize) -> Result<Self> {
         let mut memory = Vec::new();
         memory

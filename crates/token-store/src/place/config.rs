@@ -1,4 +1,4 @@
-//! The configuration file, and which TPM is meant.
+//! The configuration file, and the choice of the TPM.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use crate::{Error, Result, WallKind};
 /// The longest configuration file that is read, in bytes.
 const MAX_LEN: usize = 64 * 1024;
 
-/// What a user has written down: `~/.config/tpmssh/config.toml`.
+/// The configuration file of a user: `~/.config/tpmssh/config.toml`.
 ///
 /// ```toml
 /// tcti = "swtpm:host=127.0.0.1,port=2321" # which TPM; default: device:/dev/tpmrm0
@@ -41,31 +41,31 @@ pub struct Config {
     pub tcti: Option<String>,
     /// Whether that TPM is a simulator.
     pub simulated: bool,
-    /// The label or serial number of the token that is meant where none is named.
+    /// The label or serial number of the default token.
     pub token: Option<String>,
-    /// The PIN wall of new tokens where none is named.
+    /// The default PIN wall of new tokens.
     pub pin_wall: Option<WallKind>,
-    /// What concerns the agent alone.
+    /// The section of the agent.
     pub agent: Agent,
 }
 
-/// The section `[agent]`. What the words mean is for the agent to say.
+/// The section `[agent]`. The agent interprets the values.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Agent {
-    /// How long a PIN that was right once is good for.
+    /// How long the agent keeps a PIN.
     pub pin: Option<String>,
-    /// The same for single tokens, by label or serial number.
+    /// The same for one token, by label or serial number.
     pub pins: BTreeMap<String, String>,
     /// The sockets of other agents.
     pub proxy: Vec<PathBuf>,
-    /// Whether the desktop shows that a key is used.
+    /// Whether the desktop shows when a key is used.
     pub notify: Option<bool>,
-    /// Whether there is a log of what keys were used for.
+    /// Whether the agent keeps a log of the uses of keys.
     pub log: Option<bool>,
 }
 
-/// The TPM to use, and who said so.
+/// The TPM to use, and the source of this choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Choice {
@@ -73,11 +73,11 @@ pub struct Choice {
     pub tcti: Tcti,
     /// Whether it is a simulator, which protects nothing.
     pub simulated: bool,
-    /// Who chose it.
+    /// The source of the choice.
     pub source: Source,
 }
 
-/// Where a choice of TPM came from, strongest first.
+/// The sources of a choice of TPM, the one with precedence first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
     /// The command line.
@@ -86,7 +86,7 @@ pub enum Source {
     Environment,
     /// The configuration file.
     File,
-    /// Nobody: `/dev/tpmrm0` exists.
+    /// No choice was made, and `/dev/tpmrm0` exists.
     Default,
 }
 
@@ -107,20 +107,20 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Error::UnsafePath`] where a variable is not an absolute path, [`Error::NoHome`].
+    /// [`Error::UnsafePath`] if a variable is not an absolute path; [`Error::NoHome`].
     pub fn path() -> Result<PathBuf> {
         Ok(config_dir()?.join("tpmssh/config.toml"))
     }
 
-    /// Reads the file; without one, every value has its default.
+    /// Reads the file. If there is none, all values are defaults.
     ///
     /// # Errors
     ///
-    /// [`Error::UnsafePath`] for a file that others can write, [`Error::Config`] for one that
-    /// is not TOML or has keys or values that mean nothing.
+    /// [`Error::UnsafePath`] if other users can write the file; [`Error::Config`] if it is not TOML
+    /// or has unknown keys or values.
     pub fn load() -> Result<Self> {
         let path = match Self::path() {
-            // Without a home there is no file, and a machine's own services have none.
+            // A system service has no home directory, and so no configuration file.
             Err(Error::NoHome) => return Ok(Self::default()),
             path => path?,
         };
@@ -130,8 +130,8 @@ impl Config {
         }
     }
 
-    /// The one token that a PKCS#11 caller is to be shown: `$TPMSSH_TOKEN`, else this file's
-    /// `token`; `None` shows all.
+    /// The only token that a PKCS#11 program sees: `$TPMSSH_TOKEN`, otherwise this file's `token`;
+    /// `None` for all.
     #[must_use]
     pub fn shown_token(&self) -> Option<String> {
         let given = env::text("TPMSSH_TOKEN").map(|text| text.to_string_lossy().into_owned());
@@ -171,7 +171,7 @@ impl Config {
             }
         };
         let tcti: Tcti = text.parse()?;
-        // The same simulator is one whoever names it.
+        // A simulator is one also if it is named by another source.
         let is_configured = configured.and_then(|text| text.parse().ok()).as_ref() == Some(&tcti);
         Ok(Choice {
             tcti,
@@ -180,8 +180,8 @@ impl Config {
         })
     }
 
-    /// Writes the file so that it names the simulator at `tcti`, or with `None` so that it
-    /// names none. Other keys and comments stay.
+    /// Changes the file so that it names the simulator at `tcti`, or none if `tcti` is `None`.
+    /// Other keys and comments stay.
     ///
     /// Returns `false` and changes nothing if it names a TPM that is not a simulator.
     ///
@@ -207,7 +207,7 @@ impl Config {
             pin_wall: config.pin_wall,
             agent: config.agent,
         };
-        // The lines are edited as text, to keep comments; so see that it came out right.
+        // The lines are edited as text, to keep comments. So the result is parsed and compared.
         if Self::parse(new.as_bytes()) != Ok(wanted) {
             return Err(refuse(
                 "tcti and simulated must each be on a line of its own".to_owned(),
@@ -220,7 +220,7 @@ impl Config {
     fn parse(bytes: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
         let table: toml::Table = text.parse().map_err(|err: toml::de::Error| {
-            // The first line says what; the rest draws a picture of the file.
+            // The first line of the message is enough; the others quote the file.
             err.message()
                 .lines()
                 .next()
@@ -315,7 +315,7 @@ fn with_simulator(text: &str, tcti: Option<&Tcti>) -> String {
     out
 }
 
-/// Replaces a file at once: whoever reads it meanwhile sees the old text or the new one.
+/// Replaces a file by a rename, so that other programs read either the old text or the new one.
 fn replace(path: &std::path::Path, text: &str) -> io::Result<()> {
     let dir = path.parent().unwrap_or(path);
     fs::DirBuilder::new()

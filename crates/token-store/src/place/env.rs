@@ -1,4 +1,4 @@
-//! What the environment says, where it may be believed.
+//! Reading environment variables and files of the user, if they can be trusted.
 
 use std::{
     env, fs,
@@ -16,8 +16,8 @@ use crate::{Error, Result};
 ///
 /// # Errors
 ///
-/// [`Error::UnsafePath`] for one that is not absolute: what it means would depend on where
-/// the host program happens to be.
+/// [`Error::UnsafePath`] if the path is not absolute: its meaning would depend on the working
+/// directory of the host program.
 pub(crate) fn dir(name: &str) -> Result<Option<PathBuf>> {
     let Some(value) = text(name) else {
         return Ok(None);
@@ -33,7 +33,7 @@ pub(crate) fn dir(name: &str) -> Result<Option<PathBuf>> {
     }
 }
 
-/// The value of the variable `name`; unset where the environment is not to be believed.
+/// The value of the variable `name`; `None` if the environment cannot be trusted.
 pub(crate) fn text(name: &str) -> Option<std::ffi::OsString> {
     if *SECURE {
         return None;
@@ -41,7 +41,7 @@ pub(crate) fn text(name: &str) -> Option<std::ffi::OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The user's home directory: `$HOME`, else the one of the password file.
+/// The user's home directory: `$HOME`, otherwise the one in the password file.
 pub(crate) fn home() -> Result<PathBuf> {
     match dir("HOME")? {
         Some(home) => Ok(home),
@@ -53,10 +53,10 @@ pub(crate) fn home() -> Result<PathBuf> {
     }
 }
 
-/// Whether the kernel started this program with more rights than its caller has (set-user-id,
-/// file capabilities). Its environment is the caller's, so nothing in it is believed then.
+/// Whether the kernel started this program with more rights than its caller has (set-user-id, file
+/// capabilities). The environment is the caller's, so it is ignored then.
 ///
-/// Where the kernel does not say (no `/proc`), the answer is the careful one.
+/// `true` if the kernel does not tell, because there is no `/proc`.
 static SECURE: LazyLock<bool> =
     LazyLock::new(|| fs::read("/proc/self/auxv").map_or(true, |auxv| is_secure(&auxv)));
 
@@ -85,8 +85,8 @@ fn home_in(passwd: &[u8], uid: u32) -> Option<PathBuf> {
     })
 }
 
-/// Reads a file that a user wrote by hand: regular, of this user or root, not writable by
-/// others, and at most `max` bytes. `None` if it does not exist.
+/// Reads a user's file. It must be a regular file of this user or root, not writable by others, and
+/// at most `max` bytes long. `None` if it does not exist.
 pub(crate) fn read_file(path: &Path, max: usize) -> Result<Option<Vec<u8>>> {
     use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 

@@ -1,4 +1,4 @@
-//! Where the store is, and whether its owner and modes let nobody else at it.
+//! The place of the store, and the check that no other user can access it.
 
 use std::{
     collections::VecDeque,
@@ -23,12 +23,12 @@ use rustix::{
 use super::env;
 use crate::{Error, Result};
 
-/// Where the store is, or is to be; nothing is opened yet.
+/// The path of a store. Nothing is opened yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreDir(PathBuf);
 
 impl StoreDir {
-    /// This user's store: `$TPMSSH_STORE`, else `$XDG_DATA_HOME/tpmssh`, else
+    /// This user's store: `$TPMSSH_STORE`, otherwise `$XDG_DATA_HOME/tpmssh`, otherwise
     /// `~/.local/share/tpmssh`.
     ///
     /// In a program that was started with more rights than its caller has, the environment is
@@ -71,17 +71,17 @@ impl StoreDir {
         Dir::walk(&self.0, false)
     }
 
-    /// Opens the directory, and makes it and its parents (mode 0700) where they are missing.
+    /// Opens the directory. If it or a parent is missing, makes it (mode 0700).
     pub(crate) fn create(&self) -> Result<Dir> {
         Dir::walk(&self.0, true)?.ok_or_else(|| Error::Disk(io::ErrorKind::NotFound.into()))
     }
 }
 
-/// Where a user's configuration is: `$XDG_CONFIG_HOME`, else `~/.config`.
+/// The directory of a user's configuration: `$XDG_CONFIG_HOME`, otherwise `~/.config`.
 ///
 /// # Errors
 ///
-/// [`Error::UnsafePath`] where the variable is not an absolute path, [`Error::NoHome`].
+/// [`Error::UnsafePath`] if the variable is not an absolute path; [`Error::NoHome`].
 pub fn config_dir() -> Result<PathBuf> {
     match env::dir("XDG_CONFIG_HOME")? {
         Some(dir) => Ok(dir),
@@ -98,8 +98,8 @@ pub fn home_dir() -> Result<PathBuf> {
     env::home()
 }
 
-/// Where programs note down what happened: `$XDG_STATE_HOME/tpmssh`, else
-/// `~/.local/state/tpmssh`. It need not exist.
+/// The directory for logs: `$XDG_STATE_HOME/tpmssh`, otherwise `~/.local/state/tpmssh`. It need not
+/// exist.
 ///
 /// # Errors
 ///
@@ -111,7 +111,7 @@ pub fn state_dir() -> Result<PathBuf> {
     }
 }
 
-/// An open store directory: this user's, and closed to everybody else.
+/// An open store directory that belongs to this user and that no other user can access.
 #[derive(Debug)]
 pub(crate) struct Dir {
     fd: OwnedFd,
@@ -121,15 +121,15 @@ pub(crate) struct Dir {
     given: PathBuf,
 }
 
-/// What tells a file from another one that took its place.
+/// The identity of a file, by which a replaced file is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileId {
     device: u64,
     inode: u64,
 }
 
-/// What is another one after each change to a file, its mode or its name, if some time has
-/// passed since the last one.
+/// The state of a file: different after each change of its content, mode or name, if a few
+/// milliseconds have passed since the last change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Version {
     id: FileId,
@@ -147,7 +147,7 @@ pub(crate) struct CheckedFile {
     pub(crate) read_only: bool,
 }
 
-/// A file as it was when it was looked at.
+/// A file and its state at the time of the check.
 #[derive(Debug)]
 pub(crate) struct Seen {
     /// Not open for reading, see [`Dir::file`].
@@ -155,8 +155,8 @@ pub(crate) struct Seen {
     version: Version,
 }
 
-/// A lock on the store directory, which the kernel takes back from a killed program. It keeps
-/// nobody from reading or writing the store.
+/// A lock on the store directory. The kernel releases it when the program ends. It does not prevent
+/// reading or writing the store.
 #[derive(Debug)]
 pub(crate) struct DirLock {
     fd: OwnedFd,
@@ -164,28 +164,28 @@ pub(crate) struct DirLock {
 }
 
 impl DirLock {
-    /// Whether no other program holds it, and none can take it.
+    /// Whether this program holds it exclusively.
     pub(crate) fn is_alone(&self) -> bool {
         self.alone
     }
 
-    /// Lets others take it as well.
+    /// Turns it into a shared lock.
     pub(crate) fn share(&mut self) {
         let _ = flock(&self.fd, FlockOperation::LockShared);
         self.alone = false;
     }
 }
 
-/// As many links as the kernel follows in one path.
+/// The number of symbolic links that the kernel follows in one path.
 const MAX_LINKS: u32 = 40;
 
 impl Dir {
-    /// Walks to `path` one component at a time, each opened relative to the one before it and
-    /// without following links, so that what was checked is what is used.
+    /// Opens `path` one component at a time, each relative to the one before it and without
+    /// following links, so that the checked directories are those that are used.
     ///
-    /// A link is followed only while no directory on the way could be written by anybody but
-    /// root (`/home` may be one), and never in the last place; anywhere else somebody could
-    /// have put it there to lead us astray.
+    /// A symbolic link is followed only if no directory before it can be written by others than
+    /// root (`/home` may be a link), and it is not the last component. Any other link could have
+    /// been planted by another user.
     fn walk(path: &Path, create: bool) -> Result<Option<Self>> {
         let root = || {
             open(
@@ -252,22 +252,22 @@ impl Dir {
         &self.path
     }
 
-    /// Whether this user cannot make files in it: by its mode, which is believed of root too,
-    /// or because its file system is read-only.
+    /// Whether this user cannot create files in it, because of its mode (also for root) or because
+    /// its file system is read-only.
     pub(crate) fn is_read_only(&self) -> Result<bool> {
         let stat = fstat(&self.fd).map_err(disk)?;
         Ok(stat.st_mode & 0o200 == 0 || !may_write(&self.fd, "."))
     }
 
-    /// Whether the path by which it was opened still leads to it: it can have been moved away,
-    /// and another one put in its place.
+    /// Whether the path by which it was opened still leads to it. It may have been moved or
+    /// replaced.
     pub(crate) fn is_still_meant(&self) -> Result<bool> {
         let here = fstat(&self.fd).map_err(disk)?;
         let there = rustix::fs::stat(&self.given);
         Ok(there.is_ok_and(|there| FileId::of(&here) == FileId::of(&there)))
     }
 
-    /// Whether the directory that its path leads to is still this one.
+    /// Whether its path without links still leads to it.
     pub(crate) fn is_in_place(&self) -> Result<bool> {
         let here = fstat(&self.fd).map_err(disk)?;
         match rustix::fs::lstat(&self.path) {
@@ -277,9 +277,9 @@ impl Dir {
         }
     }
 
-    /// Takes the lock of the directory: alone if nobody has it, else with the others.
+    /// Takes the lock of the directory: exclusively if no other program has it, otherwise shared.
     ///
-    /// Where the file system has no locks it is never taken alone.
+    /// On a file system without locks it is never exclusive.
     pub(crate) fn lock(&self) -> Result<DirLock> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(&self.fd, ".", flags, Mode::empty()).map_err(disk)?;
@@ -291,8 +291,8 @@ impl Dir {
         Ok(lock)
     }
 
-    /// Looks at the file `name` without opening it for reading: that could hang on a FIFO, and
-    /// closing it again would drop the locks that SQLite holds on the same file.
+    /// Checks the file `name` without opening it for reading. Opening could hang on a FIFO, and
+    /// closing it would release the locks that SQLite holds on the same file.
     pub(crate) fn file(&self, name: &str) -> Result<Option<CheckedFile>> {
         let path = self.path.join(name);
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -341,16 +341,16 @@ impl Version {
 }
 
 impl Seen {
-    /// Whether it is still there, under the same name, as it was when it was looked at. It is
-    /// the file that is asked and not the directory: whoever takes its name from it changes it.
+    /// Whether it is still unchanged under the same name. Looking at the file itself is enough,
+    /// because a rename or unlink changes its state.
     pub(crate) fn is_current(&self) -> bool {
         fstat(&self.file).is_ok_and(|stat| stat.st_nlink == 1 && Version::of(&stat) == self.version)
     }
 
-    /// Whether the last change is so long ago that another one would show.
+    /// Whether the last change is so long ago that another change would have another time stamp.
     ///
-    /// The kernel stamps changes with a clock that ticks every few milliseconds, so two that
-    /// follow each other closely can have one stamp.
+    /// The kernel's clock for time stamps ticks every few milliseconds, so two changes within a
+    /// tick have the same stamp.
     pub(crate) fn is_settled(&self) -> bool {
         const TICK: Duration = Duration::from_millis(100);
         let age = self.version.changed.elapsed();
@@ -367,7 +367,7 @@ impl FileId {
     }
 }
 
-/// Opens `name` in `dir` without following it, and makes it a directory first if wanted.
+/// Opens the directory `name` in `dir` without following links. With `create`, makes it first.
 fn step(dir: &OwnedFd, name: &OsStr, create: bool, real: &Path) -> Result<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(dir, name, flags, Mode::empty()) {
@@ -384,7 +384,7 @@ fn step(dir: &OwnedFd, name: &OsStr, create: bool, real: &Path) -> Result<Option
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = openat(dir, name, flags, Mode::empty()).map_err(disk)?;
     let stat = fstat(&made).map_err(disk)?;
-    // The umask may have taken rights away from us; it belongs to the host, so it stays.
+    // The umask may have removed permissions. It belongs to the host program, so it is not changed.
     if stat.st_mode & 0o777 != 0o700 && stat.st_uid == rustix::process::geteuid().as_raw() {
         fchmod(&made, Mode::from_raw_mode(0o700)).map_err(disk)?;
     }
@@ -400,12 +400,13 @@ fn names(path: &Path) -> impl Iterator<Item = OsString> {
     })
 }
 
-/// Whether nobody but root can put anything into a directory.
+/// Whether only root can create files in a directory.
 fn only_roots(dir: &Stat) -> bool {
     dir.st_uid == 0 && dir.st_mode & 0o022 == 0
 }
 
-/// Refuses what is not this user's, or open to others. `right` is the mode it should have.
+/// Refuses a file or directory of another user, or one that others can access. `right` is the mode
+/// that it should have, for the message.
 fn check_private(path: &Path, stat: &Stat, right: u32) -> Result<()> {
     let me = rustix::process::geteuid().as_raw();
     if stat.st_uid != me {

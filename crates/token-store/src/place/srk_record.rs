@@ -1,7 +1,7 @@
-//! The storage root key that root has recorded for this machine.
+//! The record of this machine's storage root keys, written by root.
 //!
-//! The store is its user's, so whoever writes to it can put another storage root key in. What
-//! root wrote down in `/etc` such a person cannot change.
+//! The store belongs to its user, so an attacker with the user's rights can put another storage
+//! root key into it. He cannot change the record in `/etc`.
 
 use std::{
     fs::File,
@@ -22,11 +22,11 @@ use tpm_core::Name;
 
 use crate::{Error, Result};
 
-/// The file: the Names of the storage root keys of this machine in hexadecimal digits, one on a
-/// line. What follows a `#` is a comment.
+/// The path of the record. It has the Names of this machine's storage root keys in hexadecimal
+/// digits, one a line. Text after a `#` is a comment.
 pub const SRK_RECORD: &str = "/etc/tpmssh/srk";
 
-/// The directories on the way to the file, from the root, and the file.
+/// The directories of the path, from the root, and the file name.
 const DIRS: [&str; 2] = ["etc", "tpmssh"];
 const FILE: &str = "srk";
 
@@ -35,18 +35,18 @@ const MAX_LEN: u64 = 16 * 1024;
 
 /// The Names that root has recorded, in hexadecimal digits; `None` if there is no record.
 ///
-/// The record is believed if it and the directories on the way belong to root and nobody else
-/// can write to them.
+/// The record is accepted only if it and its directories belong to root and no other user can write
+/// to them.
 ///
 /// # Errors
 ///
-/// [`Error::UnsafePath`] for a record that somebody else could have written,
-/// [`Error::Config`] for one that has anything but Names.
+/// [`Error::UnsafePath`] if another user could have written the record; [`Error::Config`] if it
+/// contains anything but Names and comments.
 pub fn recorded_srks() -> Result<Option<Vec<String>>> {
     read(&root()?, 0)
 }
 
-/// Records `name` for this machine, in place of what was recorded. Only root can.
+/// Records `name` for this machine, in place of the old record. Only root can do this.
 ///
 /// # Errors
 ///
@@ -55,7 +55,7 @@ pub fn recorded_srks() -> Result<Option<Vec<String>>> {
 pub fn record_srk(name: &Name) -> Result<()> {
     let root = root()?;
     write(&root, name).map_err(|err| Error::Record(err.into()))?;
-    // The directories may have been there before, with other owners and modes.
+    // The directories may have existed before, with other owners and modes.
     read(&root, 0).map(drop)
 }
 
@@ -123,7 +123,7 @@ fn read(root: &OwnedFd, owner: u32) -> Result<Option<Vec<String>>> {
     Ok(Some(names))
 }
 
-/// The Names in a record; `None` if there are none, or anything else is there.
+/// The Names in a record; `None` if there is none, or if the record contains anything else.
 fn names(text: &[u8]) -> Option<Vec<String>> {
     if text.len() as u64 > MAX_LEN {
         return None;
@@ -134,7 +134,7 @@ fn names(text: &[u8]) -> Option<Vec<String>> {
         .map(|line| line.split('#').next().unwrap_or_default().trim())
         .filter(|line| !line.is_empty());
     let names: Vec<_> = lines.map(str::to_ascii_lowercase).collect();
-    // A hash of at least 256 bits and the 16 bits that say which.
+    // The 16 bits of the algorithm and a hash of at least 256 bits.
     let is_name = |name: &String| {
         name.len() >= 68
             && name.len().is_multiple_of(2)
@@ -143,7 +143,8 @@ fn names(text: &[u8]) -> Option<Vec<String>> {
     (!names.is_empty() && names.iter().all(is_name)).then_some(names)
 }
 
-/// Replaces the record below `root` at once: who reads it meanwhile sees the old or the new one.
+/// Replaces the record below `root` by a rename, so that other programs read either the old one or
+/// the new one.
 fn write(root: &OwnedFd, name: &Name) -> rustix::io::Result<()> {
     let mut dir = root.try_clone().map_err(|_| Errno::MFILE)?;
     for name in DIRS {

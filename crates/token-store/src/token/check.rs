@@ -1,4 +1,4 @@
-//! What is believed of a stored token. Whoever can write the store can write anything into it.
+//! The checks of a stored token. An attacker who can write the store can write anything into it.
 
 use super::{MAX_TRIES, MIN_TRIES, Token, Tries, WallKind, check_label, parts::TokenObjects};
 use crate::{Error, Result};
@@ -10,10 +10,10 @@ use crate::{Error, Result};
 /// TCG Registry of Reserved TPM 2.0 Handles, section 2.2.2.
 pub(super) const COUNTER_HANDLES: std::ops::RangeInclusive<u32> = 0x0180_0000..=0x01bf_ffff;
 
-/// Refuses a token that this crate does not write: numbers out of their ranges, parts that are
-/// missing, parts that do not name each other.
+/// Refuses a token that this crate does not write: with numbers out of range, missing parts, or
+/// parts that do not belong together.
 ///
-/// The Names in it are computed from the public areas; no stored Name is believed.
+/// All Names are computed from the public areas. No stored Name is used.
 ///
 /// # Errors
 ///

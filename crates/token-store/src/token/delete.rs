@@ -6,16 +6,16 @@ use tpm_core::{OwnerAuth, Tpm};
 use super::{Token, TokenId, intent, parts::TokenObjects};
 use crate::{Change, Error, Result, Store};
 
-/// Deletes a token, its objects and its PIN counter. Its keys are then gone for ever.
+/// Deletes a token, its objects and its PIN counter. Its keys are then lost for ever.
 ///
-/// `owner` is the owner hierarchy's authorization, which removes the counter; a token without
-/// one needs neither it nor the TPM.
+/// `owner` is the owner hierarchy's authorization, which removing the counter needs. A token
+/// without a counter needs neither it nor the TPM.
 ///
 /// # Errors
 ///
-/// [`Error::OtherTpm`] if the token is not of this TPM ([`forget`] removes it anyway), and
-/// those of the TPM and of the store; the token is then as it was, but for
-/// [`Error::Unknown`] and [`Error::Unrecorded`].
+/// [`Error::OtherTpm`] if the token is not of this TPM ([`forget`] removes it then); errors of the
+/// TPM and of the store. The token is then unchanged, except after [`Error::Unknown`] and
+/// [`Error::Unrecorded`].
 pub fn delete(store: &mut Store, tpm: &Tpm, token: &Token, owner: &OwnerAuth) -> Result<()> {
     let objects = TokenObjects::of(token)?;
     let Some(counter) = objects.counter() else {
@@ -23,15 +23,15 @@ pub fn delete(store: &mut Store, tpm: &Tpm, token: &Token, owner: &OwnerAuth) ->
     };
     let mut making = store.making()?;
     making.share();
-    // Out of sight first: killed between here and the end, the token is as good as gone, and
-    // `orphans` finds its counter.
+    // Hides the token first: if this process is killed later, the token stays hidden, and `orphans`
+    // finds its counter.
     store.write(|tx| set_state(tx, token.id, "ready", "deleting"))?;
     let removed = tpm.begin().map_err(Error::from).and_then(|op| {
         objects.srk.check(&op)?;
         intent::remove_counter(&objects.srk.open(&op)?, counter, owner)
     });
     if let Err(err) = removed {
-        // Where the counter is gone after all, deleting again ends it.
+        // If the counter is gone all the same, deleting the token again finishes.
         store
             .write(|tx| set_state(tx, token.id, "deleting", "ready"))
             .map_err(|err| Change::Withdrawal.unnoted(err))?;
@@ -42,8 +42,8 @@ pub fn delete(store: &mut Store, tpm: &Tpm, token: &Token, owner: &OwnerAuth) ->
         .map_err(|err| Change::Deletion.unnoted(err))
 }
 
-/// Removes a token and its objects from the store alone, for tokens whose TPM is gone or was
-/// cleared. A PIN counter stays in that TPM, if it still exists.
+/// Removes a token and its objects only from the store, for tokens whose TPM is gone or was
+/// cleared. Its PIN counter stays in that TPM.
 ///
 /// # Errors
 ///
@@ -52,7 +52,7 @@ pub fn forget(store: &mut Store, token: &Token) -> Result<()> {
     store.write(|tx| remove(tx, token.id))
 }
 
-/// Removes the rows of a token, whatever its state.
+/// Removes the rows of a token in any state.
 pub(super) fn remove(tx: &Transaction<'_>, id: TokenId) -> Result<()> {
     match tx.execute("DELETE FROM token WHERE id = ?", [id.0])? {
         0 => Err(Error::NoSuchToken {

@@ -1,4 +1,4 @@
-//! Looking a token over: does the chip still take all of it?
+//! Checking a token: does the chip still load all its objects?
 
 use std::sync::Arc;
 
@@ -7,34 +7,33 @@ use tpm_core::Tpm;
 use super::{Token, Tries, WallKind, parts::TokenObjects, pin_change::remember};
 use crate::{Class, Error, OpenToken, Pin, Result, Store, object::RefusedKey};
 
-/// A token whose own parts are as they should be, and what there is to say about its keys.
+/// The result of a check of a token whose own parts are right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Health {
     /// How many wrong user PINs the chip still takes; `None` for a token without a PIN.
     pub tries: Option<Tries>,
-    /// The limit of the PIN counter in the chip, if it is not that of the token.
+    /// The limit of the PIN counter in the chip, if it differs from that of the token.
     pub wrong_limit: Option<u32>,
-    /// The keys that have the right attributes.
+    /// The number of keys with the right attributes.
     pub keys: usize,
-    /// Whether the chip was asked to load each of those, which takes the PIN of the token.
+    /// Whether the chip loaded each of those, which needs the PIN of the token.
     pub keys_were_loaded: bool,
-    /// The labels of those that it refused: they were changed, or are of another token.
+    /// The labels of those that the chip refused: they were changed, or belong to another token.
     pub spoilt: Vec<String>,
-    /// The keys that have not the attributes of a key of this crate, and are hidden.
+    /// The keys with other attributes, which are hidden.
     pub refused: Vec<RefusedKey>,
 }
 
-/// Looks a token over. Spends no try, unless a wrong `pin` is given.
+/// Checks a token. Spends no try, unless a wrong `pin` is given.
 ///
-/// The token key, the SO object and the change guard are loaded into the chip, and so are the keys where nothing
-/// stands before them or `pin` opens them. Nothing stays loaded.
+/// Loads the token key, the SO object and the change guard into the chip, and also the keys if the
+/// token has no PIN or `pin` is given. Nothing stays loaded.
 ///
 /// # Errors
 ///
-/// What is wrong with the token itself: [`Error::Corrupt`], [`Error::OtherTpm`],
-/// [`Error::CounterMissing`]; for a `pin` those of [`OpenToken::open`]; and those of the TPM
-/// and of the store.
+/// Faults of the token itself: [`Error::Corrupt`], [`Error::OtherTpm`], [`Error::CounterMissing`];
+/// with a `pin`, errors of [`OpenToken::open`]; errors of the TPM and of the store.
 pub fn examine(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Result<Health> {
     look(store, tpm, token, pin).map_err(|err| err.of_token(&token.label))
 }

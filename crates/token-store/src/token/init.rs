@@ -17,15 +17,15 @@ use crate::{
     place::{DirLock, check_srk},
 };
 
-/// What a new token is to be like.
+/// The options of a new token.
 #[derive(Debug, Clone)]
 pub struct InitOptions {
     /// Its label; 1 to 32 bytes.
     pub label: String,
-    /// What guards its keys. `None` is a PIN counter; the chip's lockout if the chip says that it
-    /// has no PIN counters at all ([`Initialized::fallback`]); otherwise an error.
+    /// Its PIN wall. `None` is a PIN counter, or the chip's lockout if the chip states that it has
+    /// no PIN counters at all ([`Initialized::fallback`]).
     pub wall: Option<WallKind>,
-    /// How many wrong PINs a PIN counter takes before it locks.
+    /// At how many wrong PINs a PIN counter locks.
     pub max_tries: u32,
 }
 
@@ -51,14 +51,14 @@ pub enum NoCounter {
     /// The chip has no room for another NV index.
     #[error("this TPM has no room for another one")]
     NoSpace,
-    /// The owner hierarchy has a password and it was not given.
+    /// The owner hierarchy has a password, which was not given.
     #[error("it takes the owner password of this TPM")]
     OwnerAuth,
 }
 
 impl NoCounter {
-    /// The reason in a failure to make a counter, if it is one that another wall mends. A wrong
-    /// owner password is not: somebody gave it, and wants to hear of it.
+    /// The reason in an error of making a counter, if another wall would help. A wrong owner
+    /// password is not such a reason: the caller gave it and has to be told.
     #[must_use]
     pub fn from_failure(err: &Error, owner: &OwnerAuth) -> Option<Self> {
         match err {
@@ -76,28 +76,29 @@ impl NoCounter {
 pub struct Initialized {
     /// The token.
     pub token: Token,
-    /// Why the storage root key that is there stays aside, and one of our own serves.
+    /// Why tpmssh uses a storage root key of its own and not the existing one; `None` if it uses
+    /// that.
     pub own_srk: Option<Unfit>,
-    /// Why it is guarded by the chip's lockout and not by a counter of its own, if so.
+    /// Why the chip's lockout protects it and not a counter, if that is so.
     pub fallback: Option<NoCounter>,
 }
 
 /// Makes a token.
 ///
-/// `pin` may be absent: then the SO sets it later ([`crate::SoToken::reset_pin`]), as
-/// `C_InitToken` and `C_InitPIN` do. `so` may be absent: then nobody can ever reset the PIN.
-/// With [`WallKind::None`] a `pin` is refused. `owner` is the owner hierarchy's authorization,
-/// needed for a PIN counter and for making the storage root key where there is none.
+/// If `pin` is `None`, the SO sets it later ([`crate::SoToken::reset_pin`]), as with `C_InitToken`
+/// and `C_InitPIN`. If `so` is `None`, the PIN can never be reset. With [`WallKind::None`], `pin`
+/// must be `None`. `owner` is the owner hierarchy's authorization, which is needed for a PIN
+/// counter and for making a storage root key.
 ///
-/// PIN counters that killed programs left in the chip are removed on the way.
+/// Also removes PIN counters that killed programs left in the chip.
 ///
 /// # Errors
 ///
-/// [`Error::NoCounterWall`] where no wall was asked for and no counter can be made: a refusal,
-/// which nobody authenticates, never leads to a weaker wall. [`Error::UnrecordedSrk`],
-/// [`Error::WrongLimit`], those of the label and the number of tries, of the TPM and of the
-/// store. Nothing is left in the store then, and nothing in the chip unless it broke off in the
-/// middle ([`super::orphans`]).
+/// [`Error::NoCounterWall`] if no wall was chosen and making a counter failed: such an error is not
+/// authenticated, so it must not lead to a weaker wall. [`Error::UnrecordedSrk`],
+/// [`Error::WrongLimit`]; errors of the label and the number of tries, of the TPM and of the store.
+/// Then nothing new is in the store, and nothing in the chip unless this was interrupted
+/// ([`super::orphans`]).
 pub fn init(
     store: &mut Store,
     tpm: &Tpm,
@@ -110,7 +111,7 @@ pub fn init(
     if store.is_read_only() {
         return Err(Error::ReadOnly);
     }
-    // The derivations take time, so they come before the chip is taken.
+    // Deriving keys takes time, so it is done before the operation with the chip begins.
     let secrets = Secrets::new(so, pin)?;
     let op = tpm.begin()?;
     let srk = Srk::find_or_create(&op, owner)?;
@@ -130,7 +131,7 @@ pub fn init(
     })
 }
 
-/// What can be refused before the chip hears of it.
+/// Refuses wrong options before a command is sent.
 pub(super) fn check(options: &InitOptions, pin: Option<&Pin>) -> Result<()> {
     check_label(&options.label)?;
     if !(MIN_TRIES..=MAX_TRIES).contains(&options.max_tries) {
@@ -142,7 +143,7 @@ pub(super) fn check(options: &InitOptions, pin: Option<&Pin>) -> Result<()> {
     Ok(())
 }
 
-/// Takes the lock for making counters, and removes what killed programs have left.
+/// Takes the lock for making counters, and removes counters that killed programs left.
 pub(super) fn begin_making(
     store: &Store,
     root: &OpenSrk<'_>,
@@ -156,7 +157,7 @@ pub(super) fn begin_making(
     Ok(making)
 }
 
-/// The authorization values of a token in the making.
+/// The authorization values of a new token.
 pub(super) struct Secrets {
     kdf: Kdf,
     so: SoAuth,
@@ -168,7 +169,7 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    /// From the PINs, with a fresh salt; who has no PIN gets a value that nobody knows.
+    /// Derives them from the PINs, with a new salt. A missing PIN becomes a random value.
     pub(super) fn new(so: Option<&SoPin>, pin: Option<&Pin>) -> Result<Self> {
         let kdf = Kdf::new();
         Ok(Self {
@@ -182,10 +183,10 @@ impl Secrets {
     }
 }
 
-/// A token, and why it is guarded by the chip's lockout though no wall was asked for.
+/// A token, and why the chip's lockout protects it if the caller chose no wall.
 type Made = (Token, Option<NoCounter>);
 
-/// Makes a token below `root`, in the place of `old` if there is one.
+/// Makes a token below `root`. If there is an `old` one, takes its place.
 pub(super) fn make(
     store: &Store,
     root: &OpenSrk<'_>,
@@ -225,12 +226,12 @@ pub(super) fn make(
     }
 }
 
-/// What the chip can do.
+/// Reads the chip's capabilities.
 ///
-/// The question goes out in a session that authenticates the answer. A proxy in front of a
-/// simulator that plays another chip cannot authenticate what it says; its answer counts as well,
-/// because nothing gets weaker by it without being said: an RSA key may decrypt in every chip,
-/// and another wall is shown when the token is made.
+/// A session authenticates the answer. If that fails, reads them without authentication, because
+/// the proxy that plays other chips in tests cannot authenticate its answers. A forged answer
+/// weakens nothing unnoticed: RSA keys may decrypt in every chip, and a weaker wall is reported
+/// when the token is made.
 pub(crate) fn ask_chip(root: &OpenSrk<'_>) -> Result<Capabilities> {
     match Capabilities::read_authentic(root) {
         Err(TpmError::ReplyForged { .. }) => {
@@ -241,7 +242,7 @@ pub(crate) fn ask_chip(root: &OpenSrk<'_>) -> Result<Capabilities> {
     }
 }
 
-/// A token in the making.
+/// A token that is being made.
 struct Draft<'a> {
     store: &'a Store,
     root: &'a OpenSrk<'a>,
@@ -249,11 +250,11 @@ struct Draft<'a> {
     so_object: SoObject,
     secrets: &'a Secrets,
     chip: Capabilities,
-    /// The token whose place it takes.
+    /// The token that it replaces.
     old: Option<&'a Token>,
 }
 
-/// What a token with a PIN counter has besides.
+/// The additional parts of a token with a PIN counter.
 struct Counted<'a> {
     counter: &'a PinCounter,
     guard: &'a ChangeGuard,
@@ -262,8 +263,9 @@ struct Counted<'a> {
 }
 
 impl Draft<'_> {
-    /// The order is: note the handle, make the counter, keep the token and strike out the
-    /// note. Killed in between, the note tells [`super::orphans`] what is left in the chip.
+    /// The order is: note the handle, make the counter, store the token and delete the note in one
+    /// transaction. After a kill in between, the note tells [`super::orphans`] what is left in the
+    /// chip.
     fn behind_counter(&self, owner: &OwnerAuth) -> Result<Token> {
         let guard = ChangeGuard::create(self.root, &self.secrets.change)?;
         let counter = self.make_counter(&guard, owner)?;
@@ -323,7 +325,7 @@ impl Draft<'_> {
                 Ok(()) => return Ok(counter),
                 Err(err) => {
                     self.unmake(&counter, owner);
-                    // Somebody else was quicker with the same handle.
+                    // Another program defined an index at this handle in the meantime.
                     let is_taken = matches!(err, Error::Tpm(TpmError::NvDefined(_)));
                     if !is_taken || attempt == ATTEMPTS {
                         return Err(err);
@@ -334,7 +336,7 @@ impl Draft<'_> {
         unreachable!("the last attempt returns")
     }
 
-    /// Best effort to leave nothing behind: if it fails, the note stays.
+    /// Removes the counter again. If that fails, the note stays.
     fn unmake(&self, counter: &PinCounter, owner: &OwnerAuth) {
         let removed = intent::remove_counter(self.root, counter, owner).and_then(|()| {
             self.store
@@ -355,7 +357,7 @@ impl Draft<'_> {
         counted: Option<Counted<'_>>,
         tries: Option<Tries>,
     ) -> Result<Token> {
-        // Without a PIN there is nothing that an SO nobody knows could ever do.
+        // A token without a PIN wall and without an SO PIN needs no SO object.
         let so = (self.secrets.so_pin_is_set || wall != WallKind::None)
             .then(|| self.so_object.blob().clone());
         let counter = counted.as_ref().map(|counted| counted.counter);
@@ -397,7 +399,7 @@ impl Draft<'_> {
     }
 }
 
-/// 16 hexadecimal digits, which is what PKCS#11 has room for.
+/// 16 hexadecimal digits, the length of a serial number in PKCS#11.
 fn serial() -> String {
     format!("{:016x}", OsRng.next_u64())
 }

@@ -1,4 +1,4 @@
-//! Notes of PIN counters that are about to be made, so that none is ever lost in the chip.
+//! Notes of PIN counters that are about to be made, so that none stays in the chip unnoticed.
 
 use rusqlite::{Transaction, params};
 use tpm_core::{ChangeGuard, Name, OpenSrk, OwnerAuth, PinCounter, Presence, SoObject, Srk};
@@ -6,7 +6,7 @@ use tpm_core::{ChangeGuard, Name, OpenSrk, OwnerAuth, PinCounter, Presence, SoOb
 use super::{check::COUNTER_HANDLES, now, parts::TokenObjects};
 use crate::{Change, Error, Result, Store};
 
-/// Notes that a counter is about to be made, before the chip hears of it.
+/// Notes that a counter is about to be made. Call it before a command is sent.
 pub(super) fn note(
     store: &Store,
     handle: u32,
@@ -25,8 +25,8 @@ pub(super) fn note(
     })
 }
 
-/// Notes the counter, if there is one, that a token leaves in the chip when it is made anew, in
-/// that transaction. No token can be kept with it.
+/// Notes the old counter of a token, if it has one, in the transaction that replaces the token. No
+/// token can be stored with that counter from then on.
 pub(super) fn note_left_over(tx: &Transaction<'_>, old: &TokenObjects) -> Result<()> {
     let Some(counter) = old.counter() else {
         return Ok(());
@@ -40,9 +40,10 @@ pub(super) fn note_left_over(tx: &Transaction<'_>, old: &TokenObjects) -> Result
     Ok(())
 }
 
-/// Strikes out the note in the transaction that keeps the token.
+/// Deletes the note in the transaction that stores the token.
 ///
-/// If it is gone or being removed, somebody took the counter for an orphan: [`Error::Conflict`].
+/// If the note is gone or marked, another program removes the counter as an orphan:
+/// [`Error::Conflict`].
 pub(super) fn fulfil(tx: &Transaction<'_>, handle: u32, so: &Name) -> Result<()> {
     let sql = "DELETE FROM nv_intent WHERE handle = ? AND so_name = ? AND abandoned = 0";
     match tx.execute(sql, params![handle, so.bytes()])? {
@@ -51,22 +52,22 @@ pub(super) fn fulfil(tx: &Transaction<'_>, handle: u32, so: &Name) -> Result<()>
     }
 }
 
-/// Takes the note of a counter that is to be removed: from now on no token can be kept with
-/// it.
+/// Marks the note of a counter that will be removed: from then on no token can be stored with it.
 pub(super) fn abandon(tx: &Transaction<'_>, handle: u32, so: &Name) -> Result<()> {
     let sql = "UPDATE nv_intent SET abandoned = 1 WHERE handle = ? AND so_name = ?";
     tx.execute(sql, params![handle, so.bytes()])?;
     Ok(())
 }
 
-/// Strikes out the note of a counter that is gone from the chip.
+/// Deletes the note of a counter that is gone from the chip.
 pub(super) fn strike_out(tx: &Transaction<'_>, handle: u32, so: &Name) -> Result<()> {
     let sql = "DELETE FROM nv_intent WHERE handle = ? AND so_name = ?";
     tx.execute(sql, params![handle, so.bytes()])?;
     Ok(())
 }
 
-/// The same for a note that no running program can have made.
+/// The same, only for a note that is more than an hour old, whose counter no running program still
+/// makes.
 pub(super) fn strike_out_old(tx: &Transaction<'_>, handle: u32, so: &Name) -> Result<()> {
     const HOUR: u64 = 3600;
     let sql = "DELETE FROM nv_intent WHERE handle = ? AND so_name = ? AND created < ?";
@@ -100,8 +101,8 @@ pub(super) fn notes(tx: &Transaction<'_>, srk: &Name) -> Result<Vec<(PinCounter,
     }
 }
 
-/// Removes a counter from the chip, finished or not, unless it is gone or what is there is
-/// somebody else's.
+/// Removes a counter from the chip, also an unfinished one. Does nothing if it is gone or another
+/// index is at its handle.
 pub(super) fn remove_counter(
     root: &OpenSrk<'_>,
     counter: &PinCounter,

@@ -1,4 +1,4 @@
-//! A token that its user has logged in to.
+//! A token after the user's login.
 
 use std::{
     collections::HashMap,
@@ -17,42 +17,42 @@ use crate::{
     pin::Kdf, token::init::ask_chip,
 };
 
-/// A token whose user PIN was right: it makes keys and signs.
+/// A token after the user's login, which makes keys and signs.
 ///
-/// Holds the value derived from the PIN, wiped when dropped, and for each used key a context
-/// that the chip saved; nothing stays loaded in a bare chip. It needs the [`Store`] only to
-/// keep what it makes, and can be used from many threads.
+/// It holds the value derived from the PIN, wiped when dropped, and for each used key a context
+/// that the chip saved. Nothing stays loaded in a bare chip. It needs the [`Store`] only to store
+/// new keys, and can be used from many threads.
 pub struct OpenToken {
     tpm: Arc<Tpm>,
     id: TokenId,
     label: String,
     pin_generation: i64,
     objects: TokenObjects,
-    /// What the chip can do; `None` where that is not known yet.
+    /// The chip's capabilities; `None` if they are not known yet.
     chip: Mutex<Option<Capabilities>>,
     kdf: Kdf,
-    /// The value derived from the PIN; gone once the chip has refused it, so that it is not
-    /// tried again behind the user's back.
+    /// The value derived from the PIN; `None` after the chip has refused it, so that it does not
+    /// cost another try.
     auth: Mutex<Option<PinAuth>>,
     ready: Mutex<HashMap<Name, Arc<ReadyKey>>>,
 }
 
-/// How many keys are kept ready. Each takes some kilobytes; who has more keys than this loads
-/// one again now and then.
+/// How many keys are kept ready. Each takes some kilobytes. A user with more keys loads one again
+/// from time to time.
 const MAX_READY: usize = 256;
 
 impl OpenToken {
-    /// Logs in. A wrong PIN costs one try; the token's first key is loaded on the way, so that
-    /// a first signature is cheap.
+    /// Logs in. A wrong PIN costs one try. The token's first key is loaded with the same proof, so
+    /// that a first signature is cheap.
     ///
-    /// The tries left are remembered in the store where it can be written.
+    /// Stores the tries left, if the store can be written.
     ///
     /// # Errors
     ///
     /// [`Error::WrongPin`] with the tries left, [`Error::PinLocked`], [`Error::ChipLocked`],
-    /// [`Error::PinNotSet`], [`Error::PinRequired`], [`Error::NoPin`] where a PIN is given to
-    /// a token without one, [`Error::OtherTpm`], [`Error::CounterMissing`], and those of the
-    /// TPM and of the store.
+    /// [`Error::PinNotSet`], [`Error::PinRequired`], [`Error::NoPin`] if a PIN is given for a token
+    /// without one, [`Error::OtherTpm`], [`Error::CounterMissing`]; errors of the TPM and of the
+    /// store.
     pub fn open(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Result<Self> {
         Self::log_in(store, tpm, token, pin).map_err(|err| err.of_token(&token.label))
     }
@@ -66,7 +66,7 @@ impl OpenToken {
             (true, None) => return Err(Error::PinRequired),
             (true, Some(pin)) => token.parts.kdf.user(pin)?,
         };
-        // Not the number that `token` was read with: it may be an old one by now.
+        // The number in `token` may be outdated.
         let pin_generation = store.token(token.id)?.pin_generation;
         let first = store.first_key(token.id)?;
         let op = tpm.begin()?;
@@ -89,24 +89,23 @@ impl OpenToken {
         })
     }
 
-    /// Which token it is.
+    /// The id of the token.
     #[must_use]
     pub fn token(&self) -> TokenId {
         self.id
     }
 
-    /// Whether this login is still one to `token`, which was read after the store changed.
+    /// Whether this login is still valid for `token`, which was read after the store changed.
     ///
-    /// It is none any more when the SO has reset the PIN, when the PIN was changed, or when the
-    /// token was made anew. The chip goes on signing with a key that it has opened: who keeps a
-    /// login asks this before each use.
+    /// It is not if the SO has reset the PIN, if the PIN was changed, or if the token was made
+    /// again. The chip itself goes on signing with a key that it loaded before. So a program that
+    /// keeps a login must check this before each use.
     #[must_use]
     pub fn is_current(&self, token: &Token) -> bool {
         (self.id, self.pin_generation) == (token.id, token.pin_generation)
     }
 
-    /// Proves the PIN once more, for keys that ask for it at each use; a wrong one costs one
-    /// try.
+    /// Proves the PIN again, for keys that ask for it at each use. A wrong one costs one try.
     ///
     /// # Errors
     ///
@@ -123,26 +122,26 @@ impl OpenToken {
         report(store, &root, &token, &self.objects, proven)
     }
 
-    /// Makes a key pair in the chip and keeps it. An RSA key can take minutes.
+    /// Makes a key pair in the chip and stores it. An RSA key can take minutes.
     ///
     /// It is [`check_spec`](Self::check_spec), [`make`](Self::make) and [`keep`](Self::keep) in
-    /// turn, for callers who have nothing else to do with the store meanwhile.
+    /// turn, for callers that do not need the store in the meantime.
     ///
     /// # Errors
     ///
-    /// Those of label and id, of the TPM (a key type that the chip lacks among them) and of
-    /// the store; nothing is kept then.
+    /// Errors of label and id, of the TPM (such as a key type that the chip lacks) and of the
+    /// store. Nothing is stored then.
     pub fn generate(&self, store: &mut Store, spec: &KeySpec) -> Result<KeyPair> {
         self.check_spec(store, spec)?;
         let blob = self.make(spec)?;
         self.keep(store, spec, &blob)
     }
 
-    /// Refuses what can be refused before the chip works for a minute.
+    /// Refuses a wrong `spec` before the chip spends a minute on the key.
     ///
     /// # Errors
     ///
-    /// Those of label and id, and of a store in which nothing can be kept.
+    /// Errors of label and id; [`Error::ReadOnly`].
     pub fn check_spec(&self, store: &Store, spec: &KeySpec) -> Result<()> {
         spec.check()?;
         if store.is_read_only() {
@@ -151,7 +150,7 @@ impl OpenToken {
         store.token(self.id).map(drop)
     }
 
-    /// Makes a key in the chip, for [`keep`](Self::keep).
+    /// Makes a key in the chip, to be stored by [`keep`](Self::keep).
     ///
     /// # Errors
     ///
@@ -160,7 +159,7 @@ impl OpenToken {
         self.create(spec.key_type, spec.usage)
     }
 
-    /// Keeps a key of this token as a pair.
+    /// Stores a key of this token as a pair of objects.
     ///
     /// # Errors
     ///
@@ -173,8 +172,8 @@ impl OpenToken {
         store.add_key(self.id, spec, blob)
     }
 
-    /// Makes a key in the chip that is not kept: it is gone when the value is dropped. Label,
-    /// id and subject are for the caller to keep.
+    /// Makes a key in the chip that is not stored: it is gone when the value is dropped. `spec`'s
+    /// label, id and subject are not used.
     ///
     /// # Errors
     ///
@@ -187,27 +186,27 @@ impl OpenToken {
         )
     }
 
-    /// Loads `key` into the chip, to see that it is whole and of this token. A first signature
-    /// is cheaper afterwards.
+    /// Loads `key` into the chip, to check that it is undamaged and of this token. A first
+    /// signature is then cheaper.
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] for one that was changed or is of another token; otherwise as
+    /// [`Error::Corrupt`] if it was changed or is of another token; otherwise as
     /// [`OpenToken::sign`].
     pub fn load(&self, key: &Key) -> Result<()> {
         self.with_key(key, |_, _| Ok(()))
     }
 
-    /// Signs `digest`, whose length must be that of the scheme's hash; for ECDSA and
-    /// [`Scheme::RsaPkcs1Any`] it is any length.
+    /// Signs `digest`, which must be as long as the scheme's hash. For ECDSA and
+    /// [`Scheme::RsaPkcs1Any`] it may have any length.
     ///
     /// The signature is verified with the stored public key before it is returned.
     ///
     /// # Errors
     ///
-    /// [`Error::LoggedOut`] if the chip refuses the PIN that it took at login: it was changed
-    /// meanwhile. For keys that the chip has opened already it is not asked again:
-    /// [`OpenToken::is_current`]. And those of the TPM.
+    /// [`Error::LoggedOut`] if the chip refuses the PIN that it accepted at login, because it was
+    /// changed in the meantime. The chip checks the PIN only for keys that it has not loaded yet:
+    /// see [`OpenToken::is_current`]. Errors of the TPM.
     pub fn sign(&self, key: &Key, scheme: Scheme, digest: &[u8]) -> Result<Signature> {
         let outside = self.is_padded_outside(key, scheme);
         self.with_key(key, |ready, op| {
@@ -219,8 +218,8 @@ impl OpenToken {
         })
     }
 
-    /// The raw RSA private operation on `block`, which is as long as the modulus and less than
-    /// it; only for keys made with [`Usage::decrypt`].
+    /// The raw RSA private operation on `block`, a big-endian number as many bytes as the modulus
+    /// and smaller than it. The key must have been made with [`Usage::decrypt`].
     ///
     /// # Errors
     ///
@@ -232,8 +231,8 @@ impl OpenToken {
         })
     }
 
-    /// The x coordinate of the ECDH shared point with the point (`x`, `y`); only for keys made
-    /// with [`Usage::decrypt`].
+    /// The x coordinate of the ECDH shared point with the point (`x`, `y`), big-endian, padded to
+    /// the length of the field. The key must have been made with [`Usage::decrypt`].
     ///
     /// # Errors
     ///
@@ -253,10 +252,10 @@ impl OpenToken {
         if !chip.has_key_type(key_type) {
             return Err(tpm_core::Error::NotSupported(key_type.name()).into());
         }
-        // OpenSSH signs with SHA-512 by preference, which no real chip that we know of has: such
-        // signatures are padded outside, for which the chip has to let the key decrypt. It does so
-        // in every chip, so that nobody can bring it about by lying about one. What the owner lets
-        // the key do is kept and enforced apart from that.
+        // OpenSSH prefers signatures with SHA-512, which no real chip known to us has. Padding them
+        // in software needs a key that may decrypt. RSA keys get that attribute in every chip, so
+        // that a forged answer about a chip changes nothing. The owner's choice of usage is stored
+        // and enforced separately.
         let usage = Usage::sign_and(usage.decrypt || key_type.is_rsa());
         self.objects
             .key
@@ -264,8 +263,8 @@ impl OpenToken {
             .map_err(|err| self.refused(&root, err))
     }
 
-    /// Runs `body` with a key that the chip has opened, and once more with the key loaded
-    /// anew if the chip has forgotten it (a reset, a lost connection).
+    /// Runs `body` with a loaded key. If the chip has lost the key (a reset, a closed connection),
+    /// loads it again and runs `body` again.
     fn with_key<T>(
         &self,
         key: &Key,
@@ -283,9 +282,9 @@ impl OpenToken {
         use tpm_core::Error as Tpm;
         let ready = lock(&self.ready).get(key.name()).cloned();
         if let Some(ready) = ready {
-            // An operation of its own: what made the key stale may have ended the connection.
+            // A new operation, because the connection may have ended.
             match self.tpm.begin().and_then(|op| body(&ready, &op)) {
-                // Nothing changes in the chip by what is done with a key, so it can be repeated.
+                // Using a key changes nothing in the chip, so it can be repeated.
                 Err(Tpm::Stale | Tpm::Connection(_)) => {
                     drop(lock(&self.ready).remove(key.name()));
                 }
@@ -314,7 +313,8 @@ impl OpenToken {
         lock(&self.auth).clone().ok_or(Error::LoggedOut)
     }
 
-    /// What the chip can do now: asked anew where that is not known, or its firmware changed.
+    /// The chip's capabilities. Reads them from the chip if they are not known or the firmware
+    /// changed.
     fn chip_now(&self, root: &OpenSrk<'_>) -> Result<Capabilities> {
         let mut known = lock(&self.chip);
         if let Some(chip) = &*known
@@ -327,7 +327,8 @@ impl OpenToken {
         Ok(chip)
     }
 
-    /// Whether the chip is known to lack what this signature takes, and the key can do without.
+    /// Whether the chip is known to lack this scheme, and the key can sign with padding made in
+    /// software.
     fn is_padded_outside(&self, key: &Key, scheme: Scheme) -> bool {
         let (Scheme::RsaPkcs1(hash) | Scheme::RsaPss(hash)) = scheme else {
             return false;
@@ -337,7 +338,7 @@ impl OpenToken {
         lacks && key.blob().usage().decrypt
     }
 
-    /// What it means that a value was refused that was right at login.
+    /// The error to report if the chip refused the value that was right at login.
     fn refused(&self, root: &OpenSrk<'_>, err: tpm_core::Error) -> Error {
         match self.objects.user_refused(root, err).error {
             Error::WrongPin { .. } | Error::LastTry { .. } => {
@@ -357,7 +358,7 @@ impl fmt::Debug for OpenToken {
     }
 }
 
-/// What the owner allowed is not the chip's attribute, which may be set for paddings alone.
+/// Checks the owner's choice. The chip's attribute may be set only for padding in software.
 fn may_decrypt(key: &Key) -> Result<()> {
     if key.usage().decrypt {
         Ok(())
@@ -366,7 +367,7 @@ fn may_decrypt(key: &Key) -> Result<()> {
     }
 }
 
-/// Proves the PIN's value and loads `first` in the same breath.
+/// Proves the PIN's value and loads `first` with the same proof.
 fn prove(
     root: &OpenSrk<'_>,
     objects: &TokenObjects,
@@ -374,13 +375,13 @@ fn prove(
     first: Option<&Key>,
 ) -> tpm_core::Result<Option<ReadyKey>> {
     match objects.key.open(root, auth, first.map(Key::blob)) {
-        // One spoilt key does not lock its owner out of the others.
+        // The first key is damaged. The owner can still use the others.
         Err(err) if first.is_some() && err.is_spoilt_blob() => objects.key.open(root, auth, None),
         result => result,
     }
 }
 
-/// The outcome of one try, and its effect on the tries left, which the store remembers.
+/// The result of one try. Stores its effect on the tries left.
 fn report<T>(
     store: &Store,
     root: &OpenSrk<'_>,
@@ -389,11 +390,12 @@ fn report<T>(
     outcome: tpm_core::Result<T>,
 ) -> Result<T> {
     let (result, tries) = match outcome {
-        // A right PIN sets a counter of our own back.
+        // A right PIN sets the token's counter to 0.
         Ok(value) => {
             let tries = match (token.wall, token.max_tries, token.tries) {
                 (WallKind::Counter, Some(max), _) => Some(Tries { left: max, max }),
-                // The chip's count stays, but time may have lowered it.
+                // A right PIN does not change the count of the chip's lockout, but the count falls
+                // with time.
                 (WallKind::Lockout, _, Some(known)) if known.left < known.max => {
                     lockout_tries(root.op()).ok()
                 }
@@ -412,7 +414,7 @@ fn report<T>(
     result
 }
 
-/// A lock, whatever a panic in another thread did: what it guards is whole at any time.
+/// Locks a mutex, also after a panic in another thread: the guarded values are never half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -12,13 +12,13 @@ use crate::{Error, Result, Store};
 pub struct Orphan {
     /// Its NV handle.
     pub handle: u32,
-    /// Whether it is known to come from this store: made for a token that was never finished,
-    /// or left over from a deleted one. Otherwise it only looks like one of ours and may well
-    /// be in another user's store.
+    /// Whether it is known to come from this store: it was made for a token that was not finished,
+    /// or left over from a deleted one. If not, it only has the form of a PIN counter and may
+    /// belong to another user's store.
     pub ours: bool,
 }
 
-/// A counter that this store has a claim to.
+/// A counter that this store has made.
 struct Claim {
     counter: PinCounter,
     so: Name,
@@ -26,8 +26,8 @@ struct Claim {
     token: Option<TokenId>,
 }
 
-/// Finds PIN counters without a token, and tidies up what the store remembers of those that
-/// the chip does not have (any more), if it can be written.
+/// Finds PIN counters without a token. If the store can be written, also deletes the notes of
+/// counters that the chip no longer has.
 ///
 /// # Errors
 ///
@@ -61,12 +61,12 @@ pub fn orphans(store: &Store, tpm: &Tpm) -> Result<Vec<Orphan>> {
     Ok(orphans)
 }
 
-/// Removes one from the chip.
+/// Removes an orphan from the chip.
 ///
 /// # Errors
 ///
-/// [`Error::Conflict`] if a token of this store uses it by now, a wrong `owner`, and those of
-/// the TPM and of the store.
+/// [`Error::Conflict`] if a token of this store uses it now; an error for a wrong `owner`; errors
+/// of the TPM and of the store.
 pub fn remove_orphan(
     store: &mut Store,
     tpm: &Tpm,
@@ -75,7 +75,7 @@ pub fn remove_orphan(
 ) -> Result<()> {
     let op = tpm.begin()?;
     let srk = Srk::find_serving(&op)?.ok_or(Error::OtherTpm)?;
-    // From here on a token that is being made with it will not be kept.
+    // From here on no token can be stored with it.
     let claims = store.write(|tx| {
         if in_use(tx)?.contains(&orphan.handle) {
             return Err(Error::Conflict);
@@ -94,8 +94,8 @@ pub fn remove_orphan(
     store.write(|tx| claims.iter().try_for_each(|claim| claim.remove(tx)))
 }
 
-/// Removes the counters that killed programs left in the chip with the SRK `root`, for a program
-/// that holds [`Store::making`] alone. What cannot be removed stays noted.
+/// Removes the counters that killed programs left in the chip with the SRK `root`. The caller must
+/// hold [`Store::making`] exclusively. A counter that cannot be removed stays noted.
 pub(super) fn sweep(store: &Store, root: &OpenSrk<'_>, owner: &OwnerAuth) -> Result<()> {
     for claim in store.read(|tx| claims(tx, root.srk()))? {
         let handle = claim.counter.handle();
@@ -108,9 +108,9 @@ pub(super) fn sweep(store: &Store, root: &OpenSrk<'_>, owner: &OwnerAuth) -> Res
 }
 
 impl Claim {
-    /// Forgets a counter that the chip does not have.
+    /// Deletes the note of a counter that the chip does not have.
     ///
-    /// A note may be minutes old and its counter about to be made; those are left.
+    /// Leaves a note from the last hour, because its counter may still be made.
     fn tidy(&self, tx: &Transaction<'_>) -> Result<()> {
         match self.token {
             Some(_) => self.remove(tx),
@@ -164,7 +164,7 @@ fn claims(tx: &Transaction<'_>, srk: &Srk) -> Result<Vec<Claim>> {
     Ok(claims)
 }
 
-/// The handles of the tokens that are there.
+/// The handles of the counters of all tokens.
 fn in_use(tx: &Transaction<'_>) -> Result<Vec<u32>> {
     let mut query =
         tx.prepare("SELECT nv_handle FROM token WHERE nv_handle NOT NULL AND state = 'ready'")?;

@@ -1,5 +1,5 @@
-//! What a token consists of in the chip: as it is stored, as it is checked, and what the chip's
-//! refusals mean.
+//! The objects of a token in the chip: their stored form, their checks, and the meaning of the
+//! chip's refusals.
 
 use tpm_core::{
     Blob, ChangeGuard, Error as Tpm, OpenSrk, Operation, PinCounter, Presence, SoObject, Srk,
@@ -10,7 +10,7 @@ use tpm_core::{
 use super::{Token, Tries, WallKind};
 use crate::{Error, Result, Role, pin::Kdf, place::check_srk};
 
-/// What a token consists of in the chip, in the form in which it leaves the chip.
+/// The objects of a token in their stored form.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     /// The storage root key, pinned when the token was made.
@@ -19,16 +19,16 @@ pub(crate) struct Parts {
     pub(crate) token_key: Blob,
     /// The SO object; tokens without a PIN may lack one.
     pub(crate) so: Option<Blob>,
-    /// What guards changes of the PIN, of a token with a PIN counter.
+    /// The change guard, of a token with a PIN counter.
     pub(crate) guard: Option<Blob>,
-    /// The guard's secret, sealed below the token key; missing from [`super::reinit`] until there is
-    /// a user PIN again.
+    /// The guard's secret, sealed below the token key. After [`super::reinit`] it is missing until
+    /// there is a user PIN again.
     pub(crate) secret: Option<Blob>,
-    /// How PINs become authorization values.
+    /// The parameters that derive authorization values from PINs.
     pub(crate) kdf: Kdf,
 }
 
-/// A token's objects, checked to be ones that this crate makes. Making one sends nothing.
+/// The objects of a token, compared with those that this crate makes. Making one sends nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenObjects {
     pub(crate) srk: Srk,
@@ -37,7 +37,7 @@ pub(crate) struct TokenObjects {
     pub(crate) guard: Option<ChangeGuard>,
 }
 
-/// A refusal by the chip, and the tries left that it came with.
+/// An error of the chip, with the tries left if it was a wrong PIN.
 pub(crate) struct Refusal {
     pub(crate) error: Error,
     pub(crate) tries: Option<Tries>,
@@ -83,7 +83,8 @@ impl TokenObjects {
         })
     }
 
-    /// The objects of `token`, for use: not if root has recorded another storage root key.
+    /// The objects of `token`, for use on this machine: an error if root has recorded other storage
+    /// root keys.
     ///
     /// # Errors
     ///
@@ -98,7 +99,7 @@ impl TokenObjects {
         self.guard.as_ref().ok_or_else(lacks_guard)
     }
 
-    /// The SO object, of a token whose SO PIN somebody knows.
+    /// The SO object, of a token with an SO PIN.
     pub(crate) fn so(&self) -> Result<&SoObject> {
         self.so.as_ref().ok_or(Error::NoSo)
     }
@@ -111,7 +112,7 @@ impl TokenObjects {
         }
     }
 
-    /// How many wrong user PINs the chip still takes; needs no secret.
+    /// The tries left for the user PIN; needs no secret.
     pub(crate) fn tries(&self, root: &OpenSrk<'_>) -> Result<Option<Tries>> {
         match self.key.wall() {
             Wall::Counter(counter) => {
@@ -130,10 +131,10 @@ impl TokenObjects {
         }
     }
 
-    /// What it means that the chip refused the user.
+    /// The meaning of the chip's refusal of the user PIN.
     ///
-    /// A wrong PIN, a locked counter and a counter that is not ours look much alike to a
-    /// policy, so the chip is asked; that costs no try.
+    /// A wrong PIN, a locked counter and a foreign counter can give the same error, so this reads
+    /// the counter, which costs no try.
     pub(crate) fn user_refused(&self, root: &OpenSrk<'_>, err: Tpm) -> Refusal {
         let Some(counter) = self.counter() else {
             return refused_by_lockout(root.op(), Role::User, err);
@@ -173,13 +174,13 @@ impl TokenObjects {
         Refusal { error, tries }
     }
 
-    /// What it means that the chip refused the SO.
+    /// The meaning of the chip's refusal of the SO PIN.
     pub(crate) fn so_refused(&self, op: &Operation<'_>, err: Tpm) -> Refusal {
         refused_by_lockout(op, Role::So, err)
     }
 }
 
-/// Reads the limit of a counter back, and refuses one that is not `wanted`.
+/// Reads the limit of a counter and compares it with `wanted`.
 ///
 /// # Errors
 ///
@@ -191,7 +192,7 @@ pub(crate) fn check_limit(root: &OpenSrk<'_>, counter: &PinCounter, wanted: u32)
     }
 }
 
-/// The tries that the chip's own lockout leaves.
+/// The tries left of the chip's lockout.
 pub(crate) fn lockout_tries(op: &Operation<'_>) -> Result<Tries> {
     Ok(tries_of(&info::read(op)?.lockout))
 }
@@ -233,7 +234,7 @@ fn lacks_guard() -> Error {
     Error::corrupt("it lacks the guard of its PIN")
 }
 
-/// A stored token that is not what this crate makes: whoever changed it, it is not used.
+/// The error for a stored token that differs from those that this crate makes.
 fn changed(err: Tpm) -> Error {
     Error::corrupt(format!("it was changed: {err}"))
 }

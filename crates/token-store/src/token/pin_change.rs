@@ -1,4 +1,4 @@
-//! Changing the user PIN, and looking at the tries left.
+//! Changing the user PIN, and reading the tries left.
 
 use rusqlite::Transaction;
 use tpm_core::{Tpm, Wall};
@@ -8,15 +8,15 @@ use crate::{Change, Error, Pin, Result, Role, Store};
 
 /// Changes the user PIN; a wrong `old` costs one try. No key is touched.
 ///
-/// With a PIN counter the chip alone changes, because the salt stays (see `kdf.rs`): the old
-/// PIN is valid until the chip has the new one. In lockout mode
-/// nothing changes in the chip, which hands out the token key wrapped for the new PIN; the old
-/// PIN is valid until that is kept.
+/// With a PIN counter only the chip changes, because the salt stays the same (see `kdf.rs`): the
+/// old PIN is valid until the chip has the new one. With the chip's lockout nothing changes in the
+/// chip, which returns the token key with a new private part: the old PIN is valid until that is
+/// stored.
 ///
 /// # Errors
 ///
-/// [`Error::WrongPin`], [`Error::PinLocked`], [`Error::NoPin`] for a token without one, and
-/// those of the TPM and of the store. The old PIN is valid then, but for [`Error::Unknown`].
+/// [`Error::WrongPin`], [`Error::PinLocked`], [`Error::NoPin`] for a token without one, and errors
+/// of the TPM and of the store. The old PIN is valid then, except after [`Error::Unknown`].
 pub fn change_pin(store: &mut Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Result<()> {
     change(store, tpm, token, old, new).map_err(|err| err.of_token(&token.label))
 }
@@ -33,8 +33,7 @@ fn change(store: &Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Resu
     let op = tpm.begin()?;
     let root = objects.srk.open(&op)?;
     let changed = match objects.counter() {
-        // To bring the secret out, the old PIN is proven against the counter: one wrong PIN is
-        // one try.
+        // Unsealing the secret proves the old PIN to the counter, so a wrong PIN costs one try.
         Some(counter) => {
             let guard = objects.guard()?;
             let sealed = token.parts.secret.as_ref().ok_or_else(lacks_secret)?;
@@ -59,7 +58,7 @@ fn change(store: &Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Resu
                     row::replace_private(tx, id, Role::User, before, key.blob())?;
                     ended(tx)
                 })?,
-                // The PIN is changed already, whatever the store says.
+                // The PIN is changed already, also if writing the store fails.
                 None => {
                     if let Err(err) = store.write(ended) {
                         log::debug!("other logins with the old PIN do not end: {err}");
@@ -69,7 +68,7 @@ fn change(store: &Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Resu
             remember(store, token, objects.tries(&root).ok().flatten());
             Ok(())
         }
-        // Whether the chip may have the new PIN all the same.
+        // The flag tells whether the chip may have changed the PIN all the same.
         Err((err, may_be_done)) => {
             let refusal = objects.user_refused(&root, err);
             remember(store, token, refusal.tries);
@@ -81,8 +80,8 @@ fn change(store: &Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Resu
     }
 }
 
-/// Asks the chip how many wrong user PINs it still takes, spending none and needing no
-/// secret; `None` for a token without a PIN. The store remembers the answer if it can.
+/// Asks the chip for the tries left for the user PIN, and stores them if the store can be written;
+/// `None` for a token without a PIN. This spends no try and needs no secret.
 ///
 /// # Errors
 ///
@@ -95,7 +94,7 @@ pub fn refresh_tries(store: &Store, tpm: &Tpm, token: &Token) -> Result<Option<T
     Ok(tries)
 }
 
-/// Each token with a PIN has one: it is kept in the transaction that notes the PIN.
+/// Each token with a PIN has the secret: it is stored in the transaction that sets the PIN.
 fn lacks_secret() -> Error {
     Error::corrupt("it lacks the secret that changes its PIN")
 }

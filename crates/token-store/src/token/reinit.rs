@@ -1,4 +1,4 @@
-//! Making a token anew.
+//! Making a token again under the same serial number.
 
 use rusqlite::{Transaction, params};
 use tpm_core::{Blob, OpenSrk, OwnerAuth, PinAuth, SoAuth, SoObject, TokenKey, Tpm, Wall};
@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{Error, Pin, Result, Role, SoPin, Store};
 
-/// What a token that is made anew is to be like.
+/// The options of a token that is made again.
 #[derive(Debug)]
 pub struct Renewal<'a> {
     /// Its label; 1 to 32 bytes.
     pub label: &'a str,
-    /// How many wrong PINs a PIN counter takes before it locks; as before where absent.
+    /// At how many wrong PINs a PIN counter locks; `None` for the same number as before.
     pub max_tries: Option<u32>,
     /// The SO PIN, which stays.
     pub so: &'a SoPin,
@@ -25,20 +25,19 @@ pub struct Renewal<'a> {
     pub pin: Option<&'a Pin>,
 }
 
-/// Makes a token anew: the SO proves the SO PIN, every object and the old user PIN are gone, and
-/// serial number, SO PIN and wall stay.
+/// Makes a token again. The SO proves the SO PIN. All objects and the old user PIN are lost. Serial
+/// number, SO PIN and wall stay.
 ///
-/// Everything in the chip is new: a token with a PIN counter gets another counter, another SO
-/// object and another token key, and the old counter is removed. So a copy of the store from
-/// before opens with no PIN, neither the old one nor the new one. `owner` is the owner
-/// hierarchy's authorization, which this takes. Behind the other walls such a copy still opens
-/// with the old PIN, because the chip keeps nothing that could be removed.
+/// A token with a PIN counter gets a new counter, SO object and token key, and the old counter is
+/// removed. So an old copy of the store opens with no PIN, neither the old one nor the new one.
+/// This needs `owner`, the owner hierarchy's authorization. With the other walls an old copy still
+/// opens with the old PIN, because the chip holds nothing that could be removed.
 ///
 /// # Errors
 ///
-/// [`Error::WrongPin`], [`Error::NoSo`], [`Error::OtherTpm`], and those of
-/// [`init`](super::init); the token is then as it was. [`Error::OldCounterLeft`] if the old
-/// counter could not be removed; the token is new then.
+/// [`Error::WrongPin`], [`Error::NoSo`], [`Error::OtherTpm`], and errors of [`init`](super::init).
+/// The token is then unchanged. [`Error::OldCounterLeft`] if the old counter could not be removed;
+/// the token is new then.
 pub fn renew(
     store: &mut Store,
     tpm: &Tpm,
@@ -57,16 +56,16 @@ pub fn renew(
     Ok(renewed)
 }
 
-/// Makes a token anew as `C_InitToken` does with one that exists, which cannot carry the owner
-/// hierarchy's authorization.
+/// Makes a token again for `C_InitToken`, which has no parameter for the owner hierarchy's
+/// authorization.
 ///
-/// As [`renew`] where that authorization is empty and the chip has room for another counter.
-/// Elsewhere the PIN counter and the SO object stay: there a copy of the store from before opens
-/// with the *new* PIN.
+/// This is [`renew`] if that authorization is empty and the chip has room for another counter. If
+/// not, the PIN counter and the SO object stay, and an old copy of the store then opens with the
+/// *new* PIN.
 ///
 /// # Errors
 ///
-/// As for [`renew`], but a counter that is left over is only logged.
+/// As for [`renew`], but an old counter that could not be removed is only logged.
 pub fn reinit(
     store: &mut Store,
     tpm: &Tpm,
@@ -112,7 +111,7 @@ fn options(token: &Token, renewal: &Renewal<'_>) -> InitOptions {
     }
 }
 
-/// A token that is being made anew: what it was, and the secrets of what it will be.
+/// A token that is being made again: its old objects and its new secrets.
 struct Anew {
     objects: TokenObjects,
     so_auth: SoAuth,
@@ -120,7 +119,7 @@ struct Anew {
 }
 
 impl Anew {
-    /// Derives what takes time, before the chip is taken.
+    /// Derives the secrets, which takes time, before the operation with the chip begins.
     fn begin(store: &Store, token: &Token, renewal: &Renewal<'_>) -> Result<Self> {
         if store.is_read_only() {
             return Err(Error::ReadOnly);
@@ -140,8 +139,8 @@ impl Anew {
         so_token::prove(store, root, token, &self.objects, &self.so_auth)
     }
 
-    /// Makes the new token and keeps it, with a note of the old counter, in place of the old one.
-    /// Killed in between, one of the two counters is left over, and noted.
+    /// Makes the new token and stores it in place of the old one, with a note of the old counter.
+    /// After a kill in between, one of the two counters is left over, and it is noted.
     fn make(
         &self,
         store: &Store,
@@ -169,7 +168,7 @@ impl Anew {
             })
     }
 
-    /// Gives the token another token key, behind the counter and the SO object that it has.
+    /// Gives the token a new token key and keeps its counter and SO object.
     fn make_in_place(
         &self,
         store: &Store,
@@ -185,8 +184,8 @@ impl Anew {
             }
             Wall::None => TokenKey::without_pin(root),
         }?;
-        // The store first: killed after this, the token is new and waits for its user PIN. The
-        // other way round it could keep keys that nobody has a PIN for.
+        // The store changes first: after a kill here the token is new and has no user PIN yet. In
+        // the other order, a kill could leave keys without a valid PIN.
         let renewed = store.write(|tx| empty(tx, token, label, key.blob()))?;
         if let Some(counter) = objects.counter() {
             let so = objects.so()?;
@@ -197,7 +196,7 @@ impl Anew {
                 .map_err(Error::from)
                 .and_then(|()| check_limit(root, counter, limit));
             if let Err(err) = reset {
-                // The old PIN opens a token without keys until the new one is set.
+                // Until the new PIN is set, the old one opens a token without keys.
                 log::warn!("the PIN counter was not reset: {err}");
             }
         }
@@ -205,7 +204,7 @@ impl Anew {
     }
 }
 
-/// Takes everything out of a token, and gives it another label and token key.
+/// Deletes all objects of a token, and gives it another label and token key.
 fn empty(tx: &Transaction<'_>, token: &Token, label: &str, key: &Blob) -> Result<Token> {
     row::replace_private(tx, token.id, Role::User, &token.parts.token_key, key)?;
     tx.execute("DELETE FROM key WHERE token = ?", [token.id.0])?;

@@ -41,8 +41,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchToken`], [`Error::AmbiguousToken`] where several have the label, and
-    /// those of the store.
+    /// [`Error::NoSuchToken`], [`Error::AmbiguousToken`] if several tokens have the label; errors
+    /// of the store.
     pub fn find_token(&self, name: &str) -> Result<Token> {
         let mut found: Vec<_> = self
             .tokens()?
@@ -54,7 +54,7 @@ impl Store {
                 name: name.to_owned(),
             }),
             1 => Ok(found.remove(0)),
-            // A label may look like a serial number; the serial number is the stronger.
+            // A label can have the form of a serial number; the serial number has precedence.
             _ => {
                 found
                     .into_iter()
@@ -79,9 +79,9 @@ impl Store {
         })
     }
 
-    /// Remembers the tries left, if there is anything new and the store can be written.
+    /// Stores the tries left, if they changed and the store can be written.
     ///
-    /// Best effort: that somebody may log in does not hang on it.
+    /// An error is only logged, because a login must not fail for it.
     pub(crate) fn remember_tries(&self, id: TokenId, role: Role, tries: Tries) {
         let (left, max) = match role {
             Role::User => ("tries_left", "tries_max"),
@@ -109,9 +109,9 @@ impl Store {
 }
 
 impl Store {
-    /// Remembers what the chip of a token can do, which its new firmware may have changed.
+    /// Stores the capabilities of a token's chip, which new firmware may have changed.
     ///
-    /// Best effort, as it can be asked again.
+    /// An error is only logged, because the chip can be asked again.
     pub(crate) fn remember_chip(&self, id: TokenId, chip: &Capabilities) {
         let written = self.write(|tx| {
             let sql = "UPDATE token SET chip = ?, key_types = ? WHERE id = ?";
@@ -125,7 +125,7 @@ impl Store {
     }
 }
 
-/// The token `id`, in a transaction that goes on.
+/// The token `id`, read in the transaction `tx`.
 pub(crate) fn by_id(tx: &Transaction<'_>, id: TokenId) -> Result<Token> {
     tx.prepare_cached(&format!("{SELECT} WHERE state = 'ready' AND id = ?"))?
         .query_and_then([id.0], from_row)?
@@ -133,13 +133,13 @@ pub(crate) fn by_id(tx: &Transaction<'_>, id: TokenId) -> Result<Token> {
         .unwrap_or_else(|| Err(no_such(id)))
 }
 
-/// The tokens that somebody began to delete and did not finish.
+/// The tokens whose deletion was begun and not finished.
 pub(super) fn being_deleted(tx: &Transaction<'_>) -> Result<Vec<Token>> {
     let mut query = tx.prepare(&format!("{SELECT} WHERE state = 'deleting' ORDER BY id"))?;
     query.query_and_then([], from_row)?.collect()
 }
 
-/// A token to be kept.
+/// A token to be stored.
 #[derive(Debug)]
 pub(crate) struct NewToken<'a> {
     pub(crate) label: &'a str,
@@ -159,8 +159,8 @@ impl NewToken<'_> {
         self.put(tx, None, serial, 0)
     }
 
-    /// Puts it in the place of `old`, whose number and serial number it takes over and whose
-    /// logins and objects end, unless another program has changed `old` meanwhile.
+    /// Replaces `old`: takes over its number and serial number, ends its logins and deletes its
+    /// objects. An error if another program has changed `old` in the meantime.
     pub(crate) fn replace(&self, tx: &Transaction<'_>, old: &Token) -> Result<TokenId> {
         let now = by_id(tx, old.id)?;
         if now.parts.token_key.private != old.parts.token_key.private {
@@ -220,8 +220,8 @@ impl NewToken<'_> {
     }
 }
 
-/// Puts `new` in place of `old` as the token key or SO object of a token, unless another
-/// program has put something else there meanwhile.
+/// Replaces `old` by `new` as the token key or SO object of a token. An error if another program
+/// has replaced it in the meantime.
 pub(crate) fn replace_private(
     tx: &Transaction<'_>,
     id: TokenId,
@@ -253,7 +253,7 @@ pub(crate) fn replace_private(
     }
 }
 
-/// Keeps the sealed secret of a token's change guard, or forgets it.
+/// Stores the sealed secret of a token's change guard, or deletes it.
 pub(crate) fn keep_secret(tx: &Transaction<'_>, id: TokenId, secret: Option<&Blob>) -> Result<()> {
     let sql = "UPDATE token SET secret_public = ?, secret_private = ? \
                WHERE id = ? AND state = 'ready'";
@@ -268,7 +268,7 @@ pub(crate) fn end_logins(tx: &Transaction<'_>, id: TokenId) -> Result<()> {
     one_row(id, tx.execute(sql, [id.0])?)
 }
 
-/// Notes that there is a user PIN, or that there is none, with all tries left.
+/// Stores whether there is a user PIN, with all tries left.
 pub(crate) fn set_pin_is_set(tx: &Transaction<'_>, id: TokenId, is_set: bool) -> Result<()> {
     let sql = "UPDATE token SET pin_is_set = ?, tries_left = max_tries, tries_max = max_tries, \
                pin_generation = pin_generation + 1 WHERE id = ? AND state = 'ready'";
@@ -282,7 +282,7 @@ pub(crate) fn now() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// A token from its row, whose parts fit together.
+/// A token from its row, checked.
 ///
 /// # Errors
 ///
@@ -292,7 +292,7 @@ fn from_row(row: &Row<'_>) -> Result<Token> {
     token.map_err(|err| err.of_token(&name_of(row)))
 }
 
-/// What the token in a row is called, as far as the row can be read.
+/// The label of the token in a row, or its serial number, if the row can be read so far.
 fn name_of(row: &Row<'_>) -> String {
     let text = |column| row.get::<_, String>(column).ok();
     match text("label").filter(|label| check_label(label).is_ok()) {
@@ -344,7 +344,7 @@ fn read(row: &Row<'_>) -> Result<Token> {
         nv_handle: row.get("nv_handle")?,
         max_tries: row.get("max_tries")?,
         key_types: key_types(&row.get::<_, String>("key_types")?),
-        // What cannot be read is asked again.
+        // If they cannot be parsed, the chip is asked again.
         chip: row
             .get::<_, Option<Vec<u8>>>("chip")?
             .and_then(|bytes| Capabilities::from_bytes(&bytes).ok()),
@@ -354,7 +354,7 @@ fn read(row: &Row<'_>) -> Result<Token> {
     })
 }
 
-/// The kinds of key in a stored list; those of another version of this program are left out.
+/// The types of key in a stored list, without those that this version does not know.
 fn key_types(list: &str) -> Vec<KeyType> {
     list.split_whitespace()
         .filter_map(|name| name.parse().ok())

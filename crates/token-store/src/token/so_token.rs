@@ -1,4 +1,4 @@
-//! A token that its security officer has opened.
+//! A token after the security officer's login.
 
 use std::{fmt, sync::Arc};
 
@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{Change, Error, Pin, Result, Role, SoPin, Store, Token, TokenId, pin::Kdf};
 
-/// A token whose SO PIN was right: it sets PINs and mends, and cannot use the keys.
+/// A token after the security officer's login. It sets PINs and repairs the PIN counter, and cannot
+/// use the keys.
 ///
-/// Holds the value derived from the SO PIN, wiped when dropped.
+/// It holds the value derived from the SO PIN, wiped when dropped.
 pub struct SoToken {
     tpm: Arc<Tpm>,
     id: TokenId,
@@ -24,7 +25,7 @@ pub struct SoToken {
 }
 
 impl SoToken {
-    /// Logs in as the SO. A wrong SO PIN is counted by the chip's own lockout.
+    /// Logs in as the SO. A wrong SO PIN counts in the chip's lockout.
     ///
     /// # Errors
     ///
@@ -53,7 +54,7 @@ impl SoToken {
         })
     }
 
-    /// Which token it is.
+    /// The id of the token.
     #[must_use]
     pub fn token(&self) -> TokenId {
         self.id
@@ -63,11 +64,11 @@ impl SoToken {
     ///
     /// # Errors
     ///
-    /// [`Error::NoPin`] for a token without one, [`Error::CounterMissing`] if there is
-    /// something to [`SoToken::repair`], and those of the TPM and of the store. The old PIN
-    /// is valid then. [`Error::WrongLimit`] if the counter has another limit than was written;
-    /// the new PIN is valid then. After [`Error::Unrecorded`] and [`Error::Unknown`] resetting the
-    /// PIN once more does what is left to do.
+    /// [`Error::NoPin`] for a token without one; [`Error::CounterMissing`] if the counter needs
+    /// [`SoToken::repair`]; errors of the TPM and of the store. The old PIN is valid then.
+    /// [`Error::WrongLimit`] if the counter has another limit than was written; the new PIN is
+    /// valid then. After [`Error::Unrecorded`] or [`Error::Unknown`], reset the PIN again to
+    /// complete the change.
     pub fn reset_pin(&self, store: &mut Store, new: &Pin) -> Result<()> {
         let token = self.current(store)?;
         if !token.login_required() {
@@ -79,7 +80,7 @@ impl SoToken {
         let srk = &self.objects.srk;
         let root = srk.open(&op)?;
         let Some(counter) = self.objects.counter() else {
-            // Nothing changes in the chip: the old PIN is valid until the new blob is kept.
+            // Nothing changes in the chip: the old PIN is valid until the new blob is stored.
             let objects = TokenObjects::of(&token)?;
             let key = objects
                 .key
@@ -94,16 +95,17 @@ impl SoToken {
             srk.check(&op)?;
             return Err(Error::CounterMissing);
         }
-        // Logins end before the chip has the new PIN: killed in between, they end for nothing.
+        // Ends the logins before the chip has the new PIN. After a kill in between they have ended
+        // without need, which does no harm.
         store.write(|tx| end_logins(tx, self.id))?;
-        // Unlocked first: killed in between, the old PIN works and no PIN is lost.
+        // Unlocks the counter first: after a kill in between, the old PIN works.
         counter
             .reset(&root, so, &self.auth, self.max_tries)
             .map_err(|err| self.objects.so_refused(&op, err).error)?;
         counter
             .set_auth(&root, so, &self.auth, &auth)
             .map_err(|err| Change::PinReset.failed(self.objects.so_refused(&op, err).error))?;
-        // From here on the new PIN is valid, whatever happens.
+        // From here on the new PIN is valid, also if an error follows.
         check_limit(&root, counter, self.max_tries).map_err(|err| match err {
             err @ Error::WrongLimit { .. } => err,
             err => Change::PinReset.unnoted(err),
@@ -112,7 +114,7 @@ impl SoToken {
             .map_err(|err| Change::PinReset.unnoted(err))
     }
 
-    /// Notes that there is a PIN with this value, and keeps what goes with it.
+    /// Stores that there is a PIN with this value, and the sealed secret if it is missing.
     fn note_pin(
         &self,
         store: &Store,
@@ -129,8 +131,8 @@ impl SoToken {
         })
     }
 
-    /// The change guard's secret, sealed below a token key that is new since the token was
-    /// made anew. `pin` is the user PIN's value.
+    /// The change guard's secret, sealed below the token key, if it is missing because the token
+    /// was made again. `pin` is the user PIN's value.
     fn missing_secret(
         &self,
         root: &OpenSrk<'_>,
@@ -140,7 +142,7 @@ impl SoToken {
         if token.parts.secret.is_some() {
             return Ok(None);
         }
-        // This program may hold what the token was before.
+        // This login may hold the old objects of the token.
         let objects = TokenObjects::of(token)?;
         let secret = self.objects.so()?.secret(root, &self.auth)?;
         Ok(Some(objects.key.seal(root, pin, &secret)?))
@@ -148,8 +150,8 @@ impl SoToken {
 
     /// Changes the SO PIN.
     ///
-    /// An old copy of the store still answers to the old SO PIN: the chip forgets nothing
-    /// here, because it keeps nothing.
+    /// With an old copy of the store, the old SO PIN still works, because the SO PIN is only in the
+    /// store's blob and not in the chip.
     ///
     /// # Errors
     ///
@@ -168,8 +170,8 @@ impl SoToken {
         Ok(())
     }
 
-    /// Makes the PIN counter again where it was deleted or replaced, and sets the user PIN to
-    /// `new`. The keys work again afterwards. `owner` is the owner hierarchy's authorization.
+    /// Recreates the PIN counter after it was deleted or replaced, and sets the user PIN to `new`.
+    /// The keys work again afterwards. `owner` is the owner hierarchy's authorization.
     ///
     /// # Errors
     ///
@@ -183,7 +185,7 @@ impl SoToken {
         let root = srk.open(&op)?;
         let presence = counter.presence(&op)?;
         if matches!(presence, Presence::Unwritten | Presence::Foreign) {
-            // What is at its handle is not it; the new one will have the old Name.
+            // Another index is at its handle. The recreated counter will have the old Name.
             counter.undefine(&root, owner)?;
         }
         if presence != Presence::Ready {
@@ -223,7 +225,7 @@ pub(crate) fn prove<'a>(
     let so = objects.so()?;
     match so.verify(root, auth) {
         Ok(()) => {
-            // A right one does not lower the chip's count, but time may have.
+            // A right SO PIN does not lower the chip's count, but the count falls with time.
             if token.so_tries.is_some_and(|tries| tries.left < tries.max)
                 && let Ok(tries) = parts::lockout_tries(root.op())
             {
