@@ -1,4 +1,4 @@
-//! Where a message bus is: `unix:path=/run/dbus/system_bus_socket`.
+//! Addresses of message buses, such as `unix:path=/run/dbus/system_bus_socket`.
 //!
 //! # Source
 //!
@@ -8,13 +8,13 @@ use std::{env, path::PathBuf};
 
 use crate::Error;
 
-/// The longest list of addresses that is read, in bytes.
+/// The longest list of addresses that is accepted, in bytes.
 const MAX_LEN: usize = 4096;
 
-/// The path of a Unix socket's address has room for 108 bytes, the last of which is 0.
+/// The longest path in the address of a Unix socket: 108 bytes with the final zero byte.
 const MAX_PATH: usize = 107;
 
-/// The system bus, unless a variable says otherwise.
+/// The socket of the system bus, unless a variable names another.
 const SYSTEM_BUS: &str = "unix:path=/var/run/dbus/system_bus_socket";
 
 /// A Unix socket on which a bus may listen.
@@ -22,19 +22,20 @@ const SYSTEM_BUS: &str = "unix:path=/var/run/dbus/system_bus_socket";
 pub enum Socket {
     /// A socket in the file system.
     Path(PathBuf),
-    /// A name in Linux's abstract namespace, without the zero byte in front.
+    /// A name in Linux's abstract namespace, without the leading zero byte.
     Abstract(Vec<u8>),
 }
 
-/// The address of the system bus: `DBUS_SYSTEM_BUS_ADDRESS`, else the well-known socket.
+/// The address of the system bus: `DBUS_SYSTEM_BUS_ADDRESS`, otherwise the well-known socket.
 ///
-/// Without `trusted` the environment is left alone: it belongs to a caller with fewer rights.
+/// If `trusted` is false the environment is ignored, because it belongs to a caller with fewer
+/// rights.
 #[must_use]
 pub fn system_bus(trusted: bool) -> String {
     variable("DBUS_SYSTEM_BUS_ADDRESS", trusted).unwrap_or_else(|| SYSTEM_BUS.to_owned())
 }
 
-/// The address of the user's bus: `DBUS_SESSION_BUS_ADDRESS`, else the socket in
+/// The address of the user's bus: `DBUS_SESSION_BUS_ADDRESS`, otherwise the socket in
 /// `XDG_RUNTIME_DIR`. `None` if neither is set, or the environment is not `trusted`.
 #[must_use]
 pub fn session_bus(trusted: bool) -> Option<String> {
@@ -87,7 +88,7 @@ pub fn sockets(addresses: &str) -> Result<Vec<Socket>, Error> {
     Ok(sockets)
 }
 
-/// Resolves `%2f`. Bytes that should have been escaped are taken as they are, as GLib does.
+/// Resolves escapes such as `%2f`. Bytes that should have been escaped are accepted, as in GLib.
 fn unescape(value: &str) -> Result<Vec<u8>, Error> {
     let malformed = Error::Address("has a malformed escape");
     let mut bytes = value.bytes();
@@ -106,7 +107,7 @@ fn unescape(value: &str) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-/// Writes everything but the bytes that an address may hold as they are as `%2f`.
+/// Escapes all bytes that an address must not contain, as in `%2f`.
 fn escape(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/.\\*".contains(&byte);
     let mut out = String::with_capacity(value.len());

@@ -1,16 +1,16 @@
-//! How a client logs in: lines of text, before the first message.
+//! The authentication of a client: lines of text before the first message.
 //!
 //! # Source
 //!
-//! D-Bus Specification, "Authentication Protocol": the mechanism EXTERNAL, by which the kernel
-//! tells the bus who the client is, and NEGOTIATE_UNIX_FD.
+//! D-Bus Specification, "Authentication Protocol": the mechanism EXTERNAL, in which the kernel
+//! tells the bus the client's user id, and NEGOTIATE_UNIX_FD.
 
 use crate::Error;
 
 /// A client's half of the handshake.
 ///
-/// Send what [`Handshake::start`] returns, then give each line that the bus answers to
-/// [`Handshake::line`] and do what it says.
+/// Send the bytes that [`Handshake::start`] returns. Then give each line of the bus to
+/// [`Handshake::line`], and do the step that it returns.
 #[derive(Debug)]
 pub struct Handshake {
     state: State,
@@ -18,7 +18,7 @@ pub struct Handshake {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Waits for `OK`. With descriptors, one more question follows.
+    /// Waits for `OK`. With descriptors, one more request follows.
     Identified {
         descriptors: bool,
     },
@@ -27,19 +27,19 @@ enum State {
     Done,
 }
 
-/// What a client does next.
+/// The next step of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Send these bytes, and wait for another line.
     Send(&'static [u8]),
-    /// Send these bytes; messages follow them.
+    /// Send these bytes. The handshake is finished, and messages follow.
     Finish(&'static [u8]),
 }
 
 impl Handshake {
     /// Begins as the user `uid`, and returns the first bytes to send.
     ///
-    /// With `descriptors` the bus has to agree to pass file descriptors.
+    /// With `descriptors` the bus must agree to pass file descriptors.
     #[must_use]
     pub fn start(uid: u32, descriptors: bool) -> (Self, Vec<u8>) {
         let uid = uid.to_string();
@@ -53,8 +53,8 @@ impl Handshake {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if the bus does not know this user, [`Error::NoDescriptors`] if it
-    /// passes none, [`Error::Malformed`] for a line that does not belong here.
+    /// [`Error::Rejected`] if the bus does not accept this user; [`Error::NoDescriptors`] if it
+    /// passes no descriptors; [`Error::Malformed`] for an unexpected line.
     pub fn line(&mut self, line: &[u8]) -> Result<Step, Error> {
         let word = line.split(|&byte| byte == b' ').next().unwrap_or_default();
         let begin = Step::Finish(b"BEGIN\r\n");

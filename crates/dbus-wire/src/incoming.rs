@@ -1,29 +1,29 @@
-//! Whole lines and whole messages, out of bytes as they arrive.
+//! Splitting arriving bytes into lines and messages.
 
 use crate::{Error, Message, message};
 
-/// The longest message that is taken, in bytes.
+/// The longest message that is accepted, in bytes.
 ///
-/// The specification allows 128 MiB; the replies and signals that clients of this crate wait
-/// for have some hundred bytes.
+/// The specification allows 128 MiB. The replies and signals that clients of this crate wait for
+/// have some hundred bytes.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 
-/// The longest line of the handshake that is taken, in bytes.
+/// The longest line of the handshake that is accepted, in bytes.
 pub const MAX_LINE: usize = 1024;
 
-/// Bytes that arrived and are not yet read.
+/// Bytes that arrived and are not parsed yet.
 ///
-/// It never holds more than one unfinished message and what was pushed last.
+/// It never holds more than one unfinished message and the bytes that were pushed last.
 #[derive(Debug, Default)]
 pub struct Incoming(Vec<u8>);
 
 impl Incoming {
-    /// Takes bytes that arrived.
+    /// Adds bytes that arrived.
     pub fn push(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    /// The next line of the handshake, without its end; `None` if it is not whole yet.
+    /// The next line of the handshake, without its end; `None` if it is not complete yet.
     ///
     /// # Errors
     ///
@@ -41,12 +41,12 @@ impl Incoming {
         Ok(Some(line))
     }
 
-    /// The next message; `None` if it is not whole yet.
+    /// The next message; `None` if it is not complete yet.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`] if it states more than [`MAX_MESSAGE`] bytes, and
-    /// [`Error::Malformed`]. The connection is of no use after either.
+    /// [`Error::TooLong`] if it states more than [`MAX_MESSAGE`] bytes; [`Error::Malformed`]. The
+    /// connection cannot be used after an error.
     pub fn message(&mut self) -> Result<Option<Message>, Error> {
         let Some(len) = message::length(&self.0)? else {
             return Ok(None);

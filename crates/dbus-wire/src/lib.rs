@@ -1,14 +1,14 @@
-//! D-Bus as bytes: where a message bus is, how a client logs in, and what messages look like.
+//! The wire format of D-Bus: addresses, authentication, and messages.
 //!
-//! This crate does no input or output, so that a thread with a deadline and an asynchronous
-//! task use the same code. What a client does with it:
+//! This crate does no input or output, so both a thread with a deadline and an asynchronous task
+//! can use it. A client works as follows:
 //!
 //! 1. [`sockets`] reads the bus's address, which [`system_bus`] and [`session_bus`] find;
-//! 2. [`Handshake`] says which lines to send until the bus has let the client in;
+//! 2. [`Handshake`] gives the lines to send until the bus has accepted the client;
 //! 3. [`Message::encode`] gives the bytes of a call;
-//! 4. [`Incoming`] takes whatever bytes arrive and gives whole messages back.
+//! 4. [`Incoming`] takes arriving bytes and returns complete messages.
 //!
-//! A bus is trusted to deliver messages, but its bytes are checked: lengths are bounded
+//! A bus is trusted to deliver messages, but its bytes are checked: lengths are limited
 //! ([`MAX_MESSAGE`]), unknown header fields are skipped, and anything else is an [`Error`].
 //!
 //! ```
@@ -39,11 +39,11 @@ pub use handshake::{Handshake, Step};
 pub use incoming::{Incoming, MAX_LINE, MAX_MESSAGE};
 pub use message::{Arguments, Kind, Message};
 
-/// What a bus sent, or its address, cannot be what it claims to be.
+/// The errors of this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The bus did not let this user in.
+    /// The bus did not accept this user.
     #[error("the message bus does not let us in")]
     Rejected,
     /// The bus cannot pass file descriptors.
@@ -52,7 +52,7 @@ pub enum Error {
     /// The bytes are not D-Bus.
     #[error("the message bus sent a malformed {0}")]
     Malformed(&'static str),
-    /// A message or line is longer than any that a client of this crate waits for.
+    /// A message or line is longer than [`MAX_MESSAGE`] or the limit of a line.
     #[error("the message bus sent a message that is too long")]
     TooLong,
     /// The address of the bus cannot be used.

@@ -1,4 +1,4 @@
-//! Values as bytes: alignment, byte order, strings, and skipping what is not known.
+//! The wire format of values: alignment, byte order, strings, and skipping unknown values.
 //!
 //! # Source
 //!
@@ -6,11 +6,11 @@
 
 use crate::Error;
 
-/// The deepest nesting of arrays, structures and variants that is skipped; the specification
+/// The deepest nesting of arrays, structures and variants in a skipped value. The specification
 /// allows 64.
 const MAX_DEPTH: u32 = 16;
 
-/// Writes little-endian values, each aligned as its type wants.
+/// Writes little-endian values with the alignment of their types.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Writer(pub(crate) Vec<u8>);
 
@@ -37,7 +37,7 @@ impl Writer {
     ///
     /// # Panics
     ///
-    /// If it is 4 GiB or longer; callers send names.
+    /// If it is 4 GiB or longer. Callers write names, which are short.
     pub(crate) fn string(&mut self, text: &str) {
         self.u32(u32::try_from(text.len()).expect("a name is short"));
         self.0.extend(text.bytes());
@@ -48,7 +48,7 @@ impl Writer {
     ///
     /// # Panics
     ///
-    /// If it is longer than 255 bytes; callers send a few arguments.
+    /// If it is longer than 255 bytes. Callers write the types of a few arguments.
     pub(crate) fn signature(&mut self, types: &str) {
         self.byte(u8::try_from(types.len()).expect("a signature is short"));
         self.0.extend(types.bytes());
@@ -56,7 +56,8 @@ impl Writer {
     }
 }
 
-/// Reads values. Positions count from the start of what it was given, which is aligned to 8.
+/// Reads values. Alignment counts from the start of the bytes that it was given, which must be at a
+/// multiple of 8 in the message.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
@@ -133,7 +134,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(text).map_err(|_| malformed)
     }
 
-    /// Goes past one value of the type with which `types` begins, and past that type.
+    /// Skips one value of the type at the start of `types`, and that type.
     pub(crate) fn skip(&mut self, types: &mut &str) -> Result<(), Error> {
         self.skip_nested(types, MAX_DEPTH)
     }
@@ -181,7 +182,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The alignment of the type with which `types` begins.
+/// The alignment of the type at the start of `types`.
 fn alignment(types: &str) -> Option<usize> {
     Some(match types.chars().next()? {
         'y' | 'g' | 'v' => 1,
@@ -192,7 +193,7 @@ fn alignment(types: &str) -> Option<usize> {
     })
 }
 
-/// Goes past the type with which `types` begins.
+/// Skips the type at the start of `types`.
 fn past_type(types: &mut &str, depth: u32) -> Result<(), Error> {
     let malformed = Error::Malformed("signature");
     let depth = depth.checked_sub(1).ok_or(malformed)?;

@@ -9,7 +9,7 @@ use crate::{
     marshal::{Reader, Writer},
 };
 
-/// Bytes of what every message begins with: four bytes, and three numbers.
+/// The length of the fixed header in bytes: four bytes, and three numbers of 32 bits.
 const FIXED: usize = 16;
 
 /// Codes of header fields.
@@ -25,31 +25,32 @@ mod field {
     pub(super) const UNIX_FDS: u8 = 9;
 }
 
-/// What sort of message it is.
+/// The kind of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A call of a method.
     Call,
-    /// What a method returned.
+    /// The result of a method.
     Return,
-    /// That a method failed.
+    /// The error of a method.
     Error,
     /// A signal.
     Signal,
-    /// A kind that is not known, which a client has to ignore.
+    /// An unknown kind, which a client must ignore.
     Unknown,
 }
 
-/// A message, to be sent or as it was read.
+/// A message to send, or a received one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// What sort of message it is.
     pub kind: Kind,
-    /// The number that its sender gave it; [`Message::encode`] writes its own argument instead.
+    /// Its serial number, given by its sender. [`Message::encode`] writes its argument in place of
+    /// this.
     pub serial: u32,
-    /// The number of the call that this answers.
+    /// The serial number of the call that this answers.
     pub reply_to: Option<u32>,
-    /// The object that is called, or that signals.
+    /// The object that is called, or that sends the signal.
     pub path: Option<String>,
     /// The interface of the member.
     pub interface: Option<String>,
@@ -57,11 +58,11 @@ pub struct Message {
     pub member: Option<String>,
     /// The name of an error, such as `org.freedesktop.DBus.Error.ServiceUnknown`.
     pub error: Option<String>,
-    /// To whom it goes.
+    /// The name of the recipient.
     pub destination: Option<String>,
-    /// From whom it comes, as the bus says.
+    /// The name of the sender, as the bus states it.
     pub sender: Option<String>,
-    /// How many file descriptors come with it.
+    /// The number of file descriptors in it.
     pub descriptors: u32,
     signature: String,
     body: Writer,
@@ -106,7 +107,7 @@ impl Message {
         Self::call("/org/freedesktop/DBus", name, member).to(name)
     }
 
-    /// The same for the program with this name.
+    /// The same, to the program with this name.
     #[must_use]
     pub fn to(mut self, destination: &str) -> Self {
         self.destination = Some(destination.to_owned());
@@ -151,7 +152,7 @@ impl Message {
         &self.signature
     }
 
-    /// Its arguments, to be read from the first on.
+    /// A reader of its arguments, at the first one.
     #[must_use]
     pub fn arguments(&self) -> Arguments<'_> {
         Arguments {
@@ -160,7 +161,7 @@ impl Message {
         }
     }
 
-    /// Its bytes, little-endian, under the number `serial`, which must not be 0.
+    /// Its bytes, little-endian, with the serial number `serial`, which must not be 0.
     ///
     /// # Panics
     ///
@@ -215,7 +216,7 @@ impl Message {
         out.0
     }
 
-    /// Reads the message that `bytes` are, no more and no less.
+    /// Parses `bytes`, which must be exactly one message.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let malformed = Error::Malformed("message");
         let [order, kind, _flags, _version, ..] = *bytes else {
@@ -308,7 +309,8 @@ fn begin(fields: &mut Writer, code: u8, kind: &str) {
     fields.signature(kind);
 }
 
-/// How many bytes the message has that `bytes` begin with; `None` if that is not to be seen yet.
+/// The length in bytes of the message at the start of `bytes`; `None` if there are too few bytes to
+/// tell.
 pub(crate) fn length(bytes: &[u8]) -> Result<Option<usize>, Error> {
     if bytes.first().is_some_and(|order| !b"lB".contains(order)) {
         return Err(Error::Malformed("message"));
@@ -398,7 +400,7 @@ mod tests {
 
     use super::*;
 
-    /// As a bus of freedesktop.org's answers `Hello`, byte for byte.
+    /// The reply of freedesktop.org's bus to `Hello`, byte for byte.
     const HELLO: &[u8] = b"l\x02\x01\x01\x09\0\0\0\x01\0\0\0\x3d\0\0\0\
         \x06\x01s\0\x04\0\0\0:1.0\0\0\0\0\
         \x05\x01u\0\x01\0\0\0\
@@ -432,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_field_that_is_not_known_is_skipped() {
-        // Code 200 with an array of strings, before the field that is wanted.
+        // Code 200 with an array of strings, before a known field.
         let mut fields = Writer::default();
         begin(&mut fields, 200, "as");
         fields.u32(6);

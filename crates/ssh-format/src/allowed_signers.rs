@@ -1,4 +1,4 @@
-//! Files that say whose signatures count, as `ssh-keygen -Y verify` and git read them.
+//! Files of allowed signers, as `ssh-keygen -Y verify` and git read them.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ mod line;
 
 use line::Line;
 
-/// The lines of such a file.
+/// A file of allowed signers.
 ///
-/// Gives the verdict of `ssh-keygen -Y verify` and `-Y find-principals` line by line. As there, a
-/// line that is not understood allows nothing, and the other lines count;
-/// [`skipped`](Self::skipped) has it.
+/// It gives the same answers as `ssh-keygen -Y verify` and `-Y find-principals`. As there, a line
+/// that cannot be parsed allows nothing, and the other lines count; [`skipped`](Self::skipped)
+/// lists such lines.
 ///
 /// # Source
 ///
@@ -24,7 +24,7 @@ pub struct AllowedSigners {
     skipped: Vec<SkippedLine>,
 }
 
-/// A line that is not understood, and so allows nothing.
+/// A line that cannot be parsed, and so allows nothing.
 ///
 /// Displayed as a sentence with the number of the line and what is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl fmt::Display for SkippedLine {
 }
 
 impl AllowedSigners {
-    /// Reads a file. Comments may be in any encoding; times without `Z` are local ones.
+    /// Parses a file. Comments may be in any encoding. Times without `Z` are local times.
     #[must_use]
     pub fn parse(file: impl AsRef<[u8]>) -> Self {
         let mut all = Self::default();
@@ -63,7 +63,7 @@ impl AllowedSigners {
         all
     }
 
-    /// The lines that are not understood, in the order of the file.
+    /// The lines that cannot be parsed, in the order of the file.
     #[must_use]
     pub fn skipped(&self) -> &[SkippedLine] {
         &self.skipped
@@ -80,11 +80,11 @@ impl AllowedSigners {
         })
     }
 
-    /// The principals of the first line by which `signer` may sign at `now`, one by one, as they
-    /// are written there; for a certificate, its own principals that this line allows.
+    /// The principals of the first line that allows `signer` at `now`, one by one, as they stand in
+    /// the line. For a certificate: those of its own principals that this line allows.
     ///
-    /// With a `namespace` only lines that allow it count. Without one, they are what `ssh-keygen
-    /// -Y find-principals` prints, which does not look at namespaces.
+    /// With a `namespace` only lines that allow it count. Without one, the result is that of
+    /// `ssh-keygen -Y find-principals`, which does not look at namespaces.
     #[must_use]
     pub fn principals(&self, namespace: Option<&str>, signer: &Signer, now: u64) -> Vec<String> {
         let mut lines = self.lines.iter();
@@ -92,18 +92,19 @@ impl AllowedSigners {
             let principals = line
                 .fits(namespace, signer, now)
                 .then(|| line.principals_of(signer))?;
-            // As in OpenSSH, a line that names none of a certificate's principals is no match.
+            // As in OpenSSH, a line does not match a certificate if it allows none of its
+            // principals.
             let is_match = matches!(signer, Signer::Key(_)) || !principals.is_empty();
             is_match.then_some(principals)
         });
         found.unwrap_or_default()
     }
 
-    /// The line by which `identity` may sign with `key`, for one purpose or for any.
+    /// The line that allows `identity` to sign with `key`, for one namespace or for all.
     ///
     /// # Errors
     ///
-    /// [`Error::NotAWord`] for what cannot be written as one word.
+    /// [`Error::NotAWord`] if `identity` or `namespace` cannot be written as one word.
     pub fn line(
         identity: &str,
         namespace: Option<&str>,
@@ -114,7 +115,7 @@ impl AllowedSigners {
             let special = |c: char| c.is_whitespace() || c.is_control() || "\",#!*?".contains(c);
             !text.is_empty() && !text.contains(special)
         };
-        // A backslash would take its meaning from the quotation mark that ends the namespaces.
+        // A backslash would escape the quotation mark that ends the namespaces.
         let is_namespace = |text: &str| is_word(text) && !text.ends_with('\\');
         if !is_word(identity) || !namespace.is_none_or(is_namespace) {
             return Err(Error::NotAWord);
@@ -128,7 +129,7 @@ impl AllowedSigners {
 }
 
 impl Line {
-    /// Whether `signer` may sign for this purpose, or for some, at `now` by this line.
+    /// Whether this line allows `signer` at `now`, for this namespace, or for any if it is `None`.
     fn fits(&self, namespace: Option<&str>, signer: &Signer, now: u64) -> bool {
         let options = &self.options;
         let is_for = |list: &Vec<u8>| {
@@ -150,7 +151,8 @@ impl Line {
             }
     }
 
-    /// Whether a certificate is for `identity`; a plain key has none that could say otherwise.
+    /// Whether a certificate is for `identity`. Always true for a plain key, which names no
+    /// identity.
     fn certifies(&self, identity: &str, signer: &Signer) -> bool {
         match signer {
             Signer::Key(_) => true,
@@ -160,8 +162,8 @@ impl Line {
         }
     }
 
-    /// The principals of this line, up to the first empty one, where OpenSSH stops reading; for a
-    /// certificate, those of its own that they allow.
+    /// The principals of this line, up to the first empty one, where OpenSSH stops reading. For a
+    /// certificate: those of its own principals that the line allows.
     fn principals_of(&self, signer: &Signer) -> Vec<String> {
         let list = self.principals.split(',').take_while(|it| !it.is_empty());
         let mut all: Vec<String> = match signer {
@@ -176,7 +178,7 @@ impl Line {
                             .any(|pattern| pattern::matches(pattern.as_bytes(), own))
                 };
                 let own = certificate.principals().iter();
-                // A list between commas has no room for a principal with one.
+                // A principal with a comma cannot stand in a list with commas.
                 own.filter(is_allowed)
                     .filter(|own| !own.contains(','))
                     .cloned()
@@ -231,7 +233,7 @@ mod tests {
         let other = Signer::Key(AnyKey::from_line(OTHER).unwrap().0);
         assert!(!allowed.allow("anna@example.org", "git", &other, 0));
         assert!(allowed.principals(None, &other, 0).is_empty());
-        // An authority's own key is not one that it certifies.
+        // The key of an authority is not allowed itself.
         let authority = AllowedSigners::parse(format!("* cert-authority {KEY}"));
         assert!(!authority.allow("anna", "git", &signer, 0));
     }

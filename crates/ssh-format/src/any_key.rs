@@ -1,4 +1,4 @@
-//! A public key as somebody else wrote it, of any type.
+//! Public keys of all types, read from text or blobs of other programs.
 
 use std::fmt;
 
@@ -17,10 +17,10 @@ use numbers::Numbers;
 /// The longest line with a key or certificate that is read, in bytes.
 pub const MAX_LINE_LEN: usize = 1024 * 1024;
 
-/// A public key of any type that OpenSSH has: RSA, DSA, ECDSA, Ed25519, and the two of security
+/// A public key of one of OpenSSH's types: RSA, DSA, ECDSA, Ed25519, and the two types of security
 /// keys.
 ///
-/// OpenSSH accepts each such key, and two are equal only if their bytes are.
+/// OpenSSH accepts each such key. Two keys are equal only if their bytes are equal.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct AnyKey {
     algorithm: &'static str,
@@ -32,9 +32,9 @@ impl AnyKey {
     ///
     /// # Errors
     ///
-    /// [`Error::Cut`] and [`Error::Malformed`] for a key that OpenSSH refuses: a number or point
-    /// that cannot be, a length that is not the type's, bytes after the end.
-    /// [`Error::NotAKey`] for a certificate; [`Error::UnknownKeyType`] for other types.
+    /// [`Error::Cut`] and [`Error::Malformed`] for a key that OpenSSH refuses, because of an
+    /// invalid number or point, a wrong length, or bytes after the end. [`Error::NotAKey`] for a
+    /// certificate; [`Error::UnknownKeyType`] for other types.
     pub fn from_blob(blob: &[u8]) -> Result<Self> {
         let (kind, _) = read(blob)?;
         Ok(Self {
@@ -79,20 +79,20 @@ impl AnyKey {
         line_of_blob(self.algorithm, &self.blob, comment)
     }
 
-    /// Whether `signature`, a blob with the name of its algorithm in front, is this key's over
-    /// `message`.
+    /// Checks that `signature`, a blob with the name of its algorithm in front, is a valid
+    /// signature of `message` by this key.
     ///
     /// # Errors
     ///
-    /// [`Error::BadSignature`] if it is not; [`Error::Cut`] and [`Error::Malformed`] if it is no
-    /// signature at all; [`Error::Sha1`]; [`Error::UnknownAlgorithm`] for DSA keys.
+    /// [`Error::BadSignature`] if it is not valid; [`Error::Cut`] and [`Error::Malformed`] if it is
+    /// not a signature; [`Error::Sha1`]; [`Error::UnknownAlgorithm`] for DSA keys.
     pub fn verify(&self, signature: &[u8], message: &[u8]) -> Result<()> {
         let (kind, numbers) = read(&self.blob)?;
         verify::verify(numbers, kind.name, signature, message)
     }
 }
 
-/// The type of a key, and what it consists of.
+/// The type of a key, and its fields.
 fn read(blob: &[u8]) -> Result<(KeyType, Numbers<'_>)> {
     let mut reader = Reader::new(blob, "public key");
     let name = reader.text("type")?;
@@ -154,7 +154,7 @@ fn blob_in<'a>(line: &'a [u8], what: &'static str) -> Result<(Vec<u8>, &'a [u8])
     Ok((blob, comment))
 }
 
-/// What stands before the first blank that is not at the start, and what stands behind it.
+/// The first word, and the rest of the text after the blank that ends it.
 fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = text.iter().take_while(|byte| is_blank(byte)).count();
@@ -163,7 +163,7 @@ fn first_word(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at(len)
 }
 
-/// The key in a line of which the comment may be in any encoding.
+/// The key in a line. Its comment may be in any encoding.
 pub(crate) fn key_of_line(line: &[u8]) -> Result<AnyKey> {
     let (blob, _) = blob_in(line, "public key")?;
     AnyKey::from_blob(&blob)
@@ -247,7 +247,7 @@ mod tests {
             text(rsa(&[0, 3], &modulus(128, 1))),
             "a number in it begins with needless zeros"
         );
-        // The generator of P-256 (SEC 2 section 2.4.2), and what is near it.
+        // The generator of P-256 (SEC 2 section 2.4.2), and points near it.
         let good = crate::hex(
             "04 6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296
                 4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5",

@@ -1,7 +1,7 @@
-//! OpenSSH certificates: what one says, and whether it is true.
+//! OpenSSH certificates: parsing and verifying.
 //!
-//! Read here and not by `ssh-key`, whose 0.6 refuses what `ssh-keygen` makes by default: a
-//! certificate that never expires (a time of 2^64 - 1).
+//! They are parsed here and not by `ssh-key`: its version 0.6 refuses a certificate that never
+//! expires (an end of 2^64 - 1), which `ssh-keygen` makes by default.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub use request::{CertificateRequest, Unsigned};
 /// The most principals that OpenSSH accepts in one certificate (`SSHKEY_CERT_MAX_PRINCIPALS`).
 pub const MAX_PRINCIPALS: usize = 256;
 
-/// Whom a certificate speaks of.
+/// Whether a certificate is for users or for hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CertificateKind {
     /// `SSH_CERT_TYPE_USER`.
@@ -40,11 +40,11 @@ pub enum CertificateState {
     Expired,
 }
 
-/// An OpenSSH certificate: a key, what its authority says about it, and for how long.
+/// An OpenSSH certificate: a key, its principals and options, and its time of validity, signed by
+/// an authority.
 ///
-/// That it could be read says nothing about whether it is to be believed:
-/// [`verify`](Self::verify) checks the signature of the authority that it names, and whether
-/// that authority is one to trust is for the caller to know.
+/// Parsing checks no signature. [`verify`](Self::verify) checks the signature of the authority that
+/// the certificate names. The caller must check that this authority is trusted.
 ///
 /// # Source
 ///
@@ -63,7 +63,7 @@ pub struct Certificate {
     critical_options: Vec<CertOption>,
     extensions: Vec<CertOption>,
     authority: AnyKey,
-    /// How much of the blob the signature is over.
+    /// The length of the signed part of the blob, in bytes.
     signed_len: usize,
     signature: Vec<u8>,
 }
@@ -73,8 +73,8 @@ impl Certificate {
     ///
     /// # Errors
     ///
-    /// [`Error::Cut`] and [`Error::Malformed`]; [`Error::UnknownCertificate`] for a key type
-    /// that is not known here, since the end of such a key cannot be found.
+    /// [`Error::Cut`] and [`Error::Malformed`]; [`Error::UnknownCertificate`] for an unknown key
+    /// type, because the end of such a key cannot be found.
     pub fn from_blob(blob: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(blob, "certificate");
         let algorithm = reader.text("type")?;
@@ -157,40 +157,40 @@ impl Certificate {
         &self.key
     }
 
-    /// The number that its authority gave it; 0 where the authority does not count.
+    /// Its serial number; 0 if the authority gives no numbers.
     #[must_use]
     pub fn serial(&self) -> u64 {
         self.serial
     }
 
-    /// Whether it is a user's or a host's.
+    /// Whether it is for users or for hosts.
     #[must_use]
     pub fn kind(&self) -> CertificateKind {
         self.kind
     }
 
-    /// What its authority calls it, as servers log it.
+    /// Its key id, which servers log.
     #[must_use]
     pub fn key_id(&self) -> &str {
         &self.key_id
     }
 
-    /// The users or hosts that its key may be; at most [`MAX_PRINCIPALS`].
+    /// The names of users or hosts that its key is valid for; at most [`MAX_PRINCIPALS`].
     ///
-    /// Empty means **any**, in what others made; this crate makes none without principals.
+    /// Empty means **any** name. This crate makes no certificate without principals.
     #[must_use]
     pub fn principals(&self) -> &[String] {
         &self.principals
     }
 
-    /// When it begins to be valid, in seconds since 1970; 0 where that is not limited.
+    /// When its validity begins, in seconds since 1970; 0 if there is no limit.
     #[must_use]
     pub fn valid_after(&self) -> u64 {
         self.valid_after
     }
 
-    /// From when on it is not valid any more, in seconds since 1970; [`u64::MAX`] where that is
-    /// not limited.
+    /// When its validity ends (the first second in which it is invalid), in seconds since 1970;
+    /// [`u64::MAX`] if there is no limit.
     #[must_use]
     pub fn valid_before(&self) -> u64 {
         self.valid_before
@@ -199,7 +199,7 @@ impl Certificate {
     /// Where `now`, in seconds since 1970, lies relative to its validity.
     #[must_use]
     pub fn state(&self, now: u64) -> CertificateState {
-        // In this order a certificate that ends before it begins is never valid.
+        // In this order of checks, a certificate that ends before it begins is never valid.
         if now >= self.valid_before {
             CertificateState::Expired
         } else if now < self.valid_after {
@@ -209,19 +209,20 @@ impl Certificate {
         }
     }
 
-    /// What limits its use; who does not know one of these must not accept it.
+    /// Its critical options, which limit its use. A program that does not know one of them must
+    /// refuse the certificate.
     #[must_use]
     pub fn critical_options(&self) -> &[CertOption] {
         &self.critical_options
     }
 
-    /// What it allows; who does not know one of these ignores it.
+    /// Its extensions, which allow something. A program ignores those that it does not know.
     #[must_use]
     pub fn extensions(&self) -> &[CertOption] {
         &self.extensions
     }
 
-    /// Who signed it, as it says itself.
+    /// The key of its authority, as the certificate states it.
     #[must_use]
     pub fn authority(&self) -> &AnyKey {
         &self.authority
@@ -247,7 +248,7 @@ impl Certificate {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownCriticalOption`] with the first that it does not.
+    /// [`Error::UnknownCriticalOption`] with the first unknown one.
     pub fn check_critical_options(&self) -> Result<()> {
         let known: &[&str] = match self.kind {
             CertificateKind::User => &["force-command", "source-address", "verify-required"],

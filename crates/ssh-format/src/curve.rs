@@ -1,4 +1,4 @@
-//! The elliptic curves of SSH that TPMs know.
+//! The elliptic curves of SSH that TPMs have.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use ssh_key::{Algorithm, EcdsaCurve};
 
 /// A NIST curve that SSH has a key type for.
 ///
-/// Displayed as SSH names it, such as `nistp256`.
+/// Its `Display` form is its name in SSH, such as `nistp256`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Curve {
     /// NIST P-256.

@@ -1,9 +1,8 @@
-//! What can be wrong with the numbers that a device returned, and with what others wrote.
+//! The errors of this crate: wrong numbers of a device, and malformed data of other programs.
 
 use crate::Curve;
 
-/// A number that has no SSH encoding, or none that OpenSSH would accept; or bytes that cannot
-/// be read.
+/// A number without an SSH encoding that OpenSSH accepts, or bytes that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -14,7 +13,7 @@ pub enum Error {
         bits: usize,
     },
 
-    /// The public exponent is even or 1, so this is no RSA key.
+    /// The public exponent is even or 1, so this is not an RSA key.
     #[error("RSA exponent {0} is not an odd number above 1")]
     Exponent(u32),
 
@@ -36,21 +35,21 @@ pub enum Error {
         len: usize,
     },
 
-    /// An RSA signature is not as long as any modulus that OpenSSH accepts.
+    /// An RSA signature has a length that no modulus has that OpenSSH accepts.
     #[error("RSA signature of {len} bytes is not between 128 and 2048 bytes")]
     SignatureSize {
         /// Its length.
         len: usize,
     },
 
-    /// What was read ends before it is complete.
+    /// The data ends too early.
     #[error("the {what} is cut short")]
     Cut {
-        /// What was read, such as `certificate`.
+        /// The kind of data, such as `certificate`.
         what: &'static str,
     },
 
-    /// What was read is not what it should be.
+    /// The data has a wrong format.
     #[error("the {what} is malformed: {why}")]
     Malformed {
         /// What was read, such as `certificate`.
@@ -59,44 +58,44 @@ pub enum Error {
         why: String,
     },
 
-    /// There is a certificate where a plain key should be.
+    /// The data is a certificate and should be a plain key.
     #[error("it is a certificate and not a key")]
     NotAKey,
 
-    /// A key of a type that is not one of OpenSSH's.
+    /// The key has a type that OpenSSH does not have.
     #[error("keys of type {} are not known here", .0.escape_debug())]
     UnknownKeyType(String),
 
-    /// A key of a type whose signatures nobody should believe: DSA.
+    /// The key has a type whose signatures are not accepted: DSA.
     #[error("signatures of {} keys cannot be checked", .0.escape_debug())]
     UnknownAlgorithm(String),
 
-    /// The signature is over a SHA-1 hash, for which anybody can find a second message.
+    /// The signature is over a SHA-1 hash, for which collisions can be found.
     #[error("the signature is made with SHA-1, which is not secure any more")]
     Sha1,
 
-    /// A certificate of a type of which nothing is known here.
+    /// The certificate has an unknown type.
     #[error("certificates of type {} cannot be read", .0.escape_debug())]
     UnknownCertificate(String),
 
-    /// The signature is not the key's over what was signed.
+    /// The signature is not valid for this key and this message.
     #[error("the signature does not match")]
     BadSignature,
 
-    /// A certificate has a critical option that is not understood.
+    /// A certificate has an unknown critical option.
     #[error("the certificate has the critical option {}, which is not known", .0.escape_debug())]
     UnknownCriticalOption(String),
 
-    /// A signature was made for something else than what it is shown for.
+    /// A signature was made for another namespace.
     #[error("the signature is for the namespace \"{}\" and not \"{}\"", found.escape_debug(), wanted.escape_debug())]
     Namespace {
-        /// What it was made for.
+        /// The namespace of the signature.
         found: String,
-        /// What it is shown for.
+        /// The namespace that was expected.
         wanted: String,
     },
 
-    /// A namespace is empty, or nothing that could be written down.
+    /// A namespace is empty or contains characters that cannot be written to a file.
     #[error("a namespace has at least one character, and no control characters")]
     NoNamespace,
 
@@ -108,7 +107,7 @@ pub enum Error {
     #[error("a certificate without a serial number cannot be revoked by it")]
     SerialZero,
 
-    /// What was asked for cannot be certified.
+    /// The requested certificate is invalid.
     #[error("a certificate {0}")]
     Request(&'static str),
 

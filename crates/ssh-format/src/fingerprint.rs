@@ -1,4 +1,4 @@
-//! The short form of a public key that people compare.
+//! Fingerprints: the short form of a public key, for people to compare.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// That of any public key's blob.
+    /// The fingerprint of a public key's blob.
     #[must_use]
     pub fn of_blob(blob: &[u8]) -> Self {
         Self(Sha256::digest(blob).into())

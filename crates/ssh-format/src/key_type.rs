@@ -1,4 +1,4 @@
-//! The key types of OpenSSH: their names, and what a key of each type consists of.
+//! The key types of OpenSSH: their names, and the fields of their keys.
 
 use crate::Curve;
 
@@ -9,11 +9,11 @@ pub(crate) struct KeyType {
     pub(crate) name: &'static str,
     /// Such as `ssh-ed25519-cert-v01@openssh.com`.
     pub(crate) certificate: &'static str,
-    /// What follows the name.
+    /// The fields after the name.
     pub(crate) fields: Fields,
 }
 
-/// What follows the name of a type in the blob of a key.
+/// The fields after the name of the type in the blob of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fields {
     /// `mpint` e, `mpint` n.
@@ -31,7 +31,7 @@ pub(crate) enum Fields {
 }
 
 impl Fields {
-    /// How many strings they are. A number (`mpint`) is framed as a string is.
+    /// The number of fields. Each is a `string` or an `mpint`, which have the same framing.
     pub(crate) fn count(self) -> usize {
         match self {
             Self::Ed25519 => 1,
@@ -42,8 +42,8 @@ impl Fields {
     }
 }
 
-/// PROTOCOL.certkeys and PROTOCOL.u2f of OpenSSH. A certificate of a type that is not here
-/// cannot be read at all: nothing in it says where its key ends.
+/// PROTOCOL.certkeys and PROTOCOL.u2f of OpenSSH. A certificate of another type cannot be parsed,
+/// because it does not state where its key ends.
 const KEY_TYPES: [KeyType; 8] = [
     key_type("ssh-rsa", "ssh-rsa-cert-v01@openssh.com", Fields::Rsa),
     key_type("ssh-dss", "ssh-dss-cert-v01@openssh.com", Fields::Dsa),

@@ -30,7 +30,7 @@ const CERT_SERIAL_BITMAP: u8 = 0x22;
 const CERT_KEY_ID: u8 = 0x23;
 const CERT_EXTENSION: u8 = 0x39;
 
-/// A key revocation list: keys and certificates that are not to be believed any more.
+/// A key revocation list: keys and certificates that must no longer be accepted.
 ///
 /// # Source
 ///
@@ -67,7 +67,7 @@ enum Serials {
 }
 
 impl Krl {
-    /// An empty list. `number` grows with each one of an authority; `generated` is in seconds
+    /// An empty list. `number` must grow with each list of an authority. `generated` is in seconds
     /// since 1970.
     #[must_use]
     pub fn new(number: u64, generated: u64, comment: &str) -> Self {
@@ -98,7 +98,7 @@ impl Krl {
         self.of(authority).key_ids.push(key_id.to_owned());
     }
 
-    /// Revokes a key, with whatever certificate it comes.
+    /// Revokes a key, with any certificate.
     pub fn revoke_key(&mut self, key: &AnyKey) {
         self.keys.push(key.blob().to_vec());
     }
@@ -115,7 +115,7 @@ impl Krl {
         self.generated
     }
 
-    /// What its maker wrote on it.
+    /// Its comment.
     #[must_use]
     pub fn comment(&self) -> &str {
         &self.comment
@@ -150,8 +150,8 @@ impl Krl {
         named || self.revokes_key(certificate.key()) || self.revokes_key(certificate.authority())
     }
 
-    /// Whether `other` revokes all that this list does, so that nothing is good again where
-    /// `other` takes its place.
+    /// Whether `other` revokes everything that this list revokes, so that replacing this list by
+    /// `other` makes no revoked key valid again.
     ///
     /// A fingerprint in this list is looked for among the fingerprints of the same kind and the
     /// keys of `other`.
@@ -192,7 +192,7 @@ impl Krl {
 }
 
 impl RevokedCertificates {
-    /// Whether a list revokes all of them.
+    /// Whether `list` revokes all of them.
     fn are_within(&self, list: &Krl) -> bool {
         let same: Vec<_> = list
             .certificates
@@ -230,7 +230,7 @@ impl Serials {
         }
     }
 
-    /// The last of the serial numbers from `serial` on that follow each other here.
+    /// The last number of the unbroken run of revoked serial numbers that begins with `serial`.
     fn end_of_run(&self, serial: u64) -> Option<u64> {
         match self {
             _ if !self.have(serial) => None,

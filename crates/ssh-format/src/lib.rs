@@ -1,20 +1,20 @@
-//! SSH bytes for keys that are held elsewhere: in a TPM, an HSM, a cloud.
+//! SSH formats for keys that are in a device: a TPM, an HSM, a cloud.
 //!
-//! Such a device gives numbers: a modulus, the coordinates of a point, the two
-//! halves of a signature. OpenSSH wants its own encodings of them. This crate
-//! turns the one into the other: it holds no private keys, opens no files, and
-//! hashes and checks signatures but makes none.
+//! Such a device returns numbers: a modulus, the coordinates of a point, the two numbers of a
+//! signature. This crate converts them into OpenSSH's formats. It holds no private keys and opens
+//! no files. It verifies signatures and makes none.
 //!
 //! - [`PublicKey`]: the blob of a public key, its `authorized_keys` line and
 //!   its [`Fingerprint`];
 //! - [`Signature`]: the blob of a signature, as it stands in the SSH protocol
 //!   and in an agent's answer;
-//! - [`AnyKey`]: a key that somebody else wrote, of any type;
-//! - [`Certificate`] and [`CertificateRequest`]: OpenSSH certificates, read,
-//!   checked, and made for an authority whose key is held elsewhere;
-//! - [`Krl`]: a list of what an authority took back;
-//! - [`SshSig`] and [`AllowedSigners`]: signatures of files and commits, and whose count;
-//! - [`wire`], [`pattern`], [`text`], [`time`]: what all of these are made of.
+//! - [`AnyKey`]: a public key of any type, from another program;
+//! - [`Certificate`] and [`CertificateRequest`]: OpenSSH certificates, parsed, verified, and made
+//!   for an authority whose key is in a device;
+//! - [`Krl`]: a key revocation list;
+//! - [`SshSig`] and [`AllowedSigners`]: signatures of files and commits, and the files that tell
+//!   whose signatures are accepted;
+//! - [`wire`], [`pattern`], [`text`], [`time`]: the parts that these have in common.
 //!
 //! ```
 //! use ssh_format::{Curve, PublicKey};
@@ -32,7 +32,7 @@
 //! # Ok::<(), ssh_format::Error>(())
 //! ```
 //!
-//! `ssh-key` does the encoding underneath; it does not appear in the API.
+//! The crate `ssh-key` does the encoding. It is not part of the API.
 //!
 //! # Stricter than OpenSSH
 //!

@@ -1,13 +1,13 @@
 //! Patterns with `*` and `?`, as OpenSSH matches them.
 
-/// The longest pattern of a list that OpenSSH looks at, in bytes; one that is longer makes the
-/// whole list match nothing (`match_pattern_list`).
+/// The longest pattern in a list, in bytes. With a longer one, OpenSSH's `match_pattern_list`
+/// matches nothing.
 const MAX_IN_LIST: usize = 1022;
 
-/// Whether `text` fits a pattern in which `*` stands for any bytes and `?` for one byte.
+/// Whether `text` matches a pattern in which `*` stands for any bytes and `?` for one byte.
 ///
-/// Takes time of at most the product of the lengths, whatever the pattern: it goes back to the
-/// last star alone.
+/// The time is at most the product of the lengths for each pattern, because it backtracks only to
+/// the last star.
 ///
 /// ```
 /// use ssh_format::pattern::matches;
@@ -46,7 +46,8 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|&c| c == b'*')
 }
 
-/// Whether `text` fits a list of patterns between commas; a pattern with `!` in front excludes.
+/// Whether `text` matches a list of patterns, separated by commas. A pattern with `!` in front
+/// excludes.
 ///
 /// # Source
 ///
@@ -54,7 +55,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
 #[must_use]
 pub fn matches_list(list: &[u8], text: &[u8]) -> bool {
     let mut found = false;
-    // A comma at the end begins no further pattern; an empty list has none.
+    // After a comma at the end there is no further pattern. An empty list has no pattern.
     if list.is_empty() {
         return false;
     }

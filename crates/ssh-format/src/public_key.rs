@@ -1,4 +1,4 @@
-//! From the numbers of a public key to what OpenSSH reads.
+//! Public keys: from a device's numbers to OpenSSH's formats.
 
 use ssh_key::Mpint;
 use ssh_key::public::{EcdsaPublicKey, KeyData, RsaPublicKey};
@@ -6,14 +6,14 @@ use ssh_key::public::{EcdsaPublicKey, KeyData, RsaPublicKey};
 use crate::key_line::line_of_blob;
 use crate::{Curve, Error, Fingerprint, Result};
 
-/// What OpenSSH takes for an RSA modulus: `SSH_RSA_MINIMUM_MODULUS_SIZE` and
+/// The sizes of an RSA modulus that OpenSSH accepts, in bits: `SSH_RSA_MINIMUM_MODULUS_SIZE` and
 /// `OPENSSL_RSA_MAX_MODULUS_BITS`.
 pub(crate) const MODULUS_BITS: std::ops::RangeInclusive<usize> = 1024..=16384;
 
 /// A public key, encoded for SSH.
 ///
-/// Only the shape is checked here. Whether a point is on its curve, or a
-/// modulus a product of two primes, is for those to find out who use the key.
+/// Only lengths are checked here. Whether a point is on its curve is checked by the programs that
+/// use the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicKey {
     algorithm: &'static str,
@@ -115,9 +115,8 @@ impl PublicKey {
 
     /// The line for `authorized_keys` or a `.pub` file, without a line feed.
     ///
-    /// In `comment`, characters that would break the line, act on a terminal or
-    /// turn the writing direction become `?`; without a comment the line ends
-    /// after the key.
+    /// In `comment`, characters that would end the line, control a terminal or turn the writing
+    /// direction become `?`. Without a comment the line ends after the key.
     #[must_use]
     pub fn authorized_keys_line(&self, comment: &str) -> String {
         line_of_blob(self.algorithm, &self.blob, comment)

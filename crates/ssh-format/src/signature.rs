@@ -1,4 +1,4 @@
-//! From the numbers of a signature to what SSH puts on the wire.
+//! Signatures: from a device's numbers to SSH's wire format.
 
 use ssh_encoding::Encode;
 use ssh_key::{Algorithm, HashAlg, Mpint};
@@ -6,7 +6,7 @@ use ssh_key::{Algorithm, HashAlg, Mpint};
 use crate::public_key::significant;
 use crate::{Curve, Error, Result};
 
-/// The hash of an RSA signature; the older SHA-1 is not offered.
+/// The hash of an RSA signature. SHA-1 is not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RsaHash {
     /// `rsa-sha2-256`.
@@ -25,12 +25,12 @@ pub struct Signature {
 impl Signature {
     /// An RSASSA-PKCS1-v1_5 signature.
     ///
-    /// `signature` is as long as the modulus, leading zero bytes included, as a
-    /// TPM returns it; it goes into the blob unchanged.
+    /// `signature` must be as long as the modulus, with leading zero bytes, as a TPM returns it. It
+    /// goes into the blob unchanged.
     ///
     /// # Errors
     ///
-    /// [`Error::SignatureSize`] if no modulus that OpenSSH accepts is that long.
+    /// [`Error::SignatureSize`] if OpenSSH accepts no modulus of that length.
     ///
     /// # Source
     ///
@@ -55,8 +55,7 @@ impl Signature {
     ///
     /// # Errors
     ///
-    /// [`Error::SignatureNumber`] if one of them is zero, which no signature
-    /// has, or does not fit the field of the curve.
+    /// [`Error::SignatureNumber`] if one of them is zero or does not fit the field of the curve.
     ///
     /// # Source
     ///

@@ -1,4 +1,4 @@
-//! Signatures of files, mail and commits, as `ssh-keygen -Y` makes and checks them.
+//! Signatures of files and commits, as `ssh-keygen -Y` makes and verifies them.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -18,7 +18,7 @@ const LAST_LINE: &str = "\n-----END SSH SIGNATURE-----";
 /// Characters on a line, as `ssh-keygen` writes them.
 const WIDTH: usize = 70;
 
-/// The hash of what is signed.
+/// The hash of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SigHash {
     /// SHA-256.
@@ -35,11 +35,11 @@ impl SigHash {
         }
     }
 
-    /// The hash of a whole message, which is read in pieces.
+    /// The hash of a message, which is read in pieces.
     ///
     /// # Errors
     ///
-    /// If it cannot be read.
+    /// If the message cannot be read.
     pub fn of(self, message: impl Read) -> io::Result<Vec<u8>> {
         match self {
             Self::Sha256 => hash::<Sha256>(message),
@@ -61,7 +61,7 @@ fn hash<H: Digest>(mut message: impl Read) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Who signed.
+/// The signer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signer {
     /// A key.
@@ -98,7 +98,7 @@ impl Signer {
     }
 }
 
-/// A signature over a message, for one purpose: its namespace.
+/// A signature of a message, for one namespace.
 ///
 /// # Source
 ///
@@ -112,7 +112,7 @@ pub struct SshSig {
 }
 
 impl SshSig {
-    /// What a key signs for a message with this hash.
+    /// The bytes that a key signs for a message with this hash.
     ///
     /// # Errors
     ///
@@ -127,7 +127,8 @@ impl SshSig {
         Ok(out)
     }
 
-    /// The signature that `signature` over [`to_sign`](Self::to_sign) makes.
+    /// The file signature that contains `signature`, which is over the bytes of
+    /// [`to_sign`](Self::to_sign).
     ///
     /// # Errors
     ///
@@ -142,13 +143,13 @@ impl SshSig {
         })
     }
 
-    /// Who signed, as it says itself.
+    /// The signer, as the signature states it.
     #[must_use]
     pub fn signer(&self) -> &Signer {
         &self.signer
     }
 
-    /// What it was made for, such as `file` or `git`.
+    /// Its namespace, such as `file` or `git`.
     #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
@@ -160,10 +161,10 @@ impl SshSig {
         self.hash
     }
 
-    /// Checks that the signer signed a message with this hash for this purpose, and that a
-    /// certificate is signed by the authority that it names. Whether the signer or the authority
-    /// is one to believe is for [`AllowedSigners`](crate::AllowedSigners), or the caller,
-    /// to know.
+    /// Checks that the signer signed a message with this hash for this namespace, and that a
+    /// certificate is signed by the authority that it names. It does not check whether the signer
+    /// or the authority is trusted: [`AllowedSigners`](crate::AllowedSigners) or the caller does
+    /// that.
     ///
     /// # Errors
     ///
@@ -206,8 +207,8 @@ impl SshSig {
         text
     }
 
-    /// Reads a signature from a file: the first line exactly as [`armored`](Self::armored) writes
-    /// it, base64 in lines of any length, the last line. What follows that is ignored.
+    /// Parses a signature file: the first line exactly as [`armored`](Self::armored) writes it,
+    /// base64 in lines of any length, the last line. Text after the last line is ignored.
     ///
     /// # Errors
     ///
@@ -350,7 +351,8 @@ mod tests {
             shown == "the signature is cut short" || shown.ends_with("damaged"),
             "{shown}"
         );
-        // As ssh-keygen: the first line is exactly this one, the others may end in any way.
+        // As ssh-keygen does: the first line must be exactly this one; the others may have any line
+        // ends.
         for first in [" ", "\n", "\r\n", "\u{feff}"] {
             assert_eq!(
                 error(&format!("{first}{text}")),

@@ -1,21 +1,21 @@
-//! Text that somebody else chose, made fit to be shown to a person.
+//! Showing text of other people and programs safely.
 //!
-//! Labels, names of hosts and users, comments and purposes come from other programs and other
-//! people. Shown as they are, they could end a line, act on a terminal, turn the writing
-//! direction, close the quotation marks around them, hide characters, or push what follows out
-//! of a window. Every prompt, list, log and message shows them through these functions.
+//! Labels, names of hosts and users, comments and namespaces come from other programs and other
+//! people. Shown unchanged, they could end a line, control a terminal, turn the writing direction,
+//! close the quotation marks around them, hide characters, or push the rest of a message out of a
+//! window. Each prompt, list, log and message shows them through these functions.
 
 use std::borrow::Cow;
 
 use unicode_properties::{GeneralCategory, GeneralCategoryGroup, UnicodeGeneralCategory};
 
-/// The most characters that [`shown`] and [`quoted`] let through, an escape counted in full.
+/// The most characters that [`shown`] and [`quoted`] return; all characters of an escape count.
 pub const MAX_SHOWN: usize = 64;
 
-/// The most marks (accents, vowel signs) that one letter keeps. Living scripts use three.
+/// The most marks (accents, vowel signs) on one letter that are shown. Living scripts use three.
 const MAX_MARKS: usize = 3;
 
-/// `text` as a part of a line: at most [`MAX_SHOWN`] characters, each of which can be seen.
+/// `text` as a part of a line: at most [`MAX_SHOWN`] characters, all of them visible.
 ///
 /// Characters that are not [`is_visible`] are spelled as Rust spells them (`\n`, `\u{202e}`).
 /// Backslashes and double quotation marks of any script are escaped, so that the result can
@@ -64,8 +64,8 @@ pub fn quoted(text: &str) -> String {
     format!("\"{}\"", shown(text))
 }
 
-/// A message that was put together here, as one line: what is not [`is_visible`] is spelled,
-/// and the rest stays, quotation marks included. For error messages, whose parts others chose.
+/// A message of this program as one line, for error messages that quote other people's text.
+/// Characters that are not [`is_visible`] are escaped. The others stay, quotation marks included.
 #[must_use]
 pub fn one_line(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
@@ -85,10 +85,9 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
 
 /// Makes `text` safe to stand at the end of an `authorized_keys` line.
 ///
-/// A comment often is a label that somebody else chose. A line feed in it would
-/// start a second line, that is a second key. Each character that is not
-/// [`is_visible`] becomes `?`: escapes are no part of that format. Spaces around
-/// the text are dropped, since readers drop them as well.
+/// A comment is often a label that another person chose. A line feed in it would start a second
+/// line, which is a second key. Each character that is not [`is_visible`] becomes `?`, because this
+/// format has no escapes. Spaces around the text are removed, because readers remove them as well.
 pub(crate) fn sanitize(text: &str) -> String {
     text.trim()
         .chars()
@@ -96,8 +95,8 @@ pub(crate) fn sanitize(text: &str) -> String {
         .collect()
 }
 
-/// An error and its causes, outermost first, as one line that is fit to be shown. A wrapper that
-/// only repeats its cause stands there once.
+/// An error and its causes, outermost first, as one line that is safe to show. If an error only
+/// repeats its cause, its text is there once.
 ///
 /// ```
 /// let cause = std::io::Error::other("disk\nfull");
@@ -118,11 +117,11 @@ pub fn error_line(err: &dyn std::error::Error) -> String {
     one_line(&line).into_owned()
 }
 
-/// Whether `c` is seen where it stands: a letter, mark, digit, symbol, or the space of ASCII.
+/// Whether `c` is visible: a letter, mark, digit, symbol, or the ASCII space.
 ///
-/// Not seen are control and format characters, all other separators and spaces, characters
-/// that are not assigned or are private, enclosing marks, which draw over their neighbours, and
-/// characters that are drawn as nothing.
+/// Control and format characters, all other separators and spaces, unassigned and private
+/// characters, enclosing marks, which are drawn over their neighbours, and characters that are
+/// drawn as nothing are not visible.
 ///
 /// # Source
 ///
@@ -150,8 +149,8 @@ pub fn is_visible(c: char) -> bool {
 /// Whether `c` has the property `Default_Ignorable_Code_Point` and is not of a category that
 /// [`is_visible`] refuses: letters and marks that are drawn as nothing.
 ///
-/// The ranges hold code points that are reserved for this purpose, so later versions of Unicode
-/// do not widen them.
+/// The ranges contain the code points that are reserved for this purpose, so later versions of
+/// Unicode do not extend them.
 fn is_ignorable(c: char) -> bool {
     matches!(c,
         '\u{34f}'                      // combining grapheme joiner
@@ -163,8 +162,8 @@ fn is_ignorable(c: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}') // tags, more variation selectors
 }
 
-/// Symbols whose picture is empty: the Braille pattern without dots, the note without a head,
-/// the filler of Khitan, the place of an object that is not there.
+/// Symbols that are drawn empty: the Braille pattern without dots, the musical null notehead, the
+/// Khitan filler, the object replacement character.
 fn is_blank(c: char) -> bool {
     matches!(c, '\u{2800}' | '\u{1d159}' | '\u{16fe4}' | '\u{fffc}')
 }
@@ -182,16 +181,16 @@ fn is_double_quote(c: char) -> bool {
         | '\u{301d}'..='\u{301f}' | '\u{ff02}')
 }
 
-/// Counts the marks in a row: the first one needs a character before it that is shown, and heaps
-/// of them grow over the lines above and below.
+/// Counts the marks in a row. A mark needs a visible character before it, and many marks on one
+/// letter are drawn over the lines above and below.
 #[derive(Default)]
 struct Marks {
-    /// How many the character before has; `None` where there is none that is shown.
+    /// How many marks the character before has; `None` if there is no visible character before.
     count: Option<usize>,
 }
 
 impl Marks {
-    /// Whether `c`, which comes next, is seen as itself.
+    /// Whether `c`, the next character, can be shown as it is.
     fn is_seen(&mut self, c: char) -> bool {
         if !is_visible(c) {
             self.count = None;
@@ -314,7 +313,7 @@ mod tests {
         }
     }
 
-    /// A mark joins what stands before it, be it a quotation mark of ours.
+    /// A mark combines with the character before it, which may be our own quotation mark.
     #[test]
     fn marks_without_a_letter_and_heaps_of_them_are_spelled() {
         assert_eq!(shown("\u{338}a"), r"\u{338}a");

@@ -1,4 +1,4 @@
-//! Points in time and spans: as a person reads them, and as OpenSSH writes them.
+//! Times and spans: in OpenSSH's formats, and in a form for people.
 
 use jiff::civil::DateTime;
 use jiff::tz::{Dst, TimeZone};
@@ -42,7 +42,7 @@ fn in_digits(seconds: u64) -> (String, String) {
     )
 }
 
-/// The year, month and day that begins `days` after 1970-01-01.
+/// The year, month and day of the day that is `days` after 1970-01-01.
 ///
 /// # Source
 ///
@@ -80,22 +80,22 @@ fn seconds_at(year: u64, month: u64, day: u64) -> Option<u64> {
 
 /// Reads `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`, as seconds since 1970.
 ///
-/// It is UTC with a `Z` at the end and without one; OpenSSH takes the local time without one,
-/// as [`local_or_utc`] does.
+/// The time is UTC with or without a `Z` at the end. OpenSSH reads a time without `Z` as local
+/// time, as [`local_or_utc`] does.
 #[must_use]
 pub fn parse(text: &str) -> Option<u64> {
     Some(Civil::read(text.strip_suffix('Z').unwrap_or(text))?.in_utc())
 }
 
-/// A point in time that a text leaves open by some hours: seconds since 1970.
+/// The earliest and the latest point in time that a text can mean, in seconds since 1970.
 ///
 /// Both are equal for nearly all texts. See [`local_or_utc`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reading {
-    /// The first point that the text can mean.
+    /// The earliest point.
     pub earliest: u64,
-    /// The last one.
+    /// The latest point.
     pub latest: u64,
 }
 
@@ -103,10 +103,10 @@ pub struct Reading {
 /// the local time of this machine (`TZ`, `/etc/localtime`). `None` for anything else, and for
 /// times before 1970.
 ///
-/// A local time can mean several points: OpenSSH takes each as winter time, so that in summer
-/// it is an hour off, and an hour comes twice or never where the clocks change. The reading has
-/// the first and the last of these; a limit that takes the strict one is never laxer than
-/// OpenSSH's.
+/// A local time can mean several points: OpenSSH reads each as winter time, so it is an hour off in
+/// summer, and when the clocks change an hour exists twice or not at all. The result has the
+/// earliest and the latest of these points. A caller that takes the stricter one is never laxer
+/// than OpenSSH.
 ///
 /// # Source
 ///
@@ -129,9 +129,8 @@ pub fn local_or_utc(text: &str) -> Option<Reading> {
     }
 }
 
-/// Reads a span, in seconds: numbers with a unit, which are added together. `600`, `10m`,
-/// `1h30m`, `52w1d`; without a unit a number is in seconds. `None` for anything else, and for
-/// 2^31 seconds and more.
+/// Parses a span, in seconds: numbers with a unit, which are added. `600`, `10m`, `1h30m`, `52w1d`;
+/// a number without a unit is in seconds. `None` for any other text, and for 2^31 seconds and more.
 ///
 /// ```
 /// use ssh_format::time::span;
@@ -170,7 +169,7 @@ pub fn span(text: &str) -> Option<u32> {
     (total <= MAX_SPAN).then_some(u32::try_from(total).ok()?)
 }
 
-/// A date and a time of day, of no time zone; it exists.
+/// A valid date and time of day without a time zone.
 struct Civil {
     /// Year, month, day.
     date: (u64, u64, u64),
@@ -230,8 +229,8 @@ impl Civil {
     }
 }
 
-/// The point at which clocks that were never put forward show `civil`, by the rules that hold
-/// nearest to `about`; `None` where they are put forward all year.
+/// The point in time at which clocks without summer time show `civil`, by the rules of the time
+/// nearest to `about`; `None` if there is summer time all year.
 fn in_winter(zone: &TimeZone, civil: DateTime, about: Timestamp) -> Option<Timestamp> {
     (0..53).find_map(|weeks| {
         [weeks, -weeks].into_iter().find_map(|weeks| {

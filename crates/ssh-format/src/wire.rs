@@ -1,4 +1,4 @@
-//! The SSH data types (RFC 4251 section 5), read from a slice and never beyond it.
+//! The SSH data types (RFC 4251 section 5): reading from a slice, and writing.
 //!
 //! ```
 //! use ssh_format::wire::{Reader, put_string, put_u32};
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// The longest `mpint` that OpenSSH reads, in bytes (`SSHBUF_MAX_BIGNUM`).
 const MAX_MPINT_LEN: usize = 16384 / 8;
 
-/// Reads one field after the other from a byte string; copies nothing.
+/// Reads one field after the other from a byte slice, without copying.
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
@@ -105,8 +105,8 @@ impl<'a> Reader<'a> {
         self.take(usize::try_from(len).unwrap_or(usize::MAX))
     }
 
-    /// A `string` of UTF-8 without a NUL, which would end the text early for a program in C.
-    /// `field` is the name of the field in errors.
+    /// A `string` of UTF-8 without a NUL, at which a C program would cut the text. `field` is the
+    /// name of the field in errors.
     ///
     /// # Errors
     ///
@@ -118,11 +118,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// `mpint` of a number that is not negative: its bytes, most significant byte first, without
-    /// the zero byte that may stand in front as a sign. Empty for 0.
+    /// An `mpint` that is not negative: its bytes, most significant byte first, without the zero
+    /// byte for the sign. Empty for 0.
     ///
-    /// OpenSSH reads further zero bytes in front and drops them. Here they are refused: a key or
-    /// signature has one encoding, so that two byte strings differ only if the keys do.
+    /// OpenSSH accepts more leading zero bytes and removes them. This crate refuses them: each key
+    /// or signature has one encoding, so two keys are equal if and only if their bytes are.
     ///
     /// # Errors
     ///
@@ -151,11 +151,11 @@ impl<'a> Reader<'a> {
         Ok(Self::new(self.string()?, self.what))
     }
 
-    /// Checks that nothing is left over.
+    /// Checks that everything has been read.
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] if something is.
+    /// [`Error::Malformed`] if bytes are left.
     pub fn finish(&self) -> Result<()> {
         if self.is_empty() {
             Ok(())
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The error that says why the bytes are not what they should be.
+    /// The error for a wrong format, with the reason.
     #[must_use]
     pub fn malformed(&self, why: impl Into<String>) -> Error {
         Error::malformed(self.what, why)

@@ -1,4 +1,4 @@
-//! Which signature algorithm of SSH a key signs with.
+//! The SSH signature algorithms of a key.
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use ssh_format::RsaHash;
@@ -8,7 +8,7 @@ use tpm_core::{Curve, Hash, PublicKey, Scheme};
 const RSA_SHA2_256: u32 = 2;
 const RSA_SHA2_512: u32 = 4;
 
-/// What a signature is made with.
+/// A signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// `rsa-sha2-256` or `rsa-sha2-512`.
@@ -18,7 +18,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// What OpenSSH prefers for a key.
+    /// The algorithm that OpenSSH prefers for a key.
     #[must_use]
     pub fn preferred(key: &PublicKey) -> Self {
         match key {
@@ -27,7 +27,8 @@ impl Algorithm {
         }
     }
 
-    /// What the flags of a request to an agent ask for; `None` for SHA-1 and what is unknown.
+    /// The algorithm that the flags of a request to an agent ask for; `None` for SHA-1 and for
+    /// unknown flags.
     ///
     /// # Source
     ///

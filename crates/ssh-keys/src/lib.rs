@@ -1,7 +1,7 @@
-//! Keys of a TPM as SSH knows them: the public key, and a signature in SSH's form.
+//! Keys of a TPM in SSH's formats: public keys and signatures.
 //!
-//! `tpm-core` and `token-store` know nothing of SSH, and `ssh-format` knows nothing of TPMs; what
-//! needs both is here, for the agent and the program.
+//! `tpm-core` and `token-store` do not know SSH, and `ssh-format` does not know TPMs. This crate
+//! connects them, for the agent and the program.
 //!
 //! ```no_run
 //! use token_store::{Key, OpenToken};
@@ -28,7 +28,7 @@ use tpm_core::Curve;
 ///
 /// # Errors
 ///
-/// If OpenSSH would not take such a key.
+/// If OpenSSH would not accept such a key.
 pub fn public_key(key: &tpm_core::PublicKey) -> ssh_format::Result<PublicKey> {
     match key {
         tpm_core::PublicKey::Rsa { n, e } => PublicKey::rsa(n, *e),

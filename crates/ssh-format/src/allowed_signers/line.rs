@@ -9,25 +9,25 @@ const WHITE: &[u8] = b" \t\r\n";
 /// White space between the other parts.
 const BLANK: &[u8] = b" \t";
 
-/// Who may sign with which key, for what and when.
+/// The parts of a line: who may sign with which key, for what and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
-    /// Patterns of the identities, between commas.
+    /// Patterns of the identities, separated by commas.
     pub(super) principals: String,
     pub(super) options: Options,
     pub(super) key: AnyKey,
 }
 
-/// What limits the use of a key.
+/// The limits of the use of a key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Options {
-    /// The key signs certificates; it does not sign for itself.
+    /// The key is an authority: it is allowed through its certificates and not itself.
     pub(super) authority: bool,
-    /// Patterns of the purposes, between commas.
+    /// Patterns of the namespaces, separated by commas.
     pub(super) namespaces: Option<Vec<u8>>,
     /// The first second in which the key may be used.
     pub(super) valid_after: Option<u64>,
-    /// The last one.
+    /// The last second in which it may be used.
     pub(super) valid_before: Option<u64>,
 }
 
@@ -36,7 +36,7 @@ impl Line {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, in words.
+    /// A text that tells what is wrong.
     ///
     /// # Source
     ///
@@ -72,7 +72,8 @@ impl Line {
 }
 
 impl Options {
-    /// Reads options between commas; their names are not case-sensitive, and values are quoted.
+    /// Parses options, separated by commas. Their names are not case-sensitive, and values are
+    /// quoted.
     ///
     /// # Source
     ///
@@ -114,7 +115,7 @@ impl Options {
     }
 }
 
-/// The principals, and what follows them. One pair of quotation marks may be around or in them;
+/// The principals, and the rest of the line. One pair of quotation marks may be around or in them;
 /// the second mark ends them.
 ///
 /// # Source
@@ -136,7 +137,7 @@ fn principals(line: &[u8]) -> Result<(Vec<u8>, &[u8]), String> {
     Ok((principals, skip(&rest[end + 1..], WHITE)))
 }
 
-/// How many bytes of `text` are options: all up to white space that is not quoted.
+/// The length of the options in bytes: up to white space that is not quoted.
 ///
 /// # Source
 ///
@@ -158,7 +159,7 @@ fn options_len(text: &[u8]) -> Result<usize, String> {
     Ok(at)
 }
 
-/// The value at the start of `text`, without its quotation marks; `rest` becomes what follows.
+/// The value at the start of `rest`, without its quotation marks. Advances `rest` beyond it.
 ///
 /// # Source
 ///
@@ -198,7 +199,7 @@ fn point(text: &[u8]) -> Result<time::Reading, String> {
     std::str::from_utf8(text)
         .ok()
         .and_then(time::local_or_utc)
-        // OpenSSH takes 0 for "no limit", and so refuses to read it.
+        // Inside OpenSSH, 0 means "no limit", so it refuses 0 in the file.
         .filter(|reading| reading.earliest > 0)
         .ok_or_else(|| {
             let text = String::from_utf8_lossy(text);
@@ -211,7 +212,7 @@ fn skip<'a>(text: &'a [u8], white: &[u8]) -> &'a [u8] {
     &text[len..]
 }
 
-/// What follows `prefix`, of which upper and lower case are the same.
+/// The rest of the text after `prefix`, which is not case-sensitive.
 fn without_prefix<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let (head, rest) = text.split_at_checked(prefix.len())?;
     head.eq_ignore_ascii_case(prefix).then_some(rest)

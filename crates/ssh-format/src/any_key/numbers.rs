@@ -1,4 +1,4 @@
-//! What a public key consists of, checked as OpenSSH checks it.
+//! The fields of a public key, with the checks of OpenSSH.
 
 use p256::elliptic_curve::bigint::ArrayEncoding;
 use p256::elliptic_curve::{self, CurveArithmetic};
@@ -8,7 +8,7 @@ use crate::public_key::{MODULUS_BITS, bit_length, significant};
 use crate::wire::Reader;
 use crate::{Curve, Result};
 
-/// The longest public exponent that is used, in bits: the limit of the `rsa` crate.
+/// The longest public exponent that is accepted, in bits: the limit of the `rsa` crate.
 const MAX_EXPONENT_BITS: usize = 33;
 
 /// The fields of a public key.
@@ -135,7 +135,7 @@ where
     }
     let order = C::ORDER.to_be_byte_array();
     let mut below = significant(&order).to_vec();
-    // The order is an odd prime, so that nothing is carried.
+    // The order is odd, so subtracting 1 has no carry.
     if let Some(last) = below.last_mut() {
         *last -= 1;
     }

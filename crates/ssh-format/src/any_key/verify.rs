@@ -1,4 +1,4 @@
-//! Whether a signature is a key's.
+//! Verifying signatures.
 
 use rsa::BigUint;
 use sha2::{Digest, Sha256, Sha512};
@@ -8,7 +8,7 @@ use super::numbers::Numbers;
 use crate::wire::Reader;
 use crate::{Curve, Error, Result};
 
-/// The longest modulus that is used, in bits: OpenSSH's `OPENSSL_RSA_MAX_MODULUS_BITS`.
+/// The longest modulus that is accepted, in bits: OpenSSH's `OPENSSL_RSA_MAX_MODULUS_BITS`.
 const MAX_MODULUS_BITS: usize = 16384;
 
 /// A security key's signature made for a web page (PROTOCOL.u2f, "WebAuthn signatures").
@@ -20,8 +20,8 @@ const ED25519_ORDER: [u8; 32] = [
     0xd6, 0x58, 0x12, 0x63, 0x1a, 0x5c, 0xf5, 0xd3, 0xed,
 ];
 
-/// Whether `signature`, a blob with the name of its algorithm in front, is over `message` and by
-/// the key that consists of `numbers` and has the type `name`.
+/// Checks that `signature`, a blob with the name of its algorithm in front, is a valid signature of
+/// `message` by the key of the type `name` with the fields `numbers`.
 pub(super) fn verify(
     numbers: Numbers<'_>,
     name: &str,
@@ -62,7 +62,7 @@ pub(super) fn verify(
     is_good.then_some(()).ok_or(Error::BadSignature)
 }
 
-/// RFC 8332 section 3. As OpenSSH does, takes a signature without its leading zero bytes.
+/// RFC 8332 section 3. Like OpenSSH, accepts a signature without its leading zero bytes.
 fn rsa(e: &[u8], n: &[u8], algorithm: &str, signature: &[u8], message: &[u8]) -> bool {
     let Some(missing) = n.len().checked_sub(signature.len()) else {
         return false;

@@ -6,7 +6,7 @@ use crate::{Error, Result};
 /// The most options of one sort that are read.
 const MAX_OPTIONS: usize = 1024;
 
-/// A critical option or an extension: a name, and what some of them carry besides.
+/// A critical option or an extension: a name, and for some of them data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertOption {
     name: String,
@@ -14,7 +14,7 @@ pub struct CertOption {
 }
 
 impl CertOption {
-    /// An option that says all by being there, such as `permit-pty`.
+    /// An option without data, such as `permit-pty`.
     #[must_use]
     pub fn flag(name: &str) -> Self {
         Self {
@@ -40,13 +40,13 @@ impl CertOption {
         &self.name
     }
 
-    /// What it carries, as it stands in the certificate.
+    /// Its data, as it stands in the certificate.
     #[must_use]
     pub fn data(&self) -> &[u8] {
         &self.data
     }
 
-    /// Its text, where what it carries is one.
+    /// Its text; `None` if its data is not a text.
     #[must_use]
     pub fn value(&self) -> Option<&str> {
         let mut reader = Reader::new(&self.data, "option");
@@ -55,8 +55,8 @@ impl CertOption {
     }
 }
 
-/// All the options of one sort. OpenSSH writes them in the order of their names and does not
-/// mind another one; none may be there twice.
+/// All options of one sort. OpenSSH writes them in the order of their names and reads them in any
+/// order. No option may be there twice.
 pub(super) fn read_all(mut reader: Reader<'_>) -> Result<Vec<CertOption>> {
     let mut options: Vec<CertOption> = Vec::new();
     while !reader.is_empty() {
@@ -76,7 +76,7 @@ pub(super) fn read_all(mut reader: Reader<'_>) -> Result<Vec<CertOption>> {
     Ok(options)
 }
 
-/// The first option that is known to OpenSSH and does not carry what it has to carry.
+/// The first option that OpenSSH knows and whose data has a wrong form.
 ///
 /// # Source
 ///
@@ -98,7 +98,7 @@ pub(super) fn malformed<'a>(
         .map(CertOption::name)
 }
 
-/// The extensions of OpenSSH, which say all by being there.
+/// The extensions of OpenSSH, which have no data.
 const FLAGS: [&str; 6] = [
     "permit-X11-forwarding",
     "permit-agent-forwarding",

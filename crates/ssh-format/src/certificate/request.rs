@@ -1,44 +1,45 @@
-//! Making a certificate whose authority's key is held elsewhere.
+//! Making certificates, for an authority whose key is in a device.
 
 use super::{Certificate, CertificateKind, MAX_PRINCIPALS, option};
 use crate::key_type::KeyType;
 use crate::wire::{Reader, put_nested, put_string, put_u32, put_u64};
 use crate::{AnyKey, CertOption, Error, Result, Signature};
 
-/// What a certificate is to say.
+/// The contents of a new certificate.
 #[derive(Debug, Clone)]
 pub struct CertificateRequest {
-    /// The key that it is for.
+    /// The key that is certified.
     pub key: AnyKey,
-    /// A number that its authority gives to nothing else.
+    /// The serial number. The authority must use it only once.
     pub serial: u64,
     /// Whether it is a user's or a host's.
     pub kind: CertificateKind,
-    /// What servers log when it is used.
+    /// The key id, which servers log when the certificate is used.
     pub key_id: String,
-    /// The users or hosts that the key may be; never empty, which would mean any.
+    /// The names of users or hosts that the key is valid for. It must not be empty, which would
+    /// mean any name.
     pub principals: Vec<String>,
-    /// When it begins to be valid, in seconds since 1970.
+    /// When its validity begins, in seconds since 1970.
     pub valid_after: u64,
-    /// From when on it is not valid any more, in seconds since 1970.
+    /// When its validity ends (the first second in which it is invalid), in seconds since 1970.
     pub valid_before: u64,
-    /// What limits its use.
+    /// The critical options.
     pub critical_options: Vec<CertOption>,
-    /// What it allows.
+    /// The extensions.
     pub extensions: Vec<CertOption>,
 }
 
-/// A certificate that lacks its signature.
+/// A certificate without its signature.
 #[derive(Debug, Clone)]
 pub struct Unsigned(Vec<u8>);
 
 impl CertificateRequest {
-    /// The certificate as `authority` is to sign it. `nonce` is random, so that nobody who asks
-    /// for certificates can choose what exactly is signed.
+    /// The certificate that `authority` has to sign. `nonce` must be random, so that a person who
+    /// requests certificates cannot choose the signed bytes.
     ///
     /// # Errors
     ///
-    /// [`Error::Request`] with what OpenSSH would refuse, or read as "any".
+    /// [`Error::Request`] if OpenSSH would refuse a part of it, or read it as "any".
     pub fn unsigned(&self, nonce: &[u8; 32], authority: &AnyKey) -> Result<Unsigned> {
         self.check()?;
         let kind = KeyType::named(self.key.algorithm())
@@ -91,13 +92,13 @@ impl CertificateRequest {
 }
 
 impl Unsigned {
-    /// What is to be signed.
+    /// The bytes to sign.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The certificate, with the signature of its authority, which is checked.
+    /// The certificate with the signature of its authority, after verifying the signature.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Certificates that were made here, or by `ssh-keygen`, whole and damaged.
+//! Certificates that were made by this crate or by `ssh-keygen`, also damaged ones.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use rand_core::OsRng;
 use super::*;
 use crate::{Curve, PublicKey, Signature};
 
-/// An authority whose key is at hand.
+/// An authority with a key in software.
 struct Authority(SigningKey);
 
 impl Authority {
@@ -208,7 +208,7 @@ fn a_cut_certificate_is_refused_wherever_it_is_cut() {
     );
 }
 
-/// As somebody else may make them: this crate's own checks stand before the wire.
+/// Certificates that this crate would not make, because it checks requests.
 fn made_by_hand(principals: &[u8], critical: &[u8]) -> Vec<u8> {
     use crate::wire::{put_u32, put_u64};
     let mut out = Vec::new();
@@ -295,7 +295,7 @@ fn a_type_that_is_not_known_is_named() {
     );
 }
 
-/// `ssh-keygen` signs keys of every type that it makes; ours reads and believes it.
+/// `ssh-keygen` certifies keys of each type that it makes, and this crate reads and verifies them.
 #[test]
 fn what_ssh_keygen_makes_is_read() {
     let dir = tempfile::tempdir().unwrap();

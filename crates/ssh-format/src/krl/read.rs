@@ -1,5 +1,5 @@
-//! A list from bytes. What is not understood is refused: a revocation that is overlooked lets
-//! somebody in.
+//! Parsing a list. A list with an unknown part is refused, because an overlooked revocation would
+//! let an intruder in.
 
 use super::{
     CERT_EXTENSION, CERT_KEY_ID, CERT_SERIAL_BITMAP, CERT_SERIAL_LIST, CERT_SERIAL_RANGE,

@@ -1,4 +1,4 @@
-//! Lists that were made here, or by `ssh-keygen`, whole and damaged.
+//! Lists that were made by this crate or by `ssh-keygen`, also damaged ones.
 
 use std::fs;
 use std::path::Path;
@@ -57,7 +57,7 @@ fn certificate(dir: &Path, name: &str) -> Certificate {
     Certificate::from_line(&line).unwrap().0
 }
 
-/// Which of the four certificates a list revokes, as we see it and as ssh-keygen does.
+/// Which of the four certificates a list revokes, by this crate and by ssh-keygen.
 fn revoked(dir: &Path, krl: &Krl) -> [bool; 4] {
     fs::write(dir.join("krl"), krl.to_bytes()).unwrap();
     ["a", "b", "c", "a2"].map(|name| {
@@ -82,7 +82,7 @@ fn ssh_keygen_sees_our_revocations_as_we_do() {
     let mut krl = Krl::new(7, 1_700_000_000, "a comment");
     assert!(krl.is_empty());
     assert_eq!(revoked(dir, &krl), [false; 4]);
-    // Not in order, so that ours has to bring them into it.
+    // Not in order, so that this crate has to sort them.
     krl.revoke_serial(&ca, 1 << 63).unwrap();
     krl.revoke_serial(&ca, 1).unwrap();
     assert_eq!(revoked(dir, &krl), [true, false, true, false]);
@@ -109,7 +109,7 @@ fn what_ssh_keygen_revokes_is_revoked() {
     for (specification, expected) in [
         ("serial: 1\nserial: 2", [true, true, false, false]),
         ("serial: 2-9223372036854775809", [false, true, true, false]),
-        // Neighbours with gaps: it makes a bitmap of them.
+        // Close numbers with gaps: ssh-keygen makes a bitmap of them.
         (
             "serial: 1\nserial: 3\nserial: 5\nserial: 7\nserial: 9\nserial: 11\nserial: 13",
             [true, false, false, false],
@@ -131,7 +131,7 @@ fn what_ssh_keygen_revokes_is_revoked() {
     }
 }
 
-/// One with something in every section.
+/// A list with entries in each section.
 fn full() -> Krl {
     let line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea";
     let (authority, _) = AnyKey::from_line(line).unwrap();
@@ -170,7 +170,7 @@ fn a_list_reads_back() {
 #[test]
 fn a_list_that_is_cut_is_refused_wherever_it_is_cut() {
     let bytes = full().to_bytes();
-    // Between two sections a shorter list is a whole one; there is no count and no end mark.
+    // A list that is cut between two sections is valid, because there is no count and no end mark.
     let mut whole = 0;
     for len in 0..bytes.len() {
         match Krl::from_bytes(&bytes[..len]) {

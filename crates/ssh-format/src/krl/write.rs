@@ -69,7 +69,7 @@ impl RevokedCertificates {
     }
 }
 
-/// A section of strings, sorted as the format wants it; none where there are none.
+/// A section of strings, sorted as the format requires; nothing if there are no strings.
 fn put_strings(out: &mut Vec<u8>, section: u8, strings: &[impl AsRef<[u8]>]) {
     if strings.is_empty() {
         return;
