@@ -1,5 +1,6 @@
 //! `tpmssh agent` with the real OpenSSH.
 
+mod authority;
 mod crowd;
 mod daemon;
 mod forwarding;

@@ -135,3 +135,15 @@ fn an_old_key_stays_where_the_new_one_does_not_log_in() {
     let old_line = fs::read_to_string(&public).unwrap();
     assert!(fs::read_to_string(&allowed).unwrap().starts_with(&old_line));
 }
+
+#[test]
+fn the_key_of_an_authority_is_not_copied() {
+    let program = Program::with_key();
+    program.run(&["ca", "init", "--key", "first"]).ok();
+    program
+        .run(&["copy-id", "-k", "first", "--dry-run", "here"])
+        .fails(
+            2,
+            "tpmssh: \"first\" is the key of an authority, and no login\n",
+        );
+}

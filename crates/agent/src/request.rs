@@ -118,9 +118,16 @@ impl Agent {
         }
     }
 
+    /// The keys that a client may use. The key of an authority is none that anybody logs in with:
+    /// a server would count it as a try, and `ssh-copy-id` would let it in. So `ssh-keygen` alone
+    /// sees it, which certifies (`-Us`) with what is in the list and nothing else.
     async fn list(&self, client: &Client<'_>) -> KeyList {
+        let sees_authorities = client.peer.is("ssh-keygen") && !client.binds.is_bound();
         let mut list = KeyList::default();
         for identity in self.keys().identities.iter() {
+            if identity.is_authority && !sees_authorities {
+                continue;
+            }
             let Some(terms) = self.terms(identity.blob()) else {
                 continue;
             };

@@ -15,6 +15,8 @@ use crate::key::certificate::{Offered, key_in};
 pub(crate) struct Identity {
     /// The private key in the store.
     pub(crate) id: ObjectId,
+    /// Whether it is the key of a certificate authority.
+    pub(crate) is_authority: bool,
     blob: Box<[u8]>,
     always_authenticate: bool,
     key: OnceLock<Arc<Key>>,
@@ -29,12 +31,18 @@ pub(crate) struct Identity {
 impl Identity {
     /// A private key of `token` with the certificates that were `kept` for it; `None` where SSH
     /// has no such keys.
-    fn new(object: &Object, token: &Arc<Token>, kept: &[Vec<u8>]) -> Option<Self> {
+    fn new(
+        object: &Object,
+        token: &Arc<Token>,
+        kept: &[Vec<u8>],
+        authorities: &[ObjectId],
+    ) -> Option<Self> {
         let key = object.key()?;
         let public = ssh_keys::public_key(key.public()).ok()?;
         let offered = |certificate: &Vec<u8>| Offered::new(certificate, public.blob());
         Some(Self {
             id: object.id,
+            is_authority: authorities.contains(&object.id),
             blob: public.blob().into(),
             always_authenticate: key.always_authenticate(),
             key: OnceLock::new(),
@@ -231,9 +239,10 @@ fn all(store: &Store) -> Result<Keys, Error> {
             let its = kept.entry(certificate.object).or_default();
             its.push(certificate.certificate);
         }
+        let authorities = store.authorities(token.id)?;
         store.each_private_key(token.id, |object| {
             let kept = kept.remove(&object.id).unwrap_or_default();
-            identities.extend(Identity::new(&object, &token, &kept));
+            identities.extend(Identity::new(&object, &token, &kept, &authorities));
         })?;
         tokens.push(token);
     }

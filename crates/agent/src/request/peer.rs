@@ -33,6 +33,11 @@ impl Peer {
             pid,
         })
     }
+
+    /// Whether it calls itself `name`, which any program may.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.programs.first().is_some_and(|program| program == name)
+    }
 }
 
 impl fmt::Display for Peer {

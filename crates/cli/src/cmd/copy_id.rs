@@ -155,16 +155,25 @@ fn copy(
     Ok("replaced")
 }
 
-/// The key that is meant; a certificate authority is no login.
+/// The key that is meant. The key of an authority is none: the agent does not offer it to servers.
 fn login_key(app: &App, store: &Store, name: Option<&str>) -> anyhow::Result<SigningKey> {
     let mut keys = signing::all(app, store)?;
-    if name.is_none() {
-        for token in app.some_tokens(store)? {
-            let authorities = store.authorities(token.id)?;
-            keys.retain(|key| !authorities.contains(&key.object));
-        }
+    let mut authorities = Vec::new();
+    for token in app.some_tokens(store)? {
+        authorities.extend(store.authorities(token.id)?);
     }
-    signing::find(keys, name)
+    if name.is_none() {
+        keys.retain(|key| !authorities.contains(&key.object));
+    }
+    let key = signing::find(keys, name)?;
+    if authorities.contains(&key.object) {
+        let label = shown(&key.label);
+        return Err(Error::Usage(format!(
+            "\"{label}\" is the key of an authority, and no login"
+        ))
+        .into());
+    }
+    Ok(key)
 }
 
 fn read_public(path: &std::path::Path) -> anyhow::Result<AnyKey> {
