@@ -133,7 +133,7 @@ fn without_an_agent_there_is_nothing_to_unlock_or_lock() {
             1,
             &format!(
                 "tpmssh: no agent is running at {path}: No such file or directory (os error 2)\n\
-                 hint: start it: tpmssh agent install, or tpmssh agent\n"
+                 hint: start it: tpmssh agent install, or tpmssh agent --daemon\n"
             ),
         );
     }

@@ -5,14 +5,15 @@
 //! At most 16 MiB are kept (`Log`), and of the refused requests of one process at most 20 in
 //! ten minutes (`Quota`).
 
+mod follower;
 mod log_file;
 mod quota;
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 
+pub use follower::Follower;
 pub(crate) use log_file::Log;
 pub(crate) use quota::{Quota, SPAN};
 
@@ -38,6 +39,9 @@ pub struct Record {
     /// The label of the key or token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// The label of the key's token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// What was signed: a login, or a file in a namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purpose: Option<String>,
@@ -60,7 +64,8 @@ impl Record {
     }
 
     /// Whether it was done.
-    pub(crate) fn is_done(&self) -> bool {
+    #[must_use]
+    pub fn is_done(&self) -> bool {
         self.result == DONE
     }
 
@@ -78,18 +83,7 @@ impl Record {
 ///
 /// Those of the files.
 pub fn read(path: &Path) -> io::Result<Vec<Record>> {
-    let mut records = Vec::new();
-    for path in [&older(path), path] {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(err) if err.kind() == io::ErrorKind::NotFound => continue,
-            Err(err) => return Err(err),
-        };
-        for line in BufReader::new(file).split(b'\n') {
-            records.extend(serde_json::from_slice::<Record>(&line?).ok());
-        }
-    }
-    Ok(records)
+    Follower::new(path).all()
 }
 
 /// Where the file at `path` is put aside: with `.1` behind its name.

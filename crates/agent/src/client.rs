@@ -1,4 +1,4 @@
-//! What `tpmssh unlock` and `tpmssh lock` say to a running agent.
+//! What the commands of `tpmssh` say to a running agent.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -8,19 +8,28 @@ use std::time::Duration;
 use rustix::net::sockopt::socket_peercred;
 use zeroize::Zeroizing;
 
-use crate::protocol::{LOCK, MAX_FRAME, UNLOCK, fields, put_string};
+use crate::ask::proxy::listed;
+use crate::protocol::{LOCK, Listed, MAX_FRAME, STATUS, UNLOCK, fields, put_string};
 use crate::serve::socket::unreachable_agent;
+use crate::status::Status;
 use crate::{Error, Result};
 
+const REQUEST_IDENTITIES: u8 = 11;
 const EXTENSION: u8 = 27;
 const SUCCESS: u8 = 6;
 const EXTENSION_RESPONSE: u8 = 29;
+
+/// How long a login may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// How long an answer may take that needs neither a TPM nor a person.
+const SOON: Duration = Duration::from_secs(10);
 
 /// A connection to an agent of this user.
 #[derive(Debug)]
 pub struct Client {
     stream: UnixStream,
     path: PathBuf,
+    pid: Option<i32>,
 }
 
 impl Client {
@@ -42,13 +51,60 @@ impl Client {
             return Err(Error::Foreign { path: path.into() });
         }
         // A login may wait for another program at the TPM.
-        stream
-            .set_read_timeout(Some(Duration::from_secs(300)))
-            .map_err(gone)?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(gone)?;
         Ok(Self {
             stream,
             path: path.into(),
+            pid: Some(peer.pid.as_raw_nonzero().get()),
         })
+    }
+
+    /// The process that listens at the socket: the agent, or systemd if it made the socket.
+    #[must_use]
+    pub fn pid(&self) -> Option<i32> {
+        self.pid
+    }
+
+    /// What the agent says of itself; `None` if it is another program, or too old to say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRunning`] if it does not answer within ten seconds.
+    pub fn status(&mut self) -> Result<Option<Status>> {
+        let mut message = vec![EXTENSION];
+        put_string(&mut message, STATUS.as_bytes());
+        let answer = self.ask_soon(&message)?;
+        let Some(&EXTENSION_RESPONSE) = answer.first() else {
+            return Ok(None);
+        };
+        let mut reader = fields(&answer[1..]);
+        let is_ours = reader.text("extension").is_ok_and(|name| name == STATUS);
+        let status = reader.string().ok().filter(|_| is_ours);
+        Ok(status.and_then(|json| serde_json::from_slice(json).ok()))
+    }
+
+    /// The keys that an agent of any kind lists for this program; `None` if it lists none because
+    /// it is no agent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRunning`] if it does not answer within ten seconds.
+    pub fn keys(&mut self) -> Result<Option<Vec<Listed>>> {
+        let answer = self.ask_soon(&[REQUEST_IDENTITIES])?;
+        Ok(listed(&answer))
+    }
+
+    /// The answer to a question that needs neither a TPM nor a person.
+    fn ask_soon(&mut self, message: &[u8]) -> Result<Vec<u8>> {
+        let failed = |source| Error::NotRunning {
+            path: self.path.clone(),
+            source,
+        };
+        let limit = |time| self.stream.set_read_timeout(Some(time)).map_err(failed);
+        limit(SOON)?;
+        let answer = exchange(&self.stream, message).map_err(failed)?;
+        limit(PATIENCE)?;
+        Ok(answer)
     }
 
     /// Hands over the PIN of a token, by its serial number, for `time` or as the agent's
@@ -80,12 +136,10 @@ impl Client {
         message.push(EXTENSION);
         put_string(&mut message, name.as_bytes());
         message.extend_from_slice(contents);
-        let answer = self
-            .exchange(&message)
-            .map_err(|source| Error::NotRunning {
-                path: self.path.clone(),
-                source,
-            })?;
+        let answer = exchange(&self.stream, &message).map_err(|source| Error::NotRunning {
+            path: self.path.clone(),
+            source,
+        })?;
         match answer.first() {
             Some(&SUCCESS) => Ok(()),
             Some(&EXTENSION_RESPONSE) => Err(self.refusal(&answer).unwrap_or(self.not_ours())),
@@ -107,19 +161,20 @@ impl Client {
             path: self.path.clone(),
         }
     }
+}
 
-    fn exchange(&mut self, message: &[u8]) -> io::Result<Vec<u8>> {
-        let mut frame = Zeroizing::new(Vec::with_capacity(4 + message.len()));
-        put_string(&mut frame, message);
-        self.stream.write_all(&frame)?;
-        let mut header = [0; 4];
-        self.stream.read_exact(&mut header)?;
-        let len = usize::try_from(u32::from_be_bytes(header)).unwrap_or(usize::MAX);
-        if len == 0 || len > MAX_FRAME {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        let mut answer = vec![0; len];
-        self.stream.read_exact(&mut answer)?;
-        Ok(answer)
+/// Sends a message and waits for the answer.
+fn exchange(mut stream: &UnixStream, message: &[u8]) -> io::Result<Vec<u8>> {
+    let mut frame = Zeroizing::new(Vec::with_capacity(4 + message.len()));
+    put_string(&mut frame, message);
+    stream.write_all(&frame)?;
+    let mut header = [0; 4];
+    stream.read_exact(&mut header)?;
+    let len = usize::try_from(u32::from_be_bytes(header)).unwrap_or(usize::MAX);
+    if len == 0 || len > MAX_FRAME {
+        return Err(io::ErrorKind::InvalidData.into());
     }
+    let mut answer = vec![0; len];
+    stream.read_exact(&mut answer)?;
+    Ok(answer)
 }

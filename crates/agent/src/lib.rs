@@ -22,6 +22,7 @@
 //! let options = Options {
 //!     tpm: Arc::new(Tpm::new(Config::load()?.tcti(None)?.tcti)),
 //!     store: StoreDir::for_user()?,
+//!     token: None,
 //!     policy: Policy::UntilLocked,
 //!     token_policies: HashMap::new(),
 //!     broker: Broker::new(Way::from_environment(), Duration::from_secs(120)),
@@ -46,6 +47,7 @@ pub mod protocol;
 mod request;
 mod serve;
 mod state;
+pub mod status;
 
 pub use ask::broker;
 pub use error::{Error, Result};

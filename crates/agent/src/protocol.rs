@@ -37,9 +37,11 @@ pub const SESSION_BIND: &str = "session-bind@openssh.com";
 pub const UNLOCK: &str = "unlock@tpmssh";
 /// Our own extension by which `tpmssh lock` ends all logins.
 pub const LOCK: &str = "lock@tpmssh";
+/// Our own extension by which `tpmssh agent status` asks for [`crate::status::Status`].
+pub const STATUS: &str = "status@tpmssh";
 /// Our own extension that names the agents which a connection's requests have passed: for each
 /// 16 bytes that it drew at its start.
 pub const PROXY_PATH: &str = "proxy-path@tpmssh";
 
 /// All extensions that are answered, in the order in which `query` tells them.
-pub const EXTENSIONS: [&str; 5] = [QUERY, SESSION_BIND, UNLOCK, LOCK, PROXY_PATH];
+pub const EXTENSIONS: [&str; 6] = [QUERY, SESSION_BIND, UNLOCK, LOCK, PROXY_PATH, STATUS];

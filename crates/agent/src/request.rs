@@ -6,6 +6,7 @@ mod open;
 pub(crate) mod peer;
 pub(crate) mod requester;
 mod sign;
+mod status;
 
 use std::time::{Duration, Instant};
 
@@ -87,6 +88,7 @@ impl Agent {
             protocol::PROXY_PATH => done(self.upstreams.came_by(client.path, contents)),
             protocol::UNLOCK => self.unlock_token(client, contents).await,
             protocol::LOCK => self.lock_tokens(client),
+            protocol::STATUS => self.status().await,
             _ if self.lock.is_locked() => Reply::Failure,
             _ => self.pass_on(client, message).await,
         }

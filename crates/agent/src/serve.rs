@@ -52,7 +52,7 @@ fn run(socket: Socket, options: Options, end: Option<impl Future<Output = ()>>) 
         .enable_all()
         .build()
         .map_err(Error::Start)?;
-    let agent = Arc::new(Agent::new(options)?);
+    let agent = Arc::new(Agent::new(options, socket.dir().is_none())?);
     let listener = {
         let _context = runtime.enter();
         listen(&socket).map_err(Error::Start)?

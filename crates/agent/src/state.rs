@@ -29,6 +29,8 @@ pub struct Options {
     pub tpm: Arc<Tpm>,
     /// Where the tokens are kept.
     pub store: StoreDir,
+    /// The only token whose keys are served, by label or serial number; all without one.
+    pub token: Option<String>,
     /// How long PINs are good for.
     pub policy: Policy,
     /// The same for single tokens, by label or serial number.
@@ -79,6 +81,10 @@ pub(crate) struct Agent {
     pub(crate) keys: Mutex<KeyStore>,
     pub(crate) chip: Chip,
     pub(crate) audit: Option<Mutex<Log>>,
+    pub(crate) audit_path: Option<PathBuf>,
+    /// Whether somebody else made the socket.
+    pub(crate) activated: bool,
+    pub(crate) only_token: Option<String>,
     pub(crate) quota: Mutex<Quota>,
     /// Told when a refused request was counted.
     pub(crate) refused: Notify,
@@ -99,7 +105,9 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    pub(crate) fn new(options: Options) -> Result<Self> {
+    /// An agent with these options; `activated` says that somebody else made its socket.
+    pub(crate) fn new(options: Options, activated: bool) -> Result<Self> {
+        let audit_path = options.audit.clone();
         let audit = match options.audit {
             Some(path) => {
                 let audit = Log::open(&path).map_err(|source| Error::Audit { path, source })?;
@@ -108,9 +116,12 @@ impl Agent {
             None => None,
         };
         Ok(Self {
-            keys: Mutex::new(KeyStore::new(options.store.clone())),
+            keys: Mutex::new(KeyStore::new(options.store.clone(), options.token.clone())),
             chip: Chip::new(options.tpm, options.store),
             audit,
+            audit_path,
+            activated,
+            only_token: options.token,
             quota: Mutex::default(),
             refused: Notify::new(),
             standings: Mutex::default(),

@@ -214,7 +214,8 @@ impl App {
         }
     }
 
-    fn token_name(&self) -> Option<&str> {
+    /// What `--token`, the environment or the configuration calls the token that is meant.
+    pub(crate) fn token_name(&self) -> Option<&str> {
         self.token.as_deref().or(self.shown_token.as_deref())
     }
 

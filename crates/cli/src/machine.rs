@@ -3,7 +3,9 @@
 pub(crate) mod harden;
 pub(crate) mod interrupt;
 pub(crate) mod jobs;
+pub(crate) mod known_hosts;
 pub(crate) mod logger;
 pub(crate) mod module;
 pub(crate) mod simulator;
+pub(crate) mod ssh_agent;
 pub(crate) mod user;

@@ -6,4 +6,5 @@ pub(crate) mod duration;
 pub(crate) mod output;
 pub(crate) mod pem;
 pub(crate) mod progress;
+pub(crate) mod time;
 pub(crate) mod token;

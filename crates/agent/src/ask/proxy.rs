@@ -93,6 +93,11 @@ impl Upstreams {
         }
     }
 
+    /// Where they listen.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = &std::path::Path> {
+        self.others.iter().map(|other| other.socket.as_path())
+    }
+
     /// Takes what another agent says about the way of a connection's requests; whether it can
     /// be read.
     pub(crate) fn came_by(&self, path: &mut Path, contents: &[u8]) -> bool {
@@ -205,7 +210,8 @@ impl Upstream {
     }
 }
 
-fn listed(answer: &[u8]) -> Option<Vec<Listed>> {
+/// The keys in the answer to a request to list them; `None` for another answer.
+pub(crate) fn listed(answer: &[u8]) -> Option<Vec<Listed>> {
     let mut reader = fields(answer);
     if reader.byte().ok()? != IDENTITIES_ANSWER {
         return None;

@@ -157,15 +157,19 @@ impl Keys {
 #[derive(Debug)]
 pub(crate) struct KeyStore {
     dir: StoreDir,
+    /// The only token to read, by label or serial number.
+    only: Option<String>,
     store: Option<Store>,
     seen: Option<u64>,
     keys: Arc<Keys>,
 }
 
 impl KeyStore {
-    pub(crate) fn new(dir: StoreDir) -> Self {
+    /// A reader of the tokens in `dir`, or of `only` one.
+    pub(crate) fn new(dir: StoreDir, only: Option<String>) -> Self {
         Self {
             dir,
+            only,
             store: None,
             seen: None,
             keys: Arc::default(),
@@ -222,17 +226,20 @@ impl KeyStore {
         let store = self.store.insert(store);
         let now = store.change_counter()?;
         if self.seen != Some(now) {
-            self.keys = Arc::new(all(store)?);
+            self.keys = Arc::new(all(store, self.only.as_deref())?);
             self.seen = Some(now);
         }
         Ok(self.keys.clone())
     }
 }
 
-fn all(store: &Store) -> Result<Keys, Error> {
+/// The keys of all tokens, or of those that are called `only`.
+fn all(store: &Store, only: Option<&str>) -> Result<Keys, Error> {
     let mut identities = Vec::new();
     let mut tokens = Vec::new();
-    for token in store.tokens()? {
+    let is_meant =
+        |token: &Token| only.is_none_or(|name| token.label == name || token.serial == name);
+    for token in store.tokens()?.into_iter().filter(is_meant) {
         let token = Arc::new(token);
         let mut kept: HashMap<ObjectId, Vec<Vec<u8>>> = HashMap::new();
         for certificate in store.ssh_certificates(token.id)? {
@@ -280,7 +287,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = StoreDir::at(dir.path().join("store")).unwrap();
         fill(&dir, 5);
-        let mut store = KeyStore::new(dir);
+        let mut store = KeyStore::new(dir, None);
         let keys = store.read().unwrap();
         assert_eq!(keys.identities.len(), 5);
         for identity in &keys.identities {
@@ -300,7 +307,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = StoreDir::at(dir.path().join("store")).unwrap();
         fill(&dir, 2);
-        let mut store = KeyStore::new(dir);
+        let mut store = KeyStore::new(dir, None);
         let keys = store.read().unwrap();
         let other = store.key(keys.identities[1].id).unwrap();
         let refused = keys.identities[0].keep_key(other);
@@ -312,14 +319,20 @@ mod tests {
     fn without_a_store_there_are_no_keys() {
         let dir = tempfile::tempdir().unwrap();
         let dir = StoreDir::at(dir.path().join("none")).unwrap();
-        assert!(KeyStore::new(dir).read().unwrap().identities.is_empty());
+        assert!(
+            KeyStore::new(dir, None)
+                .read()
+                .unwrap()
+                .identities
+                .is_empty()
+        );
     }
 
     #[test]
     fn a_store_that_appears_is_seen() {
         let dir = tempfile::tempdir().unwrap();
         let dir = StoreDir::at(dir.path().join("store")).unwrap();
-        let mut keys = KeyStore::new(dir.clone());
+        let mut keys = KeyStore::new(dir.clone(), None);
         assert!(keys.read().unwrap().tokens.is_empty());
         Store::open_or_create(&dir).unwrap();
         assert!(keys.read().unwrap().tokens.is_empty());

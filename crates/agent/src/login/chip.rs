@@ -46,6 +46,16 @@ impl Chip {
         }
     }
 
+    /// Which TPM it is.
+    pub(crate) fn tcti(&self) -> &Tcti {
+        self.tpm.tcti()
+    }
+
+    /// The directory of the store.
+    pub(crate) fn store(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     /// Waits until nobody else works with the chip, for as long as it answers the others.
     ///
     /// # Errors

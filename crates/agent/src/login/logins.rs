@@ -135,6 +135,11 @@ impl Logins {
             .retain(|_, login| login.until.is_none_or(|until| now < until));
     }
 
+    /// For how long the login to a token still is; `None` if it has no end, or there is none.
+    pub(crate) fn left(&self, serial: &str) -> Option<Duration> {
+        self.open.get(serial)?.until.map(Moment::left)
+    }
+
     /// When the next login ends; `None` if none does.
     pub(crate) fn next_end(&self) -> Option<Duration> {
         self.open

@@ -101,9 +101,9 @@ impl<'a> Request<'a> {
 }
 
 impl Request<'_> {
-    /// For a request that changes what an agent holds or whether it is locked: what it is
-    /// called in the audit log. `None` for those that list and sign, and for extensions whose
-    /// meaning is not known here.
+    /// For a request that changes what an agent holds or whether it is locked, or that asks for
+    /// its state: what it is called in the audit log. `None` for those that list and sign, and for
+    /// extensions whose meaning is not known here.
     #[must_use]
     pub fn manages(&self) -> Option<&'static str> {
         match self {
@@ -111,6 +111,7 @@ impl Request<'_> {
             Self::Remove(_) | Self::RemoveAll | Self::RemoveCard(_) => Some("remove"),
             Self::Lock(_) | Self::Extension(super::LOCK, _) => Some("lock"),
             Self::Unlock(_) | Self::Extension(super::UNLOCK, _) => Some("unlock"),
+            Self::Extension(super::STATUS, _) => Some("status"),
             Self::List | Self::Sign { .. } | Self::Extension(..) | Self::Unknown(_) => None,
         }
     }

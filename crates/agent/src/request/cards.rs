@@ -22,7 +22,7 @@ impl Agent {
     pub(super) async fn add_software_key(&self, client: &Client<'_>, message: &[u8]) -> Reply {
         let reply = self.pass_on(client, message).await;
         if reply == Reply::Failure {
-            client.record(|| Record::of("add", "refused a key of software"));
+            client.record(|| Record::of("add", "refused a key of software; another agent can hold it: tpmssh agent --proxy SOCKET"));
         }
         reply
     }
@@ -133,9 +133,11 @@ impl Agent {
             Some(identity) => {
                 lock(&self.standings).remove(identity.blob());
                 let (key, label) = (identity.fingerprint(), text::shown(&identity.label));
+                let token = text::shown(&identity.token.label);
                 client.record(move || Record {
                     key: Some(key.to_string()),
                     label: Some(label),
+                    token: Some(token),
                     ..Record::of("remove", DONE)
                 });
                 Reply::Success
@@ -202,7 +204,7 @@ fn of_card<'a>(keys: &'a Keys, name: &str) -> Result<Vec<&'a Identity>, String> 
             let is_its = |identity: &&Identity| identity.token.id == token.id;
             keys.identities.iter().filter(is_its).collect()
         }
-        _ => return Err("modules are not loaded here; a token is called tpmssh:LABEL".into()),
+        _ => return Err("modules are not loaded here; the keys of a token are added with ssh-add -s tpmssh:LABEL".into()),
     };
     if found.is_empty() {
         return Err("there is no key".into());

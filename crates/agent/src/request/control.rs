@@ -39,7 +39,9 @@ impl Agent {
             }
         };
         let text = result.as_ref().err().map_or(DONE, |(_, text)| text);
-        let (label, text) = (text::shown(name), text.to_owned());
+        // Named by its serial number, which tells nobody anything.
+        let label = keys.token(name).map_or(name, |token| token.label.as_str());
+        let (label, text) = (text::shown(label), text.to_owned());
         client.record(move || Record {
             label: Some(label),
             ..Record::of("unlock", &text)

@@ -68,9 +68,11 @@ impl Agent {
             notify::show(&format!("{label} {what}\nfor {}", client.peer));
         }
         let (key, label) = (Box::from(identity.blob()), text::shown(&identity.label));
+        let token = text::shown(&identity.token.label);
         client.record(move || Record {
             key: Some(Fingerprint::of_blob(&key).to_string()),
             label: Some(label),
+            token: Some(token),
             purpose: Some(what),
             ..Record::of("sign", &result)
         });

@@ -86,6 +86,7 @@ fn query_names_the_extensions_and_an_unknown_one_fails() {
         "unlock@tpmssh",
         "lock@tpmssh",
         "proxy-path@tpmssh",
+        "status@tpmssh",
     ] {
         expected.extend(frame(name.as_bytes()));
     }

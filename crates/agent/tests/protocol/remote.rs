@@ -63,6 +63,7 @@ fn managing(key: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("remove all", vec![19]),
         ("unlock@tpmssh", extension("unlock@tpmssh", &unlock)),
         ("unlock@tpmssh, cut", extension("unlock@tpmssh", b"")),
+        ("status@tpmssh", extension("status@tpmssh", b"")),
         ("lock@tpmssh", extension("lock@tpmssh", b"")),
         ("lock", message(LOCK, &[b"sesame"])),
     ]

@@ -161,6 +161,7 @@ impl Fixture {
         let options = Options {
             tpm: Arc::new(self.tpm()),
             store: self.store(),
+            token: None,
             policy: self.policy,
             token_policies: Default::default(),
             broker: Broker::new(self.askpass.clone().map(Way::Askpass), self.patience),

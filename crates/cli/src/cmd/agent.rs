@@ -6,6 +6,8 @@ mod install;
 mod log;
 mod serve;
 mod session;
+mod shell;
+mod status;
 mod uninstall;
 
 use crate::app::App;
@@ -32,6 +34,7 @@ enum Command {
     Env(env::Args),
     Install(install::Args),
     Log(log::Args),
+    Status(status::Args),
     Uninstall(uninstall::Args),
 }
 
@@ -41,6 +44,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         Some(Command::Env(args)) => env::run(args),
         Some(Command::Install(args)) => install::run(args),
         Some(Command::Log(args)) => log::run(app, args),
+        Some(Command::Status(args)) => status::run(app, args),
         Some(Command::Uninstall(args)) => uninstall::run(args),
     }
 }

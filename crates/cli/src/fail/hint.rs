@@ -255,7 +255,7 @@ fn for_agent(err: &agent::Error) -> Option<String> {
             return Some(format!("end it with: kill {pid}, then start it again"));
         }
         Agent::UnsafePath { .. } => "take a directory of your own with mode 0700 for the socket",
-        Agent::NotRunning { .. } => "start it: tpmssh agent install, or tpmssh agent",
+        Agent::NotRunning { .. } => "start it: tpmssh agent install, or tpmssh agent --daemon",
         Agent::Foreign { .. } | Agent::NotOurs { .. } => {
             "name the socket of tpmssh's own agent with --socket PATH"
         }

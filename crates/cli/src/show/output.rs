@@ -18,6 +18,11 @@ impl Output {
         Self { json }
     }
 
+    /// Whether `--json` was given.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Writes `report` to stdout: as JSON with `--json`, else as text.
     ///
     /// # Errors

@@ -130,8 +130,8 @@ impl Config {
         }
     }
 
-    /// The only token that a PKCS#11 program sees: `$TPMSSH_TOKEN`, otherwise this file's `token`;
-    /// `None` for all.
+    /// The only token that a PKCS#11 program or a client of the agent sees: `$TPMSSH_TOKEN`, otherwise
+    /// this file's `token`; `None` for all.
     #[must_use]
     pub fn shown_token(&self) -> Option<String> {
         let given = env::text("TPMSSH_TOKEN").map(|text| text.to_string_lossy().into_owned());

@@ -12,12 +12,10 @@ use agent::client::Client;
 use anyhow::Context;
 use rustix::io::Errno;
 
+use super::shell::Shell;
 use crate::fail::error::Error;
-use crate::fail::hint::quote;
+use crate::machine::ssh_agent::DETACHED;
 use crate::show::output;
-
-/// The option by which the program in the background knows that it is one.
-pub(super) const DETACHED: &str = "--detached";
 
 /// How long the agent may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,9 +27,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// # Errors
 ///
 /// [`Error::NotStarted`] with what the agent said, [`agent::Error::Foreign`].
-pub(super) fn start(socket: &Path, options: &[String]) -> anyhow::Result<()> {
+pub(super) fn start(socket: &Path, shell: Shell, options: &[String]) -> anyhow::Result<()> {
     match Client::connect(socket) {
-        Ok(_) => return tell_shell(socket, None),
+        Ok(_) => return tell_shell(shell, socket, None),
         Err(agent::Error::NotRunning { .. }) => {}
         Err(err) => return Err(err.into()),
     }
@@ -50,7 +48,7 @@ pub(super) fn start(socket: &Path, options: &[String]) -> anyhow::Result<()> {
     if let Some(status) = wait(&mut child, socket)? {
         return Err(not_started(&mut said, status).into());
     }
-    tell_shell(socket, Some(child.id()))
+    tell_shell(shell, socket, Some(child.id()))
 }
 
 /// Leaves the session of the terminal, so that nothing that happens to it happens to the agent.
@@ -115,11 +113,12 @@ fn not_started(said: &mut File, status: ExitStatus) -> Error {
     }
 }
 
-/// As `ssh-agent` prints it for a Bourne shell.
-fn tell_shell(socket: &Path, pid: Option<u32>) -> anyhow::Result<()> {
-    let mut text = format!("SSH_AUTH_SOCK={}; export SSH_AUTH_SOCK;\n", quote(socket));
+/// As `ssh-agent` prints it.
+fn tell_shell(shell: Shell, socket: &Path, pid: Option<u32>) -> anyhow::Result<()> {
+    let mut text = shell.export("SSH_AUTH_SOCK", socket);
     if let Some(pid) = pid {
-        text += &format!("SSH_AGENT_PID={pid}; export SSH_AGENT_PID;\necho Agent pid {pid};\n");
+        text += &shell.export("SSH_AGENT_PID", Path::new(&pid.to_string()));
+        text += &format!("echo Agent pid {pid};\n");
     }
     Ok(output::write(&text)?)
 }

@@ -1,18 +1,34 @@
 //! `tpmssh agent env`: what a shell has to know.
 
-use crate::fail::hint::quote;
-use crate::options::SocketArgs;
-use crate::show::output;
+use agent::client::Client;
 
-/// Print the line by which a shell finds the agent: eval "$(tpmssh agent env)"
+use super::shell::ShellArgs;
+use crate::options::SocketArgs;
+use crate::show::output::{self, tell};
+
+/// Print the line by which a shell finds the agent
+///
+/// It is for the shell that runs this program, or for the one that --shell names.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  eval \"$(tpmssh agent env)\"             bash, zsh, sh
+  tpmssh agent env | source              fish
+  eval `tpmssh agent env`                csh, tcsh")]
 pub(crate) struct Args {
+    #[command(flatten)]
+    shell: ShellArgs,
     #[command(flatten)]
     socket: SocketArgs,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let path = quote(&args.socket.path()?);
-    output::write(&format!("SSH_AUTH_SOCK={path}; export SSH_AUTH_SOCK;\n"))?;
+    let path = args.socket.path()?;
+    output::write(&args.shell.get().export("SSH_AUTH_SOCK", &path))?;
+    if let Err(agent::Error::NotRunning { .. }) = Client::connect(&path) {
+        tell(
+            "tpmssh: no agent is running there; start it: tpmssh agent --daemon, or tpmssh agent install",
+        );
+    }
     Ok(())
 }

@@ -10,6 +10,7 @@ use agent::{Options, Policy, Socket};
 use token_store::StoreDir;
 
 use super::daemon;
+use super::shell::ShellArgs;
 use crate::app::{App, agent_log};
 use crate::fail::error::Error;
 use crate::machine::logger;
@@ -53,6 +54,8 @@ pub(crate) struct ServeArgs {
     /// Run in a session of its own, as --daemon starts it
     #[arg(long, hide = true, conflicts_with = "daemon")]
     detached: bool,
+    #[command(flatten)]
+    shell: ShellArgs,
 }
 
 impl ServeArgs {
@@ -75,7 +78,7 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
     if args.daemon {
         let mut options = args.for_daemon();
         options.extend(app.global_options());
-        return daemon::start(&args.socket.path()?, &options);
+        return daemon::start(&args.socket.path()?, args.shell.get(), &options);
     }
     if args.detached {
         daemon::detach()?;
@@ -95,6 +98,7 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
     let options = Options {
         tpm: app.tpm()?,
         store: StoreDir::for_user()?,
+        token: app.token_name().map(str::to_owned),
         policy: match &configured.pin {
             Some(pin) => policy("agent.pin", pin)?,
             None => Policy::UntilLocked,

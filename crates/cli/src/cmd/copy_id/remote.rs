@@ -56,6 +56,7 @@ impl Login {
         let agent = Command::new(program)
             .args(["agent", "--no-ask", "--tcti", &tcti.to_string(), "--socket"])
             .arg(&socket)
+            .args(["--token", &key.token.serial])
             .env_remove("LISTEN_FDS")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
