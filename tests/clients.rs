@@ -25,13 +25,13 @@ mod p11tool;
 mod pkcs11_tool;
 
 /// The path of the module, as an argument.
-fn module_path() -> String {
+pub(crate) fn module_path() -> String {
     text(module())
 }
 
 /// Runs a client that has to succeed; what it wrote to either output.
 #[track_caller]
-fn ok(command: &mut Command) -> String {
+pub(crate) fn ok(command: &mut Command) -> String {
     let output = finish(command);
     let written = written(&output);
     assert!(output.status.success(), "{command:?}: {written}");
@@ -40,7 +40,7 @@ fn ok(command: &mut Command) -> String {
 
 /// Runs a client that has to fail; what it wrote to either output.
 #[track_caller]
-fn refused(command: &mut Command) -> String {
+pub(crate) fn refused(command: &mut Command) -> String {
     let output = finish(command);
     let written = written(&output);
     assert!(
@@ -63,15 +63,15 @@ fn written(output: &Output) -> String {
 }
 
 /// OpenSSL, without any engine.
-fn openssl(home: &Home, args: &[&str]) -> String {
+pub(crate) fn openssl(home: &Home, args: &[&str]) -> String {
     ok(home.command("openssl").args(args))
 }
 
 /// The labels of the keys of [`two_keys`], which are their types as well.
-const KEYS: [&str; 2] = ["ecdsa", "rsa"];
+pub(crate) const KEYS: [&str; 2] = ["ecdsa", "rsa"];
 
 /// A program with the token `work` and a key of each kind in it.
-fn two_keys() -> Program {
+pub(crate) fn two_keys() -> Program {
     let program = Program::with_token();
     for label in KEYS {
         let args = ["keygen", "-t", label, "--label", label, "--pin-file"];
@@ -81,17 +81,17 @@ fn two_keys() -> Program {
 }
 
 /// The RFC 7512 name of an object of the token `work`; `kind` is `private`, `public` or `cert`.
-fn key_url(label: &str, kind: &str) -> String {
+pub(crate) fn key_url(label: &str, kind: &str) -> String {
     format!("pkcs11:token=work;object={label};type={kind}")
 }
 
 /// The file `name` in `home`, as an argument.
-fn file(home: &Home, name: &str) -> String {
+pub(crate) fn file(home: &Home, name: &str) -> String {
     text(home.path().join(name))
 }
 
 /// Puts `content` into the file `name` in `home`; its path as an argument.
-fn write(home: &Home, name: &str, content: impl AsRef<[u8]>) -> String {
+pub(crate) fn write(home: &Home, name: &str, content: impl AsRef<[u8]>) -> String {
     let path = file(home, name);
     fs::write(&path, content).unwrap();
     path
@@ -99,7 +99,7 @@ fn write(home: &Home, name: &str, content: impl AsRef<[u8]>) -> String {
 
 /// Makes a key in a file and a certificate for `127.0.0.1` that it signs itself; the paths of
 /// certificate and key.
-fn self_signed(home: &Home, name: &str, subject: &str) -> [String; 2] {
+pub(crate) fn self_signed(home: &Home, name: &str, subject: &str) -> [String; 2] {
     let [certificate, key] = ["pem", "key"].map(|kind| file(home, &format!("{name}.{kind}")));
     ok(home
         .command("openssl")
@@ -112,7 +112,7 @@ fn self_signed(home: &Home, name: &str, subject: &str) -> [String; 2] {
 
 /// A web server over TLS that lets in only who has the key of a certificate that it trusts, and
 /// whose one page shows that certificate.
-struct WebServer {
+pub(crate) struct WebServer {
     server: Server,
     /// The server's own certificate, for `127.0.0.1` and `localhost`.
     certificate: PathBuf,
@@ -121,7 +121,7 @@ struct WebServer {
 impl WebServer {
     /// Starts one that trusts the certificates in the file `trusted`; `version` is `-tls1_2`
     /// or `-tls1_3`.
-    fn start(home: &Home, trusted: impl AsRef<Path>, version: &str) -> Self {
+    pub(crate) fn start(home: &Home, trusted: impl AsRef<Path>, version: &str) -> Self {
         Self::with_page(home, trusted, &["-www", version])
     }
 
@@ -154,17 +154,17 @@ impl WebServer {
         assert!(!printed.contains("Protocol"), "{printed}");
     }
 
-    fn port(&self) -> String {
+    pub(crate) fn port(&self) -> String {
         self.server.port().to_string()
     }
 
-    fn certificate(&self) -> &str {
+    pub(crate) fn certificate(&self) -> &str {
         self.certificate.to_str().unwrap()
     }
 
     /// Whether `page` shows that the server saw the certificate of `subject` over `protocol`.
     #[track_caller]
-    fn assert_page(&self, page: &str, subject: &str, protocol: &str) {
+    pub(crate) fn assert_page(&self, page: &str, subject: &str, protocol: &str) {
         let shown = page.lines().map(str::trim).any(|line| {
             line.strip_prefix("Subject:")
                 .is_some_and(|name| name.trim() == subject)

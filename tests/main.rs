@@ -21,6 +21,7 @@ mod kernel;
 mod owner;
 mod packaging;
 mod program;
+mod programs;
 mod raw;
 mod recording;
 mod refusals;

@@ -27,8 +27,9 @@ use std::{ffi::OsString, process::ExitCode};
 
 const USAGE: &str = "\
 cargo xtask demo           show tpmssh at work: from an empty TPM to an ssh login
-cargo xtask test [--times] [ARG]...  build everything and run all tests; ARGs go to cargo test;
-                           --times shows at the end how long each test program ran
+cargo xtask test [--times] [--without-programs] [ARG]...  build everything and run all tests; ARGs go
+                           to cargo test; --times shows at the end how long each test program ran;
+                           --without-programs needs no Java, Go, nginx and the like, and tests none
 cargo xtask ci             all that must be in order before a merge; .ci/run calls this
 cargo xtask fuzz [SECONDS]  every fuzz target, 20 seconds each
 cargo xtask memcheck       call the module wrongly, under valgrind

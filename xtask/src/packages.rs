@@ -19,6 +19,10 @@ struct Need {
     demo: bool,
     /// Whether building and packing need it.
     build: bool,
+    /// Whether nothing needs it but the tests below `tests/programs/`.
+    programs: bool,
+    /// Whether Debian 12 has no such package.
+    newer: bool,
 }
 
 enum Probe {
@@ -32,6 +36,8 @@ enum Probe {
     Engine(&'static str),
     /// A PKCS#11 module, where p11-kit looks for it.
     Pkcs11(&'static str),
+    /// Anything else, by its path.
+    File(&'static str),
 }
 
 /// What the packages are wanted for.
@@ -41,6 +47,8 @@ pub(crate) enum For {
     Demo,
     /// `cargo xtask install` and `dist`.
     Build,
+    /// `cargo xtask test --without-programs`.
+    WithoutPrograms,
     /// Any other chore. All of them take the whole list, so that no two differ in where they work.
     All,
 }
@@ -82,6 +90,43 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("Xvfb"), "xvfb"),
     need(Probe::Program("xdotool"), "xdotool"),
     need(Probe::Program("curl"), "curl"),
+    // Programs that the group `programs` of the tests needs, and nothing else.
+    programs(
+        Probe::File("/usr/lib/python3/dist-packages/paramiko"),
+        "python3-paramiko",
+    ),
+    programs(
+        Probe::File("/usr/lib/python3/dist-packages/asyncssh"),
+        "python3-asyncssh",
+    ),
+    programs(Probe::File("/usr/bin/go"), "golang-go"),
+    programs(
+        Probe::File("/usr/share/gocode/src/golang.org/x/crypto"),
+        "golang-golang-x-crypto-dev",
+    ),
+    programs(Probe::Program("plink"), "putty-tools"),
+    programs(Probe::Program("jarsigner"), "default-jdk-headless"),
+    programs(Probe::Program("nginx"), "nginx"),
+    programs(Probe::Program("stunnel"), "stunnel4"),
+    programs(Probe::Program("openvpn"), "openvpn"),
+    programs(Probe::Program("pki"), "strongswan-pki"),
+    programs(
+        Probe::File("/usr/lib/ipsec/plugins/libstrongswan-pkcs11.so"),
+        "libstrongswan-extra-plugins",
+    ),
+    programs(Probe::Program("eapol_test"), "eapoltest"),
+    programs(Probe::Program("hostapd"), "hostapd"),
+    programs(Probe::Program("gpgsm"), "gpgsm"),
+    programs(Probe::Program("gpg-agent"), "gpg-agent"),
+    programs(Probe::Program("gnupg-pkcs11-scd"), "gnupg-pkcs11-scd"),
+    programs(Probe::Program("cryptsetup"), "cryptsetup-bin"),
+    programs(Probe::Program("systemd-cryptenroll"), "systemd"),
+    newer(programs(
+        Probe::Program("systemd-cryptenroll"),
+        "systemd-cryptsetup",
+    )),
+    // To tell a client's own faults from the module's.
+    programs(Probe::Program("softhsm2-util"), "softhsm2"),
     // What the tests run under and in.
     demo(Probe::Program("setpriv"), "util-linux"),
     need(Probe::Program("valgrind"), "valgrind"),
@@ -107,15 +152,15 @@ const fn need(probe: Probe, package: &'static str) -> Need {
         package,
         demo: false,
         build: false,
+        programs: false,
+        newer: false,
     }
 }
 
 const fn demo(probe: Probe, package: &'static str) -> Need {
     Need {
-        probe,
-        package,
         demo: true,
-        build: false,
+        ..need(probe, package)
     }
 }
 
@@ -126,9 +171,34 @@ const fn build(need: Need) -> Need {
     }
 }
 
-/// The packages of another release of Debian in which a chore is to run: all that chores need.
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    NEEDS.iter().map(|need| need.package)
+const fn programs(probe: Probe, package: &'static str) -> Need {
+    Need {
+        programs: true,
+        ..need(probe, package)
+    }
+}
+
+const fn newer(need: Need) -> Need {
+    Need {
+        newer: true,
+        ..need
+    }
+}
+
+/// The packages of the release `suite` of Debian in which a chore is to run: all that chores need.
+pub(crate) fn names(suite: &str) -> impl Iterator<Item = &'static str> {
+    let newer = suite != OLDEST.1;
+    let needs = NEEDS.iter().filter(move |need| newer || !need.newer);
+    needs.map(|need| need.package)
+}
+
+/// The oldest release of Debian that chores run on, as os-release has it, and its name.
+const OLDEST: (&str, &str) = ("VERSION_ID=\"12\"", "bookworm");
+
+/// Whether this machine's Debian is newer than [`OLDEST`].
+fn is_newer() -> bool {
+    fs::read_to_string("/etc/os-release")
+        .is_ok_and(|release| !release.lines().any(|line| line == OLDEST.0))
 }
 
 /// Installs what is missing, after it has said what that is, and asked if a person is there to answer.
@@ -194,9 +264,11 @@ fn missing(wanted: For) -> Vec<&'static str> {
         .iter()
         .filter(|need| match wanted {
             For::All => true,
+            For::WithoutPrograms => !need.programs,
             For::Demo => need.demo,
             For::Build => need.build,
         })
+        .filter(|need| !need.newer || is_newer())
         .filter(|need| !need.probe.found())
         .map(|need| need.package)
         .collect()
@@ -216,6 +288,7 @@ impl Probe {
             Self::Pkcs11(name) => fs::read_dir("/usr/lib").is_ok_and(|mut dirs| {
                 dirs.any(|dir| dir.is_ok_and(|dir| dir.path().join("pkcs11").join(name).exists()))
             }),
+            Self::File(path) => Path::new(path).exists(),
             Self::Engine(name) => Command::new("openssl")
                 .args(["engine", name])
                 .output()
@@ -263,7 +336,15 @@ struct Services {
 }
 
 impl Services {
-    const ALL: [&str; 3] = ["ssh.service", "ssh.socket", "tpm2-abrmd.service"];
+    const ALL: [&str; 7] = [
+        "ssh.service",
+        "ssh.socket",
+        "tpm2-abrmd.service",
+        "nginx.service",
+        "openvpn.service",
+        "stunnel.target",
+        "hostapd.service",
+    ];
 
     /// Remembers which of them the machine has not yet. What it has is somebody's own.
     fn note() -> Self {
@@ -317,6 +398,7 @@ mod tests {
         assert!(!Probe::Library("libnosuchlibrary.so.0").found());
         assert!(!Probe::Engine("no-such-engine").found());
         assert!(!Probe::Pkcs11("no-such-module.so").found());
+        assert!(Probe::File("/etc").found() && !Probe::File("/no-such-file").found());
     }
 
     /// The tests run only where the packages are.

@@ -14,10 +14,14 @@ use crate::{
 
 pub(crate) use times::timed;
 
+/// For a machine that has not the time or the room for them.
+const WITHOUT_PROGRAMS: &str = "--without-programs";
+
 /// Builds the program and the module, then runs all tests, to the end even if some fail.
 ///
-/// `args` are for `cargo test`, such as `-p tpm-core` or `-- --nocapture`. A first argument `--times`
-/// is for this chore: it prints how long each test program ran, also if tests failed.
+/// `args` are for `cargo test`, such as `-p tpm-core` or `-- --nocapture`. The first ones may be for this
+/// chore: `--times` prints how long each test program ran, also if tests failed; after it `--without-programs`
+/// leaves out the tests below `tests/programs/`, and the packages that only these need.
 ///
 /// # Errors
 ///
@@ -37,7 +41,11 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
 
 /// The tests by cargo: `options` are cargo's own, `args` are those of `cargo test`.
 fn tests(options: &[OsString], args: &[OsString]) -> Result<()> {
-    packages::install_missing(packages::For::All)?;
+    let (wanted, args) = match args {
+        [first, rest @ ..] if first == WITHOUT_PROGRAMS => (packages::For::WithoutPrograms, rest),
+        args => (packages::For::All, args),
+    };
+    packages::install_missing(wanted)?;
     kernel::fetch()?;
     artifacts::build()?;
     let mut test = cargo();
@@ -48,5 +56,12 @@ fn tests(options: &[OsString], args: &[OsString]) -> Result<()> {
     if !args.iter().any(|arg| arg == "-p" || arg == "--package") {
         test.arg("--workspace");
     }
-    command::run(test.args(args))
+    test.args(args);
+    if wanted == packages::For::WithoutPrograms {
+        if !args.iter().any(|arg| arg == "--") {
+            test.arg("--");
+        }
+        test.args(["--skip", "programs::", "--skip", "nothing_is_missing_here"]);
+    }
+    command::run(&mut test)
 }

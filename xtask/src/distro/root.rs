@@ -23,7 +23,7 @@ const MIRROR: &str = "http://deb.debian.org/debian";
 pub(super) fn make(suite: &str) -> Result<PathBuf> {
     let dir = command::target()?.join("distro");
     let (root, made) = (dir.join(suite), dir.join(format!("{suite}.packages")));
-    let wanted: Vec<&str> = packages::names().collect();
+    let wanted: Vec<&str> = packages::names(suite).collect();
     let wanted = wanted.join(",");
     if fs::read_to_string(&made).is_ok_and(|made| made == wanted) {
         return Ok(root);
