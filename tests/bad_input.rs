@@ -341,7 +341,7 @@ fn key_types_and_sizes_that_do_not_exist() {
     program.run(&["keygen", "--id", "xyz"]).fails(
         2,
         "tpmssh: invalid value 'xyz' for '--id <HEX>': it takes pairs of hexadecimal digits\n\
-         hint: see tpmssh --help\n",
+         hint: see tpmssh keygen --help\n",
     );
 }
 
@@ -398,7 +398,7 @@ fn tokens_that_are_not_there_or_not_told_apart() {
     let store = text(program.home.store());
     for command in ["list-objects", "export"] {
         program.run(&[command]).fails(
-            1,
+            12,
             &format!(
                 "tpmssh: there is no store at {store}\nhint: make a token first: tpmssh token init\n"
             ),
@@ -406,7 +406,7 @@ fn tokens_that_are_not_there_or_not_told_apart() {
     }
     program.init("work");
     program.run(&["--token", "play", "keygen"]).fails(
-        2,
+        12,
         "tpmssh: no token \"play\"\nhint: tpmssh token list shows what there is\n",
     );
     program.init("play");
@@ -459,7 +459,7 @@ fn a_label_that_is_taken_or_cannot_be_one_is_refused() {
         with("first").fails(
             2,
             "tpmssh: there is a key called \"first\" already\n\
-             hint: give another with --label; tpmssh list-objects shows what there is\n",
+             hint: give another with --label; tpmssh list shows what there is\n",
         );
         for empty in ["", " "] {
             with(empty).fails(2, "tpmssh: unusable label: it is empty\n");
@@ -485,7 +485,7 @@ fn a_label_that_is_taken_or_cannot_be_one_is_refused() {
 fn keys_that_are_not_there_or_not_told_apart() {
     let program = Program::with_token();
     program.run(&["export"]).fails(
-        1,
+        12,
         "tpmssh: there is no key yet\nhint: make one first: tpmssh keygen\n",
     );
     program.keygen("same");
@@ -496,13 +496,13 @@ fn keys_that_are_not_there_or_not_told_apart() {
     Outcome::of(make.args(pair).args(["same", "--id", "02"])).ok();
     for command in ["export", "delete"] {
         program.run(&[command, "other"]).fails(
-            2,
-            "tpmssh: no key \"other\"\nhint: tpmssh list-objects shows what there is\n",
+            12,
+            "tpmssh: no key \"other\"\nhint: tpmssh list shows what there is\n",
         );
         program.run(&[command, "same"]).fails(
             2,
             "tpmssh: several keys are called \"same\"\n\
-             hint: give the id or the fingerprint instead, which tpmssh list-objects shows\n",
+             hint: give the id or the fingerprint instead, which tpmssh list shows\n",
         );
     }
 }

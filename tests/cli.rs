@@ -29,7 +29,7 @@ fn a_key_is_made_listed_exported_and_deleted() {
     assert_eq!(made["id"], "01ab");
     assert_eq!(made["token"], "work");
 
-    let list = program.run(&["list-objects"]).ok();
+    let list = program.run(&["list", "-l"]).ok();
     let fingerprint = made["fingerprint"].as_str().unwrap();
     assert_eq!(
         list,
@@ -97,7 +97,7 @@ fn every_kind_of_key_is_one_that_openssh_reads() {
             )
         );
     }
-    assert_eq!(program.run(&["export"]).ok().lines().count(), 5);
+    assert_eq!(program.run(&["export", "--all"]).ok().lines().count(), 5);
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn a_full_disk_is_told_and_a_reader_that_left_is_not() {
     // Its output is not captured, so it is empty in any case.
     outcome.fails(
         11,
-        "tpmssh: no tokens\ntpmssh: cannot write to stdout: No space left on device (os error 28)\n",
+        "tpmssh: no tokens\n{\"error\":\"cannot write to stdout: No space left on device (os error 28)\",\"hint\":null,\"exit_code\":11}\n",
     );
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -14,7 +14,7 @@ fn the_token_of_the_environment_is_meant_by_every_command() {
     };
     let keygen = ["keygen", "-C", "mine", "--pin-file", &program.pin];
     run("nope", &keygen).fails(
-        2,
+        12,
         "tpmssh: no token \"nope\"\nhint: tpmssh token list shows what there is\n",
     );
     run("play", &keygen).ok();
@@ -123,8 +123,8 @@ fn a_key_is_found_by_the_beginning_of_its_id_or_fingerprint() {
         assert_eq!(program.run(&["export", part]).ok(), line, "{part}");
     }
     program.run(&["export", "SHA256:"]).fails(
-        2,
-        "tpmssh: no key \"SHA256:\"\nhint: tpmssh list-objects shows what there is\n",
+        12,
+        "tpmssh: no key \"SHA256:\"\nhint: tpmssh list shows what there is\n",
     );
     // The public key is the last line of what keygen says, alone.
     let made = program.keygen("third");

@@ -173,9 +173,8 @@ fn what_is_done_is_told_when_stdout_is_full() {
     let public = format!("{key}.pub");
 
     let args = ["keygen", "-C", "second", "--pin-file", pin];
-    let expected = format!(
-        "tpmssh: the key \"second\" is made, but {full}\nhint: see it with: tpmssh list-objects\n"
-    );
+    let expected =
+        format!("tpmssh: the key \"second\" is made, but {full}\nhint: see it with: tpmssh list\n");
     program.run_full(&args).fails(11, &expected);
     assert!(
         program

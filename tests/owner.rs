@@ -171,7 +171,7 @@ fn the_lockout_is_set_in_words_of_time() {
     set(&["--recovery", "soon"]).fails(
         2,
         "tpmssh: invalid value 'soon' for '--recovery <TIME>': a time is seconds or parts with s, m, \
-         h, d, w: 90, 1h30m, 1w\nhint: see tpmssh --help\n",
+         h, d, w: 90, 1h30m, 1w\nhint: see tpmssh tpm lockout set --help\n",
     );
 }
 

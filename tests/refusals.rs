@@ -305,7 +305,7 @@ fn a_counter_that_a_killed_program_left() {
     program
         .run(&["token", "remove-counter", "0x01800000"])
         .fails(
-            2,
+            12,
             "tpmssh: no PIN counter without a token is at NV index 0x01800000\n\
          hint: tpmssh doctor shows what there is\n",
         );

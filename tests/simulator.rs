@@ -115,7 +115,7 @@ fn its_state_survives_and_its_end_is_no_power_failure() {
     }
     let info: Value = serde_json::from_str(&sandbox.run(&["tpm", "info", "--json"]).ok()).unwrap();
     assert_eq!(info["lockout"]["wrong_tries"], 0);
-    assert_eq!(sandbox.run(&["export"]).ok().lines().count(), 3);
+    assert_eq!(sandbox.run(&["export", "--all"]).ok().lines().count(), 3);
 }
 
 #[test]

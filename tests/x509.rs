@@ -133,8 +133,8 @@ fn a_request_that_cannot_be_made_says_why() {
     program
         .run(&["csr", "other", "--subject", "CN=alice"])
         .fails(
-            2,
-            "tpmssh: no key \"other\"\nhint: tpmssh list-objects shows what there is\n",
+            12,
+            "tpmssh: no key \"other\"\nhint: tpmssh list shows what there is\n",
         );
     let wrong = program.secret("wrong", "incorrect horse");
     let args = [
@@ -190,7 +190,7 @@ fn a_certificate_gets_the_id_of_its_key() {
     assert_eq!(issuer, "issuer   CN=ca");
     assert_eq!(key, "key      second");
     let id = id.trim_start_matches("id ").trim();
-    let objects = program.run(&["list-objects"]).ok();
+    let objects = program.run(&["list", "-l"]).ok();
     assert_eq!(
         objects.matches(id).count(),
         2,

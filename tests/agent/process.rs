@@ -263,7 +263,7 @@ fn a_pin_is_good_for_the_time_that_was_said() {
     unlock("0").fails(
         2,
         "tpmssh: invalid value '0' for '--time <TIME>': it is at least a second\n\
-         hint: see tpmssh --help\n",
+         hint: see tpmssh unlock --help\n",
     );
 }
 

@@ -153,7 +153,7 @@ fn ssh_keygen_reads_what_was_signed() {
         (&listed[1]["type"], &listed[1]["state"]),
         (&"host".into(), &"valid".into())
     );
-    let shown = program.run(&["ca", "list"]).ok();
+    let shown = program.run(&["ca", "list", "--long"]).ok();
     assert!(
         shown.contains("  principals  host.example.org\n"),
         "{shown}"
@@ -233,7 +233,7 @@ fn a_revocation_that_matches_nothing_fails() {
     ] {
         let hint = "hint: tpmssh ca list shows what was signed; --force revokes it all the same\n";
         program.run(&["ca", "revoke", option, value]).fails(
-            2,
+            12,
             &format!("tpmssh: this authority signed no certificate with this {what}\n{hint}"),
         );
         program
@@ -501,7 +501,7 @@ fn authorities_that_are_not_there_or_not_told_apart() {
         program.run(&args)
     };
     sign(&[]).fails(
-        1,
+        12,
         "tpmssh: there is no certificate authority yet\n\
          hint: make one first: tpmssh ca init\n",
     );
@@ -511,8 +511,8 @@ fn authorities_that_are_not_there_or_not_told_apart() {
          hint: to make it one: tpmssh ca init --key LABEL\n",
     );
     sign(&["--ca", "nothing"]).fails(
-        2,
-        "tpmssh: no key \"nothing\"\nhint: tpmssh list-objects shows what there is\n",
+        12,
+        "tpmssh: no key \"nothing\"\nhint: tpmssh list shows what there is\n",
     );
     // A key that is there becomes one without a PIN; a new one is made with it.
     program.run(&["ca", "init", "--key", "first"]).ok();

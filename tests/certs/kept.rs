@@ -45,7 +45,7 @@ fn a_certificate_is_kept_shown_exported_and_removed() {
     assert_eq!(all[0]["principals"], serde_json::json!(["anna", "root"]));
     assert_eq!(all[0]["key"], "first");
 
-    let shown = program.run(&["cert", "list"]).ok();
+    let shown = program.run(&["cert", "list", "-l"]).ok();
     assert!(
         shown.starts_with("certificate 1 of key \"first\"\n"),
         "{shown}"
@@ -63,7 +63,7 @@ fn a_certificate_is_kept_shown_exported_and_removed() {
     let nothing = program.run(&["cert", "list"]);
     assert_eq!(nothing.stderr, "tpmssh: no certificates\n");
     program.run(&["cert", "export"]).fails(
-        1,
+        12,
         "tpmssh: there is no certificate yet\n\
          hint: add one that an authority made: tpmssh cert add FILE\n",
     );
@@ -131,7 +131,7 @@ fn what_is_of_no_use_is_refused_unless_it_is_forced() {
         .map(|it| it["state"].clone())
         .collect();
     assert_eq!(states, ["expired", "not-yet-valid", "valid"]);
-    let shown = program.run(&["cert", "list"]).ok();
+    let shown = program.run(&["cert", "list", "-l"]).ok();
     assert!(shown.contains("  valid       always\n"), "{shown}");
     assert!(
         shown.contains("from 2170-01-01 00:00:00 UTC to 2180-01-01 00:00:00 UTC"),
@@ -236,7 +236,7 @@ fn what_is_no_certificate_is_refused() {
         "tpmssh: cannot read /nowhere: No such file or directory (os error 2)\n",
     );
     program.run(&["cert", "remove", "7"]).fails(
-        2,
+        12,
         "tpmssh: no certificate \"7\"\nhint: tpmssh cert list shows what there is\n",
     );
     // With the line ending of another system it is the same certificate.

@@ -17,9 +17,9 @@ use tpm_core::{Operation, OwnerAuth, Srk, Tcti, Tpm, info};
 use crate::ask::confirm;
 use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
-use crate::machine::harden;
 use crate::machine::simulator::{Running, Simulator};
-use crate::options::{Global, UserPinArgs};
+use crate::machine::{harden, notice};
+use crate::options::{Global, TokenArg, UserPinArgs};
 use crate::show::output::{Output, tell};
 
 /// The global options and the configuration file, and what follows from them.
@@ -30,7 +30,10 @@ pub(crate) struct App {
     token: Option<String>,
     /// The token that the environment or the configuration names.
     shown_token: Option<String>,
+    /// Whether it is known that the TPM is simulated, or was said.
     announced: Cell<bool>,
+    /// Whether to say so even if this terminal session has heard it.
+    always_announces: bool,
 }
 
 impl App {
@@ -52,7 +55,16 @@ impl App {
             token: global.token.clone(),
             shown_token,
             announced: Cell::new(false),
+            always_announces: false,
         })
+    }
+
+    /// The same, which says that the TPM is simulated even if this terminal session has heard it.
+    pub(crate) fn always_announcing(self) -> Self {
+        Self {
+            always_announces: true,
+            ..self
+        }
     }
 
     /// The same with the configuration file read again.
@@ -68,6 +80,7 @@ impl App {
             token: self.token.clone(),
             shown_token: self.shown_token.clone(),
             announced: self.announced.clone(),
+            always_announces: self.always_announces,
         })
     }
 
@@ -87,7 +100,10 @@ impl App {
     /// If none is configured and there is no `/dev/tpmrm0`.
     pub(crate) fn tpm(&self) -> anyhow::Result<Arc<Tpm>> {
         let choice = self.tpm_choice()?;
-        if choice.simulated && !self.announced.replace(true) {
+        if choice.simulated
+            && !self.announced.replace(true)
+            && (self.always_announces || notice::is_due())
+        {
             tell("tpmssh: the TPM is simulated and protects nothing");
         }
         Ok(Arc::new(Tpm::new(choice.tcti)))
@@ -199,6 +215,24 @@ impl App {
                 let labels = tokens.into_iter().map(|token| token.label).collect();
                 Err(Error::WhichToken { labels }.into())
             }
+        }
+    }
+
+    /// The token that an argument names, else [the one that is meant](Self::token).
+    ///
+    /// # Errors
+    ///
+    /// If it does not exist; if `--token` names another one; those of [`App::token`].
+    pub(crate) fn named_token(&self, store: &Store, named: &TokenArg) -> anyhow::Result<Token> {
+        let Some(name) = &named.name else {
+            return self.token(store);
+        };
+        let token = store.find_token(name)?;
+        match &self.token {
+            Some(other) if store.find_token(other)?.id != token.id => {
+                Err(Error::Usage("two tokens are named".into()).into())
+            }
+            _ => Ok(token),
         }
     }
 

@@ -49,13 +49,14 @@ Options: --token TOKEN  --tcti TCTI  --json  -h, --help  -V, --version
 Help:    tpmssh help COMMAND    First: tpmssh setup
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 wrong PIN, 4 PIN locked,
   5 no TPM, 6 other TPM, 7 corrupt, 8 key refused, 9 unsafe path, 10 busy,
-  11 disk
+  11 disk, 12 not there
 ";
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0 done, 1 failed, 2 wrong usage, 3 wrong PIN, 4 PIN locked, 5 no TPM or no answer from it,
-  6 another or a cleared TPM, 7 store corrupt, 8 key refused, 9 unsafe path or mode, 10 busy, 11 disk";
+  6 another or a cleared TPM, 7 store corrupt, 8 key refused, 9 unsafe path or mode, 10 busy, 11 disk,
+  12 not there: no such token, key, certificate or authority";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -67,8 +68,8 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Token(cmd::token::Command),
     Keygen(cmd::keygen::Args),
-    #[command(visible_alias = "list")]
-    ListObjects(cmd::list_objects::Args),
+    #[command(alias = "ls", visible_alias = "list-objects")]
+    List(cmd::list::Args),
     Export(cmd::export::Args),
     Delete(cmd::delete::Args),
     CopyId(cmd::copy_id::Args),

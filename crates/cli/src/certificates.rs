@@ -18,6 +18,7 @@ use crate::fail::error::Error;
 use crate::keys;
 use crate::show::date;
 use crate::show::output::{Facts, tell};
+use crate::show::style::Tone;
 
 /// What can be said about a certificate now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -42,15 +43,32 @@ impl State {
             CertificateState::Expired => Self::Expired,
         }
     }
+
+    /// It in a word or two, for a column.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::NotYetValid => "not yet valid",
+            Self::Expired => "expired",
+            Self::ClockSuspect => "clock suspect",
+        }
+    }
+
+    /// How it stands out.
+    pub(crate) fn tone(self) -> Tone {
+        match self {
+            Self::Valid => Tone::Good,
+            Self::NotYetValid | Self::ClockSuspect => Tone::Warning,
+            Self::Expired => Tone::Bad,
+        }
+    }
 }
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Valid => "valid",
-            Self::NotYetValid => "not yet valid",
-            Self::Expired => "expired",
             Self::ClockSuspect => "clock suspect: it is before the time when this came here",
+            state => state.word(),
         })
     }
 }
@@ -69,11 +87,11 @@ pub(crate) struct Contents {
     /// Seconds since 1970; 0 is always.
     valid_after: u64,
     /// Seconds since 1970; null is for ever.
-    valid_before: Option<u64>,
+    pub(crate) valid_before: Option<u64>,
     critical_options: Vec<String>,
     extensions: Vec<String>,
     /// The fingerprint of the key that it is for.
-    key_fingerprint: String,
+    pub(crate) key_fingerprint: String,
     /// The fingerprint of the key that signed it.
     authority: String,
 }
@@ -95,17 +113,27 @@ impl Contents {
         }
     }
 
+    /// Its principals.
+    pub(crate) fn names(&self) -> String {
+        match self.principals.as_slice() {
+            [] => "any".to_owned(),
+            some => some.join(", "),
+        }
+    }
+
+    /// When it ends.
+    pub(crate) fn until(&self) -> String {
+        let until = self.valid_before.map(date::in_words);
+        until.unwrap_or_else(|| "without an end".to_owned())
+    }
+
     /// Its lines for a person.
     pub(crate) fn describe(&self, facts: &mut Facts) {
         facts.add("state", self.state);
         facts.add("type", self.kind);
         facts.add("key id", &self.key_id);
         facts.add("serial", &self.serial);
-        let principals = match self.principals.as_slice() {
-            [] => "any".to_owned(),
-            some => some.join(", "),
-        };
-        facts.add("principals", principals);
+        facts.add("principals", self.names());
         facts.add("valid", valid(self.valid_after, self.valid_before));
         for option in &self.critical_options {
             facts.add("critical", option);
@@ -152,9 +180,10 @@ fn options(options: &[CertOption]) -> Vec<String> {
 pub(crate) struct Kept {
     /// By which commands name it.
     pub(crate) number: i64,
-    token: String,
+    /// The label of its token.
+    pub(crate) token: String,
     /// The label of its key.
-    key: String,
+    pub(crate) key: String,
     #[serde(flatten)]
     pub(crate) contents: Contents,
     #[serde(skip)]

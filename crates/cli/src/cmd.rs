@@ -12,7 +12,7 @@ pub(crate) mod export;
 pub(crate) mod git;
 pub(crate) mod host;
 pub(crate) mod keygen;
-pub(crate) mod list_objects;
+pub(crate) mod list;
 pub(crate) mod lock;
 pub(crate) mod man;
 pub(crate) mod setup;

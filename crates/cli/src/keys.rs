@@ -31,6 +31,8 @@ pub(crate) struct Key {
     pub(crate) public_key: String,
     /// Whether the private half is in the TPM.
     pub(crate) private: bool,
+    /// Whether it signs certificates; logins are not its use then.
+    pub(crate) authority: bool,
     /// The object whose deletion deletes it all.
     #[serde(skip)]
     pub(crate) object: ObjectId,
@@ -57,6 +59,7 @@ impl Key {
             fingerprint: ssh.fingerprint().to_string(),
             public_key: ssh.authorized_keys_line(&object.label),
             private: object.class() == Class::PrivateKey,
+            authority: false,
             object: object.id,
         }))
     }
@@ -93,10 +96,17 @@ impl fmt::Display for Key {
 /// Whatever is wrong with the store.
 pub(crate) fn of_token(store: &Store, token: &Token) -> Result<Vec<Key>> {
     let objects = store.objects(token.id)?;
+    let authorities = store.authorities(token.id)?;
     objects
         .iter()
         .filter(|object| !is_shown_by_its_private_half(object, &objects))
         .filter_map(|object| Key::of(token, object).transpose())
+        .map(|key| {
+            key.map(|key| Key {
+                authority: authorities.contains(&key.object),
+                ..key
+            })
+        })
         .collect()
 }
 

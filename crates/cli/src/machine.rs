@@ -6,6 +6,7 @@ pub(crate) mod jobs;
 pub(crate) mod known_hosts;
 pub(crate) mod logger;
 pub(crate) mod module;
+pub(crate) mod notice;
 pub(crate) mod simulator;
 pub(crate) mod ssh_agent;
 pub(crate) mod user;

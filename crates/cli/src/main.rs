@@ -26,28 +26,30 @@ use crate::fail::failure;
 use crate::fail::usage::{self, Answer};
 use crate::machine::harden;
 use crate::show::output::{self, tell};
+use crate::show::style;
 
 fn main() -> ExitCode {
     harden::survive_file_limit();
+    style::choose(style::asked_for(std::env::args_os()));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(err) => return not_understood(&err),
+        Err(err) => return not_understood(&err, output::json_asked_for(std::env::args_os())),
     };
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(err) => failure::report(&err),
+        Err(err) => failure::report(&err, cli.global.json),
     }
 }
 
 fn run(cli: &Cli) -> anyhow::Result<()> {
     let app = || App::new(&cli.global);
     match &cli.command {
-        Command::Setup(args) => cmd::setup::run(&app()?, args),
-        Command::Doctor(args) => cmd::doctor::run(&app()?, args),
+        Command::Setup(args) => cmd::setup::run(&app()?.always_announcing(), args),
+        Command::Doctor(args) => cmd::doctor::run(&app()?.always_announcing(), args),
         Command::Tpm(command) => cmd::tpm::run(&app()?, command),
         Command::Token(command) => cmd::token::run(&app()?, command),
         Command::Keygen(args) => cmd::keygen::run(&app()?, args),
-        Command::ListObjects(args) => cmd::list_objects::run(&app()?, args),
+        Command::List(args) => cmd::list::run(&app()?, args),
         Command::Export(args) => cmd::export::run(&app()?, args),
         Command::Delete(args) => cmd::delete::run(&app()?, args),
         Command::CopyId(args) => cmd::copy_id::run(&app()?, args),
@@ -67,19 +69,19 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
     }
 }
 
-fn not_understood(err: &clap::Error) -> ExitCode {
-    match usage::answer(err) {
+fn not_understood(err: &clap::Error, json: bool) -> ExitCode {
+    let args: Vec<_> = std::env::args_os().collect();
+    match usage::answer(err, &args) {
         Answer::Text(text) => match output::write(&text) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(err) => failure::report(&err.into()),
+            Err(err) => failure::report(&err.into(), json),
         },
         Answer::NoCommand(text) => {
             tell(text.trim_end());
             ExitCode::from(2)
         }
         Answer::Wrong { error, hint } => {
-            tell(&format!("tpmssh: {}", output::escape(&error)));
-            tell(&format!("hint: {}", output::escape(&hint)));
+            failure::tell(&output::escape(&error), Some(&hint), 2, json);
             ExitCode::from(2)
         }
     }

@@ -2,44 +2,74 @@
 
 mod key_type;
 mod secret;
+mod so_pin_out;
 
 use std::path::PathBuf;
 
 use clap::ArgAction;
+
+use crate::show::style::When;
 
 pub(crate) use key_type::KeyTypeArgs;
 pub(crate) use secret::{
     AuthArgs, EndorsementAuthArgs, LockoutAuthArgs, NewAuthArgs, NewPinArgs, NewSoPinArgs,
     OwnerAuthArgs, PinArgs, SoPinArgs, UserPinArgs,
 };
+pub(crate) use so_pin_out::SoPinOutArgs;
 
 /// Options that every command takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Global {
-    /// Where the TPM is: device:/dev/tpmrm0, tabrmd: or swtpm:host=127.0.0.1,port=2321
-    ///
-    /// Otherwise it is where the variable TPMSSH_TCTI or the configuration file says, and
-    /// /dev/tpmrm0 without either.
-    #[arg(
-        long,
-        global = true,
-        value_name = "TCTI",
-        help_heading = "Global options"
-    )]
-    pub(crate) tcti: Option<String>,
-
-    /// The token that is meant, by label or serial number
+    /// Use the token with this label or serial number
     #[arg(
         long,
         global = true,
         value_name = "TOKEN",
-        help_heading = "Global options"
+        help_heading = "Global options",
+        display_order = 901
     )]
     pub(crate) token: Option<String>,
 
-    /// Print data as JSON
-    #[arg(long, global = true, action = ArgAction::SetTrue, help_heading = "Global options")]
+    /// Print data, and errors, as JSON
+    #[arg(
+        long,
+        global = true,
+        action = ArgAction::SetTrue,
+        help_heading = "Global options",
+        display_order = 902
+    )]
     pub(crate) json: bool,
+
+    /// When to use colours: auto (on a terminal), always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = true,
+        help_heading = "Global options",
+        display_order = 903
+    )]
+    pub(crate) color: When,
+
+    /// The TPM: device:/dev/tpmrm0, tabrmd: or swtpm:host=127.0.0.1,port=2321
+    #[arg(
+        long,
+        global = true,
+        value_name = "TCTI",
+        help_heading = "Global options",
+        display_order = 904
+    )]
+    pub(crate) tcti: Option<String>,
+}
+
+/// Which token a command is about.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct TokenArg {
+    /// The token, by label or serial number (the one that is meant anyway)
+    #[arg(id = "token_name", value_name = "TOKEN")]
+    pub(crate) name: Option<String>,
 }
 
 /// Where the agent is.

@@ -6,5 +6,7 @@ pub(crate) mod duration;
 pub(crate) mod output;
 pub(crate) mod pem;
 pub(crate) mod progress;
+pub(crate) mod style;
+pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod token;

@@ -333,6 +333,8 @@ pub enum Kind {
     Busy,
     /// The disk is full, failing or read-only.
     Disk,
+    /// There is no token, key or other thing of that name, or none at all.
+    NotThere,
 }
 
 impl Kind {
@@ -351,6 +353,7 @@ impl Kind {
             Self::UnsafePath => 9,
             Self::Busy => 10,
             Self::Disk => 11,
+            Self::NotThere => 12,
         }
     }
 }
@@ -383,7 +386,6 @@ impl Error {
             | Self::TooMany { .. }
             | Self::Invalid { .. }
             | Self::BadTries
-            | Self::NoSuchToken { .. }
             | Self::AmbiguousToken { .. }
             | Self::Config { .. } => Kind::Usage,
             Self::NoTpmConfigured => Kind::NoTpm,
@@ -391,11 +393,10 @@ impl Error {
             | Self::NoCounterWall(_)
             | Self::NoSo
             | Self::NoPin
-            | Self::NoStore { .. }
             | Self::NoHome
             | Self::OutOfMemory
-            | Self::AuthorityKey
-            | Self::NoSuchObject => Kind::Failed,
+            | Self::AuthorityKey => Kind::Failed,
+            Self::NoStore { .. } | Self::NoSuchToken { .. } | Self::NoSuchObject => Kind::NotThere,
             Self::Unrecorded { source, .. } | Self::Unknown { source, .. } => source.kind(),
             Self::Tpm(err) => tpm_kind(err),
         }
@@ -559,6 +560,8 @@ mod tests {
             9
         );
         assert_eq!(code(Error::Busy), 10);
+        let name = String::from("work");
+        assert_eq!(code(Error::NoSuchToken { name }), 12);
         assert_eq!(code(Error::ReadOnly), 11);
     }
 

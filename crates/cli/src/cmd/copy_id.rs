@@ -17,7 +17,8 @@ use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::keys::signing::{self, SigningKey};
 use crate::options::UserPinArgs;
-use crate::show::output::{Table, error_line, tell};
+use crate::show::output::{error_line, tell};
+use crate::show::table::Table;
 
 /// Let a key of the TPM in on servers, by the login that works today
 ///

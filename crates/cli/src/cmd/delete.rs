@@ -5,7 +5,6 @@ use ssh_format::text::shown;
 use crate::app::App;
 use crate::ask::confirm::confirm;
 use crate::keys;
-use crate::show::output::tell;
 
 /// Delete a key; nothing brings it back
 #[derive(Debug, clap::Args)]
@@ -29,6 +28,5 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let question = format!("Delete {name} ({}) for ever?", key.fingerprint);
     confirm(&question, args.yes)?;
     store.delete_key(key.object)?;
-    tell(&format!("tpmssh: {name} is deleted"));
-    Ok(())
+    app.out.done(&format!("{name} is deleted"))
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use anyhow::Result;
 use serde::Serialize;
 use ssh_format::{AllowedSigners, AnyKey};
 
@@ -9,13 +10,20 @@ use crate::app::App;
 use crate::fail::error::Error;
 use crate::keys::{self, Key};
 
-/// Print public keys as lines for authorized_keys, without asking the TPM
+/// Print a public key as the line for authorized_keys
+///
+/// The TPM is not asked, and no PIN. Keys of certificate authorities are not for logins: one is
+/// printed only if it is named, and tpmssh ca public-key says what it is for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The label, id or fingerprint of one key (all keys)
+    /// The key, by label, id or fingerprint (the only one)
     key: Option<String>,
 
-    /// Print lines for a file of allowed signers instead, by which WHO (such as a mail address) signs
+    /// Print all keys but those of authorities
+    #[arg(long, conflicts_with = "key")]
+    all: bool,
+
+    /// Print the line for a file of allowed signers: WHO, such as a mail address, signs with it
     #[arg(long, value_name = "WHO")]
     allowed_signer: Option<String>,
 
@@ -24,18 +32,16 @@ pub(crate) struct Args {
     namespace: Option<String>,
 }
 
-pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(app: &App, args: &Args) -> Result<()> {
     let store = app.store()?;
     let mut keys = Vec::new();
     for token in app.some_tokens(&store)? {
         keys.extend(keys::of_token(&store, &token)?);
     }
-    if let Some(name) = &args.key {
-        keys = vec![keys::find(keys, name)?];
-    }
-    if keys.is_empty() {
-        return Err(Error::NoKey.into());
-    }
+    let mut keys = match &args.key {
+        Some(name) => vec![keys::find(keys, name)?],
+        None => for_logins(keys, args.all)?,
+    };
     if let Some(who) = &args.allowed_signer {
         for key in &mut keys {
             let (public, _) = AnyKey::from_line(&key.public_key)?;
@@ -44,6 +50,24 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         }
     }
     app.out.print(&Report(keys))
+}
+
+/// The keys that are not those of authorities: the only one, or all.
+fn for_logins(mut keys: Vec<Key>, all: bool) -> Result<Vec<Key>> {
+    if keys.is_empty() {
+        return Err(Error::NoKey.into());
+    }
+    keys.retain(|key| !key.authority);
+    match keys.len() {
+        0 => Err(Error::OnlyAuthorities.into()),
+        1 => Ok(keys),
+        _ if all => Ok(keys),
+        _ => Err(Error::WhichKey {
+            labels: keys.into_iter().map(|key| key.label).collect(),
+            hint: "say which one: tpmssh export LABEL; or all of them: tpmssh export --all",
+        }
+        .into()),
+    }
 }
 
 #[derive(Debug, Serialize)]

@@ -49,6 +49,5 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let pin = read_pin(app, &store, &token, &args.pin)?;
     let key = make::key(app, &mut store, &token, &spec, pin.as_ref())?;
     let done = format!("the key \"{}\" is made", shown(&key.label));
-    app.out
-        .print_done(&key, &done, "see it with: tpmssh list-objects")
+    app.out.print_done(&key, &done, "see it with: tpmssh list")
 }

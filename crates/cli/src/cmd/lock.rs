@@ -4,7 +4,6 @@ use agent::client::Client;
 
 use crate::app::App;
 use crate::options::SocketArgs;
-use crate::show::output::tell;
 
 /// Make the agent forget all PINs
 #[derive(Debug, clap::Args)]
@@ -13,8 +12,7 @@ pub(crate) struct Args {
     socket: SocketArgs,
 }
 
-pub(crate) fn run(_app: &App, args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     Client::connect(&args.socket.path()?)?.lock()?;
-    tell("tpmssh: the agent has forgotten all PINs");
-    Ok(())
+    app.out.done("the agent has forgotten all PINs")
 }

@@ -16,7 +16,7 @@ use crate::fail::error::Error;
 use crate::keys::{self, Key, make, make_token};
 use crate::machine::module;
 use crate::machine::simulator::Simulator;
-use crate::options::{OwnerAuthArgs, SoPinArgs, UserPinArgs};
+use crate::options::{OwnerAuthArgs, SoPinArgs, SoPinOutArgs, UserPinArgs};
 use crate::show::chip::words;
 use crate::show::output::{escape, tell};
 
@@ -42,6 +42,8 @@ pub(crate) struct Args {
     pin: UserPinArgs,
     #[command(flatten)]
     so_pin: SoPinArgs,
+    #[command(flatten)]
+    so_pin_out: SoPinOutArgs,
     #[command(flatten)]
     owner: OwnerAuthArgs,
 }
@@ -120,7 +122,7 @@ fn find_or_make_token(app: &App, args: &Args) -> anyhow::Result<(Store, Token, O
     }
     let options = InitOptions::new(&args.label);
     let (pin, so, owner) = (args.pin.source(), args.so_pin.source(), args.owner.source());
-    let (made, pin) = make_token::init(app, &options, &pin, &so, &owner)?;
+    let (made, pin) = make_token::init(app, &options, &pin, &so, &owner, &args.so_pin_out)?;
     tell(&format!("Token: \"{}\" made", shown(&made.token.label)));
     Ok((app.store()?, made.token, pin))
 }

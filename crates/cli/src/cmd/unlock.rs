@@ -6,13 +6,14 @@ use agent::client::Client;
 use ssh_format::text::shown;
 
 use crate::app::{App, read_pin};
-use crate::options::{SocketArgs, UserPinArgs};
+use crate::options::{SocketArgs, TokenArg, UserPinArgs};
 use crate::show::duration;
-use crate::show::output::tell;
 
 /// Give the agent the PIN of a token, so that it need not ask
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    token: TokenArg,
     #[command(flatten)]
     pin: UserPinArgs,
     /// How long the PIN is good for, such as 30m or 8h; as the configuration says unless given
@@ -26,14 +27,11 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     // First, so that nobody types a PIN for nothing.
     let mut agent = Client::connect(&args.socket.path()?)?;
     let store = app.store()?;
-    let token = app.token(&store)?;
+    let token = app.named_token(&store, &args.token)?;
     let pin = read_pin(app, &store, &token, &args.pin)?.ok_or(token_store::Error::NoPin)?;
     agent.unlock(&token.serial, pin.bytes(), args.time)?;
-    tell(&format!(
-        "tpmssh: token \"{}\" is unlocked",
-        shown(&token.label)
-    ));
-    Ok(())
+    app.out
+        .done(&format!("token \"{}\" is unlocked", shown(&token.label)))
 }
 
 fn time(text: &str) -> Result<Duration, String> {

@@ -267,7 +267,12 @@ pub(crate) enum Error {
     WhichKey {
         /// Their labels.
         labels: Vec<String>,
+        /// How to name one.
+        hint: &'static str,
     },
+    /// A key for logins is meant, and all that are here sign certificates.
+    #[error("the only keys here are those of certificate authorities")]
+    OnlyAuthorities,
     /// A signature is good, but not one of those that count.
     #[error("the signature is good, but its key {fingerprint} is not one of {}", whose(identity.as_deref()))]
     SignerNotAllowed {
@@ -481,18 +486,14 @@ impl Error {
             | Self::ByteOrderMark { .. }
             | Self::NeedsYes
             | Self::LastTry
-            | Self::NothingToRevoke { .. }
             | Self::NoPassword { .. }
             | Self::EmptyPassword
             | Self::WhichToken { .. }
-            | Self::NoLostCounter { .. }
-            | Self::NoSuchKey { .. }
             | Self::NoPrivateHalf { .. }
             | Self::NotX509 { .. }
             | Self::NotAKeyFile { .. }
             | Self::LabelTaken { .. }
             | Self::BadLabel(_)
-            | Self::NoSuchCertificate { .. }
             | Self::WhichAuthority { .. }
             | Self::WhichKey { .. }
             | Self::NoRepository
@@ -532,19 +533,24 @@ impl Error {
             | Self::NotConfirmed
             | Self::NoCounter { .. }
             | Self::AlreadyOwned { .. }
-            | Self::NoToken
             | Self::NoKeyFits { .. }
-            | Self::NoCertificate
-            | Self::NoAuthority
             | Self::NoGit
             | Self::HostKeyNotProven { .. }
-            | Self::NoHostKeySetUp
             | Self::SigningKeyGone { .. }
             | Self::NotCopied { .. }
             | Self::HostKeyNamed { .. }
             | Self::RevokedBefore
-            | Self::NotRoot
-            | Self::NoKey => Kind::Failed,
+            | Self::NotRoot => Kind::Failed,
+            Self::NoLostCounter { .. }
+            | Self::NoSuchKey { .. }
+            | Self::NoSuchCertificate { .. }
+            | Self::NothingToRevoke { .. }
+            | Self::NoToken
+            | Self::NoCertificate
+            | Self::NoAuthority
+            | Self::NoHostKeySetUp
+            | Self::OnlyAuthorities
+            | Self::NoKey => Kind::NotThere,
         }
     }
 }
@@ -604,10 +610,17 @@ fn closed_for_at_most(seconds: u32) -> String {
     closed_for(seconds).replacen("for", "for at most", 1)
 }
 
-/// `"a", "b" and "c"`.
+/// `"a", "b" and "c"`; of more than six names the first five, and how many more there are.
 fn list(names: &[String]) -> String {
-    let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
-    enumerate(&names)
+    let shown = if names.len() > 6 { 5 } else { names.len() };
+    let mut list: Vec<String> = names[..shown]
+        .iter()
+        .map(|it| format!("\"{it}\""))
+        .collect();
+    if shown < names.len() {
+        list.push(format!("{} more", names.len() - shown));
+    }
+    enumerate(&list)
 }
 
 /// `a, b and c`.
@@ -621,3 +634,16 @@ fn enumerate(names: &[String]) -> String {
 
 /// The result of the program's own functions.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_names_are_counted() {
+        let names: Vec<String> = ('a'..='h').map(String::from).collect();
+        assert_eq!(list(&names[..3]), r#""a", "b" and "c""#);
+        assert_eq!(list(&names[..6]), r#""a", "b", "c", "d", "e" and "f""#);
+        assert_eq!(list(&names), r#""a", "b", "c", "d", "e" and 3 more"#);
+    }
+}

@@ -4,22 +4,52 @@ use std::io;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use serde::Serialize;
 use token_store::Kind;
 
 use crate::fail::error::Error;
 use crate::fail::hint;
 use crate::machine::simulator;
-use crate::show::output::{error_line, escape, tell};
+use crate::show::output::{self, error_line, escape};
+use crate::show::style::{self, Tone};
 
-/// Prints the error and its hint; returns the exit code.
-pub(crate) fn report(err: &anyhow::Error) -> ExitCode {
+/// Prints the error and its hint, as JSON if `json`; returns the exit code.
+pub(crate) fn report(err: &anyhow::Error, json: bool) -> ExitCode {
+    let code = kind(err).exit_code();
     if !reader_is_gone(err) {
-        tell(&format!("tpmssh: {}", error_line(err)));
-        if let Some(hint) = hint::find(err) {
-            tell(&format!("hint: {}", escape(&hint)));
-        }
+        tell(&error_line(err), hint::find(err).as_deref(), code, json);
     }
-    ExitCode::from(kind(err).exit_code())
+    ExitCode::from(code)
+}
+
+/// Prints an error, as one line, and what to try.
+pub(crate) fn tell(error: &str, hint: Option<&str>, exit_code: u8, json: bool) {
+    if json {
+        let failure = Failure {
+            error,
+            hint,
+            exit_code,
+        };
+        if let Ok(line) = serde_json::to_string(&failure) {
+            output::tell(&line);
+        }
+        return;
+    }
+    let name = style::on_stderr(Tone::Bad, "tpmssh:");
+    output::tell(&format!("{name} {error}"));
+    if let Some(hint) = hint {
+        let name = style::on_stderr(Tone::Hint, "hint:");
+        output::tell(&format!("{name} {}", escape(hint)));
+    }
+}
+
+/// A failure as `--json` shows it: the last line of stderr.
+#[derive(Debug, Serialize)]
+struct Failure<'a> {
+    error: &'a str,
+    /// What to try; null where there is nothing.
+    hint: Option<&'a str>,
+    exit_code: u8,
 }
 
 /// Says of a failure what it prevented, unless the failure itself says how far it came.

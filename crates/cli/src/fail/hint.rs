@@ -133,7 +133,7 @@ fn for_store(err: &Store) -> Option<String> {
         Store::AmbiguousToken { .. } => {
             "give the serial number instead, which tpmssh token list shows"
         }
-        Store::NoSuchObject => "tpmssh list-objects shows what there is",
+        Store::NoSuchObject => "tpmssh list shows what there is",
         Store::Config { .. } => "correct the file, or remove it",
         Store::NoTpmConfigured => NO_TPM,
         _ => return None,
@@ -194,7 +194,10 @@ fn for_program(err: &Error) -> Option<String> {
             "see with date whether the clock is right; --force keeps it all the same"
         }
         Error::NoKeyForCertificate { .. } => "tpmssh export shows the keys to have certified",
-        Error::WhichKey { .. } => "say which one with --key LABEL",
+        Error::WhichKey { hint, .. } => hint,
+        Error::OnlyAuthorities => {
+            "tpmssh ca public-key prints theirs; a key for logins: tpmssh keygen"
+        }
         Error::SignerNotAllowed { .. } => {
             "its owner gets the line with: tpmssh export --allowed-signer WHO"
         }
@@ -215,15 +218,15 @@ fn for_program(err: &Error) -> Option<String> {
             "give the number instead, which tpmssh cert list shows"
         }
         Error::LabelTaken { what: "key", .. } => {
-            "give another with --label; tpmssh list-objects shows what there is"
+            "give another with --label; tpmssh list shows what there is"
         }
         Error::LabelTaken { .. } => "give another label; tpmssh token list shows what there is",
         Error::NoPrincipals => {
             "have it signed again with ssh-keygen -n NAMES; --force keeps it all the same"
         }
-        Error::NoSuchKey { .. } => "tpmssh list-objects shows what there is",
+        Error::NoSuchKey { .. } => "tpmssh list shows what there is",
         Error::AmbiguousKey { .. } => {
-            "give the id or the fingerprint instead, which tpmssh list-objects shows"
+            "give the id or the fingerprint instead, which tpmssh list shows"
         }
         Error::NoPrivateHalf { .. } => "tpmssh keygen makes a key that can sign",
         Error::NotX509 { .. } => {

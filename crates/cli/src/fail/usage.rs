@@ -1,6 +1,12 @@
 //! Wrong command lines, in the form of all other errors.
 
+use std::ffi::OsString;
+
+use clap::CommandFactory;
 use clap::error::ErrorKind;
+
+use crate::args::Cli;
+use crate::show::style;
 
 /// What clap's `--help` and `--version` print, or its complaint in one line with a hint.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,40 +24,51 @@ pub(crate) enum Answer {
     },
 }
 
-/// Reads clap's answer to the command line.
-pub(crate) fn answer(err: &clap::Error) -> Answer {
+/// Reads clap's answer to the command line `args`, of which the program's name is the first.
+pub(crate) fn answer(err: &clap::Error, args: &[OsString]) -> Answer {
     let text = err.render().to_string();
     match err.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion if style::stdout_has_colours() => {
+            Answer::Text(err.render().ansi().to_string())
+        }
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Answer::Text(text),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Answer::NoCommand(text),
-        _ => complaint(&text),
+        _ => complaint(&text, &page(args)),
     }
 }
 
 /// clap writes paragraphs: the error, perhaps tips, the usage, where to find more.
-fn complaint(text: &str) -> Answer {
+fn complaint(text: &str, page: &str) -> Answer {
     let mut paragraphs = text.split("\n\n").map(str::trim);
     let error = paragraphs.next().unwrap_or_default();
     let error = error.strip_prefix("error: ").unwrap_or(error);
     let error = error.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut hint = String::from("see tpmssh --help");
-    for paragraph in paragraphs {
-        if let Some(tip) = paragraph.strip_prefix("tip: ") {
-            hint = tip.lines().next().unwrap_or_default().to_owned();
+    let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: "));
+    let tip = tip.and_then(|tip| tip.lines().next()).map(str::to_owned);
+    let hint = better_hint(&error).map(str::to_owned).or(tip);
+    Answer::Wrong {
+        error,
+        hint: hint.unwrap_or_else(|| format!("see {page} --help")),
+    }
+}
+
+/// The command whose help page says what is right, such as `tpmssh ca sign-user`.
+fn page(args: &[OsString]) -> String {
+    let program = Cli::command();
+    let mut command = &program;
+    let mut page = command.get_name().to_owned();
+    let mut words = args.iter().skip(1).filter_map(|arg| arg.to_str());
+    while let Some(word) = words.next() {
+        if ["--token", "--tcti", "--color"].contains(&word) {
+            words.next();
+        } else if let Some(sub) = command.find_subcommand(word) {
+            page = format!("{page} {}", sub.get_name());
+            command = sub;
+        } else if !word.starts_with('-') {
             break;
         }
-        if let Some(usage) = paragraph.strip_prefix("Usage: ") {
-            let words = usage.split_whitespace();
-            let command: Vec<&str> = words
-                .take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
-                .collect();
-            hint = format!("see {} --help", command.join(" "));
-        }
     }
-    if let Some(better) = better_hint(&error) {
-        hint = better.to_owned();
-    }
-    Answer::Wrong { error, hint }
+    page
 }
 
 /// What to say where the likeness of words misleads.
@@ -81,11 +98,11 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::args::Cli;
 
     fn wrong(line: &str) -> (String, String) {
         let err = Cli::try_parse_from(line.split(' ')).expect_err(line);
-        match answer(&err) {
+        let args: Vec<_> = line.split(' ').map(OsString::from).collect();
+        match answer(&err, &args) {
             Answer::Wrong { error, hint } => (error, hint),
             other => panic!("{line}: {other:?}"),
         }
@@ -112,7 +129,24 @@ mod tests {
             (
                 "tpmssh keygen -b x",
                 "invalid value 'x' for '--bits <BITS>': invalid digit found in string",
-                "see tpmssh --help",
+                "see tpmssh keygen --help",
+            ),
+            (
+                "tpmssh --token ca ca sign-user key -I i -n n -V 1d",
+                "invalid value '1d' for '--validity <SPAN>': it takes [FROM:]TO, each like +8h, \
+                 +52w1d, -5m, 20270101 or 20270101120000Z",
+                "see tpmssh ca sign-user --help",
+            ),
+            (
+                "tpmssh tpm lockout set --recovery x",
+                "invalid value 'x' for '--recovery <TIME>': a time is seconds or parts with s, m, \
+                 h, d, w: 90, 1h30m, 1w",
+                "see tpmssh tpm lockout set --help",
+            ),
+            (
+                "tpmssh token rename",
+                "the following required arguments were not provided: <LABEL>",
+                "see tpmssh token rename --help",
             ),
         ] {
             assert_eq!(wrong(line), (error.to_owned(), hint.to_owned()), "{line}");
@@ -122,8 +156,8 @@ mod tests {
     #[test]
     fn help_that_was_asked_for_is_data() {
         let err = Cli::try_parse_from(["tpmssh", "--help"]).expect_err("help");
-        assert!(matches!(answer(&err), Answer::Text(_)));
+        assert!(matches!(answer(&err, &[]), Answer::Text(_)));
         let err = Cli::try_parse_from(["tpmssh"]).expect_err("help");
-        assert!(matches!(answer(&err), Answer::NoCommand(_)));
+        assert!(matches!(answer(&err, &[]), Answer::NoCommand(_)));
     }
 }

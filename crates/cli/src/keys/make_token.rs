@@ -1,18 +1,16 @@
 //! Making a token.
 
-use std::io::{self, Write};
-
 use ssh_format::text::shown;
 use token_store::token::{self, InitOptions, Initialized};
 use token_store::{Error as StoreError, Pin, SoPin, Store, WallKind};
 use tpm_core::{OwnerAuth, Tpm, info};
-use zeroize::Zeroizing;
 
 use crate::app::{App, read_new_pin, read_owner_auth};
 use crate::ask::confirm;
 use crate::ask::hierarchy_auth;
 use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
+use crate::options::SoPinOutArgs;
 use crate::show::output::tell;
 
 /// The label of a token that nobody named.
@@ -34,6 +32,7 @@ pub(crate) fn init(
     pin: &Source,
     so: &Source,
     owner: &Source,
+    so_pin_out: &SoPinOutArgs,
 ) -> anyhow::Result<(Initialized, Option<Pin>)> {
     // Before anybody is asked for anything.
     token::check_label(&options.label)?;
@@ -55,8 +54,12 @@ pub(crate) fn init(
         Some(WallKind::None) => None,
         _ => Some(read_new_pin(&options.label, pin)?),
     };
-    let generated = chosen.is_none().then(SoPin::generate);
-    let so = chosen.as_ref().or(generated.as_ref());
+    let generated = match chosen {
+        // The file is made before the token, whose SO PIN would be lost if that failed.
+        None => Some((SoPin::generate(), so_pin_out.open()?)),
+        Some(_) => None,
+    };
+    let so = chosen.as_ref().or(generated.as_ref().map(|(so, _)| so));
     let mut make =
         |options: &InitOptions| token::init(&mut store, &tpm, options, so, pin.as_ref(), &owner);
     let made = match make(&options) {
@@ -83,12 +86,10 @@ pub(crate) fn init(
             "tpmssh: no PIN counter can be made: {reason}; so the lockout of the whole TPM guards this token"
         ));
     }
-    if let Some(so) = generated {
+    if let Some((so, out)) = generated {
         let label = shown(&made.token.label);
-        show_so_pin(
-            &so,
-            format!("token \"{label}\" is made, with an SO PIN that nobody has seen"),
-        )?;
+        let unseen = format!("token \"{label}\" is made, with an SO PIN that nobody has seen");
+        out.show(&so, unseen)?;
     }
     Ok((made, pin))
 }
@@ -130,24 +131,4 @@ pub(crate) fn check_free(store: &Store, label: &str) -> anyhow::Result<()> {
 fn read_chosen_so_pin(label: &str, source: &Source) -> anyhow::Result<SoPin> {
     let typed = source.read(&format!("SO PIN for token \"{}\"", shown(label)))?;
     Ok(SoPin::new(&typed).map_err(token_store::Error::from)?)
-}
-
-/// Shows a generated SO PIN, which is in no file; `unseen` is what is done if that fails.
-///
-/// # Errors
-///
-/// [`Error::DoneUnseen`] if stderr cannot be written: then nobody knows it.
-pub(crate) fn show_so_pin(so: &SoPin, unseen: String) -> Result<(), Error> {
-    let text = Zeroizing::new(format!(
-        "SO PIN: {}\nWrite it down now: it is shown only this once. It sets a new PIN when yours is locked or lost.\n",
-        so.reveal()
-    ));
-    let mut stderr = io::stderr().lock();
-    let written = stderr.write_all(text.as_bytes());
-    written.map_err(|source| Error::DoneUnseen {
-        done: unseen,
-        to: "stderr",
-        hint: "a forgotten PIN is now lost with its keys; make another token: tpmssh token init",
-        source,
-    })
 }

@@ -91,7 +91,11 @@ pub(crate) fn find(all: Vec<SigningKey>, name: Option<&str>) -> Result<SigningKe
         (None, [one]) => one.clone(),
         (None, several) => {
             let labels = several.iter().map(|key| key.label.clone()).collect();
-            return Err(Error::WhichKey { labels }.into());
+            return Err(Error::WhichKey {
+                labels,
+                hint: "say which one with --key LABEL",
+            }
+            .into());
         }
     };
     let key = all.into_iter().find(|it| it.object == found.object);

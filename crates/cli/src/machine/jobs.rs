@@ -196,6 +196,12 @@ pub(crate) fn own_group() -> Option<i32> {
     Ids::of("self").map(|ids| ids.group)
 }
 
+/// The session of this process; `None` if its leader is outside of this process's PID namespace.
+pub(crate) fn own_session() -> Option<i32> {
+    let session = Ids::of("self")?.session;
+    (session > 0).then_some(session)
+}
+
 /// The numbers of a process (proc_pid_stat(5), fields 4 to 6), each 0 for a process outside of this
 /// PID namespace, as that of a container is. rustix has no value for that.
 struct Ids {

@@ -1,6 +1,7 @@
 //! What the program prints: data on stdout for people or as JSON, everything else on stderr.
 
-use std::fmt::{self, Write as _};
+use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -57,6 +58,34 @@ impl Output {
         })?)
     }
 
+    /// Says that something is done: a line on stderr, or `{"done": "…"}` on stdout with `--json`.
+    ///
+    /// `done` is a sentence that names what was changed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DoneUnseen`] if stdout cannot be written.
+    pub(crate) fn done(self, done: &str) -> anyhow::Result<()> {
+        #[derive(Serialize)]
+        struct Done<'a> {
+            done: &'a str,
+        }
+        if !self.json {
+            tell(&format!("tpmssh: {done}"));
+            return Ok(());
+        }
+        let text = serde_json::to_string_pretty(&Done { done })? + "\n";
+        Ok(write(&text).map_err(|err| match err {
+            Error::Stdout(source) => Error::DoneUnseen {
+                done: done.to_owned(),
+                to: "stdout",
+                hint: "it need not be done again",
+                source,
+            },
+            err => err,
+        })?)
+    }
+
     fn text(self, report: &(impl Serialize + fmt::Display)) -> anyhow::Result<String> {
         let mut text = if self.json {
             serde_json::to_string_pretty(report)?
@@ -68,6 +97,13 @@ impl Output {
         }
         Ok(text)
     }
+}
+
+/// Whether `--json` is among the arguments of a command that is not understood.
+pub(crate) fn json_asked_for(args: impl IntoIterator<Item = OsString>) -> bool {
+    args.into_iter()
+        .take_while(|arg| arg != "--")
+        .any(|arg| arg == "--json")
 }
 
 /// Writes `text` to stdout as it is.
@@ -111,42 +147,6 @@ pub(crate) fn escape(text: &str) -> String {
     ssh_format::text::one_line(text).into_owned()
 }
 
-/// Columns with a heading, as wide as their widest cell.
-#[derive(Debug)]
-pub(crate) struct Table<const N: usize> {
-    rows: Vec<[String; N]>,
-}
-
-impl<const N: usize> Table<N> {
-    pub(crate) fn new(heading: [&str; N]) -> Self {
-        Self {
-            rows: vec![heading.map(str::to_owned)],
-        }
-    }
-
-    /// Adds a row; the cells are escaped.
-    pub(crate) fn row(&mut self, cells: [&str; N]) {
-        self.rows.push(cells.map(escape));
-    }
-}
-
-impl<const N: usize> fmt::Display for Table<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let widths: [usize; N] = std::array::from_fn(|column| {
-            let cells = self.rows.iter().map(|row| row[column].chars().count());
-            cells.max().unwrap_or(0)
-        });
-        for row in &self.rows {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(widths) {
-                write!(line, "{cell:width$}  ")?;
-            }
-            writeln!(f, "{}", line.trim_end())?;
-        }
-        Ok(())
-    }
-}
-
 /// Names and values, one pair to a line.
 #[derive(Debug, Default)]
 pub(crate) struct Facts(Vec<(&'static str, String)>);
@@ -179,17 +179,6 @@ mod tests {
         assert_eq!(escape("a\x1b[2J\nb\u{9b}"), "a\\u{1b}[2J\\nb\\u{9b}");
         assert_eq!(escape("\u{202e}gpj.exe"), "\\u{202e}gpj.exe");
         assert_eq!(escape("clé d'été 鍵 \\"), "clé d'été 鍵 \\");
-    }
-
-    #[test]
-    fn a_table_lines_up_and_has_no_trailing_spaces() {
-        let mut table = Table::new(["LABEL", "ID"]);
-        table.row(["a", "01"]);
-        table.row(["longer one", ""]);
-        assert_eq!(
-            table.to_string(),
-            "LABEL       ID\na           01\nlonger one\n"
-        );
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Something that takes a while, and shows that it has not stopped.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::termios::tcgetwinsize;
 use tpm_core::Tpm;
 
 use crate::machine::interrupt;
 use crate::show::output::tell;
+use crate::show::style;
 
 /// Runs `work` and tells on stderr what it is.
 ///
@@ -17,7 +19,7 @@ use crate::show::output::tell;
 /// that end; where nobody does, it ends after `work`, which then is undone by
 /// being dropped, and a second signal does not wait.
 pub(crate) fn while_running<T>(tpm: &Tpm, what: &str, work: impl FnOnce() -> T) -> T {
-    let shown = io::stderr().is_terminal();
+    let shown = style::stderr_is_redrawn();
     if !shown {
         tell(&format!("tpmssh: {what}; this can take minutes"));
     }
@@ -52,7 +54,7 @@ fn counted<T>(what: &str, work: impl FnOnce() -> T) -> T {
 
 /// A line of its own, whatever is on the terminal's last one.
 fn line(text: &str) {
-    let before = if io::stderr().is_terminal() {
+    let before = if style::stderr_is_redrawn() {
         "\r\x1b[K"
     } else {
         ""
@@ -65,10 +67,10 @@ fn count(what: &str, is_done: &mpsc::Receiver<()>) {
     let start = Instant::now();
     loop {
         let seconds = start.elapsed().as_secs();
-        let _ = write!(
-            io::stderr().lock(),
-            "\rtpmssh: {what} … {seconds} s (Ctrl-C stops it)"
-        );
+        let text = format!("tpmssh: {what} … {seconds} s (Ctrl-C stops it)");
+        let mut stderr = io::stderr().lock();
+        let _ = write!(stderr, "\r{}", fitting(&text, columns()));
+        drop(stderr);
         let next = Duration::from_secs(seconds + 1).saturating_sub(start.elapsed());
         match is_done.recv_timeout(next) {
             Err(RecvTimeoutError::Timeout) => {}
@@ -77,7 +79,34 @@ fn count(what: &str, is_done: &mpsc::Receiver<()>) {
     }
 }
 
+/// How many columns the terminal has; 0 if it does not say.
+fn columns() -> usize {
+    tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col.into())
+}
+
+/// As much of `text` as stays on one line: a full line would leave a copy above the next one.
+fn fitting(text: &str, columns: usize) -> String {
+    match columns {
+        0 => text.to_owned(),
+        columns => text.chars().take(columns - 1).collect(),
+    }
+}
+
 /// Empties the line and writes `text` in its place.
 fn clear(text: &str) {
     let _ = write!(io::stderr().lock(), "\r\x1b[K{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_gets_less_of_the_line() {
+        let text = "the TPM makes … 3 s";
+        assert_eq!(fitting(text, 0), text);
+        assert_eq!(fitting(text, 80), text);
+        assert_eq!(fitting(text, text.chars().count() + 1), text);
+        assert_eq!(fitting(text, 16), "the TPM makes …");
+    }
 }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use token_store::{Token, Tries};
 
+use crate::show::style::Tone;
+
 /// What there is to say about a token.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
@@ -31,6 +33,16 @@ impl From<&Token> for Summary {
 }
 
 impl Summary {
+    /// How the state of the PIN stands out: less than all tries, or none.
+    pub(crate) fn tone(&self) -> Tone {
+        match self.tries_left.zip(self.max_tries) {
+            _ if self.pin_wall == "none" || !self.pin_set => Tone::Plain,
+            Some((0, _)) => Tone::Bad,
+            Some((left, max)) if left < max => Tone::Warning,
+            _ => Tone::Plain,
+        }
+    }
+
     /// The state of the PIN in words.
     pub(crate) fn pin(&self) -> String {
         let tries = self.tries_left.zip(self.max_tries);

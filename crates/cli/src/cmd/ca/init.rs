@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut store = app.store()?;
-    let key: Key = match &args.key {
+    let mut key: Key = match &args.key {
         Some(name) => {
             let mut all = Vec::new();
             for token in app.some_tokens(&store)? {
@@ -45,6 +45,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         }
     };
     store.make_authority(key.object)?;
+    key.authority = true;
     let label = shown(&key.label);
     tell(&format!(
         "tpmssh: \"{label}\" signs certificates; what sshd and ssh need to trust it: \

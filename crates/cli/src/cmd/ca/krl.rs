@@ -58,13 +58,40 @@ pub(crate) fn write(app: &App, args: &WriteArgs) -> anyhow::Result<()> {
         .iter()
         .filter(|it| matches!(it, Revoked::Key(_)))
         .count();
-    tell(&format!(
-        "tpmssh: list number {}: {} by serial number or key id, {} revoked",
-        list.number(),
-        count(revocations.len() - keys, "revocation"),
-        count(keys, "key"),
-    ));
+    let written = Written {
+        file: args.file.display().to_string(),
+        number: list.number(),
+        certificates: revocations.len() - keys,
+        keys,
+    };
+    // The list may be what goes to stdout.
+    if app.out.is_json() && args.file != Path::new("-") {
+        return app.out.print(&written);
+    }
+    tell(&format!("tpmssh: {written}"));
     Ok(())
+}
+
+/// What a list that was written has.
+#[derive(Debug, Serialize)]
+struct Written {
+    file: String,
+    number: u64,
+    /// Revocations by serial number or key id.
+    certificates: usize,
+    keys: usize,
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "list number {}: {} by serial number or key id, {} revoked",
+            self.number,
+            count(self.certificates, "revocation"),
+            count(self.keys, "key"),
+        )
+    }
 }
 
 /// Refuses to replace a list by one that takes a revocation back.

@@ -11,14 +11,27 @@ use crate::app::App;
 use crate::certificates::{Contents, State};
 use crate::certificates::{authorities, revocations};
 use crate::options::AuthorityArgs;
-use crate::show::date;
 use crate::show::output::{Facts, tell};
+use crate::show::style::Tone;
+use crate::show::table::Table;
+use crate::show::{date, duration};
 
-/// List the certificates that an authority signed: for whom, until when, and what was revoked
+/// List the certificates that an authority signed
+///
+/// One line each: for whom, until when, and whether it is revoked. The serial number is what
+/// tpmssh ca revoke --serial takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     authority: AuthorityArgs,
+
+    /// Only those that are valid and end within TIME, such as 14d or 8h
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    expiring: Option<u32>,
+
+    /// Show all that each certificate says
+    #[arg(long, short)]
+    long: bool,
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
@@ -26,23 +39,37 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
     let revoked = revocations::list(&store, &authority)?;
     let now = date::now();
-    let mut report = Report(Vec::new());
+    let mut report = Report {
+        entries: Vec::new(),
+        long: args.long,
+    };
     for issued in store.issued(authority.object)? {
         let certificate = Certificate::from_blob(&issued.certificate)
             .with_context(|| format!("the record of certificate {}", issued.serial))?;
-        report
-            .0
-            .push(Entry::of(&certificate, issued.created, &revoked, now));
+        let entry = Entry::of(&certificate, issued.created, &revoked, now);
+        if args
+            .expiring
+            .is_none_or(|within| entry.ends_within(within, now))
+        {
+            report.entries.push(entry);
+        }
     }
-    if report.0.is_empty() {
-        tell("tpmssh: no certificates");
+    if report.entries.is_empty() {
+        tell(match args.expiring {
+            None => "tpmssh: no certificates",
+            Some(_) => "tpmssh: no certificate ends within this time",
+        });
     }
     app.out.print(&report)
 }
 
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-struct Report(Vec<Entry>);
+struct Report {
+    entries: Vec<Entry>,
+    #[serde(skip)]
+    long: bool,
+}
 
 #[derive(Debug, Serialize)]
 struct Entry {
@@ -61,11 +88,51 @@ impl Entry {
             contents: Contents::of(certificate, State::at(certificate, signed, now)),
         }
     }
+
+    /// Whether it is of use now, and not any more `seconds` later.
+    fn ends_within(&self, seconds: u32, now: u64) -> bool {
+        let end = now.saturating_add(seconds.into());
+        let ends = self.contents.valid_before.is_some_and(|at| at <= end);
+        ends && self.contents.state == State::Valid && !self.revoked
+    }
+
+    /// Whether it is of use now, and how that stands out.
+    fn state(&self) -> (&'static str, Tone) {
+        match self.revoked {
+            true => ("revoked", Tone::Bad),
+            false => (self.contents.state.word(), self.contents.state.tone()),
+        }
+    }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for entry in &self.0 {
+        if self.long {
+            return self.describe(f);
+        }
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        let mut table = Table::new(["SERIAL", "KEY ID", "TYPE", "STATE", "UNTIL", "PRINCIPALS"]);
+        for entry in &self.entries {
+            let contents = &entry.contents;
+            table.toned_row([
+                (&contents.serial, Tone::Plain),
+                (&contents.key_id, Tone::Plain),
+                (contents.kind, Tone::Plain),
+                entry.state(),
+                (&contents.until(), Tone::Plain),
+                (&contents.names(), Tone::Plain),
+            ]);
+        }
+        table.fmt(f)
+    }
+}
+
+impl Report {
+    /// Several lines each.
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for entry in &self.entries {
             let revoked = if entry.revoked { ", revoked" } else { "" };
             writeln!(f, "\"{}\"{revoked}", shown(&entry.contents.key_id))?;
             let mut facts = Facts::default();

@@ -1,13 +1,15 @@
 //! `tpmssh ca revoke`: take a certificate or a key back.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use serde::Serialize;
 use ssh_format::Certificate;
 use ssh_format::text::shown;
 use token_store::{Revoked, Store};
 
 use crate::app::App;
-use crate::certificates::authorities;
+use crate::certificates::{Contents, State, authorities};
 use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::files::key_file::{self, Entry};
@@ -59,6 +61,19 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     if !store.add_revocation(authority.object, &revoked)? {
         return Err(Error::RevokedBefore.into());
     }
+    let now = date::now();
+    let report = Report {
+        revoked: matched
+            .iter()
+            .map(|it| Contents::of(it, State::at(it, now, now)))
+            .collect(),
+    };
+    if app.out.is_json() {
+        let done = "the revocation is recorded";
+        return app
+            .out
+            .print_done(&report, done, "see it with: tpmssh ca list");
+    }
     for certificate in &matched {
         tell(&format!("tpmssh: revoked: {}", describe(certificate)));
     }
@@ -67,6 +82,18 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     }
     tell("tpmssh: give servers a new list: tpmssh ca krl FILE");
     Ok(())
+}
+
+/// The certificates that are revoked now, for `--json`.
+#[derive(Debug, Serialize)]
+struct Report {
+    revoked: Vec<Contents>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
 }
 
 /// The certificates that a revocation is about, of those that the authority signed.

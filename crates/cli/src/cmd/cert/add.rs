@@ -13,7 +13,6 @@ use crate::certificates::{self, Kept};
 use crate::fail::error::Error;
 use crate::files::{input_file, key_file};
 use crate::show::date;
-use crate::show::output::tell;
 
 /// Add a certificate that an authority made for a key of the TPM
 #[derive(Debug, clap::Args)]
@@ -41,13 +40,12 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let key = key_of(app, &store, certificate.key())?;
     let id = store.add_ssh_certificate(key, certificate.blob(), &shortened(&comment))?;
     let kept = kept(app, &store, id.get())?;
-    tell(&format!(
-        "tpmssh: {} is kept: \"{}\" ({})",
+    app.out.done(&format!(
+        "{} is kept: \"{}\" ({})",
         kept.title(),
         shown(&kept.contents.key_id),
         kept.contents.state
-    ));
-    Ok(())
+    ))
 }
 
 /// Refuses a certificate that is of no use now.

@@ -2,7 +2,6 @@
 
 use crate::app::App;
 use crate::certificates;
-use crate::show::output::tell;
 
 /// Remove a certificate; its key stays
 #[derive(Debug, clap::Args)]
@@ -14,6 +13,5 @@ pub(crate) struct Args {
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let kept = certificates::find(certificates::all(app)?, &args.certificate)?;
     app.store()?.remove_ssh_certificate(kept.id)?;
-    tell(&format!("tpmssh: {} is removed", kept.title()));
-    Ok(())
+    app.out.done(&format!("{} is removed", kept.title()))
 }

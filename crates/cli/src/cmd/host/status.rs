@@ -11,7 +11,7 @@ use super::place::MachineArgs;
 use super::server_keys;
 use crate::app::App;
 use crate::keys::signing;
-use crate::show::output::Table;
+use crate::show::table::Table;
 
 /// Show the host keys of this machine, in the TPM and in files
 ///

@@ -4,12 +4,15 @@ use token_store::{OpenToken, token};
 
 use crate::app::{App, read_new_pin, read_pin};
 use crate::fail::failure::prevented;
-use crate::options::{NewPinArgs, UserPinArgs};
-use crate::show::output::{escape, tell};
+use crate::options::{NewPinArgs, TokenArg, UserPinArgs};
+use crate::show::output::escape;
 
 /// Change the PIN of a token
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    token: TokenArg,
+
     #[command(flatten)]
     pin: UserPinArgs,
     #[command(flatten)]
@@ -19,7 +22,7 @@ pub(crate) struct Args {
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let tpm = app.tpm()?;
     let mut store = app.store()?;
-    let token = app.token(&store)?;
+    let token = app.named_token(&store, &args.token)?;
     let old = read_pin(app, &store, &token, &args.pin)?.ok_or(token_store::Error::NoPin)?;
     // Before anybody thinks of a new one.
     prevented(
@@ -31,9 +34,8 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         token::change_pin(&mut store, &tpm, &token, &old, &new),
         "the PIN was not changed",
     )?;
-    tell(&format!(
-        "tpmssh: the PIN of token \"{}\" is changed",
+    app.out.done(&format!(
+        "the PIN of token \"{}\" is changed",
         escape(&token.label)
-    ));
-    Ok(())
+    ))
 }

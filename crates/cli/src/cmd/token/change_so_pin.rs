@@ -6,9 +6,7 @@ use token_store::{Error as StoreError, SoPin, SoToken};
 
 use crate::app::{App, read_new_so_pin, read_so_pin};
 use crate::ask::pin_prompt::Source;
-use crate::keys::make_token;
-use crate::options::{NewSoPinArgs, SoPinArgs};
-use crate::show::output::tell;
+use crate::options::{NewSoPinArgs, SoPinArgs, SoPinOutArgs, TokenArg};
 
 /// Change the SO PIN of a token
 ///
@@ -16,6 +14,9 @@ use crate::show::output::tell;
 /// chosen here, one is made up and shown once.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    token: TokenArg,
+
     #[command(flatten)]
     so_pin: SoPinArgs,
 
@@ -25,6 +26,8 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     new_so_pin: NewSoPinArgs,
+    #[command(flatten)]
+    so_pin_out: SoPinOutArgs,
 }
 
 impl Args {
@@ -40,7 +43,7 @@ impl Args {
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let tpm = app.tpm()?;
     let mut store = app.store()?;
-    let token = app.token(&store)?;
+    let token = app.named_token(&store, &args.token)?;
     if !token.so_pin_is_set {
         return Err(StoreError::NoSo.into());
     }
@@ -49,21 +52,23 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut so_token =
         SoToken::open(&store, &tpm, &token, &old).context("the SO PIN was not changed")?;
     let chosen = args.new_so_pin(&token.label)?;
-    let generated = chosen.is_none().then(SoPin::generate);
-    if let Some(new) = chosen.as_ref().or(generated.as_ref()) {
+    let generated = match chosen {
+        None => Some((SoPin::generate(), args.so_pin_out.open()?)),
+        Some(_) => None,
+    };
+    if let Some(new) = chosen.as_ref().or(generated.as_ref().map(|(so, _)| so)) {
         so_token
             .change_so_pin(&mut store, new)
             .context("the SO PIN was not changed")?;
     }
-    if let Some(so) = &generated {
+    if let Some((so, out)) = generated {
         let label = shown(&token.label);
         let unseen =
             format!("the SO PIN of token \"{label}\" is changed to one that nobody has seen");
-        make_token::show_so_pin(so, unseen)?;
+        out.show(&so, unseen)?;
     }
-    tell(&format!(
-        "tpmssh: the SO PIN of token \"{}\" is changed",
+    app.out.done(&format!(
+        "the SO PIN of token \"{}\" is changed",
         shown(&token.label)
-    ));
-    Ok(())
+    ))
 }

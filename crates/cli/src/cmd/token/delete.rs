@@ -7,8 +7,8 @@ use crate::app::App;
 use crate::ask::confirm::confirm;
 use crate::ask::hierarchy_auth;
 use crate::fail::failure::prevented;
-use crate::options::OwnerAuthArgs;
-use crate::show::output::{escape, tell};
+use crate::options::{OwnerAuthArgs, TokenArg};
+use crate::show::output::escape;
 
 /// Delete a token with its keys
 ///
@@ -18,6 +18,9 @@ use crate::show::output::{escape, tell};
 /// one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    token: TokenArg,
+
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -32,7 +35,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut store = app.store()?;
-    let token = app.token(&store)?;
+    let token = app.named_token(&store, &args.token)?;
     let label = escape(&token.label);
     let objects = store.objects(token.id)?;
     let keys = objects
@@ -61,6 +64,5 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             "the token was not deleted",
         )?;
     }
-    tell(&format!("tpmssh: token \"{label}\" is deleted"));
-    Ok(())
+    app.out.done(&format!("token \"{label}\" is deleted"))
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use token_store::{Class, Store, Token, WallKind, token};
 
 use crate::app::App;
+use crate::options::TokenArg;
 use crate::show::output::{Facts, error_line, tell};
 
 /// Show a token: its PIN wall, the tries left, its TPM and its objects
@@ -13,11 +14,14 @@ use crate::show::output::{Facts, error_line, tell};
 /// The tries left are asked of the TPM, which takes no PIN; if it cannot answer, they are
 /// those that were seen last.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(flatten)]
+    token: TokenArg,
+}
 
-pub(crate) fn run(app: &App, _args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let store = app.store()?;
-    let mut token = app.token(&store)?;
+    let mut token = app.named_token(&store, &args.token)?;
     let asked = app
         .tpm()
         .and_then(|tpm| Ok(token::refresh_tries(&store, &tpm, &token)?));

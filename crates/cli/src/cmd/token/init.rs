@@ -12,7 +12,7 @@ use crate::app::{App, read_new_pin, read_so_pin};
 use crate::ask::confirm::confirm;
 use crate::ask::hierarchy_auth;
 use crate::keys::make_token;
-use crate::options::{OwnerAuthArgs, PinArgs, SoPinArgs};
+use crate::options::{OwnerAuthArgs, PinArgs, SoPinArgs, SoPinOutArgs};
 use crate::show::token::Summary;
 
 /// Make a token: a place for keys in the TPM, behind a PIN
@@ -22,8 +22,12 @@ use crate::show::token::Summary;
 /// away from the machine.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// What to call the token ("ssh")
-    #[arg(long)]
+    /// What to call the token, at most 32 bytes ("ssh")
+    #[arg(value_name = "LABEL")]
+    name: Option<String>,
+
+    /// The same as LABEL
+    #[arg(long, conflicts_with = "name", hide = true)]
     label: Option<String>,
 
     /// Make an existing token anew: its keys are gone, its serial number and SO PIN stay
@@ -52,19 +56,27 @@ pub(crate) struct Args {
     #[command(flatten)]
     so_pin: SoPinArgs,
     #[command(flatten)]
+    so_pin_out: SoPinOutArgs,
+    #[command(flatten)]
     owner: OwnerAuthArgs,
+}
+
+impl Args {
+    fn label(&self) -> Option<&str> {
+        self.name.as_deref().or(self.label.as_deref())
+    }
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     if args.again {
         return again(app, args);
     }
-    let label = args.label.as_deref().unwrap_or(make_token::DEFAULT_LABEL);
+    let label = args.label().unwrap_or(make_token::DEFAULT_LABEL);
     let mut options = InitOptions::new(label);
     options.wall = args.pin_wall.as_deref().map(str::parse).transpose()?;
     options.max_tries = args.max_tries.unwrap_or(DEFAULT_TRIES);
     let (pin, so, owner) = (args.pin.source(), args.so_pin.source(), args.owner.source());
-    let (made, _) = make_token::init(app, &options, &pin, &so, &owner)?;
+    let (made, _) = make_token::init(app, &options, &pin, &so, &owner, &args.so_pin_out)?;
     finish(app, &made.token)
 }
 
@@ -83,7 +95,7 @@ fn again(app: &App, args: &Args) -> anyhow::Result<()> {
     if !token.so_pin_is_set {
         return Err(StoreError::NoSo.into());
     }
-    if let Some(label) = args.label.as_deref().filter(|label| *label != token.label) {
+    if let Some(label) = args.label().filter(|label| *label != token.label) {
         token::check_label(label)?;
         make_token::check_free(&store, label)?;
     }
@@ -97,7 +109,7 @@ fn again(app: &App, args: &Args) -> anyhow::Result<()> {
         .and_then(|op| info::read(&op))
         .map_err(StoreError::from)?;
     let so = read_so_pin(&token, &args.so_pin.source())?;
-    let label = args.label.as_deref().unwrap_or(&token.label);
+    let label = args.label().unwrap_or(&token.label);
     let pin = match token.wall {
         WallKind::None => None,
         WallKind::Counter | WallKind::Lockout => Some(read_new_pin(label, &args.pin.source())?),

@@ -5,7 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::app::App;
-use crate::show::output::{Table, tell};
+use crate::show::output::tell;
+use crate::show::style::Tone;
+use crate::show::table::Table;
 use crate::show::token::Summary;
 
 /// List the tokens, without asking the TPM
@@ -31,7 +33,12 @@ impl fmt::Display for Report {
         }
         let mut table = Table::new(["LABEL", "SERIAL", "PIN WALL", "PIN"]);
         for token in &self.0 {
-            table.row([&token.label, &token.serial, token.pin_wall, &token.pin()]);
+            table.toned_row([
+                (&token.label, Tone::Plain),
+                (&token.serial, Tone::Plain),
+                (token.pin_wall, Tone::Plain),
+                (&token.pin(), token.tone()),
+            ]);
         }
         table.fmt(f)
     }

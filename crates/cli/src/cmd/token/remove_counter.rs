@@ -9,7 +9,6 @@ use crate::ask::confirm::confirm;
 use crate::ask::hierarchy_auth;
 use crate::fail::error::Error;
 use crate::options::OwnerAuthArgs;
-use crate::show::output::tell;
 
 /// Remove a PIN counter without a token from the TPM
 ///
@@ -44,8 +43,8 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         .map_err(StoreError::from)?;
     let owner = hierarchy_auth::read_owner(&args.owner.source(), &info)?;
     token::remove_orphan(&mut store, &tpm, &orphan, &owner)?;
-    tell(&format!("tpmssh: NV index {:#010x} is removed", args.index));
-    Ok(())
+    app.out
+        .done(&format!("NV index {:#010x} is removed", args.index))
 }
 
 fn question(orphan: &Orphan) -> String {

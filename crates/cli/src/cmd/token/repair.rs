@@ -7,14 +7,17 @@ use crate::app::{App, read_new_pin, read_so_pin};
 use crate::ask::hierarchy_auth;
 use crate::fail::error::Error;
 use crate::fail::failure::prevented;
-use crate::options::{NewPinArgs, OwnerAuthArgs, SoPinArgs};
-use crate::show::output::{escape, tell};
+use crate::options::{NewPinArgs, OwnerAuthArgs, SoPinArgs, TokenArg};
+use crate::show::output::escape;
 
 /// Make the PIN counter of a token again, which somebody deleted or replaced
 ///
 /// The keys work again afterwards, with the new PIN.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    token: TokenArg,
+
     #[command(flatten)]
     so_pin: SoPinArgs,
     #[command(flatten)]
@@ -26,7 +29,7 @@ pub(crate) struct Args {
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let tpm = app.tpm()?;
     let mut store = app.store()?;
-    let token = app.token(&store)?;
+    let token = app.named_token(&store, &args.token)?;
     if token.wall != WallKind::Counter {
         return Err(Error::NoCounter { wall: token.wall }.into());
     }
@@ -43,9 +46,8 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let done = SoToken::open(&store, &tpm, &token, &so)
         .and_then(|so_token| so_token.repair(&mut store, &new, &owner));
     prevented(done, "the token was not repaired")?;
-    tell(&format!(
-        "tpmssh: token \"{}\" works again, with the new PIN",
+    app.out.done(&format!(
+        "token \"{}\" works again, with the new PIN",
         escape(&token.label)
-    ));
-    Ok(())
+    ))
 }

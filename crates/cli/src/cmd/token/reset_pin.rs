@@ -4,12 +4,15 @@ use token_store::{Error as StoreError, SoToken, WallKind};
 
 use crate::app::{App, read_new_pin, read_so_pin};
 use crate::fail::failure::prevented;
-use crate::options::{NewPinArgs, SoPinArgs};
-use crate::show::output::{escape, tell};
+use crate::options::{NewPinArgs, SoPinArgs, TokenArg};
+use crate::show::output::escape;
 
 /// Set a new PIN with the SO PIN, and unlock the token
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    token: TokenArg,
+
     #[command(flatten)]
     so_pin: SoPinArgs,
     #[command(flatten)]
@@ -19,7 +22,7 @@ pub(crate) struct Args {
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let tpm = app.tpm()?;
     let mut store = app.store()?;
-    let token = app.token(&store)?;
+    let token = app.named_token(&store, &args.token)?;
     if token.wall == WallKind::None {
         return Err(StoreError::NoPin.into());
     }
@@ -37,9 +40,8 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         so_token.reset_pin(&mut store, &new),
         "the PIN was not reset",
     )?;
-    tell(&format!(
-        "tpmssh: token \"{}\" has the new PIN",
+    app.out.done(&format!(
+        "token \"{}\" has the new PIN",
         escape(&token.label)
-    ));
-    Ok(())
+    ))
 }

@@ -8,7 +8,6 @@ use tpm_core::{AuthValue, OwnerAuth, Srk, info};
 use crate::app::App;
 use crate::ask::hierarchy_auth;
 use crate::options::{AuthArgs, NewAuthArgs, OwnerAuthArgs};
-use crate::show::output::tell;
 
 /// Change the password of a hierarchy of the TPM, or take it away
 ///
@@ -79,9 +78,6 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         })
         .map_err(|err| hierarchy_auth::explain(err, &info, hierarchy))?;
     let done = if args.remove { "removed" } else { "set" };
-    tell(&format!(
-        "tpmssh: the {} password is {done}",
-        hierarchy.name()
-    ));
-    Ok(())
+    app.out
+        .done(&format!("the {} password is {done}", hierarchy.name()))
 }

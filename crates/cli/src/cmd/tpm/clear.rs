@@ -46,8 +46,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     tpm.begin()
         .and_then(|op| ownership::clear(&op, app.srk(&op)?.as_ref(), &auth))
         .map_err(|err| hierarchy_auth::explain(err, &info, Hierarchy::Lockout))?;
-    tell("tpmssh: the TPM is cleared");
-    Ok(())
+    app.out.done("the TPM is cleared")
 }
 
 /// What clearing destroys.

@@ -14,7 +14,7 @@ use crate::ask::hierarchy_auth;
 use crate::fail::error::Error;
 use crate::options::LockoutAuthArgs;
 use crate::show::duration;
-use crate::show::output::{Facts, tell};
+use crate::show::output::Facts;
 
 /// See and set the lockout that the whole TPM shares
 ///
@@ -77,8 +77,7 @@ fn reset(app: &App, args: &ResetArgs) -> anyhow::Result<()> {
         .begin()
         .and_then(|op| lockout::reset(&op, app.srk(&op)?.as_ref(), &auth))
         .map_err(|err| hierarchy_auth::explain(err, &info, Hierarchy::Lockout))?;
-    tell("tpmssh: the count of wrong tries is 0");
-    Ok(())
+    app.out.done("the count of wrong tries is 0")
 }
 
 fn set(app: &App, args: &SetArgs) -> anyhow::Result<()> {
