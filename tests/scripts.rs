@@ -199,8 +199,8 @@ fn json_is_one_value_for_facts_deeds_and_failures() {
         (
             &["export", "nope", "--json"][..],
             12,
-            "there is no key yet",
-            Some("make one first: tpmssh keygen"),
+            "no key \"nope\"",
+            Some("tpmssh list shows what there is"),
         ),
         (
             &["--json", "nonsense"],
