@@ -30,6 +30,7 @@ pages! {
     daily_use = "daily.md";
     agent = "agent.md";
     browsers_and_tls = "browsers.md";
+    programs = "programs.md";
     host_keys = "host-keys.md";
     certificates = "certificates.md";
     administration = "admin.md";
@@ -83,8 +84,8 @@ fn every_page_is_in_the_summary_and_has_a_test() {
     let tested: BTreeSet<_> = PAGES.iter().map(|&name| name.to_owned()).collect();
     let untested: Vec<_> = there
         .difference(&tested)
-        // These have no commands, or a test of their own.
-        .filter(|name| !["README.md", "programs.md"].contains(&name.as_str()))
+        // It has no commands.
+        .filter(|name| name.as_str() != "README.md")
         .collect();
     assert!(untested.is_empty(), "no test runs {untested:?}");
 }

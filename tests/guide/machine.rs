@@ -23,6 +23,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("Enter passphrase for PKCS#11: ", "correct horse"),
     ("Enter Password or Pin for \"ssh\":", "correct horse"),
     ("Please enter User PIN: ", "correct horse"),
+    ("Smartcard PIN: ", "correct horse"),
     ("'s password: ", "old password"),
 ];
 

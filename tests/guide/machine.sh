@@ -21,6 +21,8 @@ ip link set lo up
 
 install -m 755 "$scratch/tpmssh" /usr/bin/tpmssh
 install -D -m 644 "$scratch/module" /usr/lib/x86_64-linux-gnu/pkcs11/libtpmssh_pkcs11.so
+for file in /usr/share/p11-kit/modules/*; do rm "$file"; done
+echo 'module: /usr/lib/x86_64-linux-gnu/pkcs11/libtpmssh_pkcs11.so' >/usr/share/p11-kit/modules/tpmssh.module
 printf '#!/bin/sh\nexec "$@"\n' >/usr/local/bin/sudo
 printf '#!/bin/sh\nexit 0\n' >/usr/local/bin/systemctl
 chmod 755 /usr/local/bin/sudo /usr/local/bin/systemctl
@@ -55,7 +57,10 @@ mkdir -m 700 /home/anna/.ssh
 cp .ssh/id_ed25519.pub /home/anna/.ssh/authorized_keys
 chown -R 4243:4243 /home/anna/.ssh
 printf 'Host *\n    User anna\n' >.ssh/config
-ssh-keyscan -H localhost server web1 web2 bastion >.ssh/known_hosts 2>/dev/null
+# In the order in which ssh learns them.
+for type in ed25519 ecdsa rsa; do
+    ssh-keyscan -t "$type" -H localhost server web1 web2 bastion 2>/dev/null
+done >.ssh/known_hosts
 printf '[user]\n\tname = You\n\temail = you@example.org\n[init]\n\tdefaultBranch = main\n' >.gitconfig
 tpmssh simulator start >/dev/null
-PS1=$GUIDE_PROMPT exec bash --norc --noprofile --noediting
+PS1=$GUIDE_PROMPT PS2= exec bash --norc --noprofile --noediting
