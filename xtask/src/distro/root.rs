@@ -51,6 +51,8 @@ fn mmdebstrap(suite: &str, wanted: &str, root: &Path) -> Command {
     for unread in ["doc", "man", "locale", "info"] {
         command.arg(format!("--dpkgopt=path-exclude=/usr/share/{unread}/*"));
     }
+    // Java's packages put links there.
+    command.arg(r#"--essential-hook=mkdir -p "$1/usr/share/man/man1""#);
     command.arg(suite).arg(root).arg(mirror());
     command
 }
