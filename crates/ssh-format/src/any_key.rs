@@ -17,8 +17,8 @@ use numbers::Numbers;
 /// The longest line with a key or certificate that is read, in bytes.
 pub const MAX_LINE_LEN: usize = 1024 * 1024;
 
-/// A public key of one of OpenSSH's types: RSA, DSA, ECDSA, Ed25519, and the two types of security
-/// keys.
+/// A public key of one of OpenSSH's types: RSA, DSA, ECDSA, Ed25519, the two types of security keys,
+/// and the pair of ML-DSA-44 and Ed25519 (OpenSSH 10.4).
 ///
 /// OpenSSH accepts each such key. Two keys are equal only if their bytes are equal.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -28,13 +28,15 @@ pub(crate) enum Fields {
     SkEcdsa,
     /// As `Ed25519`, then `string` application.
     SkEd25519,
+    /// `string` of 1,344 bytes: a key of ML-DSA-44, then one of Ed25519.
+    Mldsa44Ed25519,
 }
 
 impl Fields {
     /// The number of fields. Each is a `string` or an `mpint`, which have the same framing.
     pub(crate) fn count(self) -> usize {
         match self {
-            Self::Ed25519 => 1,
+            Self::Ed25519 | Self::Mldsa44Ed25519 => 1,
             Self::Rsa | Self::Ecdsa(_) | Self::SkEd25519 => 2,
             Self::SkEcdsa => 3,
             Self::Dsa => 4,
@@ -44,7 +46,7 @@ impl Fields {
 
 /// PROTOCOL.certkeys and PROTOCOL.u2f of OpenSSH. A certificate of another type cannot be parsed,
 /// because it does not state where its key ends.
-const KEY_TYPES: [KeyType; 8] = [
+const KEY_TYPES: [KeyType; 10] = [
     key_type("ssh-rsa", "ssh-rsa-cert-v01@openssh.com", Fields::Rsa),
     key_type("ssh-dss", "ssh-dss-cert-v01@openssh.com", Fields::Dsa),
     key_type(
@@ -76,6 +78,17 @@ const KEY_TYPES: [KeyType; 8] = [
         "sk-ssh-ed25519@openssh.com",
         "sk-ssh-ed25519-cert-v01@openssh.com",
         Fields::SkEd25519,
+    ),
+    // Since OpenSSH 10.6; the next line is what releases 10.4 and 10.5 called it.
+    key_type(
+        "ssh-mldsa44-ed25519",
+        "ssh-mldsa44-ed25519-cert",
+        Fields::Mldsa44Ed25519,
+    ),
+    key_type(
+        "ssh-mldsa44-ed25519@openssh.com",
+        "ssh-mldsa44-ed25519-cert-v01@openssh.com",
+        Fields::Mldsa44Ed25519,
     ),
 ];
 

@@ -35,7 +35,14 @@ pub(crate) enum Numbers<'a> {
         key: &'a [u8; 32],
         application: &'a str,
     },
+    Mldsa44Ed25519 {
+        mldsa: &'a [u8; MLDSA44_LEN],
+        ed25519: &'a [u8; 32],
+    },
 }
+
+/// The length of a public key of ML-DSA-44 in bytes (FIPS 204, table 2).
+pub(crate) const MLDSA44_LEN: usize = 1312;
 
 impl<'a> Numbers<'a> {
     /// Reads the fields that follow the name of the type `kind`, up to the end of the key.
@@ -73,6 +80,10 @@ impl<'a> Numbers<'a> {
                 key: read_ed25519(reader)?,
                 application: reader.text("application")?,
             },
+            Fields::Mldsa44Ed25519 => {
+                let (mldsa, ed25519) = read_mldsa44_ed25519(reader)?;
+                Self::Mldsa44Ed25519 { mldsa, ed25519 }
+            }
         })
     }
 }
@@ -100,6 +111,20 @@ fn read_ed25519<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; 32]> {
     let key = reader.string()?;
     key.try_into()
         .map_err(|_| reader.malformed(format!("it has {} bytes and not 32", key.len())))
+}
+
+/// Both keys, one after the other in one string.
+fn read_mldsa44_ed25519<'a>(
+    reader: &mut Reader<'a>,
+) -> Result<(&'a [u8; MLDSA44_LEN], &'a [u8; 32])> {
+    let key = reader.string()?;
+    let halves = key
+        .split_first_chunk()
+        .and_then(|(mldsa, rest)| Some((mldsa, rest.try_into().ok()?)));
+    halves.ok_or_else(|| {
+        let len = MLDSA44_LEN + 32;
+        reader.malformed(format!("it has {} bytes and not {len}", key.len()))
+    })
 }
 
 /// The name of a curve, then a point on it.

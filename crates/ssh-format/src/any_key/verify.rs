@@ -1,15 +1,19 @@
 //! Verifying signatures.
 
+use ml_dsa::MlDsa44;
 use rsa::BigUint;
 use sha2::{Digest, Sha256, Sha512};
 use signature::Verifier;
 
-use super::numbers::Numbers;
+use super::numbers::{MLDSA44_LEN, Numbers};
 use crate::wire::Reader;
 use crate::{Curve, Error, Result};
 
 /// The longest modulus that is accepted, in bits: OpenSSH's `OPENSSL_RSA_MAX_MODULUS_BITS`.
 const MAX_MODULUS_BITS: usize = 16384;
+
+/// The length of a signature of ML-DSA-44 in bytes (FIPS 204, table 2).
+const MLDSA44_SIGNATURE_LEN: usize = 2420;
 
 /// A security key's signature made for a web page (PROTOCOL.u2f, "WebAuthn signatures").
 const WEBAUTHN: &str = "webauthn-sk-ecdsa-sha2-nistp256@openssh.com";
@@ -58,6 +62,9 @@ pub(super) fn verify(
         Numbers::Ed25519(key) | Numbers::SkEd25519 { key, .. } => ed25519(key, &body, message)?,
         Numbers::SkEcdsa { point, .. } => ecdsa(Curve::NistP256, point, &mut body, message)?,
         Numbers::Ecdsa { curve, point } => ecdsa(curve, point, &mut body, message)?,
+        Numbers::Mldsa44Ed25519 { mldsa, ed25519 } => {
+            mldsa44_ed25519(mldsa, ed25519, &body, message)?
+        }
     };
     is_good.then_some(()).ok_or(Error::BadSignature)
 }
@@ -97,6 +104,38 @@ fn ed25519(key: &[u8; 32], body: &Reader<'_>, message: &[u8]) -> Result<bool> {
     }
     Ok(ed25519_dalek::VerifyingKey::from_bytes(key)
         .is_ok_and(|key| key.verify(message, &signature).is_ok()))
+}
+
+/// Both signatures, one after the other, over a text that names the pair and has the SHA-512 of the
+/// message. Each has to be right.
+///
+/// # Source
+///
+/// draft-miller-sshm-mldsa44-ed25519-composite-sigs-00, and draft-ietf-lamps-pq-composite-sigs
+/// section 2.2 (`M'`), with an empty context.
+fn mldsa44_ed25519(
+    mldsa: &[u8; MLDSA44_LEN],
+    ed25519_key: &[u8; 32],
+    body: &Reader<'_>,
+    message: &[u8],
+) -> Result<bool> {
+    const PREFIX: &[u8] = b"CompositeAlgorithmSignatures2025";
+    const LABEL: &[u8] = b"COMPSIG-MLDSA44-Ed25519-SHA512";
+    const CONTEXT_LEN: &[u8] = &[0];
+    let mut both = body.clone();
+    let Ok(by_mldsa) = both.take(MLDSA44_SIGNATURE_LEN) else {
+        return Ok(false);
+    };
+    let digest = Sha512::digest(message);
+    let message = [PREFIX, LABEL, CONTEXT_LEN, &digest].concat();
+    let key = ml_dsa::EncodedVerifyingKey::<MlDsa44>::try_from(&mldsa[..]);
+    let signature = ml_dsa::Signature::<MlDsa44>::try_from(by_mldsa);
+    let (Ok(key), Ok(signature)) = (key, signature) else {
+        return Ok(false);
+    };
+    let key = ml_dsa::VerifyingKey::decode(&key);
+    Ok(key.verify_with_context(&message, LABEL, &signature)
+        && ed25519(ed25519_key, &both, &message)?)
 }
 
 /// RFC 5656 section 3.1.2: `mpint` r, `mpint` s.
