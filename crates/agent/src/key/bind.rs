@@ -1,8 +1,7 @@
 //! Which servers a connection serves: what `ssh` binds to it, and what follows for a key.
 
-use ssh_format::Certificate;
+use ssh_format::{AnyKey, Certificate};
 
-use crate::key::certificate::key_in;
 use crate::protocol::{Malformed, fields};
 
 /// OpenSSH's `AGENT_MAX_SESSION_IDS`.
@@ -35,9 +34,18 @@ pub enum Refused {
     /// It cannot be read.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The server's key did not sign this session, or with an algorithm that is not known here.
+    /// The server's key did not sign this session.
     #[error("the signature of the server is not right")]
     Signature,
+    /// The server's key or certificate cannot be used, such as one of a type that is not known here.
+    #[error("the server's key cannot be checked: {0}")]
+    HostKey(ssh_format::Error),
+    /// The authority did not sign the server's certificate.
+    #[error("the server's certificate is not good: {0}")]
+    Certificate(ssh_format::Error),
+    /// The signature is of a kind that is not checked here, such as one of RSA with SHA-1.
+    #[error("the signature of the server cannot be checked: {0}")]
+    Algorithm(ssh_format::Error),
     /// The session id is empty.
     #[error("the session id is empty")]
     NoSessionId,
@@ -80,7 +88,7 @@ impl Binds {
         if session_id.len() > MAX_SESSION_ID {
             return Err(Refused::SessionId);
         }
-        verify(host_key, session_id, signature).ok_or(Refused::Signature)?;
+        verify(host_key, session_id, signature)?;
         for bind in &self.list {
             if !bind.forwarding {
                 return Err(Refused::AfterLogin);
@@ -124,11 +132,19 @@ impl Binds {
     }
 }
 
-/// Whether `host_key`, a key or a certificate that its authority has signed, made `signature` over
-/// `data`.
-fn verify(host_key: &[u8], data: &[u8], signature: &[u8]) -> Option<()> {
-    if let Ok(certificate) = Certificate::from_blob(host_key) {
-        certificate.verify().ok()?;
-    }
-    key_in(host_key)?.verify(signature, data).ok()
+/// Checks that `host_key`, a key or a certificate that its authority has signed, made `signature`
+/// over `data`.
+fn verify(host_key: &[u8], data: &[u8], signature: &[u8]) -> Result<(), Refused> {
+    let key = match AnyKey::from_blob(host_key) {
+        Err(ssh_format::Error::NotAKey) => {
+            let certificate = Certificate::from_blob(host_key).map_err(Refused::HostKey)?;
+            certificate.verify().map_err(Refused::Certificate)?;
+            certificate.key().clone()
+        }
+        key => key.map_err(Refused::HostKey)?,
+    };
+    key.verify(signature, data).map_err(|err| match err {
+        ssh_format::Error::Sha1 | ssh_format::Error::UnknownAlgorithm(_) => Refused::Algorithm(err),
+        _ => Refused::Signature,
+    })
 }
