@@ -101,17 +101,23 @@ fn defaults() -> Vec<PathBuf> {
             .output()
             .ok()?;
         let text = String::from_utf8(output.stdout).ok()?;
-        let keys: Vec<PathBuf> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("hostkey "))
-            .map(PathBuf::from)
-            .collect();
+        let keys = host_keys(&text);
         (output.status.success() && !keys.is_empty()).then_some(keys)
     });
     said.unwrap_or_else(|| {
         let known = KNOWN_DEFAULTS.into_iter();
         known.map(|name| Path::new("/etc/ssh").join(name)).collect()
     })
+}
+
+/// The host keys in what `sshd -T` or `sshd -G` prints: the keyword is `hostkey`, and `HostKey`
+/// since OpenSSH 10.6.
+fn host_keys(settings: &str) -> Vec<PathBuf> {
+    let settings = settings.lines().filter_map(|line| line.split_once(' '));
+    settings
+        .filter(|(keyword, _)| keyword.eq_ignore_ascii_case("hostkey"))
+        .map(|(_, path)| PathBuf::from(path))
+        .collect()
 }
 
 /// The server program, which insists on being called by its full path.
@@ -277,6 +283,18 @@ mod tests {
             ("", "|"),
         ] {
             assert_eq!(read(line), read_as, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_host_keys_of_any_release_are_found_in_its_settings() {
+        let old = "port 22\nhostkey /etc/ssh/a\nhostkeyagent none\nhostkey /etc/ssh/b\n";
+        let new = old.replace("hostkey", "HostKey");
+        for settings in [old, &new] {
+            assert_eq!(
+                host_keys(settings),
+                ["/etc/ssh/a", "/etc/ssh/b"].map(PathBuf::from)
+            );
         }
     }
 
