@@ -139,12 +139,26 @@ impl Machine {
         Service::start("tpmssh agent", command, self.socket.as_ref())
     }
 
+    /// Whether OpenSSH's own client accepts the host key of the TPM from this server.
+    fn logs_in(&self, sshd: &Sshd, key: &str) -> bool {
+        let public = self.read("ssh/ssh_host_tpm_ecdsa_key.pub");
+        fs::write(sshd.known_hosts(), format!("* {public}")).unwrap();
+        let algorithm = public.split(' ').next().unwrap();
+        let algorithm = format!("HostKeyAlgorithms={algorithm}");
+        let options = ["-i", key, "-o", &algorithm];
+        let output = sshd.run(&self.program.home, &[], &options, "echo in");
+        output.stdout == b"in\n"
+    }
+
     /// A server with the drop-in that was written; a key for it.
     fn sshd(&self) -> (Sshd, String) {
-        let sshd = Sshd::with_config(
-            &self.program.home,
-            &self.read("ssh/sshd_config.d/10-tpmssh.conf"),
-        );
+        self.sshd_with("")
+    }
+
+    /// The same with further lines of configuration.
+    fn sshd_with(&self, lines: &str) -> (Sshd, String) {
+        let drop_in = self.read("ssh/sshd_config.d/10-tpmssh.conf");
+        let sshd = Sshd::with_config(&self.program.home, &(drop_in + lines));
         let key = text(self.program.home.path().join("user"));
         if !fs::exists(&key).unwrap() {
             key_file(&self.program, "user");
@@ -447,9 +461,14 @@ fn a_rival_in_a_file_is_named_by_the_check_and_left_out_by_the_next_setup() {
     };
 
     fs::write(&drop_in, format!("{good}HostKey {file}\n")).unwrap();
-    let (sshd, _) = machine.sshd();
+    let (sshd, key) = machine.sshd();
     let why = "it shows this key and signs with another one of the same type and curve";
-    machine.check(&sshd).fails(1, &refused(sshd.port(), why));
+    if machine.logs_in(&sshd, &key) {
+        // Newer releases sign with the key that they show: 10.0 does.
+        machine.check(&sshd).ok();
+    } else {
+        machine.check(&sshd).fails(1, &refused(sshd.port(), why));
+    }
     drop(sshd);
 
     let (agent, keys) = good.split_once('\n').unwrap();
@@ -510,8 +529,13 @@ fn a_check_is_no_attempt_to_log_in() {
     let machine = Machine::new(Program::new());
     machine.setup(&[]).ok();
     let _agent = machine.serve();
-    let (sshd, _) = machine.sshd();
-    for _ in 0..3 {
+    // The default of OpenSSH 9.8 and newer: three logins of an unknown user, and an address is shut out.
+    let penalties = match Sshd::knows("PerSourcePenalties=yes") {
+        true => "PerSourcePenalties yes\n",
+        false => "",
+    };
+    let (sshd, _) = machine.sshd_with(penalties);
+    for _ in 0..4 {
         machine.check(&sshd).ok();
     }
     let log = sshd.log();

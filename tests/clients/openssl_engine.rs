@@ -16,7 +16,8 @@ fn engine() -> Program {
     let config = format!(
         "openssl_conf = main\n[main]\nengines = engines\n[engines]\npkcs11 = pkcs11\n\
          [pkcs11]\nengine_id = pkcs11\nMODULE_PATH = {}\nPIN = \"{PIN}\"\ninit = 0\n\
-         [req]\ndistinguished_name = name\nprompt = no\n[name]\nCN = alice\n",
+         [req]\ndistinguished_name = name\nx509_extensions = authority\nprompt = no\n\
+         [name]\nCN = alice\n[authority]\nbasicConstraints = critical, CA:TRUE\n",
         module_path()
     );
     write(&program.home, "engine.cnf", config);

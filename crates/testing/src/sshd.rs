@@ -46,6 +46,9 @@ impl Sshd {
 
     /// The same with further lines of `sshd_config`, which come first and so prevail.
     ///
+    /// Failed logins have no consequences for later ones: `PerSourcePenalties` is off unless `lines`
+    /// say otherwise.
+    ///
     /// # Panics
     ///
     /// As for [`start`](Self::start).
@@ -68,7 +71,10 @@ impl Sshd {
         let known = format!("[127.0.0.1]:{} {public}", ports.first());
         fs::write(dir.join("known_hosts"), known).expect("a temporary home is writable");
         let config = dir.join("sshd_config");
-        let settings = format!("{lines}\n{}", server_config(&dir, ports.first()));
+        let mut settings = format!("{lines}\n{}", server_config(&dir, ports.first()));
+        if Self::knows("PerSourcePenalties=no") {
+            settings += "PerSourcePenalties no\n";
+        }
         fs::write(&config, settings).expect("a temporary home is writable");
         if rustix::process::getuid().is_root() {
             fs::create_dir_all("/run/sshd").expect("root may make it");
@@ -93,6 +99,21 @@ impl Sshd {
             dir,
             user,
         }
+    }
+
+    /// Whether this machine's server knows an option, such as `PerSourcePenalties=no`, which came
+    /// with OpenSSH 9.8.
+    ///
+    /// # Panics
+    ///
+    /// If `sshd` is not installed.
+    #[must_use]
+    pub fn knows(option: &str) -> bool {
+        let output = Command::new(SSHD)
+            .args(["-T", "-f", "/dev/null", "-o", option])
+            .output()
+            .unwrap_or_else(|err| panic!("cannot start {SSHD}: {err}"));
+        !String::from_utf8_lossy(&output.stderr).contains("Bad configuration option")
     }
 
     /// The file of keys that may log in; empty at first. sshd reads it at every login.
