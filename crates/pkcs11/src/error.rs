@@ -206,6 +206,7 @@ fn store_rv(err: &token_store::Error) -> CK_RV {
         }
         Store::NoSuchObject => CKR_OBJECT_HANDLE_INVALID,
         Store::AuthorityKey => CKR_ACTION_PROHIBITED,
+        Store::KeyUse(_) => CKR_KEY_FUNCTION_NOT_PERMITTED,
         Store::TooLong { .. } | Store::Invalid { .. } => CKR_ATTRIBUTE_VALUE_INVALID,
         Store::ReadOnly => CKR_TOKEN_WRITE_PROTECTED,
         Store::OutOfMemory => CKR_HOST_MEMORY,

@@ -196,6 +196,9 @@ pub enum Error {
     /// The object does not exist, or no longer.
     #[error("no such object")]
     NoSuchObject,
+    /// The owner of the key does not let it do this.
+    #[error("the key {0}")]
+    KeyUse(&'static str),
     /// A label, id or value is too long to be stored.
     #[error("the {what} is longer than {max} bytes")]
     TooLong {
@@ -395,7 +398,8 @@ impl Error {
             | Self::NoPin
             | Self::NoHome
             | Self::OutOfMemory
-            | Self::AuthorityKey => Kind::Failed,
+            | Self::AuthorityKey
+            | Self::KeyUse(_) => Kind::Failed,
             Self::NoStore { .. } | Self::NoSuchToken { .. } | Self::NoSuchObject => Kind::NotThere,
             Self::Unrecorded { source, .. } | Self::Unknown { source, .. } => source.kind(),
             Self::Tpm(err) => tpm_kind(err),

@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
-use tpm_core::{Blob, KeyBlob, KeyType, Name, PublicKey, Usage};
+use tpm_core::{Blob, KeyBlob, KeyType, Name, PublicKey, Scheme, Usage};
 
 use crate::{Error, Result, TokenId};
 
+mod attributes;
 mod key_spec;
+mod permissions;
 mod read;
 mod spki;
 mod write;
 
-pub use key_spec::{KeyPair, KeySpec};
+pub use attributes::Attributes;
+pub use key_spec::{Half, KeyPair, KeySpec};
+pub use permissions::{Mechanisms, Permissions};
 
 /// The longest label of an object, in bytes.
 pub const MAX_LABEL_LEN: usize = 128;
@@ -59,6 +63,8 @@ pub struct Object {
     pub cka_id: Vec<u8>,
     /// Whether it is visible only after login.
     pub private: bool,
+    /// What else a caller of PKCS#11 said of it.
+    pub attributes: Attributes,
     /// The rest, which differs by class.
     pub body: Body,
 }
@@ -141,31 +147,75 @@ impl Object {
 #[derive(Debug)]
 pub struct Key {
     blob: KeyBlob,
-    usage: Usage,
-    always_authenticate: bool,
+    permissions: Permissions,
 }
 
 impl Key {
-    /// A key from its blob. `decrypts` is whether its owner lets it decrypt or derive; if that is
-    /// `None`, the chip's attribute counts.
+    /// A key from its blob, and what its owner lets it do.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyRefused`] if it differs from the keys that this crate makes.
-    pub(crate) fn parse(
-        blob: Blob,
-        decrypts: Option<bool>,
-        always_authenticate: bool,
-    ) -> Result<Self> {
+    /// [`Error::KeyRefused`] if it is not one that this crate makes.
+    pub(crate) fn parse(blob: Blob, permissions: Permissions) -> Result<Self> {
         let blob = KeyBlob::parse(blob)?;
-        // The store cannot allow more than the chip's attribute.
-        let able = blob.usage().decrypt;
-        let usage = Usage::sign_and(able && decrypts.unwrap_or(able));
-        Ok(Self {
-            blob,
-            usage,
-            always_authenticate,
-        })
+        Ok(Self { blob, permissions })
+    }
+
+    /// What its owner lets it do.
+    #[must_use]
+    pub fn permissions(&self) -> &Permissions {
+        &self.permissions
+    }
+
+    /// Whether its owner lets it sign.
+    #[must_use]
+    pub fn signs(&self) -> bool {
+        self.permissions.sign
+    }
+
+    /// Refuses a signature that its owner does not let it make, over a digest of so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyUse`].
+    pub fn check_sign(&self, scheme: Scheme, digest: usize) -> Result<()> {
+        if !self.signs() {
+            return Err(Error::KeyUse("is not for signing"));
+        }
+        self.check_mechanisms(|allowed| allowed.sign(scheme, digest))
+    }
+
+    /// Refuses RSA decryption where its owner does not let it decrypt.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyUse`].
+    pub fn check_decrypt(&self) -> Result<()> {
+        if !self.usage().decrypt {
+            return Err(Error::KeyUse("is not for decrypting"));
+        }
+        self.check_mechanisms(Mechanisms::decrypt)
+    }
+
+    /// Refuses an agreement on a secret (ECDH) where its owner does not let it derive keys.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyUse`].
+    pub fn check_agree(&self) -> Result<()> {
+        if !self.usage().decrypt {
+            return Err(Error::KeyUse("is not for deriving keys"));
+        }
+        self.check_mechanisms(Mechanisms::agree)
+    }
+
+    fn check_mechanisms(&self, allow: impl FnOnce(&Mechanisms) -> bool) -> Result<()> {
+        match &self.permissions.mechanisms {
+            Some(allowed) if !allow(allowed) => Err(Error::KeyUse(
+                "may not be used in this way: its list of allowed mechanisms says so",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The blob.
@@ -196,13 +246,15 @@ impl Key {
     /// padding SHA-512 signatures in software needs an RSA key that may decrypt.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        self.usage
+        // The chip's attribute is the limit, whatever the store says.
+        let able = self.blob.usage().decrypt;
+        Usage::sign_and(able && self.permissions.decrypt.unwrap_or(able))
     }
 
     /// Whether each use asks for the PIN again.
     #[must_use]
     pub fn always_authenticate(&self) -> bool {
-        self.always_authenticate
+        self.permissions.always_authenticate
     }
 
     /// The SubjectPublicKeyInfo, DER.
@@ -234,6 +286,8 @@ pub struct NewCertificate {
     pub cka_id: Vec<u8>,
     /// Whether it will be visible only after login.
     pub private: bool,
+    /// Attributes that are kept as they are.
+    pub attributes: Attributes,
     /// The certificate, DER; not empty.
     pub value: Vec<u8>,
     /// `CKA_SUBJECT`, DER; not empty.
@@ -253,6 +307,8 @@ pub struct NewPublicKey {
     pub cka_id: Vec<u8>,
     /// Whether it is to show only after login.
     pub private: bool,
+    /// Attributes that are kept as they are.
+    pub attributes: Attributes,
     /// `CKA_SUBJECT`, DER.
     pub subject: Vec<u8>,
     /// The key.
@@ -266,6 +322,8 @@ pub struct NewData {
     pub label: String,
     /// Whether it is to show only after login.
     pub private: bool,
+    /// Attributes that are kept as they are.
+    pub attributes: Attributes,
     /// `CKA_APPLICATION`.
     pub application: String,
     /// `CKA_OBJECT_ID`, DER.

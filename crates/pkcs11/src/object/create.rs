@@ -1,7 +1,7 @@
 //! Objects that a caller makes, changes and destroys.
 
 use cryptoki_sys::*;
-use token_store::object::{Body, NewCertificate, NewData, NewPublicKey};
+use token_store::object::{Attributes, Body, NewCertificate, NewData, NewPublicKey};
 use tpm_core::PublicKey;
 
 use super::{Content, Object, attribute, handle_of, template::Template};
@@ -90,6 +90,7 @@ fn store(state: &mut State, slot: CK_SLOT_ID, object: Object) -> Result<CK_OBJEC
                 subject,
                 issuer,
                 serial_number,
+                ..NewCertificate::default()
             };
             store.add_certificate(token, &new)?
         }
@@ -102,6 +103,7 @@ fn store(state: &mut State, slot: CK_SLOT_ID, object: Object) -> Result<CK_OBJEC
                 private,
                 subject,
                 public,
+                attributes: Attributes::default(),
             };
             store.add_public_key(token, &new)?
         }
@@ -117,6 +119,7 @@ fn store(state: &mut State, slot: CK_SLOT_ID, object: Object) -> Result<CK_OBJEC
                 application,
                 object_id,
                 value,
+                ..NewData::default()
             },
         )?,
         Body::PrivateKey { .. } => return Err(Error::TemplateInconsistent),

@@ -2,7 +2,9 @@
 
 use tpm_core::{KeyType, Usage};
 
-use super::{MAX_ID_LEN, MAX_VALUE_LEN, Object, check_label, check_len};
+use super::{
+    Attributes, MAX_ID_LEN, MAX_VALUE_LEN, Mechanisms, Object, Permissions, check_label, check_len,
+};
 use crate::Result;
 
 /// The attributes of a new key pair.
@@ -13,6 +15,10 @@ pub struct KeySpec {
     /// What the private key may do besides signing. This is the owner's choice; in the chip every
     /// RSA key may also decrypt, because padding SHA-512 signatures in software needs that.
     pub usage: Usage,
+    /// Whether the private key may sign.
+    pub signs: bool,
+    /// What the private key may be used with; `None`: whatever is for its type.
+    pub mechanisms: Option<Mechanisms>,
     /// `CKA_LABEL` of both halves; at most 128 bytes.
     pub label: String,
     /// `CKA_ID` of both halves; if `None`, the SHA-1 of the SubjectPublicKeyInfo.
@@ -22,6 +28,26 @@ pub struct KeySpec {
     /// Whether each use of the private key asks for the PIN again. The chip does not enforce
     /// this; the callers of this crate do.
     pub always_authenticate: bool,
+    /// What the private half has for itself.
+    pub private: Half,
+    /// What the public half has for itself.
+    pub public: Half,
+}
+
+/// What one half of a key pair has for itself; what is absent is as for both halves.
+#[derive(Debug, Clone, Default)]
+pub struct Half {
+    /// `CKA_LABEL`.
+    pub label: Option<String>,
+    /// `CKA_ID`.
+    pub id: Option<Vec<u8>>,
+    /// `CKA_SUBJECT`.
+    pub subject: Option<Vec<u8>>,
+    /// Whether it is to show only after login; by default the private half does, and the public
+    /// one does not.
+    pub hidden: Option<bool>,
+    /// Attributes that are kept as they are.
+    pub attributes: Attributes,
 }
 
 impl KeySpec {
@@ -31,18 +57,42 @@ impl KeySpec {
         Self {
             key_type,
             usage: Usage::SIGN,
+            signs: true,
+            mechanisms: None,
             label: label.into(),
             id: None,
             subject: Vec::new(),
             always_authenticate: false,
+            private: Half::default(),
+            public: Half::default(),
+        }
+    }
+
+    /// What the owner of the key will have said that it may do.
+    pub(crate) fn permissions(&self) -> Permissions {
+        Permissions {
+            sign: self.signs,
+            decrypt: Some(self.usage.decrypt),
+            mechanisms: self.mechanisms.clone(),
+            always_authenticate: self.always_authenticate,
         }
     }
 
     /// Refuses a label, id or subject that cannot be stored.
     pub(crate) fn check(&self) -> Result<()> {
-        check_label(&self.label)?;
-        check_len("id", self.id.as_deref().unwrap_or_default(), MAX_ID_LEN)?;
-        check_len("subject", &self.subject, MAX_VALUE_LEN)
+        if let Some(mechanisms) = &self.mechanisms {
+            mechanisms.encode()?;
+        }
+        for half in [&self.private, &self.public] {
+            check_label(half.label.as_deref().unwrap_or(&self.label))?;
+            for id in [&self.id, &half.id] {
+                check_len("id", id.as_deref().unwrap_or_default(), MAX_ID_LEN)?;
+            }
+            let subject = half.subject.as_deref().unwrap_or(&self.subject);
+            check_len("subject", subject, MAX_VALUE_LEN)?;
+            half.attributes.encode()?;
+        }
+        Ok(())
     }
 }
 

@@ -6,13 +6,13 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 use tpm_core::Blob;
 
 use super::{
-    Body, Key, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, Object, ObjectId, RefusedKey, check_text,
-    spki,
+    Attributes, Body, Key, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, Object, ObjectId, Permissions,
+    RefusedKey, check_text, spki,
 };
 use crate::{Error, Result, Store, TokenId};
 
 const SELECT: &str = "SELECT id, token, class, key, label, cka_id, private, subject, value, \
-     issuer, serial_number, application, object_id FROM object";
+     issuer, serial_number, application, object_id, attributes FROM object";
 
 impl Store {
     /// The objects of a token, oldest first, without the keys that are refused.
@@ -55,8 +55,8 @@ impl Store {
             // Through the table in its order: an index would have all of it sorted in memory.
             let mut query = tx.prepare_cached(
                 "SELECT object.id, object.token, class, label, cka_id, object.private, subject, \
-                 key.public AS key_public, key.private AS key_private, decrypts, \
-                 always_authenticate \
+                 attributes,                  key.public AS key_public, key.private AS key_private, decrypts, \
+                 signs, mechanisms, always_authenticate \
                  FROM object NOT INDEXED \
                  LEFT JOIN key ON key.id = object.key AND key.token = object.token \
                  WHERE object.token = ? AND class = 'private-key' ORDER BY object.id",
@@ -69,8 +69,7 @@ impl Store {
                     return Err(another_token());
                 };
                 let blob = Blob { public, private };
-                if let Ok(key) = parse(blob, row.get("decrypts")?, row.get("always_authenticate")?)
-                {
+                if let Ok(key) = parse(blob, Permissions::of_row(row)?) {
                     visit(from_row(row, Some(Arc::new(key)))?);
                 }
             }
@@ -111,14 +110,16 @@ impl Store {
     pub(crate) fn first_key(&self, token: TokenId) -> Result<Option<Arc<Key>>> {
         self.read(|tx| {
             let mut query = tx.prepare_cached(
-                "SELECT public, private, decrypts, always_authenticate FROM key WHERE token = ? ORDER BY id",
+                "SELECT public, private, decrypts, signs, mechanisms, always_authenticate \
+                 FROM key WHERE token = ? ORDER BY id",
             )?;
             let keys = query.query_and_then([token.0], |row| -> Result<_> {
                 let blob = Blob {
                     public: row.get(0)?,
                     private: row.get(1)?,
                 };
-                Ok(Key::parse(blob, row.get(2)?, row.get(3)?).ok().map(Arc::new))
+                let permissions = Permissions::of_row(row)?;
+                Ok(Key::parse(blob, permissions).ok().map(Arc::new))
             })?;
             keys.filter_map(Result::transpose).next().transpose()
         })
@@ -173,12 +174,15 @@ fn from_row(row: &Row<'_>, key: Option<Arc<Key>>) -> Result<Object> {
         },
         _ => return Err(Error::corrupt("an object has an unknown class")),
     };
+    let attributes = Attributes::decode(row.get_ref("attributes")?.as_blob().unwrap_or(&[0]));
     let object = Object {
         id: ObjectId(row.get("id")?),
         token: TokenId(row.get("token")?),
         label: row.get("label")?,
         cka_id: row.get("cka_id")?,
         private: row.get("private")?,
+        attributes: attributes
+            .ok_or_else(|| Error::corrupt("an object has attributes that are none"))?,
         body,
     };
     check(&object)?;
@@ -232,7 +236,8 @@ impl Keys {
 
     fn read(tx: &Transaction<'_>, column: &str, value: i64) -> Result<Self> {
         let mut query = tx.prepare_cached(&format!(
-            "SELECT id, public, private, decrypts, always_authenticate FROM key WHERE {column} = ?"
+            "SELECT id, public, private, decrypts, signs, mechanisms, always_authenticate \
+             FROM key WHERE {column} = ?"
         ))?;
         let keys = query.query_and_then([value], |row| -> Result<_> {
             let blob = Blob {
@@ -241,7 +246,7 @@ impl Keys {
             };
             Ok((
                 row.get(0)?,
-                parse(blob, row.get(3)?, row.get(4)?).map(Arc::new),
+                parse(blob, Permissions::of_row(row)?).map(Arc::new),
             ))
         })?;
         keys.collect::<Result<_>>().map(Self)
@@ -265,8 +270,8 @@ impl Keys {
 }
 
 /// A stored key, or why it is refused.
-fn parse(blob: Blob, decrypts: Option<bool>, always_authenticate: bool) -> Result<Key, String> {
-    Key::parse(blob, decrypts, always_authenticate).map_err(|err| {
+fn parse(blob: Blob, permissions: Permissions) -> Result<Key, String> {
+    Key::parse(blob, permissions).map_err(|err| {
         log::warn!("a stored key is not used: {err}");
         match err {
             Error::KeyRefused { reason } => reason,

@@ -1,11 +1,12 @@
 //! Changes to the objects of a token: adding, setting attributes, deleting.
 
 use rusqlite::{OptionalExtension, Transaction, named_params, params};
-use tpm_core::Blob;
+use tpm_core::{Blob, KeyBlob};
 
 use super::{
-    Class, Key, KeyPair, KeySpec, MAX_ID_LEN, MAX_VALUE_LEN, NewCertificate, NewData, NewPublicKey,
-    Object, ObjectId, check_label, check_len, check_text, default_id, read::by_id, spki,
+    Attributes, Class, Key, KeyPair, KeySpec, MAX_ID_LEN, MAX_VALUE_LEN, Mechanisms,
+    NewCertificate, NewData, NewPublicKey, Object, ObjectId, check_label, check_len, check_text,
+    default_id, read::by_id, spki,
 };
 use crate::{Error, Result, Store, TokenId, token};
 
@@ -43,6 +44,7 @@ impl Store {
             subject: &new.subject,
             issuer: &new.issuer,
             serial_number: &new.serial_number,
+            attributes: new.attributes.encode()?,
             ..NewObject::new(token, Class::Certificate)
         })
     }
@@ -61,6 +63,7 @@ impl Store {
             private: new.private,
             value: &value,
             subject: &new.subject,
+            attributes: new.attributes.encode()?,
             ..NewObject::new(token, Class::PublicKey)
         })
     }
@@ -77,6 +80,7 @@ impl Store {
             value: &new.value,
             application: &new.application,
             object_id: &new.object_id,
+            attributes: new.attributes.encode()?,
             ..NewObject::new(token, Class::Data)
         })
     }
@@ -123,6 +127,19 @@ impl Store {
         self.write(|tx| {
             let sql = "UPDATE object SET subject = ? WHERE id = ? AND class <> 'data'";
             one_row(tx.execute(sql, params![subject, id.0])?)
+        })
+    }
+
+    /// Changes the attributes of one object that are kept as they are.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::set_label`].
+    pub fn set_attributes(&mut self, id: ObjectId, attributes: &Attributes) -> Result<()> {
+        let attributes = attributes.encode()?;
+        self.write(|tx| {
+            let sql = "UPDATE object SET attributes = ? WHERE id = ?";
+            one_row(tx.execute(sql, params![attributes, id.0])?)
         })
     }
 
@@ -177,41 +194,33 @@ impl Store {
 
     /// Stores a new key pair.
     pub(crate) fn add_key(&self, token: TokenId, spec: &KeySpec, blob: &Blob) -> Result<KeyPair> {
-        let key = Key::parse(
-            blob.clone(),
-            Some(spec.usage.decrypt),
-            spec.always_authenticate,
-        )?;
-        let cka_id = spec.id.clone().unwrap_or_else(|| default_id(key.public()));
+        let key = Key::parse(blob.clone(), spec.permissions())?;
         self.write(|tx| {
             token::by_id(tx, token)?;
-            tx.execute(
-                "INSERT INTO key (token, created, decrypts, always_authenticate, public, private) \
-                 VALUES (?, ?, ?, ?, ?, ?)",
-                params![
-                    token.0,
-                    token::now(),
-                    spec.usage.decrypt,
-                    spec.always_authenticate,
-                    blob.public,
-                    blob.private
-                ],
-            )?;
-            let key = tx.last_insert_rowid();
-            let half = |class, private| NewObject {
-                key: Some(key),
-                label: &spec.label,
-                cka_id: &cka_id,
-                subject: &spec.subject,
-                private,
-                ..NewObject::new(token, class)
-            };
-            let private = half(Class::PrivateKey, true).insert(tx)?;
-            let public = half(Class::PublicKey, false).insert(tx)?;
+            let row = insert_key(tx, token, &key)?;
+            let id = default_id(key.public());
+            let private = half(Class::PrivateKey, token, row, spec, &id)?.insert(tx)?;
+            let public = half(Class::PublicKey, token, row, spec, &id)?.insert(tx)?;
             Ok(KeyPair {
                 private: by_id(tx, private)?,
                 public: by_id(tx, public)?,
             })
+        })
+    }
+
+    /// Keeps the private half of a key alone, which was made for a session.
+    pub(crate) fn add_private_key(
+        &self,
+        token: TokenId,
+        spec: &KeySpec,
+        key: &Key,
+    ) -> Result<Object> {
+        self.write(|tx| {
+            token::by_id(tx, token)?;
+            let row = insert_key(tx, token, key)?;
+            let id = default_id(key.public());
+            let private = half(Class::PrivateKey, token, row, spec, &id)?.insert(tx)?;
+            by_id(tx, private)
         })
     }
 
@@ -223,6 +232,52 @@ impl Store {
             by_id(tx, id)
         })
     }
+}
+
+/// Adds the row of a key, without those of its halves.
+fn insert_key(tx: &Transaction<'_>, token: TokenId, key: &Key) -> Result<i64> {
+    let permissions = key.permissions();
+    let mechanisms = permissions.mechanisms.as_ref();
+    let blob = key.blob().blob();
+    tx.execute(
+        "INSERT INTO key (token, created, decrypts, signs, mechanisms, always_authenticate, \
+         public, private) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        params![
+            token.0,
+            token::now(),
+            permissions.decrypt,
+            permissions.sign,
+            mechanisms.map(Mechanisms::encode).transpose()?,
+            permissions.always_authenticate,
+            blob.public,
+            blob.private
+        ],
+    )?;
+    Ok(tx.last_insert_rowid())
+}
+
+/// One half of the key in `row`.
+fn half<'a>(
+    class: Class,
+    token: TokenId,
+    row: i64,
+    spec: &'a KeySpec,
+    default_id: &'a [u8],
+) -> Result<NewObject<'a>> {
+    let (half, hidden) = match class {
+        Class::PrivateKey => (&spec.private, true),
+        _ => (&spec.public, false),
+    };
+    let id = half.id.as_deref().or(spec.id.as_deref());
+    Ok(NewObject {
+        key: Some(row),
+        label: half.label.as_deref().unwrap_or(&spec.label),
+        cka_id: id.unwrap_or(default_id),
+        subject: half.subject.as_deref().unwrap_or(&spec.subject),
+        private: half.hidden.unwrap_or(hidden),
+        attributes: half.attributes.encode()?,
+        ..NewObject::new(token, class)
+    })
 }
 
 fn class_and_key(tx: &Transaction<'_>, id: ObjectId) -> Result<(String, Option<i64>)> {
@@ -239,16 +294,17 @@ fn is_authority(tx: &Transaction<'_>, key: i64) -> Result<bool> {
 
 /// Makes the public half of a key an independent public key, which stays when the key is deleted.
 fn keep_public_half(tx: &Transaction<'_>, key: i64) -> Result<()> {
-    let public: Vec<u8> = tx.query_row("SELECT public FROM key WHERE id = ?", [key], |row| {
-        row.get(0)
+    let sql = "SELECT public, private FROM key WHERE id = ?";
+    let blob = tx.query_row(sql, [key], |row| {
+        Ok(Blob {
+            public: row.get(0)?,
+            private: row.get(1)?,
+        })
     })?;
-    let private = tx.query_row("SELECT private FROM key WHERE id = ?", [key], |row| {
-        row.get(0)
-    })?;
-    let parsed = Key::parse(Blob { public, private }, None, false)?;
+    let value = spki::encode(KeyBlob::parse(blob)?.public());
     tx.execute(
         "UPDATE object SET key = NULL, value = ? WHERE key = ? AND class = 'public-key'",
-        params![parsed.spki(), key],
+        params![value, key],
     )?;
     Ok(())
 }
@@ -275,6 +331,7 @@ struct NewObject<'a> {
     serial_number: &'a [u8],
     application: &'a str,
     object_id: &'a [u8],
+    attributes: Vec<u8>,
 }
 
 impl NewObject<'_> {
@@ -293,6 +350,7 @@ impl NewObject<'_> {
             serial_number: &[],
             application: "",
             object_id: &[],
+            attributes: Vec::new(),
         }
     }
 
@@ -315,9 +373,9 @@ impl NewObject<'_> {
     fn insert(&self, tx: &Transaction<'_>) -> Result<ObjectId> {
         tx.prepare_cached(
             "INSERT INTO object (token, class, key, label, cka_id, private, subject, value, \
-             issuer, serial_number, application, object_id) VALUES (:token, :class, :key, :label, \
-             :cka_id, :private, :subject, :value, :issuer, :serial_number, :application, \
-             :object_id)",
+             issuer, serial_number, application, object_id, attributes) VALUES (:token, :class, \
+             :key, :label, :cka_id, :private, :subject, :value, :issuer, :serial_number, \
+             :application, :object_id, :attributes)",
         )?
         .execute(named_params! {
             ":token": self.token.0,
@@ -332,6 +390,7 @@ impl NewObject<'_> {
             ":serial_number": self.serial_number,
             ":application": self.application,
             ":object_id": self.object_id,
+            ":attributes": self.attributes,
         })?;
         Ok(ObjectId(tx.last_insert_rowid()))
     }

@@ -13,8 +13,8 @@ use tpm_core::{
 
 use super::parts::{TokenObjects, lockout_tries};
 use crate::{
-    Error, Key, KeyPair, KeySpec, Pin, Result, Role, Store, Token, TokenId, Tries, WallKind,
-    pin::Kdf, token::init::ask_chip,
+    Error, Key, KeyPair, KeySpec, Object, Pin, Result, Role, Store, Token, TokenId, Tries,
+    WallKind, pin::Kdf, token::init::ask_chip,
 };
 
 /// A token after the user's login, which makes keys and signs.
@@ -179,11 +179,18 @@ impl OpenToken {
     ///
     /// Those of the TPM.
     pub fn generate_session_key(&self, spec: &KeySpec) -> Result<Key> {
-        Key::parse(
-            self.make(spec)?,
-            Some(spec.usage.decrypt),
-            spec.always_authenticate,
-        )
+        Key::parse(self.make(spec)?, spec.permissions())
+    }
+
+    /// Keeps a key that was made for a session: its private half alone, with the label, id,
+    /// subject and attributes of `spec`. What it may do stays as it was.
+    ///
+    /// # Errors
+    ///
+    /// As [`OpenToken::check_spec`].
+    pub fn keep_session_key(&self, store: &mut Store, spec: &KeySpec, key: &Key) -> Result<Object> {
+        self.check_spec(store, spec)?;
+        store.add_private_key(self.id, spec, key)
     }
 
     /// Loads `key` into the chip, to check that it is undamaged and of this token. A first
@@ -204,10 +211,12 @@ impl OpenToken {
     ///
     /// # Errors
     ///
+    /// [`Error::KeyUse`] if the key's owner does not let it make such signatures.
     /// [`Error::LoggedOut`] if the chip refuses the PIN that it accepted at login, because it was
     /// changed in the meantime. The chip checks the PIN only for keys that it has not loaded yet:
     /// see [`OpenToken::is_current`]. Errors of the TPM.
     pub fn sign(&self, key: &Key, scheme: Scheme, digest: &[u8]) -> Result<Signature> {
+        key.check_sign(scheme, digest.len())?;
         let outside = self.is_padded_outside(key, scheme);
         self.with_key(key, |ready, op| {
             if outside {
@@ -223,9 +232,9 @@ impl OpenToken {
     ///
     /// # Errors
     ///
-    /// As [`OpenToken::sign`].
+    /// [`Error::KeyUse`]; otherwise as [`OpenToken::sign`].
     pub fn rsa_raw(&self, key: &Key, block: &[u8]) -> Result<Vec<u8>> {
-        may_decrypt(key)?;
+        key.check_decrypt()?;
         self.with_key(key, |ready, op| {
             ready.rsa_raw(&self.objects.srk.open(op)?, block)
         })
@@ -236,9 +245,9 @@ impl OpenToken {
     ///
     /// # Errors
     ///
-    /// As [`OpenToken::sign`].
+    /// [`Error::KeyUse`]; otherwise as [`OpenToken::sign`].
     pub fn ecdh(&self, key: &Key, x: &[u8], y: &[u8]) -> Result<Vec<u8>> {
-        may_decrypt(key)?;
+        key.check_agree()?;
         self.with_key(key, |ready, op| {
             ready.ecdh(&self.objects.srk.open(op)?, x, y)
         })
@@ -355,15 +364,6 @@ impl fmt::Debug for OpenToken {
         f.debug_struct("OpenToken")
             .field("id", &self.id)
             .finish_non_exhaustive()
-    }
-}
-
-/// Checks the owner's choice. The chip's attribute may be set only for padding in software.
-fn may_decrypt(key: &Key) -> Result<()> {
-    if key.usage().decrypt {
-        Ok(())
-    } else {
-        Err(tpm_core::Error::InvalidArgument("this key is for signing alone").into())
     }
 }
 

@@ -3,10 +3,11 @@
 use token_store::{
     Class, Error, KeySpec, Kind, OpenToken, TokenId, WallKind,
     object::{
-        Body, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, NewCertificate, NewData, NewPublicKey,
+        Attributes, Body, Half, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, Mechanisms,
+        NewCertificate, NewData, NewPublicKey,
     },
 };
-use tpm_core::{Curve, KeyType, PublicKey};
+use tpm_core::{Curve, KeyType, PublicKey, Scheme, Usage};
 
 use crate::{Bench, PIN, TestResult, failure};
 
@@ -19,6 +20,7 @@ fn certificate(label: &str) -> NewCertificate {
         issuer: b"the issuer".to_vec(),
         serial_number: b"the serial number".to_vec(),
         private: false,
+        ..NewCertificate::default()
     }
 }
 
@@ -35,6 +37,7 @@ fn what_is_added_is_read_back_in_order() -> TestResult {
             application: "an application".to_owned(),
             object_id: vec![6, 1, 42],
             value: (0..=255).collect(),
+            ..NewData::default()
         },
     )?;
     let objects = bench.reopen()?.objects(token)?;
@@ -117,6 +120,90 @@ fn a_key_pair_is_two_objects_with_attributes_of_their_own() -> TestResult {
         (&private.cka_id[..], public.label.as_str()),
         (&[1][..], "me@host")
     );
+    Ok(())
+}
+
+/// What the owner of a key forbids, nobody gets from this crate: module, agent and program alike.
+#[test]
+fn a_key_does_what_its_owner_lets_it_do_and_nothing_else() -> TestResult {
+    let mut bench = Bench::new();
+    let token = bench.token("work", WallKind::None);
+    let open = OpenToken::open(&bench.store, &bench.tpm, &token, None)?;
+    let spec = |signs, allowed: Option<&[u64]>| KeySpec {
+        usage: Usage::SIGN_DECRYPT,
+        signs,
+        mechanisms: allowed.map(|allowed| Mechanisms::new(allowed.to_vec())),
+        ..KeySpec::new(KeyType::EccP256, "")
+    };
+    let other = open.generate_session_key(&spec(true, None))?;
+    let PublicKey::Ecc { x, y, .. } = other.public() else {
+        panic!("it is one");
+    };
+    // CKM_ECDSA_SHA256, CKM_ECDSA_SHA384, CKM_ECDH1_DERIVE; who signs, who agrees.
+    let refused_use = "the key may not be used in this way: its list of allowed mechanisms says so";
+    for (signs, allowed, sign, agree) in [
+        (true, None, None, None),
+        (false, None, Some("the key is not for signing"), None),
+        (true, Some(&[0x1044][..]), None, Some(refused_use)),
+        (true, Some(&[0x1045]), Some(refused_use), Some(refused_use)),
+        (true, Some(&[0x1050]), Some(refused_use), None),
+        (true, Some(&[]), Some(refused_use), Some(refused_use)),
+    ] {
+        let pair = open.generate(&mut bench.store, &spec(signs, allowed))?;
+        let stored = bench.store.object(pair.private.id)?;
+        let mut visited = Vec::new();
+        bench
+            .store
+            .each_private_key(token.id, |object| visited.push(object))?;
+        let last = visited.pop().ok_or("a key")?;
+        let session = open.generate_session_key(&spec(signs, allowed))?;
+        let copy = open.keep_session_key(&mut bench.store, &spec(true, None), &session)?;
+        let copy = bench.store.object(copy.id)?;
+        for object in [pair.private, stored, last, copy] {
+            let key = object.key().ok_or("a private key")?;
+            let refusal = |err: token_store::Error| (err.to_string(), err.kind().exit_code());
+            let expected = |why: Option<&str>| why.map(|why| (why.to_owned(), 1));
+            let signed = open.sign(key, Scheme::Ecdsa, &[1; 32]);
+            assert_eq!(signed.err().map(refusal), expected(sign));
+            let agreed = open.ecdh(key, x, y);
+            assert_eq!(agreed.err().map(refusal), expected(agree));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn each_half_of_a_key_pair_has_what_is_said_of_it_alone() -> TestResult {
+    let mut bench = Bench::new();
+    let token = bench.token("work", WallKind::None);
+    let open = OpenToken::open(&bench.store, &bench.tpm, &token, None)?;
+    let mut dates = Attributes::default();
+    dates.set(0x111, b"20301231");
+    let spec = KeySpec {
+        public: Half {
+            label: Some("public".to_owned()),
+            id: Some(vec![2]),
+            subject: Some(b"name".to_vec()),
+            hidden: Some(true),
+            attributes: dates.clone(),
+        },
+        private: Half {
+            hidden: Some(false),
+            ..Half::default()
+        },
+        ..KeySpec::new(KeyType::EccP256, "both")
+    };
+    let pair = open.generate(&mut bench.store, &spec)?;
+    let (public, private) = (pair.public, bench.store.object(pair.private.id)?);
+    assert_eq!((&*public.label, &*private.label), ("public", "both"));
+    assert_eq!((&*public.cka_id, private.cka_id.len()), (&[2][..], 20));
+    assert_eq!((public.private, private.private), (true, false));
+    assert_eq!(public.attributes, dates);
+    assert_eq!(private.attributes, Attributes::default());
+    bench.store.set_attributes(private.id, &dates)?;
+    bench.store.delete_object(private.id)?;
+    let public = bench.store.object(public.id)?;
+    assert_eq!(public.attributes, dates, "kept without the other half");
     Ok(())
 }
 
@@ -340,6 +427,7 @@ fn a_public_key_may_be_added_unless_it_is_none() -> TestResult {
         private: false,
         subject: Vec::new(),
         public,
+        attributes: Attributes::default(),
     };
     let added = bench
         .store

@@ -124,6 +124,7 @@ fn new_certificate(
         subject: signed.subject.to_der()?,
         issuer: signed.issuer.to_der()?,
         serial_number: signed.serial_number.to_der()?,
+        ..NewCertificate::default()
     })
 }
 
