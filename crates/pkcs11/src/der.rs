@@ -119,6 +119,8 @@ pub(crate) fn digest_info(data: &[u8]) -> Option<(Hash, &[u8])> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Certificate<'a> {
     pub(crate) serial_number: &'a [u8],
+    /// The serial number without its tag and length.
+    pub(crate) serial_contents: &'a [u8],
     pub(crate) issuer: &'a [u8],
     pub(crate) subject: &'a [u8],
     /// The SubjectPublicKeyInfo.
@@ -152,8 +154,10 @@ pub(crate) fn certificate(value: &[u8]) -> Option<Certificate<'_>> {
     let _validity = field(Tag::Sequence)?;
     let subject = field(Tag::Sequence)?;
     let public_key_info = field(Tag::Sequence)?;
+    let serial_contents = contents(&mut SliceReader::new(serial_number).ok()?, Tag::Integer)?;
     Some(Certificate {
         serial_number,
+        serial_contents,
         issuer,
         subject,
         public_key_info,

@@ -68,7 +68,7 @@ pub(crate) enum Error {
 
     #[error("no such object")]
     ObjectHandleInvalid,
-    #[error("objects cannot be copied")]
+    #[error("the object is not to be changed, copied or destroyed")]
     ActionProhibited,
     #[error("the attribute is sensitive")]
     AttributeSensitive,

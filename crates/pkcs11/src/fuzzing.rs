@@ -60,7 +60,7 @@ pub fn template(
         Template::new(attributes.into_iter().map(attribute).collect())
     };
     let (public, private) = (template(public), template(private));
-    let _ = create::body(&public);
+    let _ = create::described(&public);
     let _ = derive::check(&private, Curve::P256, None);
     for kind in [CKM_RSA_PKCS_KEY_PAIR_GEN, CKM_EC_KEY_PAIR_GEN] {
         let parameter = Parameter::None;

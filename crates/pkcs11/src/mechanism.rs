@@ -2,7 +2,8 @@
 
 use cryptoki_sys::*;
 use sha2::digest::DynDigest;
-use tpm_core::{Hash, KeyType, Usage};
+use token_store::Key;
+use tpm_core::{Hash, KeyType, PublicKey};
 
 use crate::error::{Error, Result};
 
@@ -233,22 +234,41 @@ pub(crate) fn key_generation(key_type: KeyType) -> CK_MECHANISM_TYPE {
     }
 }
 
-/// `CKA_ALLOWED_MECHANISMS`: what a key of this type and usage is good for.
-pub(crate) fn allowed(key_type: KeyType, usage: Usage) -> Vec<CK_MECHANISM_TYPE> {
-    let of_type = |signing: &Signing| (signing.padding != Padding::Ecdsa) == key_type.is_rsa();
-    let mut list: Vec<_> = SIGNING
-        .iter()
-        .filter(|(_, signing)| of_type(signing))
-        .map(|&(kind, _)| kind)
-        .collect();
-    if usage.decrypt {
-        list.push(if key_type.is_rsa() {
-            CKM_RSA_PKCS_OAEP
-        } else {
-            CKM_ECDH1_DERIVE
+/// `CKA_ALLOWED_MECHANISMS` of a private key whose owner gave no list: all that it does.
+pub(crate) fn of_private_key(key: &Key) -> Vec<CK_MECHANISM_TYPE> {
+    let rsa = key.key_type().is_rsa();
+    let mut list = if key.signs() {
+        signing_with(rsa)
+    } else {
+        Vec::new()
+    };
+    if key.usage().decrypt {
+        list.extend(match rsa {
+            true if key.signs() => &[CKM_RSA_PKCS_OAEP][..],
+            true => &[CKM_RSA_PKCS, CKM_RSA_PKCS_OAEP],
+            false => &[CKM_ECDH1_DERIVE],
         });
     }
     list
+}
+
+/// `CKA_ALLOWED_MECHANISMS` of a public key whose owner gave no list.
+pub(crate) fn of_public_key(public: &PublicKey) -> Vec<CK_MECHANISM_TYPE> {
+    let rsa = matches!(public, PublicKey::Rsa { .. });
+    let mut list = signing_with(rsa);
+    if rsa {
+        list.push(CKM_RSA_PKCS_OAEP);
+    }
+    list
+}
+
+/// The mechanisms that sign and verify with a type of key.
+fn signing_with(rsa: bool) -> Vec<CK_MECHANISM_TYPE> {
+    SIGNING
+        .iter()
+        .filter(|(_, signing)| (signing.padding != Padding::Ecdsa) == rsa)
+        .map(|&(kind, _)| kind)
+        .collect()
 }
 
 /// Every mechanism that works with a chip that makes keys of these types.

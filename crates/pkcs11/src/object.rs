@@ -3,14 +3,20 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use cryptoki_sys::*;
-use token_store::{Key, ObjectId, object::Body};
+use token_store::{
+    Key, ObjectId,
+    object::{Attributes, Body},
+};
 use tpm_core::PublicKey;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
 pub(crate) mod attribute;
+pub(crate) mod change;
+pub(crate) mod copy;
 pub(crate) mod create;
+pub(crate) mod rules;
 pub(crate) mod template;
 
 /// The bit that tells the handles of session objects from those of token objects.
@@ -32,6 +38,8 @@ pub(crate) struct Object {
     pub(crate) cka_id: Vec<u8>,
     /// Whether it shows only after login.
     pub(crate) private: bool,
+    /// What a caller said of it that is kept as it is ([`rules`]).
+    pub(crate) attributes: Attributes,
     pub(crate) content: Content,
 }
 
@@ -50,6 +58,10 @@ pub(crate) struct Secret {
     pub(crate) value: Value,
     pub(crate) sensitive: bool,
     pub(crate) extractable: bool,
+    /// Whether it has been sensitive ever since it was made.
+    pub(crate) always_sensitive: bool,
+    /// Whether it has never been extractable.
+    pub(crate) never_extractable: bool,
 }
 
 /// The bytes of a secret: wiped when dropped, and never printed.
@@ -85,6 +97,7 @@ impl Object {
             label: object.label,
             cka_id: object.cka_id,
             private: object.private && login_required,
+            attributes: object.attributes,
             content: Content::Kept(object.body),
         })
     }
@@ -103,16 +116,6 @@ impl Object {
             Body::PrivateKey { key, .. } => Some(key.public()),
             Body::PublicKey { public, .. } => Some(public),
             Body::Certificate { .. } | Body::Data { .. } => None,
-        }
-    }
-
-    /// `CKA_SUBJECT`, of those that have one.
-    pub(crate) fn subject(&self) -> Option<&[u8]> {
-        match self.content.kept()? {
-            Body::PrivateKey { subject, .. }
-            | Body::PublicKey { subject, .. }
-            | Body::Certificate { subject, .. } => Some(subject),
-            Body::Data { .. } => None,
         }
     }
 }

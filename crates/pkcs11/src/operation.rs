@@ -97,7 +97,9 @@ pub(crate) fn sign_init(
 ) -> Result<()> {
     let place: PlaceOf<_> = |session| &mut session.sign;
     init(state, handle, mechanism, place, |state, mechanism| {
-        Signature::new(&mechanism, state.private_key(handle, key)?)
+        let sign = Signature::new(&mechanism, state.private_key(handle, key)?)?;
+        state.check_use(handle, key, CKA_SIGN, mechanism.kind)?;
+        Ok(sign)
     })
 }
 
@@ -163,7 +165,9 @@ pub(crate) fn verify_init(
 ) -> Result<()> {
     let place: PlaceOf<_> = |session| &mut session.verify;
     init(state, handle, mechanism, place, |state, mechanism| {
-        Verification::new(&mechanism, state.public_key(handle, key)?)
+        let verify = Verification::new(&mechanism, state.public_key(handle, key)?)?;
+        state.check_use(handle, key, CKA_VERIFY, mechanism.kind)?;
+        Ok(verify)
     })
 }
 
@@ -262,7 +266,10 @@ pub(crate) fn decrypt_init(
 ) -> Result<()> {
     let place: PlaceOf<_> = |session| &mut session.decrypt;
     init(state, handle, mechanism, place, |state, mechanism| {
-        Decryption::new(mechanism, state.private_key(handle, key)?)
+        let kind = mechanism.kind;
+        let decrypt = Decryption::new(mechanism, state.private_key(handle, key)?)?;
+        state.check_use(handle, key, CKA_DECRYPT, kind)?;
+        Ok(decrypt)
     })
 }
 

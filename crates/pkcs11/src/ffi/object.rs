@@ -10,7 +10,7 @@ use super::{
 use crate::{
     answer::Answer,
     error::Error,
-    object::{attribute, create},
+    object::{attribute, change, copy, create},
 };
 
 /// Makes an object that is not a private or secret key.
@@ -35,7 +35,7 @@ pub unsafe extern "C" fn C_CreateObject(
     })
 }
 
-/// Objects are not copied (`CKA_COPYABLE` is false).
+/// Copies an object; a key of a session is kept in its token that way.
 ///
 /// # Safety
 ///
@@ -50,18 +50,15 @@ pub unsafe extern "C" fn C_CopyObject(
 ) -> CK_RV {
     call("C_CopyObject", |module| {
         // SAFETY: the caller vouches for `template`.
-        unsafe { template::read(template, count) }?;
+        let template = unsafe { template::read(template, count) }?;
         // SAFETY: the caller vouches for `copy`.
-        unsafe { Out::new(copy) }?;
-        module.with(|state| {
-            let slot = state.session(session)?.slot;
-            state.object(slot, object)?;
-            Err(Error::ActionProhibited)
-        })
+        let out = unsafe { Out::new(copy) }?;
+        out.put(module.with(|state| copy::copy(state, session, object, &template))?);
+        Ok(())
     })
 }
 
-/// Deletes an object; a private key takes its public half along.
+/// Deletes an object: of a key pair, one half.
 ///
 /// # Safety
 ///
@@ -72,7 +69,7 @@ pub unsafe extern "C" fn C_DestroyObject(
     object: CK_OBJECT_HANDLE,
 ) -> CK_RV {
     call("C_DestroyObject", |module| {
-        module.with(|state| create::destroy(state, session, object))
+        module.with(|state| change::destroy(state, session, object))
     })
 }
 
@@ -124,7 +121,7 @@ pub unsafe extern "C" fn C_GetAttributeValue(
     })
 }
 
-/// Changes a label, an id, a subject or the value of data.
+/// Changes a label, an id, a subject, a date or the value of data.
 ///
 /// # Safety
 ///
@@ -139,7 +136,7 @@ pub unsafe extern "C" fn C_SetAttributeValue(
     call("C_SetAttributeValue", |module| {
         // SAFETY: the caller vouches for `template`.
         let template = unsafe { template::read(template, count) }?;
-        module.with(|state| create::change(state, session, object, &template))
+        module.with(|state| change::change(state, session, object, &template))
     })
 }
 

@@ -1,6 +1,7 @@
 //! `C_DeriveKey`: a secret that a key in the chip and somebody else's public key agree on.
 
 use cryptoki_sys::*;
+use token_store::object::Attributes;
 use tpm_core::{Curve, Hash, PublicKey};
 use zeroize::Zeroizing;
 
@@ -9,7 +10,11 @@ use crate::{
     error::{Error, Result},
     mechanism::{self, Mechanism, Parameter},
     module::State,
-    object::{Content, Object, Secret, Value, template::Template},
+    object::{
+        Content, Object, Secret, Value,
+        rules::{self, Kind, Purpose},
+        template::Template,
+    },
 };
 
 /// Derives a secret, which lives as long as the session.
@@ -37,9 +42,7 @@ pub(crate) fn derive(
     let PublicKey::Ecc { curve, .. } = *key.public() else {
         return Err(Error::KeyTypeInconsistent);
     };
-    if !key.usage().decrypt {
-        return Err(Error::KeyFunctionNotPermitted);
-    }
+    state.check_use(handle, base, CKA_DERIVE, mechanism.kind)?;
     // Such a login belongs to an operation, and this is none that could be begun.
     if key.always_authenticate() {
         return Err(Error::NotLoggedIn);
@@ -49,7 +52,7 @@ pub(crate) fn derive(
         return Err(Error::MechanismParamInvalid);
     }
     let (x, y) = other(curve, &point)?;
-    let len = check(template, curve, kdf)?;
+    let (len, attributes) = check(template, curve, kdf)?;
     let sensitive = template.bool(CKA_SENSITIVE)?.unwrap_or(true);
     let extractable = template.bool(CKA_EXTRACTABLE)?.unwrap_or(false);
     let open = state.open_token(slot)?;
@@ -64,10 +67,13 @@ pub(crate) fn derive(
         label: template.text(CKA_LABEL)?.unwrap_or_default().to_owned(),
         cka_id: template.bytes(CKA_ID).unwrap_or_default().to_vec(),
         private: template.bool(CKA_PRIVATE)?.unwrap_or(true),
+        attributes,
         content: Content::Secret(Secret {
             value: Value(value),
             sensitive,
             extractable,
+            always_sensitive: sensitive,
+            never_extractable: !extractable,
         }),
     };
     Ok(state.session_objects.add(slot, handle, object))
@@ -106,12 +112,17 @@ fn x963(hash: Hash, secret: &[u8], shared_data: &[u8], len: usize) -> Zeroizing<
 /// The longest secret that a key derivation function makes, in bytes.
 const MAX_DERIVED: usize = 1024;
 
-/// Refuses what is not a secret of a session; returns how long it is to be, in bytes.
+/// Refuses what is not a secret of a session; returns how long it is to be, in bytes, and the
+/// attributes that are kept with it.
 ///
 /// Without a key derivation function the secret is as long as a coordinate, and what is cut off
 /// is cut off in front. With one it has no length of its own, so the template has to say it.
-pub(crate) fn check(template: &Template, curve: Curve, kdf: Option<Hash>) -> Result<usize> {
-    template.check_unambiguous()?;
+pub(crate) fn check(
+    template: &Template,
+    curve: Curve,
+    kdf: Option<Hash>,
+) -> Result<(usize, Attributes)> {
+    let attributes = rules::check(template, Kind::Secret, Purpose::Make)?;
     let agrees = template.ulong(CKA_CLASS)?.unwrap_or(CKO_SECRET_KEY) == CKO_SECRET_KEY
         && template.ulong(CKA_KEY_TYPE)?.unwrap_or(CKK_GENERIC_SECRET) == CKK_GENERIC_SECRET
         && !template.bool(CKA_TOKEN)?.unwrap_or(false);
@@ -122,11 +133,12 @@ pub(crate) fn check(template: &Template, curve: Curve, kdf: Option<Hash>) -> Res
     let Some(len) = template.ulong(CKA_VALUE_LEN)? else {
         return match kdf {
             Some(_) => Err(Error::TemplateIncomplete),
-            None => Ok(size),
+            None => Ok((size, attributes)),
         };
     };
     let fits = usize::try_from(len).ok();
     fits.filter(|len| (1..=size).contains(len))
+        .map(|len| (len, attributes))
         .ok_or(Error::KeySizeRange)
 }
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use token_store::{Key, KeySpec, OpenToken, object::Body};
+use token_store::{
+    Key, KeySpec, OpenToken,
+    object::{Body, Half, Mechanisms},
+};
 use tpm_core::{Blob, Curve, KeyType, Usage};
 
 use crate::{
@@ -11,7 +14,11 @@ use crate::{
     error::{Error, Result},
     mechanism::{Mechanism, Parameter},
     module::State,
-    object::{Content, Object, handle_of, template::Template},
+    object::{
+        Content, Object, handle_of,
+        rules::{self, Kind, Purpose},
+        template::Template,
+    },
 };
 
 /// A key pair to be made.
@@ -44,6 +51,10 @@ impl Plan {
             .bool(CKA_TOKEN)?
             .or(public.bool(CKA_TOKEN)?)
             .unwrap_or(false);
+        // A copy in the token would be a second key with restrictions of its own.
+        if on_token && private.bool(CKA_COPYABLE)?.unwrap_or(false) {
+            return Err(Error::TemplateInconsistent);
+        }
         if on_token && !read_write {
             return Err(Error::SessionReadOnly);
         }
@@ -85,28 +96,31 @@ impl Plan {
             }
             Made::OfSession(key) => key,
         };
-        let KeySpec {
-            label, id, subject, ..
-        } = self.spec;
-        let cka_id = id.unwrap_or_else(|| token_store::object::default_id(key.public()));
-        let body_public = Body::PublicKey {
-            key: Some(key.clone()),
-            public: key.public().clone(),
-            subject: subject.clone(),
-        };
-        let mut add = |private, body: Body| {
+        let spec = self.spec;
+        let default_id = token_store::object::default_id(key.public());
+        let default_id = spec.id.unwrap_or(default_id);
+        let mut add = |half: Half, hidden, body: fn(Arc<Key>, Vec<u8>) -> Body| {
+            let subject = half.subject.unwrap_or_else(|| spec.subject.clone());
             let object = Object {
                 handle: 0,
                 stored: None,
-                label: label.clone(),
-                cka_id: cka_id.clone(),
-                private,
-                content: Content::Kept(body),
+                label: half.label.unwrap_or_else(|| spec.label.clone()),
+                cka_id: half.id.unwrap_or_else(|| default_id.clone()),
+                private: half.hidden.unwrap_or(hidden),
+                attributes: half.attributes,
+                content: Content::Kept(body(Arc::clone(&key), subject)),
             };
             state.session_objects.add(self.slot, handle, object)
         };
-        let public = add(false, body_public);
-        let private = add(true, Body::PrivateKey { key, subject });
+        let public = add(spec.public, false, |key, subject| Body::PublicKey {
+            public: key.public().clone(),
+            key: Some(key),
+            subject,
+        });
+        let private = add(spec.private, true, |key, subject| Body::PrivateKey {
+            key,
+            subject,
+        });
         Ok((public, private))
     }
 }
@@ -118,7 +132,7 @@ pub(crate) fn wanted(
     private: &Template,
 ) -> Result<KeySpec> {
     let key_type = key_type(mechanism, public)?;
-    check_halves(key_type, public, private)?;
+    check_agreement(key_type, public, private)?;
     spec(key_type, public, private)
 }
 
@@ -159,51 +173,82 @@ fn key_type(mechanism: &Mechanism, public: &Template) -> Result<KeyType> {
     }
 }
 
-/// Refuses what contradicts the mechanism, and what would let a key leave the chip. Hints such
-/// as WRAP or VERIFY_RECOVER, which clients send along, are no contradiction.
-fn check_halves(key_type: KeyType, public: &Template, private: &Template) -> Result<()> {
+/// Refuses halves that contradict the mechanism or each other.
+fn check_agreement(key_type: KeyType, public: &Template, private: &Template) -> Result<()> {
     public.check_unambiguous()?;
     private.check_unambiguous()?;
     let kind = if key_type.is_rsa() { CKK_RSA } else { CKK_EC };
     for (half, class) in [(public, CKO_PUBLIC_KEY), (private, CKO_PRIVATE_KEY)] {
         let agrees = half.ulong(CKA_CLASS)?.is_none_or(|c| c == class)
-            && half.ulong(CKA_KEY_TYPE)?.is_none_or(|k| k == kind)
-            && !half.bool(CKA_COPYABLE)?.unwrap_or(false);
+            && half.ulong(CKA_KEY_TYPE)?.is_none_or(|k| k == kind);
         if !agrees {
             return Err(Error::TemplateInconsistent);
         }
     }
-    let may_leave = private.bool(CKA_EXTRACTABLE)?.unwrap_or(false)
-        || !private.bool(CKA_SENSITIVE)?.unwrap_or(true)
-        || !private.bool(CKA_SIGN)?.unwrap_or(true);
-    if may_leave {
-        Err(Error::TemplateInconsistent)
-    } else {
-        Ok(())
+    // Some clients describe the key in both halves.
+    let differs = |attribute| {
+        let (a, b) = (public.bytes(attribute), private.bytes(attribute));
+        a.is_some() && b.is_some() && a != b
+    };
+    let asks_unseen = private.bool(CKA_ALWAYS_AUTHENTICATE)?.unwrap_or(false)
+        && !private.bool(CKA_PRIVATE)?.unwrap_or(true);
+    if differs(CKA_TOKEN) || differs(CKA_EC_PARAMS) || differs(CKA_PUBLIC_EXPONENT) || asks_unseen {
+        return Err(Error::TemplateInconsistent);
     }
+    Ok(())
 }
 
 fn spec(key_type: KeyType, public: &Template, private: &Template) -> Result<KeySpec> {
-    let label = private
-        .text(CKA_LABEL)?
-        .or(public.text(CKA_LABEL)?)
-        .unwrap_or_default();
-    let more = if key_type.is_rsa() {
-        CKA_DECRYPT
+    let rsa = key_type.is_rsa();
+    let (public_kind, private_kind) = if rsa {
+        (Kind::PublicRsa, Kind::PrivateRsa)
     } else {
-        CKA_DERIVE
+        (Kind::PublicEc, Kind::PrivateEc)
     };
-    let either = |kind| {
-        private
-            .bytes(kind)
-            .or(public.bytes(kind))
-            .filter(|b| !b.is_empty())
+    let public_half = half(public, public_kind)?;
+    let private_half = half(private, private_kind)?;
+    // What one half does not say is as the other says.
+    let label = private_half.label.as_ref().or(public_half.label.as_ref());
+    let label = label.cloned().unwrap_or_default();
+    let id = private_half
+        .id
+        .as_ref()
+        .or(public_half.id.as_ref())
+        .cloned();
+    let subject = private_half
+        .subject
+        .as_ref()
+        .or(public_half.subject.as_ref());
+    // Every RSA key of a TPM can decrypt for its paddings, and other modules let a key decrypt
+    // whose template is silent about it. An EC key that may agree on secrets is another key.
+    let more = if rsa {
+        private.bool(CKA_DECRYPT)?.unwrap_or(true)
+    } else {
+        private.bool(CKA_DERIVE)?.unwrap_or(false)
     };
     Ok(KeySpec {
-        usage: Usage::sign_and(private.bool(more)?.unwrap_or(false)),
-        id: either(CKA_ID).map(<[u8]>::to_vec),
-        subject: either(CKA_SUBJECT).unwrap_or_default().to_vec(),
+        usage: Usage::sign_and(more),
+        signs: private.bool(CKA_SIGN)?.unwrap_or(true),
+        mechanisms: private
+            .numbers(CKA_ALLOWED_MECHANISMS)?
+            .map(Mechanisms::new),
+        id,
+        subject: subject.cloned().unwrap_or_default(),
         always_authenticate: private.bool(CKA_ALWAYS_AUTHENTICATE)?.unwrap_or(false),
+        public: public_half,
+        private: private_half,
         ..KeySpec::new(key_type, label)
+    })
+}
+
+/// What the template of one half says of it alone.
+fn half(template: &Template, kind: Kind) -> Result<Half> {
+    let given = |kind| template.bytes(kind).filter(|value| !value.is_empty());
+    Ok(Half {
+        attributes: rules::check(template, kind, Purpose::Make)?,
+        label: template.text(CKA_LABEL)?.map(str::to_owned),
+        id: given(CKA_ID).map(<[u8]>::to_vec),
+        subject: given(CKA_SUBJECT).map(<[u8]>::to_vec),
+        hidden: template.bool(CKA_PRIVATE)?,
     })
 }

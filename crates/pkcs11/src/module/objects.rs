@@ -109,6 +109,30 @@ impl State {
         }
     }
 
+    /// Refuses a use of a key for which it is not meant.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyFunctionNotPermitted`] where the attribute `flag` of the key is not set,
+    /// [`Error::MechanismInvalid`] where its `CKA_ALLOWED_MECHANISMS` leave the mechanism out.
+    pub(crate) fn check_use(
+        &mut self,
+        session: CK_SESSION_HANDLE,
+        key: CK_OBJECT_HANDLE,
+        flag: CK_ATTRIBUTE_TYPE,
+        mechanism: CK_MECHANISM_TYPE,
+    ) -> Result<()> {
+        let object = self.key_object(session, key)?;
+        if !attribute::flag(&object, flag) {
+            return Err(Error::KeyFunctionNotPermitted);
+        }
+        if attribute::allows(&object, mechanism) {
+            Ok(())
+        } else {
+            Err(Error::MechanismInvalid)
+        }
+    }
+
     /// An object that is a key of some kind.
     fn key_object(
         &mut self,

@@ -10,7 +10,7 @@ mod key;
 use self::key::{private_key, public_key, public_part, secret_key};
 use super::{
     Content, Object,
-    template::{Asked, Found, Template},
+    template::{Asked, Attribute, Found, Template, numbers},
 };
 use crate::{
     der,
@@ -98,7 +98,49 @@ pub(crate) fn matches(object: &Object, template: &Template) -> bool {
     template
         .attributes()
         .iter()
-        .all(|wanted| read(object, wanted.kind).is_ok_and(|value| value.is(&wanted.value)))
+        .all(|wanted| is(object, wanted))
+}
+
+/// Whether the object has this attribute, with this value.
+pub(crate) fn is(object: &Object, wanted: &Attribute) -> bool {
+    read(object, wanted.kind).is_ok_and(|value| value.is(&wanted.value))
+}
+
+/// Whether the object has a flag, and it is set.
+pub(crate) fn flag(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> bool {
+    matches!(read(object, kind), Ok(Value::Bool(true)))
+}
+
+/// Whether the owner of a key lets it be used with a mechanism.
+pub(crate) fn allows(object: &Object, mechanism: CK_MECHANISM_TYPE) -> bool {
+    let key = object.private_key();
+    match key.map(|key| key.permissions().mechanisms.as_ref()) {
+        Some(allowed) => allowed.is_none_or(|allowed| allowed.contain(mechanism)),
+        None => object
+            .attributes
+            .get(CKA_ALLOWED_MECHANISMS)
+            .is_none_or(|allowed| {
+                numbers(allowed).is_some_and(|allowed| allowed.contains(&mechanism))
+            }),
+    }
+}
+
+/// A flag that a caller may have set.
+fn kept_flag(object: &Object, kind: CK_ATTRIBUTE_TYPE, default: bool) -> Value<'static> {
+    let kept = object.attributes.get(kind);
+    Value::Bool(kept.map_or(default, |value| value != [CK_FALSE]))
+}
+
+/// Bytes that a caller may have set.
+fn kept_bytes(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Value<'_> {
+    object.attributes.get(kind).unwrap_or_default().into()
+}
+
+/// A number that a caller may have set.
+fn kept_number(object: &Object, kind: CK_ATTRIBUTE_TYPE, default: CK_ULONG) -> Value<'static> {
+    let kept = object.attributes.get(kind);
+    let kept = kept.and_then(|value| value.try_into().ok());
+    Value::Number(kept.map_or(default, CK_ULONG::from_ne_bytes))
 }
 
 /// How many bytes all attributes of an object are together, roughly.
@@ -134,8 +176,12 @@ pub(crate) fn read(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>
         CKA_PRIVATE => Value::Bool(object.private),
         CKA_LABEL => Value::text(&object.label),
         CKA_UNIQUE_ID => Value::owned(unique_id(object).into_bytes()),
-        CKA_MODIFIABLE | CKA_DESTROYABLE => Value::Bool(true),
-        CKA_COPYABLE => Value::Bool(false),
+        CKA_MODIFIABLE | CKA_DESTROYABLE => kept_flag(object, kind, true),
+        // Two objects for one key of a token could have different restrictions.
+        CKA_COPYABLE if object.stored.is_some() && object.private_key().is_some() => {
+            Value::Bool(false)
+        }
+        CKA_COPYABLE => kept_flag(object, kind, true),
         _ => return content(object, kind),
     })
 }
@@ -167,6 +213,8 @@ fn content(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>> {
         Body::PrivateKey { key, subject } => match kind {
             CKA_ID => Ok((&object.cka_id).into()),
             CKA_SUBJECT => Ok(subject.into()),
+            CKA_START_DATE | CKA_END_DATE => Ok(kept_bytes(object, kind)),
+            CKA_WRAP_WITH_TRUSTED => Ok(kept_flag(object, kind, false)),
             _ => private_key(key, kind).unwrap_or_else(|| public_part(key.public(), kind)),
         },
         Body::PublicKey {
@@ -176,7 +224,8 @@ fn content(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>> {
         } => match kind {
             CKA_ID => Ok((&object.cka_id).into()),
             CKA_SUBJECT => Ok(subject.into()),
-            _ => public_key(key.as_deref(), kind)
+            CKA_START_DATE | CKA_END_DATE => Ok(kept_bytes(object, kind)),
+            _ => public_key(object, key.as_deref(), public, kind)
                 .map(Ok)
                 .unwrap_or_else(|| public_part(public, kind)),
         },
@@ -188,14 +237,24 @@ fn content(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>> {
         } => Ok(match kind {
             CKA_CERTIFICATE_TYPE => Value::Number(CKC_X_509),
             CKA_TRUSTED => Value::Bool(false),
-            CKA_CERTIFICATE_CATEGORY => Value::Number(CK_CERTIFICATE_CATEGORY_UNSPECIFIED),
+            CKA_CERTIFICATE_CATEGORY => {
+                kept_number(object, kind, CK_CERTIFICATE_CATEGORY_UNSPECIFIED)
+            }
+            CKA_JAVA_MIDP_SECURITY_DOMAIN => {
+                kept_number(object, kind, CK_SECURITY_DOMAIN_UNSPECIFIED)
+            }
+            CKA_NAME_HASH_ALGORITHM => kept_number(object, kind, CKM_SHA_1),
             CKA_ID => (&object.cka_id).into(),
             CKA_SUBJECT => subject.into(),
             CKA_ISSUER => issuer.into(),
             CKA_SERIAL_NUMBER => serial_number.into(),
             CKA_VALUE => value.into(),
             CKA_CHECK_VALUE => Value::owned(check_value(value)),
-            CKA_START_DATE | CKA_END_DATE | CKA_URL => EMPTY,
+            CKA_START_DATE
+            | CKA_END_DATE
+            | CKA_URL
+            | CKA_HASH_OF_SUBJECT_PUBLIC_KEY
+            | CKA_HASH_OF_ISSUER_PUBLIC_KEY => kept_bytes(object, kind),
             CKA_PUBLIC_KEY_INFO => {
                 der::certificate(value).map_or(EMPTY, |fields| fields.public_key_info.into())
             }
@@ -222,6 +281,7 @@ fn check_value(value: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use token_store::object::Attributes;
     use tpm_core::PublicKey;
 
     use super::*;
@@ -233,6 +293,7 @@ mod tests {
             label: "note".to_owned(),
             cka_id: Vec::new(),
             private,
+            attributes: Attributes::default(),
             content: Content::Kept(Body::Data {
                 value: b"contents".to_vec(),
                 application: "app".to_owned(),

@@ -1,10 +1,14 @@
-//! Objects that a caller makes, changes and destroys.
+//! Objects whose values a caller brings: certificates, public keys and data.
 
 use cryptoki_sys::*;
 use token_store::object::{Attributes, Body, NewCertificate, NewData, NewPublicKey};
 use tpm_core::PublicKey;
 
-use super::{Content, Object, attribute, handle_of, template::Template};
+use super::{
+    Content, Object, handle_of,
+    rules::{self, Kind, Purpose},
+    template::Template,
+};
 use crate::{
     der,
     error::{Error, Result},
@@ -17,30 +21,30 @@ pub(crate) fn create(
     session: CK_SESSION_HANDLE,
     template: &Template,
 ) -> Result<CK_OBJECT_HANDLE> {
-    let (slot, read_write) = {
-        let session = state.session(session)?;
-        (session.slot, session.read_write)
-    };
-    template.check_unambiguous()?;
-    let body = body(template)?;
+    let slot = state.session(session)?.slot;
+    let object = described(template)?;
     let on_token = template.bool(CKA_TOKEN)?.unwrap_or(false);
-    let private = template.bool(CKA_PRIVATE)?.unwrap_or(false);
-    if on_token && !read_write {
+    add(state, slot, session, on_token, object)
+}
+
+/// Adds an object to a token, or to what the sessions of one have.
+///
+/// # Errors
+///
+/// [`Error::SessionReadOnly`], [`Error::NotLoggedIn`], and those of the store.
+pub(super) fn add(
+    state: &mut State,
+    slot: CK_SLOT_ID,
+    session: CK_SESSION_HANDLE,
+    on_token: bool,
+    object: Object,
+) -> Result<CK_OBJECT_HANDLE> {
+    if on_token && !state.session(session)?.read_write {
         return Err(Error::SessionReadOnly);
     }
-    if private && !state.is_user(slot) {
+    if object.private && !state.is_user(slot) {
         return Err(Error::NotLoggedIn);
     }
-    let label = template.text(CKA_LABEL)?.unwrap_or_default().to_owned();
-    let cka_id = template.bytes(CKA_ID).unwrap_or_default().to_vec();
-    let object = Object {
-        handle: 0,
-        stored: None,
-        label,
-        cka_id,
-        private,
-        content: Content::Kept(body),
-    };
     if on_token {
         store(state, slot, object)
     } else {
@@ -48,8 +52,29 @@ pub(crate) fn create(
     }
 }
 
+/// The object that a template describes.
+///
+/// # Errors
+///
+/// Those of [`rules::check`]; [`Error::TemplateIncomplete`].
+pub(crate) fn described(template: &Template) -> Result<Object> {
+    let body = body(template)?;
+    let mut object = Object {
+        handle: 0,
+        stored: None,
+        label: template.text(CKA_LABEL)?.unwrap_or_default().to_owned(),
+        cka_id: template.bytes(CKA_ID).unwrap_or_default().to_vec(),
+        private: template.bool(CKA_PRIVATE)?.unwrap_or(false),
+        attributes: Attributes::default(),
+        content: Content::Kept(body),
+    };
+    object.attributes = rules::check(template, Kind::of(&object), Purpose::Create)?;
+    rules::check_same(template, &object)?;
+    Ok(object)
+}
+
 /// What a template describes.
-pub(crate) fn body(template: &Template) -> Result<Body> {
+fn body(template: &Template) -> Result<Body> {
     match template
         .ulong(CKA_CLASS)?
         .ok_or(Error::TemplateIncomplete)?
@@ -70,6 +95,7 @@ fn store(state: &mut State, slot: CK_SLOT_ID, object: Object) -> Result<CK_OBJEC
         label,
         cka_id,
         private,
+        attributes,
         ..
     } = object;
     let Content::Kept(body) = object.content else {
@@ -90,7 +116,7 @@ fn store(state: &mut State, slot: CK_SLOT_ID, object: Object) -> Result<CK_OBJEC
                 subject,
                 issuer,
                 serial_number,
-                ..NewCertificate::default()
+                attributes,
             };
             store.add_certificate(token, &new)?
         }
@@ -103,7 +129,7 @@ fn store(state: &mut State, slot: CK_SLOT_ID, object: Object) -> Result<CK_OBJEC
                 private,
                 subject,
                 public,
-                attributes: Attributes::default(),
+                attributes,
             };
             store.add_public_key(token, &new)?
         }
@@ -119,7 +145,7 @@ fn store(state: &mut State, slot: CK_SLOT_ID, object: Object) -> Result<CK_OBJEC
                 application,
                 object_id,
                 value,
-                ..NewData::default()
+                attributes,
             },
         )?,
         Body::PrivateKey { .. } => return Err(Error::TemplateInconsistent),
@@ -134,7 +160,17 @@ fn certificate(template: &Template) -> Result<Body> {
     }
     let value = template.bytes(CKA_VALUE).ok_or(Error::TemplateIncomplete)?;
     let fields = der::certificate(value).ok_or(Error::AttributeValueInvalid)?;
-    // What the certificate itself says is what counts.
+    let given = |kind| template.bytes(kind).filter(|value| !value.is_empty());
+    let differs =
+        |kind, fields: &[&[u8]]| given(kind).is_some_and(|value| !fields.contains(&value));
+    // NSS and Java give a serial number without the DER around it.
+    let serial = &[fields.serial_number, fields.serial_contents];
+    if differs(CKA_SUBJECT, &[fields.subject])
+        || differs(CKA_ISSUER, &[fields.issuer])
+        || differs(CKA_SERIAL_NUMBER, serial)
+    {
+        return Err(Error::TemplateInconsistent);
+    }
     Ok(Body::Certificate {
         value: value.to_vec(),
         subject: fields.subject.to_vec(),
@@ -194,98 +230,4 @@ fn data(template: &Template) -> Result<Body> {
             .to_owned(),
         object_id: template.bytes(CKA_OBJECT_ID).unwrap_or_default().to_vec(),
     })
-}
-
-/// `C_DestroyObject`.
-pub(crate) fn destroy(
-    state: &mut State,
-    session: CK_SESSION_HANDLE,
-    handle: CK_OBJECT_HANDLE,
-) -> Result<()> {
-    let (slot, read_write) = {
-        let session = state.session(session)?;
-        (session.slot, session.read_write)
-    };
-    let object = state.object(slot, handle)?;
-    match object.stored {
-        None => state.session_objects.remove(handle),
-        Some(_) if !read_write => return Err(Error::SessionReadOnly),
-        Some(id) => {
-            state.store_mut()?.delete_object(id)?;
-            state.forget_objects(slot);
-        }
-    }
-    Ok(())
-}
-
-/// `C_SetAttributeValue`: labels, ids, subjects and the value of data.
-pub(crate) fn change(
-    state: &mut State,
-    session: CK_SESSION_HANDLE,
-    handle: CK_OBJECT_HANDLE,
-    template: &Template,
-) -> Result<()> {
-    let (slot, read_write) = {
-        let session = state.session(session)?;
-        (session.slot, session.read_write)
-    };
-    let object = state.object(slot, handle)?;
-    template.check_unambiguous()?;
-    if object.stored.is_some() && !read_write {
-        return Err(Error::SessionReadOnly);
-    }
-    // All is checked before anything is changed.
-    for wanted in template.attributes() {
-        attribute::read(&object, wanted.kind).or_else(|err| match err {
-            Error::AttributeSensitive => Ok(attribute::Value::Bool(false)),
-            err => Err(err),
-        })?;
-        let is_data = matches!(object.content, Content::Kept(Body::Data { .. }));
-        match wanted.kind {
-            CKA_LABEL => drop(template.text(CKA_LABEL)?),
-            CKA_ID if !is_data => {}
-            CKA_SUBJECT if object.subject().is_some() => {}
-            CKA_VALUE if is_data => {}
-            _ => return Err(Error::AttributeReadOnly),
-        }
-    }
-    for wanted in template.attributes() {
-        let value = &wanted.value;
-        let Some(id) = object.stored else {
-            let object = state
-                .session_objects
-                .get_mut(handle)
-                .ok_or(Error::ObjectHandleInvalid)?;
-            change_session_object(object, wanted.kind, value);
-            continue;
-        };
-        let store = state.store_mut()?;
-        match wanted.kind {
-            CKA_LABEL => {
-                store.set_label(id, template.text(CKA_LABEL)?.unwrap_or_default())?;
-            }
-            CKA_ID => store.set_id(id, value)?,
-            CKA_SUBJECT => store.set_subject(id, value)?,
-            _ => store.set_data_value(id, value)?,
-        }
-    }
-    state.forget_objects(slot);
-    Ok(())
-}
-
-fn change_session_object(object: &mut Object, kind: CK_ATTRIBUTE_TYPE, new: &[u8]) {
-    match (kind, &mut object.content) {
-        (CKA_LABEL, _) => object.label = String::from_utf8_lossy(new).into_owned(),
-        (CKA_ID, _) => object.cka_id = new.to_vec(),
-        (
-            CKA_SUBJECT,
-            Content::Kept(
-                Body::PrivateKey { subject, .. }
-                | Body::PublicKey { subject, .. }
-                | Body::Certificate { subject, .. },
-            ),
-        ) => *subject = new.to_vec(),
-        (_, Content::Kept(Body::Data { value, .. })) => *value = new.to_vec(),
-        _ => {}
-    }
 }

@@ -61,6 +61,19 @@ impl Template {
             .map_err(|_| Error::AttributeValueInvalid)
     }
 
+    /// The value of an attribute that is a list of `CK_ULONG`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::AttributeValueInvalid`] for a value of another length, and an empty list.
+    pub(crate) fn numbers(&self, kind: CK_ATTRIBUTE_TYPE) -> Result<Option<Vec<CK_ULONG>>> {
+        let Some(value) = self.bytes(kind) else {
+            return Ok(None);
+        };
+        let numbers = numbers(value).filter(|numbers| !numbers.is_empty());
+        numbers.map(Some).ok_or(Error::AttributeValueInvalid)
+    }
+
     /// The value of an attribute that is a `CK_BBOOL`.
     ///
     /// # Errors
@@ -99,6 +112,14 @@ impl Template {
         }
         Ok(())
     }
+}
+
+/// A value as a list of `CK_ULONG`; `None` if it has another length.
+pub(crate) fn numbers(value: &[u8]) -> Option<Vec<CK_ULONG>> {
+    let numbers = value
+        .chunks(size_of::<CK_ULONG>())
+        .map(|number| number.try_into().map(CK_ULONG::from_ne_bytes));
+    numbers.collect::<Result<_, _>>().ok()
 }
 
 #[cfg(test)]

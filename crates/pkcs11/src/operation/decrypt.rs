@@ -46,9 +46,6 @@ impl Decryption {
         if !key.key_type().is_rsa() {
             return Err(Error::KeyTypeInconsistent);
         }
-        if !key.usage().decrypt {
-            return Err(Error::KeyFunctionNotPermitted);
-        }
         Ok(Self {
             key,
             oaep,

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "the C boundary is called as C calls it")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod attributes;
 mod costs;
 mod crypto;
 mod ended;
@@ -14,6 +15,7 @@ mod loaded;
 mod loading;
 mod malformed;
 mod many;
+mod restricted;
 mod slots;
 mod stage;
 mod threads;

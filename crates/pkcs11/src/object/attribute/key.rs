@@ -4,7 +4,7 @@ use cryptoki_sys::*;
 use token_store::Key;
 use tpm_core::PublicKey;
 
-use super::{EMPTY, Value};
+use super::{Value, kept_bytes, kept_flag};
 use crate::{
     der,
     error::{Error, Result},
@@ -20,19 +20,19 @@ pub(super) fn private_key(key: &Key, kind: CK_ATTRIBUTE_TYPE) -> Option<Result<V
     let rsa = key.key_type().is_rsa();
     let decrypt = key.usage().decrypt;
     Some(Ok(match kind {
-        CKA_SENSITIVE | CKA_ALWAYS_SENSITIVE | CKA_NEVER_EXTRACTABLE | CKA_LOCAL | CKA_SIGN => {
+        CKA_SENSITIVE | CKA_ALWAYS_SENSITIVE | CKA_NEVER_EXTRACTABLE | CKA_LOCAL => {
             Value::Bool(true)
         }
-        CKA_EXTRACTABLE | CKA_SIGN_RECOVER | CKA_UNWRAP | CKA_WRAP_WITH_TRUSTED => {
-            Value::Bool(false)
-        }
+        CKA_EXTRACTABLE | CKA_SIGN_RECOVER | CKA_UNWRAP => Value::Bool(false),
+        CKA_SIGN => Value::Bool(key.signs()),
         CKA_DECRYPT => Value::Bool(rsa && decrypt),
         CKA_DERIVE => Value::Bool(!rsa && decrypt),
         CKA_ALWAYS_AUTHENTICATE => Value::Bool(key.always_authenticate()),
         CKA_KEY_GEN_MECHANISM => Value::Number(mechanism::key_generation(key.key_type())),
-        CKA_ALLOWED_MECHANISMS => {
-            Value::owned(bytes_of(&mechanism::allowed(key.key_type(), key.usage())))
-        }
+        CKA_ALLOWED_MECHANISMS => Value::owned(match &key.permissions().mechanisms {
+            Some(allowed) => bytes_of(allowed.numbers()),
+            None => bytes_of(&mechanism::of_private_key(key)),
+        }),
         CKA_VALUE if !rsa => return Some(Err(Error::AttributeSensitive)),
         CKA_PRIVATE_EXPONENT | CKA_PRIME_1 | CKA_PRIME_2 | CKA_EXPONENT_1 | CKA_EXPONENT_2
         | CKA_COEFFICIENT
@@ -59,35 +59,39 @@ pub(super) fn secret_key<'a>(
         }
         CKA_VALUE => secret.value.0.as_slice().into(),
         CKA_VALUE_LEN => Value::Number(secret.value.0.len() as CK_ULONG),
-        CKA_SENSITIVE | CKA_ALWAYS_SENSITIVE => Value::Bool(secret.sensitive),
+        CKA_SENSITIVE => Value::Bool(secret.sensitive),
+        CKA_ALWAYS_SENSITIVE => Value::Bool(secret.always_sensitive),
         CKA_EXTRACTABLE => Value::Bool(secret.extractable),
-        CKA_NEVER_EXTRACTABLE => Value::Bool(!secret.extractable),
-        CKA_ENCRYPT
-        | CKA_DECRYPT
-        | CKA_SIGN
-        | CKA_VERIFY
-        | CKA_WRAP
-        | CKA_UNWRAP
-        | CKA_DERIVE
-        | CKA_LOCAL
-        | CKA_TRUSTED
-        | CKA_WRAP_WITH_TRUSTED => Value::Bool(false),
+        CKA_NEVER_EXTRACTABLE => Value::Bool(secret.never_extractable),
+        CKA_ENCRYPT | CKA_DECRYPT | CKA_SIGN | CKA_VERIFY | CKA_WRAP | CKA_UNWRAP | CKA_DERIVE
+        | CKA_LOCAL | CKA_TRUSTED => Value::Bool(false),
+        CKA_WRAP_WITH_TRUSTED => kept_flag(object, kind, false),
+        CKA_ALLOWED_MECHANISMS => kept_bytes(object, kind),
         CKA_KEY_GEN_MECHANISM => Value::Number(CK_UNAVAILABLE_INFORMATION),
-        CKA_START_DATE | CKA_END_DATE => EMPTY,
+        CKA_START_DATE | CKA_END_DATE => kept_bytes(object, kind),
         _ => return Err(Error::AttributeTypeInvalid),
     })
 }
 
-/// What a public key has and a private one does not, or has otherwise.
-pub(super) fn public_key(key: Option<&Key>, kind: CK_ATTRIBUTE_TYPE) -> Option<Value<'static>> {
+/// What a public key has and a private one does not, or has otherwise. Where nobody said what it
+/// is for, it is for what its private half does; an added RSA key is for everything.
+pub(super) fn public_key<'a>(
+    object: &'a Object,
+    key: Option<&Key>,
+    public: &PublicKey,
+    kind: CK_ATTRIBUTE_TYPE,
+) -> Option<Value<'a>> {
+    let rsa = matches!(public, PublicKey::Rsa { .. });
+    let decrypts = key.map_or(rsa, |key| key.usage().decrypt);
     Some(match kind {
-        CKA_VERIFY => Value::Bool(true),
-        CKA_ENCRYPT => {
-            Value::Bool(key.is_some_and(|key| key.key_type().is_rsa() && key.usage().decrypt))
-        }
-        CKA_DERIVE => {
-            Value::Bool(key.is_some_and(|key| !key.key_type().is_rsa() && key.usage().decrypt))
-        }
+        CKA_VERIFY => kept_flag(object, kind, key.is_none_or(Key::signs)),
+        CKA_ENCRYPT if rsa => kept_flag(object, kind, decrypts),
+        CKA_DERIVE if !rsa => kept_flag(object, kind, decrypts),
+        CKA_ENCRYPT | CKA_DERIVE => Value::Bool(false),
+        CKA_ALLOWED_MECHANISMS => match object.attributes.get(kind) {
+            Some(allowed) => allowed.into(),
+            None => Value::owned(bytes_of(&mechanism::of_public_key(public))),
+        },
         CKA_VERIFY_RECOVER | CKA_WRAP | CKA_TRUSTED => Value::Bool(false),
         CKA_LOCAL => Value::Bool(key.is_some()),
         CKA_KEY_GEN_MECHANISM => Value::Number(key.map_or(CK_UNAVAILABLE_INFORMATION, |key| {
@@ -99,12 +103,8 @@ pub(super) fn public_key(key: Option<&Key>, kind: CK_ATTRIBUTE_TYPE) -> Option<V
 
 /// What both halves of a key pair have.
 pub(super) fn public_part(public: &PublicKey, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>> {
-    match kind {
-        CKA_START_DATE | CKA_END_DATE => return Ok(EMPTY),
-        CKA_PUBLIC_KEY_INFO => {
-            return Ok(Value::owned(token_store::object::public_key_info(public)));
-        }
-        _ => {}
+    if kind == CKA_PUBLIC_KEY_INFO {
+        return Ok(Value::owned(token_store::object::public_key_info(public)));
     }
     Ok(match (public, kind) {
         (PublicKey::Rsa { .. }, CKA_KEY_TYPE) => Value::Number(CKK_RSA),

@@ -12,6 +12,7 @@ use crate::{
 };
 
 const P256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
+const P384: &[u8] = b"\x06\x05\x2b\x81\x04\x00\x22";
 const UNAVAILABLE: CK_ULONG = CK_UNAVAILABLE_INFORMATION;
 
 /// An attribute whose value is null and has this length.
@@ -343,22 +344,99 @@ pub(super) fn cases() -> Vec<Case> {
             }
         }),
     ];
-    for (name, attribute) in [
-        ("extractable", flag(CKA_EXTRACTABLE, true)),
-        ("not sensitive", flag(CKA_SENSITIVE, false)),
-        ("copyable", flag(CKA_COPYABLE, true)),
-        ("not for signing", flag(CKA_SIGN, false)),
-        ("a public key", constant(CKA_CLASS, CKO_PUBLIC_KEY)),
-        ("an RSA key on a curve", constant(CKA_KEY_TYPE, CKK_RSA)),
+    let inconsistent = CKR_TEMPLATE_INCONSISTENT;
+    let invalid = CKR_ATTRIBUTE_VALUE_INVALID;
+    let token = flag(CKA_TOKEN, true);
+    for (name, private, expected) in [
+        (
+            "extractable",
+            vec![flag(CKA_EXTRACTABLE, true)],
+            inconsistent,
+        ),
+        (
+            "not sensitive",
+            vec![flag(CKA_SENSITIVE, false)],
+            inconsistent,
+        ),
+        (
+            "copyable and in the token",
+            vec![token, flag(CKA_COPYABLE, true)],
+            inconsistent,
+        ),
+        (
+            "asked for each time and unseen",
+            vec![
+                flag(CKA_PRIVATE, false),
+                flag(CKA_ALWAYS_AUTHENTICATE, true),
+            ],
+            inconsistent,
+        ),
+        (
+            "a public key",
+            vec![constant(CKA_CLASS, CKO_PUBLIC_KEY)],
+            inconsistent,
+        ),
+        (
+            "an RSA key on a curve",
+            vec![constant(CKA_KEY_TYPE, CKK_RSA)],
+            inconsistent,
+        ),
+        (
+            "on two curves",
+            vec![bytes(CKA_EC_PARAMS, P384)],
+            inconsistent,
+        ),
+        (
+            "called twice",
+            vec![bytes(CKA_ID, b"1"), bytes(CKA_ID, b"2")],
+            inconsistent,
+        ),
+        (
+            "good for nothing",
+            vec![bytes(CKA_ALLOWED_MECHANISMS, b"")],
+            invalid,
+        ),
+        (
+            "good for half a mechanism",
+            vec![bytes(CKA_ALLOWED_MECHANISMS, &[0; 4])],
+            invalid,
+        ),
+        (
+            "born in a month that there is not",
+            vec![bytes(CKA_START_DATE, b"20301301")],
+            invalid,
+        ),
+        (
+            "two bytes of a flag",
+            vec![bytes(CKA_SIGN, &[1, 1])],
+            invalid,
+        ),
+        (
+            "brought along",
+            vec![bytes(CKA_VALUE, &[1; 32])],
+            CKR_ATTRIBUTE_READ_ONLY,
+        ),
+        (
+            "local by its own word",
+            vec![flag(CKA_LOCAL, true)],
+            CKR_ATTRIBUTE_READ_ONLY,
+        ),
+        (
+            "a certificate, in part",
+            vec![bytes(CKA_ISSUER, b"0")],
+            CKR_ATTRIBUTE_TYPE_INVALID,
+        ),
+        (
+            "something unheard of",
+            vec![bytes(0x8765_4321, b"1")],
+            CKR_ATTRIBUTE_TYPE_INVALID,
+        ),
     ] {
         cases.push(staged(
             format!("a private key that is to be {name}"),
             move |s| {
                 let public = [bytes(CKA_EC_PARAMS, P256)];
-                assert_eq!(
-                    s.generate(CKM_EC_KEY_PAIR_GEN, &public, &[attribute]),
-                    CKR_TEMPLATE_INCONSISTENT
-                );
+                assert_eq!(s.generate(CKM_EC_KEY_PAIR_GEN, &public, &private), expected);
             },
         ));
     }

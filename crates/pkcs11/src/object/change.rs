@@ -1,0 +1,120 @@
+//! Objects that are there: destroyed, and changed.
+
+use cryptoki_sys::*;
+use token_store::object::Body;
+
+use super::{
+    Content, Object, attribute,
+    rules::{self, Kind, Purpose},
+    template::Template,
+};
+use crate::{
+    error::{Error, Result},
+    module::State,
+};
+
+/// `C_DestroyObject`.
+pub(crate) fn destroy(
+    state: &mut State,
+    session: CK_SESSION_HANDLE,
+    handle: CK_OBJECT_HANDLE,
+) -> Result<()> {
+    let (slot, read_write) = {
+        let session = state.session(session)?;
+        (session.slot, session.read_write)
+    };
+    let object = state.object(slot, handle)?;
+    if object.stored.is_some() && !read_write {
+        return Err(Error::SessionReadOnly);
+    }
+    if !attribute::flag(&object, CKA_DESTROYABLE) {
+        return Err(Error::ActionProhibited);
+    }
+    match object.stored {
+        None => state.session_objects.remove(handle),
+        Some(id) => {
+            state.store_mut()?.delete_object(id)?;
+            state.forget_objects(slot);
+        }
+    }
+    Ok(())
+}
+
+/// `C_SetAttributeValue`: labels, ids, subjects, dates, and the value of data.
+///
+/// All is checked before anything is changed.
+pub(crate) fn change(
+    state: &mut State,
+    session: CK_SESSION_HANDLE,
+    handle: CK_OBJECT_HANDLE,
+    template: &Template,
+) -> Result<()> {
+    let (slot, read_write) = {
+        let session = state.session(session)?;
+        (session.slot, session.read_write)
+    };
+    let object = state.object(slot, handle)?;
+    if object.stored.is_some() && !read_write {
+        return Err(Error::SessionReadOnly);
+    }
+    if !attribute::flag(&object, CKA_MODIFIABLE) {
+        return Err(Error::ActionProhibited);
+    }
+    let mut changed = Object::clone(&object);
+    apply(&mut changed, template, Purpose::Change)?;
+    let Some(id) = object.stored else {
+        let place = state
+            .session_objects
+            .get_mut(handle)
+            .ok_or(Error::ObjectHandleInvalid)?;
+        *place = changed;
+        return Ok(());
+    };
+    let store = state.store_mut()?;
+    for wanted in template.attributes() {
+        let value = &wanted.value;
+        match wanted.kind {
+            CKA_LABEL => store.set_label(id, &changed.label)?,
+            CKA_ID => store.set_id(id, value)?,
+            CKA_SUBJECT => store.set_subject(id, value)?,
+            CKA_VALUE => store.set_data_value(id, value)?,
+            _ => {}
+        }
+    }
+    if changed.attributes != object.attributes {
+        store.set_attributes(id, &changed.attributes)?;
+    }
+    state.forget_objects(slot);
+    Ok(())
+}
+
+/// Gives an object the attributes of a template.
+///
+/// # Errors
+///
+/// Those of [`rules::check`].
+pub(super) fn apply(object: &mut Object, template: &Template, purpose: Purpose) -> Result<()> {
+    let kept = rules::check(template, Kind::of(object), purpose)?;
+    for (kind, value) in kept.iter() {
+        object.attributes.set(kind, value);
+    }
+    for wanted in template.attributes() {
+        let new = &wanted.value;
+        match (wanted.kind, &mut object.content) {
+            (CKA_LABEL, _) => {
+                object.label = template.text(CKA_LABEL)?.unwrap_or_default().to_owned();
+            }
+            (CKA_ID, _) => object.cka_id.clone_from(new),
+            (
+                CKA_SUBJECT,
+                Content::Kept(Body::PrivateKey { subject, .. } | Body::PublicKey { subject, .. }),
+            ) => subject.clone_from(new),
+            (CKA_VALUE, Content::Kept(Body::Data { value, .. })) => value.clone_from(new),
+            // The rules let them change in one direction alone.
+            (CKA_SENSITIVE, Content::Secret(secret)) => secret.sensitive = true,
+            (CKA_EXTRACTABLE, Content::Secret(secret)) => secret.extractable = false,
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Copies of objects.
+
+use cryptoki_sys::*;
+use token_store::{
+    KeySpec,
+    object::{Body, Half},
+};
+
+use super::{
+    Content, Object, attribute, change, create, handle_of, rules::Purpose, template::Template,
+};
+use crate::{
+    error::{Error, Result},
+    module::State,
+};
+
+/// `C_CopyObject`.
+///
+/// A key that was made for a session can be copied into the token whose chip made it, which is
+/// how Java's keytool keeps a key. A private key of a token is not copied (`CKA_COPYABLE` is
+/// false): two objects for one key could be given different restrictions.
+pub(crate) fn copy(
+    state: &mut State,
+    session: CK_SESSION_HANDLE,
+    handle: CK_OBJECT_HANDLE,
+    template: &Template,
+) -> Result<CK_OBJECT_HANDLE> {
+    let slot = state.session(session)?.slot;
+    let original = state.object(slot, handle)?;
+    if !attribute::flag(&original, CKA_COPYABLE) {
+        return Err(Error::ActionProhibited);
+    }
+    let mut copy = Object {
+        stored: None,
+        ..Object::clone(&original)
+    };
+    change::apply(&mut copy, template, Purpose::Copy)?;
+    let on_token = template
+        .bool(CKA_TOKEN)?
+        .unwrap_or(original.stored.is_some());
+    if let Some(private) = template.bool(CKA_PRIVATE)? {
+        // What is hidden stays so.
+        if original.private && !private {
+            return Err(Error::TemplateInconsistent);
+        }
+        copy.private = private;
+    }
+    match copy.content {
+        Content::Kept(Body::PrivateKey { .. }) if on_token => {
+            if !state.session(session)?.read_write {
+                return Err(Error::SessionReadOnly);
+            }
+            keep(state, slot, copy)
+        }
+        _ => create::add(state, slot, session, on_token, copy),
+    }
+}
+
+/// Keeps the key of a session in its token.
+fn keep(state: &mut State, slot: CK_SLOT_ID, object: Object) -> Result<CK_OBJECT_HANDLE> {
+    let Content::Kept(Body::PrivateKey { key, subject }) = object.content else {
+        return Err(Error::Internal);
+    };
+    let open = state.open_token(slot)?;
+    let spec = KeySpec {
+        id: Some(object.cka_id),
+        subject,
+        private: Half {
+            hidden: Some(object.private),
+            attributes: object.attributes,
+            ..Half::default()
+        },
+        ..KeySpec::new(key.key_type(), object.label)
+    };
+    let kept = open.keep_session_key(state.store_mut()?, &spec, &key)?;
+    state.forget_objects(slot);
+    handle_of(kept.id)
+}
