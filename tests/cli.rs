@@ -387,19 +387,12 @@ fn a_user_without_privileges_is_believed_what_the_environment_says() {
 }
 
 #[test]
-fn help_man_pages_and_completions_are_there() {
+fn help_and_version_are_there() {
     let home = Home::new();
     let out = |args: &[&str]| Outcome::of(tpmssh(&home).args(args)).ok();
     assert!(out(&["--help"]).contains("Exit codes: 0 done"));
     assert!(out(&["keygen", "--help"]).contains("--pin-fd"));
     assert!(out(&["--version"]).starts_with("tpmssh "));
-    for shell in ["bash", "zsh", "fish"] {
-        assert!(out(&["completions", shell]).contains("keygen"), "{shell}");
-    }
-    out(&["man", &home.path().display().to_string()]);
-    for page in ["tpmssh.1", "tpmssh-keygen.1", "tpmssh-token-init.1"] {
-        assert!(home.path().join(page).is_file(), "{page}");
-    }
     let bare = Outcome::of(&mut tpmssh(&home));
     assert_eq!((bare.code, bare.stdout.as_str()), (Some(2), ""));
     assert!(bare.stderr.contains("Usage: tpmssh"));

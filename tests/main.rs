@@ -21,6 +21,7 @@ mod kernel;
 mod looks;
 mod owner;
 mod packaging;
+mod pages;
 mod program;
 mod programs;
 mod raw;

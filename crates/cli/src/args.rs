@@ -1,6 +1,8 @@
 //! The command line, from which help, man pages and completions are made.
 
-use clap::{Parser, Subcommand};
+pub(crate) mod examples;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cmd;
 use crate::options::Global;
@@ -22,6 +24,24 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The definitions, with the examples below each help page.
+    pub(crate) fn with_examples() -> clap::Command {
+        examples::added(Self::command())
+    }
+
+    /// Reads the arguments of this process.
+    ///
+    /// # Errors
+    ///
+    /// What clap has to say, which may be the help that was asked for.
+    pub(crate) fn of_process() -> Result<Self, clap::Error> {
+        let mut command = Self::with_examples();
+        let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches(&matches).map_err(|err| err.format(&mut command))
+    }
 }
 
 /// The first page, in 24 lines of 80 columns.
@@ -93,12 +113,12 @@ pub(crate) enum Command {
     Man(cmd::man::Args),
     #[command(hide = true)]
     Completions(cmd::completions::Args),
+    #[command(hide = true)]
+    Complete(cmd::complete::Args),
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod ca;
 pub(crate) mod cert;
+pub(crate) mod complete;
 pub(crate) mod completions;
 pub(crate) mod copy_id;
 pub(crate) mod csr;

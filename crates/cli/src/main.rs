@@ -9,6 +9,7 @@ mod args;
 mod ask;
 mod certificates;
 mod cmd;
+mod complete;
 mod fail;
 mod files;
 mod keys;
@@ -18,7 +19,7 @@ mod show;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 
 use crate::app::App;
 use crate::args::{Cli, Command};
@@ -31,7 +32,7 @@ use crate::show::style;
 fn main() -> ExitCode {
     harden::survive_file_limit();
     style::choose(style::asked_for(std::env::args_os()));
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::of_process() {
         Ok(cli) => cli,
         Err(err) => return not_understood(&err, output::json_asked_for(std::env::args_os())),
     };
@@ -65,7 +66,8 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Csr(args) => cmd::csr::run(&app()?, args),
         Command::Simulator(command) => cmd::simulator::run(&app()?, command),
         Command::Man(args) => cmd::man::run(args, Cli::command()),
-        Command::Completions(args) => cmd::completions::run(args, Cli::command()),
+        Command::Completions(args) => cmd::completions::run(args),
+        Command::Complete(args) => cmd::complete::run(args),
     }
 }
 

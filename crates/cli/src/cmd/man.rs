@@ -1,9 +1,12 @@
 //! `tpmssh man`: write the manual pages, for packagers.
 
-use std::fs;
+mod config;
+mod page;
+mod sections;
+
 use std::path::PathBuf;
 
-use anyhow::Context;
+use clap::Command;
 
 use crate::files::output_file;
 
@@ -14,13 +17,27 @@ pub(crate) struct Args {
     directory: PathBuf,
 }
 
-pub(crate) fn run(args: &Args, program: clap::Command) -> anyhow::Result<()> {
-    let made = tempfile::tempdir().context("cannot make a temporary directory")?;
-    clap_mangen::generate_to(program, made.path()).context("cannot make the manual pages")?;
-    for page in fs::read_dir(made.path())? {
-        let page = page?;
-        let text = fs::read(page.path())?;
-        output_file::write(&args.directory.join(page.file_name()), 0o644, &text)?;
+pub(crate) fn run(args: &Args, program: Command) -> anyhow::Result<()> {
+    let mut program = program.disable_help_subcommand(true);
+    program.build();
+    let mut pages = vec![("tpmssh-config.5".to_owned(), config::page())];
+    add(&program, "", &mut pages)?;
+    for (name, text) in pages {
+        output_file::write(&args.directory.join(name), 0o644, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Adds the pages of a command and of those below it. `path` has the words after `tpmssh`.
+fn add(command: &Command, path: &str, pages: &mut Vec<(String, String)>) -> anyhow::Result<()> {
+    let name = ["tpmssh", path].join(" ").trim_end().replace(' ', "-");
+    pages.push((format!("{name}.1"), page::of(command, &name, path)?));
+    for sub in page::shown(command) {
+        add(
+            sub,
+            format!("{path} {}", sub.get_name()).trim_start(),
+            pages,
+        )?;
     }
     Ok(())
 }

@@ -1,0 +1,140 @@
+//! What bash needs besides: it hands over a line as it was typed, and takes words as they are to be
+//! typed.
+//!
+//! The words that bash itself makes of a line end at `@`, `:` and `=` (`COMP_WORDBREAKS`), which
+//! are in many labels, and have their quotes still. So the program splits the line.
+
+use std::ffi::OsString;
+
+use super::{Offer, offers};
+
+/// What bash may put in the place of `word`, the end of `line` as bash sees it.
+///
+/// `line` is all that was typed up to the cursor.
+pub(crate) fn words(line: &str, word: &str) -> Vec<String> {
+    let typed = Typed::of(line);
+    let offers = offers(typed.words.iter().map(OsString::from).collect());
+    // The part of the last word that bash takes for words of their own, and leaves alone.
+    let kept = typed.last.strip_suffix(word).unwrap_or_default();
+    let kept = Typed::of(kept).words.pop().unwrap_or_default();
+    let put = |offer: Offer| {
+        let rest = offer.value.strip_prefix(&kept)?;
+        Some(match typed.quote {
+            Some(_) => rest.to_owned(),
+            None => quoted(rest),
+        })
+    };
+    offers.into_iter().filter_map(put).collect()
+}
+
+/// A line as a shell splits it, without what expands.
+struct Typed<'a> {
+    /// Without quotes; the last one is being typed, and may be empty.
+    words: Vec<String>,
+    /// The last word with its quotes, but without one that is still open.
+    last: &'a str,
+    /// A quote that is still open.
+    quote: Option<char>,
+}
+
+impl<'a> Typed<'a> {
+    fn of(line: &'a str) -> Self {
+        let mut words = vec![String::new()];
+        let (mut start, mut quote) = (0, None);
+        let mut chars = line.char_indices();
+        while let Some((at, c)) = chars.next() {
+            let word = words.last_mut().expect("there is always one");
+            match (quote, c) {
+                (None, ' ' | '\t' | '\n') => {
+                    if !word.is_empty() || at > start {
+                        words.push(String::new());
+                    }
+                    start = at + c.len_utf8();
+                }
+                // Another command begins.
+                (None, ';' | '|' | '&' | '(') => {
+                    words = vec![String::new()];
+                    start = at + c.len_utf8();
+                }
+                (None, '\'' | '"') => {
+                    quote = Some(c);
+                    if word.is_empty() {
+                        start = at + c.len_utf8();
+                    }
+                }
+                (Some(open), c) if c == open => quote = None,
+                (None | Some('"'), '\\') => word.extend(chars.next().map(|(_, c)| c)),
+                (_, c) => word.push(c),
+            }
+        }
+        Self {
+            words,
+            last: &line[start..],
+            quote,
+        }
+    }
+}
+
+/// `text` as bash reads it outside of quotes.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for c in text.chars() {
+        let plain = c.is_alphanumeric() || "/._-+,:@%=^".contains(c) || !c.is_ascii();
+        if !plain {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(line: &str) -> Vec<String> {
+        Typed::of(line).words
+    }
+
+    #[test]
+    fn a_line_is_split_as_a_shell_splits_it() {
+        for (line, words) in [
+            ("tpmssh ", &["tpmssh", ""][..]),
+            ("tpmssh  export", &["tpmssh", "export"]),
+            (
+                "tpmssh export anna@laptop\\ ke",
+                &["tpmssh", "export", "anna@laptop ke"],
+            ),
+            (
+                "tpmssh export 'anna@laptop k",
+                &["tpmssh", "export", "anna@laptop k"],
+            ),
+            ("tpmssh export \"a\\\"b", &["tpmssh", "export", "a\"b"]),
+            ("tpmssh export 'a\\", &["tpmssh", "export", "a\\"]),
+            ("tpmssh sign -k '' ", &["tpmssh", "sign", "-k", "", ""]),
+            ("cd /tmp; tpmssh li", &["tpmssh", "li"]),
+            ("true && tpmssh li", &["tpmssh", "li"]),
+            ("", &[""]),
+            ("tpmssh a\\", &["tpmssh", "a"]),
+        ] {
+            assert_eq!(split(line), words, "{line}");
+        }
+    }
+
+    /// bash has `laptop` for the word after `anna@`.
+    #[test]
+    fn only_the_part_that_bash_calls_a_word_is_replaced() {
+        assert_eq!(words("tpmssh key", "key"), ["keygen"]);
+        assert_eq!(words("tpmssh keygen --type=r", "r"), ["rsa"]);
+        assert_eq!(words("tpmssh keygen --type=", ""), ["ecdsa", "rsa"]);
+        assert_eq!(words("tpmssh 'key", "key"), ["keygen"]);
+    }
+
+    #[test]
+    fn a_name_cannot_be_a_command() {
+        assert_eq!(quoted("anna@laptop key"), "anna@laptop\\ key");
+        assert_eq!(quoted("$(rm x)`y`;\"'"), "\\$\\(rm\\ x\\)\\`y\\`\\;\\\"\\'");
+        assert_eq!(quoted("~*?[!#"), "\\~\\*\\?\\[\\!\\#");
+        assert_eq!(quoted("clé 鍵"), "clé\\ 鍵");
+    }
+}
