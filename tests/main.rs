@@ -31,6 +31,7 @@ mod scripts;
 mod signatures;
 mod simulator;
 mod soak;
+mod ssh_config;
 mod stale;
 mod strangers;
 mod tampered;

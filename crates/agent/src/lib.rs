@@ -29,6 +29,7 @@
 //!     upstreams: Vec::new(),
 //!     audit: None,
 //!     notify: false,
+//!     public_files: None,
 //! };
 //! agent::serve(Socket::claim(&Socket::default_path()?)?, options)?;
 //! # Ok(())
@@ -44,6 +45,7 @@ mod key;
 mod login;
 mod machine;
 pub mod protocol;
+pub mod public_files;
 mod request;
 mod serve;
 mod state;

@@ -20,6 +20,7 @@ use crate::login::lock::Lock;
 use crate::login::logins::{Logins, Policy};
 use crate::machine::harden::Writable;
 use crate::machine::mutex::lock;
+use crate::public_files::PublicFiles;
 use crate::{Error, Result};
 
 /// What an agent works with.
@@ -43,6 +44,8 @@ pub struct Options {
     pub audit: Option<PathBuf>,
     /// Whether the desktop shows that a key was used.
     pub notify: bool,
+    /// Where files with the public keys are kept up to date.
+    pub public_files: Option<PublicFiles>,
 }
 
 impl Options {
@@ -58,6 +61,10 @@ impl Options {
         writable.own.extend(own.clone());
         writable.own.push(self.store.path().to_owned());
         writable.own.extend(log.map(Path::to_owned));
+        // A link could lead to where others keep theirs.
+        let files = self.public_files.as_ref().map(PublicFiles::dir);
+        let files = files.filter(|dir| !dir.is_symlink());
+        writable.own.extend(files.map(Path::to_owned));
         writable.socket = socket.map(Path::to_owned);
         if let Tcti::Device(device) = self.tpm.tcti() {
             writable.devices.push(device.clone());
@@ -116,7 +123,11 @@ impl Agent {
             None => None,
         };
         Ok(Self {
-            keys: Mutex::new(KeyStore::new(options.store.clone(), options.token.clone())),
+            keys: Mutex::new(KeyStore::new(
+                options.store.clone(),
+                options.token.clone(),
+                options.public_files,
+            )),
             chip: Chip::new(options.tpm, options.store),
             audit,
             audit_path,

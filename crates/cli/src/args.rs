@@ -53,9 +53,9 @@ Usage: tpmssh [OPTIONS] COMMAND
 Start         setup       from a fresh machine to a key, once
               doctor      find problems and show how to fix them
 Keys          keygen, list, export, delete
-              copy-id     let a key in on servers, and an old one out
+              copy-id, ssh-config   let a key in on servers; for ~/.ssh/config
               token       make tokens (places for keys) and change their PINs
-Agent         agent       serve the keys to ssh; agent install, agent log
+Agent         agent       serve the keys to ssh: agent install, status, log
               unlock      give the agent the PIN before it is needed
               lock        make the agent forget all PINs
 Signing       sign, verify, git
@@ -93,6 +93,7 @@ pub(crate) enum Command {
     Export(cmd::export::Args),
     Delete(cmd::delete::Args),
     CopyId(cmd::copy_id::Args),
+    SshConfig(cmd::ssh_config::Args),
     #[command(subcommand)]
     Ca(cmd::ca::Command),
     #[command(subcommand)]

@@ -19,6 +19,7 @@ pub(crate) mod man;
 pub(crate) mod setup;
 pub(crate) mod sign;
 pub(crate) mod simulator;
+pub(crate) mod ssh_config;
 pub(crate) mod token;
 pub(crate) mod tpm;
 pub(crate) mod unlock;

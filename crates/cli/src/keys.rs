@@ -2,6 +2,7 @@
 
 pub(crate) mod make;
 pub(crate) mod make_token;
+pub(crate) mod public_files;
 pub(crate) mod signing;
 
 use std::fmt;

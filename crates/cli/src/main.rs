@@ -54,6 +54,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Export(args) => cmd::export::run(&app()?, args),
         Command::Delete(args) => cmd::delete::run(&app()?, args),
         Command::CopyId(args) => cmd::copy_id::run(&app()?, args),
+        Command::SshConfig(args) => cmd::ssh_config::run(&app()?, args),
         Command::Ca(command) => cmd::ca::run(&app()?, command),
         Command::Cert(command) => cmd::cert::run(&app()?, command),
         Command::Sign(args) => cmd::sign::run(&app()?, args),

@@ -7,7 +7,9 @@ use std::sync::{Arc, OnceLock};
 use ssh_format::{Fingerprint, text};
 use token_store::{Error, Key, Object, ObjectId, Store, StoreDir, Token};
 
+use crate::error::chain;
 use crate::key::certificate::{Offered, key_in};
+use crate::public_files::PublicFiles;
 
 /// A key that the agent can use. There may be thousands, so it holds what a list shows, and the
 /// rest only once it is used.
@@ -159,17 +161,20 @@ pub(crate) struct KeyStore {
     dir: StoreDir,
     /// The only token to read, by label or serial number.
     only: Option<String>,
+    /// Kept as the keys are.
+    files: Option<PublicFiles>,
     store: Option<Store>,
     seen: Option<u64>,
     keys: Arc<Keys>,
 }
 
 impl KeyStore {
-    /// A reader of the tokens in `dir`, or of `only` one.
-    pub(crate) fn new(dir: StoreDir, only: Option<String>) -> Self {
+    /// A reader of the tokens in `dir`, or of `only` one, that keeps `files` up to date.
+    pub(crate) fn new(dir: StoreDir, only: Option<String>, files: Option<PublicFiles>) -> Self {
         Self {
             dir,
             only,
+            files,
             store: None,
             seen: None,
             keys: Arc::default(),
@@ -228,6 +233,10 @@ impl KeyStore {
         if self.seen != Some(now) {
             self.keys = Arc::new(all(store, self.only.as_deref())?);
             self.seen = Some(now);
+            let files = self.files.as_ref();
+            for err in files.map(|files| files.update(store)).unwrap_or_default() {
+                log::warn!("{}", chain(&err));
+            }
         }
         Ok(self.keys.clone())
     }
@@ -287,7 +296,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = StoreDir::at(dir.path().join("store")).unwrap();
         fill(&dir, 5);
-        let mut store = KeyStore::new(dir, None);
+        let mut store = KeyStore::new(dir, None, None);
         let keys = store.read().unwrap();
         assert_eq!(keys.identities.len(), 5);
         for identity in &keys.identities {
@@ -307,7 +316,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = StoreDir::at(dir.path().join("store")).unwrap();
         fill(&dir, 2);
-        let mut store = KeyStore::new(dir, None);
+        let mut store = KeyStore::new(dir, None, None);
         let keys = store.read().unwrap();
         let other = store.key(keys.identities[1].id).unwrap();
         let refused = keys.identities[0].keep_key(other);
@@ -320,7 +329,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = StoreDir::at(dir.path().join("none")).unwrap();
         assert!(
-            KeyStore::new(dir, None)
+            KeyStore::new(dir, None, None)
                 .read()
                 .unwrap()
                 .identities
@@ -332,7 +341,7 @@ mod tests {
     fn a_store_that_appears_is_seen() {
         let dir = tempfile::tempdir().unwrap();
         let dir = StoreDir::at(dir.path().join("store")).unwrap();
-        let mut keys = KeyStore::new(dir.clone(), None);
+        let mut keys = KeyStore::new(dir.clone(), None, None);
         assert!(keys.read().unwrap().tokens.is_empty());
         Store::open_or_create(&dir).unwrap();
         assert!(keys.read().unwrap().tokens.is_empty());

@@ -168,6 +168,7 @@ impl Fixture {
             upstreams: self.upstreams.clone(),
             audit: Some(self.dir.path().join("log")),
             notify: false,
+            public_files: None,
         };
         let claimed = Socket::claim(&socket).unwrap();
         let (end, ended) = oneshot::channel::<()>();

@@ -9,7 +9,6 @@ use anyhow::Context;
 use serde::Serialize;
 use ssh_format::text::shown;
 use ssh_format::{AnyKey, MAX_LINE_LEN};
-use token_store::Store;
 
 use self::remote::{Login, Remote};
 use crate::app::{App, read_pin};
@@ -74,7 +73,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         }
     }
     let store = app.store()?;
-    let key = login_key(app, &store, args.key.as_deref())?;
+    let key = signing::login_key(app, &store, args.key.as_deref())?;
     let old = args.replace.as_deref().map(read_public).transpose()?;
     if old.as_ref().is_some_and(|old| *old == key.public) {
         return Err(Error::Usage("the key to replace is the new key".into()).into());
@@ -154,27 +153,6 @@ fn copy(
     }
     tell(&format!("tpmssh: {host}: the old key is removed"));
     Ok("replaced")
-}
-
-/// The key that is meant. The key of an authority is none: the agent does not offer it to servers.
-fn login_key(app: &App, store: &Store, name: Option<&str>) -> anyhow::Result<SigningKey> {
-    let mut keys = signing::all(app, store)?;
-    let mut authorities = Vec::new();
-    for token in app.some_tokens(store)? {
-        authorities.extend(store.authorities(token.id)?);
-    }
-    if name.is_none() {
-        keys.retain(|key| !authorities.contains(&key.object));
-    }
-    let key = signing::find(keys, name)?;
-    if authorities.contains(&key.object) {
-        let label = shown(&key.label);
-        return Err(Error::Usage(format!(
-            "\"{label}\" is the key of an authority, and no login"
-        ))
-        .into());
-    }
-    Ok(key)
 }
 
 fn read_public(path: &std::path::Path) -> anyhow::Result<AnyKey> {

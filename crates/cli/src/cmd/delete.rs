@@ -4,7 +4,7 @@ use ssh_format::text::shown;
 
 use crate::app::App;
 use crate::ask::confirm::confirm;
-use crate::keys;
+use crate::keys::{self, public_files};
 
 /// Delete a key; nothing brings it back
 #[derive(Debug, clap::Args)]
@@ -28,5 +28,6 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let question = format!("Delete {name} ({}) for ever?", key.fingerprint);
     confirm(&question, args.yes)?;
     store.delete_key(key.object)?;
+    public_files::update(&store);
     app.out.done(&format!("{name} is deleted"))
 }

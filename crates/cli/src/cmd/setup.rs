@@ -13,7 +13,7 @@ use tpm_core::info;
 use crate::app::{App, read_pin};
 use crate::ask::confirm;
 use crate::fail::error::Error;
-use crate::keys::{self, Key, make, make_token};
+use crate::keys::{self, Key, make, make_token, public_files};
 use crate::machine::module;
 use crate::machine::simulator::Simulator;
 use crate::options::{OwnerAuthArgs, SoPinArgs, SoPinOutArgs, UserPinArgs};
@@ -53,6 +53,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let key_type = look_at_tpm(&app)?;
     let (mut store, token, pin) = find_or_make_token(&app, args)?;
     let key = find_or_make_key(&app, args, &mut store, &token, pin, key_type)?;
+    public_files::update(&store);
     let done = format!("the key \"{}\" is there", shown(&key.label));
     let report = Report {
         module: module::path(),

@@ -8,7 +8,7 @@ use token_store::{KeySpec, OpenToken, Pin, Store, Token};
 
 use crate::app::App;
 use crate::fail::error::Error;
-use crate::keys::{self, Key};
+use crate::keys::{self, Key, public_files};
 use crate::machine::user;
 use crate::show::progress;
 
@@ -35,6 +35,7 @@ pub(crate) fn key(
         open.generate(store, spec)
     };
     let pair = pair.with_context(|| format!("cannot make an {} key", spec.key_type))?;
+    public_files::update(store);
     Key::of(token, &pair.private)?.context("the new key has no public key")
 }
 

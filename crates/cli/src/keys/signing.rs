@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use ssh_format::text::shown;
 use ssh_format::{AnyKey, Signature};
 use token_store::{Class, ObjectId, OpenToken, Store, Token};
 
@@ -76,6 +77,32 @@ pub(crate) fn all(app: &App, store: &Store) -> Result<Vec<SigningKey>> {
         }
     }
     Ok(all)
+}
+
+/// The key for a login that is called `name`, or the only one. The key of an authority is none: the
+/// agent does not offer it to servers.
+///
+/// # Errors
+///
+/// If there is none, or several and no name, or if it is the key of an authority.
+pub(crate) fn login_key(app: &App, store: &Store, name: Option<&str>) -> Result<SigningKey> {
+    let mut keys = all(app, store)?;
+    let mut authorities = Vec::new();
+    for token in app.some_tokens(store)? {
+        authorities.extend(store.authorities(token.id)?);
+    }
+    if name.is_none() {
+        keys.retain(|key| !authorities.contains(&key.object));
+    }
+    let key = find(keys, name)?;
+    if authorities.contains(&key.object) {
+        let label = shown(&key.label);
+        return Err(Error::Usage(format!(
+            "\"{label}\" is the key of an authority, and no login"
+        ))
+        .into());
+    }
+    Ok(key)
 }
 
 /// The key called `name`, else the only one.

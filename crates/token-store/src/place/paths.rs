@@ -38,9 +38,18 @@ impl StoreDir {
     ///
     /// [`Error::UnsafePath`] where a variable is not an absolute path, [`Error::NoHome`].
     pub fn for_user() -> Result<Self> {
-        if let Some(dir) = env::dir("TPMSSH_STORE")? {
-            return Self::at(dir);
+        match env::dir("TPMSSH_STORE")? {
+            Some(dir) => Self::at(dir),
+            None => Self::usual(),
         }
+    }
+
+    /// Where this user's store is unless `$TPMSSH_STORE` names another place.
+    ///
+    /// # Errors
+    ///
+    /// As for [`StoreDir::for_user`].
+    pub fn usual() -> Result<Self> {
         match env::dir("XDG_DATA_HOME")? {
             Some(data) => Self::at(data.join("tpmssh")),
             None => Self::at(env::home()?.join(".local/share/tpmssh")),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agent::broker::{Broker, Way};
+use agent::public_files::PublicFiles;
 use agent::{Options, Policy, Socket};
 use token_store::StoreDir;
 
@@ -95,9 +96,12 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
         true => None,
         false => Way::from_environment(),
     };
+    let store = StoreDir::for_user()?;
     let options = Options {
         tpm: app.tpm()?,
-        store: StoreDir::for_user()?,
+        // Without a home there are none, and a machine's own services have none.
+        public_files: PublicFiles::of_store(store.path()).unwrap_or_default(),
+        store,
         token: app.token_name().map(str::to_owned),
         policy: match &configured.pin {
             Some(pin) => policy("agent.pin", pin)?,

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::certificates::{self, Kept};
 use crate::fail::error::Error;
 use crate::files::{input_file, key_file};
+use crate::keys::public_files;
 use crate::show::date;
 
 /// Add a certificate that an authority made for a key of the TPM
@@ -39,6 +40,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut store = app.store()?;
     let key = key_of(app, &store, certificate.key())?;
     let id = store.add_ssh_certificate(key, certificate.blob(), &shortened(&comment))?;
+    public_files::update(&store);
     let kept = kept(app, &store, id.get())?;
     app.out.done(&format!(
         "{} is kept: \"{}\" ({})",

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::certificates;
+use crate::keys::public_files;
 
 /// Remove a certificate; its key stays
 #[derive(Debug, clap::Args)]
@@ -12,6 +13,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let kept = certificates::find(certificates::all(app)?, &args.certificate)?;
-    app.store()?.remove_ssh_certificate(kept.id)?;
+    let mut store = app.store()?;
+    store.remove_ssh_certificate(kept.id)?;
+    public_files::update(&store);
     app.out.done(&format!("{} is removed", kept.title()))
 }

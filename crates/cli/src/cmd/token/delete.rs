@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::ask::confirm::confirm;
 use crate::ask::hierarchy_auth;
 use crate::fail::failure::prevented;
+use crate::keys::public_files;
 use crate::options::{OwnerAuthArgs, TokenArg};
 use crate::show::output::escape;
 
@@ -64,5 +65,6 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             "the token was not deleted",
         )?;
     }
+    public_files::update(&store);
     app.out.done(&format!("token \"{label}\" is deleted"))
 }
