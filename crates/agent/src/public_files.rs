@@ -289,7 +289,7 @@ mod tests {
             ("anna@laptop key", "anna@laptop_key"),
             ("../../authorized_keys", "_.._authorized_keys"),
             ("-oProxyCommand=x", "oProxyCommand_x"),
-            ("é%h\"$", "_____"),
+            ("é%h\"$", "__h__"),
             ("", "key"),
             ("..", "key"),
         ] {
