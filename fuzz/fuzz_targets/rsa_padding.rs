@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tpm_core::{Hash, padding};
+use tpm_core::{Hash, Pss, padding};
 
 fuzz_target!(|input: (&[u8], &[u8])| {
     let (block, label) = input;
@@ -13,6 +13,13 @@ fuzz_target!(|input: (&[u8], &[u8])| {
     }
     if let Some(message) = padding::pkcs1_decrypt(block) {
         assert!(block.ends_with(&message) && message.len() + 11 <= block.len());
+    }
+    for salt in [0, 32, label.len()] {
+        let pss = Pss {
+            salt,
+            ..Pss::new(Hash::Sha256)
+        };
+        let _ = padding::pss_verify(block, label, &[0; 32], pss);
     }
     for hash in [Hash::Sha1, Hash::Sha256, Hash::Sha384, Hash::Sha512] {
         if let Some(message) = padding::oaep_decrypt(block, hash, Hash::Sha256, label) {

@@ -28,6 +28,7 @@ use crate::{
 
 pub mod crypto;
 mod descriptors;
+pub mod encrypt;
 mod fork;
 pub mod general;
 pub mod interface;

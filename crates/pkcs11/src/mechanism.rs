@@ -47,7 +47,7 @@ pub(crate) enum Parameter {
     Unknown,
 }
 
-const SIGNING: [(CK_MECHANISM_TYPE, Signing); 15] = [
+const SIGNING: [(CK_MECHANISM_TYPE, Signing); 16] = [
     (
         CKM_RSA_PKCS,
         Signing {
@@ -95,6 +95,13 @@ const SIGNING: [(CK_MECHANISM_TYPE, Signing); 15] = [
         Signing {
             padding: Padding::Pss,
             hash: None,
+        },
+    ),
+    (
+        CKM_SHA1_RSA_PKCS_PSS,
+        Signing {
+            padding: Padding::Pss,
+            hash: Some(Hash::Sha1),
         },
     ),
     (
@@ -305,8 +312,11 @@ pub(crate) fn info(kind: CK_MECHANISM_TYPE, types: &[KeyType]) -> Result<CK_MECH
         CKM_RSA_PKCS_KEY_PAIR_GEN => (true, CKF_HW | CKF_GENERATE_KEY_PAIR),
         CKM_EC_KEY_PAIR_GEN => (false, CKF_HW | CKF_GENERATE_KEY_PAIR | CURVES),
         CKM_ECDH1_DERIVE => (false, CKF_HW | CKF_DERIVE | CURVES),
-        CKM_RSA_PKCS_OAEP => (true, CKF_HW | CKF_DECRYPT),
-        CKM_RSA_PKCS => (true, CKF_HW | CKF_SIGN | CKF_VERIFY | CKF_DECRYPT),
+        CKM_RSA_PKCS_OAEP => (true, CKF_HW | CKF_ENCRYPT | CKF_DECRYPT),
+        CKM_RSA_PKCS => (
+            true,
+            CKF_HW | CKF_SIGN | CKF_VERIFY | CKF_ENCRYPT | CKF_DECRYPT,
+        ),
         _ => match signing(kind)?.padding {
             Padding::Ecdsa => (false, CKF_HW | CKF_SIGN | CKF_VERIFY | CURVES),
             _ => (true, CKF_HW | CKF_SIGN | CKF_VERIFY),

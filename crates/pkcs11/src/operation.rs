@@ -16,6 +16,8 @@ use crate::{
 pub(crate) mod active;
 pub(crate) mod decrypt;
 pub(crate) mod digest;
+mod enciphering;
+pub(crate) mod encrypt;
 mod input;
 pub(crate) mod sign;
 pub(crate) mod verify;
@@ -23,6 +25,7 @@ pub(crate) mod verify;
 use active::{Active, Next};
 use decrypt::Decryption;
 use digest::Digesting;
+use encrypt::Encryption;
 use sign::Signature;
 use verify::Verification;
 
@@ -52,6 +55,7 @@ pub(crate) enum Kind {
     Sign,
     Verify,
     Digest,
+    Encrypt,
     Decrypt,
 }
 
@@ -62,6 +66,7 @@ pub(crate) fn end(state: &mut State, handle: CK_SESSION_HANDLE, kind: Kind) -> R
         Kind::Sign => session.sign.cancel(),
         Kind::Verify => session.verify.cancel(),
         Kind::Digest => session.digest.cancel(),
+        Kind::Encrypt => session.encrypt.cancel(),
         Kind::Decrypt => session.decrypt.cancel(),
     }
     Ok(())
@@ -254,6 +259,47 @@ fn finish_digesting(next: Next<Digesting>, data: &[u8]) -> Bytes {
             digest.update(data);
             Answer::Data(digest.finish())
         }
+    }
+}
+
+/// `C_EncryptInit`.
+pub(crate) fn encrypt_init(
+    state: &mut State,
+    handle: CK_SESSION_HANDLE,
+    mechanism: Option<Mechanism>,
+    key: CK_OBJECT_HANDLE,
+) -> Result<()> {
+    let place: PlaceOf<_> = |session| &mut session.encrypt;
+    init(state, handle, mechanism, place, |state, mechanism| {
+        let kind = mechanism.kind;
+        let encrypt = Encryption::new(mechanism, state.public_key(handle, key)?)?;
+        state.check_use(handle, key, CKA_ENCRYPT, kind)?;
+        Ok(encrypt)
+    })
+}
+
+/// `C_Encrypt`.
+pub(crate) fn encrypt(
+    state: &mut State,
+    handle: CK_SESSION_HANDLE,
+    message: &[u8],
+    room: Room,
+) -> Result<Bytes> {
+    let active = &mut state.session(handle)?.encrypt;
+    match active.whole(room, Encryption::size)? {
+        Next::Length(length) => Ok(Answer::Length(length)),
+        Next::Finish(encrypt) => encrypt.finish(message).map(Answer::Data),
+    }
+}
+
+/// A part of what is encrypted or decrypted: the mechanisms of RSA take all of it in one call, so
+/// the operation ends (PKCS#11 3.1, section 6.1.6).
+pub(crate) fn refuse_part(state: &mut State, handle: CK_SESSION_HANDLE, kind: Kind) -> Result<()> {
+    let session = state.session(handle)?;
+    match kind {
+        Kind::Encrypt => session.encrypt.part(|_| Err(Error::NotSupported)),
+        Kind::Decrypt => session.decrypt.part(|_| Err(Error::NotSupported)),
+        Kind::Sign | Kind::Verify | Kind::Digest => Err(Error::Internal),
     }
 }
 

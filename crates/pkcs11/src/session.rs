@@ -7,8 +7,8 @@ use cryptoki_sys::*;
 use crate::{
     error::{Error, Result},
     operation::{
-        active::Active, decrypt::Decryption, digest::Digesting, sign::Signature,
-        verify::Verification,
+        active::Active, decrypt::Decryption, digest::Digesting, encrypt::Encryption,
+        sign::Signature, verify::Verification,
     },
 };
 
@@ -22,6 +22,7 @@ pub(crate) struct Session {
     pub(crate) sign: Active<Signature>,
     pub(crate) verify: Active<Verification>,
     pub(crate) digest: Active<Digesting>,
+    pub(crate) encrypt: Active<Encryption>,
     pub(crate) decrypt: Active<Decryption>,
 }
 
@@ -34,6 +35,7 @@ impl Session {
             sign: Active::none(),
             verify: Active::none(),
             digest: Active::none(),
+            encrypt: Active::none(),
             decrypt: Active::none(),
         }
     }

@@ -89,7 +89,7 @@ pub use software::padding;
 pub use structures::{
     command_code::CommandCode,
     entity::Entity,
-    kinds::{Blob, Curve, Hash, KeyType, Scheme, Signature, Usage},
+    kinds::{Blob, Curve, Hash, KeyType, Pss, Scheme, Signature, Usage},
     name::Name,
     public_key::PublicKey,
     response_code::ResponseCode,

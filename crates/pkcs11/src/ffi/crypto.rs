@@ -14,7 +14,7 @@ use crate::{
 
 /// Ends an operation for a call whose arguments cannot be used, and says so: every error but a
 /// buffer that is too small ends an operation (PKCS#11 3.1, section 5.2).
-fn end(module: &Module, session: CK_SESSION_HANDLE, kind: Kind, err: Error) -> Error {
+pub(super) fn end(module: &Module, session: CK_SESSION_HANDLE, kind: Kind, err: Error) -> Error {
     match module.with(|state| operation::end(state, session, kind)) {
         // Bad arguments are said before a bad session, as everywhere.
         Ok(()) | Err(_) => err,

@@ -7,6 +7,7 @@ use cryptoki_sys::*;
 use super::{
     boundary,
     crypto::*,
+    encrypt::*,
     general::*,
     keys::*,
     object::*,

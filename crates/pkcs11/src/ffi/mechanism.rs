@@ -41,6 +41,7 @@ unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
     }
     Ok(match mechanism.mechanism {
         CKM_RSA_PKCS_PSS
+        | CKM_SHA1_RSA_PKCS_PSS
         | CKM_SHA256_RSA_PKCS_PSS
         | CKM_SHA384_RSA_PKCS_PSS
         | CKM_SHA512_RSA_PKCS_PSS
@@ -55,9 +56,14 @@ unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
             let oaep: CK_RSA_PKCS_OAEP_PARAMS = unsafe { value(mechanism.pParameter.cast()) }?;
             // SAFETY: the caller vouches for the label.
             let label = unsafe { bytes(oaep.pSourceData.cast(), oaep.ulSourceDataLen) };
-            label.map_or(Parameter::Unknown, |label| {
-                Parameter::Oaep(oaep.hashAlg, oaep.mgf, label)
-            })
+            match (oaep.source, label) {
+                (CKZ_DATA_SPECIFIED, Some(label)) => Parameter::Oaep(oaep.hashAlg, oaep.mgf, label),
+                // Some programs leave the source out where there is no label.
+                (0, Some(label)) if label.is_empty() => {
+                    Parameter::Oaep(oaep.hashAlg, oaep.mgf, label)
+                }
+                _ => Parameter::Unknown,
+            }
         }
         CKM_ECDH1_DERIVE if len == size_of::<CK_ECDH1_DERIVE_PARAMS>() => {
             // SAFETY: it has the length of these parameters, and the caller vouches for it.

@@ -82,12 +82,6 @@ macro_rules! unsupported {
 unsupported! {
     C_GetOperationState: Output;
     C_SetOperationState: Bytes Object Object;
-    C_EncryptInit: MechanismOrNull Object;
-    C_Encrypt: Bytes Output;
-    C_EncryptUpdate: Bytes Output;
-    C_EncryptFinal: Output;
-    C_DecryptUpdate: Bytes Output;
-    C_DecryptFinal: Output;
     C_DigestKey: Object;
     C_SignRecoverInit: MechanismOrNull Object;
     C_SignRecover: Bytes Output;

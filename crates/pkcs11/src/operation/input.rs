@@ -1,8 +1,7 @@
 //! What is signed or verified: the input, and the scheme that a mechanism makes of it.
 
-use cryptoki_sys::CK_ULONG;
 use sha2::digest::DynDigest;
-use tpm_core::{Curve, Hash, PublicKey, Scheme, padding};
+use tpm_core::{Curve, Hash, Pss, PublicKey, Scheme, padding};
 
 use crate::{
     der,
@@ -50,8 +49,8 @@ impl Input {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) signing: Signing,
-    /// The hash of PSS where the input is a digest.
-    pss: Option<Hash>,
+    /// The parameters of PSS.
+    pss: Option<Pss>,
 }
 
 impl Plan {
@@ -64,18 +63,23 @@ impl Plan {
         let pss = match (signing.padding, &mechanism.parameter) {
             (Padding::Pss, &Parameter::Pss(kind, mgf, salt)) => {
                 let hash = mechanism::digest(kind).map_err(|_| Error::MechanismParamInvalid)?;
-                // The chip makes salts as long as the hash and masks with the same one.
-                let same = signing.hash.is_none_or(|own| own == hash);
-                if mechanism::mgf(mgf)? != hash || salt != hash.size() as CK_ULONG || !same {
-                    return Err(Error::MechanismParamInvalid);
-                }
-                Some(hash)
+                let mgf = mechanism::mgf(mgf)?;
+                let longest = Pss::max_salt(hash, signature_size(public));
+                let salt = usize::try_from(salt).ok().filter(|salt| *salt <= longest);
+                let salt = salt.filter(|_| signing.hash.is_none_or(|own| own == hash));
+                let salt = salt.ok_or(Error::MechanismParamInvalid)?;
+                Some(Pss { hash, mgf, salt })
             }
             (Padding::Pss, _) => return Err(Error::MechanismParamInvalid),
             (_, Parameter::None) => None,
             _ => return Err(Error::MechanismParamInvalid),
         };
         Ok(Self { signing, pss })
+    }
+
+    /// Whether the padding is one that no chip makes by itself.
+    pub(super) fn is_padded_here(&self) -> bool {
+        self.pss.is_some_and(|pss| pss != Pss::new(pss.hash))
     }
 
     /// The scheme and digest to which `data` comes down.
@@ -97,14 +101,17 @@ impl Plan {
                 Some((hash, digest)) => (Scheme::RsaPkcs1(hash), digest),
                 None => (Scheme::RsaPkcs1Any, data),
             },
-            (Padding::Pss, hash) => {
-                let hash = self.pss.or(hash).ok_or(Error::MechanismParamInvalid)?;
-                (Scheme::RsaPss(hash), data)
-            }
+            (Padding::Pss, _) => match self.pss {
+                Some(pss) if self.is_padded_here() => (Scheme::RsaPssWith(pss), data),
+                Some(pss) => (Scheme::RsaPss(pss.hash), data),
+                None => return Err(Error::MechanismParamInvalid),
+            },
             (Padding::Ecdsa, _) => (Scheme::Ecdsa, data),
         };
         let takes = match plan.0 {
-            Scheme::RsaPkcs1(hash) | Scheme::RsaPss(hash) => plan.1.len() == hash.size(),
+            Scheme::RsaPkcs1(hash)
+            | Scheme::RsaPss(hash)
+            | Scheme::RsaPssWith(Pss { hash, .. }) => plan.1.len() == hash.size(),
             Scheme::RsaPkcs1Any => data.len() + 11 <= signature_size(public),
             // P-521 takes 521 bits of a digest, of which the chip can be given 512.
             Scheme::Ecdsa => !data.is_empty() && !is_too_long(data, public),

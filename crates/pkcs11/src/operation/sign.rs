@@ -23,6 +23,10 @@ pub(crate) struct Signature {
 impl Signature {
     pub(crate) fn new(mechanism: &Mechanism, key: Arc<Key>) -> Result<Self> {
         let plan = Plan::new(mechanism, key.public())?;
+        // Such a padding goes through the raw operation, which keys of older versions lack.
+        if plan.is_padded_here() && !key.blob().usage().decrypt {
+            return Err(Error::MechanismParamInvalid);
+        }
         let input = Input::new(plan.signing.hash);
         Ok(Self {
             key,

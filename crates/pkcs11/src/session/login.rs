@@ -136,6 +136,9 @@ pub(crate) fn cancel(state: &mut State, handle: CK_SESSION_HANDLE, flags: CK_FLA
     if flags & CKF_DIGEST != 0 {
         session.digest.cancel();
     }
+    if flags & CKF_ENCRYPT != 0 {
+        session.encrypt.cancel();
+    }
     if flags & CKF_DECRYPT != 0 {
         session.decrypt.cancel();
     }

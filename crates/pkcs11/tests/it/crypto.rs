@@ -206,6 +206,165 @@ fn an_rsa_key_signs_whatever_its_callers_pad() {
     );
 }
 
+/// Signatures of OpenSSL's `rsa_pss_saltlen:max`, of Java with MGF1 of SHA-1, and whatever else the
+/// standard lets a caller ask for: another implementation verifies each, and so does the module.
+#[test]
+fn an_rsa_key_signs_with_every_salt_and_mask() {
+    isolated(
+        || World::new().token(OPEN, &[(KeyType::Rsa2048, Usage::SIGN)]),
+        || {
+            let s = Stage::new(Module::load(), OPEN);
+            let key = s.object(CKO_PRIVATE_KEY, "rsa2048");
+            let public = s.object(CKO_PUBLIC_KEY, "rsa2048");
+            let number = |kind| rsa::BigUint::from_bytes_be(&s.get(public, kind).unwrap());
+            let other =
+                rsa::RsaPublicKey::new(number(CKA_MODULUS), number(CKA_PUBLIC_EXPONENT)).unwrap();
+            let digest = Sha256::digest(b"data");
+            for (mgf, salt) in [
+                (CKG_MGF1_SHA256, 0),
+                (CKG_MGF1_SHA256, 20),
+                (CKG_MGF1_SHA256, 32),
+                (CKG_MGF1_SHA256, 222),
+                (CKG_MGF1_SHA1, 32),
+                (CKG_MGF1_SHA512, 64),
+            ] {
+                let mut parameter = CK_RSA_PKCS_PSS_PARAMS {
+                    hashAlg: CKM_SHA256,
+                    mgf,
+                    sLen: salt,
+                };
+                let hashing = with(CKM_SHA256_RSA_PKCS_PSS, &mut parameter);
+                let hashed = with(CKM_RSA_PKCS_PSS, &mut parameter);
+                let signature = sign(s, hashing, key, b"data");
+                assert_eq!(s.verify(hashed, public, &digest, &signature), CKR_OK);
+                if mgf == CKG_MGF1_SHA256 {
+                    let pss = rsa::Pss::new_with_salt::<Sha256>(salt as usize);
+                    other.verify(pss, &digest, &signature).unwrap();
+                }
+                let mut shorter = CK_RSA_PKCS_PSS_PARAMS {
+                    sLen: salt + 1,
+                    ..parameter
+                };
+                if salt < 222 {
+                    let shorter = with(CKM_RSA_PKCS_PSS, &mut shorter);
+                    let verified = s.verify(shorter, public, &digest, &signature);
+                    assert_eq!(verified, CKR_SIGNATURE_INVALID, "another salt");
+                }
+            }
+            // What no signature of this key can be, and what the standard gives no meaning to.
+            for (hash, mgf, salt) in [
+                (CKM_SHA256, CKG_MGF1_SHA256, 223),
+                (CKM_SHA256, CKG_MGF1_SHA256, CK_ULONG::MAX),
+                (CKM_SHA256, 0, 32),
+                (0, CKG_MGF1_SHA256, 32),
+                (CKM_SHA384, CKG_MGF1_SHA256, 32),
+            ] {
+                let mut parameter = CK_RSA_PKCS_PSS_PARAMS {
+                    hashAlg: hash,
+                    mgf,
+                    sLen: salt,
+                };
+                let mut mechanism = with(CKM_SHA256_RSA_PKCS_PSS, &mut parameter);
+                let refused = call!(s, C_SignInit(s.session, &raw mut mechanism, key));
+                assert_eq!(refused, CKR_MECHANISM_PARAM_INVALID);
+                let refused = call!(s, C_VerifyInit(s.session, &raw mut mechanism, public));
+                assert_eq!(refused, CKR_MECHANISM_PARAM_INVALID);
+            }
+        },
+    );
+}
+
+/// What a public key encrypts its private half decrypts, without a TPM command and a login.
+#[test]
+fn a_public_rsa_key_encrypts() {
+    isolated(
+        || {
+            let both = (KeyType::Rsa2048, Usage::SIGN_DECRYPT);
+            World::new().token(OPEN, &[both, (KeyType::EccP256, Usage::SIGN_DECRYPT)])
+        },
+        || {
+            let s = Stage::new(Module::load(), OPEN);
+            let public = s.object(CKO_PUBLIC_KEY, "rsa2048");
+            let mut oaep = CK_RSA_PKCS_OAEP_PARAMS {
+                hashAlg: CKM_SHA256,
+                mgf: CKG_MGF1_SHA1,
+                source: CKZ_DATA_SPECIFIED,
+                pSourceData: b"\xfflabel".as_ptr().cast_mut().cast(),
+                ulSourceDataLen: 6,
+            };
+            for (mechanism, longest) in [
+                (plain(CKM_RSA_PKCS), 245),
+                (with(CKM_RSA_PKCS_OAEP, &mut oaep), 190),
+            ] {
+                let message = vec![5; longest];
+                for message in [&message[..], b"", b"message"] {
+                    let encrypted = encrypt(s, mechanism, public, message).unwrap();
+                    assert_eq!(encrypted.len(), 256);
+                    assert_eq!(decrypt(s, mechanism, &encrypted).unwrap(), message);
+                }
+                let longer = vec![5; longest + 1];
+                let refused = encrypt(s, mechanism, public, &longer);
+                assert_eq!(refused, Err(CKR_DATA_LEN_RANGE));
+            }
+            let init = |kind, key| {
+                let mut mechanism = plain(kind);
+                call!(s, C_EncryptInit(s.session, &raw mut mechanism, key))
+            };
+            let ec = s.object(CKO_PUBLIC_KEY, "ecdsa-p256");
+            let private = s.object(CKO_PRIVATE_KEY, "rsa2048");
+            assert_eq!(s.get(ec, CKA_ENCRYPT), Ok(vec![CK_FALSE]));
+            assert_eq!(init(CKM_RSA_PKCS, ec), CKR_KEY_TYPE_INCONSISTENT);
+            assert_eq!(init(CKM_RSA_PKCS, private), CKR_KEY_FUNCTION_NOT_PERMITTED);
+            assert_eq!(init(CKM_ECDSA, public), CKR_MECHANISM_INVALID);
+            assert_eq!(init(CKM_RSA_PKCS, 0), CKR_KEY_HANDLE_INVALID);
+            oaep.source = 0;
+            let mut unknown = with(CKM_RSA_PKCS_OAEP, &mut oaep);
+            let refused = call!(s, C_EncryptInit(s.session, &raw mut unknown, public));
+            assert_eq!(refused, CKR_MECHANISM_PARAM_INVALID, "a label from nowhere");
+
+            // A length and a buffer that is too small leave it active, a part ends it.
+            assert_eq!(init(CKM_RSA_PKCS, public), CKR_OK);
+            assert_eq!(init(CKM_RSA_PKCS, public), CKR_OPERATION_ACTIVE);
+            let (mut out, mut len, mut four) = ([0; 256], 0, [1; 4]);
+            let data = four.as_mut_ptr();
+            let null = ptr::null_mut();
+            done!(s, C_Encrypt(s.session, data, 4, null, &raw mut len));
+            assert_eq!(len, 256);
+            len = 255;
+            let place = out.as_mut_ptr();
+            let returned = call!(s, C_Encrypt(s.session, data, 4, place, &raw mut len));
+            assert_eq!((returned, len), (CKR_BUFFER_TOO_SMALL, 256));
+            done!(s, C_Encrypt(s.session, data, 4, place, &raw mut len));
+            let mut part = || call!(s, C_EncryptUpdate(s.session, data, 4, place, &raw mut len));
+            assert_eq!(part(), CKR_OPERATION_NOT_INITIALIZED);
+            assert_eq!(init(CKM_RSA_PKCS, public), CKR_OK);
+            assert_eq!(part(), CKR_FUNCTION_NOT_SUPPORTED);
+            assert_eq!(part(), CKR_OPERATION_NOT_INITIALIZED);
+            assert_eq!(init(CKM_RSA_PKCS, public), CKR_OK);
+            done!(s, C_SessionCancel(s.session, CKF_ENCRYPT));
+            assert_eq!(part(), CKR_OPERATION_NOT_INITIALIZED);
+        },
+    );
+}
+
+fn encrypt(
+    s: Stage,
+    mut mechanism: CK_MECHANISM,
+    key: CK_OBJECT_HANDLE,
+    data: &[u8],
+) -> Result<Vec<u8>, CK_RV> {
+    done!(s, C_EncryptInit(s.session, &raw mut mechanism, key));
+    let (mut out, mut len) = (vec![0; 256], 256);
+    let (input, input_len) = (data.as_ptr().cast_mut(), data.len() as CK_ULONG);
+    let place = out.as_mut_ptr();
+    let returned = call!(
+        s,
+        C_Encrypt(s.session, input, input_len, place, &raw mut len)
+    );
+    out.truncate(len as usize);
+    (returned == CKR_OK).then_some(out).ok_or(returned)
+}
+
 fn decrypt(s: Stage, mut mechanism: CK_MECHANISM, data: &[u8]) -> Result<Vec<u8>, CK_RV> {
     let key = s.object(CKO_PRIVATE_KEY, "rsa2048");
     done!(s, C_DecryptInit(s.session, &raw mut mechanism, key));

@@ -1,7 +1,7 @@
 //! What the owner of a key lets it do, within what the chip lets it do.
 
 use rusqlite::Row;
-use tpm_core::{Hash, Scheme};
+use tpm_core::{Hash, Pss, Scheme};
 
 use super::MAX_VALUE_LEN;
 use crate::{Error, Result};
@@ -91,7 +91,7 @@ impl Mechanisms {
                     Hash::Sha512 => 0x42,
                 },
             ]),
-            Scheme::RsaPss(hash) => any(&[
+            Scheme::RsaPss(hash) | Scheme::RsaPssWith(Pss { hash, .. }) => any(&[
                 number::RSA_PKCS_PSS,
                 match hash {
                     Hash::Sha1 => 0xe,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Entity, Error, Hash, KeyBlob, Name, OpenSrk, Operation, PublicKey, Result, Scheme, Signature,
-    Usage,
+    Entity, Error, Hash, KeyBlob, Name, OpenSrk, Operation, Pss, PublicKey, Result, Scheme,
+    Signature, Usage,
     command::{Command, CommandCode, exception::Exception, session::Session},
     error::rc,
     object::transient::Transient,
@@ -88,7 +88,7 @@ impl ReadyKey {
             (Scheme::RsaPss(hash), PublicKey::Rsa { .. }) => {
                 (algorithm::RSAPSS, hash, digest.to_vec())
             }
-            (Scheme::RsaPkcs1Any, PublicKey::Rsa { n, .. }) => {
+            (Scheme::RsaPkcs1Any | Scheme::RsaPssWith(_), PublicKey::Rsa { n, .. }) => {
                 return self.sign_padded(op, scheme, digest, n.len());
             }
             (Scheme::Ecdsa, PublicKey::Ecc { curve, .. }) => {
@@ -130,6 +130,7 @@ impl ReadyKey {
     ) -> Result<Signature> {
         let hash = match scheme {
             Scheme::RsaPkcs1(hash) | Scheme::RsaPss(hash) => Some(hash),
+            Scheme::RsaPssWith(pss) => Some(pss.hash),
             Scheme::RsaPkcs1Any | Scheme::Ecdsa => None,
         };
         if hash.is_some_and(|hash| digest.len() != hash.size()) {
@@ -207,7 +208,8 @@ impl ReadyKey {
                 padding::pkcs1_sign(&info, size)?
             }
             Scheme::RsaPkcs1Any => padding::pkcs1_sign(data, size)?,
-            Scheme::RsaPss(hash) => padding::pss_sign(data, hash, size)?,
+            Scheme::RsaPss(hash) => padding::pss_sign(data, Pss::new(hash), size)?,
+            Scheme::RsaPssWith(pss) => padding::pss_sign(data, pss, size)?,
             Scheme::Ecdsa => return Err(UNSUITABLE_SCHEME),
         };
         let response = self.with_handle(op, |handle| {

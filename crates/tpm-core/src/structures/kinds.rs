@@ -222,8 +222,40 @@ pub enum Scheme {
     /// RSASSA-PSS over a digest of this hash, with MGF1 of the same hash and a salt of the same
     /// length. Some older chips make longer salts. There the key needs [`Usage::SIGN_DECRYPT`].
     RsaPss(Hash),
+    /// RSASSA-PSS with any salt and mask. No chip lets its caller choose them, so the padding is
+    /// made in software, and only keys with [`Usage::SIGN_DECRYPT`] do this.
+    RsaPssWith(Pss),
     /// ECDSA over a digest of any length.
     Ecdsa,
+}
+
+/// The parameters of RSASSA-PSS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Pss {
+    /// The hash of the message.
+    pub hash: Hash,
+    /// The hash of MGF1, which makes the mask.
+    pub mgf: Hash,
+    /// The length of the salt in bytes.
+    pub salt: usize,
+}
+
+impl Pss {
+    /// One hash for everything, and a salt as long as it.
+    #[must_use]
+    pub const fn new(hash: Hash) -> Self {
+        Self {
+            hash,
+            mgf: hash,
+            salt: hash.size(),
+        }
+    }
+
+    /// The longest salt that fits into a signature of `size` bytes, in bytes.
+    #[must_use]
+    pub const fn max_salt(hash: Hash, size: usize) -> usize {
+        size.saturating_sub(hash.size() + 2)
+    }
 }
 
 /// A signature.

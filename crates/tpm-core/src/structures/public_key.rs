@@ -7,6 +7,7 @@ use sha2::{Sha256, Sha384, Sha512};
 
 use crate::{
     Curve, Error, Hash, KeyType, Result, Scheme, Signature,
+    software::padding,
     structures::{algorithm, marshal::Reader, roca},
 };
 
@@ -142,6 +143,21 @@ impl PublicKey {
         }
     }
 
+    /// The public RSA operation on `block`, which must be as long as the modulus and smaller than
+    /// it. The result is as long. `None` for another block, and for an ECC key.
+    #[must_use]
+    pub fn rsa_raw(&self, block: &[u8]) -> Option<Vec<u8>> {
+        let Self::Rsa { n, e } = self else {
+            return None;
+        };
+        let (number, modulus) = (BigUint::from_bytes_be(block), BigUint::from_bytes_be(n));
+        if block.len() != n.len() || number >= modulus {
+            return None;
+        }
+        let bytes = number.modpow(&(*e).into(), &modulus).to_bytes_be();
+        Some([&vec![0; n.len() - bytes.len()][..], &bytes].concat())
+    }
+
     /// Whether `signature` is a valid signature of `digest` by this key.
     ///
     /// `digest` must be as long as the scheme's hash. For [`Scheme::Ecdsa`] and
@@ -161,6 +177,9 @@ impl PublicKey {
                         key.verify(any, digest, bytes).is_ok()
                     }
                     Scheme::RsaPss(hash) => key.verify(pss(hash), digest, bytes).is_ok(),
+                    Scheme::RsaPssWith(pss) => self
+                        .rsa_raw(bytes)
+                        .is_some_and(|block| padding::pss_verify(&block, n, digest, pss)),
                     Scheme::Ecdsa => false,
                 }
             }

@@ -115,6 +115,7 @@ fn check(module: Module, function: &Function, wrong: Wrong, takes: &Takes) {
         ec: stage.object(CKO_PRIVATE_KEY, "ecdsa-p256"),
         rsa: stage.object(CKO_PRIVATE_KEY, "rsa2048"),
         public: stage.object(CKO_PUBLIC_KEY, "ecdsa-p256"),
+        rsa_public: stage.object(CKO_PUBLIC_KEY, "rsa2048"),
         data: stage.create_data(b"data"),
     };
     (function.prepare)(&Call::new(stage, objects, Wrong::Nothing));

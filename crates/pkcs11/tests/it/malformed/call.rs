@@ -74,6 +74,7 @@ pub(super) struct Objects {
     pub(super) ec: CK_OBJECT_HANDLE,
     pub(super) rsa: CK_OBJECT_HANDLE,
     pub(super) public: CK_OBJECT_HANDLE,
+    pub(super) rsa_public: CK_OBJECT_HANDLE,
     pub(super) data: CK_OBJECT_HANDLE,
 }
 
@@ -131,6 +132,11 @@ impl Call {
     /// The private RSA key.
     pub(super) fn rsa(&self) -> CK_OBJECT_HANDLE {
         self.key(self.objects.rsa)
+    }
+
+    /// The public RSA key.
+    pub(super) fn rsa_public(&self) -> CK_OBJECT_HANDLE {
+        self.key(self.objects.rsa_public)
     }
 
     /// The public key on P-256.

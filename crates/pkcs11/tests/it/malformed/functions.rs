@@ -54,6 +54,12 @@ fn digest_init(c: &Call) {
     done!(c, C_DigestInit(c.stage.session, &raw mut mechanism));
 }
 
+fn encrypt_init(c: &Call) {
+    let (session, key) = (c.stage.session, c.rsa_public());
+    let mut mechanism = plain(CKM_RSA_PKCS);
+    done!(c, C_EncryptInit(session, &raw mut mechanism, key));
+}
+
 fn sign_init(c: &Call) {
     assert_eq!(c.stage.sign_init(CKM_ECDSA_SHA256, c.ec()), CKR_OK);
 }
@@ -230,6 +236,20 @@ fn crypto() -> Vec<Function> {
         } [c.session(), a, b, d, e]),
         function!(C_VerifyUpdate, verify_init, CKR_OK, |c| { let (a, b) = c.input(b"data"); } [c.session(), a, b]),
         function!(C_VerifyFinal, verify_init, CKR_DATA_LEN_RANGE, |c| { let (a, b) = c.input(&[1; 64]); } [c.session(), a, b]),
+        function!(C_EncryptInit, none, CKR_OK, |c| [
+            c.session(),
+            c.optional(plain(CKM_RSA_PKCS)),
+            c.rsa_public()
+        ]),
+        function!(C_Encrypt, encrypt_init, CKR_OK, |c| {
+            let (a, b) = c.input(b"data");
+            let (d, e) = c.buffer(256);
+        } [c.session(), a, b, d, e]),
+        function!(C_EncryptUpdate, encrypt_init, UNSUPPORTED, |c| {
+            let (a, b) = c.input(b"data");
+            let (d, e) = c.buffer(1);
+        } [c.session(), a, b, d, e]),
+        function!(C_EncryptFinal, encrypt_init, UNSUPPORTED, |c| { let (a, b) = c.buffer(1); } [c.session(), a, b]),
         function!(C_DecryptInit, none, CKR_OK, |c| [
             c.session(),
             c.optional(plain(CKM_RSA_PKCS)),
@@ -239,6 +259,11 @@ fn crypto() -> Vec<Function> {
             let (a, b) = c.input(&[1; 255]);
             let (d, e) = c.buffer(245);
         } [c.session(), a, b, d, e]),
+        function!(C_DecryptUpdate, decrypt_init, UNSUPPORTED, |c| {
+            let (a, b) = c.input(b"data");
+            let (d, e) = c.buffer(1);
+        } [c.session(), a, b, d, e]),
+        function!(C_DecryptFinal, decrypt_init, UNSUPPORTED, |c| { let (a, b) = c.buffer(1); } [c.session(), a, b]),
         function!(C_DeriveKey, none, CKR_OK, |c| {
             let point = CK_ECDH1_DERIVE_PARAMS {
                 kdf: CKD_NULL,
@@ -266,25 +291,6 @@ fn unsupported() -> Vec<Function> {
     vec![
         function!(C_GetOperationState, none, UNSUPPORTED, |c| { let (a, b) = c.buffer(1); } [c.session(), a, b]),
         function!(C_SetOperationState, none, UNSUPPORTED, |c| { let (a, b) = c.input(b"state"); } [c.session(), a, b, 0, 0]),
-        function!(C_EncryptInit, none, UNSUPPORTED, |c| [
-            c.session(),
-            c.optional(plain(CKM_RSA_PKCS)),
-            1
-        ]),
-        function!(C_Encrypt, none, UNSUPPORTED, |c| {
-            let (a, b) = c.input(b"data");
-            let (d, e) = c.buffer(1);
-        } [c.session(), a, b, d, e]),
-        function!(C_EncryptUpdate, none, UNSUPPORTED, |c| {
-            let (a, b) = c.input(b"data");
-            let (d, e) = c.buffer(1);
-        } [c.session(), a, b, d, e]),
-        function!(C_EncryptFinal, none, UNSUPPORTED, |c| { let (a, b) = c.buffer(1); } [c.session(), a, b]),
-        function!(C_DecryptUpdate, none, UNSUPPORTED, |c| {
-            let (a, b) = c.input(b"data");
-            let (d, e) = c.buffer(1);
-        } [c.session(), a, b, d, e]),
-        function!(C_DecryptFinal, none, UNSUPPORTED, |c| { let (a, b) = c.buffer(1); } [c.session(), a, b]),
         function!(C_DigestKey, none, UNSUPPORTED, |c| [c.session(), 1]),
         function!(C_SignRecoverInit, none, UNSUPPORTED, |c| [
             c.session(),

@@ -158,7 +158,6 @@ pub(super) fn cases() -> Vec<Case> {
     for (hash, mgf, salt) in [
         (CKM_SHA256, CKG_MGF1_SHA256, CK_ULONG::MAX),
         (CKM_SHA256, CKG_MGF1_SHA256, 255),
-        (CKM_SHA256, CKG_MGF1_SHA1, 32),
         (CKM_SHA256, 0, 32),
         (CKM_SHA256, CK_ULONG::MAX, 32),
         (CKM_MD5, CKG_MGF1_SHA256, 16),
