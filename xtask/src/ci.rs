@@ -18,10 +18,10 @@ use crate::{
 
 use self::tools::Tool;
 
-/// What is looked at, and what looks at it.
+/// The name of a step, and its function.
 type Step = (&'static str, fn() -> Result<()>);
 
-/// In this order, so that what takes seconds comes first.
+/// Steps of seconds come first.
 const STEPS: &[Step] = &[
     ("formatting", formatting),
     ("spelling", spelling),
@@ -52,11 +52,11 @@ const TYPOS: Tool = Tool {
     program: "typos",
 };
 
-/// Does all of [`STEPS`], and says at the end how long each took.
+/// Does all of [`STEPS`], and prints at the end how long each took.
 ///
 /// # Errors
 ///
-/// The first of these that is not in order.
+/// The error of the first step that fails.
 pub(crate) fn run() -> Result<()> {
     packages::install_missing(packages::For::All)?;
     let mut times = Vec::new();
@@ -79,7 +79,7 @@ fn formatting() -> Result<()> {
     command::run(cargo().args(fuzz))
 }
 
-/// `typos.toml` has the words that it does not know.
+/// `typos.toml` has the words that `typos` does not know.
 fn spelling() -> Result<()> {
     let mut typos = std::process::Command::new(TYPOS.path()?);
     command::run(
@@ -97,7 +97,7 @@ fn dependencies() -> Result<()> {
         command::run(
             deny.args(["--locked", "--config", "deny.toml"])
                 .args(["--manifest-path", manifest, "check"])
-                // That an exception is for the other manifest is no news.
+                // Both manifests share the exceptions, so each has unused ones.
                 .args(["--allow", "license-exception-not-encountered"])
                 .args(["--hide-inclusion-graph", "bans", "licenses", "sources"])
                 .current_dir(command::root()),

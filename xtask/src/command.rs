@@ -1,4 +1,4 @@
-//! Running a command in view of the user.
+//! Running commands, after printing them.
 
 use std::{
     borrow::Cow,
@@ -55,7 +55,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The command as one would type it into a shell, without its path where it is cargo.
+/// The command as a line for a shell. `cargo` is shown without its path.
 pub(crate) fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let cargo = program.file_name() == Some(OsStr::new("cargo"));
@@ -71,7 +71,7 @@ pub(crate) fn line(command: &Command) -> String {
     words.join(" ")
 }
 
-/// Quotes a word for a POSIX shell where it needs it.
+/// Quotes a word for a POSIX shell if it needs quotes.
 pub(crate) fn quote(word: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

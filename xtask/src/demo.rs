@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: tpmssh at work, from an empty TPM to an ssh login.
 //!
-//! Real programs (OpenSSH, OpenSC) use the module that has just been built, in a private
-//! temporary home with a private simulated TPM, SSH server and agent. Each command is shown with what it
-//! prints, and what it must do is checked.
+//! Real programs (OpenSSH, OpenSC) use the module that was just built, in a temporary home with a
+//! private simulated TPM, SSH server and agent. Each command is shown with its output, and its
+//! result is checked.
 
 mod interrupt;
 mod keys;
@@ -22,7 +22,7 @@ use self::{show::Show, stage::Stage};
 ///
 /// # Errors
 ///
-/// The first step that does not do what it should, by number and title.
+/// The error of the first step that fails, with its number and title.
 pub(crate) fn run() -> Result<()> {
     packages::install_missing(packages::For::Demo)?;
     let artifacts = artifacts::build()?;

@@ -1,4 +1,4 @@
-//! `cargo xtask differential N`: our parsers beside OpenSSH's, with many inputs.
+//! `cargo xtask differential N`: comparing our parsers with OpenSSH's, with many inputs.
 
 use std::ffi::OsString;
 
@@ -9,7 +9,7 @@ use crate::{
     packages,
 };
 
-/// How many inputs of each kind there are unless somebody says otherwise.
+/// The default number of inputs of each kind.
 const INPUTS: &str = "10000";
 
 /// Compares keys, certificates, signatures of files, lists of allowed signers and revocation lists
@@ -18,7 +18,7 @@ const INPUTS: &str = "10000";
 ///
 /// # Errors
 ///
-/// If N is no number, or one input is accepted that OpenSSH refuses.
+/// If N is not a number, or an input is accepted that OpenSSH refuses.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
     let inputs = args.first().map_or_else(|| INPUTS.into(), OsString::clone);
     inputs

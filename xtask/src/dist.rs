@@ -1,4 +1,4 @@
-//! `cargo xtask dist`: what is given to others, the same bytes each time.
+//! `cargo xtask dist`: the files of a release, reproducible byte for byte.
 
 mod debian;
 mod sbom;
@@ -17,26 +17,26 @@ use crate::packages::{self, For};
 use crate::payload::{Built, Item, Layout};
 use crate::source;
 
-/// Everything that one run makes.
+/// The files that one run makes.
 pub(crate) struct Dist {
     /// The Debian package.
     pub(crate) deb: PathBuf,
 }
 
-/// What a run knows of the source.
+/// The version and date of the source.
 struct Release {
     version: String,
     /// Seconds since 1970.
     date: u64,
 }
 
-/// Builds package, tarball, SBOM and checksums; with `--check` a second time from another
-/// directory, and compares. With `--from DIR` the program and module that are in DIR are packed as
-/// they are, for trying the package.
+/// Builds package, tarball, SBOM and checksums. With `--check`, builds them a second time from
+/// another directory and compares. With `--from DIR`, packs the program and module in DIR, to try
+/// the package.
 ///
 /// # Errors
 ///
-/// If something cannot be built, or the two builds differ.
+/// If a file cannot be built, or the two builds differ.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
     let dist = match args {
         [] => build()?,
@@ -59,13 +59,13 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
 ///
 /// # Errors
 ///
-/// If something cannot be built.
+/// If a file cannot be built.
 pub(crate) fn build() -> Result<Dist> {
     packages::install_missing(For::Build)?;
     build_in(&root(), &root().join("target/dist"))
 }
 
-/// Packs what is built already.
+/// Packs a program and module that are built already.
 ///
 /// # Errors
 ///
@@ -107,7 +107,7 @@ fn pack_in(tree: &Path, out: &Path, built: &Built) -> Result<Dist> {
     Ok(Dist { deb })
 }
 
-/// Builds program and module so that no path of this machine is in them.
+/// Builds program and module without paths of this machine in them.
 fn compile(tree: &Path, out: &Path) -> Result<Built> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
@@ -138,7 +138,7 @@ fn compile(tree: &Path, out: &Path) -> Result<Built> {
     strip(&target.join("release"), out)
 }
 
-/// Copies program and module without what a debugger needs.
+/// Copies program and module without debug information.
 fn strip(from: &Path, out: &Path) -> Result<Built> {
     let dir = out.join("stripped");
     fs::create_dir_all(&dir)?;

@@ -1,7 +1,7 @@
 //! `cargo xtask distro SUITE [CHORE]...`: a chore on another release of Debian.
 //!
-//! The release is a directory, made once by mmdebstrap, in which the chore runs as in a container: with mounts,
-//! processes and a network of its own. What was built here runs there.
+//! The release is a directory, made once by mmdebstrap. The chore runs in it as in a container,
+//! with its own mounts, processes and network, and uses the programs that were built here.
 
 mod inside;
 mod root;
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
 /// The demo and the end-to-end tests, with what this release built.
 fn demo_and_tests(root: &std::path::Path) -> Result<()> {
     kernel::fetch()?;
-    // Built here, so that it is this release's program that is tried on the other.
+    // Built on this release, to test its programs on the other one.
     command::run(cargo().args(["build", "--locked", "-p", "tpmssh", "-p", "tpmssh-pkcs11"]))?;
     command::run(cargo().args(["test", "--locked", "--workspace", "--no-run"]))?;
     let demo = ["cargo", "xtask", "demo"];
@@ -60,7 +60,7 @@ fn demo_and_tests(root: &std::path::Path) -> Result<()> {
     command::run(&mut inside::command(root, tests)?)
 }
 
-/// Whether it can be a release's name: it becomes a file name and an argument.
+/// Whether it can be the name of a release. It becomes a file name and an argument.
 fn is_suite(name: &str) -> bool {
     let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(letter)

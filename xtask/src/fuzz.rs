@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz [SECONDS]`: every fuzz target, from the inputs of the repository.
 //!
-//! libFuzzer is a library in C++ that `libfuzzer-sys` brings along, and what it needs of rustc is
-//! in the stable one: so neither cargo-fuzz nor a nightly toolchain is needed. They would add the
-//! address sanitizer, which has little to find in code without `unsafe`.
+//! libFuzzer is a C++ library in the crate `libfuzzer-sys`, and stable rustc has the options that
+//! it needs. So neither cargo-fuzz nor a nightly toolchain is needed. They would add the address
+//! sanitizer, which finds little in code without `unsafe`.
 
 use std::{
     ffi::OsString,
@@ -20,11 +20,11 @@ use crate::{
     packages,
 };
 
-/// How long each target runs unless somebody says otherwise.
+/// The default time for each target.
 const SECONDS: &str = "20";
 
-/// What libFuzzer has to know of the code: which edges were taken, and what was compared.
-/// `cfg(fuzzing)` opens what the targets use, as cargo-fuzz does.
+/// The instrumentation for libFuzzer: taken edges and compared values. `cfg(fuzzing)` makes the
+/// functions visible that the targets use, as with cargo-fuzz.
 const RUSTFLAGS: &str = "--cfg fuzzing -Cdebug-assertions -Cpasses=sancov-module \
      -Cllvm-args=-sanitizer-coverage-level=4 \
      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
@@ -35,8 +35,8 @@ const RUSTFLAGS: &str = "--cfg fuzzing -Cdebug-assertions -Cpasses=sancov-module
 ///
 /// # Errors
 ///
-/// If SECONDS is no number, a target has no inputs in the repository, or a target fails; its
-/// report says which input it was.
+/// If SECONDS is not a number, a target has no inputs in the repository, or a target fails; its
+/// report names the input.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
     let seconds = args.first().map_or_else(|| SECONDS.into(), OsString::clone);
     let seconds = seconds
@@ -124,7 +124,7 @@ fn build() -> Result<PathBuf> {
     Ok(dir.join(host).join("debug"))
 }
 
-/// This machine in rustc's words.
+/// The target triple of this machine.
 fn host() -> Result<String> {
     let output = Command::new("rustc").arg("-vV").output();
     let output = output.context("cannot start rustc")?;
@@ -133,7 +133,7 @@ fn host() -> Result<String> {
     host.map(str::to_owned).context("rustc names no host")
 }
 
-/// Runs one target. What it finds is kept below the build directory.
+/// Runs one target. Its findings are kept below the build directory.
 fn fuzz(programs: &Path, name: &str, seconds: u32) -> Result<()> {
     let dir = target()?.join("fuzz");
     let corpus = dir.join("corpus").join(name);

@@ -15,11 +15,11 @@ use crate::packages::{self, For};
 use crate::payload::{Built, Item, Layout};
 use crate::source;
 
-/// What the two chores are told.
+/// The arguments of the two chores.
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
     prefix: PathBuf,
-    /// Where the built program and module are; built now without it.
+    /// The directory of the built program and module; if `None`, they are built now.
     from: Option<PathBuf>,
 }
 
@@ -27,8 +27,8 @@ struct Options {
 ///
 /// # Errors
 ///
-/// If files of somebody else are in the way, or something cannot be built or written; then what is
-/// installed is as before.
+/// If files of another origin are in the way, or a file cannot be built or written. The installed
+/// files are then unchanged.
 pub(crate) fn install(args: &[OsString]) -> Result<()> {
     let options = Options::parse(args)?;
     let layout = options.layout();
@@ -148,7 +148,7 @@ fn take_away(disk: &Disk, prefix: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What somebody who installs here should know.
+/// Hints for the user after the installation.
 fn notes(layout: &Layout) -> Vec<String> {
     let mut notes = Vec::new();
     let module = layout.module();
@@ -257,7 +257,7 @@ mod tests {
         let file = dest.path().join("opt/t/lib/x/b");
         assert_eq!(fs::read_to_string(&file).unwrap(), "1");
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o644);
-        // Another version, without one file and with another.
+        // Another version, which lacks one file and has a new one.
         put(&disk, Path::new(PREFIX), items(&["bin/a", "share/c"], "2")).unwrap();
         assert!(!file.exists());
         let text = fs::read_to_string(dest.path().join("opt/t/bin/a"));
@@ -316,7 +316,7 @@ mod tests {
         let dest = tempfile::tempdir().unwrap();
         let disk = Disk::at(dest.path());
         put(&disk, Path::new(PREFIX), items(&["bin/a", "old"], "1")).unwrap();
-        // Nobody makes files there, root neither.
+        // Nobody can make files there, not even root.
         symlink("/proc", dest.path().join("opt/t/lib")).unwrap();
         let before = all(dest.path().join("opt").as_path());
         let new = items(&["bin/a", "etc/new", "lib/b"], "2");

@@ -1,4 +1,4 @@
-//! The Linux kernel that the tests boot in a virtual machine, to meet its TPM driver.
+//! The Linux kernel that the tests boot in a virtual machine, to test with its TPM driver.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ const META_PACKAGE: &str = "linux-image-cloud-amd64";
 
 /// Puts a kernel at `kernel/vmlinuz` in the build directory, if there is none yet.
 ///
-/// It is unpacked there and not installed: this machine's own kernel is left alone.
+/// It is unpacked there and not installed. This machine's own kernel is not touched.
 ///
 /// # Errors
 ///
@@ -42,7 +42,7 @@ pub(crate) fn fetch() -> Result<()> {
 fn unpack(dir: &Path) -> Result<()> {
     let mut depends = depends()?;
     if newest(&depends).is_none() {
-        // A machine may have come without the lists of packages.
+        // A new machine may lack the lists of packages.
         packages::update()?;
         depends = self::depends()?;
     }
@@ -69,7 +69,7 @@ fn depends() -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The package that a meta package depends on, in the words of `apt-cache depends`.
+/// The package that a meta package depends on, from the output of `apt-cache depends`.
 fn newest(depends: &str) -> Option<&str> {
     depends
         .lines()

@@ -1,7 +1,7 @@
 //! The project's own chores, as `cargo xtask <chore>`.
 //!
-//! Each chore is a plain function that runs the commands one would type, and prints them. This
-//! program builds with nothing but Rust and a C linker; what else a chore needs it installs.
+//! Each chore is a plain function that runs commands which could also be typed, and prints them.
+//! This program builds with Rust and a C linker. A chore installs the other packages that it needs.
 
 mod artifacts;
 mod bench;

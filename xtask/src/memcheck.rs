@@ -1,4 +1,4 @@
-//! `cargo xtask memcheck`: the module under valgrind, while it is called wrongly.
+//! `cargo xtask memcheck`: malformed calls of the module under valgrind.
 
 use anyhow::Result;
 
@@ -7,16 +7,15 @@ use crate::{
     packages,
 };
 
-/// Valgrind, which makes a process end with 99 where it found a mistake. It follows forks, and
-/// not the programs that are started.
+/// Valgrind, with exit code 99 if it found an error. It follows forks, and not executed programs.
 const VALGRIND: &str = "valgrind --quiet --error-exitcode=99 --trace-children=no";
 
-/// Runs every malformed call under valgrind. It takes some minutes, and needs code that is not
-/// optimized: what LLVM makes of a comparison valgrind takes for a use of uninitialized bytes.
+/// Runs all malformed calls under valgrind, which takes some minutes. The code must not be
+/// optimized: valgrind mistakes LLVM's optimized comparisons for uses of uninitialized bytes.
 ///
 /// # Errors
 ///
-/// If a package cannot be installed, the build fails, or valgrind finds something.
+/// If a package cannot be installed, the build fails, or valgrind finds an error.
 pub(crate) fn run() -> Result<()> {
     packages::install_missing(packages::For::All)?;
     let mut test = cargo();

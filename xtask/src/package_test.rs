@@ -13,12 +13,12 @@ use crate::command::{self, root};
 use crate::dist;
 use crate::packages::{self, For};
 
-/// What the steps need that the package does not bring: services of a machine, and the programs
-/// that use tpmssh.
+/// Packages that the steps need and tpmssh's package does not depend on: system services, and
+/// programs that use tpmssh.
 const PACKAGES: &str = "systemd-sysv,dbus,dbus-user-session,libpam-systemd,openssh-server,\
      openssh-client,git,opensc,swtpm,swtpm-tools,procps,ca-certificates";
 
-/// The unit that goes through the steps and then switches the container off.
+/// The unit that runs the steps and then switches the container off.
 const UNIT: &str = "\
 [Unit]
 Description=The life of the package
@@ -36,11 +36,11 @@ StandardError=inherit
 /// How long all steps may take.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// Builds the package, or takes the one that is named, and lives with it.
+/// Builds the package, or takes the one that is named, and runs the steps with it.
 ///
 /// # Errors
 ///
-/// If a step does not hold, or no container can be had.
+/// If a step fails, or no container can be made.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
     packages::install_missing(For::All)?;
     ensure!(
@@ -108,7 +108,7 @@ fn clean_root() -> Result<PathBuf> {
     Ok(tar)
 }
 
-/// Puts the package and the steps into a root, and a unit that takes them.
+/// Copies the package, the steps and the unit that runs them into a root.
 fn furnish(tree: &Path, deb: &Path) -> Result<()> {
     let home = tree.join("root");
     fs::copy(deb, home.join("tpmssh.deb"))?;
@@ -125,12 +125,12 @@ fn furnish(tree: &Path, deb: &Path) -> Result<()> {
         units_path("package-life.service"),
         wants.join("package-life.service"),
     )?;
-    // The steps start it themselves, so that nothing of it is there before.
+    // The steps install the package themselves, so that no file of it is there before.
     let _ = fs::remove_file(wants.join("ssh.service"));
     Ok(())
 }
 
-/// Has apt get what the package depends on, for the container has no network.
+/// Downloads the dependencies of the package, because the container has no network.
 fn fetch_dependencies(tree: &Path) -> Result<()> {
     let resolver = tree.join("etc/resolv.conf");
     let before = fs::read(&resolver).ok();
@@ -177,7 +177,7 @@ fn boot(tree: &Path) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     while child.try_wait()?.is_none() {
         if Instant::now() > end {
-            // It passes the signal on as an order to switch off.
+            // systemd-nspawn passes the signal on as an order to switch off.
             command::run(Command::new("kill").arg(child.id().to_string()))?;
             std::thread::sleep(Duration::from_secs(10));
             child.kill()?;

@@ -1,4 +1,4 @@
-//! The system packages that the chores need, found by what is in them.
+//! The system packages that the chores need, found by the files in them.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::command;
 
-/// Something that must be on the machine, and the Debian package that has it.
+/// A program or library that must be on the machine, and the Debian package that has it.
 struct Need {
     probe: Probe,
     package: &'static str,
@@ -40,7 +40,7 @@ enum Probe {
     File(&'static str),
 }
 
-/// What the packages are wanted for.
+/// The purpose of the packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum For {
     /// `cargo xtask demo`.
@@ -49,7 +49,7 @@ pub(crate) enum For {
     Build,
     /// `cargo xtask test --without-programs`.
     WithoutPrograms,
-    /// Any other chore. All of them take the whole list, so that no two differ in where they work.
+    /// Any other chore. All of them need the whole list, so that they work on the same machines.
     All,
 }
 
@@ -73,7 +73,7 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("tpm2-abrmd"), "tpm2-abrmd"),
     need(Probe::Program("dbus-daemon"), "dbus-daemon"),
     need(Probe::Program("dbus-send"), "dbus-bin"),
-    // What tpmssh is measured beside.
+    // For comparison in the bench.
     need(Probe::Program("tpm2_ptool"), "libtpm2-pkcs11-tools"),
     need(Probe::Pkcs11("libtpm2_pkcs11.so"), "libtpm2-pkcs11-1"),
     // Programs that use the module, the agent and the keys.
@@ -127,7 +127,7 @@ const NEEDS: &[Need] = &[
     )),
     // To tell a client's own faults from the module's.
     programs(Probe::Program("softhsm2-util"), "softhsm2"),
-    // What the tests run under and in.
+    // Tools and containers of the tests.
     demo(Probe::Program("setpriv"), "util-linux"),
     need(Probe::Program("valgrind"), "valgrind"),
     need(Probe::Program("strace"), "strace"),
@@ -138,10 +138,10 @@ const NEEDS: &[Need] = &[
     // Other releases of Debian.
     need(Probe::Program("mmdebstrap"), "mmdebstrap"),
     need(Probe::Program("ip"), "iproute2"),
-    // What a Debian package is made with.
+    // To build a Debian package.
     build(need(Probe::Program("dpkg-shlibdeps"), "dpkg-dev")),
     build(need(Probe::Program("strip"), "binutils")),
-    // What it is tried with.
+    // To test it.
     need(Probe::Program("lintian"), "lintian"),
     need(Probe::Program("systemd-nspawn"), "systemd-container"),
 ];
@@ -201,13 +201,13 @@ fn is_newer() -> bool {
         .is_ok_and(|release| !release.lines().any(|line| line == OLDEST.0))
 }
 
-/// Installs what is missing, after it has said what that is, and asked if a person is there to answer.
+/// Installs missing packages. Prints their names before, and asks if it runs in a terminal.
 ///
-/// No service is started by it, now or at the next boot (`services`).
+/// It starts no service, neither now nor at the next boot (`services`).
 ///
 /// # Errors
 ///
-/// If something is missing and cannot be installed, or the person says no.
+/// If a package is missing and cannot be installed, or the user says no.
 pub(crate) fn install_missing(wanted: For) -> Result<()> {
     let missing = missing(wanted);
     if missing.is_empty() {
@@ -237,7 +237,7 @@ pub(crate) fn install_missing(wanted: For) -> Result<()> {
     Ok(())
 }
 
-/// Asks whether to go on, if a person sits there.
+/// Asks whether to go on, if this runs in a terminal.
 fn agreed() -> Result<bool> {
     if !stdin().is_terminal() || !stderr().is_terminal() {
         return Ok(true);
@@ -245,20 +245,20 @@ fn agreed() -> Result<bool> {
     eprint!("Install them? [Y/n] ");
     let mut answer = String::new();
     stdin().read_line(&mut answer)?;
-    // The end of the input is no yes.
+    // The end of the input does not mean yes.
     Ok(["\n", "y\n", "yes\n"].contains(&answer.to_lowercase().as_str()))
 }
 
-/// Gets the lists of packages.
+/// Downloads the lists of packages.
 ///
 /// # Errors
 ///
-/// If that cannot be done without a question.
+/// If that needs a password.
 pub(crate) fn update() -> Result<()> {
     command::run(as_root("apt-get").args(["-o", "DPkg::Lock::Timeout=300", "-qq", "update"]))
 }
 
-/// The packages of what is not there.
+/// The packages of the missing programs and libraries.
 fn missing(wanted: For) -> Vec<&'static str> {
     NEEDS
         .iter()
@@ -297,8 +297,8 @@ impl Probe {
     }
 }
 
-/// What is between `sh -c` and the arguments of apt-get: Debian asks `policy-rc.d` before it starts
-/// a service. If the machine has such a file, it stays as it is.
+/// The script between `sh -c` and the arguments of apt-get. Debian asks `policy-rc.d` before it
+/// starts a service. If the machine has such a file, it is not changed.
 const WITHOUT_SERVICES: &str = "\
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
@@ -313,14 +313,14 @@ apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends install \"$@\"
 fn install(packages: &[&str]) -> Command {
     let mut command = as_root("env");
     command
-        // For programs that ask the init system of old.
+        // For programs that use System V init scripts.
         .args(["DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"])
         .args(["sh", "-c", WITHOUT_SERVICES, "sh"])
         .args(packages);
     command
 }
 
-/// A program that asks nothing, as root or by way of sudo.
+/// A program that runs as root, by sudo if needed, and asks nothing.
 pub(crate) fn as_root(program: &str) -> Command {
     if rustix::process::geteuid().is_root() {
         return Command::new(program);
@@ -330,7 +330,7 @@ pub(crate) fn as_root(program: &str) -> Command {
     sudo
 }
 
-/// The services that packages of the list bring along and that Debian switches on.
+/// The services of packages in the list that Debian enables.
 struct Services {
     new: Vec<&'static str>,
 }
@@ -346,14 +346,14 @@ impl Services {
         "hostapd.service",
     ];
 
-    /// Remembers which of them the machine has not yet. What it has is somebody's own.
+    /// Remembers which of them the machine does not have yet. Existing ones are not touched.
     fn note() -> Self {
         let unit = |name: &&str| Path::new("/lib/systemd/system").join(name).exists();
         let new = Self::ALL.into_iter().filter(|name| !unit(name)).collect();
         Self { new }
     }
 
-    /// Switches off those that have come since, so that the next boot does not start them either.
+    /// Disables the new ones, so that the next boot does not start them either.
     fn disable_new(self) -> Result<()> {
         let Self { new: before } = self;
         let absent = Self::note().new;
@@ -372,7 +372,7 @@ impl Services {
     }
 }
 
-/// Where a program is; directories of system programs may not be in a user's `PATH`.
+/// The path of a program. Directories of system programs are not in each user's `PATH`.
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

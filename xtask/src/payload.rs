@@ -1,4 +1,4 @@
-//! The files that an installation consists of, and where they go.
+//! The files of an installation, and their destinations.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,17 +17,17 @@ pub(crate) struct Built {
     pub(crate) dir: PathBuf,
 }
 
-/// Where things go.
+/// The directories of an installation.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
     /// Such as `/usr/local`.
     pub(crate) prefix: PathBuf,
-    /// For the module. OpenSSH's agent and wpa_supplicant load modules from below `/usr/lib` alone,
-    /// the agent also from below `/usr/local/lib`.
+    /// For the module. wpa_supplicant loads modules only from below `/usr/lib`, OpenSSH's agent
+    /// also from below `/usr/local/lib`.
     pub(crate) modules: PathBuf,
     /// For zsh's completions.
     zsh: PathBuf,
-    /// For user units, and for those of the system unless this is one user's own installation.
+    /// For user units, and for system units unless this is a single user's installation.
     user_units: PathBuf,
     system_units: Option<PathBuf>,
     /// Whether the distribution has neither the group nor the rule for the TPM's device.
@@ -37,7 +37,7 @@ pub(crate) struct Layout {
 /// A file of an installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
-    /// Where it is once installed: absolute, without `$DESTDIR`.
+    /// Its installed path: absolute, without `$DESTDIR`.
     pub(crate) path: PathBuf,
     /// `0o755` or `0o644`.
     pub(crate) mode: u32,
@@ -45,7 +45,7 @@ pub(crate) struct Item {
 }
 
 impl Layout {
-    /// The usual one below `prefix`; `home` is this user's.
+    /// The usual directories below `prefix`; `home` is this user's.
     pub(crate) fn below(prefix: &Path, home: Option<&Path>) -> Self {
         let lib = prefix.join("lib");
         let own = home.is_some_and(|home| prefix.starts_with(home));
@@ -74,7 +74,7 @@ impl Layout {
         }
     }
 
-    /// Where the module is once installed.
+    /// The installed path of the module.
     pub(crate) fn module(&self) -> PathBuf {
         self.modules.join(MODULE)
     }
@@ -121,7 +121,7 @@ impl Layout {
         Ok(items.0)
     }
 
-    /// Manual pages and completions, which the program prints itself.
+    /// Manual pages and completions, which the program prints.
     fn add_printed(&self, items: &mut Items, program: &Path) -> Result<()> {
         let pages = tempfile::tempdir().context("cannot make a temporary directory")?;
         print(program, &["man", &pages.path().display().to_string()])?;
@@ -161,7 +161,7 @@ impl Layout {
         Ok(())
     }
 
-    /// A file of `packaging/` with the places of this installation in it.
+    /// A file of `packaging/` with the paths of this installation in it.
     fn filled(&self, name: &str) -> Result<Vec<u8>> {
         let path = root().join("packaging").join(name);
         let text = String::from_utf8(read(&path)?)?;
@@ -213,14 +213,14 @@ fn lacks_group() -> bool {
         .filter_map(|dir| fs::read_dir(dir).ok())
         .flatten();
     let names_tpm = files.flatten().any(|rule| {
-        // Our own from an earlier installation does not count.
+        // A rule of an earlier installation of tpmssh does not count.
         rule.file_name() != "60-tpmssh.rules"
             && fs::read_to_string(rule.path()).is_ok_and(|text| text.contains("tpmrm"))
     });
     !names_tpm
 }
 
-/// What a command of the program prints.
+/// The output of a command of the program.
 fn print(program: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     let output = Command::new(program)
         .args(arguments)

@@ -9,11 +9,11 @@ use crate::{
     packages,
 };
 
-/// Runs the load for so many minutes (30), with the steps that the seed (1) gives.
+/// Runs the load for a number of minutes (default 30), with the steps from a seed (default 1).
 ///
 /// # Errors
 ///
-/// If a package cannot be installed, the build fails, or something did not hold.
+/// If a package cannot be installed, the build fails, or the load fails.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
     let number = |at: usize, usual: u64| match args.get(at).and_then(|arg| arg.to_str()) {
         None => Ok(usual),

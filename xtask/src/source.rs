@@ -1,4 +1,4 @@
-//! Which state of the source this is.
+//! The commit and date of the source.
 
 use std::process::Command;
 
@@ -6,11 +6,11 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::root;
 
-/// The variable by which the program learns of its commit when it is built.
+/// The variable that tells the build the commit of the program.
 pub(crate) const COMMIT: &str = "TPMSSH_COMMIT";
 
-/// The commit and its day, such as `cd3f0b9a1b2c 2026-11-28`; `changed` after it if files differ
-/// from it. Empty where it is unknown, as in a tarball.
+/// The commit and its day, such as `cd3f0b9a1b2c 2026-11-28`, and `changed` after it if files
+/// differ from it. Empty if it is unknown, as in a tarball.
 pub(crate) fn commit() -> String {
     let Ok(commit) = git(&["log", "-1", "--abbrev=12", "--format=%h %cs"]) else {
         return String::new();
@@ -22,8 +22,8 @@ pub(crate) fn commit() -> String {
     }
 }
 
-/// When this state of the source was made, in seconds since 1970: `$SOURCE_DATE_EPOCH`, else the
-/// date of the commit.
+/// The date of the source, in seconds since 1970: `$SOURCE_DATE_EPOCH`, otherwise the date of the
+/// commit.
 ///
 /// # Errors
 ///
@@ -63,7 +63,7 @@ pub(crate) fn version() -> String {
     }
 }
 
-/// What git prints about this repository.
+/// The output of git in this repository.
 fn git(arguments: &[&str]) -> Result<String> {
     let output = Command::new("git")
         .current_dir(root())

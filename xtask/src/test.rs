@@ -49,7 +49,8 @@ fn tests(options: &[OsString], args: &[OsString]) -> Result<()> {
     kernel::fetch()?;
     artifacts::build()?;
     let mut test = cargo();
-    // Tokens of tests have nothing to protect. Only a build with debug assertions knows the variable.
+    // Makes tokens of tests cheap, because they protect nothing. Only a build with debug assertions
+    // reads the variable.
     test.env("TPMSSH_TEST_KDF", "cheap");
     test.args(options);
     test.args(["test", "--locked", "--no-fail-fast"]);

@@ -9,12 +9,12 @@ use crate::{
     packages,
 };
 
-/// Plays each chip of the file in the states that Windows, systemd and a factory leave, or in
-/// those that are named after it.
+/// Plays each chip of the file in the states that Windows, systemd and a factory leave, or in those
+/// that are named in the arguments.
 ///
 /// # Errors
 ///
-/// If a package cannot be installed, the build fails, or something fails with a chip.
+/// If a package cannot be installed, the build fails, or a test with a chip fails.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
     let [file, states @ ..] = args else {
         bail!("which file? tpmssh doctor --report writes one");

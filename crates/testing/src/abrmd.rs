@@ -1,4 +1,4 @@
-//! The user-space resource manager, on a message bus of its own.
+//! The user-space resource manager tpm2-abrmd, on a private message bus.
 
 use std::{ffi::OsString, fs, path::Path, process::Stdio};
 
@@ -21,7 +21,7 @@ const BUS_NAME: &str = "com.intel.tss2.Tabrmd";
 /// [`tcti`](Self::tcti).
 #[derive(Debug)]
 pub struct Abrmd {
-    // In the order of dropping.
+    // Declared in the order in which they must be dropped.
     manager: Option<Daemon>,
     bus: Bus,
     /// The TPM's connection string.
@@ -30,8 +30,8 @@ pub struct Abrmd {
 }
 
 impl Abrmd {
-    /// Starts a resource manager in front of `swtpm` and waits until it is on its bus. From then
-    /// on it takes calls, and answers them once it has looked at its TPM.
+    /// Starts a resource manager in front of `swtpm` and waits until it is on its bus. From then on
+    /// it accepts calls, and answers them as soon as it has initialized its TPM.
     ///
     /// # Panics
     ///
@@ -64,8 +64,8 @@ impl Abrmd {
         }
     }
 
-    /// Starts a manager anew, after [`kill`](Self::kill) if one runs: all connections end, and
-    /// what was loaded over them is gone.
+    /// Starts a new manager, after [`kill`](Self::kill) if one runs. All connections end, and
+    /// objects that were loaded over them are lost.
     ///
     /// # Panics
     ///
@@ -75,9 +75,8 @@ impl Abrmd {
         self.manager = Some(spawn(&self.bus, &self.tpm, self.dir.path(), &[]));
     }
 
-    /// As [`restart`](Self::restart), and the new manager begins by freeing what is loaded in the TPM
-    /// (`--flush-all`): a killed one leaves its objects and sessions there, and each takes a slot
-    /// for good.
+    /// As [`restart`](Self::restart), with `--flush-all`: the new manager first flushes all objects
+    /// and sessions. A killed one leaves them in the TPM, where each keeps a slot.
     ///
     /// # Panics
     ///
@@ -88,7 +87,7 @@ impl Abrmd {
         self.manager = Some(spawn(&self.bus, &self.tpm, self.dir.path(), flush));
     }
 
-    /// Ends the bus with SIGKILL, and with it the manager, and starts both anew.
+    /// Ends the bus with SIGKILL, which ends the manager too, and starts both again.
     ///
     /// # Panics
     ///
@@ -146,7 +145,7 @@ impl Abrmd {
     }
 }
 
-/// A manager of the TPM at `tcti` on `bus`, which is there by now; with further `options`.
+/// Starts a manager of the TPM at `tcti` on the running `bus`, with further `options`.
 fn spawn(bus: &Bus, tcti: &str, dir: &Path, options: &[&str]) -> Daemon {
     let log = dir.join("log");
     let file = fs::File::create(&log).expect("a fresh directory is writable");

@@ -1,4 +1,4 @@
-//! The bare wire of an ssh-agent.
+//! A client of an ssh-agent that sends raw bytes.
 
 use std::{
     io::{self, Read, Write},
@@ -8,9 +8,9 @@ use std::{
 
 use crate::process::PATIENCE;
 
-/// A client of an ssh-agent that sends whatever it is told to, right or wrong.
+/// A client of an ssh-agent that sends any bytes, also malformed messages.
 ///
-/// It waits for an answer as long as anything may take on a busy machine, and panics then.
+/// It waits for an answer for half a minute, then it panics.
 #[derive(Debug)]
 pub struct AgentClient(UnixStream);
 
@@ -30,12 +30,12 @@ impl AgentClient {
         Self(stream)
     }
 
-    /// Sends bytes as they are. That the agent may have hung up is no failure here.
+    /// Sends bytes unchanged. It is not an error if the agent has hung up.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes);
     }
 
-    /// Sends a message in a frame of its own.
+    /// Sends a message with its length in front.
     pub fn send_message(&mut self, message: &[u8]) {
         self.send(&frame(message));
     }

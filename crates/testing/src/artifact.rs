@@ -1,4 +1,4 @@
-//! What cargo built beside the running test.
+//! Files that cargo built beside the running test.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! A message bus of one's own.
+//! A private message bus.
 
 use std::{fs, os::unix::net::UnixStream, path::Path, process::Stdio};
 
@@ -9,10 +9,10 @@ use crate::{
     temp::temp_dir,
 };
 
-/// A private `dbus-daemon` that lets everybody do everything.
+/// A private `dbus-daemon` whose policy allows everything.
 #[derive(Debug)]
 pub struct Bus {
-    // In the order of dropping.
+    // Declared in the order in which they must be dropped.
     process: Option<Daemon>,
     dir: TempDir,
 }
@@ -32,7 +32,7 @@ impl Bus {
         }
     }
 
-    /// Ends it with SIGKILL and starts another at the same address; whoever was connected is not.
+    /// Ends it with SIGKILL and starts another at the same address. All connections end.
     ///
     /// # Panics
     ///

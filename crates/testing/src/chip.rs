@@ -1,4 +1,4 @@
-//! What real chips have, lack and take: facts from their makers' firmware, to play them by.
+//! Descriptions of real chips, by which a simulator plays them.
 
 mod capability;
 mod constants;
@@ -24,7 +24,8 @@ pub(crate) use state::{Direct, Held};
 /// The personalities of the test suite. Each has its sources beside it.
 const SUITE: &str = include_str!("chip/chips.json");
 
-/// A chip as its users met it; whatever is not said is as in `swtpm`.
+/// A chip, described by the reports of its users. Properties that are not described are those of
+/// `swtpm`.
 ///
 /// Read from JSON, an object with one entry for each chip:
 ///
@@ -42,7 +43,7 @@ const SUITE: &str = include_str!("chip/chips.json");
 /// | `latency_ms` | operation to `typ` and `max`, milliseconds |
 /// | `quirks` | [`Quirks`] |
 ///
-/// Other keys (`sources`, `family`, `seen`, …) are for people, and are skipped.
+/// Other keys (`sources`, `family`, `seen`, …) are for people and are ignored.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Chip {
     /// The key of its entry.
@@ -72,11 +73,11 @@ struct Latency {
     max: f64,
 }
 
-/// What a chip does otherwise than most.
+/// How a chip differs from most others.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Quirks {
-    /// Key sizes of AES that it takes; `None` for 128, 192 and 256.
+    /// The key sizes of AES that it supports; `None` for 128, 192 and 256.
     pub aes_bits: Option<Vec<u16>>,
     /// The response code to a digest that is too long (default: SIZE of that parameter).
     pub long_digest_rc: Option<u32>,
@@ -87,27 +88,28 @@ pub struct Quirks {
     pub pin_indexes: Option<bool>,
     /// `max`: PSS signatures have the longest salt that fits, as before revision 1.16.
     pub pss_salt: Option<String>,
-    /// Whether the list of curves is refused, rather than empty, where there are none (default).
+    /// Whether a chip without curves refuses the list of curves (default) instead of returning an
+    /// empty one.
     pub no_curves_rc: Option<bool>,
-    /// How many properties it lists at once, at most.
+    /// How many properties it lists in one reply, at most.
     pub properties_per_reply: Option<usize>,
     /// Persistent handles of keys with which no session can be salted.
     pub unsaltable: Vec<u32>,
-    /// Answers that ask for patience.
+    /// Response codes by which it asks to send a command again.
     pub moods: Vec<Mood>,
 }
 
-/// An answer that asks for patience, such as `TPM_RC_TESTING`.
+/// A response code by which a chip asks to send a command again, such as `TPM_RC_TESTING`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Mood {
     /// The response code.
     pub rc: u32,
     /// How often it is given.
     pub times: u32,
-    /// To every so many commands that fit.
+    /// It is given to every nth of the commands.
     #[serde(default = "one")]
     pub every: u32,
-    /// To which commands, such as `NV_Write`; empty for all.
+    /// The commands, such as `NV_Write`; empty for all.
     #[serde(default)]
     pub commands: Vec<String>,
 }
@@ -142,7 +144,7 @@ impl Chip {
     ///
     /// # Errors
     ///
-    /// A sentence that says why it cannot be read.
+    /// A sentence that tells why it cannot be parsed.
     pub fn read(path: &Path) -> Result<Vec<Self>, String> {
         let text = fs::read_to_string(path).map_err(|err| err.to_string())?;
         Self::parse(&text)
@@ -152,7 +154,7 @@ impl Chip {
     ///
     /// # Errors
     ///
-    /// A sentence that says what is wrong with it.
+    /// A sentence that tells what is wrong with it.
     pub fn parse(text: &str) -> Result<Vec<Self>, String> {
         let chips: BTreeMap<String, Self> =
             serde_json::from_str(text).map_err(|err| err.to_string())?;
@@ -198,9 +200,9 @@ impl Chip {
         self.quirks.pin_indexes.unwrap_or(self.spec_revision >= 138)
     }
 
-    /// The kinds of SSH key that it can make and sign with, as `tpmssh` names them.
+    /// The types of SSH key that it can make and sign with, by their names in `tpmssh`.
     ///
-    /// A curve counts where the chip also takes a digest as long as ECDSA wants it there.
+    /// A curve counts if the chip also has the hash that SSH uses with it.
     #[must_use]
     pub fn key_types(&self) -> Vec<&'static str> {
         let curve = |id, hash| {
@@ -235,7 +237,7 @@ impl Chip {
     }
 
     fn takes_rsa(&self, bits: u16) -> bool {
-        // swtpm has no larger ones, whatever the chip has.
+        // swtpm has no larger ones, so those of the chip are left out.
         bits <= 3072
             && if self.rsa_bits.is_empty() {
                 [1024, 2048].contains(&bits)

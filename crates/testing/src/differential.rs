@@ -1,4 +1,4 @@
-//! Our answers beside those of another program, to inputs that are made at random from seeds.
+//! Comparing our answers with those of another program, for random inputs from seeds.
 
 mod random;
 
@@ -18,12 +18,12 @@ fn inputs() -> u64 {
     }
 }
 
-/// What one input came to.
+/// The result for one input.
 #[derive(Debug)]
 pub struct Verdict {
-    /// What the input was, to make a test of it.
+    /// A description of the input, from which a test can be made.
     pub input: Vec<u8>,
-    /// Whether we accept it, or why not.
+    /// Whether this project accepts it, or why not.
     pub ours: Result<(), String>,
     /// Whether the other program accepts it.
     pub theirs: bool,
@@ -38,23 +38,25 @@ struct Tally {
     stricter: BTreeMap<&'static str, usize>,
 }
 
-/// The texts in the first column of a table in Markdown, which are between backquotes.
+/// The texts between backquotes in the first column of a Markdown table.
 fn reasons(table: &'static str) -> Vec<&'static str> {
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.filter_map(|row| row.split('`').next()).collect()
 }
 
-/// Makes all inputs of one kind, on all processors, and checks that nothing is laxer, that
-/// nothing is stricter but for the reasons in the table, and that both verdicts are frequent.
+/// Makes all inputs of one kind, on all processors. Checks that this project accepts no input that
+/// the other program refuses, that it refuses no other inputs except for the reasons in the table,
+/// and that both verdicts are frequent.
 ///
-/// `other` starts the other program, once for each processor. `cases` makes some inputs from a
-/// seed; what it makes depends on that alone. `one_in` is how rare the rarer verdict may be.
-/// `stricter` is a table in Markdown: a difference is meant if its reason contains the text between
-/// backquotes at the beginning of a row.
+/// `other` starts the other program, once for each processor. `cases` makes some inputs, which
+/// depend only on the seed. The rarer verdict must be at least one in `one_in`. `stricter` is a
+/// Markdown table: a stricter verdict is allowed if its reason contains the text between backquotes
+/// at the beginning of a row.
 ///
 /// # Panics
 ///
-/// If an input is accepted here alone, or refused here alone for a reason that is not in the table.
+/// If an input is accepted only by this project, or refused only by it for a reason that is not in
+/// the table.
 pub fn run<Other>(
     kind: &str,
     one_in: usize,
@@ -148,7 +150,7 @@ impl Tally {
             "stricter without a reason in the table:\n{}",
             shown(&self.unlisted)
         );
-        // A generator that makes only good inputs, or none, would show nothing.
+        // A generator that makes only valid or only invalid inputs would test nothing.
         let rarer = self.both.min(self.neither);
         assert!(rarer >= all / one_in, "{rarer} of {all} are of one sort");
     }

@@ -1,4 +1,4 @@
-//! A screen that nobody sees.
+//! A virtual screen.
 
 use std::{
     fs::{self, File},
@@ -13,7 +13,7 @@ use crate::{
     temp::temp_dir,
 };
 
-/// An X server without hardware (`Xvfb`), whose number it chooses itself.
+/// An X server without hardware (`Xvfb`), which chooses its display number itself.
 #[derive(Debug)]
 pub struct Display {
     process: Option<Daemon>,
@@ -22,7 +22,7 @@ pub struct Display {
 }
 
 impl Display {
-    /// Starts a server with one screen of 1000 by 700 points and waits until it takes clients.
+    /// Starts a server with one screen of 1000 by 700 points and waits until it accepts clients.
     ///
     /// # Panics
     ///
@@ -69,7 +69,7 @@ impl Display {
 
 impl Drop for Display {
     fn drop(&mut self) {
-        // In good order: its socket and lock have names that all users share.
+        // With SIGTERM, so that it removes its socket and lock, whose names all users share.
         if let Some(process) = self.process.take() {
             process.terminate();
         }

@@ -1,4 +1,4 @@
-//! Somebody who has a recording, and tries guesses of the secrets on it, without the chip.
+//! An eavesdropper, who tests guesses of secrets against a recording, without the chip.
 
 use std::collections::HashMap;
 
@@ -19,38 +19,38 @@ const RH_NULL: u32 = 0x4000_0007;
 const RS_PW: u32 = 0x4000_0009;
 const DECRYPT_OR_ENCRYPT: u8 = 0x60;
 
-/// What is known of a session.
+/// The eavesdropper's knowledge of a session.
 #[derive(Debug)]
 struct Session {
     nonce_tpm: Vec<u8>,
-    /// Its key, as far as it can be computed: empty if there is no salt.
+    /// Its key, if it can be computed: empty if there is no salt.
     keys: Vec<Vec<u8>>,
 }
 
-/// Somebody with a recording, guesses, and private keys.
+/// An eavesdropper with a recording, guesses, and private keys.
 #[derive(Debug, Default)]
 pub struct Eavesdropper<'a> {
     guesses: &'a [(&'a str, &'a [u8])],
     private: Vec<Scalar>,
     sessions: HashMap<u32, Session>,
-    /// The Names that the thing behind a handle may have.
+    /// The Names that the entity at a handle may have.
     names: HashMap<u32, Vec<Vec<u8>>>,
     found: Vec<String>,
-    /// How many HMACs there were.
+    /// The number of HMACs so far.
     hmacs: usize,
 }
 
-/// What the eavesdropper found out.
+/// The eavesdropper's findings.
 #[derive(Debug)]
 pub struct Findings {
     /// The guesses that the recording confirms.
     pub confirmed: Vec<String>,
-    /// How many HMACs the recording has.
+    /// The number of HMACs in the recording.
     pub hmacs: usize,
 }
 
 impl<'a> Eavesdropper<'a> {
-    /// With these guesses, each with what it is.
+    /// Adds guesses, each with its description.
     #[must_use]
     pub fn guessing(guesses: &'a [(&'a str, &'a [u8])]) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl<'a> Eavesdropper<'a> {
         }
     }
 
-    /// And with the private half of a key on P-256.
+    /// Adds the private half of a key on P-256.
     #[must_use]
     pub fn holding(mut self, private: u64) -> Self {
         self.private.push(Scalar::from(private));
@@ -180,7 +180,7 @@ impl<'a> Eavesdropper<'a> {
             .extend(found.map(|what| format!("{what}, by the {place} {name}")));
     }
 
-    /// The Names of a command's handles, one after the other, in every combination.
+    /// The concatenated Names of a command's handles, in each combination.
     fn names_of(&self, command: &Message) -> Vec<Vec<u8>> {
         let mut all = vec![Vec::new()];
         for handle in command.handles() {

@@ -1,5 +1,5 @@
-//! A virtual machine with a Linux kernel of its own: the only place where a test can meet the
-//! kernel's TPM driver and its resource manager, `/dev/tpmrm0`.
+//! A virtual machine with its own Linux kernel. Only there can a test use the kernel's TPM driver
+//! and its resource manager, `/dev/tpmrm0`.
 
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,8 @@ use crate::{
     temp::temp_dir,
 };
 
-/// Mounts what a shell needs and runs the script; the machine goes off when it ends.
+/// Mounts the file systems that a shell needs and runs the script. The machine switches itself off
+/// afterwards.
 const INIT: &str = "#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev /run /tmp
 /bin/busybox mount -t proc proc /proc
@@ -29,13 +30,14 @@ sh /guest.sh >/dev/ttyS0 2>&1
 poweroff -f
 ";
 
-/// How long a guest may take, in seconds; it is emulated, so that it needs no privilege.
+/// How long a guest may take, in seconds. It is emulated without KVM, so that it needs no
+/// privilege.
 const PATIENCE: &str = "240";
 
-/// A machine that is put together and then runs one script.
+/// A machine that is assembled and then runs one script.
 ///
-/// It has the programs that it is given, with the libraries that they are linked to, busybox,
-/// and a blank simulated TPM behind an emulated TIS chip. It has no network and no disk.
+/// It has the programs that were added, with the libraries that they are linked to, busybox, and a
+/// blank simulated TPM behind an emulated TIS chip. It has no network and no disk.
 #[derive(Debug)]
 pub struct Guest {
     dir: TempDir,
@@ -58,7 +60,7 @@ impl Guest {
             .with_program("/bin/busybox", "/bin/busybox")
     }
 
-    /// Adds a program or library, and what it is linked to.
+    /// Adds a program or library, and the libraries that it is linked to.
     ///
     /// # Panics
     ///
@@ -116,7 +118,7 @@ impl Guest {
         let _swtpm = Daemon::spawn("swtpm", swtpm);
         poll(|| control.exists().then_some(())).expect("swtpm makes its socket");
 
-        // `timeout` ends a machine that hangs; what it wrote until then tells where.
+        // `timeout` ends a machine that hangs. Its output until then tells where.
         let mut machine = command("timeout");
         machine
             .args([PATIENCE, "qemu-system-x86_64", "-accel", "tcg"])
@@ -146,7 +148,7 @@ impl Guest {
         self.dir.path().join("root")
     }
 
-    /// Where the absolute path `inside` of the machine is outside, its directory made.
+    /// The path outside of the machine for its absolute path `inside`. Makes the directory.
     fn path(&self, inside: &str) -> PathBuf {
         let path = self.root().join(inside.trim_start_matches('/'));
         let dir = path.parent().expect("a file is in a directory");
@@ -154,7 +156,7 @@ impl Guest {
         path
     }
 
-    /// A link is as good as a copy here, and megabytes of debug information stay where they are.
+    /// A link is enough, and saves copying megabytes of debug information.
     fn copy(&self, from: &Path, to: &str) {
         let path = self.path(to);
         if !path.exists() {
@@ -178,7 +180,7 @@ fn libraries(program: &Path) -> BTreeSet<PathBuf> {
         .arg(program)
         .output()
         .expect("ldd comes with the C library");
-    // A static program is none of its business: it says so and fails.
+    // ldd fails for a static program, which needs no libraries.
     String::from_utf8_lossy(&output.stdout)
         .split_whitespace()
         .filter(|word| word.starts_with('/'))

@@ -1,4 +1,4 @@
-//! A home directory of one's own, and the environment for programs that live in it.
+//! A temporary home directory, and the environment for programs that use it.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -21,7 +21,7 @@ pub struct Home {
 }
 
 impl Home {
-    /// Makes a home whose programs are told nothing about a TPM.
+    /// Makes a home without a configured TPM.
     ///
     /// # Panics
     ///
@@ -59,7 +59,7 @@ impl Home {
         home
     }
 
-    /// Points programs that are started from now on to another TPM.
+    /// Sets another TPM for programs that are started from now on.
     pub fn set_tcti(&mut self, tcti: impl Into<String>) {
         self.tcti = Some(tcti.into());
     }
@@ -70,7 +70,8 @@ impl Home {
         self.dir.path()
     }
 
-    /// Where the store is, `$TPMSSH_STORE`. Its parent exists; it is for the program to make.
+    /// The store directory, `$TPMSSH_STORE`. Its parent exists; the program makes the directory
+    /// itself.
     #[must_use]
     pub fn store(&self) -> PathBuf {
         self.path().join(".local/share/tpmssh")
@@ -82,9 +83,9 @@ impl Home {
         self.path().join(".config/tpmssh/config.toml")
     }
 
-    /// The variables that keep a program inside of this home: `HOME`, `XDG_*`, `TPMSSH_*`.
+    /// The variables that make a program use this home: `HOME`, `XDG_*`, `TPMSSH_*`.
     ///
-    /// `TPMSSH_TEST_KDF`, by which tokens of tests cost little, is passed on if it is set.
+    /// `TPMSSH_TEST_KDF`, which makes tokens of tests cheap, is passed on if it is set.
     #[must_use]
     pub fn env(&self) -> Vec<(OsString, OsString)> {
         let at = |name: &str| self.path().join(name).into_os_string();
@@ -115,7 +116,7 @@ impl Home {
         command
     }
 
-    /// Gives a command what [`command`](Self::command) gives to those that it makes.
+    /// Gives a command the same environment and standard input as [`command`](Self::command) does.
     pub(crate) fn confine(&self, command: &mut Command) {
         command
             .env_clear()
@@ -145,8 +146,9 @@ impl Home {
 
     /// Writes a program of mode 0700, such as a shell script; returns its path.
     ///
-    /// Another process writes it: were it open here while another test starts a child, it
-    /// could not be executed ("text file busy").
+    /// Another process writes it. If this process had it open for writing while another test starts
+    /// a child, the child would have it open too, and the program could not be executed ("text file
+    /// busy").
     ///
     /// # Panics
     ///
@@ -188,7 +190,7 @@ impl Home {
 
     fn write(&self, name: &str, mode: u32, content: &str) -> PathBuf {
         let path = self.path().join(name);
-        // A file of that name may be there with another mode, which opening would keep.
+        // Opening an existing file of that name would keep its mode.
         let _ = fs::remove_file(&path);
         OpenOptions::new()
             .write(true)
@@ -210,7 +212,8 @@ impl Default for Home {
     }
 }
 
-/// The caller's `PATH` and the directories of system programs, which a user's may lack.
+/// The caller's `PATH` and the directories of system programs, which are not in a user's `PATH`
+/// everywhere.
 pub(crate) fn search_path() -> OsString {
     let mut path = std::env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin");

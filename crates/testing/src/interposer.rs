@@ -1,9 +1,9 @@
-//! A program between a client and its TPM that understands what they say, and changes it.
+//! A proxy between a client and its TPM that parses and changes commands and responses.
 //!
-//! [`Tap::interpose`](crate::Tap::interpose) calls a closure for every command that arrives. What
-//! it does with the [`Step`] is what somebody on the bus can do: pass it on, change
-//! any field of command or response, send commands of its own before or after, send it twice or
-//! not at all, or answer by itself.
+//! [`Tap::interpose`](crate::Tap::interpose) calls a closure for each command. With the [`Step`] it
+//! can do what an attacker on the bus can do: pass the command on, change any field of command or
+//! response, send commands of its own before or after, send the command twice or not at all, or
+//! answer it.
 //!
 //! ```
 //! use testing::{Swtpm, Tap, interposer::{Action, cc}};
@@ -21,7 +21,7 @@
 //! });
 //! ```
 //!
-//! [`Change::all`] enumerates what can be made of a message, for tests that try everything.
+//! [`Change::all`] enumerates all changes of a message, for tests that try each of them.
 
 mod change;
 mod field;

@@ -1,9 +1,9 @@
-//! Private, throw-away surroundings for tests: a TPM, a home directory, an SSH server.
+//! Private, temporary environments for tests: a TPM, a home directory, an SSH server.
 //!
-//! Every value here owns a process or a directory and ends it when dropped, by process id and never
-//! by name, so that tests run in parallel and leave nothing behind. A program that is started here
-//! also dies with the test program, however that one ends. Nothing is shared between two
-//! values, and nothing outside of temporary directories is touched.
+//! Each value owns a process or a directory. Dropping it ends the process, by its id and never by
+//! name, or removes the directory. So tests run in parallel and leave nothing behind. A started
+//! program also dies with the test program, even if that is killed. No two values share anything,
+//! and nothing outside of temporary directories is changed.
 //!
 //! | type | what it is |
 //! |---|---|
@@ -24,7 +24,7 @@
 //! | [`Server`] | any other program that listens on a loopback port |
 //! | [`Service`] | any program that listens at a Unix socket |
 //!
-//! These are for tests: what cannot be set up panics with a message instead of returning an error.
+//! These are for tests: a failed setup panics with a message instead of returning an error.
 //!
 //! ```
 //! use testing::{Swtpm, Tap};

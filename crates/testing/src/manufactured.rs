@@ -1,4 +1,4 @@
-//! The state of a TPM that has left its factory: endorsement keys and their certificates.
+//! The state of a TPM from the factory: endorsement keys and their certificates.
 
 use std::{fs, path::Path, process::Command, sync::OnceLock};
 
@@ -49,8 +49,8 @@ fn make() -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// Writes the configuration of a certificate authority of our own: the packaged one keeps its keys
-/// in a directory of the system, which belongs to another user. Returns its path.
+/// Writes the configuration of a private certificate authority, because the packaged one has its
+/// keys in a system directory of another user. Returns its path.
 fn configure_ca(dir: &Path) -> std::path::PathBuf {
     let at = |name: &str| dir.join(name).display().to_string();
     let write = |name: &str, content: String| {

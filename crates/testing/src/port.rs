@@ -1,4 +1,4 @@
-//! Loopback ports that nobody else can take.
+//! Loopback ports that no other program can take.
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4},
@@ -10,10 +10,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, soc
 
 /// One or more consecutive loopback ports, reserved until this is dropped.
 ///
-/// A port that is merely *found* free can be taken before the program that wants it gets
-/// there, or while that program is being restarted. So each port is held by a socket that is bound and never
-/// listens. While it was bound it was exclusive; afterwards it allows sharing, which lets in one
-/// program that asks for `SO_REUSEADDR`, as servers do, but no other reservation.
+/// Another program can take a port between finding it free and using it, or while a server is
+/// restarted. So a socket that is bound and never listens holds each port. It is bound without
+/// `SO_REUSEADDR`, so that no two reservations have the same port. Then it sets `SO_REUSEADDR`, so
+/// that a server that sets it as well can use the port.
 #[derive(Debug)]
 pub(crate) struct Ports {
     first: u16,
@@ -49,7 +49,7 @@ impl Ports {
     }
 }
 
-/// Takes a port, or fails where anyone at all has it.
+/// Reserves a port, or fails if any program has it.
 fn hold(port: u16) -> rustix::io::Result<OwnedFd> {
     let socket = socket_with(
         AddressFamily::INET,

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long anything that should take milliseconds may take on a busy machine.
+/// How long an operation of milliseconds may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running program; dropping it kills it.
@@ -46,7 +46,7 @@ impl Daemon {
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.expect("the id of a child is a positive number");
-        // The child has not been waited for, so the id cannot belong to anyone else by now.
+        // The child was not waited for, so its id belongs to no other process.
         kill_process(pid, signal)
             .unwrap_or_else(|err| panic!("cannot signal {}: {err}", self.name));
     }
@@ -78,7 +78,8 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Asks every millisecond until there is an answer; `None` if there is none within [`PATIENCE`].
+/// Calls `ask` each millisecond until it returns a value; `None` if it does not within
+/// [`PATIENCE`].
 pub(crate) fn poll<T>(mut ready: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -94,8 +95,8 @@ pub(crate) fn poll<T>(mut ready: impl FnMut() -> Option<T>) -> Option<T> {
 
 /// Starts a program from a thread that lives as long as this process.
 ///
-/// The kernel sends the "parent died" signal when the *thread* that forked ends, and a test
-/// may hand what it started to another thread.
+/// The kernel sends the "parent died" signal when the *thread* that forked ends, and a test may
+/// pass the process on to another thread.
 fn spawn(command: Command) -> io::Result<Child> {
     type Job = (Command, mpsc::Sender<io::Result<Child>>);
     static SPAWNER: OnceLock<Mutex<mpsc::Sender<Job>>> = OnceLock::new();
@@ -103,7 +104,7 @@ fn spawn(command: Command) -> io::Result<Child> {
         let (sender, jobs) = mpsc::channel::<Job>();
         thread::spawn(move || {
             for (mut command, reply) in jobs {
-                // A failure means that whoever asked is gone; the child must not outlive that.
+                // A failure means that the caller is gone. The child must not outlive it.
                 if let Err(mpsc::SendError(Ok(mut child))) = reply.send(command.spawn()) {
                     let _ = child.kill();
                     let _ = child.wait();
@@ -127,7 +128,7 @@ fn spawn(command: Command) -> io::Result<Child> {
 mod tests {
     use super::*;
 
-    /// Whether there is such a process, a dead one that nobody has waited for included.
+    /// Whether there is such a process, also a zombie.
     fn exists(pid: u32) -> bool {
         std::path::Path::new(&format!("/proc/{pid}")).exists()
     }

@@ -1,4 +1,4 @@
-//! Any other program that listens on a port.
+//! Any program that listens on a port.
 
 use std::{
     ffi::OsStr,
@@ -26,8 +26,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `program`, to which `arguments` adds its arguments for a port, and waits until
-    /// it takes connections. One is made for that, and closed at once.
+    /// Starts `program` with the `arguments` for a port, and waits until it accepts a connection,
+    /// which is closed at once.
     ///
     /// # Panics
     ///
@@ -72,7 +72,7 @@ impl Server {
         self.ports.first()
     }
 
-    /// What the program has printed so far.
+    /// The output of the program so far.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

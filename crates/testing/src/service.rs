@@ -21,12 +21,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts `command` and waits until it accepts a client at `socket`. What it writes goes to
-    /// the file `socket` with `.log` added.
+    /// Starts `command` and waits until it accepts a client at `socket`. Its output goes to the
+    /// file `socket` with `.log` added.
     ///
     /// # Panics
     ///
-    /// If it does not come up.
+    /// If it does not start.
     #[must_use]
     pub fn start(name: &'static str, command: Command, socket: &Path) -> Self {
         let mut service = Self::spawn(name, command, socket);
@@ -38,7 +38,7 @@ impl Service {
         service
     }
 
-    /// The same with `stdin` for the program, such as a listener that it is to take over.
+    /// The same with `stdin` for the program, such as a listening socket.
     ///
     /// # Panics
     ///
@@ -85,7 +85,7 @@ impl Service {
         self.process.id()
     }
 
-    /// What it has written so far.
+    /// Its output so far.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
@@ -100,7 +100,7 @@ impl Service {
         self.process.signal(signal);
     }
 
-    /// How it has ended, if it has.
+    /// Its exit status, if it has ended.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.process.ended()
     }
@@ -109,7 +109,7 @@ impl Service {
     ///
     /// # Panics
     ///
-    /// If it goes on for half a minute.
+    /// If it does not end within half a minute.
     pub fn wait(&mut self) -> ExitStatus {
         poll(|| self.process.ended()).expect("the program ends")
     }

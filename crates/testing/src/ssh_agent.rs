@@ -1,4 +1,4 @@
-//! OpenSSH's agent, on a socket of its own.
+//! OpenSSH's agent, on a private socket.
 
 use std::{
     ffi::OsString,
@@ -14,9 +14,9 @@ use crate::{
 
 /// An `ssh-agent` that may load one PKCS#11 module.
 ///
-/// It runs in the environment of a [`Home`], which its helper process inherits, and that
-/// home must outlive it. Being set-group-id it is the one program here that a killed test leaves
-/// behind; any other end of the test ends it.
+/// It runs in the environment of a [`Home`], which its helper process inherits, and that home must
+/// outlive it. It is set-group-id, so it gets no "parent died" signal: it stays if the test is
+/// killed.
 #[derive(Debug)]
 pub struct SshAgent {
     process: Daemon,
@@ -71,7 +71,7 @@ impl SshAgent {
         vec![("SSH_AUTH_SOCK".into(), self.socket.clone().into_os_string())]
     }
 
-    /// Where it listens.
+    /// Its socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket

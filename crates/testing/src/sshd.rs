@@ -1,4 +1,4 @@
-//! An SSH server of one's own, and a client that trusts it.
+//! A private SSH server, and a client that trusts it.
 
 use std::{
     fs,
@@ -15,11 +15,11 @@ use crate::{
     process::{Daemon, command, poll},
 };
 
-/// The server program; sshd insists on being called by its full path.
+/// The server program. sshd must be called by its full path.
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// An `sshd` on a loopback port with a host key of its own, that lets in the user who runs the
-/// test, by public key only.
+/// An `sshd` on a loopback port with a new host key. Only the user who runs the test can log in,
+/// only by public key.
 ///
 /// Its files are in the `.sshd` directory of a [`Home`], so that home must outlive it.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Sshd {
         Self::with_config(home, "")
     }
 
-    /// The same with further lines of `sshd_config`, which come first and so prevail.
+    /// The same with further lines of `sshd_config`. They come first, so they have precedence.
     ///
     /// Failed logins have no consequences for later ones: `PerSourcePenalties` is off unless `lines`
     /// say otherwise.
@@ -116,7 +116,7 @@ impl Sshd {
         !String::from_utf8_lossy(&output.stderr).contains("Bad configuration option")
     }
 
-    /// The file of keys that may log in; empty at first. sshd reads it at every login.
+    /// The `authorized_keys` file, which is empty at first. sshd reads it at each login.
     #[must_use]
     pub fn authorized_keys(&self) -> PathBuf {
         self.dir.join("authorized_keys")
@@ -134,13 +134,13 @@ impl Sshd {
         self.ports.first()
     }
 
-    /// Who can log in: the user who runs the test.
+    /// The name of the user who runs the test, who can log in.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// `user@127.0.0.1`, what to log in to.
+    /// The destination, `user@127.0.0.1`.
     #[must_use]
     pub fn destination(&self) -> String {
         format!("{}@127.0.0.1", self.user)
@@ -152,14 +152,14 @@ impl Sshd {
         self.process.id()
     }
 
-    /// What the server has logged so far.
+    /// The log of the server so far.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    /// Options in the syntax of `ssh_config` that reach this server, trust its host key only, and use no
-    /// file outside of the test and no way in but public keys.
+    /// Options in the syntax of `ssh_config` for this server: they trust only its host key, use no
+    /// file outside of the test, and allow only public keys.
     #[must_use]
     pub fn options(&self) -> Vec<String> {
         vec![
@@ -192,7 +192,7 @@ impl Sshd {
 
     /// A command `ssh [our options] [arguments] user@127.0.0.1 [remote]` in `home`.
     ///
-    /// To be completed by the caller, with `home.askpass(..)` or the agent's environment.
+    /// The caller adds `home.askpass(..)` or the agent's environment.
     #[must_use]
     pub fn ssh(&self, home: &Home, arguments: &[&str], remote: &str) -> Command {
         let mut ssh = home.command("ssh");

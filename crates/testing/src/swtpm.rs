@@ -1,4 +1,4 @@
-//! A TPM simulator of one's own.
+//! A private TPM simulator.
 
 mod snapshot;
 
@@ -31,12 +31,12 @@ const SHUTDOWN: &[u8] = b"\x80\x01\x00\x00\x00\x0c\x00\x00\x01\x45\x00\x00";
 
 /// A running `swtpm` with a state directory and loopback ports of its own.
 ///
-/// Its data port speaks plain TPM commands; the port after it is the control channel that
-/// libtss2 wants. It answers one data connection at a time. Ports and state stay the same from
-/// [`start`](Self::start) to drop, through every [`restart`](Self::restart).
+/// Its data port takes plain TPM commands. The next port is the control channel that libtss2 needs.
+/// It serves one data connection at a time. Ports and state stay the same after a
+/// [`restart`](Self::restart).
 #[derive(Debug)]
 pub struct Swtpm {
-    // In the order of dropping: the process, then what it uses.
+    // Declared in the order in which they must be dropped: the process first.
     process: Option<Daemon>,
     ports: Ports,
     state: TempDir,
@@ -55,10 +55,10 @@ impl Swtpm {
 
     /// Starts a TPM as a factory would ship it: EKs, EK certificates, platform certificate.
     ///
-    /// RSA-2048 EK at 0x81010001 with its certificate in NV 0x01C00002, ECC P-384 EK at
-    /// 0x81010016 with its certificate in NV 0x01C00016, only the SHA-256 PCR bank active. The TPM is made
-    /// once per process (about 2.5 s) and copied, so all of one process are the same TPM: do not use two to
-    /// play two machines.
+    /// RSA-2048 EK at 0x81010001 with its certificate in NV 0x01C00002, ECC P-384 EK at 0x81010016
+    /// with its certificate in NV 0x01C00016, only the SHA-256 PCR bank active. The TPM is made
+    /// once per process (about 2.5 s) and copied, so all of them in one process are the same TPM
+    /// and cannot play two machines.
     ///
     /// # Panics
     ///
@@ -106,13 +106,13 @@ impl Swtpm {
         self.process.as_ref().map(Daemon::id)
     }
 
-    /// Switches the TPM off in good order: `TPM2_Shutdown`, then the end of the process.
+    /// Switches the TPM off orderly: `TPM2_Shutdown`, then the end of the process.
     ///
-    /// Where another connection is open, or the TPM is paused, the `TPM2_Shutdown` is left out after a second: that
-    /// is then a power failure. Does nothing if it is off.
+    /// If another connection is open or the TPM is paused, the `TPM2_Shutdown` fails after a
+    /// second, and this is a power failure. Does nothing if the TPM is off.
     pub fn stop(&mut self) {
         if let Some(process) = self.process.take() {
-            // Not being heard is the documented exception.
+            // A failed `TPM2_Shutdown` is the documented exception.
             let _ = self.send(SHUTDOWN, Duration::from_secs(1));
             process.signal(Signal::CONT);
             process.terminate();
@@ -124,7 +124,7 @@ impl Swtpm {
         self.process = None;
     }
 
-    /// Switches it on with the same state and ports, after [`stop`](Self::stop) if it still runs.
+    /// Switches it on with the same state and ports, after a [`stop`](Self::stop) if it is on.
     ///
     /// # Panics
     ///
@@ -134,8 +134,8 @@ impl Swtpm {
         self.power_on();
     }
 
-    /// Does to it what a machine does that is suspended to memory and wakes up: the TPM saves its
-    /// state, loses its power, and goes on from that state.
+    /// Suspends and resumes it, as a machine does that sleeps: the TPM saves its state, loses its
+    /// power, and restores that state.
     ///
     /// # Panics
     ///
@@ -148,7 +148,7 @@ impl Swtpm {
         self.start_with("not-need-init,startup-state");
     }
 
-    /// Stops its clock: it accepts connections and never answers, until [`resume`](Self::resume).
+    /// Pauses it: it accepts connections and does not answer until [`resume`](Self::resume).
     ///
     /// # Panics
     ///

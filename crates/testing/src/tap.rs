@@ -33,8 +33,8 @@ const FLUSH_CONTEXT: u32 = 0x165;
 
 /// A proxy in front of a [`Swtpm`], with a [`tcti`](Self::tcti) of its own.
 ///
-/// Each connection to it is one connection to the TPM, so the TPM's habit of serving one client at a time
-/// shows through. The control port is passed on as it is.
+/// Each connection to it is one connection to the TPM, so it also serves one client at a time.
+/// Bytes of the control port are passed on unchanged.
 #[derive(Debug)]
 pub struct Tap {
     shared: Arc<Shared>,
@@ -53,7 +53,7 @@ impl Tap {
         Self::between(swtpm, None)
     }
 
-    /// Starts a proxy in front of `swtpm` in which a chip's personality answers.
+    /// Starts a proxy in front of `swtpm` that plays a chip.
     pub(crate) fn with_front(swtpm: &Swtpm, front: Front) -> Self {
         Self::between(swtpm, Some(front))
     }
@@ -120,11 +120,11 @@ impl Tap {
         self.record().connections
     }
 
-    /// Whether these bytes crossed the wire, in a command or a response.
+    /// Whether these bytes are in a recorded command or response.
     ///
     /// # Panics
     ///
-    /// If `secret` is empty, which every wire has carried.
+    /// If `secret` is empty.
     #[must_use]
     pub fn saw(&self, secret: &[u8]) -> bool {
         assert!(!secret.is_empty(), "an empty secret is seen everywhere");
@@ -135,22 +135,23 @@ impl Tap {
             .any(|exchange| within(&exchange.command) || within(&exchange.response))
     }
 
-    /// Forgets what was recorded; faults stay.
+    /// Deletes the record. Faults stay.
     pub fn reset(&self) {
         let mut record = self.record();
         record.exchanges.clear();
         record.connections = 0;
     }
 
-    /// Disturbs the commands of `when`. The first fault that fits a command is the one it gets.
+    /// Disturbs the commands of `when`. If several faults fit a command, it gets the first one.
     pub fn inject(&self, when: When, fault: Fault) {
         self.record().faults.push((when, fault));
     }
 
-    /// Has `decide` decide what becomes of each command from now on, in place of any interposer
-    /// before. The record then holds what the client sent and what it got.
+    /// Lets `decide` handle each command from now on, in place of an earlier interposer. The record
+    /// then has the commands of the client and the responses that it got.
     ///
-    /// An error hangs up. Faults go first: a command that one keeps from the TPM does not get there.
+    /// An error closes the connection. Faults have precedence: `decide` does not get a command that
+    /// a fault withholds.
     pub fn interpose(
         &self,
         decide: impl FnMut(&mut Step<'_>) -> io::Result<Action> + Send + 'static,
@@ -158,13 +159,13 @@ impl Tap {
         *lock(&self.shared.interposer) = Some(Interposer::new(decide));
     }
 
-    /// Takes the interposer away.
+    /// Removes the interposer.
     pub fn stop_interposing(&self) {
         *lock(&self.shared.interposer) = None;
     }
 
-    /// Makes every exchange last at least as long as `pace` says, as with a slower chip; `None`
-    /// ends that. The time that the TPM itself took counts.
+    /// Makes each exchange take at least the time that `pace` gives, as with a slower chip; `None`
+    /// ends that. The time of the TPM itself counts.
     pub fn set_pace(&self, pace: Option<fn(&Exchange) -> Duration>) {
         self.record().pace = pace;
     }
@@ -183,11 +184,11 @@ impl Drop for Tap {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         for port in [self.port(), self.port() + 1] {
-            // Wakes the listener, which then sees `stop`. If it cannot be reached it has ended.
+            // Wakes the listener, which then checks `stop`. If it cannot be reached, it has ended.
             let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, port));
         }
         for thread in self.threads.drain(..) {
-            // A panic in there has been printed already.
+            // A panic in that thread was printed already.
             let _ = thread.join();
         }
     }

@@ -1,10 +1,10 @@
-//! Temporary directories that are nobody else's business.
+//! Private temporary directories.
 
 use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
 
 use tempfile::TempDir;
 
-/// Makes a directory of mode 0700, which is removed with all that is in it when dropped.
+/// Makes a directory of mode 0700, which is removed with its contents when dropped.
 ///
 /// # Panics
 ///
@@ -17,8 +17,8 @@ pub(crate) fn temp_dir(prefix: &str) -> TempDir {
         .unwrap_or_else(|err| panic!("cannot make a temporary directory: {err}"))
 }
 
-/// Makes a directory of mode 0700 in memory, if this machine has a place for that, and otherwise where
-/// temporary directories are. A database in it does not wait for a disk.
+/// Makes a directory of mode 0700 in memory (`/dev/shm`), or with the other temporary directories
+/// if this machine has none in memory. A database in memory does not wait for a disk.
 ///
 /// # Panics
 ///

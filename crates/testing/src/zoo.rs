@@ -1,14 +1,14 @@
-//! A simulator that looks, refuses and dawdles like a real chip.
+//! A simulator that plays a real chip: its capabilities, refusals and slowness.
 
 use crate::{
     Swtpm, Tap,
     chip::{Chip, Direct, Front, Held, Pace, State},
 };
 
-/// A [`Swtpm`] behind the personality of a [`Chip`], in the state that somebody left it in.
+/// A [`Swtpm`] behind a proxy that plays a [`Chip`], in given states.
 ///
-/// It has no more than swtpm's three slots for objects and for sessions, and none of the
-/// algorithms that libtpms lacks; blobs, signatures and the bus are swtpm's.
+/// It has only swtpm's three slots for objects and for sessions, and only the algorithms of
+/// libtpms. Blobs and signatures are made by swtpm.
 #[derive(Debug)]
 pub struct Zoo {
     // In the order of dropping.
@@ -19,7 +19,8 @@ pub struct Zoo {
 }
 
 impl Zoo {
-    /// Starts a chip in these states, one after the other; in none, it is as swtpm makes it.
+    /// Starts a chip and sets these states, one after the other. Without states, it is as swtpm
+    /// makes it.
     ///
     /// # Panics
     ///
@@ -53,8 +54,8 @@ impl Zoo {
         }
     }
 
-    /// Gives the chip other firmware: the same simulator with the personality of `chip`, at
-    /// another [`tcti`](Self::tcti).
+    /// Gives the chip other firmware: the same simulator plays `chip` at another
+    /// [`tcti`](Self::tcti).
     pub fn update(&mut self, chip: Chip) {
         self.tap = Tap::with_front(&self.swtpm, Front::new(chip.clone(), Pace::Instant));
         self.chip = chip;
@@ -72,19 +73,19 @@ impl Zoo {
         &self.tap
     }
 
-    /// The simulator behind, to switch off and on.
+    /// The simulator, to switch it off and on.
     pub fn swtpm(&mut self) -> &mut Swtpm {
         &mut self.swtpm
     }
 
-    /// Which chip it is.
+    /// The chip that is played.
     #[must_use]
     pub fn chip(&self) -> &Chip {
         &self.chip
     }
 
-    /// The handles of all that is in the chip now and was not there at the start: objects,
-    /// sessions, persistent keys, NV indexes. Nobody may be connected.
+    /// The handles of objects, sessions, persistent keys and NV indexes that are in the chip now
+    /// and were not there at the start. No other connection may be open.
     #[must_use]
     pub fn left_over(&self) -> Vec<u32> {
         Direct::connect(self.swtpm.port())

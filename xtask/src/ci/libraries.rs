@@ -1,4 +1,4 @@
-//! The libraries as somebody else would get them.
+//! The libraries as packages for others.
 
 use anyhow::{Context, Result, ensure};
 
@@ -7,7 +7,7 @@ use crate::command::{self, cargo, target};
 /// The packages that are for others to use.
 const LIBRARIES: [&str; 4] = ["tpm-core", "ssh-format", "token-store", "dbus-wire"];
 
-/// What each must have in it, and the only things that may be in it besides.
+/// The files that each must contain, and the only other files that it may contain.
 const REQUIRED: [&str; 5] = [
     "Cargo.toml",
     "LICENSE-APACHE",
@@ -24,11 +24,11 @@ const ALLOWED: [&str; 5] = [
 ];
 const ALLOWED_DIRECTORIES: [&str; 3] = ["src/", "tests/", "examples/"];
 
-/// Looks at what `cargo package` would put into each library's package.
+/// Checks the list of files that `cargo package` would put into each library's package.
 ///
 /// # Errors
 ///
-/// If a file is missing, or one is in it that is not for others.
+/// If a file is missing, or one is in it that does not belong there.
 pub(super) fn package() -> Result<()> {
     for library in LIBRARIES {
         let mut list = cargo();
@@ -52,17 +52,18 @@ pub(super) fn package() -> Result<()> {
 
 /// Makes the documentation of the libraries as a documentation host does: without libtss2.
 ///
-/// `DOCS_RS` has the build script of tss-esapi-sys not look for it, and an empty search path has
-/// pkg-config not find it.
+/// With `DOCS_RS` set, the build script of tss-esapi-sys does not look for it. With an empty search
+/// path, pkg-config does not find it.
 ///
 /// # Errors
 ///
-/// If one of them needs it, or has a warning.
+/// If one of them needs libtss2, or its documentation has a warning.
 pub(super) fn document() -> Result<()> {
     let dir = target()?.join("docs-host");
     let mut doc = cargo();
     doc.args(["doc", "--no-deps", "--locked", "--all-features"])
-        // Nothing of it runs; SQLite, which is bundled, compiles in a fraction of the time.
+        // None of it runs, and without optimization the bundled SQLite compiles in a fraction of
+        // the time.
         .args(["--config", "profile.dev.package.'*'.opt-level=0"]);
     for library in LIBRARIES {
         doc.args(["-p", library]);
@@ -76,7 +77,7 @@ pub(super) fn document() -> Result<()> {
     )
 }
 
-/// Looks at one list of files, a line for each.
+/// Checks one list of files, one a line.
 fn look(files: &str) -> Result<()> {
     for required in REQUIRED {
         ensure!(

@@ -8,8 +8,8 @@ use crate::command::{self, cargo, root, target};
 
 /// Checks that the workspace compiles with the oldest version of each direct dependency.
 ///
-/// It is done in a copy, so that the lock file here stays as it is. Cargo's option is unstable, and
-/// this Rust is not; the variable opens it to cargo alone, and rustc compiles without it.
+/// It is done in a copy, so that the lock file here is not changed. Cargo's option is unstable and
+/// the toolchain is stable. The variable enables unstable options for cargo and not for rustc.
 ///
 /// # Errors
 ///
@@ -22,7 +22,7 @@ pub(super) fn check() -> Result<()> {
     }
     for file in tracked()? {
         let (from, to) = (root().join(&file), copy.join(&file));
-        // A file that was deleted and is not committed yet.
+        // The file was deleted and the deletion is not committed yet.
         if file != "Cargo.lock" && from.is_file() {
             fs::create_dir_all(to.parent().context("a file is in a directory")?)?;
             fs::copy(&from, &to).with_context(|| format!("cannot copy {file}"))?;

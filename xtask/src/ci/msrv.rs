@@ -1,4 +1,4 @@
-//! The oldest Rust that the manifests promise, which has to be one that builds the project.
+//! The oldest Rust that the manifests state, which must be able to build the project.
 
 use std::process::Command;
 
@@ -9,11 +9,11 @@ use crate::command::{self, target};
 /// The `rust-version` of the workspace.
 const STATED: &str = env!("CARGO_PKG_RUST_VERSION");
 
-/// Builds the workspace with the Rust that the manifests state, unless all of CI does so already.
+/// Builds the workspace with the Rust that the manifests state, unless CI uses that version anyway.
 ///
 /// # Errors
 ///
-/// If that Rust is not there, or does not build everything.
+/// If that Rust is not installed, or cannot build everything.
 pub(super) fn build() -> Result<()> {
     let output = Command::new("rustc").arg("--version").output();
     let output = output.context("cannot start rustc")?;
@@ -27,9 +27,9 @@ pub(super) fn build() -> Result<()> {
         .args(["run", STATED, "cargo", "check", "--workspace"])
         .args(["--all-targets", "--locked"])
         .current_dir(command::root())
-        // Its own: what another compiler made is of no use to it.
+        // A build directory of its own, because it cannot use the files of another compiler.
         .env("CARGO_TARGET_DIR", target()?.join("msrv"));
-    // What cargo says of itself to its children is of the other toolchain.
+    // These variables of cargo are for the other toolchain.
     for (name, _) in cargo_variables() {
         check.env_remove(name);
     }

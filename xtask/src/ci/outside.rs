@@ -1,4 +1,4 @@
-//! A program of somebody else that depends on the libraries: `tests/outside`.
+//! A program outside of the workspace that depends on the libraries: `tests/outside`.
 
 use std::process::{Command, Stdio};
 
@@ -13,7 +13,7 @@ const MANIFEST: &str = "tests/outside/Cargo.toml";
 ///
 /// # Errors
 ///
-/// If it does not build, or prints something else than it should.
+/// If it does not build, or prints another text than it should.
 pub(super) fn run() -> Result<()> {
     let dir = target()?.join("outside");
     command::run(

@@ -9,11 +9,12 @@ use crate::command::{self, cargo, target};
 /// Variables that only tests set.
 const OF_TESTS: [&str; 1] = ["TPMSSH_TEST_KDF"];
 
-/// Builds both with the release profile and looks for what only tests may reach.
+/// Builds both with the release profile and checks that they contain no names of variables for
+/// tests.
 ///
 /// # Errors
 ///
-/// If a variable of the tests is known to one of them.
+/// If one of them contains such a name.
 pub(super) fn check() -> Result<()> {
     let build = ["build", "--release", "--locked"];
     command::run(
@@ -24,7 +25,7 @@ pub(super) fn check() -> Result<()> {
     for name in ["tpmssh", "libtpmssh_pkcs11.so"] {
         let path = target()?.join("release").join(name);
         let shipped = fs::read(&path).with_context(|| path.display().to_string())?;
-        // That the search finds what is there: both read this one.
+        // The search must find a name that is there: both read this one.
         ensure!(holds(&shipped, "TPMSSH_STORE"), "{name} cannot be searched");
         for variable in OF_TESTS {
             ensure!(
@@ -46,7 +47,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The variable's name here is the one in the code that reads it, and a debug build knows it.
+    /// The name of the variable must be the one in the code that reads it.
     #[test]
     fn the_variables_of_tests_are_those_that_the_code_reads() {
         let kdf = command::root().join("crates/token-store/src/pin/kdf.rs");

@@ -1,4 +1,4 @@
-//! Programs of others that only this project's CI runs, built from crates.io.
+//! Programs that only CI runs, built from crates.io.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,11 @@ pub(super) struct Tool {
 }
 
 impl Tool {
-    /// The path of the program, which is built first if this build directory has none.
+    /// The path of the program. If this build directory does not have it, builds it first.
     ///
-    /// Without optimization: that is half the time to build it, and it runs for seconds. The program
-    /// stays in `tools` of the build directory, and nothing is installed on the machine.
+    /// It is built without optimization, which halves the time of the build; it runs only for
+    /// seconds. The program stays in `tools` of the build directory. Nothing is installed on the
+    /// machine.
     ///
     /// # Errors
     ///

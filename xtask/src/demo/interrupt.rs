@@ -1,4 +1,4 @@
-//! Ctrl-C: end the command that runs, and let the demo clean up by itself.
+//! Ctrl-C: ends the running command, so that the demo cleans up.
 
 use std::{
     sync::{
@@ -16,10 +16,10 @@ use signal_hook::{
 };
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-/// The command that runs. It has not been waited for as long as it is in here.
+/// The running command. As long as it is in here, it has not been waited for.
 static RUNNING: Mutex<Option<Pid>> = Mutex::new(None);
 
-/// Takes over Ctrl-C, a hang-up and a polite kill.
+/// Handles SIGINT, SIGHUP and SIGTERM.
 ///
 /// # Errors
 ///

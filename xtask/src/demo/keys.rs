@@ -1,4 +1,4 @@
-//! Keys in the token, made by us and by OpenSC.
+//! Keys in the token, made by tpmssh and by OpenSC.
 
 use std::fs;
 
@@ -78,7 +78,7 @@ pub(super) fn authorize_the_keys(show: &mut Show, stage: &Stage) -> Result<()> {
     ensure!(keys == 2, "{keys} RSA keys instead of 2");
     expect(&text, "ecdsa-sha2-nistp256 ")?;
 
-    // What ssh-keygen prints without a PIN is what tpmssh prints.
+    // ssh-keygen without a PIN must print the same key as tpmssh.
     let exported = show.run(stage.tpmssh(&["export"]).arg("ecdsa key"))?;
     let blob = exported
         .split(' ')

@@ -1,4 +1,4 @@
-//! Running a command before an audience: what it is, what it prints, and whether that is right.
+//! Showing a command and its output, and checking them.
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use crate::command::{line, quote};
 
 use super::interrupt;
 
-/// What is being shown, to say where it went wrong.
+/// The present step, for errors.
 #[derive(Default)]
 pub(super) struct Show {
     steps: usize,
@@ -27,7 +27,7 @@ impl Show {
         self.steps
     }
 
-    /// Where the show is, for an error.
+    /// The number and title of the present step, for an error.
     pub(super) fn whereabouts(&self) -> String {
         format!("demo failed at step {} ({})", self.steps, self.title)
     }
@@ -65,7 +65,7 @@ impl Show {
     ///
     /// # Errors
     ///
-    /// If it ends otherwise.
+    /// If it ends with another exit code.
     pub(super) fn fail(&self, command: &mut Command, code: i32) -> Result<String> {
         let shown = line(command);
         println!("$ {}{shown}", variables(command));
@@ -76,7 +76,7 @@ impl Show {
             .spawn()
             .with_context(|| format!("cannot start `{shown}`"))?;
         interrupt::running(Some(child.id()));
-        // The other writing ends; without this the pipe would never end.
+        // Drops the other writing ends: without this the pipe would never end.
         command.stdout(Stdio::null()).stderr(Stdio::null());
 
         let mut output = String::new();
@@ -117,7 +117,7 @@ impl Show {
     }
 }
 
-/// The variables that this one command has besides those of [`Show::environment`], as a shell takes them.
+/// The variables of this command besides those of [`Show::environment`], as words for a shell.
 fn variables(command: &Command) -> String {
     command
         .get_envs()
@@ -133,7 +133,7 @@ fn variables(command: &Command) -> String {
         .collect()
 }
 
-/// Demands that some output contains a text.
+/// Checks that an output contains a text.
 ///
 /// # Errors
 ///
@@ -145,7 +145,7 @@ pub(super) fn expect(output: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Demands that some output does not contain a text.
+/// Checks that an output does not contain a text.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Where the demo takes place: a home, a TPM, an SSH server, an agent.
+//! The environment of the demo: a home, a TPM, an SSH server, an agent.
 
 use std::{ffi::OsString, path::PathBuf, process::Command};
 
@@ -6,17 +6,17 @@ use testing::{Home, SshAgent, Sshd, Swtpm};
 
 use crate::artifacts::Artifacts;
 
-/// The user PIN, the SO PIN, and a mistake.
+/// The user PIN, the SO PIN, and a wrong PIN.
 const PIN: &str = "correct horse";
 const SO_PIN: &str = "battery staple";
 const WRONG_PIN: &str = "incorrect horse";
 
-/// The directory that sshd demands as root, and that only the packaged service makes.
+/// The directory that sshd needs if it runs as root. The packaged service makes it.
 const PRIVILEGE_SEPARATION: &str = "/run/sshd";
 
-/// All that runs for the demo; dropping it ends it.
+/// All processes and directories of the demo; dropping it ends and removes them.
 pub(super) struct Stage {
-    // In the order of dropping: what uses a directory goes before the directory.
+    // Declared in the order in which they must be dropped: a process before its directory.
     pub(super) agent: SshAgent,
     pub(super) sshd: Sshd,
     pub(super) swtpm: Swtpm,
@@ -35,7 +35,7 @@ pub(super) const WRONG_PIN_FILE: &str = "wrong-pin";
 pub(super) const SSH_CONFIG: &str = ".ssh/config";
 
 impl Stage {
-    /// Starts all of it, and waits until it is up.
+    /// Starts the processes, and waits until they are ready.
     pub(super) fn set(artifacts: Artifacts) -> Self {
         let borrowed = Borrowed::note();
         let swtpm = Swtpm::start();
@@ -103,7 +103,7 @@ impl Stage {
         self.home.askpass(&self.home.path().join(pin_file))
     }
 
-    /// What must not exist any more when all of it has ended.
+    /// The files that must not exist after the end.
     pub(super) fn traces(&self) -> Vec<PathBuf> {
         let process = |pid: u32| PathBuf::from(format!("/proc/{pid}"));
         let mut traces = vec![
@@ -149,7 +149,8 @@ impl Borrowed {
 impl Drop for Borrowed {
     fn drop(&mut self) {
         if self.made {
-            // It is not there where the demo does not run as root. It stays where it has been put to use.
+            // It does not exist if the demo does not run as root. It stays if another program uses
+            // it.
             let _ = std::fs::remove_dir(PRIVILEGE_SEPARATION);
         }
     }

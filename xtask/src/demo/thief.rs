@@ -1,4 +1,4 @@
-//! Someone takes the disk, and knows the PIN.
+//! A thief takes the disk, and knows the PIN.
 
 use anyhow::Result;
 use testing::Home;

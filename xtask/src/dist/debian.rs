@@ -11,7 +11,7 @@ use super::{Release, gzip, lay_out};
 use crate::command::{self, root};
 use crate::payload::Item;
 
-/// Scripts of the package, as few as there can be.
+/// The scripts of the package.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
 /// Writes the package into `out`.
@@ -98,7 +98,7 @@ fn item(name: &str, mode: u32, contents: Vec<u8>) -> Item {
     }
 }
 
-/// What program and module are linked with, as packages.
+/// The packages of the libraries that program and module are linked to.
 fn dependencies(work: &Path, items: &[Item]) -> Result<String> {
     let stub = work.join("debian");
     fs::create_dir_all(&stub)?;
@@ -152,7 +152,7 @@ fn packaging(name: &str) -> PathBuf {
     root().join("packaging/debian").join(name)
 }
 
-/// What a program prints, without the line feed at its end.
+/// The output of a program, without the line feed at its end.
 fn print(command: &mut Command) -> Result<String> {
     let line = command::line(command);
     let output = command

@@ -1,4 +1,4 @@
-//! The bill of materials: what program and module are built from, as CycloneDX.
+//! The bill of materials of program and module, as CycloneDX.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use super::Release;
 use crate::command::cargo;
 
-/// The crates that are shipped; what only tests use is not in them.
+/// The shipped crates. Dependencies of tests are not listed.
 const SHIPPED: [&str; 2] = ["tpmssh", "tpmssh-pkcs11"];
 
 /// The document.
 ///
 /// # Errors
 ///
-/// If cargo does not say what there is.
+/// If cargo does not list the dependencies.
 ///
 /// # Source
 ///
@@ -82,7 +82,7 @@ fn packages(metadata: &Value) -> Result<BTreeMap<String, &Value>> {
         .collect())
 }
 
-/// The ids of what the shipped crates need, to run and to be built.
+/// The ids of the dependencies of the shipped crates, and of their build dependencies.
 fn used(metadata: &Value) -> Result<BTreeSet<String>> {
     let nodes = metadata["resolve"]["nodes"]
         .as_array()
@@ -139,7 +139,7 @@ fn component(package: &Value, checksums: &BTreeMap<(String, String), String>) ->
     Some(component)
 }
 
-/// SQLite, whose source `libsqlite3-sys` has in it.
+/// SQLite, whose source is in `libsqlite3-sys`.
 fn bundled(package: &Value) -> Option<Value> {
     if package["name"] != "libsqlite3-sys" {
         return None;

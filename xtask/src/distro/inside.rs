@@ -12,8 +12,9 @@ use crate::{command, packages};
 
 use super::printed;
 
-/// Sets up the mounts and enters. Nothing that happens inside stays: the release, the checkout, the build
-/// directory and cargo's are below a layer in memory. The network is the loopback alone.
+/// Sets up the mounts and enters. All changes inside are lost: the release, the checkout, the build
+/// directory and cargo's directory are below a layer in memory. The network has only the loopback
+/// device.
 ///
 /// Arguments: the release, the toolchain, then directories that are there as here, `--`, the command.
 const ENTER: &str = r#"
@@ -43,7 +44,8 @@ ip link set lo up
 exec chroot "$root" "$@"
 "#;
 
-/// What tells cargo whether a built file is still good, and what tests look at. All else stays outside.
+/// The variables by which cargo decides whether a built file is up to date, and those of tests. All
+/// others stay outside.
 const KEPT: [&str; 7] = [
     "CI",
     "CARGO_INCREMENTAL",

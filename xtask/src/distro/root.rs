@@ -12,10 +12,10 @@ use crate::{command, packages};
 
 use super::printed;
 
-/// Where Debian is if this machine's apt knows no mirror of it.
+/// The mirror of Debian if this machine's apt has none.
 const MIRROR: &str = "http://deb.debian.org/debian";
 
-/// Makes the release, or takes the one that is there: some two minutes and two GiB.
+/// Makes the release, which takes about two minutes and two GiB, or uses the existing one.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Files below `$DESTDIR`, and changes of them that are made in full or not at all.
+//! Files below `$DESTDIR`, and changes of them that are made completely or not at all.
 
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
@@ -14,11 +14,11 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// That of the environment.
+    /// The root that the environment gives.
     ///
     /// # Errors
     ///
-    /// If `$DESTDIR` is no absolute path.
+    /// If `$DESTDIR` is not an absolute path.
     pub(super) fn new() -> Result<Self> {
         match std::env::var_os("DESTDIR").filter(|dir| !dir.is_empty()) {
             None => Ok(Self::at(Path::new("/"))),
@@ -33,7 +33,7 @@ impl Disk {
         }
     }
 
-    /// The path to use for one that is meant below the root.
+    /// The path below the root for an installed path.
     fn real(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
@@ -57,7 +57,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Whether anything has this name, a link to nothing as well.
+    /// Whether there is a file with this name, also a dangling link.
     pub(super) fn exists(&self, path: &Path) -> bool {
         fs::symlink_metadata(self.real(path)).is_ok()
     }
@@ -82,7 +82,7 @@ impl Disk {
 
     /// Removes a directory if nothing is in it.
     pub(super) fn remove_empty(&self, dir: &Path) {
-        // Others may have put something in, which is reason enough to let it be.
+        // It stays if it has files of others.
         let _ = fs::remove_dir(self.real(dir));
     }
 
@@ -96,7 +96,7 @@ impl Disk {
     }
 }
 
-/// Files that were written and removed; dropping it puts everything back unless it was kept.
+/// Files that were written and removed. Dropping it restores them, unless it was kept.
 pub(super) struct Change<'a> {
     disk: &'a Disk,
     /// Each file as it was; `None` if there was none.
@@ -109,7 +109,7 @@ pub(super) struct Change<'a> {
 type Before = (u32, Vec<u8>);
 
 impl Change<'_> {
-    /// Writes a file by way of another beside it, so that a program that runs keeps its own.
+    /// Writes a temporary file and renames it, so that a running program keeps its old file.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Removes a file; one that is not there is fine.
+    /// Removes a file, if it exists.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl Change<'_> {
         self.dirs.iter().map(PathBuf::as_path)
     }
 
-    /// Leaves everything as it is now.
+    /// Keeps the changes.
     pub(super) fn keep(mut self) {
         self.undo.clear();
         self.dirs.clear();

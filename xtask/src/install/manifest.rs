@@ -1,4 +1,4 @@
-//! The list of what an installation wrote, by which it is replaced and removed.
+//! The list of the files of an installation, by which it is replaced and removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -18,7 +18,7 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    /// Where that of an installation is.
+    /// The path of the list.
     pub(super) fn place(prefix: &Path) -> PathBuf {
         prefix.join("share/tpmssh/installed")
     }
@@ -31,11 +31,11 @@ impl Manifest {
         }
     }
 
-    /// That of the installation that is there.
+    /// The list of the existing installation.
     ///
     /// # Errors
     ///
-    /// If it cannot be read or understood.
+    /// If it cannot be read or parsed.
     pub(super) fn read(disk: &Disk, place: &Path) -> Result<Option<Self>> {
         let Some(bytes) = disk.read(place)? else {
             return Ok(None);
@@ -73,7 +73,7 @@ impl Manifest {
         self.files.keys().map(PathBuf::as_path)
     }
 
-    /// The directories that were made, those that are within others first.
+    /// The directories that were made, inner ones first.
     pub(super) fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.dirs.iter().rev().map(PathBuf::as_path)
     }
@@ -86,7 +86,7 @@ impl Manifest {
         self.files.contains_key(path)
     }
 
-    /// Whether a file of the list is there with other contents.
+    /// Whether a file of the list has other contents now.
     pub(super) fn is_changed(&self, disk: &Disk, path: &Path) -> bool {
         let Some(digest) = self.files.get(path) else {
             return false;

@@ -1,4 +1,4 @@
-//! What a chip says about itself.
+//! A chip's answers to `TPM2_GetCapability`.
 
 use std::io;
 
@@ -18,7 +18,7 @@ const COMMANDS: u32 = 2;
 const PROPERTIES: u32 = 6;
 const CURVES: u32 = 8;
 
-/// The length of a listed value, and of what stands beside it.
+/// The length of a listed key, and of its value, in bytes.
 type Layout = (usize, usize);
 
 const HANDLE: Layout = (4, 0);
@@ -123,7 +123,7 @@ fn listed(
     answer(&body)
 }
 
-/// What the TPM behind lists from `first` on, in one reply.
+/// The list of the simulator from `first` on, in one reply.
 fn list(
     send: &mut Send<'_>,
     capability: u32,

@@ -1,4 +1,5 @@
-//! What stands between a client and `swtpm`: capabilities, refusals, limits, moods, slowness.
+//! The proxy that plays a chip in front of `swtpm`: capabilities, refusals, limits, requests to
+//! send again, slowness.
 
 use std::{
     io,
@@ -27,13 +28,13 @@ pub enum Pace {
     /// As fast as `swtpm` is.
     #[default]
     Instant,
-    /// At this part of the typical time: 1.0 is the chip's own speed.
+    /// At this multiple of the typical time: 1.0 is the chip's own speed.
     Typical(f64),
-    /// At this part of the longest time that was measured.
+    /// At this multiple of the longest time that was measured.
     Slowest(f64),
 }
 
-/// A personality at work.
+/// A running personality.
 #[derive(Debug)]
 pub(crate) struct Front {
     chip: Chip,
@@ -59,7 +60,7 @@ impl Front {
         }
     }
 
-    /// The response to a command, for which `send` asks the TPM behind.
+    /// The response to a command. `send` sends a command to the simulator.
     pub(crate) fn answer(&self, raw: &[u8], send: &mut Send<'_>) -> io::Result<Vec<u8>> {
         let Ok(command) = Command::parse(raw) else {
             return send(raw);
@@ -68,7 +69,7 @@ impl Front {
             return Ok(refusal(rc));
         }
         let chip = &self.chip;
-        // A saved context is swtpm's here, and longer than the chip's own.
+        // A saved context is made by swtpm, and is longer than the chip's own.
         let longest = chip.property(PT_MAX_COMMAND_SIZE);
         if longest.is_some_and(|longest| raw.len() > longest as usize)
             && command.code != CC_CONTEXT_LOAD
@@ -100,7 +101,7 @@ impl Front {
         send(raw)
     }
 
-    /// The answer that asks for patience, if it is time for one.
+    /// The response that asks to send the command again, if it is time for one.
     fn mood(&self, code: u32) -> Option<u32> {
         let mut moods = self.moods.lock().unwrap_or_else(PoisonError::into_inner);
         moods.iter_mut().find_map(|active| {
@@ -117,7 +118,7 @@ impl Front {
         })
     }
 
-    /// Whether there is no room for what the command would make.
+    /// Whether the chip has no room for the object or index that the command would make.
     fn is_full(&self, command: &Command<'_>, send: &mut Send<'_>) -> io::Result<bool> {
         let (first, room) = match command.code {
             // Of a transient object: it is made persistent.
@@ -133,8 +134,8 @@ impl Front {
         }
     }
 
-    /// How long the command takes beyond swtpm's own time: as measured where the chip's facts
-    /// have it, else as the nearest thing that they have.
+    /// How long the command takes beyond swtpm's own time: the measured time, or if it was not
+    /// measured, that of the most similar operation.
     fn time(&self, code: u32, about: About) -> Duration {
         let (scale, pick): (f64, fn(&Latency) -> f64) = match self.pace {
             Pace::Instant => return Duration::ZERO,

@@ -1,4 +1,4 @@
-//! PSS as older chips make it: with the longest salt that fits.
+//! PSS signatures of older chips, with the longest salt that fits.
 
 use std::io;
 
@@ -11,8 +11,8 @@ use super::{
     wire::{Command, Reader, Short, ask, authorized, frame, response_code, sized},
 };
 
-/// The response to a `TPM2_Sign` with RSASSA-PSS; `None` for other schemes, and for keys that
-/// may not decrypt, which is how the block gets to the private operation here.
+/// The response to a `TPM2_Sign` with RSASSA-PSS; `None` for other schemes, and for keys that may
+/// not decrypt, because the block is signed by a raw decryption.
 ///
 /// # Source
 ///
@@ -66,7 +66,7 @@ pub(super) fn with_the_longest_salt(
 
 fn block(digest: &[u8], hash: u16, size: usize) -> Vec<u8> {
     let length = digest.len();
-    // Any salt will do, as long as it is long.
+    // The contents of the salt do not matter, only its length.
     let salt = vec![0x5a; size - 2 - length];
     let h = hashed(hash, &[&[0; 8], digest, &salt]);
     let mut db = [&[1], &salt[..]].concat();

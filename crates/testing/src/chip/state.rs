@@ -1,4 +1,4 @@
-//! The states that others leave a chip in: Windows, systemd, a factory, an owner.
+//! The states in which Windows, systemd, a factory or an owner leave a chip.
 
 use std::{
     fmt,
@@ -22,19 +22,19 @@ const OWNER: u32 = 0x4000_0001;
 const LOCKOUT: u32 = 0x4000_000a;
 const ENDORSEMENT: u32 = 0x4000_000b;
 const PLATFORM: u32 = 0x4000_000c;
-/// Where the TCG wants the storage root key, and the endorsement key.
+/// The TCG's handles of the storage root key and the endorsement key.
 const SRK: u32 = 0x8100_0001;
 const EK: u32 = 0x8101_0001;
 
 /// The owner password of [`State::OwnerPassword`].
 const OWNER_PASSWORD: &[u8] = b"owner-secret";
 
-/// What somebody did to a chip before.
+/// What was done to a chip before the test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Nobody did anything: 32 tries, one forgiven after two hours.
+    /// Nothing was done: 32 tries, and one wrong try is forgiven after two hours.
     Factory,
-    /// RSA-2048 storage root key and endorsement key, a lockout password that nobody knows.
+    /// RSA-2048 storage root key and endorsement key, and an unknown lockout password.
     Windows,
     /// The storage root key of systemd: P-256, or RSA-2048 without elliptic curves.
     Systemd,
@@ -42,13 +42,13 @@ pub enum State {
     SrkP384,
     /// A storage root key of RSA-3072.
     SrkRsa3072,
-    /// A storage root key with a password that nobody told us.
+    /// A storage root key with an unknown password.
     SrkPassword,
-    /// A storage root key whose password guesses the lockout counts.
+    /// A storage root key that the chip's lockout protects.
     SrkCounted,
-    /// A storage root key that no session can be salted with.
+    /// A storage root key to which no session can be salted.
     SrkUnsaltable,
-    /// Somebody's signing key where the storage root key belongs.
+    /// A signing key at the handle of the storage root key.
     Foreign,
     /// No room for another persistent key.
     PersistentFull,
@@ -60,7 +60,7 @@ pub enum State {
     OwnerOff,
     /// Three tries until the chip locks, as some factories set.
     ThreeTries,
-    /// An NV index for the endorsement key's certificate in which nothing was written.
+    /// An NV index for the endorsement key's certificate that was never written.
     CertificateUnwritten,
 }
 
@@ -175,19 +175,19 @@ impl FromStr for State {
     }
 }
 
-/// What a chip holds, by handle.
+/// The contents of a chip, by handle.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Held(Vec<u32>);
 
 impl Held {
-    /// What is here and not in `before`.
+    /// The contents that are not in `before`.
     pub(crate) fn beyond(&self, before: &Self) -> Vec<u32> {
         let new = |handle: &&u32| !before.0.contains(handle);
         self.0.iter().filter(new).copied().collect()
     }
 }
 
-/// A connection that sends commands with passwords, to set a state and to look.
+/// A connection that sends commands with passwords, to set a state and to read it.
 #[derive(Debug)]
 pub(crate) struct Direct(TcpStream);
 
@@ -201,7 +201,7 @@ impl Direct {
         Self(stream)
     }
 
-    /// All that the chip holds: objects, loaded and saved sessions, persistent keys, NV indexes.
+    /// The contents of the chip: objects, loaded and saved sessions, persistent keys, NV indexes.
     pub(crate) fn held(&mut self) -> Held {
         let kinds = [
             0x8000_0000,
@@ -287,7 +287,7 @@ impl Direct {
         ));
     }
 
-    /// Defines an index that anybody may read and write by its empty password.
+    /// Defines an index that can be read and written with its empty password.
     fn define(&mut self, index: u32, size: u16) {
         let public = [
             &index.to_be_bytes()[..],

@@ -1,7 +1,7 @@
-//! What a chip refuses because it lacks it, with the code and in the order in which a chip reads.
+//! Refusals of algorithms and sizes that a chip lacks, with the chip's response codes.
 //!
-//! A command's parameters are unmarshalled from the first byte to the last, and the first thing
-//! that the chip does not know ends that (Part 2, the remarks on each type's errors).
+//! A chip unmarshals parameters from the first byte to the last and stops at the first unknown
+//! value (Part 2, the remarks on each type's errors).
 
 use super::{
     Chip,
@@ -18,7 +18,7 @@ use super::{
 pub(super) enum Stop {
     /// The chip refuses it.
     Refused(u32),
-    /// It is malformed: let the TPM say so.
+    /// It is malformed: the simulator refuses it.
     Malformed,
 }
 
@@ -34,10 +34,10 @@ fn refuse<T>(code: u32, parameter: u32) -> Result<T> {
     Err(Stop::Refused(about(code, parameter)))
 }
 
-/// What a command is about, for its time: an algorithm, and a size in bits or a curve.
+/// The algorithm of a command, and the size in bits or the curve, on which its time depends.
 pub(super) type About = (u16, u16);
 
-/// Refuses what the chip cannot read.
+/// Refuses a command with values that the chip does not know.
 pub(super) fn check(chip: &Chip, command: &Command<'_>) -> Result<About> {
     let mut reader = Reader::new(command.params);
     match command.code {
@@ -179,7 +179,7 @@ fn parms(chip: &Chip, kind: u16, reader: &mut Reader<'_>, parameter: u32) -> Res
     }
 }
 
-/// `TPMT_PUBLIC`, which is the second parameter wherever one is given.
+/// `TPMT_PUBLIC`, which is the second parameter of each command that has one.
 fn public(chip: &Chip, bytes: &[u8]) -> Result<About> {
     const PARAMETER: u32 = 2;
     let mut reader = Reader::new(bytes);

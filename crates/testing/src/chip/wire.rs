@@ -1,8 +1,8 @@
-//! Commands and responses as bytes, taken apart and put together.
+//! Parsing and encoding commands and responses.
 
 use super::constants::handles;
 
-/// A command that cannot be taken apart is not this proxy's to judge.
+/// The command cannot be parsed, so it is passed on.
 #[derive(Debug)]
 pub(super) struct Short;
 
@@ -38,14 +38,14 @@ impl<'a> Reader<'a> {
         self.number(4)
     }
 
-    /// A 16-bit length and so many bytes.
+    /// A 16-bit length and that many bytes.
     pub(super) fn sized(&mut self) -> Result<&'a [u8], Short> {
         let len = self.u16()?;
         self.take(usize::from(len))
     }
 }
 
-/// A command, taken apart as far as its handles and parameters.
+/// A command, split into handles, authorizations and parameters.
 #[derive(Debug)]
 pub(super) struct Command<'a> {
     pub(super) raw: &'a [u8],

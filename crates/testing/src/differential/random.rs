@@ -1,6 +1,7 @@
-//! Random choices that come out the same for the same seed.
+//! Random choices that are the same for the same seed.
 
-/// Numbers that depend on a seed alone: SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
+/// Numbers that depend only on a seed: SplitMix64 (Steele, Lea, Flood, "Fast splittable
+/// pseudorandom number generators", 2014).
 pub struct Random(u64);
 
 impl Random {
@@ -56,7 +57,7 @@ impl Random {
         from[self.below(from.len())]
     }
 
-    /// So many bytes.
+    /// `count` bytes.
     pub fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| self.byte()).collect()
     }

@@ -1,11 +1,11 @@
-//! What somebody in between can make of a message, one thing at a time.
+//! The changes of a message, one field at a time.
 
 use super::{
     field::{Content, Field},
     message::Message,
 };
 
-/// One change of one field, to something well-formed.
+/// One change of one field. The changed message is well-formed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     path: String,
@@ -41,9 +41,10 @@ impl Change {
 
     /// Every change of every field of `message`, in the order of its bytes.
     ///
-    /// Numbers: another lowest bit, 0, the maximum. Flags: each bit. Buffers and bytes: another
-    /// bit at either end; empty, or if they are, filled. Lists: an element less, an element more; of the
-    /// elements of a long list, which are all alike, the first two and the last.
+    /// Numbers: the lowest bit inverted, 0, the maximum. Flags: each bit inverted. Buffers and
+    /// bytes: a bit inverted at either end; emptied, or if empty, filled. Lists: one element less,
+    /// one more; in a long list, whose elements are all alike, only the first two and the last
+    /// element are changed.
     #[must_use]
     pub fn all(message: &Message) -> Vec<Self> {
         let mut changes = Vec::new();
@@ -67,7 +68,8 @@ impl Change {
         changes
     }
 
-    /// Makes the change. `false` where `message` has no such field, or already the value that it would get.
+    /// Makes the change. Returns `false` if `message` has no such field, or if the field already
+    /// has the new value.
     #[must_use]
     pub fn apply(&self, message: &mut Message) -> bool {
         let before = message.clone();
@@ -95,10 +97,10 @@ impl std::fmt::Display for Change {
     }
 }
 
-/// Lists of up to so many elements are changed in all of them: a policy has no more alternatives.
+/// In lists of up to this many elements all are changed. A policy has no more branches.
 const SHORT: usize = 8;
 
-/// The paths of the elements of long lists that stand for nothing new.
+/// The paths of the elements of long lists that are not changed.
 fn skipped(message: &Message) -> Vec<String> {
     let mut skipped = Vec::new();
     for path in message.paths() {

@@ -2,8 +2,8 @@
 
 /// A named part of a [`Message`](super::Message).
 ///
-/// Lengths are not parts: they follow from what is in them when the message is written, so that
-/// whatever a test changes, the result is well-formed.
+/// Lengths are not parts. They are computed when the message is encoded, so that a changed message
+/// is well-formed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     pub(super) name: String,
@@ -37,15 +37,15 @@ impl Field {
         }
     }
 
-    /// The name that the specification gives it, e.g. `outPublic`. The elements of a list are
-    /// named `1`, `2` and so on.
+    /// Its name in the specification, e.g. `outPublic`. The elements of a list are named `1`, `2`
+    /// and so on.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it holds: a number in its wire form, the bytes of a buffer without their length, or
-    /// all parts of a structure, with the lengths that are inside.
+    /// Its value: a number in its wire form, the bytes of a buffer without their length, or all
+    /// parts of a structure, with the lengths inside.
     #[must_use]
     pub fn value(&self) -> Vec<u8> {
         let mut value = Vec::new();
@@ -75,12 +75,12 @@ impl Field {
             .fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 
-    /// Gives it another value, in the form of [`Field::value`]. The lengths around it follow.
+    /// Sets its value, in the form of [`Field::value`]. The lengths around it are adjusted.
     ///
     /// # Panics
     ///
-    /// If `value` has another length than a number or a set of flags has, or is longer than a
-    /// buffer can be (65,535 bytes), or the field is a list.
+    /// If `value` has a wrong length for a number or a set of flags, or is longer than a buffer can
+    /// be (65,535 bytes), or the field is a list.
     pub fn set(&mut self, value: &[u8]) {
         match &mut self.content {
             Content::Number(bytes) | Content::Flags(bytes) => {
@@ -135,7 +135,7 @@ impl Field {
         rest.map_or(Some(field), |rest| Self::find(field.parts(), rest))
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub(super) fn find_mut<'a>(fields: &'a mut [Self], path: &str) -> Option<&'a mut Self> {
         let (name, rest) = split(path);
         let field = fields.iter_mut().find(|field| field.name == name)?;

@@ -1,4 +1,4 @@
-//! The commands, and what they and their responses consist of.
+//! The layouts of commands and their responses.
 //!
 //! # Source
 //!
@@ -9,7 +9,7 @@ use super::{
     structure,
 };
 
-/// What a command and its response consist of, besides headers and authorizations.
+/// The handles and parameters of a command and its response.
 pub(super) struct Layout {
     pub(super) code: u32,
     pub(super) name: &'static str,
@@ -20,7 +20,7 @@ pub(super) struct Layout {
     pub(super) reply: &'static [Part],
 }
 
-/// The layout of a command; `None` where this crate does not know it.
+/// The layout of a command; `None` if this crate does not know it.
 pub(super) fn of(code: u32) -> Option<&'static Layout> {
     LAYOUTS.iter().find(|layout| layout.code == code)
 }
@@ -78,7 +78,7 @@ macro_rules! layouts {
     ($($constant:ident = $code:literal $name:literal
         [$($handle:literal),*] $parameters:expr =>
         [$($reply_handle:literal)?] $reply:expr;)+) => {
-        /// The codes of the commands that are understood, `TPM_CC_…`.
+        /// The codes of the supported commands, `TPM_CC_…`.
         ///
         /// # Source
         ///

@@ -1,4 +1,4 @@
-//! A command or response, taken apart.
+//! Parsed commands and responses.
 
 mod parse;
 
@@ -11,20 +11,20 @@ use super::{
 /// `TPM_ST_NO_SESSIONS` and `TPM_ST_SESSIONS`.
 const NO_SESSIONS: u16 = 0x8001;
 const SESSIONS: u16 = 0x8002;
-/// `TPM_RS_PW`: the authorization value itself, in the place of a session.
+/// `TPM_RS_PW`: a password in place of a session.
 const PASSWORD: u32 = 0x4000_0009;
-/// The attributes of a session that decrypts the command's, and encrypts the response's first
-/// parameter (part 2, section 8.4).
+/// The attributes of a session that decrypts the first parameter of the command, and that encrypts
+/// the first parameter of the response (part 2, section 8.4).
 const DECRYPT: u8 = 0x20;
 const ENCRYPT: u8 = 0x40;
 
 /// A command, or the response to one, as fields.
 ///
-/// [`Message::bytes`] puts it together again, with all lengths computed anew. A field is
-/// addressed by its name in the specification: `parentHandle`, `outPublic`, and with dots
-/// inside of structures: `outPublic.unique.x`, `pHashList.2`. The authorizations are
-/// `session1` to `session3`, of `handle` (commands alone), `nonce`, `attributes` and `hmac`.
-/// A parameter that a session encrypts is one buffer.
+/// [`Message::bytes`] encodes it again and computes all lengths. A field is addressed by its name
+/// in the specification: `parentHandle`, `outPublic`, and with dots inside of structures:
+/// `outPublic.unique.x`, `pHashList.2`. The authorizations are `session1` to `session3`, with the
+/// fields `handle` (only in commands), `nonce`, `attributes` and `hmac`. A parameter that a session
+/// encrypts is one buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     tag: u16,
@@ -35,12 +35,13 @@ pub struct Message {
     pub(super) handles: Vec<Field>,
     pub(super) parameters: Vec<Field>,
     pub(super) sessions: Vec<Field>,
-    /// What follows and is not understood; `None` where everything is.
+    /// The rest that cannot be parsed; `None` if there is none.
     rest: Option<Vec<u8>>,
 }
 
 impl Message {
-    /// A command to be filled with [`with_handle`](Self::with_handle) and so on.
+    /// A command without handles and parameters; add them with [`with_handle`](Self::with_handle)
+    /// and so on.
     ///
     /// # Panics
     ///
@@ -87,7 +88,7 @@ impl Message {
         self
     }
 
-    /// Sets the parameters, which are given in their wire form and taken apart.
+    /// Sets the parameters, given in their wire form.
     ///
     /// # Panics
     ///
@@ -102,8 +103,7 @@ impl Message {
         self
     }
 
-    /// A response without contents: the refusal with response code `code`, or what a command
-    /// without results answers (0).
+    /// A response without contents, with the response code `code`.
     #[must_use]
     pub fn refusal(command: u32, code: u32) -> Self {
         Self::empty(NO_SESSIONS, code, command, true)
@@ -122,11 +122,11 @@ impl Message {
         }
     }
 
-    /// Takes a command apart.
+    /// Parses a command.
     ///
     /// # Panics
     ///
-    /// If it is shorter than a header, or its length is not what the header says.
+    /// If it is shorter than a header, or its length is not that in the header.
     #[must_use]
     pub fn parse_command(bytes: &[u8]) -> Self {
         let (tag, code, body) = parse::header(bytes);
@@ -134,7 +134,7 @@ impl Message {
         Self::checked(understood, Self::empty(tag, code, code, false), bytes)
     }
 
-    /// Takes the response to `command` apart.
+    /// Parses the response to `command`.
     ///
     /// # Panics
     ///
@@ -164,7 +164,7 @@ impl Message {
     ///
     /// # Panics
     ///
-    /// If it is longer than a length field can say.
+    /// If it is too long for a length field.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let all = |fields: &[Field]| {
@@ -214,7 +214,7 @@ impl Message {
         layout::of(self.command).map_or("an unknown command", |layout| layout.name)
     }
 
-    /// Whether every byte of it is in a field.
+    /// Whether all its bytes could be parsed.
     #[must_use]
     pub fn is_understood(&self) -> bool {
         self.rest.is_none()
@@ -242,7 +242,7 @@ impl Message {
         bytes
     }
 
-    /// Takes away the last authorization, if there is one.
+    /// Removes the last authorization, if there is one.
     pub fn drop_session(&mut self) {
         self.sessions.pop();
         if self.sessions.is_empty() {
@@ -300,7 +300,7 @@ impl Message {
         field.unwrap_or_else(|| panic!("no field {path} in {}", self.name()))
     }
 
-    /// Gives the field at `path` another value; see [`Field::set`].
+    /// Sets the value of the field at `path`; see [`Field::set`].
     ///
     /// # Panics
     ///
@@ -416,7 +416,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is not understood is kept as it is.
+        /// Bytes that cannot be parsed are kept unchanged.
         #[test]
         fn any_bytes_come_back_as_they_were(
             code in prop_oneof![0x11f_u32..0x192, any::<u32>()],

@@ -1,8 +1,8 @@
-//! Reading fields off the front of bytes.
+//! Reading fields from the start of a byte slice.
 
 use super::field::{Content, Field};
 
-/// How a part of a message is read.
+/// The type of a field.
 #[derive(Clone, Copy)]
 pub(super) enum Type {
     U8,
@@ -15,13 +15,13 @@ pub(super) enum Type {
     Buffer,
     /// A `TPM2B_*` that holds these parts.
     Sized(&'static [Part]),
-    /// A `TPM2B_*` that holds such a structure as `Union` does.
+    /// A `TPM2B_*` that holds a structure as in `Union`.
     SizedUnion(Read),
     /// A list with elements of this type.
     List(&'static Type),
     /// A structure of these parts.
     Structure(&'static [Part]),
-    /// A structure whose parts depend on what is in it.
+    /// A structure whose parts depend on its contents.
     Union(Read),
 }
 
@@ -31,7 +31,7 @@ pub(super) type Read = fn(&mut Reader<'_>) -> Option<Vec<Field>>;
 /// A name and a type.
 pub(super) type Part = (&'static str, Type);
 
-/// The bytes that are still to be read. Every method answers `None` where they are too few.
+/// The unread bytes. Each method returns `None` if there are too few.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -98,7 +98,8 @@ impl<'a> Reader<'a> {
         Some(Field::new(name, content))
     }
 
-    /// A buffer that holds a structure; one that does not, as some are empty, stays a buffer.
+    /// A buffer that holds a structure. If its contents are not that structure, such as in an empty
+    /// one, it stays a buffer.
     fn sized(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! One command on its way, and what becomes of it.
+//! One command on its way to the TPM.
 
 use std::{
     fmt,
@@ -11,11 +11,11 @@ use crate::tap::frame;
 
 /// A command that has arrived, and a line to the TPM.
 ///
-/// All that is sent here goes over the connection of the client, because a swtpm answers one
-/// connection at a time. To the TPM it is all one.
+/// All commands are sent over the connection of the client, because a swtpm serves one connection
+/// at a time. The TPM cannot tell them apart.
 #[derive(Debug)]
 pub struct Step<'a> {
-    /// The command, as the client sent it. [`Action::Pass`] sends what this is then.
+    /// The command of the client. It may be changed: [`Action::Pass`] sends it in its present form.
     pub command: Message,
     index: usize,
     tpm: &'a TcpStream,
@@ -30,13 +30,13 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The number of this command since the interposer came, from 0 on; every command counts.
+    /// The number of this command since the interposer was set, from 0.
     #[must_use]
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// Sends [`command`](Self::command) to the TPM, and returns what it answers.
+    /// Sends [`command`](Self::command) to the TPM, and returns the response.
     ///
     /// # Errors
     ///
@@ -45,7 +45,7 @@ impl<'a> Step<'a> {
         self.send(&self.command)
     }
 
-    /// Sends any command to the TPM, and returns what it answers.
+    /// Sends another command to the TPM, and returns the response.
     ///
     /// # Errors
     ///
@@ -57,21 +57,21 @@ impl<'a> Step<'a> {
     }
 }
 
-/// What the client gets.
+/// The response that the client gets.
 #[derive(Debug)]
 pub enum Action {
-    /// What the TPM answers to [`Step::command`].
+    /// The TPM's response to [`Step::command`].
     Pass,
-    /// This.
+    /// This response.
     Reply(Message),
-    /// The end of the connection.
+    /// None: the connection is closed.
     HangUp,
 }
 
 /// Decides what becomes of a command.
 type Decide = dyn FnMut(&mut Step<'_>) -> io::Result<Action> + Send;
 
-/// The closure of a tap that decides what becomes of each command.
+/// The closure of a tap that handles each command.
 pub(crate) struct Interposer {
     decide: Box<Decide>,
     steps: usize,
@@ -87,7 +87,7 @@ impl Interposer {
         }
     }
 
-    /// The response to `command`; `None` where the connection is to end.
+    /// The response to `command`; `None` to close the connection.
     pub(crate) fn respond(
         &mut self,
         command: &[u8],

@@ -22,7 +22,7 @@ const ALG_ECDAA: u64 = 0x001a;
 const ALG_ECC: u64 = 0x0023;
 const ALG_SYMMETRIC: u64 = 0x0025;
 
-/// A list of fields that grows by what is read.
+/// A list of fields, to which the read fields are added.
 struct Fields(Vec<Field>);
 
 impl Fields {

@@ -1,4 +1,4 @@
-//! The permanent state of a simulator, kept to go back to.
+//! Snapshots of the permanent state of a simulator.
 
 use std::{
     fs,
@@ -22,12 +22,12 @@ const STATE: &str = "tpm2-00.permall";
 const CMD_STOP: &[u8] = &[0, 0, 0, 14];
 const CMD_INIT: &[u8] = &[0, 0, 0, 2, 0, 0, 0, 0];
 
-/// What a [`Swtpm`] holds for good: seeds, hierarchies, persistent keys, NV indexes, lockout.
+/// The permanent state of a [`Swtpm`]: seeds, hierarchies, persistent keys, NV indexes, lockout.
 #[derive(Debug, Clone)]
 pub struct Snapshot(Vec<u8>);
 
 impl Swtpm {
-    /// Shuts the TPM down in good order and keeps its permanent state. It goes on running.
+    /// Shuts the TPM down orderly and returns its permanent state. The simulator keeps running.
     ///
     /// # Panics
     ///
@@ -41,10 +41,10 @@ impl Swtpm {
         Snapshot(state.expect("a TPM that was shut down has written its state"))
     }
 
-    /// Resets the TPM and starts it from `snapshot`, in half a millisecond: a test of many cases needs one
-    /// simulator. Whatever was loaded is gone.
+    /// Resets the TPM and starts it from `snapshot`, in half a millisecond, so that a test of many
+    /// cases needs only one simulator. Loaded objects and sessions are lost.
     ///
-    /// The same randomness never comes twice, since its generator is seeded anew.
+    /// Its random numbers are different each time, because its generator gets a new seed.
     ///
     /// # Panics
     ///

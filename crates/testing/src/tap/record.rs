@@ -1,16 +1,16 @@
-//! What the tap has seen, and what it was told to disturb.
+//! The record of a tap, and its faults.
 
 use std::time::Duration;
 
-/// The length of what every command and response begins with: tag, length, code.
+/// The length of the header of a command or response: tag, length, code.
 pub(super) const HEADER: usize = 10;
 
-/// A command and what came back.
+/// A command and its response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
     /// The command as the client sent it.
     pub command: Vec<u8>,
-    /// The response as the TPM gave it, before any [`Fault`]; empty where there was none.
+    /// The response of the TPM, before any [`Fault`]; empty if there was none.
     pub response: Vec<u8>,
 }
 
@@ -21,14 +21,14 @@ impl Exchange {
         u32_at(&self.command, 6)
     }
 
-    /// The response code, `TPM_RC_…`; `None` where the TPM gave no response.
+    /// The response code, `TPM_RC_…`; `None` if the TPM gave no response.
     #[must_use]
     pub fn response_code(&self) -> Option<u32> {
         (self.response.len() >= HEADER).then(|| u32_at(&self.response, 6))
     }
 }
 
-/// Which commands a [`Fault`] is for.
+/// The commands that a [`Fault`] applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// Every command.
@@ -37,20 +37,20 @@ pub enum When {
     Command(u32),
     /// The next command with this code, once.
     Next(u32),
-    /// The nth command from now, once; 0 is the next one. FlushContext counts here.
+    /// The nth command from now, once; 0 is the next one. FlushContext counts.
     Nth(usize),
 }
 
-/// What happens to a command instead of a plain exchange.
+/// A disturbance of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The command waits this long before it is passed on.
     Delay(Duration),
-    /// The TPM gets the first so many bytes of the command, then both connections end.
+    /// The TPM gets this many bytes of the command, then both connections end.
     CutRequest(usize),
-    /// The client gets the first so many bytes of the response, then both connections end.
+    /// The client gets this many bytes of the response, then both connections end.
     CutReply(usize),
-    /// The response byte at this offset, counted from the end where negative, is inverted.
+    /// The response byte at this offset is inverted. A negative offset counts from the end.
     Garble(isize),
     /// The TPM does not get the command; the client gets this response code.
     Answer(u32),
@@ -58,7 +58,7 @@ pub enum Fault {
     Silence,
 }
 
-/// What a tap knows.
+/// The state of a tap.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) exchanges: Vec<Exchange>,

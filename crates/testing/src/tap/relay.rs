@@ -15,18 +15,18 @@ use std::{
 use super::record::{Exchange, Fault, HEADER, Record, u32_at};
 use crate::{chip::Front, interposer::Interposer};
 
-/// What the threads of one tap share.
+/// The shared state of the threads of one tap.
 #[derive(Debug)]
 pub(super) struct Shared {
     /// The TPM's data port.
     pub(super) upstream: u16,
-    /// The personality that answers in the TPM's place, where there is one.
+    /// The chip that is played, if there is one.
     pub(super) front: Option<Front>,
     pub(super) stop: AtomicBool,
     pub(super) record: Mutex<Record>,
-    /// Who decides about each command, where somebody does.
+    /// The interposer, if there is one.
     pub(super) interposer: Mutex<Option<Interposer>>,
-    /// The connections of now, to end them by.
+    /// The open connections, to close them at the end.
     pub(super) open: Mutex<HashMap<u64, [TcpStream; 2]>>,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn accept(shared: &Arc<Shared>, listener: &TcpListener, serve: fn(&Sh
         threads.push(thread::spawn(move || serve(&shared, client)));
     }
     for stream in lock(&shared.open).values().flatten() {
-        // It may have ended by itself.
+        // The thread may have ended by itself.
         let _ = stream.shutdown(Shutdown::Both);
     }
     for thread in threads {
@@ -112,7 +112,7 @@ impl Drop for Pair<'_> {
     }
 }
 
-/// One exchange. `false` where the connection is to end.
+/// One exchange. Returns `false` to close the connection.
 fn relay(shared: &Shared, mut client: &TcpStream, mut tpm: &TcpStream) -> io::Result<bool> {
     let command = frame(client)?;
     let (index, fault) = {
@@ -152,7 +152,7 @@ fn relay(shared: &Shared, mut client: &TcpStream, mut tpm: &TcpStream) -> io::Re
     let pace = {
         let mut record = lock(&shared.record);
         if let Some(exchange) = record.exchanges.get_mut(index) {
-            // Not so after a reset() in between; then nobody asks for it either.
+            // The record may have been reset in between. Then there is nothing to complete.
             exchange.response.clone_from(&response);
         }
         record.pace
@@ -185,7 +185,8 @@ fn relay(shared: &Shared, mut client: &TcpStream, mut tpm: &TcpStream) -> io::Re
     Ok(true)
 }
 
-/// What the TPM, its personality, or the interposer in front of it, answers; `None` to hang up.
+/// The response of the TPM, of the played chip, or of the interposer; `None` to close the
+/// connection.
 fn respond(shared: &Shared, command: &[u8], mut tpm: &TcpStream) -> io::Result<Option<Vec<u8>>> {
     if let Some(interposer) = &mut *lock(&shared.interposer) {
         return interposer.respond(command, tpm);
@@ -201,7 +202,7 @@ fn respond(shared: &Shared, command: &[u8], mut tpm: &TcpStream) -> io::Result<O
     response.map(Some)
 }
 
-/// Far above what a TPM takes (4096), and far below what a broken length could claim.
+/// Far above the longest command of a TPM (4096), and far below the value of a broken length.
 const MAX_FRAME: usize = 1 << 20;
 
 /// Reads one command or response: tag, length, code, body.

@@ -1,4 +1,4 @@
-//! Taking messages apart.
+//! Parsing messages.
 
 use super::{DECRYPT, Message, SESSIONS};
 use crate::interposer::{
@@ -62,7 +62,7 @@ pub(super) fn reply(tag: u16, layout: &Layout, body: &[u8], encrypted: bool) -> 
     reader.0.is_empty().then_some(message)
 }
 
-/// The parameters; where the first is `encrypted` it is a buffer, whatever is in it.
+/// The parameters. If the first one is `encrypted`, it is one buffer.
 fn parameters(reader: &mut Reader<'_>, parts: &[Part], encrypted: bool) -> Option<Vec<Field>> {
     match parts {
         [(name, _), rest @ ..] if encrypted => {
