@@ -25,6 +25,9 @@ pub(crate) const RH_ENDORSEMENT: u32 = 0x4000_000b;
 
 /// `TPM_RC_LOCKOUT`.
 const LOCKED_OUT: u32 = 0x921;
+/// `TPM_RC_AUTH_FAIL`, and the bits of a format-one code besides the number of a session.
+const AUTH_FAIL: u32 = 0x08e;
+const FORMAT_ONE: u32 = 0x0bf;
 
 /// A connection to the chip with nobody in between.
 pub(crate) struct Chip(TcpStream);
@@ -56,21 +59,49 @@ impl Chip {
             .collect()
     }
 
+    /// A new policy session. If the man in the middle has left all slots taken, they are freed first.
+    fn policy_session(&mut self) -> u32 {
+        let mut started = self.send(&start_policy());
+        if !started.succeeded() {
+            for session in self.handles(0x0200_0000) {
+                let parameters = session.to_be_bytes();
+                self.send(&Message::command(cc::FLUSH_CONTEXT).with_parameters(&parameters));
+            }
+            started = self.send(&start_policy());
+        }
+        started.number("sessionHandle")
+    }
+
+    /// The limit of the PIN counter at `handle`, read with the PIN that opens it, as text.
+    fn limit(&mut self, handle: u32) -> String {
+        for pin in [PIN, NEW_PIN, EVIL] {
+            // 8 bytes from the start: count and limit.
+            let command = Message::command(cc::NV_READ)
+                .with_handle(handle)
+                .with_handle(handle)
+                .with_password(pin)
+                .with_parameters(&[0, 8, 0, 0]);
+            let reply = self.send(&command);
+            if reply.succeeded() {
+                return format!("limit: {:02x?}", &reply.get("data")[4..]);
+            }
+            if reply.code() & FORMAT_ONE != AUTH_FAIL {
+                return format!("no limit: {:#x}", reply.code());
+            }
+        }
+        "no known PIN reads the limit".to_owned()
+    }
+
     /// Whether `password` is the authorization value of a hierarchy or index; a lockout hierarchy that a
-    /// wrong value has closed tells nothing, and so opens.
-    fn opens(&mut self, handle: u32, password: &[u8]) -> bool {
-        let session = self.send(&start_policy());
-        let session = session.number("sessionHandle");
+    /// wrong value has closed tells nothing, and so opens. `session` is a policy session.
+    fn opens(&mut self, session: u32, handle: u32, password: &[u8]) -> bool {
         let command = Message::command(cc::POLICY_SECRET)
             .with_handle(handle)
             .with_handle(session)
             .with_password(password)
             .with_parameters(&[0; 10]);
         let reply = self.send(&command);
-        let opened = reply.succeeded() || handle == RH_LOCKOUT && reply.code() == LOCKED_OUT;
-        let parameters = session.to_be_bytes();
-        self.send(&Message::command(cc::FLUSH_CONTEXT).with_parameters(&parameters));
-        opened
+        reply.succeeded() || handle == RH_LOCKOUT && reply.code() == LOCKED_OUT
     }
 }
 
@@ -101,16 +132,8 @@ pub(crate) fn start_policy() -> Message {
 /// objects by their Names, NV indexes by their public areas, the token's limit, the lockout's parameters.
 /// Failed tries are left out.
 pub(crate) fn state(world: &World) -> String {
-    let read = || {
-        world
-            .counter
-            .state(&world.srk.open(&world.direct().begin()?)?)
-    };
-    let mut state = match read() {
-        Ok(state) => format!("limit: {}\n", state.limit),
-        Err(err) => format!("{err}\n"),
-    };
     let mut chip = Chip::connect(world.swtpm.port());
+    let mut state = chip.limit(world.counter.handle()) + "\n";
     let persistent = chip.handles(0x8100_0000);
     if !persistent.contains(&tpm_core::Srk::HANDLE) {
         state += "no storage root key\n";
@@ -160,11 +183,14 @@ pub(crate) fn openers(world: &World) -> String {
             &[if world.owner.is_empty() { &[] } else { LOCKOUT }],
         ),
     ];
+    let session = chip.policy_session();
     for (handle, passwords) in passwords {
         let which = passwords
             .iter()
-            .position(|password| chip.opens(handle, password));
+            .position(|password| chip.opens(session, handle, password));
         let _ = writeln!(state, "{handle:x} opens for {which:?}");
     }
+    let parameters = session.to_be_bytes();
+    chip.send(&Message::command(cc::FLUSH_CONTEXT).with_parameters(&parameters));
     state
 }

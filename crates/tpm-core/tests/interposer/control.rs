@@ -1,5 +1,7 @@
 //! The control: what is not authenticated is believed, so that the other tests could have seen it.
 
+use std::collections::HashMap;
+
 use testing::{
     Swtpm, Tap,
     interposer::{Action, Message, cc},
@@ -24,7 +26,7 @@ fn what_is_only_displayed_can_be_forged_and_changes_nothing() -> TestResult {
         assert!(!reason.is_empty(), "{}", operation.name);
         let baseline = bench.baseline(operation);
         let mut forged = 0;
-        for variation in Variation::all(&baseline.trace) {
+        for variation in Variation::all(&baseline.trace, &mut HashMap::new()) {
             let differs = bench.check(operation, &baseline, &variation);
             forged += usize::from(differs.map_err(|err| format!("{}: {err}", operation.name))?);
         }

@@ -1,5 +1,7 @@
 //! Everything that can be done to every operation, and none of it does anything.
 
+use std::collections::HashMap;
+
 use testing::interposer::Message;
 
 use crate::{
@@ -17,10 +19,11 @@ use crate::{
 fn withstand(world: World, operations: &[&[Operation]]) -> TestResult {
     let bench = Bench::new(world);
     let (mut fooled, mut runs) = (Vec::new(), 0);
+    let mut met = HashMap::new();
     for operation in operations.iter().copied().flatten() {
         let baseline = bench.baseline(operation);
         assert!(!baseline.trace.is_empty(), "{}", operation.name);
-        for variation in Variation::all(&baseline.trace) {
+        for variation in Variation::all(&baseline.trace, &mut met) {
             runs += 1;
             if let Err(what) = bench.check(operation, &baseline, &variation) {
                 let at = variation.at();

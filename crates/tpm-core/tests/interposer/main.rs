@@ -11,6 +11,7 @@ mod enumerated;
 mod life;
 mod man;
 mod operations;
+mod present;
 mod round_trip;
 mod secrecy;
 mod variation;

@@ -1,11 +1,12 @@
 //! The man in the middle, in one run of an operation.
 
-use std::{collections::BTreeSet, io};
+use std::io;
 
 use testing::interposer::{Action, Message, Step, cc};
 
 use crate::{
     chip::{self, EVIL, RH_ENDORSEMENT, RH_LOCKOUT, RH_OWNER},
+    present::Present,
     variation::{GENERATOR, POINT_X, Trace, Variation},
 };
 
@@ -23,10 +24,7 @@ pub(crate) struct Man {
     variation: Variation,
     trace: Trace,
     loot: Loot,
-    /// The policy sessions and objects that are there.
-    policies: BTreeSet<u32>,
-    sessions: BTreeSet<u32>,
-    objects: BTreeSet<u32>,
+    present: Present,
     notes: Notes,
 }
 
@@ -47,9 +45,7 @@ impl Man {
             variation,
             trace,
             loot,
-            policies: BTreeSet::new(),
-            sessions: BTreeSet::new(),
-            objects: BTreeSet::new(),
+            present: Present::default(),
             notes: Notes::default(),
         }
     }
@@ -62,7 +58,7 @@ impl Man {
     pub(crate) fn decide(&mut self, step: &mut Step<'_>) -> io::Result<Action> {
         let original = step.command.clone();
         let reply = self.vary(step)?;
-        self.note(&original, &reply);
+        self.present.note(&original, &reply);
         Ok(Action::Reply(reply))
     }
 
@@ -141,7 +137,7 @@ impl Man {
             }
             Variation::PolicyStep(_, policy_step) => {
                 self.notes.done = true;
-                for session in &self.policies {
+                for session in &self.present.policies {
                     let command = Message::command(policy_step).with_handle(*session);
                     let command = match policy_step {
                         cc::POLICY_COMMAND_CODE => {
@@ -156,9 +152,9 @@ impl Man {
             Variation::Flush(_, sessions) => {
                 self.notes.done = true;
                 let handles = if sessions {
-                    &self.sessions
+                    &self.present.sessions
                 } else {
-                    &self.objects
+                    &self.present.objects
                 };
                 for handle in handles {
                     let command = Message::command(cc::FLUSH_CONTEXT);
@@ -177,41 +173,9 @@ impl Man {
         }
     }
 
-    /// Notes what is there after an exchange.
-    fn note(&mut self, command: &Message, reply: &Message) {
-        if !reply.succeeded() {
-            return;
-        }
-        match command.code() {
-            cc::START_AUTH_SESSION => {
-                if let Some(handle) = reply.field("sessionHandle") {
-                    let handle = u32::try_from(handle.number()).expect("4 bytes");
-                    self.sessions.insert(handle);
-                    if command.get("sessionType") == [1] {
-                        self.policies.insert(handle);
-                    }
-                }
-            }
-            cc::LOAD | cc::CREATE_PRIMARY | cc::CONTEXT_LOAD => {
-                let handle = reply.field("objectHandle").or(reply.field("loadedHandle"));
-                if let Some(handle) = handle {
-                    let handle = u32::try_from(handle.number()).expect("4 bytes");
-                    self.objects.insert(handle);
-                }
-            }
-            cc::FLUSH_CONTEXT => {
-                let handle = command.number("flushHandle");
-                self.sessions.remove(&handle);
-                self.policies.remove(&handle);
-                self.objects.remove(&handle);
-            }
-            _ => {}
-        }
-    }
-
     /// Sends what he would like to be done, in every policy session that is open.
     fn inject(&mut self, step: &Step<'_>) -> io::Result<()> {
-        let policies = self.policies.clone();
+        let policies = self.present.policies.clone();
         for session in policies {
             for command in self.wishes() {
                 let command = command.clone().with_session(session, &[], 1, &[]);
@@ -253,7 +217,7 @@ impl Man {
                     .with_parameters(&evil),
             );
         }
-        for &object in &self.objects {
+        for &object in &self.present.objects {
             wishes.extend([
                 Message::command(cc::OBJECT_CHANGE_AUTH)
                     .with_handle(object)

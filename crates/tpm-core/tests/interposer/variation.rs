@@ -1,8 +1,10 @@
 //! What the man in the middle does in one run of an operation.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use testing::interposer::{Change, Message, cc};
+
+use crate::present::Present;
 
 /// The commands and responses of an undisturbed run.
 pub(crate) type Trace = Arc<Vec<(Message, Message)>>;
@@ -96,10 +98,18 @@ fn is_exhaustive() -> bool {
 }
 
 impl Variation {
-    /// All that he can do to an operation that runs like `trace`.
-    pub(crate) fn all(trace: &Trace) -> Vec<Self> {
-        let mut all = Vec::new();
+    /// All that he can do to an operation that runs like `trace`. Commands in open policy sessions,
+    /// or about loaded objects, are left out where there are none: he would send nothing.
+    ///
+    /// `met` says how often each command came before, in this operation and others: of those that
+    /// come often, every second change is made from the fourth time on, and the other half the next
+    /// time.
+    pub(crate) fn all(trace: &Trace, met: &mut HashMap<u32, usize>) -> Vec<Self> {
+        const IN_FULL: usize = 3;
+        let mut made = Vec::new();
+        let mut present = Present::default();
         for (index, (command, reply)) in trace.iter().enumerate() {
+            let mut all = Vec::new();
             let changes = self::changes(index, command).into_iter();
             all.extend(changes.map(|change| Self::Command(index, change)));
             let changes = self::changes(index, reply).into_iter();
@@ -122,14 +132,29 @@ impl Variation {
                 .enumerate()
                 .filter(|(other, (found, _))| *other != index && found.code() == command.code());
             all.extend(alike.map(|(other, _)| Self::Swap(index, other)));
-            all.push(Self::Inject(index));
-            all.extend(STEPS.map(|step| Self::PolicyStep(index, step)));
-            all.extend([false, true].map(|sessions| Self::Flush(index, sessions)));
+            if !present.policies.is_empty() {
+                all.push(Self::Inject(index));
+                all.extend(STEPS.map(|step| Self::PolicyStep(index, step)));
+            }
+            if !present.objects.is_empty() {
+                all.push(Self::Flush(index, false));
+            }
+            if !present.sessions.is_empty() {
+                all.push(Self::Flush(index, true));
+            }
             if command.code() == cc::START_AUTH_SESSION {
                 all.push(Self::OwnSession(index));
             }
+            present.note(command, reply);
+            let times = met.entry(command.code()).or_default();
+            let half = *times >= IN_FULL && !is_exhaustive();
+            let all = all.into_iter().enumerate();
+            made.extend(all.filter_map(|(number, variation)| {
+                (!half || (number + *times).is_multiple_of(2)).then_some(variation)
+            }));
+            *times += 1;
         }
-        all
+        made
     }
 }
 
