@@ -24,6 +24,7 @@ mod packaging;
 mod pages;
 mod program;
 mod programs;
+mod proof;
 mod raw;
 mod recording;
 mod refusals;

@@ -59,8 +59,8 @@ Agent         agent       serve the keys to ssh: agent install, status, log
               unlock      give the agent the PIN before it is needed
               lock        make the agent forget all PINs
 Signing       sign, verify, git
-Certificates  ca, cert    OpenSSH certificates and their authority
-              csr         a certificate request (X.509), for TLS
+Certificates  ca, cert    OpenSSH certificates and their authority; csr for TLS
+Proof         prove, verify-proof, ek   a key was born in a TPM, and stays there
 Servers       host        host keys of sshd
 TPM           tpm         ownership, lockout, endorsement key, facts
               simulator   a simulated TPM, for machines without one
@@ -100,6 +100,10 @@ pub(crate) enum Command {
     Cert(cmd::cert::Command),
     Sign(cmd::sign::Args),
     Verify(cmd::verify::Args),
+    Prove(cmd::prove::Args),
+    VerifyProof(cmd::verify_proof::Args),
+    #[command(subcommand)]
+    Ek(cmd::ek::Command),
     #[command(subcommand)]
     Git(cmd::git::Command),
     #[command(subcommand)]

@@ -15,6 +15,7 @@ mod files;
 mod keys;
 mod machine;
 mod options;
+mod proofs;
 mod show;
 
 use std::process::ExitCode;
@@ -59,6 +60,9 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Cert(command) => cmd::cert::run(&app()?, command),
         Command::Sign(args) => cmd::sign::run(&app()?, args),
         Command::Verify(args) => cmd::verify::run(&app()?, args),
+        Command::Prove(args) => cmd::prove::run(&app()?, args),
+        Command::VerifyProof(args) => cmd::verify_proof::run(&app()?, args),
+        Command::Ek(command) => cmd::ek::run(&app()?, command),
         Command::Git(command) => cmd::git::run(&app()?, command),
         Command::Host(command) => cmd::host::run(&app()?, command),
         Command::Agent(args) => cmd::agent::run(&app()?, args),

@@ -4,13 +4,21 @@ use std::{fs, path::Path, process::Command, sync::OnceLock};
 
 use crate::temp::temp_dir;
 
-/// The files of the state directory, made once per process and kept in memory.
-pub(crate) fn state() -> &'static [(String, Vec<u8>)] {
-    static STATE: OnceLock<Vec<(String, Vec<u8>)>> = OnceLock::new();
-    STATE.get_or_init(make)
+/// What a factory makes: a chip, and the authority that certifies it.
+pub(crate) struct Manufactured {
+    /// The files of the state directory, with their names.
+    pub(crate) state: Vec<(String, Vec<u8>)>,
+    /// The certificates of the authority, PEM: the one that signs first, then its root.
+    pub(crate) roots: String,
 }
 
-fn make() -> Vec<(String, Vec<u8>)> {
+/// The chip of this process, made once and kept in memory.
+pub(crate) fn chip() -> &'static Manufactured {
+    static CHIP: OnceLock<Manufactured> = OnceLock::new();
+    CHIP.get_or_init(make)
+}
+
+fn make() -> Manufactured {
     let dir = temp_dir("tpmssh-setup-");
     let state = dir.path().join("state");
     fs::create_dir(&state).expect("a fresh directory is writable");
@@ -38,7 +46,12 @@ fn make() -> Vec<(String, Vec<u8>)> {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
     );
-    fs::read_dir(&state)
+    let certificate = |name: &str| {
+        fs::read_to_string(dir.path().join("ca").join(name))
+            .expect("the authority has a certificate")
+    };
+    let roots = certificate("issuercert.pem") + &certificate("swtpm-localca-rootca-cert.pem");
+    let state = fs::read_dir(&state)
         .expect("the state directory is there")
         .map(|entry| entry.expect("the state directory is readable"))
         .filter(|entry| entry.file_name().to_string_lossy().ends_with(".permall"))
@@ -46,7 +59,8 @@ fn make() -> Vec<(String, Vec<u8>)> {
             let name = entry.file_name().to_string_lossy().into_owned();
             (name, fs::read(entry.path()).expect("the state is readable"))
         })
-        .collect()
+        .collect();
+    Manufactured { state, roots }
 }
 
 /// Writes the configuration of a private certificate authority, because the packaged one has its

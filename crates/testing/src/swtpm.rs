@@ -66,10 +66,21 @@ impl Swtpm {
     #[must_use]
     pub fn manufactured() -> Self {
         let state = temp_dir("tpmssh-swtpm-");
-        for (name, content) in manufactured::state() {
+        for (name, content) in &manufactured::chip().state {
             fs::write(state.path().join(name), content).expect("a fresh directory is writable");
         }
         Self::with_state(state)
+    }
+
+    /// The certificates of the authority that has certified [`manufactured`](Self::manufactured) TPMs, PEM: the one that
+    /// signs first, then its root.
+    ///
+    /// # Panics
+    ///
+    /// As for [`manufactured`](Self::manufactured).
+    #[must_use]
+    pub fn maker_certificates() -> &'static str {
+        &manufactured::chip().roots
     }
 
     fn with_state(state: TempDir) -> Self {

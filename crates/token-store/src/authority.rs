@@ -63,6 +63,33 @@ impl Store {
         })
     }
 
+    /// Has the authority `object` certify only keys with a proof that a TPM holds them. That is never taken back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchObject`] if `object` is no authority, and those of the store.
+    pub fn require_proof(&mut self, object: ObjectId) -> Result<()> {
+        self.write(|tx| {
+            let authority = authority_of(tx, object)?;
+            let sql = "INSERT INTO proof_required (authority) VALUES (?) ON CONFLICT DO NOTHING";
+            tx.execute(sql, [authority])?;
+            Ok(())
+        })
+    }
+
+    /// Whether the authority `object` certifies only keys with a proof.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::require_proof`].
+    pub fn requires_proof(&self, object: ObjectId) -> Result<bool> {
+        self.read(|tx| {
+            let authority = authority_of(tx, object)?;
+            let sql = "SELECT EXISTS (SELECT 1 FROM proof_required WHERE authority = ?)";
+            Ok(tx.query_row(sql, [authority], |row| row.get(0))?)
+        })
+    }
+
     /// The authorities of a token, as the private halves of their key pairs, oldest key first.
     ///
     /// # Errors

@@ -193,6 +193,9 @@ pub enum Error {
         /// What was looked for.
         name: String,
     },
+    /// No attestation key was made for this TPM: a request comes before the answer to a challenge.
+    #[error("no request for a proof was made from this store")]
+    NoAttestationKey,
     /// The object does not exist, or no longer.
     #[error("no such object")]
     NoSuchObject,
@@ -399,7 +402,8 @@ impl Error {
             | Self::NoHome
             | Self::OutOfMemory
             | Self::AuthorityKey
-            | Self::KeyUse(_) => Kind::Failed,
+            | Self::KeyUse(_)
+            | Self::NoAttestationKey => Kind::Failed,
             Self::NoStore { .. } | Self::NoSuchToken { .. } | Self::NoSuchObject => Kind::NotThere,
             Self::Unrecorded { source, .. } | Self::Unknown { source, .. } => source.kind(),
             Self::Tpm(err) => tpm_kind(err),
@@ -447,6 +451,7 @@ fn tpm_kind(err: &tpm_core::Error) -> Kind {
         Tpm::AuthRejected { .. } => Kind::WrongPin,
         Tpm::PinExhausted | Tpm::Lockout => Kind::PinLocked,
         Tpm::OtherTpm
+        | Tpm::OtherChallenge
         | Tpm::ReplyForged { .. }
         | Tpm::Unproven
         | Tpm::WrongLimit

@@ -46,6 +46,7 @@
 //! - Each key is checked when it is read ([`tpm_core::KeyBlob::parse`]). A key that differs from
 //!   those that this crate makes is left out of [`Store::objects`] and is in [`Store::refused`].
 
+pub mod attestation;
 mod authority;
 mod db;
 mod error;

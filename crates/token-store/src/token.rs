@@ -24,7 +24,7 @@ pub use health::{Health, examine};
 pub use init::{InitOptions, Initialized, NoCounter, init};
 pub use open_token::OpenToken;
 pub use orphan::{Orphan, orphans, remove_orphan};
-pub(crate) use parts::Parts;
+pub(crate) use parts::{Parts, TokenObjects};
 pub use pin_change::{change_pin, refresh_tries};
 pub use reinit::{Renewal, reinit, renew};
 pub(crate) use row::{

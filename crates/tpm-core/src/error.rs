@@ -94,6 +94,9 @@ pub enum Error {
     /// There is no storage root key and it could not be made.
     #[error("the TPM has no storage root key")]
     NoSrk,
+    /// A challenge was made for another TPM, or for another attestation key than the one of this store.
+    #[error("the challenge is for another TPM, or for one that was cleared since")]
+    OtherChallenge,
     /// A stored blob is not of this TPM, or was tampered with.
     #[error("the {0} does not belong to this TPM or was changed")]
     Integrity(Entity),
@@ -168,6 +171,13 @@ impl Error {
             // The TPM has not answered at all.
             _ if rc.is_of_transport() => Self::Connection(io::Error::other(rc.to_string())),
             rc::INITIALIZE => Self::NotStarted,
+            // A secret that was encrypted to another RSA key has chips answer that they have failed, and go on; with
+            // another ECC key or attestation key its integrity is wrong.
+            rc::FAILURE | rc::SIZE | rc::INTEGRITY | rc::ECC_POINT
+                if command == CommandCode::ActivateCredential && !rc.is_about_handle() =>
+            {
+                Self::OtherChallenge
+            }
             rc::FAILURE => Self::FailureMode,
             rc::DISABLED => Self::Disabled(command),
             rc::AUTH_UNAVAILABLE => Self::PinExhausted,
@@ -263,6 +273,24 @@ mod tests {
         assert!(matches!(named(0x921), Error::Lockout));
         assert!(matches!(named(0x1df), Error::Integrity(Entity::PinCounter)));
         assert!(matches!(named(0x99d), Error::Policy(Entity::PinCounter)));
+    }
+
+    /// Seen on swtpm: another RSA endorsement key gives TPM_RC_FAILURE and the chip carries on.
+    #[test]
+    fn a_challenge_for_another_chip_is_no_failure_of_this_one() {
+        let err = |code| {
+            Error::from_rc(
+                CommandCode::ActivateCredential,
+                Entity::EndorsementKey,
+                code,
+            )
+        };
+        for code in [0x101, 0x1d5, 0x1df, 0x2d5] {
+            assert!(matches!(err(code), Error::OtherChallenge), "{code:#x}");
+        }
+        assert!(matches!(err(0x9a2), Error::AuthRejected { .. }));
+        let err = Error::from_rc(CommandCode::Sign, Entity::Key, 0x101);
+        assert!(matches!(err, Error::FailureMode));
     }
 
     #[test]

@@ -80,7 +80,11 @@ pub use hierarchy::{
     ek, lockout, ownership, persistent,
     srk::{Srk, fitness::Unfit, open::OpenSrk},
 };
-pub use object::{key_blob::KeyBlob, ready_key::ReadyKey};
+pub use object::{
+    attestation_key::{AttestationKey, Certified, Credential},
+    key_blob::KeyBlob,
+    ready_key::ReadyKey,
+};
 pub use secret::{
     auth::AuthValue,
     auth_kinds::{EndorsementAuth, GuardAuth, LockoutAuth, OwnerAuth, PinAuth, SoAuth},

@@ -1,5 +1,6 @@
 //! Objects and NV indexes: made, loaded, used and kept outside of the chip.
 
+pub(crate) mod attestation_key;
 pub(crate) mod create_load;
 pub(crate) mod key_blob;
 pub(crate) mod nv;

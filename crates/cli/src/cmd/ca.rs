@@ -1,5 +1,6 @@
 //! `tpmssh ca`: a certificate authority whose key is in the TPM.
 
+mod challenge;
 mod init;
 mod krl;
 mod list;
@@ -17,6 +18,7 @@ use crate::app::App;
 pub(crate) enum Command {
     Init(init::Args),
     PublicKey(public_key::Args),
+    Challenge(challenge::Args),
     SignUser(sign::UserArgs),
     SignHost(sign::HostArgs),
     List(list::Args),
@@ -29,6 +31,7 @@ pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Init(args) => init::run(app, args),
         Command::PublicKey(args) => public_key::run(app, args),
+        Command::Challenge(args) => challenge::run(args),
         Command::SignUser(args) => sign::user(app, args),
         Command::SignHost(args) => sign::host(app, args),
         Command::List(args) => list::run(app, args),

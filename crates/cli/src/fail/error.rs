@@ -331,6 +331,56 @@ pub(crate) enum Error {
         /// Its label.
         label: String,
     },
+    /// A key was not made in the TPM, or can leave it.
+    #[error(
+        "key \"{label}\" was made outside of this TPM: nothing can prove that there is no copy"
+    )]
+    Unprovable {
+        /// Its label.
+        label: String,
+    },
+    /// The challenge and the request that were given do not belong together.
+    #[error("the challenge is for another request, or for another TPM")]
+    OtherRequest,
+    /// The challenge is not good any more.
+    #[error("the challenge expired at {since}")]
+    ChallengeExpired {
+        /// When.
+        since: String,
+    },
+    /// The request is for a key that is not here, or not the one that was named.
+    #[error("the request is for another key")]
+    RequestOfOtherKey,
+    /// The proof is for another key than the one to be certified.
+    #[error("proof refused: it is for another key than the one to be certified")]
+    ProofOfOtherKey,
+    /// The proof asks for other principals than the certificate would have.
+    #[error("proof refused: it does not ask for all of these principals (V6)")]
+    ProofOfOtherNames,
+    /// A certificate was signed for this proof before.
+    #[error("proof refused: a certificate was signed for it before (V7)")]
+    ProofUsed,
+    /// The authority wants a proof and there is none.
+    #[error("authority \"{label}\" certifies only keys with a proof that a TPM holds them")]
+    ProofRequired {
+        /// Its label.
+        label: String,
+    },
+    /// The file with the verifier's key is damaged.
+    #[error("{} is not the key of a verifier", path.display())]
+    BadVerifierKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No certificate of a maker was found.
+    #[error("no certificate of a TPM maker in {}", path.display())]
+    NoRoots {
+        /// The file or directory.
+        path: PathBuf,
+    },
+    /// The TPM has no endorsement key at a persistent handle.
+    #[error("this TPM has no persistent endorsement key")]
+    NoEk,
     /// What was to be revoked has been already.
     #[error("that has been revoked before")]
     RevokedBefore,
@@ -492,6 +542,8 @@ impl Error {
             | Self::NoPrivateHalf { .. }
             | Self::NotX509 { .. }
             | Self::NotAKeyFile { .. }
+            | Self::NoRoots { .. }
+            | Self::RequestOfOtherKey
             | Self::LabelTaken { .. }
             | Self::BadLabel(_)
             | Self::WhichAuthority { .. }
@@ -503,11 +555,19 @@ impl Error {
             Self::Unwell { kind, .. } => *kind,
             Self::ExposedFile { .. } | Self::NotAFile { .. } => Kind::UnsafePath,
             Self::CertificateExpired { .. }
+            | Self::Unprovable { .. }
+            | Self::ChallengeExpired { .. }
+            | Self::ProofOfOtherKey
+            | Self::ProofOfOtherNames
+            | Self::ProofUsed
+            | Self::ProofRequired { .. }
             | Self::NoPrincipals
             | Self::CertificateNotYetValid { .. }
             | Self::NoKeyForCertificate { .. }
             | Self::SignerNotAllowed { .. }
             | Self::Revoked { .. } => Kind::KeyRefused,
+            Self::OtherRequest => Kind::OtherTpm,
+            Self::BadVerifierKey { .. } => Kind::Corrupt,
             Self::NoTpmToSetUp => Kind::NoTpm,
             Self::WrongPassword { .. } | Self::WrongLockoutPassword { .. } => Kind::WrongPin,
             Self::LockoutClosed { .. } => Kind::PinLocked,
@@ -550,6 +610,7 @@ impl Error {
             | Self::NoAuthority
             | Self::NoHostKeySetUp
             | Self::OnlyAuthorities
+            | Self::NoEk
             | Self::NoKey => Kind::NotThere,
         }
     }

@@ -82,6 +82,8 @@ pub(crate) fn kind(err: &anyhow::Error) -> Kind {
                 Some(err.kind())
             } else if let Some(err) = cause.downcast_ref::<ssh_format::Error>() {
                 Some(ssh_kind(err))
+            } else if let Some(err) = cause.downcast_ref::<key_proof::Error>() {
+                Some(proof_kind(err))
             } else {
                 cause.downcast_ref().map(simulator::Error::kind)
             }
@@ -96,6 +98,14 @@ fn ssh_kind(err: &ssh_format::Error) -> Kind {
         | ssh_format::Error::Namespace { .. }
         | ssh_format::Error::UnknownCriticalOption(_) => Kind::KeyRefused,
         _ => Kind::Usage,
+    }
+}
+
+/// What sort of failure a proof or a file of its family is.
+fn proof_kind(err: &key_proof::Error) -> Kind {
+    match err {
+        key_proof::Error::Malformed { .. } | key_proof::Error::OtherFile { .. } => Kind::Usage,
+        _ => Kind::KeyRefused,
     }
 }
 

@@ -19,10 +19,29 @@ pub(crate) fn find(err: &anyhow::Error) -> Option<String> {
             for_program(err)
         } else if let Some(err) = cause.downcast_ref() {
             for_agent(err)
+        } else if let Some(err) = cause.downcast_ref() {
+            for_proof(err)
         } else {
             cause.downcast_ref().and_then(for_simulator)
         }
     })
+}
+
+fn for_proof(err: &key_proof::Error) -> Option<String> {
+    use key_proof::{Check, Error as Proof};
+    let hint = match err {
+        Proof::OnlyARequest => "answer it with: tpmssh ca challenge FILE -o challenge.json",
+        Proof::Refused {
+            check: Check::V3, ..
+        } => {
+            "name the TPM with --ek NAME (its owner sees it with: tpmssh ek show), or its maker's certificates with --ek-roots DIR"
+        }
+        Proof::Refused {
+            check: Check::V7, ..
+        } => "make a new challenge with: tpmssh ca challenge REQUEST -o challenge.json",
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 fn for_tpm(err: &Tpm) -> Option<String> {
@@ -159,6 +178,15 @@ fn for_program(err: &Error) -> Option<String> {
             "use a terminal, set SSH_ASKPASS, or see --help for options that end in -file and -fd"
         }
         Error::ExposedFile { path } => return Some(for_unsafe_path(path)),
+        Error::ProofRequired { .. } => {
+            "the owner of the key makes one: tpmssh prove KEY -o request.json; then give it with --proof FILE"
+        }
+        Error::Unprovable { .. } => "make a key that can be proven with: tpmssh keygen",
+        Error::OtherRequest => "give the request that the challenge was made for with --request",
+        Error::ChallengeExpired { .. } | Error::ProofUsed => {
+            "make a new challenge with: tpmssh ca challenge REQUEST -o challenge.json"
+        }
+        Error::NoEk => "make one with: tpmssh tpm create-ek",
         Error::NotOurFile { .. } => "move it away first if it is not needed",
         Error::NoOtherHostKey => {
             "sudo ssh-keygen -A makes some; --force removes the TPM's all the same"

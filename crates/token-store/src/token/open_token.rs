@@ -95,6 +95,10 @@ impl OpenToken {
         self.id
     }
 
+    pub(crate) fn objects(&self) -> &TokenObjects {
+        &self.objects
+    }
+
     /// Whether this login is still valid for `token`, which was read after the store changed.
     ///
     /// It is not if the SO has reset the PIN, if the PIN was changed, or if the token was made
@@ -274,7 +278,7 @@ impl OpenToken {
 
     /// Runs `body` with a loaded key. If the chip has lost the key (a reset, a closed connection),
     /// loads it again and runs `body` again.
-    fn with_key<T>(
+    pub(crate) fn with_key<T>(
         &self,
         key: &Key,
         body: impl Fn(&ReadyKey, &Operation<'_>) -> tpm_core::Result<T>,

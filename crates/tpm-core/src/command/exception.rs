@@ -20,7 +20,7 @@ pub(crate) enum Exception {
     /// checked.
     Context,
     /// A signature, and for a token without a PIN the loading of the signing key. The signature is
-    /// verified with the stored public key before it is returned.
+    /// verified with the stored public key before it is returned. An attestation is a signature as well.
     CheckedSignature,
     /// A storage root key whose Name must be the pinned one. Sessions are salted to the pinned
     /// public key and not to the one in the reply.
@@ -40,16 +40,16 @@ impl Exception {
     /// Whether this reason covers the command `code`.
     pub(crate) fn covers(self, code: CommandCode) -> bool {
         use CommandCode::{
-            ContextLoad, ContextSave, CreatePrimary, FlushContext, GetCapability, GetRandom,
-            GetTestResult, IncrementalSelfTest, Load, NvRead, NvReadPublic, PolicyAuthValue,
-            PolicyCommandCode, PolicyOr, ReadPublic, RsaDecrypt, SelfTest, Sign, StartAuthSession,
-            TestParms,
+            Certify, ContextLoad, ContextSave, CreatePrimary, FlushContext, GetCapability,
+            GetRandom, GetTestResult, IncrementalSelfTest, Load, NvRead, NvReadPublic,
+            PolicyAuthValue, PolicyCommandCode, PolicyOr, ReadPublic, RsaDecrypt, SelfTest, Sign,
+            StartAuthSession, TestParms,
         };
         let covered: &[CommandCode] = match self {
             Self::SessionStart => &[StartAuthSession],
             Self::PolicyStep => &[PolicyAuthValue, PolicyCommandCode, PolicyOr],
             Self::Context => &[ContextLoad, ContextSave, FlushContext],
-            Self::CheckedSignature => &[Load, RsaDecrypt, Sign],
+            Self::CheckedSignature => &[Certify, Load, RsaDecrypt, Sign],
             Self::PinnedName | Self::FirstUse => &[CreatePrimary, ReadPublic],
             Self::ClaimedName => &[NvReadPublic, ReadPublic],
             Self::Shown => &[
@@ -100,6 +100,7 @@ mod tests {
             CommandCode::PolicySecret,
             CommandCode::Unseal,
             CommandCode::EcdhZGen,
+            CommandCode::ActivateCredential,
         ];
         for (why, code) in all.iter().flat_map(|why| never.map(|code| (why, code))) {
             assert!(!why.covers(code), "{why:?} {code:?}");

@@ -1,10 +1,17 @@
 //! Endorsement keys, for which a chip's manufacturer issues certificates.
 
 use crate::{
-    EndorsementAuth, Error, Name, Operation, OwnerAuth, Result, Srk,
-    command::exception::Exception,
+    EndorsementAuth, Error, Name, OpenSrk, Operation, OwnerAuth, Result, Srk,
+    chip::info,
+    command::{
+        exception::Exception,
+        session::{SaltKey, Session},
+    },
     error::rc,
-    hierarchy::{primary, srk::open::session_for_hierarchy},
+    hierarchy::{
+        primary::{self, Primary},
+        srk::open::session_for_hierarchy,
+    },
     object::nv,
     structures::{hierarchy::Hierarchy, template},
 };
@@ -48,6 +55,90 @@ pub fn find(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Ek>> {
     }))
 }
 
+/// The endorsement key `ek_type`, whether it has a persistent handle or not: one that has none is made, shown and
+/// forgotten. Its persistent handle may belong to something else.
+///
+/// Nobody authenticates a key that is there. Who believes that a chip holds it has to see the chip use it
+/// ([`AttestationKey::activate`](crate::AttestationKey::activate)).
+///
+/// # Errors
+///
+/// [`Error::AuthRejected`] for a wrong `endorsement`, which is needed only to make a key; [`Error::HierarchyDisabled`];
+/// [`Error::NotSupported`].
+pub fn show(root: &OpenSrk<'_>, ek_type: EkType, endorsement: &EndorsementAuth) -> Result<Ek> {
+    let op = root.op();
+    match find(op, ek_type) {
+        Ok(Some(ek)) => return Ok(ek),
+        Ok(None) | Err(Error::HandleOccupied(_)) => {}
+        Err(err) => return Err(err),
+    }
+    let session = root.within(|| Session::proven(op, root))?;
+    let key = make(op, ek_type, &session, endorsement)?;
+    Ok(Ek {
+        ek_type,
+        public: key.public().to_vec(),
+        name: key.name().clone(),
+    })
+}
+
+/// An endorsement key in use: at its persistent handle, or made for this use.
+pub(crate) enum EkInUse<'op> {
+    Persistent(u32, Name),
+    Made(Primary<'op>),
+}
+
+impl EkInUse<'_> {
+    pub(crate) fn handle(&self) -> u32 {
+        match self {
+            Self::Persistent(handle, _) => *handle,
+            Self::Made(key) => SaltKey::handle(key),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &Name {
+        match self {
+            Self::Persistent(_, name) => name,
+            Self::Made(key) => key.name(),
+        }
+    }
+}
+
+/// The endorsement key `ek_type` for a command that covers its Name; `session`, which must be proven, authorizes making one.
+pub(crate) fn in_use<'op>(
+    op: &'op Operation<'op>,
+    ek_type: EkType,
+    session: &Session<'op>,
+    endorsement: &EndorsementAuth,
+) -> Result<EkInUse<'op>> {
+    match find(op, ek_type) {
+        Ok(Some(ek)) => Ok(EkInUse::Persistent(ek_type.handle(), ek.name)),
+        Ok(None) | Err(Error::HandleOccupied(_)) => {
+            make(op, ek_type, session, endorsement).map(EkInUse::Made)
+        }
+        Err(err) => Err(err),
+    }
+}
+
+fn make<'op>(
+    op: &'op Operation<'op>,
+    ek_type: EkType,
+    session: &Session<'op>,
+    endorsement: &EndorsementAuth,
+) -> Result<Primary<'op>> {
+    let template = template::endorsement_key(ek_type)?;
+    let proof = session.authorizes(endorsement.value());
+    primary::create(op, Hierarchy::Endorsement, proof, &template).map_err(|err| {
+        if [rc::VALUE, rc::KEY_SIZE, rc::CURVE]
+            .iter()
+            .any(|&code| err.is_rc(code))
+        {
+            Error::NotSupported(ek_type.name())
+        } else {
+            err
+        }
+    })
+}
+
 /// The offset in bytes at which the public key begins in a storage key's public area, after its
 /// parameters.
 ///
@@ -81,19 +172,7 @@ pub fn create(
         primary::confirm(op, ek_type.handle(), &ek.name, session.plain().last())?;
         return Ok(ek);
     }
-    let hierarchy = Hierarchy::Endorsement;
-    let template = template::endorsement_key(ek_type)?;
-    let proof = session.authorizes(endorsement.value());
-    let key = primary::create(op, hierarchy, proof, &template).map_err(|err| {
-        if [rc::VALUE, rc::KEY_SIZE, rc::CURVE]
-            .iter()
-            .any(|&code| err.is_rc(code))
-        {
-            Error::NotSupported(ek_type.name())
-        } else {
-            err
-        }
-    })?;
+    let key = make(op, ek_type, &session, endorsement)?;
     let proof = session.authorizes(owner.value()).last();
     primary::persist(op, &key, ek_type.handle(), proof)?;
     Ok(Ek {
@@ -102,6 +181,38 @@ pub fn create(
         name: key.name().clone(),
     })
 }
+
+/// The certificates between those of the endorsement keys and the maker's root that the chip carries, each DER with
+/// whatever follows it.
+///
+/// # Errors
+///
+/// Failures of the chip.
+///
+/// # Source
+///
+/// TCG EK Credential Profile, section 2.2.1.5 "EK Certificate Chain".
+pub fn certificate_chain(op: &Operation<'_>) -> Result<Vec<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    for index in info::handles(op, CHAIN.0, CHAIN.1)? {
+        bytes.extend(nv::read_open(op, index)?.unwrap_or_default());
+    }
+    // One certificate may begin where an index ends, and several may be in one index.
+    let mut chain = Vec::new();
+    let mut rest = &bytes[..];
+    while let [0x30, 0x82, high, low, ..] = rest {
+        let len = 4 + usize::from(u16::from_be_bytes([*high, *low]));
+        let Some((der, after)) = rest.split_at_checked(len) else {
+            break;
+        };
+        chain.push(der.to_vec());
+        rest = after;
+    }
+    Ok(chain)
+}
+
+/// The NV indexes of the certificates between.
+const CHAIN: (u32, u32) = (0x01c0_0100, 0x01c0_01ff);
 
 /// The manufacturer's certificate of an endorsement key, DER, if the chip holds one.
 ///

@@ -113,6 +113,12 @@ impl Srk {
         &self.name
     }
 
+    /// The whole public area (`TPMT_PUBLIC`).
+    #[must_use]
+    pub fn public(&self) -> &[u8] {
+        &self.public
+    }
+
     /// Whether it is tpmssh's own, at [`Srk::OWN_HANDLE`].
     #[must_use]
     pub fn is_own(&self) -> bool {

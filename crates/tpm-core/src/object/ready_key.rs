@@ -305,7 +305,11 @@ impl ReadyKey {
     }
 
     /// Loads the saved context, unless the connection still holds the key, and runs `body`.
-    fn with_handle<T>(&self, op: &Operation<'_>, body: impl FnOnce(u32) -> Result<T>) -> Result<T> {
+    pub(crate) fn with_handle<T>(
+        &self,
+        op: &Operation<'_>,
+        body: impl FnOnce(u32) -> Result<T>,
+    ) -> Result<T> {
         if let Some(handle) = op.kept(&self.name) {
             return body(handle).map_err(|err| op.lost(err));
         }

@@ -42,6 +42,8 @@ macro_rules! codes {
 }
 
 codes! {
+    ActivateCredential = TPM2_CC_ActivateCredential, "TPM2_ActivateCredential";
+    Certify = TPM2_CC_Certify, "TPM2_Certify";
     Clear = TPM2_CC_Clear, "TPM2_Clear";
     ContextLoad = TPM2_CC_ContextLoad, "TPM2_ContextLoad";
     ContextSave = TPM2_CC_ContextSave, "TPM2_ContextSave";

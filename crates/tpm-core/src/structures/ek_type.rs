@@ -40,6 +40,12 @@ impl EkType {
         }
     }
 
+    /// Whether its use asks for the endorsement hierarchy's authorization value: so the templates of the low range
+    /// want it. Those of the high range have an empty one of their own.
+    pub(crate) const fn asks_endorsement(self) -> bool {
+        matches!(self, Self::Rsa2048 | Self::EccP256)
+    }
+
     /// The NV index of the manufacturer's certificate.
     ///
     /// # Source

@@ -34,6 +34,10 @@ pub enum Entity {
     Key,
     /// A key in the form of a saved context.
     SavedKey,
+    /// An [`AttestationKey`](crate::AttestationKey).
+    AttestationKey,
+    /// An endorsement key.
+    EndorsementKey,
     /// An NV index that is not a PIN counter.
     NvIndex,
     /// Anything else, or nothing at all.
@@ -65,6 +69,8 @@ impl fmt::Display for Entity {
             Self::SealedSecret => "sealed secret",
             Self::Key => "key",
             Self::SavedKey => "saved key",
+            Self::AttestationKey => "attestation key",
+            Self::EndorsementKey => "endorsement key",
             Self::NvIndex => "NV index",
             Self::Other => "object",
         })

@@ -12,8 +12,8 @@ use tss_esapi::{
         key_bits::RsaKeyBits,
     },
     structures::{
-        Digest, EccPoint, EccScheme, KeyDerivationFunctionScheme, KeyedHashScheme, Public,
-        PublicBuilder, PublicEccParameters, PublicKeyRsa, PublicKeyedHashParameters,
+        Digest, EccPoint, EccScheme, HashScheme, KeyDerivationFunctionScheme, KeyedHashScheme,
+        Public, PublicBuilder, PublicEccParameters, PublicKeyRsa, PublicKeyedHashParameters,
         PublicRsaParameters, RsaExponent, RsaScheme, SymmetricDefinitionObject,
     },
     traits::Marshall,
@@ -116,6 +116,46 @@ pub(crate) fn token_key(kind: StorageKind, guard: Guard, policy: &[u8]) -> Resul
 /// The beginning of the public area of each such token key: all but its public key.
 pub(crate) fn token_key_head(kind: StorageKind, guard: Guard, policy: &[u8]) -> Result<Vec<u8>> {
     let mut template = token_key(kind, guard, policy)?;
+    template.truncate(template.len() - kind.empty_unique());
+    Ok(template)
+}
+
+/// An attestation key: it signs nothing but what the chip itself has made.
+pub(crate) fn attestation_key(kind: StorageKind) -> Result<Vec<u8>> {
+    let attributes = fixed_attributes()
+        .with_sensitive_data_origin(true)
+        .with_user_with_auth(true)
+        .with_no_da(true)
+        .with_restricted(true)
+        .with_sign_encrypt(true);
+    let builder = builder(attributes, &[])?;
+    let hash = HashScheme::new(HashingAlgorithm::Sha256);
+    let none = SymmetricDefinitionObject::Null;
+    marshal(match kind {
+        StorageKind::EccP256 => builder
+            .with_public_algorithm(PublicAlgorithm::Ecc)
+            .with_ecc_parameters(PublicEccParameters::new(
+                none,
+                EccScheme::EcDsa(hash),
+                EccCurve::NistP256,
+                KeyDerivationFunctionScheme::Null,
+            ))
+            .with_ecc_unique_identifier(EccPoint::default()),
+        StorageKind::Rsa2048 => builder
+            .with_public_algorithm(PublicAlgorithm::Rsa)
+            .with_rsa_parameters(PublicRsaParameters::new(
+                none,
+                RsaScheme::RsaSsa(hash),
+                RsaKeyBits::Rsa2048,
+                RsaExponent::default(),
+            ))
+            .with_rsa_unique_identifier(PublicKeyRsa::default()),
+    })
+}
+
+/// What the public area of every attestation key of this kind begins with.
+pub(crate) fn attestation_key_head(kind: StorageKind) -> Result<Vec<u8>> {
+    let mut template = attestation_key(kind)?;
     template.truncate(template.len() - kind.empty_unique());
     Ok(template)
 }
@@ -313,6 +353,14 @@ mod tests {
             "0001000b0006047200000010001008000000000000 00".replace(' ', "")
         );
         assert_eq!(
+            hex(&attestation_key(StorageKind::EccP256).unwrap()),
+            "0023000b00050472000000100018000b0003001000000000"
+        );
+        assert_eq!(
+            hex(&attestation_key(StorageKind::Rsa2048).unwrap()),
+            "0001000b00050472000000100014000b0800000000000000"
+        );
+        assert_eq!(
             hex(&sealed_object(Tries::Counted).unwrap()),
             "0008000b00000052000000100000"
         );
@@ -334,6 +382,8 @@ mod tests {
             token_key(StorageKind::Rsa2048, Guard::Policy, &[0; 32]),
             signing_key(KeyType::Rsa2048, Usage::SIGN_DECRYPT),
             signing_key(KeyType::EccP521, Usage::SIGN),
+            attestation_key(StorageKind::EccP256),
+            attestation_key(StorageKind::Rsa2048),
             sealed_object(Tries::Counted),
             sealed_object(Tries::Uncounted),
         ];

@@ -155,6 +155,24 @@ impl PinCounter {
         &self.name
     }
 
+    /// The public area that it has once it is written (`TPMS_NV_PUBLIC`), of which its Name is the hash.
+    #[must_use]
+    pub fn public_area(&self) -> Vec<u8> {
+        self.public(ATTRIBUTES | WRITTEN).to_bytes()
+    }
+
+    /// The Name of the SO object that may write it.
+    #[must_use]
+    pub fn so(&self) -> &Name {
+        &self.so
+    }
+
+    /// The Name of the change guard.
+    #[must_use]
+    pub fn guard(&self) -> &Name {
+        &self.guard
+    }
+
     /// What the chip states to have at this counter's handle. The answer is not authenticated.
     ///
     /// [`PinCounter::state`] reads a counter with an authenticated reply.

@@ -22,6 +22,10 @@ pub(crate) struct Args {
     #[arg(short = 'C', long, default_value = "ca")]
     label: String,
 
+    /// Have it certify only keys with a proof that a TPM holds them (tpmssh prove), from now on
+    #[arg(long)]
+    proof_required: bool,
+
     #[command(flatten)]
     pin: UserPinArgs,
 }
@@ -45,6 +49,9 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         }
     };
     store.make_authority(key.object)?;
+    if args.proof_required {
+        store.require_proof(key.object)?;
+    }
     key.authority = true;
     let label = shown(&key.label);
     tell(&format!(

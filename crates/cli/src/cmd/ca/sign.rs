@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use key_proof::{Kind, Verified};
 use serde::Serialize;
+use ssh_format::text::shown;
 use ssh_format::{Certificate, CertificateKind, CertificateRequest};
 use token_store::{Error as StoreError, OpenToken, Store};
 
@@ -18,6 +20,7 @@ use crate::files::key_file;
 use crate::keys::signing::SigningKey;
 use crate::options::AuthorityArgs;
 use crate::options::UserPinArgs;
+use crate::proofs::{self, trust::TrustArgs};
 use crate::show::date;
 
 /// Certify a user's key
@@ -74,6 +77,13 @@ struct SignArgs {
     #[arg(short = 'V', long, value_parser = validity::parse, allow_hyphen_values = true, value_name = "SPAN")]
     validity: Validity,
 
+    /// A proof that a TPM holds the key (tpmssh prove), which has to answer a challenge of this machine; it counts once
+    #[arg(long, value_name = "FILE")]
+    proof: Option<PathBuf>,
+
+    #[command(flatten)]
+    trust: TrustArgs,
+
     #[command(flatten)]
     authority: AuthorityArgs,
 
@@ -113,8 +123,14 @@ fn run(
     let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
     // What cannot be certified is refused before a PIN is asked for.
     request.unsigned(&[0; 32], &authority.public)?;
+    let proof = check_proof(&store, &authority, args, kind, &request)?;
     let pin = read_pin(app, &store, &authority.token, &args.pin)?;
     let open = OpenToken::open(&store, &app.tpm()?, &authority.token, pin.as_ref())?;
+    if let Some(proof) = proof
+        && !store.use_proof(&proof.nonce, proof.expires, date::now())?
+    {
+        return Err(Error::ProofUsed.into());
+    }
     let certificate = issue(&mut store, &authority, &open, &mut request)?;
     let now = date::now();
     let report = Report {
@@ -124,6 +140,41 @@ fn run(
     let done = format!("certificate {} is signed and recorded", request.serial);
     let hint = "sign again; tpmssh ca list shows this one, and tpmssh ca revoke revokes it";
     app.out.print_done(&report, &done, hint)
+}
+
+/// Checks the proof that is given, and that one is given if the authority asks for it.
+fn check_proof(
+    store: &Store,
+    authority: &SigningKey,
+    args: &SignArgs,
+    kind: CertificateKind,
+    request: &CertificateRequest,
+) -> anyhow::Result<Option<Verified>> {
+    let Some(path) = &args.proof else {
+        return match store.requires_proof(authority.object)? {
+            true => Err(Error::ProofRequired {
+                label: shown(&authority.label),
+            }
+            .into()),
+            false => Ok(None),
+        };
+    };
+    let verified = proofs::check(path, &args.trust, |policy| {
+        policy.kind = Some(match kind {
+            CertificateKind::User => Kind::User,
+            CertificateKind::Host => Kind::Host,
+        });
+        policy.principals = Some(args.principals.clone());
+    })?;
+    if verified.key.blob() != request.key.blob() {
+        return Err(Error::ProofOfOtherKey.into());
+    }
+    // A key that asked for some names is not given others.
+    let asked = &verified.principals;
+    if !asked.is_empty() && !args.principals.iter().all(|name| asked.contains(name)) {
+        return Err(Error::ProofOfOtherNames.into());
+    }
+    Ok(Some(verified))
 }
 
 /// Signs and records, with a serial number that the authority has not used.

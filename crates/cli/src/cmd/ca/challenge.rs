@@ -1,0 +1,71 @@
+//! `tpmssh ca challenge`: answer a request for a proof.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use key_proof::{Challenge, DEFAULT_LIFETIME, MAX_LIFETIME, Policy, Request, check_request};
+use rand_core::OsRng;
+
+use crate::files::output_file;
+use crate::proofs::{self, verifier_key};
+use crate::show::{date, duration};
+
+/// Make a challenge for somebody who wants to prove a key
+///
+/// Only the TPM in the request can answer it, and only if the key is in it. Whether this TPM counts is asked when the proof is checked. Needs no TPM.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  tpmssh ca challenge request.json -o challenge.json")]
+pub(crate) struct Args {
+    /// The request (tpmssh prove), or - for standard input
+    request: PathBuf,
+
+    /// Where to write the challenge (standard output)
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "-",
+        hide_default_value = true
+    )]
+    output: PathBuf,
+
+    /// How long it can be answered, at most 7d
+    #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = lifetime)]
+    expires_in: u64,
+
+    /// The word that the request was made with, if there is one
+    #[arg(
+        long,
+        value_name = "WORD",
+        default_value = "",
+        hide_default_value = true
+    )]
+    audience: String,
+}
+
+fn lifetime(text: &str) -> Result<u64, String> {
+    debug_assert_eq!(DEFAULT_LIFETIME, 24 * 60 * 60);
+    match duration::parse(text).map(u64::from)? {
+        0 => Err("it could never be answered".to_owned()),
+        span if span > MAX_LIFETIME => Err("a challenge is good for 7 days at most".to_owned()),
+        span => Ok(span),
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let request = proofs::read(&args.request, Request::from_json)?;
+    let now = date::now();
+    let mut policy = Policy::new(now);
+    policy.audience.clone_from(&args.audience);
+    policy.any_tpm = true;
+    let checked = check_request(&request, &policy).context("no challenge is made")?;
+    let key = verifier_key::find_or_make()?;
+    let challenge = Challenge::new(&checked, &key, now, args.expires_in, &mut OsRng)?;
+    Ok(output_file::write(
+        &args.output,
+        0o644,
+        challenge.to_json().as_bytes(),
+    )?)
+}

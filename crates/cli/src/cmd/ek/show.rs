@@ -1,0 +1,149 @@
+//! `tpmssh ek show` and `ek export`.
+
+use std::fmt;
+
+use key_proof::{EkCertificate, Maker, PublicArea};
+use serde::Serialize;
+use token_store::Error as StoreError;
+use tpm_core::ek::{self, Ek, EkType};
+
+use crate::app::App;
+use crate::fail::error::Error;
+use crate::proofs::report::MakerReport;
+use crate::show::output::Facts;
+use crate::show::pem;
+
+/// Show the endorsement keys that this TPM has, and what their makers' certificates say
+///
+/// The Name of one is what tpmssh verify-proof --ek takes. Keys without a persistent handle are not shown: see tpmssh tpm create-ek.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+/// Print what an authority's list of TPMs needs: Names and certificates
+///
+/// A line for each endorsement key: its Name, its type, and the maker's certificate in PEM below it if there is one.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {}
+
+pub(crate) fn show(app: &App, _args: &Args) -> anyhow::Result<()> {
+    app.out.print(&Report { keys: keys(app)? })
+}
+
+pub(crate) fn export(app: &App, _args: &ExportArgs) -> anyhow::Result<()> {
+    app.out.print(&Export { keys: keys(app)? })
+}
+
+fn keys(app: &App) -> anyhow::Result<Vec<Key>> {
+    let tpm = app.tpm()?;
+    let found = tpm.begin().and_then(|op| {
+        let mut found = Vec::new();
+        for ek_type in EkType::ALL {
+            // Something else at its handle is no endorsement key.
+            match ek::find(&op, ek_type) {
+                Ok(Some(key)) => found.push((key, ek::certificate(&op, ek_type)?)),
+                Ok(None) | Err(tpm_core::Error::HandleOccupied(_)) => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(found)
+    });
+    let keys: Vec<Key> = found
+        .map_err(StoreError::from)?
+        .into_iter()
+        .map(|(key, certificate)| Key::new(&key, certificate.as_deref()))
+        .collect();
+    if keys.is_empty() {
+        return Err(Error::NoEk.into());
+    }
+    Ok(keys)
+}
+
+#[derive(Debug, Serialize)]
+struct Key {
+    #[serde(rename = "type")]
+    ek_type: &'static str,
+    handle: String,
+    name: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    maker: Option<MakerReport>,
+    /// PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
+}
+
+impl Key {
+    fn new(key: &Ek, certificate: Option<&[u8]>) -> Self {
+        let read = certificate.map(|der| read(key, der));
+        let (state, maker, der) = match read {
+            None => ("no certificate", None, None),
+            Some(Err(state)) => (state, None, None),
+            Some(Ok((certificate, maker))) => (
+                "certificate of this key, its signature not looked at",
+                Some(MakerReport::from(&maker)),
+                Some(certificate),
+            ),
+        };
+        Self {
+            ek_type: key.ek_type.name(),
+            handle: format!("{:#010x}", key.ek_type.handle()),
+            name: key.name.to_string(),
+            state,
+            maker,
+            certificate: der.map(|it| pem::certificate(it.der())),
+        }
+    }
+}
+
+/// The certificate and what it says, or what is wrong with it.
+fn read(key: &Ek, der: &[u8]) -> Result<(EkCertificate, Maker), &'static str> {
+    let certificate = EkCertificate::parse(der).map_err(|_| "certificate that cannot be read")?;
+    let public = PublicArea::parse(&key.public).map_err(|_| "key that cannot be read")?;
+    certificate
+        .check_is_for(&public)
+        .map_err(|_| "certificate of another endorsement key")?;
+    let maker = certificate
+        .maker()
+        .map_err(|_| "certificate that does not name the TPM's maker")?;
+    Ok((certificate, maker))
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    keys: Vec<Key>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, key) in self.keys.iter().enumerate() {
+            if number > 0 {
+                writeln!(f)?;
+            }
+            let mut facts = Facts::default();
+            facts.add("endorsement key", key.ek_type);
+            facts.add("handle", &key.handle);
+            facts.add("name", &key.name);
+            facts.add("certificate", key.state);
+            if let Some(maker) = &key.maker {
+                facts.add("maker", maker);
+            }
+            facts.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Export {
+    keys: Vec<Key>,
+}
+
+impl fmt::Display for Export {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for key in &self.keys {
+            writeln!(f, "{} {}", key.name, key.ek_type)?;
+            f.write_str(key.certificate.as_deref().unwrap_or_default())?;
+        }
+        Ok(())
+    }
+}

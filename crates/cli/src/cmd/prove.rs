@@ -1,0 +1,285 @@
+//! `tpmssh prove`: show somebody that a key was born in this TPM and cannot leave it.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use key_proof::{
+    Challenge, ENROLL_NAMESPACE, Kind, Origin, Proof, PublicArea, PublicKey, Request, WallClaim,
+    activation, qualifying_data,
+};
+use rand_core::{OsRng, RngCore};
+use ssh_format::{Curve, SigHash, SshSig, text::shown};
+use token_store::attestation::{self, Evidence};
+use token_store::{Error as StoreError, OpenToken, Store};
+use tpm_core::ek::EkType;
+use tpm_core::{Credential, EndorsementAuth, Wall, info};
+
+use crate::app::{App, read_pin};
+use crate::ask::hierarchy_auth;
+use crate::fail::error::Error;
+use crate::files::output_file;
+use crate::keys::signing::{self, SigningKey};
+use crate::options::{EndorsementAuthArgs, UserPinArgs};
+use crate::proofs;
+use crate::show::date;
+use crate::show::output::tell;
+
+/// Prove that a key was born in this TPM and cannot leave it
+///
+/// Without --challenge it writes a request. Whoever wants the proof answers that with a challenge (tpmssh ca challenge). With the
+/// challenge it writes the proof, for which the PIN is needed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tpmssh prove laptop -o request.json
+  tpmssh prove --request request.json --challenge challenge.json -o proof.json")]
+pub(crate) struct Args {
+    /// The key, by label, id or fingerprint (the only key, or that of the request)
+    key: Option<String>,
+
+    /// The request that the challenge is for
+    #[arg(long, value_name = "FILE", requires = "challenge")]
+    request: Option<PathBuf>,
+
+    /// The challenge to answer
+    #[arg(long, value_name = "FILE", requires = "request")]
+    challenge: Option<PathBuf>,
+
+    /// Where to write (standard output)
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        default_value = "-",
+        hide_default_value = true
+    )]
+    output: PathBuf,
+
+    /// Who a certificate for the key is to name (whom its authority names); commas separate them
+    #[arg(
+        short = 'n',
+        long,
+        value_delimiter = ',',
+        value_name = "NAMES",
+        conflicts_with = "challenge"
+    )]
+    principals: Vec<String>,
+
+    /// These are names of a host and not of users
+    #[arg(long, requires = "principals")]
+    host: bool,
+
+    /// Whom the proof is for: a word that the verifier gave, who takes no other
+    #[arg(
+        long,
+        value_name = "WORD",
+        default_value = "",
+        hide_default_value = true,
+        conflicts_with = "challenge"
+    )]
+    audience: String,
+
+    /// The endorsement key that identifies the TPM (the first with a certificate)
+    #[arg(long, value_enum, value_name = "TYPE", conflicts_with = "challenge")]
+    ek_type: Option<EkTypeArg>,
+
+    #[command(flatten)]
+    endorsement: EndorsementAuthArgs,
+
+    #[command(flatten)]
+    pin: UserPinArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EkTypeArg {
+    /// The one that nearly every TPM has a certificate for.
+    Rsa2048,
+    /// The usual one on an elliptic curve.
+    EccP256,
+    /// The stronger one.
+    EccP384,
+}
+
+impl From<EkTypeArg> for EkType {
+    fn from(arg: EkTypeArg) -> Self {
+        match arg {
+            EkTypeArg::Rsa2048 => Self::Rsa2048,
+            EkTypeArg::EccP256 => Self::EccP256,
+            EkTypeArg::EccP384 => Self::EccP384,
+        }
+    }
+}
+
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    match (&args.request, &args.challenge) {
+        (Some(request), Some(challenge)) => answer(app, args, request, challenge),
+        _ => ask(app, args),
+    }
+}
+
+/// Writes a request.
+fn ask(app: &App, args: &Args) -> anyhow::Result<()> {
+    let mut store = app.store()?;
+    let key = signing::find(signing::all(app, &store)?, args.key.as_deref())?;
+    let public = &key.key.blob().blob().public;
+    refuse_unprovable(&key, public)?;
+    let endorsement = endorsement(app, args)?;
+    let ek_type = args.ek_type.map(EkType::from);
+    let tpm = app.tpm()?;
+    let evidence = attestation::evidence(&mut store, &tpm, &key.token, ek_type, &endorsement)?;
+    let mut client_random = [0; 32];
+    OsRng.fill_bytes(&mut client_random);
+    let has_certificate = evidence.ek_certificate.is_some();
+    let request = Request {
+        wall: wall(&evidence),
+        ek: evidence.ek,
+        ek_certificate: evidence.ek_certificate,
+        chain: evidence.chain,
+        attestation_key: evidence.attestation_key,
+        srk: evidence.srk,
+        parent: evidence.token_key,
+        key: public.clone(),
+        kind: match (args.principals.is_empty(), args.host) {
+            (true, _) => Kind::None,
+            (false, true) => Kind::Host,
+            (false, false) => Kind::User,
+        },
+        principals: args.principals.clone(),
+        audience: args.audience.clone(),
+        client_random,
+    };
+    output_file::write(&args.output, 0o644, request.to_json().as_bytes())?;
+    let name = PublicArea::parse(&request.ek)?.name();
+    let certificate = if has_certificate {
+        " and its maker's certificate"
+    } else {
+        ""
+    };
+    tell(&format!(
+        "tpmssh: this file names the TPM (endorsement key {name}){certificate}; it is a request, and not yet a proof"
+    ));
+    Ok(())
+}
+
+/// Refuses a key that no proof would be accepted for, before anything is asked of the TPM.
+fn refuse_unprovable(key: &SigningKey, public: &[u8]) -> anyhow::Result<()> {
+    match PublicArea::parse(public)?.origin() {
+        Origin::BornHere => Ok(()),
+        Origin::Imported | Origin::CanLeave => Err(Error::Unprovable {
+            label: shown(&key.label),
+        }
+        .into()),
+    }
+}
+
+fn wall(evidence: &Evidence) -> WallClaim {
+    match &evidence.wall {
+        Wall::Counter(counter) => WallClaim::Counter {
+            counter: counter.public_area(),
+            so_name: counter.so().bytes().to_vec(),
+            guard_name: counter.guard().bytes().to_vec(),
+        },
+        Wall::Lockout { so } => WallClaim::Lockout {
+            so_name: so.bytes().to_vec(),
+        },
+        Wall::None => WallClaim::None,
+    }
+}
+
+/// The endorsement hierarchy's password, if it has one.
+fn endorsement(app: &App, args: &Args) -> anyhow::Result<EndorsementAuth> {
+    let tpm = app.tpm()?;
+    let info = tpm
+        .begin()
+        .and_then(|op| info::read(&op))
+        .map_err(StoreError::from)?;
+    hierarchy_auth::read_endorsement(&args.endorsement.source(), &info)
+}
+
+/// Answers a challenge: writes a proof.
+fn answer(app: &App, args: &Args, request: &Path, challenge: &Path) -> anyhow::Result<()> {
+    let request = proofs::read(request, Request::from_json)?;
+    let challenge = proofs::read(challenge, Challenge::from_json)?;
+    let transcript = request.transcript();
+    if challenge.request != transcript {
+        return Err(Error::OtherRequest.into());
+    }
+    if challenge.expires < date::now() {
+        return Err(Error::ChallengeExpired {
+            since: ssh_format::time::in_words(challenge.expires),
+        }
+        .into());
+    }
+    let store = app.store()?;
+    let key = key_of(app, &store, args, &request)?;
+    let endorsement = endorsement(app, args)?;
+    let credential = Credential {
+        id_object: &challenge.id_object,
+        secret: &challenge.secret,
+    };
+    let ek_type = ek_type(&PublicArea::parse(&request.ek)?)?;
+    let tpm = app.tpm()?;
+    // Before the PIN is asked for: a challenge for another TPM is found out here.
+    let secret =
+        attestation::activate(&store, &tpm, &key.token, ek_type, &endorsement, &credential)?;
+    let pin = read_pin(app, &store, &key.token, &args.pin)?;
+    let open = OpenToken::open(&store, &tpm, &key.token, pin.as_ref())?;
+    let qualifying = qualifying_data(&challenge.nonce, &transcript);
+    let certified = open.certify(&store, &key.key, &qualifying)?;
+    let proof = Proof {
+        sshsig: own_signature(&key, &open, &transcript)?,
+        request,
+        ticket: challenge.ticket,
+        activation: activation(&secret, &transcript).to_vec(),
+        attest: certified.attest,
+        signature: certified.signature,
+    };
+    output_file::write(&args.output, 0o644, proof.to_json().as_bytes())?;
+    tell(
+        "tpmssh: this is the proof; who made the challenge checks it with: tpmssh verify-proof FILE",
+    );
+    Ok(())
+}
+
+/// The signature by the key itself over the request.
+fn own_signature(
+    key: &SigningKey,
+    open: &OpenToken,
+    transcript: &[u8; 32],
+) -> anyhow::Result<String> {
+    let hash = SigHash::Sha512;
+    let data = SshSig::to_sign(ENROLL_NAMESPACE, hash, &hash.of(&transcript[..])?)?;
+    let signature = ssh_keys::sign(open, &key.key, &data)?;
+    let signature = SshSig::new(key.public.clone(), ENROLL_NAMESPACE, hash, &signature)?;
+    Ok(signature.armored())
+}
+
+/// The key that the request is for. If one is named, it has to be that one.
+fn key_of(app: &App, store: &Store, args: &Args, request: &Request) -> anyhow::Result<SigningKey> {
+    let mut all = signing::all(app, store)?;
+    if args.key.is_some() {
+        all = vec![signing::find(all, args.key.as_deref())?];
+    }
+    let wanted = |key: &SigningKey| key.key.blob().blob().public == request.key;
+    let key = all.into_iter().find(wanted);
+    key.ok_or_else(|| Error::RequestOfOtherKey.into())
+}
+
+/// The template of an endorsement key.
+fn ek_type(ek: &PublicArea) -> anyhow::Result<EkType> {
+    match ek.key() {
+        PublicKey::Rsa { .. } => Ok(EkType::Rsa2048),
+        PublicKey::Ecc {
+            curve: Curve::NistP256,
+            ..
+        } => Ok(EkType::EccP256),
+        PublicKey::Ecc {
+            curve: Curve::NistP384,
+            ..
+        } => Ok(EkType::EccP384),
+        PublicKey::Ecc { .. } => Err(StoreError::from(tpm_core::Error::NotSupported(
+            "this kind of endorsement key",
+        ))
+        .into()),
+    }
+}

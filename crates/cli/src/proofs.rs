@@ -1,0 +1,45 @@
+//! Proofs that a key was born in a TPM: what its prover, its verifier and an authority share.
+
+pub(crate) mod report;
+pub(crate) mod trust;
+pub(crate) mod verifier_key;
+
+use std::path::Path;
+
+use key_proof::{MAX_FILE_LEN, Proof, Verified};
+
+use crate::files::input_file;
+use crate::proofs::trust::TrustArgs;
+use crate::show::date;
+
+/// Reads a file of this family, or standard input (`-`), with `parse`.
+///
+/// # Errors
+///
+/// If it cannot be read, or is not what it should be.
+pub(crate) fn read<T>(
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> key_proof::Result<T>,
+) -> anyhow::Result<T> {
+    // One byte more than the longest, so that a longer one is called malformed by its parser.
+    let bytes = input_file::read(path, MAX_FILE_LEN + 1)?;
+    Ok(parse(&bytes)?)
+}
+
+/// Checks the proof in a file against what `trust` and `change` ask for.
+///
+/// # Errors
+///
+/// If a file cannot be read, there is no verifier's key, or a check fails.
+pub(crate) fn check(
+    path: &Path,
+    trust: &TrustArgs,
+    change: impl FnOnce(&mut key_proof::Policy),
+) -> anyhow::Result<Verified> {
+    let proof = read(path, Proof::from_json)?;
+    let mut policy = trust.policy(date::now())?;
+    change(&mut policy);
+    // Without a key no challenge was made here: the ticket check says so, as for any foreign one.
+    let keys: Vec<_> = verifier_key::find()?.into_iter().collect();
+    Ok(key_proof::verify(&proof, &policy, &keys)?)
+}

@@ -1,0 +1,131 @@
+//! What a TPM says of a key that it holds (`TPMS_ATTEST`), and its signature.
+
+use crate::{
+    Error, HashAlg, Result, curves,
+    public_area::{KeyScheme, PublicArea, PublicKey},
+    wire::Reader,
+};
+
+/// `TPM_GENERATED_VALUE`: no other data that a restricted key signs begin with it.
+const MAGIC: u32 = 0xff54_4347;
+/// `TPM_ST_ATTEST_CERTIFY`.
+const CERTIFY: u16 = 0x8017;
+
+/// The time of a TPM, as it is in an attestation by a key of the owner hierarchy.
+///
+/// The counters are obfuscated by an offset that is constant for each attestation key: their
+/// differences are exact. It is not the time of a clock on the wall.
+///
+/// # Source
+///
+/// Part 1, section 36 "Timing Components"; part 3, section 18.1 "Attestation Commands".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TpmTime {
+    /// Milliseconds that the TPM was powered.
+    pub clock: u64,
+    /// TPM resets.
+    pub resets: u32,
+    /// TPM restarts and resumes since the last reset.
+    pub restarts: u32,
+}
+
+/// A `TPMS_ATTEST` of `TPM2_Certify`.
+///
+/// # Source
+///
+/// Part 2, sections 10.12.8 "TPMS_ATTEST" and 10.12.2 "TPMS_CERTIFY_INFO".
+#[derive(Debug, Clone)]
+pub(crate) struct Attest {
+    /// The Qualified Name of the key that signed.
+    pub(crate) signer: Vec<u8>,
+    /// The qualifying data of the caller.
+    pub(crate) extra: Vec<u8>,
+    pub(crate) time: TpmTime,
+    /// The Name of the key that was certified.
+    pub(crate) name: Vec<u8>,
+    /// Its Qualified Name.
+    pub(crate) qualified_name: Vec<u8>,
+}
+
+impl Attest {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes, "attestation");
+        if reader.u32()? != MAGIC {
+            return Err(reader.malformed("no TPM made it"));
+        }
+        if reader.u16()? != CERTIFY {
+            return Err(reader.malformed("it is not about a key"));
+        }
+        let signer = reader.sized()?.to_vec();
+        let extra = reader.sized()?.to_vec();
+        let time = TpmTime {
+            clock: reader.u64()?,
+            resets: reader.u32()?,
+            restarts: reader.u32()?,
+        };
+        // TPMI_YES_NO safe; the version of the firmware, obfuscated.
+        reader.u8()?;
+        reader.u64()?;
+        let name = reader.sized()?.to_vec();
+        let qualified_name = reader.sized()?.to_vec();
+        reader.finish()?;
+        Ok(Self {
+            signer,
+            extra,
+            time,
+            name,
+            qualified_name,
+        })
+    }
+}
+
+/// Checks that the `TPMT_SIGNATURE` in `signature` is one by `key`, with its scheme, over `message`.
+///
+/// # Source
+///
+/// Part 2, section 11.3.4 "TPMT_SIGNATURE".
+pub(crate) fn verify_signature(key: &PublicArea, message: &[u8], signature: &[u8]) -> Result<()> {
+    let mut reader = Reader::new(signature, "signature of the attestation");
+    let (algorithm, hash) = (reader.u16()?, HashAlg::from_id(reader.u16()?));
+    let is_good = match (key.scheme, &key.key) {
+        (KeyScheme::RsaSsa(own), PublicKey::Rsa { n, e })
+            if algorithm == 0x0014 && hash == Some(own) =>
+        {
+            let signature = reader.sized()?;
+            reader.finish()?;
+            curves::rsa_verifies(n, *e, own, message, signature)
+        }
+        (KeyScheme::Ecdsa(own), PublicKey::Ecc { curve, x, y })
+            if algorithm == 0x0018 && hash == Some(own) =>
+        {
+            let (r, s) = (reader.sized()?, reader.sized()?);
+            reader.finish()?;
+            curves::ecdsa_verifies(*curve, (x, y), own, message, (r, s))
+        }
+        _ => return Err(reader.malformed("its scheme is not that of the attestation key")),
+    };
+    if is_good {
+        Ok(())
+    } else {
+        Err(Error::malformed(
+            "signature of the attestation",
+            "it is not by this key",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_attestation_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Attest::parse(&bytes);
+            let _ = Attest::parse(&[&[0xff, 0x54, 0x43, 0x47, 0x80, 0x17][..], &bytes].concat());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Signatures and points: what the crates of the curves and of RSA do for this one.
+
+use rsa::{BigUint, Pkcs1v15Sign, RsaPublicKey, pkcs1::DecodeRsaPublicKey, traits::PublicKeyParts};
+use sha2::{Sha256, Sha384, Sha512};
+use ssh_format::Curve;
+
+use crate::HashAlg;
+
+/// Whether `signature` is RSASSA-PKCS1-v1_5 by the key with modulus `n` over `message`.
+pub(crate) fn rsa_verifies(
+    n: &[u8],
+    e: u32,
+    hash: HashAlg,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    RsaPublicKey::new(BigUint::from_bytes_be(n), e.into())
+        .is_ok_and(|key| rsa_key_verifies(&key, hash, message, signature))
+}
+
+/// The same for a key as certificates have it (`RSAPublicKey`), with 2048 bits or more.
+pub(crate) fn rsa_spki_verifies(
+    key: &[u8],
+    hash: HashAlg,
+    message: &[u8],
+    signature: &[u8],
+) -> bool {
+    RsaPublicKey::from_pkcs1_der(key)
+        .is_ok_and(|key| key.n().bits() >= 2048 && rsa_key_verifies(&key, hash, message, signature))
+}
+
+fn rsa_key_verifies(key: &RsaPublicKey, hash: HashAlg, message: &[u8], signature: &[u8]) -> bool {
+    let digest = hash.digest(&[message]);
+    let padding = match hash {
+        HashAlg::Sha256 => Pkcs1v15Sign::new::<Sha256>(),
+        HashAlg::Sha384 => Pkcs1v15Sign::new::<Sha384>(),
+        HashAlg::Sha512 => Pkcs1v15Sign::new::<Sha512>(),
+    };
+    key.verify(padding, &digest, signature).is_ok()
+}
+
+macro_rules! curve {
+    ($verifies:ident, $spki_verifies:ident, $agree:ident, $curve:ident, $size:literal) => {
+        fn $verifies(x: &[u8], y: &[u8], digest: &[u8], r: &[u8], s: &[u8]) -> Option<()> {
+            use $curve::ecdsa::{Signature, VerifyingKey, signature::hazmat::PrehashVerifier};
+            let field = |bytes: &[u8]| -> Option<$curve::FieldBytes> {
+                let missing = $size - Some(bytes.len()).filter(|len| *len <= $size)?;
+                let padded = [&vec![0; missing][..], bytes].concat();
+                Some(*$curve::FieldBytes::from_slice(&padded))
+            };
+            let point =
+                $curve::EncodedPoint::from_affine_coordinates(&field(x)?, &field(y)?, false);
+            let key = VerifyingKey::from_encoded_point(&point).ok()?;
+            let signature = Signature::from_scalars(field(r)?, field(s)?).ok()?;
+            key.verify_prehash(digest, &signature).ok()
+        }
+
+        /// Whether `signature` (DER) is an ECDSA signature by the point in `key` (SEC 1) over `message`.
+        pub(crate) fn $spki_verifies(
+            key: &[u8],
+            hash: HashAlg,
+            message: &[u8],
+            signature: &[u8],
+        ) -> bool {
+            use $curve::ecdsa::{Signature, VerifyingKey, signature::hazmat::PrehashVerifier};
+            let (Ok(key), Ok(signature)) = (
+                VerifyingKey::from_sec1_bytes(key),
+                Signature::from_der(signature),
+            ) else {
+                return false;
+            };
+            let digest = hash.digest(&[message]);
+            key.verify_prehash(&digest, &signature).is_ok()
+        }
+
+        /// The shared x coordinate with a new key, and that key's point; `None` if (x, y) is not
+        /// on the curve.
+        pub(crate) fn $agree(
+            x: &[u8],
+            y: &[u8],
+            rng: &mut impl rand_core::CryptoRngCore,
+        ) -> Option<(zeroize::Zeroizing<Vec<u8>>, Vec<u8>, Vec<u8>)> {
+            use $curve::elliptic_curve::sec1::{FromEncodedPoint, ToEncodedPoint};
+            if x.len() != $size || y.len() != $size {
+                return None;
+            }
+            let point = $curve::EncodedPoint::from_affine_coordinates(
+                $curve::FieldBytes::from_slice(x),
+                $curve::FieldBytes::from_slice(y),
+                false,
+            );
+            let public =
+                Option::<$curve::PublicKey>::from($curve::PublicKey::from_encoded_point(&point))?;
+            let ours = $curve::ecdh::EphemeralSecret::random(rng);
+            let shared = ours.diffie_hellman(&public);
+            let point = ours.public_key().to_encoded_point(false);
+            let z = zeroize::Zeroizing::new(shared.raw_secret_bytes().to_vec());
+            Some((z, point.x()?.to_vec(), point.y()?.to_vec()))
+        }
+    };
+}
+
+curve!(p256_verifies, p256_spki_verifies, p256_agree, p256, 32);
+curve!(p384_verifies, p384_spki_verifies, p384_agree, p384, 48);
+
+/// Whether (r, s) is an ECDSA signature by the point (x, y) over `message`. P-521 never is: nothing that
+/// attests has it.
+pub(crate) fn ecdsa_verifies(
+    curve: Curve,
+    (x, y): (&[u8], &[u8]),
+    hash: HashAlg,
+    message: &[u8],
+    (r, s): (&[u8], &[u8]),
+) -> bool {
+    let digest = hash.digest(&[message]);
+    match curve {
+        Curve::NistP256 => p256_verifies(x, y, &digest, r, s).is_some(),
+        Curve::NistP384 => p384_verifies(x, y, &digest, r, s).is_some(),
+        _ => false,
+    }
+}

@@ -1,0 +1,296 @@
+//! X.509 certificates as TPM makers write them, and what one says of an endorsement key (V1).
+
+use x509_cert::{
+    certificate::{CertificateInner, Raw},
+    der::{
+        AnyRef, Decode, Encode, Reader, SliceReader, Tag,
+        asn1::{ObjectIdentifier as Oid, OctetStringRef, PrintableStringRef, Utf8StringRef},
+    },
+    ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAltName, name::GeneralName},
+};
+
+use crate::{Check, Error, PublicArea, Result, error::refuse, public_area::PublicKey};
+
+/// The longest certificate that is read, in bytes. Those of chips have 1 to 2 KiB.
+const MAX_LEN: usize = 16 * 1024;
+
+/// The longest text that is taken from a certificate, in bytes.
+const MAX_TEXT: usize = 128;
+
+pub(crate) mod oid {
+    use super::Oid;
+    pub(crate) const RSA: Oid = Oid::new_unwrap("1.2.840.113549.1.1.1");
+    /// RSAES-OAEP, as some of Infineon's certificates have it.
+    pub(crate) const RSA_OAEP: Oid = Oid::new_unwrap("1.2.840.113549.1.1.7");
+    pub(crate) const EC: Oid = Oid::new_unwrap("1.2.840.10045.2.1");
+    pub(crate) const P256: Oid = Oid::new_unwrap("1.2.840.10045.3.1.7");
+    pub(crate) const P384: Oid = Oid::new_unwrap("1.3.132.0.34");
+    pub(crate) const BASIC_CONSTRAINTS: Oid = Oid::new_unwrap("2.5.29.19");
+    pub(crate) const KEY_USAGE: Oid = Oid::new_unwrap("2.5.29.15");
+    pub(crate) const EXT_KEY_USAGE: Oid = Oid::new_unwrap("2.5.29.37");
+    pub(crate) const SUBJECT_ALT_NAME: Oid = Oid::new_unwrap("2.5.29.17");
+    pub(crate) const POLICIES: Oid = Oid::new_unwrap("2.5.29.32");
+    /// `tcg-kp-EKCertificate`.
+    pub(super) const EK_CERTIFICATE: Oid = Oid::new_unwrap("2.23.133.8.1");
+    pub(super) const MANUFACTURER: Oid = Oid::new_unwrap("2.23.133.2.1");
+    pub(super) const MODEL: Oid = Oid::new_unwrap("2.23.133.2.2");
+    pub(super) const VERSION: Oid = Oid::new_unwrap("2.23.133.2.3");
+}
+
+/// A certificate, with its parts as the bytes that came.
+///
+/// Signatures are checked over those bytes: written again they might be others, as some makers do not sort what DER wants sorted.
+#[derive(Debug, Clone)]
+pub(crate) struct Parsed {
+    pub(crate) der: Vec<u8>,
+    /// The part that is signed.
+    pub(crate) tbs: Vec<u8>,
+    pub(crate) issuer: Vec<u8>,
+    pub(crate) subject: Vec<u8>,
+    pub(crate) inner: CertificateInner<Raw>,
+}
+
+impl Parsed {
+    /// Reads a certificate. Bytes after it are cut off, and one OCTET STRING around it is taken away: so chips keep it.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
+        if bytes.len() > MAX_LEN {
+            return Err(Error::malformed("certificate", "it is too long"));
+        }
+        Self::decode(bytes).map_err(|err| Error::malformed("certificate", err))
+    }
+
+    fn decode(bytes: &[u8]) -> x509_cert::der::Result<Self> {
+        let mut reader = SliceReader::new(bytes)?;
+        let whole = reader.tlv_bytes()?;
+        let der = if Tag::OctetString == Tag::try_from(bytes[0])? {
+            let inside = OctetStringRef::from_der(whole)?.as_bytes();
+            SliceReader::new(inside)?.tlv_bytes()?
+        } else {
+            whole
+        };
+        let inner = CertificateInner::<Raw>::from_der(der)?;
+        let mut parts = SliceReader::new(AnyRef::from_der(der)?.value())?;
+        let tbs = parts.tlv_bytes()?;
+        let mut fields = SliceReader::new(AnyRef::from_der(tbs)?.value())?;
+        // The version is left out for the first one.
+        if fields.peek_tag()?.is_context_specific() {
+            fields.tlv_bytes()?;
+        }
+        // Serial number and algorithm; issuer; validity; subject.
+        fields.tlv_bytes()?;
+        fields.tlv_bytes()?;
+        let issuer = fields.tlv_bytes()?;
+        fields.tlv_bytes()?;
+        let subject = fields.tlv_bytes()?;
+        Ok(Self {
+            der: der.to_vec(),
+            tbs: tbs.to_vec(),
+            issuer: issuer.to_vec(),
+            subject: subject.to_vec(),
+            inner,
+        })
+    }
+
+    /// The extension `id`, if it is there; refused if it is there twice.
+    pub(crate) fn extension<'a, T: Decode<'a>>(&'a self, id: Oid) -> Result<Option<T>> {
+        let all = self.inner.tbs_certificate.extensions.as_deref();
+        let mut found = all.unwrap_or_default().iter().filter(|it| it.extn_id == id);
+        let Some(extension) = found.next() else {
+            return Ok(None);
+        };
+        if found.next().is_some() {
+            return refuse(Check::V1, "a certificate has an extension twice");
+        }
+        match T::from_der(extension.extn_value.as_bytes()) {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => refuse(Check::V1, "an extension of a certificate cannot be read"),
+        }
+    }
+
+    /// Refuses critical extensions that nothing here understands.
+    pub(crate) fn check_critical(&self) -> Result<()> {
+        const KNOWN: [Oid; 5] = [
+            oid::BASIC_CONSTRAINTS,
+            oid::KEY_USAGE,
+            oid::EXT_KEY_USAGE,
+            oid::SUBJECT_ALT_NAME,
+            // Accepted and not evaluated: STM, Infineon and Intel mark theirs as critical.
+            oid::POLICIES,
+        ];
+        let all = self.inner.tbs_certificate.extensions.as_deref();
+        let unknown = |it: &&x509_cert::ext::Extension| it.critical && !KNOWN.contains(&it.extn_id);
+        match all.unwrap_or_default().iter().find(unknown) {
+            None => Ok(()),
+            Some(_) => refuse(
+                Check::V1,
+                "a certificate has a critical extension that is unknown",
+            ),
+        }
+    }
+
+    /// Whether it may sign certificates: `None` if it says nothing about that, as those of version 1.
+    pub(crate) fn is_ca(&self) -> Result<Option<BasicConstraints>> {
+        self.extension(oid::BASIC_CONSTRAINTS)
+    }
+
+    /// Whether its key may sign certificates, if it limits its key's use.
+    pub(crate) fn may_sign_certificates(&self) -> Result<bool> {
+        let usage: Option<KeyUsage> = self.extension(oid::KEY_USAGE)?;
+        Ok(usage.is_none_or(|usage| usage.key_cert_sign()))
+    }
+
+    /// The subject, as RFC 4514 writes it.
+    pub(crate) fn subject_text(&self) -> String {
+        self.inner.tbs_certificate.subject.to_string()
+    }
+}
+
+/// The maker's certificate of an endorsement key.
+#[derive(Debug, Clone)]
+pub struct EkCertificate(pub(crate) Parsed);
+
+/// What a maker's certificate says of a TPM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Maker {
+    /// Such as `id:4E544300`: the maker's four letters in hexadecimal.
+    pub manufacturer: String,
+    /// The model, in the maker's words.
+    pub model: String,
+    /// The firmware's version when the certificate was made.
+    pub version: String,
+    /// Who signed the certificate (RFC 4514).
+    pub issuer: String,
+}
+
+impl Maker {
+    /// The maker's letters, such as `NTC`, if they are letters.
+    #[must_use]
+    pub fn letters(&self) -> Option<String> {
+        let digits = self.manufacturer.strip_prefix("id:")?;
+        let number = u32::from_str_radix(digits, 16).ok()?;
+        let letters: Vec<u8> = number
+            .to_be_bytes()
+            .into_iter()
+            .filter(|&it| it != 0)
+            .collect();
+        let is_text = letters
+            .iter()
+            .all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+        (is_text && !letters.is_empty())
+            .then(|| String::from_utf8_lossy(&letters).trim().to_owned())
+    }
+}
+
+impl EkCertificate {
+    /// Reads the certificate as it is in the chip: with padding after it, or in an OCTET STRING.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`].
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        Parsed::read(bytes).map(Self)
+    }
+
+    /// The certificate alone, DER.
+    #[must_use]
+    pub fn der(&self) -> &[u8] {
+        &self.0.der
+    }
+
+    /// Checks that it is the certificate of an endorsement key, and of this one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] by V1.
+    pub fn check_is_for(&self, ek: &PublicArea) -> Result<()> {
+        let v1 = |why| refuse(Check::V1, why);
+        self.0.check_critical()?;
+        if self.0.is_ca()?.is_some_and(|it| it.ca) {
+            return v1("the certificate is that of an authority and not of a TPM");
+        }
+        let usages: Option<ExtendedKeyUsage> = self.0.extension(oid::EXT_KEY_USAGE)?;
+        if !usages.is_some_and(|usages| usages.0.contains(&oid::EK_CERTIFICATE)) {
+            return v1("the certificate is not one for an endorsement key");
+        }
+        if is_key(&self.0, ek) {
+            Ok(())
+        } else {
+            v1("the certificate is that of another TPM")
+        }
+    }
+
+    /// What it says of the TPM.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] by V1 if it lacks maker, model or version.
+    pub fn maker(&self) -> Result<Maker> {
+        let names: Option<SubjectAltName> = self.0.extension(oid::SUBJECT_ALT_NAME)?;
+        let names = names.map(|it| it.0).unwrap_or_default();
+        let text = |wanted: Oid| {
+            let name = names.iter().find_map(|name| match name {
+                GeneralName::DirectoryName(name) => name
+                    .0
+                    .iter()
+                    .flat_map(|set| set.0.iter())
+                    .find(|it| it.oid == wanted)
+                    .and_then(|it| text_of(&it.value.to_der().ok()?)),
+                _ => None,
+            });
+            match name {
+                Some(name) => Ok(name),
+                None => refuse(
+                    Check::V1,
+                    "the certificate lacks the TPM's maker, model or version",
+                ),
+            }
+        };
+        let mut issuer = self.0.inner.tbs_certificate.issuer.to_string();
+        if let Some((end, _)) = issuer.char_indices().nth(MAX_TEXT) {
+            issuer.truncate(end);
+        }
+        Ok(Maker {
+            manufacturer: text(oid::MANUFACTURER)?,
+            model: text(oid::MODEL)?,
+            version: text(oid::VERSION)?,
+            issuer,
+        })
+    }
+}
+
+/// A string of a name, if it is short and has no control characters.
+fn text_of(der: &[u8]) -> Option<String> {
+    let text = Utf8StringRef::from_der(der)
+        .map(|it| it.as_str().to_owned())
+        .or_else(|_| PrintableStringRef::from_der(der).map(|it| it.as_str().to_owned()))
+        .ok()?;
+    (text.len() <= MAX_TEXT && !text.chars().any(char::is_control)).then_some(text)
+}
+
+/// Whether the certificate's key is `ek`.
+fn is_key(certificate: &Parsed, ek: &PublicArea) -> bool {
+    use rsa::{pkcs1::DecodeRsaPublicKey, traits::PublicKeyParts};
+    let spki = &certificate.inner.tbs_certificate.subject_public_key_info;
+    let key = spki.subject_public_key.raw_bytes();
+    match &ek.key {
+        PublicKey::Rsa { n, e } => {
+            let is_rsa = [oid::RSA, oid::RSA_OAEP].contains(&spki.algorithm.oid);
+            is_rsa
+                && rsa::RsaPublicKey::from_pkcs1_der(key).is_ok_and(|key| {
+                    key.n().to_bytes_be() == *n && key.e() == &rsa::BigUint::from(*e)
+                })
+        }
+        PublicKey::Ecc { curve, x, y } => {
+            let wanted = match curve {
+                ssh_format::Curve::NistP256 => oid::P256,
+                ssh_format::Curve::NistP384 => oid::P384,
+                _ => return false,
+            };
+            let found = spki.algorithm.parameters.as_ref();
+            let is_curve = found.is_some_and(|it| it.decode_as::<Oid>() == Ok(wanted));
+            let point = [&[4][..], x, y].concat();
+            spki.algorithm.oid == oid::EC && is_curve && key == point
+        }
+    }
+}

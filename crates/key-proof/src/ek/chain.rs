@@ -1,0 +1,233 @@
+//! V1: the path from an endorsement key's certificate to one that the verifier trusts.
+//!
+//! `rustls-webpki` cannot do it: the intermediate certificates of three of the large makers have critical
+//! certificate policies, which it refuses, and it asks the usage of an endorsement key of their issuers.
+
+use base64ct::{Base64, Encoding};
+use x509_cert::der::{Encode, asn1::ObjectIdentifier as Oid};
+
+use super::certificate::{EkCertificate, Parsed, oid};
+use crate::{Check, Error, HashAlg, Result, curves, error::refuse, hash::sha256};
+
+/// The most certificates of a path, the first and the trusted one included.
+const MAX_PATH: usize = 4;
+
+/// Certificates that the verifier trusts: makers' roots, or certificates of theirs between.
+///
+/// Each is trusted as it is. Its own signature is not looked at, so that one whose issuer still signs with SHA-1 can be
+/// trusted by itself.
+#[derive(Debug, Clone, Default)]
+pub struct Anchors(Vec<Parsed>);
+
+/// A trusted certificate, for a person to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Anchor {
+    /// Whom it is for (RFC 4514).
+    pub subject: String,
+    /// The SHA-256 of it.
+    pub fingerprint: [u8; 32],
+    /// The certificate, DER.
+    pub der: Vec<u8>,
+}
+
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+
+impl Anchors {
+    /// None: no chain ends in it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the certificates of a file as makers publish them: one in DER, or any number in PEM.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if there is none, or one of them cannot be read; nothing is added then.
+    /// [`Error::Refused`] for a certificate that is not that of an authority.
+    pub fn add_file(&mut self, bytes: &[u8]) -> Result<()> {
+        let ders = match std::str::from_utf8(bytes) {
+            Ok(text) if text.contains(BEGIN) => from_pem(text)?,
+            _ => vec![bytes.to_vec()],
+        };
+        let mut all = Vec::new();
+        for der in ders {
+            let anchor = Parsed::read(&der)?;
+            if anchor.is_ca()?.is_some_and(|it| !it.ca) {
+                return refuse(
+                    Check::V1,
+                    "a certificate to be trusted is not that of an authority",
+                );
+            }
+            all.push(anchor);
+        }
+        self.0.extend(all);
+        Ok(())
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = Anchor> + '_ {
+        self.0.iter().map(|it| Anchor {
+            subject: it.subject_text(),
+            fingerprint: sha256(&[&it.der]),
+            der: it.der.clone(),
+        })
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Checks that a path leads from `leaf` by way of certificates in `chain` (DER, in any order) to one of these, at the
+    /// time `now` (seconds since 1970).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] by V1; [`Error::Malformed`] for a certificate in `chain` that cannot be read.
+    pub fn check(
+        &self,
+        leaf: &EkCertificate,
+        chain: &[Vec<u8>],
+        now: u64,
+        ignore_expiry: bool,
+    ) -> Result<()> {
+        if chain.len() > MAX_PATH {
+            return refuse(Check::V1, "there are too many certificates");
+        }
+        let chain: Vec<Parsed> = chain
+            .iter()
+            .map(|der| Parsed::read(der))
+            .collect::<Result<_>>()?;
+        let when = (!ignore_expiry).then_some(now);
+        check_time(&leaf.0, when)?;
+        let mut current = &leaf.0;
+        // Certificates between the first and the current one's issuer.
+        for below in 0..MAX_PATH - 1 {
+            if let Some(anchor) = self.0.iter().find(|it| has_signed(it, current)) {
+                check_time(anchor, when)?;
+                return check_issuer(anchor, below, true);
+            }
+            let Some(next) = chain.iter().find(|it| has_signed(it, current)) else {
+                return refuse(
+                    Check::V1,
+                    "no path leads from its certificate to a trusted one",
+                );
+            };
+            check_time(next, when)?;
+            next.check_critical()?;
+            check_issuer(next, below, false)?;
+            current = next;
+        }
+        refuse(
+            Check::V1,
+            "the path from its certificate to a trusted one is too long",
+        )
+    }
+}
+
+fn from_pem(text: &str) -> Result<Vec<Vec<u8>>> {
+    let bad = |why| Error::malformed("certificate file", why);
+    text.split(BEGIN)
+        .skip(1)
+        .map(|part| {
+            let (body, _) = part
+                .split_once(END)
+                .ok_or_else(|| bad("a certificate has no end"))?;
+            let body: String = body.split_ascii_whitespace().collect();
+            Base64::decode_vec(&body).map_err(|_| bad("a certificate is not base64"))
+        })
+        .collect()
+}
+
+fn check_time(certificate: &Parsed, now: Option<u64>) -> Result<()> {
+    let Some(now) = now else { return Ok(()) };
+    let validity = &certificate.inner.tbs_certificate.validity;
+    if now < validity.not_before.to_unix_duration().as_secs() {
+        return refuse(Check::V1, "a certificate is not valid yet");
+    }
+    if now > validity.not_after.to_unix_duration().as_secs() {
+        return refuse(Check::V1, "a certificate has expired");
+    }
+    Ok(())
+}
+
+/// Checks that `issuer` may sign a certificate with `below` more between it and the first.
+fn check_issuer(issuer: &Parsed, below: usize, is_trusted: bool) -> Result<()> {
+    let v1 = |why| refuse(Check::V1, why);
+    match issuer.is_ca()? {
+        Some(it) if !it.ca => return v1("a certificate is signed by one that is no authority's"),
+        Some(it)
+            if it
+                .path_len_constraint
+                .is_some_and(|most| below > usize::from(most)) =>
+        {
+            return v1("the path is longer than an authority allows");
+        }
+        Some(_) => {}
+        // Certificates of version 1 say nothing: a trusted one may be such.
+        None if is_trusted => {}
+        None => return v1("a certificate is signed by one that is no authority's"),
+    }
+    if issuer.may_sign_certificates()? {
+        Ok(())
+    } else {
+        v1("a certificate is signed by a key that may not do so")
+    }
+}
+
+const SHA256_RSA: Oid = Oid::new_unwrap("1.2.840.113549.1.1.11");
+const SHA384_RSA: Oid = Oid::new_unwrap("1.2.840.113549.1.1.12");
+const SHA512_RSA: Oid = Oid::new_unwrap("1.2.840.113549.1.1.13");
+const ECDSA_SHA256: Oid = Oid::new_unwrap("1.2.840.10045.4.3.2");
+const ECDSA_SHA384: Oid = Oid::new_unwrap("1.2.840.10045.4.3.3");
+const ECDSA_SHA512: Oid = Oid::new_unwrap("1.2.840.10045.4.3.4");
+
+/// Whether `issuer` is the one that `certificate` names, and its key has signed it.
+///
+/// SHA-1, MD5 and DSA never count.
+fn has_signed(issuer: &Parsed, certificate: &Parsed) -> bool {
+    issuer.subject == certificate.issuer && verify(issuer, certificate).is_some()
+}
+
+fn verify(issuer: &Parsed, certificate: &Parsed) -> Option<()> {
+    let inner = &certificate.inner;
+    let algorithm = &inner.signature_algorithm;
+    // What is signed has to say the same as what is not.
+    if inner.tbs_certificate.signature.to_der().ok()? != algorithm.to_der().ok()? {
+        return None;
+    }
+    let signature = inner.signature.as_bytes()?;
+    let spki = &issuer.inner.tbs_certificate.subject_public_key_info;
+    let key = spki.subject_public_key.as_bytes()?;
+    let (hash, is_rsa) = match algorithm.oid {
+        SHA256_RSA => (HashAlg::Sha256, true),
+        SHA384_RSA => (HashAlg::Sha384, true),
+        SHA512_RSA => (HashAlg::Sha512, true),
+        ECDSA_SHA256 => (HashAlg::Sha256, false),
+        ECDSA_SHA384 => (HashAlg::Sha384, false),
+        ECDSA_SHA512 => (HashAlg::Sha512, false),
+        _ => return None,
+    };
+    let is_good = match (is_rsa, spki.algorithm.oid) {
+        (true, oid::RSA) => curves::rsa_spki_verifies(key, hash, &certificate.tbs, signature),
+        (false, oid::EC) => {
+            let curve = spki
+                .algorithm
+                .parameters
+                .as_ref()?
+                .decode_as::<Oid>()
+                .ok()?;
+            match curve {
+                oid::P256 => curves::p256_spki_verifies(key, hash, &certificate.tbs, signature),
+                oid::P384 => curves::p384_spki_verifies(key, hash, &certificate.tbs, signature),
+                _ => false,
+            }
+        }
+        _ => false,
+    };
+    is_good.then_some(())
+}

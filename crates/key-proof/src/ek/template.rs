@@ -1,0 +1,110 @@
+//! V2: the endorsement keys of the TCG's templates.
+//!
+//! # Source
+//!
+//! TCG EK Credential Profile, annex B "Default EK Templates".
+
+use ssh_format::Curve;
+
+use crate::{
+    Check, HashAlg, PublicArea, Result,
+    error::refuse,
+    public_area::{KeyScheme, PublicKey, Symmetric, attributes as attr},
+};
+
+/// The attributes of the low range; the high range has userWithAuth besides.
+const LOW: u32 = attr::FIXED_TPM
+    | attr::FIXED_PARENT
+    | attr::SENSITIVE_DATA_ORIGIN
+    | attr::ADMIN_WITH_POLICY
+    | attr::RESTRICTED
+    | attr::DECRYPT;
+const HIGH: u32 = LOW | attr::USER_WITH_AUTH;
+
+/// `PolicyA`: `TPM2_PolicySecret` with the endorsement hierarchy.
+const POLICY_A_SHA256: &str = "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa";
+/// `PolicyB`: `PolicyA`, or what the owner of the platform has written in a certain NV index.
+const POLICY_B_SHA256: &str = "ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0";
+const POLICY_B_SHA384: &str = "b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419ca\
+     cb47ba09699646150f9fc000f3f80e12";
+
+/// Checks that `ek` is a key of the templates L-1, L-2, H-1, H-2 or H-3.
+pub(crate) fn check(ek: &PublicArea) -> Result<()> {
+    let policy: String = ek.policy.iter().map(|byte| format!("{byte:02x}")).collect();
+    let is_range = match (&ek.key, ek.name_alg) {
+        (PublicKey::Rsa { n, e }, HashAlg::Sha256) if n.len() == 256 && *e == 65537 => {
+            sha256_range(ek.attributes, &policy)
+        }
+        (
+            PublicKey::Ecc {
+                curve: Curve::NistP256,
+                ..
+            },
+            HashAlg::Sha256,
+        ) => sha256_range(ek.attributes, &policy),
+        (
+            PublicKey::Ecc {
+                curve: Curve::NistP384,
+                ..
+            },
+            HashAlg::Sha384,
+        ) => ek.attributes == HIGH && policy == POLICY_B_SHA384,
+        _ => false,
+    };
+    let bits = match ek.name_alg {
+        HashAlg::Sha256 => 128,
+        _ => 256,
+    };
+    if is_range && ek.symmetric == (Symmetric::Aes { bits }) && ek.scheme == KeyScheme::None {
+        Ok(())
+    } else {
+        refuse(
+            Check::V2,
+            "the endorsement key is of no template of the TCG's",
+        )
+    }
+}
+
+fn sha256_range(attributes: u32, policy: &str) -> bool {
+    attributes == LOW && policy == POLICY_A_SHA256
+        || attributes == HIGH && policy == POLICY_B_SHA256
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Name, policy_digest::PolicyDigest};
+
+    /// `PolicyB` from its parts: `PolicyA`, or the policy in the NV index that the profile reserves for it, which
+    /// anybody reads and only `PolicyA` writes.
+    #[test]
+    fn the_policies_are_those_of_the_profile() {
+        for (hash, index, policy_b) in [
+            (HashAlg::Sha256, 0x01c0_7f01_u32, POLICY_B_SHA256),
+            (HashAlg::Sha384, 0x01c0_7f02, POLICY_B_SHA384),
+        ] {
+            let a = PolicyDigest::new(hash).secret(&0x4000_000b_u32.to_be_bytes());
+            if hash == HashAlg::Sha256 {
+                assert_eq!(hex(a.bytes()), POLICY_A_SHA256);
+            }
+            // TPMS_NV_PUBLIC: index, name algorithm, attributes, policy, size (a hash and its algorithm).
+            let mut public = index.to_be_bytes().to_vec();
+            public.extend(hash.id().to_be_bytes());
+            public.extend(0x220f_1008_u32.to_be_bytes());
+            crate::wire::put_sized(&mut public, a.bytes());
+            public.extend(
+                u16::try_from(hash.size() + 2)
+                    .unwrap_or_default()
+                    .to_be_bytes(),
+            );
+            let name = Name::of(hash, &[&public]);
+            let c = PolicyDigest::new(hash).authorized_by_nv(name.bytes());
+            let b = PolicyDigest::any_of(hash, &[a, c]);
+            assert_eq!(hex(b.bytes()), policy_b, "{hash:?}");
+        }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

@@ -1,0 +1,81 @@
+//! Proof that an SSH key was born in a TPM 2.0, cannot leave it, and is behind a PIN that the chip counts.
+//!
+//! This crate is the verifier's half, and the bytes that both sides agree on. It needs no TPM and no TPM library. It has no
+//! input, no output and no clock: the time, the random numbers and what the verifier trusts are arguments.
+//!
+//! # The four steps
+//!
+//! 1. The prover sends a [`Request`]: public areas of its TPM's keys, and the key. Anybody can write one.
+//! 2. The verifier checks it ([`check_request`]) and answers with a [`Challenge`]: a secret that only the TPM with this endorsement
+//!    key brings out, and only if the attestation key is in the same TPM.
+//! 3. The TPM brings the secret out (`TPM2_ActivateCredential`) and certifies the key (`TPM2_Certify`). With a signature by the key itself
+//!    that makes a [`Proof`].
+//! 4. The verifier checks it ([`verify`]) and knows what [`Verified`] says. For everybody else it may sign a [`Statement`].
+//!
+//! ```
+//! use key_proof::{Anchors, Error, Policy, Proof, TicketKey, Wall, verify};
+//!
+//! /// Whether `file` proves a key behind a PIN that the chip counts, in a TPM of a maker with a certificate in `roots`.
+//! fn check(file: &[u8], roots: &[u8], key: TicketKey, now: u64) -> Result<String, Error> {
+//!     let mut anchors = Anchors::new();
+//!     anchors.add_file(roots)?;
+//!     let mut policy = Policy::new(now);
+//!     policy.anchors = Some(anchors);
+//!     policy.least_wall = Wall::Counter;
+//!     let verified = verify(&Proof::from_json(file)?, &policy, &[key])?;
+//!     Ok(verified.key.line(""))
+//! }
+//! # let refused = check(b"{}", b"", TicketKey::new([1; 32]), 0);
+//! # assert!(matches!(refused, Err(Error::Malformed { .. })));
+//! ```
+//!
+//! # What is not proven
+//!
+//! The number of wrong PINs that the counter allows, how strong the SO PIN is, who knows the PIN, and that the program which
+//! made the token forgot nothing. With [`Mode::D`] not even that there is a TPM.
+//!
+//! Section numbers refer to the TCG's *Trusted Platform Module Library Specification*, revision 1.59, parts 1 to 3.
+#![forbid(unsafe_code)]
+
+mod attest;
+mod challenge;
+mod credential;
+mod curves;
+mod ek;
+mod error;
+mod files;
+mod hash;
+mod key;
+mod policy_digest;
+mod proof;
+mod public_area;
+mod request;
+mod roca;
+mod statement;
+mod ticket;
+mod transcript;
+mod verify;
+mod wall;
+mod wire;
+
+pub use attest::TpmTime;
+pub use challenge::{Challenge, DEFAULT_LIFETIME, MAX_LIFETIME};
+pub use credential::{Credential, make_credential};
+pub use ek::{
+    certificate::{EkCertificate, Maker},
+    chain::{Anchor, Anchors},
+};
+pub use error::{Check, Error, Result};
+pub use files::MAX_FILE_LEN;
+pub use hash::HashAlg;
+pub use proof::Proof;
+pub use public_area::{Name, PublicArea, PublicKey};
+pub use request::{Kind, Request};
+pub use statement::Statement;
+pub use ticket::TicketKey;
+pub use transcript::{
+    ENROLL_NAMESPACE, STATEMENT_NAMESPACE, Transcript, activation, qualifying_data,
+};
+pub use verify::{Checked, Mode, Origin, Policy, Verified, check_request, verify};
+pub(crate) use wall::NvName;
+pub use wall::{Wall, WallClaim};

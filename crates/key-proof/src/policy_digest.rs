@@ -1,0 +1,99 @@
+//! The digests of TPM policies, which say what it takes to use an object.
+//!
+//! # Source
+//!
+//! Part 1, section 19.7 "Enhanced Authorization"; each method names the command of part 3 whose digest it computes.
+
+use crate::{HashAlg, Name, NvName};
+
+const POLICY_OR: u32 = 0x0171;
+
+/// Commands that the policies of tpmssh name (part 2, section 6.5.2).
+pub(crate) mod command {
+    pub(crate) const NV_WRITE: u32 = 0x0137;
+    pub(crate) const NV_CHANGE_AUTH: u32 = 0x013b;
+    pub(crate) const NV_READ: u32 = 0x014e;
+    pub(crate) const OBJECT_CHANGE_AUTH: u32 = 0x0150;
+}
+
+/// A policy digest, SHA-256 unless said otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PolicyDigest {
+    hash: HashAlg,
+    digest: Vec<u8>,
+}
+
+impl PolicyDigest {
+    /// The policy that nothing has been added to.
+    pub(crate) fn new(hash: HashAlg) -> Self {
+        let digest = vec![0; hash.size()];
+        Self { hash, digest }
+    }
+
+    fn extend(self, command: u32, parts: &[&[u8]]) -> Self {
+        let head = [&self.digest[..], &command.to_be_bytes()].concat();
+        let parts: Vec<&[u8]> = [&[&head[..]], parts].concat();
+        let digest = self.hash.digest(&parts);
+        Self { digest, ..self }
+    }
+
+    /// `TPM2_PolicyCommandCode`: for this command alone.
+    pub(crate) fn command(self, code: u32) -> Self {
+        self.extend(0x016c, &[&code.to_be_bytes()])
+    }
+
+    /// `TPM2_PolicySecret`: with the authorization value of the entity whose Name is `name`.
+    pub(crate) fn secret(self, name: &[u8]) -> Self {
+        let first = self.extend(0x0151, &[name]);
+        // PolicyUpdate() hashes a second time, over the empty policyRef.
+        let digest = first.hash.digest(&[&first.digest]);
+        Self { digest, ..first }
+    }
+
+    /// `TPM2_PolicyAuthValue`: with the object's own authorization value.
+    pub(crate) fn auth_value(self) -> Self {
+        self.extend(0x016b, &[])
+    }
+
+    /// `TPM2_PolicyAuthorizeNV`: with a policy that is written in the index `name`.
+    #[cfg(test)]
+    pub(crate) fn authorized_by_nv(self, name: &[u8]) -> Self {
+        self.extend(0x0192, &[name])
+    }
+
+    /// `TPM2_PolicyOR`: any of the branches.
+    pub(crate) fn any_of(hash: HashAlg, branches: &[Self]) -> Self {
+        let parts: Vec<&[u8]> = branches.iter().map(|it| &it.digest[..]).collect();
+        Self::new(hash).extend(POLICY_OR, &parts)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.digest
+    }
+}
+
+/// The policy of a token key behind the PIN counter `counter`.
+pub(crate) fn behind_counter(counter: &NvName) -> PolicyDigest {
+    PolicyDigest::new(HashAlg::Sha256).secret(counter.bytes())
+}
+
+/// The policy of a token key behind the chip's lockout: who may change its authorization value.
+pub(crate) fn behind_lockout(so: &Name) -> PolicyDigest {
+    let change = PolicyDigest::new(HashAlg::Sha256).command(command::OBJECT_CHANGE_AUTH);
+    let branches = [change.clone().secret(so.bytes()), change.auth_value()];
+    PolicyDigest::any_of(HashAlg::Sha256, &branches)
+}
+
+/// The policy of a PIN counter: the SO writes it and sets the PIN, the user changes the PIN with
+/// the change guard, anybody reads.
+pub(crate) fn of_counter(so: &Name, guard: &Name) -> PolicyDigest {
+    let start = || PolicyDigest::new(HashAlg::Sha256);
+    let change = || start().command(command::NV_CHANGE_AUTH);
+    let branches = [
+        start().command(command::NV_WRITE).secret(so.bytes()),
+        change().secret(so.bytes()),
+        change().secret(guard.bytes()).auth_value(),
+        start().command(command::NV_READ),
+    ];
+    PolicyDigest::any_of(HashAlg::Sha256, &branches)
+}

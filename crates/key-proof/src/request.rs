@@ -1,0 +1,101 @@
+//! What a prover says of itself. It proves nothing: anybody can write it.
+
+use std::fmt;
+
+use crate::{
+    WallClaim,
+    transcript::{Fields, Transcript},
+};
+
+/// What a certificate for the key would be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A user's.
+    User,
+    /// A host's.
+    Host,
+    /// Nothing yet: whoever gets the proof decides.
+    None,
+}
+
+impl Kind {
+    /// The name in one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Host => "host",
+            Self::None => "none",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a prover says of its TPM and its key: public areas as the chip has them, and what the proof is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The endorsement key (`TPMT_PUBLIC`).
+    pub ek: Vec<u8>,
+    /// The maker's certificate of it (DER, as the chip has it).
+    pub ek_certificate: Option<Vec<u8>>,
+    /// The certificates between that one and a root (DER), nearest first.
+    pub chain: Vec<Vec<u8>>,
+    /// The attestation key, below the storage root key.
+    pub attestation_key: Vec<u8>,
+    /// The storage root key.
+    pub srk: Vec<u8>,
+    /// The token key, the parent of the key.
+    pub parent: Vec<u8>,
+    /// What guards the token key.
+    pub wall: WallClaim,
+    /// The key that is proven.
+    pub key: Vec<u8>,
+    /// What a certificate for it would be for.
+    pub kind: Kind,
+    /// Who the key wants to be: none, or those that a certificate may name.
+    pub principals: Vec<String>,
+    /// Whom the proof is for: the verifier's own word. No other verifier takes it.
+    pub audience: String,
+    /// Random, so that two requests are never the same.
+    pub client_random: [u8; 32],
+}
+
+impl Request {
+    /// The hash that challenge and proof are bound to.
+    #[must_use]
+    pub fn transcript(&self) -> Transcript {
+        let (counter, so_name, guard_name) = match &self.wall {
+            WallClaim::Counter {
+                counter,
+                so_name,
+                guard_name,
+            } => (&counter[..], &so_name[..], &guard_name[..]),
+            WallClaim::Lockout { so_name } => (&[][..], &so_name[..], &[][..]),
+            WallClaim::None => (&[][..], &[][..], &[][..]),
+        };
+        let mut fields = Fields::default();
+        fields.string(b"tpmssh-request-v1");
+        fields.string(&self.ek);
+        fields.string(self.ek_certificate.as_deref().unwrap_or_default());
+        fields.list(self.chain.iter().map(|der| &der[..]));
+        fields.string(&self.attestation_key);
+        fields.string(&self.srk);
+        fields.string(&self.parent);
+        fields.string(counter);
+        fields.string(so_name);
+        fields.string(guard_name);
+        fields.string(&self.key);
+        fields.string(self.kind.name().as_bytes());
+        fields.list(self.principals.iter().map(String::as_bytes));
+        fields.string(self.audience.as_bytes());
+        // The identity: an empty one is all that this version knows.
+        fields.string(b"");
+        fields.string(&self.client_random);
+        fields.hash()
+    }
+}

@@ -1,0 +1,62 @@
+//! What a verifier tells everybody else about a proof that it has checked.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Verified;
+
+/// "I have checked a proof of this key, at this time." Worth what the verifier's signature under it is worth.
+///
+/// The signature is over the bytes of the file, an SSHSIG with the namespace
+/// [`STATEMENT_NAMESPACE`](crate::STATEMENT_NAMESPACE).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Statement {
+    /// `tpmssh-statement-v1`.
+    format: String,
+    /// The key, as in `authorized_keys`, without a comment.
+    pub key: String,
+    /// `born-here`: the TPM made it and it cannot leave.
+    pub origin: String,
+    /// `counter`, `lockout` or `none`.
+    pub wall: String,
+    /// The Name of the TPM's endorsement key, in hexadecimal.
+    pub ek_name: String,
+    /// How the verifier knew the TPM: A, B, C or D (see [`Mode`](crate::Mode)).
+    pub mode: String,
+    /// Maker, model and version by the maker's certificate; empty if none was looked at.
+    pub maker: String,
+    /// When the challenge was made that the TPM answered, in seconds since 1970.
+    pub verified: u64,
+    /// Until when the verifier stands by it, in seconds since 1970.
+    pub expires: u64,
+    /// The hash of the request, in hexadecimal.
+    pub request: String,
+}
+
+impl Statement {
+    /// What `verified` shows, to be believed until `expires` (seconds since 1970).
+    #[must_use]
+    pub fn new(verified: &Verified, expires: u64) -> Self {
+        let maker = verified
+            .maker
+            .as_ref()
+            .map(|maker| format!("{} {} {}", maker.manufacturer, maker.model, maker.version));
+        Self {
+            format: "tpmssh-statement-v1".to_owned(),
+            key: verified.key.line(""),
+            origin: verified.origin.name().to_owned(),
+            wall: verified.wall.name().to_owned(),
+            ek_name: verified.ek_name.to_string(),
+            mode: verified.mode.name().to_owned(),
+            maker: maker.unwrap_or_default(),
+            verified: verified.issued,
+            expires,
+            request: verified
+                .request
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What a verifier knows of a challenge, sealed, and carried by the prover: so no verifier keeps any state.
+
+use std::fmt;
+
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
+use rand_core::CryptoRngCore;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::{Check, Result, error::refuse, hash::sha256, transcript::Transcript, wire::Reader};
+
+const KID: usize = 4;
+const NONCE: usize = 24;
+const VERSION: u8 = 1;
+
+/// The verifier's secret that seals tickets: 32 random bytes. Wiped when dropped.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct TicketKey([u8; 32]);
+
+impl TicketKey {
+    /// The key with these bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Which key it is: 4 bytes, public.
+    fn id(&self) -> [u8; KID] {
+        let digest = sha256(&[b"tpmssh-ticket-key-v1", &self.0]);
+        [digest[0], digest[1], digest[2], digest[3]]
+    }
+}
+
+impl fmt::Debug for TicketKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketKey(…)")
+    }
+}
+
+/// What a ticket holds.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    /// Of the request that the challenge is for.
+    pub(crate) transcript: Transcript,
+    /// Of the challenge.
+    pub(crate) nonce: [u8; 32],
+    /// What only the right TPM brings out.
+    pub(crate) secret: Zeroizing<[u8; 32]>,
+    /// Seconds since 1970.
+    pub(crate) issued: u64,
+    /// Seconds since 1970.
+    pub(crate) expires: u64,
+}
+
+impl Ticket {
+    /// Seals it: key id (4 bytes), nonce (24), XChaCha20-Poly1305 of the fields.
+    ///
+    /// Random nonces of 192 bits do not repeat, so verifiers that share a key need not agree on any.
+    pub(crate) fn seal(
+        &self,
+        key: &TicketKey,
+        audience: &str,
+        rng: &mut impl CryptoRngCore,
+    ) -> Vec<u8> {
+        let mut nonce = [0; NONCE];
+        rng.fill_bytes(&mut nonce);
+        let mut plain = Zeroizing::new(vec![VERSION]);
+        plain.extend_from_slice(&self.transcript);
+        plain.extend_from_slice(&self.nonce);
+        plain.extend_from_slice(&*self.secret);
+        plain.extend_from_slice(&self.issued.to_be_bytes());
+        plain.extend_from_slice(&self.expires.to_be_bytes());
+        let aad = aad(audience);
+        let payload = Payload {
+            msg: &plain,
+            aad: &aad,
+        };
+        let sealed = XChaCha20Poly1305::new((&key.0).into())
+            .encrypt(XNonce::from_slice(&nonce), payload)
+            .expect("a ticket is far below 256 GiB");
+        [&key.id()[..], &nonce, &sealed].concat()
+    }
+
+    /// Opens a ticket with that of `keys` that sealed it.
+    pub(crate) fn open(sealed: &[u8], keys: &[TicketKey], audience: &str) -> Result<Self> {
+        let v7 = |why| refuse(Check::V7, why);
+        let Some((id, rest)) = sealed.split_at_checked(KID) else {
+            return v7("its ticket is too short");
+        };
+        let Some(key) = keys.iter().find(|key| key.id() == id) else {
+            return v7("its challenge was not made by this verifier, or too long ago");
+        };
+        let Some((nonce, sealed)) = rest.split_at_checked(NONCE) else {
+            return v7("its ticket is too short");
+        };
+        let aad = aad(audience);
+        let payload = Payload {
+            msg: sealed,
+            aad: &aad,
+        };
+        let plain = XChaCha20Poly1305::new((&key.0).into())
+            .decrypt(XNonce::from_slice(nonce), payload)
+            .map(Zeroizing::new);
+        let Ok(plain) = plain else {
+            return v7("its ticket was changed, or is for another audience");
+        };
+        read(&plain).or_else(|_| v7("its ticket is of another version"))
+    }
+}
+
+fn read(plain: &[u8]) -> Result<Ticket> {
+    let mut reader = Reader::new(plain, "ticket");
+    if reader.u8()? != VERSION {
+        return Err(reader.malformed("its version is unknown"));
+    }
+    let mut field = || -> Result<[u8; 32]> {
+        let mut out = [0; 32];
+        out.copy_from_slice(reader.take(32)?);
+        Ok(out)
+    };
+    let (transcript, nonce) = (field()?, field()?);
+    let secret = Zeroizing::new(field()?);
+    let (issued, expires) = (reader.u64()?, reader.u64()?);
+    reader.finish()?;
+    Ok(Ticket {
+        transcript,
+        nonce,
+        secret,
+        issued,
+        expires,
+    })
+}
+
+fn aad(audience: &str) -> Vec<u8> {
+    [b"tpmssh-ticket-v1", audience.as_bytes()].concat()
+}

@@ -1,0 +1,424 @@
+//! The checks, V1 to V13.
+
+use ssh_format::{AnyKey, SigHash, Signer, SshSig};
+use subtle::ConstantTimeEq;
+
+use crate::{
+    Check, Error, Kind, Name, Proof, PublicArea, Request, Result, TicketKey, TpmTime, Transcript,
+    Wall,
+    attest::{Attest, verify_signature},
+    ek::{
+        self,
+        certificate::{EkCertificate, Maker},
+        chain::Anchors,
+    },
+    error::refuse,
+    key, qualifying_data,
+    ticket::Ticket,
+    transcript::{ENROLL_NAMESPACE, activation},
+    wall,
+};
+
+/// Seconds by which the clocks of verifiers may differ.
+const SKEW: u64 = 30;
+
+/// How a verifier knows that a TPM is one of those that count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// By its maker's certificate and by its Name in the verifier's inventory.
+    A,
+    /// By its Name in the inventory alone.
+    B,
+    /// By its maker's certificate alone: any chip of these makers.
+    C,
+    /// Not at all: whoever asked first. A program that plays a TPM passes as well.
+    D,
+}
+
+impl Mode {
+    /// The letter.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::A => "A",
+            Self::B => "B",
+            Self::C => "C",
+            Self::D => "D",
+        }
+    }
+}
+
+/// What a verifier asks for.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Policy {
+    /// The time, in seconds since 1970.
+    pub now: u64,
+    /// The verifier's own word; a proof for any other is refused.
+    pub audience: String,
+    /// The certificates that chains of endorsement keys may end in. `None`: no certificate is asked for or looked at.
+    pub anchors: Option<Anchors>,
+    /// The Names of the endorsement keys that count. `None`: all do.
+    pub inventory: Option<Vec<Name>>,
+    /// The Names of endorsement keys that count no more.
+    pub revoked: Vec<Name>,
+    /// Whether a TPM may pass that neither a certificate nor the inventory vouches for.
+    pub any_tpm: bool,
+    /// Whether certificates that have expired are taken. A chip outlives the certificate of its maker.
+    pub ignore_expiry: bool,
+    /// The weakest wall that will do.
+    pub least_wall: Wall,
+    /// What the proof must be for. `None`: anything.
+    pub kind: Option<Kind>,
+    /// The principals that the key may be. `None`: any.
+    pub principals: Option<Vec<String>>,
+    /// The most seconds since the challenge was made. `None`: as long as the challenge is good.
+    pub max_age: Option<u64>,
+}
+
+impl Policy {
+    /// A policy that takes no TPM at all before [`anchors`](Self::anchors), [`inventory`](Self::inventory) or
+    /// [`any_tpm`](Self::any_tpm) is set; `now` is in seconds since 1970.
+    #[must_use]
+    pub fn new(now: u64) -> Self {
+        Self {
+            now,
+            audience: String::new(),
+            anchors: None,
+            inventory: None,
+            revoked: Vec::new(),
+            any_tpm: false,
+            ignore_expiry: false,
+            least_wall: Wall::None,
+            kind: None,
+            principals: None,
+            max_age: None,
+        }
+    }
+}
+
+/// A request that passed V1 to V6: worth a challenge, and no proof.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    ek: PublicArea,
+    attestation_key: PublicArea,
+    key: PublicArea,
+    ssh_key: AnyKey,
+    wall: Wall,
+    mode: Mode,
+    maker: Option<Maker>,
+    signer: Name,
+    qualified_name: Name,
+    transcript: Transcript,
+    audience: String,
+}
+
+impl Checked {
+    /// The endorsement key.
+    #[must_use]
+    pub fn ek(&self) -> &PublicArea {
+        &self.ek
+    }
+
+    /// The attestation key.
+    #[must_use]
+    pub fn attestation_key(&self) -> &PublicArea {
+        &self.attestation_key
+    }
+
+    /// The key that wants to be proven.
+    #[must_use]
+    pub fn ssh_key(&self) -> &AnyKey {
+        &self.ssh_key
+    }
+
+    /// The hash of the request.
+    #[must_use]
+    pub fn transcript(&self) -> Transcript {
+        self.transcript
+    }
+
+    pub(crate) fn audience(&self) -> &str {
+        &self.audience
+    }
+}
+
+/// Where a key comes from, by its public area alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The TPM made it, and it cannot leave.
+    BornHere,
+    /// It was made elsewhere and brought in: there may be copies.
+    Imported,
+    /// Its attributes let it leave the TPM.
+    CanLeave,
+}
+
+impl Origin {
+    /// The name in one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BornHere => "born-here",
+            Self::Imported => "imported",
+            Self::CanLeave => "can-leave",
+        }
+    }
+}
+
+/// What was proven.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Verified {
+    /// The key. It was born in the TPM and cannot leave it: nothing else passes.
+    pub key: AnyKey,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What the TPM asks for before it uses the key.
+    pub wall: Wall,
+    /// The Name of the TPM's endorsement key.
+    pub ek_name: Name,
+    /// What the maker's certificate says of the TPM, if it was looked at.
+    pub maker: Option<Maker>,
+    /// How the TPM is known.
+    pub mode: Mode,
+    /// The Name of the attestation key.
+    pub attestation_key: Name,
+    /// When the challenge was made, in seconds since 1970. The proof is younger.
+    pub issued: u64,
+    /// Until when the challenge is good, in seconds since 1970.
+    pub expires: u64,
+    /// The challenge's nonce, by which a verifier knows a proof that it has seen.
+    pub nonce: [u8; 32],
+    /// What the proof is for.
+    pub kind: Kind,
+    /// Who the key wanted to be.
+    pub principals: Vec<String>,
+    /// The hash of the request.
+    pub request: Transcript,
+    /// The TPM's own time.
+    pub time: TpmTime,
+}
+
+/// Checks a request: V1 to V6. Do this before a challenge is made for it.
+///
+/// # Errors
+///
+/// [`Error::Refused`] with the check; [`Error::Malformed`] for a structure that is none.
+pub fn check_request(request: &Request, policy: &Policy) -> Result<Checked> {
+    // The cheap checks stand first: whoever sends nonsense is not to cost a signature.
+    let ek = PublicArea::parse(&request.ek)?;
+    ek::template::check(&ek)?;
+    let attestation_key = PublicArea::parse(&request.attestation_key)?;
+    key::check_attestation_key(&attestation_key)?;
+    let key = PublicArea::parse(&request.key)?;
+    let ssh_key = key::check_key(&key)?;
+    let parent = PublicArea::parse(&request.parent)?;
+    let wall = wall::check(&parent, &request.wall)?;
+    if wall < policy.least_wall {
+        return refuse(
+            Check::V5,
+            "the key's PIN wall is weaker than the one that is asked for",
+        );
+    }
+    let srk = PublicArea::parse(&request.srk)?;
+    key::check_root(&srk)?;
+    check_purpose(request, policy)?;
+    let all = [&ek, &attestation_key, &key, &parent, &srk];
+    let differ = (1..all.len()).all(|i| all[..i].iter().all(|other| other.key != all[i].key));
+    if !differ {
+        return refuse(Check::V6, "one key has two roles");
+    }
+    let mode = check_inventory(&ek.name(), policy)?;
+    let maker = match &policy.anchors {
+        Some(anchors) => Some(check_certificate(request, &ek, anchors, policy)?),
+        None => None,
+    };
+    let root = srk.qualified_name(&Name::owner());
+    Ok(Checked {
+        signer: attestation_key.qualified_name(&root),
+        qualified_name: key.qualified_name(&parent.qualified_name(&root)),
+        ek,
+        attestation_key,
+        key,
+        ssh_key,
+        wall,
+        mode,
+        maker,
+        transcript: request.transcript(),
+        audience: request.audience.clone(),
+    })
+}
+
+/// V6: for what and for whom.
+fn check_purpose(request: &Request, policy: &Policy) -> Result<()> {
+    let v6 = |why| refuse(Check::V6, why);
+    if request.audience != policy.audience {
+        return v6("it is for another audience");
+    }
+    if request.kind != Kind::None && request.principals.is_empty() {
+        return v6("it names no principals");
+    }
+    if let Some(kind) = policy.kind
+        && request.kind != Kind::None
+        && request.kind != kind
+    {
+        return v6("it is for another kind of certificate");
+    }
+    if let Some(allowed) = &policy.principals
+        && !request.principals.iter().all(|it| allowed.contains(it))
+    {
+        return v6("it names a principal that is not allowed");
+    }
+    Ok(())
+}
+
+/// V3, which is cheap, before the signatures of V1.
+fn check_inventory(ek: &Name, policy: &Policy) -> Result<Mode> {
+    let v3 = |why| refuse(Check::V3, why);
+    if policy.revoked.contains(ek) {
+        return v3("this TPM is revoked");
+    }
+    let is_listed = policy.inventory.as_ref().map(|all| all.contains(ek));
+    match (is_listed, &policy.anchors) {
+        (Some(false), _) => v3("this TPM is not one of those that are expected"),
+        (Some(true), Some(_)) => Ok(Mode::A),
+        (Some(true), None) => Ok(Mode::B),
+        (None, Some(_)) => Ok(Mode::C),
+        (None, None) if policy.any_tpm => Ok(Mode::D),
+        (None, None) => v3("nothing vouches for this TPM"),
+    }
+}
+
+/// V1: the maker's certificate.
+fn check_certificate(
+    request: &Request,
+    ek: &PublicArea,
+    anchors: &Anchors,
+    policy: &Policy,
+) -> Result<Maker> {
+    let Some(der) = &request.ek_certificate else {
+        return refuse(Check::V1, "this TPM has no maker's certificate");
+    };
+    let certificate = EkCertificate::parse(der)?;
+    certificate.check_is_for(ek)?;
+    anchors.check(
+        &certificate,
+        &request.chain,
+        policy.now,
+        policy.ignore_expiry,
+    )?;
+    certificate.maker()
+}
+
+/// Checks a proof: all of V1 to V13. `keys` are the verifier's ticket keys, in any order.
+///
+/// The same proof passes as often as it is shown while its challenge is good. A verifier that gives something for it
+/// once keeps the [`nonce`](Verified::nonce) until [`expires`](Verified::expires).
+///
+/// # Errors
+///
+/// [`Error::Refused`] with the check; [`Error::Malformed`] for a structure that is none.
+pub fn verify(proof: &Proof, policy: &Policy, keys: &[TicketKey]) -> Result<Verified> {
+    let checked = check_request(&proof.request, policy)?;
+    let ticket = Ticket::open(&proof.ticket, keys, &policy.audience)?;
+    check_ticket(&ticket, &checked, policy)?;
+    let expected = activation(&*ticket.secret, &checked.transcript);
+    if !bool::from(expected[..].ct_eq(&proof.activation)) {
+        return refuse(Check::V8, "this TPM did not answer the challenge");
+    }
+    let time = check_attestation(proof, &checked, &ticket.nonce)?;
+    check_own_signature(proof, &checked)?;
+    Ok(Verified {
+        origin: key::origin(&checked.key),
+        key: checked.ssh_key,
+        wall: checked.wall,
+        ek_name: checked.ek.name(),
+        maker: checked.maker,
+        mode: checked.mode,
+        attestation_key: checked.attestation_key.name(),
+        issued: ticket.issued,
+        expires: ticket.expires,
+        nonce: ticket.nonce,
+        kind: proof.request.kind,
+        principals: proof.request.principals.clone(),
+        request: checked.transcript,
+        time,
+    })
+}
+
+/// V7.
+fn check_ticket(ticket: &Ticket, checked: &Checked, policy: &Policy) -> Result<()> {
+    let v7 = |why| refuse(Check::V7, why);
+    if ticket.transcript != checked.transcript {
+        return v7("its challenge was made for another request");
+    }
+    if policy.now > ticket.expires.saturating_add(SKEW) {
+        return v7("its challenge has expired");
+    }
+    if ticket.issued > policy.now.saturating_add(SKEW) {
+        return v7("its challenge is from the future: a clock is wrong");
+    }
+    let age = policy.now.saturating_sub(ticket.issued);
+    if policy.max_age.is_some_and(|most| age > most) {
+        return v7("it is older than asked for");
+    }
+    Ok(())
+}
+
+/// V9 to V12.
+fn check_attestation(proof: &Proof, checked: &Checked, nonce: &[u8; 32]) -> Result<TpmTime> {
+    let attest = match Attest::parse(&proof.attest) {
+        Ok(attest) => attest,
+        Err(Error::Malformed { .. }) => {
+            return refuse(Check::V9, "the attestation is not one of a TPM for a key");
+        }
+        Err(err) => return Err(err),
+    };
+    if verify_signature(&checked.attestation_key, &proof.attest, &proof.signature).is_err() {
+        return refuse(
+            Check::V9,
+            "the attestation is not signed by the attestation key",
+        );
+    }
+    if attest.extra != qualifying_data(nonce, &checked.transcript) {
+        return refuse(Check::V10, "the attestation answers another challenge");
+    }
+    if attest.name != checked.key.name().bytes() {
+        return refuse(Check::V11, "another key was certified");
+    }
+    if attest.signer != checked.signer.bytes() {
+        return refuse(Check::V12, "the attestation key is elsewhere in the TPM");
+    }
+    if attest.qualified_name != checked.qualified_name.bytes() {
+        return refuse(
+            Check::V12,
+            "the key is elsewhere in the TPM, or behind another wall",
+        );
+    }
+    Ok(attest.time)
+}
+
+/// V13.
+fn check_own_signature(proof: &Proof, checked: &Checked) -> Result<()> {
+    let v13 = |why| refuse(Check::V13, why);
+    let Ok(signature) = SshSig::from_armored(&proof.sshsig) else {
+        return v13("the signature by the key itself is not one");
+    };
+    let Signer::Key(signer) = signature.signer() else {
+        return v13("the signature by the key itself has a certificate in it");
+    };
+    if signer.blob() != checked.ssh_key.blob() {
+        return v13("another key has signed");
+    }
+    if signature.hash() != SigHash::Sha512 {
+        return v13("the signature by the key itself has another hash than SHA-512");
+    }
+    let Ok(digest) = SigHash::Sha512.of(&checked.transcript[..]) else {
+        return v13("the request cannot be hashed");
+    };
+    match signature.verify(ENROLL_NAMESPACE, &digest) {
+        Ok(()) => Ok(()),
+        Err(_) => v13("the signature by the key itself is not over this request"),
+    }
+}

@@ -1,0 +1,284 @@
+//! The attestation key: with it the chip says which of its keys are its own.
+//!
+//! It is restricted: it signs only what the chip itself has made. So what it says of another key
+//! ([`AttestationKey::certify`]) is true, if it is a key of a genuine chip. That is shown by bringing out a secret that
+//! was encrypted for the chip's endorsement key and for this key ([`AttestationKey::activate`]).
+//!
+//! It is below the storage root key and has no authorization value, so that it takes nobody's
+//! password. The chip therefore hides its firmware version and adds an offset, constant for each key, to its counters of
+//! resets and restarts (part 3, section 18.1).
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::{
+    Blob, EndorsementAuth, Entity, Error, Name, OpenSrk, PublicKey, ReadyKey, Result, Scheme,
+    Signature,
+    chip::get_capability::storage_kind,
+    command::{Command, CommandCode, exception::Exception, session::Session},
+    hierarchy::ek::{self, EkType},
+    object::{create_load, sealed, transient::Transient},
+    structures::{
+        algorithm,
+        hierarchy::permanent,
+        kinds::{Curve, Hash},
+        marshal::Reader,
+        template::{self, StorageKind},
+    },
+};
+
+/// `TPM_GENERATED_VALUE` and `TPM_ST_ATTEST_CERTIFY`, with which the attestation of a key begins.
+const HEAD: [u8; 6] = [0xff, 0x54, 0x43, 0x47, 0x80, 0x17];
+
+/// An attestation key outside of the chip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttestationKey {
+    blob: Blob,
+    public: PublicKey,
+    name: Name,
+}
+
+/// A secret for one chip and one attestation key in it, as `TPM2_MakeCredential` gives it.
+#[derive(Debug, Clone, Copy)]
+pub struct Credential<'a> {
+    /// The contents of the `TPM2B_ID_OBJECT`.
+    pub id_object: &'a [u8],
+    /// The contents of the `TPM2B_ENCRYPTED_SECRET`.
+    pub secret: &'a [u8],
+}
+
+/// What the chip says of a key, and its signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Certified {
+    /// The `TPMS_ATTEST`, as the chip wrote it.
+    pub attest: Vec<u8>,
+    /// The `TPMT_SIGNATURE` of the attestation key over it.
+    pub signature: Vec<u8>,
+}
+
+impl AttestationKey {
+    /// Makes an attestation key below the storage root key: ECDSA on P-256, or RSASSA with 2048 bits in chips without
+    /// elliptic curves.
+    ///
+    /// # Errors
+    ///
+    /// Failures of the chip; nothing stays in it.
+    pub fn create(root: &OpenSrk<'_>) -> Result<Self> {
+        root.within(|| {
+            let op = root.op();
+            let kind = storage_kind(op)?;
+            let session = Session::proven(op, root)?;
+            let command = root
+                .parent_of(CommandCode::Create)
+                .session(session.plain().hide_command().last())
+                .makes_rsa(kind.is_rsa())
+                .param_sized(&sealed::unguarded(&[]))
+                .param_sized(&template::attestation_key(kind)?);
+            Self::from_blob(create_load::created(op, create_load::finished(command))?)
+        })
+    }
+
+    /// An attestation key from its stored form; sends no command.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyRefused`] or [`Error::Malformed`] for anything but a key as [`AttestationKey::create`] makes it.
+    pub fn from_blob(blob: Blob) -> Result<Self> {
+        blob.check_private()?;
+        let kind = StorageKind::of_public(&blob.public);
+        let head = template::attestation_key_head(kind)?;
+        let Some(unique) = blob.public.strip_prefix(&head[..]) else {
+            return Err(Error::KeyRefused("it is not an attestation key"));
+        };
+        let mut reader = Reader::new(unique, "attestation key");
+        let public = match kind {
+            StorageKind::EccP256 => PublicKey::Ecc {
+                curve: Curve::P256,
+                x: Curve::P256.pad(reader.sized()?)?,
+                y: Curve::P256.pad(reader.sized()?)?,
+            },
+            StorageKind::Rsa2048 => PublicKey::Rsa {
+                n: reader.sized()?.to_vec(),
+                e: 65537,
+            },
+        };
+        reader.finish()?;
+        public.check()?;
+        let name = blob.name();
+        Ok(Self { blob, public, name })
+    }
+
+    /// The bytes to be stored. The public half is the `TPMT_PUBLIC` that a verifier wants to see.
+    #[must_use]
+    pub fn blob(&self) -> &Blob {
+        &self.blob
+    }
+
+    /// Its Name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Brings out the secret of `credential`, which somebody made for this chip's endorsement key `ek_type` and for this key.
+    ///
+    /// The reply comes encrypted and authenticated in a session that is salted to the storage root key. With an endorsement key
+    /// at its persistent handle it takes 6 commands for RSA-2048 and P-256 and 4 for P-384; a missing one is made for this one use. `endorsement` is
+    /// asked for by keys of the low range, and to make a key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherChallenge`] for a credential for another chip or another attestation key; [`Error::AuthRejected`] for a wrong
+    /// `endorsement`; [`Error::HierarchyDisabled`]; [`Error::OtherTpm`].
+    ///
+    /// # Source
+    ///
+    /// Part 3, section 12.5 "TPM2_ActivateCredential"; TCG EK Credential Profile, annex B (policies of the templates).
+    pub fn activate(
+        &self,
+        root: &OpenSrk<'_>,
+        ek_type: EkType,
+        endorsement: &EndorsementAuth,
+        credential: &Credential<'_>,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let op = root.op();
+        root.within(|| {
+            let witness = Session::hmac(op, root)?;
+            let command = root
+                .parent_of(CommandCode::Load)
+                .about(Entity::AttestationKey)
+                .session(witness.plain().hide_response());
+            let key =
+                create_load::loaded(op, create_load::with_blob(command, &self.blob), &self.blob)?;
+            let ek = ek::in_use(op, ek_type, &witness, endorsement)?;
+            let command = Command::new(CommandCode::ActivateCredential)
+                .about(Entity::EndorsementKey)
+                .handle(key.handle(), key.name())
+                .handle(ek.handle(), ek.name())
+                .empty_auth();
+            let response = if ek_type.asks_endorsement() {
+                let policy = Session::unsalted_policy(op)?;
+                let mut command = command
+                    .unsalted(policy.plain().last())
+                    .session(witness.plain().hide_response().last())
+                    .param_sized(credential.id_object)
+                    .param_sized(credential.secret);
+                let cp_hash = command.cp_hash()?;
+                let holder = (
+                    permanent::ENDORSEMENT,
+                    &Name::of_handle(permanent::ENDORSEMENT),
+                    Entity::Endorsement,
+                );
+                policy.prove_secret(holder, witness.authorizes(endorsement.value()), &cp_hash)?;
+                op.run(command)
+            } else {
+                let command = command
+                    .empty_auth()
+                    .session(witness.plain().hide_response().last())
+                    .param_sized(credential.id_object)
+                    .param_sized(credential.secret);
+                op.run(command)
+            }?;
+            let mut reader = response.reader();
+            let secret = Zeroizing::new(reader.sized()?.to_vec());
+            reader.finish()?;
+            Ok(secret)
+        })
+    }
+
+    /// Has the chip say that it holds `key`, and below which other keys; `qualifying` (at most 64 bytes) is signed along with that.
+    ///
+    /// Signature, Name and qualifying data are checked before anything is returned. Takes 3 commands; 2 if a managed connection still holds
+    /// the key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongSignature`] if what comes back is not signed by this key, or is about something else;
+    /// [`Error::Stale`] as for [`ReadyKey::sign`]; [`Error::OtherTpm`].
+    ///
+    /// # Source
+    ///
+    /// Part 3, section 18.2 "TPM2_Certify".
+    pub fn certify(
+        &self,
+        root: &OpenSrk<'_>,
+        key: &ReadyKey,
+        qualifying: &[u8],
+    ) -> Result<Certified> {
+        let op = root.op();
+        let response = root.within(|| {
+            key.with_handle(op, |handle| {
+                let signer = self.load_unauthenticated(root)?;
+                let command = Command::new(CommandCode::Certify)
+                    .about(Entity::Key)
+                    .handle(handle, key.name())
+                    .handle(signer.handle(), signer.name())
+                    .empty_auth()
+                    .empty_auth()
+                    .param_sized(qualifying)
+                    // The key's own scheme.
+                    .param_u16(algorithm::NULL);
+                op.run_unauthenticated(command, Exception::CheckedSignature)
+            })
+        })?;
+        let mut reader = response.reader();
+        let attest = reader.sized()?.to_vec();
+        let signature = reader.remainder().to_vec();
+        if self.has_said(&attest, &signature, key.name(), qualifying)? {
+            Ok(Certified { attest, signature })
+        } else {
+            Err(Error::WrongSignature)
+        }
+    }
+
+    /// Without a session: what the key signs is checked.
+    fn load_unauthenticated<'op>(&self, root: &OpenSrk<'op>) -> Result<Transient<'op>> {
+        let command = root
+            .parent_of(CommandCode::Load)
+            .about(Entity::AttestationKey);
+        let command = create_load::with_blob(command, &self.blob);
+        create_load::loaded_unauthenticated(root.op(), command, &self.blob)
+    }
+
+    /// Whether this key has signed `attest`, and it is about the key `name` and `qualifying`.
+    ///
+    /// # Source
+    ///
+    /// Part 2, sections 10.12.8 "TPMS_ATTEST" and 11.3.4 "TPMT_SIGNATURE".
+    fn has_said(
+        &self,
+        attest: &[u8],
+        signature: &[u8],
+        name: &Name,
+        qualifying: &[u8],
+    ) -> Result<bool> {
+        let mut reader = Reader::new(attest, "attestation");
+        let head = reader.take(HEAD.len())?;
+        let _signer = reader.sized()?;
+        let extra = reader.sized()?;
+        // clock, resetCount, restartCount, safe; firmwareVersion.
+        reader.take(8 + 4 + 4 + 1 + 8)?;
+        let certified = reader.sized()?;
+        let _qualified_name = reader.sized()?;
+        reader.finish()?;
+        let is_about = head == HEAD && extra == qualifying && certified == name.bytes();
+        let mut reader = Reader::new(signature, "signature of an attestation");
+        let (algorithm, hash) = (reader.u16()?, reader.u16()?);
+        let (signature, scheme, expected) = match &self.public {
+            PublicKey::Ecc { curve, .. } => {
+                let (r, s) = (curve.pad(reader.sized()?)?, curve.pad(reader.sized()?)?);
+                let signature = Signature::Ecdsa { r, s };
+                (signature, Scheme::Ecdsa, algorithm::ECDSA)
+            }
+            PublicKey::Rsa { .. } => {
+                let signature = Signature::Rsa(reader.sized()?.to_vec());
+                (signature, Scheme::RsaPkcs1(Hash::Sha256), algorithm::RSASSA)
+            }
+        };
+        reader.finish()?;
+        let digest = Sha256::digest(attest);
+        let is_scheme = algorithm == expected && hash == algorithm::SHA256;
+        Ok(is_about && is_scheme && self.public.verify(scheme, &digest, &signature))
+    }
+}
