@@ -1,0 +1,6 @@
+//! Each check of a proof, with the attack that it stops and with what it lets pass.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod changed;
+mod checks;
+mod software_tpm;
