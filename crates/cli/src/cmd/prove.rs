@@ -29,10 +29,6 @@ use crate::show::output::tell;
 /// Without --challenge it writes a request. Whoever wants the proof answers that with a challenge (tpmssh ca challenge). With the
 /// challenge it writes the proof, for which the PIN is needed.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  tpmssh prove laptop -o request.json
-  tpmssh prove --request request.json --challenge challenge.json -o proof.json")]
 pub(crate) struct Args {
     /// The key, by label, id or fingerprint (the only key, or that of the request)
     key: Option<String>,

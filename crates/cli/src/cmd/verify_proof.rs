@@ -18,10 +18,6 @@ use crate::show::{date, duration};
 /// It has to answer a challenge that was made here. Needs no TPM. With --sign-with it writes a signed statement, which others check with
 /// ssh-keygen -Y verify -n statement@tpmssh.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  tpmssh verify-proof proof.json --ek 000b…
-  tpmssh verify-proof proof.json --ek-roots roots/ --sign-with ca -o statement.json")]
 pub(crate) struct Args {
     /// The proof, or - for standard input
     proof: PathBuf,

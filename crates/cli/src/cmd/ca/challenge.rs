@@ -14,9 +14,6 @@ use crate::show::{date, duration};
 ///
 /// Only the TPM in the request can answer it, and only if the key is in it. Whether this TPM counts is asked when the proof is checked. Needs no TPM.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Example:
-  tpmssh ca challenge request.json -o challenge.json")]
 pub(crate) struct Args {
     /// The request (tpmssh prove), or - for standard input
     request: PathBuf,

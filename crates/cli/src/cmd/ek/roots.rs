@@ -12,8 +12,9 @@ use crate::app::App;
 use crate::fail::error::Error;
 use crate::files::{input_file, output_file};
 use crate::proofs::trust;
-use crate::show::output::{Table, tell};
+use crate::show::output::tell;
 use crate::show::pem;
+use crate::show::table::Table;
 
 /// Keep the certificates of TPM makers that count for proofs here
 ///
