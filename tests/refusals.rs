@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use testing::{Fault, Swtpm, Tap, When};
+use testing::{Fault, Swtpm, Tap, When, assert_matches};
 
 use crate::program::{Outcome, Program};
 use crate::raw;
@@ -358,7 +358,7 @@ fn the_last_wrong_so_pin_does_not_lead_in_a_circle() {
         .map(|_| program.run(&reset))
         .find(|outcome| !outcome.stderr.contains("left\n"))
         .unwrap();
-    assert!(matches!(refused.code, Some(3 | 4)), "{refused:?}");
+    assert_matches!(refused.code, Some(3 | 4), "{refused:?}");
     let after = program.run(&reset);
     assert_eq!(after.code, Some(4), "{after:?}");
     for outcome in [refused, after] {

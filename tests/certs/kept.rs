@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
-use testing::{Sshd, module};
+use testing::{Sshd, assert_matches, module};
 
 use super::keygen::Keygen;
 use crate::agent::served::Served;
@@ -226,7 +226,7 @@ fn what_is_no_certificate_is_refused() {
     // Where exactly it was changed decides what is noticed first; that it is decides nothing.
     let file = program.secret("changed", &changed);
     let outcome = program.run(&["cert", "add", &file]);
-    assert!(matches!(outcome.code, Some(2 | 8)), "{outcome:?}");
+    assert_matches!(outcome.code, Some(2 | 8), "{outcome:?}");
     let endless = program.secret("endless", &"x".repeat(1 << 22));
     program
         .run(&["cert", "add", &endless])

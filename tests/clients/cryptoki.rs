@@ -14,7 +14,7 @@ use cryptoki::{
     slot::Slot,
     types::AuthPin,
 };
-use testing::module;
+use testing::{assert_matches, module};
 
 use super::ok;
 use crate::program::{PIN, Program};
@@ -101,10 +101,7 @@ fn a_program_in_rust_makes_keys_signs_and_verifies() {
             .verify(&mechanism, public, b"data", &signature)
             .unwrap();
         let refusal = session.verify(&mechanism, public, b"other", &signature);
-        assert!(
-            matches!(refusal, Err(Error::Pkcs11(RvError::SignatureInvalid, _))),
-            "{refusal:?}"
-        );
+        assert_matches!(refusal, Err(Error::Pkcs11(RvError::SignatureInvalid, _)));
     }
     let ec_signature = session
         .sign(&Mechanism::EcdsaSha256, ec_private, b"data")
@@ -174,10 +171,7 @@ fn a_wrong_pin_has_its_own_error_and_the_flags_tell_of_it() {
     let (pkcs11, slot) = open();
     let session = pkcs11.open_ro_session(slot).unwrap();
     let refusal = session.login(UserType::User, Some(&pin("incorrect horse")));
-    assert!(
-        matches!(refusal, Err(Error::Pkcs11(RvError::PinIncorrect, _))),
-        "{refusal:?}"
-    );
+    assert_matches!(refusal, Err(Error::Pkcs11(RvError::PinIncorrect, _)));
     assert!(pkcs11.get_token_info(slot).unwrap().user_pin_count_low());
     session.login(UserType::User, Some(&pin(PIN))).unwrap();
     assert!(!pkcs11.get_token_info(slot).unwrap().user_pin_count_low());

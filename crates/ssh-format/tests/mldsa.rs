@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use ssh_format::{AnyKey, Certificate, Error, SshSig};
+use testing::assert_matches;
 
 const KEY: &str = include_str!("mldsa/key.pub");
 /// Of [`MESSAGE`], in the namespace `test`.
@@ -48,7 +49,7 @@ fn a_signature_is_good_for_its_message_only() {
     let signature = SshSig::from_armored(SIGNATURE).unwrap();
     verified(&signature, MESSAGE).unwrap();
     let err = verified(&signature, b"signed by OpenSSH 10.5").unwrap_err();
-    assert!(matches!(err, Error::BadSignature), "{err}");
+    assert_matches!(err, Error::BadSignature);
 }
 
 /// Neither half is enough.

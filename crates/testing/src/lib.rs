@@ -47,6 +47,7 @@ mod guest;
 mod home;
 pub mod interposer;
 mod manufactured;
+mod matches;
 mod port;
 mod process;
 mod server;

@@ -396,6 +396,8 @@ impl Response {
 mod tests {
     use proptest::prelude::*;
 
+    use testing::assert_matches;
+
     use super::*;
 
     #[test]
@@ -414,10 +416,7 @@ mod tests {
     fn a_reply_without_its_authorization_is_refused() {
         let command = Command::new(CommandCode::Sign).permanent(7).empty_auth();
         let reply = [0x80, 1, 0, 0, 0, 10, 0, 0, 0, 0];
-        assert!(matches!(
-            command.decode(&reply),
-            Err(Error::ReplyForged { .. })
-        ));
+        assert_matches!(command.decode(&reply), Err(Error::ReplyForged { .. }));
     }
 
     proptest! {

@@ -256,23 +256,19 @@ impl Error {
 
 #[cfg(test)]
 mod tests {
+    use testing::assert_matches;
+
     use super::*;
 
     #[test]
     fn wrong_auth_is_told_apart_by_whether_it_counted() {
         let named = |code| Error::from_rc(CommandCode::PolicySecret, Entity::PinCounter, code);
-        assert!(matches!(
-            named(0x98e),
-            Error::AuthRejected { counted: true, .. }
-        ));
-        assert!(matches!(
-            named(0x9a2),
-            Error::AuthRejected { counted: false, .. }
-        ));
-        assert!(matches!(named(0x12f), Error::PinExhausted));
-        assert!(matches!(named(0x921), Error::Lockout));
-        assert!(matches!(named(0x1df), Error::Integrity(Entity::PinCounter)));
-        assert!(matches!(named(0x99d), Error::Policy(Entity::PinCounter)));
+        assert_matches!(named(0x98e), Error::AuthRejected { counted: true, .. });
+        assert_matches!(named(0x9a2), Error::AuthRejected { counted: false, .. });
+        assert_matches!(named(0x12f), Error::PinExhausted);
+        assert_matches!(named(0x921), Error::Lockout);
+        assert_matches!(named(0x1df), Error::Integrity(Entity::PinCounter));
+        assert_matches!(named(0x99d), Error::Policy(Entity::PinCounter));
     }
 
     /// Seen on swtpm: another RSA endorsement key gives TPM_RC_FAILURE and the chip carries on.
@@ -300,7 +296,7 @@ mod tests {
             err(Entity::Endorsement).to_string(),
             "the endorsement hierarchy is disabled"
         );
-        assert!(matches!(err(Entity::SavedKey), Error::Command { .. }));
+        assert_matches!(err(Entity::SavedKey), Error::Command { .. });
     }
 
     #[test]
@@ -357,7 +353,7 @@ mod tests {
             0x000d_0001,
         ] {
             let err = Error::from_rc(CommandCode::Load, Entity::Key, code);
-            assert!(matches!(err, Error::Connection(_)), "{code:#x}: {err:?}");
+            assert_matches!(err, Error::Connection(_), "{code:#x}: {err:?}");
             assert!(!err.is_spoilt_blob(), "{code:#x}");
         }
         let err = Error::from_rc(CommandCode::Load, Entity::Key, 0x000a_000a);
@@ -375,8 +371,8 @@ mod tests {
     #[test]
     fn a_resource_managers_code_is_not_taken_for_the_chips() {
         let err = Error::from_rc(CommandCode::Sign, Entity::Key, 0x000b_0902);
-        assert!(matches!(err, Error::Full));
+        assert_matches!(err, Error::Full);
         let err = Error::from_rc(CommandCode::Sign, Entity::Key, 0x000b_0143);
-        assert!(matches!(err, Error::NotSupported("TPM2_Sign")));
+        assert_matches!(err, Error::NotSupported("TPM2_Sign"));
     }
 }

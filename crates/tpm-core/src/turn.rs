@@ -67,6 +67,8 @@ impl Turn {
 mod tests {
     use std::time::Instant;
 
+    use testing::assert_matches;
+
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(50);
@@ -75,7 +77,7 @@ mod tests {
     fn a_second_turn_of_a_thread_is_an_error_and_no_hang() {
         let turn = Turn::default();
         turn.take(|| Ok(SHORT)).unwrap();
-        assert!(matches!(turn.take(|| Ok(SHORT)), Err(Error::AlreadyBegun)));
+        assert_matches!(turn.take(|| Ok(SHORT)), Err(Error::AlreadyBegun));
         assert!(!turn.try_take());
         turn.give_back();
         assert!(turn.try_take());
@@ -92,7 +94,7 @@ mod tests {
         };
         thread::scope(|scope| {
             let late = scope.spawn(|| turn.take(left));
-            assert!(matches!(late.join().unwrap(), Err(Error::Busy)));
+            assert_matches!(late.join().unwrap(), Err(Error::Busy));
             let waits = scope.spawn(|| turn.take(|| Ok(Duration::from_secs(60))));
             turn.give_back();
             assert!(waits.join().unwrap().is_ok());

@@ -342,6 +342,8 @@ fn replace(path: &std::path::Path, text: &str) -> io::Result<()> {
 mod tests {
     use proptest::prelude::*;
 
+    use testing::assert_matches;
+
     use super::*;
 
     const SWTPM: &str = "swtpm:host=127.0.0.1,port=2321";
@@ -435,14 +437,8 @@ mod tests {
             chosen(&none, None, None),
             ("device:/dev/tpmrm0".into(), false, Source::Default)
         );
-        assert!(matches!(
-            none.choose(None, None, None),
-            Err(Error::NoTpmConfigured)
-        ));
-        assert!(matches!(
-            none.choose(Some("cmd:x"), None, None),
-            Err(Error::Tpm(_))
-        ));
+        assert_matches!(none.choose(None, None, None), Err(Error::NoTpmConfigured));
+        assert_matches!(none.choose(Some("cmd:x"), None, None), Err(Error::Tpm(_)));
     }
 
     #[test]

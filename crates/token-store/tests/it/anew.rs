@@ -1,5 +1,6 @@
 //! A token made anew, and what a copy of the store from before can still do.
 
+use testing::assert_matches;
 use token_store::{
     Error, OpenToken, SoToken, Store, StoreDir, Token, WallKind,
     token::{self, Renewal},
@@ -69,7 +70,7 @@ fn a_copy_from_before_opens_with_no_pin_behind_a_counter() -> TestResult {
     assert_eq!(bench.nv_indexes(), 1, "the old counter is gone");
     for text in [PIN, NEW_PIN] {
         let err = failure(opens(&bench, &copy, text));
-        assert!(matches!(err, Error::CounterMissing), "{text}: {err}");
+        assert_matches!(err, Error::CounterMissing, "{text}: {err}");
     }
     // The new one works, and its SO lets its user in.
     let open = bench.login(&new, NEW_PIN)?;
@@ -115,7 +116,7 @@ fn c_init_token_does_the_same_where_there_is_no_owner_password() -> TestResult {
         .reset_pin(&mut bench.store, &pin(NEW_PIN))?;
     for text in [PIN, NEW_PIN] {
         let err = failure(opens(&bench, &copy, text));
-        assert!(matches!(err, Error::CounterMissing), "{text}: {err}");
+        assert_matches!(err, Error::CounterMissing, "{text}: {err}");
     }
     assert_eq!(bench.nv_indexes(), 1);
     Ok(())
@@ -139,7 +140,7 @@ fn c_init_token_keeps_the_counter_where_there_is_an_owner_password() -> TestResu
     let new = bench.store.token(new.id)?;
     renew(&mut bench, &new, &owner)?;
     let err = failure(opens(&bench, &copy, NEW_PIN));
-    assert!(matches!(err, Error::CounterMissing), "{err}");
+    assert_matches!(err, Error::CounterMissing);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! What somebody who can write the store writes into it is not believed.
 
+use testing::assert_matches;
 use token_store::{
     Error, Kind, MAX_TRIES, WallKind,
     token::{self, Health},
@@ -175,9 +176,9 @@ fn another_storage_root_key_with_its_own_name_is_another_tpm() -> TestResult {
     bench.tamper(&format!("UPDATE token SET srk = x'{other}'"));
     let token = bench.store.token(token.id)?;
     let err = failure(bench.login(&token, PIN));
-    assert!(matches!(err, Error::OtherTpm), "{err}");
+    assert_matches!(err, Error::OtherTpm);
     let err = failure(token::examine(&bench.store, &bench.tpm, &token, None));
-    assert!(matches!(err, Error::OtherTpm), "{err}");
+    assert_matches!(err, Error::OtherTpm);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! OpenSSH certificates beside keys, and the records of authorities.
 
+use testing::assert_matches;
 use token_store::{
     Error, Kind, MAX_SSH_CERTIFICATES, ObjectId, OpenToken, Revocations, Revoked, TokenId, WallKind,
 };
@@ -46,18 +47,18 @@ fn certificates_stay_beside_their_key_and_go_with_it() -> TestResult {
 
     let store = &mut bench.store;
     store.remove_ssh_certificate(b)?;
-    assert!(matches!(
+    assert_matches!(
         failure(store.remove_ssh_certificate(b)),
         Error::NoSuchObject
-    ));
+    );
     assert_eq!(store.ssh_certificates(token)?.len(), 2);
     store.delete_object(first)?;
     let left = store.ssh_certificates(token)?;
     assert_eq!(left.iter().map(|it| it.id).collect::<Vec<_>>(), [c]);
-    assert!(matches!(
+    assert_matches!(
         failure(store.add_ssh_certificate(first, b"a", "")),
         Error::NoSuchObject
-    ));
+    );
     Ok(())
 }
 
@@ -94,16 +95,16 @@ fn an_authority_remembers_what_it_signed_and_uses_no_number_twice() -> TestResul
     let (mut bench, token, _, object) = with_key();
     let store = &mut bench.store;
     assert!(store.authorities(token)?.is_empty());
-    assert!(matches!(
+    assert_matches!(
         failure(store.add_issued(object, 1, b"c")),
         Error::NoSuchObject
-    ));
+    );
     store.make_authority(object)?;
     store.make_authority(object)?;
     assert_eq!(store.authorities(token)?, [object]);
     store.add_issued(object, u64::MAX, b"first")?;
     let err = failure(store.add_issued(object, u64::MAX, b"second"));
-    assert!(matches!(err, Error::Conflict), "{err}");
+    assert_matches!(err, Error::Conflict);
     store.add_issued(object, 1, b"second")?;
     let issued = bench.reopen()?.issued(object)?;
     assert_eq!(
@@ -139,11 +140,8 @@ fn a_revocation_list_has_a_number_that_grows() -> TestResult {
     assert_eq!(store.revocations(object)?.revoked, all);
     // With its private half alone the record would be lost.
     let err = failure(store.delete_object(object));
-    assert!(matches!(err, Error::AuthorityKey), "{err}");
+    assert_matches!(err, Error::AuthorityKey);
     store.delete_key(object)?;
-    assert!(matches!(
-        failure(store.revocations(object)),
-        Error::NoSuchObject
-    ));
+    assert_matches!(failure(store.revocations(object)), Error::NoSuchObject);
     Ok(())
 }

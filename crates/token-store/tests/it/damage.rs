@@ -5,6 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use tempfile::TempDir;
+use testing::assert_matches;
 use token_store::{Error, Kind, Store, WallKind, object::NewData};
 
 use crate::{Bench, PIN, TestResult, failure, store_dir};
@@ -41,10 +42,10 @@ fn a_store_cut_short_anywhere_is_corrupt_and_never_taken_for_a_new_one() -> Test
     for len in (0..bytes.len()).step_by(512) {
         fs::write(bench.file(), &bytes[..len])?;
         let err = failure(read_all(&bench.dir));
-        assert!(matches!(err, Error::Corrupt { .. }), "{len}: {err}");
+        assert_matches!(err, Error::Corrupt { .. }, "{len}: {err}");
         assert_eq!(err.kind().exit_code(), 7);
         let err = failure(Store::open_or_create(&store_dir(&bench.dir)));
-        assert!(matches!(err, Error::Corrupt { .. }), "{len}: {err}");
+        assert_matches!(err, Error::Corrupt { .. }, "{len}: {err}");
         assert_eq!(fs::read(bench.file())?, bytes[..len], "it is left as it is");
     }
     Ok(())
@@ -63,7 +64,7 @@ fn garbage_is_not_a_store() -> TestResult {
     for content in [header, vec![0; 4096], b"#!/bin/sh\n".to_vec(), another] {
         fs::write(bench.file(), content)?;
         let err = failure(read_all(&bench.dir));
-        assert!(matches!(err, Error::Corrupt { .. }), "{err}");
+        assert_matches!(err, Error::Corrupt { .. });
     }
     Ok(())
 }
@@ -100,10 +101,7 @@ fn a_flipped_bit_is_noticed_or_harmless() -> TestResult {
             Err(err) => {
                 noticed += 1;
                 let kind = err.kind();
-                assert!(
-                    matches!(kind, Kind::Corrupt | Kind::Disk),
-                    "byte {at}: {err}"
-                );
+                assert_matches!(kind, Kind::Corrupt | Kind::Disk, "byte {at}: {err}");
             }
         }
         let _ = fs::remove_file(bench.dir.path().join("store/store.db-journal"));
@@ -124,7 +122,7 @@ fn a_store_of_another_version_is_left_alone() -> TestResult {
     );
     assert_eq!(err.kind().exit_code(), 7);
     bench.tamper("PRAGMA user_version = 0");
-    assert!(matches!(failure(bench.reopen()), Error::Corrupt { .. }));
+    assert_matches!(failure(bench.reopen()), Error::Corrupt { .. });
     bench.tamper("PRAGMA user_version = 7");
     assert_eq!(fs::read(bench.file())?.len(), before.len());
     Ok(())
@@ -232,7 +230,7 @@ fn values_that_no_version_writes_are_corrupt() {
         let outcome = read_all(&bench.dir)
             .and_then(|_| Store::open(&store_dir(&bench.dir))?.change_counter());
         let err = failure(outcome);
-        assert!(matches!(err, Error::Corrupt { .. }), "{sql}: {err}");
+        assert_matches!(err, Error::Corrupt { .. }, "{sql}: {err}");
     }
 }
 
@@ -243,7 +241,7 @@ fn another_journal_mode_is_refused() -> TestResult {
     let file = bench.dir.path().join("store/store.db");
     Connection::open(&file)?.query_row("PRAGMA journal_mode = wal", [], |_| Ok(()))?;
     let err = failure(read_all(&bench.dir));
-    assert!(matches!(err, Error::Corrupt { .. }), "{err}");
+    assert_matches!(err, Error::Corrupt { .. });
     Ok(())
 }
 
@@ -320,7 +318,7 @@ fn a_writer_that_is_stopped_is_waited_for_and_then_reported() -> TestResult {
     holder.execute_batch("BEGIN EXCLUSIVE")?;
     let mut store = bench.store;
     let err = failure(store.tokens());
-    assert!(matches!(err, Error::Busy), "{err}");
+    assert_matches!(err, Error::Busy);
     assert_eq!(err.kind().exit_code(), 10);
     holder.execute_batch("ROLLBACK")?;
     let token = store.tokens()?.remove(0);

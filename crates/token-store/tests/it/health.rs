@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use testing::assert_matches;
 use token_store::{
     Kind, Tries, WallKind,
     token::{self, Health},
@@ -103,11 +104,11 @@ fn changed_parts_of_the_token_itself_are_found_without_its_pin() -> TestResult {
 fn a_missing_counter_and_another_tpm_are_told_apart() -> TestResult {
     let (bench, token) = harmed(WallKind::Counter, Bench::remove_counter)?;
     let err = failure(look(&bench, &token, None));
-    assert!(matches!(err, token_store::Error::CounterMissing), "{err}");
+    assert_matches!(err, token_store::Error::CounterMissing);
 
     let other = testing::Swtpm::start();
     let elsewhere = Arc::new(tpm_core::Tpm::new(other.tcti().parse()?));
     let err = failure(token::examine(&bench.store, &elsewhere, &token, None));
-    assert!(matches!(err, token_store::Error::OtherTpm), "{err}");
+    assert_matches!(err, token_store::Error::OtherTpm);
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use testing::{Fault, Tap, When};
+use testing::{Fault, Tap, When, assert_matches};
 use token_store::{
     Error, KeySpec, OpenToken, SoToken, Store, StoreDir, Token, WallKind,
     object::NewCertificate,
@@ -302,7 +302,7 @@ fn a_killed_keygen_leaves_a_whole_key_or_none() -> TestResult {
     kill_everywhere("keygen", WallKind::Counter, |bench, token| {
         assert!(opens(bench, token, PIN)?);
         let objects = bench.store.objects(token.id)?.len();
-        assert!(matches!(objects, 2 | 4), "{objects} objects");
+        assert_matches!(objects, 2 | 4, "{objects} objects");
         let keys: usize =
             Connection::open(bench.file())?
                 .query_row("SELECT count(*) FROM key", [], |row| row.get(0))?;
@@ -419,7 +419,7 @@ fn a_killed_write_is_done_or_is_not() -> TestResult {
         store.check_integrity()?;
         assert!(LABELS.contains(&store.token(token.id)?.label.as_str()));
         let objects = store.objects(token.id)?;
-        assert!(matches!(objects.len(), 2 | 3), "{objects:?}");
+        assert_matches!(objects.len(), 2 | 3, "{objects:?}");
         assert!(
             [&["me@host"], &LABELS[..]]
                 .concat()

@@ -1,5 +1,6 @@
 //! A token from its making to its deleting, behind each wall.
 
+use testing::assert_matches;
 use token_store::{
     Error, KeySpec, Kind, OpenToken, Tries, WallKind,
     token::{self, InitOptions},
@@ -147,7 +148,7 @@ fn a_locked_pin_cannot_be_changed_either() -> TestResult {
         &pin(PIN),
         &pin("newer"),
     );
-    assert!(matches!(failure(changed), Error::PinLocked));
+    assert_matches!(failure(changed), Error::PinLocked);
     Ok(())
 }
 
@@ -171,7 +172,7 @@ fn a_token_without_a_pin_waits_for_its_so() -> TestResult {
         )?
         .token;
         assert!(!made.pin_is_set);
-        assert!(matches!(failure(bench.login(&made, PIN)), Error::PinNotSet));
+        assert_matches!(failure(bench.login(&made, PIN)), Error::PinNotSet);
         bench
             .so_login(&made, SO_PIN)?
             .reset_pin(&mut bench.store, &pin("first"))?;
@@ -234,7 +235,7 @@ fn a_token_made_anew_keeps_serial_and_so_pin_and_nothing_else() -> TestResult {
         assert!(!new.pin_is_set && !new.has_keys);
         assert!(bench.store.objects(token.id)?.is_empty());
         if wall != WallKind::None {
-            assert!(matches!(failure(bench.login(&new, PIN)), Error::PinNotSet));
+            assert_matches!(failure(bench.login(&new, PIN)), Error::PinNotSet);
             bench
                 .so_login(&new, SO_PIN)?
                 .reset_pin(&mut bench.store, &pin("again"))?;
@@ -273,13 +274,13 @@ fn a_deleted_counter_is_made_again_by_the_so_and_the_keys_work() -> TestResult {
     undefine(&bench, &token)?;
 
     let err = failure(bench.login(&token, PIN));
-    assert!(matches!(err, Error::CounterMissing), "{err}");
+    assert_matches!(err, Error::CounterMissing);
     assert_eq!(err.kind().exit_code(), 6);
     let err = failure(token::refresh_tries(&bench.store, &bench.tpm, &token));
-    assert!(matches!(err, Error::CounterMissing), "{err}");
+    assert_matches!(err, Error::CounterMissing);
     let so = bench.so_login(&token, SO_PIN)?;
     let err = failure(so.reset_pin(&mut bench.store, &pin("repaired")));
-    assert!(matches!(err, Error::CounterMissing), "{err}");
+    assert_matches!(err, Error::CounterMissing);
 
     so.repair(&mut bench.store, &pin("repaired"), &OwnerAuth::empty())?;
     assert!(signs(&bench.login(&token, "repaired")?, &key));
@@ -308,7 +309,7 @@ fn deleting_a_token_takes_its_counter_along() -> TestResult {
         assert!(bench.store.tokens()?.is_empty());
         assert_eq!(bench.nv_indexes(), 0);
         let err = failure(bench.store.token(token.id));
-        assert!(matches!(err, Error::NoSuchToken { .. }), "{err}");
+        assert_matches!(err, Error::NoSuchToken { .. });
     }
     Ok(())
 }
@@ -410,7 +411,7 @@ fn a_request_that_cannot_be_met_is_refused_before_the_tpm_hears_of_it() -> TestR
         ))
     };
     let err = init(&InitOptions::new("x".repeat(33)));
-    assert!(matches!(err, Error::TooLong { .. }), "{err}");
+    assert_matches!(err, Error::TooLong { .. });
     let err = init(&InitOptions {
         max_tries: 0,
         ..InitOptions::new("x")
@@ -420,7 +421,7 @@ fn a_request_that_cannot_be_met_is_refused_before_the_tpm_hears_of_it() -> TestR
         wall: Some(WallKind::None),
         ..InitOptions::new("x")
     });
-    assert!(matches!(err, Error::NoPin), "{err}");
+    assert_matches!(err, Error::NoPin);
     let err = init(&InitOptions::new("x"));
     assert_eq!(err.kind().exit_code(), 5, "{err}");
     Ok(())

@@ -1,5 +1,6 @@
 //! Objects and their attributes.
 
+use testing::assert_matches;
 use token_store::{
     Class, Error, KeySpec, Kind, OpenToken, TokenId, WallKind,
     object::{
@@ -269,7 +270,7 @@ fn each_half_of_a_key_pair_is_deleted_by_itself() -> TestResult {
     let key = b.public.public_key().cloned();
     bench.store.delete_object(b.private.id)?;
     let left = bench.store.object(b.public.id)?;
-    assert!(matches!(left.body, Body::PublicKey { key: None, .. }));
+    assert_matches!(left.body, Body::PublicKey { key: None, .. });
     assert_eq!(left.public_key().cloned(), key);
     assert_eq!(
         (&left.label, &left.cka_id),
@@ -285,10 +286,10 @@ fn each_half_of_a_key_pair_is_deleted_by_itself() -> TestResult {
     bench.store.delete_object(a.private.id)?;
     assert!(bench.store.objects(token.id)?.is_empty());
     assert!(!bench.store.token(token.id)?.has_keys);
-    assert!(matches!(
+    assert_matches!(
         failure(bench.store.delete_object(a.private.id)),
         Error::NoSuchObject
-    ));
+    );
     let c = open.generate(&mut bench.store, &spec)?;
     assert!(c.private.id > b.public.id, "numbers are not used again");
     bench.store.delete_key(c.public.id)?;
@@ -306,7 +307,7 @@ fn the_private_half_of_an_authority_is_deleted_with_its_key_pair_alone() -> Test
     let ca = open.generate(&mut bench.store, &spec)?;
     bench.store.make_authority(ca.private.id)?;
     let err = failure(bench.store.delete_object(ca.private.id));
-    assert!(matches!(err, Error::AuthorityKey));
+    assert_matches!(err, Error::AuthorityKey);
     assert_eq!(
         err.to_string(),
         "the key is a certificate authority and is deleted with `tpmssh delete` only"
@@ -329,7 +330,7 @@ fn a_new_label_has_no_control_characters() -> TestResult {
         let made = failure(open.generate(&mut bench.store, &spec));
         let changed = failure(bench.store.set_label(pair.private.id, label));
         for err in [made, changed] {
-            assert!(matches!(err, Error::Invalid { what: "label", .. }), "{err}");
+            assert_matches!(err, Error::Invalid { what: "label", .. });
         }
     }
     bench.store.set_label(pair.private.id, "Schlüssel 1")?;
@@ -451,7 +452,7 @@ fn nothing_is_added_to_a_token_that_is_gone() -> TestResult {
     bench.store.add_certificate(token.id, &certificate("c"))?;
     token_store::token::forget(&mut bench.store, &token)?;
     let err = failure(bench.store.add_certificate(token.id, &certificate("c")));
-    assert!(matches!(err, Error::NoSuchToken { .. }), "{err}");
+    assert_matches!(err, Error::NoSuchToken { .. });
     assert!(bench.store.objects(token.id)?.is_empty());
     Ok(())
 }

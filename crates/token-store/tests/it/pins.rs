@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use testing::assert_matches;
 use token_store::{Error, WallKind, token};
 use tpm_core::{
     LockoutAuth,
@@ -35,10 +36,7 @@ fn a_pin_of_any_form_is_set_and_opens() -> TestResult {
         before = set;
     }
     let err = failure(bench.login(&token, "spaces count"));
-    assert!(
-        matches!(err, Error::WrongPin { left: Some(2), .. }),
-        "{err}"
-    );
+    assert_matches!(err, Error::WrongPin { left: Some(2), .. });
     Ok(())
 }
 
@@ -56,10 +54,7 @@ fn time_opens_the_chips_lockout_again() -> TestResult {
         failure(bench.login(&token, "wrong"));
     }
     let err = failure(bench.login(&token, PIN));
-    assert!(
-        matches!(err, Error::ChipLocked { recovery: Some(1) }),
-        "{err}"
-    );
+    assert_matches!(err, Error::ChipLocked { recovery: Some(1) });
     let deadline = Instant::now() + Duration::from_secs(60);
     while bench.login(&token, PIN).is_err() {
         assert!(Instant::now() < deadline, "it stays locked");

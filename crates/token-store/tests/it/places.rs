@@ -11,6 +11,7 @@ use std::{
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
+use testing::assert_matches;
 use token_store::{Error, Kind, Store, StoreDir};
 
 use crate::{Bench, TestResult, failure, store_dir};
@@ -65,11 +66,11 @@ fn directory_and_file_are_private_from_the_beginning() {
 fn a_store_that_is_not_there_is_said_to_be_missing() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let err = failure(Store::open(&store_dir(&dir)));
-    assert!(matches!(err, Error::NoStore { .. }), "{err}");
+    assert_matches!(err, Error::NoStore { .. });
     fs::create_dir(dir.path().join("store")).expect("a directory");
     set_mode(&dir.path().join("store"), 0o700);
     let err = failure(Store::open(&store_dir(&dir)));
-    assert!(matches!(err, Error::NoStore { .. }), "{err}");
+    assert_matches!(err, Error::NoStore { .. });
     assert_eq!(
         fs::read_dir(dir.path().join("store")).expect("it").count(),
         0
@@ -262,18 +263,12 @@ fn a_read_only_store_is_read_and_not_written() -> TestResult {
             &token,
             Some(&wrong),
         ));
-        assert!(
-            matches!(err, Error::WrongPin { left: Some(2), .. }),
-            "{err}"
-        );
+        assert_matches!(err, Error::WrongPin { left: Some(2), .. });
         open.verify(&store, &pin)?;
         let err = failure(token_store::token::rename(&mut store, &token, "other"));
-        assert!(matches!(err, Error::ReadOnly), "{err}");
+        assert_matches!(err, Error::ReadOnly);
         let spec = token_store::KeySpec::new(tpm_core::KeyType::EccP256, "k");
-        assert!(matches!(
-            failure(open.generate(&mut store, &spec)),
-            Error::ReadOnly
-        ));
+        assert_matches!(failure(open.generate(&mut store, &spec)), Error::ReadOnly);
         assert_eq!(Error::ReadOnly.kind().exit_code(), 11);
         set_mode(&path, opened);
     }
@@ -320,12 +315,12 @@ fn a_store_that_was_replaced_while_open_is_noticed() -> TestResult {
     let spare = dir.path().join("store/spare");
     fs::copy(&file, &spare)?;
     fs::rename(&spare, &file)?;
-    assert!(matches!(failure(store.change_counter()), Error::Replaced));
-    assert!(matches!(failure(store.tokens()), Error::Replaced));
+    assert_matches!(failure(store.change_counter()), Error::Replaced);
+    assert_matches!(failure(store.tokens()), Error::Replaced);
     store = Store::open(&store_dir(&dir))?;
     assert!(store.tokens()?.is_empty());
     fs::remove_file(&file)?;
-    assert!(matches!(failure(store.tokens()), Error::Replaced));
+    assert_matches!(failure(store.tokens()), Error::Replaced);
     Ok(())
 }
 
@@ -339,14 +334,14 @@ fn a_store_whose_directory_was_replaced_while_open_is_noticed() -> TestResult {
     thread::sleep(Duration::from_millis(150));
     let counter = store.change_counter()?;
     fs::rename(&place, &away)?;
-    assert!(matches!(failure(store.change_counter()), Error::Replaced));
-    assert!(matches!(failure(store.tokens()), Error::Replaced));
-    assert!(matches!(
+    assert_matches!(failure(store.change_counter()), Error::Replaced);
+    assert_matches!(failure(store.tokens()), Error::Replaced);
+    assert_matches!(
         failure(Store::open(&store_dir(&dir))),
         Error::NoStore { .. }
-    ));
+    );
     Store::open_or_create(&store_dir(&dir))?;
-    assert!(matches!(failure(store.change_counter()), Error::Replaced));
+    assert_matches!(failure(store.change_counter()), Error::Replaced);
     fs::remove_dir_all(&place)?;
     // It comes back, and is the same.
     fs::rename(&away, &place)?;
@@ -367,7 +362,7 @@ fn a_store_that_was_read_only_is_opened_anew_when_it_can_be_written() -> TestRes
     store.change_counter()?;
     store.change_counter()?;
     mode(0o700)?;
-    assert!(matches!(failure(store.change_counter()), Error::Replaced));
+    assert_matches!(failure(store.change_counter()), Error::Replaced);
     let store = Store::open(&store_dir(&dir))?;
     assert!(!store.is_read_only());
     Ok(())

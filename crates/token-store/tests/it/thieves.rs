@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use testing::Swtpm;
+use testing::{Swtpm, assert_matches};
 use token_store::{Error, Kind, OpenToken, Store, Token, WallKind, token};
 use tpm_core::{GuardAuth, LockoutAuth, OwnerAuth, PinAuth, SoAuth, ownership};
 
@@ -29,7 +29,7 @@ fn a_store_that_was_carried_to_another_tpm_is_of_no_use_there_and_still_good_at_
                 tpm_core::Srk::find_or_create(&tpm.begin()?, &OwnerAuth::empty())?;
             }
             let err = failure(login_at(&bench, &elsewhere, &token));
-            assert!(matches!(err, Error::OtherTpm), "{wall}, {prepared}: {err}");
+            assert_matches!(err, Error::OtherTpm, "{wall}, {prepared}: {err}");
             assert_eq!(err.kind().exit_code(), 6);
         }
         assert_eq!(fs::read(bench.file())?, before, "the store is as it was");
@@ -46,14 +46,14 @@ fn a_cleared_tpm_is_another_one_and_the_store_is_left_alone() -> TestResult {
     let before = fs::read(bench.file())?;
     for _ in 0..2 {
         let err = failure(bench.login(&token, PIN));
-        assert!(matches!(err, Error::OtherTpm), "{err}");
+        assert_matches!(err, Error::OtherTpm);
         let err = failure(bench.so_login(&token, SO_PIN));
-        assert!(matches!(err, Error::OtherTpm), "{err}");
+        assert_matches!(err, Error::OtherTpm);
         let owner = OwnerAuth::empty();
         let err = failure(token::delete(&mut bench.store, &bench.tpm, &token, &owner));
-        assert!(matches!(err, Error::OtherTpm), "{err}");
+        assert_matches!(err, Error::OtherTpm);
         let err = failure(token::refresh_tries(&bench.store, &bench.tpm, &token));
-        assert!(matches!(err, Error::OtherTpm), "{err}");
+        assert_matches!(err, Error::OtherTpm);
         // A new token gives the TPM an SRK again, which is not the old one.
         bench.token("new", WallKind::Counter);
     }
@@ -271,9 +271,9 @@ fn a_counter_put_in_the_place_of_ours_opens_nothing() -> TestResult {
         )?;
     }
     let err = failure(bench.login(&token, PIN));
-    assert!(matches!(err, Error::CounterMissing), "{err}");
+    assert_matches!(err, Error::CounterMissing);
     let err = failure(bench.login(&token, "thief"));
-    assert!(matches!(err, Error::CounterMissing), "{err}");
+    assert_matches!(err, Error::CounterMissing);
     // The owner of the TPM and the SO together mend it.
     let so = bench.so_login(&token, SO_PIN)?;
     so.repair(&mut bench.store, &pin("mended"), &OwnerAuth::empty())?;

@@ -1,6 +1,6 @@
 //! What wrong PINs cost, and whom.
 
-use testing::{Swtpm, Tap};
+use testing::{Swtpm, Tap, assert_matches};
 use token_store::{Error, Kind, OpenToken, SoToken, Store, Tries, WallKind, token};
 use tpm_core::{LockoutAuth, OwnerAuth, lockout};
 
@@ -22,15 +22,13 @@ fn three_wrong_pins_lock_one_token_and_nothing_else() -> TestResult {
     };
     for left in [2, 1, 0] {
         let err = failure(bench.login(&token, "wrong"));
-        assert!(
-            matches!(err, Error::WrongPin { left: Some(seen), .. } if seen == left),
-            "{left}: {err}"
-        );
+        assert_matches!(err, Error::WrongPin { left: Some(seen), .. } if seen == left, "{left}: {err}");
         assert_eq!(known(&bench, &token), Some(Tries { left, max: 3 }));
     }
     let err = failure(bench.login(&token, PIN));
-    assert!(
-        matches!(err, Error::PinLocked),
+    assert_matches!(
+        err,
+        Error::PinLocked,
         "the right one is refused, too: {err}"
     );
     assert_eq!(err.kind().exit_code(), 4);
@@ -84,14 +82,11 @@ fn behind_the_chips_lockout_each_wrong_pin_counts_once_and_locks_the_chip() -> T
         assert_eq!(known(&bench, &token), Some(Tries { left, max: 3 }));
     }
     let err = failure(bench.login(&token, PIN));
-    assert!(
-        matches!(
-            err,
-            Error::ChipLocked {
-                recovery: Some(1000)
-            }
-        ),
-        "{err}"
+    assert_matches!(
+        err,
+        Error::ChipLocked {
+            recovery: Some(1000)
+        }
     );
     assert_eq!(
         err.to_string(),
@@ -229,12 +224,12 @@ fn a_login_that_cannot_be_one_spends_no_try_and_no_command() -> TestResult {
     let owner = OwnerAuth::empty();
     let token = token::init(&mut store, &tpm, &options, None, Some(&pin(PIN)), &owner)?.token;
     tap.reset();
-    assert!(matches!(
+    assert_matches!(
         failure(OpenToken::open(&store, &tpm, &token, None)),
         Error::PinRequired
-    ));
+    );
     let err = failure(SoToken::open(&store, &tpm, &token, &so_pin(SO_PIN)));
-    assert!(matches!(err, Error::NoSo), "{err}");
+    assert_matches!(err, Error::NoSo);
     assert_eq!(tap.commands(), [0_u32; 0]);
     Ok(())
 }
@@ -307,7 +302,7 @@ fn a_login_ends_when_the_pin_is_changed_elsewhere_and_tries_nothing_again() -> T
     assert!(signs(&open, &first), "what the chip has opened stays open");
     for _ in 0..5 {
         let err = failure(open.sign(&second, tpm_core::Scheme::Ecdsa, &[0; 32]));
-        assert!(matches!(err, Error::LoggedOut), "{err}");
+        assert_matches!(err, Error::LoggedOut);
     }
     let tries = token::refresh_tries(&bench.store, &bench.tpm, &token)?;
     assert_eq!(tries, Some(Tries { left: 2, max: 3 }), "one try, not five");
@@ -322,10 +317,7 @@ fn proving_the_pin_again_costs_a_try_only_if_it_is_wrong() -> TestResult {
         let open = bench.login(&token, PIN)?;
         open.verify(&bench.store, &pin(PIN))?;
         let err = failure(open.verify(&bench.store, &pin("wrong")));
-        assert!(
-            matches!(err, Error::WrongPin { left: Some(2), .. }),
-            "{err}"
-        );
+        assert_matches!(err, Error::WrongPin { left: Some(2), .. });
         open.verify(&bench.store, &pin(PIN))?;
     }
     Ok(())

@@ -69,6 +69,8 @@ fn modulus(public: &[u8]) -> Result<Option<&[u8]>> {
 mod tests {
     use proptest::prelude::*;
 
+    use testing::assert_matches;
+
     use super::*;
     use crate::{
         Error, KeyType, Usage,
@@ -101,7 +103,7 @@ mod tests {
         ] {
             assert_eq!(modulus(&public).unwrap(), Some(&n[..]));
             for cut in 2..public.len() {
-                assert!(matches!(modulus(&public[..cut]), Err(Error::Malformed(_))));
+                assert_matches!(modulus(&public[..cut]), Err(Error::Malformed(_)));
             }
         }
         let ecc = template::signing_key(KeyType::EccP256, Usage::SIGN).unwrap();

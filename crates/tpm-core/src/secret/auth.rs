@@ -81,6 +81,8 @@ impl fmt::Debug for AuthValue {
 
 #[cfg(test)]
 mod tests {
+    use testing::assert_matches;
+
     use super::*;
 
     #[test]
@@ -93,7 +95,7 @@ mod tests {
     #[test]
     fn more_than_32_bytes_are_refused() {
         assert!(AuthValue::new(&[1; 32]).is_ok());
-        assert!(matches!(AuthValue::new(&[1; 33]), Err(Error::AuthTooLong)));
+        assert_matches!(AuthValue::new(&[1; 33]), Err(Error::AuthTooLong));
     }
 
     #[test]

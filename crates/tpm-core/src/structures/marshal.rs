@@ -104,6 +104,8 @@ impl Put for Vec<u8> {
 mod tests {
     use proptest::prelude::*;
 
+    use testing::assert_matches;
+
     use super::*;
 
     proptest! {
@@ -132,6 +134,6 @@ mod tests {
     fn bytes_left_over_are_refused() {
         let mut reader = Reader::new(&[1, 2, 3], "test");
         reader.u16().unwrap();
-        assert!(matches!(reader.finish(), Err(Error::Malformed("test"))));
+        assert_matches!(reader.finish(), Err(Error::Malformed("test")));
     }
 }

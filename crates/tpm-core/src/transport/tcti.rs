@@ -160,6 +160,8 @@ fn socket(conf: &str) -> Result<(IpAddr, u16), &'static str> {
 mod tests {
     use proptest::prelude::*;
 
+    use testing::assert_matches;
+
     use super::*;
 
     #[test]
@@ -198,10 +200,7 @@ mod tests {
             "swtpm:\nport=2321",
             "",
         ] {
-            assert!(
-                matches!(text.parse::<Tcti>(), Err(Error::Tcti { .. })),
-                "{text:?}"
-            );
+            assert_matches!(text.parse::<Tcti>(), Err(Error::Tcti { .. }), "{text:?}");
         }
         assert!("x".repeat(1 << 20).parse::<Tcti>().is_err());
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use testing::{Chip, Fault, Mood, Pace, State, Swtpm, Tap, When, Zoo};
+use testing::{Chip, Fault, Mood, Pace, State, Swtpm, Tap, When, Zoo, assert_matches};
 use tpm_core::{
     Capabilities, ChangeGuard, Error, GuardAuth, KeyType, PinAuth, PinCounter, SoObject, Srk,
     TokenKey, Tpm, Usage, info, random,
@@ -56,7 +56,7 @@ fn a_chip_that_only_asks_for_patience_is_told_as_such() -> TestResult {
         let zoo = Zoo::start(chip, &[State::Factory]);
         let tpm = tpm(&zoo.tcti())?.with_deadline(Duration::from_millis(300));
         let err = random::bytes(&tpm.begin()?, 8).expect_err("never answered");
-        assert!(matches!(err, Error::NotReady(_)), "{err:?}");
+        assert_matches!(err, Error::NotReady(_));
         assert_eq!(err.to_string(), text);
     }
     Ok(())
@@ -108,12 +108,12 @@ fn a_pin_index_that_is_refused_is_not_supported_whatever_the_code() -> TestResul
     };
     for code in [0x2c2, 0x2e1, 0x2c4, 0x2ca, 0x082, 0x0a1] {
         let err = define(code);
-        assert!(matches!(err, Error::NotSupported(_)), "{code:#x}: {err}");
+        assert_matches!(err, Error::NotSupported(_), "{code:#x}: {err}");
     }
     // The first parameter is the authorization value, and these are no types.
     for code in [0x1c4, 0x1d5, 0x2d5] {
         let err = define(code);
-        assert!(matches!(err, Error::Command { .. }), "{code:#x}: {err}");
+        assert_matches!(err, Error::Command { .. }, "{code:#x}: {err}");
     }
     Ok(())
 }
@@ -138,14 +138,14 @@ fn a_refusal_to_load_is_not_taken_for_damage() -> TestResult {
     };
     for code in [0x1df, 0x1d5, 0x155, 0x1e5, 0x19a] {
         let err = check(code);
-        assert!(matches!(err, Error::Integrity(_)), "{code:#x}: {err}");
+        assert_matches!(err, Error::Integrity(_), "{code:#x}: {err}");
     }
-    assert!(matches!(check(0x904), Error::Full));
-    assert!(matches!(check(0x909), Error::NotReady(_)));
-    assert!(matches!(check(0x923), Error::NotReady(_)));
+    assert_matches!(check(0x904), Error::Full);
+    assert_matches!(check(0x909), Error::NotReady(_));
+    assert_matches!(check(0x923), Error::NotReady(_));
     for code in [0x2ca, 0x2c3, 0x2d2] {
         let err = check(code);
-        assert!(matches!(err, Error::Command { .. }), "{code:#x}: {err}");
+        assert_matches!(err, Error::Command { .. }, "{code:#x}: {err}");
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testing::{Fault, Swtpm, Tap, When};
+use testing::{Fault, Swtpm, Tap, When, assert_matches};
 use tpm_core::{
     AuthValue, CommandCode, Error, GuardAuth, KeyBlob, KeyType, OwnerAuth, PinAuth, Scheme, SoAuth,
     Srk, TokenKey, Tpm, Usage, info, random, selftest,
@@ -29,7 +29,7 @@ fn nobody_at_the_port_is_no_tpm() -> TestResult {
         listener.local_addr()?.port()
     };
     let tpm = tpm(&format!("swtpm:host=127.0.0.1,port={port}"));
-    assert!(matches!(tpm.begin(), Err(Error::NoTpm { .. })));
+    assert_matches!(tpm.begin(), Err(Error::NoTpm { .. }));
     Ok(())
 }
 
@@ -48,7 +48,7 @@ fn a_stopped_tpm_is_a_timeout_and_works_when_it_goes_on() -> TestResult {
     swtpm.pause();
     let before = Instant::now();
     let result = tpm.begin().and_then(|op| random::bytes(&op, 8));
-    assert!(matches!(result, Err(Error::Timeout { .. })), "{result:?}");
+    assert_matches!(result, Err(Error::Timeout { .. }));
     assert!(before.elapsed() < Duration::from_secs(5));
     swtpm.resume();
     assert_eq!(random::bytes(&tpm.begin()?, 8)?.len(), 8);
@@ -62,7 +62,7 @@ fn a_tpm_that_another_program_holds_is_busy_and_then_free() -> TestResult {
     let other = TcpStream::connect(("127.0.0.1", swtpm.port()))?;
     // swtpm takes connections in the order in which they were made.
     let result = tpm.begin().and_then(|op| random::bytes(&op, 8));
-    assert!(matches!(result, Err(Error::Busy)), "{result:?}");
+    assert_matches!(result, Err(Error::Busy));
     drop(other);
     random::bytes(&tpm.begin()?, 8)?;
     Ok(())
@@ -88,7 +88,7 @@ fn a_killed_tpm_is_noticed_and_its_successor_used() -> TestResult {
     let op = tpm.begin()?;
     // The saved context died with the chip's memory; the blob did not.
     let stale = ready.sign(&op, Scheme::Ecdsa, &[1; 32]);
-    assert!(matches!(stale, Err(Error::Stale)), "{stale:?}");
+    assert_matches!(stale, Err(Error::Stale));
     let ready = token_key.load_key(&srk.open(&op)?, &empty(), &key)?;
     ready.sign(&op, Scheme::Ecdsa, &[1; 32])?;
     Ok(())
@@ -160,14 +160,11 @@ fn a_reply_changed_on_the_bus_is_not_believed() -> TestResult {
     // TPM2_Create answers in an HMAC session; the last 30 bytes belong to its HMAC.
     tap.inject(When::Next(0x153), Fault::Garble(-5));
     let forged = TokenKey::without_pin(&srk.open(&tpm.begin()?)?);
-    assert!(
-        matches!(
-            forged,
-            Err(Error::ReplyForged {
-                command: CommandCode::Create
-            })
-        ),
-        "{forged:?}"
+    assert_matches!(
+        forged,
+        Err(Error::ReplyForged {
+            command: CommandCode::Create
+        })
     );
     Ok(())
 }
@@ -184,7 +181,7 @@ fn a_signature_changed_on_the_bus_is_not_returned() -> TestResult {
     let ready = token_key.load_key(&srk.open(&op)?, &empty(), &KeyBlob::parse(blob)?)?;
     tap.inject(When::Next(0x15d), Fault::Garble(30));
     let forged = ready.sign(&op, Scheme::Ecdsa, &[1; 32]);
-    assert!(matches!(forged, Err(Error::WrongSignature)), "{forged:?}");
+    assert_matches!(forged, Err(Error::WrongSignature));
     Ok(())
 }
 

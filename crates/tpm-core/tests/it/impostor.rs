@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use testing::Swtpm;
+use testing::{Swtpm, assert_matches};
 use tpm_core::{
     ChangeGuard, Error, GuardAuth, OwnerAuth, PinAuth, PinCounter, SoAuth, SoObject, Srk, TokenKey,
     Tpm,
@@ -93,7 +93,7 @@ fn a_chip_that_only_claims_our_storage_root_key_is_found_out_and_learns_no_pin()
         let (port, heard) = impostor(ours.port(), other.port(), faked)?;
         let there = tpm(port);
         // It claims to have the key, and cannot show that it holds it.
-        assert!(matches!(srk.check(&there.begin()?), Err(Error::OtherTpm)));
+        assert_matches!(srk.check(&there.begin()?), Err(Error::OtherTpm));
         let opened = key.verify(&srk.open(&there.begin()?)?, &pin);
         // The chip that is to load the key as well does not know the session.
         match opened {

@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use testing::{Fault, Swtpm, Tap, When};
+use testing::{Fault, Swtpm, Tap, When, assert_matches};
 use tpm_core::{
     AuthValue, ChangeGuard, Error, Hash, KeyBlob, KeyType, OwnerAuth, PinCounter, Scheme,
     Signature, SoObject, Srk, TokenKey, Tpm, Usage, Wall, info,
@@ -145,7 +145,7 @@ fn every_key_type_signs_and_the_signature_verifies() -> TestResult {
                 }
             }
             let short = ready.sign(&op, Scheme::RsaPkcs1(Hash::Sha256), &[7; 31]);
-            assert!(matches!(short, Err(Error::DigestLength(31))));
+            assert_matches!(short, Err(Error::DigestLength(31)));
         } else {
             for length in [0, 1, 19, 20, 28, 32, 33, 48, 64] {
                 let digest: Vec<u8> = (1..=length).collect();
@@ -184,7 +184,7 @@ fn what_a_chip_does_not_sign_itself_is_padded_outside_of_it() -> TestResult {
                 let signature = both.sign(&op, scheme, &digest)?;
                 assert!(both.public().verify(scheme, &digest, &signature));
                 let refused = signing.sign(&op, scheme, &digest);
-                assert!(matches!(refused, Err(Error::NotSupported(_))));
+                assert_matches!(refused, Err(Error::NotSupported(_)));
             }
         }
         tap.clear_faults();
@@ -198,7 +198,7 @@ fn what_a_chip_does_not_sign_itself_is_padded_outside_of_it() -> TestResult {
         assert!(both.public().verify(any, &data, &signature));
     }
     let long = both.sign(&op, any, &[9; 246]);
-    assert!(matches!(long, Err(Error::DigestLength(246))));
+    assert_matches!(long, Err(Error::DigestLength(246)));
     // The TPM is not to blame for that.
     let refused = signing
         .sign(&op, any, &[9; 36])
@@ -210,7 +210,7 @@ fn what_a_chip_does_not_sign_itself_is_padded_outside_of_it() -> TestResult {
     let refused = both
         .sign(&op, Scheme::Ecdsa, &[9; 32])
         .expect_err("an RSA key");
-    assert!(matches!(refused, Error::InvalidArgument(_)));
+    assert_matches!(refused, Error::InvalidArgument(_));
     assert_eq!(
         refused.to_string(),
         "this signature scheme is not for this type of key"
@@ -230,10 +230,10 @@ fn a_wrong_pin_costs_one_try_of_this_token_and_none_of_the_chip() -> TestResult 
     let op = tpm.begin()?;
     let try_pin = |pin: &str| token.key.verify(&token.srk.open(&op)?, &auth(pin));
     for left in [2, 1] {
-        assert!(matches!(
+        assert_matches!(
             try_pin("wrong"),
             Err(Error::AuthRejected { counted: false, .. })
-        ));
+        );
         assert_eq!(counter(&token).state(&token.srk.open(&op)?)?.left(), left);
     }
     try_pin("pin")?;
@@ -241,7 +241,7 @@ fn a_wrong_pin_costs_one_try_of_this_token_and_none_of_the_chip() -> TestResult 
     for _ in 0..3 {
         let _ = try_pin("wrong");
     }
-    assert!(matches!(try_pin("pin"), Err(Error::PinExhausted)));
+    assert_matches!(try_pin("pin"), Err(Error::PinExhausted));
     assert_eq!(info::read(&op)?.lockout.count, 0);
     // The SO lets the user in again.
     counter(&token).reset(&token.srk.open(&op)?, &token.so, &auth("so"), 3)?;
@@ -265,10 +265,7 @@ fn the_user_and_the_so_change_the_pin_of_a_counter() -> TestResult {
     assert!(verify("pin").is_err());
     verify("pin2")?;
     let wrong = change("pin", "pin3");
-    assert!(
-        matches!(wrong, Err(Error::AuthRejected { .. })),
-        "{wrong:?}"
-    );
+    assert_matches!(wrong, Err(Error::AuthRejected { .. }));
     assert_eq!(
         counter(&token).state(&token.srk.open(&op)?)?.count,
         1,
@@ -277,10 +274,7 @@ fn the_user_and_the_so_change_the_pin_of_a_counter() -> TestResult {
     counter(&token).set_auth(&token.srk.open(&op)?, &token.so, &auth("so"), &auth("pin4"))?;
     verify("pin4")?;
     let wrong = counter(&token).set_auth(&token.srk.open(&op)?, &token.so, &auth("no"), &auth("x"));
-    assert!(
-        matches!(wrong, Err(Error::AuthRejected { counted: true, .. })),
-        "{wrong:?}"
-    );
+    assert_matches!(wrong, Err(Error::AuthRejected { counted: true, .. }));
     drop(op);
     assert_idle(&tpm)
 }
@@ -300,10 +294,7 @@ fn lockout_mode_counts_in_the_chip_and_the_so_resets_it() -> TestResult {
     let wrong = token
         .key
         .load_key(&token.srk.open(&op)?, &auth("wrong"), &key);
-    assert!(
-        matches!(wrong, Err(Error::AuthRejected { counted: true, .. })),
-        "{wrong:?}"
-    );
+    assert_matches!(wrong, Err(Error::AuthRejected { counted: true, .. }));
     assert_eq!(info::read(&op)?.lockout.count, 1);
 
     let changed = token
@@ -351,7 +342,7 @@ fn a_second_operation_on_one_thread_is_an_error_and_on_another_waits() -> TestRe
     let tpm = tpm(&swtpm.tcti());
     let first = tpm.begin()?;
     let err = tpm.begin().expect_err("there is one already");
-    assert!(matches!(err, Error::AlreadyBegun));
+    assert_matches!(err, Error::AlreadyBegun);
     assert_eq!(
         err.to_string(),
         "this thread is in the middle of another operation with the TPM"
@@ -448,23 +439,18 @@ fn a_key_survives_neither_a_clear_nor_another_tpm() -> TestResult {
     let token = counter_token(&here, 5)?;
     let pin = auth("pin");
     let result = token.key.verify(&token.srk.open(&there.begin()?)?, &pin);
-    assert!(
-        matches!(result, Err(Error::OtherTpm)),
-        "no SRK there: {result:?}"
-    );
+    assert_matches!(result, Err(Error::OtherTpm), "no SRK there: {result:?}");
     Srk::find_or_create(&there.begin()?, &empty())?;
     let result = token.key.verify(&token.srk.open(&there.begin()?)?, &pin);
-    assert!(
-        matches!(result, Err(Error::OtherTpm)),
+    assert_matches!(
+        result,
+        Err(Error::OtherTpm),
         "another SRK there: {result:?}"
     );
     tpm_core::ownership::clear(&here.begin()?, None, &empty())?;
     Srk::find_or_create(&here.begin()?, &empty())?;
     let result = token.key.verify(&token.srk.open(&here.begin()?)?, &pin);
-    assert!(
-        matches!(result, Err(Error::OtherTpm)),
-        "cleared: {result:?}"
-    );
+    assert_matches!(result, Err(Error::OtherTpm), "cleared: {result:?}");
     assert_idle(&here)
 }
 

@@ -1,6 +1,6 @@
 //! Where chips are weaker than their specification, and what holds all the same.
 
-use testing::Swtpm;
+use testing::{Swtpm, assert_matches};
 use tpm_core::{
     AuthValue, ChangeGuard, Error, GuardAuth, Operation, OwnerAuth, PinCounter, SoObject, Srk,
     TokenKey, Tpm,
@@ -53,7 +53,7 @@ fn the_pin_of_an_exhausted_counter_cannot_be_guessed_by_changing_it() -> TestRes
     let token = exhausted(&op, &GuardAuth::random())?;
     let (srk, pin) = (&token.srk, auth("pin"));
     let unsealed = token.key.unseal(&srk.open(&op)?, &pin, &token.sealed);
-    assert!(matches!(unsealed, Err(Error::PinExhausted)), "{unsealed:?}");
+    assert_matches!(unsealed, Err(Error::PinExhausted));
     for guess in [GuardAuth::empty(), auth("pin"), GuardAuth::random()] {
         let changed = token.counter.change_auth(
             &srk.open(&op)?,
@@ -61,10 +61,7 @@ fn the_pin_of_an_exhausted_counter_cannot_be_guessed_by_changing_it() -> TestRes
             &pin,
             &auth("thief"),
         );
-        assert!(
-            matches!(changed, Err(Error::AuthRejected { .. })),
-            "{changed:?}"
-        );
+        assert_matches!(changed, Err(Error::AuthRejected { .. }));
     }
     Ok(())
 }
@@ -79,7 +76,7 @@ fn a_chip_lets_who_has_the_secret_change_the_pin_of_an_exhausted_counter() -> Te
     let secret = GuardAuth::random();
     let token = exhausted(&op, &secret)?;
     let verified = token.key.verify(&token.srk.open(&op)?, &auth("pin"));
-    assert!(matches!(verified, Err(Error::PinExhausted)), "{verified:?}");
+    assert_matches!(verified, Err(Error::PinExhausted));
     let change = (&token.guard, &secret);
     let wrong =
         token

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testing::{Abrmd, Swtpm, Tap};
+use testing::{Abrmd, Swtpm, Tap, assert_matches};
 use tpm_core::{Error, KeyBlob, KeyType, Scheme, Srk, TokenKey, Tpm, Usage, info, random};
 
 use crate::empty;
@@ -143,7 +143,7 @@ fn a_full_manager_is_waited_for_and_is_busy_at_the_deadline() -> TestResult {
     let tpm = tpm.with_deadline(Duration::from_millis(700));
     let before = Instant::now();
     let refused = tpm.begin();
-    assert!(matches!(refused, Err(Error::Busy)), "{refused:?}");
+    assert_matches!(refused, Err(Error::Busy));
     assert!(before.elapsed() >= Duration::from_millis(700));
     drop(refused);
     let tpm = tpm.with_deadline(Duration::from_secs(30));
@@ -232,7 +232,7 @@ fn a_manager_that_hangs_costs_one_deadline() -> TestResult {
             .collect();
         for wait in waits {
             let result = wait.join().expect("the thread does not panic");
-            assert!(matches!(result, Err(Error::Timeout { .. })), "{result:?}");
+            assert_matches!(result, Err(Error::Timeout { .. }));
         }
     });
     let waited = before.elapsed();

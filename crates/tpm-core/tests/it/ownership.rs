@@ -1,6 +1,6 @@
 //! Taking the chip into ownership, and everything that goes with it.
 
-use testing::{Swtpm, Tap};
+use testing::{Swtpm, Tap, assert_matches};
 use tpm_core::{
     AuthValue, ChangeGuard, Entity, Error, OwnerAuth, PinCounter, SoObject, Srk, Tpm,
     ek::{self, EkType},
@@ -57,13 +57,13 @@ fn the_owner_sets_changes_and_removes_every_authorization() -> TestResult {
     let set = info::read(&op)?.auth_set;
     assert!(set.owner && set.endorsement && set.lockout);
     let wrong = ownership::change_auth(&srk.open(&op)?, Hierarchy::Owner, &auth("first"), &empty());
-    assert!(matches!(
+    assert_matches!(
         wrong,
         Err(Error::AuthRejected {
             entity: Entity::Owner,
             counted: false
         })
-    ));
+    );
     for hierarchy in Hierarchy::ALL {
         ownership::change_auth(&srk.open(&op)?, hierarchy, &auth("second"), &empty())?;
     }
@@ -85,16 +85,16 @@ fn without_the_owners_authorization_nothing_is_provisioned_but_everything_is_use
     let define = |owner: &OwnerAuth| {
         counter.define(&srk.open(&op)?, owner, &so, &auth("so"), &auth("pin"), 5)
     };
-    assert!(matches!(define(&empty()), Err(Error::AuthRejected { .. })));
+    assert_matches!(define(&empty()), Err(Error::AuthRejected { .. }));
     define(&auth("owner"))?;
     assert_eq!(PinCounter::list(&op)?, [handle]);
-    assert!(matches!(define(&auth("owner")), Err(Error::NvDefined(at)) if at == handle));
-    assert!(matches!(
+    assert_matches!(define(&auth("owner")), Err(Error::NvDefined(at)) if at == handle);
+    assert_matches!(
         counter.undefine(&srk.open(&op)?, &empty()),
         Err(Error::AuthRejected { .. })
-    ));
+    );
     counter.undefine(&srk.open(&op)?, &auth("owner"))?;
-    assert!(matches!(counter.state(&srk.open(&op)?), Err(Error::NvMissing(at)) if at == handle));
+    assert_matches!(counter.state(&srk.open(&op)?), Err(Error::NvMissing(at)) if at == handle);
     Ok(())
 }
 
@@ -124,7 +124,7 @@ fn an_srk_that_is_made_anew_is_the_same_key() -> TestResult {
     assert_eq!(srk.has_password(&op)?, Some(false));
     ownership::change_auth(&srk.open(&op)?, Hierarchy::Owner, &empty(), &auth("owner"))?;
     let refused = Srk::make_anew(&op, &auth("wrong"));
-    assert!(matches!(refused, Err(Error::AuthRejected { .. })));
+    assert_matches!(refused, Err(Error::AuthRejected { .. }));
     srk.check(&op)?;
     assert_eq!(Srk::make_anew(&op, &auth("owner"))?, srk);
     Ok(())
@@ -231,15 +231,12 @@ fn the_lockout_is_set_reached_and_reset() -> TestResult {
     );
     let so = SoObject::create(&srk.open(&op)?, &auth("so"), &auth("secret"))?;
     for _ in 0..2 {
-        assert!(matches!(
+        assert_matches!(
             so.verify(&srk.open(&op)?, &auth("wrong")),
             Err(Error::AuthRejected { counted: true, .. })
-        ));
+        );
     }
-    assert!(matches!(
-        so.verify(&srk.open(&op)?, &auth("so")),
-        Err(Error::Lockout)
-    ));
+    assert_matches!(so.verify(&srk.open(&op)?, &auth("so")), Err(Error::Lockout));
     assert!(info::read(&op)?.lockout.active);
     ownership::change_auth(
         &srk.open(&op)?,
@@ -250,14 +247,14 @@ fn the_lockout_is_set_reached_and_reset() -> TestResult {
     lockout::reset(&op, None, &auth("lockout"))?;
     so.verify(&srk.open(&op)?, &auth("so"))?;
     // One wrong lockout authorization closes the lockout hierarchy, for the right one too.
-    assert!(matches!(
+    assert_matches!(
         lockout::reset(&op, None, &empty()),
         Err(Error::AuthRejected { .. })
-    ));
-    assert!(matches!(
+    );
+    assert_matches!(
         lockout::reset(&op, None, &auth("lockout")),
         Err(Error::Lockout)
-    ));
+    );
     Ok(())
 }
 
@@ -274,6 +271,6 @@ fn clearing_empties_the_chip() -> TestResult {
     assert!(Srk::find(&op)?.is_none());
     let set = info::read(&op)?.auth_set;
     assert!(!set.owner && !set.endorsement && !set.lockout);
-    assert!(matches!(srk.check(&op), Err(Error::OtherTpm)));
+    assert_matches!(srk.check(&op), Err(Error::OtherTpm));
     Ok(())
 }

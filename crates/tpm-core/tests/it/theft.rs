@@ -2,7 +2,7 @@
 //!
 //! The first test is the control: the same tool does steal a key that may be stolen.
 
-use testing::Swtpm;
+use testing::{Swtpm, assert_matches};
 use tpm_core::{
     AuthValue, Blob, ChangeGuard, Entity, Error, KeyBlob, KeyType, OwnerAuth, PinCounter, Presence,
     Scheme, SoObject, Srk, TokenKey, Tpm, Usage,
@@ -183,10 +183,10 @@ fn a_key_that_may_leave_is_stolen_and_is_refused_here() -> TestResult {
     assert!(stolen.len() >= 2 + 2 + 2 + 2 + 2 + 32);
 
     let refused = KeyBlob::parse(blob);
-    assert!(matches!(
+    assert_matches!(
         refused,
         Err(Error::KeyRefused("it can be duplicated out of the TPM"))
-    ));
+    );
     Ok(())
 }
 
@@ -267,10 +267,7 @@ fn a_counter_that_was_made_again_opens_nothing_and_the_so_mends_it() -> TestResu
     let opened = victim
         .token_key
         .verify(&victim.srk.open(&op)?, &auth("thief"));
-    assert!(
-        matches!(opened, Err(Error::PinExhausted)),
-        "0x12f: {opened:?}"
-    );
+    assert_matches!(opened, Err(Error::PinExhausted), "0x12f: {opened:?}");
     let opened = victim
         .token_key
         .verify(&victim.srk.open(&op)?, &auth("pin"));
@@ -308,15 +305,12 @@ fn another_so_object_cannot_reset_the_counter() -> TestResult {
         .counter
         .reset(&victim.srk.open(&op)?, &forged, &auth("thief"), 1000);
     // TPM2_PolicyOR finds no branch (TPM_RC_VALUE), as the Name differs.
-    assert!(
-        matches!(
-            reset,
-            Err(Error::Command {
-                command: tpm_core::CommandCode::PolicyOr,
-                ..
-            })
-        ),
-        "{reset:?}"
+    assert_matches!(
+        reset,
+        Err(Error::Command {
+            command: tpm_core::CommandCode::PolicyOr,
+            ..
+        })
     );
     Ok(())
 }
@@ -340,7 +334,7 @@ fn an_old_copy_of_the_store_with_the_old_pin_opens_nothing_after_a_change() -> T
     let old = victim
         .token_key
         .load_key(&victim.srk.open(&op)?, &auth("pin"), &key);
-    assert!(matches!(old, Err(Error::AuthRejected { .. })), "{old:?}");
+    assert_matches!(old, Err(Error::AuthRejected { .. }));
     victim
         .token_key
         .load_key(&victim.srk.open(&op)?, &auth("another"), &key)?;
@@ -363,8 +357,9 @@ fn a_changed_blob_is_refused_and_costs_no_try() -> TestResult {
             let loaded = victim
                 .token_key
                 .load_key(&victim.srk.open(&op)?, &auth("pin"), &key);
-            assert!(
-                matches!(loaded, Err(Error::Integrity(Entity::Key))),
+            assert_matches!(
+                loaded,
+                Err(Error::Integrity(Entity::Key)),
                 "bit {bit}: {loaded:?}"
             );
         }

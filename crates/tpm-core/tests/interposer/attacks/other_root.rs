@@ -1,6 +1,6 @@
 //! A store in which the storage root key is the attacker's, and a recording of what is done with it.
 
-use testing::Tap;
+use testing::{Tap, assert_matches};
 use tpm_core::{
     Error, KeyType, Operation, Result, Srk, Usage,
     ownership::{self, Hierarchy},
@@ -117,7 +117,7 @@ const USES: &[(&str, Use)] = &[
 pub(super) fn attack(kind: Kind) -> TestResult {
     let world = World::owned(kind)?;
     let kept = Srk::from_bytes(&replaced(&world.srk, false));
-    assert!(matches!(kept, Err(Error::Malformed(_))), "{kept:?}");
+    assert_matches!(kept, Err(Error::Malformed(_)));
 
     let srk = Srk::from_bytes(&replaced(&world.srk, true))?;
     let tap = Tap::start(&world.swtpm);

@@ -2,7 +2,7 @@
 
 use p256::ecdsa::{Signature, SigningKey, signature::hazmat::PrehashSigner};
 use testing::{
-    Tap,
+    Tap, assert_matches,
     interposer::{Action, Message, cc},
 };
 use tpm_core::{Error, KeyType, Scheme, Usage};
@@ -109,6 +109,6 @@ pub(super) fn signature(kind: Kind) -> TestResult {
         .token_key
         .load_key(&world.srk.open(&op)?, &world.pin(), &world.key)?;
     let signed = ready.sign(&op, Scheme::Ecdsa, &[0x5a; 32]);
-    assert!(matches!(signed, Err(Error::WrongSignature)), "{signed:?}");
+    assert_matches!(signed, Err(Error::WrongSignature));
     Ok(())
 }
