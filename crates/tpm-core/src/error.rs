@@ -282,11 +282,11 @@ mod tests {
             )
         };
         for code in [0x101, 0x1d5, 0x1df, 0x2d5] {
-            assert!(matches!(err(code), Error::OtherChallenge), "{code:#x}");
+            assert_matches!(err(code), Error::OtherChallenge, "{code:#x}");
         }
-        assert!(matches!(err(0x9a2), Error::AuthRejected { .. }));
+        assert_matches!(err(0x9a2), Error::AuthRejected { .. });
         let err = Error::from_rc(CommandCode::Sign, Entity::Key, 0x101);
-        assert!(matches!(err, Error::FailureMode));
+        assert_matches!(err, Error::FailureMode);
     }
 
     #[test]
