@@ -9,7 +9,7 @@ use crate::certs::key_file;
 use crate::program::{Program, text};
 
 /// A server whose keys are in `~/.ssh/authorized_keys` of the home of the program.
-fn server(program: &Program) -> (Sshd, String) {
+pub(crate) fn server(program: &Program) -> (Sshd, String) {
     let home = program.home.path().display();
     let config = format!("AuthorizedKeysFile {home}/.ssh/authorized_keys\nSetEnv HOME={home}\n");
     let sshd = Sshd::with_config(&program.home, &config);

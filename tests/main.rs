@@ -19,6 +19,7 @@ mod jobs;
 mod journey;
 mod kernel;
 mod looks;
+mod moving_in;
 mod owner;
 mod packaging;
 mod pages;

@@ -42,6 +42,9 @@ pub struct Record {
     /// The label of the key's token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// Where the key was made: `born-here` in the TPM, or `imported`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// What was signed: a login, or a file in a namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purpose: Option<String>,

@@ -52,7 +52,7 @@ Usage: tpmssh [OPTIONS] COMMAND
 
 Start         setup       from a fresh machine to a key, once
               doctor      find problems and show how to fix them
-Keys          keygen, list, export, delete
+Keys          keygen, list, export, delete, import
               copy-id, ssh-config   let a key in on servers; for ~/.ssh/config
               token       make tokens (places for keys) and change their PINs
 Agent         agent       serve the keys to ssh: agent install, status, log
@@ -88,6 +88,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Token(cmd::token::Command),
     Keygen(cmd::keygen::Args),
+    Import(cmd::import::Args),
     #[command(alias = "ls", visible_alias = "list-objects")]
     List(cmd::list::Args),
     Export(cmd::export::Args),

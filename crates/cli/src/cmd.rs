@@ -13,6 +13,7 @@ pub(crate) mod ek;
 pub(crate) mod export;
 pub(crate) mod git;
 pub(crate) mod host;
+pub(crate) mod import;
 pub(crate) mod keygen;
 pub(crate) mod list;
 pub(crate) mod lock;

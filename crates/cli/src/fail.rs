@@ -4,4 +4,5 @@ pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod hint;
 pub(crate) mod host_key;
+pub(crate) mod not_imported;
 pub(crate) mod usage;

@@ -11,6 +11,7 @@ use anyhow::Result;
 use serde::Serialize;
 use ssh_format::text::shown;
 use token_store::{Class, Object, ObjectId, Store, Token};
+use tpm_core::Origin;
 
 use crate::fail::error::Error;
 use crate::show::output::Facts;
@@ -34,6 +35,9 @@ pub(crate) struct Key {
     pub(crate) private: bool,
     /// Whether it signs certificates; logins are not its use then.
     pub(crate) authority: bool,
+    /// Where a key whose private half is in the TPM was made: `born-here` or `imported`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) origin: Option<&'static str>,
     /// The object whose deletion deletes it all.
     #[serde(skip)]
     pub(crate) object: ObjectId,
@@ -50,6 +54,8 @@ impl Key {
             return Ok(None);
         };
         let ssh = ssh_keys::public_key(public)?;
+        let private = object.key().filter(|_| object.class() == Class::PrivateKey);
+        let origin = private.map(|key| key.origin());
         Ok(Some(Self {
             token: token.label.clone(),
             label: object.label.clone(),
@@ -61,6 +67,7 @@ impl Key {
             public_key: ssh.authorized_keys_line(&object.label),
             private: object.class() == Class::PrivateKey,
             authority: false,
+            origin: origin.map(Origin::name),
             object: object.id,
         }))
     }
@@ -70,6 +77,20 @@ impl Key {
     fn begins_with(&self, name: &str) -> bool {
         let id = name.len() >= 4 && self.id.starts_with(&name.to_ascii_lowercase());
         id || (name.len() >= "SHA256:".len() + 4 && self.fingerprint.starts_with(name))
+    }
+
+    /// ` (imported)` behind the label of a key that was made outside of the TPM.
+    pub(crate) fn imported(&self) -> &'static str {
+        if self.is_imported() {
+            " (imported)"
+        } else {
+            ""
+        }
+    }
+
+    /// Whether it was made outside of the TPM.
+    pub(crate) fn is_imported(&self) -> bool {
+        self.origin == Some(Origin::Outside.name())
     }
 
     fn is_called(&self, name: &str) -> bool {
@@ -84,6 +105,9 @@ impl fmt::Display for Key {
         facts.add("type", &self.key_type);
         facts.add("id", &self.id);
         facts.add("fingerprint", &self.fingerprint);
+        if self.is_imported() {
+            facts.add("origin", "imported");
+        }
         facts.fmt(f)?;
         // Alone, so that it can be copied as it is.
         writeln!(f, "{}", self.public_key)
@@ -176,6 +200,19 @@ pub(crate) fn unhex(text: &str) -> Result<Vec<u8>, String> {
         })
         .collect::<Option<_>>()
         .ok_or_else(|| "it takes pairs of hexadecimal digits".into())
+}
+
+/// A `CKA_ID` on the command line.
+#[derive(Debug, Clone)]
+pub(crate) struct Id(pub(crate) Vec<u8>);
+
+/// Reads a `CKA_ID`.
+///
+/// # Errors
+///
+/// A sentence for the command line.
+pub(crate) fn parse_id(text: &str) -> Result<Id, String> {
+    unhex(text).map(Id)
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Tpm(command) => cmd::tpm::run(&app()?, command),
         Command::Token(command) => cmd::token::run(&app()?, command),
         Command::Keygen(args) => cmd::keygen::run(&app()?, args),
+        Command::Import(args) => cmd::import::run(&app()?, args),
         Command::List(args) => cmd::list::run(&app()?, args),
         Command::Export(args) => cmd::export::run(&app()?, args),
         Command::Delete(args) => cmd::delete::run(&app()?, args),

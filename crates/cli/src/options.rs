@@ -13,7 +13,7 @@ use crate::show::style::When;
 pub(crate) use key_type::KeyTypeArgs;
 pub(crate) use secret::{
     AuthArgs, EndorsementAuthArgs, LockoutAuthArgs, NewAuthArgs, NewPinArgs, NewSoPinArgs,
-    OwnerAuthArgs, PinArgs, SoPinArgs, UserPinArgs,
+    OwnerAuthArgs, PassphraseArgs, PinArgs, SoPinArgs, UserPinArgs,
 };
 pub(crate) use so_pin_out::SoPinOutArgs;
 

@@ -107,6 +107,18 @@ pub enum Error {
     #[error("a certificate without a serial number cannot be revoked by it")]
     SerialZero,
 
+    /// The passphrase of a private key is another one.
+    #[error("wrong passphrase")]
+    WrongPassphrase,
+
+    /// A private key is encrypted in a way that is not known here.
+    #[error("private keys encrypted with {} cannot be read", .0.escape_debug())]
+    UnknownCipher(String),
+
+    /// A file of a private key has the public half of another one.
+    #[error("its public half belongs to another private one")]
+    HalvesDiffer,
+
     /// The requested certificate is invalid.
     #[error("a certificate {0}")]
     Request(&'static str),

@@ -1,8 +1,9 @@
 //! SSH formats for keys that are in a device: a TPM, an HSM, a cloud.
 //!
 //! Such a device returns numbers: a modulus, the coordinates of a point, the two numbers of a
-//! signature. This crate converts them into OpenSSH's formats. It holds no private keys and opens
-//! no files. It verifies signatures and makes none.
+//! signature. This crate converts them into OpenSSH's formats. It opens no files. It verifies
+//! signatures and makes none. The only private keys that it reads are those on their way into a
+//! device.
 //!
 //! - [`PublicKey`]: the blob of a public key, its `authorized_keys` line and
 //!   its [`Fingerprint`];
@@ -14,6 +15,7 @@
 //! - [`Krl`]: a key revocation list;
 //! - [`SshSig`] and [`AllowedSigners`]: signatures of files and commits, and the files that tell
 //!   whose signatures are accepted;
+//! - [`PrivateKeyFile`]: a private key of `ssh-keygen`, to be imported into a device;
 //! - [`wire`], [`pattern`], [`text`], [`time`]: the parts that these have in common.
 //!
 //! ```
@@ -49,6 +51,7 @@ mod key_line;
 mod key_type;
 mod krl;
 pub mod pattern;
+mod private_key;
 mod public_key;
 mod signature;
 mod sshsig;
@@ -66,6 +69,7 @@ pub use curve::Curve;
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
 pub use krl::{Krl, MAX_KRL_LEN};
+pub use private_key::{PrivateKeyFile, PrivateNumbers, SecretBytes};
 pub use public_key::PublicKey;
 pub use signature::{RsaHash, Signature};
 pub use sshsig::{SigHash, Signer, SshSig};

@@ -1,4 +1,5 @@
-//! Keys of a TPM in SSH's formats: public keys and signatures.
+//! Keys of a TPM in SSH's formats: public keys and signatures; and keys of SSH that are imported into
+//! a TPM.
 //!
 //! `tpm-core` and `token-store` do not know SSH, and `ssh-format` does not know TPMs. This crate
 //! connects them, for the agent and the program.
@@ -17,8 +18,10 @@
 #![forbid(unsafe_code)]
 
 mod algorithm;
+mod private_key;
 
 pub use algorithm::Algorithm;
+pub use private_key::{key_type, software_key};
 
 use ssh_format::{PublicKey, Signature};
 use token_store::{Error, Key, OpenToken, Result};

@@ -104,6 +104,22 @@ pub enum Error {
     #[error("the key is a certificate authority and is deleted with `tpmssh delete` only")]
     AuthorityKey,
 
+    /// The token has this key already.
+    #[error(
+        "token \"{}\" has this key: \"{}\"{}",
+        token.escape_debug(),
+        label.escape_debug(),
+        if_imported(*.imported)
+    )]
+    KeyExists {
+        /// The label of the token.
+        token: String,
+        /// The label of the key.
+        label: String,
+        /// Whether it was made outside of the TPM.
+        imported: bool,
+    },
+
     /// There is no store yet.
     #[error("there is no store at {}", path.display())]
     NoStore {
@@ -402,6 +418,7 @@ impl Error {
             | Self::NoHome
             | Self::OutOfMemory
             | Self::AuthorityKey
+            | Self::KeyExists { .. }
             | Self::KeyUse(_)
             | Self::NoAttestationKey => Kind::Failed,
             Self::NoStore { .. } | Self::NoSuchToken { .. } | Self::NoSuchObject => Kind::NotThere,
@@ -457,7 +474,7 @@ fn tpm_kind(err: &tpm_core::Error) -> Kind {
         | Tpm::WrongLimit
         | Tpm::NvMissing(_) => Kind::OtherTpm,
         Tpm::Integrity(_) => Kind::Corrupt,
-        Tpm::KeyRefused(_) => Kind::KeyRefused,
+        Tpm::KeyRefused(_) | Tpm::Unsound(_) => Kind::KeyRefused,
         _ => Kind::Failed,
     }
 }
@@ -484,6 +501,11 @@ fn named(token: Option<&str>) -> String {
     token.map_or_else(String::new, |name| {
         format!("token \"{}\": ", name.escape_debug())
     })
+}
+
+/// ` (imported)`, for the end of a key's label.
+fn if_imported(imported: bool) -> &'static str {
+    if imported { " (imported)" } else { "" }
 }
 
 /// `, N tries left`, for the end of a message.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tpm_core::{Blob, KeyBlob, KeyType, Name, PublicKey, Scheme, Usage};
+use tpm_core::{KeyBlob, KeyType, Name, Origin, PublicKey, Scheme, Usage};
 
 use crate::{Error, Result, TokenId};
 
+mod arrival;
 mod attributes;
 mod key_spec;
 mod permissions;
@@ -143,7 +144,7 @@ impl Object {
     }
 }
 
-/// A key of the chip. It was compared with the keys that this crate makes.
+/// A key of the chip. It was compared with the keys that this crate makes or imports.
 #[derive(Debug)]
 pub struct Key {
     blob: KeyBlob,
@@ -152,13 +153,8 @@ pub struct Key {
 
 impl Key {
     /// A key from its blob, and what its owner lets it do.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::KeyRefused`] if it is not one that this crate makes.
-    pub(crate) fn parse(blob: Blob, permissions: Permissions) -> Result<Self> {
-        let blob = KeyBlob::parse(blob)?;
-        Ok(Self { blob, permissions })
+    pub(crate) fn new(blob: KeyBlob, permissions: Permissions) -> Self {
+        Self { blob, permissions }
     }
 
     /// What its owner lets it do.
@@ -234,6 +230,12 @@ impl Key {
     #[must_use]
     pub fn name(&self) -> &Name {
         self.blob.name()
+    }
+
+    /// Where it was made, as its public area says and the chip enforces.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.blob.origin()
     }
 
     /// Algorithm and size.

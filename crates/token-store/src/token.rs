@@ -9,6 +9,7 @@ use crate::{Error, Result, Store};
 mod check;
 mod delete;
 mod health;
+mod import;
 mod init;
 mod intent;
 mod open_token;

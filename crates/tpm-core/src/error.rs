@@ -106,6 +106,9 @@ pub enum Error {
     /// The key differs from those that this crate creates, and is not used.
     #[error("key refused: {0}")]
     KeyRefused(&'static str),
+    /// The private key that was to be imported is not sound, or no key at all.
+    #[error("not a sound key: {0}")]
+    Unsound(&'static str),
     /// The chip has no room for another NV index.
     #[error("the TPM has no room for another NV index")]
     NvSpace,

@@ -82,8 +82,9 @@ pub use hierarchy::{
 };
 pub use object::{
     attestation_key::{AttestationKey, Certified, Credential},
-    key_blob::KeyBlob,
+    key_blob::{KeyBlob, Origin},
     ready_key::ReadyKey,
+    software_key::{RsaNumbers, SoftwareKey},
 };
 pub use secret::{
     auth::AuthValue,
@@ -99,6 +100,7 @@ pub use structures::{
     response_code::ResponseCode,
 };
 pub use token::{
+    arrival_key::ArrivalKey,
     change_guard::ChangeGuard,
     pin_counter::{PinCounter, PinState, Presence},
     so_object::SoObject,

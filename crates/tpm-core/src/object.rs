@@ -6,4 +6,5 @@ pub(crate) mod key_blob;
 pub(crate) mod nv;
 pub(crate) mod ready_key;
 pub(crate) mod sealed;
+pub(crate) mod software_key;
 pub(crate) mod transient;

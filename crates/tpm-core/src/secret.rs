@@ -2,4 +2,4 @@
 
 pub(crate) mod auth;
 pub(crate) mod auth_kinds;
-mod locked;
+pub(crate) mod locked;

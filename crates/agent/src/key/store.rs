@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use ssh_format::{Fingerprint, text};
 use token_store::{Error, Key, Object, ObjectId, Store, StoreDir, Token};
+use tpm_core::Origin;
 
 use crate::error::chain;
 use crate::key::certificate::{Offered, key_in};
@@ -21,6 +22,7 @@ pub(crate) struct Identity {
     pub(crate) is_authority: bool,
     blob: Box<[u8]>,
     always_authenticate: bool,
+    origin: Origin,
     key: OnceLock<Arc<Key>>,
     /// The certificates that the store keeps for it.
     pub(crate) certificates: Box<[Offered]>,
@@ -47,6 +49,7 @@ impl Identity {
             is_authority: authorities.contains(&object.id),
             blob: public.blob().into(),
             always_authenticate: key.always_authenticate(),
+            origin: key.origin(),
             key: OnceLock::new(),
             certificates: kept.iter().filter_map(offered).collect(),
             label: object.label.as_str().into(),
@@ -60,10 +63,34 @@ impl Identity {
         &self.blob
     }
 
-    /// Its label as clients list it.
+    /// Its label as clients list it, with a word for a key that was made outside of the TPM.
     #[must_use]
     pub(crate) fn comment(&self) -> Cow<'_, str> {
-        text::one_line(&self.label)
+        let label = text::one_line(&self.label);
+        match self.imported() {
+            "" => label,
+            imported => label + imported,
+        }
+    }
+
+    /// Its label for a question to a person, between quotation marks.
+    #[must_use]
+    pub(crate) fn quoted(&self) -> String {
+        format!("{}{}", text::quoted(&self.label), self.imported())
+    }
+
+    /// What stands behind its label.
+    fn imported(&self) -> &'static str {
+        match self.origin {
+            Origin::Chip => "",
+            Origin::Outside => " (imported)",
+        }
+    }
+
+    /// Where it was made.
+    #[must_use]
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// By which people compare it.

@@ -134,10 +134,12 @@ impl Agent {
                 lock(&self.standings).remove(identity.blob());
                 let (key, label) = (identity.fingerprint(), text::shown(&identity.label));
                 let token = text::shown(&identity.token.label);
+                let origin = identity.origin().name();
                 client.record(move || Record {
                     key: Some(key.to_string()),
                     label: Some(label),
                     token: Some(token),
+                    origin: Some(origin.to_owned()),
                     ..Record::of("remove", DONE)
                 });
                 Reply::Success
@@ -174,7 +176,7 @@ const MOST_NAMED: usize = 3;
 fn change_in_words(key: &Identity, old: &Terms, new: &Terms) -> String {
     format!(
         "Key {} {}\nnow: {}; then: {}",
-        text::quoted(&key.label),
+        key.quoted(),
         key.fingerprint(),
         old.in_words(),
         new.in_words(),

@@ -259,7 +259,7 @@ pub(super) fn question(
     format!(
         "{tries}Token {}, key {} {}\nfor {}, {what}",
         text::quoted(&identity.token.label),
-        text::quoted(&identity.label),
+        identity.quoted(),
         identity.fingerprint(),
         client.peer,
     )

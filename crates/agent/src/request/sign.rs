@@ -64,15 +64,17 @@ impl Agent {
             Err(err) => chain(err),
         };
         if signed.is_ok() && self.notify {
-            let label = text::quoted(&identity.label);
+            let label = identity.quoted();
             notify::show(&format!("{label} {what}\nfor {}", client.peer));
         }
         let (key, label) = (Box::from(identity.blob()), text::shown(&identity.label));
         let token = text::shown(&identity.token.label);
+        let origin = identity.origin().name();
         client.record(move || Record {
             key: Some(Fingerprint::of_blob(&key).to_string()),
             label: Some(label),
             token: Some(token),
+            origin: Some(origin.to_owned()),
             purpose: Some(what),
             ..Record::of("sign", &result)
         });

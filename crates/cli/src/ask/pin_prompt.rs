@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use crate::fail::error::{Error, Result};
+use crate::fail::not_imported::NotImported;
 use crate::show::output::{error_line, tell};
 
 pub(crate) use terminal::Terminal;
@@ -125,7 +126,14 @@ const ATTEMPTS: usize = 3;
 fn is_a_slip(err: &anyhow::Error) -> bool {
     matches!(
         err.downcast_ref(),
-        Some(Error::SecretsDiffer | Error::EmptyPassword)
+        Some(
+            Error::SecretsDiffer
+                | Error::EmptyPassword
+                | Error::NotImported {
+                    why: NotImported::Passphrase,
+                    ..
+                }
+        )
     ) || matches!(
         err.downcast_ref(),
         Some(token_store::Error::PinMalformed(_))

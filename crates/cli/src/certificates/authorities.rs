@@ -7,6 +7,7 @@ use token_store::Store;
 use crate::app::App;
 use crate::fail::error::Error;
 use crate::keys::signing::{self, SigningKey};
+use crate::show::output::tell;
 
 /// The authority called `name`, else the only one.
 ///
@@ -38,5 +39,15 @@ pub(crate) fn find(app: &App, store: &Store, name: Option<&str>) -> Result<Signi
             let labels = all.map(|key| key.label).collect();
             Err(Error::WhichAuthority { labels }.into())
         }
+    }
+}
+
+/// Says on stderr that the key of `authority` was made outside of the TPM.
+pub(crate) fn tell_if_imported(authority: &SigningKey) {
+    if authority.shown.is_imported() {
+        tell(&format!(
+            "tpmssh: the key of the authority \"{}\" is imported: whoever has a copy of it can sign as well",
+            shown(&authority.label)
+        ));
     }
 }

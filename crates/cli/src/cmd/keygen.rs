@@ -19,19 +19,11 @@ pub(crate) struct Args {
     label: Option<String>,
 
     /// Its id in hexadecimal, for PKCS#11 programs (the SHA-1 of the public key)
-    #[arg(long, value_name = "HEX", value_parser = parse_id)]
-    id: Option<Id>,
+    #[arg(long, value_name = "HEX", value_parser = keys::parse_id)]
+    id: Option<keys::Id>,
 
     #[command(flatten)]
     pin: UserPinArgs,
-}
-
-/// A `CKA_ID`.
-#[derive(Debug, Clone)]
-struct Id(Vec<u8>);
-
-fn parse_id(text: &str) -> Result<Id, String> {
-    keys::unhex(text).map(Id)
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use token_store::{Kind, WallKind};
 
 use crate::fail::host_key::NotProven;
+use crate::fail::not_imported::NotImported;
+use crate::files::input_file;
 use crate::show::duration::in_words;
 
 /// A failure that is not the TPM's or the store's.
@@ -103,6 +105,14 @@ pub(crate) enum Error {
     /// The last try for a PIN is not spent without a yes, and there is no terminal.
     #[error("only 1 try is left, and a wrong PIN would lock the token")]
     LastTry,
+    /// A private key file is not brought into the TPM.
+    #[error("{}: {why}", input_file::name(path))]
+    NotImported {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: NotImported,
+    },
     /// A key was not copied to some servers, each of which was told.
     #[error("{failed} of {hosts} servers failed")]
     NotCopied {
@@ -553,6 +563,7 @@ impl Error {
             | Self::AmbiguousCertificate { .. }
             | Self::AmbiguousKey { .. } => Kind::Usage,
             Self::Unwell { kind, .. } => *kind,
+            Self::NotImported { why, .. } => why.kind(),
             Self::ExposedFile { .. } | Self::NotAFile { .. } => Kind::UnsafePath,
             Self::CertificateExpired { .. }
             | Self::Unprovable { .. }

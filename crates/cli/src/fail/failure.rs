@@ -95,6 +95,7 @@ pub(crate) fn kind(err: &anyhow::Error) -> Kind {
 fn ssh_kind(err: &ssh_format::Error) -> Kind {
     match err {
         ssh_format::Error::BadSignature
+        | ssh_format::Error::HalvesDiffer
         | ssh_format::Error::Namespace { .. }
         | ssh_format::Error::UnknownCriticalOption(_) => Kind::KeyRefused,
         _ => Kind::Usage,

@@ -177,6 +177,7 @@ fn for_program(err: &Error) -> Option<String> {
         Error::NobodyToAsk { .. } => {
             "use a terminal, set SSH_ASKPASS, or see --help for options that end in -file and -fd"
         }
+        Error::NotImported { path, why } => return why.hint(path),
         Error::ExposedFile { path } => return Some(for_unsafe_path(path)),
         Error::ProofRequired { .. } => {
             "the owner of the key makes one: tpmssh prove KEY -o request.json; then give it with --proof FILE"

@@ -33,7 +33,7 @@ pub(crate) fn certificates(bytes: &[u8]) -> Vec<Certificate> {
 }
 
 /// What a PEM block holds. Its lines may be of any length, which RFC 7468 leaves to the reader.
-fn decode(base64: &str) -> Option<Vec<u8>> {
+pub(super) fn decode(base64: &str) -> Option<Vec<u8>> {
     let characters: Vec<char> = base64
         .chars()
         .filter(|c| !c.is_ascii_whitespace())

@@ -62,6 +62,11 @@ impl UserPinArgs {
 }
 
 secret_args! {
+    /// Where the passphrase of a private key file comes from.
+    PassphraseArgs, passphrase_file, passphrase_fd, "passphrase of the private key"
+}
+
+secret_args! {
     /// Where a user PIN that is being chosen comes from.
     NewPinArgs, new_pin_file, new_pin_fd, "new PIN"
 }

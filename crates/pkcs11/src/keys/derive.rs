@@ -2,7 +2,7 @@
 
 use cryptoki_sys::*;
 use token_store::object::Attributes;
-use tpm_core::{Curve, Hash, PublicKey};
+use tpm_core::{Curve, Hash, Origin, PublicKey};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -55,6 +55,8 @@ pub(crate) fn derive(
     let (len, attributes) = check(template, curve, kdf)?;
     let sensitive = template.bool(CKA_SENSITIVE)?.unwrap_or(true);
     let extractable = template.bool(CKA_EXTRACTABLE)?.unwrap_or(false);
+    // A secret is no older than the key that it comes from.
+    let born_here = key.origin() == Origin::Chip;
     let open = state.open_token(slot)?;
     let shared = Zeroizing::new(open.ecdh(&key, &x, &y)?);
     let value = match kdf {
@@ -72,8 +74,8 @@ pub(crate) fn derive(
             value: Value(value),
             sensitive,
             extractable,
-            always_sensitive: sensitive,
-            never_extractable: !extractable,
+            always_sensitive: sensitive && born_here,
+            never_extractable: !extractable && born_here,
         }),
     };
     Ok(state.session_objects.add(slot, handle, object))

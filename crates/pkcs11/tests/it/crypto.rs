@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A mechanism with its parameter.
-fn with<T>(kind: CK_MECHANISM_TYPE, parameter: &mut T) -> CK_MECHANISM {
+pub(crate) fn with<T>(kind: CK_MECHANISM_TYPE, parameter: &mut T) -> CK_MECHANISM {
     CK_MECHANISM {
         mechanism: kind,
         pParameter: (&raw mut *parameter).cast(),

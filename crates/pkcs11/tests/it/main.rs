@@ -15,6 +15,7 @@ mod loaded;
 mod loading;
 mod malformed;
 mod many;
+mod moving_in;
 mod restricted;
 mod slots;
 mod stage;

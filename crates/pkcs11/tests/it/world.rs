@@ -7,7 +7,7 @@ use token_store::{
     KeySpec, OpenToken, Pin, SoPin, Store, StoreDir, WallKind,
     token::{self, InitOptions},
 };
-use tpm_core::{AuthValue, KeyType, OwnerAuth, Tpm, Usage};
+use tpm_core::{AuthValue, Curve, KeyType, OwnerAuth, SoftwareKey, Tpm, Usage};
 
 /// The user PIN of every token that has one.
 pub(crate) const PIN: &str = "correct horse";
@@ -73,6 +73,26 @@ impl World {
             };
             open.generate(&mut store, &spec).expect("a key is made");
         }
+        self
+    }
+
+    /// With a P-256 key in the open token that was made outside of the chip: "imported", for signing
+    /// and agreeing on secrets.
+    pub(crate) fn importing(self) -> Self {
+        use p256::elliptic_curve::sec1::ToEncodedPoint;
+        let secret = p256::SecretKey::random(&mut rand_core::OsRng);
+        let point = secret.public_key().to_encoded_point(false);
+        let (x, y) = (point.x().expect("x"), point.y().expect("y"));
+        let software = SoftwareKey::ecdsa(Curve::P256, &secret.to_bytes(), x, y);
+        let spec = KeySpec {
+            usage: Usage::SIGN_DECRYPT,
+            ..KeySpec::new(KeyType::EccP256, "imported")
+        };
+        let mut store = self.store();
+        let token = store.find_token(OPEN).expect("a token");
+        let open = OpenToken::open(&store, &self.tpm, &token, None).expect("no PIN");
+        open.import(&mut store, &software.expect("sound"), &spec)
+            .expect("it is imported");
         self
     }
 

@@ -161,6 +161,9 @@ layouts! {
     POLICY_SECRET = 0x151 "TPM2_PolicySecret" ["authHandle", "policySession"] &[
         ("nonceTPM", Buffer), ("cpHashA", Buffer), ("policyRef", Buffer), ("expiration", U32),
     ] => [] &[("timeout", Buffer), ("policyTicket", TICKET)];
+    REWRAP = 0x152 "TPM2_Rewrap" ["oldParent", "newParent"] &[
+        ("inDuplicate", Buffer), ("name", Buffer), ("inSymSeed", Buffer),
+    ] => [] &[("outDuplicate", Buffer), ("outSymSeed", Buffer)];
     CREATE = 0x153 "TPM2_Create" ["parentHandle"] CREATION_PARAMETERS => [] &[
         ("outPrivate", Buffer), ("outPublic", PUBLIC), ("creationData", CREATION),
         ("creationHash", Buffer), ("creationTicket", TICKET),
@@ -218,6 +221,9 @@ layouts! {
     NV_CERTIFY = 0x184 "TPM2_NV_Certify" ["signHandle", "authHandle", "nvIndex"] &[
         ("qualifyingData", Buffer), ("inScheme", SCHEME), ("size", U16), ("offset", U16),
     ] => [] ATTESTED;
+    POLICY_DUPLICATION_SELECT = 0x188 "TPM2_PolicyDuplicationSelect" ["policySession"] &[
+        ("objectName", Buffer), ("newParentName", Buffer), ("includeObject", U8),
+    ] => [] &[];
     POLICY_GET_DIGEST = 0x189 "TPM2_PolicyGetDigest" ["policySession"] &[] => [] &[("policyDigest", Buffer)];
     TEST_PARMS = 0x18a "TPM2_TestParms" [] &[("parameters", Union(structure::public_parameters))] => [] &[];
     SIGN = 0x15d "TPM2_Sign" ["keyHandle"] &[

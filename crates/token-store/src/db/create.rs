@@ -88,13 +88,14 @@ pub(super) fn schema_at(version: i64) -> Result<Vec<Line>> {
 }
 
 /// The SQL text that upgrades a store to each version; the first one creates it.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 7] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
+    include_str!("schema_7.sql"),
 ];
 
 /// Upgrades from version `from` to version `to`.

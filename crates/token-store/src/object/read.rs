@@ -3,11 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use rusqlite::{OptionalExtension, Row, Transaction};
-use tpm_core::Blob;
+use tpm_core::{Blob, Origin};
 
 use super::{
     Attributes, Body, Key, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, Object, ObjectId, Permissions,
-    RefusedKey, check_text, spki,
+    RefusedKey, arrival::Arrival, check_text, spki,
 };
 use crate::{Error, Result, Store, TokenId};
 
@@ -52,6 +52,7 @@ impl Store {
     /// Those of the store.
     pub fn each_private_key(&self, token: TokenId, mut visit: impl FnMut(Object)) -> Result<()> {
         self.read(|tx| {
+            let arrival = Arrival::of(tx, token)?;
             // Through the table in its order: an index would have all of it sorted in memory.
             let mut query = tx.prepare_cached(
                 "SELECT object.id, object.token, class, label, cka_id, object.private, subject, \
@@ -69,7 +70,7 @@ impl Store {
                     return Err(another_token());
                 };
                 let blob = Blob { public, private };
-                if let Ok(key) = parse(blob, Permissions::of_row(row)?) {
+                if let Ok(key) = parse(&arrival, blob, Permissions::of_row(row)?) {
                     visit(from_row(row, Some(Arc::new(key)))?);
                 }
             }
@@ -106,22 +107,33 @@ impl Store {
         })
     }
 
-    /// The oldest key of a token that is not refused.
+    /// The oldest key of a token that is not refused: of those that were made in the chip, which
+    /// take fewer commands to load, and else of the imported ones.
     pub(crate) fn first_key(&self, token: TokenId) -> Result<Option<Arc<Key>>> {
         self.read(|tx| {
+            let arrival = Arrival::of(tx, token)?;
             let mut query = tx.prepare_cached(
                 "SELECT public, private, decrypts, signs, mechanisms, always_authenticate \
                  FROM key WHERE token = ? ORDER BY id",
             )?;
-            let keys = query.query_and_then([token.0], |row| -> Result<_> {
+            let mut rows = query.query([token.0])?;
+            let mut imported = None;
+            while let Some(row) = rows.next()? {
                 let blob = Blob {
                     public: row.get(0)?,
                     private: row.get(1)?,
                 };
                 let permissions = Permissions::of_row(row)?;
-                Ok(Key::parse(blob, permissions).ok().map(Arc::new))
-            })?;
-            keys.filter_map(Result::transpose).next().transpose()
+                let Ok(blob) = arrival.parse(blob) else {
+                    continue;
+                };
+                let key = Arc::new(Key::new(blob, permissions));
+                match key.origin() {
+                    Origin::Chip => return Ok(Some(key)),
+                    Origin::Outside => imported = imported.or(Some(key)),
+                }
+            }
+            Ok(imported)
         })
     }
 }
@@ -223,18 +235,18 @@ struct Keys(HashMap<i64, Result<Arc<Key>, String>>);
 impl Keys {
     /// The keys of a token.
     fn of(tx: &Transaction<'_>, token: TokenId) -> Result<Self> {
-        Self::read(tx, "token", token.0)
+        Self::read(tx, "token", token.0, &Arrival::of(tx, token)?)
     }
 
     /// The key in this row of the table `key`; empty if `row` is `None`.
     fn one(tx: &Transaction<'_>, row: Option<i64>) -> Result<Self> {
         match row {
-            Some(row) => Self::read(tx, "id", row),
+            Some(row) => Self::read(tx, "id", row, &Arrival::of_key(tx, row)?),
             None => Ok(Self(HashMap::new())),
         }
     }
 
-    fn read(tx: &Transaction<'_>, column: &str, value: i64) -> Result<Self> {
+    fn read(tx: &Transaction<'_>, column: &str, value: i64, arrival: &Arrival) -> Result<Self> {
         let mut query = tx.prepare_cached(&format!(
             "SELECT id, public, private, decrypts, signs, mechanisms, always_authenticate \
              FROM key WHERE {column} = ?"
@@ -246,7 +258,7 @@ impl Keys {
             };
             Ok((
                 row.get(0)?,
-                parse(blob, Permissions::of_row(row)?).map(Arc::new),
+                parse(arrival, blob, Permissions::of_row(row)?).map(Arc::new),
             ))
         })?;
         keys.collect::<Result<_>>().map(Self)
@@ -270,8 +282,10 @@ impl Keys {
 }
 
 /// A stored key, or why it is refused.
-fn parse(blob: Blob, permissions: Permissions) -> Result<Key, String> {
-    Key::parse(blob, permissions).map_err(|err| {
+fn parse(arrival: &Arrival, blob: Blob, permissions: Permissions) -> Result<Key, String> {
+    let parsed = arrival.parse(blob);
+    let key = parsed.map(|blob| Key::new(blob, permissions));
+    key.map_err(|err| {
         log::warn!("a stored key is not used: {err}");
         match err {
             Error::KeyRefused { reason } => reason,

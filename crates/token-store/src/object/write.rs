@@ -1,12 +1,12 @@
 //! Changes to the objects of a token: adding, setting attributes, deleting.
 
 use rusqlite::{OptionalExtension, Transaction, named_params, params};
-use tpm_core::{Blob, KeyBlob};
+use tpm_core::Blob;
 
 use super::{
     Attributes, Class, Key, KeyPair, KeySpec, MAX_ID_LEN, MAX_VALUE_LEN, Mechanisms,
-    NewCertificate, NewData, NewPublicKey, Object, ObjectId, check_label, check_len, check_text,
-    default_id, read::by_id, spki,
+    NewCertificate, NewData, NewPublicKey, Object, ObjectId, arrival::Arrival, check_label,
+    check_len, check_text, default_id, read::by_id, spki,
 };
 use crate::{Error, Result, Store, TokenId, token};
 
@@ -194,9 +194,11 @@ impl Store {
 
     /// Stores a new key pair.
     pub(crate) fn add_key(&self, token: TokenId, spec: &KeySpec, blob: &Blob) -> Result<KeyPair> {
-        let key = Key::parse(blob.clone(), spec.permissions())?;
         self.write(|tx| {
             token::by_id(tx, token)?;
+            // As it will be read.
+            let key = Arrival::of(tx, token)?.parse(blob.clone())?;
+            let key = Key::new(key, spec.permissions());
             let row = insert_key(tx, token, &key)?;
             let id = default_id(key.public());
             let private = half(Class::PrivateKey, token, row, spec, &id)?.insert(tx)?;
@@ -301,7 +303,7 @@ fn keep_public_half(tx: &Transaction<'_>, key: i64) -> Result<()> {
             private: row.get(1)?,
         })
     })?;
-    let value = spki::encode(KeyBlob::parse(blob)?.public());
+    let value = spki::encode(Arrival::of_key(tx, key)?.parse(blob)?.public());
     tx.execute(
         "UPDATE object SET key = NULL, value = ? WHERE key = ? AND class = 'public-key'",
         params![value, key],

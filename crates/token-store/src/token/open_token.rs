@@ -7,8 +7,8 @@ use std::{
 };
 
 use tpm_core::{
-    Blob, Capabilities, KeyType, Name, OpenSrk, Operation, PinAuth, ReadyKey, Scheme, Signature,
-    Tpm, Usage,
+    Blob, Capabilities, KeyBlob, KeyType, Name, OpenSrk, Operation, PinAuth, ReadyKey, Scheme,
+    Signature, Tpm, Usage,
 };
 
 use super::parts::{TokenObjects, lockout_tries};
@@ -93,6 +93,14 @@ impl OpenToken {
     #[must_use]
     pub fn token(&self) -> TokenId {
         self.id
+    }
+
+    pub(super) fn label(&self) -> &str {
+        &self.label
+    }
+
+    pub(super) fn tpm(&self) -> &Arc<Tpm> {
+        &self.tpm
     }
 
     pub(crate) fn objects(&self) -> &TokenObjects {
@@ -183,7 +191,8 @@ impl OpenToken {
     ///
     /// Those of the TPM.
     pub fn generate_session_key(&self, spec: &KeySpec) -> Result<Key> {
-        Key::parse(self.make(spec)?, spec.permissions())
+        let blob = KeyBlob::parse(self.make(spec)?)?;
+        Ok(Key::new(blob, spec.permissions()))
     }
 
     /// Keeps a key that was made for a session: its private half alone, with the label, id,
@@ -322,13 +331,13 @@ impl OpenToken {
         Ok(result)
     }
 
-    fn auth(&self) -> Result<PinAuth> {
+    pub(super) fn auth(&self) -> Result<PinAuth> {
         lock(&self.auth).clone().ok_or(Error::LoggedOut)
     }
 
     /// The chip's capabilities. Reads them from the chip if they are not known or the firmware
     /// changed.
-    fn chip_now(&self, root: &OpenSrk<'_>) -> Result<Capabilities> {
+    pub(super) fn chip_now(&self, root: &OpenSrk<'_>) -> Result<Capabilities> {
         let mut known = lock(&self.chip);
         if let Some(chip) = &*known
             && chip.is_of(root.op())?
@@ -352,7 +361,7 @@ impl OpenToken {
     }
 
     /// The error to report if the chip refused the value that was right at login.
-    fn refused(&self, root: &OpenSrk<'_>, err: tpm_core::Error) -> Error {
+    pub(super) fn refused(&self, root: &OpenSrk<'_>, err: tpm_core::Error) -> Error {
         match self.objects.user_refused(root, err).error {
             Error::WrongPin { .. } | Error::LastTry { .. } => {
                 lock(&self.auth).take();

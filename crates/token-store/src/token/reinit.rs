@@ -209,6 +209,8 @@ fn empty(tx: &Transaction<'_>, token: &Token, label: &str, key: &Blob) -> Result
     row::replace_private(tx, token.id, Role::User, &token.parts.token_key, key)?;
     tx.execute("DELETE FROM key WHERE token = ?", [token.id.0])?;
     tx.execute("DELETE FROM object WHERE token = ?", [token.id.0])?;
+    // It is below the token key that was.
+    tx.execute("DELETE FROM arrival WHERE token = ?", [token.id.0])?;
     tx.execute(
         "UPDATE token SET label = ? WHERE id = ?",
         params![label, token.id.0],

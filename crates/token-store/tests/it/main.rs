@@ -7,6 +7,7 @@ mod damage;
 mod health;
 mod kill;
 mod life_cycle;
+mod moving_in;
 mod objects;
 mod pins;
 mod places;

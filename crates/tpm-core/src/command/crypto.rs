@@ -107,9 +107,29 @@ fn kdfe(hash: Hash, z: &[u8], label: &str, party_u: &[u8], party_v: &[u8]) -> Ze
     })
 }
 
-/// A salt for a session, and the form in which it goes to the chip.
+/// What a secret that goes to a storage key is for: the label that its derivation has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// The salt of a session.
+    Session,
+    /// The seed that wraps an object for a new parent.
+    Duplicate,
+}
+
+impl Purpose {
+    /// The labels of part 1, annexes B.10 and C.6.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Session => "SECRET",
+            Self::Duplicate => "DUPLICATE",
+        }
+    }
+}
+
+/// A secret that only one storage key reads, such as the salt of a session, and the form in which
+/// it goes to the chip.
 pub(crate) struct Salt {
-    /// The salt.
+    /// The secret.
     pub(crate) secret: Zeroizing<Vec<u8>>,
     /// The contents of the `TPM2B_ENCRYPTED_SECRET`.
     pub(crate) encrypted: Vec<u8>,
@@ -117,33 +137,39 @@ pub(crate) struct Salt {
 
 /// Makes a salt that only the storage key with the public area `public` can read.
 pub(crate) fn salt_to(public: &[u8]) -> Result<Salt> {
-    let (key, hash) = storage_key::parse(public)?;
-    salt(&key, hash)
+    secret_to(public, Purpose::Session)
 }
 
-/// Makes a salt that only the holder of `key` can read; `hash` is that key's name algorithm.
+/// Makes a seed that only the storage key with the public area `public` can read: for an object
+/// that this key is to be the parent of.
+pub(crate) fn seed_to(public: &[u8]) -> Result<Salt> {
+    secret_to(public, Purpose::Duplicate)
+}
+
+/// Makes a secret that only the holder of the storage key `public` can read.
 ///
 /// # Source
 ///
-/// Part 1, annex B.10.2 (RSA, OAEP with the label `SECRET`) and C.6.1 (ECC, one-pass ECDH).
-fn salt(key: &PublicKey, hash: Hash) -> Result<Salt> {
+/// Part 1, annex B.10 (RSA, OAEP with a label) and C.6 (ECC, one-pass ECDH).
+fn secret_to(public: &[u8], purpose: Purpose) -> Result<Salt> {
+    let (key, hash) = storage_key::parse(public)?;
     match key {
-        PublicKey::Rsa { n, e } => rsa_salt(n, *e, hash),
+        PublicKey::Rsa { n, e } => rsa_secret(&n, e, hash, purpose),
         PublicKey::Ecc {
             curve: Curve::P256,
             x,
             y,
         } => {
-            let (z, ours) = p256::exchange(x, y)?;
-            Ok(ecc_salt(&z, ours, x, hash))
+            let (z, ours) = p256::exchange(&x, &y)?;
+            Ok(ecc_secret(&z, ours, &x, hash, purpose))
         }
         PublicKey::Ecc {
             curve: Curve::P384,
             x,
             y,
         } => {
-            let (z, ours) = p384::exchange(x, y)?;
-            Ok(ecc_salt(&z, ours, x, hash))
+            let (z, ours) = p384::exchange(&x, &y)?;
+            Ok(ecc_secret(&z, ours, &x, hash, purpose))
         }
         PublicKey::Ecc {
             curve: Curve::P521, ..
@@ -151,8 +177,14 @@ fn salt(key: &PublicKey, hash: Hash) -> Result<Salt> {
     }
 }
 
-fn ecc_salt(z: &[u8], (x, y): (Vec<u8>, Vec<u8>), theirs: &[u8], hash: Hash) -> Salt {
-    let secret = kdfe(hash, z, "SECRET", &x, theirs);
+fn ecc_secret(
+    z: &[u8],
+    (x, y): (Vec<u8>, Vec<u8>),
+    theirs: &[u8],
+    hash: Hash,
+    purpose: Purpose,
+) -> Salt {
+    let secret = kdfe(hash, z, purpose.label(), &x, theirs);
     let mut encrypted = Vec::new();
     encrypted.put_sized(&x);
     encrypted.put_sized(&y);
@@ -196,12 +228,12 @@ macro_rules! exchange {
 exchange!(p256, P256);
 exchange!(p384, P384);
 
-fn rsa_salt(n: &[u8], e: u32, hash: Hash) -> Result<Salt> {
+fn rsa_secret(n: &[u8], e: u32, hash: Hash, purpose: Purpose) -> Result<Salt> {
     let key = rsa::RsaPublicKey::new(rsa::BigUint::from_bytes_be(n), e.into())
         .map_err(|_| Error::Malformed("storage root key"))?;
     let mut secret = Zeroizing::new(vec![0; hash.size()]);
     OsRng.fill_bytes(&mut secret);
-    let label = "SECRET\0";
+    let label = format!("{}\0", purpose.label());
     let padding = match hash {
         Hash::Sha384 => rsa::Oaep::new_with_label::<Sha384, _>(label),
         Hash::Sha512 => rsa::Oaep::new_with_label::<Sha512, _>(label),
@@ -233,6 +265,22 @@ pub(crate) fn crypt(
     } else {
         Decryptor::<Aes128>::new(key, iv).decrypt(data);
     }
+}
+
+/// The outer wrapper of an object that goes to a new parent: encrypts `sensitive` in place, and
+/// returns the HMAC over it and the object's `name`.
+///
+/// `sensitive` is a whole `TPM2B_SENSITIVE`, `seed` what [`seed_to`] made for the parent, whose
+/// name algorithm is SHA-256 and whose symmetric algorithm is AES-128 in CFB mode.
+///
+/// # Source
+///
+/// Part 1, section 23.3 "Duplication": the outer duplication wrapper.
+pub(crate) fn wrap_outer(seed: &[u8], name: &Name, sensitive: &mut [u8]) -> [u8; DIGEST] {
+    let key = kdfa(seed, "STORAGE", name.bytes(), &[], 16);
+    Encryptor::<Aes128>::new(Block::from_slice(&key), &Block::default()).encrypt(sensitive);
+    let key = kdfa(seed, "INTEGRITY", &[], &[], DIGEST);
+    hmac(&key, &[sensitive, name.bytes()])
 }
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ mod tests {
         ];
         let never = [
             CommandCode::Create,
+            CommandCode::Import,
             CommandCode::NvDefineSpace,
             CommandCode::NvWrite,
             CommandCode::NvChangeAuth,

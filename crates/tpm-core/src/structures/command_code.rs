@@ -58,6 +58,7 @@ codes! {
     GetRandom = TPM2_CC_GetRandom, "TPM2_GetRandom";
     GetTestResult = TPM2_CC_GetTestResult, "TPM2_GetTestResult";
     HierarchyChangeAuth = TPM2_CC_HierarchyChangeAuth, "TPM2_HierarchyChangeAuth";
+    Import = TPM2_CC_Import, "TPM2_Import";
     IncrementalSelfTest = TPM2_CC_IncrementalSelfTest, "TPM2_IncrementalSelfTest";
     Load = TPM2_CC_Load, "TPM2_Load";
     NvChangeAuth = TPM2_CC_NV_ChangeAuth, "TPM2_NV_ChangeAuth";

@@ -22,6 +22,8 @@ pub enum Entity {
     Srk,
     /// A [`TokenKey`](crate::TokenKey).
     TokenKey,
+    /// An [`ArrivalKey`](crate::ArrivalKey).
+    ArrivalKey,
     /// A [`PinCounter`](crate::PinCounter).
     PinCounter,
     /// An [`SoObject`](crate::SoObject).
@@ -63,6 +65,7 @@ impl fmt::Display for Entity {
             Self::Null => "null hierarchy",
             Self::Srk => "storage root key",
             Self::TokenKey => "token key",
+            Self::ArrivalKey => "arrival key",
             Self::PinCounter => "PIN counter",
             Self::So => "SO object",
             Self::ChangeGuard => "change guard",

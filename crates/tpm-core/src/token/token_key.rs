@@ -1,5 +1,6 @@
 //! The token key: the parent of a token's signing keys. Using it needs the PIN.
 
+mod arrival;
 mod pin;
 mod seal;
 mod unlocked;
@@ -147,7 +148,8 @@ impl TokenKey {
         }
     }
 
-    /// Loads a key of this token.
+    /// Loads a key of this token. One that was made outside takes four commands more: its arrival
+    /// key is loaded, and that key's policy satisfied.
     ///
     /// # Errors
     ///
@@ -158,6 +160,8 @@ impl TokenKey {
             let loaded = if self.wall == Wall::None {
                 self.refuse_idle_pin(pin)?;
                 self.load_unguarded(root, key)?
+            } else if let Some(arrival) = key.arrival() {
+                self.load_imported(root, pin, arrival, key)?
             } else {
                 let unlocked = self.unlock(root, pin)?;
                 let command = unlocked.command(CommandCode::Load, Then::Done);
@@ -175,6 +179,9 @@ impl TokenKey {
         let command = root.parent_of(CommandCode::Load).about(Entity::TokenKey);
         let command = create_load::with_blob(command, &self.blob);
         let token_key = create_load::loaded_unauthenticated(root.op(), command, &self.blob)?;
+        if let Some(arrival) = key.arrival() {
+            return Self::load_imported_unguarded(root.op(), token_key, arrival, key);
+        }
         let command = Command::new(CommandCode::Load)
             .about(Entity::TokenKey)
             .handle(token_key.handle(), token_key.name())

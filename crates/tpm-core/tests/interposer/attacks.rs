@@ -1,5 +1,6 @@
 //! Whole attacks, each by name, against each of the walls.
 
+mod arrival;
 mod no_root;
 mod other_key;
 mod other_root;
@@ -21,7 +22,7 @@ enum Cell {
 use Cell::{Fails, NotApplicable};
 
 /// An attack and what it comes to with the counter, the lockout and no wall.
-const TABLE: [(&str, [Cell; 3]); 7] = [
+const TABLE: [(&str, [Cell; 3]); 9] = [
     (
         "a software key is planted when a key is made",
         [Fails(planted_key::attack); 3],
@@ -66,6 +67,14 @@ const TABLE: [(&str, [Cell; 3]); 7] = [
     (
         "a signature is replaced when one is made",
         [Fails(planted_key::signature); 3],
+    ),
+    (
+        "an arrival key of the attacker's is in the store when a key is imported",
+        [Fails(arrival::planted); 3],
+    ),
+    (
+        "an arrival key of the attacker's takes the place of one that is made",
+        [Fails(arrival::made); 3],
     ),
 ];
 
@@ -116,4 +125,14 @@ fn an_injected_pin_is_refused() -> TestResult {
 #[test]
 fn a_replaced_signature_is_refused() -> TestResult {
     carry_out(6)
+}
+
+#[test]
+fn nothing_is_wrapped_for_a_planted_arrival_key() -> TestResult {
+    carry_out(7)
+}
+
+#[test]
+fn an_arrival_key_that_somebody_else_made_is_refused() -> TestResult {
+    carry_out(8)
 }

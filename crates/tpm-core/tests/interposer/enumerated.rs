@@ -8,8 +8,8 @@ use crate::{
     TestResult,
     bench::Bench,
     operations::{
-        CAPABILITIES, COUNTER, HIERARCHIES, KEYS, LOCKOUT_KEY, OBJECTS, OPEN, OWNERS, Operation,
-        RSA_KEYS, SRK, TOKEN_KEY, WRONG_PIN,
+        CAPABILITIES, COUNTER, HIERARCHIES, KEYS, LOCKOUT_KEY, MOVING_IN, OBJECTS, OPEN, OWNERS,
+        Operation, RSA_KEYS, SRK, TOKEN_KEY, WRONG_PIN,
     },
     variation::Variation,
     world::{Kind, World},
@@ -79,6 +79,21 @@ fn a_token_key_behind_a_counter() -> TestResult {
 fn a_token_key_behind_the_lockout() -> TestResult {
     let operations = [TOKEN_KEY, WRONG_PIN, LOCKOUT_KEY, OPEN];
     withstand(World::new(Kind::Lockout)?, &operations)
+}
+
+#[test]
+fn moving_in_behind_a_counter() -> TestResult {
+    withstand(World::new(Kind::Counter)?, &[MOVING_IN])
+}
+
+#[test]
+fn moving_in_behind_the_lockout() -> TestResult {
+    withstand(World::new(Kind::Lockout)?, &[MOVING_IN])
+}
+
+#[test]
+fn moving_in_behind_nothing() -> TestResult {
+    withstand(World::new(Kind::None)?, &[MOVING_IN])
 }
 
 #[test]

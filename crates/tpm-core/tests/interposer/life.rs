@@ -13,13 +13,13 @@ use tpm_core::{
 use crate::{
     chip::NEW_PASSWORD,
     world::{
-        ENDORSEMENT, Kind, LIMIT, LOCKOUT, NEW_PIN, NEW_SO_PIN, OWNER, PIN, SECRET, SO_PIN, auth,
-        tpm,
+        ENDORSEMENT, Kind, LIMIT, LOCKOUT, NEW_PIN, NEW_SO_PIN, OWNER, PIN, SCALAR, SECRET, SO_PIN,
+        auth, software, tpm,
     },
 };
 
 /// Every secret in it, with what it is.
-pub(crate) const SECRETS: [(&str, &[u8]); 9] = [
+pub(crate) const SECRETS: [(&str, &[u8]); 10] = [
     ("PIN", PIN),
     ("new PIN", NEW_PIN),
     ("SO PIN", SO_PIN),
@@ -29,6 +29,7 @@ pub(crate) const SECRETS: [(&str, &[u8]); 9] = [
     ("endorsement password", ENDORSEMENT),
     ("lockout password", LOCKOUT),
     ("new owner password", NEW_PASSWORD),
+    ("private key from outside", &SCALAR),
 ];
 
 /// What crosses the bus in the life of a token behind `kind`.
@@ -86,6 +87,15 @@ pub(crate) fn record(kind: Kind) -> Result<Vec<Exchange>> {
     let ready = token_key.load_key(&srk.open(&op)?, &key_pin, &rsa)?;
     ready.sign(&op, Scheme::RsaPkcs1(tpm_core::Hash::Sha256), &[1; 32])?;
     ready.rsa_raw(&srk.open(&op)?, &[1; 256])?;
+
+    // A key moves in.
+    let root = srk.open(&op)?;
+    let arrival = token_key.create_arrival_key(&root, &key_pin)?;
+    let software = software();
+    let imported = token_key.import(&root, &key_pin, &arrival, &software, Usage::SIGN)?;
+    let ready = token_key.load_key(&root, &key_pin, &imported)?;
+    ready.sign(&op, Scheme::Ecdsa, &[1; 32])?;
+    drop(root);
 
     // The PIN is changed by the user, and set by the SO, who changes his own.
     let secret = token_key.unseal(&srk.open(&op)?, &key_pin, &sealed)?;

@@ -9,6 +9,7 @@ mod chip;
 mod control;
 mod enumerated;
 mod life;
+mod locked_in;
 mod man;
 mod operations;
 mod present;

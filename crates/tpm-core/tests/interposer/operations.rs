@@ -104,5 +104,5 @@ pub(crate) use self::{
     keys::{KEYS, RSA_KEYS},
     objects::OBJECTS,
     srk::{CAPABILITIES, SRK},
-    token_key::{LOCKOUT_KEY, OPEN, TOKEN_KEY, WRONG_PIN},
+    token_key::{LOCKOUT_KEY, MOVING_IN, OPEN, TOKEN_KEY, WRONG_PIN},
 };

@@ -1,9 +1,10 @@
 //! A token on a chip, and all that its owner and its store know.
 
+use p256::elliptic_curve::sec1::ToEncodedPoint;
 use testing::{Snapshot, Swtpm};
 use tpm_core::{
-    AuthValue, Blob, ChangeGuard, KeyBlob, KeyType, OpenSrk, OwnerAuth, PinAuth, PinCounter,
-    Result, SoObject, Srk, TokenKey, Tpm, Usage,
+    ArrivalKey, AuthValue, Blob, ChangeGuard, Curve, KeyBlob, KeyType, OpenSrk, OwnerAuth, PinAuth,
+    PinCounter, Result, SoObject, SoftwareKey, Srk, TokenKey, Tpm, Usage,
     ownership::{self, Hierarchy},
 };
 
@@ -63,6 +64,17 @@ pub(crate) fn auth<A: From<AuthValue>>(bytes: &[u8]) -> A {
     AuthValue::new(bytes).expect("at most 32 bytes").into()
 }
 
+/// The private half of [`software`].
+pub(crate) const SCALAR: [u8; 32] = *b"the private half that came along";
+
+/// A key that was made outside of the chip.
+pub(crate) fn software() -> SoftwareKey {
+    let secret = p256::SecretKey::from_slice(&SCALAR).expect("a scalar");
+    let point = secret.public_key().to_encoded_point(false);
+    let (x, y) = (point.x().expect("x"), point.y().expect("y"));
+    SoftwareKey::ecdsa(Curve::P256, &SCALAR, x, y).expect("a sound key")
+}
+
 pub(crate) fn tpm(tcti: &str) -> Tpm {
     Tpm::new(tcti.parse().expect("a TCTI of the test crate"))
 }
@@ -84,6 +96,12 @@ pub(crate) struct World {
     pub(crate) key: KeyBlob,
     /// Another key of the token, which signs and agrees on secrets.
     pub(crate) other: KeyBlob,
+    /// What keys that were made outside come in below.
+    pub(crate) arrival: ArrivalKey,
+    /// A key that was made outside, and is still there.
+    pub(crate) software: SoftwareKey,
+    /// The same key, brought in.
+    pub(crate) imported: KeyBlob,
     /// An RSA key that signs and decrypts, if it was asked for.
     rsa: Option<KeyBlob>,
     /// The chip with all this.
@@ -144,6 +162,11 @@ impl World {
             KeyBlob::parse(made)
         };
         let (key, other) = (make(Usage::SIGN)?, make(Usage::SIGN_DECRYPT)?);
+        let arrival = token_key.create_arrival_key(&srk.open(&op)?, &pin)?;
+        let software = software();
+        let root = srk.open(&op)?;
+        let imported = token_key.import(&root, &pin, &arrival, &software, Usage::SIGN)?;
+        drop(root);
         drop(op);
         let full = swtpm.snapshot();
         Ok(Self {
@@ -157,6 +180,9 @@ impl World {
             sealed,
             key,
             other,
+            arrival,
+            software,
+            imported,
             rsa: None,
             full,
             blank,

@@ -7,6 +7,7 @@ mod impostor;
 mod keys;
 mod limits;
 mod managed;
+mod moving_in;
 mod ownership;
 mod theft;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use agent::audit::{Follower, Record};
 use anyhow::Context;
 use serde::Serialize;
+use tpm_core::Origin;
 
 use crate::app::{App, agent_log};
 use crate::machine::known_hosts::KnownHosts;
@@ -114,6 +115,9 @@ impl fmt::Display for Entry {
         let mut line = format!("{}  {}", record.date(), record.event);
         if let Some(label) = &record.label {
             line += &format!(" \"{label}\"");
+        }
+        if record.origin.as_deref() == Some(Origin::Outside.name()) {
+            line += " (imported)";
         }
         if let Some(token) = &record.token {
             line += &format!(" of token \"{token}\"");

@@ -4,6 +4,7 @@ use ssh_format::text::shown;
 use token_store::KeySpec;
 
 use crate::app::{App, read_pin};
+use crate::ask::confirm;
 use crate::keys::{self, Key, make};
 use crate::options::{KeyTypeArgs, UserPinArgs};
 use crate::show::output::tell;
@@ -38,7 +39,16 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             for token in app.some_tokens(&store)? {
                 all.extend(keys::of_token(&store, &token)?);
             }
-            keys::find(all, name)?
+            let key = keys::find(all, name)?;
+            if key.is_imported() {
+                tell(&format!(
+                    "tpmssh: \"{}\" is imported: whoever has a copy of it can sign certificates as well",
+                    shown(&key.label)
+                ));
+                let question = "Make it an authority all the same?";
+                confirm::confirm(question, args.pin.spends_last_try())?;
+            }
+            key
         }
         None => {
             let spec = KeySpec::new(args.kind.key_type()?, &args.label);

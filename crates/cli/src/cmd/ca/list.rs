@@ -37,6 +37,7 @@ pub(crate) struct Args {
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let store = app.store()?;
     let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
+    authorities::tell_if_imported(&authority);
     let revoked = revocations::list(&store, &authority)?;
     let now = date::now();
     let mut report = Report {

@@ -27,6 +27,7 @@ pub(crate) struct Args {
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let store = app.store()?;
     let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
+    authorities::tell_if_imported(&authority);
     let line = match &args.known_hosts {
         None => authority.line(),
         Some(pattern) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use token_store::token::{self, Health, Orphan};
 use token_store::{Error as StoreError, Kind, Pin, Store, StoreDir, Token, WallKind};
-use tpm_core::Tpm;
+use tpm_core::{Origin, Tpm};
 
 use super::check::Check;
 use crate::app::{App, read_pin};
@@ -122,7 +122,11 @@ impl Called<'_> {
                 .collect();
         };
         match token::examine(store, tpm, self.token, pin) {
-            Ok(health) => self.healthy(&health),
+            Ok(health) => {
+                let mut checks = self.healthy(&health);
+                checks.extend(self.imported(store));
+                checks
+            }
             Err(err) => vec![self.unhealthy(err)],
         }
     }
@@ -150,6 +154,27 @@ impl Called<'_> {
             ))
         }));
         checks
+    }
+
+    /// A note about keys that were made outside of the TPM.
+    fn imported(&self, store: &Store) -> Option<Check> {
+        let mut count = 0;
+        let counted = store.each_private_key(self.token.id, |object| {
+            let imported = object
+                .key()
+                .is_some_and(|key| key.origin() == Origin::Outside);
+            count += usize::from(imported);
+        });
+        let keys = match count {
+            0 => return None,
+            1 => "1 key was".to_owned(),
+            keys => format!("{keys} keys were"),
+        };
+        counted.ok()?;
+        let detail = format!("{keys} made outside of this TPM");
+        let mend =
+            "replace it when you can: tpmssh keygen, then tpmssh copy-id --replace OLD.pub HOST";
+        Some(Check::ok(TOKEN, detail).mend(mend))
     }
 
     fn pin(&self, health: &Health) -> Check {

@@ -113,6 +113,13 @@ impl Entry {
         match self {
             Self::KeyPair(key) | Self::PublicKey(key) => {
                 row.label.clone_from(&key.label);
+                if key.is_imported() {
+                    row.kind = if key.authority {
+                        "CA key, imported"
+                    } else {
+                        "key, imported"
+                    };
+                }
                 row.of_type.clone_from(&key.key_type);
                 row.id = beginning(&key.id, ID_LEN);
                 row.fingerprint = beginning(&key.fingerprint, "SHA256:".len() + FINGERPRINT_LEN);
@@ -143,7 +150,8 @@ impl Entry {
             Self::KeyPair(key) | Self::PublicKey(key) => {
                 facts.add("id", &key.id);
                 facts.add("fingerprint", &key.fingerprint);
-                format!("{} {kind} \"{}\"", key.key_type, shown(&key.label))
+                let (label, imported) = (shown(&key.label), key.imported());
+                format!("{} {kind} \"{label}\"{imported}", key.key_type)
             }
             Self::Certificate { label, id, .. } => {
                 facts.add("id", id);

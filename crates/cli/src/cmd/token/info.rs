@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use token_store::{Class, Store, Token, WallKind, token};
+use tpm_core::Origin;
 
 use crate::app::App;
 use crate::options::TokenArg;
@@ -58,6 +59,8 @@ struct Report {
     /// The PIN counter's NV index.
     nv_index: Option<String>,
     keys: usize,
+    /// How many of the keys were made outside of the TPM.
+    imported: usize,
     public_keys: usize,
     certificates: usize,
     data: usize,
@@ -89,6 +92,15 @@ impl Report {
             in_this_tpm,
             nv_index: token.nv_handle.map(|handle| format!("{handle:#010x}")),
             keys: count(Class::PrivateKey),
+            imported: objects
+                .iter()
+                .filter(|object| object.class() == Class::PrivateKey)
+                .filter(|object| {
+                    object
+                        .key()
+                        .is_some_and(|key| key.origin() == Origin::Outside)
+                })
+                .count(),
             public_keys: count(Class::PublicKey),
             certificates: count(Class::Certificate),
             data: count(Class::Data),
@@ -174,8 +186,15 @@ impl fmt::Display for Report {
         facts.add(
             "objects",
             format!(
-                "{} keys, {} public keys, {} certificates, {} data",
-                self.keys, self.public_keys, self.certificates, self.data
+                "{} keys{}, {} public keys, {} certificates, {} data",
+                self.keys,
+                match self.imported {
+                    0 => String::new(),
+                    imported => format!(" ({imported} imported)"),
+                },
+                self.public_keys,
+                self.certificates,
+                self.data
             ),
         );
         if self.refused > 0 {

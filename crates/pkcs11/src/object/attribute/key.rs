@@ -2,7 +2,7 @@
 
 use cryptoki_sys::*;
 use token_store::Key;
-use tpm_core::PublicKey;
+use tpm_core::{Origin, PublicKey};
 
 use super::{Value, kept_bytes, kept_flag};
 use crate::{
@@ -14,21 +14,23 @@ use crate::{
 
 /// What a private key has and a public one does not; `None` for what both have.
 ///
-/// Every key was checked when it was read from the store: it was made in the chip and cannot
-/// leave it, whatever the store says.
+/// Every key was checked when it was read from the store: it cannot leave the chip, whatever the
+/// store says, and its origin is what its public area says. One that was made outside is
+/// sensitive and not extractable now, and has not always been.
 pub(super) fn private_key(key: &Key, kind: CK_ATTRIBUTE_TYPE) -> Option<Result<Value<'static>>> {
     let rsa = key.key_type().is_rsa();
     let decrypt = key.usage().decrypt;
     Some(Ok(match kind {
-        CKA_SENSITIVE | CKA_ALWAYS_SENSITIVE | CKA_NEVER_EXTRACTABLE | CKA_LOCAL => {
-            Value::Bool(true)
+        CKA_SENSITIVE => Value::Bool(true),
+        CKA_ALWAYS_SENSITIVE | CKA_NEVER_EXTRACTABLE | CKA_LOCAL => {
+            Value::Bool(key.origin() == Origin::Chip)
         }
         CKA_EXTRACTABLE | CKA_SIGN_RECOVER | CKA_UNWRAP => Value::Bool(false),
         CKA_SIGN => Value::Bool(key.signs()),
         CKA_DECRYPT => Value::Bool(rsa && decrypt),
         CKA_DERIVE => Value::Bool(!rsa && decrypt),
         CKA_ALWAYS_AUTHENTICATE => Value::Bool(key.always_authenticate()),
-        CKA_KEY_GEN_MECHANISM => Value::Number(mechanism::key_generation(key.key_type())),
+        CKA_KEY_GEN_MECHANISM => Value::Number(made_by(key)),
         CKA_ALLOWED_MECHANISMS => Value::owned(match &key.permissions().mechanisms {
             Some(allowed) => bytes_of(allowed.numbers()),
             None => bytes_of(&mechanism::of_private_key(key)),
@@ -44,8 +46,16 @@ pub(super) fn private_key(key: &Key, kind: CK_ATTRIBUTE_TYPE) -> Option<Result<V
     }))
 }
 
-/// What a derived secret has. The key that it comes from is sensitive and not extractable, so
-/// what it is itself it has always been.
+/// The mechanism by which the chip made a key; none made one that was imported.
+fn made_by(key: &Key) -> CK_MECHANISM_TYPE {
+    match key.origin() {
+        Origin::Chip => mechanism::key_generation(key.key_type()),
+        Origin::Outside => CK_UNAVAILABLE_INFORMATION,
+    }
+}
+
+/// What a derived secret has. It has always been what it is now, if the key that it comes from has
+/// always been sensitive and never extractable.
 pub(super) fn secret_key<'a>(
     object: &'a Object,
     secret: &'a Secret,
@@ -93,10 +103,8 @@ pub(super) fn public_key<'a>(
             None => Value::owned(bytes_of(&mechanism::of_public_key(public))),
         },
         CKA_VERIFY_RECOVER | CKA_WRAP | CKA_TRUSTED => Value::Bool(false),
-        CKA_LOCAL => Value::Bool(key.is_some()),
-        CKA_KEY_GEN_MECHANISM => Value::Number(key.map_or(CK_UNAVAILABLE_INFORMATION, |key| {
-            mechanism::key_generation(key.key_type())
-        })),
+        CKA_LOCAL => Value::Bool(key.is_some_and(|key| key.origin() == Origin::Chip)),
+        CKA_KEY_GEN_MECHANISM => Value::Number(key.map_or(CK_UNAVAILABLE_INFORMATION, made_by)),
         _ => return None,
     })
 }

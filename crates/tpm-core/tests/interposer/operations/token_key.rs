@@ -53,6 +53,30 @@ pub(crate) const TOKEN_KEY: &[Operation] = &[
     }),
 ];
 
+/// How keys come in that were made outside, and are used: behind every wall.
+pub(crate) const MOVING_IN: &[Operation] = &[
+    Operation::new("TokenKey::create_arrival_key", |world, op, _| {
+        let root = world.srk.open(op)?;
+        let arrival = world.token_key.create_arrival_key(&root, &world.pin())?;
+        Ok(Done::Arrival(arrival))
+    }),
+    Operation::new("TokenKey::import", |world, op, _| {
+        let (root, arrival) = (world.srk.open(op)?, &world.arrival);
+        let (pin, software) = (world.pin(), &world.software);
+        let key = world
+            .token_key
+            .import(&root, &pin, arrival, software, Usage::SIGN)?;
+        Ok(Done::Imported(Box::new(key)))
+    }),
+    Operation::new("TokenKey::load_key, an imported one", |world, op, _| {
+        let ready =
+            world
+                .token_key
+                .load_key(&world.srk.open(op)?, &world.pin(), &world.imported)?;
+        Ok(Done::Ready(Box::new(ready)))
+    }),
+];
+
 /// What `TokenKey::load_key` and `TokenKey::verify` do by another name, in this order.
 pub(crate) const OPEN: &[Operation] = &[
     Operation::new("TokenKey::open with a key", |world, op, _| {

@@ -1,8 +1,8 @@
 //! What the result of an operation is worth.
 
 use tpm_core::{
-    Blob, Capabilities, ChangeGuard, GuardAuth, KeyBlob, KeyType, PinCounter, ReadyKey, Scheme,
-    SoObject, Srk, TokenKey, Usage,
+    ArrivalKey, Blob, Capabilities, ChangeGuard, GuardAuth, KeyBlob, KeyType, PinCounter, ReadyKey,
+    Scheme, SoObject, Srk, TokenKey, Usage,
 };
 
 use crate::world::{LIMIT, NEW_PIN, NEW_SO_PIN, PIN, PROBE, SO_PIN, World, auth};
@@ -19,6 +19,10 @@ pub(crate) enum Done {
     /// A sealed value of the token.
     Sealed(Blob),
     TokenKey(Box<TokenKey>),
+    /// What a key is then imported below.
+    Arrival(ArrivalKey),
+    /// A key that came from outside.
+    Imported(Box<KeyBlob>),
     So(SoObject),
     Guard(ChangeGuard),
     Srk(Srk),
@@ -68,6 +72,25 @@ impl Done {
                 let ready = world.token_key.load_key(&srk.open(&op)?, &pin, &key)?;
                 ready.sign(&op, Scheme::Ecdsa, &[7; 32])?;
                 Ok(format!("{} {:?} that signs", key.key_type(), key.usage()))
+            }
+            Self::Arrival(arrival) => {
+                let (root, software) = (srk.open(&op)?, &world.software);
+                let key = world
+                    .token_key
+                    .import(&root, &pin, &arrival, software, Usage::SIGN)?;
+                let ready = world.token_key.load_key(&root, &pin, &key)?;
+                ready.sign(&op, Scheme::Ecdsa, &[7; 32])?;
+                Ok("imports a key that signs".to_owned())
+            }
+            Self::Imported(key) => {
+                let ready = world.token_key.load_key(&srk.open(&op)?, &pin, &key)?;
+                ready.sign(&op, Scheme::Ecdsa, &[7; 32])?;
+                let whose = *key.public() == *world.software.public();
+                Ok(format!(
+                    "{} {:?}, the right one: {whose}",
+                    key.key_type(),
+                    key.origin()
+                ))
             }
             Self::Ready(ready) => {
                 ready.sign(&op, Scheme::Ecdsa, &[7; 32])?;

@@ -1,0 +1,109 @@
+//! Bringing a key into a token that was made outside of the chip.
+
+use rand_core::{OsRng, RngCore};
+use tpm_core::{
+    ArrivalKey, Error as Tpm, Hash, KeyBlob, OpenSrk, Origin, PinAuth, PublicKey, Scheme,
+    SoftwareKey, Usage,
+};
+
+use super::open_token::OpenToken;
+use crate::{Class, Error, KeyPair, KeySpec, Result, Store};
+
+impl OpenToken {
+    /// Brings `software` into the chip as a key of this token and keeps it; its type counts, and not
+    /// that of `spec`.
+    ///
+    /// The key can never leave the chip again, and it stays marked: [`Key::origin`](crate::Key::origin).
+    /// Copies of it from before go on working. Nothing is kept before the chip has signed with
+    /// it, and the signature was checked with the public key that `software` has. Killed on the way,
+    /// it leaves at most an arrival key without keys.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyExists`] if the token has this key; those of label and id, of the TPM (a key type
+    /// that the chip lacks among them) and of the store.
+    pub fn import(
+        &self,
+        store: &mut Store,
+        software: &SoftwareKey,
+        spec: &KeySpec,
+    ) -> Result<KeyPair> {
+        let mut spec = spec.clone();
+        spec.key_type = software.key_type();
+        self.check_spec(store, &spec)?;
+        self.refuse_twin(store, software.public())?;
+        let key = self
+            .bring_in(store, software, spec.usage)
+            .map_err(|err| err.of_token(self.label()))?;
+        // Another program may have brought it in meanwhile.
+        self.refuse_twin(store, software.public())?;
+        self.keep(store, &spec, key.blob())
+    }
+
+    /// Refuses a key that the token has.
+    fn refuse_twin(&self, store: &Store, public: &PublicKey) -> Result<()> {
+        let twin = store.objects(self.token())?.into_iter().find(|object| {
+            object.class() == Class::PrivateKey && object.public_key() == Some(public)
+        });
+        match twin {
+            None => Ok(()),
+            Some(object) => Err(Error::KeyExists {
+                token: self.label().to_owned(),
+                imported: object
+                    .key()
+                    .is_some_and(|key| key.origin() == Origin::Outside),
+                label: object.label,
+            }),
+        }
+    }
+
+    /// The part that is done with the chip.
+    fn bring_in(&self, store: &Store, software: &SoftwareKey, usage: Usage) -> Result<KeyBlob> {
+        let known = store.arrival_key(self.token())?;
+        let auth = self.auth()?;
+        let op = self.tpm().begin()?;
+        let root = self.objects().srk.open(&op)?;
+        let key_type = software.key_type();
+        if !self.chip_now(&root)?.has_key_type(key_type) {
+            return Err(Tpm::NotSupported(key_type.name()).into());
+        }
+        let arrival = match known {
+            Some(arrival) => arrival,
+            None => self.make_arrival_key(store, &root, &auth)?,
+        };
+        // As keys that the chip makes: see `OpenToken::create`.
+        let usage = Usage::sign_and(usage.decrypt || key_type.is_rsa());
+        let token_key = &self.objects().key;
+        let refused = |err| self.refused(&root, err);
+        let key = token_key
+            .import(&root, &auth, &arrival, software, usage)
+            .map_err(refused)?;
+        let ready = token_key.load_key(&root, &auth, &key).map_err(refused)?;
+        let mut digest = [0; 32];
+        OsRng.fill_bytes(&mut digest);
+        let scheme = match software.public() {
+            PublicKey::Rsa { .. } => Scheme::RsaPkcs1(Hash::Sha256),
+            PublicKey::Ecc { .. } => Scheme::Ecdsa,
+        };
+        let signature = ready.sign(&op, scheme, &digest)?;
+        if software.public().verify(scheme, &digest, &signature) {
+            Ok(key)
+        } else {
+            Err(Tpm::WrongSignature.into())
+        }
+    }
+
+    /// Makes the arrival key of this token, and keeps it.
+    fn make_arrival_key(
+        &self,
+        store: &Store,
+        root: &OpenSrk<'_>,
+        auth: &PinAuth,
+    ) -> Result<ArrivalKey> {
+        let token_key = &self.objects().key;
+        let made = token_key
+            .create_arrival_key(root, auth)
+            .map_err(|err| self.refused(root, err))?;
+        store.keep_arrival_key(self.token(), token_key.blob(), &made)
+    }
+}
