@@ -31,8 +31,7 @@ fn both_workers_of_nginx_prove_the_certificate() {
                 .concat();
             let config = format!(
                 "daemon off; user {}; worker_processes 2; pid nginx.pid; error_log stderr;\n\
-                 ssl_engine pkcs11;\n\
-                 env HOME; env TPMSSH_TCTI; env TPMSSH_STORE; env TPMSSH_TEST_KDF; env PKCS11_MODULE_PATH;\n\
+                 env HOME; env TPMSSH_TCTI; env TPMSSH_STORE; env TPMSSH_TEST_KDF;\n\
                  events {{}}\nhttp {{ access_log off; {temporary}\n\
                  server {{ listen 127.0.0.1:{port} ssl; keepalive_timeout 0;\n\
                  ssl_certificate {};\n\
@@ -44,7 +43,13 @@ fn both_workers_of_nginx_prove_the_certificate() {
                 program.pin,
             );
             write(home, "nginx.conf", config);
-            command.env("PKCS11_MODULE_PATH", module_path());
+            // nginx does not initialise the engine, and its `ssl_engine` does so in Debian 12 alone.
+            let engine = format!(
+                "openssl_conf = main\n[main]\nengines = engines\n[engines]\npkcs11 = pkcs11\n\
+                 [pkcs11]\nengine_id = pkcs11\nMODULE_PATH = {}\ninit = 1\n",
+                module_path()
+            );
+            command.env("OPENSSL_CONF", write(home, "engine.cnf", engine));
             command.args(["-e", "stderr", "-p"]).arg(home.path());
             command.args(["-c", "nginx.conf"]);
         });
