@@ -26,6 +26,7 @@ mod pages;
 mod program;
 mod programs;
 mod proof;
+mod provider;
 mod raw;
 mod recording;
 mod refusals;

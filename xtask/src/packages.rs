@@ -125,6 +125,10 @@ const NEEDS: &[Need] = &[
         Probe::Program("systemd-cryptenroll"),
         "systemd-cryptsetup",
     )),
+    newer(programs(
+        Probe::File("/usr/lib/x86_64-linux-gnu/ossl-modules/pkcs11.so"),
+        "pkcs11-provider",
+    )),
     // To tell a client's own faults from the module's.
     programs(Probe::Program("softhsm2-util"), "softhsm2"),
     // Tools and containers of the tests.

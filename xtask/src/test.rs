@@ -62,7 +62,12 @@ fn tests(options: &[OsString], args: &[OsString]) -> Result<()> {
         if !args.iter().any(|arg| arg == "--") {
             test.arg("--");
         }
-        for without in ["programs::", "guide::programs", "nothing_is_missing_here"] {
+        for without in [
+            "programs::",
+            "guide::programs",
+            "provider::",
+            "nothing_is_missing_here",
+        ] {
             test.args(["--skip", without]);
         }
     }
