@@ -24,7 +24,15 @@ pub(crate) struct Artifacts {
 /// If the build fails.
 pub(crate) fn build() -> Result<Artifacts> {
     run(cargo().args(["build", "--locked", "-p", "tpmssh", "-p", "tpmssh-pkcs11"]))?;
-    // Cargo has put this program there as well.
+    built()
+}
+
+/// The same, built before: beside this program, where cargo puts them as well.
+///
+/// # Errors
+///
+/// If they are not there.
+pub(crate) fn built() -> Result<Artifacts> {
     let xtask = std::env::current_exe().context("cannot find this program")?;
     let dir = xtask.parent().context("this program is in no directory")?;
     for name in ["tpmssh", MODULE] {

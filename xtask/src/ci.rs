@@ -9,11 +9,12 @@ mod tools;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     command::{self, cargo},
-    demo, fuzz, packages, soak, test,
+    demo, distro, fuzz, package_test, packages, soak, test,
+    unavailable::Unavailable,
 };
 
 use self::tools::Tool;
@@ -38,6 +39,11 @@ const STEPS: &[Step] = &[
     ("demo", demo::run),
     ("tests", || test::run(&[])),
     ("load and faults", || soak::run_for(2, 1)),
+    ("demo and end-to-end tests on Debian 13", distro::trixie),
+    (
+        "the package, from install to purge",
+        package_test::of_release,
+    ),
 ];
 
 const CARGO_DENY: Tool = Tool {
@@ -52,24 +58,44 @@ const TYPOS: Tool = Tool {
     program: "typos",
 };
 
-/// Does all of [`STEPS`], and prints at the end how long each took.
+/// Does all of [`STEPS`], and says at the end how long each took, and which this machine cannot do.
 ///
 /// # Errors
 ///
-/// The error of the first step that fails.
+/// The first of these that is not in order. At the end, if one could not be done, unless this is CI:
+/// there nobody can give the machine what it lacks.
 pub(crate) fn run() -> Result<()> {
     packages::install_missing(packages::For::All)?;
     let mut times = Vec::new();
+    let mut left_out = Vec::new();
     for (name, step) in STEPS {
         eprintln!("ci: {name}");
         let start = Instant::now();
-        step().with_context(|| format!("ci: {name}"))?;
-        times.push((*name, start.elapsed()));
+        match step() {
+            Ok(()) => times.push((*name, start.elapsed())),
+            Err(err) if err.is::<Unavailable>() => left_out.push(format!("{name}: {err:#}")),
+            Err(err) => return Err(err).with_context(|| format!("ci: {name}")),
+        }
     }
     let total = ("all of it", times.iter().map(|(_, time)| *time).sum());
     for (name, time) in times.into_iter().chain([total]) {
         eprintln!("ci: {:>5} s  {name}", Duration::as_secs(&time));
     }
+    finish(&left_out, std::env::var_os("CI").is_some())
+}
+
+/// Says what was left out, and whether the rest is enough.
+fn finish(left_out: &[String], in_ci: bool) -> Result<()> {
+    for what in left_out {
+        eprintln!("ci: NOT DONE, this machine cannot: {what}");
+    }
+    ensure!(
+        left_out.is_empty() || in_ci,
+        "ci: all that was done is in order, and {} of {} steps were not done; where the variable CI is \
+         set, that is enough",
+        left_out.len(),
+        STEPS.len()
+    );
     Ok(())
 }
 
@@ -120,4 +146,26 @@ fn documentation() -> Result<()> {
             .args(["doc", "--workspace", "--no-deps", "--locked"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_out_is_enough_in_ci_only() {
+        let left_out = ["demo: no room".to_owned()];
+        finish(&[], false).expect("all was done");
+        finish(&left_out, true).expect("this is CI");
+        let err = finish(&left_out, false).expect_err("a step was not done");
+        let said = format!("and 1 of {} steps were not done", STEPS.len());
+        assert!(err.to_string().contains(&said), "{err}");
+    }
+
+    #[test]
+    fn what_a_machine_cannot_do_is_told_from_what_fails() {
+        let cannot = anyhow::Error::new(Unavailable("no room".into())).context("a root");
+        assert!(cannot.is::<Unavailable>());
+        assert!(!anyhow::anyhow!("no room").is::<Unavailable>());
+    }
 }

@@ -14,7 +14,8 @@ mod token;
 
 use anyhow::{Result, bail};
 
-use crate::{artifacts, packages};
+use crate::artifacts::{self, Artifacts};
+use crate::packages;
 
 use self::{show::Show, stage::Stage};
 
@@ -25,7 +26,19 @@ use self::{show::Show, stage::Stage};
 /// The error of the first step that fails, with its number and title.
 pub(crate) fn run() -> Result<()> {
     packages::install_missing(packages::For::Demo)?;
-    let artifacts = artifacts::build()?;
+    show(artifacts::build()?)
+}
+
+/// The same with what is built already, on a machine that need not be able to build.
+///
+/// # Errors
+///
+/// As for [`run`], or if nothing is built.
+pub(crate) fn run_built() -> Result<()> {
+    show(artifacts::built()?)
+}
+
+fn show(artifacts: Artifacts) -> Result<()> {
     interrupt::watch()?;
 
     let mut show = Show::default();

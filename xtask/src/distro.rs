@@ -6,14 +6,19 @@
 mod inside;
 mod root;
 
+pub(crate) use root::check_mirror;
+
 use std::{
     ffi::{OsStr, OsString},
-    process::Command,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
 };
 
 use anyhow::{Context, Result, ensure};
 
 use crate::{
+    artifacts,
     command::{self, cargo},
     kernel, packages,
 };
@@ -31,33 +36,73 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
     let suite =
         suite.context("the name of a release has lower-case letters, digits and hyphens")?;
     packages::install_missing(packages::For::All)?;
+    inside::check_possible()?;
     let root = root::make(suite)?;
     if chore.is_empty() {
         return demo_and_tests(&root);
     }
     let chore = chore.iter().map(OsString::as_os_str);
     let cargo = ["cargo", "xtask"].map(OsStr::new);
-    command::run(&mut inside::command(&root, cargo.into_iter().chain(chore))?)
+    let line = cargo.into_iter().chain(chore);
+    command::run(&mut inside::command(&root, &command::root(), line)?)
 }
 
-/// The demo and the end-to-end tests, with what this release built.
-fn demo_and_tests(root: &std::path::Path) -> Result<()> {
+/// The demo and the end-to-end tests in Debian 13.
+///
+/// # Errors
+///
+/// As for [`run`]. [`Unavailable`](crate::unavailable::Unavailable) if this machine has not what it takes.
+pub(crate) fn trixie() -> Result<()> {
+    run(&["trixie".into()])
+}
+
+/// The demo and the end-to-end tests, with what this release built: nothing is built there.
+fn demo_and_tests(root: &Path) -> Result<()> {
     kernel::fetch()?;
-    // Built on this release, to test its programs on the other one.
-    command::run(cargo().args(["build", "--locked", "-p", "tpmssh", "-p", "tpmssh-pkcs11"]))?;
-    command::run(cargo().args(["test", "--locked", "--workspace", "--no-run"]))?;
-    let demo = ["cargo", "xtask", "demo"];
-    command::run(&mut inside::command(root, demo)?)?;
-    let tests = [
-        "cargo",
-        "test",
-        "--locked",
-        "--workspace",
-        "--no-fail-fast",
-        "--test",
-        "e2e",
-    ];
-    command::run(&mut inside::command(root, tests)?)
+    artifacts::build()?;
+    let tests = end_to_end_tests()?;
+    let xtask = std::env::current_exe().context("cannot find this program")?;
+    let demo = [xtask.as_os_str(), "demo".as_ref(), "--built".as_ref()];
+    timed("demo", || {
+        command::run(&mut inside::command(root, &command::root(), demo)?)
+    })?;
+    // Tokens of tests have nothing to protect; see `test`.
+    let cheap = ["env", "TPMSSH_TEST_KDF=cheap"].map(OsStr::new);
+    let line = cheap.into_iter().chain([tests.as_os_str()]);
+    // Where cargo runs them.
+    let dir = command::root().join("crates/cli");
+    timed("end-to-end tests", || {
+        command::run(&mut inside::command(root, &dir, line)?)
+    })
+}
+
+/// Does it, and says how long it took.
+fn timed(what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    let start = Instant::now();
+    work().with_context(|| format!("{what} in another release"))?;
+    eprintln!("distro: {:>5} s  {what}", start.elapsed().as_secs());
+    Ok(())
+}
+
+/// Builds the program of the end-to-end tests; its path.
+fn end_to_end_tests() -> Result<PathBuf> {
+    // With the features of the whole workspace, as `cargo xtask test` builds it.
+    let mut build = cargo();
+    build
+        .args(["test", "--locked", "--workspace", "--test", "e2e"])
+        .args(["--no-run", "--message-format=json-render-diagnostics"])
+        .stderr(Stdio::inherit());
+    let messages = printed(&mut build)?;
+    built_test(&messages, "e2e").context("cargo did not build the end-to-end tests")
+}
+
+/// The path of the test program `name`, from what cargo says in JSON, a message on each line.
+fn built_test(messages: &str, name: &str) -> Option<PathBuf> {
+    let messages = messages.lines();
+    let messages = messages.filter_map(|line| serde_json::from_str(line).ok());
+    messages
+        .filter(|message: &serde_json::Value| message["target"]["name"] == name)
+        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
 /// Whether it can be the name of a release. It becomes a file name and an argument.
@@ -80,6 +125,15 @@ fn printed(command: &mut Command) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_test_program_is_the_one_that_cargo_names() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"tpmssh\"},\"executable\":\"/a\"}\n\
+            {\"target\":{\"name\":\"e2e\"},\"executable\":null}\nno JSON\n\
+            {\"target\":{\"name\":\"e2e\"},\"executable\":\"/b/e2e-1\"}\n";
+        assert_eq!(built_test(messages, "e2e"), Some("/b/e2e-1".into()));
+        assert_eq!(built_test(messages, "other"), None);
+    }
 
     #[test]
     fn a_release_is_a_word() {

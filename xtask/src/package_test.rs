@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::command::{self, root};
+use crate::command::{self, root, target};
 use crate::dist;
+use crate::distro::check_mirror;
 use crate::packages::{self, For};
+use crate::unavailable::Unavailable;
 
 /// Packages that the steps need and tpmssh's package does not depend on: system services, and
 /// programs that use tpmssh.
@@ -43,16 +45,38 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// If a step fails, or no container can be made.
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
     packages::install_missing(For::All)?;
-    ensure!(
-        rustix::process::geteuid().is_root(),
-        "this boots a container, which only root can: sudo env \"PATH=$PATH\" cargo xtask package-test"
-    );
+    check_user()?;
     let deb = match args {
         [] => dist::build()?.deb,
         [deb] => PathBuf::from(deb),
         _ => bail!("package-test takes a Debian package or nothing"),
     };
-    lint(&deb)?;
+    live_with(&deb)
+}
+
+/// The same with a package of what `cargo build --release` made.
+///
+/// # Errors
+///
+/// As for [`run`]. [`Unavailable`] if this machine has not what it takes.
+pub(crate) fn of_release() -> Result<()> {
+    check_user()?;
+    live_with(&dist::pack(&target()?.join("release"))?.deb)
+}
+
+fn check_user() -> Result<(), Unavailable> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Unavailable(
+        "this boots a container, which only root can: sudo env \"PATH=$PATH\" cargo xtask package-test"
+            .into(),
+    ))
+}
+
+/// Installs a package in a clean Debian and goes through all steps.
+fn live_with(deb: &Path) -> Result<()> {
+    lint(deb)?;
     let work = tempfile::Builder::new().prefix("tpmssh-root-").tempdir()?;
     let tree = work.path().join("root");
     fs::create_dir(&tree)?;
@@ -63,12 +87,16 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
             .arg("-xf")
             .arg(clean_root()?),
     )?;
-    furnish(&tree, &deb)?;
+    furnish(&tree, deb)?;
     fetch_dependencies(&tree)?;
     let outcome = boot(&tree);
     let output = fs::read_to_string(tree.join("root/output")).unwrap_or_default();
     print!("{output}");
     outcome?;
+    if output.is_empty() {
+        let console = fs::read_to_string(tree.with_file_name("console")).unwrap_or_default();
+        return Err(Unavailable(format!("no container boots here: {}", console.trim())).into());
+    }
     ensure!(
         output.contains("result: success") && output.contains(" passed, 0 failed"),
         "the package does not do what it should"
@@ -93,6 +121,7 @@ fn lint(deb: &Path) -> Result<()> {
 fn clean_root() -> Result<PathBuf> {
     let tar = root().join("target/roots/bookworm-package.tar");
     if !tar.exists() {
+        check_mirror("bookworm")?;
         fs::create_dir_all(tar.parent().context("it is in no directory")?)?;
         let part = tar.with_extension("part.tar");
         command::run(

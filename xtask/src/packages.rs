@@ -141,7 +141,6 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("cpio"), "cpio"),
     // Other releases of Debian.
     need(Probe::Program("mmdebstrap"), "mmdebstrap"),
-    need(Probe::Program("ip"), "iproute2"),
     // To build a Debian package.
     build(need(Probe::Program("dpkg-shlibdeps"), "dpkg-dev")),
     build(need(Probe::Program("strip"), "binutils")),

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{command, packages};
+use crate::{command, packages, unavailable::Unavailable};
 
 use super::printed;
 
@@ -56,13 +56,43 @@ const KEPT: [&str; 7] = [
     "TPMSSH_TEST_KDF",
 ];
 
-/// `line` in the release, at the root of the checkout.
+/// The namespaces that everything runs in.
+const NAMESPACES: [&str; 7] = [
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--uts",
+    "--ipc",
+    "--net",
+];
+
+/// Whether this machine lets anybody enter a release. A plain chroot would not do: without the right
+/// to mount there is no /proc in it, which sshd and the tests need.
+///
+/// # Errors
+///
+/// [`Unavailable`] if not.
+pub(super) fn check_possible() -> Result<()> {
+    let mut probe = packages::as_root("unshare");
+    let mount = "mount -t tmpfs tmpfs /mnt && mount -t proc proc /proc";
+    probe.args(NAMESPACES).args(["sh", "-c", mount]);
+    printed(&mut probe).map(drop).map_err(|err| {
+        Unavailable(format!(
+            "another release needs root or sudo, and a kernel that gives namespaces and mounts: {err:#}"
+        ))
+        .into()
+    })
+}
+
+/// `line` in the release, in the directory `dir` of the checkout.
 ///
 /// # Errors
 ///
 /// If this machine's toolchain is not found.
 pub(super) fn command<S: AsRef<OsStr>>(
     release: &Path,
+    dir: &Path,
     line: impl IntoIterator<Item = S>,
 ) -> Result<Command> {
     let toolchain = printed(Command::new("rustc").args(["--print", "sysroot"]))?;
@@ -81,13 +111,13 @@ pub(super) fn command<S: AsRef<OsStr>>(
     }
     let mut command = packages::as_root("unshare");
     command
-        .args(["--mount", "--pid", "--fork", "--kill-child"])
-        .args(["--uts", "--ipc", "--net", "sh", "-c", ENTER, "enter"])
+        .args(NAMESPACES)
+        .args(["sh", "-c", ENTER, "enter"])
         .arg(release)
         .arg(&toolchain)
         .args(layers)
         .args(["--", "/usr/bin/env", "-i", "-C"])
-        .arg(checkout)
+        .arg(dir.canonicalize()?)
         .args(["HOME=/root", "LC_ALL=C.UTF-8", "CARGO_NET_OFFLINE=true"])
         .arg(format!(
             "PATH={toolchain}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -8,18 +8,18 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{command, packages};
+use crate::{command, packages, unavailable::Unavailable};
 
 use super::printed;
 
 /// The mirror of Debian if this machine's apt has none.
 const MIRROR: &str = "http://deb.debian.org/debian";
 
-/// Makes the release, which takes about two minutes and two GiB, or uses the existing one.
+/// Makes the release, which takes about two minutes and 4 GiB, or uses the existing one.
 ///
 /// # Errors
 ///
-/// If it cannot be made: that takes root, mmdebstrap, and a mirror of Debian.
+/// [`Unavailable`] if the mirror cannot be reached. Else what mmdebstrap finds.
 pub(super) fn make(suite: &str) -> Result<PathBuf> {
     let dir = command::target()?.join("distro");
     let (root, made) = (dir.join(suite), dir.join(format!("{suite}.packages")));
@@ -28,6 +28,7 @@ pub(super) fn make(suite: &str) -> Result<PathBuf> {
     if fs::read_to_string(&made).is_ok_and(|made| made == wanted) {
         return Ok(root);
     }
+    check_mirror(suite)?;
     fs::create_dir_all(&dir)?;
     // The files of it are root's.
     command::run(
@@ -35,13 +36,31 @@ pub(super) fn make(suite: &str) -> Result<PathBuf> {
             .args(["-rf", "--one-file-system"])
             .arg(&root),
     )?;
-    command::run(&mut mmdebstrap(suite, &wanted, &root)).with_context(|| {
-        format!(
-            "there is no {suite} to run anything in; it takes root or sudo, and a mirror of Debian"
-        )
-    })?;
+    command::run(&mut mmdebstrap(suite, &wanted, &root))
+        .with_context(|| format!("there is no {suite} to run anything in"))?;
     fs::write(made, wanted)?;
     Ok(root)
+}
+
+/// Asks the mirror what it has of a release.
+///
+/// # Errors
+///
+/// [`Unavailable`] if it does not answer, or does not have the release.
+pub(crate) fn check_mirror(suite: &str) -> Result<()> {
+    let mirror = mirror();
+    let list = format!("{}/dists/{suite}/InRelease", mirror.trim_end_matches('/'));
+    let place = tempfile::tempdir()?;
+    let mut fetch = Command::new("/usr/lib/apt/apt-helper");
+    fetch
+        .args(["-o", "Acquire::Retries=2", "download-file", &list])
+        .arg(place.path().join("InRelease"));
+    printed(&mut fetch).map(drop).map_err(|err| {
+        Unavailable(format!(
+            "the mirror of Debian does not give {suite}: {err:#}"
+        ))
+        .into()
+    })
 }
 
 fn mmdebstrap(suite: &str, wanted: &str, root: &Path) -> Command {
