@@ -41,7 +41,9 @@ shift
 mkdir -p "$root$toolchain"
 mount --bind "$toolchain" "$root$toolchain"
 ip link set lo up
-exec chroot "$root" "$@"
+# This shell stays the first process: what runs inside has a parent, as on any machine.
+chroot "$root" "$@"
+exit $?
 "#;
 
 /// The variables by which cargo decides whether a built file is up to date, and those of tests. All
