@@ -201,7 +201,7 @@ impl<'a> Stack<'a> {
             }
         };
         let store = self.home.store();
-        match dice.roll(if self.abrmd.is_some() { 10 } else { 7 }) {
+        match dice.roll(if self.abrmd.is_some() { 11 } else { 8 }) {
             0 => {
                 self.swtpm.pause();
                 thread::sleep(Duration::from_millis(dice.roll(800)));
@@ -251,12 +251,21 @@ impl<'a> Stack<'a> {
                 victim.wait().unwrap();
             }
             7 => {
+                // No file may grow, as on a full disk.
+                let mut full = self.home.command("prlimit");
+                full.args(["--fsize=0", env!("CARGO_BIN_EXE_tpmssh")]);
+                full.args(["keygen", "--label", "none", "--pin-file", self.pin]);
+                assert_eq!(self.run(&mut full).code, Some(11), "a full disk");
+                let listed = self.tpmssh(&["list-objects"]).ok();
+                assert!(!listed.contains("none"), "{listed}");
+            }
+            8 => {
                 let abrmd = self.abrmd.as_mut().unwrap();
                 abrmd.kill();
                 while_it_lasts(self, dice);
                 self.abrmd.as_mut().unwrap().restart_and_flush();
             }
-            8 => {
+            9 => {
                 // The manager ends with its bus, and leaves in the TPM what it had loaded.
                 let abrmd = self.abrmd.as_mut().unwrap();
                 abrmd.restart_bus();
