@@ -66,6 +66,40 @@ fn the_agent_adds_lists_tests_and_removes_the_keys() {
     refused(&mut ssh_add(&agent, home, &["-l"]));
 }
 
+/// OpenSSH leaves out a token whose login fails and adds the others. The module cannot change that:
+/// it lists keys without the TPM, and is not told that the tokens belong to one `ssh-add`.
+#[test]
+fn with_the_tpm_away_only_keys_that_need_no_pin_are_added() {
+    let (mut program, askpass) = start();
+    program.swtpm.stop();
+    let home = &program.home;
+    let agent = SshAgent::start(home, &module_path(), &[]);
+    let mut add = ssh_add(&agent, home, &["-s", &module_path()]);
+    let printed = refused(add.envs(askpass.clone()));
+    assert!(printed.contains("agent refused operation"), "{printed}");
+    program.swtpm.restart();
+
+    let init = ["token", "init", "--label", "open", "--pin-wall", "none"];
+    program.run(&init).ok();
+    program
+        .run(&["--token", "open", "keygen", "--label", "without"])
+        .ok();
+    let listed = |home| ok(&mut ssh_add(&agent, home, &["-L"]));
+    program.swtpm.stop();
+    let home = &program.home;
+    add_to(&agent, home, &askpass);
+    let keys = listed(home);
+    assert!(
+        keys.contains(" without") && !keys.contains(" first"),
+        "{keys}"
+    );
+    program.swtpm.restart();
+    let home = &program.home;
+    ok(&mut ssh_add(&agent, home, &["-e", &module_path()]));
+    add_to(&agent, home, &askpass);
+    assert!(listed(home).contains(" first"), "{}", listed(home));
+}
+
 #[test]
 fn an_authority_in_the_token_signs_certificates_that_log_in() {
     let (program, askpass) = start();
