@@ -2,6 +2,9 @@
 
 use testing::{Guest, module};
 
+/// The program in which `ssh-agent` loads modules.
+const PKCS11_HELPER: &str = "/usr/lib/openssh/ssh-pkcs11-helper";
+
 /// Everything that a person does, by way of `/dev/tpmrm0`, which behaves unlike a socket of a
 /// simulator: handles of its own, `EINVAL` and `EFAULT` instead of response codes.
 #[test]
@@ -12,6 +15,8 @@ fn the_kernels_resource_manager_serves_the_program_the_module_and_the_agent() {
         .with_program("/usr/bin/pkcs11-tool", "/bin/pkcs11-tool")
         .with_program("/usr/bin/ssh-keygen", "/bin/ssh-keygen")
         .with_program("/usr/bin/ssh-add", "/bin/ssh-add")
+        .with_program("/usr/bin/ssh-agent", "/bin/ssh-agent")
+        .with_program(PKCS11_HELPER, PKCS11_HELPER)
         .run(include_str!("kernel/guest.sh"));
     assert!(said.contains("\nall steps passed\n"), "{said}");
 }

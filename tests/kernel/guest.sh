@@ -30,6 +30,8 @@ says() {
 
 failed() {
     cat /root/out
+    echo "agent at $SSH_AUTH_SOCK; the log of tpmssh's:"
+    tail -n 5 /root/agent.log
     echo "FAILED: $1"
     poweroff -f
 }
@@ -138,6 +140,34 @@ step "/dev/tpm0 without the resource manager serves beside it"
 TPMSSH_TCTI=device:/dev/tpm0 module_sign /root/s || failed "$(cat /root/s.log)"
 sign 0
 
+step "OpenSSH's agent signs with the module"
+printf '#!/bin/sh\nexec cat %s\n' $PIN >/root/askpass
+chmod 700 /root/askpass
+must 0 ssh-agent -a /run/openssh.sock -P "$M"
+host=$(sed -n 's/.*SSH_AGENT_PID=\([0-9]*\);.*/\1/p' /root/out)
+SSH_AUTH_SOCK=/run/openssh.sock SSH_ASKPASS=/root/askpass SSH_ASKPASS_REQUIRE=force must 0 ssh-add -s $M
+SSH_AUTH_SOCK=/run/openssh.sock sign 0
+
+step "a device node that goes and comes back costs no login"
+mv /dev/tpmrm0 /dev/away
+must 5 tpmssh tpm info
+# Both have it open.
+sign 0
+SSH_AUTH_SOCK=/run/openssh.sock sign 0
+mv /dev/away /dev/tpmrm0
+must 0 tpmssh tpm info
+sign 0
+SSH_AUTH_SOCK=/run/openssh.sock sign 0
+
+step "a suspended machine has its logins when it wakes"
+if echo devices >/sys/power/pm_test && echo freeze >/sys/power/state; then
+    echo none >/sys/power/pm_test
+    sign 0
+    SSH_AUTH_SOCK=/run/openssh.sock sign 0
+else
+    failed "this kernel does not suspend"
+fi
+
 step "a cleared TPM is noticed by the agent and by the program, and the store stays"
 must 0 tpmssh tpm clear --yes
 sign 255
@@ -153,7 +183,7 @@ must 0 tpmssh --token new export
 cp /root/out /root/key.pub
 must 0 tpmssh --token new unlock --pin-file $PIN
 sign 0
-kill $agent
+kill $agent $host
 wait $agent
 
 echo "all steps passed"

@@ -32,7 +32,7 @@ poweroff -f
 
 /// How long a guest may take, in seconds. It is emulated without KVM, so that it needs no
 /// privilege.
-const PATIENCE: &str = "240";
+const PATIENCE: &str = "480";
 
 /// A machine that is assembled and then runs one script.
 ///
