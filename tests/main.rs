@@ -39,6 +39,7 @@ mod stale;
 mod strangers;
 mod tampered;
 mod terminal;
+mod usage;
 mod write_up;
 mod x509;
 mod zoo;

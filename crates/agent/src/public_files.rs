@@ -170,7 +170,8 @@ fn wanted(store: &Store) -> token_store::Result<BTreeMap<String, String>> {
     for token in store.tokens()? {
         let certificates = store.ssh_certificates(token.id)?;
         store.each_private_key(token.id, |object| {
-            let Some(Ok(key)) = object.key().map(|key| ssh_keys::public_key(key.public())) else {
+            let signing = object.key().filter(|key| ssh_keys::can_sign(key));
+            let Some(Ok(key)) = signing.map(|key| ssh_keys::public_key(key.public())) else {
                 return;
             };
             let stem = stem(&object.label, key.blob());

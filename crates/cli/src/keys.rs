@@ -38,6 +38,8 @@ pub(crate) struct Key {
     /// Where a key whose private half is in the TPM was made: `born-here` or `imported`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) origin: Option<&'static str>,
+    /// What its owner lets its private half do: `sign`, `decrypt` (RSA), `derive` (ECDSA).
+    pub(crate) usage: Vec<&'static str>,
     /// The object whose deletion deletes it all.
     #[serde(skip)]
     pub(crate) object: ObjectId,
@@ -68,8 +70,21 @@ impl Key {
             private: object.class() == Class::PrivateKey,
             authority: false,
             origin: origin.map(Origin::name),
+            usage: object.key().map_or_else(Vec::new, |key| usage(key)),
             object: object.id,
         }))
+    }
+
+    /// Whether its private half is for signing.
+    pub(crate) fn signs(&self) -> bool {
+        self.usage.contains(&"sign")
+    }
+
+    /// Adds what it is for, unless it is for signing alone, as keys are.
+    pub(crate) fn add_usage(&self, facts: &mut Facts) {
+        if self.private && self.usage != ["sign"] {
+            facts.add("usage", self.usage.join(", "));
+        }
     }
 
     /// Whether the id or the fingerprint begins so: at least 4 characters of the id, or of the
@@ -108,10 +123,22 @@ impl fmt::Display for Key {
         if self.is_imported() {
             facts.add("origin", "imported");
         }
+        self.add_usage(&mut facts);
         facts.fmt(f)?;
         // Alone, so that it can be copied as it is.
         writeln!(f, "{}", self.public_key)
     }
+}
+
+/// What the owner of a key lets it do, in the words of `keygen --usage`.
+fn usage(key: &token_store::Key) -> Vec<&'static str> {
+    let more = match key.key_type().is_rsa() {
+        true => "decrypt",
+        false => "derive",
+    };
+    let sign = key.signs().then_some("sign");
+    let more = key.usage().decrypt.then_some(more);
+    sign.into_iter().chain(more).collect()
 }
 
 /// The keys of `token`, in the order in which they were made.

@@ -8,10 +8,21 @@ use crate::{
     keys::{derive, generate},
     mechanism::{Mechanism, Parameter},
     object::{
-        create,
+        attribute, create,
+        rules::{self, Kind, Purpose},
         template::{Attribute, Template},
     },
 };
+
+const KINDS: [Kind; 7] = [
+    Kind::Data,
+    Kind::Certificate,
+    Kind::PublicRsa,
+    Kind::PublicEc,
+    Kind::PrivateRsa,
+    Kind::PrivateEc,
+    Kind::Secret,
+];
 
 const CURVES: [Curve; 3] = [Curve::P256, Curve::P384, Curve::P521];
 
@@ -60,7 +71,25 @@ pub fn template(
         Template::new(attributes.into_iter().map(attribute).collect())
     };
     let (public, private) = (template(public), template(private));
-    let _ = create::described(&public);
+    if let Ok(object) = create::described(&public) {
+        let given = public.attributes();
+        // A hint is answered by what is true, and an absent value by none.
+        let kept = |attribute: &&Attribute| object.attributes.get(attribute.kind).is_some();
+        for attribute in given.iter().filter(kept) {
+            let found = attribute::read(&object, attribute.kind);
+            assert!(found.is_ok(), "{:#x} was taken and is lost", attribute.kind);
+        }
+    }
+    for kind in KINDS {
+        for purpose in [
+            Purpose::Create,
+            Purpose::Make,
+            Purpose::Copy,
+            Purpose::Change,
+        ] {
+            let _ = rules::check(&private, kind, purpose);
+        }
+    }
     let _ = derive::check(&private, Curve::P256, None);
     for kind in [CKM_RSA_PKCS_KEY_PAIR_GEN, CKM_EC_KEY_PAIR_GEN] {
         let parameter = Parameter::None;

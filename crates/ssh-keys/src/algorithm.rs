@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use ssh_format::RsaHash;
+use token_store::Key;
 use tpm_core::{Curve, Hash, PublicKey, Scheme};
 
 /// `SSH_AGENT_RSA_SHA2_256` and `SSH_AGENT_RSA_SHA2_512`.
@@ -25,6 +26,22 @@ impl Algorithm {
             PublicKey::Rsa { .. } => Self::Rsa(RsaHash::Sha512),
             PublicKey::Ecc { curve, .. } => Self::Ecdsa(*curve),
         }
+    }
+
+    /// The algorithms of a key, the preferred one first.
+    fn all(key: &PublicKey) -> Vec<Self> {
+        let other = matches!(key, PublicKey::Rsa { .. }).then_some(Self::Rsa(RsaHash::Sha256));
+        [Self::preferred(key)].into_iter().chain(other).collect()
+    }
+
+    /// The algorithm that OpenSSH prefers of those that the key's owner lets it be used with.
+    #[must_use]
+    pub fn allowed(key: &Key) -> Option<Self> {
+        let is_allowed = |algorithm: &Self| {
+            let len = algorithm.digest(&[]).len();
+            key.check_sign(algorithm.scheme(), len).is_ok()
+        };
+        Self::all(key.public()).into_iter().find(is_allowed)
     }
 
     /// The algorithm that the flags of a request to an agent ask for; `None` for SHA-1 and for

@@ -39,14 +39,22 @@ pub fn public_key(key: &tpm_core::PublicKey) -> ssh_format::Result<PublicKey> {
     }
 }
 
-/// Signs `data` with a key of an open token, as OpenSSH does: RSA with SHA-512, ECDSA with the
-/// hash of its curve.
+/// Whether the owner of a key lets it make signatures of SSH.
+#[must_use]
+pub fn can_sign(key: &Key) -> bool {
+    Algorithm::allowed(key).is_some()
+}
+
+/// Signs `data` with a key of an open token, as OpenSSH does: RSA with SHA-512, or SHA-256 if the
+/// key is for that alone; ECDSA with the hash of its curve.
 ///
 /// # Errors
 ///
 /// As [`OpenToken::sign`].
 pub fn sign(open: &OpenToken, key: &Key, data: &[u8]) -> Result<Signature> {
-    sign_with(open, key, Algorithm::preferred(key.public()), data)
+    let preferred = || Algorithm::preferred(key.public());
+    let algorithm = Algorithm::allowed(key).unwrap_or_else(preferred);
+    sign_with(open, key, algorithm, data)
 }
 
 /// Signs `data` with a key of an open token and this algorithm.

@@ -41,7 +41,8 @@ impl Identity {
         kept: &[Vec<u8>],
         authorities: &[ObjectId],
     ) -> Option<Self> {
-        let key = object.key()?;
+        // A key that is for decrypting alone is none of SSH's.
+        let key = object.key().filter(|key| ssh_keys::can_sign(key))?;
         let public = ssh_keys::public_key(key.public()).ok()?;
         let offered = |certificate: &Vec<u8>| Offered::new(certificate, public.blob());
         Some(Self {

@@ -57,7 +57,7 @@ fn for_logins(mut keys: Vec<Key>, all: bool) -> Result<Vec<Key>> {
     if keys.is_empty() {
         return Err(Error::NoKey.into());
     }
-    keys.retain(|key| !key.authority);
+    keys.retain(|key| !key.authority && (!key.private || key.signs()));
     match keys.len() {
         0 => Err(Error::OnlyAuthorities.into()),
         1 => Ok(keys),

@@ -1,9 +1,12 @@
 //! `tpmssh keygen`: make a key in the TPM.
 
+use clap::ValueEnum;
 use ssh_format::text::shown;
 use token_store::KeySpec;
+use tpm_core::Usage;
 
 use crate::app::{App, read_pin};
+use crate::fail::error::Error;
 use crate::keys::{self, make};
 use crate::options::{KeyTypeArgs, UserPinArgs};
 
@@ -18,6 +21,11 @@ pub(crate) struct Args {
     #[arg(short = 'C', long)]
     label: Option<String>,
 
+    /// What it may be used for; a key for servers signs, one for an encrypted disk decrypts (RSA),
+    /// and one for messages derives keys (ECDSA)
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "sign")]
+    usage: Vec<Use>,
+
     /// Its id in hexadecimal, for PKCS#11 programs (the SHA-1 of the public key)
     #[arg(long, value_name = "HEX", value_parser = keys::parse_id)]
     id: Option<keys::Id>,
@@ -26,8 +34,29 @@ pub(crate) struct Args {
     pin: UserPinArgs,
 }
 
+/// What a key may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Use {
+    /// Signatures and logins
+    Sign,
+    /// Decryption with an RSA key
+    Decrypt,
+    /// Agreement on a key (ECDH) with an ECDSA key
+    Derive,
+}
+
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut spec = KeySpec::new(args.kind.key_type()?, "");
+    let rsa = spec.key_type.is_rsa();
+    let (more, other, other_type) = match rsa {
+        true => (Use::Decrypt, Use::Derive, "an ecdsa key derives keys"),
+        false => (Use::Derive, Use::Decrypt, "an rsa key decrypts"),
+    };
+    if args.usage.contains(&other) {
+        return Err(Error::Usage(format!("only {other_type}: choose it with --type")).into());
+    }
+    spec.signs = args.usage.contains(&Use::Sign);
+    spec.usage = Usage::sign_and(args.usage.contains(&more));
     spec.id = args.id.clone().map(|id| id.0);
     let mut store = app.store()?;
     let token = app.token(&store)?;

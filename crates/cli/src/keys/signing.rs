@@ -84,9 +84,10 @@ pub(crate) fn all(app: &App, store: &Store) -> Result<Vec<SigningKey>> {
 ///
 /// # Errors
 ///
-/// If there is none, or several and no name, or if it is the key of an authority.
+/// If there is none, or several and no name, if it is the key of an authority, or not for signing.
 pub(crate) fn login_key(app: &App, store: &Store, name: Option<&str>) -> Result<SigningKey> {
     let mut keys = all(app, store)?;
+    keys.retain(|key| name.is_some() || ssh_keys::can_sign(&key.key));
     let mut authorities = Vec::new();
     for token in app.some_tokens(store)? {
         authorities.extend(store.authorities(token.id)?);
@@ -102,6 +103,10 @@ pub(crate) fn login_key(app: &App, store: &Store, name: Option<&str>) -> Result<
         ))
         .into());
     }
+    if !ssh_keys::can_sign(&key.key) {
+        let label = shown(&key.label);
+        return Err(Error::Usage(format!("\"{label}\" is not for signing, and no login")).into());
+    }
     Ok(key)
 }
 
@@ -110,7 +115,9 @@ pub(crate) fn login_key(app: &App, store: &Store, name: Option<&str>) -> Result<
 /// # Errors
 ///
 /// If there is none, or several and none is named.
-pub(crate) fn find(all: Vec<SigningKey>, name: Option<&str>) -> Result<SigningKey> {
+pub(crate) fn find(mut all: Vec<SigningKey>, name: Option<&str>) -> Result<SigningKey> {
+    // One that is named fails with the reason when it is used.
+    all.retain(|key| name.is_some() || ssh_keys::can_sign(&key.key));
     let shown: Vec<Key> = all.iter().map(|it| it.shown.clone()).collect();
     let found = match (name, shown.as_slice()) {
         (Some(name), _) => keys::find(shown, name)?,

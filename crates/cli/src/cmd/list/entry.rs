@@ -92,6 +92,7 @@ impl Entry {
     fn kind(&self) -> &'static str {
         match self {
             Self::KeyPair(key) if key.authority => "CA key",
+            Self::KeyPair(key) if !key.signs() => "key, not for signing",
             Self::KeyPair(_) => "key",
             Self::PublicKey(_) => "public key",
             Self::Certificate { .. } => "X.509 certificate",
@@ -150,6 +151,7 @@ impl Entry {
             Self::KeyPair(key) | Self::PublicKey(key) => {
                 facts.add("id", &key.id);
                 facts.add("fingerprint", &key.fingerprint);
+                key.add_usage(&mut facts);
                 let (label, imported) = (shown(&key.label), key.imported());
                 format!("{} {kind} \"{label}\"{imported}", key.key_type)
             }
