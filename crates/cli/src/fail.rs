@@ -1,5 +1,6 @@
 //! What can fail, what is said about it, and the exit code.
 
+pub(crate) mod advice;
 pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod hint;

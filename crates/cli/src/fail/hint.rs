@@ -10,24 +10,7 @@ use tpm_core::{CommandCode, Entity, Error as Tpm};
 use crate::fail::error::Error;
 use crate::machine::simulator;
 
-/// The hint for the first cause that has one.
-pub(crate) fn find(err: &anyhow::Error) -> Option<String> {
-    err.chain().find_map(|cause| {
-        if let Some(err) = cause.downcast_ref() {
-            for_store(err)
-        } else if let Some(err) = cause.downcast_ref() {
-            for_program(err)
-        } else if let Some(err) = cause.downcast_ref() {
-            for_agent(err)
-        } else if let Some(err) = cause.downcast_ref() {
-            for_proof(err)
-        } else {
-            cause.downcast_ref().and_then(for_simulator)
-        }
-    })
-}
-
-fn for_proof(err: &key_proof::Error) -> Option<String> {
+pub(super) fn for_proof(err: &key_proof::Error) -> Option<String> {
     use key_proof::{Check, Error as Proof};
     let hint = match err {
         Proof::OnlyARequest => "answer it with: tpmssh ca challenge FILE -o challenge.json",
@@ -98,7 +81,7 @@ fn for_tpm(err: &Tpm) -> Option<String> {
 const NO_TPM: &str =
     "switch the TPM on in the firmware setup, or try a simulated one: tpmssh simulator start";
 
-fn for_store(err: &Store) -> Option<String> {
+pub(super) fn for_store(err: &Store) -> Option<String> {
     let hint = match err {
         Store::Tpm(err) => return for_tpm(err),
         Store::WrongPin {
@@ -172,7 +155,7 @@ fn for_unsafe_path(path: &Path) -> String {
     format!("if it is yours: chmod {mode} {}", quote(path))
 }
 
-fn for_program(err: &Error) -> Option<String> {
+pub(super) fn for_program(err: &Error) -> Option<String> {
     let hint = match err {
         Error::NobodyToAsk { .. } => {
             "use a terminal, set SSH_ASKPASS, or see --help for options that end in -file and -fd"
@@ -278,7 +261,7 @@ fn for_program(err: &Error) -> Option<String> {
     Some(hint.into())
 }
 
-fn for_agent(err: &agent::Error) -> Option<String> {
+pub(super) fn for_agent(err: &agent::Error) -> Option<String> {
     use agent::Error as Agent;
     let hint = match err {
         Agent::NoRuntimeDir => "say where the socket is to be with --socket PATH",
@@ -298,7 +281,7 @@ fn for_agent(err: &agent::Error) -> Option<String> {
     Some(hint.into())
 }
 
-fn for_simulator(err: &simulator::Error) -> Option<String> {
+pub(super) fn for_simulator(err: &simulator::Error) -> Option<String> {
     let hint = match err {
         simulator::Error::NotInstalled => "sudo apt install swtpm",
         simulator::Error::UnsafeDir { path } => return Some(for_unsafe_path(path)),
@@ -324,10 +307,12 @@ pub(crate) fn quote_text(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::fail::advice;
+
     use super::*;
 
     fn hint(err: impl Into<anyhow::Error>) -> Option<String> {
-        find(&err.into())
+        advice::hint(&err.into())
     }
 
     #[test]
@@ -359,7 +344,7 @@ mod tests {
     fn a_hint_is_found_below_what_was_said_about_it() {
         let err = anyhow::Error::from(Store::PinLocked).context("cannot make a key");
         assert_eq!(
-            find(&err).unwrap(),
+            advice::hint(&err).unwrap(),
             "the SO PIN sets a new PIN: tpmssh token reset-pin"
         );
     }

@@ -5,8 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use token_store::Kind;
 
-use crate::fail::failure;
-use crate::fail::hint;
+use crate::fail::advice;
 use crate::show::output::{error_line, escape};
 
 /// The columns of a terminal.
@@ -83,8 +82,8 @@ impl Check {
     /// A problem that is told, and mended, as it is where it stops another command.
     pub(super) fn failed(name: &'static str, err: impl Into<anyhow::Error>) -> Self {
         let err = err.into();
-        let check = Self::problem(name, failure::kind(&err), error_line(&err));
-        match hint::find(&err) {
+        let check = Self::problem(name, advice::kind(&err), error_line(&err));
+        match advice::hint(&err) {
             Some(hint) => check.mend(hint),
             None => check,
         }
