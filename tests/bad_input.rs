@@ -400,7 +400,7 @@ fn tokens_that_are_not_there_or_not_told_apart() {
         program.run(&[command]).fails(
             12,
             &format!(
-                "tpmssh: there is no store at {store}\nhint: make a token first: tpmssh token init\n"
+                "tpmssh: there is no store at {store}\nhint: make a token and a key first: tpmssh setup\n"
             ),
         );
     }

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use crate::program::{Outcome, Program, text};
+use crate::terminal::Session;
 
 #[test]
 fn the_token_of_the_environment_is_meant_by_every_command() {
@@ -135,4 +136,132 @@ fn a_key_is_found_by_the_beginning_of_its_id_or_fingerprint() {
             .starts_with("ecdsa-sha2-nistp256 AAAA"),
         "{made}"
     );
+}
+
+#[test]
+fn a_key_is_renamed_and_stays_the_same() {
+    let program = Program::with_key();
+    let before = program.run(&["export"]).ok();
+    program.keygen("second");
+    let renamed = program.run(&["rename", "first", "anna@laptop"]);
+    assert_eq!(
+        renamed.stderr,
+        "tpmssh: key \"first\" is called \"anna@laptop\" now\n"
+    );
+    renamed.ok();
+    assert_eq!(
+        program.run(&["export", "anna@laptop"]).ok(),
+        before.replace(" first\n", " anna@laptop\n")
+    );
+    // Programs that use the module see it in both halves.
+    let mut tool: Command = program.home.command("pkcs11-tool");
+    tool.arg("--module").arg(testing::module());
+    let objects = Outcome::of(tool.args(["--login", "--pin", crate::program::PIN, "-O"])).ok();
+    assert_eq!(objects.matches("anna@laptop").count(), 2, "{objects}");
+    program.run(&["rename", "anna@laptop", "second"]).fails(
+        2,
+        "tpmssh: there is a key called \"second\" already\n\
+         hint: give another with --label; tpmssh list shows what there is\n",
+    );
+    program
+        .run(&["rename", "second", " "])
+        .fails(2, "tpmssh: unusable label: it is empty\n");
+    program.run(&["rename", "first", "x"]).fails(
+        12,
+        "tpmssh: no key \"first\"\nhint: tpmssh list shows what there is\n",
+    );
+    program.run(&["rename", "second", "second"]).ok();
+}
+
+#[test]
+fn an_authority_in_the_daily_token_and_its_end_are_spoken_of() {
+    let program = Program::with_key();
+    let init = program.run(&["ca", "init", "--pin-file", &program.pin]);
+    assert!(
+        init.stderr.starts_with(
+            "tpmssh: token \"work\" has keys for logins as well: who knows its PIN can certify anybody. \
+             A token of its own is safer: tpmssh token init ca\n"
+        ),
+        "{init:?}"
+    );
+    init.ok();
+    let public = program.secret("key.pub", &program.run(&["export", "first"]).ok());
+    let sign = [
+        "ca",
+        "sign-user",
+        &public,
+        "-I",
+        "a",
+        "-n",
+        "a",
+        "-V",
+        "+1h",
+    ];
+    program
+        .run(&[&sign[..], &["--pin-file", &program.pin]].concat())
+        .ok();
+    let mut session = Session::start(&program, &["delete", "ca"]);
+    session.expect(
+        ") for ever? It is a certificate authority: what it signed (1 certificate) stays valid and \
+         cannot be revoked any more. [y/N] ",
+    );
+    session.type_in("n\n");
+    assert_eq!(session.end().0.code(), Some(1));
+    // In a token of its own nothing is said.
+    program.init("ca");
+    let args = [
+        "--token",
+        "ca",
+        "ca",
+        "init",
+        "-C",
+        "other",
+        "--pin-file",
+        &program.pin,
+    ];
+    let alone = program.run(&args);
+    assert!(!alone.stderr.contains("safer"), "{alone:?}");
+}
+
+#[test]
+fn a_revocation_list_is_described_and_not_written_to_a_terminal() {
+    let program = Program::with_token();
+    program
+        .run(&["ca", "init", "--pin-file", &program.pin])
+        .ok();
+    for (option, value) in [("--serial", "7"), ("--serial", "9"), ("--key-id", "anna")] {
+        program
+            .run(&["ca", "revoke", "--force", option, value])
+            .ok();
+    }
+    let list = text(program.home.path().join("list"));
+    program.run(&["ca", "krl", &list]).ok();
+    let read = program.run(&["ca", "read-krl", &list]).ok();
+    assert!(
+        read.ends_with("revokes    2 serial numbers, 1 key id, 0 keys\n"),
+        "{read}"
+    );
+    let session = Session::start(&program, &["ca", "krl", "-"]);
+    let (status, shown) = session.end();
+    assert_eq!(status.code(), Some(2));
+    assert_eq!(
+        shown,
+        "tpmssh: a revocation list is not text: name a file instead of -\r\n"
+    );
+}
+
+/// A TPM that another program keeps busy, or that hangs.
+#[test]
+fn after_two_seconds_one_hears_what_is_waited_for() {
+    let program = Program::with_key();
+    let mut session = Session::start(&program, &["tpm", "info"]);
+    session.expect("connection ");
+    assert!(!session.end().1.contains("waiting"));
+    program.swtpm.pause();
+    let mut session = Session::start(&program, &["tpm", "info"]);
+    session.expect("tpmssh: waiting for the TPM (Ctrl-C stops it)\r\n");
+    program.swtpm.resume();
+    session.expect("connection ");
+    let (status, shown) = session.end();
+    assert!(status.success() && !shown.contains("waiting"), "{shown}");
 }

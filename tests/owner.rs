@@ -153,11 +153,11 @@ fn the_lockout_is_set_in_words_of_time() {
     .ok();
     assert_eq!(
         shown,
-        "state         open\n\
-         wrong tries   0 of 10\n\
-         one forgiven  after 10 minutes with the machine on\n\
-         password      none\n\
-         a wrong one   closes the lockout hierarchy for 1 day\n"
+        "state                   open\n\
+         wrong tries             0 of 10\n\
+         one forgiven            after 10 minutes with the machine on\n\
+         password                none\n\
+         after a wrong password  locked for 1 day\n"
     );
     set(&["--max-tries", "5"]).ok();
     let now = json(&program, &["tpm", "lockout", "show"]);

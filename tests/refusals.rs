@@ -69,7 +69,7 @@ fn a_tpm_in_lockout_says_so_and_for_how_long() {
         4,
         "tpmssh: the TPM is in dictionary-attack lockout; the next try is possible in at most 17 \
          minutes\n\
-         hint: wait with the machine switched on (every try counts anew), or as the TPM's owner: tpmssh tpm lockout reset\n",
+         hint: leave the machine on and wait (each further try restarts the wait), or as the TPM's owner: tpmssh tpm lockout reset\n",
     );
     program.run(&["tpm", "lockout", "reset"]).ok();
     keygen(&program.pin).ok();

@@ -81,7 +81,7 @@ fn ssh_keygen_believes_our_signature_and_so_do_we() {
     let nobody = it.verify(&[&it.message]);
     assert_eq!(
         nobody.stderr,
-        "tpmssh: whose key that is was not looked at: see --allowed-signers\n"
+        "tpmssh: the signature is intact, but the signer was not checked: see --allowed-signers\n"
     );
     nobody.ok();
     let mut piped = it.program.command();

@@ -170,7 +170,7 @@ fn two_different_entries_are_asked_for_again_three_times() {
     let program = Program::new();
     let init = |answers: &[(&str, &str)]| {
         let mut session = Session::start(&program, &["token", "init", "--label", "work"]);
-        session.expect("A PIN has at least 4 characters.\r\n");
+        session.expect("A PIN has at least 4 bytes; a letter or a digit is one.\r\n");
         for (first, second) in answers {
             session.expect("New PIN for token \"work\": ");
             session.type_in(&format!("{first}\n"));
@@ -248,7 +248,7 @@ fn a_token_init_asks_for_the_owner_password_that_it_needs() {
             &program.pin,
         ],
     );
-    session.expect("owner password of the TPM: ");
+    session.expect("Owner password of the TPM: ");
     session.type_in("owner password\n");
     session.expect("token \"work\" made");
     assert!(session.end().0.success());

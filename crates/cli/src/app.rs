@@ -18,7 +18,7 @@ use crate::ask::confirm;
 use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
 use crate::machine::simulator::{Running, Simulator};
-use crate::machine::{harden, notice};
+use crate::machine::{harden, notice, waiting};
 use crate::options::{Global, TokenArg, UserPinArgs};
 use crate::show::output::{Output, tell};
 
@@ -34,6 +34,10 @@ pub(crate) struct App {
     announced: Cell<bool>,
     /// Whether to say so even if this terminal session has heard it.
     always_announces: bool,
+    /// Whether somebody waits for this command.
+    has_a_person: bool,
+    /// Whether a thread watches how long the TPM takes.
+    watched: Cell<bool>,
 }
 
 impl App {
@@ -56,6 +60,8 @@ impl App {
             shown_token,
             announced: Cell::new(false),
             always_announces: false,
+            has_a_person: true,
+            watched: Cell::new(false),
         })
     }
 
@@ -63,6 +69,15 @@ impl App {
     pub(crate) fn always_announcing(self) -> Self {
         Self {
             always_announces: true,
+            ..self
+        }
+    }
+
+    /// The same for a program that runs on by itself, and starts no threads before it gives its
+    /// rights away.
+    pub(crate) fn unattended(self) -> Self {
+        Self {
+            has_a_person: false,
             ..self
         }
     }
@@ -81,6 +96,8 @@ impl App {
             shown_token: self.shown_token.clone(),
             announced: self.announced.clone(),
             always_announces: self.always_announces,
+            has_a_person: self.has_a_person,
+            watched: self.watched.clone(),
         })
     }
 
@@ -106,7 +123,11 @@ impl App {
         {
             tell("tpmssh: the TPM is simulated and protects nothing");
         }
-        Ok(Arc::new(Tpm::new(choice.tcti)))
+        let tpm = Arc::new(Tpm::new(choice.tcti));
+        if self.has_a_person && !self.watched.replace(true) {
+            waiting::tell_of(&tpm);
+        }
+        Ok(tpm)
     }
 
     /// Which TPM is meant, and who said so.
@@ -334,7 +355,7 @@ fn unusable(err: PinError) -> anyhow::Error {
 /// If it cannot be got, or cannot be a PIN.
 pub(crate) fn read_new_pin(label: &str, source: &Source) -> anyhow::Result<Pin> {
     let what = format!("New PIN for token \"{}\"", shown(label));
-    let rule = format!("A PIN has at least {MIN_PIN_LEN} characters.");
+    let rule = format!("A PIN has at least {MIN_PIN_LEN} bytes; a letter or a digit is one.");
     source.read_new_as(&what, &rule, |typed| Pin::new(typed).map_err(unusable))
 }
 

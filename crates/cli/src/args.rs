@@ -52,7 +52,7 @@ Usage: tpmssh [OPTIONS] COMMAND
 
 Start         setup       from a fresh machine to a key, once
               doctor      find problems and show how to fix them
-Keys          keygen, list, export, delete, import
+Keys          keygen, list, export, rename, delete, import
               copy-id, ssh-config   let a key in on servers; for ~/.ssh/config
               token       make tokens (places for keys) and change their PINs
 Agent         agent       serve the keys to ssh: agent install, status, log
@@ -92,6 +92,7 @@ pub(crate) enum Command {
     #[command(alias = "ls", visible_alias = "list-objects")]
     List(cmd::list::Args),
     Export(cmd::export::Args),
+    Rename(cmd::rename::Args),
     Delete(cmd::delete::Args),
     CopyId(cmd::copy_id::Args),
     SshConfig(cmd::ssh_config::Args),

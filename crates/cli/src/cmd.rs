@@ -19,6 +19,7 @@ pub(crate) mod list;
 pub(crate) mod lock;
 pub(crate) mod man;
 pub(crate) mod prove;
+pub(crate) mod rename;
 pub(crate) mod setup;
 pub(crate) mod sign;
 pub(crate) mod simulator;

@@ -10,3 +10,4 @@ pub(crate) mod notice;
 pub(crate) mod simulator;
 pub(crate) mod ssh_agent;
 pub(crate) mod user;
+pub(crate) mod waiting;

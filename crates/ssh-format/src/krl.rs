@@ -130,6 +130,29 @@ impl Krl {
             && self.sha256.is_empty()
     }
 
+    /// How many serial numbers it revokes; one that it has twice counts twice.
+    #[must_use]
+    pub fn serials(&self) -> u64 {
+        let of_one = |serials: &Serials| match serials {
+            Serials::Range(range) => (range.end() - range.start()).saturating_add(1),
+            Serials::Bitmap { bits, .. } => bits.iter().map(|it| u64::from(it.count_ones())).sum(),
+        };
+        let all = self.certificates.iter().flat_map(|it| &it.serials);
+        all.map(of_one).fold(0, u64::saturating_add)
+    }
+
+    /// How many key ids it revokes.
+    #[must_use]
+    pub fn key_ids(&self) -> usize {
+        self.certificates.iter().map(|it| it.key_ids.len()).sum()
+    }
+
+    /// How many keys it revokes, by themselves or by a hash.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.keys.len() + self.sha1.len() + self.sha256.len()
+    }
+
     /// Whether it revokes a key.
     #[must_use]
     pub fn revokes_key(&self, key: &AnyKey) -> bool {

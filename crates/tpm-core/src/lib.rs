@@ -107,5 +107,5 @@ pub use token::{
     token_key::TokenKey,
     wall::Wall,
 };
-pub use tpm::{Operation, Tpm, Waiting};
+pub use tpm::{Operation, Silence, Tpm, Waiting};
 pub use transport::tcti::Tcti;

@@ -45,6 +45,41 @@ pub struct Tpm {
     /// Locked for one command, by the thread that holds `turn`.
     link: Mutex<Link>,
     clock: Mutex<Clock>,
+    silence: Silence,
+}
+
+/// For how long a TPM lets its caller wait: for the chip, for a connection, or for other threads.
+///
+/// Callers that show a person what goes on look at it from another thread. Of several threads that
+/// wait, the last one to begin counts.
+#[derive(Debug, Clone, Default)]
+pub struct Silence(Arc<Mutex<Option<Instant>>>);
+
+impl Silence {
+    /// The time since a request that has no answer yet; `None` if there is none.
+    #[must_use]
+    pub fn lasts(&self) -> Option<Duration> {
+        self.asked().map(|asked| asked.elapsed())
+    }
+
+    /// A request has no answer until the result is dropped.
+    fn begin(&self) -> Asking {
+        *self.asked() = Some(Instant::now());
+        Asking(self.clone())
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that has no answer yet.
+struct Asking(Silence);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        *self.0.asked() = None;
+    }
 }
 
 /// The times of the last events.
@@ -102,6 +137,7 @@ impl Tpm {
             turn: Turn::default(),
             link: Mutex::default(),
             clock: Mutex::default(),
+            silence: Silence::default(),
         }
     }
 
@@ -132,6 +168,12 @@ impl Tpm {
         &self.tcti
     }
 
+    /// For how long this TPM lets its caller wait, for another thread to look at.
+    #[must_use]
+    pub fn silence(&self) -> Silence {
+        self.silence.clone()
+    }
+
     /// Waits for other threads, then reserves the chip for one operation.
     ///
     /// On a bare connection other programs wait until the [`Operation`] is dropped. Keep it short,
@@ -145,6 +187,7 @@ impl Tpm {
     /// [`Error::NoTpm`], [`Error::PermissionDenied`], [`Error::Busy`] or [`Error::Timeout`]
     /// if no connection can be opened; [`Error::AlreadyBegun`] if this thread has an [`Operation`].
     pub fn begin(&self) -> Result<Operation<'_>> {
+        let _asking = self.silence.begin();
         let began = self.clock().waits_since.unwrap_or_else(Instant::now);
         self.turn.take(|| self.left(began))?;
         // From here on, dropping `op` gives the turn back.
@@ -378,6 +421,7 @@ impl Operation<'_> {
     fn send<A>(&self, link: &mut Link, command: &Command<'_, A>) -> Result<Response> {
         let tpm = self.tpm;
         let connection = link.connection.as_mut().ok_or(Error::Stale)?;
+        let _asking = tpm.silence.begin();
         let deadline = match command.patience() {
             1 => tpm.deadline(self.began),
             patience => Deadline::after(tpm.deadline * patience),

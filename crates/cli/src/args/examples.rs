@@ -97,7 +97,7 @@ mod tests {
         for (path, examples) in sections() {
             for (line, _) in &examples {
                 let words = line.rsplit("tpmssh ").next().unwrap();
-                let words = words.trim_end_matches(")\"").split(" > ").next().unwrap();
+                let words = words.trim_end_matches(")\"").split(" >").next().unwrap();
                 let words = words.split(' ').map(|word| word.trim_matches('\''));
                 let full = std::iter::once("tpmssh").chain(words);
                 if let Err(err) = Cli::try_parse_from(full) {

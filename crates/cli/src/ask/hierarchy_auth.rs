@@ -36,7 +36,15 @@ pub(crate) fn read(
     match (is_set(info, hierarchy), source) {
         (false, Source::Ask) => Ok(AuthValue::empty()),
         (false, _) => Err(Error::NoPassword { hierarchy: name }.into()),
-        (true, source) => auth_value(&source.read(&format!("{name} password of the TPM"))?, name),
+        (true, source) => {
+            let name = hierarchy.name();
+            let what = format!(
+                "{}{} password of the TPM",
+                name[..1].to_uppercase(),
+                &name[1..]
+            );
+            auth_value(&source.read(&what)?, name)
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use crate::keys::{self, Key};
 
 /// Print a public key as the line for authorized_keys
 ///
-/// The TPM is not asked, and no PIN. Keys of certificate authorities are not for logins: one is
-/// printed only if it is named, and tpmssh ca public-key says what it is for.
+/// It needs neither the TPM nor a PIN. Keys of certificate authorities are not for logins: such a
+/// key is printed only if it is named.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The key, by label, id or fingerprint (the only one)

@@ -27,10 +27,6 @@ use crate::show::output::tell;
 /// FILE is a key of ssh-keygen: ECDSA, or RSA of 2048 or 3072 bits. It is never changed or deleted.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "\
-Examples:
-  tpmssh import ~/.ssh/id_ecdsa
-  tpmssh import --yes --passphrase-file pass --pin-file pin ~/.ssh/id_rsa",
     mut_arg("yes", |arg| arg.help("Import without a question, and even if only one try is left for the PIN"))
 )]
 pub(crate) struct Args {

@@ -17,8 +17,8 @@ use crate::show::table::Table;
 
 /// List keys, certificates and data
 ///
-/// One line each, with the beginning of the id and of the fingerprint: commands that take a key
-/// take these as well. The TPM is not asked, and no PIN.
+/// One line each, with the beginning of the id and of the fingerprint, which commands take for the
+/// key. It needs neither the TPM nor a PIN.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Show more of each: the whole id and fingerprint, what a certificate says

@@ -49,8 +49,9 @@ fn stop(app: &App, _args: &StopArgs) -> anyhow::Result<()> {
     let simulator = Simulator::for_user()?;
     let ran = simulator.stop()?;
     Config::set_simulator(None)?;
-    if !ran {
+    if !ran && !app.out.is_json() {
         tell("tpmssh: the simulated TPM was not running");
+        return Ok(());
     }
     app.out.print(&Report::new(&simulator, None))
 }

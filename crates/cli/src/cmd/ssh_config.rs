@@ -21,11 +21,6 @@ use crate::show::output::tell;
 /// ssh then offers this key and no other, so that a server which allows few tries is not shown them
 /// all. The public key is in a file of ~/.ssh/tpmssh, which is made if it is missing.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  tpmssh ssh-config server >> ~/.ssh/config
-  tpmssh ssh-config anna@server -k work
-  tpmssh ssh-config server --module       by the PKCS#11 module, without an agent")]
 pub(crate) struct Args {
     /// The server, as for ssh; patterns such as *.example.org are taken
     #[arg(value_name = "[USER@]HOST")]

@@ -19,8 +19,8 @@ const MAX_SIGNERS_LEN: usize = 1 << 24;
 
 /// Check a signature that tpmssh sign or ssh-keygen -Y sign made
 ///
-/// With --allowed-signers it says who signed, and fails for everybody else; without, only that
-/// the key in the signature made it, whosever key that is. Needs neither a TPM nor a store.
+/// With --allowed-signers it says who signed, and fails for everybody else. Without, it says only
+/// that the file is as it was signed, by the key in the signature. Needs neither a TPM nor a store.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The signed file, or - for standard input
@@ -66,7 +66,9 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         }
     };
     if args.allowed_signers.is_none() {
-        tell("tpmssh: whose key that is was not looked at: see --allowed-signers");
+        tell(
+            "tpmssh: the signature is intact, but the signer was not checked: see --allowed-signers",
+        );
     }
     app.out.print(&Report {
         signers,

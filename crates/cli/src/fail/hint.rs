@@ -111,14 +111,14 @@ pub(super) fn for_store(err: &Store) -> Option<String> {
         Store::CounterMissing => "the SO makes it again: tpmssh token repair",
         Store::PinNotSet => "set it with the SO PIN: tpmssh token reset-pin",
         Store::ChipLocked { .. } | Store::LastTry { .. } => {
-            "wait with the machine switched on (every try counts anew), or as the TPM's owner: tpmssh tpm lockout reset"
+            "leave the machine on and wait (each further try restarts the wait), or as the TPM's owner: tpmssh tpm lockout reset"
         }
         Store::PinMalformed(err) => return for_pin(*err),
         Store::OtherTpm => {
             "its keys work in the TPM they were made in and nowhere else; make new ones with: tpmssh token init"
         }
         Store::KeyRefused { .. } => "make a new key with: tpmssh keygen",
-        Store::NoStore { .. } => "make a token first: tpmssh token init",
+        Store::NoStore { .. } => "make a token and a key first: tpmssh setup",
         Store::Corrupt { .. } => "put back a good copy of the store, or make a new token",
         Store::NewerStore { .. } => "use the newer version of tpmssh",
         Store::UnsafePath { path, .. } => return Some(for_unsafe_path(path)),

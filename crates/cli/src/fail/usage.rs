@@ -85,12 +85,38 @@ fn better_hint(error: &str) -> Option<&'static str> {
             "every user of this machine can read a command line; leave the PIN out to be asked, or use --pin-file FILE or --pin-fd FD",
         );
     }
+    let unknown = error.strip_prefix("unrecognized subcommand '");
+    if let Some(word) = unknown.and_then(|rest| rest.strip_suffix('\'')) {
+        return meant(word);
+    }
     if error.starts_with("invalid value 'ed25519'") || error.starts_with("invalid value 'dsa'") {
         return Some(
             "TPMs make no such keys; leave -t out for ecdsa, which every current server takes",
         );
     }
     None
+}
+
+/// What people mean by a word that is no command here, but one of other programs.
+fn meant(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "gen" | "generate" | "create" | "new" | "make" => "a key is made by tpmssh keygen",
+        "init" | "start" | "begin" => "begin with tpmssh setup",
+        "status" | "check" | "health" => {
+            "tpmssh doctor looks at everything, tpmssh agent status at the agent"
+        }
+        "version" => "tpmssh --version shows the version",
+        "show" | "keys" | "key" => "tpmssh list shows the keys",
+        "rm" | "remove" | "del" => "tpmssh delete KEY deletes a key",
+        "mv" => "tpmssh rename KEY LABEL renames a key",
+        "add" => "the agent serves all keys; tpmssh cert add keeps a certificate",
+        "login" | "ssh" | "connect" => "tpmssh agent install has ssh use the keys",
+        "passwd" | "change-pin" | "pin" => "tpmssh token change-pin changes the PIN",
+        "uninstall" => {
+            "tpmssh agent uninstall, tpmssh host remove and tpmssh git setup --unset undo what was set up"
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -120,6 +146,16 @@ mod tests {
                 "tpmssh keygen --pin 1234",
                 "unexpected argument '--pin' found",
                 "every user of this machine can read a command line; leave the PIN out to be asked, or use --pin-file FILE or --pin-fd FD",
+            ),
+            (
+                "tpmssh gen",
+                "unrecognized subcommand 'gen'",
+                "a key is made by tpmssh keygen",
+            ),
+            (
+                "tpmssh version",
+                "unrecognized subcommand 'version'",
+                "tpmssh --version shows the version",
             ),
             (
                 "tpmssh keygem",

@@ -12,13 +12,13 @@ pub(crate) struct KeyTypeArgs {
     #[arg(short = 't', long = "type", value_enum, default_value_t = Algorithm::Ecdsa)]
     algorithm: Algorithm,
 
-    /// Its size: 256, 384 or 521 for ecdsa, 2048 or 3072 for rsa (256 or 2048)
+    /// Key size: 256 (default), 384 or 521 for ecdsa; 2048 (default) or 3072 for rsa
     #[arg(short, long)]
     bits: Option<u16>,
 }
 
 impl KeyTypeArgs {
-    /// Whether the kind was chosen, and is not that of whoever says nothing.
+    /// Whether the kind is another one than the default.
     pub(crate) fn is_chosen(&self) -> bool {
         self.algorithm != Algorithm::Ecdsa || self.bits.is_some()
     }

@@ -46,7 +46,7 @@ pub(crate) struct UserPinArgs {
     pin: PinArgs,
 
     /// Use the PIN even if only one try is left
-    #[arg(long)]
+    #[arg(long, short)]
     yes: bool,
 }
 

@@ -1,6 +1,7 @@
 //! Something that takes a while, and shows that it has not stopped.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,7 +41,15 @@ pub(crate) fn while_running<T>(tpm: &Tpm, what: &str, work: impl FnOnce() -> T) 
     result
 }
 
+/// Whether a line that counts seconds is shown now.
+pub(crate) fn is_shown() -> bool {
+    SHOWN.load(Ordering::Relaxed)
+}
+
+static SHOWN: AtomicBool = AtomicBool::new(false);
+
 fn counted<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    SHOWN.store(true, Ordering::Relaxed);
     let result = thread::scope(|scope| {
         let (done, is_done) = mpsc::channel::<()>();
         scope.spawn(move || count(what, &is_done));
@@ -49,6 +58,7 @@ fn counted<T>(what: &str, work: impl FnOnce() -> T) -> T {
         result
     });
     clear("");
+    SHOWN.store(false, Ordering::Relaxed);
     result
 }
 

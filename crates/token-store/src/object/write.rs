@@ -101,6 +101,23 @@ impl Store {
         })
     }
 
+    /// Changes `CKA_LABEL` of both halves of a key pair, or of a public key without a private half.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::set_label`].
+    pub fn rename_key(&mut self, id: ObjectId, label: &str) -> Result<()> {
+        check_label(label)?;
+        self.write(|tx| {
+            let sql = "UPDATE object SET label = ?1 WHERE id = ?2 \
+                       OR key = (SELECT key FROM object WHERE id = ?2)";
+            match tx.execute(sql, params![label, id.0])? {
+                0 => Err(Error::NoSuchObject),
+                _ => Ok(()),
+            }
+        })
+    }
+
     /// Changes `CKA_ID` of one object.
     ///
     /// # Errors

@@ -54,6 +54,16 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             let spec = KeySpec::new(args.kind.key_type()?, &args.label);
             let token = app.token(&store)?;
             make::check_label(&store, &token, &args.label)?;
+            if keys::of_token(&store, &token)?
+                .iter()
+                .any(|key| !key.authority)
+            {
+                tell(&format!(
+                    "tpmssh: token \"{}\" has keys for logins as well: who knows its PIN can certify \
+                     anybody. A token of its own is safer: tpmssh token init ca",
+                    shown(&token.label)
+                ));
+            }
             let pin = read_pin(app, &store, &token, &args.pin)?;
             make::key(app, &mut store, &token, &spec, pin.as_ref())?
         }

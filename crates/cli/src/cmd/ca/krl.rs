@@ -1,6 +1,7 @@
 //! `tpmssh ca krl` and `read-krl`: lists of what was revoked.
 
 use std::fmt;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -46,6 +47,10 @@ pub(crate) struct ReadArgs {
 }
 
 pub(crate) fn write(app: &App, args: &WriteArgs) -> anyhow::Result<()> {
+    if args.file == Path::new("-") && io::stdout().is_terminal() {
+        let why = "a revocation list is not text: name a file instead of -";
+        return Err(Error::Usage(why.into()).into());
+    }
     let store = app.store()?;
     let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
     let list = revocations::list(&store, &authority)?;
@@ -127,6 +132,7 @@ pub(crate) fn read(app: &App, args: &ReadArgs) -> anyhow::Result<()> {
         number: krl.number(),
         generated: krl.generated(),
         comment: krl.comment().to_owned(),
+        revokes: Revokes::of(&krl),
         asked: Vec::new(),
     };
     for file in &args.keys {
@@ -167,7 +173,27 @@ struct Report {
     /// Seconds since 1970.
     generated: u64,
     comment: String,
+    revokes: Revokes,
     asked: Vec<Asked>,
+}
+
+/// How much a list revokes. Several lists of serial numbers may overlap, so that one counts twice.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Revokes {
+    serials: usize,
+    key_ids: usize,
+    /// By themselves or by their hash.
+    keys: usize,
+}
+
+impl Revokes {
+    fn of(krl: &Krl) -> Self {
+        Self {
+            serials: usize::try_from(krl.serials()).unwrap_or(usize::MAX),
+            key_ids: krl.key_ids(),
+            keys: krl.keys(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -182,6 +208,20 @@ impl fmt::Display for Report {
         facts.add("number", self.number);
         facts.add("generated", date::in_words(self.generated));
         facts.add("comment", &self.comment);
+        let Revokes {
+            serials,
+            key_ids,
+            keys,
+        } = self.revokes;
+        facts.add(
+            "revokes",
+            format!(
+                "{}, {}, {}",
+                count(serials, "serial number"),
+                count(key_ids, "key id"),
+                count(keys, "key")
+            ),
+        );
         facts.fmt(f)?;
         for asked in &self.asked {
             let state = if asked.revoked {

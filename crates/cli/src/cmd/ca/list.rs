@@ -18,8 +18,8 @@ use crate::show::{date, duration};
 
 /// List the certificates that an authority signed
 ///
-/// One line each: for whom, until when, and whether it is revoked. The serial number is what
-/// tpmssh ca revoke --serial takes.
+/// One line each: for whom, until when, and whether it is revoked. tpmssh ca revoke --serial takes
+/// the serial number.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

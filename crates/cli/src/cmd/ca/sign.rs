@@ -25,14 +25,14 @@ use crate::show::date;
 
 /// Certify a user's key
 ///
-/// The certificate is printed, and kept in the record of what the authority signed. Unless it is
-/// told otherwise it allows all that a login allows.
+/// The certificate is printed, and kept in the authority's record. Without -O it allows all that a
+/// login allows.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UserArgs {
     #[command(flatten)]
     common: SignArgs,
 
-    /// What the certificate limits or allows, as for ssh-keygen -O; may be given several times
+    /// A limit or permission, as for ssh-keygen -O; may be given several times
     ///
     /// clear, force-command=COMMAND, source-address=LIST, verify-required, no-touch-required,
     /// permit-X and no-X where X is X11-forwarding, agent-forwarding, port-forwarding, pty or
@@ -43,7 +43,7 @@ pub(crate) struct UserArgs {
 
 /// Certify a host's key
 ///
-/// The certificate is printed, and kept in the record of what the authority signed.
+/// The certificate is printed, and kept in the authority's record.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HostArgs {
     #[command(flatten)]
@@ -63,7 +63,7 @@ struct SignArgs {
     #[arg(short = 'I', long, value_name = "ID")]
     identity: String,
 
-    /// Who the key may be: users of the server, or names of the host; commas separate them
+    /// Comma-separated principals: user names (sign-user) or host names (sign-host)
     #[arg(
         short = 'n',
         long,

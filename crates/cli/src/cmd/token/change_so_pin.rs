@@ -8,10 +8,10 @@ use crate::app::{App, read_new_so_pin, read_so_pin};
 use crate::ask::pin_prompt::Source;
 use crate::options::{NewSoPinArgs, SoPinArgs, SoPinOutArgs, TokenArg};
 
-/// Change the SO PIN of a token
+/// Change the recovery code (SO PIN) of a token
 ///
-/// An old copy of the store still answers to the old SO PIN. Without a new one that is
-/// chosen here, one is made up and shown once.
+/// A new one is made up and shown once, unless one is given. Copies of the store from before still
+/// accept the old one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

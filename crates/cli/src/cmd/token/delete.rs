@@ -13,10 +13,8 @@ use crate::show::output::escape;
 
 /// Delete a token with its keys
 ///
-/// An older copy of the store may still open: SECURITY.md says which.
-///
-/// Its PIN counter is removed from the TPM, which takes the owner password where there is
-/// one.
+/// Nothing brings the keys back. The PIN counter is removed from the TPM, which takes the owner
+/// password if there is one. An older copy of the store may still open: SECURITY.md says which.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -7,6 +7,7 @@ use token_store::{Class, Store, Token, WallKind, token};
 use tpm_core::Origin;
 
 use crate::app::App;
+use crate::fail::error::count;
 use crate::options::TokenArg;
 use crate::show::output::{Facts, error_line, tell};
 
@@ -66,7 +67,7 @@ struct Report {
     data: usize,
     /// Keys that this program did not make and does not use.
     refused: usize,
-    /// PKCS#11 token flags that are set.
+    /// PKCS#11 token flags that are set: for programs, so only in JSON.
     flags: Vec<&'static str>,
 }
 
@@ -186,21 +187,20 @@ impl fmt::Display for Report {
         facts.add(
             "objects",
             format!(
-                "{} keys{}, {} public keys, {} certificates, {} data",
-                self.keys,
+                "{}{}, {}, {}, {}",
+                count(self.keys, "key"),
                 match self.imported {
                     0 => String::new(),
                     imported => format!(" ({imported} imported)"),
                 },
-                self.public_keys,
-                self.certificates,
-                self.data
+                count(self.public_keys, "public key"),
+                count(self.certificates, "certificate"),
+                count(self.data, "data object")
             ),
         );
         if self.refused > 0 {
             facts.add("refused keys", self.refused);
         }
-        facts.add("flags", self.flags.join(" "));
         facts.fmt(f)
     }
 }

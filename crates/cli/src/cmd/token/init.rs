@@ -17,9 +17,9 @@ use crate::show::token::Summary;
 
 /// Make a token: a place for keys in the TPM, behind a PIN
 ///
-/// An SO PIN is made up and shown once, unless one is given. It sets a new PIN when the
-/// first one is forgotten or locked, and cannot use the keys: write it down and keep it
-/// away from the machine.
+/// A recovery code (SO PIN) is made up and shown once, unless one is given. It sets a new PIN if the
+/// PIN is forgotten or locked. It cannot use the keys. Write it down and keep it away from the
+/// machine.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// What to call the token, at most 32 bytes ("ssh")
@@ -41,9 +41,8 @@ pub(crate) struct Args {
     #[arg(long, short, requires = "again")]
     yes: bool,
 
-    /// What stands between the keys and somebody who does not know the PIN: a counter of
-    /// the token's own, the lockout that the whole TPM shares, or nothing (a counter, or what
-    /// pin-wall in the configuration file says)
+    /// How PIN guessing is limited: counter (in this token only; the default), lockout (shared by the
+    /// whole TPM) or none (no PIN); the configuration file may have another default
     #[arg(long, value_name = "WALL", value_parser = ["counter", "lockout", "none"])]
     pin_wall: Option<String>,
 

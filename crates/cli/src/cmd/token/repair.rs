@@ -10,9 +10,9 @@ use crate::fail::failure::prevented;
 use crate::options::{NewPinArgs, OwnerAuthArgs, SoPinArgs, TokenArg};
 use crate::show::output::escape;
 
-/// Make the PIN counter of a token again, which somebody deleted or replaced
+/// Recreate a token's PIN counter after it was deleted or replaced
 ///
-/// The keys work again afterwards, with the new PIN.
+/// The keys work again afterwards, with the new PIN. It takes the recovery code (SO PIN).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

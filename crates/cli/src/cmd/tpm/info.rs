@@ -11,6 +11,7 @@ use tpm_core::{KeyType, Operation, Srk, Tcti};
 use crate::app::App;
 use crate::keys::hex;
 use crate::show::chip::{firmware, revision, words};
+use crate::show::date;
 use crate::show::duration;
 use crate::show::output::Facts;
 
@@ -184,8 +185,9 @@ impl fmt::Display for Report {
         facts.add(
             "specification",
             format!(
-                "TPM 2.0, revision {} of day {} of {}",
-                self.spec_revision, self.spec_day, self.spec_year
+                "TPM 2.0, revision {} of {}",
+                self.spec_revision,
+                date::of_day(self.spec_year, self.spec_day)
             ),
         );
         facts.add(

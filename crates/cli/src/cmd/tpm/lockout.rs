@@ -153,17 +153,14 @@ impl fmt::Display for Report {
             format!("after {forgiving} with the machine on"),
         );
         facts.add("password", if self.password_set { "set" } else { "none" });
-        facts.add("a wrong one", wrong_password(self.recovery));
+        facts.add("after a wrong password", wrong_password(self.recovery));
         facts.fmt(f)
     }
 }
 
 fn wrong_password(recovery: u32) -> String {
     match recovery {
-        0 => "closes the lockout hierarchy until a restart".into(),
-        seconds => format!(
-            "closes the lockout hierarchy for {}",
-            duration::in_words(seconds)
-        ),
+        0 => "locked until a restart".into(),
+        seconds => format!("locked for {}", duration::in_words(seconds)),
     }
 }

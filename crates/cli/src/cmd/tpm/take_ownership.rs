@@ -24,8 +24,8 @@ use crate::show::output::{Facts, tell};
 /// for all three. A password is the bytes of one line, at most 32, as other TPM programs use
 /// it.
 ///
-/// The lockout password is the one worth having: without it anybody who may use the TPM can
-/// clear it, and can guess an SO PIN without end. With an owner password each new token needs
+/// The lockout password is the one worth having: without it any user with TPM access can erase
+/// the TPM, and can try recovery codes (SO PINs) without limit. With an owner password each new token needs
 /// it. Where there is an owner password already, making a storage root key takes it: from
 /// --auth-file or --auth-fd, else it is asked for.
 #[derive(Debug, clap::Args)]
@@ -42,10 +42,10 @@ pub(crate) struct Args {
 
     /// Make the storage root key anew if another key is in its place, or it has a password
     ///
-    /// Keys below the old one are lost, whoever made them, unless it came from the same
-    /// template and only has a password. Disk encryption (BitLocker, systemd-cryptenroll) and
-    /// Windows Hello may hang from it. tpmssh does not need this: it uses one of its own
-    /// beside one that does not serve.
+    /// This destroys every key under the old one, including those of other programs: disk
+    /// encryption (BitLocker, systemd-cryptenroll) and Windows Hello may depend on it. Exception: an
+    /// old key from the same template that only has a password. tpmssh does not need this: beside a
+    /// storage root key that does not serve it uses one of its own.
     #[arg(long)]
     replace_storage_root_key: bool,
 

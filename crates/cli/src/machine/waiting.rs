@@ -1,0 +1,37 @@
+//! A line for a person who waits for the TPM, which may be busy for half a minute.
+
+use std::io::{self, IsTerminal};
+use std::thread;
+use std::time::Duration;
+
+use tpm_core::{Silence, Tpm};
+
+use crate::show::{output, progress};
+
+/// How long the TPM may take before something is said.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often the time is looked at.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Has a thread say once on the terminal that the TPM is waited for, as soon as it lets this
+/// process wait for long. Nothing is said if stderr is no terminal.
+pub(crate) fn tell_of(tpm: &Tpm) {
+    if !io::stderr().is_terminal() {
+        return;
+    }
+    let silence = tpm.silence();
+    // Without a thread it is only not said.
+    let _ = thread::Builder::new().spawn(move || watch(&silence));
+}
+
+fn watch(silence: &Silence) {
+    loop {
+        thread::sleep(PACE);
+        let lasts = silence.lasts().unwrap_or_default();
+        if lasts >= PATIENCE && !progress::is_shown() {
+            output::tell("tpmssh: waiting for the TPM (Ctrl-C stops it)");
+            return;
+        }
+    }
+}
