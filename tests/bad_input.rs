@@ -1,4 +1,4 @@
-//! Each error that a person can meet: its exact text, its hint, its exit code, and no try spent.
+//! The errors that a user can meet: exact text, hint, exit code, and no try spent.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use crate::program::{Outcome, Program, run, text, tpmssh};
 /// `TPM2_Create`.
 const CREATE: u32 = 0x153;
 
-/// The tries that `token list` shows as left, and those that the chip really has.
+/// The tries left in `token list`, and those in the chip.
 fn tries_left(program: &Program) -> u64 {
     let list: serde_json::Value =
         serde_json::from_str(&program.run(&["token", "list", "--json"]).ok()).unwrap();
@@ -41,7 +41,7 @@ fn no_such_device() {
     );
 }
 
-/// In a mount namespace with a `/dev` of its own, as a user who may not open what is in it.
+/// In a mount namespace with a private `/dev`, as a user without permission for its devices.
 #[test]
 fn no_permission_on_the_device() {
     let home = Home::new();
@@ -83,7 +83,7 @@ fn the_simulator_is_not_running() {
     program
         .run(&["keygen", "--pin-file", &program.pin])
         .fails(5, &expected);
-    // What needs no TPM still works.
+    // Commands that need no TPM still work.
     assert!(program.run(&["export"]).ok().ends_with(" first\n"));
 }
 

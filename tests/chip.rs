@@ -1,4 +1,4 @@
-//! The chip in its owner's hands: taking it, its passwords, its lockout, and the life of tokens.
+//! Owning the chip: taking ownership, passwords, lockout, and the life of tokens.
 
 use testing::Swtpm;
 

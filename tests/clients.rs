@@ -1,7 +1,7 @@
-//! The module in the programs that people use it with, as Debian packages them.
+//! The module in programs of Debian that use PKCS#11.
 //!
-//! Each file is one client, each test a token of its own in a TPM of its own. What a client
-//! makes is checked with another program that knows nothing of the module.
+//! Each file has one client, and each test its own TPM and token. The results of a client are
+//! checked with another program that does not use the module.
 
 use std::{
     fs,

@@ -9,7 +9,7 @@ use crate::program::{Outcome, PIN, Program, SO_PIN, text};
 
 /// A program's home and its TPM, with or without a resource manager in front of it.
 struct Place {
-    // In the order of dropping.
+    // Declared in the order in which they must be dropped.
     abrmd: Option<Abrmd>,
     program: Program,
 }

@@ -1,5 +1,5 @@
-//! Files that a person names: what is written, what is refused, and what is said when a disk, a
-//! limit or a reader fails.
+//! Files that a user names: written ones, refused ones, and the messages if a disk, a limit or a
+//! reader fails.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -163,7 +163,7 @@ fn a_full_disk_and_a_limit_leave_the_old_file_and_are_told() {
     assert_eq!(outcome.stdout, "filler\nlist\nold\n");
 }
 
-/// What is done is done, whether or not anybody can read it.
+/// A completed change is reported as done, also if the output cannot be written.
 #[test]
 fn what_is_done_is_told_when_stdout_is_full() {
     let program = Program::with_key();
@@ -233,8 +233,7 @@ fn what_is_done_is_told_when_stdout_is_full() {
     assert!(program.run(&["token", "list"]).ok().contains("other"));
 }
 
-/// An SO PIN that was made up and not seen is in nobody's hands; the exit code is all that is left
-/// to say so.
+/// A generated SO PIN that was not shown is lost. Only the exit code can tell.
 #[test]
 fn an_so_pin_that_nobody_saw_is_no_success() {
     let program = Program::with_token();

@@ -1,5 +1,5 @@
-//! What is said when a command ends between the chip and the store: each case says what is true,
-//! and the command that it names does the rest.
+//! The messages if a command ends between the chip and the store: each tells the true state, and
+//! the command in its hint completes the change.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ const NV_CHANGE_AUTH: u32 = 0x13b;
 const OBJECT_CHANGE_AUTH: u32 = 0x150;
 const CREATE: u32 = 0x153;
 
-/// Where a command breaks off.
+/// How a command is interrupted.
 #[derive(Debug, Clone, Copy)]
 enum Break {
     /// The chip did the command with this code, and its answer is lost.
@@ -27,7 +27,7 @@ enum Break {
     Directory,
 }
 
-/// What is true afterwards.
+/// The state afterwards.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Valid {
     Old,

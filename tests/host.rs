@@ -10,8 +10,8 @@ use testing::{Service, Sshd};
 use crate::certs::{key_file, sign, with_authority};
 use crate::program::{Outcome, Program, run, text};
 
-/// A machine of its own below the home of a program: `etc`, a store, a socket, and a `systemctl`
-/// that notes how it is called.
+/// A machine below the home of a program: `etc`, a store, a socket, and a `systemctl` that records
+/// its calls.
 struct Machine {
     program: Program,
     etc: String,
@@ -73,8 +73,8 @@ impl Machine {
         self.read(&format!("ssh/ssh_host_{kind}_key.pub"))
     }
 
-    /// The fingerprint that a client is shown for each algorithm that the server offers; each has
-    /// to be proven to a client that has never seen the server.
+    /// The fingerprint for each algorithm that the server offers. The server must prove each key to
+    /// a client that has never seen it.
     fn shown(&self, sshd: &Sshd, key: &str) -> Vec<(String, String)> {
         let scan = run("ssh", &["-F", "/dev/null", "-Q", "HostKeyAlgorithms"]);
         let known = text(self.program.home.path().join("known"));

@@ -116,7 +116,7 @@ fn a_command_that_is_ended_while_it_is_stopped_ends() {
     shell.end();
 }
 
-/// There is no shell that could continue it.
+/// No shell could continue it.
 #[test]
 fn ctrl_z_does_nothing_where_nobody_could_continue_the_program() {
     let program = Program::with_token();

@@ -5,8 +5,8 @@ use testing::{Guest, module};
 /// The program in which `ssh-agent` loads modules.
 const PKCS11_HELPER: &str = "/usr/lib/openssh/ssh-pkcs11-helper";
 
-/// Everything that a person does, by way of `/dev/tpmrm0`, which behaves unlike a socket of a
-/// simulator: handles of its own, `EINVAL` and `EFAULT` instead of response codes.
+/// The usual commands of a user with `/dev/tpmrm0`, which differs from a socket of a simulator: its
+/// handles are virtual, and it returns `EINVAL` and `EFAULT` instead of response codes.
 #[test]
 fn the_kernels_resource_manager_serves_the_program_the_module_and_the_agent() {
     let said = Guest::new()

@@ -1,4 +1,4 @@
-//! A program of somebody else's at the TPM: plain commands, with empty passwords.
+//! Another program at the TPM: plain commands, with empty passwords.
 //!
 //! It brings the chip into states that tpmssh never makes.
 

@@ -1,5 +1,5 @@
-//! A recording of all that the program says to the TPM, from taking ownership to the last change of
-//! a PIN: no secret is in it, and no guess of one can be tried on it.
+//! A recording of all commands to the TPM, from taking ownership to the last change of a PIN: it
+//! contains no secret, and no guess of a secret can be tested against it.
 
 use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
 use testing::Tap;

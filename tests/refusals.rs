@@ -1,4 +1,4 @@
-//! What a TPM in a bad state answers, and what a person is told of it: text, hint, exit code.
+//! Errors of a TPM in a bad state, and what the user is told: text, hint, exit code.
 
 use std::fs;
 
@@ -143,7 +143,7 @@ fn something_else_in_the_place_of_the_storage_root_key() {
         .args(replace);
     let refused = Outcome::of(&mut alone);
     assert_eq!(refused.code, Some(2), "{refused:#?}");
-    // Whoever knows that nobody needs the other key can have it replaced.
+    // A user who knows that the other key is not needed can replace it.
     program.run(&[&replace[..], &["--yes"]].concat()).ok();
     let again = program.run(&[
         "token",
@@ -319,7 +319,7 @@ fn a_counter_that_a_killed_program_left() {
     program.keygen("the other token is as it was");
 }
 
-/// Counters of other users look like lost ones; nothing is done to them by itself.
+/// Counters of other users look like lost ones, so none is removed automatically.
 #[test]
 fn a_counter_of_another_user_is_no_leftover_of_ours() {
     let program = Program::with_token();
@@ -347,7 +347,7 @@ fn a_store_on_another_machine_and_back() {
     assert_eq!(doctor(&program.swtpm.tcti()), Some(0));
 }
 
-/// The hint fits whose PIN it was: no recovery code helps against wrong recovery codes.
+/// The hint depends on the kind of PIN: a recovery code does not help after wrong recovery codes.
 #[test]
 fn the_last_wrong_so_pin_does_not_lead_in_a_circle() {
     let program = Program::with_token();

@@ -1,5 +1,5 @@
-//! A mixed load with faults, on a bare TPM and behind a resource manager: what must hold all the
-//! time, and be back within ten seconds of a fault's end.
+//! A mixed load with faults, on a bare TPM and behind a resource manager. Some properties must
+//! always hold; others again within ten seconds after the end of a fault.
 //!
 //! `cargo xtask soak [MINUTES] [SEED]` runs it for long; without that it takes some seconds.
 
@@ -19,7 +19,7 @@ use testing::{Abrmd, AgentClient, Home, SshAgent, Swtpm, message, module};
 use crate::agent::served::Served;
 use crate::program::{Outcome, PIN, Program, text, tpmssh};
 
-/// How long a login may take to be of use again after a fault.
+/// How long after a fault a login may be unusable.
 const BACK: Duration = Duration::from_secs(10);
 /// How much more memory a process may have at the end than after its first signatures, in KiB.
 const MEMORY: usize = 8 * 1024;
@@ -36,7 +36,7 @@ impl Dice {
     }
 }
 
-/// What a process has of what could grow.
+/// The resources of a process that could grow.
 #[derive(Debug, Clone, Copy)]
 struct Size {
     memory: usize,
@@ -135,7 +135,7 @@ impl<'a> Stack<'a> {
         self.sizes[0] = Size::of(self.agent().pid());
     }
 
-    /// Both logins are of use, or are again within ten seconds.
+    /// Both logins can be used, at the latest after ten seconds.
     fn both_sign(&mut self) {
         let begun = Instant::now();
         let sockets = [
@@ -153,7 +153,7 @@ impl<'a> Stack<'a> {
         self.tally.slowest = self.tally.slowest.max(begun.elapsed());
     }
 
-    /// One thing that people do.
+    /// One action of a user.
     fn operate(&mut self, dice: &mut Dice) {
         self.tally.operations += 1;
         match dice.roll(12) {
@@ -190,7 +190,7 @@ impl<'a> Stack<'a> {
         }
     }
 
-    /// One thing that goes wrong, and ends again.
+    /// One fault, and its end.
     fn fail(&mut self, dice: &mut Dice) {
         self.tally.faults += 1;
         let while_it_lasts = |stack: &mut Self, dice: &mut Dice| {

@@ -1,9 +1,8 @@
-//! Whatever a connection, a loaded key, a saved context or a session goes through while it is
-//! idle: the next signature is made, or says why it never can be again, and no login is lost.
+//! Losses of an idle connection, a loaded key, a saved context or a session: the next signature
+//! succeeds, or the error tells why it never can again, and no login is lost.
 //!
-//! The table goes through every way in which they can be gone, bare and managed, after one and
-//! after three signatures, in the module (in `ssh-agent`), in our agent, and in a program that
-//! uses the libraries.
+//! The table has all causes of a loss, bare and managed, after one and after three signatures, in
+//! the module (in `ssh-agent`), in our agent, and in a program that uses the libraries.
 
 use std::env;
 use std::ffi::OsString;
@@ -18,7 +17,7 @@ use tpm_core::{Scheme, Tpm};
 use crate::agent::served::{Served, eventually};
 use crate::program::{Outcome, PIN, Program, tpmssh};
 
-/// What happens while everything is idle.
+/// The event while everything is idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loss {
     /// The TPM was switched off and on in good order.

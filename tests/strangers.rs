@@ -1,4 +1,4 @@
-//! What is not the TPM that it should be: no TPM at all, an old one, a full one, a twin.
+//! Wrong TPMs: none at all, an old one, a full one, a twin.
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! What a person at a terminal sees, on a pseudo-terminal of the test's own.
+//! What a user at a terminal sees, on a private pseudo-terminal.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use crate::program::{PIN, Program, SO_PIN};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A program on a terminal; the test is the person.
+/// A program on a terminal; the test is its user.
 pub(crate) struct Session {
     terminal: File,
     child: Child,

@@ -13,7 +13,7 @@ use crate::program::{Outcome, Program};
 
 const LIST: &[u8] = &[11];
 
-/// As many descriptors as this process may have; enough for a crowd.
+/// Raises the limit of descriptors of this process to the maximum.
 fn many_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     let most = Rlimit {
@@ -37,7 +37,7 @@ fn assert_quick(client: &mut AgentClient) {
     assert!(best < Duration::from_secs(2), "{best:?}");
 }
 
-/// What `/proc` says of a process: a number of kB.
+/// A number of kB from `/proc/PID/status`.
 fn status(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -105,7 +105,7 @@ fn two_thousand_clients_at_once_are_all_answered() {
     eventually(|| descriptors(agent.pid()) < 50);
 }
 
-/// An agent that may have so many open files.
+/// An agent with this limit of open files.
 fn with_files(program: &Program, files: u32) -> testing::Service {
     let socket = socket(&program.home);
     let mut command = program.home.daemon("prlimit");
@@ -116,7 +116,7 @@ fn with_files(program: &Program, files: u32) -> testing::Service {
     testing::Service::start("tpmssh agent", command, &socket)
 }
 
-/// Those that say nothing make room, and the agent idles.
+/// Silent clients make room for others, and the agent uses no processor time.
 #[test]
 fn with_few_descriptors_idle_clients_make_room_and_the_agent_idles() {
     let program = free(&["one"]);
@@ -136,7 +136,8 @@ fn with_few_descriptors_idle_clients_make_room_and_the_agent_idles() {
     assert_eq!(last.ask(LIST)[0], 12);
 }
 
-/// As a host does that the agent is forwarded to: another process opens all that it can, and keeps on.
+/// Another process opens as many connections as it can and keeps them, as a host can to which the
+/// agent is forwarded.
 #[test]
 fn a_process_that_takes_all_places_keeps_no_other_from_being_served() {
     let program = free(&["one"]);
@@ -159,7 +160,7 @@ fn a_process_that_takes_all_places_keeps_no_other_from_being_served() {
     let mut lines = std::io::BufReader::new(flooding.stdout.take().unwrap());
     let mut line = String::new();
     std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
-    // Meanwhile, and when it has all that it gets: who was there stays, and new ones are served.
+    // In the meantime, and when it has all that it gets, old clients stay and new ones are served.
     while !line.ends_with("done\n") {
         assert_eq!(AgentClient::connect(&socket).ask(LIST)[0], 12);
         if lines.buffer().is_empty() && flooding.try_wait().unwrap().is_none() {
@@ -209,11 +210,11 @@ fn cpu_ticks(pid: u32) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-/// What a login works with (19 MiB, by Argon2) is given back each time, not only the first.
+/// The memory of a login (19 MiB, by Argon2) is freed each time, not only the first time.
 #[test]
 fn logins_leave_no_memory_behind() {
     let program = Program::new();
-    // As it costs in earnest, whatever the other tests take.
+    // With the real cost of the derivation, which other tests leave out.
     let init = ["token", "init", "--label", "work", "--pin-file"];
     let init = [&init[..], &[&program.pin, "--so-pin-file", &program.so_pin]].concat();
     let mut command = program.command();
@@ -232,7 +233,7 @@ fn logins_leave_no_memory_behind() {
     }
 }
 
-/// Nothing adds up: neither descriptors nor memory.
+/// Neither descriptors nor memory grow.
 #[test]
 fn a_thousand_uses_leave_nothing_behind() {
     let program = free(&["one"]);
@@ -255,8 +256,8 @@ fn a_thousand_uses_leave_nothing_behind() {
     };
     let (files, memory) = some_uses(500);
     let (files_later, memory_later) = some_uses(500);
-    // A connection that is not yet noticed as closed is no leak; one for each signature would be
-    // 50, one for each client 500.
+    // A few connections may not have been noticed as closed yet. A leak for each signature would be
+    // 50, for each client 500.
     assert!(files_later <= files + 5, "{files} then {files_later}");
     assert!(
         memory_later <= memory + 512,

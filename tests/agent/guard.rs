@@ -1,4 +1,4 @@
-//! What an agent keeps from others.
+//! How an agent is protected from other programs.
 
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Seek, SeekFrom};
@@ -13,7 +13,7 @@ use testing::{AgentClient, Service, message};
 use super::served::{Served, socket};
 use crate::program::{Outcome, PIN, Program};
 
-/// Nobody, as whom tests that need another user act.
+/// The user nobody, for tests that need another user.
 const NOBODY: &str = "65534";
 
 fn as_nobody(program: &str) -> std::process::Command {
@@ -48,7 +48,7 @@ fn another_user_is_hung_up_on_even_where_the_socket_lets_everybody_in() {
     assert_eq!(list(std::process::Command::new("ssh-add")).code, Some(0));
 }
 
-/// Gives all below `path` to nobody.
+/// Makes nobody the owner of all files below `path`.
 fn give_away(path: &Path) {
     let nobody = NOBODY.parse().ok();
     chown(path, nobody, nobody).unwrap();
@@ -59,7 +59,7 @@ fn give_away(path: &Path) {
     }
 }
 
-/// Root may look into everything, so where root runs the test the agent is nobody's.
+/// Root can read all processes. So if root runs the test, the agent runs as nobody.
 #[test]
 fn a_process_of_the_same_user_cannot_look_into_it_and_it_leaves_no_core() {
     let program = Program::with_key();
@@ -99,7 +99,7 @@ fn a_process_of_the_same_user_cannot_look_into_it_and_it_leaves_no_core() {
         .find(|line| line.starts_with("Max core"))
         .unwrap();
     assert!(cores.contains("0                    0"), "{cores}");
-    // The first one Rust takes for its own: a real fault would come again.
+    // Rust's handler returns from the first SIGSEGV: a real fault would come again.
     super::served::eventually(|| {
         agent.signal(Signal::SEGV);
         agent.ended().is_some()
@@ -109,8 +109,8 @@ fn a_process_of_the_same_user_cannot_look_into_it_and_it_leaves_no_core() {
     assert!(!status.core_dumped());
 }
 
-/// What it starts is bound as it is itself, so the program that asks for a PIN can tell. On a
-/// kernel without Landlock there is nothing to see, and the agent says so.
+/// Programs that it starts have the same restrictions, so the program that asks for a PIN can test
+/// them. On a kernel without Landlock there are none, and the agent logs that.
 #[test]
 fn it_can_change_no_file_but_its_own() {
     let program = Program::with_key();
@@ -126,7 +126,7 @@ fn it_can_change_no_file_but_its_own() {
     }
     fs::write(home.join("bin/ours"), "").unwrap();
     fs::set_permissions(home.join(".ssh"), Permissions::from_mode(0o700)).unwrap();
-    // Each line is tried by itself; what is possible leaves a word in `done`.
+    // Each line is tried by itself. Each action that succeeds adds a word to `done`.
     let tries = [
         ("reached", "echo >run/tpmssh/reached"),
         ("log", "echo >.local/state/tpmssh/other"),
@@ -221,7 +221,7 @@ fn holds(memory: &[u8], secret: &[u8]) -> bool {
     memory.windows(secret.len()).any(|bytes| bytes == secret)
 }
 
-/// What the PIN becomes: as `token-store` derives it.
+/// The value that `token-store` derives from the PIN.
 fn auth_value(program: &Program) -> Vec<u8> {
     let database = fs::read_dir(program.home.store()).unwrap();
     let database = database
@@ -263,7 +263,7 @@ fn after_a_lock_no_secret_is_in_memory() {
     assert_eq!(client.ask(&message(17, &[b"ssh-ed25519", secret])), [5]);
     program.run(&["unlock", "--pin-file", &program.pin]).ok();
     assert_eq!(agent.ssh_add(&["-T", &key]).code, Some(0));
-    // Without its last byte, which is not always what Argon2 gave.
+    // Without its last byte, which `token-store` may have changed after Argon2.
     let auth = &auth_value(&program)[..31];
     let open = memory(agent.pid());
     assert!(holds(&open, auth), "this is how it looks while it is open");

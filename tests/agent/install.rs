@@ -9,8 +9,8 @@ use testing::Home;
 
 use crate::program::{Outcome, text, tpmssh};
 
-/// A home with a `systemctl` that notes how it is called, and ends with `code` for everything but
-/// questions, to which it answers as a user manager with these units would.
+/// A home with a `systemctl` that records its calls. It answers queries as a user manager with
+/// these units would, and ends with `code` for other calls.
 fn home(code: u8) -> Home {
     let home = Home::new();
     fs::create_dir(home.path().join("bin")).unwrap();
@@ -266,7 +266,8 @@ fn a_file_of_somebody_else_is_not_replaced_and_not_removed() {
     }
 }
 
-/// The last file cannot be written: those before it go again, and the line in the profile.
+/// The last file cannot be written: the files before it, and the line in the profile, are removed
+/// again.
 #[test]
 fn half_an_install_is_none() {
     let home = home(0);

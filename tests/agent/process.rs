@@ -52,7 +52,7 @@ fn a_signal_ends_an_agent_well_also_during_a_signature() {
 #[test]
 fn a_signal_takes_open_questions_and_idle_clients_with_it() {
     let program = Program::with_key();
-    // What an agent starts can write nowhere else.
+    // Programs that an agent starts can write only there.
     let pid = program.home.path().join("run/tpmssh/pid");
     let script = format!(
         "#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\nexec sleep 600\n",
@@ -201,8 +201,7 @@ fn a_signal_makes_it_forget_pins() {
     eventually(|| agent.log().contains("no way to ask"));
 }
 
-/// The name by which the bus knows its only client that stays: each question is asked by
-/// another one.
+/// The unique name of the only client that stays on the bus: each query is made by another client.
 fn only_client(bus: &str) -> String {
     let ask = || {
         let list = ["--print-reply", "--dest=org.freedesktop.DBus", "/"];
@@ -302,7 +301,7 @@ fn a_socket_of_systemd_is_taken_and_left_in_place() {
     assert!(path.exists(), "it belongs to systemd");
 }
 
-/// Another store in the place of the one that was unlocked: its keys count, and its logins.
+/// Another store takes the place of the unlocked one: its keys and its logins count.
 #[test]
 fn a_store_that_was_replaced_takes_its_logins_with_it_and_one_that_comes_back_does_not() {
     let program = Program::with_key();

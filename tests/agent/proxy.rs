@@ -39,7 +39,8 @@ fn a_software_key_goes_to_the_other_agent_and_logs_in_from_there() {
     assert_eq!(agent.ssh_add(&["-l"]).code, Some(1));
 }
 
-/// Two agents of two homes behind each other, which no start can see: a request goes round once.
+/// Two agents of two homes are each other's proxy, which cannot be noticed at the start. A request
+/// goes round once.
 #[test]
 fn agents_behind_each_other_end_a_request_that_comes_back() {
     let [one, two] = [free(&["one"]), free(&["two"])];
@@ -53,7 +54,7 @@ fn agents_behind_each_other_end_a_request_that_comes_back() {
         let keys = [" one (ECDSA)\n", " two (ECDSA)\n"];
         assert!(keys.iter().all(|key| listed.contains(key)), "{listed}");
         assert_eq!(listed.lines().count(), 2, "{listed}");
-        // What nobody holds is refused by all.
+        // A request for an unknown key is refused by both.
         assert_eq!(agent.ssh_add(&["-d", "/etc/ssh/none"]).code, Some(1));
     }
     assert_eq!(agents[0].ssh_add(&["-D"]).code, Some(0));

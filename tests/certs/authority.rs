@@ -285,7 +285,7 @@ fn keys_and_key_ids_are_revoked_too() {
         let ours = program.run(&["ca", "read-krl", &list, file]);
         assert_eq!(ours.code, Some(if revoked { 8 } else { 0 }), "{ours:?}");
     }
-    // The last digit of the authority's signature: the certificate is nobody's.
+    // With another last digit of the signature, no authority signed the certificate.
     let line = fs::read_to_string(&carl).unwrap();
     let mut words = line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let at = words[1].trim_end_matches('=').len() - 4;
@@ -312,7 +312,7 @@ fn keys_and_key_ids_are_revoked_too() {
     assert_eq!(json["asked"][0]["revoked"], false);
 }
 
-/// A store that was put back knows less than it did.
+/// An old copy of the store has fewer records.
 #[test]
 fn a_revocation_is_not_taken_back_by_an_old_store() {
     let program = with_authority();
@@ -341,7 +341,7 @@ fn a_revocation_is_not_taken_back_by_an_old_store() {
     revoke("bert");
     write(&[]).ok();
 
-    // One that revokes nothing more, by the number alone.
+    // A list that revokes nothing more has only a higher number.
     fs::write(program.home.store().join("store.db"), &copy).unwrap();
     revoke("bert");
     revoke("carl");
