@@ -1,8 +1,13 @@
 //! The errors of tokens and of the store, and their kinds.
 
+mod change;
+mod kind;
+
 use std::{io, path::PathBuf};
 
 use crate::{PinError, Role, token::NoCounter};
+
+pub use self::{change::Change, kind::Kind};
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -260,124 +265,6 @@ pub enum Error {
     /// Another failure of the TPM.
     #[error(transparent)]
     Tpm(tpm_core::Error),
-}
-
-/// A change in the TPM during which an operation may be interrupted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Change {
-    /// The SO set the user PIN.
-    PinReset,
-    /// The user changed the PIN.
-    PinChange,
-    /// A token was taken out of use before its PIN counter was removed.
-    Withdrawal,
-    /// A token's PIN counter was removed, and its keys with it.
-    Deletion,
-}
-
-impl Change {
-    fn done(self) -> &'static str {
-        match self {
-            Self::PinReset => "the PIN was reset",
-            Self::PinChange => "the PIN was changed",
-            Self::Withdrawal => "the token was taken out of use",
-            Self::Deletion => "the token was deleted",
-        }
-    }
-
-    fn unrecorded(self) -> &'static str {
-        match self {
-            Self::PinReset => "the PIN is reset, but the store could not note it",
-            Self::PinChange => "the PIN is changed, but the store could not note it",
-            Self::Withdrawal => "the token is out of use, but not deleted",
-            Self::Deletion => "the token is deleted, but the store still has its traces",
-        }
-    }
-
-    /// The error to report if the command that makes the change failed with `err`:
-    /// [`Error::Unknown`] if the TPM may have made the change.
-    pub(crate) fn failed(self, err: Error) -> Error {
-        use tpm_core::Error as Tpm;
-        let lost = matches!(
-            err,
-            Error::Tpm(
-                Tpm::Timeout { .. }
-                    | Tpm::Connection(_)
-                    | Tpm::Malformed(_)
-                    | Tpm::ReplyForged { .. }
-            )
-        );
-        if !lost {
-            return err;
-        }
-        Error::Unknown {
-            change: self,
-            source: Box::new(err),
-        }
-    }
-
-    /// The error to report if the change is made and recording it failed with `err`.
-    pub(crate) fn unnoted(self, err: Error) -> Error {
-        Error::Unrecorded {
-            change: self,
-            source: Box::new(err),
-        }
-    }
-}
-
-/// The kind of an [`Error`].
-///
-/// The command line has an exit code for each ([`Kind::exit_code`]), and the PKCS#11 module a table
-/// from kinds to `CKR_…` values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Kind {
-    /// Another failure.
-    Failed,
-    /// The request is wrong: a label too long, a number out of range.
-    Usage,
-    /// A wrong PIN, or authorization of a hierarchy.
-    WrongPin,
-    /// The PIN, or the whole chip, is locked.
-    PinLocked,
-    /// There is no TPM, the user has no permission to use it, or it does not answer.
-    NoTpm,
-    /// The TPM is not the one that the token was made in.
-    OtherTpm,
-    /// The store is damaged or of another version.
-    Corrupt,
-    /// A key differs from those that this program makes.
-    KeyRefused,
-    /// A path, its owner or its mode is unsafe.
-    UnsafePath,
-    /// Another program is using the TPM or the store.
-    Busy,
-    /// The disk is full, failing or read-only.
-    Disk,
-    /// There is no token, key or other thing of that name, or none at all.
-    NotThere,
-}
-
-impl Kind {
-    /// The exit code for this kind.
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Failed => 1,
-            Self::Usage => 2,
-            Self::WrongPin => 3,
-            Self::PinLocked => 4,
-            Self::NoTpm => 5,
-            Self::OtherTpm => 6,
-            Self::Corrupt => 7,
-            Self::KeyRefused => 8,
-            Self::UnsafePath => 9,
-            Self::Busy => 10,
-            Self::Disk => 11,
-            Self::NotThere => 12,
-        }
-    }
 }
 
 impl Error {
