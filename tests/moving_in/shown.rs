@@ -5,7 +5,7 @@ use std::fs;
 use testing::Tap;
 
 use super::{PASSPHRASE, import, old_key};
-use crate::agent::served::Served;
+use crate::agent::served::{Served, socket};
 use crate::clients::module_path;
 use crate::program::{Outcome, PIN, Program};
 use crate::terminal::Session;
@@ -105,6 +105,40 @@ fn the_agent_says_it_in_its_list_and_its_log() {
         .map(|record| record["origin"].as_str().unwrap())
         .collect();
     assert_eq!(origins, ["born-here", "imported"]);
+}
+
+/// What a person reads who is asked for the PIN.
+#[test]
+fn the_agents_question_says_it() {
+    let program = Program::with_key();
+    let file = old_key(&program, "id", ["ecdsa", "256"], "");
+    import(&program, &file, &[]).ok();
+    let asked = |key: &str| {
+        let question = socket(&program.home).with_file_name("question");
+        let script = format!(
+            "#!/bin/sh\nprintf %s \"$1\" >'{}'\nexec cat '{}'\n",
+            question.display(),
+            program.pin
+        );
+        let env = [
+            (
+                "SSH_ASKPASS".into(),
+                program.home.script("asks", &script).into(),
+            ),
+            ("SSH_ASKPASS_REQUIRE".into(), "force".into()),
+        ];
+        let agent = Served::with(&program.home, &[], &env);
+        let public = program.secret("key.pub", &program.run(&["export", key]).ok());
+        agent.ssh_add(&["-T", &public]).ok();
+        fs::read_to_string(question).unwrap()
+    };
+    let imported = asked("me@old");
+    assert!(
+        imported.contains("key \"me@old\" (imported) SHA256:"),
+        "{imported}"
+    );
+    let here = asked("first");
+    assert!(here.contains("key \"first\" SHA256:"), "{here}");
 }
 
 #[test]

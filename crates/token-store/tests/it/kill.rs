@@ -57,6 +57,12 @@ fn act(what: &str, store: &mut Store, tpm: &Arc<Tpm>) -> Result<(), Error> {
             open.generate(store, &KeySpec::new(KeyType::EccP256, "second"))
                 .map(drop)
         }
+        "import" => {
+            let open = OpenToken::open(store, tpm, &token, Some(&pin(PIN)))?;
+            let spec = KeySpec::new(KeyType::EccP256, "from outside");
+            open.import(store, &crate::moving_in::software(), &spec)
+                .map(drop)
+        }
         "change pin" => token::change_pin(store, tpm, &token, &pin(PIN), &pin(NEW_PIN)),
         "reset pin" => so(store)?.reset_pin(store, &pin(NEW_PIN)),
         "change so pin" => so(store)?.change_so_pin(store, &so_pin(NEW_SO_PIN)),
@@ -307,6 +313,28 @@ fn a_killed_keygen_leaves_a_whole_key_or_none() -> TestResult {
             Connection::open(bench.file())?
                 .query_row("SELECT count(*) FROM key", [], |row| row.get(0))?;
         assert_eq!(keys * 2, objects);
+        Ok(())
+    })
+}
+
+/// It leaves at most an arrival key without keys, below which the next import goes.
+#[test]
+fn a_killed_import_leaves_a_whole_key_or_none() -> TestResult {
+    kill_everywhere("import", WallKind::Counter, |bench, token| {
+        let rows = |table: &str| -> rusqlite::Result<usize> {
+            let count = format!("SELECT count(*) FROM {table}");
+            Connection::open(bench.file())?.query_row(&count, [], |row| row.get(0))
+        };
+        let objects = bench.store.objects(token.id)?.len();
+        assert_matches!(objects, 2 | 4, "{objects} objects");
+        assert_eq!(rows("key")? * 2, objects);
+        let arrivals = rows("arrival")?;
+        assert!(arrivals == 1 || objects == 2, "{arrivals} arrival keys");
+        assert_eq!(bench.store.refused(token.id)?, []);
+        let open = OpenToken::open(&bench.store, &bench.tpm, token, Some(&pin(PIN)))?;
+        let software = crate::moving_in::software();
+        let spec = KeySpec::new(KeyType::EccP256, "after that");
+        open.import(&mut bench.store, &software, &spec)?;
         Ok(())
     })
 }

@@ -10,7 +10,7 @@ use tpm_core::{Curve, KeyType, Origin, OwnerAuth, Scheme, SoftwareKey, Usage};
 
 use crate::{Bench, PIN, SO_PIN, TestResult, failure, pin, signs, so_pin, tpm_at};
 
-fn software() -> SoftwareKey {
+pub(crate) fn software() -> SoftwareKey {
     let secret = p256::SecretKey::random(&mut OsRng);
     let point = secret.public_key().to_encoded_point(false);
     let (x, y) = (point.x().expect("x"), point.y().expect("y"));
