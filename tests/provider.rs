@@ -19,7 +19,7 @@ mod signatures;
 mod tls;
 
 /// The provider, as the configuration of OpenSSL names it.
-const PROVIDER: &str = "/usr/lib/x86_64-linux-gnu/ossl-modules/pkcs11.so";
+pub(crate) const PROVIDER: &str = "/usr/lib/x86_64-linux-gnu/ossl-modules/pkcs11.so";
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// The keys of a token; the labels say what they are.

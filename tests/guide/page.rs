@@ -12,7 +12,11 @@ pub(super) const REASONS: &[&str] = &[
     "installed",
     // Needs a second machine, a real chip or a graphical session.
     "elsewhere",
+    // Needs pkcs11-provider, which Debian has from release 13 on, where it runs.
+    PROVIDER,
 ];
+
+const PROVIDER: &str = "provider";
 
 /// A page, cut at its fences.
 pub(super) struct Page {
@@ -58,6 +62,9 @@ impl Page {
                 .collect();
             match kind.split_once(',') {
                 None if kind == "console" => page.blocks.push(Block::Console(console(&body))),
+                Some(("console", PROVIDER)) if Path::new(crate::provider::PROVIDER).exists() => {
+                    page.blocks.push(Block::Console(console(&body)));
+                }
                 Some(("console", reason)) => page.blocks.push(Block::NotRun {
                     line: start + 1,
                     reason: reason.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::clients::{WebServer, module_path, ok, refused, write};
+use crate::clients::{WebServer, module_path, ok, openssl, refused, write};
 use crate::program::Program;
 
 use super::{needs, script, two_certified_keys};
@@ -36,6 +36,25 @@ fn keytool_lists_the_keys_that_have_certificates() {
             "{listed}"
         );
     }
+}
+
+/// SunPKCS11 makes an EC pair for the session, copies both halves into the token, and puts a certificate beside
+/// them. RSA pairs keytool makes in software, and a token of ours takes no private key from outside.
+#[test]
+fn keytool_makes_a_key_in_the_token() {
+    let program = Program::with_token();
+    configure(&program);
+    let make = ["-genkeypair", "-alias", "made", "-dname", "CN=made"];
+    let kind = ["-keyalg", "EC", "-groupname", "secp256r1"];
+    ok(&mut with_token(
+        &program,
+        "keytool",
+        &[&make[..], &kind].concat(),
+    ));
+    let export = ["-exportcert", "-rfc", "-alias", "made", "-file", "made.pem"];
+    ok(&mut with_token(&program, "keytool", &export));
+    let verify = ["verify", "-check_ss_sig", "-CAfile", "made.pem", "made.pem"];
+    assert!(openssl(&program.home, &verify).contains("OK"));
 }
 
 #[test]
