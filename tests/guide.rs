@@ -33,6 +33,7 @@ pages! {
     programs = "programs.md";
     host_keys = "host-keys.md";
     certificates = "certificates.md";
+    proof = "proof.md";
     administration = "admin.md";
     moving_in = "moving-in.md";
     troubleshooting = "troubleshooting.md";

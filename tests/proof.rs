@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use testing::Swtpm;
+use testing::{Sshd, Swtpm, module};
 
 use crate::program::{Outcome, Program, text};
 
@@ -69,7 +69,12 @@ impl Files {
     }
 }
 
-fn certify(program: &Program, files: &Files, more: &[&str]) -> Outcome {
+/// Certifies the key `first` for anna.
+fn certify(program: &Program, more: &[&str]) -> Outcome {
+    certify_for(program, "anna", more)
+}
+
+fn certify_for(program: &Program, who: &str, more: &[&str]) -> Outcome {
     let public = program.home.path().join("first.pub");
     fs::write(&public, program.run(&["export", "first"]).ok()).unwrap();
     let public = text(public);
@@ -80,12 +85,11 @@ fn certify(program: &Program, files: &Files, more: &[&str]) -> Outcome {
         "-I",
         "me",
         "-n",
-        "anna",
+        who,
         "-V",
         "+8h",
     ];
     let pin = ["--ca", "ca", "--pin-file", &program.pin];
-    let _ = files;
     program.run(&[&args[..], &pin, more].concat())
 }
 
@@ -180,7 +184,7 @@ fn an_authority_certifies_only_what_is_proven_and_each_proof_once() {
         .run(&["ca", "init", "--proof-required", "--pin-file", pin])
         .ok();
     let files = Files::made_by(&program);
-    certify(&program, &files, &[]).fails(
+    certify(&program, &[]).fails(
         8,
         "tpmssh: authority \"ca\" certifies only keys with a proof that a TPM holds them\n\
          hint: the owner of the key makes one: tpmssh prove KEY -o request.json; then give it with --proof FILE\n",
@@ -193,12 +197,12 @@ fn an_authority_certifies_only_what_is_proven_and_each_proof_once() {
         "--require-wall",
         "counter",
     ];
-    let line = certify(&program, &files, &proven).ok();
+    let line = certify(&program, &proven).ok();
     assert!(
         line.starts_with("ecdsa-sha2-nistp256-cert-v01@openssh.com "),
         "{line}"
     );
-    certify(&program, &files, &proven).fails(
+    certify(&program, &proven).fails(
         8,
         "tpmssh: proof refused: a certificate was signed for it before (V7)\n\
          hint: make a new challenge with: tpmssh ca challenge REQUEST -o challenge.json\n",
@@ -237,14 +241,14 @@ fn a_key_that_asks_to_be_anna_does_not_become_root() {
     files.ask(&program, &["-n", "root"]);
     files.challenge(&program);
     files.answer(&program).ok();
-    certify(&program, &files, &["--proof", &files.proof, "--any-tpm"]).fails(
+    certify(&program, &["--proof", &files.proof, "--any-tpm"]).fails(
         8,
         "tpmssh: proof refused: it names a principal that is not allowed (V6)\n",
     );
     files.ask(&program, &["-n", "anna", "--host"]);
     files.challenge(&program);
     files.answer(&program).ok();
-    certify(&program, &files, &["--proof", &files.proof, "--any-tpm"]).fails(
+    certify(&program, &["--proof", &files.proof, "--any-tpm"]).fails(
         8,
         "tpmssh: proof refused: it is for another kind of certificate (V6)\n",
     );
@@ -279,6 +283,29 @@ fn a_challenge_for_another_tpm_or_request_is_not_answered() {
         6,
         "tpmssh: the challenge is for another TPM, or for one that was cleared since\n",
     );
+}
+
+/// With the module, at a server that trusts the authority and knows no key.
+#[test]
+fn a_certificate_for_a_proven_key_logs_in() {
+    let program = manufactured();
+    let pin = &program.pin;
+    program
+        .run(&["ca", "init", "--proof-required", "--pin-file", pin])
+        .ok();
+    let public = program.run(&["ca", "public-key"]).ok();
+    let trusted = program.secret("trusted", &public);
+    let sshd = Sshd::with_config(&program.home, &format!("TrustedUserCAKeys {trusted}"));
+    let files = Files::made_by(&program);
+    let proven = ["--proof", &files.proof, "--ek-roots", &files.roots];
+    let line = certify_for(&program, sshd.user(), &proven).ok();
+    let certificate = program.secret("first-cert.pub", &line);
+    let askpass = program.home.askpass(program.pin.as_ref());
+    let certificate = format!("CertificateFile={certificate}");
+    let module = text(module());
+    let options = ["-I", &module, "-o", &certificate];
+    let output = sshd.run(&program.home, &askpass, &options, "echo in");
+    assert_eq!(output.stdout, b"in\n", "{output:?}{}", sshd.log());
 }
 
 /// The statement is for people without tpmssh.

@@ -1,6 +1,8 @@
 //! Each check of a proof, with the attack that it stops and with what it lets pass.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod certificates;
 mod changed;
 mod checks;
+mod der;
 mod software_tpm;
