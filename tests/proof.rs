@@ -364,11 +364,11 @@ fn files_that_are_not_what_they_should_be_are_named() {
         (
             r#"{"format":"tpmssh-proof-v1","more":1}"#,
             "malformed proof: unknown field `more`, expected one of `format`, `request`, `ticket`, \
-             `activation`, `attest`, `signature`, `sshsig` at line 1 column 33",
+             `activation`, `attest`, `signature`, `sshsig` at line 1 column 34",
         ),
         (
             r#"{"format":"tpmssh-proof-v1","ticket":"*"}"#,
-            "malformed proof: a field is not base64 at line 1 column 40",
+            "malformed proof: a field is not base64 at line 1 column 41",
         ),
     ] {
         let file = program.secret("proof.json", content);

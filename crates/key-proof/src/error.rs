@@ -41,7 +41,15 @@ pub enum Error {
 impl Error {
     pub(crate) fn malformed(what: &'static str, why: impl fmt::Display) -> Self {
         // Parts of a file may be quoted in the reason: no line breaks, no escapes for terminals.
-        let why = why.to_string().escape_debug().to_string();
+        let mut shown = String::new();
+        for c in why.to_string().chars() {
+            if c.is_control() {
+                shown.extend(c.escape_default());
+            } else {
+                shown.push(c);
+            }
+        }
+        let why = shown;
         Self::Malformed { what, why }
     }
 }

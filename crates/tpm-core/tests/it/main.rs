@@ -1,6 +1,5 @@
 //! The public API against a private swtpm.
 
-mod attestation;
 mod chips;
 mod examples;
 mod faults;
