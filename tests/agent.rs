@@ -13,5 +13,5 @@ mod process;
 mod proxy;
 pub(crate) mod served;
 mod signing;
-mod ssh_add;
+pub(crate) mod ssh_add;
 mod status;

@@ -601,7 +601,7 @@ fn a_configuration_file_that_means_nothing() {
     Outcome::of(tpmssh(&home).args(["tpm", "info"])).fails(
         2,
         &format!(
-            "tpmssh: cannot use {}: unknown key \"tpm\"\nhint: correct the file, or remove it\n",
+            "tpmssh: cannot use {}: line 1: unknown key \"tpm\"\nhint: correct the file, or remove it\n",
             home.config().display()
         ),
     );

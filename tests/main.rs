@@ -10,6 +10,7 @@ mod clients;
 mod copy_id;
 mod crowd;
 mod doctor;
+mod doctor_session;
 mod everyday;
 mod files;
 mod guide;

@@ -15,7 +15,7 @@ pub(super) fn free(keys: &[&str]) -> Program {
 }
 
 /// The public key of this label in a file.
-pub(super) fn public_key(program: &Program, label: &str) -> String {
+pub(crate) fn public_key(program: &Program, label: &str) -> String {
     let line = program.run(&["export", label]).ok();
     let path = program.home.path().join(format!("{label}.pub"));
     std::fs::write(&path, line).unwrap();

@@ -38,6 +38,7 @@ pub(crate) struct App {
     has_a_person: bool,
     /// Whether a thread watches how long the TPM takes.
     watched: Cell<bool>,
+    unusable_config: Option<anyhow::Error>,
 }
 
 impl App {
@@ -62,7 +63,33 @@ impl App {
             always_announces: false,
             has_a_person: true,
             watched: Cell::new(false),
+            unusable_config: None,
         })
+    }
+
+    /// The same, which goes on with every default if the configuration file is unusable: see
+    /// [`App::unusable_config`].
+    pub(crate) fn forgiving(global: &Global) -> Self {
+        Self::new(global).unwrap_or_else(|err| {
+            harden::process();
+            Self {
+                out: Output::new(global.json),
+                shown_token: Config::default().shown_token(),
+                config: Config::default(),
+                tcti: global.tcti.clone(),
+                token: global.token.clone(),
+                announced: Cell::new(false),
+                always_announces: false,
+                has_a_person: true,
+                watched: Cell::new(false),
+                unusable_config: Some(err),
+            }
+        })
+    }
+
+    /// Why the configuration file is not used, if it is unusable.
+    pub(crate) fn unusable_config(&self) -> Option<&anyhow::Error> {
+        self.unusable_config.as_ref()
     }
 
     /// The same, which says that the TPM is simulated even if this terminal session has heard it.
@@ -98,6 +125,7 @@ impl App {
             always_announces: self.always_announces,
             has_a_person: self.has_a_person,
             watched: self.watched.clone(),
+            unusable_config: None,
         })
     }
 

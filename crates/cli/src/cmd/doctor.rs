@@ -4,10 +4,14 @@ mod abilities;
 mod access;
 mod check;
 mod chip;
+mod configuration;
 mod contents;
+mod ek;
+mod neighbours;
 mod passwords;
 mod programs;
 mod report;
+mod session;
 mod store;
 mod trial;
 
@@ -59,10 +63,13 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         return Ok(crate::show::output::write(&format!("{text}\n"))?);
     }
     let mut checks = Vec::new();
+    configuration::check(app, &mut checks);
     let tpm = access::check(app, &mut checks);
     let tpm = tpm.filter(|tpm| chip::check(tpm, &mut checks));
     store::check(app, tpm.as_ref(), &args.pin, &mut checks)?;
     programs::check(&mut checks);
+    session::check(app, &mut checks);
+    neighbours::check(tpm.as_ref(), &mut checks);
     let report = Report::new(checks);
     app.out.print(&report)?;
     Ok(report.verdict(args.strict)?)

@@ -261,7 +261,7 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
     Some(hint.into())
 }
 
-pub(super) fn for_agent(err: &agent::Error) -> Option<String> {
+pub(crate) fn for_agent(err: &agent::Error) -> Option<String> {
     use agent::Error as Agent;
     let hint = match err {
         Agent::NoRuntimeDir => "say where the socket is to be with --socket PATH",

@@ -221,12 +221,17 @@ impl Config {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
         let table: toml::Table = text.parse().map_err(|err: toml::de::Error| {
             // The first line of the message is enough; the others quote the file.
-            err.message()
-                .lines()
-                .next()
-                .unwrap_or("it is not TOML")
-                .to_owned()
+            let why = err.message().lines().next().unwrap_or("it is not TOML");
+            let line = err.span().map(|span| {
+                let before = text.as_bytes().iter().take(span.start);
+                before.filter(|&&byte| byte == b'\n').count() + 1
+            });
+            at_line(line, why)
         })?;
+        Self::read(table).map_err(|why| at_line(line_of(text, &why), &why))
+    }
+
+    fn read(table: toml::Table) -> Result<Self, String> {
         let mut config = Self::default();
         for (key, value) in table {
             match (key.as_str(), value) {
@@ -287,6 +292,48 @@ impl Agent {
         }
         Ok(agent)
     }
+}
+
+/// What is wrong, and where.
+fn at_line(line: Option<usize>, why: &str) -> String {
+    match line {
+        Some(line) => format!("line {line}: {why}"),
+        None => why.to_owned(),
+    }
+}
+
+/// The number of the line with the key that `why` begins with, or names after `unknown key`.
+fn line_of(text: &str, why: &str) -> Option<usize> {
+    let bare = |text: &str| text.replace(['"', '\''], "");
+    let why = bare(why);
+    let why = why.strip_prefix("unknown key ").unwrap_or(&why);
+    let names = |key: &str| {
+        let rest = why.strip_prefix(key);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    let mut section = String::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|line| line.split(']').next())
+        {
+            section = bare(name.trim());
+            if names(&section) {
+                return Some(number);
+            }
+        } else if let Some((key, _)) = line.split_once('=') {
+            let key = bare(key.trim());
+            let full = match section.as_str() {
+                "" => key,
+                section => format!("{section}.{key}"),
+            };
+            if names(&full) {
+                return Some(number);
+            }
+        }
+    }
+    None
 }
 
 fn bad_wall() -> String {
@@ -380,31 +427,47 @@ mod tests {
     #[test]
     fn what_means_nothing_is_refused() {
         let refusal = |text: &str| Config::parse(text.as_bytes()).expect_err("it was taken");
-        assert_eq!(refusal("tpm = 1"), "unknown key \"tpm\"");
-        assert_eq!(refusal("tcti = 1"), "tcti must be a string");
+        assert_eq!(refusal("tpm = 1"), "line 1: unknown key \"tpm\"");
+        assert_eq!(refusal("tcti = 1"), "line 1: tcti must be a string");
         for text in ["pin-wall = 1", "pin-wall = 'moat'"] {
-            assert_eq!(refusal(text), "pin-wall must be counter, lockout or none");
+            assert_eq!(
+                refusal(text),
+                "line 1: pin-wall must be counter, lockout or none"
+            );
         }
         assert_eq!(
             refusal("simulated = 'yes'"),
-            "simulated must be true or false"
+            "line 1: simulated must be true or false"
         );
         for (text, expected) in [
-            ("agent = 1", "agent must be a section"),
-            ("[agent]\npin = 5", "agent.pin must be a string"),
-            ("[agent]\npins = 5", "agent.pins must be a section"),
-            ("[agent.pins]\na = 5", "agent.pins.\"a\" must be a string"),
+            ("agent = 1", "line 1: agent must be a section"),
+            ("[agent]\npin = 5", "line 2: agent.pin must be a string"),
+            ("[agent]\npins = 5", "line 2: agent.pins must be a section"),
+            (
+                "[agent.pins]\na = 5",
+                "line 2: agent.pins.\"a\" must be a string",
+            ),
             (
                 "[agent]\nproxy = [5]",
-                "agent.proxy must be a list of paths",
+                "line 2: agent.proxy must be a list of paths",
             ),
-            ("[agent]\nproxy = ''", "agent.proxy must be a list of paths"),
-            ("[agent]\nnotify = 1", "agent.notify must be true or false"),
-            ("[agent]\nsocket = ''", "unknown key \"agent.socket\""),
+            (
+                "[agent]\nproxy = ''",
+                "line 2: agent.proxy must be a list of paths",
+            ),
+            (
+                "[agent]\nnotify = 1",
+                "line 2: agent.notify must be true or false",
+            ),
+            (
+                "[agent]\nsocket = ''",
+                "line 2: unknown key \"agent.socket\"",
+            ),
         ] {
             assert_eq!(refusal(text), expected, "{text}");
         }
-        assert!(!refusal("tcti = ").is_empty());
+        let cut = refusal("# mine\ntcti = ");
+        assert!(cut.starts_with("line 2: "), "{cut}");
         assert_eq!(
             Config::parse(b"\xff").expect_err("it was taken"),
             "it is not UTF-8"

@@ -1,7 +1,7 @@
 //! Endorsement keys, for which a chip's manufacturer issues certificates.
 
 use crate::{
-    EndorsementAuth, Error, Name, OpenSrk, Operation, OwnerAuth, Result, Srk,
+    EndorsementAuth, Error, Name, OpenSrk, Operation, OwnerAuth, PublicKey, Result, Srk,
     chip::info,
     command::{
         exception::Exception,
@@ -28,6 +28,17 @@ pub struct Ek {
     pub public: Vec<u8>,
     /// The Name.
     pub name: Name,
+}
+
+impl Ek {
+    /// The public key in [`Ek::public`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`] if there is none that this crate knows.
+    pub fn public_key(&self) -> Result<PublicKey> {
+        PublicKey::from_public_area(&self.public)
+    }
 }
 
 /// The endorsement key that the chip states at its persistent handle. The answer is not

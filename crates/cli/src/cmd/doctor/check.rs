@@ -81,9 +81,13 @@ impl Check {
 
     /// A problem that is told, and mended, as it is where it stops another command.
     pub(super) fn failed(name: &'static str, err: impl Into<anyhow::Error>) -> Self {
-        let err = err.into();
-        let check = Self::problem(name, advice::kind(&err), error_line(&err));
-        match advice::hint(&err) {
+        Self::known(name, &err.into())
+    }
+
+    /// The same for an error that somebody else keeps.
+    pub(super) fn known(name: &'static str, err: &anyhow::Error) -> Self {
+        let check = Self::problem(name, advice::kind(err), error_line(err));
+        match advice::hint(err) {
             Some(hint) => check.mend(hint),
             None => check,
         }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use token_store::{Error as StoreError, Kind};
-use tpm_core::ek::{self, EkType};
 use tpm_core::info::Info;
 use tpm_core::{Operation, Srk, Tpm, persistent};
 
 use super::check::Check;
+use super::ek;
 
 pub(super) fn check(tpm: &Arc<Tpm>, info: &Info, checks: &mut Vec<Check>) {
     type Look = fn(&Operation<'_>, &Info) -> tpm_core::Result<Check>;
     let looks: [(&'static str, Look); 4] = [
         (SRK, storage_root_key),
-        (EK, |op, _| endorsement_key(op)),
+        (ek::NAME, ek::check),
         (KEYS, persistent_keys),
         (NV, |op, info| nv_memory(op, info)),
     ];
@@ -24,7 +24,6 @@ pub(super) fn check(tpm: &Arc<Tpm>, info: &Info, checks: &mut Vec<Check>) {
 }
 
 const SRK: &str = "storage root key";
-const EK: &str = "EK certificate";
 const KEYS: &str = "keys in the TPM";
 const NV: &str = "NV memory";
 
@@ -75,20 +74,6 @@ fn unrecorded(srk: &Srk) -> Option<Check> {
         Err(err) => Some(Check::failed(SRK, err)),
         Ok(_) => None,
     }
-}
-
-fn endorsement_key(op: &Operation<'_>) -> tpm_core::Result<Check> {
-    let mut certified = Vec::new();
-    for ek_type in EkType::ALL {
-        if ek::certificate(op, ek_type)?.is_some() {
-            certified.push(ek_type.name());
-        }
-    }
-    Ok(if certified.is_empty() {
-        Check::warning(EK, "none, so nothing proves that this TPM is a real one")
-    } else {
-        Check::ok(EK, format!("by the maker, for {}", certified.join(" and ")))
-    })
 }
 
 fn persistent_keys(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> {

@@ -1,0 +1,178 @@
+//! The certificates of endorsement keys: is there one, is it one, and is it this chip's?
+
+use token_store::Kind;
+use tpm_core::ek::{self, Ek, EkType};
+use tpm_core::info::Info;
+use tpm_core::{Operation, PublicKey};
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
+use x509_cert::der::asn1::UintRef;
+use x509_cert::der::{Reader, SliceReader};
+
+use super::check::Check;
+
+pub(super) const NAME: &str = "EK certificate";
+
+/// What the TPM holds for one kind of endorsement key.
+enum Found {
+    /// A certificate for the key that is in the TPM.
+    Ours { issuer: String },
+    /// A certificate for a key of which the TPM shows nothing yet.
+    Unmatched { issuer: String },
+    /// A certificate for another key.
+    Others { issuer: String },
+    /// Something else, of so many bytes.
+    NoCertificate { len: usize },
+}
+
+pub(super) fn check(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> {
+    let mut found = Vec::new();
+    for ek_type in EkType::ALL {
+        if let Some(der) = ek::certificate(op, ek_type)? {
+            let key = ek::find(op, ek_type).unwrap_or_default();
+            found.push((ek_type, look(&der, key.as_ref())));
+        }
+    }
+    Ok(told(&found, info.emulated))
+}
+
+fn look(der: &[u8], key: Option<&Ek>) -> Found {
+    let Ok(certificate) = Certificate::from_der(der) else {
+        return Found::NoCertificate { len: der.len() };
+    };
+    let issuer = certificate.tbs_certificate.issuer.to_string();
+    match key.map(|key| is_for(&certificate, key)) {
+        None => Found::Unmatched { issuer },
+        Some(true) => Found::Ours { issuer },
+        Some(false) => Found::Others { issuer },
+    }
+}
+
+/// Whether a certificate has the public key of `key`.
+fn is_for(certificate: &Certificate, key: &Ek) -> bool {
+    let bits = &certificate
+        .tbs_certificate
+        .subject_public_key_info
+        .subject_public_key;
+    let Some(bits) = bits.as_bytes() else {
+        return false;
+    };
+    match key.public_key() {
+        // RFC 3279, RSAPublicKey: a sequence of modulus and exponent.
+        Ok(PublicKey::Rsa { n, .. }) => {
+            let modulus = SliceReader::new(bits).and_then(|mut reader| {
+                reader.sequence(|reader| {
+                    let modulus = UintRef::decode(reader)?;
+                    UintRef::decode(reader)?;
+                    Ok(modulus.as_bytes().to_vec())
+                })
+            });
+            modulus.is_ok_and(|modulus| without_zeros(&modulus) == without_zeros(&n))
+        }
+        // SEC 1, 2.3.3: 4, then both coordinates in full.
+        Ok(PublicKey::Ecc { x, y, .. }) => match bits.split_first() {
+            Some((4, point)) if point.len().is_multiple_of(2) => {
+                let (cert_x, cert_y) = point.split_at(point.len() / 2);
+                without_zeros(cert_x) == without_zeros(&x)
+                    && without_zeros(cert_y) == without_zeros(&y)
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// A number of any length, most significant byte first, without the zeros before it.
+fn without_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    &number[zeros..]
+}
+
+/// What is worst is told.
+fn told(found: &[(EkType, Found)], emulated: bool) -> Check {
+    for (ek_type, found) in found {
+        let index = format!("{:#010x}", ek_type.certificate_index());
+        match found {
+            Found::NoCertificate { len } => {
+                let detail = format!("NV index {index} has {len} bytes that are no certificate");
+                return Check::warning(NAME, detail).mend(
+                    "update the TPM's firmware, or ask the machine's maker for the certificate",
+                );
+            }
+            Found::Others { issuer } => {
+                let detail = format!(
+                    "the one in NV index {index}, by {issuer}, is of another endorsement key"
+                );
+                return Check::problem(NAME, Kind::OtherTpm, detail)
+                    .mend("do not trust this TPM before its maker has explained that");
+            }
+            Found::Ours { .. } | Found::Unmatched { .. } => {}
+        }
+    }
+    let mut all = Vec::new();
+    let mut is_matched = true;
+    for (ek_type, found) in found {
+        if let Found::Ours { issuer } | Found::Unmatched { issuer } = found {
+            is_matched &= matches!(found, Found::Ours { .. });
+            all.push(format!("{} by {issuer}", ek_type.name()));
+        }
+    }
+    let all = all.join("; ");
+    if all.is_empty() {
+        return Check::warning(NAME, "none, so nothing proves that this TPM is a real one");
+    }
+    if emulated {
+        let detail = format!("of an emulated TPM, which proves nothing: {all}");
+        return Check::warning(NAME, detail);
+    }
+    match is_matched {
+        true => Check::ok(
+            NAME,
+            format!("for the key in this TPM: {all}; its signature was not checked"),
+        ),
+        false => Check::ok(
+            NAME,
+            format!("{all}; not compared with the key, which is not made yet"),
+        )
+        .mend("tpmssh tpm create-ek"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(found: Vec<Found>, emulated: bool) -> String {
+        let found: Vec<_> = found.into_iter().map(|it| (EkType::Rsa2048, it)).collect();
+        let said = told(&found, emulated).to_string();
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn each_kind_of_content_is_called_what_it_is() {
+        let issuer = || "CN=Maker".to_owned();
+        let ours = || Found::Ours { issuer: issuer() };
+        assert!(said(vec![], false).starts_with("warning EK certificate none"));
+        let zeros = look(&[0; 64], None);
+        let zeros = said(vec![ours(), zeros], false);
+        assert!(
+            zeros.contains("NV index 0x01c00002 has 64 bytes that are no certificate"),
+            "{zeros}"
+        );
+        let others = said(vec![Found::Others { issuer: issuer() }], false);
+        assert!(
+            others.starts_with("problem") && others.contains("by CN=Maker, is of another"),
+            "{others}"
+        );
+        assert!(said(vec![ours()], false).starts_with("ok EK certificate for the key in this TPM"));
+        assert!(said(vec![ours()], true).contains("an emulated TPM, which proves nothing"));
+        let unmatched = said(vec![Found::Unmatched { issuer: issuer() }], false);
+        assert!(unmatched.contains("not compared"), "{unmatched}");
+    }
+
+    #[test]
+    fn numbers_are_the_same_with_zeros_before_them() {
+        assert_eq!(without_zeros(&[0, 0, 1, 0]), [1, 0]);
+        assert_eq!(without_zeros(&[0]), [0_u8; 0]);
+    }
+}
