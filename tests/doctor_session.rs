@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::Value;
-use testing::SshAgent;
+use testing::{SshAgent, Swtpm};
 
 use crate::agent::served::{Served, eventually, socket};
 use crate::agent::ssh_add::public_key;
@@ -254,4 +254,70 @@ fn without_a_runtime_directory_it_goes_on() {
         "{said}"
     );
     assert!(line(&said, "git ").starts_with("ok "), "{said}");
+}
+
+/// What a TPM may hold in the place of the certificate of its endorsement key.
+#[test]
+fn a_certificate_of_another_key_and_bytes_that_are_none_are_called_that() {
+    let program = Program::with_tpm(Swtpm::manufactured());
+    let ask = || line(&program.run(&["doctor"]).stdout, "EK certificate");
+    let index = "0x1c00002";
+    let tpm2 = |tool: &str, args: &[&str]| {
+        let mut command = program.home.command(tool);
+        command.args(["-T", &program.swtpm.tcti()]).args(args);
+        Outcome::of(&mut command).ok()
+    };
+    assert!(
+        ask().contains("of an emulated TPM, which proves nothing: rsa2048 by "),
+        "{}",
+        ask()
+    );
+    let replace = |owner: &str, file: &str| {
+        let size = fs::metadata(file).unwrap().len().to_string();
+        let attributes = "ownerread|ownerwrite|authread|ppread|no_da";
+        tpm2("tpm2_nvundefine", &["-C", owner, index]);
+        tpm2(
+            "tpm2_nvdefine",
+            &["-C", "o", "-s", &size, "-a", attributes, index],
+        );
+        tpm2("tpm2_nvwrite", &["-C", "o", "-i", file, index]);
+    };
+    let other = text(program.home.path().join("other.der"));
+    let key = text(program.home.path().join("other.key"));
+    let mut openssl = program.home.command("openssl");
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=Other",
+    ]);
+    openssl.args(["-outform", "DER", "-out", &other, "-keyout", &key]);
+    Outcome::of(&mut openssl).ok();
+    replace("p", &other);
+    let said = ask();
+    assert!(said.starts_with("problem"), "{said}");
+    assert!(
+        said.contains("index 0x01c00002, by CN=Other, is of another endorsement key"),
+        "{said}"
+    );
+    assert_eq!(program.run(&["doctor"]).code, Some(6));
+
+    let zeros = program.home.secret_file("zeros", "");
+    fs::write(&zeros, [0; 64]).unwrap();
+    replace("o", &text(zeros));
+    let said = ask();
+    assert!(said.starts_with("warning"), "{said}");
+    assert!(
+        said.contains("NV index 0x01c00002 has 64 bytes that are no certificate"),
+        "{said}"
+    );
+    let made = program.run(&["tpm", "create-ek"]);
+    assert_eq!(
+        made.stderr,
+        "tpmssh: NV index 0x01c00002 has 64 bytes that are no certificate\n"
+    );
+    assert!(made.ok().contains("certificate      none\n"));
 }

@@ -71,6 +71,7 @@ const NEEDS: &[Need] = &[
         "libtss2-tcti-tabrmd0",
     ),
     need(Probe::Program("tpm2-abrmd"), "tpm2-abrmd"),
+    need(Probe::Program("tpm2_nvdefine"), "tpm2-tools"),
     need(Probe::Program("dbus-daemon"), "dbus-daemon"),
     need(Probe::Program("dbus-send"), "dbus-bin"),
     // For comparison in the bench.

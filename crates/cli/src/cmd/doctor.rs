@@ -1,4 +1,4 @@
-//! `tpmssh doctor`: what is wrong with this machine, its TPM and the store, and what mends it.
+//! `tpmssh doctor`: finds problems and shows how to fix them.
 
 mod abilities;
 mod access;
@@ -25,12 +25,12 @@ use crate::app::App;
 use crate::fail::error::{Error, count};
 use crate::options::UserPinArgs;
 
-/// See whether everything is in order, and what mends it where it is not
+/// Find problems and show how to fix them
 ///
-/// It looks at the TPM and the way to it, at the store and its tokens, and at the programs that
-/// use them. Each line says ok, warning or problem; below it is what to do. Nothing is changed.
-/// With the PIN of a token, from --pin-file or --pin-fd, the TPM loads each of its keys as
-/// well; without one no PIN is tried.
+/// Looks at the configuration file, the TPM and the way to it, the store and its tokens, the agent, ssh,
+/// host keys and git. Each line says ok, warning or problem; below it is what to do. Nothing is
+/// changed. With the PIN of a token, from --pin-file or --pin-fd, the TPM loads each of its keys
+/// as well; without one no PIN is tried.
 ///
 /// The exit code is that of the gravest problem, and 0 if there are only warnings.
 #[derive(Debug, clap::Args)]

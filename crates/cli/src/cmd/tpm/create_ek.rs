@@ -8,6 +8,8 @@ use token_store::Error as StoreError;
 use tpm_core::ek::{self, Ek, EkType};
 use tpm_core::info;
 use tpm_core::ownership::Hierarchy;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use crate::app::App;
 use crate::ask::hierarchy_auth;
@@ -76,9 +78,20 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
                 .map_err(|err| hierarchy_auth::explain(err, &info, Hierarchy::Endorsement))?
         }
     };
-    if certificate.is_none() {
-        tell("tpmssh: the TPM has no certificate for this endorsement key");
-    }
+    let certificate = match certificate {
+        Some(der) if Certificate::from_der(&der).is_err() => {
+            let (index, len) = (ek_type.certificate_index(), der.len());
+            tell(&format!(
+                "tpmssh: NV index {index:#010x} has {len} bytes that are no certificate"
+            ));
+            None
+        }
+        Some(der) => Some(der),
+        None => {
+            tell("tpmssh: the TPM has no certificate for this endorsement key");
+            None
+        }
+    };
     app.out
         .print(&Report::new(&ek, made, certificate.as_deref()))
 }
