@@ -10,11 +10,6 @@ use crate::show::output::{self, tell};
 ///
 /// It is for the shell that runs this program, or for the one that --shell names.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  eval \"$(tpmssh agent env)\"             bash, zsh, sh
-  tpmssh agent env | source              fish
-  eval `tpmssh agent env`                csh, tcsh")]
 pub(crate) struct Args {
     #[command(flatten)]
     shell: ShellArgs,

@@ -19,11 +19,6 @@ use crate::show::time;
 ///
 /// Times are UTC. Hosts have the names that ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts give their keys.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  tpmssh agent log -n 20
-  tpmssh agent log --since 2h
-  tpmssh agent log --since 2026-11-28 --follow")]
 pub(crate) struct Args {
     /// Show the last COUNT entries only
     #[arg(long, short = 'n', value_name = "COUNT")]

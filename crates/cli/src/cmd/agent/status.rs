@@ -22,11 +22,6 @@ use crate::show::output::Facts;
 /// runs; 1 if none runs or another program listens at its socket; 9 if the agent there belongs to
 /// another user; 10 if it runs and its socket was removed.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "\
-Examples:
-  tpmssh agent status
-  tpmssh agent status --json
-  tpmssh agent status --socket \"$SSH_AUTH_SOCK\"")]
 pub(crate) struct Args {
     #[command(flatten)]
     socket: SocketArgs,
