@@ -160,6 +160,9 @@ fn is_in_store(wanted: &AnyKey) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::DirBuilder;
+    use std::os::unix::fs::DirBuilderExt;
+
     use super::*;
 
     #[test]
@@ -177,7 +180,8 @@ mod tests {
             half.starts_with("warning") && half.contains("there is no store"),
             "{half}"
         );
-        fs::create_dir(at("store")).unwrap();
-        assert!(!look().starts_with("problem"), "{}", look());
+        // A directory without a store, which root alone can look into.
+        DirBuilder::new().mode(0o700).create(at("store")).unwrap();
+        assert!(look().starts_with("ok host keys none in the TPM"), "{}", look());
     }
 }
