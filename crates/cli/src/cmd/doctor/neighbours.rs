@@ -182,6 +182,10 @@ mod tests {
         );
         // A directory without a store, which root alone can look into.
         DirBuilder::new().mode(0o700).create(at("store")).unwrap();
-        assert!(look().starts_with("ok host keys none in the TPM"), "{}", look());
+        assert!(
+            look().starts_with("ok host keys none in the TPM"),
+            "{}",
+            look()
+        );
     }
 }
