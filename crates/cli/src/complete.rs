@@ -10,10 +10,8 @@ mod names;
 use std::ffi::{OsStr, OsString};
 
 use clap::builder::ValueHint;
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
-
-use crate::args::Cli;
 
 /// What may stand in a command line in the place of its last word.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,15 +22,16 @@ pub(crate) struct Offer {
     pub(crate) help: String,
 }
 
-/// What may stand in the place of the last of `words`, of which the first is the program.
-pub(crate) fn offers(words: Vec<OsString>) -> Vec<Offer> {
+/// What may stand in the place of the last of `words`, of which the first is the program; `program`
+/// has its definitions.
+pub(crate) fn offers(program: Command, words: Vec<OsString>) -> Vec<Offer> {
     let Some(last) = words.len().checked_sub(1) else {
         return Vec::new();
     };
     // Options are offered to those who begin one.
     let begins_option = words[last].to_string_lossy().starts_with('-');
     let cwd = std::env::current_dir().ok();
-    let mut command = with_names(Cli::command());
+    let mut command = with_names(program);
     let candidates = complete(&mut command, words, last, cwd.as_deref()).unwrap_or_default();
     let shown = candidates.into_iter().filter(|it| !it.is_hide_set());
     let offers = shown.filter_map(|it| offer(&it));
@@ -88,10 +87,14 @@ fn with_values(arg: Arg) -> Arg {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::args::Cli;
 
     fn values(line: &[&str]) -> Vec<String> {
-        let offers = offers(line.iter().map(OsString::from).collect());
+        let words = line.iter().map(OsString::from).collect();
+        let offers = offers(Cli::command(), words);
         offers.into_iter().map(|offer| offer.value).collect()
     }
 

@@ -76,7 +76,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Simulator(command) => cmd::simulator::run(&app()?, command),
         Command::Man(args) => cmd::man::run(args, Cli::command()),
         Command::Completions(args) => cmd::completions::run(args),
-        Command::Complete(args) => cmd::complete::run(args),
+        Command::Complete(args) => cmd::complete::run(args, Cli::command()),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use clap::Command;
+
 use crate::complete::{bash, offers};
 use crate::show::output;
 
@@ -22,12 +24,12 @@ pub(crate) struct Args {
     words: Vec<OsString>,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args, program: Command) -> anyhow::Result<()> {
     let mut text = String::new();
     let lines = match (&args.line, &args.word) {
-        (Some(line), Some(word)) => bash::words(line, word),
+        (Some(line), Some(word)) => bash::words(program, line, word),
         _ => {
-            let offers = offers(args.words.clone()).into_iter();
+            let offers = offers(program, args.words.clone()).into_iter();
             let line = |value: String, help: String| match help.as_str() {
                 "" => value,
                 help => format!("{value}\t{help}"),

@@ -6,14 +6,16 @@
 
 use std::ffi::OsString;
 
+use clap::Command;
+
 use super::{Offer, offers};
 
 /// What bash may put in the place of `word`, the end of `line` as bash sees it.
 ///
 /// `line` is all that was typed up to the cursor.
-pub(crate) fn words(line: &str, word: &str) -> Vec<String> {
+pub(crate) fn words(program: Command, line: &str, word: &str) -> Vec<String> {
     let typed = Typed::of(line);
-    let offers = offers(typed.words.iter().map(OsString::from).collect());
+    let offers = offers(program, typed.words.iter().map(OsString::from).collect());
     // The part of the last word that bash takes for words of their own, and leaves alone.
     let kept = typed.last.strip_suffix(word).unwrap_or_default();
     let kept = Typed::of(kept).words.pop().unwrap_or_default();
@@ -90,7 +92,14 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::args::Cli;
+
+    fn words(line: &str, word: &str) -> Vec<String> {
+        super::words(Cli::command(), line, word)
+    }
 
     fn split(line: &str) -> Vec<String> {
         Typed::of(line).words
