@@ -559,7 +559,8 @@ fn labels_and_stores_fail_as_they_do_for_keygen() {
     import(&empty, &file, &[]).fails(
         12,
         &format!(
-            "tpmssh: there is no store at {store}\nhint: make a token first: tpmssh token init\n"
+            "tpmssh: there is no store at {store}\nhint: make a token and a key first: tpmssh \
+             setup\n"
         ),
     );
 }

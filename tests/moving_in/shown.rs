@@ -65,7 +65,7 @@ fn lists_and_counts_say_which_keys_are_imported() {
     let doctor = crate::doctor::unwrapped(&program.run(&["doctor"]).stdout);
     assert!(!doctor.contains("outside of this TPM"), "{doctor}");
     let info = program.run(&["token", "info"]).ok();
-    assert!(info.contains("1 keys, 1 public keys, "), "{info}");
+    assert!(info.contains("1 key, 1 public key, "), "{info}");
 }
 
 #[test]
