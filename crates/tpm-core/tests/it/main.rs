@@ -1,5 +1,6 @@
 //! The public API against a private swtpm.
 
+mod attestation;
 mod chips;
 mod examples;
 mod faults;
