@@ -1,6 +1,6 @@
 //! The kinds of errors, which are exit codes and PKCS#11 return values.
 
-/// The kind of an [`Error`].
+/// The kind of an [`Error`](super::Error).
 ///
 /// The command line has an exit code for each ([`Kind::exit_code`]), and the PKCS#11 module a table
 /// from kinds to `CKR_…` values.
