@@ -23,6 +23,14 @@ const POLICY_CC: u32 = 0x9a4;
 const TRIAL: u32 = 0x982;
 const VALUE: u32 = 0x1c4;
 
+/// What the chip says of a private part that is no duplicate: `TPM_RC_HANDLE` of handle 1 and
+/// `TPM_RC_INTEGRITY` of parameter 1 (Rewrap), `TPM_RC_SIZE` and `TPM_RC_INTEGRITY` of parameter 3
+/// (Import).
+const HANDLE: u32 = 0x18b;
+const INTEGRITY: u32 = 0x1df;
+const SIZE: u32 = 0x3d5;
+const INTEGRITY_OF_PRIVATE: u32 = 0x3df;
+
 /// A step of a policy.
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -180,6 +188,46 @@ impl Chip {
         let name = testing::eavesdropper::name_of(&blob.public);
         (self.load(parent, None, &blob), name)
     }
+
+    /// A key wrapped for `parent`: its private part, its Name and the encrypted seed. For a token
+    /// key it is what other tools make of a key file.
+    fn wrapped_for(&mut self, world: &World, parent: u32) -> [Vec<u8>; 3] {
+        let token_key = self.load(tpm_core::Srk::HANDLE, None, world.token_key.blob());
+        let (leaves, name) = self.key_that_may_leave(token_key);
+        self.flush(token_key);
+        let session = self.session(1);
+        self.step(session, Command(cc::DUPLICATE), &name);
+        let made = self.duplicate(leaves, parent, Some(session));
+        assert!(made.succeeded(), "{:#x}", made.code());
+        self.flush(leaves);
+        let duplicate = made.get("duplicate");
+        assert!(!is_open(&duplicate), "it is wrapped");
+        [duplicate, name, made.get("outSymSeed")]
+    }
+
+    /// What `TPM2_Import` below `parent` answers, by a password or a session.
+    fn import(
+        &mut self,
+        parent: u32,
+        session: Option<u32>,
+        public: &[u8],
+        private: &[u8],
+        seed: &[u8],
+    ) -> Message {
+        let command = Message::command(cc::IMPORT).with_handle(parent);
+        let command = match session {
+            None => command.with_password(&[]),
+            Some(session) => command.with_session(session, &[], 0, &[]),
+        };
+        let parameters = [
+            sized(&[]),
+            sized(public),
+            sized(private),
+            sized(seed),
+            vec![0, 0x10],
+        ];
+        self.send(&command.with_parameters(&parameters.concat()))
+    }
 }
 
 /// Whether a private part is in the open: `TPM2B_SENSITIVE` of an ECC key with its scalar.
@@ -263,31 +311,16 @@ fn an_imported_key_is_not_duplicated_in_any_way() -> TestResult {
 fn what_is_wrapped_for_an_arrival_key_is_not_rewrapped() -> TestResult {
     let world = World::new(Kind::None)?;
     let mut chip = Chip::connect(world.swtpm.port());
-    // What is wrapped for the token key itself, as other tools do it, and for the arrival key.
-    let wrapped_for = |chip: &mut Chip, parent: u32| {
-        let token_key = chip.load(tpm_core::Srk::HANDLE, None, world.token_key.blob());
-        let (leaves, name) = chip.key_that_may_leave(token_key);
-        chip.flush(token_key);
-        let session = chip.session(1);
-        chip.step(session, Command(cc::DUPLICATE), &name);
-        let made = chip.duplicate(leaves, parent, Some(session));
-        assert!(made.succeeded(), "{:#x}", made.code());
-        chip.flush(leaves);
-        let duplicate = made.get("duplicate");
-        assert!(!is_open(&duplicate), "it is wrapped");
-        [duplicate, name, made.get("outSymSeed")]
-    };
-
     // The control: below a token key whoever may use it gets the private key in the open.
     let token_key = chip.load(tpm_core::Srk::HANDLE, None, world.token_key.blob());
-    let wrapped = wrapped_for(&mut chip, token_key);
+    let wrapped = chip.wrapped_for(&world, token_key);
     let stolen = chip.rewrap(token_key, None, &wrapped);
     assert!(stolen.succeeded(), "{:#x}", stolen.code());
     assert!(is_open(&stolen.get("outDuplicate")));
     chip.flush(token_key);
 
     let arrival = chip.arrival(&world);
-    let wrapped = wrapped_for(&mut chip, arrival);
+    let wrapped = chip.wrapped_for(&world, arrival);
     assert_eq!(
         chip.rewrap(arrival, None, &wrapped).code(),
         AUTH_UNAVAILABLE
@@ -310,6 +343,39 @@ fn what_is_wrapped_for_an_arrival_key_is_not_rewrapped() -> TestResult {
     // What it is for works.
     let session = chip.for_arrival(cc::LOAD);
     chip.load(arrival, Some(session), world.imported.blob());
+    Ok(())
+}
+
+/// What the store has of an imported key is no duplicate: neither way takes it, with no seed or
+/// with the seed of another key.
+#[test]
+fn what_the_store_has_of_an_imported_key_is_no_duplicate() -> TestResult {
+    let world = World::new(Kind::None)?;
+    let mut chip = Chip::connect(world.swtpm.port());
+    let stored = world.imported.blob();
+    let name = world.imported.name().bytes().to_vec();
+    let token_key = chip.load(tpm_core::Srk::HANDLE, None, world.token_key.blob());
+    let [_, _, seed] = chip.wrapped_for(&world, token_key);
+    for (seed, rewrap, import) in [
+        (vec![], HANDLE, SIZE),
+        (seed, INTEGRITY, INTEGRITY_OF_PRIVATE),
+    ] {
+        let parts = [stored.private.clone(), name.clone(), seed.clone()];
+        let refused = chip.rewrap(token_key, None, &parts);
+        assert_eq!(refused.code(), rewrap);
+        let refused = chip.import(token_key, None, &stored.public, &stored.private, &seed);
+        assert_eq!(refused.code(), import);
+    }
+    chip.flush(token_key);
+    let arrival = chip.arrival(&world);
+    let [_, _, seed] = chip.wrapped_for(&world, arrival);
+    for (seed, code) in [(vec![], SIZE), (seed, INTEGRITY_OF_PRIVATE)] {
+        let session = chip.for_arrival(cc::IMPORT);
+        let (public, private) = (&stored.public, &stored.private);
+        let refused = chip.import(arrival, Some(session), public, private, &seed);
+        assert_eq!(refused.code(), code);
+        chip.flush(session);
+    }
     Ok(())
 }
 
@@ -351,17 +417,8 @@ fn a_recorded_import_is_not_rewrapped_and_is_not_in_the_open() -> TestResult {
     // The control: the recording is whole, and the chip imports from it what is then no use
     // outside of it.
     let session = chip.for_arrival(cc::IMPORT);
-    let parameters = [
-        vec![0, 0],
-        sized(&recorded.get("objectPublic")),
-        sized(&wrapped[0]),
-        sized(&wrapped[2]),
-        vec![0, 0x10],
-    ];
-    let import = Message::command(cc::IMPORT)
-        .with_handle(arrival)
-        .with_session(session, &[], 0, &[])
-        .with_parameters(&parameters.concat());
-    chip.must(&import);
+    let public = recorded.get("objectPublic");
+    let imported = chip.import(arrival, Some(session), &public, &wrapped[0], &wrapped[2]);
+    assert!(imported.succeeded(), "{:#x}", imported.code());
     Ok(())
 }
