@@ -91,6 +91,10 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("Xvfb"), "xvfb"),
     need(Probe::Program("xdotool"), "xdotool"),
     need(Probe::Program("curl"), "curl"),
+    // Shells that complete names, and a second reader of manual pages.
+    need(Probe::Program("zsh"), "zsh"),
+    need(Probe::Program("fish"), "fish"),
+    need(Probe::Program("mandoc"), "mandoc"),
     // Programs that the group `programs` of the tests needs, and nothing else.
     programs(
         Probe::File("/usr/lib/python3/dist-packages/paramiko"),
