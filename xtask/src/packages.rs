@@ -306,7 +306,8 @@ impl Probe {
 }
 
 /// The script between `sh -c` and the arguments of apt-get. Debian asks `policy-rc.d` before it
-/// starts a service. If the machine has such a file, it is not changed.
+/// starts a service. If the machine has such a file, it is not changed. Slim images lack the
+/// directory of manual pages in which Java's packages make links.
 const WITHOUT_SERVICES: &str = "\
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
@@ -315,6 +316,7 @@ if [ ! -e $policy ]; then
     printf '#!/bin/sh\\n# of cargo xtask: no services while it installs packages\\nexit 101\\n' >$policy
     chmod 755 $policy
 fi
+mkdir -p /usr/share/man/man1
 apt-get -o DPkg::Lock::Timeout=300 -qq -y --no-install-recommends install \"$@\"";
 
 /// Installs `packages` and starts no services.
