@@ -5,5 +5,6 @@ pub(crate) mod error;
 pub(crate) mod failure;
 pub(crate) mod hint;
 pub(crate) mod host_key;
+mod kind;
 pub(crate) mod not_imported;
 pub(crate) mod usage;

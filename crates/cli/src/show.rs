@@ -10,3 +10,4 @@ pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod time;
 pub(crate) mod token;
+pub(crate) mod words;

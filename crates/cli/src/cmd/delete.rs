@@ -5,8 +5,8 @@ use token_store::Store;
 
 use crate::app::App;
 use crate::ask::confirm::confirm;
-use crate::fail::error::count;
 use crate::keys::{self, Key, public_files};
+use crate::show::words::count;
 
 /// Delete a key; nothing brings it back
 #[derive(Debug, clap::Args)]

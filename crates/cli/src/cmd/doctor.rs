@@ -22,8 +22,9 @@ use token_store::Kind;
 
 use self::check::{Check, Status};
 use crate::app::App;
-use crate::fail::error::{Error, count};
+use crate::fail::error::Error;
 use crate::options::UserPinArgs;
+use crate::show::words::count;
 
 /// Find problems and show how to fix them
 ///

@@ -8,7 +8,9 @@ use token_store::{Kind, WallKind};
 use crate::fail::host_key::NotProven;
 use crate::fail::not_imported::NotImported;
 use crate::files::input_file;
-use crate::show::duration::in_words;
+use crate::show::words::{
+    closed_for, closed_for_at_most, found, is_or_are, list, passwords_are, whose,
+};
 
 /// A failure that is not the TPM's or the store's.
 #[derive(Debug, thiserror::Error)]
@@ -370,7 +372,7 @@ pub(crate) enum Error {
     /// A certificate was signed for this proof before.
     #[error("proof refused: a certificate was signed for it before (V7)")]
     ProofUsed,
-    /// The authority wants a proof and there is none.
+    /// The authority certifies only with a proof, and none was given.
     #[error("authority \"{label}\" certifies only keys with a proof that a TPM holds them")]
     ProofRequired {
         /// Its label.
@@ -532,190 +534,5 @@ pub(crate) enum Error {
     },
 }
 
-impl Error {
-    /// What sort of failure this is, which gives the exit code.
-    pub(crate) fn kind(&self) -> Kind {
-        match self {
-            Self::Usage(_)
-            | Self::BadPolicy { .. }
-            | Self::SeveralLines { .. }
-            | Self::NothingRead { .. }
-            | Self::TooMuchRead { .. }
-            | Self::NothingYet { .. }
-            | Self::IsATerminal { .. }
-            | Self::ByteOrderMark { .. }
-            | Self::NeedsYes
-            | Self::LastTry
-            | Self::NoPassword { .. }
-            | Self::EmptyPassword
-            | Self::WhichToken { .. }
-            | Self::NoPrivateHalf { .. }
-            | Self::NotX509 { .. }
-            | Self::NotAKeyFile { .. }
-            | Self::NoRoots { .. }
-            | Self::RequestOfOtherKey
-            | Self::LabelTaken { .. }
-            | Self::BadLabel(_)
-            | Self::WhichAuthority { .. }
-            | Self::WhichKey { .. }
-            | Self::NoRepository
-            | Self::NotAnAuthority { .. }
-            | Self::AmbiguousCertificate { .. }
-            | Self::AmbiguousKey { .. } => Kind::Usage,
-            Self::Unwell { kind, .. } => *kind,
-            Self::NotImported { why, .. } => why.kind(),
-            Self::ExposedFile { .. } | Self::NotAFile { .. } => Kind::UnsafePath,
-            Self::CertificateExpired { .. }
-            | Self::Unprovable { .. }
-            | Self::ChallengeExpired { .. }
-            | Self::ProofOfOtherKey
-            | Self::ProofOfOtherNames
-            | Self::ProofUsed
-            | Self::ProofRequired { .. }
-            | Self::NoPrincipals
-            | Self::CertificateNotYetValid { .. }
-            | Self::NoKeyForCertificate { .. }
-            | Self::SignerNotAllowed { .. }
-            | Self::Revoked { .. } => Kind::KeyRefused,
-            Self::OtherRequest => Kind::OtherTpm,
-            Self::BadVerifierKey { .. } => Kind::Corrupt,
-            Self::NoTpmToSetUp => Kind::NoTpm,
-            Self::WrongPassword { .. } | Self::WrongLockoutPassword { .. } => Kind::WrongPin,
-            Self::LockoutClosed { .. } => Kind::PinLocked,
-            Self::Stdout(_)
-            | Self::DoneUnseen { .. }
-            | Self::Unwritable { .. }
-            | Self::Unremovable { .. }
-            | Self::Unconfirmed { .. } => Kind::Disk,
-            Self::NobodyToAsk { .. }
-            | Self::NotAKrl { .. }
-            | Self::KrlForgets { .. }
-            | Self::KrlGoesBack { .. }
-            | Self::NotOurFile { .. }
-            | Self::NoSystemd { .. }
-            | Self::NotStarted { .. }
-            | Self::NoOtherHostKey
-            | Self::SystemdNotTold { .. }
-            | Self::Declined
-            | Self::SecretsDiffer
-            | Self::Unreadable { .. }
-            | Self::Terminal(_)
-            | Self::Askpass { .. }
-            | Self::NotConfirmed
-            | Self::NoCounter { .. }
-            | Self::AlreadyOwned { .. }
-            | Self::NoKeyFits { .. }
-            | Self::NoGit
-            | Self::HostKeyNotProven { .. }
-            | Self::SigningKeyGone { .. }
-            | Self::NotCopied { .. }
-            | Self::HostKeyNamed { .. }
-            | Self::RevokedBefore
-            | Self::NotRoot => Kind::Failed,
-            Self::NoLostCounter { .. }
-            | Self::NoSuchKey { .. }
-            | Self::NoSuchCertificate { .. }
-            | Self::NothingToRevoke { .. }
-            | Self::NoToken
-            | Self::NoCertificate
-            | Self::NoAuthority
-            | Self::NoHostKeySetUp
-            | Self::OnlyAuthorities
-            | Self::NoEk
-            | Self::NoKey => Kind::NotThere,
-        }
-    }
-}
-
-/// `2 problems found`, and how many warnings where these count.
-fn found(problems: usize, warnings: usize) -> String {
-    match (problems, warnings) {
-        (problems, 0) => format!("{} found", count(problems, "problem")),
-        (0, warnings) => format!("{} found", count(warnings, "warning")),
-        (problems, warnings) => format!(
-            "{} and {} found",
-            count(problems, "problem"),
-            count(warnings, "warning")
-        ),
-    }
-}
-
-/// `1 problem`, `2 problems`.
-pub(crate) fn count(number: usize, thing: &str) -> String {
-    match number {
-        1 => format!("1 {thing}"),
-        number => format!("{number} {thing}s"),
-    }
-}
-
-/// `the owner and lockout passwords are`, before `set`.
-fn passwords_are(names: &[&str]) -> String {
-    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-    match names.as_slice() {
-        [one] => format!("the {one} password is"),
-        several => format!("the {} passwords are", enumerate(several)),
-    }
-}
-
-fn is_or_are(count: usize) -> &'static str {
-    if count == 1 { "is" } else { "are" }
-}
-
-/// `the allowed signers`, or the keys of one.
-fn whose(identity: Option<&str>) -> String {
-    match identity {
-        None => "the allowed signers".to_owned(),
-        Some(identity) => format!("\"{identity}\" in the allowed signers"),
-    }
-}
-
-/// `, for 17 minutes`, for the end of a message.
-fn closed_for(seconds: u32) -> String {
-    match seconds {
-        0 => ", until the machine is restarted".to_owned(),
-        seconds => format!(", for {}", in_words(seconds)),
-    }
-}
-
-/// The same where some of the time may have passed.
-fn closed_for_at_most(seconds: u32) -> String {
-    closed_for(seconds).replacen("for", "for at most", 1)
-}
-
-/// `"a", "b" and "c"`; of more than six names the first five, and how many more there are.
-fn list(names: &[String]) -> String {
-    let shown = if names.len() > 6 { 5 } else { names.len() };
-    let mut list: Vec<String> = names[..shown]
-        .iter()
-        .map(|it| format!("\"{it}\""))
-        .collect();
-    if shown < names.len() {
-        list.push(format!("{} more", names.len() - shown));
-    }
-    enumerate(&list)
-}
-
-/// `a, b and c`.
-fn enumerate(names: &[String]) -> String {
-    match names {
-        [] => String::new(),
-        [one] => one.clone(),
-        [most @ .., last] => format!("{} and {last}", most.join(", ")),
-    }
-}
-
 /// The result of the program's own functions.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn many_names_are_counted() {
-        let names: Vec<String> = ('a'..='h').map(String::from).collect();
-        assert_eq!(list(&names[..3]), r#""a", "b" and "c""#);
-        assert_eq!(list(&names[..6]), r#""a", "b", "c", "d", "e" and "f""#);
-        assert_eq!(list(&names), r#""a", "b", "c", "d", "e" and 3 more"#);
-    }
-}

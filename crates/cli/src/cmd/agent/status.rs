@@ -10,11 +10,11 @@ use ssh_format::text::shown;
 use ssh_format::time::in_words as date;
 
 use crate::app::{App, agent_log};
-use crate::fail::error::count;
 use crate::machine::ssh_agent::{self, Found, Starter};
 use crate::options::SocketArgs;
 use crate::show::duration::in_words;
 use crate::show::output::Facts;
+use crate::show::words::count;
 
 /// Show whether the agent runs, and what it holds
 ///

@@ -11,13 +11,14 @@ use token_store::Revoked;
 
 use crate::app::App;
 use crate::certificates::{authorities, revocations};
-use crate::fail::error::{Error, count};
+use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::files::key_file::{self, Entry};
 use crate::files::output_file;
 use crate::options::AuthorityArgs;
 use crate::show::date;
 use crate::show::output::{Facts, escape, tell};
+use crate::show::words::count;
 
 /// Write the list of what an authority revoked, for RevokedKeys in sshd_config
 ///

@@ -12,7 +12,7 @@ use token_store::{Error as StoreError, Store, StoreDir, config_dir, token};
 use tpm_core::Tpm;
 
 use super::check::Check;
-use crate::fail::error::count;
+use crate::show::words::count;
 
 const HOST: &str = "host keys";
 const GIT: &str = "git";

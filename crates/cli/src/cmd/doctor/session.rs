@@ -14,10 +14,10 @@ use token_store::StoreDir;
 
 use super::check::Check;
 use crate::app::{App, agent_log};
-use crate::fail::error::count;
 use crate::fail::hint::quote;
 use crate::machine::ssh_agent::{self, Found, Starter};
 use crate::show::date;
+use crate::show::words::count;
 
 const AGENT: &str = "agent";
 const AUTH_SOCK: &str = "SSH_AUTH_SOCK";

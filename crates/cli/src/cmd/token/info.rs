@@ -7,9 +7,9 @@ use token_store::{Class, Store, Token, WallKind, token};
 use tpm_core::Origin;
 
 use crate::app::App;
-use crate::fail::error::count;
 use crate::options::TokenArg;
 use crate::show::output::{Facts, error_line, tell};
+use crate::show::words::count;
 
 /// Show a token: its PIN wall, the tries left, its TPM and its objects
 ///
