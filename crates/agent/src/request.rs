@@ -120,9 +120,9 @@ impl Agent {
         }
     }
 
-    /// The keys that a client may use. The key of an authority is none that anybody logs in with:
-    /// a server would count it as a try, and `ssh-copy-id` would let it in. So `ssh-keygen` alone
-    /// sees it, which certifies (`-Us`) with what is in the list and nothing else.
+    /// The keys that a client may use. Keys of authorities are left out, because nobody logs in with
+    /// them: a server would count each as a failed try, and `ssh-copy-id` would let them in. Only
+    /// `ssh-keygen` sees them, since `ssh-keygen -Us` certifies only with a key that is listed.
     async fn list(&self, client: &Client<'_>) -> KeyList {
         let sees_authorities = client.peer.is("ssh-keygen") && !client.binds.is_bound();
         let mut list = KeyList::default();

@@ -267,7 +267,7 @@ impl App {
         }
     }
 
-    /// The token that an argument names, else [the one that is meant](Self::token).
+    /// The token that an argument names. Without one, [the default token](Self::token).
     ///
     /// # Errors
     ///

@@ -399,7 +399,7 @@ fn check_attestation(proof: &Proof, checked: &Checked, nonce: &[u8; 32]) -> Resu
     Ok(attest.time)
 }
 
-/// V13.
+/// The key itself has signed the request (V13).
 fn check_own_signature(proof: &Proof, checked: &Checked) -> Result<()> {
     let v13 = |why| refuse(Check::V13, why);
     let Ok(signature) = SshSig::from_armored(&proof.sshsig) else {

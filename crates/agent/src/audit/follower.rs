@@ -32,7 +32,7 @@ impl Follower {
     ///
     /// # Errors
     ///
-    /// Those of the files; a file that is not there is none.
+    /// The lines of the files. A missing file has no lines.
     pub fn all(&mut self) -> io::Result<Vec<Record>> {
         let mut records = Vec::new();
         if let Some(file) = open(&older(&self.path))? {

@@ -41,7 +41,7 @@ impl Identity {
         kept: &[Vec<u8>],
         authorities: &[ObjectId],
     ) -> Option<Self> {
-        // A key that is for decrypting alone is none of SSH's.
+        // SSH cannot use a key that only decrypts.
         let key = object.key().filter(|key| ssh_keys::can_sign(key))?;
         let public = ssh_keys::public_key(key.public()).ok()?;
         let offered = |certificate: &Vec<u8>| Offered::new(certificate, public.blob());

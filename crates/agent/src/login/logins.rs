@@ -135,7 +135,8 @@ impl Logins {
             .retain(|_, login| login.until.is_none_or(|until| now < until));
     }
 
-    /// For how long the login to a token still is; `None` if it has no end, or there is none.
+    /// How much longer the login to a token lasts. `None` if the login does not end by itself, or if there
+    /// is no login.
     pub(crate) fn left(&self, serial: &str) -> Option<Duration> {
         self.open.get(serial)?.until.map(Moment::left)
     }

@@ -20,8 +20,8 @@ use crate::show::output::tell;
 
 /// Bring a private key file into the TPM, marked as imported
 ///
-/// The key was outside: whoever has a copy of the file or of a backup can go on using it. A new key
-/// has no such past, and tpmssh copy-id --replace OLD.pub HOST puts it in the place of the old one.
+/// Importing does not take the key away from anybody who has a copy of the file or of a backup. A new
+/// key has no copies, and tpmssh copy-id --replace OLD.pub HOST puts it in the place of the old one.
 /// Import a key only where that is not possible: others have pinned it, or take months to change.
 ///
 /// FILE is a key of ssh-keygen: ECDSA, or RSA of 2048 or 3072 bits. It is never changed or deleted.
@@ -108,7 +108,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What is to be known before the question.
+/// The warning that is printed before the question.
 fn warn(moving: &Moving, args: &Args) {
     let comment = moving
         .comment()

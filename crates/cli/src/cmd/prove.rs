@@ -26,8 +26,9 @@ use crate::show::output::tell;
 
 /// Prove that a key was born in this TPM and cannot leave it
 ///
-/// Without --challenge it writes a request. Whoever wants the proof answers that with a challenge (tpmssh ca challenge). With the
-/// challenge it writes the proof, for which the PIN is needed.
+/// This takes two steps. Without --challenge, tpmssh writes a request. Send it to the authority, which
+/// answers it with a challenge (tpmssh ca challenge). With the challenge and the PIN, tpmssh writes the
+/// proof.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The key, by label, id or fingerprint (the only key, or that of the request)

@@ -33,7 +33,7 @@ pub(crate) fn words(program: Command, line: &str, word: &str) -> Vec<String> {
 struct Typed<'a> {
     /// Without quotes; the last one is being typed, and may be empty.
     words: Vec<String>,
-    /// The last word with its quotes, but without one that is still open.
+    /// The last word with its quotes. A quote that is still open is left out.
     last: &'a str,
     /// A quote that is still open.
     quote: Option<char>,
