@@ -1,19 +1,19 @@
-//! The fingerprint of RSA keys made by a faulty library of Infineon's (ROCA).
+//! The fingerprint of RSA keys made by a faulty library of Infineon (ROCA).
 
-/// Small primes, and for each the residues that powers of 65537 take modulo it, as bits.
+/// Small primes that divide `M`.
 ///
 /// # Source
 ///
 /// Nemec, Sys, Svenda, Klinec, Matyas: "The Return of Coppersmith's Attack", ACM CCS 2017,
 /// section 2.1: primes of the faulty library have the form `k·M + (65537^a mod M)`, with `M`
 /// a product of small primes, so that modulo each of those the modulus is a power of 65537.
-const PRIMES: [u64; 17] = [
+pub(crate) const PRIMES: [u64; 17] = [
     11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157,
 ];
 
-/// Whether an RSA modulus (most significant byte first) bears the fingerprint.
+/// Whether an RSA modulus (most significant byte first) has the fingerprint.
 ///
-/// One random modulus in about 2^28 does so by chance.
+/// A random modulus has it with a probability of about 2^-28.
 pub(crate) fn is_vulnerable(modulus: &[u8]) -> bool {
     PRIMES
         .iter()

@@ -10,6 +10,7 @@ use crate::{
     Check, HashAlg, PublicArea, Result,
     error::refuse,
     public_area::{KeyScheme, PublicKey, Symmetric, attributes as attr},
+    roca,
 };
 
 /// The attributes of the low range; the high range has userWithAuth besides.
@@ -28,8 +29,17 @@ const POLICY_B_SHA256: &str = "ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd45908
 const POLICY_B_SHA384: &str = "b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419ca\
      cb47ba09699646150f9fc000f3f80e12";
 
-/// Checks that `ek` is a key of the templates L-1, L-2, H-1, H-2 or H-3.
+/// Checks that `ek` is a key of the templates L-1, L-2, H-1, H-2 or H-3, and none whose private half
+/// follows from its public one: with that, software would answer every challenge for it.
 pub(crate) fn check(ek: &PublicArea) -> Result<()> {
+    if let PublicKey::Rsa { n, .. } = &ek.key
+        && roca::is_vulnerable(n)
+    {
+        return refuse(
+            Check::V2,
+            "the endorsement key can be computed from its public half (ROCA)",
+        );
+    }
     let policy: String = ek.policy.iter().map(|byte| format!("{byte:02x}")).collect();
     let is_range = match (&ek.key, ek.name_alg) {
         (PublicKey::Rsa { n, e }, HashAlg::Sha256) if n.len() == 256 && *e == 65537 => {
@@ -102,6 +112,36 @@ mod tests {
             let b = PolicyDigest::any_of(hash, &[a, c]);
             assert_eq!(hex(b.bytes()), policy_b, "{hash:?}");
         }
+    }
+
+    /// An RSA key of template L-1 with this modulus.
+    fn rsa(n: Vec<u8>) -> PublicArea {
+        let mut public = vec![0x00, 0x01, 0x00, 0x0b];
+        public.extend(LOW.to_be_bytes());
+        let policy = PolicyDigest::new(HashAlg::Sha256).secret(&0x4000_000b_u32.to_be_bytes());
+        crate::wire::put_sized(&mut public, policy.bytes());
+        // AES-128 in CFB mode, no scheme, 2048 bits, the usual exponent.
+        public.extend([0x00, 0x06, 0x00, 0x80, 0x00, 0x43, 0x00, 0x10]);
+        public.extend([0x08, 0x00, 0x00, 0x00, 0x00, 0x00]);
+        crate::wire::put_sized(&mut public, &n);
+        PublicArea::parse(&public).expect("it is whole")
+    }
+
+    #[test]
+    fn an_rsa_key_with_the_roca_fingerprint_is_refused() {
+        let mut sound = vec![0xff; 256];
+        sound[255] = 0xfd;
+        check(&rsa(sound)).expect("it is of template L-1");
+        // 1 is a power of 65537 modulo each of the primes, and so is 1 + k times their product.
+        let product: u128 = roca::PRIMES.iter().map(|&it| u128::from(it)).product();
+        let mut faulty = vec![0; 256];
+        faulty[..16].copy_from_slice(&(product << product.leading_zeros()).to_be_bytes());
+        faulty[255] = 1;
+        let refused = check(&rsa(faulty)).expect_err("it has the fingerprint");
+        assert_eq!(
+            refused.to_string(),
+            "proof refused: the endorsement key can be computed from its public half (ROCA) (V2)"
+        );
     }
 
     fn hex(bytes: &[u8]) -> String {
