@@ -107,9 +107,16 @@ impl Anchors {
         let mut current = &leaf.0;
         // Certificates between the first and the current one's issuer.
         for below in 0..MAX_PATH - 1 {
-            if let Some(anchor) = self.0.iter().find(|it| has_signed(it, current)) {
-                check_time(anchor, when)?;
-                return check_issuer(anchor, below, true);
+            // A maker may have renewed an authority's certificate: one that is good is enough.
+            let mut refused = None;
+            for anchor in self.0.iter().filter(|it| has_signed(it, current)) {
+                match check_time(anchor, when).and_then(|()| check_issuer(anchor, below, true)) {
+                    Ok(()) => return Ok(()),
+                    Err(err) => refused = Some(err),
+                }
+            }
+            if let Some(err) = refused {
+                return Err(err);
             }
             let Some(next) = chain.iter().find(|it| has_signed(it, current)) else {
                 return refuse(
