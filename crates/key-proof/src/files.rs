@@ -27,7 +27,6 @@ impl Serialize for Bytes {
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        // A string with escapes in it is no base64, and need not be copied to know that.
         let text = String::deserialize(from)?;
         Base64::decode_vec(&text)
             .map(Self)
