@@ -193,8 +193,7 @@ pub fn create(
     })
 }
 
-/// The certificates between those of the endorsement keys and the maker's root that the chip carries, each DER with
-/// whatever follows it.
+/// The certificates of authorities between the endorsement keys and the maker's root that the chip holds, each DER.
 ///
 /// # Errors
 ///
@@ -208,18 +207,26 @@ pub fn certificate_chain(op: &Operation<'_>) -> Result<Vec<Vec<u8>>> {
     for index in info::handles(op, CHAIN.0, CHAIN.1)? {
         bytes.extend(nv::read_open(op, index)?.unwrap_or_default());
     }
-    // One certificate may begin where an index ends, and several may be in one index.
+    Ok(split(&bytes))
+}
+
+/// The certificates in the contents of the indexes. A certificate may go on in the next index, an index
+/// may hold several, and manufacturers pad them. Ends at anything else.
+fn split(mut rest: &[u8]) -> Vec<Vec<u8>> {
     let mut chain = Vec::new();
-    let mut rest = &bytes[..];
-    while let [0x30, 0x82, high, low, ..] = rest {
+    loop {
+        let padding = rest.iter().take_while(|byte| matches!(byte, 0 | 0xff));
+        rest = &rest[padding.count()..];
+        let [0x30, 0x82, high, low, ..] = rest else {
+            return chain;
+        };
         let len = 4 + usize::from(u16::from_be_bytes([*high, *low]));
         let Some((der, after)) = rest.split_at_checked(len) else {
-            break;
+            return chain;
         };
         chain.push(der.to_vec());
         rest = after;
     }
-    Ok(chain)
 }
 
 /// The NV indexes of the certificates between.
@@ -240,4 +247,24 @@ pub fn certificate(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Vec<u8>
         }
         der
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_split_also_where_indexes_are_padded() {
+        let certificate =
+            |fill: u8, len: u8| [&[0x30, 0x82, 0, len][..], &vec![fill; len.into()]].concat();
+        let (one, two) = (certificate(1, 3), certificate(0xff, 200));
+        for padding in [&[][..], &[0; 7], &[0xff; 9]] {
+            let bytes = [&one, padding, &two, padding].concat();
+            assert_eq!(split(&bytes), [one.clone(), two.clone()], "{padding:?}");
+        }
+        // What is cut short or is something else ends the list.
+        assert_eq!(split(&[&one[..], &two[..100]].concat()), [one.clone()]);
+        assert_eq!(split(&[&one[..], b"text", &two].concat()), [one]);
+        assert!(split(&[]).is_empty());
+    }
 }
