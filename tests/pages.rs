@@ -161,6 +161,8 @@ impl Shells {
     fn interactive(&self, shell: &[&str]) -> Session {
         let mut command = self.command("setsid");
         command.arg("--ctty").args(shell).env("PS1", "> ");
+        // A shell that ends late writes its history into a home that is being removed.
+        command.env("HISTFILE", "/dev/null");
         Session::spawn(command)
     }
 

@@ -1,6 +1,7 @@
 //! Servers that other programs stand behind, with the key of their certificate in the token.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use testing::{Home, Server};
 
@@ -63,6 +64,11 @@ fn both_workers_of_nginx_prove_the_certificate() {
             }
         }
         assert_eq!(workers.len(), 2, "{workers:?}: {}", server.log());
+        drop(server);
+        for worker in workers {
+            let pid = worker.trim_start_matches("worker ").trim();
+            assert!(!Path::new("/proc").join(pid).exists(), "{worker} is left");
+        }
     }
 }
 

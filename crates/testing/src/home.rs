@@ -122,6 +122,8 @@ impl Home {
             .env_clear()
             .env("PATH", search_path())
             .env("LC_ALL", "C.UTF-8")
+            // git leaves public keys there after it has signed.
+            .env("TMPDIR", self.path())
             .envs(self.env())
             .current_dir(self.path())
             .stdin(Stdio::null());

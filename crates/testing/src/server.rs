@@ -17,10 +17,11 @@ use crate::{
 /// A program that listens on a loopback port of its own, such as `openssl s_server`.
 ///
 /// It runs in the environment of a [`Home`], where its log is, so that home must outlive it. It
-/// must ask for `SO_REUSEADDR`, as servers do.
+/// must ask for `SO_REUSEADDR`, as servers do. Dropping it asks the program to end, so that it ends
+/// its own children, and waits until it has.
 #[derive(Debug)]
 pub struct Server {
-    _process: Daemon,
+    process: Option<Daemon>,
     ports: Ports,
     log: PathBuf,
 }
@@ -60,7 +61,7 @@ impl Server {
             panic!("{} does not come up: {log}", program.display());
         }
         Self {
-            _process: process,
+            process: Some(process),
             ports,
             log,
         }
@@ -76,6 +77,14 @@ impl Server {
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.terminate();
+        }
     }
 }
 
