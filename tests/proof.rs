@@ -245,6 +245,16 @@ fn a_key_that_asks_to_be_anna_does_not_become_root() {
         8,
         "tpmssh: proof refused: it names a principal that is not allowed (V6)\n",
     );
+    // Nor does one that asked for less.
+    files.ask(&program, &["-n", "anna"]);
+    files.challenge(&program);
+    files.answer(&program).ok();
+    let proof = ["--proof", &files.proof, "--any-tpm"];
+    certify_for(&program, "anna,root", &proof).fails(
+        8,
+        "tpmssh: proof refused: it does not ask for all of these principals (V6)\n",
+    );
+    certify(&program, &proof).ok();
     files.ask(&program, &["-n", "anna", "--host"]);
     files.challenge(&program);
     files.answer(&program).ok();

@@ -21,8 +21,7 @@ pub(crate) fn read<T>(
     path: &Path,
     parse: impl FnOnce(&[u8]) -> key_proof::Result<T>,
 ) -> anyhow::Result<T> {
-    // One byte more than the longest, so that a longer one is called malformed by its parser.
-    let bytes = input_file::read(path, MAX_FILE_LEN + 1)?;
+    let bytes = input_file::read(path, MAX_FILE_LEN)?;
     Ok(parse(&bytes)?)
 }
 

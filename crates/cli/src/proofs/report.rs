@@ -6,6 +6,7 @@ use key_proof::{Maker, Mode, Verified, Wall};
 use serde::Serialize;
 use ssh_format::time;
 
+use crate::keys::hex;
 use crate::show::output::Facts;
 
 /// What was proven.
@@ -74,11 +75,7 @@ impl From<&Verified> for Report {
             kind: verified.kind.name(),
             principals: verified.principals.clone(),
             proven: verified.issued,
-            request: verified
-                .request
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            request: hex(&verified.request),
             algorithm: verified.key.algorithm(),
             wall_kind: verified.wall,
             how: verified.mode,
@@ -96,7 +93,7 @@ impl fmt::Display for Report {
             match self.wall_kind {
                 Wall::Counter => "counted by the chip, for this token alone",
                 Wall::Lockout => "counted by the chip's lockout, which all programs share",
-                _ => "none: whoever reaches the TPM and has the store uses the key",
+                Wall::None => "none: whoever reaches the TPM and has the store uses the key",
             },
         );
         if let Some(maker) = &self.maker {
@@ -109,7 +106,7 @@ impl fmt::Display for Report {
                 Mode::A => "its maker's certificate and its Name (mode A)",
                 Mode::B => "its Name (mode B)",
                 Mode::C => "its maker's certificate (mode C)",
-                _ => "nothing: it may be a program that plays a TPM (mode D)",
+                Mode::D => "nothing: it may be a program that plays a TPM (mode D)",
             },
         );
         if !self.principals.is_empty() {

@@ -13,7 +13,7 @@ use crate::files::input_file;
 use crate::show::duration;
 
 /// The longest file of certificates that is read.
-const MAX_ROOTS_LEN: usize = 1 << 20;
+pub(crate) const MAX_ROOTS_LEN: usize = 1 << 20;
 
 /// What a verifier asks of a proof.
 #[derive(Debug, clap::Args)]

@@ -126,12 +126,7 @@ fn run(
     let proof = check_proof(&store, &authority, args, kind, &request)?;
     let pin = read_pin(app, &store, &authority.token, &args.pin)?;
     let open = OpenToken::open(&store, &app.tpm()?, &authority.token, pin.as_ref())?;
-    if let Some(proof) = proof
-        && !store.use_proof(&proof.nonce, proof.expires, date::now())?
-    {
-        return Err(Error::ProofUsed.into());
-    }
-    let certificate = issue(&mut store, &authority, &open, &mut request)?;
+    let certificate = issue(&mut store, &authority, &open, &mut request, proof)?;
     let now = date::now();
     let report = Report {
         certificate: certificate.line(&comment),
@@ -177,12 +172,14 @@ fn check_proof(
     Ok(Some(verified))
 }
 
-/// Signs and records, with a serial number that the authority has not used.
+/// Signs and records, with a serial number that the authority has not used. A proof is used up only
+/// when the chip has signed: if it does not, the proof is good for another try.
 fn issue(
     store: &mut Store,
     authority: &SigningKey,
     open: &OpenToken,
     request: &mut CertificateRequest,
+    mut proof: Option<Verified>,
 ) -> anyhow::Result<Certificate> {
     loop {
         request.serial = random_serial()?;
@@ -192,6 +189,11 @@ fn issue(
         let signature = ssh_keys::sign(open, &authority.key, unsigned.bytes())
             .context("cannot sign the certificate")?;
         let certificate = unsigned.signed(&signature)?;
+        if let Some(proof) = proof.take()
+            && !store.use_proof(&proof.nonce, proof.expires, date::now())?
+        {
+            return Err(Error::ProofUsed.into());
+        }
         match store.add_issued(authority.object, request.serial, certificate.blob()) {
             Err(StoreError::Conflict) => {}
             result => return result.map(|()| certificate).map_err(Into::into),

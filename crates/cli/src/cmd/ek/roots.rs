@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::fail::error::Error;
 use crate::files::{input_file, output_file};
+use crate::keys::hex;
 use crate::proofs::trust;
 use crate::show::output::tell;
 use crate::show::pem;
@@ -49,7 +50,7 @@ fn import(app: &App, args: &ImportArgs) -> anyhow::Result<()> {
     // All are read before one is kept.
     let mut anchors = Anchors::new();
     for path in trust::files(&args.path)? {
-        let bytes = input_file::read(&path, 1 << 20)?;
+        let bytes = input_file::read(&path, trust::MAX_ROOTS_LEN)?;
         if let Err(err) = anchors.add_file(&bytes) {
             if path == args.path {
                 return Err(err.into());
@@ -77,10 +78,6 @@ fn import(app: &App, args: &ImportArgs) -> anyhow::Result<()> {
         output_file::write(&path, 0o644, pem::certificate(&anchor.der).as_bytes())?;
     }
     app.out.print(&Report::new(&anchors))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[derive(Debug, Serialize)]

@@ -99,9 +99,10 @@ impl Key {
 fn read(key: &Ek, der: &[u8]) -> Result<(EkCertificate, Maker), &'static str> {
     let certificate = EkCertificate::parse(der).map_err(|_| "certificate that cannot be read")?;
     let public = PublicArea::parse(&key.public).map_err(|_| "key that cannot be read")?;
-    certificate
-        .check_is_for(&public)
-        .map_err(|_| "certificate of another endorsement key")?;
+    certificate.check_is_for(&public).map_err(|err| match err {
+        key_proof::Error::Refused { why, .. } => why,
+        _ => "certificate that cannot be read",
+    })?;
     let maker = certificate
         .maker()
         .map_err(|_| "certificate that does not name the TPM's maker")?;
