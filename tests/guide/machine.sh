@@ -53,6 +53,8 @@ sed -i 's,^root:.*,root:x:0:0:root:/home/you:/bin/bash,' /etc/passwd
 mkdir -m 700 /home/you /home/you/.ssh /run/user
 mkdir -p -m 700 /run/user/you
 export HOME=/home/you USER=you LOGNAME=you XDG_RUNTIME_DIR=/run/user/you LC_ALL=C.UTF-8
+# /tmp is that of the machine outside.
+export TMPDIR=$XDG_RUNTIME_DIR
 export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
 unset TPMSSH_TCTI TPMSSH_STORE XDG_CONFIG_HOME XDG_DATA_HOME XDG_STATE_HOME XDG_CACHE_HOME
 cd /home/you
