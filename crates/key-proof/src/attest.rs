@@ -1,9 +1,10 @@
 //! What a TPM says of a key that it holds (`TPMS_ATTEST`), and its signature.
 
+use tpm_wire::{Reader, algorithm};
+
 use crate::{
     Error, HashAlg, Result, curves,
     public_area::{KeyScheme, PublicArea, PublicKey},
-    wire::Reader,
 };
 
 /// `TPM_GENERATED_VALUE`: no other data that a restricted key signs begin with it.
@@ -52,10 +53,10 @@ impl Attest {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes, "attestation");
         if reader.u32()? != MAGIC {
-            return Err(reader.malformed("no TPM made it"));
+            return Err(reader.malformed("no TPM made it").into());
         }
         if reader.u16()? != CERTIFY {
-            return Err(reader.malformed("it is not about a key"));
+            return Err(reader.malformed("it is not about a key").into());
         }
         let signer = reader.sized()?.to_vec();
         let extra = reader.sized()?.to_vec();
@@ -87,23 +88,27 @@ impl Attest {
 /// Part 2, section 11.3.4 "TPMT_SIGNATURE".
 pub(crate) fn verify_signature(key: &PublicArea, message: &[u8], signature: &[u8]) -> Result<()> {
     let mut reader = Reader::new(signature, "signature of the attestation");
-    let (algorithm, hash) = (reader.u16()?, HashAlg::from_id(reader.u16()?));
+    let (id, hash) = (reader.u16()?, HashAlg::from_id(reader.u16()?));
     let is_good = match (key.scheme, &key.key) {
         (KeyScheme::RsaSsa(own), PublicKey::Rsa { n, e })
-            if algorithm == 0x0014 && hash == Some(own) =>
+            if id == algorithm::RSASSA && hash == Some(own) =>
         {
             let signature = reader.sized()?;
             reader.finish()?;
             curves::rsa_verifies(n, *e, own, message, signature)
         }
         (KeyScheme::Ecdsa(own), PublicKey::Ecc { curve, x, y })
-            if algorithm == 0x0018 && hash == Some(own) =>
+            if id == algorithm::ECDSA && hash == Some(own) =>
         {
             let (r, s) = (reader.sized()?, reader.sized()?);
             reader.finish()?;
             curves::ecdsa_verifies(*curve, (x, y), own, message, (r, s))
         }
-        _ => return Err(reader.malformed("its scheme is not that of the attestation key")),
+        _ => {
+            return Err(reader
+                .malformed("its scheme is not that of the attestation key")
+                .into());
+        }
     };
     if is_good {
         Ok(())

@@ -6,12 +6,12 @@ use rand_core::CryptoRngCore;
 use rsa::{BigUint, Oaep, RsaPublicKey};
 use sha2::{Sha256, Sha384, Sha512};
 use ssh_format::Curve;
+use tpm_wire::Put;
 use zeroize::Zeroizing;
 
 use crate::{
     Error, HashAlg, Name, PublicArea, Result, curves,
     public_area::{PublicKey, Symmetric},
-    wire::put_sized,
 };
 
 /// A secret that only the TPM with a certain endorsement key brings out, and only if it also holds
@@ -58,7 +58,7 @@ pub fn make_credential(
     let key = kdfa(hash, &seed, "STORAGE", name.bytes(), usize::from(bits) / 8);
     let mac_key = kdfa(hash, &seed, "INTEGRITY", &[], hash.size());
     let mut identity = Zeroizing::new(Vec::new());
-    put_sized(&mut identity, secret);
+    identity.put_sized(secret);
     let iv = [0; 16];
     match bits {
         128 => Encryptor::<aes::Aes128>::new_from_slices(&key, &iv)
@@ -70,7 +70,7 @@ pub fn make_credential(
     .map_err(|_| unfit("its AES key has a strange length"))?;
     let mac = hash.hmac(&mac_key, &[&identity, name.bytes()]);
     let mut id_object = Vec::new();
-    put_sized(&mut id_object, &mac);
+    id_object.put_sized(&mac);
     id_object.extend_from_slice(&identity);
     Ok(Credential {
         id_object,
@@ -113,8 +113,8 @@ fn ecc_seed(
     let parts = [&[0, 0, 0, 1][..], &z, b"IDENTITY\0", &our_x, x];
     let seed = Zeroizing::new(hash.digest(&parts));
     let mut encrypted = Vec::new();
-    put_sized(&mut encrypted, &our_x);
-    put_sized(&mut encrypted, &our_y);
+    encrypted.put_sized(&our_x);
+    encrypted.put_sized(&our_y);
     Some((seed, encrypted))
 }
 

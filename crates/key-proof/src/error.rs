@@ -38,6 +38,12 @@ pub enum Error {
     },
 }
 
+impl From<tpm_wire::Malformed> for Error {
+    fn from(err: tpm_wire::Malformed) -> Self {
+        Self::malformed(err.what, err.why)
+    }
+}
+
 impl Error {
     pub(crate) fn malformed(what: &'static str, why: impl fmt::Display) -> Self {
         // Parts of a file may be quoted in the reason: no line breaks, no escapes for terminals.

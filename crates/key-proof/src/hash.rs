@@ -2,6 +2,7 @@
 
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256, Sha384, Sha512};
+use tpm_wire::algorithm;
 
 /// A name algorithm that is accepted. SHA-1 is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,18 +23,18 @@ impl HashAlg {
     /// Part 2, section 6.3 "TPM_ALG_ID".
     pub(crate) fn from_id(id: u16) -> Option<Self> {
         match id {
-            0x000b => Some(Self::Sha256),
-            0x000c => Some(Self::Sha384),
-            0x000d => Some(Self::Sha512),
+            algorithm::SHA256 => Some(Self::Sha256),
+            algorithm::SHA384 => Some(Self::Sha384),
+            algorithm::SHA512 => Some(Self::Sha512),
             _ => None,
         }
     }
 
     pub(crate) fn id(self) -> u16 {
         match self {
-            Self::Sha256 => 0x000b,
-            Self::Sha384 => 0x000c,
-            Self::Sha512 => 0x000d,
+            Self::Sha256 => algorithm::SHA256,
+            Self::Sha384 => algorithm::SHA384,
+            Self::Sha512 => algorithm::SHA512,
         }
     }
 

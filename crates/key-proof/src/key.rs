@@ -1,12 +1,12 @@
 //! Which public areas are those of an attestation key, a key of tpmssh and a storage root key.
 
 use ssh_format::{AnyKey, Curve, PublicKey as SshKey};
+use tpm_wire::roca;
 
 use crate::{
     Check, HashAlg, Origin, PublicArea, Result,
     error::refuse,
     public_area::{KeyScheme, PublicKey, Symmetric, attributes as attr},
-    roca,
 };
 
 const BORN_HERE: u32 = attr::FIXED_TPM | attr::FIXED_PARENT | attr::SENSITIVE_DATA_ORIGIN;

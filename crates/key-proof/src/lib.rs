@@ -50,13 +50,11 @@ mod policy_digest;
 mod proof;
 mod public_area;
 mod request;
-mod roca;
 mod statement;
 mod ticket;
 mod transcript;
 mod verify;
 mod wall;
-mod wire;
 
 pub use attest::TpmTime;
 pub use challenge::{Challenge, DEFAULT_LIFETIME, MAX_LIFETIME};
@@ -77,5 +75,4 @@ pub use transcript::{
     ENROLL_NAMESPACE, STATEMENT_NAMESPACE, Transcript, activation, qualifying_data,
 };
 pub use verify::{Checked, Mode, Origin, Policy, Verified, check_request, verify};
-pub(crate) use wall::NvName;
 pub use wall::{Wall, WallClaim};

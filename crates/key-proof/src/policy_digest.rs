@@ -4,7 +4,7 @@
 //!
 //! Part 1, section 19.7 "Enhanced Authorization"; each method names the command of part 3 whose digest it computes.
 
-use crate::{HashAlg, Name, NvName};
+use crate::{HashAlg, Name};
 
 const POLICY_OR: u32 = 0x0171;
 
@@ -73,7 +73,7 @@ impl PolicyDigest {
 }
 
 /// The policy of a token key behind the PIN counter `counter`.
-pub(crate) fn behind_counter(counter: &NvName) -> PolicyDigest {
+pub(crate) fn behind_counter(counter: &Name) -> PolicyDigest {
     PolicyDigest::new(HashAlg::Sha256).secret(counter.bytes())
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{Error, HashAlg, Result, wire::Reader};
+use tpm_wire::{Reader, algorithm};
+
+use crate::{Error, HashAlg, Result};
 
 /// Attributes of objects (`TPMA_OBJECT`), one bit each.
 ///
@@ -144,14 +146,6 @@ pub struct PublicArea {
     pub(crate) key: PublicKey,
 }
 
-const NULL: u16 = 0x0010;
-const RSA: u16 = 0x0001;
-const AES: u16 = 0x0006;
-const ECC: u16 = 0x0023;
-const CFB: u16 = 0x0043;
-const RSASSA: u16 = 0x0014;
-const ECDSA: u16 = 0x0018;
-
 impl PublicArea {
     /// Reads a `TPMT_PUBLIC`: RSA or ECC on P-256, P-384 or P-521.
     ///
@@ -169,21 +163,29 @@ impl PublicArea {
         let attributes = reader.u32()?;
         let policy = reader.sized()?.to_vec();
         let symmetric = match reader.u16()? {
-            NULL => Symmetric::None,
-            AES => {
+            algorithm::NULL => Symmetric::None,
+            algorithm::AES => {
                 let bits = reader.u16()?;
-                if reader.u16()? != CFB {
-                    return Err(reader.malformed("its mode of encryption is not CFB"));
+                if reader.u16()? != algorithm::CFB {
+                    return Err(reader.malformed("its mode of encryption is not CFB").into());
                 }
                 Symmetric::Aes { bits }
             }
-            _ => return Err(reader.malformed("its symmetric algorithm is not AES")),
+            _ => {
+                return Err(reader
+                    .malformed("its symmetric algorithm is not AES")
+                    .into());
+            }
         };
         let scheme = scheme(&mut reader)?;
         let key = match kind {
-            RSA => rsa(&mut reader)?,
-            ECC => ecc(&mut reader)?,
-            _ => return Err(reader.malformed("it is neither an RSA nor an ECC key")),
+            algorithm::RSA => rsa(&mut reader)?,
+            algorithm::ECC => ecc(&mut reader)?,
+            _ => {
+                return Err(reader
+                    .malformed("it is neither an RSA nor an ECC key")
+                    .into());
+            }
         };
         reader.finish()?;
         Ok(Self {
@@ -234,14 +236,16 @@ impl PublicArea {
 
 fn scheme(reader: &mut Reader<'_>) -> Result<KeyScheme> {
     let id = reader.u16()?;
-    if id == NULL {
+    if id == algorithm::NULL {
         return Ok(KeyScheme::None);
     }
     let hash = HashAlg::from_id(reader.u16()?);
     match (id, hash) {
-        (RSASSA, Some(hash)) => Ok(KeyScheme::RsaSsa(hash)),
-        (ECDSA, Some(hash)) => Ok(KeyScheme::Ecdsa(hash)),
-        _ => Err(reader.malformed("its scheme is neither RSASSA nor ECDSA with SHA-2")),
+        (algorithm::RSASSA, Some(hash)) => Ok(KeyScheme::RsaSsa(hash)),
+        (algorithm::ECDSA, Some(hash)) => Ok(KeyScheme::Ecdsa(hash)),
+        _ => Err(reader
+            .malformed("its scheme is neither RSASSA nor ECDSA with SHA-2")
+            .into()),
     }
 }
 
@@ -254,7 +258,9 @@ fn rsa(reader: &mut Reader<'_>) -> Result<PublicKey> {
     };
     let n = reader.sized()?;
     if n.len() * 8 != usize::from(bits) || n.first().is_none_or(|first| first & 0x80 == 0) {
-        return Err(reader.malformed("its modulus is not as long as it says"));
+        return Err(reader
+            .malformed("its modulus is not as long as it says")
+            .into());
     }
     Ok(PublicKey::Rsa { n: n.to_vec(), e })
 }
@@ -265,10 +271,14 @@ fn ecc(reader: &mut Reader<'_>) -> Result<PublicKey> {
         3 => Curve::NistP256,
         4 => Curve::NistP384,
         5 => Curve::NistP521,
-        _ => return Err(reader.malformed("its curve is not P-256, P-384 or P-521")),
+        _ => {
+            return Err(reader
+                .malformed("its curve is not P-256, P-384 or P-521")
+                .into());
+        }
     };
-    if reader.u16()? != NULL {
-        return Err(reader.malformed("it has a key derivation"));
+    if reader.u16()? != algorithm::NULL {
+        return Err(reader.malformed("it has a key derivation").into());
     }
     let size = curve.field_size();
     let mut coordinate = || -> Result<Vec<u8>> {

@@ -7,9 +7,10 @@ use chacha20poly1305::{
     aead::{Aead, Payload},
 };
 use rand_core::CryptoRngCore;
+use tpm_wire::Reader;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::{Check, Result, error::refuse, hash::sha256, transcript::Transcript, wire::Reader};
+use crate::{Check, Result, error::refuse, hash::sha256, transcript::Transcript};
 
 const KID: usize = 4;
 const NONCE: usize = 24;
@@ -113,15 +114,10 @@ impl Ticket {
 fn read(plain: &[u8]) -> Result<Ticket> {
     let mut reader = Reader::new(plain, "ticket");
     if reader.u8()? != VERSION {
-        return Err(reader.malformed("its version is unknown"));
+        return Err(reader.malformed("its version is unknown").into());
     }
-    let mut field = || -> Result<[u8; 32]> {
-        let mut out = [0; 32];
-        out.copy_from_slice(reader.take(32)?);
-        Ok(out)
-    };
-    let (transcript, nonce) = (field()?, field()?);
-    let secret = Zeroizing::new(field()?);
+    let (transcript, nonce) = (reader.array()?, reader.array()?);
+    let secret = Zeroizing::new(reader.array()?);
     let (issued, expires) = (reader.u64()?, reader.u64()?);
     reader.finish()?;
     Ok(Ticket {

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use ssh_format::Curve;
+use tpm_wire::{Reader, algorithm};
 
 use crate::{
     Check, HashAlg, Name, PublicArea, Result,
     error::refuse,
     policy_digest,
     public_area::{KeyScheme, PublicKey, Symmetric},
-    wire::Reader,
 };
 
 /// What a TPM asks for before it uses a key, weakest first.
@@ -32,14 +32,6 @@ impl Wall {
             Self::Lockout => "lockout",
             Self::Counter => "counter",
         }
-    }
-
-    /// The wall that is called `name`.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::None, Self::Lockout, Self::Counter]
-            .into_iter()
-            .find(|wall| wall.name() == name)
     }
 }
 
@@ -69,9 +61,6 @@ pub enum WallClaim {
     /// None.
     None,
 }
-
-/// The Name of an NV index.
-pub(crate) type NvName = Name;
 
 // Attributes of token keys, each word whole: fixedTPM, fixedParent, sensitiveDataOrigin, restricted and
 // decrypt in all of them; then
@@ -159,7 +148,10 @@ fn check_counter(public: &[u8], policy: &[u8]) -> Result<()> {
     let found = reader.sized()?;
     let size = reader.u16()?;
     reader.finish()?;
-    if !(0x0180_0000..=0x01bf_ffff).contains(&index) || hash != 0x000b || size != COUNTER_SIZE {
+    if !(0x0180_0000..=0x01bf_ffff).contains(&index)
+        || hash != algorithm::SHA256
+        || size != COUNTER_SIZE
+    {
         return refuse(Check::V5, "the PIN counter is not one of tpmssh's");
     }
     if attributes != COUNTER_ATTRIBUTES {

@@ -17,13 +17,8 @@ use self::{
     session::{Salted, Unsalted, Use},
 };
 pub(crate) use crate::structures::command_code::CommandCode;
-use crate::{
-    Entity, Error, Name, Result,
-    structures::{
-        hierarchy::permanent,
-        marshal::{Put, Reader},
-    },
-};
+use crate::{Entity, Error, Name, Result, structures::hierarchy::permanent};
+use tpm_wire::{Put, Reader};
 
 /// `TPM_ST_NO_SESSIONS` and `TPM_ST_SESSIONS`: the tags of commands and responses.
 pub(crate) const NO_SESSIONS: u16 = 0x8001;

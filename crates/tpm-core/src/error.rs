@@ -166,6 +166,12 @@ pub enum Error {
     },
 }
 
+impl From<tpm_wire::Malformed> for Error {
+    fn from(err: tpm_wire::Malformed) -> Self {
+        Self::Malformed(err.what)
+    }
+}
+
 impl Error {
     /// The error for response code `code` to `command`, which used or authorized `entity`.
     pub(crate) fn from_rc(command: CommandCode, entity: Entity, code: u32) -> Self {

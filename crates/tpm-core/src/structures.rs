@@ -2,17 +2,14 @@
 //!
 //! Part 2 of the specification. Nothing here sends a command.
 
-pub(crate) mod algorithm;
 pub(crate) mod attributes;
 pub(crate) mod command_code;
 pub(crate) mod ek_type;
 pub(crate) mod entity;
 pub(crate) mod hierarchy;
 pub(crate) mod kinds;
-pub(crate) mod marshal;
 pub(crate) mod name;
 pub(crate) mod public_key;
 pub(crate) mod response_code;
-pub(crate) mod roca;
 pub(crate) mod storage_key;
 pub(crate) mod template;

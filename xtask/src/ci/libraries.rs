@@ -5,12 +5,13 @@ use anyhow::{Context, Result, ensure};
 use crate::command::{self, cargo, target};
 
 /// The packages that are for others to use.
-const LIBRARIES: [&str; 5] = [
+const LIBRARIES: [&str; 6] = [
     "tpm-core",
     "ssh-format",
     "key-proof",
     "token-store",
     "dbus-wire",
+    "tpm-wire",
 ];
 
 /// The files that each must contain, and the only other files that it may contain.

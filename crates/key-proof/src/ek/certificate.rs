@@ -198,6 +198,21 @@ impl EkCertificate {
         &self.0.der
     }
 
+    /// Who signed it, in the words of RFC 4514; nobody has checked the signature. At most 128 characters, none of them a
+    /// control character.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        let text = self.0.inner.tbs_certificate.issuer.to_string();
+        let printed = text.chars().filter(|it| !it.is_control());
+        printed.take(MAX_TEXT).collect()
+    }
+
+    /// Whether its key is `ek`, whatever else it says.
+    #[must_use]
+    pub fn has_key_of(&self, ek: &PublicArea) -> bool {
+        is_key(&self.0, ek)
+    }
+
     /// Checks that it is the certificate of an endorsement key, and of this one.
     ///
     /// # Errors
@@ -213,7 +228,7 @@ impl EkCertificate {
         if !usages.is_some_and(|usages| usages.0.contains(&oid::EK_CERTIFICATE)) {
             return v1("the certificate is not one for an endorsement key");
         }
-        if is_key(&self.0, ek) {
+        if self.has_key_of(ek) {
             Ok(())
         } else {
             v1("the certificate is that of another TPM")
@@ -246,15 +261,11 @@ impl EkCertificate {
                 ),
             }
         };
-        let mut issuer = self.0.inner.tbs_certificate.issuer.to_string();
-        if let Some((end, _)) = issuer.char_indices().nth(MAX_TEXT) {
-            issuer.truncate(end);
-        }
         Ok(Maker {
             manufacturer: text(oid::MANUFACTURER)?,
             model: text(oid::MODEL)?,
             version: text(oid::VERSION)?,
-            issuer,
+            issuer: self.issuer(),
         })
     }
 }

@@ -12,6 +12,12 @@ use crate::{Check, Error, HashAlg, Result, curves, error::refuse, hash::sha256};
 /// The most certificates of a path, the first and the trusted one included.
 const MAX_PATH: usize = 4;
 
+/// The most certificates that a prover may give beside that of its endorsement key. A chip has a path for each kind of its keys.
+const MAX_CHAIN: usize = 16;
+
+/// The most signatures that are checked for one path, so that certificates that all have signed each other cost no more.
+const MAX_SIGNATURES: u32 = 32;
+
 /// Certificates that the verifier trusts: makers' roots, or certificates of theirs between.
 ///
 /// Each is trusted as it is. Its own signature is not looked at, so that one whose issuer still signs with SHA-1 can be
@@ -82,7 +88,7 @@ impl Anchors {
         self.0.is_empty()
     }
 
-    /// Checks that a path leads from `leaf` by way of certificates in `chain` (DER, in any order) to one of these, at the
+    /// Checks that a path leads from `leaf` by way of certificates in `chain` (DER, in any order, at most 16) to one of these, at the
     /// time `now` (seconds since 1970).
     ///
     /// # Errors
@@ -95,7 +101,7 @@ impl Anchors {
         now: u64,
         ignore_expiry: bool,
     ) -> Result<()> {
-        if chain.len() > MAX_PATH {
+        if chain.len() > MAX_CHAIN {
             return refuse(Check::V1, "there are too many certificates");
         }
         let chain: Vec<Parsed> = chain
@@ -104,35 +110,88 @@ impl Anchors {
             .collect::<Result<_>>()?;
         let when = (!ignore_expiry).then_some(now);
         check_time(&leaf.0, when)?;
-        let mut current = &leaf.0;
-        // Certificates between the first and the current one's issuer.
-        for below in 0..MAX_PATH - 1 {
-            // A maker may have renewed an authority's certificate: one that is good is enough.
-            let mut refused = None;
-            for anchor in self.0.iter().filter(|it| has_signed(it, current)) {
-                match check_time(anchor, when).and_then(|()| check_issuer(anchor, below, true)) {
+        let mut search = Search {
+            anchors: &self.0,
+            chain: &chain,
+            when,
+            signatures: MAX_SIGNATURES,
+        };
+        search.climb(&mut vec![&leaf.0])
+    }
+}
+
+/// The search for a path. A maker may have renewed an authority's certificate, so that two have the same name and key:
+/// all are tried, and one path that is good is enough.
+struct Search<'a> {
+    anchors: &'a [Parsed],
+    chain: &'a [Parsed],
+    /// Seconds since 1970; `None` if the time does not matter.
+    when: Option<u64>,
+    /// How many more may be checked.
+    signatures: u32,
+}
+
+impl<'a> Search<'a> {
+    /// Goes on from the last certificate of `path`, which is not empty, to one that is trusted.
+    fn climb(&mut self, path: &mut Vec<&'a Parsed>) -> Result<()> {
+        const NO_PATH: &str = "no path leads from its certificate to a trusted one";
+        let Some(&current) = path.last() else {
+            return refuse(Check::V1, NO_PATH);
+        };
+        // The certificates between the first one and the issuer of this one.
+        let below = path.len() - 1;
+        let mut refused = None;
+        for anchor in self.anchors {
+            if self.has_signed(anchor, current)? {
+                match check_time(anchor, self.when).and_then(|()| check_issuer(anchor, below, true))
+                {
                     Ok(()) => return Ok(()),
-                    Err(err) => refused = Some(err),
+                    Err(err) => refused = refused.or(Some(err)),
                 }
             }
-            if let Some(err) = refused {
-                return Err(err);
-            }
-            let Some(next) = chain.iter().find(|it| has_signed(it, current)) else {
-                return refuse(
-                    Check::V1,
-                    "no path leads from its certificate to a trusted one",
-                );
-            };
-            check_time(next, when)?;
-            next.check_critical()?;
-            check_issuer(next, below, false)?;
-            current = next;
         }
-        refuse(
-            Check::V1,
-            "the path from its certificate to a trusted one is too long",
-        )
+        for next in self.chain {
+            let is_new = path.iter().all(|it| it.der != next.der);
+            if is_new && self.has_signed(next, current)? {
+                match self.step(path, next, below) {
+                    Ok(()) => return Ok(()),
+                    Err(err) => refused = refused.or(Some(err)),
+                }
+            }
+        }
+        refused.map_or_else(|| refuse(Check::V1, NO_PATH), Err)
+    }
+
+    /// Goes on with `next`, which has signed the last certificate of `path`.
+    fn step(&mut self, path: &mut Vec<&'a Parsed>, next: &'a Parsed, below: usize) -> Result<()> {
+        check_time(next, self.when)?;
+        next.check_critical()?;
+        check_issuer(next, below, false)?;
+        // A trusted certificate has to come after it.
+        if path.len() + 2 > MAX_PATH {
+            return refuse(
+                Check::V1,
+                "the path from its certificate to a trusted one is too long",
+            );
+        }
+        path.push(next);
+        let result = self.climb(path);
+        path.pop();
+        result
+    }
+
+    /// Whether `issuer` is the one that `certificate` names, and its key has signed it.
+    ///
+    /// SHA-1, MD5 and DSA never count.
+    fn has_signed(&mut self, issuer: &Parsed, certificate: &Parsed) -> Result<bool> {
+        if issuer.subject != certificate.issuer {
+            return Ok(false);
+        }
+        let Some(left) = self.signatures.checked_sub(1) else {
+            return refuse(Check::V1, "there are too many signatures to check");
+        };
+        self.signatures = left;
+        Ok(verify(issuer, certificate).is_some())
     }
 }
 
@@ -193,13 +252,7 @@ const ECDSA_SHA256: Oid = Oid::new_unwrap("1.2.840.10045.4.3.2");
 const ECDSA_SHA384: Oid = Oid::new_unwrap("1.2.840.10045.4.3.3");
 const ECDSA_SHA512: Oid = Oid::new_unwrap("1.2.840.10045.4.3.4");
 
-/// Whether `issuer` is the one that `certificate` names, and its key has signed it.
-///
-/// SHA-1, MD5 and DSA never count.
-fn has_signed(issuer: &Parsed, certificate: &Parsed) -> bool {
-    issuer.subject == certificate.issuer && verify(issuer, certificate).is_some()
-}
-
+/// `Some` if the key of `issuer` has signed `certificate`.
 fn verify(issuer: &Parsed, certificate: &Parsed) -> Option<()> {
     let inner = &certificate.inner;
     let algorithm = &inner.signature_algorithm;

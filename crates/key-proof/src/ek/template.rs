@@ -5,12 +5,12 @@
 //! TCG EK Credential Profile, annex B "Default EK Templates".
 
 use ssh_format::Curve;
+use tpm_wire::roca;
 
 use crate::{
     Check, HashAlg, PublicArea, Result,
     error::refuse,
     public_area::{KeyScheme, PublicKey, Symmetric, attributes as attr},
-    roca,
 };
 
 /// The attributes of the low range; the high range has userWithAuth besides.
@@ -23,11 +23,20 @@ const LOW: u32 = attr::FIXED_TPM
 const HIGH: u32 = LOW | attr::USER_WITH_AUTH;
 
 /// `PolicyA`: `TPM2_PolicySecret` with the endorsement hierarchy.
-const POLICY_A_SHA256: &str = "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa";
+const POLICY_A_SHA256: [u8; 32] = [
+    0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc, 0x8d, 0x46, 0xa5, 0xd7, 0x24,
+    0xfd, 0x52, 0xd7, 0x6e, 0x06, 0x52, 0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa,
+];
 /// `PolicyB`: `PolicyA`, or what the owner of the platform has written in a certain NV index.
-const POLICY_B_SHA256: &str = "ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0";
-const POLICY_B_SHA384: &str = "b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419ca\
-     cb47ba09699646150f9fc000f3f80e12";
+const POLICY_B_SHA256: [u8; 32] = [
+    0xca, 0x3d, 0x0a, 0x99, 0xa2, 0xb9, 0x39, 0x06, 0xf7, 0xa3, 0x34, 0x24, 0x14, 0xef, 0xcf, 0xb3,
+    0xa3, 0x85, 0xd4, 0x4c, 0xd1, 0xfd, 0x45, 0x90, 0x89, 0xd1, 0x9b, 0x50, 0x71, 0xc0, 0xb7, 0xa0,
+];
+const POLICY_B_SHA384: [u8; 48] = [
+    0xb2, 0x6e, 0x7d, 0x28, 0xd1, 0x1a, 0x50, 0xbc, 0x53, 0xd8, 0x82, 0xbc, 0xf5, 0xfd, 0x3a, 0x1a,
+    0x07, 0x41, 0x48, 0xbb, 0x35, 0xd3, 0xb4, 0xe4, 0xcb, 0x1c, 0x0a, 0xd9, 0xbd, 0xe4, 0x19, 0xca,
+    0xcb, 0x47, 0xba, 0x09, 0x69, 0x96, 0x46, 0x15, 0x0f, 0x9f, 0xc0, 0x00, 0xf3, 0xf8, 0x0e, 0x12,
+];
 
 /// Checks that `ek` is a key of the templates L-1, L-2, H-1, H-2 or H-3, and none whose private half
 /// follows from its public one: with that, software would answer every challenge for it.
@@ -40,10 +49,10 @@ pub(crate) fn check(ek: &PublicArea) -> Result<()> {
             "the endorsement key can be computed from its public half (ROCA)",
         );
     }
-    let policy: String = ek.policy.iter().map(|byte| format!("{byte:02x}")).collect();
+    let policy = &ek.policy[..];
     let is_range = match (&ek.key, ek.name_alg) {
         (PublicKey::Rsa { n, e }, HashAlg::Sha256) if n.len() == 256 && *e == 65537 => {
-            sha256_range(ek.attributes, &policy)
+            sha256_range(ek.attributes, policy)
         }
         (
             PublicKey::Ecc {
@@ -51,7 +60,7 @@ pub(crate) fn check(ek: &PublicArea) -> Result<()> {
                 ..
             },
             HashAlg::Sha256,
-        ) => sha256_range(ek.attributes, &policy),
+        ) => sha256_range(ek.attributes, policy),
         (
             PublicKey::Ecc {
                 curve: Curve::NistP384,
@@ -75,13 +84,15 @@ pub(crate) fn check(ek: &PublicArea) -> Result<()> {
     }
 }
 
-fn sha256_range(attributes: u32, policy: &str) -> bool {
+fn sha256_range(attributes: u32, policy: &[u8]) -> bool {
     attributes == LOW && policy == POLICY_A_SHA256
         || attributes == HIGH && policy == POLICY_B_SHA256
 }
 
 #[cfg(test)]
 mod tests {
+    use tpm_wire::Put;
+
     use super::*;
     use crate::{Name, policy_digest::PolicyDigest};
 
@@ -90,18 +101,18 @@ mod tests {
     #[test]
     fn the_policies_are_those_of_the_profile() {
         for (hash, index, policy_b) in [
-            (HashAlg::Sha256, 0x01c0_7f01_u32, POLICY_B_SHA256),
-            (HashAlg::Sha384, 0x01c0_7f02, POLICY_B_SHA384),
+            (HashAlg::Sha256, 0x01c0_7f01_u32, &POLICY_B_SHA256[..]),
+            (HashAlg::Sha384, 0x01c0_7f02, &POLICY_B_SHA384),
         ] {
             let a = PolicyDigest::new(hash).secret(&0x4000_000b_u32.to_be_bytes());
             if hash == HashAlg::Sha256 {
-                assert_eq!(hex(a.bytes()), POLICY_A_SHA256);
+                assert_eq!(a.bytes(), POLICY_A_SHA256);
             }
             // TPMS_NV_PUBLIC: index, name algorithm, attributes, policy, size (a hash and its algorithm).
             let mut public = index.to_be_bytes().to_vec();
             public.extend(hash.id().to_be_bytes());
             public.extend(0x220f_1008_u32.to_be_bytes());
-            crate::wire::put_sized(&mut public, a.bytes());
+            public.put_sized(a.bytes());
             public.extend(
                 u16::try_from(hash.size() + 2)
                     .unwrap_or_default()
@@ -110,7 +121,7 @@ mod tests {
             let name = Name::of(hash, &[&public]);
             let c = PolicyDigest::new(hash).authorized_by_nv(name.bytes());
             let b = PolicyDigest::any_of(hash, &[a, c]);
-            assert_eq!(hex(b.bytes()), policy_b, "{hash:?}");
+            assert_eq!(b.bytes(), policy_b, "{hash:?}");
         }
     }
 
@@ -119,11 +130,11 @@ mod tests {
         let mut public = vec![0x00, 0x01, 0x00, 0x0b];
         public.extend(LOW.to_be_bytes());
         let policy = PolicyDigest::new(HashAlg::Sha256).secret(&0x4000_000b_u32.to_be_bytes());
-        crate::wire::put_sized(&mut public, policy.bytes());
+        public.put_sized(policy.bytes());
         // AES-128 in CFB mode, no scheme, 2048 bits, the usual exponent.
         public.extend([0x00, 0x06, 0x00, 0x80, 0x00, 0x43, 0x00, 0x10]);
         public.extend([0x08, 0x00, 0x00, 0x00, 0x00, 0x00]);
-        crate::wire::put_sized(&mut public, &n);
+        public.put_sized(&n);
         PublicArea::parse(&public).expect("it is whole")
     }
 
@@ -142,9 +153,5 @@ mod tests {
             refused.to_string(),
             "proof refused: the endorsement key can be computed from its public half (ROCA) (V2)"
         );
-    }
-
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

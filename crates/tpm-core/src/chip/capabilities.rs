@@ -1,14 +1,12 @@
 //! The capabilities of a chip, which are read once and stored.
 
+use tpm_wire::{Put, Reader, algorithm};
+
 use crate::{
     Curve, Error, Hash, KeyType, OpenSrk, Operation, Result,
     chip::get_capability::{Asker, algorithms, curves, properties},
     command::{Command, CommandCode, session::Session},
     error::rc,
-    structures::{
-        algorithm,
-        marshal::{Put, Reader},
-    },
 };
 
 /// Fixed properties (`TPM_PT`, part 2, section 6.13).

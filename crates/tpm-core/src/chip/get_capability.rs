@@ -1,10 +1,12 @@
 //! `TPM2_GetCapability`: lists that may come in several replies.
 
+use tpm_wire::Reader;
+
 use crate::{
     Curve, Error, Operation, Result,
     command::{Command, CommandCode, Response, exception::Exception, session::Session},
     error::rc,
-    structures::{marshal::Reader, template::StorageKind},
+    structures::template::StorageKind,
 };
 
 /// `TPM_CAP`: the groups of capabilities (part 2, section 6.12).

@@ -62,7 +62,7 @@ pub fn algorithms(op: &Operation<'_>, algorithms: &[u16]) -> Result<Vec<u16>> {
         .fold(command, |command, &id| command.param_u16(id));
     let response = run(op, command)?;
     let mut reader = response.reader();
-    (0..reader.u32()?).map(|_| reader.u16()).collect()
+    (0..reader.u32()?).map(|_| Ok(reader.u16()?)).collect()
 }
 
 /// The result of the last test. A chip in failure mode answers this command, too.

@@ -4,12 +4,12 @@ use std::cell::{Cell, RefCell};
 
 use rand_core::{OsRng, RngCore};
 use subtle::ConstantTimeEq;
+use tpm_wire::Reader;
 use zeroize::Zeroizing;
 
 use crate::{
     AuthValue, Error, Result,
     command::crypto::{DIGEST, crypt, hmac},
-    structures::marshal::Reader,
 };
 
 /// `TPMA_SESSION` (part 2, section 8.4).

@@ -3,11 +3,12 @@
 
 use std::{thread, time::Duration};
 
+use tpm_wire::Reader;
+
 use crate::{
     Error, ResponseCode, Result,
     command::{Command, CommandCode, NO_SESSIONS, Response, SESSIONS},
     error::rc,
-    structures::marshal::Reader,
     transport::exchange::{Deadline, Transport},
 };
 
@@ -158,7 +159,7 @@ fn response_code(response: &[u8]) -> Result<u32> {
     reader.u32()?;
     // 0x00c4 is the tag of an error from a TPM 1.2 (`TPM_TAG_RSP_COMMAND`).
     match tag {
-        NO_SESSIONS | SESSIONS => reader.u32(),
+        NO_SESSIONS | SESSIONS => Ok(reader.u32()?),
         0x00c4 => Err(Error::Tpm12),
         _ => Err(Error::Malformed("response tag")),
     }

@@ -10,11 +10,12 @@ use cfb_mode::{Decryptor, Encryptor};
 use hmac::{Hmac, Mac};
 use rand_core::{OsRng, RngCore};
 use sha2::{Digest, Sha256, Sha384, Sha512};
+use tpm_wire::Put;
 use zeroize::Zeroizing;
 
 use crate::{
     Error, Hash, Name, PublicKey, Result,
-    structures::{kinds::Curve, marshal::Put, storage_key},
+    structures::{kinds::Curve, storage_key},
 };
 
 /// Bytes of a SHA-256 digest, of nonces and of session keys.

@@ -3,6 +3,7 @@
 
 use std::marker::PhantomData;
 
+use tpm_wire::algorithm;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
         crypto::{DIGEST, Salt, kdfa},
         exception::Exception,
     },
-    structures::{algorithm, hierarchy::permanent},
+    structures::hierarchy::permanent,
 };
 
 /// AES, 128 bits, CFB: the `TPMT_SYM_DEF` of our sessions.

@@ -1,12 +1,8 @@
 //! The persistent keys in the chip, of all programs.
 
-use crate::{
-    Operation, Result,
-    chip::info,
-    command::exception::Exception,
-    hierarchy::primary,
-    structures::{algorithm, marshal::Reader, roca},
-};
+use tpm_wire::{Reader, algorithm, roca};
+
+use crate::{Operation, Result, chip::info, command::exception::Exception, hierarchy::primary};
 
 /// The persistent handles (part 2, section 7.5).
 const FIRST: u32 = 0x8100_0000;
@@ -70,13 +66,10 @@ mod tests {
     use proptest::prelude::*;
 
     use testing::assert_matches;
+    use tpm_wire::Put;
 
     use super::*;
-    use crate::{
-        Error, KeyType, Usage,
-        hierarchy::ek::EkType,
-        structures::{marshal::Put, template},
-    };
+    use crate::{Error, KeyType, Usage, hierarchy::ek::EkType, structures::template};
 
     /// A template with its empty modulus, the last two bytes, replaced.
     fn with_modulus(template: &[u8], modulus: &[u8]) -> Vec<u8> {

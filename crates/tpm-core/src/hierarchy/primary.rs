@@ -1,5 +1,7 @@
 //! Primary keys: made from a hierarchy's seed and a template, and made persistent.
 
+use tpm_wire::algorithm;
+
 use crate::{
     Entity, Error, Name, Operation, Result,
     command::{
@@ -10,10 +12,7 @@ use crate::{
     },
     error::rc,
     object::transient::Transient,
-    structures::{
-        algorithm,
-        hierarchy::{Hierarchy, permanent},
-    },
+    structures::hierarchy::{Hierarchy, permanent},
 };
 
 /// A primary key in a transient slot, with its public area.

@@ -4,15 +4,13 @@ pub(crate) mod fitness;
 pub(crate) mod open;
 mod provision;
 
+use tpm_wire::{Put, Reader};
+
 use crate::{
     Error, Name, Operation, Result,
     command::exception::Exception,
     hierarchy::primary,
-    structures::{
-        attributes,
-        marshal::{Put, Reader},
-        storage_key,
-    },
+    structures::{attributes, storage_key},
 };
 
 /// A storage root key in the form in which it is pinned: its handle and whole public area.
@@ -168,6 +166,6 @@ impl Srk {
     fn attributes(&self) -> Result<u32> {
         let mut reader = Reader::new(&self.public, "storage root key");
         reader.take(4)?;
-        reader.u32()
+        Ok(reader.u32()?)
     }
 }

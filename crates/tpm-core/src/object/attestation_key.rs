@@ -9,6 +9,7 @@
 //! resets and restarts (part 3, section 18.1).
 
 use sha2::{Digest, Sha256};
+use tpm_wire::{Reader, algorithm};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -19,10 +20,8 @@ use crate::{
     hierarchy::ek::{self, EkType},
     object::{create_load, sealed, transient::Transient},
     structures::{
-        algorithm,
         hierarchy::permanent,
         kinds::{Curve, Hash},
-        marshal::Reader,
         template::{self, StorageKind},
     },
 };

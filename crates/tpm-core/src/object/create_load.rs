@@ -1,11 +1,12 @@
 //! Objects below a parent: made by the chip, and loaded again.
 
+use tpm_wire::Reader;
+
 use crate::{
     Blob, Entity, Error, Operation, Result,
     command::{Authentic, Command, CommandCode, Open, Response, exception::Exception},
     error::rc,
     object::transient::Transient,
-    structures::marshal::Reader,
 };
 
 /// Adds the rest of a `TPM2_Create` after its template.

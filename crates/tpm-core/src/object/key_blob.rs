@@ -1,8 +1,10 @@
 //! Keys in their stored form, and the checks before each load.
 
+use tpm_wire::Reader;
+
 use crate::{
     ArrivalKey, Blob, Error, KeyType, Name, PublicKey, Result, Usage,
-    structures::{attributes, marshal::Reader, template},
+    structures::{attributes, template},
 };
 
 /// Where a key was made, as its public area says and the chip enforces.
@@ -161,7 +163,7 @@ impl KeyBlob {
 fn attributes_of(blob: &Blob) -> Result<u32> {
     let mut reader = Reader::new(&blob.public, "public area");
     reader.take(4)?;
-    reader.u32()
+    Ok(reader.u32()?)
 }
 
 /// Refuses the attributes that have an error message of their own. The comparison with the template
@@ -205,9 +207,10 @@ fn refuse_false_claims(attributes: u32, blob: &Blob) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tpm_wire::Put;
 
     use super::*;
-    use crate::structures::{marshal::Put, template::StorageKind};
+    use crate::structures::template::StorageKind;
 
     /// The generator of P-256 (SEC 2, section 2.4.2): a point that is on the curve.
     const X: &str = "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296";

@@ -1,14 +1,12 @@
 //! NV indexes: small pieces of non-volatile memory in the chip.
 
+use tpm_wire::{Put, Reader, algorithm};
+
 use crate::{
     AuthValue, Entity, Error, Name, OpenSrk, Operation, OwnerAuth, Result,
     command::{Command, CommandCode, exception::Exception, session::Session},
     error::rc,
-    structures::{
-        algorithm,
-        hierarchy::permanent,
-        marshal::{Put, Reader},
-    },
+    structures::hierarchy::permanent,
 };
 
 /// The most that one command reads, in bytes. Every TPM can do this.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tpm_wire::{Put, Reader, algorithm};
+
 use crate::{
     Entity, Error, Hash, KeyBlob, Name, OpenSrk, Operation, Pss, PublicKey, Result, Scheme,
     Signature, Usage,
@@ -9,11 +11,7 @@ use crate::{
     error::rc,
     object::transient::Transient,
     software::{padding, verifier::Verifier},
-    structures::{
-        algorithm,
-        marshal::{Put, Reader},
-        public_key::pkcs1,
-    },
+    structures::public_key::pkcs1,
     tpm::SavedContext,
 };
 

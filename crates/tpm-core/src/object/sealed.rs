@@ -1,6 +1,7 @@
 //! Sealed objects: they hold a secret that the chip gives out for an authorization value.
 
 use rand_core::{OsRng, RngCore};
+use tpm_wire::Put;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -12,10 +13,7 @@ use crate::{
     },
     hierarchy::srk::open::OpenSrk,
     object::{create_load, transient::Transient},
-    structures::{
-        marshal::Put,
-        template::{self, Tries},
-    },
+    structures::template::{self, Tries},
 };
 
 /// A kind of sealed object below the storage root key.

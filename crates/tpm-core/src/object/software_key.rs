@@ -3,13 +3,14 @@
 use std::fmt;
 
 use num_bigint_dig::{BigUint, prime::probably_prime};
+use tpm_wire::{Put, algorithm};
 use zeroize::Zeroizing;
 
 use crate::{
     Curve, Error, KeyType, PublicKey, Result,
     command::crypto,
     secret::locked::Locked,
-    structures::{algorithm, kinds::Usage, marshal::Put, name::Name, template},
+    structures::{kinds::Usage, name::Name, template},
 };
 
 /// A private key that was made outside of the chip, and checked to be sound.

@@ -2,7 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Error, Name, Result, structures::algorithm};
+use tpm_wire::algorithm;
+
+use crate::{Error, Name, Result};
 
 /// The kinds of key that are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

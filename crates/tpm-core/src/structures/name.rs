@@ -5,8 +5,9 @@ use std::fmt;
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
+use tpm_wire::algorithm;
 
-use crate::{Error, Result, structures::algorithm};
+use crate::{Error, Result};
 
 /// The Name of a TPM entity.
 ///

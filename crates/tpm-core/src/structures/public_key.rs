@@ -4,12 +4,9 @@ use ecdsa::signature::hazmat::PrehashVerifier;
 use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
+use tpm_wire::{Reader, algorithm, roca};
 
-use crate::{
-    Curve, Error, Hash, KeyType, Result, Scheme, Signature,
-    software::padding,
-    structures::{algorithm, marshal::Reader, roca},
-};
+use crate::{Curve, Error, Hash, KeyType, Result, Scheme, Signature, software::padding};
 
 /// A public key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -1,6 +1,8 @@
 //! The fields of a storage key's public area that a salt needs.
 
-use crate::{Error, Hash, PublicKey, Result, structures::algorithm};
+use tpm_wire::algorithm;
+
+use crate::{Error, Hash, PublicKey, Result};
 
 /// The public key and the name algorithm of a storage key's `TPMT_PUBLIC`.
 ///

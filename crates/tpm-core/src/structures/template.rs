@@ -3,6 +3,7 @@
 //! A stored key is compared with its template byte by byte before it is loaded, so no object that
 //! differs from these templates is loaded.
 
+use tpm_wire::{Put, algorithm};
 use tss_esapi::{
     abstraction::{AsymmetricAlgorithmSelection, ek},
     attributes::ObjectAttributesBuilder,
@@ -25,7 +26,7 @@ use crate::{
         CommandCode,
         policy::{Branch, PolicyDigest, any_of},
     },
-    structures::{algorithm, ek_type::EkType, kinds::Curve, marshal::Put},
+    structures::{ek_type::EkType, kinds::Curve},
 };
 
 /// How a token key is protected.

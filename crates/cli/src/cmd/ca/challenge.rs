@@ -42,8 +42,10 @@ pub(crate) struct Args {
     audience: String,
 }
 
+// The "1d" above.
+const _: () = assert!(DEFAULT_LIFETIME == 24 * 60 * 60);
+
 fn lifetime(text: &str) -> Result<u64, String> {
-    debug_assert_eq!(DEFAULT_LIFETIME, 24 * 60 * 60);
     match duration::parse(text).map(u64::from)? {
         0 => Err("it could never be answered".to_owned()),
         span if span > MAX_LIFETIME => Err("a challenge is good for 7 days at most".to_owned()),

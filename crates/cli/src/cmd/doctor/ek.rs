@@ -1,13 +1,10 @@
 //! The certificates of endorsement keys: is there one, is it one, and is it this chip's?
 
+use key_proof::{EkCertificate, PublicArea};
 use token_store::Kind;
+use tpm_core::Operation;
 use tpm_core::ek::{self, Ek, EkType};
 use tpm_core::info::Info;
-use tpm_core::{Operation, PublicKey};
-use x509_cert::Certificate;
-use x509_cert::der::Decode;
-use x509_cert::der::asn1::UintRef;
-use x509_cert::der::{Reader, SliceReader};
 
 use super::check::Check;
 
@@ -37,55 +34,18 @@ pub(super) fn check(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> 
 }
 
 fn look(der: &[u8], key: Option<&Ek>) -> Found {
-    let Ok(certificate) = Certificate::from_der(der) else {
+    let Ok(certificate) = EkCertificate::parse(der) else {
         return Found::NoCertificate { len: der.len() };
     };
-    let issuer = certificate.tbs_certificate.issuer.to_string();
-    match key.map(|key| is_for(&certificate, key)) {
+    let issuer = certificate.issuer();
+    let is_for = |key: &Ek| {
+        PublicArea::parse(&key.public).is_ok_and(|public| certificate.has_key_of(&public))
+    };
+    match key.map(is_for) {
         None => Found::Unmatched { issuer },
         Some(true) => Found::Ours { issuer },
         Some(false) => Found::Others { issuer },
     }
-}
-
-/// Whether a certificate has the public key of `key`.
-fn is_for(certificate: &Certificate, key: &Ek) -> bool {
-    let bits = &certificate
-        .tbs_certificate
-        .subject_public_key_info
-        .subject_public_key;
-    let Some(bits) = bits.as_bytes() else {
-        return false;
-    };
-    match key.public_key() {
-        // RFC 3279, RSAPublicKey: a sequence of modulus and exponent.
-        Ok(PublicKey::Rsa { n, .. }) => {
-            let modulus = SliceReader::new(bits).and_then(|mut reader| {
-                reader.sequence(|reader| {
-                    let modulus = UintRef::decode(reader)?;
-                    UintRef::decode(reader)?;
-                    Ok(modulus.as_bytes().to_vec())
-                })
-            });
-            modulus.is_ok_and(|modulus| without_zeros(&modulus) == without_zeros(&n))
-        }
-        // SEC 1, 2.3.3: 4, then both coordinates in full.
-        Ok(PublicKey::Ecc { x, y, .. }) => match bits.split_first() {
-            Some((4, point)) if point.len().is_multiple_of(2) => {
-                let (cert_x, cert_y) = point.split_at(point.len() / 2);
-                without_zeros(cert_x) == without_zeros(&x)
-                    && without_zeros(cert_y) == without_zeros(&y)
-            }
-            _ => false,
-        },
-        _ => false,
-    }
-}
-
-/// A number of any length, most significant byte first, without the zeros before it.
-fn without_zeros(number: &[u8]) -> &[u8] {
-    let zeros = number.iter().take_while(|byte| **byte == 0).count();
-    &number[zeros..]
 }
 
 /// What is worst is told.
@@ -168,11 +128,5 @@ mod tests {
         assert!(said(vec![ours()], true).contains("an emulated TPM, which proves nothing"));
         let unmatched = said(vec![Found::Unmatched { issuer: issuer() }], false);
         assert!(unmatched.contains("not compared"), "{unmatched}");
-    }
-
-    #[test]
-    fn numbers_are_the_same_with_zeros_before_them() {
-        assert_eq!(without_zeros(&[0, 0, 1, 0]), [1, 0]);
-        assert_eq!(without_zeros(&[0]), [0_u8; 0]);
     }
 }

@@ -3,13 +3,12 @@
 use std::fmt;
 
 use clap::ValueEnum;
+use key_proof::EkCertificate;
 use serde::Serialize;
 use token_store::Error as StoreError;
 use tpm_core::ek::{self, Ek, EkType};
 use tpm_core::info;
 use tpm_core::ownership::Hierarchy;
-use x509_cert::Certificate;
-use x509_cert::der::Decode;
 
 use crate::app::App;
 use crate::ask::hierarchy_auth;
@@ -79,21 +78,22 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         }
     };
     let certificate = match certificate {
-        Some(der) if Certificate::from_der(&der).is_err() => {
-            let (index, len) = (ek_type.certificate_index(), der.len());
-            tell(&format!(
-                "tpmssh: NV index {index:#010x} has {len} bytes that are no certificate"
-            ));
-            None
+        Some(der) => {
+            let certificate = EkCertificate::parse(&der).ok();
+            if certificate.is_none() {
+                let (index, len) = (ek_type.certificate_index(), der.len());
+                tell(&format!(
+                    "tpmssh: NV index {index:#010x} has {len} bytes that are no certificate"
+                ));
+            }
+            certificate
         }
-        Some(der) => Some(der),
         None => {
             tell("tpmssh: the TPM has no certificate for this endorsement key");
             None
         }
     };
-    app.out
-        .print(&Report::new(&ek, made, certificate.as_deref()))
+    app.out.print(&Report::new(&ek, made, certificate.as_ref()))
 }
 
 #[derive(Debug, Serialize)]
@@ -109,13 +109,13 @@ struct Report {
 }
 
 impl Report {
-    fn new(ek: &Ek, made: bool, certificate: Option<&[u8]>) -> Self {
+    fn new(ek: &Ek, made: bool, certificate: Option<&EkCertificate>) -> Self {
         Self {
             ek_type: ek.ek_type.name(),
             handle: format!("{:#010x}", ek.ek_type.handle()),
             name: ek.name.to_string(),
             made,
-            certificate: certificate.map(pem::certificate),
+            certificate: certificate.map(|it| pem::certificate(it.der())),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Whether the key at the storage root key's handle can serve.
 
+use tpm_wire::{Reader, algorithm};
+
 use crate::{
     AuthValue, Entity, Error, Operation, Result, Srk,
     command::{policy::no_command, session::Session},
-    structures::{algorithm, attributes, marshal::Reader},
+    structures::attributes,
 };
 
 /// Why the key at [`Srk::HANDLE`] cannot serve. This crate leaves such a key alone, because other

@@ -1,5 +1,7 @@
 //! Keys that were made outside of the chip: how they come in, and how they are loaded.
 
+use tpm_wire::algorithm;
+
 use super::{TokenKey, not_supported, unlocked::Then};
 use crate::{
     ArrivalKey, Blob, Entity, Error, KeyBlob, OpenSrk, Operation, PinAuth, Result, SoftwareKey,
@@ -9,10 +11,7 @@ use crate::{
         session::{Session, Unsalted},
     },
     object::{create_load, sealed, transient::Transient},
-    structures::{
-        algorithm,
-        template::{self, StorageKind},
-    },
+    structures::template::{self, StorageKind},
 };
 
 impl TokenKey {

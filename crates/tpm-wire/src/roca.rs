@@ -1,20 +1,21 @@
-//! The fingerprint of RSA keys made by a faulty library of Infineon (ROCA).
+//! The fingerprint of RSA keys made by a faulty library of Infineon (ROCA, CVE-2017-15361).
 
-/// Small primes, each with the residues of the powers of 65537 modulo the prime, as bits.
+/// Small primes that divide the product that primes of the faulty library are made of.
 ///
 /// # Source
 ///
 /// Nemec, Sys, Svenda, Klinec, Matyas: "The Return of Coppersmith's Attack", ACM CCS 2017,
 /// section 2.1: primes of the faulty library have the form `k·M + (65537^a mod M)`, with `M`
 /// a product of small primes, so that modulo each of those the modulus is a power of 65537.
-const PRIMES: [u64; 17] = [
+pub const PRIMES: [u64; 17] = [
     11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157,
 ];
 
 /// Whether an RSA modulus (most significant byte first) has the fingerprint.
 ///
 /// A random modulus has it with a probability of about 2^-28.
-pub(crate) fn is_vulnerable(modulus: &[u8]) -> bool {
+#[must_use]
+pub fn is_vulnerable(modulus: &[u8]) -> bool {
     PRIMES
         .iter()
         .all(|&prime| is_power_of_65537(residue(modulus, prime), prime))
