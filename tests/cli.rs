@@ -326,39 +326,6 @@ fn what_needs_no_tpm_asks_none() {
     program.run(&["delete", "-y", "first"]).ok();
 }
 
-#[test]
-fn setup_makes_everything_once() {
-    let program = Program::new();
-    let setup = || program.run(&["setup", "--pin-file", &program.pin, "--key-label", "mine"]);
-    let first = setup();
-    assert!(
-        first.stderr.starts_with("TPM: IBM SW TPM at swtpm:"),
-        "{first:?}"
-    );
-    assert!(first.stderr.contains("\nSO PIN: "), "{first:?}");
-    assert!(
-        first
-            .stderr
-            .contains("\nKey: ecdsa-p256 \"mine\" made\nNext:\n"),
-        "{first:?}"
-    );
-    assert!(
-        first.stderr.contains("libtpmssh_pkcs11.so HOST\n"),
-        "{first:?}"
-    );
-    let line = first.ok();
-    assert_eq!(line, program.run(&["export"]).ok());
-
-    let second = setup();
-    assert!(
-        second
-            .stderr
-            .contains("Token: \"ssh\" exists\nKey: ecdsa-p256 \"mine\" exists\n"),
-        "{second:?}"
-    );
-    assert_eq!(second.ok(), line);
-}
-
 /// Once hardened, an unprivileged process cannot read all of its own `/proc`.
 #[test]
 fn a_user_without_privileges_is_believed_what_the_environment_says() {

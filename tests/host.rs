@@ -680,3 +680,39 @@ fn the_last_host_key_is_not_removed_by_accident() {
     assert_eq!(machine.read("ssh/sshd_config.d/10-tpmssh.conf"), drop_in);
     machine.remove(&["--force"]).ok();
 }
+
+#[test]
+fn json_has_what_is_written_and_removed() {
+    let machine = Machine::new(Program::new());
+    machine.file_key("ecdsa", &["-b", "256"]);
+    let set_up = machine.setup(&["--json", "-b", "256"]);
+    assert!(!set_up.stderr.contains("sudo sshd -t"), "{set_up:?}");
+    let report: serde_json::Value = serde_json::from_str(&set_up.ok()).unwrap();
+    let list = |report: &serde_json::Value, name: &str| report[name].as_array().unwrap().clone();
+    for written in list(&report, "written") {
+        let file = PathBuf::from(written["path"].as_str().unwrap());
+        assert_eq!(fs::read_to_string(file).unwrap(), written["contents"]);
+    }
+    assert_eq!(list(&report, "written").len(), 4, "{report}");
+    assert_eq!(
+        report["commands"],
+        serde_json::json!([
+            "systemctl daemon-reload",
+            "systemctl enable --now tpmssh-host.socket"
+        ])
+    );
+    assert_eq!(report["key"]["type"], "ecdsa-p256");
+    let left_out = format!("{}/ssh/ssh_host_ecdsa_key", machine.etc);
+    assert_eq!(report["left_out"], serde_json::json!([left_out]));
+
+    let planned = machine.remove(&["--json", "--dry-run"]).ok();
+    let planned: serde_json::Value = serde_json::from_str(&planned).unwrap();
+    let removed: serde_json::Value =
+        serde_json::from_str(&machine.remove(&["--json"]).ok()).unwrap();
+    assert_eq!(planned["removed"], removed["removed"]);
+    assert_eq!([&planned["dry_run"], &removed["dry_run"]], [true, false]);
+    for path in list(&removed, "removed") {
+        assert!(!PathBuf::from(path.as_str().unwrap()).exists(), "{path}");
+    }
+    assert_eq!(list(&removed, "removed").len(), 4, "{removed}");
+}

@@ -32,6 +32,7 @@ mod raw;
 mod recording;
 mod refusals;
 mod scripts;
+mod setup;
 mod signatures;
 mod simulator;
 mod soak;

@@ -419,7 +419,14 @@ fn git_setup_is_taken_back() {
     }
     setup(&second, &[]).ok();
     let with = config(&repository);
-    setup(&repository, &["--unset", "--dry-run"]).ok();
+    let planned = setup(&repository, &["--unset", "--dry-run", "--json"]).ok();
+    let planned: serde_json::Value = serde_json::from_str(&planned).unwrap();
+    assert_eq!(planned["dry_run"], true);
+    assert_eq!(
+        planned["settings"][0],
+        serde_json::json!({ "name": "gpg.format", "value": "openpgp" })
+    );
+    assert_eq!(planned["settings"][1]["value"], serde_json::Value::Null);
     assert_eq!(config(&repository), with);
     let done = setup(&repository, &["--unset"]).ok();
     assert!(

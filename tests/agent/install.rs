@@ -285,3 +285,38 @@ fn half_an_install_is_none() {
     assert_eq!(calls(&home), "");
     assert_eq!(everything(&home), before);
 }
+
+#[test]
+fn json_has_every_change_and_nothing_else_is_said() {
+    let home = home(0);
+    let json = |args: &[&str]| {
+        let outcome = agent(&home, &[args, &["--json"]].concat());
+        assert_eq!(outcome.stderr, "");
+        serde_json::from_str::<serde_json::Value>(&outcome.ok()).unwrap()
+    };
+    let planned = json(&["install", "--profile", "--dry-run"]);
+    assert_eq!(planned["commands"], serde_json::json!([]));
+    assert_eq!(calls(&home), "");
+    let done = json(&["install", "--profile"]);
+    assert_eq!(planned["written"], done["written"]);
+    let written = done["written"].as_array().unwrap();
+    assert_eq!(written.len(), FILES.len());
+    for file in written {
+        let path = file["path"].as_str().unwrap();
+        assert_eq!(fs::read_to_string(path).unwrap(), file["contents"]);
+    }
+    let profile = home.path().join(".profile");
+    assert_eq!(done["added"][0]["path"], text(profile.clone()));
+    assert_eq!(
+        done["commands"],
+        serde_json::json!([
+            "systemctl --user daemon-reload",
+            "systemctl --user enable --now tpmssh-agent.socket"
+        ])
+    );
+    let gone = json(&["uninstall"]);
+    assert_eq!(gone["removed"].as_array().unwrap().len(), FILES.len());
+    assert_eq!(gone["cleaned"], serde_json::json!([text(profile)]));
+    let nothing = json(&["uninstall"]);
+    assert_eq!(nothing["removed"], serde_json::json!([]));
+}

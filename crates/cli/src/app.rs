@@ -297,6 +297,11 @@ impl App {
         }
     }
 
+    /// What `--token` calls the token that is meant.
+    pub(crate) fn token_option(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// What `--token`, the environment or the configuration calls the token that is meant.
     pub(crate) fn token_name(&self) -> Option<&str> {
         self.token.as_deref().or(self.shown_token.as_deref())
@@ -359,7 +364,7 @@ fn check_tries(app: &App, token: &Token, tries: Tries, from: &UserPinArgs) -> an
             Err(StoreError::ChipLocked { recovery }.into())
         }
         (0, _) => Err(StoreError::PinLocked.into()),
-        (1, _) if !from.spends_last_try() => {
+        (1, _) if !from.answers_yes() => {
             let question = "Only 1 try is left. A wrong PIN now locks the token. Try all the same?";
             match confirm::ask(question) {
                 Ok(true) => Ok(()),

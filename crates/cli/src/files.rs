@@ -1,6 +1,7 @@
 //! Files that a user names, and files that the program writes for the system.
 
 pub(crate) mod block;
+pub(crate) mod changes;
 pub(crate) mod input_file;
 pub(crate) mod key_file;
 pub(crate) mod output_file;

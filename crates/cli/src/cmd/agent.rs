@@ -12,6 +12,9 @@ mod uninstall;
 
 use crate::app::App;
 
+pub(crate) use install::install;
+pub(crate) use session::{is_installed, manager_answers};
+
 /// Serve the keys of all tokens to ssh, as an ssh-agent
 ///
 /// It runs until it is told to end (Ctrl-C, SIGTERM). Keys that are made or deleted meanwhile
@@ -42,9 +45,9 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     match &args.command {
         None => serve::run(app, &args.serve),
         Some(Command::Env(args)) => env::run(args),
-        Some(Command::Install(args)) => install::run(args),
+        Some(Command::Install(args)) => install::run(app, args),
         Some(Command::Log(args)) => log::run(app, args),
         Some(Command::Status(args)) => status::run(app, args),
-        Some(Command::Uninstall(args)) => uninstall::run(args),
+        Some(Command::Uninstall(args)) => uninstall::run(app, args),
     }
 }

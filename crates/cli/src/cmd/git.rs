@@ -8,6 +8,8 @@ mod unset;
 
 use crate::app::App;
 
+pub(crate) use setup::{Signing, set_up_for_user, signing_of_user};
+
 /// Sign git commits and tags with a key of the TPM
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {

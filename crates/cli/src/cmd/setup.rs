@@ -1,7 +1,9 @@
 //! `tpmssh setup`: from a fresh machine to a key, once.
 
+mod offers;
+
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use ssh_format::text::shown;
@@ -13,7 +15,7 @@ use tpm_core::info;
 use crate::app::{App, read_pin};
 use crate::ask::confirm;
 use crate::fail::error::Error;
-use crate::keys::{self, Key, make, make_token, public_files};
+use crate::keys::{self, Key, make, make_token, public_files, signing};
 use crate::machine::module;
 use crate::machine::simulator::Simulator;
 use crate::options::{OwnerAuthArgs, SoPinArgs, SoPinOutArgs, UserPinArgs};
@@ -22,21 +24,28 @@ use crate::show::output::{escape, tell};
 
 /// Go from a fresh machine to an SSH key in the TPM
 ///
-/// Finds the TPM, makes a token and a key in it, and prints the line for authorized_keys.
-/// What is there already is used as it is, so it can be run again at any time.
+/// Finds the TPM, makes a token and a key in it, and prints the line for authorized_keys. Then it
+/// offers to install the agent and to have git sign with the key, and says what to do next. What is
+/// there already is used as it is, so it can be run again at any time.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("yes", |arg| {
+    arg.help("Install the agent and set git up without asking, where that is possible; use the PIN even if only one try is left")
+}))]
 pub(crate) struct Args {
     /// Start a simulated TPM, which protects nothing, if there is no real one
     #[arg(long)]
     simulator: bool,
 
-    /// What to call the token
-    #[arg(long, default_value = make_token::DEFAULT_LABEL)]
-    label: String,
+    /// Use the token with this label, and make it if it does not exist ("ssh" if there is no token)
+    #[arg(long)]
+    label: Option<String>,
 
-    /// What to call the key, also as the comment of its public key ("user@host key")
+    /// Use the key with this label, and make it if it does not exist ("user@host key" if there is no key)
     #[arg(long, value_name = "LABEL")]
     key_label: Option<String>,
+
+    #[command(flatten)]
+    offers: offers::OfferArgs,
 
     #[command(flatten)]
     pin: UserPinArgs,
@@ -49,20 +58,32 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    if let (Some(label), Some(token)) = (&args.label, app.token_option())
+        && label != token
+    {
+        return Err(Error::Usage("--token and --label name two tokens".into()).into());
+    }
     let app = find_tpm(app, args)?;
     let key_type = look_at_tpm(&app)?;
     let (mut store, token, pin) = find_or_make_token(&app, args)?;
     let key = find_or_make_key(&app, args, &mut store, &token, pin, key_type)?;
     public_files::update(&store);
+    let (offered, failure) = args.offers.make(&app, &key, args.pin.answers_yes());
     let done = format!("the key \"{}\" is there", shown(&key.label));
     let report = Report {
         module: module::path(),
+        token: token.label,
         key,
+        offered,
     };
     app.out
         .print_done(&report, &done, "see it with: tpmssh export")?;
-    tell(&next_steps(module::path().as_deref()));
-    Ok(())
+    if !app.out.is_json() {
+        let is_only_key = signing::all(&app, &store).is_ok_and(|keys| keys.len() == 1);
+        let module = report.module.as_deref();
+        report.offered.tell_next(module, &report.key, is_only_key);
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 /// Says which TPM it is, or starts a simulated one if that is wanted.
@@ -113,15 +134,18 @@ fn look_at_tpm(app: &App) -> anyhow::Result<KeyType> {
 /// The token that is meant, or a new one with the PIN that was chosen for it.
 fn find_or_make_token(app: &App, args: &Args) -> anyhow::Result<(Store, Token, Option<Pin>)> {
     let store = app.store_or_new()?;
-    match app.token(&store) {
-        Ok(token) => {
-            tell(&format!("Token: \"{}\" exists", shown(&token.label)));
-            return Ok((store, token, None));
-        }
-        Err(err) if is_no_token(&err) => {}
-        Err(err) => return Err(err),
+    let there = match &args.label {
+        Some(label) => store.tokens()?.into_iter().find(|it| it.label == *label),
+        None => match app.token(&store) {
+            Err(err) if is_no_token(&err) => None,
+            token => Some(token?),
+        },
+    };
+    if let Some(token) = there {
+        tell(&format!("Token: \"{}\" exists", shown(&token.label)));
+        return Ok((store, token, None));
     }
-    let options = InitOptions::new(&args.label);
+    let options = InitOptions::new(args.label.as_deref().unwrap_or(make_token::DEFAULT_LABEL));
     let (pin, so, owner) = (args.pin.source(), args.so_pin.source(), args.owner.source());
     let (made, pin) = make_token::init(app, &options, &pin, &so, &owner, &args.so_pin_out)?;
     tell(&format!("Token: \"{}\" made", shown(&made.token.label)));
@@ -132,7 +156,7 @@ fn is_no_token(err: &anyhow::Error) -> bool {
     matches!(err.downcast_ref(), Some(Error::NoToken))
 }
 
-/// The first key of the token, or a new one.
+/// The key that is named, or the first for logins; a new one if there is none.
 fn find_or_make_key(
     app: &App,
     args: &Args,
@@ -142,7 +166,11 @@ fn find_or_make_key(
     key_type: KeyType,
 ) -> anyhow::Result<Key> {
     let mut there = keys::of_token(store, token)?.into_iter();
-    if let Some(key) = there.find(|key| key.private) {
+    let is_meant = |key: &Key| match &args.key_label {
+        Some(label) => key.private && key.label == *label,
+        None => key.private && key.signs() && !key.authority,
+    };
+    if let Some(key) = there.find(is_meant) {
         tell(&format!(
             "Key: {} \"{}\" exists",
             key.key_type,
@@ -174,27 +202,15 @@ fn find_or_make_key(
     Ok(key)
 }
 
-fn next_steps(module: Option<&Path>) -> String {
-    let module = module.unwrap_or(Path::new("libtpmssh_pkcs11.so")).display();
-    format!(
-        "\
-Next:
-  1. Let the key in on a server:
-       tpmssh copy-id HOST
-  2. Log in with it by the agent, which asks for the PIN once a session:
-       tpmssh agent install
-     or by the module, for one login or always by a line in ~/.ssh/config:
-       ssh -I {module} HOST
-       PKCS11Provider {module}
-  3. Sign commits with it: tpmssh git setup"
-    )
-}
-
 #[derive(Debug, Serialize)]
 struct Report {
+    /// The label of the token.
+    token: String,
     key: Key,
     /// The PKCS#11 module, if it is where it is expected.
     module: Option<PathBuf>,
+    #[serde(flatten)]
+    offered: offers::Offered,
 }
 
 impl fmt::Display for Report {

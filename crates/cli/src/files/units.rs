@@ -9,8 +9,9 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 
 use crate::fail::error::Error;
+use crate::files::changes::Changes;
 use crate::files::output_file;
-use crate::show::output::{self, tell};
+use crate::show::output::tell;
 
 /// Files of one command, each marked as its own by its first line.
 #[derive(Debug)]
@@ -61,21 +62,20 @@ impl OwnFiles {
         Ok(false)
     }
 
-    /// Shows each file, and writes it unless that was not asked for; directories that are
-    /// missing are made with the mode `dirs`. If one cannot be written, those before it are as
-    /// they were.
+    /// Shows each file, and writes it unless this is a dry run. Missing directories are made with
+    /// the mode `dirs`. If one file cannot be written, those before it are as they were.
     ///
     /// # Errors
     ///
     /// If stdout or a file cannot be written.
-    pub(crate) fn put(&self, dry_run: bool, dirs: u32) -> anyhow::Result<()> {
+    pub(crate) fn put(&self, changes: &mut Changes, dirs: u32) -> anyhow::Result<()> {
         let text_of = |text| format!("{}{text}", self.mark);
         // First, so that nothing is written if nobody can read what.
         for (path, text) in &self.files {
-            output::write(&format!("# {}\n{}\n", path.display(), text_of(text)))?;
+            changes.write(path, &text_of(text))?;
         }
         let mut before = Vec::new();
-        for (path, text) in self.files.iter().filter(|_| !dry_run) {
+        for (path, text) in self.files.iter().filter(|_| !changes.dry_run) {
             before.push((path, fs::read(path).ok()));
             let written = make_parent(path, dirs)
                 .and_then(|()| output_file::write(path, 0o644, text_of(text).as_bytes()));
@@ -87,34 +87,29 @@ impl OwnFiles {
         Ok(())
     }
 
-    /// Removes those files that are there, and says so of each. Files of somebody else stay, which
-    /// is told. Directories below `below` that are empty then go as well.
-    ///
-    /// Returns how many files were removed, or would be.
+    /// Removes those files that are there, unless this is a dry run. Files of somebody else stay,
+    /// which is told. Directories below `below` that are empty then go as well.
     ///
     /// # Errors
     ///
     /// If a file cannot be read or removed.
-    pub(crate) fn remove(&self, dry_run: bool, below: &Path) -> anyhow::Result<usize> {
-        let mut removed = 0;
+    pub(crate) fn remove(&self, changes: &mut Changes, below: &Path) -> anyhow::Result<()> {
         for (path, _) in &self.files {
             match self.state(path)? {
                 State::None => continue,
                 State::Foreign => {
-                    let path = path.display();
-                    tell(&format!("tpmssh: left: {path} was not written by tpmssh"));
+                    changes.leave(path);
                     continue;
                 }
                 State::Ours => {}
             }
-            removed += 1;
-            output::write(&format!("rm {}\n", path.display()))?;
-            if !dry_run {
+            changes.remove(path)?;
+            if !changes.dry_run {
                 remove_file(path)?;
                 remove_empty_dirs(path, below);
             }
         }
-        Ok(removed)
+        Ok(())
     }
 
     /// Whose file is at `path`. A symbolic link is followed to a file of ours, as
@@ -221,17 +216,19 @@ pub(crate) fn need_systemd(hint: &'static str) -> Result<(), Error> {
     }
 }
 
-/// Tells systemd, and says so of each command.
+/// Tells systemd.
 ///
 /// # Errors
 ///
 /// [`Error::SystemdNotTold`] names the command that failed and those after it.
-pub(crate) fn systemctl(commands: &[&[&str]]) -> Result<(), Error> {
+pub(crate) fn systemctl(changes: &mut Changes, commands: &[&[&str]]) -> Result<(), Error> {
     let line = |command: &[&str]| format!("systemctl {}", command.join(" "));
     for (done, command) in commands.iter().enumerate() {
         let succeeded = Command::new("systemctl")
             .args(*command)
             .stdin(Stdio::null())
+            // stdout is for data.
+            .stdout(io::stderr())
             .status()
             .is_ok_and(|status| status.success());
         if !succeeded {
@@ -240,7 +237,7 @@ pub(crate) fn systemctl(commands: &[&[&str]]) -> Result<(), Error> {
                 commands: left.join(" && "),
             });
         }
-        tell(&format!("tpmssh: {}", line(command)));
+        changes.command(line(command));
     }
     Ok(())
 }

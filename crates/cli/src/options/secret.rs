@@ -55,8 +55,8 @@ impl UserPinArgs {
         self.pin.source()
     }
 
-    /// Whether the last try may be spent without a question.
-    pub(crate) fn spends_last_try(&self) -> bool {
+    /// Whether questions are answered with yes, such as whether to spend the last try.
+    pub(crate) fn answers_yes(&self) -> bool {
         self.yes
     }
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use token_store::config_dir;
 
+use crate::app::App;
 use crate::cmd::agent::session::{self, IN_PROFILE, PROFILE, SERVICE_UNIT, SOCKET_UNIT, STANZA};
+use crate::files::changes::Changes;
 use crate::files::units::{self, OwnFiles};
-use crate::show::output::{self, tell};
 
 /// Have systemd start the agent when it is needed, for every session of this user
 ///
@@ -35,49 +36,69 @@ const COMMANDS: [&[&str]; 2] = [
     &["--user", "enable", "--now", SOCKET_UNIT],
 ];
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let mut changes = Changes::new(app.out, args.dry_run);
+    install(&mut changes, args.profile)?;
+    if !args.dry_run {
+        changes.tell(
+            "tpmssh: new graphical sessions find the agent; in this shell: eval \"$(tpmssh agent env)\"",
+        );
+        changes.tell(&match IN_PROFILE.is_in(&session::profile()?)? {
+            true => "tpmssh: logins on a console and by ssh find it by ~/.profile".to_owned(),
+            false => format!(
+                "tpmssh: logins on a console and by ssh: tpmssh agent install --profile adds a line \
+                 to ~/.profile; or, for ssh alone, in ~/.ssh/config:\n  {STANZA}"
+            ),
+        });
+    }
+    changes.end(app.out, "the agent is installed")
+}
+
+/// Writes the files and tells systemd. `in_profile` adds the line to `~/.profile` as well.
+///
+/// # Errors
+///
+/// If there is no systemd, a file belongs to somebody else or cannot be written: nothing is changed
+/// then. [`Error::SystemdNotTold`](crate::fail::error::Error::SystemdNotTold): the files are in place.
+pub(crate) fn install(changes: &mut Changes, in_profile: bool) -> anyhow::Result<()> {
     let profile = session::profile()?;
     let packaged = session::are_packaged();
     let files = session::files(!packaged)?;
     // What can be refused is, before anything is written.
     session::files(true)?.check()?;
-    if args.dry_run {
-        return show(&files, args, packaged, &profile);
+    if !changes.dry_run {
+        units::need_systemd(
+            "start the agent from your shell's profile instead: eval \"$(tpmssh agent --daemon)\"",
+        )?;
     }
-    units::need_systemd(
-        "start the agent from your shell's profile instead: eval \"$(tpmssh agent --daemon)\"",
-    )?;
-    let in_profile = args.profile && IN_PROFILE.put(&profile, PROFILE)?;
-    if let Err(err) = show(&files, args, packaged, &profile) {
-        if in_profile {
+    let is_new = in_profile && !changes.dry_run && IN_PROFILE.put(&profile, PROFILE)?;
+    if let Err(err) = put(changes, &files, in_profile, packaged, &profile) {
+        if is_new {
             IN_PROFILE.remove(&profile)?;
         }
         return Err(err);
     }
-    units::systemctl(&COMMANDS)?;
-    tell(
-        "tpmssh: new graphical sessions find the agent; in this shell: eval \"$(tpmssh agent env)\"",
-    );
-    if IN_PROFILE.is_in(&profile)? {
-        tell("tpmssh: logins on a console and by ssh find it by ~/.profile");
-    } else {
-        tell(&format!(
-            "tpmssh: logins on a console and by ssh: tpmssh agent install --profile adds a line to \
-             ~/.profile; or, for ssh alone, in ~/.ssh/config:\n  {STANZA}"
-        ));
+    if !changes.dry_run {
+        units::systemctl(changes, &COMMANDS)?;
     }
     Ok(())
 }
 
 /// Shows the files, and writes them unless it is a dry run. Units of an older version go if the
 /// package has some, which they would hide.
-fn show(files: &OwnFiles, args: &Args, packaged: bool, profile: &Path) -> anyhow::Result<()> {
+fn put(
+    changes: &mut Changes,
+    files: &OwnFiles,
+    in_profile: bool,
+    packaged: bool,
+    profile: &Path,
+) -> anyhow::Result<()> {
     if packaged {
-        output::write(&format!("# the package's: {SOCKET_UNIT}, {SERVICE_UNIT}\n"))?;
-        session::units()?.remove(args.dry_run, &config_dir()?)?;
+        changes.text(&format!("# the package's: {SOCKET_UNIT}, {SERVICE_UNIT}\n"))?;
+        session::units()?.remove(changes, &config_dir()?)?;
     }
-    if args.profile {
-        output::write(&format!("# {}\n{PROFILE}\n", profile.display()))?;
+    if in_profile {
+        changes.add(profile, PROFILE)?;
     }
-    files.put(args.dry_run, 0o700)
+    files.put(changes, 0o700)
 }

@@ -1,6 +1,8 @@
 //! The files by which systemd starts the agent, and by which sessions find it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use token_store::{config_dir, home_dir};
 
@@ -23,6 +25,9 @@ pub(super) const STANZA: &str = "IdentityAgent /run/user/%i/tpmssh/agent.sock";
 
 pub(super) const SOCKET_UNIT: &str = "tpmssh-agent.socket";
 pub(super) const SERVICE_UNIT: &str = "tpmssh-agent.service";
+
+/// What `systemctl --global enable` makes: the agent is there for every user.
+const ENABLED_FOR_ALL: &str = "/etc/systemd/user/sockets.target.wants/tpmssh-agent.socket";
 
 /// Where the line for logins goes.
 pub(super) const IN_PROFILE: Block = Block {
@@ -76,6 +81,29 @@ pub(super) fn are_packaged() -> bool {
 /// As for [`units`].
 pub(super) fn enabling_link() -> anyhow::Result<PathBuf> {
     Ok(unit_dir()?.join("sockets.target.wants").join(SOCKET_UNIT))
+}
+
+/// Whether the agent is installed for this user: systemd starts it when it is needed.
+pub(crate) fn is_installed() -> bool {
+    let of_user = enabling_link().is_ok_and(|link| fs::symlink_metadata(link).is_ok());
+    of_user || Path::new(ENABLED_FOR_ALL).exists()
+}
+
+/// Whether this user has a manager of systemd that answers.
+pub(crate) fn manager_answers() -> bool {
+    ask_manager(&["show-environment"]).is_some()
+}
+
+/// What `systemctl --user` prints, if it succeeds.
+pub(super) fn ask_manager(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("systemctl")
+        .arg("--user")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    output.status.success().then_some(text)
 }
 
 /// `~/.profile`, which shells of a login read.

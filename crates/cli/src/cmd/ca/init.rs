@@ -46,7 +46,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
                     shown(&key.label)
                 ));
                 let question = "Make it an authority all the same?";
-                confirm::confirm(question, args.pin.spends_last_try())?;
+                confirm::confirm(question, args.pin.answers_yes())?;
             }
             key
         }

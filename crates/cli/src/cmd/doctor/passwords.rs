@@ -22,7 +22,7 @@ fn owner(is_set: bool) -> Check {
     } else {
         Check::warning(
             name,
-            "none: whoever may use the TPM can remove the PIN counters in it",
+            "not set: any user with TPM access can remove the PIN counters in it",
         )
         .mend("tpmssh tpm change-auth owner")
     }
@@ -32,7 +32,7 @@ fn endorsement(is_set: bool) -> Check {
     let detail = if is_set {
         "set: making endorsement keys needs it"
     } else {
-        "none: whoever may use the TPM can make the keys that identify it"
+        "not set: any user with TPM access can make the keys that identify it"
     };
     Check::ok("endorsement password", detail)
 }
@@ -49,8 +49,7 @@ fn lockout_password(is_set: bool, lockout: &Lockout) -> Check {
             format!("set; a wrong one closes the lockout hierarchy {closed}"),
         )
     } else {
-        let detail =
-            "none: whoever may use the TPM can clear it, and can guess SO PINs without end";
+        let detail = "not set: any user with TPM access can erase the TPM, and try recovery codes without limit";
         Check::warning(name, detail).mend("tpmssh tpm change-auth lockout")
     }
 }
@@ -67,7 +66,7 @@ fn lockout(lockout: &Lockout) -> Check {
             .mend("tpmssh tpm lockout reset, or wait with the machine switched on");
     }
     if lockout.interval == 0 {
-        let detail = "switched off: SO PINs can be guessed without end";
+        let detail = "switched off: recovery codes (SO PINs) can be tried without limit";
         return Check::warning(name, detail)
             .mend("tpmssh tpm lockout set --max-tries 32 --forgive-after 10m --recovery 1d");
     }

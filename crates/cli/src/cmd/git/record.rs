@@ -90,7 +90,7 @@ impl Record {
     }
 }
 
-/// Takes lines out of a file, and the file away if nothing is left in it.
+/// Takes lines out of a file, and the file away if nothing is left in it. Returns whether it went.
 ///
 /// # Errors
 ///
@@ -98,19 +98,20 @@ impl Record {
 pub(super) fn remove_lines<'a>(
     path: &Path,
     lines: impl Iterator<Item = &'a str>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let gone: Vec<_> = lines.collect();
     if !fs::exists(path).unwrap_or(false) {
-        return Ok(());
+        return Ok(false);
     }
     let text = input_file::read_text(path, MAX)?;
     let left: String = text
         .split_inclusive('\n')
         .filter(|line| !gone.contains(&line.trim_end()))
         .collect();
-    match left.trim().is_empty() {
+    let is_empty = left.trim().is_empty();
+    match is_empty {
         true => remove_file(path)?,
         false => output_file::write(path, 0o644, left.as_bytes())?,
     }
-    Ok(())
+    Ok(is_empty)
 }

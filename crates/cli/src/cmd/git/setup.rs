@@ -25,7 +25,7 @@ use crate::show::output::tell;
 /// It prints what it sets: gpg.format, user.signingkey, gpg.ssh.program and, unless there is one,
 /// gpg.ssh.allowedSignersFile with a line for you. --unset takes all of it back. Needs git 2.35 or
 /// newer.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// The key to sign with, by label, id or fingerprint (the only key)
     #[arg(long, short, value_name = "KEY")]
@@ -62,8 +62,58 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         git.check_repository()?;
     }
     if args.unset {
-        return unset::run(&git, args.dry_run);
+        return unset::run(app.out, &git, args.dry_run);
     }
+    let report = set_up(app, &git, args)?;
+    if args.dry_run {
+        return app.out.print(&report);
+    }
+    let hint = "see it with: git config --list --show-origin";
+    app.out.print_done(&report, "git is set up", hint)
+}
+
+/// With what git signs in all repositories of this user.
+pub(crate) enum Signing {
+    /// There is no git.
+    NoGit,
+    /// It was not told.
+    Nothing,
+    /// A key of tpmssh.
+    Ours,
+    /// Something else, such as a key of GnuPG.
+    Other,
+}
+
+/// With what git signs in all repositories of this user.
+pub(crate) fn signing_of_user() -> Signing {
+    let git = Git::new(true);
+    let (Ok(format), Ok(key)) = (git.own("gpg.format"), git.own("user.signingkey")) else {
+        return Signing::NoGit;
+    };
+    let written = git.own(&unset::written("user.signingkey")).ok().flatten();
+    match (format, key) {
+        (None, None) => Signing::Nothing,
+        (_, key @ Some(_)) if key == written => Signing::Ours,
+        _ => Signing::Other,
+    }
+}
+
+/// Has git sign with the key of this fingerprint in all repositories of this user.
+///
+/// # Errors
+///
+/// As for `tpmssh git setup`.
+pub(crate) fn set_up_for_user(app: &App, fingerprint: &str) -> anyhow::Result<()> {
+    let args = Args {
+        key: Some(fingerprint.to_owned()),
+        global: true,
+        ..Args::default()
+    };
+    set_up(app, &Git::new(true), &args).map(drop)
+}
+
+/// Makes the settings and the files, unless it is a dry run.
+fn set_up(app: &App, git: &Git, args: &Args) -> anyhow::Result<Report> {
     let store = app.store()?;
     let key = signing::find(signing::all(app, &store)?, args.key.as_deref())?;
     let mut report = Report {
@@ -81,19 +131,15 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         report.set("gpg.ssh.program", text(&program)?);
         report.write(program, 0o755, script()?);
     }
-    report.allow(&git, &key, args)?;
+    report.allow(git, &key, args)?;
     if args.always {
         report.set("commit.gpgsign", "true");
         report.set("tag.gpgsign", "true");
     }
     if !args.dry_run {
-        report.carry_out(&git)?;
+        report.carry_out(git)?;
     }
-    if args.dry_run {
-        return app.out.print(&report);
-    }
-    let hint = "see it with: git config --list --show-origin";
-    app.out.print_done(&report, "git is set up", hint)
+    Ok(report)
 }
 
 /// The program that git calls in the place of `ssh-keygen`: git names a file, and no arguments.

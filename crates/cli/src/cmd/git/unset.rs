@@ -1,15 +1,17 @@
 //! `tpmssh git setup --unset`: git's settings as they were before.
 
+use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use token_store::config_dir;
 
 use super::config::Git;
 use super::record::{Record, remove_lines};
 use crate::fail::hint::quote;
 use crate::files::units::remove_file;
-use crate::show::output::{self, tell};
+use crate::show::output::{self, Output};
 
 /// All settings that this command may have made.
 const NAMES: [&str; 6] = [
@@ -30,10 +32,18 @@ pub(super) const MARK: &str = "# What git calls as gpg.ssh.program; written by t
 /// # Errors
 ///
 /// If git or a file refuses.
-pub(super) fn run(git: &Git, dry_run: bool) -> anyhow::Result<()> {
+pub(super) fn run(out: Output, git: &Git, dry_run: bool) -> anyhow::Result<()> {
+    let tell = |text: &str| {
+        if !out.is_json() {
+            output::tell(text);
+        }
+    };
     let files = config_dir()?.join("tpmssh");
     let older = was_set_up_before(git, &files)?;
-    let mut found = false;
+    let mut report = Report {
+        dry_run,
+        ..Report::default()
+    };
     for name in NAMES {
         let Some(current) = git.own(name)? else {
             continue;
@@ -41,6 +51,7 @@ pub(super) fn run(git: &Git, dry_run: bool) -> anyhow::Result<()> {
         let ours = match git.own(&written(name))? {
             Some(value) if value != current => {
                 tell(&format!("tpmssh: left: {name} was changed since"));
+                report.left.push(name);
                 false
             }
             Some(_) => true,
@@ -49,38 +60,72 @@ pub(super) fn run(git: &Git, dry_run: bool) -> anyhow::Result<()> {
         if !ours {
             continue;
         }
-        found = true;
-        let before = git.own(&previous(name))?;
-        let line = match &before {
-            Some(value) => format!("{name} {}", quote(Path::new(value))),
-            None => format!("--unset {name}"),
-        };
-        output::write(&format!("git config {} {line}\n", git.scope))?;
-        if dry_run {
-            continue;
+        let value = git.own(&previous(name))?;
+        let setting = Setting { name, value };
+        if !out.is_json() {
+            output::write(&format!("git config {} {setting}\n", git.scope))?;
         }
-        match before {
-            Some(value) => git.set(name, &value)?,
-            None => git.unset(name)?,
+        if !dry_run {
+            match &setting.value {
+                Some(value) => git.set(name, value)?,
+                None => git.unset(name)?,
+            }
+        }
+        report.settings.push(setting);
+    }
+    if !dry_run {
+        for name in NAMES {
+            git.forget(&format!("tpmssh.{name}"))?;
+        }
+        let known = remove_files(git, &files, &mut report)?;
+        if report.settings.is_empty() && !known {
+            tell("tpmssh: nothing of tpmssh git setup is here");
+        } else if !known {
+            tell(&format!(
+                "tpmssh: an older version made the files git-sign and allowed_signers in {}; other \
+                 repositories may use them",
+                files.display()
+            ));
         }
     }
-    if dry_run {
-        return Ok(());
+    match out.is_json() {
+        true => out.print(&report),
+        false => Ok(()),
     }
-    for name in NAMES {
-        git.forget(&format!("tpmssh.{name}"))?;
+}
+
+/// What was changed, for `--json`; as text it was shown before.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    /// Whether nothing is changed in fact.
+    dry_run: bool,
+    settings: Vec<Setting>,
+    /// Settings that were changed since, and stay.
+    left: Vec<&'static str>,
+    removed: Vec<PathBuf>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
     }
-    let known = remove_files(git, &files)?;
-    if !found && !known {
-        tell("tpmssh: nothing of tpmssh git setup is here");
-    } else if !known {
-        tell(&format!(
-            "tpmssh: an older version made the files git-sign and allowed_signers in {}; other \
-             repositories may use them",
-            files.display()
-        ));
+}
+
+/// A setting and the value that it gets back; none if it is not set any more.
+#[derive(Debug, Serialize)]
+struct Setting {
+    name: &'static str,
+    value: Option<String>,
+}
+
+/// As `git config` takes it.
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{} {}", self.name, quote(Path::new(value))),
+            None => write!(f, "--unset {}", self.name),
+        }
     }
-    Ok(())
 }
 
 /// The setting in which the value is kept that was written.
@@ -118,7 +163,7 @@ fn is_usual(name: &str, value: &str, files: &Path) -> bool {
 }
 
 /// Removes the files if this was the last repository. Returns whether it was known.
-fn remove_files(git: &Git, files: &Path) -> anyhow::Result<bool> {
+fn remove_files(git: &Git, files: &Path, report: &mut Report) -> anyhow::Result<bool> {
     let mut record = Record::read()?;
     let known = record.remove_place(&git.place()?);
     if known && record.is_last() {
@@ -129,8 +174,12 @@ fn remove_files(git: &Git, files: &Path) -> anyhow::Result<bool> {
             .is_some_and(|(_, rest)| rest.starts_with(MARK))
         {
             remove_file(&program)?;
+            report.removed.push(program);
         }
-        remove_lines(&files.join("allowed_signers"), record.signers())?;
+        let signers = files.join("allowed_signers");
+        if remove_lines(&signers, record.signers())? {
+            report.removed.push(signers);
+        }
     }
     if known {
         record.write()?;

@@ -12,9 +12,9 @@ use super::place::{KINDS, MachineArgs};
 use super::server_keys;
 use crate::app::App;
 use crate::fail::error::Error;
+use crate::files::changes::Changes;
 use crate::files::input_file;
 use crate::files::units::{OwnFiles, remove_empty_dirs, remove_file, systemctl};
-use crate::show::output::{self, tell};
 
 /// Have sshd use its keys in files again, and remove what tpmssh host setup wrote
 ///
@@ -42,7 +42,8 @@ pub(crate) struct Args {
 /// What sshd's service is called, on Debian and elsewhere.
 const SERVERS: [&str; 2] = ["ssh.service", "sshd.service"];
 
-pub(super) fn run(_app: &App, args: &Args) -> anyhow::Result<()> {
+pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let mut changes = Changes::new(app.out, args.dry_run);
     let machine = &args.machine;
     machine.check_user()?;
     let mut drop_in = OwnFiles::new(MARK);
@@ -56,9 +57,9 @@ pub(super) fn run(_app: &App, args: &Args) -> anyhow::Result<()> {
         return Err(Error::NoOtherHostKey.into());
     }
     let below = &machine.etc;
-    let mut removed = drop_in.remove(args.dry_run, below)?;
-    if removed > 0 && !args.dry_run {
-        reload_sshd()?;
+    drop_in.remove(&mut changes, below)?;
+    if !changes.is_empty() && !args.dry_run {
+        reload_sshd(&mut changes)?;
     }
     let units = host_units::any(machine);
     let link = machine
@@ -68,34 +69,32 @@ pub(super) fn run(_app: &App, args: &Args) -> anyhow::Result<()> {
     let is_enabled = fs::symlink_metadata(&link).is_ok_and(|meta| meta.is_symlink());
     let stopped = match args.dry_run || (!is_enabled && !units.are_ours()?) {
         true => Ok(()),
-        false => stop(),
+        false => stop(&mut changes),
     };
     if is_enabled {
-        removed += 1;
-        output::write(&format!("rm {}\n", link.display()))?;
+        changes.remove(&link)?;
         if !args.dry_run {
             remove_file(&link)?;
             remove_empty_dirs(&link, below);
         }
     }
-    removed += units.remove(args.dry_run, below)?;
+    units.remove(&mut changes, below)?;
     for path in public_files(machine) {
-        removed += 1;
-        output::write(&format!("rm {}\n", path.display()))?;
+        changes.remove(&path)?;
         if !args.dry_run {
             remove_file(&path)?;
         }
     }
-    if removed == 0 {
-        tell("tpmssh: nothing of tpmssh host setup is here");
-        return Ok(());
+    if changes.is_empty() {
+        changes.tell("tpmssh: nothing of tpmssh host setup is here");
+        return changes.end(app.out, "nothing was removed");
     }
     stopped?;
     if !args.dry_run && is_running() {
-        systemctl(&[&["daemon-reload"]])?;
+        systemctl(&mut changes, &[&["daemon-reload"]])?;
     }
-    tell_of_keys(&machine.store);
-    Ok(())
+    tell_of_keys(&changes, &machine.store);
+    changes.end(app.out, "sshd uses its keys in files again")
 }
 
 /// The public keys and certificates of the TPM's host keys. A file with a private half beside it
@@ -124,19 +123,19 @@ fn public_files(machine: &MachineArgs) -> Vec<PathBuf> {
 }
 
 /// Has a server that runs read its configuration again, before nobody signs for it any more.
-fn reload_sshd() -> Result<(), Error> {
+fn reload_sshd(changes: &mut Changes) -> Result<(), Error> {
     for server in SERVERS {
         if asks(&["is-active", "--quiet", server]) {
-            return systemctl(&[&["reload", server]]);
+            return systemctl(changes, &[&["reload", server]]);
         }
     }
     Ok(())
 }
 
 /// Stops socket and service. Without systemd nothing of it runs.
-fn stop() -> Result<(), Error> {
+fn stop(changes: &mut Changes) -> Result<(), Error> {
     match is_running() {
-        true => systemctl(&[&["stop", SOCKET_UNIT, SERVICE_UNIT]]),
+        true => systemctl(changes, &[&["stop", SOCKET_UNIT, SERVICE_UNIT]]),
         false => Ok(()),
     }
 }
@@ -157,13 +156,13 @@ fn asks(arguments: &[&str]) -> bool {
 }
 
 /// Says that the keys are still there, and how to be rid of them.
-fn tell_of_keys(store: &Path) {
+fn tell_of_keys(changes: &Changes, store: &Path) {
     let is_there = StoreDir::at(store)
         .and_then(|dir| Store::open(&dir))
         .is_ok();
     if is_there {
         let store = store.display();
-        tell(&format!(
+        changes.tell(&format!(
             "tpmssh: the host keys stay in the TPM and in {store}; to delete them for ever: \
              sudo TPMSSH_STORE={store} tpmssh token delete --token host"
         ));

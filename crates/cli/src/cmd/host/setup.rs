@@ -1,10 +1,12 @@
 //! `tpmssh host setup`: have sshd use host keys that are in the TPM.
 
+use std::fmt;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use serde::Serialize;
 use ssh_format::{Certificate, CertificateKind};
 use token_store::token::{self, InitOptions};
 use token_store::{Error as StoreError, KeySpec, Store, StoreDir, Token, WallKind};
@@ -16,9 +18,11 @@ use super::place::{KINDS, MachineArgs, TOKEN, algorithm};
 use super::server_keys::{self, FileKey};
 use crate::app::{App, read_owner_auth};
 use crate::fail::error::Error;
+use crate::files::changes::Changes;
 use crate::files::output_file;
 use crate::files::units;
 use crate::files::{input_file, key_file};
+use crate::keys::Key;
 use crate::keys::make;
 use crate::keys::signing::{self, SigningKey};
 use crate::options::{KeyTypeArgs, OwnerAuthArgs};
@@ -117,36 +121,71 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut files = host_units::needed(app, &args.machine)?;
     files.add(args.machine.drop_in(), drop_in.text(&args.machine));
     files.check()?;
-    if args.dry_run {
-        files.put(true, 0o755)?;
-        drop_in.tell_left_out();
-        return Ok(());
+    let mut changes = Changes::new(app.out, args.dry_run);
+    let report = |changes, drop_in: DropIn| Report {
+        changes,
+        key: key.as_ref().map(|key| key.shown.clone()),
+        left_out: drop_in.left_out.into_iter().map(|file| file.path).collect(),
+    };
+    let line = |line: String| format!("{line}\n");
+    let public = key.as_ref().map(|key| line(key.line()));
+    let certificate = certificate.map(|certificate| line(certificate.line(TOKEN)));
+    if let Some(public) = &public {
+        changes.write(&args.machine.public(kind), public)?;
     }
-    let line = |line: String| format!("{line}\n").into_bytes();
-    if let Some(key) = &key {
-        write_public(&args.machine.public(kind), &line(key.line()))?;
+    if let Some(certificate) = &certificate {
+        changes.write(&args.machine.certificate(kind), certificate)?;
+    }
+    if args.dry_run {
+        files.put(&mut changes, 0o755)?;
+        drop_in.tell_left_out();
+        return app.out.print(&report(changes, drop_in));
+    }
+    if let Some(public) = public {
+        write_public(&args.machine.public(kind), public.as_bytes())?;
     }
     if let Some(certificate) = certificate {
         let path = args.machine.certificate(kind);
-        output_file::write(&path, 0o644, &line(certificate.line(TOKEN)))?;
+        output_file::write(&path, 0o644, certificate.as_bytes())?;
     }
     if host_units::are_packaged(&args.machine) {
         // Units of an older version would hide those of the package.
-        host_units::any(&args.machine).remove(false, &args.machine.etc)?;
+        host_units::any(&args.machine).remove(&mut changes, &args.machine.etc)?;
     }
-    files.put(false, 0o755)?;
+    files.put(&mut changes, 0o755)?;
     check_included(&args.machine);
     drop_in.tell_left_out();
-    units::systemctl(&COMMANDS)?;
-    tell(
+    units::systemctl(&mut changes, &COMMANDS)?;
+    changes.tell(
         "tpmssh: when you have read it: sudo sshd -t && sudo systemctl reload ssh; \
          then: sudo tpmssh host check",
     );
-    tell(
+    changes.tell(
         "tpmssh: sshd -t says that it cannot load the private half of the key, \
          \"error in libcrypto\" or \"invalid format\": it is in the TPM",
     );
-    Ok(())
+    app.out.print_done(
+        &report(changes, drop_in),
+        "the host key is set up",
+        "see it with: sudo tpmssh host status",
+    )
+}
+
+/// What was done, for `--json`; as text it was shown before.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// The host key of the TPM; none in a dry run that would make one.
+    key: Option<Key>,
+    #[serde(flatten)]
+    changes: Changes,
+    /// The files with host keys that sshd does not use any more.
+    left_out: Vec<PathBuf>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.changes.fmt(f)
+    }
 }
 
 /// Writes the public half. sshd warns of a file in the place of a private key that others can

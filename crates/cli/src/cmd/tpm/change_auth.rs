@@ -60,6 +60,12 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         .and_then(|op| Ok((info::read(&op)?, Srk::find_serving(&op)?.is_some())))
         .map_err(StoreError::from)?;
     let old = hierarchy_auth::read(&args.old.source(), &info, hierarchy)?;
+    if args.remove && !hierarchy_auth::is_set(&info, hierarchy) {
+        return app.out.done(&format!(
+            "the TPM has no {} password; nothing was changed",
+            hierarchy.name()
+        ));
+    }
     // Only the owner can make the key that the new password is encrypted to.
     let owner = match hierarchy {
         Hierarchy::Owner => OwnerAuth::from(old.clone()),

@@ -93,7 +93,9 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let chosen = args.chosen();
     refuse_if_taken(&info, &chosen)?;
 
-    tell(&plan(&chosen, root));
+    if !args.yes {
+        tell(&plan(&chosen, root));
+    }
     match root {
         Root::Replace => confirm_by_word("replace", args.yes)?,
         Root::Keep | Root::Make => confirm("Go on?", args.yes)?,
