@@ -250,6 +250,7 @@ mod tests {
                 "HOME",
                 "LC_ALL",
                 "PATH",
+                "TMPDIR",
                 "TPMSSH_STORE",
                 "TPMSSH_TCTI",
                 "XDG_CACHE_HOME",
