@@ -166,6 +166,23 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_of_the_guide_has_every_command() {
+        fn check(command: &clap::Command, path: &str, reference: &str) {
+            for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
+                let path = format!("{path} {}", sub.get_name());
+                let name = format!("`{}`", path.trim_start());
+                // `agent` does something by itself, and has commands below it.
+                if !sub.has_subcommands() || !sub.is_subcommand_required_set() {
+                    assert!(reference.contains(&name), "{name}");
+                }
+                check(sub, &path, reference);
+            }
+        }
+        let reference = include_str!("../../../docs/guide/reference.md");
+        check(&Cli::command(), "", reference);
+    }
+
+    #[test]
     fn no_option_takes_a_pin_itself() {
         for secret in [
             "--pin",
