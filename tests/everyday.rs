@@ -139,6 +139,21 @@ fn a_key_is_found_by_the_beginning_of_its_id_or_fingerprint() {
 }
 
 #[test]
+fn a_key_tells_when_it_was_made() {
+    let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let before = now();
+    let program = Program::with_key();
+    for args in [&["list", "--json"][..], &["export", "--json"]] {
+        let keys: serde_json::Value = serde_json::from_str(&program.run(args).ok()).unwrap();
+        let created = keys[0]["created"].as_u64().unwrap();
+        assert!((before..=now()).contains(&created), "{keys}");
+    }
+    let long = program.run(&["list", "--long"]).ok();
+    let made = long.lines().find(|line| line.starts_with("    made  "));
+    assert!(made.is_some_and(|line| line.ends_with(" UTC")), "{long}");
+}
+
+#[test]
 fn a_key_is_renamed_and_stays_the_same() {
     let program = Program::with_key();
     let before = program.run(&["export"]).ok();

@@ -14,6 +14,7 @@ use token_store::{Class, Object, ObjectId, Store, Token};
 use tpm_core::Origin;
 
 use crate::fail::error::Error;
+use crate::show::date;
 use crate::show::output::Facts;
 
 /// A key pair or a public key of a token.
@@ -38,6 +39,9 @@ pub(crate) struct Key {
     /// Where a key whose private half is in the TPM was made: `born-here` or `imported`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) origin: Option<&'static str>,
+    /// When it was made in the TPM or imported, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) created: Option<u64>,
     /// What its owner lets its private half do: `sign`, `decrypt` (RSA), `derive` (ECDSA).
     pub(crate) usage: Vec<&'static str>,
     /// The object whose deletion deletes it all.
@@ -70,6 +74,7 @@ impl Key {
             private: object.class() == Class::PrivateKey,
             authority: false,
             origin: origin.map(Origin::name),
+            created: object.key_created,
             usage: object.key().map_or_else(Vec::new, |key| usage(key)),
             object: object.id,
         }))
@@ -78,6 +83,18 @@ impl Key {
     /// Whether its private half is for signing.
     pub(crate) fn signs(&self) -> bool {
         self.usage.contains(&"sign")
+    }
+
+    /// Adds when it was made.
+    pub(crate) fn add_created(&self, facts: &mut Facts) {
+        if let Some(created) = self.created {
+            let name = if self.is_imported() {
+                "imported"
+            } else {
+                "made"
+            };
+            facts.add(name, date::in_words(created));
+        }
     }
 
     /// Adds what it is for, unless it is for signing alone, as keys are.

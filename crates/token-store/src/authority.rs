@@ -3,6 +3,8 @@
 //!
 //! Certificates, keys and key ids are stored as they are given and not parsed.
 
+mod revocation;
+
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::{
@@ -11,6 +13,8 @@ use crate::{
     ssh_certificate::key_of,
     token,
 };
+
+pub use revocation::{Revocations, Revoked, Withdrawn};
 
 /// A certificate that an authority signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,30 +26,6 @@ pub struct Issued {
     pub certificate: Vec<u8>,
     /// When it was signed, in seconds since 1970.
     pub created: u64,
-}
-
-/// One revocation of an authority.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Revoked {
-    /// The certificate with this serial number.
-    Serial(u64),
-    /// All certificates with this key id.
-    KeyId(String),
-    /// This public key (SSH wire format), in any certificate.
-    Key(Vec<u8>),
-}
-
-/// All revocations of an authority.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Revocations {
-    /// A number that grows with each revocation; 0 before the first.
-    ///
-    /// It is the time of the last revocation in seconds since 1970, or more if there were several
-    /// in one second or the clock went back. So it also grows after an old copy of the store was
-    /// restored.
-    pub number: u64,
-    /// In the order of revocation.
-    pub revoked: Vec<Revoked>,
 }
 
 impl Store {
@@ -151,57 +131,6 @@ impl Store {
             rows.collect()
         })
     }
-
-    /// Records a revocation; returns `false` if it was recorded already.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TooLong`], [`Error::NoSuchObject`] if `object` is no authority, and those of
-    /// the store.
-    pub fn add_revocation(&mut self, object: ObjectId, revoked: &Revoked) -> Result<bool> {
-        let (what, value) = match revoked {
-            Revoked::Serial(serial) => ("serial", serial.to_be_bytes().to_vec()),
-            Revoked::KeyId(id) => ("key-id", id.clone().into_bytes()),
-            Revoked::Key(blob) => ("key", blob.clone()),
-        };
-        check_len("value", &value, MAX_VALUE_LEN)?;
-        self.write(|tx| {
-            let authority = authority_of(tx, object)?;
-            let added = tx.execute(
-                "INSERT INTO revocation (authority, created, what, value) VALUES (?, ?, ?, ?) \
-                 ON CONFLICT DO NOTHING",
-                params![authority, token::now(), what, value],
-            )?;
-            Ok(added == 1)
-        })
-    }
-
-    /// What an authority took back.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchObject`] if `object` is no authority, and those of the store.
-    pub fn revocations(&self, object: ObjectId) -> Result<Revocations> {
-        self.read(|tx| {
-            let authority = authority_of(tx, object)?;
-            let mut query = tx.prepare_cached(
-                "SELECT created, what, value FROM revocation WHERE authority = ? ORDER BY id",
-            )?;
-            let mut all = Revocations::default();
-            let rows = query.query_and_then([authority], |row| -> Result<_> {
-                Ok((
-                    row.get(0)?,
-                    revoked(&row.get::<_, String>(1)?, row.get(2)?)?,
-                ))
-            })?;
-            for row in rows {
-                let (created, revoked): (u64, _) = row?;
-                all.number = created.max(all.number.saturating_add(1));
-                all.revoked.push(revoked);
-            }
-            Ok(all)
-        })
-    }
 }
 
 /// The database row of the authority whose key pair `object` belongs to.
@@ -212,17 +141,6 @@ fn authority_of(tx: &Transaction<'_>, object: ObjectId) -> Result<i64> {
     })
     .optional()?
     .ok_or(Error::NoSuchObject)
-}
-
-fn revoked(what: &str, value: Vec<u8>) -> Result<Revoked> {
-    Ok(match what {
-        "serial" => Revoked::Serial(number(&value)?),
-        "key-id" => Revoked::KeyId(
-            String::from_utf8(value).map_err(|_| Error::corrupt("a key id is not text"))?,
-        ),
-        "key" => Revoked::Key(value),
-        _ => return Err(Error::corrupt("a revocation is of an unknown kind")),
-    })
 }
 
 fn number(bytes: &[u8]) -> Result<u64> {

@@ -56,7 +56,7 @@ mod place;
 mod ssh_certificate;
 pub mod token;
 
-pub use authority::{Issued, Revocations, Revoked};
+pub use authority::{Issued, Revocations, Revoked, Withdrawn};
 pub use db::Store;
 pub use error::{Change, Error, Kind, Result};
 pub use object::{Class, Key, KeyPair, KeySpec, Object, ObjectId};

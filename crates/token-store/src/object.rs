@@ -64,6 +64,9 @@ pub struct Object {
     pub cka_id: Vec<u8>,
     /// Whether it is visible only after login.
     pub private: bool,
+    /// When its key pair was made in the TPM or imported, in seconds since 1970 by the clock of the
+    /// machine; `None` if it belongs to no key pair.
+    pub key_created: Option<u64>,
     /// What else a caller of PKCS#11 said of it.
     pub attributes: Attributes,
     /// The rest, which differs by class.

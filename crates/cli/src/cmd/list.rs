@@ -21,7 +21,7 @@ use crate::show::table::Table;
 /// key. It needs neither the TPM nor a PIN.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Show more of each: the whole id and fingerprint, what a certificate says
+    /// Show more of each: the whole id and fingerprint, when a key was made, what a certificate says
     #[arg(long, short)]
     long: bool,
 }

@@ -12,7 +12,8 @@ use super::{
 use crate::{Error, Result, Store, TokenId};
 
 const SELECT: &str = "SELECT id, token, class, key, label, cka_id, private, subject, value, \
-     issuer, serial_number, application, object_id, attributes FROM object";
+     issuer, serial_number, application, object_id, attributes, \
+     (SELECT created FROM key WHERE key.id = object.key) AS key_created FROM object";
 
 impl Store {
     /// The objects of a token, oldest first, without the keys that are refused.
@@ -56,8 +57,8 @@ impl Store {
             // Through the table in its order: an index would have all of it sorted in memory.
             let mut query = tx.prepare_cached(
                 "SELECT object.id, object.token, class, label, cka_id, object.private, subject, \
-                 attributes,                  key.public AS key_public, key.private AS key_private, decrypts, \
-                 signs, mechanisms, always_authenticate \
+                 attributes, key.created AS key_created, \
+                 key.public AS key_public, key.private AS key_private, decrypts, signs, mechanisms, always_authenticate \
                  FROM object NOT INDEXED \
                  LEFT JOIN key ON key.id = object.key AND key.token = object.token \
                  WHERE object.token = ? AND class = 'private-key' ORDER BY object.id",
@@ -193,6 +194,7 @@ fn from_row(row: &Row<'_>, key: Option<Arc<Key>>) -> Result<Object> {
         label: row.get("label")?,
         cka_id: row.get("cka_id")?,
         private: row.get("private")?,
+        key_created: row.get("key_created")?,
         attributes: attributes
             .ok_or_else(|| Error::corrupt("an object has attributes that are none"))?,
         body,

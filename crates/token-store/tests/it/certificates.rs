@@ -138,6 +138,19 @@ fn a_revocation_list_has_a_number_that_grows() -> TestResult {
         last = number;
     }
     assert_eq!(store.revocations(object)?.revoked, all);
+    assert_eq!(store.revocations(object)?.withdrawn, []);
+
+    // One that is withdrawn is kept for the record, and the list of fewer has a higher number.
+    assert!(store.withdraw_revocation(object, &all[1])?);
+    assert!(!store.withdraw_revocation(object, &all[1])?, "it is gone");
+    let after = store.revocations(object)?;
+    assert!(after.number > last, "{} after {last}", after.number);
+    assert_eq!(after.revoked, [all[0].clone(), all[2].clone()]);
+    assert_eq!(after.withdrawn.len(), 1);
+    assert_eq!(after.withdrawn[0].revoked, all[1]);
+    assert!(after.withdrawn[0].revoked_at <= after.withdrawn[0].withdrawn_at);
+    assert!(store.add_revocation(object, &all[1])?);
+    assert!(store.revocations(object)?.number > after.number);
     // With its private half alone the record would be lost.
     let err = failure(store.delete_object(object));
     assert_matches!(err, Error::AuthorityKey);

@@ -151,6 +151,7 @@ impl Entry {
             Self::KeyPair(key) | Self::PublicKey(key) => {
                 facts.add("id", &key.id);
                 facts.add("fingerprint", &key.fingerprint);
+                key.add_created(&mut facts);
                 key.add_usage(&mut facts);
                 let (label, imported) = (shown(&key.label), key.imported());
                 format!("{} {kind} \"{label}\"{imported}", key.key_type)
