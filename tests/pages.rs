@@ -89,7 +89,7 @@ fn manual_pages_have_the_sections_of_manual_pages() {
     // The page of the file has each of its keys, and no file with another is taken.
     let page = read("tpmssh-config.5");
     let file = "tcti = \"tabrmd:\"\nsimulated = false\ntoken = \"t\"\npin-wall = \"none\"\n\
-                [agent]\npin = \"8h\"\nproxy = []\nnotify = true\nlog = true\n[agent.pins]\n";
+                [agent]\npin = \"8h\"\nproxy = []\nnotify = true\nlog = true\nsha1 = false\n[agent.pins]\n";
     for line in file.lines() {
         let key = line.split(' ').next().unwrap().replace('-', "\\-");
         let key = key.trim_matches(['[', ']']);

@@ -29,6 +29,7 @@
 //!     upstreams: Vec::new(),
 //!     audit: None,
 //!     notify: false,
+//!     sha1: false,
 //!     public_files: None,
 //! };
 //! agent::serve(Socket::claim(&Socket::default_path()?)?, options)?;

@@ -44,6 +44,8 @@ pub struct Options {
     pub audit: Option<PathBuf>,
     /// Whether the desktop shows that a key was used.
     pub notify: bool,
+    /// Whether RSA keys make signatures with SHA-1 (`ssh-rsa`) for clients that ask for no other.
+    pub sha1: bool,
     /// Where files with the public keys are kept up to date.
     pub public_files: Option<PublicFiles>,
 }
@@ -109,6 +111,7 @@ pub(crate) struct Agent {
     pub(crate) policy: Policy,
     pub(crate) token_policies: HashMap<String, Policy>,
     pub(crate) notify: bool,
+    pub(crate) sha1: bool,
 }
 
 impl Agent {
@@ -146,6 +149,7 @@ impl Agent {
             policy: options.policy,
             token_policies: options.token_policies,
             notify: options.notify,
+            sha1: options.sha1,
         })
     }
 

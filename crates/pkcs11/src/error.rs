@@ -116,7 +116,7 @@ pub(crate) enum Error {
     SignatureInvalid,
     #[error("the signature has a wrong length")]
     SignatureLenRange,
-    #[error("the generator takes no seed")]
+    #[error("this process cannot seed the generator of random numbers")]
     SeedNotSupported,
 
     /// The token or its store failed.

@@ -24,5 +24,6 @@ mod module;
 mod object;
 mod operation;
 mod process;
+mod random;
 mod session;
 mod slot;

@@ -40,7 +40,7 @@ impl Session {
         }
     }
 
-    /// Ends everything that is active (`C_Logout` and a new login do so).
+    /// Ends what private objects may have a part in, when the login that showed them ends.
     pub(crate) fn end_private(&mut self) {
         self.find = None;
         self.sign.cancel();

@@ -6,9 +6,12 @@ use ssh_key::{Algorithm, HashAlg, Mpint};
 use crate::public_key::significant;
 use crate::{Curve, Error, Result};
 
-/// The hash of an RSA signature. SHA-1 is not supported.
+/// The hash of an RSA signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RsaHash {
+    /// `ssh-rsa`, with SHA-1: for programs that know no other. OpenSSH's servers refuse it, and so
+    /// do all checks of signatures in this crate.
+    Sha1,
     /// `rsa-sha2-256`.
     Sha256,
     /// `rsa-sha2-512`.
@@ -34,17 +37,31 @@ impl Signature {
     ///
     /// # Source
     ///
-    /// RFC 8332 section 3.
+    /// RFC 8332 section 3; for SHA-1, RFC 4253 section 6.6.
     pub fn rsa(hash: RsaHash, signature: &[u8]) -> Result<Self> {
         if !(128..=2048).contains(&signature.len()) {
             let len = signature.len();
             return Err(Error::SignatureSize { len });
         }
         let (name, hash) = match hash {
+            RsaHash::Sha1 => return Self::rsa_sha1(signature),
             RsaHash::Sha256 => ("rsa-sha2-256", HashAlg::Sha256),
             RsaHash::Sha512 => ("rsa-sha2-512", HashAlg::Sha512),
         };
         Self::encode(name, Algorithm::Rsa { hash: Some(hash) }, signature)
+    }
+
+    /// A signature with SHA-1, which `ssh-key` does not write.
+    fn rsa_sha1(signature: &[u8]) -> Result<Self> {
+        let name = "ssh-rsa";
+        let mut blob = Vec::new();
+        for field in [name.as_bytes(), signature] {
+            field.encode(&mut blob).map_err(ssh_key::Error::from)?;
+        }
+        Ok(Self {
+            algorithm: name,
+            blob,
+        })
     }
 
     /// An ECDSA signature from its two numbers.
@@ -124,6 +141,17 @@ mod tests {
         blob.extend(number);
         assert_eq!(signature.blob(), blob);
         assert_eq!(signature.algorithm(), "rsa-sha2-512");
+    }
+
+    /// RFC 4253 section 6.6: string "ssh-rsa", string of the modulus' length.
+    #[test]
+    fn rfc_4253_section_6_6_fields_of_the_blob() {
+        let number = vec![0xa5; 256];
+        let signature = Signature::rsa(RsaHash::Sha1, &number).unwrap();
+        let mut blob = b"\0\0\0\x07ssh-rsa\0\0\x01\0".to_vec();
+        blob.extend(number);
+        assert_eq!(signature.blob(), blob);
+        assert_eq!(signature.algorithm(), "ssh-rsa");
     }
 
     #[test]

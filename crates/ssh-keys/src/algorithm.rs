@@ -1,5 +1,6 @@
 //! The SSH signature algorithms of a key.
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use ssh_format::RsaHash;
 use token_store::Key;
@@ -12,7 +13,7 @@ const RSA_SHA2_512: u32 = 4;
 /// A signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// `rsa-sha2-256` or `rsa-sha2-512`.
+    /// `rsa-sha2-256` or `rsa-sha2-512`; `ssh-rsa` only where a request names it.
     Rsa(RsaHash),
     /// ECDSA with the hash that RFC 5656 gives to the curve.
     Ecdsa(Curve),
@@ -44,8 +45,10 @@ impl Algorithm {
         Self::all(key.public()).into_iter().find(is_allowed)
     }
 
-    /// The algorithm that the flags of a request to an agent ask for; `None` for SHA-1 and for
-    /// unknown flags.
+    /// The algorithm that the flags of a request to an agent ask for; `None` for unknown flags.
+    ///
+    /// RSA without flags is `ssh-rsa`, with SHA-1 ([`RsaHash::Sha1`]): whether to make such a
+    /// signature is for the caller to decide.
     ///
     /// # Source
     ///
@@ -58,13 +61,14 @@ impl Algorithm {
         match key {
             PublicKey::Rsa { .. } if flags & RSA_SHA2_256 != 0 => Some(Self::Rsa(RsaHash::Sha256)),
             PublicKey::Rsa { .. } if flags & RSA_SHA2_512 != 0 => Some(Self::Rsa(RsaHash::Sha512)),
-            PublicKey::Rsa { .. } => None,
+            PublicKey::Rsa { .. } => Some(Self::Rsa(RsaHash::Sha1)),
             PublicKey::Ecc { curve, .. } => Some(Self::Ecdsa(*curve)),
         }
     }
 
     pub(crate) fn scheme(self) -> Scheme {
         match self {
+            Self::Rsa(RsaHash::Sha1) => Scheme::RsaPkcs1(Hash::Sha1),
             Self::Rsa(RsaHash::Sha256) => Scheme::RsaPkcs1(Hash::Sha256),
             Self::Rsa(RsaHash::Sha512) => Scheme::RsaPkcs1(Hash::Sha512),
             Self::Ecdsa(_) => Scheme::Ecdsa,
@@ -73,6 +77,7 @@ impl Algorithm {
 
     pub(crate) fn digest(self, data: &[u8]) -> Vec<u8> {
         match self {
+            Self::Rsa(RsaHash::Sha1) => Sha1::digest(data).to_vec(),
             Self::Rsa(RsaHash::Sha256) | Self::Ecdsa(Curve::P256) => Sha256::digest(data).to_vec(),
             Self::Ecdsa(Curve::P384) => Sha384::digest(data).to_vec(),
             Self::Rsa(RsaHash::Sha512) | Self::Ecdsa(Curve::P521) => Sha512::digest(data).to_vec(),
@@ -85,17 +90,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_choose_the_hash_and_never_sha1() {
+    fn flags_choose_the_hash() {
         let rsa = PublicKey::Rsa {
             n: vec![0xc1; 256],
             e: 65_537,
         };
         let choose = |flags| Algorithm::from_agent_flags(&rsa, flags);
-        assert_eq!(choose(0), None);
+        assert_eq!(choose(0), Some(Algorithm::Rsa(RsaHash::Sha1)));
         assert_eq!(choose(2), Some(Algorithm::Rsa(RsaHash::Sha256)));
         assert_eq!(choose(4), Some(Algorithm::Rsa(RsaHash::Sha512)));
         assert_eq!(choose(1), None);
         assert_eq!(choose(1 << 31 | 2), None);
+        let own = Algorithm::all(&rsa);
+        assert!(
+            !own.contains(&Algorithm::Rsa(RsaHash::Sha1)),
+            "only on request"
+        );
         let ecc = PublicKey::Ecc {
             curve: Curve::P384,
             x: vec![1; 48],

@@ -275,11 +275,16 @@ pub fn public_key_info(key: &PublicKey) -> Vec<u8> {
     spki::encode(key)
 }
 
-/// The default `CKA_ID` of a key: SHA-1 of its SubjectPublicKeyInfo.
+/// The default `CKA_ID` of a key, 20 bytes: SHA-1 of its subjectPublicKey, without tag, length and
+/// count of unused bits. Certificates have it as their subject key identifier.
+///
+/// # Source
+///
+/// RFC 5280, section 4.2.1.2, method (1).
 #[must_use]
 pub fn default_id(key: &PublicKey) -> Vec<u8> {
     use sha1::{Digest, Sha1};
-    Sha1::digest(spki::encode(key)).to_vec()
+    Sha1::digest(spki::subject_public_key(key)).to_vec()
 }
 
 /// A new X.509 certificate.

@@ -1,6 +1,6 @@
 //! Signing.
 
-use ssh_format::{Fingerprint, text};
+use ssh_format::{Fingerprint, RsaHash, text};
 use ssh_keys::Algorithm;
 use token_store::Error as StoreError;
 
@@ -22,9 +22,15 @@ use crate::state::Agent;
 /// Why nothing was signed.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
-    /// There is no such algorithm here: SHA-1, or one of later days.
+    /// There is no such algorithm here.
     #[error("no such signature is made with this key")]
     Algorithm,
+    /// An RSA signature with SHA-1, which the user did not allow.
+    #[error(
+        "the client asks for an RSA signature with SHA-1 (ssh-rsa), which is made only with \
+         sha1 = true in the section [agent] of the configuration file"
+    )]
+    Sha1,
     /// Its destinations do not permit it.
     #[error("its destinations do not permit this: {0}")]
     Destination(&'static str),
@@ -92,6 +98,9 @@ impl Agent {
         let key = self.key(identity).map_err(Refused::Sign)?;
         let algorithm =
             Algorithm::from_agent_flags(key.public(), flags).ok_or(Refused::Algorithm)?;
+        if algorithm == Algorithm::Rsa(RsaHash::Sha1) && !self.sha1 {
+            return Err(Refused::Sha1);
+        }
         destination::permits(&terms.destinations, client.binds, data, blob)
             .map_err(Refused::Destination)?;
         if terms.confirm || self.policy_of(&identity.token) == Policy::Confirm {

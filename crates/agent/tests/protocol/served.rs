@@ -38,6 +38,7 @@ pub(crate) struct Fixture {
     policy: Policy,
     askpass: Option<PathBuf>,
     patience: Duration,
+    sha1: bool,
     _swtpm: Swtpm,
 }
 
@@ -67,6 +68,7 @@ impl Fixture {
             policy: Policy::UntilLocked,
             askpass: None,
             patience: Duration::from_secs(30),
+            sha1: false,
             _swtpm: swtpm,
         };
         let tpm = Arc::new(fixture.tpm());
@@ -136,6 +138,12 @@ impl Fixture {
         self
     }
 
+    /// RSA keys sign with SHA-1 as well.
+    pub(crate) fn sha1(mut self) -> Self {
+        self.sha1 = true;
+        self
+    }
+
     /// A program for `SSH_ASKPASS`: what follows `#!/bin/sh`.
     pub(crate) fn askpass(mut self, script: &str) -> Self {
         let path = self.dir.path().join("askpass");
@@ -168,6 +176,7 @@ impl Fixture {
             upstreams: self.upstreams.clone(),
             audit: Some(self.dir.path().join("log")),
             notify: false,
+            sha1: self.sha1,
             public_files: None,
         };
         let claimed = Socket::claim(&socket).unwrap();

@@ -22,7 +22,7 @@ fn an_unknown_key_costs_nothing() {
 }
 
 #[test]
-fn flags_choose_the_hash_of_an_rsa_signature_and_never_sha_1() {
+fn flags_choose_the_hash_of_an_rsa_signature() {
     let agent = Fixture::new(&[KeyType::Rsa2048]).serve();
     let mut client = agent.client();
     for flags in [0, 1, 1 << 31, 1 << 31 | 2, 8] {
@@ -33,6 +33,38 @@ fn flags_choose_the_hash_of_an_rsa_signature_and_never_sha_1() {
         assert_eq!(assert_signed(&answer, agent.key(), b"data"), algorithm);
     }
     agent.assert_idle();
+}
+
+/// As OpenSSH's own agent does, where the user allows it: libpam-ssh-agent-auth asks for no other.
+#[test]
+fn sha_1_is_refused_with_the_reason_or_made_if_allowed() {
+    use rsa::pkcs1v15::{Signature, VerifyingKey};
+    use signature::Verifier;
+
+    let agent = Fixture::new(&[KeyType::Rsa2048]).serve();
+    let request = sign(agent.key(), b"data", 0);
+    assert_eq!(agent.client().ask(&request), FAILURE);
+    let reason = "the client asks for an RSA signature with SHA-1 (ssh-rsa), which is made only \
+                  with sha1 = true in the section [agent] of the configuration file";
+    eventually(|| agent.log().contains(reason));
+
+    let agent = Fixture::new(&[KeyType::Rsa2048]).sha1().serve();
+    let mut client = agent.client();
+    let answer = client.ask(&sign(agent.key(), b"data", 0));
+    let mut reader = agent::protocol::fields(&answer);
+    assert_eq!(reader.byte().unwrap(), 14, "{answer:?}");
+    let mut blob = agent::protocol::fields(reader.string().unwrap());
+    assert_eq!(blob.string().unwrap(), b"ssh-rsa");
+    let signature = Signature::try_from(blob.string().unwrap()).unwrap();
+    let key = ssh_key::PublicKey::from_bytes(agent.key()).unwrap();
+    let key = rsa::RsaPublicKey::try_from(key.key_data().rsa().unwrap()).unwrap();
+    let key = VerifyingKey::<sha1::Sha1>::new(key);
+    key.verify(b"data", &signature).unwrap();
+    for flags in [1, 1 << 31] {
+        assert_eq!(client.ask(&sign(agent.key(), b"data", flags)), FAILURE);
+    }
+    let answer = client.ask(&sign(agent.key(), b"data", 4));
+    assert_eq!(assert_signed(&answer, agent.key(), b"data"), "rsa-sha2-512");
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(short = 'C', long)]
     label: Option<String>,
 
-    /// Its id in hexadecimal, for PKCS#11 programs (the SHA-1 of the public key)
+    /// Its id in hexadecimal, for PKCS#11 programs (the subject key identifier)
     #[arg(long, value_name = "HEX", value_parser = keys::parse_id)]
     id: Option<keys::Id>,
 

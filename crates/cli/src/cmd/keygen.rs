@@ -26,7 +26,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "sign")]
     usage: Vec<Use>,
 
-    /// Its id in hexadecimal, for PKCS#11 programs (the SHA-1 of the public key)
+    /// Its id in hexadecimal, for PKCS#11 programs (the subject key identifier)
     #[arg(long, value_name = "HEX", value_parser = keys::parse_id)]
     id: Option<keys::Id>,
 

@@ -1,13 +1,12 @@
 //! Chapter 5.4: general purpose functions, and those of other chapters that do little.
 
 use cryptoki_sys::*;
-use rand_core::{OsRng, RngCore};
 
 use super::{
     boundary, call, fork,
     pointer::{Fill, Out, input, value},
 };
-use crate::{error::Error, process, slot};
+use crate::{error::Error, process, random, slot};
 
 /// Begins the use of the module by this process.
 ///
@@ -95,7 +94,10 @@ pub unsafe extern "C" fn C_CancelFunction(session: CK_SESSION_HANDLE) -> CK_RV {
     })
 }
 
-/// The operating system's generator takes no seed.
+/// Mixes a seed into the operating system's generator, which [`C_GenerateRandom`] reads.
+///
+/// The seed does not go to the chip (`TPM2_StirRandom`): NSS seeds each token when it starts, and
+/// every start of a browser would wait for the chip, which makes keys from a source of its own.
 ///
 /// # Safety
 ///
@@ -108,9 +110,9 @@ pub unsafe extern "C" fn C_SeedRandom(
 ) -> CK_RV {
     call("C_SeedRandom", |module| {
         // SAFETY: the caller vouches for `seed`.
-        unsafe { input(seed, len) }?;
+        let seed = unsafe { input(seed, len) }?;
         module.with(|state| state.session(session).map(drop))?;
-        Err(Error::SeedNotSupported)
+        random::seed(seed).map_err(|_| Error::SeedNotSupported)
     })
 }
 
@@ -129,10 +131,6 @@ pub unsafe extern "C" fn C_GenerateRandom(
         // SAFETY: the caller vouches for `data`.
         let fill = unsafe { Fill::new(data, len) }?;
         module.with(|state| state.session(session).map(drop))?;
-        fill.with(|piece| {
-            OsRng
-                .try_fill_bytes(piece)
-                .map_err(|_| Error::FunctionFailed)
-        })
+        fill.with(|piece| random::fill(piece).map_err(|_| Error::FunctionFailed))
     })
 }

@@ -16,9 +16,14 @@ impl State {
         self.slots.get_mut(&slot)?.login.as_mut()
     }
 
+    /// Changes who is logged in. What sessions do with private objects ends with the login that
+    /// allowed it; a first login ends nothing, as with SoftHSM (the standard leaves it open).
     pub(crate) fn set_login(&mut self, slot: CK_SLOT_ID, login: Option<Login>) {
-        if let Some(slot) = self.slots.get_mut(&slot) {
-            slot.login = login;
+        let Some(there) = self.slots.get_mut(&slot) else {
+            return;
+        };
+        if std::mem::replace(&mut there.login, login).is_none() {
+            return;
         }
         let sessions = self
             .sessions

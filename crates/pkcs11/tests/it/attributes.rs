@@ -13,7 +13,7 @@ use crate::{
     world::{LOCKED, PIN, World},
 };
 
-mod all;
+pub(crate) mod all;
 
 use all::ALL;
 

@@ -52,20 +52,28 @@ impl Module {
 
     /// Loads the module at `path` with the flags of `dlopen`, or says why not.
     pub(crate) fn open(path: &std::path::Path, flags: i32) -> Result<Self, String> {
-        let path = CString::new(path.as_os_str().as_bytes()).expect("a path");
-        // SAFETY: a C string; what the library does when loaded is what is tested.
-        let handle = unsafe { libc::dlopen(path.as_ptr(), flags) };
-        if handle.is_null() {
-            // SAFETY: it has no conditions.
-            let why = unsafe { libc::dlerror() };
-            // SAFETY: there was an error, so this is a C string.
-            let why = unsafe { CStr::from_ptr(why) };
-            return Err(why.to_string_lossy().into_owned());
-        }
+        let handle = dlopen(path, flags)?;
         Ok(Self {
             handle,
             functions: functions(handle),
         })
+    }
+
+    /// Loads a module that knows PKCS#11 2.40 alone, such as SoftHSM 2.6; the functions of 3.0 are
+    /// missing.
+    pub(crate) fn of_version_2(path: &std::path::Path) -> Self {
+        let handle = dlopen(path, libc::RTLD_NOW).expect("the module loads");
+        let address = symbol(handle, "C_GetFunctionList").expect("it is exported");
+        // SAFETY: the symbol of that name has that type.
+        let get: unsafe extern "C" fn(CK_FUNCTION_LIST_PTR_PTR) -> CK_RV =
+            unsafe { std::mem::transmute(address) };
+        let mut old: *mut CK_FUNCTION_LIST = ptr::null_mut();
+        // SAFETY: a place for one pointer.
+        assert_eq!(unsafe { get(&raw mut old) }, CKR_OK);
+        let functions = Box::leak(Box::<CK_FUNCTION_LIST_3_0>::default());
+        // SAFETY: a list of version 3.0 begins with the fields of one of version 2.40.
+        unsafe { ptr::copy_nonoverlapping(old, (&raw mut *functions).cast(), 1) };
+        Self { handle, functions }
     }
 
     pub(crate) fn functions(&self) -> &'static CK_FUNCTION_LIST_3_0 {
@@ -82,6 +90,20 @@ impl Module {
         // SAFETY: a handle of `dlopen`; nothing of the library is used afterwards.
         assert_eq!(unsafe { libc::dlclose(self.handle) }, 0);
     }
+}
+
+fn dlopen(path: &std::path::Path, flags: i32) -> Result<*mut c_void, String> {
+    let path = CString::new(path.as_os_str().as_bytes()).expect("a path");
+    // SAFETY: a C string; what the library does when loaded is what is tested.
+    let handle = unsafe { libc::dlopen(path.as_ptr(), flags) };
+    if handle.is_null() {
+        // SAFETY: it has no conditions.
+        let why = unsafe { libc::dlerror() };
+        // SAFETY: there was an error, so this is a C string.
+        let why = unsafe { CStr::from_ptr(why) };
+        return Err(why.to_string_lossy().into_owned());
+    }
+    Ok(handle)
 }
 
 fn symbol(handle: *mut c_void, name: &str) -> Option<*mut c_void> {

@@ -16,6 +16,7 @@ mod loading;
 mod malformed;
 mod many;
 mod moving_in;
+mod oracle;
 mod restricted;
 mod slots;
 mod stage;

@@ -21,7 +21,7 @@ pub struct KeySpec {
     pub mechanisms: Option<Mechanisms>,
     /// `CKA_LABEL` of both halves; at most 128 bytes.
     pub label: String,
-    /// `CKA_ID` of both halves; if `None`, the SHA-1 of the SubjectPublicKeyInfo.
+    /// `CKA_ID` of both halves; if `None`, [`default_id`](super::default_id).
     pub id: Option<Vec<u8>>,
     /// `CKA_SUBJECT` of both halves: a DER name, may be empty.
     pub subject: Vec<u8>,

@@ -34,25 +34,36 @@ const fn curve_oid(curve: Curve) -> ObjectIdentifier {
 
 /// The SubjectPublicKeyInfo of `key`, DER.
 pub(crate) fn encode(key: &PublicKey) -> Vec<u8> {
+    let bits = subject_public_key(key);
     let encoded = match key {
-        PublicKey::Rsa { n, e } => encode_rsa(n, *e),
-        PublicKey::Ecc { curve, x, y } => encode_ecc(*curve, x, y),
+        PublicKey::Rsa { .. } => info(RSA, AnyRef::NULL, &bits),
+        PublicKey::Ecc { curve, .. } => info(EC, AnyRef::from(&curve_oid(*curve)), &bits),
     };
-    encoded.expect("DER takes 256 MiB, and a TPM's key has some hundred bytes")
+    encoded.expect(SHORT)
 }
 
-fn encode_rsa(n: &[u8], e: u32) -> spki::der::Result<Vec<u8>> {
+/// The subjectPublicKey in it: the RSAPublicKey, DER, or the uncompressed point.
+///
+/// # Source
+///
+/// RFC 3279, section 2.3.1; RFC 5480, section 2.2.
+pub(crate) fn subject_public_key(key: &PublicKey) -> Vec<u8> {
+    match key {
+        PublicKey::Rsa { n, e } => rsa_public_key(n, *e).expect(SHORT),
+        PublicKey::Ecc { x, y, .. } => [&[4], &x[..], y].concat(),
+    }
+}
+
+/// Why keys can be encoded.
+const SHORT: &str = "DER takes 256 MiB, and a TPM's key has some hundred bytes";
+
+fn rsa_public_key(n: &[u8], e: u32) -> spki::der::Result<Vec<u8>> {
     let e = e.to_be_bytes();
-    let key = pkcs1::RsaPublicKey {
+    pkcs1::RsaPublicKey {
         modulus: UintRef::new(n)?,
         public_exponent: UintRef::new(&e)?,
     }
-    .to_der()?;
-    info(RSA, AnyRef::NULL, &key)
-}
-
-fn encode_ecc(curve: Curve, x: &[u8], y: &[u8]) -> spki::der::Result<Vec<u8>> {
-    info(EC, AnyRef::from(&curve_oid(curve)), &[&[4], x, y].concat())
+    .to_der()
 }
 
 fn info(oid: ObjectIdentifier, parameters: AnyRef<'_>, key: &[u8]) -> spki::der::Result<Vec<u8>> {
@@ -135,6 +146,9 @@ mod tests {
         };
         assert_eq!([&x[..], y].concat(), der[27..]);
         assert_eq!(encode(&key), der);
+        // As `openssl req -x509 -addext subjectKeyIdentifier=hash` writes for it.
+        let id = hex("0625b2b60cd18f0415d5d9f7bdcfab71c95ca6ad");
+        assert_eq!(crate::object::default_id(&key), id);
     }
 
     #[test]

@@ -30,6 +30,7 @@ const MAX_LEN: usize = 64 * 1024;
 /// proxy = ["/run/user/1000/ssh-agent"]    # other agents, which get what this one does not hold
 /// notify = true                           # show on the desktop when a key is used
 /// log = true                              # keep a log of what keys were used for
+/// sha1 = true                             # also sign with SHA-1, for old programs with RSA keys
 ///
 /// [agent.pins]
 /// "work laptop" = "never"                 # the same as `pin`, for one token
@@ -63,6 +64,8 @@ pub struct Agent {
     pub notify: Option<bool>,
     /// Whether the agent keeps a log of the uses of keys.
     pub log: Option<bool>,
+    /// Whether RSA keys also make signatures with SHA-1.
+    pub sha1: Option<bool>,
 }
 
 /// The TPM to use, and the source of this choice.
@@ -281,10 +284,11 @@ impl Agent {
                 }
                 ("notify", Boolean(notify)) => agent.notify = Some(notify),
                 ("log", Boolean(log)) => agent.log = Some(log),
+                ("sha1", Boolean(sha1)) => agent.sha1 = Some(sha1),
                 ("pin", _) => return Err("agent.pin must be a string".to_owned()),
                 ("pins", _) => return Err("agent.pins must be a section".to_owned()),
                 ("proxy", _) => return Err("agent.proxy must be a list of paths".to_owned()),
-                ("notify" | "log", _) => {
+                ("notify" | "log" | "sha1", _) => {
                     return Err(format!("agent.{key} must be true or false"));
                 }
                 _ => return Err(unknown(&format!("agent.{key}"))),
@@ -414,7 +418,7 @@ mod tests {
     #[test]
     fn a_file_says_what_the_agent_does() {
         let config = config(
-            "[agent]\npin = '8h'\nproxy = ['/run/a']\nnotify = true\nlog = false\n\
+            "[agent]\npin = '8h'\nproxy = ['/run/a']\nnotify = true\nlog = false\nsha1 = true\n\
              [agent.pins]\n'work laptop' = 'never'\n",
         );
         let agent = config.agent;
@@ -422,6 +426,7 @@ mod tests {
         assert_eq!(agent.pins["work laptop"], "never");
         assert_eq!(agent.proxy, [PathBuf::from("/run/a")]);
         assert_eq!((agent.notify, agent.log), (Some(true), Some(false)));
+        assert_eq!(agent.sha1, Some(true));
     }
 
     #[test]
@@ -458,6 +463,10 @@ mod tests {
             (
                 "[agent]\nnotify = 1",
                 "line 2: agent.notify must be true or false",
+            ),
+            (
+                "[agent]\nsha1 = 'yes'",
+                "line 2: agent.sha1 must be true or false",
             ),
             (
                 "[agent]\nsocket = ''",

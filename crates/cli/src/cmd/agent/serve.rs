@@ -27,6 +27,7 @@ Configuration (~/.config/tpmssh/config.toml):
   proxy = [\"/a/socket\"] other agents, as --proxy
   notify = true         show on the desktop when a key was used
   log = true            keep a log of what keys were used for: see tpmssh agent log
+  sha1 = true           also sign with SHA-1, for old programs with RSA keys
   [agent.pins]
   \"work\" = \"never\"     the same as pin, for one token";
 
@@ -115,6 +116,7 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
             _ => Some(agent_log()?),
         },
         notify: configured.notify == Some(true),
+        sha1: configured.sha1 == Some(true),
     };
     agent::harden::server();
     let passed = match args.socket.is_given() {

@@ -58,6 +58,12 @@ const AGENT: &[(&str, &str, &str)] = &[
         "true",
         "Whether the agent keeps a log of what keys were used for; tpmssh agent log shows it.",
     ),
+    (
+        "sha1",
+        "false",
+        "Whether RSA keys also make signatures with SHA-1 (ssh-rsa), as OpenSSH's agent does, for \
+         programs that know no other, such as pam_ssh_agent_auth. Servers refuse such signatures.",
+    ),
 ];
 
 const EXAMPLE: &str = "\

@@ -8,7 +8,7 @@ macro_rules! named {
 }
 
 /// Every attribute that PKCS#11 3.2 and its older versions number, once, with its name.
-pub(super) const ALL: &[(CK_ATTRIBUTE_TYPE, &str)] = named![
+pub(crate) const ALL: &[(CK_ATTRIBUTE_TYPE, &str)] = named![
     CKA_CLASS,
     CKA_TOKEN,
     CKA_PRIVATE,

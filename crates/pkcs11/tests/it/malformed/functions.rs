@@ -160,7 +160,7 @@ fn general() -> Vec<Function> {
         function!(C_CancelFunction, none, CKR_FUNCTION_NOT_PARALLEL, |c| [
             c.session()
         ]),
-        function!(C_SeedRandom, none, CKR_RANDOM_SEED_NOT_SUPPORTED, |c| { let (a, b) = c.input(b"seed"); } [c.session(), a, b]),
+        function!(C_SeedRandom, none, CKR_OK, |c| { let (a, b) = c.input(b"seed"); } [c.session(), a, b]),
         function!(C_GenerateRandom, none, CKR_OK, |c| { let (a, b) = c.input(&[0; 300]); } [c.session(), a, b]),
     ]
 }
