@@ -34,7 +34,8 @@ fn a_key_is_made_listed_exported_and_deleted() {
     assert_eq!(
         list,
         format!(
-            "token \"work\"\n  ecdsa-p256 key \"anna@laptop key\"\n    id           01ab\n    fingerprint  {fingerprint}\n"
+            "token \"work\"\n  ecdsa-p256 key \"anna@laptop key\"\n    id           01ab\n    fingerprint  {fingerprint}\n    \
+             origin       born here, cannot leave\n"
         )
     );
 

@@ -1,5 +1,10 @@
 //! A key's owner shows an authority that a TPM made the key and that it cannot leave.
 
+mod agent;
+mod options;
+mod roots;
+mod verifier_key;
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -106,7 +111,7 @@ fn a_proof_made_here_is_checked_elsewhere() {
         .run(&["verify-proof", &files.proof, "--ek-roots", &files.roots])
         .ok();
     for line in [
-        "origin    born in this TPM, cannot leave it",
+        "origin    born here, cannot leave",
         "PIN       counted by the chip, for this token alone",
         "known by  its maker's certificate (mode C)",
     ] {

@@ -86,7 +86,7 @@ fn a_chip_without_room_for_a_storage_root_key() {
     for line in [
         "ok       storage root key      none, and no room to keep one: it is made anew for each use\n",
         "none with the ROCA weakness; room for 0 more\n",
-        "1 key, loaded and whole\n",
+        "1 key, loaded and whole, born here, cannot leave\n",
     ] {
         assert!(said.contains(line), "{line}\nis not in\n{said}");
     }

@@ -245,7 +245,7 @@ fn a_person_is_warned_asked_and_told_what_the_file_still_is() {
         yes.type_in(&format!("{typed}\n"));
     }
     yes.expect("label        me@old\r\n");
-    yes.expect("origin       imported\r\n");
+    yes.expect("origin       imported, cannot leave; there may be copies\r\n");
     let (status, rest) = yes.end();
     assert!(status.success(), "{rest}");
     let last = format!(

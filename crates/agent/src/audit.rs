@@ -28,8 +28,8 @@ pub(crate) const DONE: &str = "done";
 pub struct Record {
     /// When, in seconds since 1970.
     pub time: u64,
-    /// What: `sign`, `unlock`, `lock`, `add`, `remove`, `bind`; `refused` for requests that were
-    /// refused and are not listed one by one.
+    /// What: `sign`, `attest`, `unlock`, `lock`, `add`, `remove`, `bind`; `refused` for requests that
+    /// were refused and are not listed one by one.
     pub event: String,
     /// How it ended: `done`, or why not.
     pub result: String,
@@ -45,7 +45,7 @@ pub struct Record {
     /// Where the key was made: `born-here` in the TPM, or `imported`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
-    /// What was signed: a login, or a file in a namespace.
+    /// What was signed: a login, a file in a namespace, or a proof for a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub purpose: Option<String>,
     /// The process that asked.

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::net::sockopt::socket_peercred;
+use ssh_keys::Attested;
 use zeroize::Zeroizing;
 
 use crate::ask::proxy::listed;
-use crate::protocol::{LOCK, Listed, MAX_FRAME, STATUS, UNLOCK, fields, put_string};
+use crate::protocol::{
+    ATTEST, LOCK, Listed, MAX_FRAME, Reader, STATUS, UNLOCK, fields, put_string,
+};
 use crate::serve::socket::unreachable_agent;
 use crate::status::Status;
 use crate::{Error, Result};
@@ -74,12 +77,7 @@ impl Client {
         let mut message = vec![EXTENSION];
         put_string(&mut message, STATUS.as_bytes());
         let answer = self.ask_soon(&message)?;
-        let Some(&EXTENSION_RESPONSE) = answer.first() else {
-            return Ok(None);
-        };
-        let mut reader = fields(&answer[1..]);
-        let is_ours = reader.text("extension").is_ok_and(|name| name == STATUS);
-        let status = reader.string().ok().filter(|_| is_ours);
+        let status = answer_of(&answer, STATUS).and_then(|mut reader| reader.string().ok());
         Ok(status.and_then(|json| serde_json::from_slice(json).ok()))
     }
 
@@ -131,29 +129,43 @@ impl Client {
         self.extension(LOCK, &[])
     }
 
+    /// Has a challenge answered with a login that the agent has; `key` is the key's blob. Never leads to a
+    /// question for the PIN.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with the reason; [`Error::NotOurs`] also if the agent is locked or does not know how to;
+    /// [`Error::NotRunning`].
+    pub fn attest(&mut self, key: &[u8], request: &[u8; 32], nonce: &[u8; 32]) -> Result<Attested> {
+        let mut message = vec![EXTENSION];
+        for field in [ATTEST.as_bytes(), key, request, nonce] {
+            put_string(&mut message, field);
+        }
+        let answer = self.exchange(&message)?;
+        match attested(&answer) {
+            Some(attested) => Ok(attested),
+            None => Err(refusal(&answer, ATTEST).unwrap_or(self.not_ours())),
+        }
+    }
+
     fn extension(&mut self, name: &str, contents: &[u8]) -> Result<()> {
         let mut message = Zeroizing::new(Vec::with_capacity(64 + contents.len()));
         message.push(EXTENSION);
         put_string(&mut message, name.as_bytes());
         message.extend_from_slice(contents);
-        let answer = exchange(&self.stream, &message).map_err(|source| Error::NotRunning {
-            path: self.path.clone(),
-            source,
-        })?;
+        let answer = self.exchange(&message)?;
         match answer.first() {
             Some(&SUCCESS) => Ok(()),
-            Some(&EXTENSION_RESPONSE) => Err(self.refusal(&answer).unwrap_or(self.not_ours())),
+            Some(&EXTENSION_RESPONSE) => Err(refusal(&answer, name).unwrap_or(self.not_ours())),
             _ => Err(self.not_ours()),
         }
     }
 
-    /// What stands in the answer to a refused unlocking.
-    fn refusal(&self, answer: &[u8]) -> Option<Error> {
-        let mut reader = fields(answer.get(1..)?);
-        (reader.text("extension").ok()? == UNLOCK).then_some(())?;
-        let code = reader.byte().ok()?;
-        let message = reader.text("reason").ok()?.to_owned();
-        Some(Error::Refused { message, code })
+    fn exchange(&self, message: &[u8]) -> Result<Vec<u8>> {
+        exchange(&self.stream, message).map_err(|source| Error::NotRunning {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     fn not_ours(&self) -> Error {
@@ -161,6 +173,38 @@ impl Client {
             path: self.path.clone(),
         }
     }
+}
+
+/// The answer to a refused request of the extension `name`: an exit code and a reason.
+fn refusal(answer: &[u8], name: &str) -> Option<Error> {
+    let mut reader = answer_of(answer, name)?;
+    let code = reader.byte().ok()?;
+    let message = reader.text("reason").ok()?.to_owned();
+    Some(Error::Refused { message, code })
+}
+
+/// The answer to an accepted [`ATTEST`].
+fn attested(answer: &[u8]) -> Option<Attested> {
+    let mut reader = answer_of(answer, ATTEST)?;
+    if reader.byte().ok()? != 0 {
+        return None;
+    }
+    let attested = Attested {
+        attest: reader.string().ok()?.to_vec(),
+        signature: reader.string().ok()?.to_vec(),
+        sshsig: reader.text("signature").ok()?.to_owned(),
+    };
+    reader.finish().ok()?;
+    Some(attested)
+}
+
+/// The contents of an answer of the extension `name`.
+fn answer_of<'a>(answer: &'a [u8], name: &str) -> Option<Reader<'a>> {
+    let (&EXTENSION_RESPONSE, contents) = answer.split_first()? else {
+        return None;
+    };
+    let mut reader = fields(contents);
+    (reader.text("extension").ok()? == name).then_some(reader)
 }
 
 /// Sends a message and waits for the answer.

@@ -43,5 +43,20 @@ pub const STATUS: &str = "status@tpmssh";
 /// 16 bytes that it drew at its start.
 pub const PROXY_PATH: &str = "proxy-path@tpmssh";
 
+/// Our own extension by which `tpmssh prove` has a challenge answered with a login that the agent has.
+///
+/// It has three strings: the blob of the key, the hash of the request and the nonce of the challenge (32 bytes
+/// each). The answer is a byte 0, then the TPM's attestation, its signature, and the key's own signature over the
+/// request; or the exit code of a refusal, then its reason.
+pub const ATTEST: &str = "attest@tpmssh";
+
 /// All extensions that are answered, in the order in which `query` tells them.
-pub const EXTENSIONS: [&str; 6] = [QUERY, SESSION_BIND, UNLOCK, LOCK, PROXY_PATH, STATUS];
+pub const EXTENSIONS: [&str; 7] = [
+    QUERY,
+    SESSION_BIND,
+    UNLOCK,
+    LOCK,
+    PROXY_PATH,
+    STATUS,
+    ATTEST,
+];

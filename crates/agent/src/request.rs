@@ -1,5 +1,6 @@
 //! What is asked of the agent, by whom, and what is answered.
 
+mod attest;
 mod cards;
 mod control;
 mod open;
@@ -89,6 +90,7 @@ impl Agent {
             protocol::UNLOCK => self.unlock_token(client, contents).await,
             protocol::LOCK => self.lock_tokens(client),
             protocol::STATUS => self.status().await,
+            protocol::ATTEST => self.attest(client, contents).await,
             _ if self.lock.is_locked() => Reply::Failure,
             _ => self.pass_on(client, message).await,
         }

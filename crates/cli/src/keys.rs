@@ -8,7 +8,7 @@ pub(crate) mod signing;
 use std::fmt;
 
 use anyhow::Result;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use ssh_format::text::shown;
 use token_store::{Class, Object, ObjectId, Store, Token};
 use tpm_core::Origin;
@@ -37,8 +37,11 @@ pub(crate) struct Key {
     /// Whether it signs certificates; logins are not its use then.
     pub(crate) authority: bool,
     /// Where a key whose private half is in the TPM was made: `born-here` or `imported`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) origin: Option<&'static str>,
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "origin_name"
+    )]
+    pub(crate) origin: Option<Origin>,
     /// When it was made in the TPM or imported, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) created: Option<u64>,
@@ -73,7 +76,7 @@ impl Key {
             public_key: ssh.authorized_keys_line(&object.label),
             private: object.class() == Class::PrivateKey,
             authority: false,
-            origin: origin.map(Origin::name),
+            origin,
             created: object.key_created,
             usage: object.key().map_or_else(Vec::new, |key| usage(key)),
             object: object.id,
@@ -122,7 +125,7 @@ impl Key {
 
     /// Whether it was made outside of the TPM.
     pub(crate) fn is_imported(&self) -> bool {
-        self.origin == Some(Origin::Outside.name())
+        self.origin == Some(Origin::Outside)
     }
 
     fn is_called(&self, name: &str) -> bool {
@@ -138,12 +141,27 @@ impl fmt::Display for Key {
         facts.add("id", &self.id);
         facts.add("fingerprint", &self.fingerprint);
         if self.is_imported() {
-            facts.add("origin", "imported");
+            facts.add("origin", origin(Origin::Outside));
         }
         self.add_usage(&mut facts);
         facts.fmt(f)?;
         // Alone, so that it can be copied as it is.
         writeln!(f, "{}", self.public_key)
+    }
+}
+
+fn origin_name<S: Serializer>(
+    origin: &Option<Origin>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    origin.map(Origin::name).serialize(serializer)
+}
+
+/// Where a key was made, for persons; [`Origin::name`] is for programs.
+pub(crate) const fn origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Chip => "born here, cannot leave",
+        Origin::Outside => "imported, cannot leave; there may be copies",
     }
 }
 

@@ -39,6 +39,6 @@ pub(crate) fn check(
     let mut policy = trust.policy(date::now())?;
     change(&mut policy);
     // Without a key no challenge was made here: the ticket check says so, as for any foreign one.
-    let keys: Vec<_> = verifier_key::find()?.into_iter().collect();
+    let keys = verifier_key::all(policy.now)?;
     Ok(key_proof::verify(&proof, &policy, &keys)?)
 }

@@ -2,7 +2,8 @@
 //! a TPM.
 //!
 //! `tpm-core` and `token-store` do not know SSH, and `ssh-format` does not know TPMs. This crate
-//! connects them, for the agent and the program.
+//! connects them, for the agent and the program. So it also has the part of a proof (`key-proof`) that
+//! takes an open token: [`attest`](attest()).
 //!
 //! ```no_run
 //! use token_store::{Key, OpenToken};
@@ -18,9 +19,11 @@
 #![forbid(unsafe_code)]
 
 mod algorithm;
+mod attest;
 mod private_key;
 
 pub use algorithm::Algorithm;
+pub use attest::{Attested, attest};
 pub use private_key::{key_type, software_key};
 
 use ssh_format::{PublicKey, Signature};

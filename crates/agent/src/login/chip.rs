@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ssh_format::Signature;
-use ssh_keys::Algorithm;
+use ssh_keys::{Algorithm, Attested};
 use token_store::token::refresh_tries;
 use token_store::{Error, Key, OpenToken, Pin, Store, StoreDir, Token, Tries};
 use tokio::sync::Notify;
@@ -134,6 +134,19 @@ impl Turn<'_> {
         data: &[u8],
     ) -> Result<Signature, Error> {
         ssh_keys::sign_with(open, key, algorithm, data)
+    }
+
+    /// Answers a verifier's challenge with a key of an open token: see [`ssh_keys::attest()`].
+    pub(crate) fn attest(
+        &self,
+        open: &OpenToken,
+        key: &Key,
+        request: &[u8; 32],
+        nonce: &[u8; 32],
+    ) -> Result<Attested, Error> {
+        // For the attestation key, which is kept there.
+        let store = Store::open(&self.chip.dir)?;
+        ssh_keys::attest(open, &store, key, request, nonce)
     }
 }
 

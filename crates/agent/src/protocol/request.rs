@@ -101,9 +101,9 @@ impl<'a> Request<'a> {
 }
 
 impl Request<'_> {
-    /// For a request that changes what an agent holds or whether it is locked, or that asks for
-    /// its state: what it is called in the audit log. `None` for those that list and sign, and for
-    /// extensions whose meaning is not known here.
+    /// For a request that changes what an agent holds or whether it is locked, that asks for its state, or
+    /// that has it prove a key: the name of the request in the audit log. `None` for those that list and sign,
+    /// and for extensions whose meaning is not known here.
     #[must_use]
     pub fn manages(&self) -> Option<&'static str> {
         match self {
@@ -112,6 +112,7 @@ impl Request<'_> {
             Self::Lock(_) | Self::Extension(super::LOCK, _) => Some("lock"),
             Self::Unlock(_) | Self::Extension(super::UNLOCK, _) => Some("unlock"),
             Self::Extension(super::STATUS, _) => Some("status"),
+            Self::Extension(super::ATTEST, _) => Some("attest"),
             Self::List | Self::Sign { .. } | Self::Extension(..) | Self::Unknown(_) => None,
         }
     }

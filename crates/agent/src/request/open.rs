@@ -82,7 +82,7 @@ impl Agent {
     }
 
     /// The login to a token, if there is one and its PIN was not set again since.
-    fn kept(&self, token: &Token) -> Option<Arc<OpenToken>> {
+    pub(super) fn kept(&self, token: &Token) -> Option<Arc<OpenToken>> {
         let open = lock(&self.logins).get(&token.serial);
         open.filter(|open| open.is_current(token))
     }
@@ -98,7 +98,7 @@ impl Agent {
     }
 
     /// A token without a PIN stays open: there is nothing to protect.
-    fn open_free(&self, token: &Arc<Token>) -> Result<Arc<OpenToken>, Denied> {
+    pub(super) fn open_free(&self, token: &Arc<Token>) -> Result<Arc<OpenToken>, Denied> {
         if let Some(open) = self.kept(token) {
             return Ok(open);
         }

@@ -87,6 +87,7 @@ fn query_names_the_extensions_and_an_unknown_one_fails() {
         "lock@tpmssh",
         "proxy-path@tpmssh",
         "status@tpmssh",
+        "attest@tpmssh",
     ] {
         expected.extend(frame(name.as_bytes()));
     }

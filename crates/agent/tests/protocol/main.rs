@@ -4,6 +4,7 @@
 //! 28 extension failure, 29 extension response.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod attest;
 mod audit;
 mod bind_rules;
 mod binds;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use testing::{AgentClient, frame, message};
 use tpm_core::KeyType;
 
+use crate::attest::attest;
 use crate::host::Host;
 use crate::served::{
     EXTENSION_FAILURE, FAILURE, Fixture, PIN, SUCCESS, Served, blobs, eventually, extension, sign,
@@ -64,6 +65,8 @@ fn managing(key: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("unlock@tpmssh", extension("unlock@tpmssh", &unlock)),
         ("unlock@tpmssh, cut", extension("unlock@tpmssh", b"")),
         ("status@tpmssh", extension("status@tpmssh", b"")),
+        ("attest@tpmssh", attest(key, &[1; 32], &[2; 32])),
+        ("attest@tpmssh, cut", extension("attest@tpmssh", b"")),
         ("lock@tpmssh", extension("lock@tpmssh", b"")),
         ("lock", message(LOCK, &[b"sesame"])),
     ]

@@ -1,14 +1,15 @@
 //! `tpmssh prove`: show somebody that a key was born in this TPM and cannot leave it.
 
+mod by_agent;
+
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use key_proof::{
-    Challenge, ENROLL_NAMESPACE, Kind, Origin, Proof, PublicArea, PublicKey, Request, WallClaim,
-    activation, qualifying_data,
+    Challenge, Kind, Origin, Proof, PublicArea, PublicKey, Request, WallClaim, activation,
 };
 use rand_core::{OsRng, RngCore};
-use ssh_format::{Curve, SigHash, SshSig, text::shown};
+use ssh_format::{Curve, text::shown};
 use token_store::attestation::{self, Evidence};
 use token_store::{Error as StoreError, OpenToken, Store};
 use tpm_core::ek::EkType;
@@ -28,7 +29,7 @@ use crate::show::output::tell;
 ///
 /// This takes two steps. Without --challenge, tpmssh writes a request. Send it to the authority, which
 /// answers it with a challenge (tpmssh ca challenge). With the challenge and the PIN, tpmssh writes the
-/// proof.
+/// proof. If the agent has the token open, the PIN is not asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The key, by label, id or fingerprint (the only key, or that of the request)
@@ -219,36 +220,27 @@ fn answer(app: &App, args: &Args, request: &Path, challenge: &Path) -> anyhow::R
     // Before the PIN is asked for: a challenge for another TPM is found out here.
     let secret =
         attestation::activate(&store, &tpm, &key.token, ek_type, &endorsement, &credential)?;
-    let pin = read_pin(app, &store, &key.token, &args.pin)?;
-    let open = OpenToken::open(&store, &tpm, &key.token, pin.as_ref())?;
-    let qualifying = qualifying_data(&challenge.nonce, &transcript);
-    let certified = open.certify(&store, &key.key, &qualifying)?;
+    let attested = match by_agent::attest(&args.pin, &key, &transcript, &challenge.nonce) {
+        Some(attested) => attested,
+        None => {
+            let pin = read_pin(app, &store, &key.token, &args.pin)?;
+            let open = OpenToken::open(&store, &tpm, &key.token, pin.as_ref())?;
+            ssh_keys::attest(&open, &store, &key.key, &transcript, &challenge.nonce)?
+        }
+    };
     let proof = Proof {
-        sshsig: own_signature(&key, &open, &transcript)?,
         request,
         ticket: challenge.ticket,
         activation: activation(&secret, &transcript).to_vec(),
-        attest: certified.attest,
-        signature: certified.signature,
+        attest: attested.attest,
+        signature: attested.signature,
+        sshsig: attested.sshsig,
     };
     output_file::write(&args.output, 0o644, proof.to_json().as_bytes())?;
     tell(
         "tpmssh: this is the proof; who made the challenge checks it with: tpmssh verify-proof FILE",
     );
     Ok(())
-}
-
-/// The signature by the key itself over the request.
-fn own_signature(
-    key: &SigningKey,
-    open: &OpenToken,
-    transcript: &[u8; 32],
-) -> anyhow::Result<String> {
-    let hash = SigHash::Sha512;
-    let data = SshSig::to_sign(ENROLL_NAMESPACE, hash, &hash.of(&transcript[..])?)?;
-    let signature = ssh_keys::sign(open, &key.key, &data)?;
-    let signature = SshSig::new(key.public.clone(), ENROLL_NAMESPACE, hash, &signature)?;
-    Ok(signature.armored())
 }
 
 /// The key that the request is for. If one is named, it has to be that one.

@@ -390,6 +390,12 @@ pub(crate) enum Error {
         /// The file or directory.
         path: PathBuf,
     },
+    /// No certificate that is kept has this fingerprint.
+    #[error("no certificate is kept whose SHA-256 begins with {fingerprint}")]
+    NoSuchRoot {
+        /// As it was given.
+        fingerprint: String,
+    },
     /// The TPM has no endorsement key at a persistent handle.
     #[error("this TPM has no persistent endorsement key")]
     NoEk,

@@ -170,6 +170,7 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
         Error::ChallengeExpired { .. } | Error::ProofUsed => {
             "make a new challenge with: tpmssh ca challenge REQUEST -o challenge.json"
         }
+        Error::NoSuchRoot { .. } => "see which there are with: tpmssh ek roots list",
         Error::NoEk => "make one with: tpmssh tpm create-ek",
         Error::NotOurFile { .. } => "move it away first if it is not needed",
         Error::NoOtherHostKey => {

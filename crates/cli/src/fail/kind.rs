@@ -94,6 +94,7 @@ impl Error {
             | Self::NoHostKeySetUp
             | Self::OnlyAuthorities
             | Self::NoEk
+            | Self::NoSuchRoot { .. }
             | Self::NoKey => Kind::NotThere,
         }
     }

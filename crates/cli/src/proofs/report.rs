@@ -6,7 +6,7 @@ use key_proof::{Maker, Mode, Verified, Wall};
 use serde::Serialize;
 use ssh_format::time;
 
-use crate::keys::hex;
+use crate::keys::{self, hex};
 use crate::show::output::Facts;
 
 /// What was proven.
@@ -87,7 +87,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut facts = Facts::default();
         facts.add("key", format!("{} {}", self.algorithm, self.fingerprint));
-        facts.add("origin", "born in this TPM, cannot leave it");
+        facts.add("origin", keys::origin(tpm_core::Origin::Chip));
         facts.add(
             "PIN",
             match self.wall_kind {

@@ -111,7 +111,7 @@ impl TrustArgs {
 ///
 /// If no configuration directory is known.
 pub(crate) fn roots_dir() -> anyhow::Result<PathBuf> {
-    Ok(config_dir()?.join("ek-roots"))
+    Ok(config_dir()?.join("tpmssh/ek-roots"))
 }
 
 /// The certificates in a file, or in all files of a directory. None for a directory that does not exist.

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     policy.audience.clone_from(&args.audience);
     policy.any_tpm = true;
     let checked = check_request(&request, &policy).context("no challenge is made")?;
-    let key = verifier_key::find_or_make()?;
+    let key = verifier_key::sealing(now)?;
     let challenge = Challenge::new(&checked, &key, now, args.expires_in, &mut OsRng)?;
     Ok(output_file::write(
         &args.output,

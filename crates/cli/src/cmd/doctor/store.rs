@@ -10,6 +10,7 @@ use super::check::Check;
 use crate::app::{App, read_pin};
 use crate::ask::pin_prompt::Source;
 use crate::fail::hint::quote_text;
+use crate::keys;
 use crate::options::UserPinArgs;
 
 const TOKEN: &str = "token";
@@ -123,16 +124,17 @@ impl Called<'_> {
         };
         match token::examine(store, tpm, self.token, pin) {
             Ok(health) => {
-                let mut checks = self.healthy(&health);
-                checks.extend(self.imported(store));
+                let imported = self.count_imported(store);
+                let mut checks = self.healthy(&health, imported);
+                checks.extend(imported.and_then(Self::imported));
                 checks
             }
             Err(err) => vec![self.unhealthy(err)],
         }
     }
 
-    fn healthy(&self, health: &Health) -> Vec<Check> {
-        let mut checks = vec![self.pin(health)];
+    fn healthy(&self, health: &Health, imported: Option<usize>) -> Vec<Check> {
+        let mut checks = vec![self.pin(health, imported)];
         if let (Some(found), Some(wanted)) = (health.wrong_limit, self.token.max_tries) {
             let check = Check::failed(TOKEN, StoreError::WrongLimit { found, wanted });
             checks.push(check.mend(format!(
@@ -156,8 +158,8 @@ impl Called<'_> {
         checks
     }
 
-    /// A note about keys that were made outside of the TPM.
-    fn imported(&self, store: &Store) -> Option<Check> {
+    /// How many keys were made outside of the TPM, if the store says.
+    fn count_imported(&self, store: &Store) -> Option<usize> {
         let mut count = 0;
         let counted = store.each_private_key(self.token.id, |object| {
             let imported = object
@@ -165,26 +167,33 @@ impl Called<'_> {
                 .is_some_and(|key| key.origin() == Origin::Outside);
             count += usize::from(imported);
         });
+        counted.ok().map(|()| count)
+    }
+
+    /// A note about keys that were made outside of the TPM.
+    fn imported(count: usize) -> Option<Check> {
         let keys = match count {
             0 => return None,
             1 => "1 key was".to_owned(),
             keys => format!("{keys} keys were"),
         };
-        counted.ok()?;
         let detail = format!("{keys} made outside of this TPM");
         let mend =
             "replace it when you can: tpmssh keygen, then tpmssh copy-id --replace OLD.pub HOST";
         Some(Check::ok(TOKEN, detail).mend(mend))
     }
 
-    fn pin(&self, health: &Health) -> Check {
+    fn pin(&self, health: &Health, imported: Option<usize>) -> Check {
         let keys = match health.keys {
             0 => "no keys".to_owned(),
             1 => "1 key".to_owned(),
             keys => format!("{keys} keys"),
         };
         let keys = match health.keys_were_loaded {
-            true if health.keys > 0 => format!("{keys}, loaded and whole"),
+            true if health.keys > 0 => match imported {
+                Some(0) => format!("{keys}, loaded and whole, {}", keys::origin(Origin::Chip)),
+                _ => format!("{keys}, loaded and whole"),
+            },
             _ => keys,
         };
         let reset = || self.command("token reset-pin");

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use key_proof::{Anchor, Anchors};
 use serde::Serialize;
 
@@ -24,9 +25,12 @@ use crate::show::table::Table;
 pub(crate) enum Command {
     Import(ImportArgs),
     List(ListArgs),
+    Remove(RemoveArgs),
 }
 
 /// Keep makers' certificates, from files in PEM or DER
+///
+/// Shows each with its SHA-256, to be compared with what the maker publishes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
     /// A file, or a directory of files
@@ -37,12 +41,37 @@ pub(crate) struct ImportArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {}
 
+/// Forget certificates: TPMs of theirs count no more
+#[derive(Debug, clap::Args)]
+pub(crate) struct RemoveArgs {
+    /// The SHA-256 of one, or how it begins (8 digits or more)
+    #[arg(required = true, value_name = "SHA-256", value_parser = fingerprint)]
+    fingerprints: Vec<String>,
+}
+
+/// The least digits of a fingerprint by which a certificate is named.
+const MIN_DIGITS: usize = 8;
+
+/// Lower case and without the colons of other programs.
+fn fingerprint(text: &str) -> Result<String, String> {
+    let digits = text.replace(':', "").to_ascii_lowercase();
+    let is_one = (MIN_DIGITS..=64).contains(&digits.len())
+        && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match is_one {
+        true => Ok(digits),
+        false => Err(
+            "it takes 8 to 64 hexadecimal digits, as tpmssh ek roots list shows them".to_owned(),
+        ),
+    }
+}
+
 pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Import(args) => import(app, args),
         Command::List(_) => app
             .out
             .print(&Report::new(&trust::read(&trust::roots_dir()?)?)),
+        Command::Remove(args) => remove(app, args),
     }
 }
 
@@ -53,7 +82,7 @@ fn import(app: &App, args: &ImportArgs) -> anyhow::Result<()> {
         let bytes = input_file::read(&path, trust::MAX_ROOTS_LEN)?;
         if let Err(err) = anchors.add_file(&bytes) {
             if path == args.path {
-                return Err(err.into());
+                return Err(err).with_context(|| format!("cannot use {}", path.display()));
             }
             tell(&format!("tpmssh: {} is passed over: {err}", path.display()));
         }
@@ -80,6 +109,52 @@ fn import(app: &App, args: &ImportArgs) -> anyhow::Result<()> {
     app.out.print(&Report::new(&anchors))
 }
 
+/// Removes certificates. All are found before one is removed.
+fn remove(app: &App, args: &RemoveArgs) -> anyhow::Result<()> {
+    let dir = trust::roots_dir()?;
+    let kept = trust::read(&dir)?;
+    let mut removed = Vec::new();
+    for name in &args.fingerprints {
+        let mut found = kept
+            .iter()
+            .filter(|it| hex(&it.fingerprint).starts_with(name));
+        let one = found.next().ok_or_else(|| Error::NoSuchRoot {
+            fingerprint: name.clone(),
+        })?;
+        if found.any(|other| other.fingerprint != one.fingerprint) {
+            return Err(Error::Usage(format!(
+                "several certificates begin with {name}: give more digits"
+            ))
+            .into());
+        }
+        if !removed.contains(&one) {
+            removed.push(one);
+        }
+    }
+    for path in trust::files(&dir)? {
+        forget(&path, &removed)?;
+    }
+    app.out.print(&Report::of(removed))
+}
+
+/// Removes certificates from a file, and the file if none is left in it.
+fn forget(path: &Path, removed: &[Anchor]) -> anyhow::Result<()> {
+    let mut all = Anchors::new();
+    all.add_file(&input_file::read(path, trust::MAX_ROOTS_LEN)?)?;
+    let count = all.iter().count();
+    let left: Vec<_> = all.iter().filter(|it| !removed.contains(it)).collect();
+    if left.is_empty() {
+        fs::remove_file(path).map_err(|source| Error::Unremovable {
+            path: path.to_owned(),
+            source,
+        })?;
+    } else if left.len() < count {
+        let text: String = left.iter().map(|it| pem::certificate(&it.der)).collect();
+        output_file::write(path, 0o644, text.as_bytes())?;
+    }
+    Ok(())
+}
+
 #[derive(Debug, Serialize)]
 struct Report {
     certificates: Vec<Root>,
@@ -93,12 +168,16 @@ struct Root {
 
 impl Report {
     fn new(anchors: &Anchors) -> Self {
+        Self::of(anchors.iter())
+    }
+
+    fn of(anchors: impl IntoIterator<Item = Anchor>) -> Self {
         let root = |it: Anchor| Root {
             subject: it.subject,
             sha256: hex(&it.fingerprint),
         };
         Self {
-            certificates: anchors.iter().map(root).collect(),
+            certificates: anchors.into_iter().map(root).collect(),
         }
     }
 }

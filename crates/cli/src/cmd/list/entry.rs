@@ -7,7 +7,7 @@ use token_store::object::Body;
 use token_store::{Object, Token};
 
 use crate::certificates::Kept;
-use crate::keys::{Key, hex};
+use crate::keys::{self, Key, hex};
 use crate::show::output::Facts;
 use crate::show::style::Tone;
 
@@ -152,6 +152,9 @@ impl Entry {
                 facts.add("id", &key.id);
                 facts.add("fingerprint", &key.fingerprint);
                 key.add_created(&mut facts);
+                if let Some(origin) = key.origin {
+                    facts.add("origin", keys::origin(origin));
+                }
                 key.add_usage(&mut facts);
                 let (label, imported) = (shown(&key.label), key.imported());
                 format!("{} {kind} \"{label}\"{imported}", key.key_type)
