@@ -35,10 +35,11 @@ fn wait_for_stop(shell: &mut Session) {
 
 /// The end of a job whose PIN was typed last: a key, and no PIN on the screen.
 fn made(mut shell: Session, label: &str, program: &Program) {
-    shell.expect("fingerprint  SHA256:");
+    let made = shell.expect("fingerprint  SHA256:");
     shell.type_in("exit\n");
     let (_, rest) = shell.end();
     assert!(!rest.contains(PIN), "{rest}");
+    assert!(!made.contains(QUESTION), "asked twice: {made}");
     let keys = program.run(&["list-objects", "--json"]).ok();
     assert!(keys.contains(&format!("\"label\": \"{label}\"")), "{keys}");
 }

@@ -57,15 +57,15 @@ impl Session {
         }
     }
 
-    /// Waits until `text` has been shown.
+    /// Waits until `text` has been shown; what was shown up to its end.
     #[track_caller]
-    pub(crate) fn expect(&mut self, text: &str) {
+    pub(crate) fn expect(&mut self, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         while !self.seen.contains(text) {
             assert!(self.read(deadline), "no {text:?} in {:?}", self.seen);
         }
         let end = self.seen.find(text).unwrap() + text.len();
-        self.seen.drain(..end);
+        self.seen.drain(..end).collect()
     }
 
     /// Reads what is there; `false` at the end or at the deadline.

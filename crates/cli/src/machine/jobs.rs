@@ -115,6 +115,13 @@ impl Question {
         self.forget()
     }
 
+    /// Forgets that the process was stopped and goes on: what it is about to do is in order.
+    pub(crate) fn is_in_order(&self) {
+        if let Some(signals) = self.signals.as_ref() {
+            signals.continued.store(false, Ordering::SeqCst);
+        }
+    }
+
     /// Forgets signals that were meant for what was before.
     fn forget(&self) -> io::Result<()> {
         self.drain()?;

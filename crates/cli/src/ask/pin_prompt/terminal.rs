@@ -79,6 +79,8 @@ impl Terminal {
             }
             let mode = hidden.then(|| Hidden::new(&self.0)).transpose();
             let mode = mode.map_err(Error::Terminal)?;
+            // That the process came to the foreground is no reason to ask a second time.
+            question.is_in_order();
             self.write(prompt)?;
             let line = self.line(&question, mode)?;
             match line {
