@@ -1,5 +1,6 @@
 //! Options that several commands share. They import no command.
 
+mod ek_type;
 mod key_type;
 mod secret;
 mod so_pin_out;
@@ -10,6 +11,7 @@ use clap::ArgAction;
 
 use crate::show::style::When;
 
+pub(crate) use ek_type::EkTypeArg;
 pub(crate) use key_type::KeyTypeArgs;
 pub(crate) use secret::{
     AuthArgs, EndorsementAuthArgs, LockoutAuthArgs, NewAuthArgs, NewPinArgs, NewSoPinArgs,

@@ -8,6 +8,7 @@
 //! | type | what it is |
 //! |---|---|
 //! | [`Swtpm`] | a TPM simulator with its own state, on a loopback port |
+//! | [`Factory`] | a maker of such TPMs, with certificates |
 //! | [`Tap`] | a proxy in front of one, that counts, records, delays, cuts, garbles |
 //! | [`interposer`] | what such a proxy can make of the commands and responses themselves |
 //! | [`Zoo`] | a simulator that looks and refuses like a real [`Chip`] |
@@ -43,10 +44,10 @@ mod chip;
 pub mod differential;
 mod display;
 pub mod eavesdropper;
+mod factory;
 mod guest;
 mod home;
 pub mod interposer;
-mod manufactured;
 mod matches;
 mod port;
 mod process;
@@ -65,6 +66,7 @@ pub use artifact::module;
 pub use bus::Bus;
 pub use chip::{Chip, Mood, Pace, Quirks, State};
 pub use display::Display;
+pub use factory::Factory;
 pub use guest::Guest;
 pub use home::Home;
 pub use server::Server;

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub use snapshot::Snapshot;
 
 use crate::{
-    manufactured,
+    factory,
     port::Ports,
     process::{Daemon, command, poll},
     temp::temp_dir,
@@ -58,15 +58,20 @@ impl Swtpm {
     /// RSA-2048 EK at 0x81010001 with its certificate in NV 0x01C00002, ECC P-384 EK at 0x81010016
     /// with its certificate in NV 0x01C00016, only the SHA-256 PCR bank active. The TPM is made
     /// once per process (about 2.5 s) and copied, so all of them in one process are the same TPM
-    /// and cannot play two machines.
+    /// and cannot play two machines: [`Factory::chip`](crate::Factory::chip) makes another one.
     ///
     /// # Panics
     ///
     /// If `swtpm` or `swtpm_setup` is not installed or fails.
     #[must_use]
     pub fn manufactured() -> Self {
+        Self::with_files(&factory::chip().0)
+    }
+
+    /// Starts a TPM with these files in its state directory.
+    pub(crate) fn with_files(files: &[(String, Vec<u8>)]) -> Self {
         let state = temp_dir("tpmssh-swtpm-");
-        for (name, content) in &manufactured::chip().state {
+        for (name, content) in files {
             fs::write(state.path().join(name), content).expect("a fresh directory is writable");
         }
         Self::with_state(state)
@@ -80,7 +85,7 @@ impl Swtpm {
     /// As for [`manufactured`](Self::manufactured).
     #[must_use]
     pub fn maker_certificates() -> &'static str {
-        &manufactured::chip().roots
+        &factory::chip().1
     }
 
     fn with_state(state: TempDir) -> Self {

@@ -38,8 +38,8 @@ pub struct Evidence {
 
 /// Collects what a verifier wants to see of `token`'s TPM; needs no PIN. Makes the attestation key at its first use.
 ///
-/// `ek_type` is the endorsement key to show; `None` takes the first that the maker has certified, of P-384, P-256 and
-/// RSA-2048, or P-384 if there is no certificate. `endorsement` is needed to make a key that has no persistent handle.
+/// `ek_type` is the endorsement key to show; `None` takes the first that the maker has certified, those of the high range
+/// before those that ask for a password; without a certificate the first that is there, or P-384. `endorsement` is needed to make a key that has no persistent handle.
 ///
 /// # Errors
 ///
@@ -75,16 +75,27 @@ pub fn evidence(
     })
 }
 
-/// The first kind of endorsement key that there is a certificate for, and the certificate.
+/// The types of endorsement keys, those first that ask for nobody's password, and of these the quicker ones.
+const PREFERRED: [EkType; 6] = [
+    EkType::EccP384,
+    EkType::EccP256High,
+    EkType::Rsa3072,
+    EkType::Rsa2048High,
+    EkType::EccP256,
+    EkType::Rsa2048,
+];
+
+/// The first type of endorsement key that there is a certificate for, and the certificate.
 fn certified(root: &OpenSrk<'_>) -> Result<(EkType, Option<Vec<u8>>)> {
-    // Those first that ask for nobody's password.
-    for ek_type in [EkType::EccP384, EkType::EccP256, EkType::Rsa2048] {
+    let with_index = ek::certified(root.op())?;
+    for ek_type in PREFERRED.into_iter().filter(|it| with_index.contains(it)) {
+        // The index may be there and empty.
         if let Some(der) = ek::certificate(root.op(), ek_type)? {
             return Ok((ek_type, Some(der)));
         }
     }
     // Without one, a key that is there already is quicker than one to be made.
-    for ek_type in [EkType::EccP384, EkType::EccP256, EkType::Rsa2048] {
+    for ek_type in PREFERRED {
         if let Ok(Some(_)) = ek::find(root.op(), ek_type) {
             return Ok((ek_type, None));
         }

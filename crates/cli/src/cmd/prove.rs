@@ -4,23 +4,21 @@ mod by_agent;
 
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
-use key_proof::{
-    Challenge, Kind, Origin, Proof, PublicArea, PublicKey, Request, WallClaim, activation,
-};
+use key_proof::{Challenge, Kind, Origin, Proof, PublicArea, Request, WallClaim, activation};
 use rand_core::{OsRng, RngCore};
-use ssh_format::{Curve, text::shown};
+use ssh_format::text::shown;
 use token_store::attestation::{self, Evidence};
 use token_store::{Error as StoreError, OpenToken, Store};
 use tpm_core::ek::EkType;
-use tpm_core::{Credential, EndorsementAuth, Wall, info};
+use tpm_core::ownership::Hierarchy;
+use tpm_core::{AuthValue, Credential, EndorsementAuth, Entity, Wall, info};
 
 use crate::app::{App, read_pin};
 use crate::ask::hierarchy_auth;
 use crate::fail::error::Error;
 use crate::files::output_file;
 use crate::keys::signing::{self, SigningKey};
-use crate::options::{EndorsementAuthArgs, UserPinArgs};
+use crate::options::{EkTypeArg, EndorsementAuthArgs, UserPinArgs};
 use crate::proofs;
 use crate::show::date;
 use crate::show::output::tell;
@@ -88,26 +86,6 @@ pub(crate) struct Args {
     pin: UserPinArgs,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum EkTypeArg {
-    /// The one that nearly every TPM has a certificate for.
-    Rsa2048,
-    /// The usual one on an elliptic curve.
-    EccP256,
-    /// The stronger one.
-    EccP384,
-}
-
-impl From<EkTypeArg> for EkType {
-    fn from(arg: EkTypeArg) -> Self {
-        match arg {
-            EkTypeArg::Rsa2048 => Self::Rsa2048,
-            EkTypeArg::EccP256 => Self::EccP256,
-            EkTypeArg::EccP384 => Self::EccP384,
-        }
-    }
-}
-
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     match (&args.request, &args.challenge) {
         (Some(request), Some(challenge)) => answer(app, args, request, challenge),
@@ -121,10 +99,11 @@ fn ask(app: &App, args: &Args) -> anyhow::Result<()> {
     let key = signing::find(signing::all(app, &store)?, args.key.as_deref())?;
     let public = &key.key.blob().blob().public;
     refuse_unprovable(&key, public)?;
-    let endorsement = endorsement(app, args)?;
     let ek_type = args.ek_type.map(EkType::from);
     let tpm = app.tpm()?;
-    let evidence = attestation::evidence(&mut store, &tpm, &key.token, ek_type, &endorsement)?;
+    let evidence = with_endorsement(app, args, |endorsement| {
+        attestation::evidence(&mut store, &tpm, &key.token, ek_type, endorsement)
+    })?;
     let mut client_random = [0; 32];
     OsRng.fill_bytes(&mut client_random);
     let has_certificate = evidence.ek_certificate.is_some();
@@ -184,14 +163,38 @@ fn wall(evidence: &Evidence) -> WallClaim {
     }
 }
 
-/// The endorsement hierarchy's password, if it has one.
-fn endorsement(app: &App, args: &Args) -> anyhow::Result<EndorsementAuth> {
+/// Does what may take the endorsement hierarchy's password. Nobody is asked for it before the TPM has refused an empty one, which
+/// it does not count: keys of the high range that are there need none.
+fn with_endorsement<T>(
+    app: &App,
+    args: &Args,
+    mut what: impl FnMut(&EndorsementAuth) -> token_store::Result<T>,
+) -> anyhow::Result<T> {
+    let refused = match what(&AuthValue::empty().into()) {
+        Ok(done) => return Ok(done),
+        Err(StoreError::Tpm(
+            err @ tpm_core::Error::AuthRejected {
+                entity: Entity::Endorsement,
+                ..
+            },
+        )) => err,
+        Err(err) => return Err(err.into()),
+    };
     let tpm = app.tpm()?;
     let info = tpm
         .begin()
         .and_then(|op| info::read(&op))
         .map_err(StoreError::from)?;
-    hierarchy_auth::read_endorsement(&args.endorsement.source(), &info)
+    if !info.auth_set.endorsement {
+        return Err(StoreError::from(refused).into());
+    }
+    let password = hierarchy_auth::read_endorsement(&args.endorsement.source(), &info)?;
+    match what(&password) {
+        Err(StoreError::Tpm(err)) => {
+            Err(hierarchy_auth::explain(err, &info, Hierarchy::Endorsement))
+        }
+        other => Ok(other?),
+    }
 }
 
 /// Answers a challenge: writes a proof.
@@ -210,16 +213,22 @@ fn answer(app: &App, args: &Args, request: &Path, challenge: &Path) -> anyhow::R
     }
     let store = app.store()?;
     let key = key_of(app, &store, args, &request)?;
-    let endorsement = endorsement(app, args)?;
     let credential = Credential {
         id_object: &challenge.id_object,
         secret: &challenge.secret,
     };
-    let ek_type = ek_type(&PublicArea::parse(&request.ek)?)?;
+    // Read once before: what is malformed says so better than that its type is unknown.
+    PublicArea::parse(&request.ek)?;
+    let ek_type = EkType::of_public(&request.ek)
+        .ok_or(tpm_core::Error::NotSupported(
+            "this kind of endorsement key",
+        ))
+        .map_err(StoreError::from)?;
     let tpm = app.tpm()?;
     // Before the PIN is asked for: a challenge for another TPM is found out here.
-    let secret =
-        attestation::activate(&store, &tpm, &key.token, ek_type, &endorsement, &credential)?;
+    let secret = with_endorsement(app, args, |endorsement| {
+        attestation::activate(&store, &tpm, &key.token, ek_type, endorsement, &credential)
+    })?;
     let attested = match by_agent::attest(&args.pin, &key, &transcript, &challenge.nonce) {
         Some(attested) => attested,
         None => {
@@ -252,23 +261,4 @@ fn key_of(app: &App, store: &Store, args: &Args, request: &Request) -> anyhow::R
     let wanted = |key: &SigningKey| key.key.blob().blob().public == request.key;
     let key = all.into_iter().find(wanted);
     key.ok_or_else(|| Error::RequestOfOtherKey.into())
-}
-
-/// The template of an endorsement key.
-fn ek_type(ek: &PublicArea) -> anyhow::Result<EkType> {
-    match ek.key() {
-        PublicKey::Rsa { .. } => Ok(EkType::Rsa2048),
-        PublicKey::Ecc {
-            curve: Curve::NistP256,
-            ..
-        } => Ok(EkType::EccP256),
-        PublicKey::Ecc {
-            curve: Curve::NistP384,
-            ..
-        } => Ok(EkType::EccP384),
-        PublicKey::Ecc { .. } => Err(StoreError::from(tpm_core::Error::NotSupported(
-            "this kind of endorsement key",
-        ))
-        .into()),
-    }
 }

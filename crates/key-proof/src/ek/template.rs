@@ -38,7 +38,7 @@ const POLICY_B_SHA384: [u8; 48] = [
     0xcb, 0x47, 0xba, 0x09, 0x69, 0x96, 0x46, 0x15, 0x0f, 0x9f, 0xc0, 0x00, 0xf3, 0xf8, 0x0e, 0x12,
 ];
 
-/// Checks that `ek` is a key of the templates L-1, L-2, H-1, H-2 or H-3, and none whose private half
+/// Checks that `ek` is a key of the templates L-1, L-2, H-1, H-2, H-3 or H-6, and none whose private half
 /// follows from its public one: with that, software would answer every challenge for it.
 pub(crate) fn check(ek: &PublicArea) -> Result<()> {
     if let PublicKey::Rsa { n, .. } = &ek.key
@@ -68,6 +68,9 @@ pub(crate) fn check(ek: &PublicArea) -> Result<()> {
             },
             HashAlg::Sha384,
         ) => ek.attributes == HIGH && policy == POLICY_B_SHA384,
+        (PublicKey::Rsa { n, e }, HashAlg::Sha384) if n.len() == 384 && *e == 65537 => {
+            ek.attributes == HIGH && policy == POLICY_B_SHA384
+        }
         _ => false,
     };
     let bits = match ek.name_alg {

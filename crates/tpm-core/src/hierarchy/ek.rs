@@ -52,11 +52,7 @@ pub fn find(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Ek>> {
     let Some((public, name)) = found else {
         return Ok(None);
     };
-    let template = template::endorsement_key(ek_type)?;
-    let head = template
-        .get(..parameters_end(&template))
-        .ok_or(Error::Malformed("key template"))?;
-    if !public.starts_with(head) {
+    if !ek_type.is_of(&public) {
         return Err(Error::HandleOccupied(ek_type.handle()));
     }
     Ok(Some(Ek {
@@ -150,19 +146,6 @@ fn make<'op>(
     })
 }
 
-/// The offset in bytes at which the public key begins in a storage key's public area, after its
-/// parameters.
-///
-/// Type, name algorithm, attributes (8 bytes), policy with its length, symmetric algorithm (6),
-/// scheme (2), then size and exponent (RSA, 6) or curve and KDF (ECC, 4).
-fn parameters_end(public: &[u8]) -> usize {
-    let policy = public
-        .get(8..10)
-        .map_or(0, |len| usize::from(u16::from_be_bytes([len[0], len[1]])));
-    let is_rsa = public.starts_with(&[0x00, 0x01]);
-    8 + 2 + policy + 6 + 2 + if is_rsa { 6 } else { 4 }
-}
-
 /// Makes the endorsement key from its template and gives it its persistent handle. Returns an
 /// existing key unchanged. A session that is salted to `srk` authenticates the chip's replies; if
 /// `srk` is `None`, one that is salted to a new storage key of the null hierarchy.
@@ -231,6 +214,20 @@ fn split(mut rest: &[u8]) -> Vec<Vec<u8>> {
 
 /// The NV indexes of the certificates between.
 const CHAIN: (u32, u32) = (0x01c0_0100, 0x01c0_01ff);
+
+/// The endorsement keys for which the chip has a certificate, in the order of [`EkType::ALL`]. One command.
+///
+/// # Errors
+///
+/// Failures of the chip.
+pub fn certified(op: &Operation<'_>) -> Result<Vec<EkType>> {
+    let indexes = info::handles(op, CERTIFICATES.0, CERTIFICATES.1)?;
+    let has = |ek_type: &EkType| indexes.contains(&ek_type.certificate_index());
+    Ok(EkType::ALL.into_iter().filter(has).collect())
+}
+
+/// The NV indexes of the certificates of all types.
+const CERTIFICATES: (u32, u32) = (0x01c0_0002, 0x01c0_001e);
 
 /// The manufacturer's certificate of an endorsement key, DER, if the chip holds one.
 ///

@@ -1,20 +1,38 @@
 //! The types of endorsement keys, and their handles in the TCG's registry.
 
+use crate::structures::template;
+
 /// The types of endorsement keys that this crate makes, from the TCG's default templates.
+///
+/// Those of the low range ask for the endorsement hierarchy's authorization value at each use. Those of the high range have an
+/// empty value of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EkType {
-    /// RSA 2048 (template L-1).
+    /// RSA 2048, low range (template L-1).
     Rsa2048,
-    /// ECC P-256 (template L-2).
+    /// ECC P-256, low range (template L-2).
     EccP256,
+    /// RSA 2048, high range (template H-1).
+    Rsa2048High,
+    /// ECC P-256, high range (template H-2).
+    EccP256High,
     /// ECC P-384 (template H-3).
     EccP384,
+    /// RSA 3072 (template H-6).
+    Rsa3072,
 }
 
 impl EkType {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Rsa2048, Self::EccP256, Self::EccP384];
+    pub const ALL: [Self; 6] = [
+        Self::Rsa2048,
+        Self::EccP256,
+        Self::Rsa2048High,
+        Self::EccP256High,
+        Self::EccP384,
+        Self::Rsa3072,
+    ];
 
     /// The name in one word.
     #[must_use]
@@ -22,26 +40,43 @@ impl EkType {
         match self {
             Self::Rsa2048 => "rsa2048",
             Self::EccP256 => "ecc-p256",
+            Self::Rsa2048High => "rsa2048-high",
+            Self::EccP256High => "ecc-p256-high",
             Self::EccP384 => "ecc-p384",
+            Self::Rsa3072 => "rsa3072",
         }
+    }
+
+    /// The type of the endorsement key with this `TPMT_PUBLIC`; `None` if it is of no template of these.
+    #[must_use]
+    pub fn of_public(public: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.is_of(public))
+    }
+
+    /// Whether this `TPMT_PUBLIC` is of this type's template.
+    pub(crate) fn is_of(self, public: &[u8]) -> bool {
+        template::endorsement_key_head(self).is_ok_and(|head| public.starts_with(&head))
     }
 
     /// The persistent handle where the key is kept.
     ///
     /// # Source
     ///
-    /// TCG Registry of Reserved TPM 2.0 Handles, section 2.3.1.
+    /// TCG Registry of Reserved TPM 2.0 Handles, section 2.3.1; the high range ends like the index of the certificate.
     #[must_use]
     pub const fn handle(self) -> u32 {
         match self {
             Self::Rsa2048 => 0x8101_0001,
             Self::EccP256 => 0x8101_0002,
+            Self::Rsa2048High => 0x8101_0012,
+            Self::EccP256High => 0x8101_0014,
             Self::EccP384 => 0x8101_0016,
+            Self::Rsa3072 => 0x8101_001c,
         }
     }
 
-    /// Whether its use asks for the endorsement hierarchy's authorization value: so the templates of the low range
-    /// want it. Those of the high range have an empty one of their own.
+    /// Whether each use asks for the endorsement hierarchy's authorization value: so the templates of the low range
+    /// want it.
     pub(crate) const fn asks_endorsement(self) -> bool {
         matches!(self, Self::Rsa2048 | Self::EccP256)
     }
@@ -56,7 +91,10 @@ impl EkType {
         match self {
             Self::Rsa2048 => 0x01c0_0002,
             Self::EccP256 => 0x01c0_000a,
+            Self::Rsa2048High => 0x01c0_0012,
+            Self::EccP256High => 0x01c0_0014,
             Self::EccP384 => 0x01c0_0016,
+            Self::Rsa3072 => 0x01c0_001c,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use clap::ValueEnum;
 use key_proof::EkCertificate;
 use serde::Serialize;
 use token_store::Error as StoreError;
@@ -12,7 +11,7 @@ use tpm_core::ownership::Hierarchy;
 
 use crate::app::App;
 use crate::ask::hierarchy_auth;
-use crate::options::{EndorsementAuthArgs, OwnerAuthArgs};
+use crate::options::{EkTypeArg, EndorsementAuthArgs, OwnerAuthArgs};
 use crate::show::output::{Facts, tell};
 use crate::show::pem;
 
@@ -24,8 +23,8 @@ use crate::show::pem;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The template
-    #[arg(short = 't', long = "type", value_enum, default_value_t = Template::Rsa2048)]
-    template: Template,
+    #[arg(short = 't', long = "type", value_enum, default_value_t = EkTypeArg::Rsa2048)]
+    ek_type: EkTypeArg,
 
     #[command(flatten)]
     endorsement: EndorsementAuthArgs,
@@ -33,28 +32,8 @@ pub(crate) struct Args {
     owner: OwnerAuthArgs,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Template {
-    /// The one that nearly every TPM has a certificate for.
-    Rsa2048,
-    /// The usual one on an elliptic curve.
-    EccP256,
-    /// The stronger one.
-    EccP384,
-}
-
-impl From<Template> for EkType {
-    fn from(template: Template) -> Self {
-        match template {
-            Template::Rsa2048 => Self::Rsa2048,
-            Template::EccP256 => Self::EccP256,
-            Template::EccP384 => Self::EccP384,
-        }
-    }
-}
-
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
-    let ek_type = EkType::from(args.template);
+    let ek_type = EkType::from(args.ek_type);
     let tpm = app.tpm()?;
     let (info, found, certificate) = tpm
         .begin()
