@@ -27,6 +27,7 @@ mod pages;
 mod program;
 mod programs;
 mod proof;
+mod proof_prover;
 mod provider;
 mod raw;
 mod recording;

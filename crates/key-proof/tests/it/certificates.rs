@@ -38,7 +38,7 @@ impl Factory {
         let root = Authority::root("Maker root");
         let between = root.below(between);
         let mut tpm = SoftwareTpm::new();
-        tpm.certificate = Some(between.certify(leaf, &tpm.ek.key.public_key()));
+        tpm.certificate = Some(between.certify(leaf, &tpm.ek.key));
         tpm.chain = vec![between.der.clone()];
         Self { root, between, tpm }
     }
@@ -171,7 +171,7 @@ fn who_is_no_authority_certifies_nothing() {
     // Another endorsement key, as an authority.
     let mut factory = Factory::new();
     let chip = factory.between.below(&leaf());
-    let key = factory.tpm.ek.key.public_key();
+    let key = factory.tpm.ek.key.clone();
     factory.tpm.certificate = Some(chip.certify(&leaf(), &key));
     factory.tpm.chain.push(chip.der);
     assert_eq!(factory.refused(), no_authority);
@@ -189,7 +189,7 @@ fn a_path_that_is_too_long_is_refused() {
     for depth in 1..=4 {
         let next = authorities[depth - 1].below(&named(&format!("Maker CA {depth}")));
         tpm.chain.push(next.der.clone());
-        tpm.certificate = Some(next.certify(&leaf(), &tpm.ek.key.public_key()));
+        tpm.certificate = Some(next.certify(&leaf(), &tpm.ek.key));
         authorities.push(next);
         let result = tpm.checked(&trusting(&[&authorities[0].der]));
         if depth <= 2 {
@@ -203,7 +203,7 @@ fn a_path_that_is_too_long_is_refused() {
     let first = root.below(&between());
     let second = first.below(&named("Maker CA 2"));
     let mut tpm = SoftwareTpm::new();
-    tpm.certificate = Some(second.certify(&leaf(), &tpm.ek.key.public_key()));
+    tpm.certificate = Some(second.certify(&leaf(), &tpm.ek.key));
     tpm.chain = vec![second.der.clone(), first.der.clone()];
     assert_eq!(
         refused(tpm.checked(&trusting(&[&root.der]))),
@@ -236,7 +236,7 @@ fn an_expired_certificate_is_refused_unless_that_does_not_matter() {
 #[test]
 fn weak_signatures_never_count_but_their_certificates_can_be_trusted() {
     let weak = Draft {
-        algorithm: ECDSA_SHA1.to_vec(),
+        algorithm: Some(ECDSA_SHA1.to_vec()),
         ..between()
     };
     let factory = Factory::with(&weak, &leaf());

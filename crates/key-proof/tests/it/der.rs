@@ -1,12 +1,6 @@
 //! Certificates written byte by byte, as a maker with any ideas could write them.
 
-use p256::{
-    SecretKey,
-    ecdsa::{Signature, SigningKey, signature::hazmat::PrehashSigner},
-    elliptic_curve::sec1::ToEncodedPoint,
-};
-use rand_core::OsRng;
-use sha2::{Digest, Sha256};
+use crate::pair::{Hash, Pair};
 
 pub(crate) fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
     let len = contents.len();
@@ -25,23 +19,13 @@ pub(crate) fn seq(parts: &[&[u8]]) -> Vec<u8> {
     tlv(0x30, &parts.concat())
 }
 
-const ECDSA_SHA256: &[u8] = &[0x30, 0x0a, 0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
-/// With SHA-1.
+/// ECDSA with SHA-1.
 pub(crate) const ECDSA_SHA1: &[u8] = &[0x30, 9, 0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1];
 
 /// `CN=text`.
 pub(crate) fn name(text: &str) -> Vec<u8> {
     let value = tlv(0x0c, text.as_bytes());
     seq(&[&tlv(0x31, &seq(&[&[6, 3, 0x55, 4, 3], &value]))])
-}
-
-fn spki(key: &p256::PublicKey) -> Vec<u8> {
-    let point = key.to_encoded_point(false);
-    let algorithm = seq(&[
-        &[6, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1],
-        &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7],
-    ]);
-    seq(&[&algorithm, &tlv(3, &[&[0][..], point.as_bytes()].concat())])
 }
 
 /// An extension: the last bytes of its object identifier below 2.5.29, whether it is critical, its value.
@@ -89,7 +73,11 @@ pub(crate) fn usage(bits: u8) -> Vec<u8> {
 #[derive(Clone)]
 pub(crate) struct Draft {
     pub(crate) serial: Vec<u8>,
-    pub(crate) algorithm: Vec<u8>,
+    /// The hash of the signature.
+    pub(crate) hash: Hash,
+    /// The algorithm that it says it is signed with; `None` for that of the issuer's key and of `hash`.
+    pub(crate) algorithm: Option<Vec<u8>>,
+    pub(crate) not_before: Vec<u8>,
     pub(crate) subject: String,
     pub(crate) not_after: Vec<u8>,
     pub(crate) extensions: Vec<Vec<u8>>,
@@ -99,7 +87,9 @@ impl Draft {
     pub(crate) fn new(subject: &str, extensions: Vec<Vec<u8>>) -> Self {
         Self {
             serial: vec![5],
-            algorithm: ECDSA_SHA256.to_vec(),
+            hash: Hash::Sha256,
+            algorithm: None,
+            not_before: tlv(0x17, b"200101000000Z"),
             subject: subject.to_owned(),
             // As many makers write "never".
             not_after: tlv(0x18, b"99991231235959Z"),
@@ -108,10 +98,26 @@ impl Draft {
     }
 }
 
+/// The `AlgorithmIdentifier` of a signature.
+fn signed_with(key: &Pair, hash: Hash) -> Vec<u8> {
+    let number = match hash {
+        Hash::Sha256 => 0,
+        Hash::Sha384 => 1,
+        Hash::Sha512 => 2,
+    };
+    if key.is_rsa() {
+        let id = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11 + number];
+        seq(&[&id, &[5, 0]])
+    } else {
+        seq(&[&[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2 + number]])
+    }
+}
+
 /// An authority with a key.
+#[derive(Clone)]
 pub(crate) struct Authority {
     pub(crate) name: String,
-    pub(crate) key: SecretKey,
+    pub(crate) key: Pair,
     pub(crate) der: Vec<u8>,
 }
 
@@ -119,19 +125,28 @@ impl Authority {
     /// One that has signed itself.
     pub(crate) fn root(name: &str) -> Self {
         let draft = Draft::new(name, vec![authority(true, None), usage(0x04)]);
+        Self::with_key(&draft, Pair::p256())
+    }
+
+    /// One with this key that has signed itself.
+    pub(crate) fn with_key(draft: &Draft, key: Pair) -> Self {
         let mut root = Self {
-            name: name.to_owned(),
-            key: SecretKey::random(&mut OsRng),
+            name: draft.subject.clone(),
+            key,
             der: Vec::new(),
         };
-        root.der = root.certify(&draft, &root.key.public_key());
+        root.der = root.certify(draft, &root.key);
         root
     }
 
     /// One that this one has certified.
     pub(crate) fn below(&self, draft: &Draft) -> Self {
-        let key = SecretKey::random(&mut OsRng);
-        let der = self.certify(draft, &key.public_key());
+        self.below_with_key(draft, Pair::p256())
+    }
+
+    /// One with this key that this one has certified.
+    pub(crate) fn below_with_key(&self, draft: &Draft, key: Pair) -> Self {
+        let der = self.certify(draft, &key);
         Self {
             name: draft.subject.clone(),
             key,
@@ -139,22 +154,22 @@ impl Authority {
         }
     }
 
-    pub(crate) fn certify(&self, draft: &Draft, key: &p256::PublicKey) -> Vec<u8> {
+    /// A certificate for `key`.
+    pub(crate) fn certify(&self, draft: &Draft, key: &Pair) -> Vec<u8> {
         let extensions: Vec<&[u8]> = draft.extensions.iter().map(Vec::as_slice).collect();
+        let algorithm = draft.algorithm.clone();
+        let algorithm = algorithm.unwrap_or_else(|| signed_with(&self.key, draft.hash));
         let tbs = seq(&[
             &[0xa0, 3, 2, 1, 2],
             &tlv(2, &draft.serial),
-            &draft.algorithm,
+            &algorithm,
             &name(&self.name),
-            &seq(&[&tlv(0x17, b"200101000000Z"), &draft.not_after]),
+            &seq(&[&draft.not_before, &draft.not_after]),
             &name(&draft.subject),
-            &spki(key),
+            &key.spki(),
             &tlv(0xa3, &seq(&extensions)),
         ]);
-        let signature: Signature = SigningKey::from(&self.key)
-            .sign_prehash(&Sha256::digest(&tbs))
-            .unwrap();
-        let signature = [&[0][..], signature.to_der().as_bytes()].concat();
-        seq(&[&tbs, &draft.algorithm, &tlv(3, &signature)])
+        let signature = self.key.x509_signature(draft.hash, &tbs);
+        seq(&[&tbs, &algorithm, &tlv(3, &signature)])
     }
 }

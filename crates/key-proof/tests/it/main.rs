@@ -5,4 +5,6 @@ mod certificates;
 mod changed;
 mod checks;
 mod der;
+mod kinds;
+mod pair;
 mod software_tpm;

@@ -8,14 +8,11 @@ use key_proof::{
     Challenge, Checked, ENROLL_NAMESPACE, Error, Kind, Policy, Proof, PublicArea, Request,
     TicketKey, Verified, WallClaim, activation, check_request, qualifying_data, verify,
 };
-use p256::{
-    SecretKey,
-    ecdsa::{SigningKey, signature::hazmat::PrehashSigner},
-    elliptic_curve::sec1::ToEncodedPoint,
-};
 use rand_core::{OsRng, RngCore};
-use sha2::{Digest, Sha256};
-use ssh_format::{AnyKey, Curve, PublicKey, SigHash, Signature, SshSig};
+use sha2::{Digest, Sha256, Sha384, Sha512};
+use ssh_format::{AnyKey, Curve, PublicKey, RsaHash, SigHash, Signature, SshSig};
+
+use crate::pair::{Hash, Pair, sized};
 
 pub(crate) const NOW: u64 = 1_795_000_000;
 
@@ -78,73 +75,123 @@ pub(crate) fn name(public: &[u8]) -> Vec<u8> {
     [&[0, 0x0b][..], &Sha256::digest(public)].concat()
 }
 
-fn sized(bytes: &[u8]) -> Vec<u8> {
-    let len = u16::try_from(bytes.len()).unwrap();
-    [&len.to_be_bytes()[..], bytes].concat()
-}
-
-/// The public area of a key on P-256.
+/// The public area of a key.
+#[derive(Clone)]
 pub(crate) struct Area {
-    pub(crate) name_alg: u16,
+    pub(crate) hash: Hash,
     pub(crate) attributes: u32,
     pub(crate) policy: Vec<u8>,
     pub(crate) symmetric: Vec<u8>,
     pub(crate) scheme: Vec<u8>,
-    pub(crate) key: SecretKey,
+    pub(crate) key: Pair,
 }
+
+const AES_128: [u8; 6] = [0, 6, 0, 128, 0, 0x43];
+const AES_256: [u8; 6] = [0, 6, 1, 0, 0, 0x43];
 
 impl Area {
     fn new(attributes: u32) -> Self {
         Self {
-            name_alg: 0x0b,
+            hash: Hash::Sha256,
             attributes,
             policy: Vec::new(),
             symmetric: vec![0, 0x10],
             scheme: vec![0, 0x10],
-            key: SecretKey::random(&mut OsRng),
+            key: Pair::p256(),
         }
     }
 
     fn storage(attributes: u32) -> Self {
         Self {
-            symmetric: vec![0, 6, 0, 128, 0, 0x43],
+            symmetric: AES_128.to_vec(),
             ..Self::new(attributes)
         }
     }
 
-    pub(crate) fn point(&self) -> (Vec<u8>, Vec<u8>) {
-        let point = self.key.public_key().to_encoded_point(false);
-        (point.x().unwrap().to_vec(), point.y().unwrap().to_vec())
-    }
-
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let (x, y) = self.point();
+        let kind: [u8; 2] = if self.key.is_rsa() { [0, 1] } else { [0, 0x23] };
         [
-            &[0, 0x23][..],
-            &self.name_alg.to_be_bytes(),
+            &kind[..],
+            &self.hash.id().to_be_bytes(),
             &self.attributes.to_be_bytes(),
             &sized(&self.policy),
-            &self.symmetric,
-            &self.scheme,
-            // P-256, no key derivation.
-            &[0, 3, 0, 0x10],
-            &sized(&x),
-            &sized(&y),
+            &self.key.parameters(&self.symmetric, &self.scheme),
         ]
         .concat()
     }
 
     pub(crate) fn name(&self) -> Vec<u8> {
-        name(&self.bytes())
+        Hash::name(&self.bytes())
     }
 
-    fn sign(&self, message: &[u8]) -> (Vec<u8>, Vec<u8>) {
-        let key = SigningKey::from(&self.key);
-        let signature: p256::ecdsa::Signature = key.sign_prehash(&Sha256::digest(message)).unwrap();
-        let (r, s) = signature.split_bytes();
-        (r.to_vec(), s.to_vec())
+    /// The Qualified Name below a parent with this one.
+    fn qualified(&self, parent: &[u8]) -> Vec<u8> {
+        self.hash.name_of(&[parent, &self.name()].concat())
     }
 }
+
+/// The endorsement keys of the TCG's templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ek {
+    Rsa2048,
+    P256,
+    Rsa2048High,
+    P256High,
+    P384,
+    Rsa3072,
+}
+
+impl Ek {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Rsa2048,
+        Self::P256,
+        Self::Rsa2048High,
+        Self::P256High,
+        Self::P384,
+        Self::Rsa3072,
+    ];
+
+    pub(crate) fn area(self) -> Area {
+        let key = match self {
+            Self::Rsa2048 | Self::Rsa2048High => Pair::rsa2048(0),
+            Self::P256 | Self::P256High => Pair::p256(),
+            Self::P384 => Pair::p384(),
+            Self::Rsa3072 => Pair::rsa3072(0),
+        };
+        let area = Area {
+            key,
+            ..Area::storage(0x0003_00f2)
+        };
+        match self {
+            Self::Rsa2048 | Self::P256 => Area {
+                attributes: 0x0003_00b2,
+                policy: policy::endorsement().to_vec(),
+                ..area
+            },
+            Self::Rsa2048High | Self::P256High => Area {
+                policy: POLICY_B_SHA256.to_vec(),
+                ..area
+            },
+            Self::P384 | Self::Rsa3072 => Area {
+                hash: Hash::Sha384,
+                symmetric: AES_256.to_vec(),
+                policy: POLICY_B_SHA384.to_vec(),
+                ..area
+            },
+        }
+    }
+}
+
+/// `PolicyB`, as the profile prints it.
+const POLICY_B_SHA256: [u8; 32] = [
+    0xca, 0x3d, 0x0a, 0x99, 0xa2, 0xb9, 0x39, 0x06, 0xf7, 0xa3, 0x34, 0x24, 0x14, 0xef, 0xcf, 0xb3,
+    0xa3, 0x85, 0xd4, 0x4c, 0xd1, 0xfd, 0x45, 0x90, 0x89, 0xd1, 0x9b, 0x50, 0x71, 0xc0, 0xb7, 0xa0,
+];
+const POLICY_B_SHA384: [u8; 48] = [
+    0xb2, 0x6e, 0x7d, 0x28, 0xd1, 0x1a, 0x50, 0xbc, 0x53, 0xd8, 0x82, 0xbc, 0xf5, 0xfd, 0x3a, 0x1a,
+    0x07, 0x41, 0x48, 0xbb, 0x35, 0xd3, 0xb4, 0xe4, 0xcb, 0x1c, 0x0a, 0xd9, 0xbd, 0xe4, 0x19, 0xca,
+    0xcb, 0x47, 0xba, 0x09, 0x69, 0x96, 0x46, 0x15, 0x0f, 0x9f, 0xc0, 0x00, 0xf3, 0xf8, 0x0e, 0x12,
+];
 
 /// What a prover has.
 pub(crate) struct SoftwareTpm {
@@ -188,12 +235,10 @@ pub(crate) const COUNTER: u32 = 0x220c_0088;
 impl SoftwareTpm {
     /// With a key behind a PIN counter.
     pub(crate) fn new() -> Self {
-        let mut ek = Area::storage(0x0003_00b2);
-        ek.policy = policy::endorsement().to_vec();
         let mut ak = Area::new(0x0005_0472);
         ak.scheme = vec![0, 0x18, 0, 0x0b];
         let mut tpm = Self {
-            ek,
+            ek: Ek::P256.area(),
             ak,
             srk: Area::storage(0x0003_0472),
             parent: Area::storage(0x0003_04b2),
@@ -212,6 +257,13 @@ impl SoftwareTpm {
             8,
         ));
         tpm
+    }
+
+    /// With an attestation key of RSA.
+    pub(crate) fn with_rsa_attestation_key(mut self) -> Self {
+        self.ak.key = Pair::rsa2048(1);
+        self.ak.scheme = vec![0, 0x14, 0, 0x0b];
+        self
     }
 
     /// Has the parent ask for the PIN counter with this public area.
@@ -262,44 +314,38 @@ impl SoftwareTpm {
 
     /// `TPM2_ActivateCredential`; `None` where a chip would refuse.
     fn activate(&self, id_object: &[u8], secret: &[u8]) -> Option<Vec<u8>> {
-        let (x, _) = self.ek.point();
-        let theirs = [&[4][..], &secret[2..34], &secret[36..68]].concat();
-        let theirs = p256::PublicKey::from_sec1_bytes(&theirs).ok()?;
-        let z = p256::ecdh::diffie_hellman(self.ek.key.to_nonzero_scalar(), theirs.as_affine());
-        let seed = Sha256::new()
-            .chain_update([0, 0, 0, 1])
-            .chain_update(z.raw_secret_bytes())
-            .chain_update(b"IDENTITY\0")
-            .chain_update(&secret[2..34])
-            .chain_update(&x)
-            .finalize();
+        let hash = self.ek.hash;
+        let seed = self.ek.key.seed(hash, secret)?;
         let kdfa = |label: &[u8], context: &[u8], bits: u32| {
             let parts = [&[0, 0, 0, 1][..], label, &[0], context, &bits.to_be_bytes()];
-            mac(&seed, &parts.concat())
+            mac(hash, &seed, &parts.concat())
         };
+        let size = seed.len();
+        let key_len = if self.ek.symmetric == AES_256 { 32 } else { 16 };
         let own_name = self.ak.name();
-        let key = kdfa(b"STORAGE", &own_name, 128);
-        let (tag, encrypted) = (&id_object[2..34], &id_object[34..]);
-        let expected = mac(
-            &kdfa(b"INTEGRITY", &[], 256),
-            &[encrypted, &own_name].concat(),
-        );
-        if expected != tag {
+        let key = kdfa(b"STORAGE", &own_name, u32::try_from(key_len * 8).ok()?);
+        let (tag, encrypted) = id_object[2..].split_at(size);
+        let mac_key = kdfa(b"INTEGRITY", &[], u32::try_from(size * 8).ok()?);
+        if mac(hash, &mac_key, &[encrypted, &own_name].concat()) != tag {
             return None;
         }
         let mut plain = encrypted.to_vec();
-        cfb_mode::Decryptor::<aes::Aes128>::new_from_slices(&key[..16], &[0; 16])
-            .ok()?
-            .decrypt(&mut plain);
+        let (key, iv) = (&key[..key_len], [0; 16]);
+        if key_len == 32 {
+            let cipher = cfb_mode::Decryptor::<aes::Aes256>::new_from_slices(key, &iv);
+            cipher.ok()?.decrypt(&mut plain);
+        } else {
+            let cipher = cfb_mode::Decryptor::<aes::Aes128>::new_from_slices(key, &iv);
+            cipher.ok()?.decrypt(&mut plain);
+        }
         Some(plain[2..].to_vec())
     }
 
     /// A `TPMS_ATTEST` as a chip would write it.
     pub(crate) fn attest(&self, nonce: &[u8; 32], transcript: &[u8; 32]) -> Vec<u8> {
-        let qualified = |parent: &[u8], name: &[u8]| name_of_parts(&[parent, name]);
-        let root = qualified(&[0x40, 0, 0, 1], &self.srk.name());
-        let signer = qualified(&root, &self.ak.name());
-        let key = qualified(&qualified(&root, &self.parent.name()), &self.key.name());
+        let root = self.srk.qualified(&[0x40, 0, 0, 1]);
+        let signer = self.ak.qualified(&root);
+        let key = self.key.qualified(&self.parent.qualified(&root));
         [
             &[0xff, 0x54, 0x43, 0x47, 0x80, 0x17][..],
             &sized(&signer),
@@ -313,19 +359,32 @@ impl SoftwareTpm {
     }
 
     pub(crate) fn signature(&self, message: &[u8]) -> Vec<u8> {
-        let (r, s) = self.ak.sign(message);
-        [&[0, 0x18, 0, 0x0b][..], &sized(&r), &sized(&s)].concat()
+        self.ak.key.tpm_signature(Hash::Sha256, message)
     }
 
     pub(crate) fn own_signature(&self, namespace: &str, hash: SigHash, message: &[u8]) -> String {
-        let (x, y) = self.key.point();
-        let public = PublicKey::ecdsa(Curve::NistP256, &x, &y).unwrap();
-        let public = AnyKey::from_blob(public.blob()).unwrap();
+        let (curve, own) = match &self.key.key {
+            Pair::Rsa(_) => (None, Hash::Sha512),
+            Pair::P256(_) => (Some(Curve::NistP256), Hash::Sha256),
+            Pair::P384(_) => (Some(Curve::NistP384), Hash::Sha384),
+            Pair::P521(_) => (Some(Curve::NistP521), Hash::Sha512),
+        };
+        let public = match curve {
+            None => PublicKey::rsa(&self.key.key.modulus(), 65537),
+            Some(curve) => {
+                let (x, y) = self.key.key.point();
+                PublicKey::ecdsa(curve, &x, &y)
+            }
+        };
+        let public = AnyKey::from_blob(public.unwrap().blob()).unwrap();
         let digest = hash.of(message).unwrap();
         let data = SshSig::to_sign(namespace, hash, &digest).unwrap();
-        let (r, s) = self.key.sign(&data);
-        let signature = Signature::ecdsa(Curve::NistP256, &r, &s).unwrap();
-        SshSig::new(public, namespace, hash, &signature)
+        let numbers = self.key.key.sign(own, &data);
+        let signature = match (curve, &numbers[..]) {
+            (Some(curve), [r, s]) => Signature::ecdsa(curve, r, s),
+            _ => Signature::rsa(RsaHash::Sha512, &numbers[0]),
+        };
+        SshSig::new(public, namespace, hash, &signature.unwrap())
             .unwrap()
             .armored()
     }
@@ -369,14 +428,19 @@ pub(crate) fn check(proof: &Proof, policy: &Policy) -> Result<Verified, Error> {
     verify(proof, policy, &[ticket_key()])
 }
 
-fn mac(key: &[u8], data: &[u8]) -> Vec<u8> {
-    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(key).unwrap();
-    mac.update(data);
-    mac.finalize().into_bytes().to_vec()
-}
-
-fn name_of_parts(parts: &[&[u8]]) -> Vec<u8> {
-    name(&parts.concat())
+fn mac(hash: Hash, key: &[u8], data: &[u8]) -> Vec<u8> {
+    macro_rules! with {
+        ($hash:ty) => {{
+            let mut mac = <Hmac<$hash> as Mac>::new_from_slice(key).unwrap();
+            mac.update(data);
+            mac.finalize().into_bytes().to_vec()
+        }};
+    }
+    match hash {
+        Hash::Sha256 => with!(Sha256),
+        Hash::Sha384 => with!(Sha384),
+        Hash::Sha512 => with!(Sha512),
+    }
 }
 
 /// The check that refused, and why.

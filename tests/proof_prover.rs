@@ -1,0 +1,163 @@
+//! What the owner of a key is told where a proof cannot be made, and which passwords it takes.
+
+use std::fs;
+
+use serde_json::Value;
+use testing::Swtpm;
+
+use crate::program::{Outcome, Program, run, text};
+
+fn path(program: &Program, name: &str) -> String {
+    text(program.home.path().join(name))
+}
+
+fn ask(program: &Program, more: &[&str]) -> Outcome {
+    let request = path(program, "request.json");
+    program.run(&[&["prove", "-o", &request], more].concat())
+}
+
+fn challenge(program: &Program) {
+    let (request, challenge) = (
+        path(program, "request.json"),
+        path(program, "challenge.json"),
+    );
+    program
+        .run(&["ca", "challenge", &request, "-o", &challenge])
+        .ok();
+}
+
+fn answer(program: &Program, more: &[&str]) -> Outcome {
+    let at = |name| path(program, name);
+    let files = [
+        "--request",
+        &at("request.json"),
+        "--challenge",
+        &at("challenge.json"),
+        "--pin-file",
+        &program.pin,
+        "-o",
+        &at("proof.json"),
+    ];
+    program.run(&[&["prove"], &files[..], more].concat())
+}
+
+#[test]
+fn a_key_that_was_made_elsewhere_proves_nothing() {
+    let program = Program::with_token();
+    let file = path(&program, "id");
+    let args = ["-q", "-t", "ecdsa", "-N", "", "-C", "old", "-f", &file];
+    run("ssh-keygen", &args);
+    let pin = ["--pin-file", &program.pin];
+    program
+        .run(&[&["import", &file, "--yes"], &pin[..]].concat())
+        .ok();
+    ask(&program, &["old"]).fails(
+        8,
+        "tpmssh: key \"old\" was made outside of this TPM: nothing can prove that there is no copy\n\
+         hint: make a key that can be proven with: tpmssh keygen\n",
+    );
+}
+
+#[test]
+fn a_request_of_another_key_and_an_old_challenge_are_not_answered() {
+    let program = Program::with_key();
+    program.keygen("second");
+    ask(&program, &["first"]).ok();
+    challenge(&program);
+    answer(&program, &["second"]).fails(2, "tpmssh: the request is for another key\n");
+
+    // A prover that has another store and another TPM has no such key either.
+    let other = Program::with_key();
+    for name in ["request.json", "challenge.json"] {
+        fs::copy(path(&program, name), path(&other, name)).unwrap();
+    }
+    answer(&other, &[]).fails(2, "tpmssh: the request is for another key\n");
+
+    let file = path(&program, "challenge.json");
+    let mut old: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    old["expires"] = 1_795_000_000.into();
+    fs::write(&file, old.to_string()).unwrap();
+    answer(&program, &[]).fails(
+        8,
+        "tpmssh: the challenge expired at 2026-11-18T11:06:40Z\n\
+         hint: make a new challenge with: tpmssh ca challenge REQUEST -o challenge.json\n",
+    );
+}
+
+#[test]
+fn a_verifiers_key_that_is_damaged_or_that_others_read_is_named() {
+    let program = Program::with_key();
+    ask(&program, &["--ek-type", "ecc-p384"]).ok();
+    challenge(&program);
+    let key = text(program.home.path().join(".local/share/tpmssh/verifier.key"));
+    let again = ["ca", "challenge", &path(&program, "request.json")];
+    for len in [31, 33, 0] {
+        fs::write(&key, vec![7; len]).unwrap();
+        program
+            .run(&again)
+            .fails(7, &format!("tpmssh: {key} is not the key of a verifier\n"));
+    }
+}
+
+#[test]
+fn a_place_without_makers_certificates_is_named() {
+    let program = Program::with_key();
+    ask(&program, &["--ek-type", "ecc-p384"]).ok();
+    challenge(&program);
+    answer(&program, &[]).ok();
+    let empty = path(&program, "empty");
+    fs::create_dir(&empty).unwrap();
+    let says = format!("tpmssh: no certificate of a TPM maker in {empty}\n");
+    let proof = path(&program, "proof.json");
+    program
+        .run(&["verify-proof", &proof, "--ek-roots", &empty])
+        .fails(2, &says);
+    program
+        .run(&["ek", "roots", "import", &empty])
+        .fails(2, &says);
+}
+
+#[test]
+fn a_tpm_without_endorsement_keys_is_told_how_to_make_one() {
+    let program = Program::new();
+    for command in ["show", "export"] {
+        program.run(&["ek", command]).fails(
+            5,
+            "tpmssh: this TPM has no persistent endorsement key\n\
+             hint: make one with: tpmssh tpm create-ek\n",
+        );
+    }
+}
+
+/// The key on P-384 takes nobody's password once it is there; to make one, or to use one of the low range, takes it.
+#[test]
+fn the_endorsement_password_is_asked_for_only_if_it_is_needed() {
+    let program = Program::with_tpm(Swtpm::manufactured());
+    program.init("work");
+    program.keygen("first");
+    let password = program.secret("endorsement", "secret");
+    let args = ["tpm", "change-auth", "endorsement", "--new-auth-file"];
+    program.run(&[&args[..], &[&password]].concat()).ok();
+    // There is no terminal and no askpass: asking would fail.
+    ask(&program, &[]).ok();
+    challenge(&program);
+    answer(&program, &[]).ok();
+
+    let low = ["--ek-type", "rsa2048"];
+    ask(&program, &low).ok();
+    challenge(&program);
+    let asked = answer(&program, &[]);
+    assert_eq!(asked.code, Some(2), "{asked:#?}");
+    assert!(asked.stderr.contains("ndorsement password"), "{asked:#?}");
+    let wrong = program.secret("wrong", "wrong");
+    answer(&program, &["--endorsement-auth-file", &wrong]).fails(
+        3,
+        "tpmssh: wrong endorsement password\nhint: no try was spent: this password may be tried again\n",
+    );
+    answer(&program, &["--endorsement-auth-file", &password]).ok();
+
+    let missing = ["--ek-type", "ecc-p256"];
+    assert_ne!(ask(&program, &missing).code, Some(0));
+    let with = [&missing[..], &["--endorsement-auth-file", &password]].concat();
+    ask(&program, &with).ok();
+}
