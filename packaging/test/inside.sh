@@ -204,6 +204,7 @@ cat >/tmp/stores <<'STORES'
 /home/anna/.local/share/tpmssh
 /home/anna/.local/share/tpmssh-simulator
 /home/anna/.local/state/tpmssh
+/home/anna/.ssh/tpmssh
 /root/.config/tpmssh
 /root/.local/share/tpmssh-simulator
 /var/lib/tpmssh
