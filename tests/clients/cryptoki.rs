@@ -17,7 +17,7 @@ use cryptoki::{
 use testing::{assert_matches, module};
 
 use super::ok;
-use crate::program::{PIN, Program};
+use crate::program::{PIN, Program, SO_PIN};
 
 /// Tells a test that it is the process which [`runs_alone`] started.
 const ALONE: &str = "TPMSSH_TEST_RUNS_ALONE";
@@ -129,6 +129,29 @@ fn a_program_in_rust_makes_keys_signs_and_verifies() {
     session.destroy_object(ec_public).unwrap();
     assert_eq!(find(&session, ObjectClass::PUBLIC_KEY), [rsa_public]);
     session.logout().unwrap();
+    assert_eq!(find(&session, ObjectClass::PRIVATE_KEY), []);
+}
+
+/// As other modules do, the empty store has one slot, with a token to be initialised.
+#[test]
+fn a_program_in_rust_makes_the_first_token() {
+    if !runs_alone(Program::new) {
+        return;
+    }
+    let (pkcs11, slot) = open();
+    assert!(!pkcs11.get_token_info(slot).unwrap().token_initialized());
+    pkcs11
+        .init_token(slot, &pin(SO_PIN), "made in Rust")
+        .unwrap();
+    let info = pkcs11.get_token_info(slot).unwrap();
+    assert_eq!(info.label(), "made in Rust");
+    assert!(info.token_initialized() && !info.user_pin_initialized());
+    assert_eq!(pkcs11.get_slots_with_token().unwrap(), [slot]);
+    let session = pkcs11.open_rw_session(slot).unwrap();
+    session.login(UserType::So, Some(&pin(SO_PIN))).unwrap();
+    session.init_pin(&pin(PIN)).unwrap();
+    session.logout().unwrap();
+    session.login(UserType::User, Some(&pin(PIN))).unwrap();
     assert_eq!(find(&session, ObjectClass::PRIVATE_KEY), []);
 }
 

@@ -100,6 +100,31 @@ fn with_the_tpm_away_only_keys_that_need_no_pin_are_added() {
     assert!(listed(home).contains(" first"), "{}", listed(home));
 }
 
+/// OpenSSH takes every public key of a token for a login (`pkcs11_fetch_keys` of ssh-pkcs11.c asks
+/// for the class alone). The module cannot hide one: OpenSSL and pkcs11-tool ask in the same way.
+#[test]
+fn a_key_that_does_not_sign_is_listed_and_passed_over() {
+    let program = Program::with_token();
+    let askpass = program.home.askpass(program.pin.as_ref());
+    for [usage, label] in [["derive", "agrees"], ["sign", "signs"]] {
+        let keygen = ["keygen", "--usage", usage, "--label", label];
+        program
+            .run(&[&keygen[..], &["--pin-file", &program.pin]].concat())
+            .ok();
+    }
+    let home = &program.home;
+    let listed = ok(&mut ssh_keygen(home, &["-D", &module_path()]));
+    let labels: Vec<_> = listed.lines().map(|line| line.rsplit(' ').next()).collect();
+    assert_eq!(labels, [Some("agrees"), Some("signs")]);
+    let sshd = Sshd::start(home);
+    fs::write(sshd.authorized_keys(), listed).unwrap();
+    let module = module_path();
+    let login = sshd.run(home, &askpass, &["-I", &module], "echo in");
+    assert_eq!(login.stdout, b"in\n", "{}", sshd.log());
+    let errors = String::from_utf8_lossy(&login.stderr);
+    assert!(errors.contains("signing failed"), "{errors}");
+}
+
 #[test]
 fn an_authority_in_the_token_signs_certificates_that_log_in() {
     let (program, askpass) = start();

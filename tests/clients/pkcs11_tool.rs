@@ -139,6 +139,31 @@ fn a_private_key_neither_enters_nor_leaves() {
     assert!(err.contains("CKR_TEMPLATE_INCONSISTENT"), "{err}");
 }
 
+/// There may be no log here. So what is looked at is the message on its way to it.
+#[test]
+fn the_reason_of_a_device_error_goes_to_the_systems_log() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let program = Program::with_key();
+    let store = program.home.store();
+    fs::set_permissions(&store, fs::Permissions::from_mode(0o770)).unwrap();
+    let mut traced = program.home.command("strace");
+    traced.args(["-f", "-s", "500", "-e", "trace=sendto", "-e", "signal=none"]);
+    traced.args(["pkcs11-tool", "--module", &super::module_path(), "-L"]);
+    let output = traced.output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(printed.contains("CKR_DEVICE_ERROR"), "{printed}");
+    let sent = printed.lines().filter(|line| line.contains("/dev/log"));
+    let [sent] = sent.collect::<Vec<_>>()[..] else {
+        panic!("one message: {printed}");
+    };
+    let reason = format!(
+        "C_GetSlotList: unsafe path {}: its mode is 0770 and must be 0700\"",
+        store.display()
+    );
+    assert!(sent.contains(&reason), "{sent}");
+}
+
 #[test]
 fn a_token_is_made_and_its_pins_are_set_and_changed() {
     let program = Program::new();

@@ -47,6 +47,8 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
+    use testing::assert_matches;
+
     use super::*;
 
     #[test]
@@ -57,6 +59,6 @@ mod tests {
             Answer::Data(vec![1, 2, 3])
         );
         let refused = Room::Elements(2).give(vec![1, 2, 3]);
-        assert!(matches!(refused, Err(Error::BufferTooSmall(3))));
+        assert_matches!(refused, Err(Error::BufferTooSmall(3)));
     }
 }

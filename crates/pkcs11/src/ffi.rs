@@ -23,7 +23,7 @@ use cryptoki_sys::{CK_RV, CKR_OK};
 use crate::{
     error::{Error, Result},
     module::Module,
-    process,
+    process, report,
 };
 
 pub mod crypto;
@@ -59,9 +59,13 @@ fn boundary(name: &str, body: impl FnOnce() -> Result<()>) -> CK_RV {
         Ok(Ok(())) => CKR_OK,
         Ok(Err(err)) => {
             log::debug!("{name}: {err}");
+            report::failure(name, &err);
             err.rv()
         }
-        Err(_) => Error::Internal.rv(),
+        Err(_) => {
+            report::failure(name, &Error::Internal);
+            Error::Internal.rv()
+        }
     }
 }
 

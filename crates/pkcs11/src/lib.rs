@@ -25,5 +25,6 @@ mod object;
 mod operation;
 mod process;
 mod random;
+mod report;
 mod session;
 mod slot;

@@ -192,6 +192,8 @@ impl Fill {
 mod tests {
     use std::ptr;
 
+    use testing::assert_matches;
+
     use super::*;
 
     #[test]
@@ -200,11 +202,11 @@ mod tests {
         assert_eq!(unsafe { input(ptr::null(), 0) }.unwrap(), b"");
         // SAFETY: null.
         let refused = unsafe { input(ptr::null(), 1) };
-        assert!(matches!(refused, Err(Error::ArgumentsBad)));
+        assert_matches!(refused, Err(Error::ArgumentsBad));
         let byte = 0;
         // SAFETY: refused before it is read.
         let refused = unsafe { input(&raw const byte, CK_ULONG::MAX) };
-        assert!(matches!(refused, Err(Error::ArgumentsBad)));
+        assert_matches!(refused, Err(Error::ArgumentsBad));
     }
 
     #[test]
@@ -237,7 +239,7 @@ mod tests {
         // SAFETY: four bytes.
         let buffer = unsafe { Buffer::new(memory.as_mut_ptr(), &raw mut len) }.unwrap();
         let refused = buffer.answer(buffer.room().give(vec![0; 5]));
-        assert!(matches!(refused, Err(Error::BufferTooSmall(5))));
+        assert_matches!(refused, Err(Error::BufferTooSmall(5)));
         assert_eq!(len, 5);
         assert_eq!(memory, [0xaa; 4]);
     }

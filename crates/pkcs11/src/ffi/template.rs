@@ -122,6 +122,8 @@ fn checked_count(template: *const CK_ATTRIBUTE, len: CK_ULONG) -> Result<usize> 
 mod tests {
     use std::ptr;
 
+    use testing::assert_matches;
+
     use super::*;
 
     fn attribute(kind: CK_ATTRIBUTE_TYPE, value: &mut [u8]) -> CK_ATTRIBUTE {
@@ -148,35 +150,26 @@ mod tests {
 
     #[test]
     fn counts_and_pointers_that_cannot_be_are_refused() {
-        assert!(matches!(refusal(ptr::null(), 1), Error::ArgumentsBad));
-        assert!(matches!(refusal(ptr::null(), 1 << 40), Error::ArgumentsBad));
+        assert_matches!(refusal(ptr::null(), 1), Error::ArgumentsBad);
+        assert_matches!(refusal(ptr::null(), 1 << 40), Error::ArgumentsBad);
         let one = CK_ATTRIBUTE {
             type_: CKA_ID,
             pValue: ptr::null_mut(),
             ulValueLen: 8,
         };
-        assert!(matches!(refusal(&raw const one, 1), Error::ArgumentsBad));
-        assert!(matches!(
-            refusal(&raw const one, 1 << 40),
-            Error::ArgumentsBad
-        ));
-        assert!(matches!(
-            refusal(&raw const one, CK_ULONG::MAX),
-            Error::ArgumentsBad
-        ));
-        assert!(matches!(
+        assert_matches!(refusal(&raw const one, 1), Error::ArgumentsBad);
+        assert_matches!(refusal(&raw const one, 1 << 40), Error::ArgumentsBad);
+        assert_matches!(refusal(&raw const one, CK_ULONG::MAX), Error::ArgumentsBad);
+        assert_matches!(
             refusal(&raw const one, CK_ULONG::MAX / 24 + 2),
             Error::ArgumentsBad
-        ));
+        );
         let mut byte = [0];
         let long = CK_ATTRIBUTE {
             ulValueLen: 1 << 40,
             ..attribute(CKA_ID, &mut byte)
         };
-        assert!(matches!(
-            refusal(&raw const long, 1),
-            Error::AttributeValueInvalid
-        ));
+        assert_matches!(refusal(&raw const long, 1), Error::AttributeValueInvalid);
     }
 
     #[test]

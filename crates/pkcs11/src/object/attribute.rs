@@ -281,6 +281,7 @@ fn check_value(value: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use testing::assert_matches;
     use token_store::object::Attributes;
     use tpm_core::PublicKey;
 
@@ -338,7 +339,7 @@ mod tests {
                 asked(CKA_CLASS, Some(8)),
             ],
         );
-        assert!(matches!(outcome, Err(Error::BufferTooSmall(8))));
+        assert_matches!(outcome, Err(Error::BufferTooSmall(8)));
         assert_eq!(
             found,
             [
@@ -358,10 +359,7 @@ mod tests {
         assert_eq!(read(&key, CKA_MODULUS_BITS).unwrap(), Value::Number(2048));
         let exponent = read(&key, CKA_PUBLIC_EXPONENT).unwrap();
         assert!(exponent.is(&[1, 0, 1]));
-        assert!(matches!(
-            read(&key, CKA_EC_POINT),
-            Err(Error::AttributeTypeInvalid)
-        ));
+        assert_matches!(read(&key, CKA_EC_POINT), Err(Error::AttributeTypeInvalid));
         assert_eq!(read(&key, CKA_LOCAL).unwrap(), Value::Bool(false));
     }
 

@@ -124,6 +124,8 @@ pub(crate) fn numbers(value: &[u8]) -> Option<Vec<CK_ULONG>> {
 
 #[cfg(test)]
 mod tests {
+    use testing::assert_matches;
+
     use super::*;
 
     fn template(attributes: &[(CK_ATTRIBUTE_TYPE, &[u8])]) -> Template {
@@ -137,14 +139,8 @@ mod tests {
     #[test]
     fn values_have_the_length_of_their_type() {
         let seven = template(&[(CKA_CLASS, &[0; 7]), (CKA_TOKEN, &[1, 0])]);
-        assert!(matches!(
-            seven.ulong(CKA_CLASS),
-            Err(Error::AttributeValueInvalid)
-        ));
-        assert!(matches!(
-            seven.bool(CKA_TOKEN),
-            Err(Error::AttributeValueInvalid)
-        ));
+        assert_matches!(seven.ulong(CKA_CLASS), Err(Error::AttributeValueInvalid));
+        assert_matches!(seven.bool(CKA_TOKEN), Err(Error::AttributeValueInvalid));
         let good = template(&[(CKA_CLASS, &3_u64.to_ne_bytes()), (CKA_TOKEN, &[1])]);
         assert_eq!(good.ulong(CKA_CLASS).unwrap(), Some(CKO_PRIVATE_KEY));
         assert_eq!(good.bool(CKA_TOKEN).unwrap(), Some(true));
@@ -154,10 +150,7 @@ mod tests {
     #[test]
     fn a_label_is_text() {
         let bad = template(&[(CKA_LABEL, b"\xff")]);
-        assert!(matches!(
-            bad.text(CKA_LABEL),
-            Err(Error::AttributeValueInvalid)
-        ));
+        assert_matches!(bad.text(CKA_LABEL), Err(Error::AttributeValueInvalid));
     }
 
     #[test]
@@ -165,9 +158,6 @@ mod tests {
         let twice = template(&[(CKA_ID, b"1"), (CKA_ID, b"1")]);
         assert!(twice.check_unambiguous().is_ok());
         let both = template(&[(CKA_ID, b"1"), (CKA_ID, b"2")]);
-        assert!(matches!(
-            both.check_unambiguous(),
-            Err(Error::TemplateInconsistent)
-        ));
+        assert_matches!(both.check_unambiguous(), Err(Error::TemplateInconsistent));
     }
 }

@@ -34,6 +34,7 @@ enum Way {
 }
 
 /// What a call comes to that asks for a result.
+#[derive(Debug)]
 pub(crate) enum Next<T> {
     /// The length of the result; the operation is still active.
     Length(usize),
@@ -183,6 +184,8 @@ impl<T> Active<T> {
 
 #[cfg(test)]
 mod tests {
+    use testing::assert_matches;
+
     use super::*;
 
     /// An operation whose input is the letters so far.
@@ -202,22 +205,19 @@ mod tests {
     #[test]
     fn nothing_goes_on_that_has_not_begun() {
         let mut none = Active::<String>::none();
-        assert!(matches!(
-            none.part(|_| Ok(())),
-            Err(Error::OperationNotInitialized)
-        ));
-        assert!(matches!(
+        assert_matches!(none.part(|_| Ok(())), Err(Error::OperationNotInitialized));
+        assert_matches!(
             none.whole(Room::Query, String::len),
             Err(Error::OperationNotInitialized)
-        ));
-        assert!(matches!(none.take(), Err(Error::OperationNotInitialized)));
+        );
+        assert_matches!(none.take(), Err(Error::OperationNotInitialized));
     }
 
     #[test]
     fn a_second_one_does_not_begin_and_the_first_goes_on() {
         let mut active = begun();
         let second = active.begin(String::from("b"));
-        assert!(matches!(second, Err(Error::OperationActive)));
+        assert_matches!(second, Err(Error::OperationActive));
         assert_eq!(active.take().expect("it goes on"), "a");
     }
 
@@ -225,14 +225,12 @@ mod tests {
     fn a_length_and_a_buffer_too_small_leave_it_active_and_a_result_ends_it() {
         let mut active = begun();
         assert_eq!(length(active.whole(Room::Query, String::len)), Some(1));
-        assert!(matches!(
+        assert_matches!(
             active.whole(Room::Elements(0), String::len),
             Err(Error::BufferTooSmall(1))
-        ));
-        assert!(matches!(
-            active.whole(Room::Elements(1), String::len),
-            Ok(Next::Finish(operation)) if operation == "a"
-        ));
+        );
+        assert_matches!(active.whole(Room::Elements(1), String::len),
+            Ok(Next::Finish(operation)) if operation == "a");
         active.check_free().expect("it is over");
     }
 
@@ -241,10 +239,8 @@ mod tests {
         let mut active = begun();
         active.part(add).expect("it is active");
         assert_eq!(length(active.last(Room::Query, String::len)), Some(2));
-        assert!(matches!(
-            active.last(Room::Elements(2), String::len),
-            Ok(Next::Finish(operation)) if operation == "ab"
-        ));
+        assert_matches!(active.last(Room::Elements(2), String::len),
+            Ok(Next::Finish(operation)) if operation == "ab");
     }
 
     fn add(operation: &mut String) -> Result<()> {
@@ -276,7 +272,7 @@ mod tests {
             for second in then {
                 let mut active = begun();
                 first(&mut active).expect("it is active");
-                assert!(matches!(second(&mut active), Err(Error::OperationActive)));
+                assert_matches!(second(&mut active), Err(Error::OperationActive));
                 active.check_free().expect("it is over");
             }
         }
@@ -286,7 +282,7 @@ mod tests {
     fn an_error_ends_it() {
         let mut active = begun();
         let refused = active.part(|_| Err(Error::DataLenRange));
-        assert!(matches!(refused, Err(Error::DataLenRange)));
+        assert_matches!(refused, Err(Error::DataLenRange));
         active.check_free().expect("it is over");
     }
 }

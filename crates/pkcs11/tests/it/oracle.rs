@@ -5,13 +5,15 @@
 //! entry that is not true any more fails the test as well.
 
 mod attributes;
+mod checking;
 mod differences;
 mod finding;
+mod generating;
 mod mechanisms;
 mod names;
-mod operations;
+mod objects;
 mod sessions;
-mod templates;
+mod signing;
 
 use std::{
     collections::BTreeMap,
@@ -182,9 +184,11 @@ fn answers(module: Module, is_ours: bool) -> BTreeMap<String, String> {
     };
     // These have a user who is logged in, and a new session each.
     let mut cases = attributes::cases();
-    cases.extend(templates::cases());
+    cases.extend(generating::cases());
+    cases.extend(objects::cases());
     cases.extend(mechanisms::cases());
-    cases.extend(operations::cases());
+    cases.extend(signing::cases());
+    cases.extend(checking::cases());
     cases.extend(finding::cases());
     for case in cases {
         let stage = stage.another(RW);
