@@ -8,8 +8,8 @@ use crate::{
     TestResult,
     bench::Bench,
     operations::{
-        CAPABILITIES, COUNTER, HIERARCHIES, KEYS, LOCKOUT_KEY, MOVING_IN, OBJECTS, OPEN, OWNERS,
-        Operation, RSA_KEYS, SRK, TOKEN_KEY, WRONG_PIN,
+        ATTESTATION, CAPABILITIES, COUNTER, HIERARCHIES, KEYS, LOCKOUT_KEY, MOVING_IN, OBJECTS,
+        OPEN, OWNERS, Operation, RSA_KEYS, SRK, TOKEN_KEY, WRONG_PIN,
     },
     variation::Variation,
     world::{Kind, World},
@@ -94,6 +94,27 @@ fn moving_in_behind_the_lockout() -> TestResult {
 #[test]
 fn moving_in_behind_nothing() -> TestResult {
     withstand(World::new(Kind::None)?, &[MOVING_IN])
+}
+
+#[test]
+fn an_attestation_of_a_key_behind_a_counter() -> TestResult {
+    withstand(
+        World::new(Kind::Counter)?.with_attestation()?,
+        &[ATTESTATION],
+    )
+}
+
+#[test]
+fn an_attestation_of_a_key_behind_the_lockout() -> TestResult {
+    withstand(
+        World::new(Kind::Lockout)?.with_attestation()?,
+        &[ATTESTATION],
+    )
+}
+
+#[test]
+fn an_attestation_of_a_key_behind_nothing() -> TestResult {
+    withstand(World::new(Kind::None)?.with_attestation()?, &[ATTESTATION])
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! operation, and commands of its own in between; [`attacks`] are whole attacks, by name.
 
 mod attacks;
+mod attestation;
 mod bench;
 mod chip;
 mod control;

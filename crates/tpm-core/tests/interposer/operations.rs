@@ -1,5 +1,6 @@
 //! The public operations of this crate, each as a closure with everything that it needs.
 
+mod attestation;
 mod counter;
 mod displayed;
 mod hierarchies;
@@ -98,6 +99,7 @@ impl Operation {
 }
 
 pub(crate) use self::{
+    attestation::ATTESTATION,
     counter::{COUNTER, OWNERS},
     displayed::DISPLAYED,
     hierarchies::HIERARCHIES,

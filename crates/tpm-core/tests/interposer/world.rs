@@ -3,12 +3,12 @@
 use p256::elliptic_curve::sec1::ToEncodedPoint;
 use testing::{Snapshot, Swtpm};
 use tpm_core::{
-    ArrivalKey, AuthValue, Blob, ChangeGuard, Curve, KeyBlob, KeyType, OpenSrk, OwnerAuth, PinAuth,
-    PinCounter, Result, SoObject, SoftwareKey, Srk, TokenKey, Tpm, Usage,
+    ArrivalKey, AuthValue, Blob, ChangeGuard, Curve, EndorsementAuth, KeyBlob, KeyType, OpenSrk,
+    OwnerAuth, PinAuth, PinCounter, Result, SoObject, SoftwareKey, Srk, TokenKey, Tpm, Usage,
     ownership::{self, Hierarchy},
 };
 
-use crate::chip;
+use crate::{attestation::Attestation, chip};
 
 /// The three walls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +104,8 @@ pub(crate) struct World {
     pub(crate) imported: KeyBlob,
     /// An RSA key that signs and decrypts, if it was asked for.
     rsa: Option<KeyBlob>,
+    /// The attestation key and credentials for it, if they were asked for.
+    attestation: Option<Attestation>,
     /// The chip with all this.
     pub(crate) full: Snapshot,
     /// The chip before it had any of it, even a storage root key.
@@ -184,6 +186,7 @@ impl World {
             software,
             imported,
             rsa: None,
+            attestation: None,
             full,
             blank,
             swtpm,
@@ -201,6 +204,27 @@ impl World {
         self.rsa = Some(KeyBlob::parse(made)?);
         drop(op);
         Ok(self)
+    }
+
+    /// With an attestation key and credentials for it.
+    pub(crate) fn with_attestation(mut self) -> Result<Self> {
+        let tpm = self.direct();
+        let op = tpm.begin()?;
+        self.attestation = Some(Attestation::new(&self, &op)?);
+        drop(op);
+        self.full = self.swtpm.snapshot();
+        Ok(self)
+    }
+
+    pub(crate) fn attestation(&self) -> &Attestation {
+        self.attestation
+            .as_ref()
+            .expect("with_attestation() was called")
+    }
+
+    /// The authorization value of the endorsement hierarchy of a chip that nobody owns.
+    pub(crate) fn endorsement(&self) -> EndorsementAuth {
+        EndorsementAuth::empty()
     }
 
     pub(crate) fn rsa(&self) -> &KeyBlob {

@@ -2,7 +2,7 @@
 //! another way. The reasons are those of the table in ARCHITECTURE.md, by their names.
 
 use tpm_core::{
-    Capabilities, PinCounter, Srk,
+    Capabilities, EndorsementAuth, PinCounter, Srk,
     ek::{self, EkType},
     facts, info, persistent, random, selftest, weakness,
 };
@@ -61,6 +61,19 @@ pub(crate) const DISPLAYED: &[Operation] = &[
     .displayed(SHOWN),
     Operation::new("ek::certificate", |_, op, _| {
         ek::certificate(op, EkType::EccP256).map(Done::debug)
+    })
+    .displayed(SHOWN),
+    Operation::new("ek::show", |world, op, _| {
+        let root = world.srk.open(op)?;
+        ek::show(&root, EkType::EccP384, &EndorsementAuth::empty()).map(Done::debug)
+    })
+    .displayed(SHOWN),
+    Operation::new("ek::certified", |_, op, _| {
+        ek::certified(op).map(Done::debug)
+    })
+    .displayed(SHOWN),
+    Operation::new("ek::certificate_chain", |_, op, _| {
+        ek::certificate_chain(op).map(Done::debug)
     })
     .displayed(SHOWN),
     Operation::new("random::bytes", |_, op, _| {

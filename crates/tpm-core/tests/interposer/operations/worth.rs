@@ -1,8 +1,8 @@
 //! What the result of an operation is worth.
 
 use tpm_core::{
-    ArrivalKey, Blob, Capabilities, ChangeGuard, GuardAuth, KeyBlob, KeyType, PinCounter, ReadyKey,
-    Scheme, SoObject, Srk, TokenKey, Usage,
+    ArrivalKey, AttestationKey, Blob, Capabilities, Certified, ChangeGuard, GuardAuth, KeyBlob,
+    KeyType, PinCounter, ReadyKey, Scheme, SoObject, Srk, TokenKey, Usage,
 };
 
 use crate::world::{LIMIT, NEW_PIN, NEW_SO_PIN, PIN, PROBE, SO_PIN, World, auth};
@@ -19,6 +19,10 @@ pub(crate) enum Done {
     /// A sealed value of the token.
     Sealed(Blob),
     TokenKey(Box<TokenKey>),
+    /// What answers for the keys of the chip.
+    AttestationKey(Box<AttestationKey>),
+    /// What the chip says of the world's key.
+    Certified(Box<Certified>),
     /// What a key is then imported below.
     Arrival(ArrivalKey),
     /// A key that came from outside.
@@ -73,6 +77,14 @@ impl Done {
                 ready.sign(&op, Scheme::Ecdsa, &[7; 32])?;
                 Ok(format!("{} {:?} that signs", key.key_type(), key.usage()))
             }
+            Self::AttestationKey(key) => {
+                let root = srk.open(&op)?;
+                let ready = world.token_key.load_key(&root, &pin, &world.key)?;
+                key.certify(&root, &ready, &[7; 32])?;
+                Ok("certifies".to_owned())
+            }
+            // By the verifier's own check, and not by the one that was inside. The chip's time differs from run to run.
+            Self::Certified(certified) => Ok(world.attestation().look(world, &certified)),
             Self::Arrival(arrival) => {
                 let (root, software) = (srk.open(&op)?, &world.software);
                 let key = world
