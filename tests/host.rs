@@ -1,5 +1,7 @@
 //! `tpmssh host`: a private sshd whose host key is in the TPM.
 
+mod proven;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,6 +1,7 @@
 //! A key's owner shows an authority that a TPM made the key and that it cannot leave.
 
 mod agent;
+mod interop;
 mod options;
 mod roots;
 mod verifier_key;
@@ -311,16 +312,21 @@ fn a_certificate_for_a_proven_key_logs_in() {
     let public = program.run(&["ca", "public-key"]).ok();
     let trusted = program.secret("trusted", &public);
     let sshd = Sshd::with_config(&program.home, &format!("TrustedUserCAKeys {trusted}"));
-    let files = Files::made_by(&program);
-    let proven = ["--proof", &files.proof, "--ek-roots", &files.roots];
-    let line = certify_for(&program, sshd.user(), &proven).ok();
-    let certificate = program.secret("first-cert.pub", &line);
     let askpass = program.home.askpass(program.pin.as_ref());
-    let certificate = format!("CertificateFile={certificate}");
-    let module = text(module());
-    let options = ["-I", &module, "-o", &certificate];
-    let output = sshd.run(&program.home, &askpass, &options, "echo in");
-    assert_eq!(output.stdout, b"in\n", "{output:?}{}", sshd.log());
+    for ek_type in ["rsa2048", "ecc-p384"] {
+        let files = Files::of(&program);
+        files.ask(&program, &["--ek-type", ek_type]);
+        files.challenge(&program);
+        files.answer(&program).ok();
+        let proven = ["--proof", &files.proof, "--ek-roots", &files.roots];
+        let line = certify_for(&program, sshd.user(), &proven).ok();
+        let certificate = program.secret("first-cert.pub", &line);
+        let certificate = format!("CertificateFile={certificate}");
+        let module = text(module());
+        let options = ["-I", &module, "-o", &certificate];
+        let output = sshd.run(&program.home, &askpass, &options, "echo in");
+        assert_eq!(output.stdout, b"in\n", "{ek_type}{output:?}{}", sshd.log());
+    }
 }
 
 /// The statement is for people without tpmssh.

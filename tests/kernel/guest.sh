@@ -85,6 +85,17 @@ says "2 keys, loaded and whole"
 must 0 tpmssh --tcti device:/dev/tpm0 doctor
 says "warning  resource manager      none: /dev/tpm0 takes one program at a time"
 
+step "a proof that a key cannot leave this TPM"
+# Answers the challenge with the options that are given, and has the proof checked.
+prove() {
+    must 0 tpmssh prove first -o /root/request
+    must 0 tpmssh ca challenge /root/request -o /root/challenge
+    must 0 tpmssh prove --request /root/request --challenge /root/challenge -o /root/proof "$@"
+    must 0 tpmssh verify-proof /root/proof --any-tpm --require-wall counter
+    says "counted by the chip, for this token alone"
+}
+prove --pin-file $PIN
+
 step "a cold signature by the module"
 module_sign /root/s || failed "$(cat /root/s.log)"
 
@@ -120,6 +131,9 @@ says ecdsa-sha2-nistp256
 sign 0
 sign 0
 must 0 sh -c 'ssh-keygen -Y check-novalidate -n kernel -s /root/sig </root/data'
+
+step "the agent answers for a proof, without a second PIN"
+prove
 
 step "a chip that others have filled is an error, and no longer one when they are gone"
 exec 3<>/dev/tpm0

@@ -7,6 +7,7 @@
 mod interrupt;
 mod keys;
 mod login;
+mod proof;
 mod show;
 mod stage;
 mod thief;
@@ -52,7 +53,8 @@ fn show(artifacts: Artifacts) -> Result<()> {
     }
     println!(
         "\ndemo: all {} steps passed: keys made in a TPM logged in over ssh, by ssh -I, a \
-         configuration file and ssh-agent; a wrong PIN and a copied store did not",
+         configuration file, ssh-agent, and a certificate for a proof; a wrong PIN, a copied store and a key of \
+         software did not",
         show.steps()
     );
     Ok(())
@@ -74,5 +76,8 @@ fn perform(show: &mut Show, stage: &Stage) -> Result<()> {
     login::by_agent(show, stage)?;
     login::with_one_key(show, stage)?;
     token::give_a_wrong_pin(show, stage)?;
-    thief::copy_the_store(show, stage)
+    thief::copy_the_store(show, stage)?;
+    proof::make_an_authority(show, stage)?;
+    proof::prove_and_log_in(show, stage)?;
+    proof::refuse_a_software_key(show, stage)
 }

@@ -3,7 +3,7 @@
 use crate::{
     measure::{
         AGENT, AGENT_LOGIN, AGENT_MEMORY, C_SIGN, INITIALIZE, LIBRARY, LIST, LIST_OBJECTS, LOGIN,
-        MANAGED, TPMSSH, TPMSSH_BARE, keys, sign_what,
+        MANAGED, TPMSSH, TPMSSH_BARE, VERIFIER, VERIFY, keys, sign_what,
     },
     report::{Group, Report, Verdict},
 };
@@ -156,6 +156,14 @@ fn budgets() -> Vec<Budget> {
             AGENT_MEMORY,
             Limited::Value,
             16.0,
+        ),
+        of(
+            "a proof checked, RSA endorsement key with chain, ms of CPU",
+            Group::Proof,
+            VERIFY,
+            VERIFIER,
+            Limited::Value,
+            1.5,
         ),
     ]
 }

@@ -39,7 +39,7 @@ struct Args {
     /// Fewer rounds: under five minutes instead of under thirty
     #[arg(long)]
     quick: bool,
-    /// Measure one part alone: sign, command, chip, count or scale
+    /// Measure one part alone: sign, command, chip, count, scale or proof
     #[arg(long, value_name = "PART", value_enum)]
     only: Option<Group>,
     /// Write all figures to FILE

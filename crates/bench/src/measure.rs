@@ -2,6 +2,7 @@
 
 mod command;
 mod count;
+mod proof;
 mod scale;
 mod sign;
 
@@ -15,6 +16,7 @@ use crate::{
 pub(crate) use command::{
     AGENT_LOGIN, FILE, INCUMBENT, LIST, LOGIN, NEXT_LOGIN, TPMSSH, TPMSSH_BARE,
 };
+pub(crate) use proof::{LIBRARY as VERIFIER, VERIFY};
 pub(crate) use scale::{AGENT_MEMORY, INITIALIZE, LIST_OBJECTS, keys};
 pub(crate) use sign::{AGENT, C_SIGN, FLOOR, LIBRARY, MANAGED, THEIR_C_SIGN, what as sign_what};
 
@@ -66,6 +68,7 @@ pub(crate) fn all(effort: Effort, only: Option<Group>, note: impl Fn(&str)) -> R
             Group::Command | Group::Chip => command::measure(group, effort)?,
             Group::Count => count::measure()?,
             Group::Scale => scale::measure(effort)?,
+            Group::Proof => proof::measure(effort)?,
         });
     }
     Ok(figures)

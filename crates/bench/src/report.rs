@@ -78,15 +78,18 @@ pub(crate) enum Group {
     Count,
     /// Many objects, many clients, memory.
     Scale,
+    /// Proofs that a key cannot leave the TPM.
+    Proof,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Sign,
         Self::Command,
         Self::Chip,
         Self::Count,
         Self::Scale,
+        Self::Proof,
     ];
 
     pub(crate) fn title(self) -> &'static str {
@@ -96,6 +99,7 @@ impl Group {
             Self::Chip => "Whole commands, with the latencies of a discrete chip",
             Self::Count => "TPM commands that reach the chip, FlushContext aside",
             Self::Scale => "Many objects, many clients",
+            Self::Proof => "Proofs that a key cannot leave the TPM",
         }
     }
 }

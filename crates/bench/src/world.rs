@@ -90,7 +90,19 @@ impl World {
     ///
     /// Where a program fails.
     pub(crate) fn new(reach: Reach, tapped: bool, keys: &[Key]) -> Result<Self> {
-        let swtpm = Swtpm::start();
+        Self::with(Swtpm::start(), reach, tapped, keys)
+    }
+
+    /// A world with a tapped TPM as it leaves its factory, with certificates of its maker.
+    ///
+    /// # Errors
+    ///
+    /// Where a program fails.
+    pub(crate) fn manufactured(keys: &[Key]) -> Result<Self> {
+        Self::with(Swtpm::manufactured(), Reach::Bare, true, keys)
+    }
+
+    fn with(swtpm: Swtpm, reach: Reach, tapped: bool, keys: &[Key]) -> Result<Self> {
         let tap = tapped.then(|| Tap::start(&swtpm));
         let tcti = tap.as_ref().map_or_else(|| swtpm.tcti(), Tap::tcti);
         let (abrmd, tcti) = match (reach, &tap) {

@@ -33,6 +33,8 @@ pub(super) const SO_PIN_FILE: &str = "so-pin";
 pub(super) const WRONG_PIN_FILE: &str = "wrong-pin";
 /// A configuration of ssh that knows the server as `demo`, below the home.
 pub(super) const SSH_CONFIG: &str = ".ssh/config";
+/// The keys of authorities that the server trusts, below the home. None until the file is written.
+pub(super) const TRUSTED_AUTHORITIES: &str = "trusted-authorities";
 
 impl Stage {
     /// Starts the processes, and waits until they are ready.
@@ -41,7 +43,9 @@ impl Stage {
         let swtpm = Swtpm::start();
         let other = Swtpm::start();
         let home = Home::with_tcti(swtpm.tcti());
-        let sshd = Sshd::start(&home);
+        let trusted = home.secret_file(TRUSTED_AUTHORITIES, "");
+        let line = format!("TrustedUserCAKeys {}", trusted.display());
+        let sshd = Sshd::with_config(&home, &line);
         let agent = SshAgent::start(&home, &artifacts.module.display().to_string(), &[]);
         home.secret_file(PIN_FILE, PIN);
         home.secret_file(SO_PIN_FILE, SO_PIN);
