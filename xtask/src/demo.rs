@@ -20,6 +20,9 @@ use crate::packages;
 
 use self::{show::Show, stage::Stage};
 
+/// What the last line of the demo says, and no other line.
+pub(crate) const ALL_PASSED: &str = "steps passed";
+
 /// Builds tpmssh and shows it. Nothing is left behind, however it ends.
 ///
 /// # Errors
@@ -52,7 +55,7 @@ fn show(artifacts: Artifacts) -> Result<()> {
         bail!("the demo left {} behind", left.display());
     }
     println!(
-        "\ndemo: all {} steps passed: keys made in a TPM logged in over ssh, by ssh -I, a \
+        "\ndemo: all {} {ALL_PASSED}: keys made in a TPM logged in over ssh, by ssh -I, a \
          configuration file, ssh-agent, and a certificate for a proof; a wrong PIN, a copied store and a key of \
          software did not",
         show.steps()

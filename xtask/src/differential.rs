@@ -4,10 +4,7 @@ use std::ffi::OsString;
 
 use anyhow::{Context, Result};
 
-use crate::{
-    command::{self, cargo},
-    packages,
-};
+use crate::{command::cargo, heard, packages};
 
 /// The default number of inputs of each kind.
 const INPUTS: &str = "10000";
@@ -27,7 +24,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
         .context("how many inputs of each kind is to be a number")?;
     packages::install_missing(packages::For::All)?;
     for package in ["ssh-format", "agent"] {
-        command::run(
+        heard::tests(
             cargo()
                 .args(["test", "--locked", "-p", package])
                 .args(["--test", "differential", "--", "--nocapture"])

@@ -20,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use crate::{
     artifacts,
     command::{self, cargo},
-    kernel, packages,
+    demo, heard, kernel, packages,
 };
 
 /// Runs `cargo xtask CHORE` in the release `SUITE`; without a chore the demo and the end-to-end tests.
@@ -62,9 +62,14 @@ fn demo_and_tests(root: &Path) -> Result<()> {
     artifacts::build()?;
     let tests = end_to_end_tests()?;
     let xtask = std::env::current_exe().context("cannot find this program")?;
-    let demo = [xtask.as_os_str(), "demo".as_ref(), "--built".as_ref()];
+    let show = [xtask.as_os_str(), "demo".as_ref(), "--built".as_ref()];
     timed("demo", || {
-        command::run(&mut inside::command(root, &command::root(), demo)?)
+        let heard = heard::run(&mut inside::command(root, &command::root(), show)?)?;
+        ensure!(
+            heard.contains(demo::ALL_PASSED),
+            "the demo did not run to its end"
+        );
+        Ok(())
     })?;
     // Tokens of tests have nothing to protect; see `test`.
     let cheap = ["env", "TPMSSH_TEST_KDF=cheap"].map(OsStr::new);
@@ -72,7 +77,7 @@ fn demo_and_tests(root: &Path) -> Result<()> {
     // Where cargo runs them.
     let dir = command::root().join("crates/cli");
     timed("end-to-end tests", || {
-        command::run(&mut inside::command(root, &dir, line)?)
+        heard::tests(&mut inside::command(root, &dir, line)?)
     })
 }
 

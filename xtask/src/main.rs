@@ -12,6 +12,7 @@ mod differential;
 mod dist;
 mod distro;
 mod fuzz;
+mod heard;
 mod install;
 mod kernel;
 mod memcheck;

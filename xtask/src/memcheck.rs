@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::{
     command::{self, cargo},
-    packages,
+    heard, packages,
 };
 
 /// Valgrind, with exit code 99 if it found an error. It follows forks, and not executed programs.
@@ -23,5 +23,5 @@ pub(crate) fn run() -> Result<()> {
         .args(["malformed", "--", "--nocapture"])
         .env("TPMSSH_TEST_UNDER", VALGRIND);
     eprintln!("$ export TPMSSH_TEST_UNDER={}", command::quote(VALGRIND));
-    command::run(&mut test)
+    heard::tests(&mut test)
 }

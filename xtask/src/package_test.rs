@@ -87,21 +87,51 @@ fn live_with(deb: &Path) -> Result<()> {
             .arg("-xf")
             .arg(clean_root()?),
     )?;
+    check_boots(&tree)?;
     furnish(&tree, deb)?;
     fetch_dependencies(&tree)?;
-    let outcome = boot(&tree);
+    let outcome = boot(&tree, &[]);
     let output = fs::read_to_string(tree.join("root/output")).unwrap_or_default();
     print!("{output}");
     outcome?;
-    if output.is_empty() {
-        let console = fs::read_to_string(tree.with_file_name("console")).unwrap_or_default();
-        return Err(Unavailable(format!("no container boots here: {}", console.trim())).into());
-    }
+    judge(&output).with_context(|| console(&tree))
+}
+
+/// Whether this is the output of steps that were all done. No output is a failure too: that a
+/// container boots here was seen before.
+fn judge(output: &str) -> Result<()> {
+    ensure!(
+        !output.is_empty(),
+        "the container ended before the first step"
+    );
     ensure!(
         output.contains("result: success") && output.contains(" passed, 0 failed"),
         "the package does not do what it should"
     );
     Ok(())
+}
+
+/// Boots the clean Debian to its end, without the package and the steps.
+///
+/// # Errors
+///
+/// [`Unavailable`] if this machine gives no container what systemd needs: namespaces, mounts, control
+/// groups.
+fn check_boots(tree: &Path) -> Result<()> {
+    // systemd's own name for what it starts: here, to switch off.
+    boot(tree, &["systemd.unit=poweroff.target"]).map_err(|err| {
+        Unavailable(format!(
+            "no container boots here: {err:#}: {}",
+            console(tree)
+        ))
+        .into()
+    })
+}
+
+/// What the container said on its console.
+fn console(tree: &Path) -> String {
+    let said = fs::read_to_string(tree.with_file_name("console")).unwrap_or_default();
+    said.trim().to_owned()
 }
 
 /// Refuses a package with an error of lintian's.
@@ -183,8 +213,8 @@ fn units_path(name: &str) -> PathBuf {
     Path::new("/etc/systemd/system").join(name)
 }
 
-/// Boots a root and waits until it switches itself off.
-fn boot(tree: &Path) -> Result<()> {
+/// Boots a root, with arguments for its systemd, and waits until it switches itself off.
+fn boot(tree: &Path, args: &[&str]) -> Result<()> {
     let mut command = Command::new("systemd-nspawn");
     command
         .args([
@@ -197,6 +227,7 @@ fn boot(tree: &Path) -> Result<()> {
         ])
         .arg("--directory")
         .arg(tree)
+        .args(args)
         .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
         .stdin(Stdio::null());
     eprintln!("$ {}", command::line(&command));
@@ -204,15 +235,50 @@ fn boot(tree: &Path) -> Result<()> {
     command.stdout(log.try_clone()?).stderr(log);
     let mut child = command.spawn().context("cannot start systemd-nspawn")?;
     let end = Instant::now() + PATIENCE;
-    while child.try_wait()?.is_none() {
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
         if Instant::now() > end {
             // systemd-nspawn passes the signal on as an order to switch off.
             command::run(Command::new("kill").arg(child.id().to_string()))?;
             std::thread::sleep(Duration::from_secs(10));
             child.kill()?;
+            child.wait()?;
             bail!("the steps took longer than {} s", PATIENCE.as_secs());
         }
         std::thread::sleep(Duration::from_millis(200));
-    }
+    };
+    ensure!(status.success(), "systemd-nspawn ended with {status}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_that_say_nothing_or_not_all_are_a_failure() {
+        let all = "ok: a\n1 passed, 0 failed\nresult: success\n";
+        judge(all).expect("all steps were done");
+        for (output, said) in [
+            ("", "the container ended before the first step"),
+            (
+                "ok: a\nFAILED: b\nresult: exit-code\n",
+                "the package does not do what it should",
+            ),
+            (
+                "ok: a\nresult: success\n",
+                "the package does not do what it should",
+            ),
+            (
+                "1 passed, 0 failed\n",
+                "the package does not do what it should",
+            ),
+        ] {
+            let err = judge(output).expect_err(output);
+            assert!(!err.is::<Unavailable>(), "{output}");
+            assert_eq!(err.to_string(), said);
+        }
+    }
 }

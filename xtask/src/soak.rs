@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     command::{self, cargo},
-    packages,
+    heard, packages,
 };
 
 /// Runs the load for a number of minutes (default 30), with the steps from a seed (default 1).
@@ -33,7 +33,7 @@ pub(crate) fn run_for(minutes: u64, seed: u64) -> Result<()> {
     packages::install_missing(packages::For::All)?;
     command::run(cargo().args(["build", "--locked", "--workspace"]))?;
     let name = "soak::a_mixed_load_with_faults_loses_nothing_and_grows_nowhere";
-    command::run(
+    heard::tests(
         cargo()
             .args(["test", "--locked", "-p", "tpmssh", "--test", "e2e"])
             .args([name, "--", "--exact", "--nocapture"])

@@ -4,10 +4,7 @@ use std::{ffi::OsString, path::Path};
 
 use anyhow::{Result, bail};
 
-use crate::{
-    command::{self, cargo},
-    packages,
-};
+use crate::{command::cargo, heard, packages};
 
 /// Plays each chip of the file in the states that Windows, systemd and a factory leave, or in those
 /// that are named in the arguments.
@@ -28,5 +25,5 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
     if !states.is_empty() {
         test.env("TPMSSH_ZOO_STATES", states.join(" ".as_ref()));
     }
-    command::run(&mut test)
+    heard::tests(&mut test)
 }
