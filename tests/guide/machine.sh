@@ -25,6 +25,13 @@ for file in /usr/share/p11-kit/modules/*; do rm "$file"; done
 echo 'module: /usr/lib/x86_64-linux-gnu/pkcs11/libtpmssh_pkcs11.so' >/usr/share/p11-kit/modules/tpmssh.module
 printf '#!/bin/sh\nexec "$@"\n' >/usr/local/bin/sudo
 printf '#!/bin/sh\nexit 0\n' >/usr/local/bin/systemctl
+# The passwords of tests protect nothing, and cryptsetup's own hash of one takes seconds.
+if [ -e /usr/sbin/cryptsetup ]; then
+    printf '%s\n' '#!/bin/sh' \
+        '[ "$1" != luksFormat ] || set -- "$@" --pbkdf pbkdf2 --pbkdf-force-iterations 1000' \
+        'exec /usr/sbin/cryptsetup "$@"' >/usr/local/bin/cryptsetup
+    chmod 755 /usr/local/bin/cryptsetup
+fi
 chmod 755 /usr/local/bin/sudo /usr/local/bin/systemctl
 
 # The account at the server, with a password, and a host key. The server is at every address that
@@ -36,10 +43,14 @@ mkdir -m 700 /home/anna && chown 4243:4243 /home/anna
 printf '127.0.0.1 localhost server web1 web2 bastion\n' >/etc/hosts
 rm -rf /etc/ssh/ssh_host_* /etc/ssh/sshd_config.d
 mkdir -p /etc/ssh/sshd_config.d /run/sshd
-for type in rsa ecdsa ed25519; do
+for type in ecdsa ed25519; do
     ssh-keygen -q -t "$type" -N '' -f "/etc/ssh/ssh_host_${type}_key"
 done
-printf 'Include /etc/ssh/sshd_config.d/*.conf\nUsePAM no\nMaxStartups 100\nSubsystem sftp internal-sftp\n' \
+# A third of the time that the usual 3072 bits take.
+ssh-keygen -q -t rsa -b 2048 -N '' -f /etc/ssh/ssh_host_rsa_key
+# The key exchange that is left out takes ten times as long as all else in a login.
+printf '%s\n' 'Include /etc/ssh/sshd_config.d/*.conf' 'UsePAM no' 'MaxStartups 100' \
+    'Subsystem sftp internal-sftp' 'KexAlgorithms -sntrup761*' \
     >/etc/ssh/sshd_config
 # OpenSSH 9.8 and newer shut out an address that connects often without a login.
 if /usr/sbin/sshd -t -o PerSourcePenalties=no 2>/dev/null; then
@@ -65,8 +76,12 @@ chown -R 4243:4243 /home/anna/.ssh
 printf 'Host *\n    User anna\n' >.ssh/config
 # In the order in which ssh learns them.
 for type in ed25519 ecdsa rsa; do
-    ssh-keyscan -t "$type" -H localhost server web1 web2 bastion 2>/dev/null
+    for host in localhost server web1 web2 bastion; do
+        echo "$host $(cut -d ' ' -f 1,2 "/etc/ssh/ssh_host_${type}_key.pub")"
+    done
 done >.ssh/known_hosts
+ssh-keygen -q -H -f .ssh/known_hosts 2>/dev/null
+rm .ssh/known_hosts.old
 printf '[user]\n\tname = You\n\temail = you@example.org\n[init]\n\tdefaultBranch = main\n' >.gitconfig
 tpmssh simulator start >/dev/null
 PS1=$GUIDE_PROMPT PS2= exec bash --norc --noprofile --noediting

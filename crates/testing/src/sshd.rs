@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -17,6 +18,13 @@ use crate::{
 
 /// The server program. sshd must be called by its full path.
 const SSHD: &str = "/usr/sbin/sshd";
+
+/// Whether it knows [`PerSourcePenalties`](Sshd::knows).
+static HAS_PENALTIES: LazyLock<bool> = LazyLock::new(|| Sshd::knows("PerSourcePenalties=no"));
+
+/// The name of the user who runs the test.
+static USER: LazyLock<String> =
+    LazyLock::new(|| text_of(Command::new("id").arg("-un")).trim().to_owned());
 
 /// An `sshd` on a loopback port with a new host key. Only the user who runs the test can log in,
 /// only by public key.
@@ -72,7 +80,7 @@ impl Sshd {
         fs::write(dir.join("known_hosts"), known).expect("a temporary home is writable");
         let config = dir.join("sshd_config");
         let mut settings = format!("{lines}\n{}", server_config(&dir, ports.first()));
-        if Self::knows("PerSourcePenalties=no") {
+        if *HAS_PENALTIES {
             settings += "PerSourcePenalties no\n";
         }
         fs::write(&config, settings).expect("a temporary home is writable");
@@ -92,12 +100,11 @@ impl Sshd {
             let log = fs::read_to_string(log).unwrap_or_default();
             panic!("sshd does not come up: {log}");
         }
-        let user = text_of(Command::new("id").arg("-un")).trim().to_owned();
         Self {
             process,
             ports,
             dir,
-            user,
+            user: USER.clone(),
         }
     }
 
@@ -231,6 +238,7 @@ fn server_config(dir: &Path, port: u16) -> String {
          # Its directory is below /tmp, which others may write to.\nStrictModes no\n\
          # So that bash, when it runs a command, leaves the ~/.bashrc of this machine alone.\n\
          SetEnv SHLVL=1\n\
+         # This key exchange takes ten times as long as the rest of a login.\nKexAlgorithms -sntrup761*\n\
          MaxStartups 100\nMaxAuthTries 20\nPrintMotd no\nPrintLastLog no\nLogLevel VERBOSE\n",
         at("host_key"),
         at("authorized_keys"),

@@ -22,7 +22,7 @@ type Line = (String, String, String, Option<String>);
 /// The whole database is written to a temporary file, which is then renamed. So no program sees an
 /// unfinished store, and an unfinished one under the real name is known to be damage.
 pub(super) fn empty(dir: &Dir) -> Result<()> {
-    let conn = pristine(SCHEMA_VERSION)?;
+    let mut conn = pristine(SCHEMA_VERSION)?;
     let image = conn.serialize("main")?;
     file_limit::admit(image.len() as u64)?;
     let name = format!(".{FILE}.{:016x}", OsRng.next_u64());
