@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -37,6 +37,9 @@ StandardError=inherit
 
 /// How long all steps may take.
 const PATIENCE: Duration = Duration::from_secs(900);
+
+/// How long a container without steps may take from its start to its end.
+const PATIENCE_OF_A_BOOT: Duration = Duration::from_secs(120);
 
 /// Builds the package, or takes the one that is named, and runs the steps with it.
 ///
@@ -90,10 +93,15 @@ fn live_with(deb: &Path) -> Result<()> {
     check_boots(&tree)?;
     furnish(&tree, deb)?;
     fetch_dependencies(&tree)?;
-    let outcome = boot(&tree, &[]);
+    let outcome = boot(&tree, &[], PATIENCE);
     let output = fs::read_to_string(tree.join("root/output")).unwrap_or_default();
     print!("{output}");
-    outcome?;
+    let status = outcome?;
+    ensure!(
+        status.success(),
+        "systemd-nspawn ended with {status}: {}",
+        console(&tree)
+    );
     judge(&output).with_context(|| console(&tree))
 }
 
@@ -119,13 +127,12 @@ fn judge(output: &str) -> Result<()> {
 /// groups.
 fn check_boots(tree: &Path) -> Result<()> {
     // systemd's own name for what it starts: here, to switch off.
-    boot(tree, &["systemd.unit=poweroff.target"]).map_err(|err| {
-        Unavailable(format!(
-            "no container boots here: {err:#}: {}",
-            console(tree)
-        ))
-        .into()
-    })
+    let status = boot(tree, &["systemd.unit=poweroff.target"], PATIENCE_OF_A_BOOT)?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = console(tree);
+    Err(Unavailable(format!("no container boots here ({status}): {said}")).into())
 }
 
 /// What the container said on its console.
@@ -213,8 +220,13 @@ fn units_path(name: &str) -> PathBuf {
     Path::new("/etc/systemd/system").join(name)
 }
 
-/// Boots a root, with arguments for its systemd, and waits until it switches itself off.
-fn boot(tree: &Path, args: &[&str]) -> Result<()> {
+/// Boots a root, with arguments for its systemd, and waits until it switches itself off. Returns how
+/// systemd-nspawn ended.
+///
+/// # Errors
+///
+/// If systemd-nspawn cannot be started, or does not end in time.
+fn boot(tree: &Path, args: &[&str], patience: Duration) -> Result<ExitStatus> {
     let mut command = Command::new("systemd-nspawn");
     command
         .args([
@@ -234,10 +246,10 @@ fn boot(tree: &Path, args: &[&str]) -> Result<()> {
     let log = fs::File::create(tree.with_file_name("console"))?;
     command.stdout(log.try_clone()?).stderr(log);
     let mut child = command.spawn().context("cannot start systemd-nspawn")?;
-    let end = Instant::now() + PATIENCE;
-    let status = loop {
+    let end = Instant::now() + patience;
+    loop {
         if let Some(status) = child.try_wait()? {
-            break status;
+            return Ok(status);
         }
         if Instant::now() > end {
             // systemd-nspawn passes the signal on as an order to switch off.
@@ -245,12 +257,10 @@ fn boot(tree: &Path, args: &[&str]) -> Result<()> {
             std::thread::sleep(Duration::from_secs(10));
             child.kill()?;
             child.wait()?;
-            bail!("the steps took longer than {} s", PATIENCE.as_secs());
+            bail!("the container ran longer than {} s", patience.as_secs());
         }
         std::thread::sleep(Duration::from_millis(200));
-    };
-    ensure!(status.success(), "systemd-nspawn ended with {status}");
-    Ok(())
+    }
 }
 
 #[cfg(test)]
