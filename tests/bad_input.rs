@@ -239,7 +239,10 @@ fn pins_that_cannot_be_pins_cost_no_try() {
         .fails(2, "tpmssh: nothing to read from file descriptor 0\n");
     program
         .run_with_input(&["keygen", "--pin-fd", "0"], &[b'1'; 5000])
-        .fails(2, "tpmssh: too much to read from file descriptor 0\n");
+        .fails(
+            2,
+            "tpmssh: too much to read from file descriptor 0: at most 1 KiB are taken\n",
+        );
     assert_eq!(tries_left(&program), 3);
     program.keygen("still good");
 }

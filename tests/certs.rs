@@ -1,5 +1,6 @@
 //! OpenSSH certificates: kept beside keys, made by our own authority, believed by OpenSSH.
 
+mod again;
 mod authority;
 mod kept;
 mod keygen;

@@ -677,7 +677,7 @@ fn the_last_host_key_is_not_removed_by_accident() {
     machine.remove(&[]).fails(
         1,
         "tpmssh: sshd would have no host key left\n\
-         hint: sudo ssh-keygen -A makes some; --force removes the TPM's all the same\n",
+         hint: sudo ssh-keygen -A makes some; --force removes the TPM's anyway\n",
     );
     assert_eq!(machine.read("ssh/sshd_config.d/10-tpmssh.conf"), drop_in);
     machine.remove(&["--force"]).ok();

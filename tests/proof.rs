@@ -396,7 +396,8 @@ fn files_that_are_not_what_they_should_be_are_named() {
         program.run(&args).fails(2, &format!("tpmssh: {why}\n"));
     }
     let file = program.secret("proof.json", &long);
-    program
-        .run(&["verify-proof", &file, "--any-tpm"])
-        .fails(2, &format!("tpmssh: too much to read from {file}\n"));
+    program.run(&["verify-proof", &file, "--any-tpm"]).fails(
+        2,
+        &format!("tpmssh: too much to read from {file}: at most 64 KiB are taken\n"),
+    );
 }

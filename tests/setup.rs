@@ -176,7 +176,7 @@ fn where_nobody_can_be_asked_it_says_what_is_not_done() {
         read(&program, ".gitconfig"),
         "[user]\n\tsigningkey = 0xABCD\n"
     );
-    // It can be asked for all the same.
+    // It can be asked for anyway.
     setup(&program, &["--git"]).ok();
     assert!(read(&program, ".gitconfig").contains("format = ssh"));
 }

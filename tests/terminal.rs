@@ -210,7 +210,7 @@ fn the_old_pin_is_looked_at_before_a_new_one_is_asked_for() {
     assert_eq!(session.end().0.code(), Some(3));
     // The last one: only with a yes.
     let mut session = Session::start(&program, &["keygen"]);
-    session.expect("Only 1 try is left. A wrong PIN now locks the token. Try all the same? [y/N] ");
+    session.expect("Only 1 try is left. A wrong PIN now locks the token. Try anyway? [y/N] ");
     session.type_in("n\n");
     let (_, rest) = session.end();
     assert!(

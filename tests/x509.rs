@@ -293,7 +293,10 @@ fn a_certificate_that_cannot_be_kept_says_why() {
     }
     program
         .run_with_input(&["cert", "import-x509", "-"], &vec![b'x'; 300 * 1024])
-        .fails(2, "tpmssh: too much to read from stdin\n");
+        .fails(
+            2,
+            "tpmssh: too much to read from stdin: at most 256 KiB are taken\n",
+        );
     program.run(&["cert", "import-x509", "nothing"]).fails(
         1,
         "tpmssh: cannot read nothing: No such file or directory (os error 2)\n",

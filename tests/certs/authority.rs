@@ -231,7 +231,7 @@ fn a_revocation_that_matches_nothing_fails() {
         ("--key-id", "typo", "key id"),
         ("--serial", "7", "serial number"),
     ] {
-        let hint = "hint: tpmssh ca list shows what was signed; --force revokes it all the same\n";
+        let hint = "hint: tpmssh ca list shows what was signed; --force revokes it anyway\n";
         program.run(&["ca", "revoke", option, value]).fails(
             12,
             &format!("tpmssh: this authority signed no certificate with this {what}\n{hint}"),
@@ -265,7 +265,7 @@ fn keys_and_key_ids_are_revoked_too() {
     let by_certificate = program.run(&["ca", "revoke", "--key", &bert]);
     assert!(
         by_certificate.stderr.contains(&format!(
-            "{bert} is a certificate: its key is revoked, with every certificate for it; for this one \
+            "{bert} is a certificate: its key is meant, with every certificate for it; for this one \
              alone: tpmssh ca revoke --serial "
         )),
         "{by_certificate:?}"
@@ -367,7 +367,7 @@ fn a_revocation_is_not_taken_back_by_an_old_store() {
         &format!(
             "tpmssh: {list} is not replaced: the revocation list is malformed: \
              it does not begin as one\n\
-             hint: name another file, or replace it all the same with --force\n"
+             hint: name another file, or replace it anyway with --force\n"
         ),
     );
     write(&["--force"]).ok();

@@ -102,7 +102,7 @@ fn what_is_of_no_use_is_refused_unless_it_is_forced() {
     program.run(&["cert", "add", &expired]).fails(
         8,
         "tpmssh: the certificate expired at 2020-01-02 00:00:00 UTC\n\
-         hint: get a new one; --force keeps it all the same\n",
+         hint: get a new one; --force keeps it anyway\n",
     );
     // After 2106, where 32 bits end.
     let early = sign(
@@ -112,13 +112,13 @@ fn what_is_of_no_use_is_refused_unless_it_is_forced() {
     program.run(&["cert", "add", &early]).fails(
         8,
         "tpmssh: the certificate is not valid before 2170-01-01 00:00:00 UTC\n\
-         hint: see with date whether the clock is right; --force keeps it all the same\n",
+         hint: see with date whether the clock is right; --force keeps it anyway\n",
     );
     let nobody = sign("nobody", &[]);
     program.run(&["cert", "add", &nobody]).fails(
         8,
         "tpmssh: the certificate has no principals, and servers refuse such a certificate\n\
-         hint: have it signed again with ssh-keygen -n NAMES; --force keeps it all the same\n",
+         hint: have it signed again with ssh-keygen -n NAMES; --force keeps it anyway\n",
     );
     assert!(list(&program).is_empty());
     program.run(&["cert", "add", "--force", &expired]).ok();
@@ -228,9 +228,10 @@ fn what_is_no_certificate_is_refused() {
     let outcome = program.run(&["cert", "add", &file]);
     assert_matches!(outcome.code, Some(2 | 8), "{outcome:?}");
     let endless = program.secret("endless", &"x".repeat(1 << 22));
-    program
-        .run(&["cert", "add", &endless])
-        .fails(2, &format!("tpmssh: too much to read from {endless}\n"));
+    program.run(&["cert", "add", &endless]).fails(
+        2,
+        &format!("tpmssh: too much to read from {endless}: at most 1 MiB are taken\n"),
+    );
     program.run(&["cert", "add", "/nowhere"]).fails(
         1,
         "tpmssh: cannot read /nowhere: No such file or directory (os error 2)\n",

@@ -217,7 +217,7 @@ fn a_person_is_warned_asked_and_told_what_the_file_still_is() {
     let program = Program::with_token();
     let file = old_key(&program, "id_ecdsa", ["ecdsa", "256"], PASSPHRASE);
     let before = fs::read(&file).unwrap();
-    let question = "Import it all the same? [y/N] ";
+    let question = "Import it anyway? [y/N] ";
     let mut no = Session::start(&program, &["import", &file]);
     no.expect("ecdsa-p256 SHA256:");
     no.expect(" \"me@old\"\r\n");

@@ -269,6 +269,8 @@ fn write(path: &Path, line: &str) -> io::Result<()> {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use testing::assert_matches;
+
     use super::*;
 
     const KEY: &str =
@@ -335,7 +337,7 @@ mod tests {
         ] {
             fs::write(&path, text).unwrap();
             let errors = files.put(&one("a"));
-            assert!(matches!(&errors[..], [Error::Foreign { .. }]), "{errors:?}");
+            assert_matches!(&errors[..], [Error::Foreign { .. }], "{errors:?}");
             assert!(files.put(&BTreeMap::new()).is_empty());
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }

@@ -365,7 +365,7 @@ fn check_tries(app: &App, token: &Token, tries: Tries, from: &UserPinArgs) -> an
         }
         (0, _) => Err(StoreError::PinLocked.into()),
         (1, _) if !from.answers_yes() => {
-            let question = "Only 1 try is left. A wrong PIN now locks the token. Try all the same?";
+            let question = "Only 1 try is left. A wrong PIN now locks the token. Try anyway?";
             match confirm::ask(question) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Error::NotConfirmed.into()),

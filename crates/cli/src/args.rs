@@ -152,6 +152,19 @@ mod tests {
         check(&Cli::command(), "");
     }
 
+    /// A list of commands has one line for each, in 80 columns.
+    #[test]
+    fn the_first_line_of_each_help_page_is_short() {
+        fn check(command: &clap::Command) {
+            let about = command.get_about().map(ToString::to_string);
+            let about = about.unwrap_or_default();
+            let len = about.lines().next().unwrap_or_default().chars().count();
+            assert!(len <= 60, "{}: {len}: {about}", command.get_name());
+            command.get_subcommands().for_each(check);
+        }
+        Cli::command().get_subcommands().for_each(check);
+    }
+
     #[test]
     fn the_first_page_has_every_command_and_fits_a_terminal() {
         assert!(OVERVIEW.lines().count() <= 24);

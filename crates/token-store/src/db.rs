@@ -110,11 +110,17 @@ impl Store {
         if !dir.is_in_place()? || dir.file(FILE)?.map(|now| now.id) != Some(file.id) {
             return Err(Error::Replaced);
         }
-        harden(&conn)?;
-        if !read_only {
-            migrate(&conn)?;
-        }
-        check(&conn, &dir, journal.is_some())?;
+        let prepare = || {
+            harden(&conn)?;
+            if !read_only {
+                migrate(&conn)?;
+            }
+            check(&conn, &dir, journal.is_some())
+        };
+        prepare().map_err(|err| match err {
+            Error::Busy if dir.lacks_locks() => Error::NoLocks,
+            err => err,
+        })?;
         Ok(Self {
             conn,
             dir,

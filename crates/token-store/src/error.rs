@@ -170,6 +170,9 @@ pub enum Error {
     /// Another program holds the store.
     #[error("the store is in use by another program")]
     Busy,
+    /// The file system of the store refuses locks.
+    #[error("the file system of the store has no working locks")]
+    NoLocks,
     /// Another program changed the same token in the meantime: read it again, then retry.
     #[error("the token was changed by another program meanwhile")]
     Conflict,
@@ -288,9 +291,11 @@ impl Error {
             Self::OldCounterLeft { source, .. } => source.kind(),
             Self::UnsafePath { .. } => Kind::UnsafePath,
             Self::Busy | Self::Conflict => Kind::Busy,
-            Self::Disk(_) | Self::Record(_) | Self::ReadOnly | Self::OlderStore { .. } => {
-                Kind::Disk
-            }
+            Self::Disk(_)
+            | Self::Record(_)
+            | Self::ReadOnly
+            | Self::NoLocks
+            | Self::OlderStore { .. } => Kind::Disk,
             Self::TooLong { .. }
             | Self::TooMany { .. }
             | Self::Invalid { .. }

@@ -196,6 +196,8 @@ fn find(name: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use testing::assert_matches;
+
     use super::*;
 
     fn choose(vars: &[(&str, &str)], is_root: bool) -> Option<Way> {
@@ -230,8 +232,8 @@ mod tests {
     #[tokio::test]
     async fn no_way_to_ask_is_a_failure() {
         let broker = Broker::new(None, Duration::from_secs(1));
-        assert!(matches!(broker.pin("?").await, Err(NoAnswer::NoWay)));
-        assert!(matches!(broker.confirm("?").await, Err(NoAnswer::NoWay)));
+        assert_matches!(broker.pin("?").await, Err(NoAnswer::NoWay));
+        assert_matches!(broker.confirm("?").await, Err(NoAnswer::NoWay));
     }
 
     fn shell(dir: &tempfile::TempDir, script: &str) -> Broker {

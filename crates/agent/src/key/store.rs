@@ -299,6 +299,8 @@ mod tests {
     use token_store::{KeySpec, OpenToken, WallKind};
     use tpm_core::{KeyType, OwnerAuth, Tpm};
 
+    use testing::assert_matches;
+
     use super::*;
 
     /// Makes a token without a PIN in `dir`, with so many keys.
@@ -348,7 +350,7 @@ mod tests {
         let keys = store.read().unwrap();
         let other = store.key(keys.identities[1].id).unwrap();
         let refused = keys.identities[0].keep_key(other);
-        assert!(matches!(refused, Err(Error::NoSuchObject)), "{refused:?}");
+        assert_matches!(refused, Err(Error::NoSuchObject));
         assert!(keys.identities[0].key().is_none());
     }
 

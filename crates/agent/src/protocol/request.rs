@@ -129,6 +129,8 @@ fn card<'a>(reader: &mut Reader<'a>) -> Result<Card<'a>, Malformed> {
 mod tests {
     use proptest::prelude::*;
 
+    use testing::assert_matches;
+
     use super::*;
     use crate::protocol::put_string;
 
@@ -163,13 +165,13 @@ mod tests {
         for number in [0, 1, 3, 5, 7, 8, 9, 12, 14, 24, 99, 255] {
             let message = [number];
             let request = Request::decode(&message).unwrap();
-            assert!(matches!(request, Request::Unknown(n) if n == number));
+            assert_matches!(request, Request::Unknown(n) if n == number);
         }
     }
 
     #[test]
     fn bytes_after_a_list_request_are_ignored() {
-        assert!(matches!(Request::decode(b"\x0babc"), Ok(Request::List)));
+        assert_matches!(Request::decode(b"\x0babc"), Ok(Request::List));
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl Agent {
         if tries.is_none_or(|tries| tries.left > 1) {
             return Ok(());
         }
-        let warning = format!("A wrong PIN now locks the token. Try all the same?\n{text}");
+        let warning = format!("A wrong PIN now locks the token. Try anyway?\n{text}");
         let answer = client.while_there(self.broker.confirm(&warning)).await;
         answer.ok_or(Denied::Gone)?.map_err(Denied::LastTry)
     }

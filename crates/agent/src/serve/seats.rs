@@ -186,6 +186,8 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
+    use testing::assert_matches;
+
     use super::*;
 
     /// A client of a process, and its end of the connection; `None` if it has to wait.
@@ -240,7 +242,7 @@ mod tests {
         for (client, _) in &flood {
             client.seat.is_busy.store(true, Ordering::Relaxed);
         }
-        assert!(matches!(take(&seats, 1), Poll::Ready(None)));
+        assert_matches!(take(&seats, 1), Poll::Ready(None));
         let owner = [taken(&seats, 2), taken(&seats, 3)];
         for (client, _) in &owner {
             client.seat.is_busy.store(true, Ordering::Relaxed);

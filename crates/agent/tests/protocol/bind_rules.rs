@@ -2,6 +2,7 @@
 
 use agent::bind::{Binds, Refused};
 use ssh_key::certificate::CertType;
+use testing::assert_matches;
 
 use crate::host::Host;
 
@@ -25,7 +26,7 @@ fn a_wrong_signature_is_refused_and_remembered() {
     contents[sid] ^= 1;
     let mut binds = Binds::default();
     let err = binds.add(&contents).unwrap_err();
-    assert!(matches!(err, Refused::Signature), "{err}");
+    assert_matches!(err, Refused::Signature);
     assert!(binds.failed() && binds.is_bound() && binds.list().is_empty());
 }
 
@@ -35,24 +36,24 @@ fn what_would_confuse_two_servers_is_refused() {
     let mut binds = Binds::default();
     binds.add(&one.bind(b"login", false)).unwrap();
     let err = binds.add(&one.bind(b"other", false)).unwrap_err();
-    assert!(matches!(err, Refused::AfterLogin), "{err}");
+    assert_matches!(err, Refused::AfterLogin);
 
     let mut binds = Binds::default();
     binds.add(&one.bind(b"sid", true)).unwrap();
     let err = binds.add(&two.bind(b"sid", true)).unwrap_err();
-    assert!(matches!(err, Refused::OtherKey), "{err}");
+    assert_matches!(err, Refused::OtherKey);
 
     let mut binds = Binds::default();
     binds.add(&one.bind(&[7; 128], true)).unwrap();
     let err = binds.add(&one.bind(&[7; 129], true)).unwrap_err();
-    assert!(matches!(err, Refused::SessionId), "{err}");
+    assert_matches!(err, Refused::SessionId);
 
     let mut binds = Binds::default();
     for session in 0..16 {
         binds.add(&one.bind(&[session], true)).unwrap();
     }
     let err = binds.add(&one.bind(&[16], true)).unwrap_err();
-    assert!(matches!(err, Refused::TooMany), "{err}");
+    assert_matches!(err, Refused::TooMany);
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn a_server_with_a_post_quantum_key_is_bound() {
     let last = forged.len() - 2;
     forged[last] ^= 1;
     let err = Binds::default().add(&forged).unwrap_err();
-    assert!(matches!(err, Refused::Signature), "{err}");
+    assert_matches!(err, Refused::Signature);
 }
 
 /// What is not known here is not called forged.

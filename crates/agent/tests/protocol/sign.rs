@@ -1,7 +1,7 @@
 //! Signatures.
 
 use ssh_key::certificate::CertType;
-use testing::{Fault, When};
+use testing::{Fault, When, assert_matches};
 use token_store::Store;
 use tpm_core::KeyType;
 
@@ -154,7 +154,7 @@ fn keys_that_are_removed_during_a_signature_are_gone_after_it() {
     assert_eq!(remover.ask(REMOVE_ALL), [6]);
     assert_eq!(listed(&remover.ask(&[11])), []);
     let answer = signer.receive().unwrap();
-    assert!(matches!(answer[0], 5 | 14), "{answer:?}");
+    assert_matches!(answer[0], 5 | 14, "{answer:?}");
     assert_eq!(signer.ask(&sign(agent.key(), b"data", 0)), FAILURE);
     agent.assert_idle();
 }

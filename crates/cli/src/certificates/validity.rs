@@ -12,6 +12,17 @@ pub(crate) struct Validity {
     pub(crate) before: u64,
 }
 
+impl Validity {
+    /// From `now` on for `length` seconds.
+    pub(crate) fn from_now(length: u64, now: u64) -> Self {
+        let after = now.saturating_sub(LEEWAY);
+        Self {
+            after,
+            before: after.saturating_add(length),
+        }
+    }
+}
+
 /// How far back a certificate begins that is to be valid from now on: clocks differ.
 const LEEWAY: u64 = 60;
 

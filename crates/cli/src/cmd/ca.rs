@@ -5,8 +5,11 @@ mod init;
 mod krl;
 mod list;
 mod public_key;
+mod renew;
 mod revoke;
 mod sign;
+mod target;
+mod unrevoke;
 
 use crate::app::App;
 
@@ -21,8 +24,10 @@ pub(crate) enum Command {
     Challenge(challenge::Args),
     SignUser(sign::UserArgs),
     SignHost(sign::HostArgs),
+    Renew(renew::Args),
     List(list::Args),
     Revoke(revoke::Args),
+    Unrevoke(unrevoke::Args),
     Krl(krl::WriteArgs),
     ReadKrl(krl::ReadArgs),
 }
@@ -34,8 +39,10 @@ pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
         Command::Challenge(args) => challenge::run(args),
         Command::SignUser(args) => sign::user(app, args),
         Command::SignHost(args) => sign::host(app, args),
+        Command::Renew(args) => renew::run(app, args),
         Command::List(args) => list::run(app, args),
         Command::Revoke(args) => revoke::run(app, args),
+        Command::Unrevoke(args) => unrevoke::run(app, args),
         Command::Krl(args) => krl::write(app, args),
         Command::ReadKrl(args) => krl::read(app, args),
     }

@@ -19,7 +19,7 @@ use crate::options::UserPinArgs;
 use crate::show::output::{error_line, tell};
 use crate::show::table::Table;
 
-/// Let a key of the TPM in on servers, by the login that works today
+/// Add a key to servers, by the login that works today
 ///
 /// ssh adds the key to ~/.ssh/authorized_keys of each HOST: by an agent, a key file or a password,
 /// as it logs in now. Then tpmssh logs in with the new key. Only after that --replace takes

@@ -24,7 +24,7 @@ use crate::options::UserPinArgs;
 
 mod name;
 
-/// Print a certificate request (PKCS#10) for a key, signed by that key
+/// Print a certificate request (PKCS#10) signed by a key
 ///
 /// Give it to the authority that is to make an X.509 certificate for TLS or mail, and put the
 /// certificate beside the key with `tpmssh cert import-x509`.

@@ -72,7 +72,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<()> {
         .then(|| try_out(&moving, b""))
         .transpose()?;
     warn(&moving, args);
-    confirm::confirm("Import it all the same?", args.pin.answers_yes())?;
+    confirm::confirm("Import it anyway?", args.pin.answers_yes())?;
 
     let (passphrase, comment) = match plain {
         Some(plain) => plain,

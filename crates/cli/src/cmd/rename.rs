@@ -5,9 +5,9 @@ use ssh_format::text::shown;
 use crate::app::App;
 use crate::keys::{self, make, public_files};
 
-/// Give a key another label, which is also the comment of its public key
+/// Give a key another label
 ///
-/// The key stays the same: servers that have the old line let it in as before.
+/// The label is also the comment of its public key. The key stays the same: servers that have the old line let it in as before.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The key, by label, id or fingerprint

@@ -12,9 +12,9 @@ use crate::files::input_file;
 use crate::keys::signing as signing_keys;
 use crate::options::UserPinArgs;
 
-/// Sign a file as ssh-keygen -Y sign does; the signature is printed
+/// Sign a file as ssh-keygen -Y sign does
 ///
-/// tpmssh verify and ssh-keygen -Y verify check it.
+/// The signature is printed; tpmssh verify and ssh-keygen -Y verify check it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The file to sign, or - for standard input

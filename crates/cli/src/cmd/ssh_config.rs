@@ -16,7 +16,7 @@ use crate::machine::module;
 use crate::options::SocketArgs;
 use crate::show::output::tell;
 
-/// Print the lines for ~/.ssh/config by which a server gets one key
+/// Print lines for ~/.ssh/config by which a server gets one key
 ///
 /// ssh then offers this key and no other, so that a server which allows few tries is not shown them
 /// all. The public key is in a file of ~/.ssh/tpmssh, which is made if it is missing.

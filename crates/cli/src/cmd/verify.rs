@@ -17,7 +17,7 @@ use crate::show::output::{Facts, escape, tell};
 const MAX_SIGNATURE_LEN: usize = 1 << 20;
 const MAX_SIGNERS_LEN: usize = 1 << 24;
 
-/// Check a signature that tpmssh sign or ssh-keygen -Y sign made
+/// Check a signature of tpmssh sign or ssh-keygen -Y sign
 ///
 /// With --allowed-signers it says who signed, and fails for everybody else. Without, it says only
 /// that the file is as it was signed, by the key in the signature. Needs neither a TPM nor a store.

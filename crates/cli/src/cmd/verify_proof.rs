@@ -13,7 +13,7 @@ use crate::proofs::{self, report::Report, trust::TrustArgs};
 use crate::show::output::tell;
 use crate::show::{date, duration};
 
-/// Check a proof that a key was born in a TPM and cannot leave it
+/// Check a proof that a key was made in a TPM and cannot leave
 ///
 /// It has to answer a challenge that was made here. Needs no TPM. With --sign-with it writes a signed statement, which others check with
 /// ssh-keygen -Y verify -n statement@tpmssh.

@@ -9,7 +9,7 @@ use crate::fail::host_key::NotProven;
 use crate::fail::not_imported::NotImported;
 use crate::files::input_file;
 use crate::show::words::{
-    closed_for, closed_for_at_most, found, is_or_are, list, passwords_are, whose,
+    closed_for, closed_for_at_most, found, is_or_are, list, passwords_are, size, whose,
 };
 
 /// A failure that is not the TPM's or the store's.
@@ -71,11 +71,13 @@ pub(crate) enum Error {
         /// The file or descriptor.
         from: String,
     },
-    /// The secret does not end.
-    #[error("too much to read from {from}")]
+    /// A file is longer than what is expected there, or a secret does not end.
+    #[error("too much to read from {from}: at most {} are taken", size(*max))]
     TooMuchRead {
         /// The file or descriptor.
         from: String,
+        /// The limit, in bytes.
+        max: usize,
     },
     /// Where a secret should be cannot be read.
     #[error("cannot read {from}")]
@@ -128,6 +130,18 @@ pub(crate) enum Error {
     NothingToRevoke {
         /// `serial number` or `key id`.
         what: &'static str,
+    },
+    /// What is to be accepted again was not revoked.
+    #[error("this authority has not revoked that")]
+    NotRevoked,
+    /// A certificate that is to be renewed was not signed here.
+    #[error("this authority did not sign this certificate")]
+    NotIssued,
+    /// A certificate that is to be renewed is revoked.
+    #[error("the certificate with serial number {serial} is revoked")]
+    RenewsRevoked {
+        /// Its serial number.
+        serial: u64,
     },
     /// The key with which git is to sign is in no token.
     #[error("the key {fingerprint} that git is to sign with is in no token here")]

@@ -130,6 +130,12 @@ pub(super) fn for_store(err: &Store) -> Option<String> {
             }
             _ => "tpmssh doctor shows what is left; then: tpmssh token delete, or remove-counter",
         },
+        Store::ReadOnly => {
+            "tpmssh doctor shows what has to be writable; TPMSSH_STORE names another directory"
+        }
+        Store::NoLocks => {
+            "a network file system needs its lock service; or keep the store on a local disk: set TPMSSH_STORE to a directory there"
+        }
         Store::NoHome => "set HOME, or TPMSSH_STORE to a directory for the store",
         Store::NoSuchToken { .. } => "tpmssh token list shows what there is",
         Store::AmbiguousToken { .. } => {
@@ -173,9 +179,7 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
         Error::NoSuchRoot { .. } => "see which there are with: tpmssh ek roots list",
         Error::NoEk => "make one with: tpmssh tpm create-ek",
         Error::NotOurFile { .. } => "move it away first if it is not needed",
-        Error::NoOtherHostKey => {
-            "sudo ssh-keygen -A makes some; --force removes the TPM's all the same"
-        }
+        Error::NoOtherHostKey => "sudo ssh-keygen -A makes some; --force removes the TPM's anyway",
         Error::Unremovable { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
             "put sudo before the command"
         }
@@ -185,7 +189,7 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
             return Some(format!("when it runs for you (after a login): {commands}"));
         }
         Error::DoneUnseen { hint, .. } => hint,
-        Error::NotAKrl { .. } => "name another file, or replace it all the same with --force",
+        Error::NotAKrl { .. } => "name another file, or replace it anyway with --force",
         Error::KrlForgets { .. } | Error::KrlGoesBack { .. } => {
             "the store may be an old copy: revoke again what is missing (tpmssh ca revoke), or add --force"
         }
@@ -194,7 +198,16 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
         Error::NotRoot => "put sudo before the command",
         Error::LastTry => "add --yes if you are sure of the PIN",
         Error::NothingToRevoke { .. } => {
-            "tpmssh ca list shows what was signed; --force revokes it all the same"
+            "tpmssh ca list shows what was signed; --force revokes it anyway"
+        }
+        Error::NotRevoked => {
+            "name it as it was revoked: a serial number, a key id or a key; tpmssh ca list shows what is revoked"
+        }
+        Error::NotIssued => "tpmssh ca list shows what was signed",
+        Error::RenewsRevoked { serial } => {
+            return Some(format!(
+                "if it is to be accepted again: tpmssh ca unrevoke --serial {serial}"
+            ));
         }
         Error::SigningKeyGone { .. } => "choose another key: tpmssh git setup",
         Error::NeedsYes => "add --yes if you mean it",
@@ -202,9 +215,9 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
         Error::WhichToken { .. } => "say which one with --token LABEL",
         Error::NoKey => "make one first: tpmssh keygen",
         Error::NoLostCounter { .. } => "tpmssh doctor shows what there is",
-        Error::CertificateExpired { .. } => "get a new one; --force keeps it all the same",
+        Error::CertificateExpired { .. } => "get a new one; --force keeps it anyway",
         Error::CertificateNotYetValid { .. } => {
-            "see with date whether the clock is right; --force keeps it all the same"
+            "see with date whether the clock is right; --force keeps it anyway"
         }
         Error::NoKeyForCertificate { .. } => "tpmssh export shows the keys to have certified",
         Error::WhichKey { hint, .. } => hint,
@@ -235,7 +248,7 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
         }
         Error::LabelTaken { .. } => "give another label; tpmssh token list shows what there is",
         Error::NoPrincipals => {
-            "have it signed again with ssh-keygen -n NAMES; --force keeps it all the same"
+            "have it signed again with ssh-keygen -n NAMES; --force keeps it anyway"
         }
         Error::NoSuchKey { .. } => "tpmssh list shows what there is",
         Error::AmbiguousKey { .. } => {

@@ -44,6 +44,7 @@ impl Error {
             | Self::ProofOfOtherNames
             | Self::ProofUsed
             | Self::ProofRequired { .. }
+            | Self::RenewsRevoked { .. }
             | Self::NoPrincipals
             | Self::CertificateNotYetValid { .. }
             | Self::NoKeyForCertificate { .. }
@@ -88,6 +89,8 @@ impl Error {
             | Self::NoSuchKey { .. }
             | Self::NoSuchCertificate { .. }
             | Self::NothingToRevoke { .. }
+            | Self::NotRevoked
+            | Self::NotIssued
             | Self::NoToken
             | Self::NoCertificate
             | Self::NoAuthority

@@ -123,6 +123,8 @@ fn meant(word: &str) -> Option<&'static str> {
 mod tests {
     use clap::Parser;
 
+    use testing::assert_matches;
+
     use super::*;
 
     fn wrong(line: &str) -> (String, String) {
@@ -192,8 +194,8 @@ mod tests {
     #[test]
     fn help_that_was_asked_for_is_data() {
         let err = Cli::try_parse_from(["tpmssh", "--help"]).expect_err("help");
-        assert!(matches!(answer(&err, &[]), Answer::Text(_)));
+        assert_matches!(answer(&err, &[]), Answer::Text(_));
         let err = Cli::try_parse_from(["tpmssh"]).expect_err("help");
-        assert!(matches!(answer(&err, &[]), Answer::NoCommand(_)));
+        assert_matches!(answer(&err, &[]), Answer::NoCommand(_));
     }
 }

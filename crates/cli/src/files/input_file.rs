@@ -25,7 +25,7 @@ pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>> {
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     if bytes.len() > max {
-        return Err(Error::TooMuchRead { from: name });
+        return Err(Error::TooMuchRead { from: name, max });
     }
     Ok(bytes)
 }

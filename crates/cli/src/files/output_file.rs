@@ -210,6 +210,8 @@ mod tests {
     use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
     use rustix::process::geteuid;
 
+    use testing::assert_matches;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {
@@ -320,7 +322,7 @@ mod tests {
         let path = dir.path().join("pipe");
         node(&path, FileType::Fifo, 0);
         let err = write(&path, 0o600, b"x").unwrap_err();
-        assert!(matches!(err, Error::Unwritable { .. }), "{err}");
+        assert_matches!(err, Error::Unwritable { .. });
         let reader = OpenOptions::new()
             .read(true)
             .custom_flags(OFlags::NONBLOCK.bits() as i32)

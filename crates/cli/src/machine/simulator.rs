@@ -343,6 +343,8 @@ fn ended(process: impl AsFd) -> rustix::io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use testing::assert_matches;
+
     use super::*;
 
     #[test]
@@ -394,6 +396,6 @@ mod tests {
         let dir = home.path().join("open");
         private_dir(&dir).unwrap();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-        assert!(matches!(private_dir(&dir), Err(Error::UnsafeDir { .. })));
+        assert_matches!(private_dir(&dir), Err(Error::UnsafeDir { .. }));
     }
 }

@@ -23,6 +23,15 @@ pub(crate) fn count(number: usize, thing: &str) -> String {
     }
 }
 
+/// `16 MiB`, `256 KiB`, `32 bytes`: a limit in the largest unit that it fills, without the rest.
+pub(crate) fn size(bytes: usize) -> String {
+    match bytes {
+        0x10_0000.. => format!("{} MiB", bytes >> 20),
+        0x400.. => format!("{} KiB", bytes >> 10),
+        _ => format!("{bytes} bytes"),
+    }
+}
+
 /// `the owner and lockout passwords are`, before `set`.
 pub(crate) fn passwords_are(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();

@@ -300,6 +300,15 @@ impl Dir {
         Ok(lock)
     }
 
+    /// Whether the file system refuses locks, as a network file system does whose lock service does
+    /// not run. SQLite takes that for a lock of another program.
+    pub(crate) fn lacks_locks(&self) -> bool {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let locked = openat(&self.fd, ".", flags, Mode::empty())
+            .and_then(|fd| flock(&fd, FlockOperation::NonBlockingLockShared));
+        locked == Err(Errno::NOLCK)
+    }
+
     /// Checks the file `name` without opening it for reading. Opening could hang on a FIFO, and
     /// closing it would release the locks that SQLite holds on the same file.
     pub(crate) fn file(&self, name: &str) -> Result<Option<CheckedFile>> {

@@ -43,6 +43,8 @@ mod tests {
     use std::io::Write;
     use std::process::Command;
 
+    use testing::assert_matches;
+
     use super::*;
 
     /// Another process writes the file: were it open here while another test
@@ -77,14 +79,14 @@ mod tests {
     fn a_program_that_fails_or_says_nothing_means_no() {
         for script in ["exit 1", "echo 1234; exit 1", "true", "kill -9 $$"] {
             let err = run(script).unwrap_err();
-            assert!(matches!(err, Error::Declined), "{script}: {err}");
+            assert_matches!(err, Error::Declined, "{script}: {err}");
         }
     }
 
     #[test]
     fn a_program_that_writes_without_end_is_not_read_without_end() {
         let err = run("exec tr '\\0' x </dev/zero").unwrap_err();
-        assert!(matches!(err, Error::TooMuchRead { .. }), "{err}");
+        assert_matches!(err, Error::TooMuchRead { .. });
     }
 
     #[test]

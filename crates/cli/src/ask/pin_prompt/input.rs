@@ -164,7 +164,10 @@ pub(super) fn push_byte(from: impl AsFd, name: &str, line: &mut Secret) -> Resul
         (0, _) if line.is_empty() => Err(Error::NothingRead { from: name.into() }),
         (0, _) | (_, b'\n') => Ok(true),
         // Growing would leave a copy behind.
-        _ if line.len() == MAX_LEN => Err(Error::TooMuchRead { from: name.into() }),
+        _ if line.len() == MAX_LEN => Err(Error::TooMuchRead {
+            from: name.into(),
+            max: MAX_LEN,
+        }),
         (_, byte) => {
             line.push(byte);
             Ok(false)
@@ -196,6 +199,8 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
+    use testing::assert_matches;
+
     use super::*;
 
     fn file(content: &[u8], mode: u32) -> (tempfile::TempDir, PathBuf) {
@@ -224,7 +229,7 @@ mod tests {
         for mode in [0o640, 0o604, 0o660, 0o666] {
             let (_dir, path) = file(b"1234", mode);
             let err = from_file(&path).unwrap_err();
-            assert!(matches!(err, Error::ExposedFile { .. }), "{mode:o}: {err}");
+            assert_matches!(err, Error::ExposedFile { .. }, "{mode:o}: {err}");
         }
     }
 
@@ -232,14 +237,14 @@ mod tests {
     fn a_second_line_is_not_overlooked() {
         let (_dir, path) = file(b"1234\n5678\n", 0o400);
         let err = from_file(&path).unwrap_err();
-        assert!(matches!(err, Error::SeveralLines { .. }), "{err}");
+        assert_matches!(err, Error::SeveralLines { .. });
     }
 
     #[test]
     fn an_empty_file_is_no_empty_pin() {
         let (_dir, path) = file(b"", 0o600);
         let err = from_file(&path).unwrap_err();
-        assert!(matches!(err, Error::NothingRead { .. }), "{err}");
+        assert_matches!(err, Error::NothingRead { .. });
     }
 
     #[test]
@@ -248,9 +253,9 @@ mod tests {
         assert_eq!(from_file(&path).unwrap().len(), MAX_LEN);
         let (_dir, path) = file(&[b'1'; MAX_LEN + 1], 0o600);
         let err = from_file(&path).unwrap_err();
-        assert!(matches!(err, Error::TooMuchRead { .. }), "{err}");
+        assert_matches!(err, Error::TooMuchRead { .. });
         let err = from_file(Path::new("/dev/zero")).unwrap_err();
-        assert!(matches!(err, Error::ExposedFile { .. }), "{err}");
+        assert_matches!(err, Error::ExposedFile { .. });
     }
 
     #[test]
@@ -262,7 +267,7 @@ mod tests {
         assert_eq!(from_fd(fd).unwrap().as_slice(), b"first");
         assert_eq!(from_fd(fd).unwrap().as_slice(), b"second");
         let err = from_fd(fd).unwrap_err();
-        assert!(matches!(err, Error::NothingRead { .. }), "{err}");
+        assert_matches!(err, Error::NothingRead { .. });
     }
 
     #[test]
@@ -308,7 +313,7 @@ mod tests {
         let (reader, _writer) = std::io::pipe().unwrap();
         let fd = u32::try_from(reader.as_raw_fd()).unwrap();
         let err = from_descriptor(fd, brief).unwrap_err();
-        assert!(matches!(err, Error::NothingYet { .. }), "{err}");
+        assert_matches!(err, Error::NothingYet { .. });
     }
 
     #[test]

@@ -102,8 +102,10 @@ fn not_started(said: &mut File, status: ExitStatus) -> Error {
         .seek(SeekFrom::Start(0))
         .and_then(|_| said.read_to_string(&mut text));
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    // Notices come before the error.
     let why = lines()
-        .find_map(|line| line.strip_prefix("tpmssh: "))
+        .filter_map(|line| line.strip_prefix("tpmssh: "))
+        .next_back()
         .filter(|_| read.is_ok());
     Error::NotStarted {
         why: why.map_or_else(|| status.to_string(), str::to_owned),

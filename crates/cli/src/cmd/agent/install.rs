@@ -9,7 +9,7 @@ use crate::cmd::agent::session::{self, IN_PROFILE, PROFILE, SERVICE_UNIT, SOCKET
 use crate::files::changes::Changes;
 use crate::files::units::{self, OwnFiles};
 
-/// Have systemd start the agent when it is needed, for every session of this user
+/// Have systemd start the agent for every session of this user
 ///
 /// Enables the units that the package brought, or writes them if there are none, and writes a file by
 /// which new graphical sessions find the agent. Everything that is written is shown. Logins on a

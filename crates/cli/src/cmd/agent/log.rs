@@ -15,7 +15,9 @@ use crate::show::date;
 use crate::show::output::{self, escape};
 use crate::show::time;
 
-/// Show what keys were used for: when, which key, for whom and with what result
+/// Show what keys were used for
+///
+/// Each line says when, which key, by which program, for which host and with what result.
 ///
 /// Times are UTC. Hosts have the names that ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts give their keys.
 #[derive(Debug, clap::Args)]

@@ -45,7 +45,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
                     "tpmssh: \"{}\" is imported: whoever has a copy of it can sign certificates as well",
                     shown(&key.label)
                 ));
-                let question = "Make it an authority all the same?";
+                let question = "Make it an authority anyway?";
                 confirm::confirm(question, args.pin.answers_yes())?;
             }
             key

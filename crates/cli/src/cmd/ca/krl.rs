@@ -20,7 +20,7 @@ use crate::show::date;
 use crate::show::output::{Facts, escape, tell};
 use crate::show::words::count;
 
-/// Write the list of what an authority revoked, for RevokedKeys in sshd_config
+/// Write an authority's revocation list, for sshd's RevokedKeys
 ///
 /// The file is replaced at once: an sshd that finds half a list lets nobody in. A list that
 /// revokes what this store does not know is not replaced: the store may be an old copy.
@@ -37,7 +37,9 @@ pub(crate) struct WriteArgs {
     authority: AuthorityArgs,
 }
 
-/// Read a revocation list, of whatever authority, and say whether keys or certificates are in it
+/// Read a revocation list of any authority
+///
+/// With FILEs of keys or certificates it says whether each of them is revoked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReadArgs {
     /// The list
@@ -56,7 +58,8 @@ pub(crate) fn write(app: &App, args: &WriteArgs) -> anyhow::Result<()> {
     let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
     let list = revocations::list(&store, &authority)?;
     if !args.force {
-        check_replaced(&args.file, &list)?;
+        let known = revocations::known(&store, &authority)?;
+        check_replaced(&args.file, &list, &known)?;
     }
     output_file::write(&args.file, 0o644, &list.to_bytes())?;
     let revocations = store.revocations(authority.object)?.revoked;
@@ -100,8 +103,8 @@ impl fmt::Display for Written {
     }
 }
 
-/// Refuses to replace a list by one that takes a revocation back.
-fn check_replaced(path: &Path, list: &Krl) -> Result<(), Error> {
+/// Refuses to replace a list that has revocations which are not `known` here, or a newer one.
+fn check_replaced(path: &Path, list: &Krl, known: &Krl) -> Result<(), Error> {
     let Some(bytes) = output_file::existing(path, MAX_KRL_LEN)?.filter(|it| !it.is_empty()) else {
         return Ok(());
     };
@@ -110,7 +113,7 @@ fn check_replaced(path: &Path, list: &Krl) -> Result<(), Error> {
         path: path(),
         source,
     })?;
-    if !old.is_within(list) {
+    if !old.is_within(known) {
         return Err(Error::KrlForgets { path: path() });
     }
     if old.number() > list.number() {

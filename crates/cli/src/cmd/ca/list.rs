@@ -6,6 +6,7 @@ use anyhow::Context;
 use serde::Serialize;
 use ssh_format::text::shown;
 use ssh_format::{Certificate, Krl};
+use token_store::Withdrawn;
 
 use crate::app::App;
 use crate::certificates::{Contents, State};
@@ -39,6 +40,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
     authorities::tell_if_imported(&authority);
     let revoked = revocations::list(&store, &authority)?;
+    let withdrawn = store.revocations(authority.object)?.withdrawn;
     let now = date::now();
     let mut report = Report {
         entries: Vec::new(),
@@ -47,7 +49,8 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     for issued in store.issued(authority.object)? {
         let certificate = Certificate::from_blob(&issued.certificate)
             .with_context(|| format!("the record of certificate {}", issued.serial))?;
-        let entry = Entry::of(&certificate, issued.created, &revoked, now);
+        let mut entry = Entry::of(&certificate, issued.created, &revoked, now);
+        entry.withdrawn = withdrawals(&withdrawn, &certificate);
         if args
             .expiring
             .is_none_or(|within| entry.ends_within(within, now))
@@ -77,8 +80,17 @@ struct Entry {
     /// When it was signed, in seconds since 1970.
     signed: u64,
     revoked: bool,
+    /// When revocations of it were withdrawn, in seconds since 1970.
+    withdrawn: Vec<u64>,
     #[serde(flatten)]
     contents: Contents,
+}
+
+fn withdrawals(all: &[Withdrawn], certificate: &Certificate) -> Vec<u64> {
+    let of_it = all
+        .iter()
+        .filter(|it| revocations::is_about(&it.revoked, certificate));
+    of_it.map(|it| it.withdrawn_at).collect()
 }
 
 impl Entry {
@@ -86,6 +98,7 @@ impl Entry {
         Self {
             signed,
             revoked: krl.revokes_certificate(certificate),
+            withdrawn: Vec::new(),
             contents: Contents::of(certificate, State::at(certificate, signed, now)),
         }
     }
@@ -139,6 +152,9 @@ impl Report {
             let mut facts = Facts::default();
             entry.contents.describe(&mut facts);
             facts.add("signed", date::in_words(entry.signed));
+            for time in &entry.withdrawn {
+                facts.add("revocation withdrawn", date::in_words(*time));
+            }
             for line in facts.to_string().lines() {
                 writeln!(f, "  {line}")?;
             }

@@ -9,7 +9,7 @@ use crate::certificates::authorities;
 use crate::fail::error::Error;
 use crate::options::AuthorityArgs;
 
-/// Print the public key of an authority, as others need it to trust it
+/// Print the public key of an authority, for those who trust it
 ///
 /// A server lets in whom the authority certifies: TrustedUserCAKeys in sshd_config names a file
 /// with this line. A client believes the hosts that it certifies: ~/.ssh/known_hosts, or

@@ -29,9 +29,6 @@ use crate::show::date;
 /// login allows.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UserArgs {
-    #[command(flatten)]
-    common: SignArgs,
-
     /// A limit or permission, as for ssh-keygen -O; may be given several times
     ///
     /// clear, force-command=COMMAND, source-address=LIST, verify-required, no-touch-required,
@@ -39,6 +36,9 @@ pub(crate) struct UserArgs {
     /// user-rc, critical:NAME[=VALUE], extension:NAME[=VALUE].
     #[arg(short = 'O', long = "option", value_name = "OPTION")]
     options: Vec<String>,
+
+    #[command(flatten)]
+    common: SignArgs,
 }
 
 /// Certify a host's key
@@ -46,12 +46,12 @@ pub(crate) struct UserArgs {
 /// The certificate is printed, and kept in the authority's record.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HostArgs {
-    #[command(flatten)]
-    common: SignArgs,
-
     /// critical:NAME[=VALUE] or extension:NAME[=VALUE]; may be given several times
     #[arg(short = 'O', long = "option", value_name = "OPTION")]
     options: Vec<String>,
+
+    #[command(flatten)]
+    common: SignArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -82,13 +82,14 @@ struct SignArgs {
     proof: Option<PathBuf>,
 
     #[command(flatten)]
-    trust: TrustArgs,
-
-    #[command(flatten)]
     authority: AuthorityArgs,
 
     #[command(flatten)]
     pin: UserPinArgs,
+
+    // Last, as its heading is for all options that follow.
+    #[command(flatten)]
+    trust: TrustArgs,
 }
 
 pub(crate) fn user(app: &App, args: &UserArgs) -> anyhow::Result<()> {
@@ -127,12 +128,24 @@ fn run(
     let pin = read_pin(app, &store, &authority.token, &args.pin)?;
     let open = OpenToken::open(&store, &app.tpm()?, &authority.token, pin.as_ref())?;
     let certificate = issue(&mut store, &authority, &open, &mut request, proof)?;
+    print(app, &certificate, &comment)
+}
+
+/// Prints a certificate that was issued.
+///
+/// # Errors
+///
+/// [`Error::DoneUnseen`] if stdout cannot be written.
+pub(super) fn print(app: &App, certificate: &Certificate, comment: &str) -> anyhow::Result<()> {
     let now = date::now();
     let report = Report {
-        certificate: certificate.line(&comment),
-        contents: Contents::of(&certificate, State::at(&certificate, now, now)),
+        certificate: certificate.line(comment),
+        contents: Contents::of(certificate, State::at(certificate, now, now)),
     };
-    let done = format!("certificate {} is signed and recorded", request.serial);
+    let done = format!(
+        "certificate {} is signed and recorded",
+        certificate.serial()
+    );
     let hint = "sign again; tpmssh ca list shows this one, and tpmssh ca revoke revokes it";
     app.out.print_done(&report, &done, hint)
 }
@@ -174,7 +187,11 @@ fn check_proof(
 
 /// Signs and records, with a serial number that the authority has not used. A proof is used up only
 /// when the chip has signed: if it does not, the proof is good for another try.
-fn issue(
+///
+/// # Errors
+///
+/// Failures of TPM and store; [`Error::ProofUsed`].
+pub(super) fn issue(
     store: &mut Store,
     authority: &SigningKey,
     open: &OpenToken,

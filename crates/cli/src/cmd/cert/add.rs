@@ -15,7 +15,7 @@ use crate::files::{input_file, key_file};
 use crate::keys::public_files;
 use crate::show::date;
 
-/// Add a certificate that an authority made for a key of the TPM
+/// Add an authority's certificate for a key of the TPM
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The file with the certificate, as ssh-keygen -s writes it; - is standard input

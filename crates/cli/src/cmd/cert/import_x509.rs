@@ -18,9 +18,9 @@ use crate::files::x509_file;
 use crate::keys::hex;
 use crate::show::output::{Facts, tell};
 
-/// Keep the X.509 certificate of a key beside that key, for browsers and TLS programs
+/// Keep the X.509 certificate of a key beside that key
 ///
-/// The key is found by its public key, and the certificate gets its id. Where FILE has more
+/// Browsers and TLS programs then find both. The key is found by its public key, and the certificate gets its id. Where FILE has more
 /// than one certificate, such as the authority's, the first that fits a key is taken.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -33,7 +33,7 @@ pub(crate) struct Args {
 }
 
 /// The most that is read, in bytes; a file with a whole chain has a tenth of it.
-const MAX_LEN: u64 = 256 * 1024;
+const MAX_LEN: usize = 256 * 1024;
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut store = app.store()?;
@@ -74,13 +74,16 @@ fn read(path: &Path, from: &str) -> Result<Vec<u8>> {
     };
     let mut bytes = Vec::new();
     let count = if path == Path::new("-") {
-        io::stdin().take(MAX_LEN + 1).read_to_end(&mut bytes)
+        io::stdin().take(MAX_LEN as u64 + 1).read_to_end(&mut bytes)
     } else {
         let file = File::open(path).map_err(unreadable)?;
-        file.take(MAX_LEN + 1).read_to_end(&mut bytes)
+        file.take(MAX_LEN as u64 + 1).read_to_end(&mut bytes)
     };
     match count.map_err(unreadable)? {
-        count if count as u64 > MAX_LEN => Err(Error::TooMuchRead { from: from.into() }),
+        count if count > MAX_LEN => Err(Error::TooMuchRead {
+            from: from.into(),
+            max: MAX_LEN,
+        }),
         _ => Ok(bytes),
     }
 }

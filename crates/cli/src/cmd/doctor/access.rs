@@ -108,7 +108,7 @@ struct Me {
 }
 
 impl Me {
-    /// What is the matter with a node of this group and mode, and what mends it. `groups` is
+    /// What is wrong with a node of this group and mode, and what fixes it. `groups` is
     /// the text of the group file (group(5)).
     fn explain(&self, gid: u32, mode: u32, groups: &str) -> (String, String) {
         let number = gid.to_string();

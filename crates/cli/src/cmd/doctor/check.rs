@@ -53,8 +53,8 @@ pub(super) struct Check {
     name: &'static str,
     pub(super) status: Status,
     detail: String,
-    /// What mends it: a command, or a sentence that ends in one.
-    mend: Option<String>,
+    /// What fixes it: a command, or a sentence that ends in one.
+    fix: Option<String>,
 }
 
 impl Check {
@@ -63,7 +63,7 @@ impl Check {
             name,
             status,
             detail: detail.into(),
-            mend: None,
+            fix: None,
         }
     }
 
@@ -79,7 +79,7 @@ impl Check {
         Self::new(name, Status::Problem(kind), detail)
     }
 
-    /// A problem that is told, and mended, as it is where it stops another command.
+    /// A problem with the text and hint of the error that stops another command.
     pub(super) fn failed(name: &'static str, err: impl Into<anyhow::Error>) -> Self {
         Self::known(name, &err.into())
     }
@@ -101,10 +101,10 @@ impl Check {
         }
     }
 
-    /// The same with what mends it.
-    pub(super) fn mend(self, mend: impl Into<String>) -> Self {
+    /// The same with what fixes it.
+    pub(super) fn mend(self, fix: impl Into<String>) -> Self {
         Self {
-            mend: Some(mend.into()),
+            fix: Some(fix.into()),
             ..self
         }
     }
@@ -119,7 +119,7 @@ impl Check {
 }
 
 impl fmt::Display for Check {
-    /// What mends it stays one line, however long, so that it can be copied.
+    /// What fixes it stays one line, however long, so that it can be copied.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let detail = escape(&self.detail);
         let mut lines = wrap(&detail, WIDTH - INDENT).into_iter();
@@ -133,8 +133,8 @@ impl fmt::Display for Check {
         for line in lines {
             writeln!(f, "{:INDENT$}{line}", "")?;
         }
-        match &self.mend {
-            Some(mend) => writeln!(f, "{:9}-> {}", "", escape(mend)),
+        match &self.fix {
+            Some(fix) => writeln!(f, "{:9}-> {}", "", escape(fix)),
             None => Ok(()),
         }
     }

@@ -1,7 +1,9 @@
 //! The store, its tokens, and what lost ones left in the chip.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use token_store::token::{self, Health, Orphan};
 use token_store::{Error as StoreError, Kind, Pin, Store, StoreDir, Token, WallKind};
 use tpm_core::{Origin, Tpm};
@@ -72,8 +74,15 @@ fn open(checks: &mut Vec<Check>) -> Option<Store> {
         Ok(store) => {
             let path = store.dir().display();
             checks.push(if store.is_read_only() {
-                let mend = format!("chmod -R u+w {}", crate::fail::hint::quote(store.dir()));
-                Check::warning(name, format!("{path} is read-only: no key can be made")).mend(mend)
+                let check =
+                    Check::warning(name, format!("{path} is read-only: no key can be made"));
+                check.mend(match is_on_read_only_mount(store.dir()) {
+                    true => {
+                        "mount its file system writable, or set TPMSSH_STORE to another directory"
+                            .to_owned()
+                    }
+                    false => format!("chmod -R u+w {}", crate::fail::hint::quote(store.dir())),
+                })
             } else {
                 Check::ok(name, format!("{path}, private and whole"))
             });
@@ -274,4 +283,9 @@ fn leftovers(store: &Store, tpm: &Arc<Tpm>) -> Vec<Check> {
         }
     };
     orphans.iter().map(check).collect()
+}
+
+/// Whether nobody can write there, whatever the modes are.
+fn is_on_read_only_mount(dir: &Path) -> bool {
+    statvfs(dir).is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY))
 }

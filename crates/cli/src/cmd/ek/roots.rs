@@ -18,7 +18,7 @@ use crate::show::output::tell;
 use crate::show::pem;
 use crate::show::table::Table;
 
-/// Keep the certificates of TPM makers that count for proofs here
+/// Keep the certificates of TPM makers that count for proofs
 ///
 /// None come with tpmssh: get them from the makers, and compare the fingerprints with what the makers publish.
 #[derive(Debug, clap::Subcommand)]

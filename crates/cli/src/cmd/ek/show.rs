@@ -13,13 +13,13 @@ use crate::proofs::report::MakerReport;
 use crate::show::output::Facts;
 use crate::show::pem;
 
-/// Show the endorsement keys that this TPM has, and what their makers' certificates say
+/// Show the endorsement keys of this TPM and their certificates
 ///
 /// The Name of one is what tpmssh verify-proof --ek takes. Keys without a persistent handle are not shown: see tpmssh tpm create-ek.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
-/// Print what an authority's list of TPMs needs: Names and certificates
+/// Print the Names and certificates for an authority's list
 ///
 /// A line for each endorsement key: its Name, its type, and the maker's certificate in PEM below it if there is one.
 #[derive(Debug, clap::Args)]

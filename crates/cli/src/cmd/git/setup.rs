@@ -20,9 +20,9 @@ use crate::files::output_file;
 use crate::keys::signing::{self, SigningKey};
 use crate::show::output::tell;
 
-/// Set git up so that git commit -S and git tag -s sign with a key of the TPM
+/// Have git sign commits and tags with a key of the TPM
 ///
-/// It prints what it sets: gpg.format, user.signingkey, gpg.ssh.program and, unless there is one,
+/// git commit -S and git tag -s then sign with it. It prints what it sets: gpg.format, user.signingkey, gpg.ssh.program and, unless there is one,
 /// gpg.ssh.allowedSignersFile with a line for you. --unset takes all of it back. Needs git 2.35 or
 /// newer.
 #[derive(Debug, Default, clap::Args)]

@@ -68,11 +68,11 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
 
 /// Has the server prove each host key of the store that was set up for it.
 pub(super) fn check(app: &App, machine: &MachineArgs, server: &ServerArgs) -> anyhow::Result<()> {
-    let store = Store::open(&StoreDir::at(&machine.store)?)?;
+    let store = match Store::open(&StoreDir::at(&machine.store)?) {
+        Err(token_store::Error::NoStore { .. }) => return Err(Error::NoHostKeySetUp.into()),
+        store => store?,
+    };
     let keys = signing::all(app, &store)?;
-    if keys.is_empty() {
-        return Err(Error::NoKey.into());
-    }
     let (keys, unused): (Vec<_>, Vec<_>) =
         keys.into_iter().partition(|key| is_set_up(machine, key));
     for key in &unused {

@@ -16,9 +16,9 @@ use crate::files::changes::Changes;
 use crate::files::input_file;
 use crate::files::units::{OwnFiles, remove_empty_dirs, remove_file, systemctl};
 
-/// Have sshd use its keys in files again, and remove what tpmssh host setup wrote
+/// Undo tpmssh host setup: sshd uses its keys in files again
 ///
-/// Takes the drop-in away, has sshd read its configuration again, stops the service and removes its
+/// Removes what that command wrote: takes the drop-in away, has sshd read its configuration again, stops the service and removes its
 /// units, and the public keys and certificates beside sshd's own. Files that somebody else wrote stay.
 /// The keys stay in the TPM and the store, so that tpmssh host setup brings the same ones back.
 #[derive(Debug, clap::Args)]

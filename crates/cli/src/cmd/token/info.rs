@@ -11,7 +11,7 @@ use crate::options::TokenArg;
 use crate::show::output::{Facts, error_line, tell};
 use crate::show::words::count;
 
-/// Show a token: its PIN wall, the tries left, its TPM and its objects
+/// Show a token: PIN wall, tries left, TPM and objects
 ///
 /// The tries left are asked of the TPM, which takes no PIN; if it cannot answer, they are
 /// those that were seen last.

@@ -10,7 +10,7 @@ use crate::fail::failure::prevented;
 use crate::options::{NewPinArgs, OwnerAuthArgs, SoPinArgs, TokenArg};
 use crate::show::output::escape;
 
-/// Recreate a token's PIN counter after it was deleted or replaced
+/// Recreate a PIN counter that was deleted or replaced
 ///
 /// The keys work again afterwards, with the new PIN. It takes the recovery code (SO PIN).
 #[derive(Debug, clap::Args)]

@@ -7,7 +7,7 @@ use crate::fail::failure::prevented;
 use crate::options::{NewPinArgs, SoPinArgs, TokenArg};
 use crate::show::output::escape;
 
-/// Set a new PIN with the recovery code (SO PIN), and unlock the token
+/// Set a new PIN with the recovery code (SO PIN)
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

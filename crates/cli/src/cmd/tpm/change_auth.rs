@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::ask::hierarchy_auth;
 use crate::options::{AuthArgs, NewAuthArgs, OwnerAuthArgs};
 
-/// Change the password of a hierarchy of the TPM, or take it away
+/// Change or remove the password of a hierarchy of the TPM
 ///
 /// A password is the bytes of one line, at most 32, as other TPM programs use it. It crosses
 /// the bus encrypted.

@@ -15,7 +15,7 @@ use crate::options::{EkTypeArg, EndorsementAuthArgs, OwnerAuthArgs};
 use crate::show::output::{Facts, tell};
 use crate::show::pem;
 
-/// Make the endorsement key (EK) of the TPM, and show its certificate
+/// Make the TPM's endorsement key (EK) and show its certificate
 ///
 /// The EK comes from the TCG's template and a seed that never changes, so it is the same key
 /// every time; one that is there already is shown as it is. Its certificate, where the maker

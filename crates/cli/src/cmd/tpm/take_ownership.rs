@@ -16,7 +16,7 @@ use crate::fail::error::Error;
 use crate::options::{AuthArgs, EndorsementAuthArgs, LockoutAuthArgs, OwnerAuthArgs};
 use crate::show::output::{Facts, tell};
 
-/// Take the TPM into ownership: make its storage root key and set its passwords
+/// Make the TPM's storage root key and set its passwords
 ///
 /// A new or cleared TPM belongs to whoever comes first. This makes the storage root key, from
 /// the TCG's template and without a password, which every key hangs from, and sets those
