@@ -94,7 +94,7 @@ fn a_read_only_home_is_of_use_and_told() {
     );
     // An agent that may not write its log says so, and not what it says at each start.
     let log = program.home.path().join(".local/state/tpmssh/agent.log");
-    run("$tpmssh agent --daemon").unwrap().fails(
+    run("TMPDIR=$home/run $tpmssh agent --daemon").unwrap().fails(
         1,
         &format!(
             "tpmssh: the agent did not start: cannot open the audit log {}: Read-only file system \

@@ -32,7 +32,7 @@
 //!     sha1: false,
 //!     public_files: None,
 //! };
-//! agent::serve(Socket::claim(&Socket::default_path()?)?, options)?;
+//! agent::serve(Socket::claim(&Socket::default_path()?)?, options, || {})?;
 //! # Ok(())
 //! # }
 //! ```

@@ -24,13 +24,14 @@ use crate::{Error, Result};
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Runs an agent on `socket` until SIGTERM, SIGINT or SIGHUP. SIGUSR1 ends its logins, as does
-/// logind before the machine sleeps or when a session is locked.
+/// logind before the machine sleeps or when a session is locked. `started` is called once the agent
+/// answers: nothing that keeps it from starting comes after that.
 ///
 /// # Errors
 ///
 /// What keeps it from starting.
-pub fn serve(socket: Socket, options: Options) -> Result<()> {
-    run(socket, options, None::<std::future::Pending<()>>)
+pub fn serve(socket: Socket, options: Options, started: impl FnOnce()) -> Result<()> {
+    run(socket, options, started, None::<std::future::Pending<()>>)
 }
 
 /// As [`serve`], until `end` is there, and deaf to signals.
@@ -39,10 +40,15 @@ pub fn serve(socket: Socket, options: Options) -> Result<()> {
 ///
 /// What keeps it from starting.
 pub fn serve_until(socket: Socket, options: Options, end: impl Future<Output = ()>) -> Result<()> {
-    run(socket, options, Some(end))
+    run(socket, options, || {}, Some(end))
 }
 
-fn run(socket: Socket, options: Options, end: Option<impl Future<Output = ()>>) -> Result<()> {
+fn run(
+    socket: Socket,
+    options: Options,
+    started: impl FnOnce(),
+    end: Option<impl Future<Output = ()>>,
+) -> Result<()> {
     if let Some(path) = options.upstreams.iter().find(|path| socket.is_at(path)) {
         return Err(Error::OwnProxy { path: path.clone() });
     }
@@ -58,6 +64,7 @@ fn run(socket: Socket, options: Options, end: Option<impl Future<Output = ()>>) 
         listen(&socket).map_err(Error::Start)?
     };
     let accepting = runtime.spawn(accept(agent.clone(), clients.clone(), listener));
+    started();
     let result = runtime.block_on(async {
         let watching = agent.clone();
         tokio::spawn(async move { watching.watch().await });

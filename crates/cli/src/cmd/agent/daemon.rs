@@ -64,27 +64,33 @@ pub(super) fn detach() -> anyhow::Result<()> {
     }
 }
 
-/// Says nothing more to whoever started this program, who has read what there was to read.
+/// Where stderr goes once the agent answers. Opened before the agent gives up the right to open files.
 ///
 /// # Errors
 ///
 /// That of the system.
-pub(super) fn fall_silent() -> anyhow::Result<()> {
-    let null = OpenOptions::new()
-        .write(true)
-        .open("/dev/null")
-        .context("cannot open /dev/null")?;
-    rustix::stdio::dup2_stderr(&null).context("cannot close stderr")
+pub(super) fn silence() -> anyhow::Result<File> {
+    let null = OpenOptions::new().write(true).open("/dev/null");
+    null.context("cannot open /dev/null")
 }
 
-/// Waits until the agent listens; gives how it ended if it did.
+/// Says nothing more to the program that started this one: it reads stderr until the agent answers.
+pub(super) fn fall_silent(silence: &File) {
+    if let Err(err) = rustix::stdio::dup2_stderr(silence) {
+        log::warn!("stderr stays open: {err}");
+    }
+}
+
+/// Waits until the agent answers; gives how it ended if it did. A socket takes connections before
+/// all is there that the agent needs.
 fn wait(child: &mut Child, socket: &Path) -> anyhow::Result<Option<ExitStatus>> {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if Client::connect(socket).is_ok() {
+        let answers = Client::connect(socket).and_then(|mut client| client.status());
+        if answers.is_ok() {
             return Ok(None);
         }
         if Instant::now() > end {

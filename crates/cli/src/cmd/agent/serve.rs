@@ -127,9 +127,8 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
         Some(socket) => socket,
         None => Socket::claim(&args.socket.path()?)?,
     };
-    if args.detached {
-        daemon::fall_silent()?;
-    } else if io::stdin().is_terminal() && socket.dir().is_some() {
+    let silence = args.detached.then(daemon::silence).transpose()?;
+    if io::stdin().is_terminal() && socket.dir().is_some() {
         let path = args.socket.path()?;
         tell(&format!(
             "tpmssh: listening at {}; in another shell: eval \"$(tpmssh agent env)\"; Ctrl-C ends it",
@@ -137,7 +136,11 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
         ));
     }
     agent::harden::confine(&options.writable(socket.dir()));
-    Ok(agent::serve(socket, options)?)
+    Ok(agent::serve(socket, options, || {
+        if let Some(silence) = &silence {
+            daemon::fall_silent(silence);
+        }
+    })?)
 }
 
 fn policy(key: &str, text: &str) -> Result<Policy, Error> {
