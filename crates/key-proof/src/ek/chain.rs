@@ -143,8 +143,10 @@ impl<'a> Search<'a> {
         let mut refused = None;
         for anchor in self.anchors {
             if self.has_signed(anchor, current)? {
-                match check_time(anchor, self.when).and_then(|()| check_issuer(anchor, below, true))
-                {
+                let good = check_time(anchor, self.when)
+                    .and_then(|()| anchor.check_critical())
+                    .and_then(|()| check_issuer(anchor, below, true));
+                match good {
                     Ok(()) => return Ok(()),
                     Err(err) => refused = refused.or(Some(err)),
                 }

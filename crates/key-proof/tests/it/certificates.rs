@@ -4,9 +4,10 @@ use key_proof::{Anchors, Check, Error, Maker, Mode, Name, Policy, PublicArea};
 
 use crate::der::{
     Authority, Draft, ECDSA_SHA1, authority, critical_policies, ek_usage, extension, maker, seq,
-    tlv, usage,
+    tlv, unsorted_maker, usage,
 };
-use crate::software_tpm::{SoftwareTpm, any_tpm, check, ek_name, refused};
+use crate::pair::{Hash, Pair};
+use crate::software_tpm::{Ek, SoftwareTpm, any_tpm, check, ek_name, refused};
 
 /// A maker's root, one authority below it, and a TPM that this one has certified.
 struct Factory {
@@ -266,6 +267,254 @@ fn what_chips_do_to_their_certificates_is_undone() {
         let leaf = Draft { serial, ..leaf() };
         let factory = Factory::with(&between(), &leaf);
         factory.tpm.checked(&factory.policy()).unwrap();
+    }
+}
+
+/// DER wants the parts of a SET sorted. Some makers do not sort them, and sign what they wrote.
+#[test]
+fn a_name_that_is_not_sorted_passes_as_it_was_signed() {
+    let mut unsorted = Draft::new("TPM", vec![authority(false, None), ek_usage()]);
+    unsorted.extensions.push(unsorted_maker());
+    let factory = Factory::with(&between(), &unsorted);
+    let checked = factory.tpm.checked(&factory.policy());
+    checked.unwrap();
+}
+
+/// DER has one way to say TRUE, and both readers of X.509 that the chain of trust rests on ask for it.
+#[test]
+fn a_true_that_is_no_true_is_malformed() {
+    let mut odd = leaf();
+    let flag = [1, 1, 0xff];
+    for extension in &mut odd.extensions {
+        if let Some(at) = extension.windows(3).position(|it| it == flag) {
+            extension[at + 2] = 1;
+        }
+    }
+    let factory = Factory::with(&between(), &odd);
+    let result = factory.tpm.checked(&factory.policy());
+    assert!(matches!(
+        result,
+        Err(Error::Malformed {
+            what: "certificate",
+            ..
+        })
+    ));
+}
+
+/// As in Infineon's certificates: the algorithm of the key is RSAES-OAEP.
+#[test]
+fn a_key_for_oaep_alone_passes() {
+    let mut factory = Factory::new();
+    factory.tpm.ek = Ek::Rsa2048.area();
+    let plain = factory.tpm.ek.key.spki();
+    let oaep = Pair::with_algorithm(&plain, &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 7]);
+    for (spki, passes) in [
+        (plain.clone(), true),
+        (oaep, true),
+        // RSASSA-PSS signs.
+        (
+            Pair::with_algorithm(
+                &plain,
+                &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10],
+            ),
+            false,
+        ),
+    ] {
+        factory.tpm.certificate = Some(factory.between.certify_spki(&leaf(), &spki));
+        let result = factory.tpm.checked(&factory.policy());
+        if passes {
+            result.unwrap();
+        } else {
+            assert_eq!(
+                refused(result),
+                (Check::V1, "the certificate is that of another TPM")
+            );
+        }
+    }
+}
+
+/// Every endorsement key with the certificate of every kind of authority.
+#[test]
+fn each_kind_of_key_is_certified_by_each() {
+    for kind in Ek::ALL {
+        for key in [Pair::p256(), Pair::p384(), Pair::rsa2048(1)] {
+            for hash in [Hash::Sha256, Hash::Sha384, Hash::Sha512] {
+                let root = Authority::root("Maker root");
+                let between = root.below_with_key(&between(), key.clone());
+                let mut tpm = SoftwareTpm::new();
+                tpm.ek = kind.area();
+                let leaf = Draft { hash, ..leaf() };
+                tpm.certificate = Some(between.certify(&leaf, &tpm.ek.key));
+                tpm.chain = vec![between.der];
+                tpm.checked(&trusting(&[&root.der])).unwrap();
+                // The same authority, and a key of the same kind that is another one's.
+                tpm.ek.key = match kind {
+                    Ek::Rsa2048 | Ek::Rsa2048High => Pair::rsa2048(2),
+                    Ek::Rsa3072 => Pair::rsa3072(1),
+                    Ek::P384 => Pair::p384(),
+                    _ => Pair::p256(),
+                };
+                assert_eq!(
+                    refused(tpm.checked(&trusting(&[&root.der]))),
+                    (Check::V1, "the certificate is that of another TPM")
+                );
+            }
+        }
+    }
+}
+
+/// A maker renews its authority's certificate: the old one and the new one have one name and one key.
+#[test]
+fn of_two_certificates_of_one_authority_a_good_one_is_enough() {
+    let root = Authority::root("Maker root");
+    let first = root.below(&between());
+    let expired = Draft {
+        not_after: tlv(0x17, b"250101000000Z"),
+        ..between()
+    };
+    let no_authority = Draft::new("Maker CA 1", vec![authority(false, None)]);
+    let mut tpm = SoftwareTpm::new();
+    tpm.certificate = Some(first.certify(&leaf(), &tpm.ek.key));
+    for (other, why) in [
+        (expired, "a certificate has expired"),
+        (
+            no_authority,
+            "a certificate is signed by one that is no authority's",
+        ),
+    ] {
+        let other = root.certify(&other, &first.key);
+        for chain in [
+            vec![other.clone(), first.der.clone()],
+            vec![first.der.clone(), other.clone()],
+        ] {
+            tpm.chain = chain;
+            tpm.checked(&trusting(&[&root.der])).unwrap();
+        }
+        tpm.chain = vec![other.clone()];
+        assert_eq!(
+            refused(tpm.checked(&trusting(&[&root.der]))),
+            (Check::V1, why)
+        );
+    }
+    // The same for those that are trusted.
+    tpm.chain = vec![first.der.clone()];
+    let old = Draft {
+        not_after: tlv(0x17, b"250101000000Z"),
+        ..Draft::new("Maker root", vec![authority(true, None), usage(0x04)])
+    };
+    let old = root.certify(&old, &root.key);
+    for anchors in [[&old[..], &root.der], [&root.der, &old[..]]] {
+        tpm.checked(&trusting(&anchors)).unwrap();
+    }
+    assert_eq!(
+        refused(tpm.checked(&trusting(&[&old]))),
+        (Check::V1, "a certificate has expired")
+    );
+}
+
+/// A chip keeps the paths of all its keys in one place. What is counted is the path.
+#[test]
+fn certificates_beside_the_path_do_not_count() {
+    let mut factory = Factory::new();
+    let other = Authority::root("Another maker");
+    while factory.tpm.chain.len() < 16 {
+        let name = format!("Another maker's CA {}", factory.tpm.chain.len());
+        let draft = Draft::new(&name, vec![authority(true, None), usage(0x04)]);
+        factory.tpm.chain.insert(0, other.below(&draft).der);
+    }
+    factory.tpm.checked(&factory.policy()).unwrap();
+    factory.tpm.chain.push(other.der);
+    assert_eq!(factory.refused(), "there are too many certificates");
+}
+
+/// Certificates that have all signed each other: there are more paths than anybody wants to try.
+#[test]
+fn certificates_that_go_in_circles_end() {
+    let same = Draft::new("Maker CA 1", vec![authority(true, None), usage(0x04)]);
+    let one = Authority::with_key(&same, Pair::p256());
+    let mut tpm = SoftwareTpm::new();
+    tpm.certificate = Some(one.certify(&leaf(), &tpm.ek.key));
+    tpm.chain = vec![one.der.clone()];
+    let elsewhere = trusting(&[&Authority::root("Maker root").der]);
+    let no_path = "no path leads from its certificate to a trusted one";
+    assert_eq!(refused(tpm.checked(&elsewhere)), (Check::V1, no_path));
+    for serial in 1..16 {
+        let again = Draft {
+            serial: vec![serial],
+            ..same.clone()
+        };
+        tpm.chain.push(one.certify(&again, &one.key));
+    }
+    let (by, why) = refused(tpm.checked(&elsewhere));
+    assert_eq!(
+        (by, why),
+        (Check::V1, "there are too many signatures to check")
+    );
+}
+
+/// As above by the anchors' numbers: 31 of the wrong key are looked at, and the right one is the last.
+#[test]
+fn the_number_of_signatures_is_that_of_ordinary_lists() {
+    let mut factory = Factory::new();
+    factory.tpm.chain.clear();
+    let strangers: Vec<_> = (0..32).map(|_| Authority::root("Maker CA 1").der).collect();
+    let with = |number: usize| {
+        let mut all: Vec<&[u8]> = strangers[..number].iter().map(Vec::as_slice).collect();
+        all.push(&factory.between.der);
+        factory.tpm.checked(&trusting(&all))
+    };
+    with(31).unwrap();
+    assert_eq!(
+        refused(with(32)),
+        (Check::V1, "there are too many signatures to check")
+    );
+}
+
+#[test]
+fn what_is_trusted_is_an_authority_that_may_sign_and_is_understood() {
+    let name = "Maker root";
+    for (extensions, why) in [
+        (
+            vec![authority(true, None), usage(0x02)],
+            "a certificate is signed by a key that may not do so",
+        ),
+        (
+            vec![authority(true, None), extension(30, true, &seq(&[]))],
+            "a certificate has a critical extension that is unknown",
+        ),
+    ] {
+        let root = Authority::with_key(&Draft::new(name, extensions), Pair::p256());
+        let mut tpm = SoftwareTpm::new();
+        tpm.certificate = Some(root.certify(&leaf(), &tpm.ek.key));
+        assert_eq!(
+            refused(tpm.checked(&trusting(&[&root.der]))),
+            (Check::V1, why)
+        );
+    }
+    // Those of old say nothing of what they may do.
+    let root = Authority::with_key(&Draft::new(name, vec![]), Pair::p256());
+    let mut tpm = SoftwareTpm::new();
+    tpm.certificate = Some(root.certify(&leaf(), &tpm.ek.key));
+    tpm.checked(&trusting(&[&root.der])).unwrap();
+    let none = Draft::new("Maker CA", vec![authority(false, None)]);
+    let result = Anchors::new().add_file(&root.certify(&none, &Pair::p256()));
+    assert_eq!(
+        refused(result),
+        (
+            Check::V1,
+            "a certificate to be trusted is not that of an authority"
+        )
+    );
+}
+
+#[test]
+fn an_rsa_authority_has_2048_bits_or_more() {
+    for (key, passes) in [(Pair::weak_rsa(), false), (Pair::rsa2048(1), true)] {
+        let draft = Draft::new("Maker root", vec![authority(true, None), usage(0x04)]);
+        let root = Authority::with_key(&draft, key);
+        let mut tpm = SoftwareTpm::new();
+        tpm.certificate = Some(root.certify(&leaf(), &tpm.ek.key));
+        assert_eq!(tpm.checked(&trusting(&[&root.der])).is_ok(), passes);
     }
 }
 

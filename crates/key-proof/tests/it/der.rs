@@ -48,6 +48,21 @@ pub(crate) fn maker() -> Vec<u8> {
     extension(17, true, &seq(&[&tlv(0xa4, &names)]))
 }
 
+/// The same in one part of a name, its attributes from the largest to the smallest.
+pub(crate) fn unsorted_maker() -> Vec<u8> {
+    let part = |last: u8, text: &str| {
+        let oid = [6, 5, 0x67, 0x81, 5, 2, last];
+        seq(&[&oid, &tlv(0x0c, text.as_bytes())])
+    };
+    let parts = [
+        part(3, "id:0702"),
+        part(2, "NPCT75x"),
+        part(1, "id:4E544300"),
+    ];
+    let names = seq(&[&tlv(0x31, &parts.concat())]);
+    extension(17, true, &seq(&[&tlv(0xa4, &names)]))
+}
+
 /// The extended usage of endorsement keys.
 pub(crate) fn ek_usage() -> Vec<u8> {
     extension(37, false, &seq(&[&[6, 5, 0x67, 0x81, 5, 8, 1]]))
@@ -156,6 +171,11 @@ impl Authority {
 
     /// A certificate for `key`.
     pub(crate) fn certify(&self, draft: &Draft, key: &Pair) -> Vec<u8> {
+        self.certify_spki(draft, &key.spki())
+    }
+
+    /// A certificate for the key with this `SubjectPublicKeyInfo`.
+    pub(crate) fn certify_spki(&self, draft: &Draft, spki: &[u8]) -> Vec<u8> {
         let extensions: Vec<&[u8]> = draft.extensions.iter().map(Vec::as_slice).collect();
         let algorithm = draft.algorithm.clone();
         let algorithm = algorithm.unwrap_or_else(|| signed_with(&self.key, draft.hash));
@@ -166,7 +186,7 @@ impl Authority {
             &name(&self.name),
             &seq(&[&draft.not_before, &draft.not_after]),
             &name(&draft.subject),
-            &key.spki(),
+            spki,
             &tlv(0xa3, &seq(&extensions)),
         ]);
         let signature = self.key.x509_signature(draft.hash, &tbs);

@@ -7,4 +7,5 @@ mod checks;
 mod der;
 mod kinds;
 mod pair;
+mod paths;
 mod software_tpm;

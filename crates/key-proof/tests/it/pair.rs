@@ -104,6 +104,19 @@ impl Pair {
         Self::Rsa(Box::new(key.clone()))
     }
 
+    /// One of 1024 bits.
+    pub(crate) fn weak_rsa() -> Self {
+        Self::Rsa(Box::new(RsaPrivateKey::new(&mut OsRng, 1024).unwrap()))
+    }
+
+    /// The `SubjectPublicKeyInfo` of an RSA key with another algorithm, an OBJECT IDENTIFIER of the same length.
+    pub(crate) fn with_algorithm(spki: &[u8], algorithm: &[u8]) -> Vec<u8> {
+        let mut spki = spki.to_vec();
+        let at = spki.windows(2).position(|it| it == [6, 9]).unwrap();
+        spki[at..at + algorithm.len()].copy_from_slice(algorithm);
+        spki
+    }
+
     /// Parameters and unique field of a `TPMT_PUBLIC`.
     pub(crate) fn parameters(&self, symmetric: &[u8], scheme: &[u8]) -> Vec<u8> {
         let head = [symmetric, scheme].concat();
