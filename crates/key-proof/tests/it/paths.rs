@@ -156,7 +156,7 @@ fn openssl(leaf: &[u8], chain: &[Vec<u8>], root: &[u8]) -> (bool, String) {
 #[test]
 fn openssl_takes_and_refuses_the_same_paths() {
     let mut runner = TestRunner::new(ProptestConfig {
-        cases: 150,
+        cases: 80,
         failure_persistence: None,
         ..ProptestConfig::default()
     });
@@ -213,5 +213,5 @@ fn openssl_takes_and_refuses_the_same_paths() {
             Ok(())
         })
         .unwrap();
-    assert!(good >= 20 && bad >= 20, "{good} good and {bad} bad ones");
+    assert!(good >= 10 && bad >= 10, "{good} good and {bad} bad ones");
 }
