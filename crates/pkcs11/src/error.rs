@@ -205,7 +205,7 @@ fn store_rv(err: &token_store::Error) -> CK_RV {
             CKR_TOKEN_NOT_PRESENT
         }
         Store::NoSuchObject => CKR_OBJECT_HANDLE_INVALID,
-        Store::AuthorityKey => CKR_ACTION_PROHIBITED,
+        Store::AuthorityKey | Store::KeyExists { .. } => CKR_ACTION_PROHIBITED,
         Store::KeyUse(_) => CKR_KEY_FUNCTION_NOT_PERMITTED,
         Store::TooLong { .. } | Store::Invalid { .. } => CKR_ATTRIBUTE_VALUE_INVALID,
         Store::ReadOnly => CKR_TOKEN_WRITE_PROTECTED,

@@ -73,11 +73,11 @@ pub fn template(
     let (public, private) = (template(public), template(private));
     if let Ok(object) = create::described(&public) {
         let given = public.attributes();
-        // A hint is answered by what is true, and an absent value by none.
+        // What is kept is read as it was given.
         let kept = |attribute: &&Attribute| object.attributes.get(attribute.kind).is_some();
         for attribute in given.iter().filter(kept) {
-            let found = attribute::read(&object, attribute.kind);
-            assert!(found.is_ok(), "{:#x} was taken and is lost", attribute.kind);
+            let found = attribute::is(&object, attribute);
+            assert!(found, "{:#x} was taken and is lost", attribute.kind);
         }
     }
     for kind in KINDS {

@@ -259,12 +259,23 @@ pub(crate) fn of_private_key(key: &Key) -> Vec<CK_MECHANISM_TYPE> {
     list
 }
 
-/// `CKA_ALLOWED_MECHANISMS` of a public key whose owner gave no list.
-pub(crate) fn of_public_key(public: &PublicKey) -> Vec<CK_MECHANISM_TYPE> {
+/// `CKA_ALLOWED_MECHANISMS` of a public key whose owner gave no list: those for which it has the
+/// flags.
+pub(crate) fn of_public_key(
+    public: &PublicKey,
+    verifies: bool,
+    encrypts: bool,
+) -> Vec<CK_MECHANISM_TYPE> {
     let rsa = matches!(public, PublicKey::Rsa { .. });
-    let mut list = signing_with(rsa);
-    if rsa {
+    let mut list = Vec::new();
+    if verifies {
+        list = signing_with(rsa);
+    }
+    if rsa && encrypts {
         list.push(CKM_RSA_PKCS_OAEP);
+        if !verifies {
+            list.push(CKM_RSA_PKCS);
+        }
     }
     list
 }

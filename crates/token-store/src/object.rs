@@ -8,6 +8,7 @@ use crate::{Error, Result, TokenId};
 
 mod arrival;
 mod attributes;
+mod changes;
 mod key_spec;
 mod permissions;
 mod read;
@@ -15,6 +16,7 @@ mod spki;
 mod write;
 
 pub use attributes::Attributes;
+pub use changes::ObjectChange;
 pub use key_spec::{Half, KeyPair, KeySpec};
 pub use permissions::{Mechanisms, Permissions};
 

@@ -51,7 +51,7 @@ impl Plan {
             .bool(CKA_TOKEN)?
             .or(public.bool(CKA_TOKEN)?)
             .unwrap_or(false);
-        // A copy in the token would be a second key with restrictions of its own.
+        // A token has a key once, so that deleting it deletes it.
         if on_token && private.bool(CKA_COPYABLE)?.unwrap_or(false) {
             return Err(Error::TemplateInconsistent);
         }
@@ -131,23 +131,21 @@ pub(crate) fn wanted(
     public: &Template,
     private: &Template,
 ) -> Result<KeySpec> {
-    let key_type = key_type(mechanism, public)?;
+    let key_type = key_type(mechanism, public, private)?;
     check_agreement(key_type, public, private)?;
     spec(key_type, public, private)
 }
 
-fn key_type(mechanism: &Mechanism, public: &Template) -> Result<KeyType> {
+fn key_type(mechanism: &Mechanism, public: &Template, private: &Template) -> Result<KeyType> {
     if mechanism.parameter != Parameter::None {
         return Err(Error::MechanismParamInvalid);
     }
     match mechanism.kind {
         CKM_RSA_PKCS_KEY_PAIR_GEN => {
-            let exponent = public.bytes(CKA_PUBLIC_EXPONENT).unwrap_or(&[1, 0, 1]);
-            if exponent
-                .iter()
-                .skip_while(|byte| **byte == 0)
-                .ne(&[1, 0, 1])
-            {
+            let given = [public, private].map(|half| half.bytes(CKA_PUBLIC_EXPONENT));
+            // 65537, with or without leading zeros.
+            let is_usual = |e: &[u8]| e.iter().skip_while(|byte| **byte == 0).eq(&[1, 0, 1]);
+            if !given.into_iter().flatten().all(is_usual) {
                 return Err(Error::AttributeValueInvalid);
             }
             match public
@@ -192,7 +190,7 @@ fn check_agreement(key_type: KeyType, public: &Template, private: &Template) -> 
     };
     let asks_unseen = private.bool(CKA_ALWAYS_AUTHENTICATE)?.unwrap_or(false)
         && !private.bool(CKA_PRIVATE)?.unwrap_or(true);
-    if differs(CKA_TOKEN) || differs(CKA_EC_PARAMS) || differs(CKA_PUBLIC_EXPONENT) || asks_unseen {
+    if differs(CKA_TOKEN) || differs(CKA_EC_PARAMS) || asks_unseen {
         return Err(Error::TemplateInconsistent);
     }
     Ok(())

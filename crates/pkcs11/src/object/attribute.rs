@@ -160,7 +160,8 @@ pub(crate) fn size(object: &Object) -> usize {
         CKA_EC_PARAMS,
     ];
     let len = |kind: &_| read(object, *kind).map_or(0, |value| value.into_bytes().len());
-    64 + LONG.iter().map(len).sum::<usize>()
+    let kept = object.attributes.iter().map(|(_, value)| value.len());
+    64 + LONG.iter().map(len).sum::<usize>() + kept.sum::<usize>()
 }
 
 /// The value of one attribute.
@@ -177,7 +178,7 @@ pub(crate) fn read(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>
         CKA_LABEL => Value::text(&object.label),
         CKA_UNIQUE_ID => Value::owned(unique_id(object).into_bytes()),
         CKA_MODIFIABLE | CKA_DESTROYABLE => kept_flag(object, kind, true),
-        // Two objects for one key of a token could have different restrictions.
+        // A token has a key once, so that deleting it deletes it.
         CKA_COPYABLE if object.stored.is_some() && object.private_key().is_some() => {
             Value::Bool(false)
         }

@@ -1,7 +1,7 @@
 //! Objects that are there: destroyed, and changed.
 
 use cryptoki_sys::*;
-use token_store::object::Body;
+use token_store::object::{Body, ObjectChange};
 
 use super::{
     Content, Object, attribute,
@@ -42,7 +42,7 @@ pub(crate) fn destroy(
 
 /// `C_SetAttributeValue`: labels, ids, subjects, dates, and the value of data.
 ///
-/// All is checked before anything is changed.
+/// A template changes all that it says, or nothing.
 pub(crate) fn change(
     state: &mut State,
     session: CK_SESSION_HANDLE,
@@ -70,20 +70,15 @@ pub(crate) fn change(
         *place = changed;
         return Ok(());
     };
-    let store = state.store_mut()?;
-    for wanted in template.attributes() {
-        let value = &wanted.value;
-        match wanted.kind {
-            CKA_LABEL => store.set_label(id, &changed.label)?,
-            CKA_ID => store.set_id(id, value)?,
-            CKA_SUBJECT => store.set_subject(id, value)?,
-            CKA_VALUE => store.set_data_value(id, value)?,
-            _ => {}
-        }
-    }
-    if changed.attributes != object.attributes {
-        store.set_attributes(id, &changed.attributes)?;
-    }
+    let given = |kind| template.bytes(kind).map(<[u8]>::to_vec);
+    let change = ObjectChange {
+        label: template.text(CKA_LABEL)?.map(str::to_owned),
+        cka_id: given(CKA_ID),
+        subject: given(CKA_SUBJECT),
+        value: given(CKA_VALUE),
+        attributes: rules::check(template, Kind::of(&object), Purpose::Change)?,
+    };
+    state.store_mut()?.change_object(id, &change)?;
     state.forget_objects(slot);
     Ok(())
 }

@@ -5,6 +5,7 @@ use token_store::{
     KeySpec,
     object::{Body, Half},
 };
+use tpm_core::PublicKey;
 
 use super::{
     Content, Object, attribute, change, create, handle_of, rules::Purpose, template::Template,
@@ -18,7 +19,7 @@ use crate::{
 ///
 /// A key that was made for a session can be copied into the token whose chip made it, which is
 /// how Java's keytool keeps a key. A private key of a token is not copied (`CKA_COPYABLE` is
-/// false): two objects for one key could be given different restrictions.
+/// false): a token has a key once, so that deleting it deletes it.
 pub(crate) fn copy(
     state: &mut State,
     session: CK_SESSION_HANDLE,
@@ -35,6 +36,7 @@ pub(crate) fn copy(
         ..Object::clone(&original)
     };
     change::apply(&mut copy, template, Purpose::Copy)?;
+    keep_uses(&original, &mut copy);
     let on_token = template
         .bool(CKA_TOKEN)?
         .unwrap_or(original.stored.is_some());
@@ -53,6 +55,21 @@ pub(crate) fn copy(
             keep(state, slot, copy)
         }
         _ => create::add(state, slot, session, on_token, copy),
+    }
+}
+
+/// Has the copy of a public key, which stands alone, say of its uses what the original says.
+fn keep_uses(original: &Object, copy: &mut Object) {
+    let Content::Kept(Body::PublicKey { public, .. }) = &original.content else {
+        return;
+    };
+    let other = match public {
+        PublicKey::Rsa { .. } => CKA_ENCRYPT,
+        PublicKey::Ecc { .. } => CKA_DERIVE,
+    };
+    for kind in [CKA_VERIFY, other] {
+        let flag = attribute::flag(original, kind);
+        copy.attributes.set(kind, [CK_BBOOL::from(flag)]);
     }
 }
 

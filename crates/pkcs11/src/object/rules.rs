@@ -1,7 +1,8 @@
 //! What becomes of each attribute in each template: one table, which every function asks.
 //!
-//! An attribute that a caller gives is honoured or refused, and never ignored. The exception is
-//! [`Given::Hint`], with its reason.
+//! An attribute that a caller gives is honoured or refused, and never ignored. There are two
+//! exceptions: [`Given::Hint`], with its reason, and an empty id or subject, which is none: the
+//! module then finds one, as for a caller who does not give it.
 
 use cryptoki_sys::*;
 use token_store::object::{Attributes, Body};
@@ -127,7 +128,6 @@ fn rule(kind: Kind, attribute: CK_ATTRIBUTE_TYPE) -> Option<Rule> {
     use Kind::{Certificate, Data, PrivateEc, PrivateRsa, PublicEc, PublicRsa, Secret};
     let private = matches!(kind, PrivateRsa | PrivateEc);
     let public = matches!(kind, PublicRsa | PublicEc);
-    let key = private || public || kind == Secret;
     Some(match (attribute, kind) {
         (CKA_CLASS, _) => (NUMBER, Read, Never),
         (CKA_TOKEN | CKA_PRIVATE, _) => (Flag, Read, InCopy),
@@ -142,7 +142,7 @@ fn rule(kind: Kind, attribute: CK_ATTRIBUTE_TYPE) -> Option<Rule> {
         (_, Data) => return None,
 
         (CKA_ID, _) => (Bytes, Read, Freely),
-        // Whatever trusts a certificate or a key asks for more than a token can say.
+        // Only a security officer may set this to true, and nothing in the module asks for it.
         (CKA_TRUSTED, _) if !private => (Flag, Only(false), Never),
 
         (CKA_CERTIFICATE_TYPE, Certificate) => (NUMBER, Read, Never),
@@ -162,7 +162,7 @@ fn rule(kind: Kind, attribute: CK_ATTRIBUTE_TYPE) -> Option<Rule> {
 
         (CKA_KEY_TYPE, _) => (NUMBER, Read, Never),
         (CKA_START_DATE | CKA_END_DATE, _) => (Date, Kept, Freely),
-        (CKA_LOCAL, _) if key => (Flag, Computed, Never),
+        (CKA_LOCAL, _) => (Flag, Computed, Never),
         (CKA_KEY_GEN_MECHANISM, _) => (NUMBER, Computed, Never),
         (CKA_ALLOWED_MECHANISMS, _) if private => (Mechanisms, Read, Never),
         (CKA_ALLOWED_MECHANISMS, _) => (Mechanisms, Kept, Never),

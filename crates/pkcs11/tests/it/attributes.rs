@@ -361,14 +361,23 @@ fn a_copy_and_a_changed_object_have_what_the_template_says() {
                     continue; // Secrets are of a session: refused, as the other loop sees.
                 }
                 let base = [flag(CKA_TOKEN, on_token)];
+                // A token has a key once.
+                let (mut original, mut last) = (original, None);
                 each(s, &format!("C_CopyObject of {name}"), &base, |template| {
-                    copy(s, original, template)
+                    if let Some(last) = last.take()
+                        && call!(s, C_DestroyObject(s.session, last)) != CKR_OK
+                    {
+                        original = make();
+                    }
+                    let made = copy(s, original, template);
+                    last = made.ok();
+                    made
                 });
             }
             let on_token = if name == "a secret" {
                 make()
             } else {
-                copy(s, original, &mut [flag(CKA_TOKEN, true)]).expect("it is copied")
+                copy(s, make(), &mut [flag(CKA_TOKEN, true)]).expect("it is copied")
             };
             for object in [make(), on_token] {
                 each(

@@ -241,13 +241,13 @@ fn an_rsa_key_signs_with_every_salt_and_mask() {
                     let pss = rsa::Pss::new_with_salt::<Sha256>(salt as usize);
                     other.verify(pss, &digest, &signature).unwrap();
                 }
-                let mut shorter = CK_RSA_PKCS_PSS_PARAMS {
+                let mut longer = CK_RSA_PKCS_PSS_PARAMS {
                     sLen: salt + 1,
                     ..parameter
                 };
                 if salt < 222 {
-                    let shorter = with(CKM_RSA_PKCS_PSS, &mut shorter);
-                    let verified = s.verify(shorter, public, &digest, &signature);
+                    let longer = with(CKM_RSA_PKCS_PSS, &mut longer);
+                    let verified = s.verify(longer, public, &digest, &signature);
                     assert_eq!(verified, CKR_SIGNATURE_INVALID, "another salt");
                 }
             }
@@ -274,7 +274,7 @@ fn an_rsa_key_signs_with_every_salt_and_mask() {
     );
 }
 
-/// What a public key encrypts its private half decrypts, without a TPM command and a login.
+/// What a public key encrypts, its private half decrypts.
 #[test]
 fn a_public_rsa_key_encrypts() {
     isolated(

@@ -9,6 +9,7 @@ mod crypto;
 mod ended;
 mod forks;
 mod guarded;
+mod halves;
 mod isolated;
 mod keys;
 mod loaded;

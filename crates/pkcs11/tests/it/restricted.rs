@@ -291,7 +291,7 @@ fn objects_that_say_so_are_not_changed_copied_or_destroyed() {
                 // A copy of what cannot be changed can be one that can.
                 let copied = copy(s, fixed, &mut [flag(CKA_MODIFIABLE, true)]).unwrap();
                 change(s, copied, &mut [label()]).unwrap();
-                // Nobody can be kept from copying less.
+                // CKA_COPYABLE can be set to false at any time.
                 change(s, copied, &mut [flag(CKA_COPYABLE, false)]).unwrap();
                 assert_eq!(copy(s, copied, &mut []), Err(no));
             }

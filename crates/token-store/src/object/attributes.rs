@@ -8,8 +8,9 @@ use crate::{Error, Result};
 /// Attributes by their PKCS#11 number (`CK_ATTRIBUTE_TYPE`), with their values as the caller gave
 /// them.
 ///
-/// They say something about an object and decide nothing: what decides whether a key may be used
-/// is in [`Key`](super::Key).
+/// This crate does not look at them. The PKCS#11 module does: `CKA_DESTROYABLE` false, for example,
+/// stops `C_DestroyObject`, and does not stop [`Store::delete_object`](crate::Store::delete_object).
+/// What an owner lets a private key do is in [`Key`](super::Key).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes(BTreeMap<u64, Vec<u8>>);
 

@@ -58,8 +58,8 @@ impl Store {
             let mut query = tx.prepare_cached(
                 "SELECT object.id, object.token, class, label, cka_id, object.private, subject, \
                  attributes, key.created AS key_created, \
-                 key.public AS key_public, key.private AS key_private, decrypts, signs, mechanisms, always_authenticate \
-                 FROM object NOT INDEXED \
+                 key.public AS key_public, key.private AS key_private, decrypts, \
+                 signs, mechanisms, always_authenticate FROM object NOT INDEXED \
                  LEFT JOIN key ON key.id = object.key AND key.token = object.token \
                  WHERE object.token = ? AND class = 'private-key' ORDER BY object.id",
             )?;

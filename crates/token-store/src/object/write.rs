@@ -1,11 +1,11 @@
 //! Changes to the objects of a token: adding, setting attributes, deleting.
 
 use rusqlite::{OptionalExtension, Transaction, named_params, params};
-use tpm_core::Blob;
+use tpm_core::{Blob, Origin, PublicKey};
 
 use super::{
-    Attributes, Class, Key, KeyPair, KeySpec, MAX_ID_LEN, MAX_VALUE_LEN, Mechanisms,
-    NewCertificate, NewData, NewPublicKey, Object, ObjectId, arrival::Arrival, check_label,
+    Class, Key, KeyPair, KeySpec, MAX_ID_LEN, MAX_VALUE_LEN, Mechanisms, NewCertificate, NewData,
+    NewPublicKey, Object, ObjectId, arrival::Arrival, changes::set_attributes, check_label,
     check_len, check_text, default_id, read::by_id, spki,
 };
 use crate::{Error, Result, Store, TokenId, token};
@@ -85,27 +85,11 @@ impl Store {
         })
     }
 
-    /// Changes `CKA_LABEL` of one object.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::TooLong`], [`Error::Invalid`], [`Error::NoSuchObject`], and those of the
-    /// store.
-    pub fn set_label(&mut self, id: ObjectId, label: &str) -> Result<()> {
-        check_label(label)?;
-        self.write(|tx| {
-            one_row(tx.execute(
-                "UPDATE object SET label = ? WHERE id = ?",
-                params![label, id.0],
-            )?)
-        })
-    }
-
     /// Changes `CKA_LABEL` of both halves of a key pair, or of a public key without a private half.
     ///
     /// # Errors
     ///
-    /// As for [`Store::set_label`].
+    /// As for [`Store::change_object`].
     pub fn rename_key(&mut self, id: ObjectId, label: &str) -> Result<()> {
         check_label(label)?;
         self.write(|tx| {
@@ -115,61 +99,6 @@ impl Store {
                 0 => Err(Error::NoSuchObject),
                 _ => Ok(()),
             }
-        })
-    }
-
-    /// Changes `CKA_ID` of one object.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Store::set_label`].
-    pub fn set_id(&mut self, id: ObjectId, cka_id: &[u8]) -> Result<()> {
-        check_len("id", cka_id, MAX_ID_LEN)?;
-        self.write(|tx| {
-            one_row(tx.execute(
-                "UPDATE object SET cka_id = ? WHERE id = ?",
-                params![cka_id, id.0],
-            )?)
-        })
-    }
-
-    /// Changes `CKA_SUBJECT` of one key or certificate.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Store::set_label`]; [`Error::NoSuchObject`] for a data object, which has no
-    /// subject.
-    pub fn set_subject(&mut self, id: ObjectId, subject: &[u8]) -> Result<()> {
-        check_len("subject", subject, MAX_VALUE_LEN)?;
-        self.write(|tx| {
-            let sql = "UPDATE object SET subject = ? WHERE id = ? AND class <> 'data'";
-            one_row(tx.execute(sql, params![subject, id.0])?)
-        })
-    }
-
-    /// Changes the attributes of one object that are kept as they are.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Store::set_label`].
-    pub fn set_attributes(&mut self, id: ObjectId, attributes: &Attributes) -> Result<()> {
-        let attributes = attributes.encode()?;
-        self.write(|tx| {
-            let sql = "UPDATE object SET attributes = ? WHERE id = ?";
-            one_row(tx.execute(sql, params![attributes, id.0])?)
-        })
-    }
-
-    /// Changes the value of a data object.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Store::set_label`]; [`Error::NoSuchObject`] for an object of another class.
-    pub fn set_data_value(&mut self, id: ObjectId, value: &[u8]) -> Result<()> {
-        check_len("value", value, MAX_VALUE_LEN)?;
-        self.write(|tx| {
-            let sql = "UPDATE object SET value = ? WHERE id = ? AND class = 'data'";
-            one_row(tx.execute(sql, params![value, id.0])?)
         })
     }
 
@@ -254,7 +183,12 @@ impl Store {
 }
 
 /// Adds the row of a key, without those of its halves.
+///
+/// # Errors
+///
+/// [`Error::KeyExists`] if the token has the key: it would go on working after it was deleted.
 fn insert_key(tx: &Transaction<'_>, token: TokenId, key: &Key) -> Result<i64> {
+    refuse_twin(tx, token, key)?;
     let permissions = key.permissions();
     let mechanisms = permissions.mechanisms.as_ref();
     let blob = key.blob().blob();
@@ -273,6 +207,21 @@ fn insert_key(tx: &Transaction<'_>, token: TokenId, key: &Key) -> Result<i64> {
         ],
     )?;
     Ok(tx.last_insert_rowid())
+}
+
+/// Refuses a key whose public area, and so whose Name, a key of the token has.
+fn refuse_twin(tx: &Transaction<'_>, token: TokenId, key: &Key) -> Result<()> {
+    let sql = "SELECT label FROM key JOIN object ON object.key = key.id \
+               WHERE key.token = ? AND public = ? AND class = 'private-key'";
+    let found = params![token.0, key.blob().blob().public];
+    match tx.query_row(sql, found, |row| row.get(0)).optional()? {
+        None => Ok(()),
+        Some(label) => Err(Error::KeyExists {
+            token: token::by_id(tx, token)?.label,
+            label,
+            imported: key.origin() == Origin::Outside,
+        }),
+    }
 }
 
 /// One half of the key in `row`.
@@ -312,20 +261,49 @@ fn is_authority(tx: &Transaction<'_>, key: i64) -> Result<bool> {
 }
 
 /// Makes the public half of a key an independent public key, which stays when the key is deleted.
+/// What it may do stays as well, which was said by the key until now.
 fn keep_public_half(tx: &Transaction<'_>, key: i64) -> Result<()> {
-    let sql = "SELECT public, private FROM key WHERE id = ?";
-    let blob = tx.query_row(sql, [key], |row| {
-        Ok(Blob {
+    let sql = "SELECT public, private, signs, decrypts FROM key WHERE id = ?";
+    let (blob, signs, decrypts) = tx.query_row(sql, [key], |row| {
+        let blob = Blob {
             public: row.get(0)?,
             private: row.get(1)?,
-        })
+        };
+        Ok((blob, row.get(2)?, row.get(3)?))
     })?;
-    let value = spki::encode(Arrival::of_key(tx, key)?.parse(blob)?.public());
-    tx.execute(
-        "UPDATE object SET key = NULL, value = ? WHERE key = ? AND class = 'public-key'",
-        params![value, key],
-    )?;
+    let public = Arrival::of_key(tx, key)?.parse(blob)?.public().clone();
+    let sql = "SELECT id FROM object WHERE key = ? AND class = 'public-key'";
+    let Some(id) = tx.query_row(sql, [key], |row| row.get(0)).optional()? else {
+        return Ok(());
+    };
+    set_attributes(tx, ObjectId(id), |attributes| {
+        for (kind, flag) in uses_of_public_half(&public, signs, decrypts) {
+            if attributes.get(kind).is_none() {
+                attributes.set(kind, [u8::from(flag)]);
+            }
+        }
+    })?;
+    let sql = "UPDATE object SET key = NULL, value = ? WHERE id = ?";
+    tx.execute(sql, params![spki::encode(&public), id])?;
     Ok(())
+}
+
+/// The flags of a public key by their PKCS#11 numbers, where they differ from those of a public
+/// key that was added by itself: that one verifies and, if RSA, encrypts.
+fn uses_of_public_half(public: &PublicKey, signs: bool, decrypts: bool) -> Vec<(u64, bool)> {
+    const ENCRYPT: u64 = 0x104;
+    const VERIFY: u64 = 0x10a;
+    const DERIVE: u64 = 0x10c;
+    let mut uses = Vec::new();
+    if !signs {
+        uses.push((VERIFY, false));
+    }
+    match public {
+        PublicKey::Rsa { .. } if !decrypts => uses.push((ENCRYPT, false)),
+        PublicKey::Ecc { .. } if decrypts => uses.push((DERIVE, true)),
+        _ => {}
+    }
+    uses
 }
 
 fn delete_key_row(tx: &Transaction<'_>, key: i64) -> Result<()> {
@@ -415,7 +393,7 @@ impl NewObject<'_> {
     }
 }
 
-fn one_row(changed: usize) -> Result<()> {
+pub(super) fn one_row(changed: usize) -> Result<()> {
     if changed == 1 {
         Ok(())
     } else {

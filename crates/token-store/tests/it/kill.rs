@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use testing::{Fault, Tap, When, assert_matches};
 use token_store::{
     Error, KeySpec, OpenToken, SoToken, Store, StoreDir, Token, WallKind,
-    object::NewCertificate,
+    object::{NewCertificate, ObjectChange},
     token::{self, InitOptions, Renewal},
 };
 use tpm_core::{KeyType, OwnerAuth, Tpm};
@@ -94,7 +94,7 @@ fn write_for_ever(store: &mut Store, token: &Token) -> Result<(), Error> {
     };
     loop {
         for label in LABELS {
-            store.set_label(key, label)?;
+            store.change_object(key, &ObjectChange::label(label))?;
             token::rename(store, token, label)?;
             let added = store.add_certificate(token.id, &certificate)?;
             store.delete_object(added.id)?;

@@ -5,7 +5,7 @@ use token_store::{
     Class, Error, KeySpec, Kind, OpenToken, TokenId, WallKind,
     object::{
         Attributes, Body, Half, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, Mechanisms,
-        NewCertificate, NewData, NewPublicKey,
+        NewCertificate, NewData, NewPublicKey, ObjectChange,
     },
 };
 use tpm_core::{Curve, KeyType, PublicKey, Scheme, Usage};
@@ -108,9 +108,13 @@ fn a_key_pair_is_two_objects_with_attributes_of_their_own() -> TestResult {
     assert!(pair.private.key().ok_or("a key")?.always_authenticate());
 
     let store = &mut bench.store;
-    store.set_id(pair.public.id, b"other")?;
-    store.set_label(pair.private.id, "")?;
-    store.set_subject(pair.public.id, b"")?;
+    let change = ObjectChange {
+        cka_id: Some(b"other".to_vec()),
+        subject: Some(Vec::new()),
+        ..ObjectChange::default()
+    };
+    store.change_object(pair.public.id, &change)?;
+    store.change_object(pair.private.id, &ObjectChange::label(""))?;
     let public = store.object(pair.public.id)?;
     let private = store.object(pair.private.id)?;
     assert_eq!(
@@ -201,7 +205,11 @@ fn each_half_of_a_key_pair_has_what_is_said_of_it_alone() -> TestResult {
     assert_eq!((public.private, private.private), (true, false));
     assert_eq!(public.attributes, dates);
     assert_eq!(private.attributes, Attributes::default());
-    bench.store.set_attributes(private.id, &dates)?;
+    let change = ObjectChange {
+        attributes: dates.clone(),
+        ..ObjectChange::default()
+    };
+    bench.store.change_object(private.id, &change)?;
     bench.store.delete_object(private.id)?;
     let public = bench.store.object(public.id)?;
     assert_eq!(public.attributes, dates, "kept without the other half");
@@ -328,12 +336,18 @@ fn a_new_label_has_no_control_characters() -> TestResult {
     for label in ["a\nb", "\u{1b}[2J", "\u{7f}", "\u{85}"] {
         let spec = KeySpec::new(KeyType::EccP256, label);
         let made = failure(open.generate(&mut bench.store, &spec));
-        let changed = failure(bench.store.set_label(pair.private.id, label));
+        let changed = failure(
+            bench
+                .store
+                .change_object(pair.private.id, &ObjectChange::label(label)),
+        );
         for err in [made, changed] {
             assert_matches!(err, Error::Invalid { what: "label", .. });
         }
     }
-    bench.store.set_label(pair.private.id, "Schlüssel 1")?;
+    bench
+        .store
+        .change_object(pair.private.id, &ObjectChange::label("Schlüssel 1"))?;
     Ok(())
 }
 
@@ -410,8 +424,22 @@ fn what_is_too_long_or_empty_or_has_a_nul_is_refused() -> TestResult {
         text(failure(add(store, nul))),
         "unusable label: it has a NUL"
     );
-    text(failure(store.set_label(id, &"x".repeat(1 << 20))));
-    text(failure(store.set_id(id, &[0; 200])));
+    let long = ObjectChange::label("x".repeat(1 << 20));
+    text(failure(store.change_object(id, &long)));
+    // All or nothing.
+    let before = store.object(id)?;
+    let half = ObjectChange {
+        cka_id: Some(vec![0; 200]),
+        ..ObjectChange::label("changed")
+    };
+    text(failure(store.change_object(id, &half)));
+    let of_data = ObjectChange {
+        value: Some(Vec::new()),
+        ..ObjectChange::label("changed")
+    };
+    let refused = store.change_object(id, &of_data);
+    assert_matches!(refused, Err(Error::NoSuchObject));
+    assert_eq!(store.object(id)?.label, before.label);
     assert_eq!(store.objects(token.id)?.len(), 3);
     Ok(())
 }
@@ -486,7 +514,7 @@ fn the_change_counter_moves_with_every_change_of_any_program() -> TestResult {
     let mut seen = vec![bench.store.change_counter()?];
     let object = bench.store.add_certificate(token, &certificate("c"))?.id;
     seen.push(other.change_counter()?);
-    other.set_label(object, "d")?;
+    other.change_object(object, &ObjectChange::label("d"))?;
     seen.push(bench.store.change_counter()?);
     other.delete_object(object)?;
     seen.push(bench.store.change_counter()?);

@@ -77,7 +77,8 @@ impl PublicKey {
         Ok(key)
     }
 
-    /// Refuses keys that are known to be weak, and points off their curve.
+    /// Refuses keys that are known to be weak, points off their curve, and what is no RSA key: an
+    /// even modulus or exponent, the exponent 1, more than 4096 bits.
     ///
     /// # Errors
     ///
@@ -86,6 +87,13 @@ impl PublicKey {
         match self {
             Self::Rsa { n, .. } if n.len() < 256 => {
                 Err(Error::KeyRefused("RSA keys below 2048 bits are weak"))
+            }
+            Self::Rsa { n, e }
+                if RsaPublicKey::new(BigUint::from_bytes_be(n), (*e).into()).is_err() =>
+            {
+                Err(Error::KeyRefused(
+                    "no RSA key has this modulus and exponent",
+                ))
             }
             Self::Rsa { n, .. } if roca::is_vulnerable(n) => Err(Error::KeyRefused(
                 "its RSA modulus has the ROCA weakness (CVE-2017-15361)",
@@ -141,7 +149,8 @@ impl PublicKey {
     }
 
     /// The public RSA operation on `block`, which must be as long as the modulus and smaller than
-    /// it. The result is as long. `None` for another block, and for an ECC key.
+    /// it. The result is as long. `None` for another block, for an ECC key, and for an exponent or
+    /// modulus that no key has: with the exponent 1 the result would be `block` itself.
     #[must_use]
     pub fn rsa_raw(&self, block: &[u8]) -> Option<Vec<u8>> {
         let Self::Rsa { n, e } = self else {
@@ -151,6 +160,7 @@ impl PublicKey {
         if block.len() != n.len() || number >= modulus {
             return None;
         }
+        RsaPublicKey::new(modulus.clone(), (*e).into()).ok()?;
         let bytes = number.modpow(&(*e).into(), &modulus).to_bytes_be();
         Some([&vec![0; n.len() - bytes.len()][..], &bytes].concat())
     }

@@ -4,7 +4,7 @@ use cryptoki_sys::*;
 use token_store::Key;
 use tpm_core::{Origin, PublicKey};
 
-use super::{Value, kept_bytes, kept_flag};
+use super::{Value, flag, kept_bytes, kept_flag};
 use crate::{
     der,
     error::{Error, Result},
@@ -100,7 +100,12 @@ pub(super) fn public_key<'a>(
         CKA_ENCRYPT | CKA_DERIVE => Value::Bool(false),
         CKA_ALLOWED_MECHANISMS => match object.attributes.get(kind) {
             Some(allowed) => allowed.into(),
-            None => Value::owned(bytes_of(&mechanism::of_public_key(public))),
+            None => {
+                let verifies = flag(object, CKA_VERIFY);
+                let encrypts = flag(object, CKA_ENCRYPT);
+                let list = mechanism::of_public_key(public, verifies, encrypts);
+                Value::owned(bytes_of(&list))
+            }
         },
         CKA_VERIFY_RECOVER | CKA_WRAP | CKA_TRUSTED => Value::Bool(false),
         CKA_LOCAL => Value::Bool(key.is_some_and(|key| key.origin() == Origin::Chip)),

@@ -19,9 +19,8 @@ pub(super) const ALL: &[Difference] = &[
         ],
     },
     Difference {
-        reason: "A second object for a key of the token could have restrictions of its own. So \
-                 there is none, as CKA_COPYABLE says; pkcs11-provider asks for it before it \
-                 copies.",
+        reason: "A token has a key once, so that deleting it deletes it. CKA_COPYABLE says so, and \
+                 pkcs11-provider asks for it before it copies.",
         cases: &[
             ("EC private CKA_COPYABLE", "0", "1"),
             ("RSA private CKA_COPYABLE", "0", "1"),
