@@ -3,9 +3,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
-use testing::{Fault, Home, Swtpm, Tap, When};
+use testing::{Fault, Home, Swtpm, Tap, When, namespace};
 
 use crate::program::{Outcome, Program, run, text, tpmssh};
 
@@ -51,12 +50,7 @@ fn no_permission_on_the_device() {
         env!("CARGO_BIN_EXE_tpmssh")
     );
     let unshare = ["--mount", "--propagation", "private", "sh", "-c", &script];
-    let allowed = Command::new("unshare")
-        .args(["--mount", "true"])
-        .output()
-        .unwrap();
-    if !allowed.status.success() {
-        eprintln!("skipped: no mount namespace without privileges");
+    if !namespace::can_mount() {
         return;
     }
     run(

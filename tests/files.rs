@@ -4,10 +4,10 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::process::geteuid;
+use testing::namespace;
 
 use crate::certs::{key_file, with_authority};
 use crate::program::{Outcome, Program, text};
@@ -137,9 +137,7 @@ fn a_full_disk_and_a_limit_leave_the_old_file_and_are_told() {
     let after = (fs::read(&path).unwrap(), names(program.home.path()));
     assert_eq!(after, before);
 
-    let allowed = Command::new("unshare").args(["--mount", "true"]).output();
-    if !allowed.unwrap().status.success() {
-        eprintln!("skipped: no mount namespace without privileges");
+    if !namespace::can_mount() {
         return;
     }
     let full = program.at("full");
@@ -253,8 +251,7 @@ fn an_so_pin_that_nobody_saw_is_no_success() {
 /// All files of all commands that write some, each in the place of a device.
 #[test]
 fn no_command_replaces_a_device() {
-    if !geteuid().is_root() {
-        eprintln!("skipped: only root can make a device");
+    if !namespace::is_root() {
         return;
     }
     let program = Program::with_key();

@@ -270,7 +270,12 @@ fn a_recovery_code_goes_to_a_file_of_its_own() {
 
     // A token that is not made leaves no file.
     let other = text(program.home.path().join("other"));
-    init("work", &other);
+    init("work", &other).fails(
+        2,
+        "tpmssh: there is a token called \"work\" already\n\
+         hint: give another label; tpmssh token list shows what there is\n",
+    );
+    assert!(!fs::exists(&other).unwrap());
     let wrong = program.secret("wrong", "wrong");
     let owner = ["--owner-auth-file", &wrong];
     let args = ["token", "init", "second", "--so-pin-out", &other];

@@ -2,9 +2,8 @@
 //! its "random notes". Sections 6 to 8 are in `journey.rs`.
 
 use std::path::Path;
-use std::process::Command;
 
-use testing::{Home, Swtpm};
+use testing::{Home, Swtpm, namespace};
 
 use crate::doctor::unwrapped;
 use crate::program::{Outcome, Program, run, text, tpmssh};
@@ -124,9 +123,7 @@ fn a_password_of_the_storage_root_key_is_found_and_removed() {
 #[test]
 fn a_user_hears_of_the_group_and_of_the_login_that_is_older() {
     let home = Home::new();
-    let allowed = Command::new("unshare").args(["--mount", "true"]).output();
-    if !allowed.unwrap().status.success() {
-        eprintln!("skipped: no mount namespace without privileges");
+    if !namespace::can_mount() {
         return;
     }
     run("chown", &["-R", "65534", &text(home.path().to_owned())]);

@@ -1,8 +1,6 @@
 //! `tpmssh agent log` and `agent env`.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
 
 use serde_json::Value;
 use testing::Sshd;
@@ -10,6 +8,7 @@ use testing::Sshd;
 use super::served::{Served, eventually};
 use super::ssh_add::{free, public_key};
 use crate::program::Outcome;
+use crate::terminal::Session;
 
 #[test]
 fn the_log_names_tokens_and_hosts_and_begins_where_one_says() {
@@ -69,17 +68,14 @@ fn the_log_is_followed() {
     let program = free(&["one"]);
     let agent = Served::start(&program);
     let key = public_key(&program, "one");
-    let mut command = program.command();
-    command.args(["agent", "log", "--follow", "--json"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // Its terminal hangs up when this test ends, so that it ends too.
+    let mut follower = Session::start(&program, &["agent", "log", "--follow", "--json"]);
     for _ in 0..2 {
         assert_eq!(agent.ssh_add(&["-T", &key]).code, Some(0));
-        let entry: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        let line = follower.expect("}\r\n");
+        let entry: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(entry["label"], "one", "{entry}");
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]

@@ -23,6 +23,15 @@ while read -r line; do
 done
 ";
 
+/// Ends the daemons that GnuPG's programs start, also if the test fails.
+struct Daemons<'a>(&'a Home);
+
+impl Drop for Daemons<'_> {
+    fn drop(&mut self) {
+        let _ = gnupg(self.0, "gpgconf", &["--kill", "all"]).status();
+    }
+}
+
 /// A program of GnuPG with a directory of its own.
 fn gnupg(home: &Home, program: &str, args: &[&str]) -> Command {
     // gpg-agent 2.4 starts a daemon of cards again and again if that one does not please it.
@@ -46,6 +55,7 @@ fn gpgsm_signs_with_an_rsa_key() {
     let home = &program.home;
     let dir = home.path().join("gnupg");
     DirBuilder::new().mode(0o700).create(&dir).unwrap();
+    let _daemons = Daemons(home);
     let pinentry = home.script("pinentry", &PINENTRY.replace("PIN'", &format!("{PIN}'")));
     let config = format!(
         "providers tpmssh\nprovider-tpmssh-library {}\n",
@@ -85,5 +95,4 @@ fn gpgsm_signs_with_an_rsa_key() {
         printed.contains("Good signature from \"/CN=rsa\""),
         "{printed}"
     );
-    ok(&mut gnupg(home, "gpgconf", &["--kill", "all"]));
 }

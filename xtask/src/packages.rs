@@ -34,8 +34,8 @@ enum Probe {
     Library(&'static str),
     /// An engine of OpenSSL.
     Engine(&'static str),
-    /// A PKCS#11 module, where p11-kit looks for it.
-    Pkcs11(&'static str),
+    /// A file below the libraries of any architecture, `/usr/lib/*/`: a PKCS#11 module, for one.
+    Architecture(&'static str),
     /// Anything else, by its path.
     File(&'static str),
 }
@@ -76,7 +76,10 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("dbus-send"), "dbus-bin"),
     // For comparison in the bench.
     need(Probe::Program("tpm2_ptool"), "libtpm2-pkcs11-tools"),
-    need(Probe::Pkcs11("libtpm2_pkcs11.so"), "libtpm2-pkcs11-1"),
+    need(
+        Probe::Architecture("pkcs11/libtpm2_pkcs11.so"),
+        "libtpm2-pkcs11-1",
+    ),
     // Programs that use the module, the agent and the keys.
     demo(Probe::Program("ssh"), "openssh-client"),
     demo(Probe::Program("sshd"), "openssh-server"),
@@ -131,7 +134,7 @@ const NEEDS: &[Need] = &[
         "systemd-cryptsetup",
     )),
     newer(programs(
-        Probe::File("/usr/lib/x86_64-linux-gnu/ossl-modules/pkcs11.so"),
+        Probe::Architecture("ossl-modules/pkcs11.so"),
         "pkcs11-provider",
     )),
     // To tell a client's own faults from the module's.
@@ -293,8 +296,8 @@ impl Probe {
             Self::Library(name) => program("ldconfig")
                 .and_then(|ldconfig| Command::new(ldconfig).arg("-p").output().ok())
                 .is_some_and(|output| String::from_utf8_lossy(&output.stdout).contains(name)),
-            Self::Pkcs11(name) => fs::read_dir("/usr/lib").is_ok_and(|mut dirs| {
-                dirs.any(|dir| dir.is_ok_and(|dir| dir.path().join("pkcs11").join(name).exists()))
+            Self::Architecture(name) => fs::read_dir("/usr/lib").is_ok_and(|mut dirs| {
+                dirs.any(|dir| dir.is_ok_and(|dir| dir.path().join(name).exists()))
             }),
             Self::File(path) => Path::new(path).exists(),
             Self::Engine(name) => Command::new("openssl")
@@ -407,7 +410,7 @@ mod tests {
         assert!(!Probe::Development("no-such-library").found());
         assert!(!Probe::Library("libnosuchlibrary.so.0").found());
         assert!(!Probe::Engine("no-such-engine").found());
-        assert!(!Probe::Pkcs11("no-such-module.so").found());
+        assert!(!Probe::Architecture("pkcs11/no-such-module.so").found());
         assert!(Probe::File("/etc").found() && !Probe::File("/no-such-file").found());
     }
 

@@ -22,6 +22,7 @@
 //! | [`differential`] | our answers beside another program's, for inputs at random |
 //! | [`eavesdropper`] | who has a recording of the bus, and tries guesses on it |
 //! | [`Guest`] | a virtual machine with a TPM and a kernel of its own |
+//! | [`namespace`] | whether a test can have mounts of its own |
 //! | [`Server`] | any other program that listens on a loopback port |
 //! | [`Service`] | any program that listens at a Unix socket |
 //!
@@ -49,6 +50,7 @@ mod guest;
 mod home;
 pub mod interposer;
 mod matches;
+pub mod namespace;
 mod port;
 mod process;
 mod server;
