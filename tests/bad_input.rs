@@ -376,10 +376,7 @@ fn labels_and_ids_that_are_too_long() {
     let long = "x".repeat(129);
     program
         .run(&["keygen", "--label", &long, "--pin-file", &program.pin])
-        .fails(
-            2,
-            "tpmssh: cannot make an ecdsa-p256 key: the label is longer than 128 bytes\n",
-        );
+        .fails(2, "tpmssh: unusable label: it is longer than 128 bytes\n");
     let long = "00".repeat(129);
     program
         .run(&["keygen", "--id", &long, "--pin-file", &program.pin])

@@ -9,6 +9,7 @@ use testing::{Chip, Fault, State, Tap, When, Zoo};
 
 use super::{PASSPHRASE, import, old_key};
 use crate::program::{Outcome, PIN, Program, text};
+use crate::terminal::Session;
 
 /// What a failed import must leave as it is.
 fn state(program: &Program, file: &str) -> (Vec<u8>, String) {
@@ -139,7 +140,7 @@ fn files_of_other_tools_are_called_what_they_are() {
         &file,
         8,
         &format!(
-            "tpmssh: {file}: this key is in the TPM already, behind a PIN of its own\n\
+            "tpmssh: {file}: it is a key of a TPM, in the form of another tool\n\
              hint: serve it with its own agent: tpmssh agent --proxy SOCKET\n"
         ),
     );
@@ -278,7 +279,7 @@ fn another_cipher_is_changed_by_the_command_in_the_hint() {
         2,
         &format!(
             "tpmssh: {file}: it is encrypted with aes128-cbc, which is not known here\n\
-             hint: cp {file} COPY && ssh-keygen -p -f COPY makes it an OpenSSH key\n"
+             hint: cp {file} COPY && ssh-keygen -p -f COPY encrypts it as usual\n"
         ),
     );
     keygen(&["-q", "-p", "-P", PASSPHRASE, "-N", PASSPHRASE, "-f", &file]);
@@ -420,7 +421,7 @@ fn passphrases_and_pins_fail_as_they_do_everywhere() {
     import(&program, &file, &[]).fails(
         1,
         &format!(
-            "{}tpmssh: no way to ask for the Passphrase of id\n\
+            "{}tpmssh: no way to ask for the passphrase of id\n\
              hint: use a terminal, set SSH_ASKPASS, or see --help for options that end in -file \
              and -fd\n",
             warned(&program, &file)
@@ -485,19 +486,154 @@ fn passphrases_and_pins_fail_as_they_do_everywhere() {
         1,
         "tpmssh: token \"work\" has this key: \"me@old\" (imported)\n",
     );
-    // Locked tokens ask nobody.
+}
+
+/// Neither to confirm nor for the passphrase: without a terminal and --yes either would fail first.
+#[test]
+fn a_token_that_no_pin_opens_asks_nobody() {
+    let program = Program::with_token();
+    let file = old_key(&program, "id", ["ecdsa", "256"], PASSPHRASE);
+    let wrong = program.secret("wrong", "not it");
     for _ in 0..3 {
         let _ = program.run(&["keygen", "--yes", "--pin-file", &wrong]);
     }
-    let other = old_key(&program, "other", ["ecdsa", "256"], "");
-    import(&program, &other, &["--label", "other"]).fails(
+    program.run(&["import", &file]).fails(
         4,
+        "tpmssh: the PIN is locked after too many wrong ones\n\
+         hint: the SO PIN sets a new PIN: tpmssh token reset-pin\n",
+    );
+}
+
+/// Labels that nobody chose: refused before the question if the file can be read, and else before
+/// the PIN is asked for.
+#[test]
+fn a_comment_that_cannot_be_a_label_is_refused_with_a_way_out() {
+    let program = Program::with_token();
+    let long = "x".repeat(129);
+    for (name, comment, why) in [
+        ("control", "me\tand you", "it has control characters"),
+        ("long", &long, "it is longer than 128 bytes"),
+    ] {
+        for passphrase in ["", PASSPHRASE] {
+            let file = old_key(
+                &program,
+                &format!("{name}{}", passphrase.len()),
+                ["ecdsa", "256"],
+                passphrase,
+            );
+            let mut keygen = program.home.command("ssh-keygen");
+            let args = ["-q", "-c", "-P", passphrase, "-C", comment, "-f", &file];
+            Outcome::of(keygen.args(args)).ok();
+            let why = format!(
+                "tpmssh: {file}: its comment cannot be a label: {why}\n\
+                 hint: give it a label: --label LABEL\n"
+            );
+            let right = program.secret("right", PASSPHRASE);
+            if passphrase.is_empty() {
+                // Nobody was asked: there is neither a yes nor a PIN.
+                program.run(&["import", &file]).fails(2, &why);
+            } else {
+                let args = ["import", "--yes", "--passphrase-file", &right, &file];
+                let outcome = program.run(&args);
+                assert_eq!(outcome.code, Some(2), "{outcome:#?}");
+                assert!(outcome.stderr.ends_with(&why), "{outcome:#?}");
+            }
+            let options = ["--passphrase-file", &right, "--label"];
+            import(&program, &file, &[&options[..], &[&long]].concat())
+                .fails(2, "tpmssh: unusable label: it is longer than 128 bytes\n");
+            let label = format!("{name} {passphrase}");
+            import(&program, &file, &[&options[..], &[&label]].concat()).ok();
+        }
+    }
+}
+
+/// The public half, which is not encrypted, says it.
+#[test]
+fn an_exponent_that_is_not_taken_is_refused_before_anybody_is_asked() {
+    let program = Program::with_token();
+    for exponent in ["3", "35", "4294967297"] {
+        let file = text(program.home.path().join(format!("e{exponent}")));
+        let exponent = format!("rsa_keygen_pubexp:{exponent}");
+        let mut openssl = program.home.command("openssl");
+        let args = [
+            "genpkey",
+            "-quiet",
+            "-algorithm",
+            "RSA",
+            "-pkeyopt",
+            &exponent,
+        ];
+        Outcome::of(openssl.args(args).args(["-out", &file])).ok();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut keygen = program.home.command("ssh-keygen");
+        let args = ["-q", "-p", "-P", "", "-N", PASSPHRASE, "-f", &file];
+        Outcome::of(keygen.args(args)).ok();
+        let before = state(&program, &file);
+        program.run(&["import", &file]).fails(
+            8,
+            &format!(
+                "tpmssh: {file}: key refused: its public exponent is not 65537\n\
+                 hint: make one in the TPM: tpmssh keygen; then: tpmssh copy-id --replace {file}.pub \
+                 HOST\n"
+            ),
+        );
+        assert_eq!(state(&program, &file), before);
+    }
+}
+
+#[test]
+fn a_terminal_is_no_file() {
+    let program = Program::with_token();
+    let session = Session::start(&program, &["import", "-"]);
+    let (status, rest) = session.end();
+    assert_eq!(status.code(), Some(2));
+    assert_eq!(
+        rest,
+        "tpmssh: standard input: it is a terminal\r\n\
+         hint: name the file, or: tpmssh import - < FILE\r\n"
+    );
+}
+
+/// The two commands of the hint, one after the other, and what is said in between.
+#[test]
+fn a_pkcs12_file_is_converted_by_the_commands_in_the_hint() {
+    let program = Program::with_token();
+    let shell = |line: &str| {
+        let mut shell = program.home.command("sh");
+        Outcome::of(shell.args(["-c", line]).current_dir(program.home.path())).ok()
+    };
+    shell(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=me \
+         -keyout key -out cert 2>&1 && openssl pkcs12 -export -inkey key -in cert \
+         -passout pass:secret -name me -out me.p12 && chmod 600 me.p12",
+    );
+    let file = text(program.home.path().join("me.p12"));
+    refused(
+        &program,
+        &file,
+        2,
         &format!(
-            "{}tpmssh: the PIN is locked after too many wrong ones\n\
-             hint: the SO PIN sets a new PIN: tpmssh token reset-pin\n",
-            warned(&program, &other)
+            "tpmssh: {file}: it is binary, such as PKCS#12, and not a private key of OpenSSH\n\
+             hint: if it is PKCS#12: openssl pkcs12 -in {file} -nocerts -out COPY, then ssh-keygen \
+             -p -f COPY\n"
         ),
     );
+    shell(&format!(
+        "umask 077; openssl pkcs12 -in {file} -nocerts -out COPY -passin pass:secret \
+         -passout pass:secret"
+    ));
+    let copy = text(program.home.path().join("COPY"));
+    refused(
+        &program,
+        &copy,
+        2,
+        &format!(
+            "tpmssh: {copy}: it has the form of PEM and not that of OpenSSH\n\
+             hint: cp {copy} COPY && ssh-keygen -p -f COPY makes it an OpenSSH key\n"
+        ),
+    );
+    shell("ssh-keygen -q -p -P secret -N '' -f COPY");
+    import(&program, &copy, &["--label", "from PKCS#12"]).ok();
 }
 
 /// What stands before the question.
@@ -537,11 +673,41 @@ fn files_that_others_can_read_are_refused() {
              hint: give it on standard input: tpmssh import - < {pipe}\n"
         ),
     );
+    // Standard input would not help with a directory.
+    let directory = text(program.home.path().to_path_buf());
+    import(&program, &directory, &[]).fails(
+        1,
+        &format!("tpmssh: cannot read {directory}: is a directory\n"),
+    );
     // ssh follows links, and so does this.
     let link = text(program.home.path().join("link"));
     symlink(&file, &link).unwrap();
     import(&program, &link, &[]).ok();
     assert!(Path::new(&file).exists());
+}
+
+/// Somebody else may have a copy of it, or may exchange it.
+#[test]
+fn a_file_of_another_user_is_refused() {
+    let program = Program::with_token();
+    // In a user namespace with one user, who is not root there. All others have no number in it.
+    let file = if rustix::process::geteuid().is_root() {
+        let file = old_key(&program, "id", ["ecdsa", "256"], "");
+        std::os::unix::fs::chown(&file, Some(1), None).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        file
+    } else {
+        "/etc/passwd".to_owned()
+    };
+    let mut unshare = program.home.command("unshare");
+    unshare.args(["--user", "--map-user=1000", env!("CARGO_BIN_EXE_tpmssh")]);
+    Outcome::of(unshare.args(["import", &file])).fails(
+        9,
+        &format!(
+            "tpmssh: {file}: it belongs to another user\n\
+             hint: make a copy of your own: install -m 600 {file} COPY\n"
+        ),
+    );
 }
 
 #[test]

@@ -107,6 +107,24 @@ fn the_agent_says_it_in_its_list_and_its_log() {
     assert_eq!(origins, ["born-here", "imported"]);
 }
 
+/// No agent is there, and no other command comes by.
+#[test]
+fn the_public_half_is_in_a_file_for_ssh_at_once() {
+    let program = Program::with_token();
+    let file = old_key(&program, "id", ["ecdsa", "256"], "");
+    import(&program, &file, &[]).ok();
+    let files: Vec<_> = fs::read_dir(program.home.path().join(".ssh/tpmssh"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "pub"))
+        .collect();
+    let [written] = &files[..] else {
+        panic!("{files:?}");
+    };
+    let exported = program.run(&["export", "me@old"]).ok();
+    assert_eq!(fs::read_to_string(written).unwrap(), exported);
+}
+
 /// What a person reads who is asked for the PIN.
 #[test]
 fn the_agents_question_says_it() {

@@ -337,15 +337,13 @@ pub(crate) fn read_pin(
     token: &Token,
     from: &UserPinArgs,
 ) -> anyhow::Result<Option<Pin>> {
+    let tries = refuse_locked(app, store, token)?;
     if token.wall == WallKind::None {
         return Ok(None);
     }
-    if !token.pin_is_set {
-        return Err(StoreError::PinNotSet.into());
-    }
     let mut what = format!("PIN for token \"{}\"", shown(&token.label));
-    if let Some(tries) = refresh_tries(store, &*app.tpm()?, token)? {
-        check_tries(app, token, tries, from)?;
+    if let Some(tries) = tries {
+        check_last_try(tries, from)?;
         if tries.left < tries.max {
             what += &format!(" ({} of {} tries left)", tries.left, tries.max);
         }
@@ -354,26 +352,50 @@ pub(crate) fn read_pin(
     Ok(Some(from.source().read_as(&what, accept)?))
 }
 
-/// Refuses a locked token, and the last try unless somebody agrees.
-fn check_tries(app: &App, token: &Token, tries: Tries, from: &UserPinArgs) -> anyhow::Result<()> {
-    match (tries.left, token.wall) {
-        (0, WallKind::Lockout) => {
+/// Refuses a token that no PIN opens now, and returns the tries that are left for its PIN if the TPM
+/// counts them.
+///
+/// For commands that ask other questions before [`read_pin`], which calls it as well.
+///
+/// # Errors
+///
+/// [`StoreError::PinNotSet`], [`StoreError::PinLocked`], [`StoreError::ChipLocked`], and those of the
+/// TPM and of the store.
+pub(crate) fn refuse_locked(
+    app: &App,
+    store: &Store,
+    token: &Token,
+) -> anyhow::Result<Option<Tries>> {
+    if token.wall == WallKind::None {
+        return Ok(None);
+    }
+    if !token.pin_is_set {
+        return Err(StoreError::PinNotSet.into());
+    }
+    let tries = refresh_tries(store, &*app.tpm()?, token)?;
+    match (tries, token.wall) {
+        (Some(Tries { left: 0, .. }), WallKind::Lockout) => {
             let tpm = app.tpm()?;
             let info = tpm.begin().and_then(|op| info::read(&op)).ok();
             let recovery = info.map(|info| info.lockout.interval);
             Err(StoreError::ChipLocked { recovery }.into())
         }
-        (0, _) => Err(StoreError::PinLocked.into()),
-        (1, _) if !from.answers_yes() => {
-            let question = "Only 1 try is left. A wrong PIN now locks the token. Try anyway?";
-            match confirm::ask(question) {
-                Ok(true) => Ok(()),
-                Ok(false) => Err(Error::NotConfirmed.into()),
-                Err(Error::NeedsYes) => Err(Error::LastTry.into()),
-                Err(err) => Err(err.into()),
-            }
-        }
-        _ => Ok(()),
+        (Some(Tries { left: 0, .. }), _) => Err(StoreError::PinLocked.into()),
+        (tries, _) => Ok(tries),
+    }
+}
+
+/// Refuses the last try unless somebody agrees.
+fn check_last_try(tries: Tries, from: &UserPinArgs) -> anyhow::Result<()> {
+    if tries.left > 1 || from.answers_yes() {
+        return Ok(());
+    }
+    let question = "Only 1 try is left. A wrong PIN now locks the token. Try anyway?";
+    match confirm::ask(question) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::NotConfirmed.into()),
+        Err(Error::NeedsYes) => Err(Error::LastTry.into()),
+        Err(err) => Err(err.into()),
     }
 }
 
@@ -387,7 +409,7 @@ fn unusable(err: PinError) -> anyhow::Error {
 ///
 /// If it cannot be got, or cannot be a PIN.
 pub(crate) fn read_new_pin(label: &str, source: &Source) -> anyhow::Result<Pin> {
-    let what = format!("New PIN for token \"{}\"", shown(label));
+    let what = format!("new PIN for token \"{}\"", shown(label));
     let rule = format!("A PIN has at least {MIN_PIN_LEN} bytes; a letter or a digit is one.");
     source.read_new_as(&what, &rule, |typed| Pin::new(typed).map_err(unusable))
 }
@@ -408,7 +430,7 @@ pub(crate) fn read_so_pin(token: &Token, source: &Source) -> anyhow::Result<SoPi
 ///
 /// If it cannot be got, or cannot be an SO PIN.
 pub(crate) fn read_new_so_pin(label: &str, source: &Source) -> anyhow::Result<SoPin> {
-    let what = format!("New SO PIN for token \"{}\"", shown(label));
+    let what = format!("new SO PIN for token \"{}\"", shown(label));
     let rule = format!("An SO PIN has at least {MIN_SO_PIN_CHARS} characters.");
     source.read_new_as(&what, &rule, |typed| SoPin::new(typed).map_err(unusable))
 }

@@ -95,6 +95,9 @@ impl PrivateKeyFile {
                 }
                 Cipher::Aes256Ctr { salt, rounds }
             }
+            ("none" | "aes256-ctr", _) => {
+                return Err(reader.malformed("its cipher and key derivation do not fit together"));
+            }
             (name, _) => return Err(Error::UnknownCipher(name.to_owned())),
         };
         options.finish()?;

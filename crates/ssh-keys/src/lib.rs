@@ -24,7 +24,7 @@ mod private_key;
 
 pub use algorithm::Algorithm;
 pub use attest::{Attested, attest};
-pub use private_key::{key_type, software_key};
+pub use private_key::{software_key, tpm_public_key};
 
 use ssh_format::{PublicKey, Signature};
 use token_store::{Error, Key, OpenToken, Result};

@@ -1,32 +1,57 @@
 //! Keys of `ssh-keygen` that are to be brought into a TPM.
 
 use ssh_format::{AnyKey, PrivateNumbers, wire::Reader};
-use tpm_core::{Curve, Error, KeyType, Result, RsaNumbers, SoftwareKey};
+use tpm_core::{Curve, Error, KeyType, PublicKey, Result, RsaNumbers, SoftwareKey};
 
-/// The kind of a public key in a TPM; `None` for one that is never brought into any.
-#[must_use]
-pub fn key_type(key: &AnyKey) -> Option<KeyType> {
-    match key.algorithm() {
-        "ecdsa-sha2-nistp256" => Some(KeyType::EccP256),
-        "ecdsa-sha2-nistp384" => Some(KeyType::EccP384),
-        "ecdsa-sha2-nistp521" => Some(KeyType::EccP521),
-        "ssh-rsa" => match rsa_bits(key)? {
-            2048 => Some(KeyType::Rsa2048),
-            3072 => Some(KeyType::Rsa3072),
-            _ => None,
-        },
-        _ => None,
-    }
+/// The public key that a TPM gets, and its kind; `None` for a type or size that no TPM holds.
+///
+/// # Errors
+///
+/// [`Error::KeyRefused`] for a key that [`software_key`] refuses by its public half alone.
+pub fn tpm_public_key(key: &AnyKey) -> Result<Option<(PublicKey, KeyType)>> {
+    let Some(public) = parse(key) else {
+        return Ok(None);
+    };
+    let Some(key_type) = public.key_type() else {
+        return Ok(None);
+    };
+    SoftwareKey::check_public(&public)?;
+    Ok(Some((public, key_type)))
 }
 
-/// The size of an RSA key.
-fn rsa_bits(key: &AnyKey) -> Option<usize> {
+/// The fields of a public key. All types with a curve or a modulus have an [`AnyKey`] that was
+/// checked to be one.
+fn parse(key: &AnyKey) -> Option<PublicKey> {
     let mut reader = Reader::new(key.blob(), "public key");
+    let name = reader.string().ok()?;
+    let curve = match name {
+        b"ecdsa-sha2-nistp256" => Curve::P256,
+        b"ecdsa-sha2-nistp384" => Curve::P384,
+        b"ecdsa-sha2-nistp521" => Curve::P521,
+        b"ssh-rsa" => {
+            let (e, n) = (reader.mpint().ok()?, reader.mpint().ok()?.to_vec());
+            let e = e.iter().try_fold(0_u32, |number, &byte| {
+                number
+                    .checked_mul(256)
+                    .map(|number| number | u32::from(byte))
+            });
+            // One that is too long is refused like all but 65537; 0 is not one.
+            let e = e.unwrap_or(0);
+            // `PublicKey::key_type` counts bytes, and this one may have a bit less.
+            let whole = n.first().is_some_and(|&first| first >= 0x80);
+            return whole.then_some(PublicKey::Rsa { n, e });
+        }
+        _ => return None,
+    };
     reader.string().ok()?;
-    reader.mpint().ok()?;
-    let n = reader.mpint().ok()?;
-    let zeros = usize::try_from(n.first()?.leading_zeros()).ok()?;
-    Some(n.len() * 8 - zeros)
+    let (x, y) = match reader.string().ok()? {
+        [4, point @ ..] if point.len() == 2 * curve.field_size() => {
+            point.split_at(curve.field_size())
+        }
+        _ => return None,
+    };
+    let (x, y) = (x.to_vec(), y.to_vec());
+    Some(PublicKey::Ecc { curve, x, y })
 }
 
 /// The key with these numbers, checked to be sound.

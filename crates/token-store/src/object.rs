@@ -13,6 +13,7 @@ mod key_spec;
 mod permissions;
 mod read;
 mod spki;
+mod twin;
 mod write;
 
 pub use attributes::Attributes;

@@ -38,11 +38,7 @@ pub(crate) fn read(
         (false, _) => Err(Error::NoPassword { hierarchy: name }.into()),
         (true, source) => {
             let name = hierarchy.name();
-            let what = format!(
-                "{}{} password of the TPM",
-                name[..1].to_uppercase(),
-                &name[1..]
-            );
+            let what = format!("{name} password of the TPM");
             auth_value(&source.read(&what)?, name)
         }
     }
@@ -82,7 +78,7 @@ pub(crate) fn read_lockout(source: &Source, info: &Info) -> anyhow::Result<Locko
 /// If it cannot be got, is longer than a TPM takes, or is empty.
 pub(crate) fn read_new(source: &Source, hierarchy: Hierarchy) -> anyhow::Result<AuthValue> {
     let name = hierarchy.name();
-    let what = format!("New {name} password of the TPM");
+    let what = format!("new {name} password of the TPM");
     let rule = "A password of the TPM has at most 32 bytes; nothing sets a lost one again.";
     source.read_new_as(&what, rule, |typed| {
         let auth = auth_value(typed, name)?;

@@ -177,7 +177,11 @@ impl Asker {
 }
 
 fn ask(what: &str, asker: Asker) -> Result<Secret> {
-    let prompt = format!("{what}: ");
+    // `what` stands in the middle of error messages, and here it comes first.
+    let mut prompt = format!("{what}: ");
+    if let Some(first) = prompt.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
     match asker {
         Asker::Terminal => Terminal::open()?.ask_hidden(&prompt),
         Asker::Program(program) => askpass::ask(&program, &prompt),

@@ -8,13 +8,14 @@ use token_store::{Error as StoreError, KeySpec, OpenToken, Store, Token};
 use tpm_core::{Error as Tpm, SoftwareKey};
 use zeroize::Zeroizing;
 
-use crate::app::{App, read_pin};
+use crate::app::{App, read_pin, refuse_locked};
 use crate::ask::confirm;
 use crate::ask::pin_prompt::Secret;
+use crate::fail::error::Error;
 use crate::fail::hint::quote;
 use crate::fail::not_imported::NotImported;
 use crate::files::private_key_file::Moving;
-use crate::keys::{self, Key, make};
+use crate::keys::{self, Key, make, public_files};
 use crate::options::{PassphraseArgs, UserPinArgs};
 use crate::show::output::tell;
 
@@ -57,7 +58,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<()> {
     let moving = Moving::read(&args.file)?;
     let mut store = app.store()?;
     let token = app.token(&store)?;
-    refuse_what_is_there(&store, &token, &moving)?;
+    store.refuse_twin(token.id, moving.of_tpm())?;
     if token
         .chip
         .as_ref()
@@ -68,9 +69,13 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<()> {
     if let Some(label) = &args.label {
         make::check_label(&store, &token, label)?;
     }
+    refuse_locked(app, &store, &token)?;
     let plain = (!moving.is_encrypted())
         .then(|| try_out(&moving, b""))
         .transpose()?;
+    if let Some((_, comment)) = &plain {
+        label(&store, &token, &moving, args, comment)?;
+    }
     warn(&moving, args);
     confirm::confirm("Import it anyway?", args.pin.answers_yes())?;
 
@@ -81,12 +86,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<()> {
     let mut spec = KeySpec::new(moving.key_type(), "");
     spec.id = args.id.clone().map(|id| id.0);
     spec.always_authenticate = args.always_authenticate;
-    spec.label = match &args.label {
-        Some(label) => label.clone(),
-        None if comment.trim().is_empty() => make::free_label(&store, &token)?,
-        None => comment,
-    };
-    make::check_label(&store, &token, &spec.label)?;
+    spec.label = label(&store, &token, &moving, args, &comment)?;
     let pin = read_pin(app, &store, &token, &args.pin)?;
     let open = OpenToken::open(&store, &app.tpm()?, &token, pin.as_ref())?;
     // Not earlier: while people are asked, the private key stays in its file.
@@ -95,6 +95,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<()> {
         open.import(&mut store, &software, &spec)
     };
     let pair = pair.map_err(|err| explain(&moving, err))?;
+    public_files::update(&store);
     let key = Key::of(&token, &pair.private)?.context("the key has no public key")?;
     let done = format!("the key \"{}\" is imported", shown(&key.label));
     app.out
@@ -133,26 +134,35 @@ fn warn(moving: &Moving, args: &Args) {
     ));
 }
 
-/// Refuses a key that the token has, before anybody is asked for anything.
-fn refuse_what_is_there(store: &Store, token: &Token, moving: &Moving) -> Result<()> {
-    let fingerprint = moving.public().fingerprint().to_string();
-    let there = keys::of_token(store, token)?
-        .into_iter()
-        .find(|key| key.private && key.fingerprint == fingerprint);
-    match there {
-        None => Ok(()),
-        Some(key) => Err(StoreError::KeyExists {
-            token: token.label.clone(),
-            imported: key.is_imported(),
-            label: key.label,
-        }
-        .into()),
+/// What the key is going to be called: as the option says, or as its comment in the file does.
+///
+/// # Errors
+///
+/// Those of [`make::check_label`]; [`NotImported::Comment`] for a comment that cannot be a label.
+fn label(
+    store: &Store,
+    token: &Token,
+    moving: &Moving,
+    args: &Args,
+    comment: &str,
+) -> Result<String> {
+    if let Some(label) = &args.label {
+        make::check_label(store, token, label)?;
+        return Ok(label.clone());
     }
+    if comment.trim().is_empty() {
+        return make::free_label(store, token);
+    }
+    make::check_label(store, token, comment).map_err(|err| match err.downcast_ref() {
+        Some(Error::BadLabel(why)) => moving.refused(NotImported::Comment(why)),
+        _ => err,
+    })?;
+    Ok(comment.to_owned())
 }
 
 /// The passphrase that opens the file, and the key's comment.
 fn ask(moving: &Moving, args: &Args) -> Result<(Secret, String)> {
-    let what = format!("Passphrase of {}", shown(&moving.short_name()));
+    let what = format!("passphrase of {}", shown(&moving.short_name()));
     let source = args.passphrase.source();
     source.read_as(&what, |typed| try_out(moving, typed))
 }

@@ -16,6 +16,9 @@ pub(crate) enum NotImported {
     /// An RSA key of a size that TPMs do not have.
     #[error("TPMs hold RSA keys of 2048 and 3072 bits, and this one has another size")]
     RsaSize,
+    /// A public half that this program refuses in any TPM.
+    #[error("key refused: {0}")]
+    Weak(&'static str),
     /// A type of key that this TPM does not take.
     #[error("this TPM takes no {0} keys")]
     Lacks(KeyType),
@@ -29,7 +32,7 @@ pub(crate) enum NotImported {
         public: PathBuf,
     },
     /// A key in the form of other TPM tools, which works in its TPM alone.
-    #[error("this key is in the TPM already, behind a PIN of its own")]
+    #[error("it is a key of a TPM, in the form of another tool")]
     InTpm,
     /// A file of other TPM tools that wraps a key for a storage root key.
     #[error("this file is the key itself to whoever may use the TPM")]
@@ -58,7 +61,13 @@ pub(crate) enum NotImported {
     /// Longer than any.
     #[error("it is longer than any private key of OpenSSH")]
     TooLong,
-    /// A device, a pipe, a directory.
+    /// The comment of the key cannot be its label.
+    #[error("its comment cannot be a label: {0}")]
+    Comment(&'static str),
+    /// Standard input is a terminal.
+    #[error("it is a terminal")]
+    Terminal,
+    /// A device or a pipe.
     #[error("it is no regular file")]
     NotRegular,
     /// A file that somebody else may have written or read.
@@ -72,6 +81,7 @@ impl NotImported {
         match self {
             Self::Type(_)
             | Self::RsaSize
+            | Self::Weak(_)
             | Self::Lacks(_)
             | Self::NoImport
             | Self::OtherPublic { .. }
@@ -85,7 +95,9 @@ impl NotImported {
             | Self::Binary
             | Self::Public
             | Self::Other
-            | Self::TooLong => Kind::Usage,
+            | Self::TooLong
+            | Self::Comment(_)
+            | Self::Terminal => Kind::Usage,
         }
     }
 
@@ -94,9 +106,11 @@ impl NotImported {
         let stdin = file == Path::new("-");
         let name = if stdin { "FILE".into() } else { quote(file) };
         Some(match self {
-            Self::Type(_) | Self::RsaSize | Self::Lacks(_) | Self::NoImport => format!(
-                "make one in the TPM: tpmssh keygen; then: tpmssh copy-id --replace {name}.pub HOST"
-            ),
+            Self::Type(_) | Self::RsaSize | Self::Weak(_) | Self::Lacks(_) | Self::NoImport => {
+                format!(
+                    "make one in the TPM: tpmssh keygen; then: tpmssh copy-id --replace {name}.pub HOST"
+                )
+            }
             Self::OtherPublic { .. } => {
                 format!("ssh-keygen -y -f {name} prints the public half that belongs to it")
             }
@@ -105,7 +119,10 @@ impl NotImported {
                 "import it with the tool that made it, then delete the file".into()
             }
             Self::Passphrase => return None,
-            Self::Cipher(_) | Self::Pem => {
+            Self::Cipher(_) => {
+                format!("cp {name} COPY && ssh-keygen -p -f COPY encrypts it as usual")
+            }
+            Self::Pem => {
                 format!("cp {name} COPY && ssh-keygen -p -f COPY makes it an OpenSSH key")
             }
             Self::Putty => {
@@ -115,6 +132,8 @@ impl NotImported {
                 "if it is PKCS#12: openssl pkcs12 -in {name} -nocerts -out COPY, then ssh-keygen -p -f COPY"
             ),
             Self::Public | Self::Other | Self::TooLong => return None,
+            Self::Comment(_) => "give it a label: --label LABEL".into(),
+            Self::Terminal => "name the file, or: tpmssh import - < FILE".into(),
             Self::NotRegular => format!("give it on standard input: tpmssh import - < {name}"),
             Self::OfAnother => format!("make a copy of your own: install -m 600 {name} COPY"),
         })

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::fs::OFlags;
 use ssh_format::{AnyKey, Error as Ssh, MAX_LINE_LEN, PrivateKeyFile, PrivateNumbers, SecretBytes};
-use tpm_core::KeyType;
+use tpm_core::{Error as Tpm, KeyType, PublicKey};
 
 use crate::fail::error::Error;
 use crate::fail::not_imported::NotImported;
@@ -20,6 +20,8 @@ pub(crate) struct Moving {
     /// As it was named.
     path: PathBuf,
     file: PrivateKeyFile,
+    /// Its public half, as a TPM gets it.
+    of_tpm: PublicKey,
     key_type: KeyType,
     /// The comment of the `.pub` file beside it.
     comment: Option<String>,
@@ -43,7 +45,11 @@ impl Moving {
         })?;
         drop(text);
         let public = file.public();
-        let Some(key_type) = ssh_keys::key_type(public) else {
+        let of_tpm = ssh_keys::tpm_public_key(public).map_err(|err| match err {
+            Tpm::KeyRefused(why) => refuse(NotImported::Weak(why)),
+            err => anyhow::Error::from(token_store::Error::from(err)),
+        })?;
+        let Some((of_tpm, key_type)) = of_tpm else {
             return Err(refuse(match public.algorithm() {
                 "ssh-rsa" => NotImported::RsaSize,
                 name => NotImported::Type(name.to_owned()),
@@ -53,6 +59,7 @@ impl Moving {
         Ok(Self {
             path: path.to_owned(),
             file,
+            of_tpm,
             key_type,
             comment,
         })
@@ -61,6 +68,11 @@ impl Moving {
     /// Its public half.
     pub(crate) fn public(&self) -> &AnyKey {
         self.file.public()
+    }
+
+    /// Its public half, as a TPM gets it.
+    pub(crate) fn of_tpm(&self) -> &PublicKey {
+        &self.of_tpm
     }
 
     /// Its kind.
@@ -129,8 +141,7 @@ fn read(path: &Path) -> Result<SecretBytes> {
     };
     let bytes = if path == Path::new("-") {
         if io::stdin().is_terminal() {
-            let from = input_file::name(path);
-            return Err(Error::IsATerminal { from }.into());
+            return Err(refused(path, NotImported::Terminal));
         }
         SecretBytes::read(io::stdin().lock())
     } else {
@@ -140,6 +151,9 @@ fn read(path: &Path) -> Result<SecretBytes> {
         let file = file.map_err(unreadable)?;
         // Of the open file: the path could name another one by now.
         let meta = file.metadata().map_err(unreadable)?;
+        if meta.is_dir() {
+            return Err(unreadable(io::ErrorKind::IsADirectory.into()).into());
+        }
         if !meta.is_file() {
             return Err(refused(path, NotImported::NotRegular));
         }
@@ -198,7 +212,7 @@ fn known(text: &[u8]) -> Option<NotImported> {
         } else {
             NotImported::InTpm
         }
-    } else if text.starts_with(b"-----BEGIN ") && contains(b"PRIVATE KEY-----") {
+    } else if contains(b"-----BEGIN ") && contains(b"PRIVATE KEY-----") {
         NotImported::Pem
     } else if text.starts_with(b"PuTTY-User-Key-File-") {
         NotImported::Putty
@@ -260,6 +274,11 @@ mod tests {
             (b"\n-----BEGIN EC PRIVATE KEY-----\nAAAA\n", "Pem"),
             (b"-----BEGIN PRIVATE KEY-----\nAAAA\n", "Pem"),
             (b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n", "Pem"),
+            // As openssl pkcs12 -nocerts writes it.
+            (
+                b"Bag Attributes\n    friendlyName: me\n-----BEGIN PRIVATE KEY-----\nAAAA\n",
+                "Pem",
+            ),
             (b"PuTTY-User-Key-File-3: ecdsa-sha2-nistp256\n", "Putty"),
             (b"ecdsa-sha2-nistp256 AAAA me\n", "Public"),
             (b"-----BEGIN PUBLIC KEY-----\nAAAA\n", "Public"),

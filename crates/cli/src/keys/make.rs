@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use ssh_format::text::shown;
+use token_store::object::MAX_LABEL_LEN;
 use token_store::{KeySpec, OpenToken, Pin, Store, Token};
 
 use crate::app::App;
@@ -55,8 +56,8 @@ pub(crate) fn check_offered(token: &Token, spec: &KeySpec) -> Result<()> {
     }
 }
 
-/// Refuses a label for a new key that the token has already, or that cannot be one: empty, or
-/// with characters that would make two lines of it.
+/// Refuses a label for a new key that the token has already, or that cannot be one: empty, too
+/// long, or with characters that would make two lines of it.
 ///
 /// Only this program refuses a second key of the same label: to PKCS#11 callers a label is no
 /// name, and some, such as NSS, give several keys the same one.
@@ -70,6 +71,9 @@ pub(crate) fn check_label(store: &Store, token: &Token, label: &str) -> Result<(
     }
     if label.chars().any(breaks_lines) {
         return Err(Error::BadLabel("it has control characters").into());
+    }
+    if label.len() > MAX_LABEL_LEN {
+        return Err(Error::BadLabel("it is longer than 128 bytes").into());
     }
     match labels(store, token)?.iter().any(|it| it == label) {
         true => Err(Error::LabelTaken {

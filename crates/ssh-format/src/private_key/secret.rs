@@ -1,4 +1,7 @@
 //! Memory for private keys and the files that hold them.
+//!
+//! tpm-core has the like of it for its own secrets (`secret/locked.rs`), a page each. Neither crate
+//! depends on the other, and what changes here probably has to change there.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -6,7 +9,9 @@ use std::io::{self, Read};
 use region::LockGuard;
 use zeroize::Zeroize;
 
-/// Pages of their own: the kernel locks whole pages and does not count locks.
+/// Pages of their own: the kernel locks whole pages and does not count locks. If pages are larger
+/// than these, the lock also covers other memory and may end when that is unlocked; the bytes are
+/// then swappable.
 #[repr(align(4096))]
 struct Pages([u8; SecretBytes::MAX]);
 
@@ -63,6 +68,11 @@ impl SecretBytes {
         }
     }
 
+    /// Overwrites all of it: it may have been longer.
+    fn wipe(&mut self) {
+        self.pages.0.zeroize();
+    }
+
     /// The bytes.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -94,8 +104,7 @@ impl SecretBytes {
 
 impl Drop for SecretBytes {
     fn drop(&mut self) {
-        // All of it: it may have been longer.
-        self.pages.0.zeroize();
+        self.wipe();
     }
 }
 
@@ -117,6 +126,46 @@ mod tests {
         let more = vec![7; SecretBytes::MAX + 1];
         assert!(SecretBytes::new(&more).is_none());
         assert!(SecretBytes::read(&more[..]).unwrap().is_none());
+    }
+
+    /// proc(5): the flag `lo` stands for pages that are locked.
+    fn is_locked(address: usize) -> bool {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let mut here = false;
+        for line in maps.lines() {
+            let range = line.split(' ').next().unwrap().split_once('-');
+            let number = |text| usize::from_str_radix(text, 16).ok();
+            if let Some((Some(from), Some(to))) = range.map(|(a, b)| (number(a), number(b))) {
+                here = (from..to).contains(&address);
+            }
+            if let Some(flags) = line.strip_prefix("VmFlags:").filter(|_| here) {
+                return flags.split_whitespace().any(|flag| flag == "lo");
+            }
+        }
+        panic!("no such address")
+    }
+
+    #[test]
+    fn bytes_are_locked_from_the_first_to_the_last_as_long_as_they_live() {
+        let full = vec![7; SecretBytes::MAX];
+        let one = SecretBytes::new(&full).unwrap();
+        let other = SecretBytes::read(&full[..]).unwrap().unwrap();
+        let address = other.bytes().as_ptr() as usize;
+        drop(one);
+        for address in [address, address + SecretBytes::MAX - 1] {
+            assert!(is_locked(address), "one does not unlock another");
+        }
+        let unlocked = Box::new(Pages([0; SecretBytes::MAX]));
+        assert!(!is_locked(unlocked.0.as_ptr() as usize), "the control");
+    }
+
+    #[test]
+    fn what_was_left_out_is_wiped_as_well() {
+        let mut bytes = SecretBytes::new(b"a secret number").unwrap();
+        bytes.truncate(1);
+        assert_eq!(bytes.pages.0[..15], *b"a secret number");
+        bytes.wipe();
+        assert_eq!(bytes.pages.0, [0; SecretBytes::MAX]);
     }
 
     #[test]

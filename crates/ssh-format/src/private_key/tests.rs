@@ -125,6 +125,35 @@ fn another_cipher_is_named() {
     );
 }
 
+/// Both names are known, and together they are nothing that any program writes.
+#[test]
+fn a_cipher_with_the_wrong_key_derivation_is_damage_and_not_an_unknown_cipher() {
+    for (cipher, kdf, expected) in [
+        (
+            "aes256-ctr",
+            "none",
+            "the private key is malformed: its cipher and key derivation do not fit together",
+        ),
+        (
+            "none",
+            "bcrypt",
+            "the private key is malformed: its cipher and key derivation do not fit together",
+        ),
+        (
+            "aes128-cbc",
+            "bcrypt",
+            "private keys encrypted with aes128-cbc cannot be read",
+        ),
+    ] {
+        let mut file = MAGIC.to_vec();
+        put_string(&mut file, cipher.as_bytes());
+        put_string(&mut file, kdf.as_bytes());
+        put_string(&mut file, b"");
+        let err = PrivateKeyFile::parse(&armor(&file)).unwrap_err();
+        assert_eq!(err.to_string(), expected, "{cipher} {kdf}");
+    }
+}
+
 /// The private half of one key with the public half of another.
 #[test]
 fn halves_of_two_keys_are_refused() {

@@ -22,15 +22,7 @@ impl Store {
     ///
     /// Those of the store.
     pub fn objects(&self, token: TokenId) -> Result<Vec<Object>> {
-        self.read(|tx| {
-            let keys = Keys::of(tx, token)?;
-            // In the order of the table: with an index, SQLite would sort the whole result in
-            // memory.
-            let mut query =
-                tx.prepare_cached(&format!("{SELECT} NOT INDEXED WHERE token = ? ORDER BY id"))?;
-            let objects = query.query_and_then([token.0], |row| keys.object(row))?;
-            objects.filter_map(Result::transpose).collect()
-        })
+        self.read(|tx| objects(tx, token))
     }
 
     /// The object `id`.
@@ -137,6 +129,16 @@ impl Store {
             Ok(imported)
         })
     }
+}
+
+/// [`Store::objects`], within a transaction.
+pub(super) fn objects(tx: &Transaction<'_>, token: TokenId) -> Result<Vec<Object>> {
+    let keys = Keys::of(tx, token)?;
+    // In the order of the table: with an index, SQLite would sort the whole result in memory.
+    let mut query =
+        tx.prepare_cached(&format!("{SELECT} NOT INDEXED WHERE token = ? ORDER BY id"))?;
+    let objects = query.query_and_then([token.0], |row| keys.object(row))?;
+    objects.filter_map(Result::transpose).collect()
 }
 
 pub(super) fn by_id(tx: &Transaction<'_>, id: ObjectId) -> Result<Object> {

@@ -1,12 +1,12 @@
 //! Changes to the objects of a token: adding, setting attributes, deleting.
 
 use rusqlite::{OptionalExtension, Transaction, named_params, params};
-use tpm_core::{Blob, Origin, PublicKey};
+use tpm_core::{Blob, KeyBlob, Origin, PublicKey};
 
 use super::{
     Class, Key, KeyPair, KeySpec, MAX_ID_LEN, MAX_VALUE_LEN, Mechanisms, NewCertificate, NewData,
     NewPublicKey, Object, ObjectId, arrival::Arrival, changes::set_attributes, check_label,
-    check_len, check_text, default_id, read::by_id, spki,
+    check_len, check_text, default_id, read::by_id, spki, twin::refuse_twin,
 };
 use crate::{Error, Result, Store, TokenId, token};
 
@@ -144,15 +144,30 @@ impl Store {
             token::by_id(tx, token)?;
             // As it will be read.
             let key = Arrival::of(tx, token)?.parse(blob.clone())?;
-            let key = Key::new(key, spec.permissions());
-            let row = insert_key(tx, token, &key)?;
-            let id = default_id(key.public());
-            let private = half(Class::PrivateKey, token, row, spec, &id)?.insert(tx)?;
-            let public = half(Class::PublicKey, token, row, spec, &id)?.insert(tx)?;
-            Ok(KeyPair {
-                private: by_id(tx, private)?,
-                public: by_id(tx, public)?,
-            })
+            insert_pair(tx, token, spec, key)
+        })
+    }
+
+    /// Stores a key pair that was made outside of the chip.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyExists`] if the token has this key by now; [`Error::Conflict`] if the arrival
+    /// key of `key` is no longer that of the token, so that `key` would never load.
+    pub(crate) fn add_imported_key(
+        &self,
+        token: TokenId,
+        spec: &KeySpec,
+        key: &KeyBlob,
+    ) -> Result<KeyPair> {
+        self.write(|tx| {
+            token::by_id(tx, token)?;
+            match (Arrival::of(tx, token)?, key.arrival()) {
+                (Arrival::Key(there), Some(parent)) if there == *parent => {}
+                _ => return Err(Error::Conflict),
+            }
+            refuse_twin(tx, token, key.public())?;
+            insert_pair(tx, token, spec, key.clone())
         })
     }
 
@@ -182,13 +197,31 @@ impl Store {
     }
 }
 
+/// Adds a key with both of its halves.
+fn insert_pair(
+    tx: &Transaction<'_>,
+    token: TokenId,
+    spec: &KeySpec,
+    key: KeyBlob,
+) -> Result<KeyPair> {
+    let key = Key::new(key, spec.permissions());
+    let row = insert_key(tx, token, &key)?;
+    let id = default_id(key.public());
+    let private = half(Class::PrivateKey, token, row, spec, &id)?.insert(tx)?;
+    let public = half(Class::PublicKey, token, row, spec, &id)?.insert(tx)?;
+    Ok(KeyPair {
+        private: by_id(tx, private)?,
+        public: by_id(tx, public)?,
+    })
+}
+
 /// Adds the row of a key, without those of its halves.
 ///
 /// # Errors
 ///
 /// [`Error::KeyExists`] if the token has the key: it would go on working after it was deleted.
 fn insert_key(tx: &Transaction<'_>, token: TokenId, key: &Key) -> Result<i64> {
-    refuse_twin(tx, token, key)?;
+    refuse_same_area(tx, token, key)?;
     let permissions = key.permissions();
     let mechanisms = permissions.mechanisms.as_ref();
     let blob = key.blob().blob();
@@ -210,7 +243,7 @@ fn insert_key(tx: &Transaction<'_>, token: TokenId, key: &Key) -> Result<i64> {
 }
 
 /// Refuses a key whose public area, and so whose Name, a key of the token has.
-fn refuse_twin(tx: &Transaction<'_>, token: TokenId, key: &Key) -> Result<()> {
+fn refuse_same_area(tx: &Transaction<'_>, token: TokenId, key: &Key) -> Result<()> {
     let sql = "SELECT label FROM key JOIN object ON object.key = key.id \
                WHERE key.token = ? AND public = ? AND class = 'private-key'";
     let found = params![token.0, key.blob().blob().public];

@@ -2,12 +2,12 @@
 
 use rand_core::{OsRng, RngCore};
 use tpm_core::{
-    ArrivalKey, Error as Tpm, Hash, KeyBlob, OpenSrk, Origin, PinAuth, PublicKey, Scheme,
-    SoftwareKey, Usage,
+    ArrivalKey, Error as Tpm, Hash, KeyBlob, OpenSrk, PinAuth, PublicKey, Scheme, SoftwareKey,
+    Usage,
 };
 
 use super::open_token::OpenToken;
-use crate::{Class, Error, KeyPair, KeySpec, Result, Store};
+use crate::{KeyPair, KeySpec, Result, Store};
 
 impl OpenToken {
     /// Brings `software` into the chip as a key of this token and keeps it; its type counts, and not
@@ -20,8 +20,10 @@ impl OpenToken {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyExists`] if the token has this key; those of label and id, of the TPM (a key type
-    /// that the chip lacks among them) and of the store.
+    /// [`Error::KeyExists`](crate::Error::KeyExists) if the token has this key, also if another
+    /// program imported it meanwhile; [`Error::Conflict`](crate::Error::Conflict) if the token was
+    /// made anew meanwhile; those of label and id, of the TPM (a key type that the chip lacks among
+    /// them) and of the store.
     pub fn import(
         &self,
         store: &mut Store,
@@ -31,30 +33,13 @@ impl OpenToken {
         let mut spec = spec.clone();
         spec.key_type = software.key_type();
         self.check_spec(store, &spec)?;
-        self.refuse_twin(store, software.public())?;
+        // Before the chip works for nothing. What counts is the check when the key is kept.
+        store.refuse_twin(self.token(), software.public())?;
         let key = self
             .bring_in(store, software, spec.usage)
             .map_err(|err| err.of_token(self.label()))?;
-        // Another program may have brought it in meanwhile.
-        self.refuse_twin(store, software.public())?;
-        self.keep(store, &spec, key.blob())
-    }
-
-    /// Refuses a key that the token has.
-    fn refuse_twin(&self, store: &Store, public: &PublicKey) -> Result<()> {
-        let twin = store.objects(self.token())?.into_iter().find(|object| {
-            object.class() == Class::PrivateKey && object.public_key() == Some(public)
-        });
-        match twin {
-            None => Ok(()),
-            Some(object) => Err(Error::KeyExists {
-                token: self.label().to_owned(),
-                imported: object
-                    .key()
-                    .is_some_and(|key| key.origin() == Origin::Outside),
-                label: object.label,
-            }),
-        }
+        self.remember_chip(store);
+        store.add_imported_key(self.token(), &spec, &key)
     }
 
     /// The part that is done with the chip.
@@ -85,12 +70,9 @@ impl OpenToken {
             PublicKey::Rsa { .. } => Scheme::RsaPkcs1(Hash::Sha256),
             PublicKey::Ecc { .. } => Scheme::Ecdsa,
         };
-        let signature = ready.sign(&op, scheme, &digest)?;
-        if software.public().verify(scheme, &digest, &signature) {
-            Ok(key)
-        } else {
-            Err(Tpm::WrongSignature.into())
-        }
+        // Checks the signature with the public key of `key`, which is that of `software`.
+        ready.sign(&op, scheme, &digest)?;
+        Ok(key)
     }
 
     /// Makes the arrival key of this token, and keeps it.

@@ -178,10 +178,15 @@ impl OpenToken {
     /// As [`OpenToken::check_spec`].
     pub fn keep(&self, store: &mut Store, spec: &KeySpec, blob: &Blob) -> Result<KeyPair> {
         self.check_spec(store, spec)?;
+        self.remember_chip(store);
+        store.add_key(self.id, spec, blob)
+    }
+
+    /// Keeps what this login learned about the chip.
+    pub(super) fn remember_chip(&self, store: &Store) {
         if let Some(chip) = &*lock(&self.chip) {
             store.remember_chip(self.id, chip);
         }
-        store.add_key(self.id, spec, blob)
     }
 
     /// Makes a key in the chip that is not stored: it is gone when the value is dropped. `spec`'s

@@ -17,9 +17,11 @@ use crate::{
 ///
 /// It is there to be wrapped for an [`ArrivalKey`](crate::ArrivalKey), and for nothing else: it
 /// signs nothing. The private number is kept out of swap space, as far as the system lets this
-/// process lock memory, and is wiped when this is dropped. The checks of an RSA key compute with
-/// big numbers, whose intermediate results are not all wiped: a program that imports keys writes
-/// no core file.
+/// process lock memory, and is wiped when this is dropped. So is the form that is wrapped.
+///
+/// The checks need copies of the numbers in memory that is not locked: the stack for an ECDSA key,
+/// the heap for an RSA key. The copies are wiped, but not all intermediate results of an RSA check.
+/// A program that imports keys writes no core file.
 pub struct SoftwareKey {
     public: PublicKey,
     /// ECC: the scalar, as long as the field. RSA: one prime, half as long as the modulus.
@@ -91,26 +93,41 @@ impl SoftwareKey {
     /// inverse.
     pub fn rsa(numbers: &RsaNumbers<'_>) -> Result<Self> {
         let n = trimmed(numbers.n);
-        let public = PublicKey::Rsa {
-            n: n.to_vec(),
-            e: 65_537,
+        let e = match trimmed(numbers.e) {
+            [1, 0, 1] => EXPONENT,
+            // Refused below, whatever it is.
+            _ => 0,
         };
-        let Some(key_type) = public.key_type() else {
-            return Err(Error::KeyRefused("its size is not 2048 or 3072 bits"));
-        };
-        // The top bit is set in every modulus of that many bits.
-        if n[0] < 0x80 {
-            return Err(Error::KeyRefused("its size is not 2048 or 3072 bits"));
-        }
-        if trimmed(numbers.e) != [1, 0, 1] {
-            return Err(Error::KeyRefused("its public exponent is not 65537"));
-        }
-        public.check()?;
+        let public = PublicKey::Rsa { n: n.to_vec(), e };
+        let key_type = Self::check_public(&public)?;
         check_rsa(numbers, usize::from(key_type.bits()))?;
         let p = trimmed(numbers.p);
         let mut secret = Locked::zeroed(p.len());
         secret.bytes_mut().copy_from_slice(p);
         Ok(Self { public, secret })
+    }
+
+    /// Refuses a key by its public half alone, before anybody is asked for the private one; its kind.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyRefused`] for an RSA key of another size or public exponent than
+    /// [`SoftwareKey::rsa`] takes, for a modulus with the ROCA weakness, and for a point that is not
+    /// on its curve.
+    pub fn check_public(public: &PublicKey) -> Result<KeyType> {
+        const SIZE: Error = Error::KeyRefused("its size is not 2048 or 3072 bits");
+        let key_type = public.key_type().ok_or(SIZE)?;
+        if let PublicKey::Rsa { n, e } = public {
+            // The top bit is set in every modulus of that many bits.
+            if n[0] < 0x80 {
+                return Err(SIZE);
+            }
+            if *e != EXPONENT {
+                return Err(Error::KeyRefused("its public exponent is not 65537"));
+            }
+        }
+        public.check()?;
+        Ok(key_type)
     }
 
     /// The public key.
@@ -150,20 +167,26 @@ impl SoftwareKey {
         let seed = crypto::seed_to(parent)?;
         // TPMT_SENSITIVE behind its length: type; authorization value and seed, both empty; the
         // private number. Part 2, section 12.3.2.4.
-        let mut sensitive = Zeroizing::new(Vec::with_capacity(self.secret.bytes().len() + 10));
-        let len = u16::try_from(self.secret.bytes().len()).map_err(|_| HALVES)?;
-        sensitive.put_u16(len + 8);
-        sensitive.put_u16(match self.public {
+        let secret = self.secret.bytes();
+        let len = u16::try_from(secret.len()).map_err(|_| HALVES)?;
+        // What stands before the number, which is no secret.
+        let mut head = Vec::with_capacity(10);
+        head.put_u16(len + 8);
+        head.put_u16(match self.public {
             PublicKey::Rsa { .. } => algorithm::RSA,
             PublicKey::Ecc { .. } => algorithm::ECC,
         });
-        sensitive.put_sized(&[]);
-        sensitive.put_sized(&[]);
-        sensitive.put_sized(self.secret.bytes());
-        let integrity = crypto::wrap_outer(&seed.secret, name, &mut sensitive);
-        let mut duplicate = Vec::with_capacity(sensitive.len() + 34);
+        head.put_sized(&[]);
+        head.put_sized(&[]);
+        head.put_u16(len);
+        let mut sensitive = Locked::zeroed(head.len() + secret.len());
+        let (front, number) = sensitive.bytes_mut().split_at_mut(head.len());
+        front.copy_from_slice(&head);
+        number.copy_from_slice(secret);
+        let integrity = crypto::wrap_outer(&seed.secret, name, sensitive.bytes_mut());
+        let mut duplicate = Vec::with_capacity(sensitive.bytes().len() + 34);
         duplicate.put_sized(&integrity);
-        duplicate.extend_from_slice(&sensitive);
+        duplicate.extend_from_slice(sensitive.bytes());
         Ok(Wrapped {
             duplicate,
             seed: seed.encrypted,
@@ -188,6 +211,9 @@ pub(crate) struct Wrapped {
     /// The contents of the `TPM2B_ENCRYPTED_SECRET`.
     pub(crate) seed: Vec<u8>,
 }
+
+/// The public exponent of every RSA key that is taken.
+const EXPONENT: u32 = 65_537;
 
 const HALVES: Error = Error::Unsound("its halves do not belong together");
 
@@ -243,7 +269,7 @@ fn check_rsa(numbers: &RsaNumbers<'_>, bits: usize) -> Result<()> {
     if !probably_prime(&p, ROUNDS) || !probably_prime(&q, ROUNDS) {
         return unsound("its factors are not prime");
     }
-    let product = Zeroizing::new(&*d * BigUint::from(65_537_u32));
+    let product = Zeroizing::new(&*d * BigUint::from(EXPONENT));
     for factor in [&p, &q] {
         let order = Zeroizing::new(&**factor - &one);
         if *Zeroizing::new(&*product % &*order) != one {

@@ -1,4 +1,7 @@
 //! Memory for secrets: it is not swapped to disk, and it is wiped when it is freed.
+//!
+//! ssh-format has the like of it for private key files (`private_key/secret.rs`). Neither crate
+//! depends on the other, and what changes here probably has to change there.
 
 use region::LockGuard;
 use zeroize::Zeroize;

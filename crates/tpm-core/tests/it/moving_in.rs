@@ -391,29 +391,26 @@ fn an_rsa_key_that_is_not_sound_is_refused() {
     let size = "its size is not 2048 or 3072 bits";
     assert_eq!(unsound(key(&(&n >> 8), &e, &d, &p, &q)), size);
     assert_eq!(unsound(key(&(&n >> 1), &e, &d, &p, &q)), size);
-    // A composite factor: the chip would take it (swtpm does), and sign what does not verify.
-    let composite = {
+    // 1 is a power of 65537, so this modulus has the form of ROCA's: 1 modulo all small primes.
+    let small = (2_u32..168).filter(|n| (2..*n).all(|factor| n % factor != 0));
+    let small = small.fold(BigUint::from(1_u8), |product, prime| product * prime);
+    let roca = (BigUint::from(1_u8) << 2047) / &small * &small + &small + 1_u8;
+    let weak = "its RSA modulus has the ROCA weakness (CVE-2017-15361)";
+    assert_eq!(unsound(key(&roca, &e, &d, &p, &q)), weak);
+    // A composite factor, with which the modulus is as long as it has to be.
+    let composite = loop {
         let one = rsa::RsaPrivateKey::new(&mut OsRng, 1024).expect("RSA");
-        let mut product = one.n().clone();
-        while product.bits() < 1024 {
-            product <<= 1;
+        if (one.n() * &q).bits() == 2048 {
+            break one.n().clone();
         }
-        product
     };
-    let wrong = &composite * &q;
-    if wrong.bits() == 2048 {
-        let why = unsound(key(&wrong, &e, &d, &composite, &q));
-        assert_eq!(why, "its factors are not prime");
-    }
-    // p = q, and factors of different lengths.
-    let mut near = p.clone();
-    if (&near * &near).bits() < 2048 {
-        near = q.clone();
-    }
-    if (&near * &near).bits() == 2048 {
-        let why = unsound(key(&(&near * &near), &e, &d, &near, &near));
-        assert_eq!(why, "its factors are too near to each other");
-    }
+    let why = unsound(key(&(&composite * &q), &e, &d, &composite, &q));
+    assert_eq!(why, "its factors are not prime");
+    // p = q: the square of the larger prime has 2048 bits, because the product of both has.
+    let near = if p > q { &p } else { &q };
+    let why = unsound(key(&(near * near), &e, &d, near, near));
+    assert_eq!(why, "its factors are too near to each other");
+    // Factors of different lengths.
     let why = unsound(key(&n, &e, &d, &n, &BigUint::from(1_u8)));
     assert_eq!(why, "its factors are not half as long as its modulus");
     // The coefficient of another key.
