@@ -87,3 +87,66 @@ pub fn software_key(numbers: &PrivateNumbers<'_>) -> Result<SoftwareKey> {
         _ => Err(Error::KeyRefused("no TPM holds keys of its type")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ssh_format::wire::put_string;
+
+    use super::*;
+
+    /// An RSA key of SSH; neither number has a zero in front.
+    fn rsa(e: &[u8], n: &[u8]) -> AnyKey {
+        let mut blob = Vec::new();
+        put_string(&mut blob, b"ssh-rsa");
+        for number in [e, n] {
+            let sign = (number[0] >= 0x80).then_some(0);
+            let number: Vec<u8> = sign.into_iter().chain(number.iter().copied()).collect();
+            put_string(&mut blob, &number);
+        }
+        AnyKey::from_blob(&blob).unwrap()
+    }
+
+    #[test]
+    fn an_rsa_key_is_judged_by_its_public_half() {
+        let n = |bytes| [&[0x80][..], &vec![1; bytes - 1]].concat();
+        let e = [1, 0, 1];
+        for (bytes, kind) in [(256, KeyType::Rsa2048), (384, KeyType::Rsa3072)] {
+            let expected = PublicKey::Rsa {
+                n: n(bytes),
+                e: 65_537,
+            };
+            let found = tpm_public_key(&rsa(&e, &n(bytes))).unwrap();
+            assert_eq!(found, Some((expected, kind)));
+        }
+        // Of 4096, 2040 and 2047 bits.
+        let short = [&[0x7f][..], &[1; 255]].concat();
+        for n in [n(512), n(255), short] {
+            assert_eq!(tpm_public_key(&rsa(&e, &n)).unwrap(), None);
+        }
+        for e in [&[3][..], &[1, 0, 0, 0, 0, 0, 1], &[1, 0, 1, 0, 1]] {
+            let err = tpm_public_key(&rsa(e, &n(256))).unwrap_err();
+            let text = "key refused: its public exponent is not 65537";
+            assert_eq!(err.to_string(), text, "{e:?}");
+        }
+    }
+
+    /// The base point of P-256, SP 800-186 section 3.2.1.3, there and back.
+    #[test]
+    fn a_point_comes_back_as_it_was() {
+        const X: &str = "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296";
+        const Y: &str = "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
+        let bytes = |hex: &str| -> Vec<u8> {
+            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+            (0..hex.len()).step_by(2).map(byte).collect()
+        };
+        let key = PublicKey::Ecc {
+            curve: Curve::P256,
+            x: bytes(X),
+            y: bytes(Y),
+        };
+        let line = crate::public_key(&key).unwrap().authorized_keys_line("me");
+        let (ssh, _) = AnyKey::from_line(&line).unwrap();
+        let found = tpm_public_key(&ssh).unwrap();
+        assert_eq!(found, Some((key, KeyType::EccP256)));
+    }
+}
