@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn an_rsa_key_is_judged_by_its_public_half() {
-        let n = |bytes| [&[0x80][..], &vec![1; bytes - 1]].concat();
+        let n = |bytes: usize| [&[0x80_u8][..], &vec![1; bytes - 1]].concat();
         let e = [1, 0, 1];
         for (bytes, kind) in [(256, KeyType::Rsa2048), (384, KeyType::Rsa3072)] {
             let expected = PublicKey::Rsa {
