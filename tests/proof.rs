@@ -1,7 +1,9 @@
 //! A key's owner shows an authority that a TPM made the key and that it cannot leave.
 
 mod agent;
+mod chip;
 mod interop;
+mod json;
 mod options;
 mod roots;
 mod verifier_key;

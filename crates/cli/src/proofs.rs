@@ -7,10 +7,13 @@ pub(crate) mod verifier_key;
 use std::path::Path;
 
 use key_proof::{MAX_FILE_LEN, Proof, Verified};
+use serde::Serialize;
 
-use crate::files::input_file;
+use crate::app::App;
+use crate::files::{input_file, output_file};
 use crate::proofs::trust::TrustArgs;
 use crate::show::date;
+use crate::show::output::{self, tell};
 
 /// Reads a file of this family, or standard input (`-`), with `parse`.
 ///
@@ -23,6 +26,29 @@ pub(crate) fn read<T>(
 ) -> anyhow::Result<T> {
     let bytes = input_file::read(path, MAX_FILE_LEN)?;
     Ok(parse(&bytes)?)
+}
+
+/// Writes a file of this family, and says so: `said` on standard error, or `report` on standard output with `--json`. A file that goes to
+/// standard output is JSON already, and stands there alone.
+///
+/// # Errors
+///
+/// If the file cannot be written.
+pub(crate) fn write(
+    app: &App,
+    path: &Path,
+    json: &str,
+    said: &str,
+    report: &impl Serialize,
+) -> anyhow::Result<()> {
+    output_file::write(path, 0o644, json.as_bytes())?;
+    if app.out.is_json() && path != Path::new("-") {
+        return Ok(output::write(
+            &(serde_json::to_string_pretty(report)? + "\n"),
+        )?);
+    }
+    tell(&format!("tpmssh: {said}"));
+    Ok(())
 }
 
 /// Checks the proof in a file against what `trust` and `change` ask for.

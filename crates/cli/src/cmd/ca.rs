@@ -36,7 +36,7 @@ pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Init(args) => init::run(app, args),
         Command::PublicKey(args) => public_key::run(app, args),
-        Command::Challenge(args) => challenge::run(args),
+        Command::Challenge(args) => challenge::run(app, args),
         Command::SignUser(args) => sign::user(app, args),
         Command::SignHost(args) => sign::host(app, args),
         Command::Renew(args) => renew::run(app, args),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use key_proof::{Challenge, Kind, Origin, Proof, PublicArea, Request, WallClaim, activation};
 use rand_core::{OsRng, RngCore};
+use serde::Serialize;
 use ssh_format::text::shown;
 use token_store::attestation::{self, Evidence};
 use token_store::{Error as StoreError, OpenToken, Store};
@@ -16,12 +17,10 @@ use tpm_core::{AuthValue, Credential, EndorsementAuth, Entity, Wall, info};
 use crate::app::{App, read_pin};
 use crate::ask::hierarchy_auth;
 use crate::fail::error::Error;
-use crate::files::output_file;
 use crate::keys::signing::{self, SigningKey};
 use crate::options::{EkTypeArg, EndorsementAuthArgs, UserPinArgs};
 use crate::proofs;
 use crate::show::date;
-use crate::show::output::tell;
 
 /// Prove that a key was born in this TPM and cannot leave it
 ///
@@ -125,17 +124,32 @@ fn ask(app: &App, args: &Args) -> anyhow::Result<()> {
         audience: args.audience.clone(),
         client_random,
     };
-    output_file::write(&args.output, 0o644, request.to_json().as_bytes())?;
-    let name = PublicArea::parse(&request.ek)?.name();
+    let name = PublicArea::parse(&request.ek)?.name().to_string();
     let certificate = if has_certificate {
         " and its maker's certificate"
     } else {
         ""
     };
-    tell(&format!(
-        "tpmssh: this file names the TPM (endorsement key {name}){certificate}; it is a request, and not yet a proof"
-    ));
-    Ok(())
+    let said = format!(
+        "this file names the TPM (endorsement key {name}){certificate}; it is a request, and not yet a proof"
+    );
+    let report = Asked {
+        request: &args.output,
+        fingerprint: key.public.fingerprint().to_string(),
+        ek_name: name,
+        certificate: has_certificate,
+    };
+    proofs::write(app, &args.output, &request.to_json(), &said, &report)
+}
+
+/// What was written, for `--json`.
+#[derive(Debug, Serialize)]
+struct Asked<'a> {
+    request: &'a Path,
+    fingerprint: String,
+    ek_name: String,
+    /// Whether the maker's certificate is in it.
+    certificate: bool,
 }
 
 /// Refuses a key that no proof would be accepted for, before anything is asked of the TPM.
@@ -229,12 +243,14 @@ fn answer(app: &App, args: &Args, request: &Path, challenge: &Path) -> anyhow::R
     let secret = with_endorsement(app, args, |endorsement| {
         attestation::activate(&store, &tpm, &key.token, ek_type, endorsement, &credential)
     })?;
-    let attested = match by_agent::attest(&args.pin, &key, &transcript, &challenge.nonce) {
-        Some(attested) => attested,
+    let (attested, by) = match by_agent::attest(&args.pin, &key, &transcript, &challenge.nonce) {
+        Some(attested) => (attested, "agent"),
         None => {
             let pin = read_pin(app, &store, &key.token, &args.pin)?;
             let open = OpenToken::open(&store, &tpm, &key.token, pin.as_ref())?;
-            ssh_keys::attest(&open, &store, &key.key, &transcript, &challenge.nonce)?
+            let nonce = &challenge.nonce;
+            let attested = ssh_keys::attest(&open, &store, &key.key, &transcript, nonce)?;
+            (attested, "pin")
         }
     };
     let proof = Proof {
@@ -245,11 +261,22 @@ fn answer(app: &App, args: &Args, request: &Path, challenge: &Path) -> anyhow::R
         signature: attested.signature,
         sshsig: attested.sshsig,
     };
-    output_file::write(&args.output, 0o644, proof.to_json().as_bytes())?;
-    tell(
-        "tpmssh: this is the proof; who made the challenge checks it with: tpmssh verify-proof FILE",
-    );
-    Ok(())
+    let report = Answered {
+        proof: &args.output,
+        fingerprint: key.public.fingerprint().to_string(),
+        by,
+    };
+    let said = "this is the proof; who made the challenge checks it with: tpmssh verify-proof FILE";
+    proofs::write(app, &args.output, &proof.to_json(), said, &report)
+}
+
+/// What was written, for `--json`.
+#[derive(Debug, Serialize)]
+struct Answered<'a> {
+    proof: &'a Path,
+    fingerprint: String,
+    /// Whose login was used: `agent`, or `pin` for one of this command's own.
+    by: &'static str,
 }
 
 /// The key that the request is for. If one is named, it has to be that one.

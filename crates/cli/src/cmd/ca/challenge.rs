@@ -1,12 +1,14 @@
 //! `tpmssh ca challenge`: answer a request for a proof.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use key_proof::{Challenge, DEFAULT_LIFETIME, MAX_LIFETIME, Policy, Request, check_request};
 use rand_core::OsRng;
+use serde::Serialize;
+use ssh_format::time;
 
-use crate::files::output_file;
+use crate::app::App;
 use crate::proofs::{self, verifier_key};
 use crate::show::{date, duration};
 
@@ -53,7 +55,7 @@ fn lifetime(text: &str) -> Result<u64, String> {
     }
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let request = proofs::read(&args.request, Request::from_json)?;
     let now = date::now();
     let mut policy = Policy::new(now);
@@ -62,9 +64,27 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let checked = check_request(&request, &policy).context("no challenge is made")?;
     let key = verifier_key::sealing(now)?;
     let challenge = Challenge::new(&checked, &key, now, args.expires_in, &mut OsRng)?;
-    Ok(output_file::write(
-        &args.output,
-        0o644,
-        challenge.to_json().as_bytes(),
-    )?)
+    let report = Made {
+        challenge: &args.output,
+        fingerprint: checked.ssh_key().fingerprint().to_string(),
+        ek_name: checked.ek().name().to_string(),
+        expires: challenge.expires,
+    };
+    let said = format!(
+        "the challenge is for key {} in the TPM with endorsement key {}, until {}",
+        report.fingerprint,
+        report.ek_name,
+        time::in_words(challenge.expires)
+    );
+    proofs::write(app, &args.output, &challenge.to_json(), &said, &report)
+}
+
+/// What was written, for `--json`.
+#[derive(Debug, Serialize)]
+struct Made<'a> {
+    challenge: &'a Path,
+    fingerprint: String,
+    ek_name: String,
+    /// In seconds since 1970.
+    expires: u64,
 }

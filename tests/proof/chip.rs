@@ -1,0 +1,93 @@
+//! Chips that are not as their makers left them.
+
+use super::{Files, manufactured};
+use crate::program::{Outcome, Program};
+use crate::raw;
+
+/// `TPM_RH_ENDORSEMENT`.
+const ENDORSEMENT: u32 = 0x4000_000b;
+
+/// Runs one of tpm2-tools in the home.
+#[track_caller]
+fn tool(program: &Program, name: &str, args: &[&str]) {
+    let mut tool = program.home.command(name);
+    tool.current_dir(program.home.path());
+    tool.args(["-Q", "-T", &program.swtpm.tcti()]);
+    Outcome::of(tool.args(args)).ok();
+}
+
+fn ask(program: &Program, files: &Files, ek_type: &str) -> Outcome {
+    program.run(&["prove", "first", "--ek-type", ek_type, "-o", &files.request])
+}
+
+#[test]
+fn a_disabled_endorsement_hierarchy_is_named() {
+    let disabled = "tpmssh: the endorsement hierarchy is disabled\n\
+                    hint: restart the machine; if it stays so, switch the hierarchy on in the firmware setup\n";
+    // With endorsement keys at persistent handles, and without.
+    for program in [manufactured(), Program::with_key()] {
+        let files = Files::of(&program);
+        raw::disable(&program.swtpm, ENDORSEMENT);
+        for ek_type in ["rsa2048", "ecc-p384"] {
+            ask(&program, &files, ek_type).fails(5, disabled);
+        }
+    }
+    // Between the request and the answer.
+    let program = manufactured();
+    let files = Files::of(&program);
+    files.ask(&program, &[]);
+    files.challenge(&program);
+    raw::disable(&program.swtpm, ENDORSEMENT);
+    files.answer(&program).fails(5, disabled);
+}
+
+#[test]
+fn something_else_at_the_handle_of_an_endorsement_key_is_not_taken_for_one() {
+    let program = Program::with_key();
+    let files = Files::of(&program);
+    tool(
+        &program,
+        "tpm2_createprimary",
+        &["-C", "o", "-c", "other.ctx"],
+    );
+    let evict = ["-C", "o", "-c", "other.ctx", "0x81010016"];
+    tool(&program, "tpm2_evictcontrol", &evict);
+    tool(&program, "tpm2_flushcontext", &["-t"]);
+    // The endorsement key is made anew for each use.
+    for ek_type in ["ecc-p384", "rsa2048"] {
+        ask(&program, &files, ek_type).ok();
+        files.challenge(&program);
+        files.answer(&program).ok();
+        let verify = ["verify-proof", &files.proof, "--any-tpm"];
+        program.run(&verify).ok();
+    }
+    // Nor is it shown as one.
+    program.run(&["ek", "show"]).fails(
+        12,
+        "tpmssh: this TPM has no persistent endorsement key\n\
+         hint: make one with: tpmssh tpm create-ek\n",
+    );
+}
+
+#[test]
+fn without_the_makers_certificate_the_name_vouches() {
+    let program = manufactured();
+    let files = Files::of(&program);
+    tool(&program, "tpm2_nvundefine", &["-C", "p", "0x01c00016"]);
+    let asked = ask(&program, &files, "ecc-p384");
+    assert!(!asked.stderr.contains("maker's certificate"), "{asked:?}");
+    asked.ok();
+    files.challenge(&program);
+    files.answer(&program).ok();
+    let verify = ["verify-proof", &files.proof];
+    let roots = ["--ek-roots", &files.roots];
+    program.run(&[&verify[..], &roots].concat()).fails(
+        8,
+        "tpmssh: proof refused: this TPM has no maker's certificate (V1)\n",
+    );
+    let shown = program.run(&["ek", "export"]).ok();
+    let p384 = shown.lines().find(|line| line.ends_with(" ecc-p384"));
+    let name = p384.unwrap().split(' ').next().unwrap();
+    let by_name = program.run(&[&verify[..], &["--ek", name]].concat()).ok();
+    assert!(by_name.contains("(mode B)"), "{by_name}");
+}
