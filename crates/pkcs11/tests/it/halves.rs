@@ -6,13 +6,11 @@ use tpm_core::{KeyType, Usage};
 use crate::{
     attributes::{change, copy, create},
     isolated::isolated,
+    keys::P256,
     loaded::{Module, call, done},
     stage::{Stage, bytes, constant, flag},
     world::{OPEN, World},
 };
-
-/// `P-256`, DER: RFC 5480, section 2.1.1.1.
-const P256: [u8; 10] = *b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
 
 fn open() -> World {
     World::new().token(OPEN, &[(KeyType::Rsa2048, Usage::SIGN)])
@@ -23,7 +21,7 @@ fn open() -> World {
 fn the_key_of_a_session_is_kept_in_the_token_once() {
     isolated(open, || {
         let s = Stage::new(Module::load(), OPEN);
-        let public = [bytes(CKA_EC_PARAMS, &P256)];
+        let public = [bytes(CKA_EC_PARAMS, P256)];
         let (returned, _, key) = s.key_pair(CKM_EC_KEY_PAIR_GEN, &public, &[]);
         assert_eq!(returned, CKR_OK);
         let keep = || copy(s, key, &mut [flag(CKA_TOKEN, true)]);
@@ -43,7 +41,7 @@ fn uses(s: Stage, object: CK_OBJECT_HANDLE) -> [Result<Vec<u8>, CK_RV>; 4] {
 fn a_public_key_that_stands_alone_keeps_its_uses() {
     isolated(open, || {
         let s = Stage::new(Module::load(), OPEN);
-        let ec = || (CKM_EC_KEY_PAIR_GEN, bytes(CKA_EC_PARAMS, &P256));
+        let ec = || (CKM_EC_KEY_PAIR_GEN, bytes(CKA_EC_PARAMS, P256));
         let rsa = || {
             let bits = constant(CKA_MODULUS_BITS, 2048);
             (CKM_RSA_PKCS_KEY_PAIR_GEN, bits)

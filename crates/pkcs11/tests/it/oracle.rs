@@ -27,6 +27,7 @@ use cryptoki_sys::*;
 
 use crate::{
     isolated::isolated,
+    keys::P256,
     loaded::{Module, call, done},
     stage::{RW, Stage, bytes, constant, flag, open, slot_of, slots},
     world::{LOCKED, PIN, SO_PIN, World},
@@ -85,9 +86,6 @@ impl<const N: usize> Answer for [CK_RV; N] {
     }
 }
 
-/// `P-256`, DER: RFC 5480, section 2.1.1.1.
-const P256: [u8; 10] = *b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
-
 /// A home with a token of ours, and the configuration of a SoftHSM without tokens.
 fn world() -> World {
     assert!(Path::new(SOFTHSM).exists(), "apt-get install softhsm2");
@@ -126,7 +124,7 @@ fn make_key(
         public.push(constant(CKA_MODULUS_BITS, 2048));
         CKM_RSA_PKCS_KEY_PAIR_GEN
     } else {
-        public.push(bytes(CKA_EC_PARAMS, &P256));
+        public.push(bytes(CKA_EC_PARAMS, P256));
         CKM_EC_KEY_PAIR_GEN
     };
     let (returned, public, private) = stage.key_pair(kind, &public, private);

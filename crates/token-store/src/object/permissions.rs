@@ -51,9 +51,21 @@ pub struct Mechanisms(Vec<u64>);
 mod number {
     pub(super) const RSA_PKCS: u64 = 0x1;
     pub(super) const RSA_X_509: u64 = 0x3;
+    pub(super) const SHA1_RSA_PKCS: u64 = 0x6;
     pub(super) const RSA_PKCS_OAEP: u64 = 0x9;
     pub(super) const RSA_PKCS_PSS: u64 = 0xd;
+    pub(super) const SHA1_RSA_PKCS_PSS: u64 = 0xe;
+    pub(super) const SHA256_RSA_PKCS: u64 = 0x40;
+    pub(super) const SHA384_RSA_PKCS: u64 = 0x41;
+    pub(super) const SHA512_RSA_PKCS: u64 = 0x42;
+    pub(super) const SHA256_RSA_PKCS_PSS: u64 = 0x43;
+    pub(super) const SHA384_RSA_PKCS_PSS: u64 = 0x44;
+    pub(super) const SHA512_RSA_PKCS_PSS: u64 = 0x45;
     pub(super) const ECDSA: u64 = 0x1041;
+    pub(super) const ECDSA_SHA1: u64 = 0x1042;
+    pub(super) const ECDSA_SHA256: u64 = 0x1044;
+    pub(super) const ECDSA_SHA384: u64 = 0x1045;
+    pub(super) const ECDSA_SHA512: u64 = 0x1046;
     pub(super) const ECDH1_DERIVE: u64 = 0x1050;
 }
 
@@ -85,28 +97,28 @@ impl Mechanisms {
                 number::RSA_PKCS,
                 number::RSA_X_509,
                 match hash {
-                    Hash::Sha1 => 0x6,
-                    Hash::Sha256 => 0x40,
-                    Hash::Sha384 => 0x41,
-                    Hash::Sha512 => 0x42,
+                    Hash::Sha1 => number::SHA1_RSA_PKCS,
+                    Hash::Sha256 => number::SHA256_RSA_PKCS,
+                    Hash::Sha384 => number::SHA384_RSA_PKCS,
+                    Hash::Sha512 => number::SHA512_RSA_PKCS,
                 },
             ]),
             Scheme::RsaPss(hash) | Scheme::RsaPssWith(Pss { hash, .. }) => any(&[
                 number::RSA_PKCS_PSS,
                 match hash {
-                    Hash::Sha1 => 0xe,
-                    Hash::Sha256 => 0x43,
-                    Hash::Sha384 => 0x44,
-                    Hash::Sha512 => 0x45,
+                    Hash::Sha1 => number::SHA1_RSA_PKCS_PSS,
+                    Hash::Sha256 => number::SHA256_RSA_PKCS_PSS,
+                    Hash::Sha384 => number::SHA384_RSA_PKCS_PSS,
+                    Hash::Sha512 => number::SHA512_RSA_PKCS_PSS,
                 },
             ]),
             // The scheme takes any digest; those of a hash have its length.
             Scheme::Ecdsa => {
                 let hashed = match digest {
-                    20 => 0x1042,
-                    32 => 0x1044,
-                    48 => 0x1045,
-                    64 => 0x1046,
+                    20 => number::ECDSA_SHA1,
+                    32 => number::ECDSA_SHA256,
+                    48 => number::ECDSA_SHA384,
+                    64 => number::ECDSA_SHA512,
                     _ => number::ECDSA,
                 };
                 any(&[number::ECDSA, hashed])

@@ -7,12 +7,11 @@ use cryptoki_sys::*;
 use super::{Case, staged};
 use crate::{
     guarded::Guarded,
+    keys::{P256, P384},
     loaded::{call, done},
     stage::{Stage, bytes, constant, flag, plain},
 };
 
-const P256: &[u8] = b"\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
-const P384: &[u8] = b"\x06\x05\x2b\x81\x04\x00\x22";
 const UNAVAILABLE: CK_ULONG = CK_UNAVAILABLE_INFORMATION;
 
 /// An attribute whose value is null and has this length.

@@ -2,15 +2,18 @@
 
 use cryptoki_sys::*;
 
-use super::{Case, Hsm, P256, case};
-use crate::stage::{bytes, constant, flag};
+use super::{Case, Hsm, case};
+use crate::{
+    keys::P256,
+    stage::{bytes, constant, flag},
+};
 
 /// The attributes of a template.
 type Template = Vec<CK_ATTRIBUTE>;
 
 /// The generation of an EC key of the session, with more in both templates.
 fn ec(hsm: Hsm, public: Template, private: Template) -> CK_RV {
-    let mut both = vec![bytes(CKA_EC_PARAMS, &P256)];
+    let mut both = vec![bytes(CKA_EC_PARAMS, P256)];
     both.extend(public);
     hsm.stage.generate(CKM_EC_KEY_PAIR_GEN, &both, &private)
 }
@@ -138,11 +141,11 @@ pub(super) fn cases() -> Vec<Case> {
             rsa(h, vec![constant(CKA_MODULUS_BITS, 2048), n])
         }),
         case("generate: EC by the mechanism of RSA", |h| {
-            rsa(h, vec![bytes(CKA_EC_PARAMS, &P256)])
+            rsa(h, vec![bytes(CKA_EC_PARAMS, P256)])
         }),
         case("generate: by a mechanism that signs", |h| {
             h.stage
-                .generate(CKM_ECDSA, &[bytes(CKA_EC_PARAMS, &P256)], &[])
+                .generate(CKM_ECDSA, &[bytes(CKA_EC_PARAMS, P256)], &[])
         }),
         case("generate: in the token by a read-only session", |h| {
             let h = Hsm {

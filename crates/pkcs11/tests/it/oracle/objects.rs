@@ -2,8 +2,9 @@
 
 use cryptoki_sys::*;
 
-use super::{Case, Hsm, P256, case, names};
+use super::{Case, Hsm, case, names};
 use crate::{
+    keys::P256,
     loaded::call,
     stage::{Stage, bytes, constant, flag},
 };
@@ -74,7 +75,7 @@ fn created() -> Vec<Case> {
     };
     let create = |h: Hsm, template| create(h.stage, template).0;
     let ec = constant(CKA_KEY_TYPE, CKK_EC);
-    let params = || bytes(CKA_EC_PARAMS, &P256);
+    let params = || bytes(CKA_EC_PARAMS, P256);
     let mut cases = Vec::new();
     let mut add = |name: &str, template: Template| {
         // The values are constants, or were leaked.
@@ -201,7 +202,7 @@ fn changed() -> Vec<Case> {
             vec![flag(CKA_EXTRACTABLE, false)]
         }),
         ("CKA_LOCAL", || vec![flag(CKA_LOCAL, true)]),
-        ("CKA_EC_PARAMS", || vec![bytes(CKA_EC_PARAMS, &P256)]),
+        ("CKA_EC_PARAMS", || vec![bytes(CKA_EC_PARAMS, P256)]),
         ("CKA_EC_POINT", || vec![bytes(CKA_EC_POINT, &[4; 67])]),
         ("CKA_VALUE", || vec![bytes(CKA_VALUE, &[1; 32])]),
         ("CKA_APPLICATION", || vec![bytes(CKA_APPLICATION, b"x")]),
@@ -218,7 +219,7 @@ fn changed() -> Vec<Case> {
         cases.push(case(format!("change of a private key: {name}"), move |h| {
             let (returned, _, private) = h.stage.key_pair(
                 CKM_EC_KEY_PAIR_GEN,
-                &[bytes(CKA_EC_PARAMS, &P256)],
+                &[bytes(CKA_EC_PARAMS, P256)],
                 &[bytes(CKA_ID, b"1")],
             );
             assert_eq!(returned, CKR_OK);

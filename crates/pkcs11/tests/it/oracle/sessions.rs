@@ -167,7 +167,7 @@ fn logins() -> Vec<Case> {
         }),
         case("a public object before the login", |h| create(h, false).0),
         case("a key before the login", |h| {
-            let params = bytes(CKA_EC_PARAMS, &super::P256);
+            let params = bytes(CKA_EC_PARAMS, crate::keys::P256);
             h.stage.generate(CKM_EC_KEY_PAIR_GEN, &[params], &[])
         }),
         case("a private object after the logout", |h| {
@@ -199,7 +199,7 @@ fn logins() -> Vec<Case> {
         }),
         case("a key that always asks", |h| {
             assert_eq!(user(h, PIN), CKR_OK);
-            let params = bytes(CKA_EC_PARAMS, &super::P256);
+            let params = bytes(CKA_EC_PARAMS, crate::keys::P256);
             let asks = flag(CKA_ALWAYS_AUTHENTICATE, true);
             let private = [flag(CKA_PRIVATE, true), asks];
             let made = h.stage.key_pair(CKM_EC_KEY_PAIR_GEN, &[params], &private);

@@ -237,7 +237,7 @@ fn wrong_keys() -> Vec<Case> {
             h.stage.sign_init(CKM_ECDSA, data)
         }),
         case("sign with a key that is not for this", |h| {
-            let params = bytes(CKA_EC_PARAMS, &super::P256);
+            let params = bytes(CKA_EC_PARAMS, crate::keys::P256);
             let not = crate::stage::flag(CKA_SIGN, false);
             let derives = crate::stage::flag(CKA_DERIVE, true);
             let made = h
@@ -246,7 +246,7 @@ fn wrong_keys() -> Vec<Case> {
             [made.0, h.stage.sign_init(CKM_ECDSA, made.2)]
         }),
         case("sign by a mechanism that is not allowed", |h| {
-            let params = bytes(CKA_EC_PARAMS, &super::P256);
+            let params = bytes(CKA_EC_PARAMS, crate::keys::P256);
             let allowed = CKM_ECDSA_SHA256.to_ne_bytes();
             let allowed = bytes(CKA_ALLOWED_MECHANISMS, &allowed);
             let made = h.stage.key_pair(CKM_EC_KEY_PAIR_GEN, &[params], &[allowed]);
