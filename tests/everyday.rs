@@ -276,4 +276,15 @@ fn after_two_seconds_one_hears_what_is_waited_for() {
     session.expect("connection ");
     let (status, shown) = session.end();
     assert!(status.success() && !shown.contains("waiting"), "{shown}");
+    // The same for a command that opens the store first, and the TPM after a question.
+    let file = program.secret("file", "a text");
+    let mut session = Session::start(&program, &["sign", "-n", "file", &file]);
+    session.expect("PIN for token \"work\": ");
+    program.swtpm.pause();
+    session.type_in(&format!("{}\n", crate::program::PIN));
+    session.expect("tpmssh: waiting for the TPM (Ctrl-C stops it)\r\n");
+    program.swtpm.resume();
+    session.expect("-----BEGIN SSH SIGNATURE-----");
+    let (status, shown) = session.end();
+    assert!(status.success() && !shown.contains("waiting"), "{shown}");
 }

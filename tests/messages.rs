@@ -144,3 +144,41 @@ fn a_token_that_does_not_exist_is_asked_nothing() {
         "{shown}"
     );
 }
+
+/// What is typed and would do nothing is refused.
+#[test]
+fn options_that_contradict_each_other_are_refused() {
+    let program = Program::with_key();
+    let code = text(program.home.path().join("code"));
+    let so = &program.so_pin;
+    for args in [
+        &[
+            "token",
+            "init",
+            "x",
+            "--so-pin-file",
+            so,
+            "--so-pin-out",
+            &code,
+        ][..],
+        &["token", "init", "--again", "--so-pin-out", &code],
+        &["setup", "--so-pin-file", so, "--so-pin-out", &code],
+        &[
+            "token",
+            "change-so-pin",
+            "--new-so-pin-file",
+            so,
+            "--so-pin-out",
+            &code,
+        ],
+        &["ssh-config", "server", "--module", "--key", "first"],
+    ] {
+        let outcome = program.run(args);
+        assert_eq!(outcome.code, Some(2), "{outcome:?}");
+        assert!(
+            outcome.stderr.contains("cannot be used with"),
+            "{outcome:?}"
+        );
+        assert!(!program.home.path().join("code").exists());
+    }
+}

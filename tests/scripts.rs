@@ -83,9 +83,21 @@ fn one_key_is_exported_unless_more_are_asked_for() {
     }
     program.run(&["export"]).fails(
         12,
-        "tpmssh: the only keys here are those of certificate authorities\n\
-         hint: tpmssh ca public-key prints theirs; a key for logins: tpmssh keygen\n",
+        "tpmssh: no key here is for logins: they are of certificate authorities, or do not sign\n\
+         hint: name one: tpmssh export KEY; a key for logins: tpmssh keygen\n",
     );
+    // One that only decrypts is none either, and is printed by its name.
+    let other = Program::with_token();
+    let keygen = ["keygen", "-C", "box", "-t", "rsa", "--usage", "decrypt"];
+    other
+        .run(&[&keygen[..], &["--pin-file", &other.pin]].concat())
+        .ok();
+    other.run(&["export"]).fails(
+        12,
+        "tpmssh: no key here is for logins: they are of certificate authorities, or do not sign\n\
+         hint: name one: tpmssh export KEY; a key for logins: tpmssh keygen\n",
+    );
+    other.run(&["export", "box"]).ok();
 }
 
 /// 12 for what is not there, 2 for what cannot be told apart.

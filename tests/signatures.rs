@@ -165,7 +165,7 @@ fn what_was_not_signed_so_or_not_by_them_is_refused() {
         let keys: Value = serde_json::from_str(&keys).unwrap();
         keys[0]["fingerprint"].as_str().unwrap().to_owned()
     };
-    let hint = "hint: its owner gets the line with: tpmssh export --allowed-signer WHO\n";
+    let hint = "hint: its owner gets the line with: tpmssh export --allowed-signer WHO KEY\n";
     it.verify(&["-f", &it.allowed, "-I", "bert@example.org", &it.message])
         .fails(
             8,

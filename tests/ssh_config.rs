@@ -55,9 +55,25 @@ fn a_key_has_a_file_as_long_as_it_is_there() {
     assert_eq!(fs::read_to_string(&path).unwrap(), line);
     program.keygen("second");
     assert_eq!(files(&program).len(), 2);
+    // Commands that make and remove keys in another way.
+    let imported = text(program.home.path().join("imported"));
+    let args = [
+        "-q", "-t", "ecdsa", "-N", "", "-C", "moved", "-f", &imported,
+    ];
+    Outcome::of(program.home.command("ssh-keygen").args(args)).ok();
+    let import = ["import", "-y", "--pin-file", &program.pin, &imported];
+    program.run(&import).ok();
+    assert_eq!(files(&program).len(), 3);
+    program.run(&["delete", "-y", "moved"]).ok();
     program.run(&["delete", "-y", "first"]).ok();
     assert_eq!(files(&program).len(), 1);
     assert!(!path.exists());
+    let again = ["token", "init", "--token", "work", "--again", "-y"];
+    let pins = ["--pin-file", &program.pin, "--so-pin-file", &program.so_pin];
+    program.run(&[&again[..], &pins].concat()).ok();
+    assert_eq!(files(&program), [""; 0]);
+    program.keygen("third");
+    assert_eq!(files(&program).len(), 1);
     program
         .run(&["token", "delete", "-y", "--token", "work"])
         .ok();

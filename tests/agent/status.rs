@@ -133,6 +133,33 @@ fn without_an_agent_it_says_what_is_there() {
     assert!(at.stderr.starts_with(&not_ours), "{at:?}");
 }
 
+#[test]
+fn an_agent_that_hangs_is_not_called_one_that_does_not_run() {
+    let program = free(&["one"]);
+    let agent = Served::with(&program.home, &["--no-ask"], &[]);
+    let pid = agent.pid();
+    let stop = |signal| {
+        let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    };
+    stop(rustix::process::Signal::STOP);
+    let silent = program.run(&["agent", "status"]);
+    stop(rustix::process::Signal::CONT);
+    assert_eq!(silent.code, Some(10), "{silent:?}");
+    let socket = socket(&program.home);
+    let said = format!("the agent at {} does not answer", socket.display());
+    assert!(
+        silent
+            .stdout
+            .starts_with(&format!("agent          {said}\n")),
+        "{silent:?}"
+    );
+    assert_eq!(
+        silent.stderr,
+        format!("tpmssh: {said}\nhint: end it, then start it again: kill -KILL {pid}\n")
+    );
+}
+
 /// An agent that an upgrade has left behind.
 #[test]
 fn an_agent_whose_program_was_replaced_is_told() {
@@ -167,6 +194,7 @@ fn an_agent_serves_only_the_token_that_is_named() {
     program.run(&init).ok();
     let keygen = ["keygen", "--token", "other", "--label", "two"];
     program.run(&keygen).ok();
+    program.init("locked");
     for (args, env) in [
         (&["--no-ask", "--token", "other"][..], &[][..]),
         (&["--no-ask"], &[("TPMSSH_TOKEN".into(), "other".into())]),
@@ -178,6 +206,11 @@ fn an_agent_serves_only_the_token_that_is_named() {
             "{listed}"
         );
         assert!(status(&agent).contains("serves only    token \"other\"\n"));
+        let unlock = ["unlock", "--token", "locked", "--pin-file", &program.pin];
+        let refused = program.run(&unlock);
+        assert_eq!(refused.code, Some(12), "{refused:?}");
+        let why = "this agent serves only token \"other\"\n";
+        assert!(refused.stderr.contains(why), "{refused:?}");
         drop(agent);
     }
 }

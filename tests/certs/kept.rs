@@ -158,7 +158,7 @@ fn what_is_not_for_a_key_of_the_tpm_or_not_understood_is_refused() {
         8,
         &format!(
             "tpmssh: the certificate is for another key: {fingerprint} is not in the TPM\n\
-             hint: tpmssh export shows the keys to have certified\n"
+             hint: tpmssh export --all shows the keys to have certified\n"
         ),
     );
     let strange = authority.sign(

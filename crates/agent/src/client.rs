@@ -1,6 +1,6 @@
 //! What the commands of `tpmssh` say to a running agent.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NotRunning`] if it does not answer within ten seconds.
+    /// [`Error::Silent`] if it does not answer within ten seconds, [`Error::NotRunning`] if it ends.
     pub fn status(&mut self) -> Result<Option<Status>> {
         let mut message = vec![EXTENSION];
         put_string(&mut message, STATUS.as_bytes());
@@ -86,7 +86,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NotRunning`] if it does not answer within ten seconds.
+    /// [`Error::Silent`] if it does not answer within ten seconds, [`Error::NotRunning`] if it ends.
     pub fn keys(&mut self) -> Result<Option<Vec<Listed>>> {
         let answer = self.ask_soon(&[REQUEST_IDENTITIES])?;
         Ok(listed(&answer))
@@ -94,9 +94,15 @@ impl Client {
 
     /// The answer to a question that needs neither a TPM nor a person.
     fn ask_soon(&mut self, message: &[u8]) -> Result<Vec<u8>> {
-        let failed = |source| Error::NotRunning {
-            path: self.path.clone(),
-            source,
+        let failed = |source: io::Error| match (source.kind(), self.pid) {
+            (ErrorKind::WouldBlock | ErrorKind::TimedOut, Some(pid)) => Error::Silent {
+                path: self.path.clone(),
+                pid,
+            },
+            _ => Error::NotRunning {
+                path: self.path.clone(),
+                source,
+            },
         };
         let limit = |time| self.stream.set_read_timeout(Some(time)).map_err(failed);
         limit(SOON)?;

@@ -81,6 +81,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// An agent listens at the socket and does not answer: it is stopped, or hangs.
+    #[error("the agent at {} does not answer", path.display())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// Its process.
+        pid: i32,
+    },
     /// The agent at the socket belongs to somebody else.
     #[error("the agent at {} belongs to another user", path.display())]
     Foreign {
@@ -111,7 +119,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Live { .. } | Self::SocketGone { .. } => Kind::Busy,
+            Self::Live { .. } | Self::SocketGone { .. } | Self::Silent { .. } => Kind::Busy,
             Self::UnsafePath { .. } | Self::Foreign { .. } => Kind::UnsafePath,
             Self::Audit { .. } => Kind::Disk,
             Self::OwnProxy { .. } => Kind::Usage,
@@ -129,21 +137,8 @@ impl Error {
 
 /// The kind with this exit code.
 fn kind_of(code: u8) -> Kind {
-    [
-        Kind::Usage,
-        Kind::WrongPin,
-        Kind::PinLocked,
-        Kind::NoTpm,
-        Kind::OtherTpm,
-        Kind::Corrupt,
-        Kind::KeyRefused,
-        Kind::UnsafePath,
-        Kind::Busy,
-        Kind::Disk,
-    ]
-    .into_iter()
-    .find(|kind| kind.exit_code() == code)
-    .unwrap_or(Kind::Failed)
+    let found = Kind::ALL.into_iter().find(|kind| kind.exit_code() == code);
+    found.unwrap_or(Kind::Failed)
 }
 
 /// An error and its causes in one line, of 500 characters at most.

@@ -7,11 +7,15 @@
 //! certificate of the key.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use ssh_format::{AnyKey, Certificate, text};
 use token_store::{Store, StoreDir, home_dir};
@@ -108,11 +112,39 @@ impl PublicFiles {
 
     /// Makes the files as the store has the keys, and removes those of keys that it does not have. What
     /// cannot be done for one file is told, and the others are done.
+    ///
+    /// Programs that do this at the same time take turns, and each looks at the store in its turn:
+    /// none removes a file of which it has not heard yet.
     pub fn update(&self, store: &Store) -> Vec<Error> {
+        let has_some = self.dir.exists();
+        let _turn = has_some.then(|| self.turn());
         match wanted(store) {
-            Ok(wanted) => self.put(&wanted),
+            Ok(wanted) if has_some || wanted.is_empty() => self.put(&wanted),
+            Ok(_) => match self.make_dir() {
+                Ok(()) => self.update(store),
+                Err(source) => vec![self.unusable(source)],
+            },
             Err(err) => vec![err.into()],
         }
+    }
+
+    /// Waits until no other program writes files here; for two seconds at most, as it may be
+    /// stopped. On a file system without locks nothing is waited for.
+    fn turn(&self) -> Option<File> {
+        const TRIES: u32 = 40;
+        let dir = File::open(&self.dir).ok()?;
+        for _ in 0..TRIES {
+            match flock(&dir, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => thread::sleep(Duration::from_millis(50)),
+                locked => return locked.ok().map(|()| dir),
+            }
+        }
+        None
+    }
+
+    fn unusable(&self, source: io::Error) -> Error {
+        let path = self.dir.clone();
+        Error::Write { path, source }
     }
 
     fn put(&self, wanted: &BTreeMap<String, String>) -> Vec<Error> {
@@ -120,8 +152,7 @@ impl PublicFiles {
             return Vec::new();
         }
         if let Err(source) = self.make_dir() {
-            let path = self.dir.clone();
-            return vec![Error::Write { path, source }];
+            return vec![self.unusable(source)];
         }
         let mut errors = Vec::new();
         for (name, line) in wanted {
@@ -246,10 +277,11 @@ fn is_ours(stem: &str, text: &str) -> bool {
     key.is_ok_and(|key| given == Some(&hash(key.blob())))
 }
 
-/// Replaces a file at once. A program that was killed leaves a file that the next one replaces.
+/// Replaces a file at once. A program that was killed leaves a file that the next one replaces:
+/// programs take turns.
 fn write(path: &Path, line: &str) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
+    name.push(".new");
     let new = PathBuf::from(name);
     let _ = fs::remove_file(&new);
     let written = OpenOptions::new()

@@ -36,8 +36,6 @@ pub(crate) struct App {
     always_announces: bool,
     /// Whether somebody waits for this command.
     has_a_person: bool,
-    /// Whether a thread watches how long the TPM takes.
-    watched: Cell<bool>,
     unusable_config: Option<anyhow::Error>,
 }
 
@@ -62,7 +60,6 @@ impl App {
             announced: Cell::new(false),
             always_announces: false,
             has_a_person: true,
-            watched: Cell::new(false),
             unusable_config: None,
         })
     }
@@ -81,7 +78,6 @@ impl App {
                 announced: Cell::new(false),
                 always_announces: false,
                 has_a_person: true,
-                watched: Cell::new(false),
                 unusable_config: Some(err),
             }
         })
@@ -124,7 +120,6 @@ impl App {
             announced: self.announced.clone(),
             always_announces: self.always_announces,
             has_a_person: self.has_a_person,
-            watched: self.watched.clone(),
             unusable_config: None,
         })
     }
@@ -145,14 +140,9 @@ impl App {
     /// If none is configured and there is no `/dev/tpmrm0`.
     pub(crate) fn tpm(&self) -> anyhow::Result<Arc<Tpm>> {
         let choice = self.tpm_choice()?;
-        if choice.simulated
-            && !self.announced.replace(true)
-            && (self.always_announces || notice::is_due())
-        {
-            tell("tpmssh: the TPM is simulated and protects nothing");
-        }
+        self.announce(&choice);
         let tpm = Arc::new(Tpm::new(choice.tcti));
-        if self.has_a_person && !self.watched.replace(true) {
+        if self.has_a_person {
             waiting::tell_of(&tpm);
         }
         Ok(tpm)
@@ -198,7 +188,7 @@ impl App {
     ///
     /// [`StoreError::NoStore`], and whatever is wrong with it.
     pub(crate) fn store(&self) -> anyhow::Result<Store> {
-        self.announce();
+        self.announce_if_configured();
         Ok(Store::open(&StoreDir::for_user()?)?)
     }
 
@@ -208,7 +198,7 @@ impl App {
     ///
     /// Whatever is wrong with it or its directory.
     pub(crate) fn store_or_new(&self) -> anyhow::Result<Store> {
-        self.announce();
+        self.announce_if_configured();
         Ok(Store::open_or_create(&StoreDir::for_user()?)?)
     }
 
@@ -218,7 +208,7 @@ impl App {
     ///
     /// Whatever is wrong with the store.
     pub(crate) fn tokens(&self) -> anyhow::Result<Vec<Token>> {
-        self.announce();
+        self.announce_if_configured();
         match Store::open(&StoreDir::for_user()?) {
             Err(StoreError::NoStore { .. }) => Ok(Vec::new()),
             store => Ok(store?.tokens()?),
@@ -307,10 +297,21 @@ impl App {
         self.token.as_deref().or(self.shown_token.as_deref())
     }
 
-    /// Says once that the TPM is simulated, for commands that need no TPM.
-    fn announce(&self) {
-        // Whether one is configured at all is not the concern of such a command.
-        let _ = self.tpm();
+    /// Says once that the TPM is simulated.
+    fn announce(&self, choice: &Choice) {
+        if choice.simulated
+            && !self.announced.replace(true)
+            && (self.always_announces || notice::is_due())
+        {
+            tell("tpmssh: the TPM is simulated and protects nothing");
+        }
+    }
+
+    /// The same for commands that need no TPM: whether one is configured is not their concern.
+    fn announce_if_configured(&self) {
+        if let Ok(choice) = self.tpm_choice() {
+            self.announce(&choice);
+        }
     }
 }
 

@@ -3,16 +3,13 @@
 use std::time::Duration;
 
 use ssh_format::text;
-use token_store::Pin;
+use token_store::{Kind, Pin};
 
 use crate::audit::{DONE, Record};
 use crate::error::chain;
 use crate::protocol::{Malformed, Reply, UNLOCK, fields, put_string};
 use crate::request::requester::Client;
 use crate::state::Agent;
-
-/// The exit code for a refusal that is not the token's.
-const FAILED: u8 = 1;
 
 impl Agent {
     /// Opens a token: its label or serial number, the PIN, for how many seconds (0: as its
@@ -28,7 +25,15 @@ impl Agent {
         };
         let keys = self.keys();
         let result = match (keys.token(name), Pin::new(pin)) {
-            (None, _) => Err((FAILED, "there is no such token".to_owned())),
+            (None, _) => Err((
+                Kind::NotThere.exit_code(),
+                match &self.only_token {
+                    Some(only) => {
+                        format!("this agent serves only token \"{}\"", text::shown(only))
+                    }
+                    None => "there is no such token".to_owned(),
+                },
+            )),
             (_, Err(err)) => Err((3, err.to_string())),
             (Some(token), Ok(pin)) => {
                 let time = (seconds > 0).then(|| Duration::from_secs(seconds.into()));

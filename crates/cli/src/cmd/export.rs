@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// The key, by label, id or fingerprint (the only one)
     key: Option<String>,
 
-    /// Print all keys but those of authorities
+    /// Print all keys for logins: not those of authorities, nor those that do not sign
     #[arg(long, conflicts_with = "key")]
     all: bool,
 
@@ -59,7 +59,7 @@ fn for_logins(mut keys: Vec<Key>, all: bool) -> Result<Vec<Key>> {
     }
     keys.retain(|key| !key.authority && (!key.private || key.signs()));
     match keys.len() {
-        0 => Err(Error::OnlyAuthorities.into()),
+        0 => Err(Error::NoLoginKey.into()),
         1 => Ok(keys),
         _ if all => Ok(keys),
         _ => Err(Error::WhichKey {

@@ -31,6 +31,7 @@ use crate::show::output::{escape, tell};
 #[command(mut_arg("yes", |arg| {
     arg.help("Install the agent and set git up without asking, where that is possible; use the PIN even if only one try is left")
 }))]
+#[command(mut_arg("so_pin_out", |arg| arg.conflicts_with_all(["so_pin_file", "so_pin_fd"])))]
 pub(crate) struct Args {
     /// Start a simulated TPM, which protects nothing, if there is no real one
     #[arg(long)]

@@ -31,7 +31,7 @@ pub(crate) struct Args {
     key: Option<String>,
 
     /// Use the PKCS#11 module, which offers all keys, in the place of the agent
-    #[arg(long, conflicts_with = "socket")]
+    #[arg(long, conflicts_with_all = ["socket", "key"])]
     module: bool,
 
     #[command(flatten)]
@@ -66,12 +66,13 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         let why = "public keys have files only if their store is the usual one";
         return Err(Error::Usage(format!("{why}, {}", usual.path().display())).into());
     };
-    public_files::update(&store);
+    let errors = public_files::updated(&store);
     let (label, blob) = (key.label.as_str(), key.public.blob());
     let file = files.path(label, blob);
     if !files.has(label, blob) {
-        return Err(agent::public_files::Error::Foreign { path: file })
-            .context("there is no file for the key");
+        let missing = agent::public_files::Error::Foreign { path: file };
+        let why = errors.into_iter().next().unwrap_or(missing);
+        return Err(why).context("there is no file for the key");
     }
     let certificate = files.certificate_path(label, blob);
     stanza.certificate_file = certificate.exists().then_some(certificate);

@@ -21,10 +21,7 @@ pub(crate) fn words(program: Command, line: &str, word: &str) -> Vec<String> {
     let kept = Typed::of(kept).words.pop().unwrap_or_default();
     let put = |offer: Offer| {
         let rest = offer.value.strip_prefix(&kept)?;
-        Some(match typed.quote {
-            Some(_) => rest.to_owned(),
-            None => quoted(rest),
-        })
+        put_in(typed.quote, rest)
     };
     offers.into_iter().filter_map(put).collect()
 }
@@ -75,6 +72,17 @@ impl<'a> Typed<'a> {
             quote,
         }
     }
+}
+
+/// `text` as it is typed behind an open quote, or behind none; `None` if it would end the quote or
+/// something in it would be expanded. Labels come from other people as well.
+fn put_in(quote: Option<char>, text: &str) -> Option<String> {
+    let means_itself = match quote {
+        None => return Some(quoted(text)),
+        Some('"') => !text.contains(['"', '$', '`', '\\', '!']),
+        Some(_) => !text.contains('\''),
+    };
+    means_itself.then(|| text.to_owned())
 }
 
 /// `text` as bash reads it outside of quotes.
@@ -145,5 +153,19 @@ mod tests {
         assert_eq!(quoted("$(rm x)`y`;\"'"), "\\$\\(rm\\ x\\)\\`y\\`\\;\\\"\\'");
         assert_eq!(quoted("~*?[!#"), "\\~\\*\\?\\[\\!\\#");
         assert_eq!(quoted("clé 鍵"), "clé\\ 鍵");
+        // Behind an open quote nothing can be quoted.
+        for (quote, text, put) in [
+            ('"', "anna's key", true),
+            ('"', "$(touch x)", false),
+            ('"', "`touch x`", false),
+            ('"', "a\"; touch x", false),
+            ('"', "a\\", false),
+            ('"', "!!", false),
+            ('\'', "$(touch x)!", true),
+            ('\'', "a'; touch x", false),
+        ] {
+            let expected = put.then(|| text.to_owned());
+            assert_eq!(put_in(Some(quote), text), expected, "{quote}{text}");
+        }
     }
 }

@@ -42,11 +42,30 @@ fn of<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a dyn Advice> {
         known::<token_store::Error>,
         known::<Error>,
         known::<agent::Error>,
+        known::<agent::public_files::Error>,
         known::<ssh_format::Error>,
         known::<key_proof::Error>,
         known::<simulator::Error>,
     ];
     types.iter().find_map(|known| known(cause))
+}
+
+impl Advice for agent::public_files::Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Foreign { .. } => Kind::Failed,
+            Self::Store(err) => err.kind(),
+            _ => Kind::Disk,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Foreign { .. } => Some("move it away, then try again".into()),
+            Self::Store(err) => hint::for_store(err),
+            _ => None,
+        }
+    }
 }
 
 impl Advice for token_store::Error {

@@ -297,8 +297,8 @@ pub(crate) enum Error {
         hint: &'static str,
     },
     /// A key for logins is meant, and all that are here sign certificates.
-    #[error("the only keys here are those of certificate authorities")]
-    OnlyAuthorities,
+    #[error("no key here is for logins: they are of certificate authorities, or do not sign")]
+    NoLoginKey,
     /// A signature is good, but not one of those that count.
     #[error("the signature is good, but its key {fingerprint} is not one of {}", whose(identity.as_deref()))]
     SignerNotAllowed {

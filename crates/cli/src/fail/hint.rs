@@ -219,13 +219,11 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
         Error::CertificateNotYetValid { .. } => {
             "see with date whether the clock is right; --force keeps it anyway"
         }
-        Error::NoKeyForCertificate { .. } => "tpmssh export shows the keys to have certified",
+        Error::NoKeyForCertificate { .. } => "tpmssh export --all shows the keys to have certified",
         Error::WhichKey { hint, .. } => hint,
-        Error::OnlyAuthorities => {
-            "tpmssh ca public-key prints theirs; a key for logins: tpmssh keygen"
-        }
+        Error::NoLoginKey => "name one: tpmssh export KEY; a key for logins: tpmssh keygen",
         Error::SignerNotAllowed { .. } => {
-            "its owner gets the line with: tpmssh export --allowed-signer WHO"
+            "its owner gets the line with: tpmssh export --allowed-signer WHO KEY"
         }
         Error::HostKeyNotProven { why, .. } => return Some(why.hint()),
         Error::NoHostKeySetUp => "set one up: sudo tpmssh host setup",
@@ -282,6 +280,9 @@ pub(crate) fn for_agent(err: &agent::Error) -> Option<String> {
         Agent::Live { .. } => "use that one, or give another --socket",
         Agent::SocketGone { pid, .. } => {
             return Some(format!("end it with: kill {pid}, then start it again"));
+        }
+        Agent::Silent { pid, .. } => {
+            return Some(format!("end it, then start it again: kill -KILL {pid}"));
         }
         Agent::UnsafePath { .. } => "take a directory of your own with mode 0700 for the socket",
         Agent::NotRunning { .. } => "start it: tpmssh agent install, or tpmssh agent --daemon",

@@ -95,7 +95,7 @@ impl Error {
             | Self::NoCertificate
             | Self::NoAuthority
             | Self::NoHostKeySetUp
-            | Self::OnlyAuthorities
+            | Self::NoLoginKey
             | Self::NoEk
             | Self::NoSuchRoot { .. }
             | Self::NoKey => Kind::NotThere,

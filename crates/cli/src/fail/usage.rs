@@ -45,7 +45,7 @@ fn complaint(text: &str, page: &str) -> Answer {
     let error = error.split_whitespace().collect::<Vec<_>>().join(" ");
     let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: "));
     let tip = tip.and_then(|tip| tip.lines().next()).map(str::to_owned);
-    let hint = better_hint(&error).map(str::to_owned).or(tip);
+    let hint = better_hint(&error, page).map(str::to_owned).or(tip);
     Answer::Wrong {
         error,
         hint: hint.unwrap_or_else(|| format!("see {page} --help")),
@@ -72,7 +72,7 @@ fn page(args: &[OsString]) -> String {
 }
 
 /// What to say where the likeness of words misleads.
-fn better_hint(error: &str) -> Option<&'static str> {
+fn better_hint(error: &str, page: &str) -> Option<&'static str> {
     let is_pin = [
         "--pin'",
         "--pin=",
@@ -87,7 +87,8 @@ fn better_hint(error: &str) -> Option<&'static str> {
     }
     let unknown = error.strip_prefix("unrecognized subcommand '");
     if let Some(word) = unknown.and_then(|rest| rest.strip_suffix('\'')) {
-        return meant(word);
+        // Below a group of commands the word means something of the group.
+        return meant(word).filter(|_| page == "tpmssh");
     }
     if error.starts_with("invalid value 'ed25519'") || error.starts_with("invalid value 'dsa'") {
         return Some(
@@ -158,6 +159,21 @@ mod tests {
                 "tpmssh version",
                 "unrecognized subcommand 'version'",
                 "tpmssh --version shows the version",
+            ),
+            (
+                "tpmssh cert rm 1",
+                "unrecognized subcommand 'rm'",
+                "see tpmssh cert --help",
+            ),
+            (
+                "tpmssh token rm",
+                "unrecognized subcommand 'rm'",
+                "see tpmssh token --help",
+            ),
+            (
+                "tpmssh agent start",
+                "unrecognized subcommand 'start'",
+                "see tpmssh agent --help",
             ),
             (
                 "tpmssh keygem",

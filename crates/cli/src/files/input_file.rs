@@ -1,6 +1,6 @@
 //! Files that a person names on the command line.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -40,6 +40,13 @@ pub(crate) fn read_text(path: &Path, max: usize) -> Result<String> {
         from: name(path),
         source: io::Error::new(io::ErrorKind::InvalidData, "it is not text"),
     })
+}
+
+/// Reads a regular text file whole; `None` for anything else, which might never end, and for what
+/// cannot be read or is longer than `max` bytes.
+pub(crate) fn read_regular(path: &Path, max: usize) -> Option<String> {
+    let is_regular = fs::metadata(path).is_ok_and(|meta| meta.is_file());
+    is_regular.then(|| read_text(path, max).ok()).flatten()
 }
 
 /// Opens a file, or standard input for `-`.

@@ -1,6 +1,7 @@
 //! A line for a person who waits for the TPM, which may be busy for half a minute.
 
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often the time is looked at.
 const PACE: Duration = Duration::from_millis(100);
+
+/// Whether it was said. A command may connect to the TPM several times, and says it once.
+static SAID: AtomicBool = AtomicBool::new(false);
 
 /// Has a thread say once on the terminal that the TPM is waited for, as soon as it lets this
 /// process wait for long. Nothing is said if stderr is no terminal.
@@ -30,7 +34,9 @@ fn watch(silence: &Silence) {
         thread::sleep(PACE);
         let lasts = silence.lasts().unwrap_or_default();
         if lasts >= PATIENCE && !progress::is_shown() {
-            output::tell("tpmssh: waiting for the TPM (Ctrl-C stops it)");
+            if !SAID.swap(true, Ordering::Relaxed) {
+                output::tell("tpmssh: waiting for the TPM (Ctrl-C stops it)");
+            }
             return;
         }
     }

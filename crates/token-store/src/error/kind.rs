@@ -34,6 +34,22 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Each kind once.
+    pub const ALL: [Self; 12] = [
+        Self::Failed,
+        Self::Usage,
+        Self::WrongPin,
+        Self::PinLocked,
+        Self::NoTpm,
+        Self::OtherTpm,
+        Self::Corrupt,
+        Self::KeyRefused,
+        Self::UnsafePath,
+        Self::Busy,
+        Self::Disk,
+        Self::NotThere,
+    ];
+
     /// The exit code for this kind.
     #[must_use]
     pub fn exit_code(self) -> u8 {

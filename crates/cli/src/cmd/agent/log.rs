@@ -19,14 +19,14 @@ use crate::show::time;
 ///
 /// Each line says when, which key, by which program, for which host and with what result.
 ///
-/// Times are UTC. Hosts have the names that ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts give their keys.
+/// Times that are shown are UTC; a TIME without Z at its end is local. Hosts have the names that ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts give their keys.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Show the last COUNT entries only
     #[arg(long, short = 'n', value_name = "COUNT")]
     last: Option<usize>,
 
-    /// Show entries from TIME on: 90m, 1h30m or 1w ago, or 20261128, 202611281830, 2026-11-28T18:30:00Z
+    /// Show entries from TIME on: 90m, 1h30m or 1w ago, or 202611281830 (local), 2026-11-28T18:30:00Z (UTC)
     #[arg(long, value_name = "TIME", value_parser = time::past, allow_hyphen_values = true)]
     since: Option<time::Past>,
 

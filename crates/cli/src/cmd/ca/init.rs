@@ -11,6 +11,9 @@ use crate::show::output::tell;
 
 /// Make a key in the TPM that signs certificates
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("yes", |arg| {
+    arg.help("Make an imported key an authority without a question, and use the PIN even if only one try is left")
+}))]
 pub(crate) struct Args {
     /// Make this key one, by label, id or fingerprint, instead of a new one
     #[arg(long, value_name = "KEY", conflicts_with_all = ["label", "algorithm", "bits"])]

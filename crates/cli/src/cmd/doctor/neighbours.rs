@@ -7,11 +7,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use ssh_format::AnyKey;
+use ssh_format::{AnyKey, MAX_LINE_LEN};
 use token_store::{Error as StoreError, Store, StoreDir, config_dir, token};
 use tpm_core::Tpm;
 
 use super::check::Check;
+use crate::files::input_file;
 use crate::show::words::count;
 
 const HOST: &str = "host keys";
@@ -95,7 +96,8 @@ fn look_at_store(tpm: Option<&Arc<Tpm>>, dir: &Path) -> Result<usize, StoreError
 fn git() -> Check {
     let get = |name: &str| -> Option<String> {
         let output = Command::new("git")
-            .args(["config", "--get", name])
+            // As a path: `~/` is the home. Other values are as they are.
+            .args(["config", "--type=path", "--get", name])
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .output()
@@ -119,7 +121,7 @@ fn git() -> Check {
     let key = get("user.signingkey").unwrap_or_default();
     let line = match key.strip_prefix("key::") {
         Some(line) => line.to_owned(),
-        None => fs::read_to_string(&key).unwrap_or(key),
+        None => input_file::read_regular(Path::new(&key), MAX_LINE_LEN + 2).unwrap_or(key),
     };
     let Ok((key, comment)) = AnyKey::from_line(line.trim_end()) else {
         return match is_own {

@@ -356,13 +356,19 @@ fn of_log(agent: &Found) -> Check {
 
 /// The last refusal, unless it is old or the same was done since.
 fn refused_last(records: &[Record], now: u64) -> Check {
-    let last = records.iter().rposition(|record| !record.is_done());
-    let refusal = last.map(|last| (&records[last], &records[last + 1..]));
-    let news = refusal.filter(|(refusal, later)| {
-        let is_same = |record: &Record| record.event == refusal.event && record.key == refusal.key;
-        refusal.time.saturating_add(NEWS.as_secs()) > now && !later.iter().any(is_same)
-    });
-    let Some((record, _)) = news else {
+    // An unlock has no key, but the label of its token.
+    let is_same = |one: &Record, other: &Record| {
+        let of_same_token = one.key.is_some() || one.label == other.label;
+        one.event == other.event && one.key == other.key && of_same_token
+    };
+    let recent = records.iter().enumerate().rev();
+    let news = recent
+        .take_while(|(_, record)| record.time.saturating_add(NEWS.as_secs()) > now)
+        .find(|(at, record)| {
+            let mut later = records[at + 1..].iter();
+            !record.is_done() && !later.any(|later| later.is_done() && is_same(later, record))
+        });
+    let Some((_, record)) = news else {
         return Check::ok(
             LOG,
             "nothing was refused in the last day that was not done since",
@@ -419,5 +425,26 @@ mod tests {
         assert!(said(&[refused.clone(), record(1001, "done")], 2000).starts_with("ok "));
         assert!(said(&[record(999, "done"), refused], 2000).starts_with("warning"));
         assert!(said(&[], 2000).starts_with("ok "));
+        // One that is done since does not hide an older one that is not.
+        let other = |time, key: &str, result: &str| Record {
+            key: Some(key.to_owned()),
+            ..record(time, result)
+        };
+        let hidden = [
+            other(1000, "SHA256:a", "cannot get the PIN"),
+            other(1001, "SHA256:b", "cannot get the PIN"),
+            other(1002, "SHA256:b", "done"),
+        ];
+        assert!(said(&hidden, 2000).starts_with("warning"));
+        let unlock = |label: &str, result: &str| Record {
+            key: None,
+            label: Some(label.to_owned()),
+            event: "unlock".to_owned(),
+            ..record(1000, result)
+        };
+        let of_two = [unlock("one", "wrong PIN"), unlock("two", "done")];
+        assert!(said(&of_two, 2000).starts_with("warning"));
+        let of_one = [unlock("one", "wrong PIN"), unlock("one", "done")];
+        assert!(said(&of_one, 2000).starts_with("ok "));
     }
 }

@@ -205,7 +205,8 @@ impl Report {
         if let Some(file) = git.get(FILE)? {
             tell(&format!(
                 "tpmssh: {FILE} is {file} already; for the line that it needs: \
-                 tpmssh export --allowed-signer {email}"
+                 tpmssh export --allowed-signer {email} {}",
+                key.shown.fingerprint
             ));
             return Ok(());
         }

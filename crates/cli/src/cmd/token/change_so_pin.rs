@@ -13,6 +13,9 @@ use crate::options::{NewSoPinArgs, SoPinArgs, SoPinOutArgs, TokenArg};
 /// A new one is made up and shown once, unless one is given. Copies of the store from before still
 /// accept the old one.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("so_pin_out", |arg| {
+    arg.conflicts_with_all(["choose", "new_so_pin_file", "new_so_pin_fd"])
+}))]
 pub(crate) struct Args {
     #[command(flatten)]
     token: TokenArg,

@@ -11,7 +11,7 @@ use tpm_core::{OwnerAuth, info};
 use crate::app::{App, read_new_pin, read_so_pin};
 use crate::ask::confirm::confirm;
 use crate::ask::hierarchy_auth;
-use crate::keys::make_token;
+use crate::keys::{make_token, public_files};
 use crate::options::{OwnerAuthArgs, PinArgs, SoPinArgs, SoPinOutArgs};
 use crate::show::token::Summary;
 
@@ -21,6 +21,9 @@ use crate::show::token::Summary;
 /// PIN is forgotten or locked. It cannot use the keys. Write it down and keep it away from the
 /// machine.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("so_pin_out", |arg| {
+    arg.conflicts_with_all(["so_pin_file", "so_pin_fd", "again"])
+}))]
 pub(crate) struct Args {
     /// What to call the token, at most 32 bytes ("ssh")
     #[arg(value_name = "LABEL")]
@@ -124,6 +127,7 @@ fn again(app: &App, args: &Args) -> anyhow::Result<()> {
         pin: pin.as_ref(),
     };
     let made = token::renew(&mut store, &tpm, &token, &renewal, &owner)?;
+    public_files::update(&store);
     finish(app, &made)
 }
 
