@@ -163,17 +163,7 @@ mod tests {
             (
                 "tpmssh cert rm 1",
                 "unrecognized subcommand 'rm'",
-                "see tpmssh cert --help",
-            ),
-            (
-                "tpmssh token rm",
-                "unrecognized subcommand 'rm'",
-                "see tpmssh token --help",
-            ),
-            (
-                "tpmssh agent start",
-                "unrecognized subcommand 'start'",
-                "see tpmssh agent --help",
+                "a similar subcommand exists: 'remove'",
             ),
             (
                 "tpmssh keygem",
@@ -204,6 +194,16 @@ mod tests {
             ),
         ] {
             assert_eq!(wrong(line), (error.to_owned(), hint.to_owned()), "{line}");
+        }
+    }
+
+    /// `delete KEY` would delete the key, and not its certificate or token.
+    #[test]
+    fn a_word_below_a_group_is_not_taken_for_one_of_the_first_level() {
+        for line in ["tpmssh token rm", "tpmssh agent start", "tpmssh ca new"] {
+            let (_, hint) = wrong(line);
+            let misled = ["tpmssh delete", "tpmssh setup", "tpmssh keygen"];
+            assert!(!misled.iter().any(|it| hint.contains(it)), "{line}: {hint}");
         }
     }
 
