@@ -1,7 +1,5 @@
 //! Homes in which programs have a hard time: without locks, read-only, of another version.
 
-use std::process::Command;
-
 use testing::Home;
 
 use crate::program::{Outcome, Program};
@@ -51,9 +49,7 @@ fn a_home_without_locks_is_told_from_a_busy_store() {
 
 /// Runs lines of a shell with the home mounted read-only; none where namespaces need privileges.
 fn read_only(home: &Home, lines: &str) -> Option<Outcome> {
-    let allowed = Command::new("unshare").args(["--mount", "true"]).output();
-    if !allowed.unwrap().status.success() {
-        eprintln!("skipped: no mount namespace without privileges");
+    if !testing::namespace::can_mount() {
         return None;
     }
     let script = format!(
