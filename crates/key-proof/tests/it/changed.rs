@@ -76,6 +76,61 @@ fn fields_that_are_unknown_missing_or_there_twice_are_refused() {
     assert!(refused(&wall).contains("guard"));
 }
 
+#[test]
+fn files_that_are_too_long_or_too_deep_are_refused() {
+    let good = SoftwareTpm::new().request().to_json();
+    let refused = |text: &str| match Request::from_json(text.as_bytes()) {
+        Err(Error::Malformed { what, why }) => (what, why),
+        other => panic!("{other:?}"),
+    };
+    // 64 KiB and no byte more; spaces mean nothing.
+    let padded = |len: usize| format!("{good}{}", " ".repeat(len - good.len()));
+    Request::from_json(padded(64 * 1024).as_bytes()).unwrap();
+    let long = ("request", "it is longer than 64 KiB".to_owned());
+    assert_eq!(refused(&padded(64 * 1024 + 1)), long);
+    let no_file = ("request", "it is not a file of tpmssh's".to_owned());
+    for text in ["", "{}", "null", "[", &"[".repeat(60_000), "{\"format\":1}"] {
+        assert_eq!(refused(text), no_file, "{text:.20}");
+    }
+    let deep = format!(
+        "{{\"format\":\"tpmssh-request-v1\",\"ek\":{}",
+        "{\"ek\":".repeat(9_000)
+    );
+    assert_eq!(refused(&deep), no_file);
+    let cut = &good[..good.len() / 2];
+    assert_eq!(refused(cut), no_file);
+    let number = good.replacen("\"client_random\": \"", "\"client_random\": \"AAAA", 1);
+    assert!(refused(&number).1.starts_with("a field has not 32 bytes"));
+    let base64 = good.replacen("\"ak\": \"", "\"ak\": \"-", 1);
+    assert!(refused(&base64).1.starts_with("a field is not base64"));
+}
+
+#[test]
+fn a_file_of_another_kind_is_called_what_it_is() {
+    let tpm = SoftwareTpm::new();
+    let (request, challenge) = (tpm.request().to_json(), tpm.challenge().to_json());
+    let says = |err: Error| err.to_string();
+    assert_eq!(
+        says(Request::from_json(challenge.as_bytes()).unwrap_err()),
+        "this is a tpmssh-challenge-v1 file, and a tpmssh-request-v1 file is needed"
+    );
+    assert_eq!(
+        says(Challenge::from_json(request.as_bytes()).unwrap_err()),
+        "this is a tpmssh-request-v1 file, and a tpmssh-challenge-v1 file is needed"
+    );
+    assert_eq!(
+        says(Proof::from_json(request.as_bytes()).unwrap_err()),
+        "proof refused: this is a request, which proves nothing yet"
+    );
+    // A request in a proof that says it is something else.
+    let proof = tpm.proof().to_json();
+    let odd = proof.replacen("tpmssh-request-v1", "tpmssh-proof-v1", 1);
+    assert_eq!(
+        says(Proof::from_json(odd.as_bytes()).unwrap_err()),
+        "malformed request: its format is another one"
+    );
+}
+
 proptest! {
     #[test]
     fn any_text_is_a_file_or_refused(text in ".{0,200}") {
