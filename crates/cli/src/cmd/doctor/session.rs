@@ -210,7 +210,9 @@ impl SshConfig {
     fn parse(text: &str) -> Self {
         let mut config = Self::default();
         for line in text.lines() {
-            match line.split_once(' ').unwrap_or_default() {
+            // OpenSSH 10.6 spells the settings of sshd with capitals.
+            let (name, value) = line.split_once(' ').unwrap_or_default();
+            match (name.to_ascii_lowercase().as_str(), value) {
                 ("identityagent", value) => config.identity_agent = Some(value.to_owned()),
                 ("pkcs11provider", "none") => {}
                 ("pkcs11provider", value) => config.pkcs11_provider = Some(value.into()),
@@ -398,6 +400,8 @@ mod tests {
         assert_eq!(config.pkcs11_provider, Some("/usr/lib/x.so".into()));
         assert!(config.identities_only);
         assert!(config.names(Path::new("/run/a b")) && !config.names(Path::new("/run/a")));
+        let capitals = SshConfig::parse("IdentitiesOnly yes\nIdentityAgent /run/a\n");
+        assert!(capitals.identities_only && capitals.names(Path::new("/run/a")));
         let none = SshConfig::parse("identitiesonly no\npkcs11provider none\nidentityagent none\n");
         assert_eq!(none.pkcs11_provider, None);
         assert!(!none.names(Path::new("none")));
