@@ -59,9 +59,10 @@ pub(crate) fn trixie() -> Result<()> {
 /// The demo and the end-to-end tests, with what this release built: nothing is built there.
 fn demo_and_tests(root: &Path) -> Result<()> {
     kernel::fetch()?;
-    artifacts::build()?;
+    let built = artifacts::build()?;
     let tests = end_to_end_tests()?;
-    let xtask = std::env::current_exe().context("cannot find this program")?;
+    // By its place: cargo may have linked this program anew since it began.
+    let xtask = built.dir.join("xtask");
     let show = [xtask.as_os_str(), "demo".as_ref(), "--built".as_ref()];
     timed("demo", || {
         let heard = heard::run(&mut inside::command(root, &command::root(), show)?)?;
