@@ -49,7 +49,7 @@ fn with_an_unlocked_agent_the_whole_way_takes_one_pin() {
     assert!(!agent.log().contains("panicked"), "{}", agent.log());
 }
 
-/// Limited to hosts in the agent, the key can still be proven by a person who has the PIN.
+/// The agent refuses a key that it limits to hosts. A person who has the PIN can still prove it.
 #[test]
 fn what_the_agent_refuses_takes_the_pin() {
     let program = manufactured();

@@ -1,4 +1,4 @@
-//! The verifier's key: who may read it, and what becomes of it.
+//! The verifier's key: its mode and owner, and its replacement after 30 days.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -157,7 +157,7 @@ fn is_no_token(err: &anyhow::Error) -> bool {
     matches!(err.downcast_ref(), Some(Error::NoToken))
 }
 
-/// The key that is named, or the first for logins; a new one if there is none.
+/// Finds the named key, or else the first key for logins; makes a key if there is none.
 fn find_or_make_key(
     app: &App,
     args: &Args,

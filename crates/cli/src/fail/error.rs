@@ -131,10 +131,10 @@ pub(crate) enum Error {
         /// `serial number` or `key id`.
         what: &'static str,
     },
-    /// What is to be accepted again was not revoked.
+    /// `ca unrevoke` names a certificate or key that is not revoked.
     #[error("this authority has not revoked that")]
     NotRevoked,
-    /// A certificate that is to be renewed was not signed here.
+    /// `ca renew` names a certificate that another authority signed.
     #[error("this authority did not sign this certificate")]
     NotIssued,
     /// A certificate that is to be renewed is revoked.

@@ -132,7 +132,7 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Goes on from the last certificate of `path`, which is not empty, to one that is trusted.
+    /// Extends `path` (not empty) until its last certificate is signed by a trusted one.
     fn climb(&mut self, path: &mut Vec<&'a Parsed>) -> Result<()> {
         const NO_PATH: &str = "no path leads from its certificate to a trusted one";
         let Some(&current) = path.last() else {

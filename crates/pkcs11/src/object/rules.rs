@@ -1,8 +1,8 @@
 //! What becomes of each attribute in each template: one table, which every function asks.
 //!
 //! An attribute that a caller gives is honoured or refused, and never ignored. There are two
-//! exceptions: [`Given::Hint`], with its reason, and an empty id or subject, which is none: the
-//! module then finds one, as for a caller who does not give it.
+//! exceptions: [`Given::Hint`], with its reason, and an empty id or subject. An empty one counts as
+//! not given: the module then chooses it.
 
 use cryptoki_sys::*;
 use token_store::object::{Attributes, Body};

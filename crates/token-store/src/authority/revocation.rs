@@ -96,7 +96,7 @@ impl Store {
         })
     }
 
-    /// Withdraws a revocation, and keeps a record of it; returns `false` if there is none.
+    /// Withdraws a revocation and records the withdrawal. Returns `false` if nothing was revoked.
     ///
     /// # Errors
     ///

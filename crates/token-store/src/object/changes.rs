@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::{Attributes, MAX_ID_LEN, MAX_VALUE_LEN, ObjectId, check_label, check_len};
 use crate::{Error, Result, Store};
 
-/// What is to change of an object. What is `None` stays as it is.
+/// New values for the fields of an object. A field that is `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObjectChange {
     /// `CKA_LABEL`.

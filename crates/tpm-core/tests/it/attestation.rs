@@ -168,7 +168,7 @@ fn the_endorsement_password_is_asked_for_where_the_template_wants_it() -> TestRe
         let made = credential(&ek, &key)?;
         key.activate(&root, ek_type, &empty(), &parts(&made))?;
     }
-    // To make one that is not there takes it for all.
+    // An endorsement key that is not persistent has to be made, which takes the password for each type.
     let result = ek::show(&root, EkType::Rsa2048High, &empty());
     assert!(
         matches!(

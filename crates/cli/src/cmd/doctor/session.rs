@@ -429,7 +429,7 @@ mod tests {
         assert!(said(&[refused.clone(), record(1001, "done")], 2000).starts_with("ok "));
         assert!(said(&[record(999, "done"), refused], 2000).starts_with("warning"));
         assert!(said(&[], 2000).starts_with("ok "));
-        // One that is done since does not hide an older one that is not.
+        // Key b was refused and used since. That does not hide key a, which was refused before and not used.
         let other = |time, key: &str, result: &str| Record {
             key: Some(key.to_owned()),
             ..record(time, result)

@@ -41,7 +41,7 @@ pub(crate) struct ImportArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {}
 
-/// Forget certificates: TPMs of theirs count no more
+/// Stop trusting makers of TPMs, by their certificates
 #[derive(Debug, clap::Args)]
 pub(crate) struct RemoveArgs {
     /// The SHA-256 of one, or how it begins (8 digits or more)

@@ -20,7 +20,7 @@ pub(super) fn attest(
     request: &Transcript,
     nonce: &[u8; 32],
 ) -> Option<Attested> {
-    // Whoever says where the PIN is gets the same result with and without an agent.
+    // A PIN that is given by an option is used, whether an agent runs or not.
     if !matches!(pin.source(), Source::Ask) {
         return None;
     }
