@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
@@ -94,15 +94,20 @@ impl Drop for Hold {
 /// The signals that end the program.
 const SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
+/// How long a program that goes on waits for a signal that came while it was stopped.
+const NOTICE: Duration = Duration::from_millis(100);
+
 /// Set as soon as one of [`SIGNALS`] is there, before its cleanup runs.
 static CAME: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Waits for the end if a signal that ends the program has come already.
 ///
 /// A program that was stopped may find such a signal when it goes on. It must not touch the
-/// terminal before it ends: in the background that would stop it once more.
+/// terminal before it ends: in the background that would stop it once more. The kernel may give
+/// the signal to another thread, which then needs a moment to note it: [`NOTICE`].
 pub(crate) fn end_if_due() {
-    while CAME.load(Ordering::SeqCst) && lock().ends_at_once() {
+    let until = Instant::now() + NOTICE;
+    while lock().ends_at_once() && (CAME.load(Ordering::SeqCst) || Instant::now() < until) {
         thread::park_timeout(Duration::from_millis(20));
     }
 }
