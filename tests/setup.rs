@@ -260,3 +260,46 @@ fn an_offer_that_fails_leaves_the_key_and_says_so() {
     assert_eq!(program.run(&["export"]).ok(), outcome.stdout);
     assert_eq!(fs::read_to_string(unit).unwrap(), "[Socket]\n");
 }
+
+#[test]
+fn both_failures_are_told() {
+    let program = with_manager();
+    let at = |file: &str| program.home.path().join(file);
+    fs::create_dir_all(at(UNIT).parent().unwrap()).unwrap();
+    fs::write(at(UNIT), "[Socket]\n").unwrap();
+    // Git's program for signatures cannot be written where a directory is.
+    fs::create_dir_all(at(".config/tpmssh/git-sign")).unwrap();
+    let outcome = setup(&program, &["-y"]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    for what in ["the agent is not installed", "git is not set up"] {
+        let line = format!("tpmssh: the key is there, but {what}: ");
+        assert!(outcome.stderr.contains(&line), "{outcome:?}");
+    }
+}
+
+#[test]
+fn git_signs_with_the_key_of_the_last_setup_that_was_told_so() {
+    let program = with_manager();
+    setup(&program, &["--key-label", "old", "--git"]).ok();
+    let with_old = read(&program, ".gitconfig");
+    // Without the option git stays as it is.
+    setup(&program, &["--key-label", "new"]).ok();
+    assert_eq!(read(&program, ".gitconfig"), with_old);
+    setup(&program, &["--key-label", "new", "--git"]).ok();
+    let with_new = read(&program, ".gitconfig");
+    assert!(with_new != with_old, "{with_new}");
+}
+
+/// The environment names a token for all commands; `--label` names another for this one.
+#[test]
+fn a_label_counts_more_than_the_token_of_the_environment() {
+    let program = with_manager();
+    setup(&program, &["--label", "ssh"]).ok();
+    let mut command = program.command();
+    command.env("PATH", path(&program.home));
+    command.env("TPMSSH_TOKEN", "ssh");
+    command.args(["setup", "--pin-file", &program.pin]);
+    command.args(["--so-pin-file", &program.so_pin]);
+    let outcome = Outcome::of(command.args(["--label", "work", "--key-label", "mine", "--git"]));
+    outcome.ok();
+}

@@ -124,6 +124,18 @@ impl App {
         })
     }
 
+    /// The same with this token, whatever the environment or the configuration names.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::reload`].
+    pub(crate) fn for_token(&self, token: &Token) -> anyhow::Result<Self> {
+        Ok(Self {
+            token: Some(token.serial.clone()),
+            ..self.reload()?
+        })
+    }
+
     /// The global options that were given, for another run of this program.
     pub(crate) fn global_options(&self) -> Vec<String> {
         let given = |name, value: &Option<String>| Some(format!("{name}={}", value.as_ref()?));

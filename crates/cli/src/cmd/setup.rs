@@ -69,7 +69,9 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let (mut store, token, pin) = find_or_make_token(&app, args)?;
     let key = find_or_make_key(&app, args, &mut store, &token, pin, key_type)?;
     public_files::update(&store);
-    let (offered, failure) = args.offers.make(&app, &key, args.pin.answers_yes());
+    let (offered, failure) =
+        args.offers
+            .make(&app.for_token(&token)?, &key, args.pin.answers_yes());
     let done = format!("the key \"{}\" is there", shown(&key.label));
     let report = Report {
         module: module::path(),
@@ -80,7 +82,9 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     app.out
         .print_done(&report, &done, "see it with: tpmssh export")?;
     if !app.out.is_json() {
-        let is_only_key = signing::all(&app, &store).is_ok_and(|keys| keys.len() == 1);
+        let is_only_key = signing::all(&app, &store).is_ok_and(
+            |keys| matches!(&keys[..], [only] if only.shown.fingerprint == report.key.fingerprint),
+        );
         let module = report.module.as_deref();
         report.offered.tell_next(module, &report.key, is_only_key);
     }

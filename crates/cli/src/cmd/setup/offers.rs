@@ -12,7 +12,7 @@ use crate::fail::error::Error;
 use crate::fail::hint::quote_text;
 use crate::files::changes::Changes;
 use crate::keys::Key;
-use crate::show::output::tell;
+use crate::show::output::{error_line, tell};
 
 /// The answers that are given beforehand.
 #[derive(Debug, clap::Args)]
@@ -63,6 +63,9 @@ impl OfferArgs {
             self.git(app, key, yes)
                 .map_err(|err| err.context("the key is there, but git is not set up")),
         );
+        if let (Some(_), Some(second)) = (&agent_failure, &git_failure) {
+            tell(&format!("tpmssh: {}", error_line(second)));
+        }
         (Offered { agent, git }, agent_failure.or(git_failure))
     }
 
@@ -84,7 +87,7 @@ impl OfferArgs {
 
     fn git(&self, app: &App, key: &Key, yes: bool) -> anyhow::Result<State> {
         match git::signing_of_user() {
-            git::Signing::Ours => return Ok(State::There),
+            git::Signing::Ours if !self.git => return Ok(State::There),
             git::Signing::Other if !self.git => return Ok(State::Impossible),
             git::Signing::NoGit if !self.git => return Ok(State::Impossible),
             _ => {}
