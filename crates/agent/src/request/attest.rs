@@ -9,6 +9,7 @@ use ssh_keys::Attested;
 use token_store::Error as StoreError;
 
 use super::open::{Denied, question};
+use crate::ask::notify;
 use crate::audit::{DONE, Record};
 use crate::error::chain;
 use crate::key::store::Identity;
@@ -110,8 +111,17 @@ impl Agent {
             Ok(_) => DONE.to_owned(),
             Err(err) => chain(err),
         };
+        // The key's own blob, also if a certificate named it.
+        let blob = identity.map_or(asked.key, Identity::blob);
+        if let (Ok(_), Some(identity), true) = (&attested, identity, self.notify) {
+            notify::show(&format!(
+                "{} {what}\nfor {}",
+                identity.quoted(),
+                client.peer
+            ));
+        }
         let record = Record {
-            key: Some(Fingerprint::of_blob(asked.key).to_string()),
+            key: Some(Fingerprint::of_blob(blob).to_string()),
             label: identity.map(|it| text::shown(&it.label)),
             token: identity.map(|it| text::shown(&it.token.label)),
             origin: identity.map(|it| it.origin().name().to_owned()),
@@ -182,10 +192,11 @@ impl Agent {
         if !terms.destinations.is_empty() {
             return Err(Refused::Destinations);
         }
-        match self.policy_of(&identity.token) {
-            Policy::Never => Err(Refused::EachUse),
-            _ if identity.always_authenticate() => Err(Refused::EachUse),
-            policy => Ok(terms.confirm || policy == Policy::Confirm),
+        let policy = self.policy_of(&identity.token);
+        let each_use = policy == Policy::Never || identity.always_authenticate();
+        if each_use && identity.token.login_required() {
+            return Err(Refused::EachUse);
         }
+        Ok(terms.confirm || policy == Policy::Confirm)
     }
 }

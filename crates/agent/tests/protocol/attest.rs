@@ -165,6 +165,16 @@ fn a_key_whose_pin_is_asked_for_at_each_use_is_not_proven_without_it() {
     assert_refused(&agent, &mut client, reason);
 }
 
+/// There is no PIN that could be asked for.
+#[test]
+fn a_key_without_a_pin_is_proven_whatever_the_policy_of_pins() {
+    let fixture = Fixture::new(&[KeyType::EccP256]).policy(Policy::Never);
+    prepare(&fixture);
+    let agent = fixture.serve();
+    let answer = agent.client().ask(&attest(agent.key(), &REQUEST, &NONCE));
+    accepted(&answer);
+}
+
 #[test]
 fn a_key_that_is_limited_to_hosts_proves_nothing_to_others() {
     let fixture = Fixture::new(&[KeyType::EccP256]);
