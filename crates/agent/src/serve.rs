@@ -64,7 +64,6 @@ fn run(
         listen(&socket).map_err(Error::Start)?
     };
     let accepting = runtime.spawn(accept(agent.clone(), clients.clone(), listener));
-    started();
     let result = runtime.block_on(async {
         let watching = agent.clone();
         tokio::spawn(async move { watching.watch().await });
@@ -83,7 +82,7 @@ fn run(
                     log::info!("{why}: all logins end");
                     logind_agent.end_logins();
                 }));
-                signals(&agent).await.map_err(Error::Start)
+                signals(&agent, started).await.map_err(Error::Start)
             }
         }
     });
@@ -123,7 +122,7 @@ async fn accept(agent: Arc<Agent>, clients: Arc<Clients>, listener: UnixListener
 }
 
 /// Returns when the program is to end.
-async fn signals(agent: &Agent) -> io::Result<()> {
+async fn signals(agent: &Agent, started: impl FnOnce()) -> io::Result<()> {
     let on = |kind| signal(kind);
     let mut lock = on(SignalKind::user_defined1())?;
     let (mut term, mut int, mut hup) = (
@@ -132,6 +131,8 @@ async fn signals(agent: &Agent) -> io::Result<()> {
         on(SignalKind::hangup())?,
     );
     let next = async |signal: &mut Signal| signal.recv().await;
+    // Nothing that keeps the agent from starting comes after this.
+    started();
     loop {
         tokio::select! {
             _ = next(&mut term) => return Ok(()),
