@@ -86,6 +86,12 @@ fn after_30_days_a_new_key_seals_and_the_old_one_opens_until_its_tickets_have_ex
     assert_eq!(fs::read(&path).unwrap(), first);
     assert!(old(&program).is_empty());
 
+    // Nobody made a challenge since: what it sealed has expired.
+    age(39);
+    assert_eq!(verify(&program, &files).code, Some(8));
+    age(37);
+    verify(&program, &files).ok();
+
     age(31);
     challenge();
     assert_ne!(fs::read(&path).unwrap(), first);

@@ -37,7 +37,12 @@ fn dir() -> anyhow::Result<PathBuf> {
 pub(crate) fn all(now: u64) -> anyhow::Result<Vec<TicketKey>> {
     let dir = dir()?;
     let mut keys = Vec::new();
-    keys.extend(read(&dir.join(CURRENT))?);
+    let current = dir.join(CURRENT);
+    let key = read(&current)?;
+    // Its last ticket may be that old. A key that is put aside meanwhile is in the list below.
+    if age(&current, now).is_ok_and(|age| age <= SEALS_FOR + OPENS_FOR) {
+        keys.extend(key);
+    }
     for (path, retired) in put_aside(&dir)? {
         if now <= retired.saturating_add(OPENS_FOR) {
             keys.extend(read(&path)?);
