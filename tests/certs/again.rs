@@ -106,9 +106,14 @@ fn only_what_this_authority_signed_and_did_not_revoke_is_renewed() {
         8,
         &format!(
             "tpmssh: the certificate with serial number {serial} is revoked\n\
-             hint: if it is to be accepted again: tpmssh ca unrevoke --serial {serial}\n"
+             hint: tpmssh ca unrevoke accepts it again; name it as it was revoked, by --serial, \
+             --key-id or --key\n"
         ),
     );
+    program
+        .run(&["ca", "unrevoke", "--key-id", "anna", "-y"])
+        .ok();
+    renew(&program, &["--serial", &serial]).ok();
     let none = program.run(&["ca", "renew"]);
     assert_eq!(none.code, Some(2), "{none:?}");
 }

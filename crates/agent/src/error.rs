@@ -86,7 +86,7 @@ pub enum Error {
     Silent {
         /// The socket.
         path: PathBuf,
-        /// Its process.
+        /// The process that listens: systemd's if systemd made the socket.
         pid: i32,
     },
     /// The agent at the socket belongs to somebody else.

@@ -204,10 +204,8 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
             "name it as it was revoked: a serial number, a key id or a key; tpmssh ca list shows what is revoked"
         }
         Error::NotIssued => "tpmssh ca list shows what was signed",
-        Error::RenewsRevoked { serial } => {
-            return Some(format!(
-                "if it is to be accepted again: tpmssh ca unrevoke --serial {serial}"
-            ));
+        Error::RenewsRevoked { .. } => {
+            "tpmssh ca unrevoke accepts it again; name it as it was revoked, by --serial, --key-id or --key"
         }
         Error::SigningKeyGone { .. } => "choose another key: tpmssh git setup",
         Error::NeedsYes => "add --yes if you mean it",
@@ -282,7 +280,13 @@ pub(crate) fn for_agent(err: &agent::Error) -> Option<String> {
             return Some(format!("end it with: kill {pid}, then start it again"));
         }
         Agent::Silent { pid, .. } => {
-            return Some(format!("end it, then start it again: kill -KILL {pid}"));
+            // If systemd made the socket, its process listens there: not the one to end.
+            let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            if comm.trim_end() == "systemd" {
+                "start it again: systemctl --user restart tpmssh-agent.service"
+            } else {
+                return Some(format!("end it, then start it again: kill -KILL {pid}"));
+            }
         }
         Agent::UnsafePath { .. } => "take a directory of your own with mode 0700 for the socket",
         Agent::NotRunning { .. } => "start it: tpmssh agent install, or tpmssh agent --daemon",
