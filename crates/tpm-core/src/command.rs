@@ -9,6 +9,7 @@ pub(crate) mod session;
 
 use std::{borrow::Cow, marker::PhantomData};
 
+use tpm_wire::{Put, Reader};
 use zeroize::Zeroizing;
 
 use self::{
@@ -18,7 +19,6 @@ use self::{
 };
 pub(crate) use crate::structures::command_code::CommandCode;
 use crate::{Entity, Error, Name, Result, structures::hierarchy::permanent};
-use tpm_wire::{Put, Reader};
 
 /// `TPM_ST_NO_SESSIONS` and `TPM_ST_SESSIONS`: the tags of commands and responses.
 pub(crate) const NO_SESSIONS: u16 = 0x8001;

@@ -3,7 +3,7 @@
 //! ```
 //! use tpm_wire::{Malformed, Put, Reader, algorithm};
 //!
-//! // A TPMT_HA: a hash algorithm and, here in a buffer of its own, a digest.
+//! // The number of a hash algorithm, and a digest in a buffer (TPM2B_DIGEST).
 //! let mut bytes = Vec::new();
 //! bytes.put_u16(algorithm::SHA256);
 //! bytes.put_sized(&[0; 32]);

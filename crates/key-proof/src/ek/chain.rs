@@ -15,13 +15,13 @@ const MAX_PATH: usize = 4;
 /// The most certificates that a prover may give beside that of its endorsement key. A chip has a path for each kind of its keys.
 const MAX_CHAIN: usize = 16;
 
-/// The most signatures that are checked for one path, so that certificates that all have signed each other cost no more.
+/// The most signatures that are checked in one search: certificates that all have signed each other make many paths.
 const MAX_SIGNATURES: u32 = 32;
 
 /// Certificates that the verifier trusts: makers' roots, or certificates of theirs between.
 ///
-/// Each is trusted as it is. Its own signature is not looked at, so that one whose issuer still signs with SHA-1 can be
-/// trusted by itself.
+/// The signature of each is not looked at, so that one whose issuer still signs with SHA-1 can be trusted by itself. Its
+/// time, its critical extensions and what it may sign are checked with each path.
 #[derive(Debug, Clone, Default)]
 pub struct Anchors(Vec<Parsed>);
 

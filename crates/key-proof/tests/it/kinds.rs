@@ -191,7 +191,7 @@ fn roca(len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn weak_rsa_keys_are_refused_in_every_role() {
+fn weak_rsa_keys_neither_sign_nor_attest() {
     let tpm = SoftwareTpm::new();
     let refused_key = |n: &[u8], e| {
         let mut request = tpm.request();

@@ -101,8 +101,14 @@ fn issuer_for(issuer: &Authority, fault: Fault) -> Authority {
     let mut issuer = issuer.clone();
     match fault {
         Fault::OtherIssuer => issuer.name = "Somebody else".to_owned(),
-        // The right name, and the signature of another key.
-        Fault::Changed => issuer.key = key(u8::from(!issuer.key.is_rsa()), 3),
+        // The right name, and the signature of another key of the same kind.
+        Fault::Changed => {
+            issuer.key = match issuer.key {
+                Pair::P384(_) => Pair::p384(),
+                Pair::Rsa(_) => Pair::rsa2048(3),
+                _ => Pair::p256(),
+            };
+        }
         _ => {}
     }
     issuer

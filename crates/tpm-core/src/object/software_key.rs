@@ -107,7 +107,7 @@ impl SoftwareKey {
         Ok(Self { public, secret })
     }
 
-    /// Refuses a key by its public half alone, before anybody is asked for the private one; its kind.
+    /// The kind of a key, or why it is refused by its public half alone, before anybody is asked for the private one.
     ///
     /// # Errors
     ///

@@ -62,7 +62,7 @@ impl EkType {
     ///
     /// # Source
     ///
-    /// TCG Registry of Reserved TPM 2.0 Handles, section 2.3.1; the high range ends like the index of the certificate.
+    /// TCG Registry of Reserved TPM 2.0 Handles, section 2.3.1. In the high range the last byte is that of the certificate's index.
     #[must_use]
     pub const fn handle(self) -> u32 {
         match self {
@@ -75,8 +75,7 @@ impl EkType {
         }
     }
 
-    /// Whether each use asks for the endorsement hierarchy's authorization value: so the templates of the low range
-    /// want it.
+    /// Whether each use asks for the endorsement hierarchy's authorization value, as the templates of the low range want it.
     pub(crate) const fn asks_endorsement(self) -> bool {
         matches!(self, Self::Rsa2048 | Self::EccP256)
     }

@@ -77,8 +77,8 @@ impl PublicKey {
         Ok(key)
     }
 
-    /// Refuses keys that are known to be weak, points off their curve, and what is no RSA key: an
-    /// even modulus or exponent, the exponent 1, more than 4096 bits.
+    /// Refuses keys that are known to be weak, points off their curve, RSA keys above 4096 bits, and
+    /// what is no RSA key: an even modulus or exponent, the exponent 1.
     ///
     /// # Errors
     ///
@@ -88,6 +88,9 @@ impl PublicKey {
             Self::Rsa { n, .. } if n.len() < 256 => {
                 Err(Error::KeyRefused("RSA keys below 2048 bits are weak"))
             }
+            Self::Rsa { n, .. } if n.len() > 512 => Err(Error::KeyRefused(
+                "RSA keys above 4096 bits are not supported",
+            )),
             Self::Rsa { n, e }
                 if RsaPublicKey::new(BigUint::from_bytes_be(n), (*e).into()).is_err() =>
             {
@@ -239,3 +242,21 @@ macro_rules! ecdsa_verify {
 ecdsa_verify!(p256_verify, p256);
 ecdsa_verify!(p384_verify, p384);
 ecdsa_verify!(p521_verify, p521);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_rsa_key_or_too_long_is_refused() {
+        let text = |n: Vec<u8>, e| PublicKey::Rsa { n, e }.check().unwrap_err().to_string();
+        let none = "key refused: no RSA key has this modulus and exponent";
+        for (last, e) in [(0xc2, 65_537), (0xc1, 1), (0xc1, 2), (0xc1, 0)] {
+            let mut n = vec![0xc1; 256];
+            n[255] = last;
+            assert_eq!(text(n, e), none);
+        }
+        let long = "key refused: RSA keys above 4096 bits are not supported";
+        assert_eq!(text(vec![0xc1; 513], 65_537), long);
+    }
+}

@@ -466,8 +466,7 @@ mod tests {
         );
     }
 
-    /// Those that swtpm's factory makes are found by it at their handles (tests/it/attestation.rs); the heads of the others, byte
-    /// by byte.
+    /// Byte by byte. tests/it/attestation.rs compares three of them with the keys that swtpm's factory makes.
     #[test]
     fn endorsement_keys_are_of_the_profiles_templates() {
         const A: &str = "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa";
