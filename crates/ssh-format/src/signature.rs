@@ -4,6 +4,7 @@ use ssh_encoding::Encode;
 use ssh_key::{Algorithm, HashAlg, Mpint};
 
 use crate::public_key::significant;
+use crate::wire::put_string;
 use crate::{Curve, Error, Result};
 
 /// The hash of an RSA signature.
@@ -44,7 +45,7 @@ impl Signature {
             return Err(Error::SignatureSize { len });
         }
         let (name, hash) = match hash {
-            RsaHash::Sha1 => return Self::rsa_sha1(signature),
+            RsaHash::Sha1 => return Ok(Self::rsa_sha1(signature)),
             RsaHash::Sha256 => ("rsa-sha2-256", HashAlg::Sha256),
             RsaHash::Sha512 => ("rsa-sha2-512", HashAlg::Sha512),
         };
@@ -52,16 +53,12 @@ impl Signature {
     }
 
     /// A signature with SHA-1, which `ssh-key` does not write.
-    fn rsa_sha1(signature: &[u8]) -> Result<Self> {
-        let name = "ssh-rsa";
+    fn rsa_sha1(signature: &[u8]) -> Self {
+        let algorithm = "ssh-rsa";
         let mut blob = Vec::new();
-        for field in [name.as_bytes(), signature] {
-            field.encode(&mut blob).map_err(ssh_key::Error::from)?;
-        }
-        Ok(Self {
-            algorithm: name,
-            blob,
-        })
+        put_string(&mut blob, algorithm.as_bytes());
+        put_string(&mut blob, signature);
+        Self { algorithm, blob }
     }
 
     /// An ECDSA signature from its two numbers.

@@ -19,8 +19,8 @@ pub fn tpm_public_key(key: &AnyKey) -> Result<Option<(PublicKey, KeyType)>> {
     Ok(Some((public, key_type)))
 }
 
-/// The fields of a public key. All types with a curve or a modulus have an [`AnyKey`] that was
-/// checked to be one.
+/// The fields of a public key; `None` for a type or size that no TPM holds. [`AnyKey`] has checked
+/// their form.
 fn parse(key: &AnyKey) -> Option<PublicKey> {
     let mut reader = Reader::new(key.blob(), "public key");
     let name = reader.string().ok()?;
@@ -35,7 +35,7 @@ fn parse(key: &AnyKey) -> Option<PublicKey> {
                     .checked_mul(256)
                     .map(|number| number | u32::from(byte))
             });
-            // One that is too long is refused like all but 65537; 0 is not one.
+            // One that does not fit becomes 0, which is refused like all but 65537.
             let e = e.unwrap_or(0);
             // `PublicKey::key_type` counts bytes, and this one may have a bit less.
             let whole = n.first().is_some_and(|&first| first >= 0x80);
