@@ -209,6 +209,59 @@ fn colours_are_for_terminals_that_want_them() {
     );
 }
 
+#[test]
+fn doctor_colours_the_words_that_say_how_grave_it_is() {
+    let program = Program::with_key();
+    program
+        .home
+        .secret_file(".ssh/config", "IdentityAgent none\n");
+    fs::remove_file(program.home.path().join("pin")).unwrap();
+    let coloured = [
+        "\u{1b}[32mok\u{1b}[0m       TPM",
+        "\u{1b}[1m\u{1b}[33mwarning\u{1b}[0m  ",
+    ];
+    let doctor = |env: &[(&str, &str)], args: &[&str]| {
+        on_terminal(&program, env, &[&["doctor"], args].concat())
+    };
+    let xterm = ("TERM", "xterm-256color");
+    for env in [
+        &[xterm][..],
+        &[xterm, ("NO_COLOR", "")],
+        &[xterm, ("CLICOLOR", "1")],
+    ] {
+        let shown = doctor(env, &[]);
+        for word in coloured {
+            assert!(shown.contains(word), "{env:?}: {shown:?}");
+        }
+    }
+    for (env, args) in [
+        (&[xterm, ("NO_COLOR", "1")][..], &[][..]),
+        (&[xterm, ("CLICOLOR", "0")], &[]),
+        (&[("TERM", "dumb")], &[]),
+        (&[xterm], &["--color", "never"]),
+        (&[xterm], &["--json"]),
+    ] {
+        let shown = doctor(env, args);
+        assert!(!shown.contains('\u{1b}'), "{env:?} {args:?}: {shown:?}");
+        assert!(shown.contains("warning"), "{shown}");
+    }
+    // Not a terminal, nor a terminal that says so.
+    let piped = |env: &[(&str, &str)], args: &[&str]| {
+        let mut command = program.command();
+        command.arg("doctor").args(args).envs(env.iter().copied());
+        Outcome::of(&mut command).ok()
+    };
+    assert!(!piped(&[xterm], &[]).contains('\u{1b}'));
+    for (env, args) in [
+        (&[][..], &["--color", "always"][..]),
+        (&[("NO_COLOR", "1")], &["--color", "always"]),
+        (&[("CLICOLOR_FORCE", "1")], &[]),
+    ] {
+        let shown = piped(env, args);
+        assert!(shown.contains(coloured[0]), "{env:?} {args:?}: {shown:?}");
+    }
+}
+
 /// The simulator is named by the configuration file, as `tpmssh simulator start` does it.
 #[test]
 fn that_the_tpm_is_simulated_is_said_once_a_terminal_session() {

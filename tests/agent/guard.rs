@@ -48,6 +48,38 @@ fn another_user_is_hung_up_on_even_where_the_socket_lets_everybody_in() {
     assert_eq!(list(std::process::Command::new("ssh-add")).code, Some(0));
 }
 
+/// The other way round: an agent of somebody else gets no PIN, and is named.
+#[test]
+fn an_agent_of_another_user_is_named_and_gets_no_pin() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let program = Program::with_key();
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+    let path = dir.path().join("agent.sock");
+    let socket = path.to_str().unwrap();
+    let mut theirs = program.home.daemon("setpriv");
+    theirs.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
+    theirs.args(["--", "ssh-agent", "-D", "-a", socket]);
+    let _theirs = Service::start("ssh-agent", theirs, &path);
+    let said = format!(
+        "tpmssh: the agent at {socket} belongs to another user\n\
+         hint: name the socket of tpmssh's own agent with --socket PATH\n"
+    );
+    let status = program.run(&["agent", "status", "--socket", socket]);
+    assert_eq!(
+        (status.code, &status.stderr),
+        (Some(9), &said),
+        "{status:?}"
+    );
+    let line = format!("agent          the agent at {socket} belongs to another user\n");
+    assert!(status.stdout.starts_with(&line), "{status:?}");
+    let unlock = ["unlock", "--pin-file", &program.pin, "--socket", socket];
+    program.run(&unlock).fails(9, &said);
+    program.run(&["lock", "--socket", socket]).fails(9, &said);
+}
+
 /// Makes nobody the owner of all files below `path`.
 fn give_away(path: &Path) {
     let nobody = NOBODY.parse().ok();

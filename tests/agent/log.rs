@@ -64,6 +64,43 @@ fn the_log_names_tokens_and_hosts_and_begins_where_one_says() {
 }
 
 #[test]
+fn a_log_without_entries_says_why() {
+    let program = free(&["one"]);
+    let path = program.home.path().join(".local/state/tpmssh/agent.log");
+    let log = |args: &[&str]| {
+        let said = program.run(&[&["agent", "log"], args].concat());
+        assert_eq!(said.code, Some(0), "{said:?}");
+        (said.stdout, said.stderr)
+    };
+    let none = format!(
+        "tpmssh: no entries yet in {}: the agent writes one at each use of a key\n",
+        path.display()
+    );
+    assert_eq!(log(&[]), (String::new(), none.clone()));
+    assert_eq!(
+        log(&["--since", "1h", "-n", "3"]),
+        (String::new(), none.clone())
+    );
+    assert_eq!(log(&["--json"]), ("[]\n".to_owned(), none));
+
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let old = "{\"time\":1000000000,\"event\":\"sign\",\"result\":\"done\",\"label\":\"old\"}\n";
+    fs::write(&path, old).unwrap();
+    assert_eq!(log(&[]).1, "");
+    let since = (String::new(), "tpmssh: no entries since then\n".to_owned());
+    assert_eq!(log(&["--since", "1h"]), since);
+
+    fs::remove_file(&path).unwrap();
+    let config = program.home.config();
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    program
+        .home
+        .secret_file(".config/tpmssh/config.toml", "[agent]\nlog = false\n");
+    let off = "tpmssh: no entries: the configuration file has log = false\n";
+    assert_eq!(log(&[]), (String::new(), off.to_owned()));
+}
+
+#[test]
 fn the_log_is_followed() {
     let program = free(&["one"]);
     let agent = Served::start(&program);

@@ -349,4 +349,21 @@ fn an_agent_whose_socket_was_removed_is_named() {
     program.run(&["agent", "--no-ask"]).fails(10, &said);
     let unlock = program.run(&["unlock", "--pin-file", &program.pin]);
     unlock.fails(10, &said);
+    let status = program.run(&["agent", "status"]);
+    assert_eq!(
+        (status.code, &status.stderr),
+        (Some(10), &said),
+        "{status:?}"
+    );
+    let line = said
+        .lines()
+        .next()
+        .unwrap()
+        .strip_prefix("tpmssh: ")
+        .unwrap();
+    let begin = format!(
+        "agent          {line}\nsocket         {}\n",
+        socket.display()
+    );
+    assert!(status.stdout.starts_with(&begin), "{status:?}");
 }

@@ -59,8 +59,8 @@ fn lists_and_counts_say_which_keys_are_imported() {
     let doctor = crate::doctor::unwrapped(&program.run(&["doctor"]).stdout);
     let note = "1 key was made outside of this TPM";
     assert!(doctor.contains(note), "{doctor}");
-    let mend = "replace it when you can: tpmssh keygen, then tpmssh copy-id --replace OLD.pub HOST";
-    assert!(doctor.contains(mend), "{doctor}");
+    let fix = "replace it when you can: tpmssh keygen, then tpmssh copy-id --replace OLD.pub HOST";
+    assert!(doctor.contains(fix), "{doctor}");
     program.run(&["delete", "--yes", "me@old"]).ok();
     let doctor = crate::doctor::unwrapped(&program.run(&["doctor"]).stdout);
     assert!(!doctor.contains("outside of this TPM"), "{doctor}");

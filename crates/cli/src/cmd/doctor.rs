@@ -24,6 +24,7 @@ use self::check::{Check, Status};
 use crate::app::App;
 use crate::fail::error::Error;
 use crate::options::UserPinArgs;
+use crate::show::style::{self, Tone};
 use crate::show::words::count;
 
 /// Find problems and show how to fix them
@@ -133,7 +134,18 @@ impl fmt::Display for Report {
             check.fmt(f)?;
         }
         let problems = count(self.problems, "problem");
-        writeln!(f, "{problems}, {}", count(self.warnings, "warning"))
+        let warnings = count(self.warnings, "warning");
+        let names: Vec<_> = self
+            .checks
+            .iter()
+            .filter(|check| check.status.kind().is_some())
+            .map(Check::name)
+            .collect();
+        if names.is_empty() {
+            return writeln!(f, "{problems}, {warnings}");
+        }
+        let problems = style::on_stdout(Tone::Bad, &problems);
+        writeln!(f, "{problems} ({}), {warnings}", names.join(", "))
     }
 }
 

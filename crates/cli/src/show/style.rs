@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal};
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
+use rustix::termios::tcgetwinsize;
 
 /// Whether the output has colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -89,6 +90,12 @@ pub(crate) fn asked_for(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Wh
 /// `text` as it looks on stdout.
 pub(crate) fn on_stdout(tone: Tone, text: &str) -> Cow<'_, str> {
     painted(tone, text, stdout_has_colours())
+}
+
+/// How many columns stdout has: those of the terminal, or 80.
+pub(crate) fn stdout_width() -> usize {
+    let columns = tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_col);
+    if columns == 0 { 80 } else { columns.into() }
 }
 
 /// `text` as it looks on stderr.

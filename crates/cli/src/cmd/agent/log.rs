@@ -12,7 +12,7 @@ use tpm_core::Origin;
 use crate::app::{App, agent_log};
 use crate::machine::known_hosts::KnownHosts;
 use crate::show::date;
-use crate::show::output::{self, escape};
+use crate::show::output::{self, escape, tell};
 use crate::show::time;
 
 /// Show what keys were used for
@@ -43,9 +43,22 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let failed = || format!("cannot read {}", path.display());
     let mut follower = Follower::new(&path);
     let mut records = follower.all().with_context(failed)?;
+    if records.is_empty() {
+        tell(&match app.config.agent.log {
+            Some(false) => "tpmssh: no entries: the configuration file has log = false".to_owned(),
+            _ => format!(
+                "tpmssh: no entries yet in {}: the agent writes one at each use of a key",
+                path.display()
+            ),
+        });
+    }
+    let has_entries = !records.is_empty();
     if let Some(since) = &args.since {
         let since = since.at(date::now());
         records.retain(|record| record.time >= since);
+        if has_entries && records.is_empty() {
+            tell("tpmssh: no entries since then");
+        }
     }
     if let Some(last) = args.last {
         records.drain(..records.len().saturating_sub(last));

@@ -58,7 +58,7 @@ fn no_tpm(bare: &Path, class: &Path) -> Check {
             "there is {} and no /dev/tpmrm0: this kernel has no resource manager for the TPM",
             bare.display()
         );
-        return Check::problem(NAME, Kind::NoTpm, detail).mend(
+        return Check::problem(NAME, Kind::NoTpm, detail).fixed_by(
             "use a kernel from 4.12 on, or for one program at a time: --tcti device:/dev/tpm0",
         );
     }
@@ -73,7 +73,7 @@ fn resource_manager(tcti: &Tcti) -> Check {
         }
         Tcti::Device(path) => {
             let detail = format!("none: {} takes one program at a time", path.display());
-            Check::warning(name, detail).mend("use the kernel's: --tcti device:/dev/tpmrm0")
+            Check::warning(name, detail).fixed_by("use the kernel's: --tcti device:/dev/tpmrm0")
         }
         Tcti::Tabrmd(_) => Check::ok(name, "tpm2-abrmd"),
         _ => Check::ok(name, "none; programs take turns"),
@@ -96,9 +96,9 @@ fn may_not_open(path: &Path) -> Check {
             .map(rustix::process::Gid::as_raw)
             .collect(),
     };
-    let (detail, mend) = me.explain(node.gid(), node.mode() & 0o777, &groups);
+    let (detail, fix) = me.explain(node.gid(), node.mode() & 0o777, &groups);
     let detail = format!("permission denied on {}: {detail}", path.display());
-    Check::problem(NAME, Kind::NoTpm, detail).mend(mend)
+    Check::problem(NAME, Kind::NoTpm, detail).fixed_by(fix)
 }
 
 struct Me {
@@ -132,11 +132,11 @@ impl Me {
             );
         }
         let detail = format!("it is for group {group}, and you are not in it");
-        let mend = format!(
+        let fix = format!(
             "sudo usermod -aG {group} {}, then log out and in again",
             self.name
         );
-        (detail, mend)
+        (detail, fix)
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn who_may_not_open_the_tpm_hears_which_of_the_reasons_it_is() {
-        for ((gid, mode, mine, members), detail, mend) in [
+        for ((gid, mode, mine, members), detail, fix) in [
             (
                 (TSS, 0o660, &[1000][..], "bert"),
                 "it is for group tss, and you are not in it",
@@ -184,7 +184,7 @@ mod tests {
                 "sudo usermod -aG 7 anna, then log out and in again",
             ),
         ] {
-            let expected = (detail.to_owned(), mend.to_owned());
+            let expected = (detail.to_owned(), fix.to_owned());
             assert_eq!(explained(gid, mode, mine, members), expected);
         }
     }

@@ -1,17 +1,19 @@
 //! One thing that was looked at, and what was found.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write};
 
 use serde::{Serialize, Serializer};
 use token_store::Kind;
 
 use crate::fail::advice;
 use crate::show::output::{error_line, escape};
+use crate::show::style::{self, Tone};
 
-/// The columns of a terminal.
-const WIDTH: usize = 80;
 /// Where the details begin.
 const INDENT: usize = 31;
+/// The fewest columns that details get on a narrow terminal.
+const MIN_DETAIL: usize = 20;
 
 /// How grave it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,14 @@ impl Status {
             Self::Ok => "ok",
             Self::Warning => "warning",
             Self::Problem(_) => "problem",
+        }
+    }
+
+    fn tone(self) -> Tone {
+        match self {
+            Self::Ok => Tone::Good,
+            Self::Warning => Tone::Warning,
+            Self::Problem(_) => Tone::Bad,
         }
     }
 
@@ -88,7 +98,7 @@ impl Check {
     pub(super) fn known(name: &'static str, err: &anyhow::Error) -> Self {
         let check = Self::problem(name, advice::kind(err), error_line(err));
         match advice::hint(err) {
-            Some(hint) => check.mend(hint),
+            Some(hint) => check.fixed_by(hint),
             None => check,
         }
     }
@@ -102,7 +112,7 @@ impl Check {
     }
 
     /// The same with what fixes it.
-    pub(super) fn mend(self, fix: impl Into<String>) -> Self {
+    pub(super) fn fixed_by(self, fix: impl Into<String>) -> Self {
         Self {
             fix: Some(fix.into()),
             ..self
@@ -119,24 +129,44 @@ impl Check {
 }
 
 impl fmt::Display for Check {
-    /// What fixes it stays one line, however long, so that it can be copied.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(style::stdout_width(), style::on_stdout)?)
+    }
+}
+
+impl Check {
+    pub(super) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The text for a terminal of `width` columns, with words as `paint` has them look.
+    ///
+    /// What fixes it stays one line, however long, so that it can be copied.
+    fn text(
+        &self,
+        width: usize,
+        paint: impl Fn(Tone, &str) -> Cow<'_, str>,
+    ) -> Result<String, fmt::Error> {
         let detail = escape(&self.detail);
-        let mut lines = wrap(&detail, WIDTH - INDENT).into_iter();
+        let mut lines = wrap(&detail, width.saturating_sub(INDENT).max(MIN_DETAIL)).into_iter();
+        let mut text = String::new();
+        let word = self.status.word();
         writeln!(
-            f,
-            "{:<7}  {:<20}  {}",
-            self.status.word(),
+            text,
+            "{}{:pad$}  {:<20}  {}",
+            paint(self.status.tone(), word),
+            "",
             self.name,
-            lines.next().unwrap_or_default()
+            lines.next().unwrap_or_default(),
+            pad = "problem".len() - word.len(),
         )?;
         for line in lines {
-            writeln!(f, "{:INDENT$}{line}", "")?;
+            writeln!(text, "{:INDENT$}{line}", "")?;
         }
-        match &self.fix {
-            Some(fix) => writeln!(f, "{:9}-> {}", "", escape(fix)),
-            None => Ok(()),
+        if let Some(fix) = &self.fix {
+            writeln!(text, "{:9}{} {}", "", paint(Tone::Hint, "->"), escape(fix))?;
         }
+        Ok(text)
     }
 }
 
@@ -163,20 +193,30 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn plain(check: &Check, width: usize) -> String {
+        check.text(width, |_, text| text.into()).unwrap()
+    }
+
     #[test]
     fn a_check_is_one_line_or_wrapped_below_its_detail() {
-        let check = Check::warning("store", "a b").mend("chmod 700 /home/a");
+        let check = Check::warning("store", "a b").fixed_by("chmod 700 /home/a");
         assert_eq!(
-            check.to_string(),
+            plain(&check, 80),
             "warning  store                 a b\n         -> chmod 700 /home/a\n"
         );
         let long = "word ".repeat(20) + &"x".repeat(60);
-        for line in Check::ok("lockout password", long).to_string().lines() {
-            assert!(
-                line.len() <= WIDTH || line.trim() == "x".repeat(60),
-                "{line}"
-            );
-            assert!(line.starts_with("ok ") || line.starts_with(&" ".repeat(INDENT)));
+        let check = Check::ok("lockout password", long);
+        for (width, lines) in [(0, 6), (80, 4), (120, 2), (200, 1)] {
+            let text = plain(&check, width);
+            assert_eq!(text.lines().count(), lines, "{text}");
+            for line in text.lines() {
+                let at_most = width.max(INDENT + MIN_DETAIL);
+                assert!(
+                    line.len() <= at_most || line.trim() == "x".repeat(60),
+                    "{line}"
+                );
+                assert!(line.starts_with("ok ") || line.starts_with(&" ".repeat(INDENT)));
+            }
         }
     }
 
@@ -184,7 +224,7 @@ mod tests {
     fn what_others_wrote_cannot_act_on_the_terminal() {
         let check = Check::ok("token", "fine").about("a\x1b[2J\nok");
         assert_eq!(
-            check.to_string(),
+            plain(&check, 80),
             "ok       token                 \"a\\u{1b}[2J\\nok\": fine\n"
         );
     }

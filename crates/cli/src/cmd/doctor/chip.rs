@@ -52,7 +52,7 @@ fn identity(info: &Info) -> Check {
 fn emulation(info: &Info) -> Check {
     if info.emulated {
         Check::warning("protection", "the TPM is emulated and protects nothing")
-            .mend("for keys that matter switch a real TPM on in the firmware setup")
+            .fixed_by("for keys that matter switch a real TPM on in the firmware setup")
     } else {
         Check::ok("protection", "the TPM does not say that it is emulated")
     }
@@ -67,7 +67,7 @@ fn weaknesses(info: &Info) -> Check {
                 weakness.name, weakness.cve, weakness.effect
             );
             Check::problem("firmware", Kind::KeyRefused, detail)
-                .mend("update the TPM's firmware with the tool of the machine's maker, then make new keys")
+                .fixed_by("update the TPM's firmware with the tool of the machine's maker, then make new keys")
         }
     }
 }
@@ -79,7 +79,7 @@ fn self_test(result: &TestResult) -> Check {
         Outcome::Incomplete => Check::ok(name, "passed so far; the rest before its first use"),
         Outcome::Failed => Check::failed(name, StoreError::from(TpmError::FailureMode)),
         Outcome::Other(rc) => {
-            Check::warning(name, format!("its result is {rc}")).mend("tpmssh tpm selftest")
+            Check::warning(name, format!("its result is {rc}")).fixed_by("tpmssh tpm selftest")
         }
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn check(app: &App, checks: &mut Vec<Check>) {
     for (key, pin) in pin.chain(pins) {
         if let Err(why) = pin.parse::<Policy>() {
             let check = Check::failed(NAME, Error::BadPolicy { key, why });
-            checks.push(check.mend(format!(
+            checks.push(check.fixed_by(format!(
                 "correct {}; the agent does not start",
                 quote(&path)
             )));
@@ -41,7 +41,7 @@ pub(super) fn check(app: &App, checks: &mut Vec<Check>) {
                 NAME,
                 format!("it names token \"{name}\", which is not there"),
             )
-            .mend("tpmssh token list"),
+            .fixed_by("tpmssh token list"),
         );
     }
     if checks.len() == before {

@@ -43,7 +43,7 @@ fn storage_root_key(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> 
         }
         Ok(None) => {
             let detail = "none yet: the TPM is new, or was cleared";
-            return Ok(Check::warning(SRK, detail).mend("tpmssh tpm take-ownership"));
+            return Ok(Check::warning(SRK, detail).fixed_by("tpmssh tpm take-ownership"));
         }
         Err(err) => return Err(err),
     };
@@ -89,7 +89,7 @@ fn persistent_keys(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> {
             weak.join(", ")
         );
         return Ok(Check::problem(KEYS, Kind::KeyRefused, detail)
-            .mend("update the TPM's firmware, then make these keys anew"));
+            .fixed_by("update the TPM's firmware, then make these keys anew"));
     }
     let detail = format!(
         "{}, none with the ROCA weakness; room for {} more",
@@ -97,9 +97,8 @@ fn persistent_keys(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> {
         info.persistent_available
     );
     Ok(match info.persistent_available {
-        0 => {
-            Check::warning(KEYS, detail).mend("have the programs that keep keys there remove some")
-        }
+        0 => Check::warning(KEYS, detail)
+            .fixed_by("have the programs that keep keys there remove some"),
         _ => Check::ok(KEYS, detail),
     })
 }
@@ -116,7 +115,7 @@ fn nv_memory(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> {
             NV,
             format!("{used}, and the chip reports no room for counters"),
         )
-        .mend("remove what is not needed; without room: tpmssh token init --pin-wall lockout"),
+        .fixed_by("remove what is not needed; without room: tpmssh token init --pin-wall lockout"),
         _ => Check::ok(
             NV,
             format!("{used}, and by the chip's estimate room for more"),

@@ -55,7 +55,7 @@ fn told(found: &[(EkType, Found)], emulated: bool) -> Check {
         match found {
             Found::NoCertificate { len } => {
                 let detail = format!("NV index {index} has {len} bytes that are no certificate");
-                return Check::warning(NAME, detail).mend(
+                return Check::warning(NAME, detail).fixed_by(
                     "update the TPM's firmware, or ask the machine's maker for the certificate",
                 );
             }
@@ -64,7 +64,7 @@ fn told(found: &[(EkType, Found)], emulated: bool) -> Check {
                     "the one in NV index {index}, by {issuer}, is of another endorsement key"
                 );
                 return Check::problem(NAME, Kind::OtherTpm, detail)
-                    .mend("do not trust this TPM before its maker has explained that");
+                    .fixed_by("do not trust this TPM before its maker has explained that");
             }
             Found::Ours { .. } | Found::Unmatched { .. } => {}
         }
@@ -94,7 +94,7 @@ fn told(found: &[(EkType, Found)], emulated: bool) -> Check {
             NAME,
             format!("{all}; not compared with the key, which is not made yet"),
         )
-        .mend("tpmssh tpm create-ek"),
+        .fixed_by("tpmssh tpm create-ek"),
     }
 }
 

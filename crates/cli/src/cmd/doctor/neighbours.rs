@@ -39,7 +39,7 @@ fn host(tpm: Option<&Arc<Tpm>>, dir: &Path, socket: &Path, drop_in: &Path) -> Ch
     let is_there = match fs::read_dir(dir) {
         Err(err) if err.kind() == ErrorKind::PermissionDenied => {
             return Check::ok(HOST, "there may be some; only root can look")
-                .mend("sudo tpmssh doctor");
+                .fixed_by("sudo tpmssh doctor");
         }
         read => read.is_ok(),
     };
@@ -49,7 +49,7 @@ fn host(tpm: Option<&Arc<Tpm>>, dir: &Path, socket: &Path, drop_in: &Path) -> Ch
                 HOST,
                 format!("{} names some, and there is no store", drop_in.display()),
             )
-            .mend("sudo tpmssh host remove, or sudo tpmssh host setup"),
+            .fixed_by("sudo tpmssh host remove, or sudo tpmssh host setup"),
             false => Check::ok(HOST, "none in the TPM"),
         };
     }
@@ -65,7 +65,7 @@ fn host(tpm: Option<&Arc<Tpm>>, dir: &Path, socket: &Path, drop_in: &Path) -> Ch
     let keys = count(keys, "key");
     if !is_set_up {
         return Check::warning(HOST, format!("{keys} in the TPM, which sshd does not use"))
-            .mend("sudo tpmssh host setup");
+            .fixed_by("sudo tpmssh host setup");
     }
     match UnixStream::connect(socket) {
         Ok(_) => Check::ok(HOST, format!("{keys} in the TPM, and their agent listens")),
@@ -74,7 +74,7 @@ fn host(tpm: Option<&Arc<Tpm>>, dir: &Path, socket: &Path, drop_in: &Path) -> Ch
                 "{keys} in the TPM; their agent, {}: {err}",
                 socket.display()
             );
-            Check::warning(HOST, detail).mend("sudo systemctl restart tpmssh-host.socket")
+            Check::warning(HOST, detail).fixed_by("sudo systemctl restart tpmssh-host.socket")
         }
     }
 }
@@ -109,14 +109,14 @@ fn git() -> Check {
     };
     if get("gpg.format").as_deref() != Some("ssh") {
         return Check::ok(GIT, "does not sign with a key of the TPM")
-            .mend("tpmssh git setup --global");
+            .fixed_by("tpmssh git setup --global");
     }
     let program = get("gpg.ssh.program").unwrap_or_else(|| "ssh-keygen".into());
     let own = config_dir().map(|dir| dir.join("tpmssh/git-sign"));
     let is_own = own.is_ok_and(|own| own == Path::new(&program));
     if is_own && !Path::new(&program).exists() {
         return Check::warning(GIT, format!("{program}, which is to sign, is not there"))
-            .mend("tpmssh git setup --global");
+            .fixed_by("tpmssh git setup --global");
     }
     let key = get("user.signingkey").unwrap_or_default();
     let line = match key.strip_prefix("key::") {
@@ -125,11 +125,10 @@ fn git() -> Check {
     };
     let Ok((key, comment)) = AnyKey::from_line(line.trim_end()) else {
         return match is_own {
-            true => {
-                Check::warning(GIT, "user.signingkey is no key").mend("tpmssh git setup --global")
-            }
+            true => Check::warning(GIT, "user.signingkey is no key")
+                .fixed_by("tpmssh git setup --global"),
             false => Check::ok(GIT, "does not sign with a key of the TPM")
-                .mend("tpmssh git setup --global"),
+                .fixed_by("tpmssh git setup --global"),
         };
     };
     let comment = ssh_format::text::shown(comment);
@@ -137,7 +136,7 @@ fn git() -> Check {
         (true, _) => Check::ok(GIT, format!("signs with the key \"{comment}\"")),
         (false, true) => {
             let detail = format!("is to sign with \"{comment}\", which is in no token");
-            Check::warning(GIT, detail).mend("tpmssh git setup --global")
+            Check::warning(GIT, detail).fixed_by("tpmssh git setup --global")
         }
         (false, false) => Check::ok(GIT, "signs with a key that is not in the TPM"),
     }

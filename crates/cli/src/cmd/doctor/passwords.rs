@@ -24,7 +24,7 @@ fn owner(is_set: bool) -> Check {
             name,
             "not set: any user with TPM access can remove the PIN counters in it",
         )
-        .mend("tpmssh tpm change-auth owner")
+        .fixed_by("tpmssh tpm change-auth owner")
     }
 }
 
@@ -50,7 +50,7 @@ fn lockout_password(is_set: bool, lockout: &Lockout) -> Check {
         )
     } else {
         let detail = "not set: any user with TPM access can erase the TPM, and try recovery codes without limit";
-        Check::warning(name, detail).mend("tpmssh tpm change-auth lockout")
+        Check::warning(name, detail).fixed_by("tpmssh tpm change-auth lockout")
     }
 }
 
@@ -63,19 +63,19 @@ fn lockout(lockout: &Lockout) -> Check {
             "locked after {counted}: SO PINs, and PINs without a counter, are refused for up to {forgiving}"
         );
         return Check::problem(name, Kind::PinLocked, detail)
-            .mend("tpmssh tpm lockout reset, or wait with the machine switched on");
+            .fixed_by("tpmssh tpm lockout reset, or wait with the machine switched on");
     }
     if lockout.interval == 0 {
         let detail = "switched off: recovery codes (SO PINs) can be tried without limit";
         return Check::warning(name, detail)
-            .mend("tpmssh tpm lockout set --max-tries 32 --forgive-after 10m --recovery 1d");
+            .fixed_by("tpmssh tpm lockout set --max-tries 32 --forgive-after 10m --recovery 1d");
     }
     let detail = format!("open, {counted}, one is forgiven after {forgiving}");
     if lockout.count == 0 {
         Check::ok(name, detail)
     } else {
         let why = "wrong SO PINs, wrong PINs without a counter and power failures count";
-        Check::warning(name, format!("{detail}; {why}")).mend("tpmssh tpm lockout reset")
+        Check::warning(name, format!("{detail}; {why}")).fixed_by("tpmssh tpm lockout reset")
     }
 }
 

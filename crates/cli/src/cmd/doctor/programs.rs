@@ -23,14 +23,14 @@ fn module_path(module: Option<&Path>) -> Check {
             name,
             "libtpmssh_pkcs11.so is neither beside this program nor in a directory of libraries",
         )
-        .mend("sudo install -m 644 libtpmssh_pkcs11.so /usr/local/lib");
+        .fixed_by("sudo install -m 644 libtpmssh_pkcs11.so /usr/local/lib");
     };
     let shown = path.display();
     if is_allowed(path) {
         Check::ok(name, shown.to_string())
     } else {
         let detail = format!("{shown}: ssh works with it, but ssh-agent refuses it there");
-        Check::warning(name, detail).mend(format!("ssh-agent -P {}", quote(path)))
+        Check::warning(name, detail).fixed_by(format!("ssh-agent -P {}", quote(path)))
     }
 }
 
@@ -56,7 +56,7 @@ fn ssh_version() -> Option<String> {
 fn openssh(version: Option<&str>, module: Option<&Path>) -> Check {
     let name = "OpenSSH";
     let Some(version) = version else {
-        return Check::warning(name, "there is no ssh").mend("sudo apt install openssh-client");
+        return Check::warning(name, "there is no ssh").fixed_by("sudo apt install openssh-client");
     };
     if !["10.1", "10.2"].iter().any(|bad| {
         let rest = version.strip_prefix(bad);
@@ -69,7 +69,7 @@ fn openssh(version: Option<&str>, module: Option<&Path>) -> Check {
         name,
         format!("{version}: ssh -I and PKCS11Provider do not ask for the PIN"),
     )
-    .mend(format!(
+    .fixed_by(format!(
         "use tpmssh agent, or the module in an agent: ssh-add -s {}",
         quote(module)
     ))

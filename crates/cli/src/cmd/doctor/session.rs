@@ -40,7 +40,7 @@ pub(super) fn check(app: &App, checks: &mut Vec<Check>) {
         Ok(socket) => socket,
         Err(err) => {
             let detail = format!("{err}; it is set by a login, not by su or sudo");
-            checks.push(Check::ok(AGENT, detail).mend("tpmssh agent --socket PATH"));
+            checks.push(Check::ok(AGENT, detail).fixed_by("tpmssh agent --socket PATH"));
             return;
         }
     };
@@ -51,7 +51,7 @@ pub(super) fn check(app: &App, checks: &mut Vec<Check>) {
     checks.push(match &config {
         Ok(config) => of_ssh(&socket, &agent, config),
         Err(why) => Check::warning(SSH, format!("ssh does not read it: {why}"))
-            .mend("correct that line; ssh -G server shows when it is right"),
+            .fixed_by("correct that line; ssh -G server shows when it is right"),
     });
     checks.push(of_prompt(&agent));
     checks.push(of_log(&agent));
@@ -63,13 +63,13 @@ fn of_agent(app: &App, socket: &Path, agent: &Found) -> Check {
         Found::Other { program, .. } => {
             let program = shown(program.as_deref().unwrap_or("another program"));
             let detail = format!("{program} listens at {}", socket.display());
-            return Check::warning(AGENT, detail).mend("end it, then: tpmssh agent --daemon");
+            return Check::warning(AGENT, detail).fixed_by("end it, then: tpmssh agent --daemon");
         }
         Found::None {
             err: agent::Error::NotRunning { .. },
         } => {
             return Check::ok(AGENT, "none runs; it asks for a PIN once a session")
-                .mend("tpmssh agent install, or tpmssh agent --daemon");
+                .fixed_by("tpmssh agent install, or tpmssh agent --daemon");
         }
         Found::None { err } => return failed(err),
     };
@@ -81,23 +81,24 @@ fn of_agent(app: &App, socket: &Path, agent: &Found) -> Check {
     };
     if status.replaced || status.version != env!("CARGO_PKG_VERSION") {
         let detail = format!("version {} runs, and not this program", status.version);
-        return Check::warning(AGENT, detail).mend(again);
+        return Check::warning(AGENT, detail).fixed_by(again);
     }
     if let Some(err) = &status.store_error {
-        return Check::warning(AGENT, format!("it cannot read the store: {err}")).mend(again);
+        return Check::warning(AGENT, format!("it cannot read the store: {err}")).fixed_by(again);
     }
     let store = StoreDir::for_user().ok();
     if store.is_some_and(|store| store.path() != status.store) {
         let detail = format!("it serves another store, {}", status.store.display());
-        return Check::warning(AGENT, detail).mend(again);
+        return Check::warning(AGENT, detail).fixed_by(again);
     }
     let tcti = app.tpm_choice().map(|choice| choice.tcti.to_string());
     if tcti.is_ok_and(|tcti| tcti != status.tcti) {
         let detail = format!("it uses another TPM, {}", status.tcti);
-        return Check::warning(AGENT, detail).mend(again);
+        return Check::warning(AGENT, detail).fixed_by(again);
     }
     if status.locked {
-        return Check::warning(AGENT, "locked by ssh-add -x: it offers no keys").mend("ssh-add -X");
+        return Check::warning(AGENT, "locked by ssh-add -x: it offers no keys")
+            .fixed_by("ssh-add -X");
     }
     let dead = status.proxies.iter().find(|proxy| !proxy.reachable);
     if let Some(proxy) = dead {
@@ -106,7 +107,7 @@ fn of_agent(app: &App, socket: &Path, agent: &Found) -> Check {
             proxy.socket.display()
         );
         return Check::warning(AGENT, detail)
-            .mend("start that agent, or take its --proxy or proxy away");
+            .fixed_by("start that agent, or take its --proxy or proxy away");
     }
     let keys = status.tokens.iter().map(|token| token.keys).sum();
     let by = match by {
@@ -124,10 +125,10 @@ fn of_agent(app: &App, socket: &Path, agent: &Found) -> Check {
 
 /// The errors of an agent are not to be cloned, and doctor keeps them.
 fn failed(err: &agent::Error) -> Check {
-    let mend = crate::fail::hint::for_agent(err);
+    let fix = crate::fail::hint::for_agent(err);
     let check = Check::problem(AGENT, err.kind(), err.to_string());
-    match mend {
-        Some(mend) => check.mend(mend),
+    match fix {
+        Some(fix) => check.fixed_by(fix),
         None => check,
     }
 }
@@ -139,7 +140,9 @@ fn of_auth_sock(socket: &Path, agent: &Found, config: Option<&SshConfig>) -> Che
     let Some(path) = ssh_agent::auth_sock() else {
         let check = Check::ok(AUTH_SOCK, "not set");
         return match runs && !is_named {
-            true => Check::warning(AUTH_SOCK, "not set, so ssh does not find the agent").mend(ENV),
+            true => {
+                Check::warning(AUTH_SOCK, "not set, so ssh does not find the agent").fixed_by(ENV)
+            }
             false => check,
         };
     };
@@ -148,7 +151,7 @@ fn of_auth_sock(socket: &Path, agent: &Found, config: Option<&SshConfig>) -> Che
         return match runs {
             true => Check::ok(AUTH_SOCK, "the agent of tpmssh"),
             false => Check::warning(AUTH_SOCK, format!("{shown_path}, where no agent listens"))
-                .mend("tpmssh agent install, or tpmssh agent --daemon"),
+                .fixed_by("tpmssh agent install, or tpmssh agent --daemon"),
         };
     }
     let other = match ssh_agent::find(&path) {
@@ -162,17 +165,16 @@ fn of_auth_sock(socket: &Path, agent: &Found, config: Option<&SshConfig>) -> Che
         }
         Found::None { .. } => {
             let check = Check::warning(AUTH_SOCK, format!("{shown_path}, where no agent listens"));
-            return check.mend(if runs { ENV } else { "unset SSH_AUTH_SOCK" });
+            return check.fixed_by(if runs { ENV } else { "unset SSH_AUTH_SOCK" });
         }
     };
     let detail = format!("{other} at {shown_path}");
     match runs && !is_named {
-        true => Check::warning(AUTH_SOCK, format!("{detail}, and not the agent of tpmssh")).mend(
-            format!(
+        true => Check::warning(AUTH_SOCK, format!("{detail}, and not the agent of tpmssh"))
+            .fixed_by(format!(
                 "{ENV}; its keys stay with: tpmssh agent --proxy {}",
                 quote(&path)
-            ),
-        ),
+            )),
         false => Check::ok(AUTH_SOCK, detail),
     }
 }
@@ -257,7 +259,8 @@ fn of_ssh(socket: &Path, agent: &Found, config: &SshConfig) -> Check {
         && !module.exists()
     {
         let detail = format!("PKCS11Provider {}: there is no such file", module.display());
-        return Check::warning(SSH, detail).mend("tpmssh ssh-config HOST --module prints the line");
+        return Check::warning(SSH, detail)
+            .fixed_by("tpmssh ssh-config HOST --module prints the line");
     }
     let uses_ours = match &config.identity_agent {
         Some(name) if name != "SSH_AUTH_SOCK" => config.names(socket),
@@ -270,7 +273,7 @@ fn of_ssh(socket: &Path, agent: &Found, config: &SshConfig) -> Check {
         {
             let detail = format!("IdentityAgent {name}: ssh does not ask the agent of tpmssh");
             return Check::warning(SSH, detail)
-                .mend(format!("IdentityAgent {} in that place", socket.display()));
+                .fixed_by(format!("IdentityAgent {} in that place", socket.display()));
         }
         let keys = offered(status);
         if uses_ours && keys > MAX_TRIES && !config.identities_only {
@@ -278,7 +281,7 @@ fn of_ssh(socket: &Path, agent: &Found, config: &SshConfig) -> Check {
                 "each server is offered {keys} keys, and most close the connection after {MAX_TRIES}"
             );
             return Check::warning(SSH, detail)
-                .mend("tpmssh ssh-config HOST prints lines for one key");
+                .fixed_by("tpmssh ssh-config HOST prints lines for one key");
         }
     }
     let mut ways = Vec::new();
@@ -293,7 +296,7 @@ fn of_ssh(socket: &Path, agent: &Found, config: &SshConfig) -> Check {
             SSH,
             "names neither agent nor module; ssh -I uses the module for one login",
         )
-        .mend("tpmssh ssh-config HOST prints the lines"),
+        .fixed_by("tpmssh ssh-config HOST prints the lines"),
         false => Check::ok(SSH, format!("keys come from {}", ways.join(" and "))),
     }
 }
@@ -326,7 +329,7 @@ fn of_prompt(agent: &Found) -> Check {
             true => Check::warning(PROMPT, detail),
             false => check,
         };
-        return check.mend("tpmssh unlock, or start the agent with SSH_ASKPASS or GPG_TTY set");
+        return check.fixed_by("tpmssh unlock, or start the agent with SSH_ASKPASS or GPG_TTY set");
     };
     let shown_program = program.display();
     match access(&program, Access::EXEC_OK) {
@@ -334,7 +337,7 @@ fn of_prompt(agent: &Found) -> Check {
         Err(err) => {
             let err = std::io::Error::from(err);
             Check::warning(PROMPT, format!("{whose} with {shown_program}: {err}"))
-                .mend("set SSH_ASKPASS to a program that is there, and start the agent again")
+                .fixed_by("set SSH_ASKPASS to a program that is there, and start the agent again")
         }
     }
 }
@@ -384,7 +387,7 @@ fn refused_last(records: &[Record], now: u64) -> Check {
         label.unwrap_or_default(),
         record.result
     );
-    Check::warning(LOG, detail).mend("tpmssh agent log -n 10")
+    Check::warning(LOG, detail).fixed_by("tpmssh agent log -n 10")
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ fn open(checks: &mut Vec<Check>) -> Option<Store> {
             checks.push(if store.is_read_only() {
                 let check =
                     Check::warning(name, format!("{path} is read-only: no key can be made"));
-                check.mend(match is_on_read_only_mount(store.dir()) {
+                check.fixed_by(match is_on_read_only_mount(store.dir()) {
                     true => {
                         "mount its file system writable, or set TPMSSH_STORE to another directory"
                             .to_owned()
@@ -90,7 +90,7 @@ fn open(checks: &mut Vec<Check>) -> Option<Store> {
         }
         Err(StoreError::NoStore { path }) => {
             let detail = format!("none yet at {}", path.display());
-            checks.push(Check::ok(name, detail).mend("tpmssh setup, or tpmssh token init"));
+            checks.push(Check::ok(name, detail).fixed_by("tpmssh setup, or tpmssh token init"));
             None
         }
         Err(err) => {
@@ -146,7 +146,7 @@ impl Called<'_> {
         let mut checks = vec![self.pin(health, imported)];
         if let (Some(found), Some(wanted)) = (health.wrong_limit, self.token.max_tries) {
             let check = Check::failed(TOKEN, StoreError::WrongLimit { found, wanted });
-            checks.push(check.mend(format!(
+            checks.push(check.fixed_by(format!(
                 "the SO sets it right: {}; if nobody changed it on purpose, make new keys",
                 self.command("token reset-pin")
             )));
@@ -159,7 +159,7 @@ impl Called<'_> {
         );
         checks.extend(health.spoilt.iter().map(|label| {
             let detail = format!("the TPM refuses the key \"{label}\": it was changed");
-            Check::problem(TOKEN, Kind::Corrupt, detail).mend(format!(
+            Check::problem(TOKEN, Kind::Corrupt, detail).fixed_by(format!(
                 "put back a good copy of the store, or make a new key: {}",
                 self.command("keygen")
             ))
@@ -187,9 +187,9 @@ impl Called<'_> {
             keys => format!("{keys} keys were"),
         };
         let detail = format!("{keys} made outside of this TPM");
-        let mend =
+        let fix =
             "replace it when you can: tpmssh keygen, then tpmssh copy-id --replace OLD.pub HOST";
-        Some(Check::ok(TOKEN, detail).mend(mend))
+        Some(Check::ok(TOKEN, detail).fixed_by(fix))
     }
 
     fn pin(&self, health: &Health, imported: Option<usize>) -> Check {
@@ -213,20 +213,20 @@ impl Called<'_> {
         };
         if !self.token.pin_is_set {
             return Check::warning(TOKEN, format!("{wall}, its PIN was never set, {keys}"))
-                .mend(reset());
+                .fixed_by(reset());
         }
         match health.tries.map(|tries| (tries.left, tries.max)) {
             Some((0, _)) => {
                 let detail = format!("{wall}, locked after too many wrong PINs, {keys}");
                 let check = Check::problem(TOKEN, Kind::PinLocked, detail);
                 match self.token.wall {
-                    WallKind::Counter => check.mend(reset()),
-                    _ => check.mend("tpmssh tpm lockout reset"),
+                    WallKind::Counter => check.fixed_by(reset()),
+                    _ => check.fixed_by("tpmssh tpm lockout reset"),
                 }
             }
             Some((1, max)) if max > 1 => {
                 let detail = format!("{wall}, only 1 of {max} tries left, {keys}");
-                Check::warning(TOKEN, detail).mend(format!(
+                Check::warning(TOKEN, detail).fixed_by(format!(
                     "a right PIN gives all tries back; where it is forgotten: {}",
                     reset()
                 ))
@@ -241,11 +241,11 @@ impl Called<'_> {
     fn refused(&self, label: &str, reason: &str) -> Check {
         let detail = format!("key \"{label}\" is refused: {reason}");
         Check::problem(TOKEN, Kind::KeyRefused, detail)
-            .mend(format!("make a new key with: {}", self.command("keygen")))
+            .fixed_by(format!("make a new key with: {}", self.command("keygen")))
     }
 
     fn unhealthy(&self, err: StoreError) -> Check {
-        let mend = match err {
+        let fix = match err {
             StoreError::CounterMissing => Some(self.command("token repair")),
             StoreError::OtherTpm => Some(format!(
                 "if that TPM is gone for ever: {}",
@@ -254,8 +254,8 @@ impl Called<'_> {
             _ => None,
         };
         let check = Check::failed(TOKEN, err);
-        match mend {
-            Some(mend) => check.mend(mend),
+        match fix {
+            Some(fix) => check.fixed_by(fix),
             None => check,
         }
     }
@@ -276,10 +276,10 @@ fn leftovers(store: &Store, tpm: &Arc<Tpm>) -> Vec<Check> {
         let remove = format!("tpmssh token remove-counter {index}");
         if orphan.ours {
             Check::warning(name, format!("the PIN counter {index} belongs to no token"))
-                .mend(remove)
+                .fixed_by(remove)
         } else {
             let detail = format!("the PIN counter {index} is of no token in this store");
-            Check::ok(name, detail).mend(format!("unless it is another user's: {remove}"))
+            Check::ok(name, detail).fixed_by(format!("unless it is another user's: {remove}"))
         }
     };
     orphans.iter().map(check).collect()

@@ -42,6 +42,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ),
     ("NO_COLOR", "If it is not empty, there are no colours."),
     (
+        "CLICOLOR, CLICOLOR_FORCE",
+        "0 means no colours; CLICOLOR_FORCE=1 means colours also in files and pipes.",
+    ),
+    (
         "XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_STATE_HOME, XDG_RUNTIME_DIR",
         "Where the files are that are named above.",
     ),
