@@ -206,7 +206,7 @@ mod tests {
         );
         let long = "word ".repeat(20) + &"x".repeat(60);
         let check = Check::ok("lockout password", long);
-        for (width, lines) in [(0, 6), (80, 4), (120, 2), (200, 1)] {
+        for (width, lines) in [(0, 6), (80, 3), (120, 2), (200, 1)] {
             let text = plain(&check, width);
             assert_eq!(text.lines().count(), lines, "{text}");
             for line in text.lines() {
