@@ -285,9 +285,12 @@ fn git_signs_with_the_key_of_the_last_setup_that_was_told_so() {
     // Without the option git stays as it is.
     setup(&program, &["--key-label", "new"]).ok();
     assert_eq!(read(&program, ".gitconfig"), with_old);
-    setup(&program, &["--key-label", "new", "--git"]).ok();
+    let line = setup(&program, &["--key-label", "new", "--git"]).ok();
     let with_new = read(&program, ".gitconfig");
-    assert!(with_new != with_old, "{with_new}");
+    assert!(
+        with_new.contains(line.split(' ').nth(1).unwrap()),
+        "{with_new}"
+    );
 }
 
 /// The environment names a token for all commands; `--label` names another for this one.
@@ -301,5 +304,10 @@ fn a_label_counts_more_than_the_token_of_the_environment() {
     command.args(["setup", "--pin-file", &program.pin]);
     command.args(["--so-pin-file", &program.so_pin]);
     let outcome = Outcome::of(command.args(["--label", "work", "--key-label", "mine", "--git"]));
+    let made = "Token: \"work\" made\nKey: ecdsa-p256 \"mine\" made\n";
+    assert!(outcome.stderr.contains(made), "{outcome:?}");
     outcome.ok();
+    let key = program.run(&["export", "mine"]).ok();
+    let key = key.split(' ').nth(1).unwrap();
+    assert!(read(&program, ".gitconfig").contains(key));
 }

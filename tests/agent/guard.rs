@@ -26,7 +26,7 @@ fn as_nobody(program: &str) -> std::process::Command {
 /// Only root can act as another user, so for others there is nothing to try.
 #[test]
 fn another_user_is_hung_up_on_even_where_the_socket_lets_everybody_in() {
-    if !geteuid().is_root() {
+    if !testing::namespace::is_root() {
         return;
     }
     let program = Program::with_key();
@@ -51,7 +51,7 @@ fn another_user_is_hung_up_on_even_where_the_socket_lets_everybody_in() {
 /// The other way round: an agent of somebody else gets no PIN, and is named.
 #[test]
 fn an_agent_of_another_user_is_named_and_gets_no_pin() {
-    if !geteuid().is_root() {
+    if !testing::namespace::is_root() {
         return;
     }
     let program = Program::with_key();
@@ -284,7 +284,7 @@ fn auth_value(program: &Program) -> Vec<u8> {
 /// Only root can look into an agent, so for others there is nothing to see.
 #[test]
 fn after_a_lock_no_secret_is_in_memory() {
-    if !geteuid().is_root() {
+    if !testing::namespace::is_root() {
         return;
     }
     let program = Program::with_key();

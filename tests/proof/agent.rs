@@ -78,7 +78,8 @@ fn what_the_agent_refuses_takes_the_pin() {
     program.run(&verify).ok();
 }
 
-/// Its attestation key is not the one of the request, so its answer would be refused.
+/// Another store may have another attestation key, whose answer would be refused. Here the other
+/// store is a copy, so only its path differs.
 #[test]
 fn the_agent_of_another_store_is_left_alone() {
     let program = manufactured();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-/// Whether this user can make a private mount namespace, without one of users around it.
+/// Whether this user can make a private mount namespace, without a user namespace around it.
 ///
 /// If not, it prints that the test is skipped.
 ///

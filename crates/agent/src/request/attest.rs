@@ -1,8 +1,8 @@
 //! Answering a verifier's challenge, so that `tpmssh prove` needs no second PIN.
 //!
 //! This is no way to have something signed: the TPM signs what it says of the key, and the key signs a hash in a
-//! namespace that counts for proofs alone. Only a login that is there already is used, and a program that came by agent
-//! forwarding is refused before it gets here, because a proof identifies the TPM.
+//! namespace that counts for proofs alone. Only a login that is there already is used, and a connection that
+//! `ssh` has bound to a forwarding is refused before it gets here, because a proof identifies the TPM.
 
 use ssh_format::{Fingerprint, text};
 use ssh_keys::Attested;

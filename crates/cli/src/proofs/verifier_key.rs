@@ -51,7 +51,9 @@ pub(crate) fn all(now: u64) -> anyhow::Result<Vec<TicketKey>> {
     Ok(keys)
 }
 
-/// The key that seals at the time `now`: made at its first use, and again when it is 30 days old. Removes those that open no more.
+/// The key that seals at the time `now`: made at its first use, and again when it is 30 days old.
+///
+/// Removes those that open no more.
 ///
 /// # Errors
 ///
@@ -71,16 +73,16 @@ pub(crate) fn sealing(now: u64) -> anyhow::Result<TicketKey> {
     // Held to the end: of two programs that find an old key one puts it aside.
     let lock = File::open(&dir).map_err(unwritable)?;
     flock(&lock, FlockOperation::LockExclusive).map_err(|err| unwritable(err.into()))?;
+    for (path, retired) in put_aside(&dir)? {
+        if now > retired.saturating_add(OPENS_FOR) {
+            fs::remove_file(&path).map_err(|source| Error::Unremovable { path, source })?;
+        }
+    }
     if let Some(key) = read(&path)? {
         if age(&path, now).map_err(unwritable)? < SEALS_FOR {
             return Ok(key);
         }
         fs::rename(&path, dir.join(format!("verifier-{now}.key"))).map_err(unwritable)?;
-    }
-    for (path, retired) in put_aside(&dir)? {
-        if now > retired.saturating_add(OPENS_FOR) {
-            fs::remove_file(&path).map_err(|source| Error::Unremovable { path, source })?;
-        }
     }
     make(&dir).map_err(unwritable)?;
     read(&path)?.ok_or_else(|| unwritable(ErrorKind::NotFound.into()).into())
