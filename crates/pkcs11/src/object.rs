@@ -110,6 +110,29 @@ impl Object {
         }
     }
 
+    /// The private key, for an operation with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyFunctionNotPermitted`] if this is a public key.
+    pub(crate) fn as_private(&self) -> Result<Arc<Key>> {
+        self.private_key()
+            .cloned()
+            .ok_or(Error::KeyFunctionNotPermitted)
+    }
+
+    /// The public key, for an operation with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyFunctionNotPermitted`] if this is a private key.
+    pub(crate) fn as_public(&self) -> Result<PublicKey> {
+        match (self.private_key(), self.public_key()) {
+            (None, Some(public)) => Ok(public.clone()),
+            _ => Err(Error::KeyFunctionNotPermitted),
+        }
+    }
+
     /// The public key of either half, or of an added public key.
     pub(crate) fn public_key(&self) -> Option<&PublicKey> {
         match self.content.kept()? {

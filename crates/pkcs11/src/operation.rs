@@ -102,9 +102,9 @@ pub(crate) fn sign_init(
 ) -> Result<()> {
     let place: PlaceOf<_> = |session| &mut session.sign;
     init(state, handle, mechanism, place, |state, mechanism| {
-        let sign = Signature::new(&mechanism, state.private_key(handle, key)?)?;
-        state.check_use(handle, key, CKA_SIGN, mechanism.kind)?;
-        Ok(sign)
+        state.use_key(handle, key, (CKA_SIGN, mechanism.kind), |key| {
+            Signature::new(&mechanism, key.as_private()?)
+        })
     })
 }
 
@@ -170,9 +170,9 @@ pub(crate) fn verify_init(
 ) -> Result<()> {
     let place: PlaceOf<_> = |session| &mut session.verify;
     init(state, handle, mechanism, place, |state, mechanism| {
-        let verify = Verification::new(&mechanism, state.public_key(handle, key)?)?;
-        state.check_use(handle, key, CKA_VERIFY, mechanism.kind)?;
-        Ok(verify)
+        state.use_key(handle, key, (CKA_VERIFY, mechanism.kind), |key| {
+            Verification::new(&mechanism, key.as_public()?)
+        })
     })
 }
 
@@ -271,10 +271,9 @@ pub(crate) fn encrypt_init(
 ) -> Result<()> {
     let place: PlaceOf<_> = |session| &mut session.encrypt;
     init(state, handle, mechanism, place, |state, mechanism| {
-        let kind = mechanism.kind;
-        let encrypt = Encryption::new(mechanism, state.public_key(handle, key)?)?;
-        state.check_use(handle, key, CKA_ENCRYPT, kind)?;
-        Ok(encrypt)
+        state.use_key(handle, key, (CKA_ENCRYPT, mechanism.kind), |key| {
+            Encryption::new(mechanism, key.as_public()?)
+        })
     })
 }
 
@@ -312,10 +311,9 @@ pub(crate) fn decrypt_init(
 ) -> Result<()> {
     let place: PlaceOf<_> = |session| &mut session.decrypt;
     init(state, handle, mechanism, place, |state, mechanism| {
-        let kind = mechanism.kind;
-        let decrypt = Decryption::new(mechanism, state.private_key(handle, key)?)?;
-        state.check_use(handle, key, CKA_DECRYPT, kind)?;
-        Ok(decrypt)
+        state.use_key(handle, key, (CKA_DECRYPT, mechanism.kind), |key| {
+            Decryption::new(mechanism, key.as_private()?)
+        })
     })
 }
 

@@ -38,11 +38,13 @@ pub(crate) fn derive(
         (CKM_ECDH1_DERIVE, _) => return Err(Error::MechanismParamInvalid),
         _ => return Err(Error::MechanismInvalid),
     };
-    let key = state.private_key(handle, base)?;
-    let PublicKey::Ecc { curve, .. } = *key.public() else {
-        return Err(Error::KeyTypeInconsistent);
-    };
-    state.check_use(handle, base, CKA_DERIVE, mechanism.kind)?;
+    let (key, curve) = state.use_key(handle, base, (CKA_DERIVE, mechanism.kind), |key| {
+        let key = key.as_private()?;
+        match *key.public() {
+            PublicKey::Ecc { curve, .. } => Ok((key, curve)),
+            PublicKey::Rsa { .. } => Err(Error::KeyTypeInconsistent),
+        }
+    })?;
     // Such a login belongs to an operation, and this is none that could be begun.
     if key.always_authenticate() {
         return Err(Error::NotLoggedIn);

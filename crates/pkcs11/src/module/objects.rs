@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use cryptoki_sys::*;
-use token_store::Key;
-use tpm_core::PublicKey;
 
 use super::State;
 use crate::{
@@ -74,63 +72,32 @@ impl State {
             .collect())
     }
 
-    /// The private key `key`, for an operation of a session.
+    /// Begins a use of the key `key` in a session: `make` gets the key, and says what is begun.
+    ///
+    /// The key is looked up once. All functions that use a key come through here, so none of them
+    /// can forget what its owner allows.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyHandleInvalid`] if it is no key, [`Error::KeyFunctionNotPermitted`] if it is
-    /// one of another kind.
-    pub(crate) fn private_key(
+    /// [`Error::KeyHandleInvalid`] if it is no key; those of `make`;
+    /// [`Error::KeyFunctionNotPermitted`] if the attribute `flag` of the key is false;
+    /// [`Error::MechanismInvalid`] if its `CKA_ALLOWED_MECHANISMS` do not list the mechanism.
+    pub(crate) fn use_key<T>(
         &mut self,
         session: CK_SESSION_HANDLE,
         key: CK_OBJECT_HANDLE,
-    ) -> Result<Arc<Key>> {
+        (flag, mechanism): (CK_ATTRIBUTE_TYPE, CK_MECHANISM_TYPE),
+        make: impl FnOnce(&Object) -> Result<T>,
+    ) -> Result<T> {
         let object = self.key_object(session, key)?;
-        object
-            .private_key()
-            .cloned()
-            .ok_or(Error::KeyFunctionNotPermitted)
-    }
-
-    /// The public key `key`, for an operation of a session.
-    ///
-    /// # Errors
-    ///
-    /// As [`State::private_key`].
-    pub(crate) fn public_key(
-        &mut self,
-        session: CK_SESSION_HANDLE,
-        key: CK_OBJECT_HANDLE,
-    ) -> Result<PublicKey> {
-        let object = self.key_object(session, key)?;
-        match (object.private_key(), object.public_key()) {
-            (None, Some(public)) => Ok(public.clone()),
-            _ => Err(Error::KeyFunctionNotPermitted),
-        }
-    }
-
-    /// Refuses a use of a key for which it is not meant.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::KeyFunctionNotPermitted`] where the attribute `flag` of the key is not set,
-    /// [`Error::MechanismInvalid`] where its `CKA_ALLOWED_MECHANISMS` leave the mechanism out.
-    pub(crate) fn check_use(
-        &mut self,
-        session: CK_SESSION_HANDLE,
-        key: CK_OBJECT_HANDLE,
-        flag: CK_ATTRIBUTE_TYPE,
-        mechanism: CK_MECHANISM_TYPE,
-    ) -> Result<()> {
-        let object = self.key_object(session, key)?;
+        let made = make(&object)?;
         if !attribute::flag(&object, flag) {
             return Err(Error::KeyFunctionNotPermitted);
         }
-        if attribute::allows(&object, mechanism) {
-            Ok(())
-        } else {
-            Err(Error::MechanismInvalid)
+        if !attribute::allows(&object, mechanism) {
+            return Err(Error::MechanismInvalid);
         }
+        Ok(made)
     }
 
     /// An object that is a key of some kind.

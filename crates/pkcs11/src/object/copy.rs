@@ -1,15 +1,10 @@
 //! Copies of objects.
 
 use cryptoki_sys::*;
-use token_store::{
-    KeySpec,
-    object::{Body, Half},
-};
+use token_store::object::Body;
 use tpm_core::PublicKey;
 
-use super::{
-    Content, Object, attribute, change, create, handle_of, rules::Purpose, template::Template,
-};
+use super::{Content, Object, attribute, change, create, rules::Purpose, template::Template};
 use crate::{
     error::{Error, Result},
     module::State,
@@ -47,15 +42,7 @@ pub(crate) fn copy(
         }
         copy.private = private;
     }
-    match copy.content {
-        Content::Kept(Body::PrivateKey { .. }) if on_token => {
-            if !state.session(session)?.read_write {
-                return Err(Error::SessionReadOnly);
-            }
-            keep(state, slot, copy)
-        }
-        _ => create::add(state, slot, session, on_token, copy),
-    }
+    create::add(state, slot, session, on_token, copy)
 }
 
 /// Has the copy of a public key, which stands alone, say of its uses what the original says.
@@ -71,25 +58,4 @@ fn keep_uses(original: &Object, copy: &mut Object) {
         let flag = attribute::flag(original, kind);
         copy.attributes.set(kind, [CK_BBOOL::from(flag)]);
     }
-}
-
-/// Keeps the key of a session in its token.
-fn keep(state: &mut State, slot: CK_SLOT_ID, object: Object) -> Result<CK_OBJECT_HANDLE> {
-    let Content::Kept(Body::PrivateKey { key, subject }) = object.content else {
-        return Err(Error::Internal);
-    };
-    let open = state.open_token(slot)?;
-    let spec = KeySpec {
-        id: Some(object.cka_id),
-        subject,
-        private: Half {
-            hidden: Some(object.private),
-            attributes: object.attributes,
-            ..Half::default()
-        },
-        ..KeySpec::new(key.key_type(), object.label)
-    };
-    let kept = open.keep_session_key(state.store_mut()?, &spec, &key)?;
-    state.forget_objects(slot);
-    handle_of(kept.id)
 }

@@ -1,7 +1,10 @@
 //! Objects whose values a caller brings: certificates, public keys and data.
 
 use cryptoki_sys::*;
-use token_store::object::{Attributes, Body, NewCertificate, NewData, NewPublicKey};
+use token_store::{
+    KeySpec,
+    object::{Attributes, Body, Half, NewCertificate, NewData, NewPublicKey},
+};
 use tpm_core::PublicKey;
 
 use super::{
@@ -88,9 +91,9 @@ fn body(template: &Template) -> Result<Body> {
     }
 }
 
+/// Keeps an object in the token of a slot.
 fn store(state: &mut State, slot: CK_SLOT_ID, object: Object) -> Result<CK_OBJECT_HANDLE> {
     let token = state.token(slot)?.id;
-    let store = state.store_mut()?;
     let Object {
         label,
         cka_id,
@@ -118,7 +121,7 @@ fn store(state: &mut State, slot: CK_SLOT_ID, object: Object) -> Result<CK_OBJEC
                 serial_number,
                 attributes,
             };
-            store.add_certificate(token, &new)?
+            state.store_mut()?.add_certificate(token, &new)?
         }
         Body::PublicKey {
             public, subject, ..
@@ -131,24 +134,38 @@ fn store(state: &mut State, slot: CK_SLOT_ID, object: Object) -> Result<CK_OBJEC
                 public,
                 attributes,
             };
-            store.add_public_key(token, &new)?
+            state.store_mut()?.add_public_key(token, &new)?
         }
         Body::Data {
             value,
             application,
             object_id,
-        } => store.add_data(
-            token,
-            &NewData {
+        } => {
+            let new = NewData {
                 label,
                 private,
                 application,
                 object_id,
                 value,
                 attributes,
-            },
-        )?,
-        Body::PrivateKey { .. } => return Err(Error::TemplateInconsistent),
+            };
+            state.store_mut()?.add_data(token, &new)?
+        }
+        // A key of a session that is copied: no template describes a private key (`body`).
+        Body::PrivateKey { key, subject } => {
+            let spec = KeySpec {
+                id: Some(cka_id),
+                subject,
+                private: Half {
+                    hidden: Some(private),
+                    attributes,
+                    ..Half::default()
+                },
+                ..KeySpec::new(key.key_type(), label)
+            };
+            let open = state.open_token(slot)?;
+            open.keep_session_key(state.store_mut()?, &spec, &key)?
+        }
     };
     state.forget_objects(slot);
     handle_of(stored.id)

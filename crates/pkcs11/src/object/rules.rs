@@ -94,6 +94,8 @@ enum Given {
     Kept,
     /// The object has this value; another one is refused.
     Only(bool),
+    /// As [`Given::Only`] with false: what PKCS#11 lets only a security officer set to true.
+    Untrusted,
     /// It has to be what the module finds out by itself (`read`), or is refused.
     Same,
     /// It is never given: refused.
@@ -124,7 +126,7 @@ const NUMBER: Form = Form::Number(CK_ULONG::MAX);
 fn rule(kind: Kind, attribute: CK_ATTRIBUTE_TYPE) -> Option<Rule> {
     use Changed::{Freely, InCopy, Never, To};
     use Form::{Bytes, Date, Flag, Mechanisms, Text};
-    use Given::{Computed, Hint, Kept, OfCreated, OfMade, Only, Read, Same};
+    use Given::{Computed, Hint, Kept, OfCreated, OfMade, Only, Read, Same, Untrusted};
     use Kind::{Certificate, Data, PrivateEc, PrivateRsa, PublicEc, PublicRsa, Secret};
     let private = matches!(kind, PrivateRsa | PrivateEc);
     let public = matches!(kind, PublicRsa | PublicEc);
@@ -142,8 +144,7 @@ fn rule(kind: Kind, attribute: CK_ATTRIBUTE_TYPE) -> Option<Rule> {
         (_, Data) => return None,
 
         (CKA_ID, _) => (Bytes, Read, Freely),
-        // Only a security officer may set this to true, and nothing in the module asks for it.
-        (CKA_TRUSTED, _) if !private => (Flag, Only(false), Never),
+        (CKA_TRUSTED, _) if !private => (Flag, Untrusted, Never),
 
         (CKA_CERTIFICATE_TYPE, Certificate) => (NUMBER, Read, Never),
         (CKA_VALUE, Certificate) => (Bytes, Read, Never),
@@ -248,10 +249,8 @@ fn check_given(given: Given, attribute: &Attribute, purpose: Purpose) -> Result<
         // The key is not there yet, so that nobody can know this of it.
         Given::Same if purpose == Purpose::Make => Err(Error::AttributeReadOnly),
         Given::Computed => Err(Error::AttributeReadOnly),
-        // Only a security officer could trust something, and there is nothing that asks.
-        Given::Only(_) if attribute.kind == CKA_TRUSTED && flag(attribute) => {
-            Err(Error::AttributeReadOnly)
-        }
+        // Nothing in the module asks for it, so the officer cannot set it either.
+        Given::Untrusted if flag(attribute) => Err(Error::AttributeReadOnly),
         Given::Only(only) if flag(attribute) != only => Err(Error::TemplateInconsistent),
         _ => Ok(()),
     }
