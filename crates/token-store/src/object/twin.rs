@@ -1,16 +1,16 @@
-//! No key is imported twice.
+//! A token has a key once, so that deleting it deletes it.
 
 use rusqlite::Transaction;
-use tpm_core::{Origin, PublicKey};
+use tpm_core::{Blob, Origin, PublicKey};
 
-use super::{Class, read::objects};
+use super::arrival::Arrival;
 use crate::{Error, Result, Store, TokenId, token};
 
 impl Store {
     /// Refuses a key that a token has with its private half.
     ///
-    /// For callers that ask people questions first: [`OpenToken::import`](crate::OpenToken::import)
-    /// checks it again, in the transaction that keeps the key.
+    /// For callers that ask people questions first. Each function that keeps a key checks it again,
+    /// in the transaction that keeps the key.
     ///
     /// # Errors
     ///
@@ -21,18 +21,32 @@ impl Store {
 }
 
 /// [`Store::refuse_twin`], within a transaction.
+///
+/// Compares public keys and not public areas: an imported key whose usage differs has another
+/// area, and is the same key. Reads and parses all keys of the token.
 pub(super) fn refuse_twin(tx: &Transaction<'_>, token: TokenId, public: &PublicKey) -> Result<()> {
-    let twin = objects(tx, token)?
-        .into_iter()
-        .find(|object| object.class() == Class::PrivateKey && object.public_key() == Some(public));
-    match twin {
-        None => Ok(()),
-        Some(object) => Err(Error::KeyExists {
-            token: token::by_id(tx, token)?.label,
-            imported: object
-                .key()
-                .is_some_and(|key| key.origin() == Origin::Outside),
-            label: object.label,
-        }),
+    let arrival = Arrival::of(tx, token)?;
+    let mut query = tx.prepare_cached(
+        "SELECT label, key.public, key.private FROM key JOIN object ON object.key = key.id \
+         WHERE key.token = ? AND class = 'private-key'",
+    )?;
+    let mut rows = query.query([token.0])?;
+    while let Some(row) = rows.next()? {
+        let blob = Blob {
+            public: row.get(1)?,
+            private: row.get(2)?,
+        };
+        // A key that is refused when it is read does not work.
+        let Ok(key) = arrival.parse(blob) else {
+            continue;
+        };
+        if key.public() == public {
+            return Err(Error::KeyExists {
+                token: token::by_id(tx, token)?.label,
+                label: row.get(0)?,
+                imported: key.origin() == Origin::Outside,
+            });
+        }
     }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Changes to the objects of a token: adding, setting attributes, deleting.
 
 use rusqlite::{OptionalExtension, Transaction, named_params, params};
-use tpm_core::{Blob, KeyBlob, Origin, PublicKey};
+use tpm_core::{Blob, KeyBlob, PublicKey};
 
 use super::{
     Class, Key, KeyPair, KeySpec, MAX_ID_LEN, MAX_VALUE_LEN, Mechanisms, NewCertificate, NewData,
@@ -166,7 +166,6 @@ impl Store {
                 (Arrival::Key(there), Some(parent)) if there == *parent => {}
                 _ => return Err(Error::Conflict),
             }
-            refuse_twin(tx, token, key.public())?;
             insert_pair(tx, token, spec, key.clone())
         })
     }
@@ -221,7 +220,7 @@ fn insert_pair(
 ///
 /// [`Error::KeyExists`] if the token has the key: it would go on working after it was deleted.
 fn insert_key(tx: &Transaction<'_>, token: TokenId, key: &Key) -> Result<i64> {
-    refuse_same_area(tx, token, key)?;
+    refuse_twin(tx, token, key.public())?;
     let permissions = key.permissions();
     let mechanisms = permissions.mechanisms.as_ref();
     let blob = key.blob().blob();
@@ -240,21 +239,6 @@ fn insert_key(tx: &Transaction<'_>, token: TokenId, key: &Key) -> Result<i64> {
         ],
     )?;
     Ok(tx.last_insert_rowid())
-}
-
-/// Refuses a key whose public area, and so whose Name, a key of the token has.
-fn refuse_same_area(tx: &Transaction<'_>, token: TokenId, key: &Key) -> Result<()> {
-    let sql = "SELECT label FROM key JOIN object ON object.key = key.id \
-               WHERE key.token = ? AND public = ? AND class = 'private-key'";
-    let found = params![token.0, key.blob().blob().public];
-    match tx.query_row(sql, found, |row| row.get(0)).optional()? {
-        None => Ok(()),
-        Some(label) => Err(Error::KeyExists {
-            token: token::by_id(tx, token)?.label,
-            label,
-            imported: key.origin() == Origin::Outside,
-        }),
-    }
 }
 
 /// One half of the key in `row`.

@@ -175,7 +175,7 @@ impl OpenToken {
     ///
     /// # Errors
     ///
-    /// As [`OpenToken::check_spec`].
+    /// As [`OpenToken::check_spec`]; [`Error::KeyExists`] if the token has the key already.
     pub fn keep(&self, store: &mut Store, spec: &KeySpec, blob: &Blob) -> Result<KeyPair> {
         self.check_spec(store, spec)?;
         self.remember_chip(store);
@@ -205,7 +205,7 @@ impl OpenToken {
     ///
     /// # Errors
     ///
-    /// As [`OpenToken::check_spec`].
+    /// As [`OpenToken::keep`].
     pub fn keep_session_key(&self, store: &mut Store, spec: &KeySpec, key: &Key) -> Result<Object> {
         self.check_spec(store, spec)?;
         store.add_private_key(self.id, spec, key)

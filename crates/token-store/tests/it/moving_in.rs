@@ -104,6 +104,11 @@ fn the_same_key_comes_in_once() -> TestResult {
         "token \"work\" has this key: \"me@old\" (imported)"
     );
     assert_eq!(err.kind(), Kind::Failed);
+    // With another usage it has another public area and another Name, and is the same key.
+    let mut decrypts = spec("again");
+    decrypts.usage = Usage::SIGN_DECRYPT;
+    let err = failure(open.import(&mut bench.store, &key, &decrypts));
+    assert!(matches!(err, Error::KeyExists { imported: true, .. }));
     assert_eq!(bench.store.objects(token.id)?.len(), 2);
     // Nor is a second arrival key made for the next one.
     open.import(&mut bench.store, &software(), &spec("other"))?;

@@ -129,6 +129,29 @@ fn a_key_pair_is_two_objects_with_attributes_of_their_own() -> TestResult {
 }
 
 /// What the owner of a key forbids, nobody gets from this crate: module, agent and program alike.
+
+/// A twin would go on signing after the key was deleted.
+#[test]
+fn a_key_of_the_chip_is_kept_once() -> TestResult {
+    let mut bench = Bench::new();
+    let token = bench.token("work", WallKind::None);
+    let open = OpenToken::open(&bench.store, &bench.tpm, &token, None)?;
+    let spec = KeySpec::new(KeyType::EccP256, "me@host");
+    let blob = open.make(&spec)?;
+    let pair = open.keep(&mut bench.store, &spec, &blob)?;
+    let key = pair.private.key().expect("a private key");
+    let failures = [
+        failure(open.keep(&mut bench.store, &spec, &blob)),
+        failure(open.keep_session_key(&mut bench.store, &spec, key)),
+    ];
+    for err in failures {
+        assert_eq!(err.to_string(), "token \"work\" has this key: \"me@host\"");
+        assert_eq!(err.kind(), Kind::Failed);
+    }
+    assert_eq!(bench.store.objects(token.id)?.len(), 2);
+    Ok(())
+}
+
 #[test]
 fn a_key_does_what_its_owner_lets_it_do_and_nothing_else() -> TestResult {
     let mut bench = Bench::new();
