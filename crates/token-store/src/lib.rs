@@ -59,12 +59,20 @@ pub mod token;
 pub use authority::{Issued, Revocations, Revoked, Withdrawn};
 pub use db::Store;
 pub use error::{Change, Error, Kind, Result};
-pub use object::{Class, Key, KeyPair, KeySpec, Object, ObjectId};
+pub use object::{
+    key::Key,
+    key_spec::{KeyPair, KeySpec},
+    stored::{Class, Object, ObjectId},
+};
 pub use pin::{MAX_PIN_LEN, MIN_PIN_LEN, MIN_SO_PIN_CHARS, Pin, PinError, Role, SoPin};
 pub use place::{
     SRK_RECORD, StoreDir,
-    config::{self, Config},
+    config::{self, file::Config},
     config_dir, home_dir, record_srk, recorded_srks, state_dir,
 };
 pub use ssh_certificate::{MAX_SSH_CERTIFICATES, SshCertificate, SshCertificateId};
-pub use token::{MAX_TRIES, MIN_TRIES, OpenToken, SoToken, Token, TokenId, Tries, WallKind};
+pub use token::{
+    data::{MAX_TRIES, MIN_TRIES, Token, TokenId, Tries, WallKind},
+    open_token::OpenToken,
+    so_token::SoToken,
+};

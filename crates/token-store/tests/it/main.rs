@@ -3,6 +3,7 @@
 mod anew;
 mod believed;
 mod certificates;
+mod chips;
 mod damage;
 mod health;
 mod kill;
@@ -11,6 +12,7 @@ mod moving_in;
 mod objects;
 mod pins;
 mod places;
+mod refusals;
 mod sweep;
 mod thieves;
 mod walls;
