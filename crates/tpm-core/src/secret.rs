@@ -2,4 +2,6 @@
 
 pub(crate) mod auth;
 pub(crate) mod auth_kinds;
-pub(crate) mod locked;
+
+/// Memory for a short secret: one page, which is the least that the kernel locks.
+pub(crate) type Locked = locked_memory::Locked<4096>;

@@ -5,13 +5,14 @@ use anyhow::{Context, Result, ensure};
 use crate::command::{self, cargo, target};
 
 /// The packages that are for others to use.
-const LIBRARIES: [&str; 6] = [
+const LIBRARIES: [&str; 7] = [
     "tpm-core",
     "ssh-format",
     "key-proof",
     "token-store",
     "dbus-wire",
     "tpm-wire",
+    "locked-memory",
 ];
 
 /// The files that each must contain, and the only other files that it may contain.

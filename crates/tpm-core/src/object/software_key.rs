@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::{
     Curve, Error, KeyType, PublicKey, Result,
     command::crypto,
-    secret::locked::Locked,
+    secret::Locked,
     structures::{kinds::Usage, name::Name, template},
 };
 

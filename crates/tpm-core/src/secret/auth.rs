@@ -4,7 +4,7 @@ use std::fmt;
 
 use rand_core::{OsRng, RngCore};
 
-use crate::secret::locked::Locked;
+use crate::secret::Locked;
 use crate::{Error, Result};
 
 /// An authorization value of at most 32 bytes, wiped when dropped and never printed. It is not
