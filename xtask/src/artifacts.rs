@@ -9,7 +9,7 @@ use crate::command::{cargo, run};
 /// The file name of the module.
 const MODULE: &str = "libtpmssh_pkcs11.so";
 
-/// Where the built files are.
+/// The directory of the built files.
 pub(crate) struct Artifacts {
     /// The directory of the `tpmssh` program.
     pub(crate) dir: PathBuf,

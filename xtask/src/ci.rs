@@ -63,7 +63,7 @@ const TYPOS: Tool = Tool {
 /// # Errors
 ///
 /// The first of these that is not in order. At the end, if one could not be done, unless this is CI:
-/// there nobody can give the machine what it lacks.
+/// there, nobody can install what the machine lacks.
 pub(crate) fn run() -> Result<()> {
     packages::install_missing(packages::For::All)?;
     let mut times = Vec::new();

@@ -20,7 +20,7 @@ use crate::packages;
 
 use self::{show::Show, stage::Stage};
 
-/// What the last line of the demo says, and no other line.
+/// The text of the last line of the demo, and of no other line.
 pub(crate) const ALL_PASSED: &str = "steps passed";
 
 /// Builds tpmssh and shows it. Nothing is left behind, however it ends.
@@ -33,7 +33,7 @@ pub(crate) fn run() -> Result<()> {
     show(artifacts::build()?)
 }
 
-/// The same with what is built already, on a machine that need not be able to build.
+/// The same with the programs that are built already, on a machine that need not be able to build.
 ///
 /// # Errors
 ///

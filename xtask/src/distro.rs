@@ -51,7 +51,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
 ///
 /// # Errors
 ///
-/// As for [`run`]. [`Unavailable`](crate::unavailable::Unavailable) if this machine has not what it takes.
+/// As for [`run`]. [`Unavailable`](crate::unavailable::Unavailable) if this machine lacks something for it.
 pub(crate) fn trixie() -> Result<()> {
     run(&["trixie".into()])
 }

@@ -206,7 +206,7 @@ impl Options {
 
     fn layout(&self) -> Layout {
         let home = std::env::var_os("HOME").map(PathBuf::from);
-        // Root's home is no place of one user's own installation.
+        // A home of `/` stands for no home.
         let home = home.filter(|home| home != Path::new("/"));
         Layout::below(&self.prefix, home.as_deref())
     }

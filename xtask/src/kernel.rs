@@ -88,7 +88,7 @@ fn debs(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Moves the kernel image out of what was unpacked and removes the rest.
+/// Moves the kernel image out of the unpacked package and removes the rest.
 fn take(dir: &Path, kernel: &Path) -> Result<()> {
     let image = fs::read_dir(dir.join("boot"))?
         .filter_map(std::result::Result::ok)

@@ -61,7 +61,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
 ///
 /// # Errors
 ///
-/// As for [`run`]. [`Unavailable`] if this machine has not what it takes.
+/// As for [`run`]. [`Unavailable`] if this machine lacks something for it.
 pub(crate) fn of_release() -> Result<()> {
     check_user()?;
     live_with(&dist::pack(&target()?.join("release"))?.deb)
@@ -126,7 +126,7 @@ fn judge(output: &str) -> Result<()> {
 /// [`Unavailable`] if this machine gives no container what systemd needs: namespaces, mounts, control
 /// groups.
 fn check_boots(tree: &Path) -> Result<()> {
-    // systemd's own name for what it starts: here, to switch off.
+    // systemd's own name for the target that it starts: here, to switch off.
     let status = boot(tree, &["systemd.unit=poweroff.target"], PATIENCE_OF_A_BOOT)?;
     if status.success() {
         return Ok(());
@@ -135,7 +135,7 @@ fn check_boots(tree: &Path) -> Result<()> {
     Err(Unavailable(format!("no container boots here ({status}): {said}")).into())
 }
 
-/// What the container said on its console.
+/// The output of the container on its console.
 fn console(tree: &Path) -> String {
     let said = fs::read_to_string(tree.with_file_name("console")).unwrap_or_default();
     said.trim().to_owned()

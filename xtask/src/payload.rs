@@ -190,7 +190,7 @@ impl Items {
     }
 }
 
-/// Where the distribution has its libraries: Debian's directory for this architecture, Fedora's, or
+/// The directory of the distribution's libraries: Debian's directory for this architecture, Fedora's, or
 /// the plain one.
 fn system_libraries() -> PathBuf {
     let triplet = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);

@@ -95,7 +95,7 @@ fn tests(wanted: packages::For, options: &[OsString], args: Vec<OsString>) -> Re
     command::run(&mut test)
 }
 
-/// What the names of the tests have in them that need other programs, and no others have.
+/// Parts of names: each test that needs other programs has one of them in its name, and no other test has.
 fn tests_with_programs() -> Result<Vec<String>> {
     let mut names = vec![
         "guide::programs".to_owned(),
@@ -133,7 +133,7 @@ mod tests {
         }
     }
 
-    /// A unit test of a module `programs` runs also where nothing is installed.
+    /// A unit test of a module `programs` also runs if nothing is installed.
     #[test]
     fn only_tests_that_need_programs_are_left_out() {
         let left_out = tests_with_programs().expect("the directory is there");

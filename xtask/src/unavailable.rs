@@ -1,4 +1,4 @@
-//! What this machine cannot do, as against what does not work.
+//! Steps that this machine cannot do, as against steps that fail.
 
 use std::fmt;
 

@@ -11,15 +11,15 @@ use crate::{
 /// Which number of a figure is limited.
 #[derive(Debug, Clone, Copy)]
 enum Limited {
-    /// Its own median.
+    /// The median of the figure.
     Value,
-    /// The median of its ratio to what was measured beside it.
+    /// The median of its ratio to the figure measured beside it.
     Ratio,
 }
 
 /// A limit for one figure.
 struct Budget {
-    /// What is promised, in words.
+    /// The promise, in words.
     promise: &'static str,
     group: Group,
     what: String,
@@ -168,7 +168,7 @@ fn budgets() -> Vec<Budget> {
     ]
 }
 
-/// Compares a report with the budgets; with those of one group where only that was measured.
+/// Compares a report with the budgets; with those of one group if only that group was measured.
 pub(crate) fn judge(report: &Report, only: Option<Group>) -> Vec<Verdict> {
     budgets()
         .into_iter()

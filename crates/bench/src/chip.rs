@@ -18,21 +18,21 @@
 //! The rest was not published there and is *derived*:
 //!
 //! - `TPM2_Sign` with RSA 2048 is the same private operation as `TPM2_RSA_Decrypt`.
-//! - A session that is salted to an RSA key decrypts the salt: `RSA_PRIVATE`. One that is salted
-//!   to an ECC key multiplies one foreign point: `ECDH_KEYGEN` less the multiplication of the
-//!   generator, for which `ECDSA_SIGN` stands.
+//! - The start of a session salted to an RSA key decrypts the salt: `RSA_PRIVATE`. Salted to an ECC
+//!   key, it multiplies one foreign point: `ECDH_KEYGEN` less the multiplication of the generator,
+//!   for which `ECDSA_SIGN` stands.
 //! - Commands that carry or decrypt a whole key (`Load`, `ContextLoad`, `ContextSave`,
 //!   `ObjectChangeAuth`, `Unseal`, …) do no public-key operation and move some hundred bytes,
 //!   as `TPM2_RSA_Encrypt` does, whose public exponent is short: `KEY_SIZED`.
 //! - Everything else is taken to cost as little as `TPM2_GetRandom`: `SHORT`.
-//! - RSA 3072, P-384 and P-521 are given the times of RSA 2048 and P-256; what is measured
-//!   with this profile uses P-256 and RSA 2048 alone.
+//! - RSA 3072, P-384 and P-521 get the times of RSA 2048 and P-256; the measurements with this
+//!   profile use only P-256 and RSA 2048.
 
 use std::time::Duration;
 
 use testing::Exchange;
 
-/// What the profile is called in tables.
+/// The name of the profile in tables.
 pub(crate) const NAME: &str = "Infineon SLB 9670 (published by wolfTPM)";
 
 const SHORT: Duration = Duration::from_micros(2_227);
@@ -47,7 +47,8 @@ const RSA_CREATE: Duration = Duration::from_micros(2_196_230);
 /// `TPM_ALG_RSASSA`, `TPM_ALG_RSAPSS` as the scheme of a `TPM2_Sign`.
 const RSA_SCHEMES: [[u8; 2]; 2] = [[0x00, 0x14], [0x00, 0x16]];
 
-/// How long the chip takes for a command that succeeded. One that failed failed early.
+/// How long the chip takes for a command. A failed one takes [`SHORT`]: chips refuse before they
+/// compute.
 pub(crate) fn latency(exchange: &Exchange) -> Duration {
     if exchange.response_code() != Some(0) {
         return SHORT;
@@ -78,8 +79,8 @@ pub(crate) fn latency(exchange: &Exchange) -> Duration {
     }
 }
 
-/// A signature is two sizes and numbers for ECDSA, one as long as the modulus for RSA; the
-/// algorithm is the first thing in it (Part 3, 20.2; after the header and the parameter size).
+/// An ECDSA signature has two numbers with their sizes, an RSA signature one number as long as the
+/// modulus. Its first field is the algorithm (Part 3, 20.2; after header and parameter size).
 fn is_rsa_signature(exchange: &Exchange) -> bool {
     exchange
         .response
@@ -87,7 +88,7 @@ fn is_rsa_signature(exchange: &Exchange) -> bool {
         .is_some_and(|scheme| RSA_SCHEMES.iter().any(|rsa| rsa == scheme))
 }
 
-/// The length of the encrypted salt: after header, two handles and the nonce (Part 3, 11.1).
+/// The length of the encrypted salt: after the header, two handles and the nonce (Part 3, 11.1).
 fn salt_length(exchange: &Exchange) -> u16 {
     let u16_at = |at: usize| {
         let bytes = exchange.command.get(at..at + 2)?;

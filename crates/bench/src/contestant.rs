@@ -1,8 +1,8 @@
-//! Those who are measured: child processes that do one thing as often as they are told.
+//! The contestants: child processes that repeat one action and time it.
 //!
-//! Each has the environment that it needs and shares nothing with the others. The parent writes
-//! a number to its standard input; the child does its thing so many times and answers with the
-//! nanoseconds that it took, on a line of its own.
+//! Each has its own environment and shares nothing with the others. The parent writes a number to
+//! the child's standard input. The child does its action so many times, and answers with a line:
+//! the nanoseconds that it took.
 
 mod agent;
 mod floor;
@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// What a child process can be.
+/// The role of a child process.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Role {
     /// Raw TPM2_Sign commands, recorded before.
@@ -53,11 +53,11 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// Plays the role until the parent has enough.
+    /// Plays the role until the parent closes the pipe.
     ///
     /// # Errors
     ///
-    /// What keeps it from that.
+    /// If the role cannot be played, such as without its module or agent.
     pub(crate) fn play(self) -> Result<()> {
         match self {
             Self::Floor {
@@ -132,11 +132,11 @@ pub(crate) struct Contestant {
 }
 
 impl Contestant {
-    /// Starts one; what it has to complain about goes to standard error.
+    /// Starts a child; its error messages go to standard error.
     ///
     /// # Errors
     ///
-    /// Where it cannot be started.
+    /// If it cannot be started.
     pub(crate) fn start(name: &str, mut command: Command) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
@@ -153,11 +153,11 @@ impl Contestant {
         })
     }
 
-    /// Has it do its thing `count` times; milliseconds for each.
+    /// Has the child do its action `count` times; returns the milliseconds of one.
     ///
     /// # Errors
     ///
-    /// Where it fails.
+    /// If it fails.
     pub(crate) fn time(&mut self, count: u32) -> Result<f64> {
         let orders = self.orders.as_mut().context("it takes orders")?;
         let sent = writeln!(orders, "{count}").and_then(|()| orders.flush());
@@ -173,7 +173,7 @@ impl Contestant {
 impl Drop for Contestant {
     fn drop(&mut self) {
         self.orders = None;
-        // It ends by itself when nobody gives it orders any more.
+        // The child ends by itself when the pipe is closed.
         let _ = self.child.wait();
     }
 }

@@ -12,12 +12,12 @@ use sha1::{Digest, Sha1};
 /// `count`.
 ///
 /// The new ones look like the P-256 key that is there: the same public area with another point
-/// of the curve, and its private part, which no TPM would load with that. So they cost as
-/// much as real ones to read, check and list, and only the first one signs.
+/// of the curve, and its private part, which no TPM would load with that point. So they cost as
+/// much as real keys to read, check and list, but only the first key signs.
 ///
 /// # Errors
 ///
-/// Where there is no store with a P-256 key.
+/// If there is no store with a P-256 key.
 pub(crate) fn up_to(store: &Path, count: usize) -> Result<()> {
     let mut db = Connection::open(store.join("store.db"))?;
     let tx = db.transaction()?;

@@ -16,11 +16,11 @@ const PACKAGES: [&str; 6] = [
     "opensc",
 ];
 
-/// A report that says so, without figures.
+/// A report of this machine and this moment, without figures.
 ///
 /// # Errors
 ///
-/// Where the machine does not say what it is.
+/// If the machine does not say what it is.
 pub(crate) fn describe(quick: bool) -> Result<Report> {
     let command = if quick {
         "cargo xtask bench --quick"
@@ -62,7 +62,7 @@ fn versions() -> Result<BTreeMap<String, String>> {
     let number = tpmssh.rsplit(' ').next().unwrap_or_default();
     let mut versions = BTreeMap::from([("tpmssh".to_owned(), number.to_owned())]);
     for package in PACKAGES {
-        // Another distribution has no dpkg, or other names; then there is nothing to say.
+        // Another distribution has no dpkg, or other names; then no version is listed.
         let mut query = Command::new("dpkg-query");
         query.args(["--showformat=${Version}", "--show", package]);
         if let Ok(version) = output(&mut query) {

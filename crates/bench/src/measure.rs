@@ -1,4 +1,4 @@
-//! The measurements: who does what, how often, beside whom.
+//! The measurements: which contestants do which action, how often, side by side.
 
 mod command;
 mod count;
@@ -20,7 +20,7 @@ pub(crate) use proof::{LIBRARY as VERIFIER, VERIFY};
 pub(crate) use scale::{AGENT_MEMORY, INITIALIZE, LIST_OBJECTS, keys};
 pub(crate) use sign::{AGENT, C_SIGN, FLOOR, LIBRARY, MANAGED, THEIR_C_SIGN, what as sign_what};
 
-/// How much of each is done.
+/// The number of rounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
     /// Rounds of signatures.
@@ -55,7 +55,7 @@ impl Effort {
 ///
 /// # Errors
 ///
-/// Where something that is to be measured does not work.
+/// If a measured program fails.
 pub(crate) fn all(effort: Effort, only: Option<Group>, note: impl Fn(&str)) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for group in Group::ALL {
@@ -74,8 +74,8 @@ pub(crate) fn all(effort: Effort, only: Option<Group>, note: impl Fn(&str)) -> R
     Ok(figures)
 }
 
-/// Somebody in a race, who does the thing once, or a few times, and says how many
-/// milliseconds it took.
+/// A contestant of a race: does the action once or a few times, and returns the milliseconds that
+/// it took.
 struct Racer<'a> {
     who: &'static str,
     run: Box<dyn FnMut() -> Result<f64> + 'a>,
@@ -90,8 +90,8 @@ impl<'a> Racer<'a> {
     }
 }
 
-/// Lets everyone run once, to warm up, and then `rounds` times one after the other, so that
-/// whatever the machine does meanwhile it does to all. Each round begins with another.
+/// Lets each contestant run once, to warm up, and then `rounds` times one after the other, so that
+/// other work on the machine slows all of them alike. Each round begins with another contestant.
 ///
 /// The ratios are to `base`, pair by pair.
 fn race(

@@ -14,7 +14,7 @@ use crate::{
     table::{self, number},
 };
 
-/// What is between these lines of a page is written by this program.
+/// This program writes the text between these lines of a page.
 const BEGIN: &str = "<!-- bench: begin -->";
 const END: &str = "<!-- bench: end -->";
 
@@ -23,7 +23,7 @@ const END: &str = "<!-- bench: end -->";
 ///
 /// # Errors
 ///
-/// Where a page lacks its markers, or cannot be written.
+/// If a page lacks its markers, or cannot be written.
 pub(crate) fn all(report: &Report) -> Result<()> {
     let root = root();
     let docs = root.join("docs");
@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(between(&format!("{END}{BEGIN}"), "new"), None);
     }
 
-    /// Otherwise a long run would end in vain.
+    /// Without the markers, a run of half an hour could not publish its figures.
     #[test]
     fn the_pages_of_this_repository_have_markers() {
         for name in ["README.md", "docs/performance.md"] {

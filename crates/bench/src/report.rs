@@ -1,4 +1,4 @@
-//! What was measured, as it is kept in JSON (docs/performance.md describes it).
+//! The figures of a run, as they are kept in JSON (docs/performance.md describes it).
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -13,11 +13,11 @@ const SCHEMA: u32 = 1;
 /// What became of a budget.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Verdict {
-    /// What was promised.
+    /// The promise.
     pub(crate) promise: String,
     /// The most that it may be.
     pub(crate) limit: f64,
-    /// What it is; nothing where it was not measured, which is a miss.
+    /// The figure; `None` if it was not measured, which is a miss.
     pub(crate) value: Option<f64>,
     pub(crate) met: bool,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Report {
     pub(crate) command: String,
     /// Processor, cores, load before the run.
     pub(crate) machine: BTreeMap<String, String>,
-    /// Of tpmssh and of what it was measured with.
+    /// Of tpmssh and of the programs beside it.
     pub(crate) versions: BTreeMap<String, String>,
     /// In the order in which they were taken.
     pub(crate) figures: Vec<Figure>,
@@ -44,7 +44,7 @@ pub(crate) struct Report {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figure {
     pub(crate) group: Group,
-    /// What was done, such as `P-256, managed`.
+    /// The action, such as `P-256, managed`.
     pub(crate) what: String,
     /// By whom, such as `C_Sign`.
     pub(crate) who: String,
@@ -52,14 +52,14 @@ pub(crate) struct Figure {
     /// How many samples there were.
     pub(crate) samples: usize,
     pub(crate) value: Summary,
-    /// How it compares with what was measured beside it.
+    /// How it compares with the contestant measured beside it.
     pub(crate) ratio: Option<Ratio>,
 }
 
 /// A comparison, pair by pair.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratio {
-    /// The `who` of the other one.
+    /// The `who` of the other contestant.
     pub(crate) to: String,
     pub(crate) value: Summary,
 }
@@ -104,7 +104,7 @@ impl Group {
     }
 }
 
-/// What a figure is counted in.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Unit {
     /// Milliseconds.
@@ -154,11 +154,11 @@ impl Report {
         }
     }
 
-    /// Reads what [`Report::write`] wrote.
+    /// Reads a file of [`Report::write`].
     ///
     /// # Errors
     ///
-    /// Where it is no such file, or of another version.
+    /// If the file is another one, or of another version.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text =
             fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -177,7 +177,7 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// Where the file cannot be written.
+    /// If the file cannot be written.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self)? + "\n";
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))

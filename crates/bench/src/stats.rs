@@ -2,19 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What many measurements of one thing come to.
+/// The summary of repeated measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Summary {
-    /// The middle one.
+    /// The middle sample.
     pub(crate) median: f64,
-    /// A quarter of them are less.
+    /// A quarter of the samples are less.
     pub(crate) low: f64,
-    /// A quarter of them are more.
+    /// A quarter of the samples are more.
     pub(crate) high: f64,
 }
 
 impl Summary {
-    /// Sums up `samples`; zeros where there are none.
+    /// Sums up `samples`; zeros if there are none.
     pub(crate) fn of(samples: &[f64]) -> Self {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -25,8 +25,8 @@ impl Summary {
         }
     }
 
-    /// The ratio of each sample to the one that was taken beside it, summed up. Pairs whose
-    /// second half is zero say nothing and are left out.
+    /// The ratio of each sample to the sample taken beside it, summed up. Pairs whose second half
+    /// is zero have no ratio and are left out.
     pub(crate) fn of_ratios(samples: &[f64], beside: &[f64]) -> Self {
         let ratios: Vec<f64> = samples
             .iter()
@@ -47,8 +47,7 @@ impl Summary {
     }
 }
 
-/// The value below which the share `at` of `sorted` is, between two of them where it falls
-/// between.
+/// The value below which the share `at` of `sorted` is; between two samples, their weighted mean.
 fn quantile(sorted: &[f64], at: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else {
         return 0.0;

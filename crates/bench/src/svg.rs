@@ -12,9 +12,9 @@ use crate::{
 };
 
 const WIDTH: f64 = 760.0;
-/// Where bars begin; labels end before.
+/// The x coordinate at which bars begin; labels end before it.
 const LEFT: f64 = 150.0;
-/// What is left free on the right for the number at the end of the longest bar.
+/// The space on the right for the number at the end of the longest bar.
 const RIGHT: f64 = 90.0;
 const BAR: f64 = 16.0;
 const GAP: f64 = 4.0;
@@ -26,8 +26,7 @@ const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#24292f}\
 @media(prefers-color-scheme:dark){text{fill:#e6edf3}.note{fill:#9198a1}\
 .tpmssh{fill:#3fb950}.theirs{fill:#768390}.file{fill:#d29922}}";
 
-/// What is drawn: a title, what of it, and the bars with their colours. Each panel has a scale
-/// of its own.
+/// The panels: a title, the action, and the bars with their colours. Each panel has its own scale.
 struct Panel {
     title: &'static str,
     group: Group,
@@ -35,7 +34,7 @@ struct Panel {
     bars: &'static [(&'static str, &'static str)],
 }
 
-/// Those who run whole commands.
+/// The contestants that run whole commands.
 const PROGRAMS: &[(&str, &str)] = &[
     (TPMSSH, "tpmssh"),
     (TPMSSH_BARE, "tpmssh"),
@@ -43,7 +42,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     (FILE, "file"),
 ];
 
-/// Those who sign.
+/// The contestants that sign.
 const SIGNERS: &[(&str, &str)] = &[
     (C_SIGN, "tpmssh"),
     (AGENT, "tpmssh"),

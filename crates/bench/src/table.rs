@@ -123,12 +123,12 @@ pub(crate) fn readme(report: &Report) -> String {
     out
 }
 
-/// `ssh -I, cold` without what is no part of the command.
+/// The command in a name such as `ssh -I, cold`.
 fn code(what: &str) -> &str {
     what.split(',').next().unwrap_or(what)
 }
 
-/// A number with as many digits as it deserves.
+/// A number with three significant digits; a whole number without decimals.
 pub(crate) fn number(value: f64) -> String {
     match value {
         value if value == value.trunc() && value.abs() < 1e9 => format!("{value:.0}"),

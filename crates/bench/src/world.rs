@@ -1,5 +1,5 @@
-//! What is measured in: a TPM of its own, a home, tpmssh's token and, where there is a resource
-//! manager, one of tpm2-pkcs11.
+//! The surroundings of a measurement: a private TPM, a home, a token of tpmssh and, behind a resource
+//! manager, a token of tpm2-pkcs11.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -28,7 +28,7 @@ pub(crate) struct Key {
     pub(crate) label: &'static str,
     /// `tpmssh keygen -t … -b …`.
     ours: [&'static str; 2],
-    /// `tpm2_ptool addkey --algorithm …`, where that works.
+    /// `tpm2_ptool addkey --algorithm …`, if that works.
     theirs: Option<&'static str>,
 }
 
@@ -72,7 +72,7 @@ pub(crate) enum Reach {
     Managed,
 }
 
-/// A TPM, who manages it, and a home with tokens.
+/// A TPM, its resource manager, and a home with tokens.
 pub(crate) struct World {
     // In the order of dropping.
     abrmd: Option<Abrmd>,
@@ -88,7 +88,7 @@ impl World {
     ///
     /// # Errors
     ///
-    /// Where a program fails.
+    /// If a program fails.
     pub(crate) fn new(reach: Reach, tapped: bool, keys: &[Key]) -> Result<Self> {
         Self::with(Swtpm::start(), reach, tapped, keys)
     }
@@ -97,7 +97,7 @@ impl World {
     ///
     /// # Errors
     ///
-    /// Where a program fails.
+    /// If a program fails.
     pub(crate) fn manufactured(keys: &[Key]) -> Result<Self> {
         Self::with(Swtpm::manufactured(), Reach::Bare, true, keys)
     }
@@ -208,26 +208,26 @@ impl World {
     ///
     /// # Errors
     ///
-    /// Where there is none.
+    /// If there is none.
     pub(crate) fn tap(&self) -> Result<&Tap> {
         self.tap.as_ref().context("this world has no tap")
     }
 
-    /// Where the TPM, or its manager, is.
+    /// The connection to the TPM, or to its resource manager.
     pub(crate) fn tcti(&self) -> &str {
         &self.tcti
     }
 
-    /// The TPM, without its manager.
+    /// The connection to the TPM, without its resource manager.
     pub(crate) fn swtpm(&self) -> &Swtpm {
         &self.swtpm
     }
 
-    /// Starts `tpmssh agent`; `unlocked` where it is given the PIN.
+    /// Starts `tpmssh agent`; `unlocked` if it is given the PIN.
     ///
     /// # Errors
     ///
-    /// Where the PIN is not taken.
+    /// If the PIN is refused.
     pub(crate) fn our_agent(&self, unlocked: bool) -> Result<Service> {
         let socket = self.home.path().join("run/tpmssh/agent.sock");
         fs::create_dir_all(socket.parent().unwrap_or(&socket))?;
@@ -246,11 +246,11 @@ impl World {
         SshAgent::start_at(&self.home, name, provider, &self.env())
     }
 
-    /// Starts one with `module` in it.
+    /// Starts OpenSSH's agent with `module` in it.
     ///
     /// # Errors
     ///
-    /// Where the module or the PIN is not taken.
+    /// If the module or the PIN is refused.
     pub(crate) fn their_agent(&self, module: &Path, name: &str) -> Result<SshAgent> {
         let agent = self.ssh_agent(name, &module.display().to_string());
         let mut add = self.command("ssh-add");
@@ -280,7 +280,7 @@ pub(crate) fn our_module() -> PathBuf {
 ///
 /// # Errors
 ///
-/// Where it is not installed.
+/// If it is not installed.
 pub(crate) fn their_module() -> Result<PathBuf> {
     let places = fs::read_dir("/usr/lib")?.filter_map(std::result::Result::ok);
     places
@@ -289,11 +289,11 @@ pub(crate) fn their_module() -> Result<PathBuf> {
         .context("the Debian package libtpm2-pkcs11-1 is not installed")
 }
 
-/// Runs a program that has to succeed.
+/// Runs a program that must succeed.
 ///
 /// # Errors
 ///
-/// Where it does not, with what it wrote to stderr.
+/// If it fails, with its standard error.
 pub(crate) fn run(command: &mut Command) -> Result<Output> {
     let output = command
         .output()

@@ -40,7 +40,7 @@ pub struct PrivateKeyFile {
     bytes: SecretBytes,
     public: AnyKey,
     cipher: Cipher,
-    /// Where the private half is in `bytes`.
+    /// The offsets of the private half in `bytes`.
     private: (usize, usize),
 }
 
@@ -56,7 +56,7 @@ enum Cipher {
 }
 
 impl Cipher {
-    /// What the length of the private half is a multiple of.
+    /// The block size: the length of the private half is a multiple of it.
     fn block(&self) -> usize {
         match self {
             Self::None => 8,

@@ -31,7 +31,7 @@ impl<'a> Reader<'a> {
         Self { bytes, what }
     }
 
-    /// What has not been read yet.
+    /// The bytes that have not been read yet.
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.bytes

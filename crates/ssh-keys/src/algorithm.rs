@@ -13,7 +13,7 @@ const RSA_SHA2_512: u32 = 4;
 /// A signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// `rsa-sha2-256` or `rsa-sha2-512`; `ssh-rsa` only where a request names it.
+    /// `rsa-sha2-256` or `rsa-sha2-512`; `ssh-rsa` only if a request names it.
     Rsa(RsaHash),
     /// ECDSA with the hash that RFC 5656 gives to the curve.
     Ecdsa(Curve),

@@ -18,8 +18,8 @@ pub struct Attested {
 
 /// Answers the challenge with this `nonce` for the request whose hash is `request`.
 ///
-/// Neither signature is one over bytes that the caller chose: the TPM signs what it says of the key,
-/// and the key signs in the namespace [`ENROLL_NAMESPACE`], which is good for nothing else.
+/// The caller chooses the bytes of neither signature: the TPM signs its own statement about the key,
+/// and the key signs in the namespace [`ENROLL_NAMESPACE`], which is used for nothing else.
 ///
 /// # Errors
 ///

@@ -35,7 +35,7 @@ fn parse(key: &AnyKey) -> Option<PublicKey> {
                     .checked_mul(256)
                     .map(|number| number | u32::from(byte))
             });
-            // One that does not fit becomes 0, which is refused like all but 65537.
+            // An exponent that does not fit becomes 0, which is refused like all but 65537.
             let e = e.unwrap_or(0);
             // `PublicKey::key_type` counts bytes, and this one may have a bit less.
             let whole = n.first().is_some_and(|&first| first >= 0x80);

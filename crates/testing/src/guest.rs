@@ -94,7 +94,7 @@ impl Guest {
         self
     }
 
-    /// Runs `script` in the machine and returns what it wrote.
+    /// Runs `script` in the machine and returns its output.
     ///
     /// # Panics
     ///

@@ -1,4 +1,4 @@
-//! What a test can do only with privileges: asked first, and never skipped in CI.
+//! Privileges that some tests need. In CI, a test that lacks them fails instead of being skipped.
 
 use std::process::Command;
 

@@ -52,7 +52,7 @@ impl Show {
         interrupt::check()
     }
 
-    /// Runs a command that must succeed; returns what it printed, standard error included.
+    /// Runs a command that must succeed; returns its output, standard error included.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Show {
         self.fail(command, 0)
     }
 
-    /// Runs a command that must end with this exit code; returns what it printed.
+    /// Runs a command that must end with this exit code; returns its output.
     ///
     /// # Errors
     ///

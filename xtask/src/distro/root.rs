@@ -42,7 +42,7 @@ pub(super) fn make(suite: &str) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// Asks the mirror what it has of a release.
+/// Asks the mirror whether it has a release.
 ///
 /// # Errors
 ///

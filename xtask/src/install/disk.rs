@@ -66,7 +66,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// If it is no file or cannot be read.
+    /// If it is not a file or cannot be read.
     pub(super) fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
         let real = self.real(path);
         match fs::symlink_metadata(&real) {
@@ -167,7 +167,7 @@ impl Change<'_> {
         Ok(Some((mode & 0o7777, contents)))
     }
 
-    /// Makes the directory of a file, and those above it, where they are missing.
+    /// Makes the directory of a file, and those above it, if they are missing.
     ///
     /// # Errors
     ///

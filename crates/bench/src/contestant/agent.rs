@@ -1,4 +1,4 @@
-//! A client of an ssh-agent (RFC 9987), with nothing but what a signature needs.
+//! A client of an ssh-agent (RFC 9987), only with the messages that a signature needs.
 
 use std::{
     env,
@@ -14,7 +14,7 @@ const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_REQUEST: u8 = 13;
 const SIGN_RESPONSE: u8 = 14;
-/// Asks RSA keys for SHA-256; ECDSA keys do not look at it.
+/// Asks RSA keys for SHA-256; ECDSA keys ignore it.
 const RSA_SHA2_256: u32 = 2;
 
 /// A connection, and the request for a signature by one key.
@@ -48,7 +48,7 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// Where the agent does not take them.
+    /// If the agent does not accept them.
     pub(crate) fn connect(socket: &Path, count: usize, label: &str) -> Result<Self> {
         let mut first = UnixStream::connect(socket)?;
         let request = sign_request(&mut first, label)?;
@@ -63,7 +63,7 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// Where one gets none.
+    /// If a client gets none.
     pub(crate) fn sign_at_once(&mut self) -> Result<Duration> {
         let start = Instant::now();
         for stream in &mut self.streams {
@@ -80,7 +80,7 @@ impl Clients {
 ///
 /// # Errors
 ///
-/// Where it does not answer.
+/// If it does not answer.
 pub(crate) fn ask_all(socket: &Path) -> Result<(Duration, u32)> {
     let mut stream = UnixStream::connect(socket)?;
     let start = Instant::now();

@@ -17,7 +17,7 @@ const CONTEXT_LOAD: u32 = 0x161;
 const SIGN: u32 = 0x15d;
 const FLUSH_CONTEXT: [u8; 10] = [0x80, 0x01, 0, 0, 0, 14, 0, 0, 0x01, 0x65];
 
-/// Where the first handle is, in a command and in a response.
+/// The offset of the first handle, in a command and in a response.
 const HANDLE: std::ops::Range<usize> = 10..14;
 
 /// A key that is loaded, and the command that signs with it.
@@ -25,7 +25,7 @@ pub(super) struct Floor {
     tcti: String,
     context: Vec<u8>,
     sign: Vec<u8>,
-    /// Kept between orders where others can use the TPM meanwhile.
+    /// Kept between orders if other programs can use the TPM meanwhile.
     kept: Option<Connection>,
 }
 
@@ -44,7 +44,7 @@ impl Floor {
     }
 
     /// Signs; connecting and loading the key are not in the time. A simulator serves one
-    /// connection at a time, so a bare one is given up after each order.
+    /// connection at a time, so a bare connection is closed after each order.
     pub(super) fn time(&mut self, count: u32) -> Result<Duration> {
         let mut connection = match self.kept.take() {
             Some(connection) => connection,
@@ -88,7 +88,7 @@ fn succeeded(response: &[u8]) -> Result<()> {
 ///
 /// # Errors
 ///
-/// Where that fails.
+/// If that fails.
 pub(crate) fn record(
     tap: &Tap,
     store: &Path,
@@ -101,7 +101,7 @@ pub(crate) fn record(
     let pin = Pin::new(&fs::read(pin_file)?)?;
     let open = OpenToken::open(&store, &tpm, &token, Some(&pin))?;
     let (scheme, digest) = library::work(&key)?;
-    // The first one loads the key; the second finds its context.
+    // The first signature loads the key; the second one uses its saved context.
     open.sign(&key, scheme, &digest)?;
     tap.reset();
     open.sign(&key, scheme, &digest)?;

@@ -1,4 +1,4 @@
-//! tpmssh as a library: what the module and the agent are built on.
+//! tpmssh as a library: the layer below the module and the agent.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -49,7 +49,7 @@ pub(super) fn find(store: &Store, label: &str) -> Result<(Token, Arc<Key>)> {
     Ok((token, key.with_context(|| format!("no key {label}"))?))
 }
 
-/// What everyone signs with `key`: the same scheme, and a digest of the same length.
+/// The scheme and the digest that each contestant signs with `key`.
 pub(super) fn work(key: &Key) -> Result<(Scheme, Vec<u8>)> {
     let bits = key.key_type().bits();
     Ok(if key.key_type().is_rsa() {

@@ -25,7 +25,7 @@ pub(super) struct Signer {
     key: ObjectHandle,
     mechanism: Mechanism<'static>,
     data: Vec<u8>,
-    // Dropped last: its sessions need it.
+    // Dropped last: the session needs it.
     _module: Pkcs11,
 }
 

@@ -1,7 +1,7 @@
-//! Bytes to a TPM and back, as directly as it goes.
+//! Bytes to a TPM and back, with nothing in between.
 //!
 //! `swtpm:` is a TCP connection. `tabrmd:` is libtss2's own transport module: the resource
-//! manager is reached by it and by nothing simpler, so it is in the floor as well.
+//! manager is reached by it and by nothing simpler in C, so it is part of the floor.
 
 #![expect(
     unsafe_code,
@@ -30,7 +30,7 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    /// Connects to `swtpm:host=…,port=…`, or to whatever libtss2 knows.
+    /// Connects to `swtpm:host=…,port=…`, or to any transport that libtss2 knows.
     pub(super) fn open(tcti: &str) -> Result<Self> {
         let buffer = vec![0; MAX_RESPONSE];
         let Some(parts) = tcti.strip_prefix("swtpm:") else {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::module;
 
-/// What it took, in milliseconds and mebibytes.
+/// Its figures, in milliseconds and mebibytes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Scale {
     /// `dlopen` and `C_GetFunctionList`.
@@ -23,9 +23,9 @@ pub(crate) struct Scale {
     pub(crate) find: f64,
     /// A signature, warm.
     pub(crate) sign: f64,
-    /// What is resident in the end, beyond what was before.
+    /// The memory at the end, less the memory at the start.
     pub(crate) memory: f64,
-    /// The most that ever was, beyond that.
+    /// The peak of the memory, less the memory at the start.
     pub(crate) most: f64,
 }
 
@@ -66,12 +66,11 @@ fn timed<T, E: Into<anyhow::Error>>(
     Ok((start.elapsed().as_secs_f64() * 1e3, value))
 }
 
-/// The memory of a process, in MiB: `VmRSS`, what is resident, or `VmHWM`, the most that ever was
-/// (proc(5)).
+/// The memory of a process, in MiB: `VmRSS` (resident now) or `VmHWM` (its peak); proc(5).
 ///
 /// # Errors
 ///
-/// Where there is no such process.
+/// If there is no such process.
 pub(crate) fn memory(pid: &str, field: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status

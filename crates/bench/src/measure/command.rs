@@ -97,7 +97,7 @@ impl Scene {
         })
     }
 
-    /// The command `what` of `who`; nothing where there is no such thing.
+    /// The command `what` of `who`; `None` if `who` has no such command.
     pub(super) fn command(&self, what: &str, who: &str) -> Option<Command> {
         let module = match who {
             FILE => None,
@@ -195,7 +195,7 @@ pub(super) fn measure(group: Group, effort: Effort) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// One run, in milliseconds. It has to succeed, and to say something where it lists.
+/// One run, in milliseconds. It must succeed, and a list must not be empty.
 fn time(what: &str, who: &str, scene: &Scene) -> Result<f64> {
     let mut command = scene.command(what, who).context("no such command")?;
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Proofs: what a verifier computes for one, and how many TPM commands its owner's machine sends.
+//! Proofs: the verifier's computing time, and the number of TPM commands on the owner's machine.
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 

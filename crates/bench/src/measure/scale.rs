@@ -1,4 +1,4 @@
-//! Many objects, many clients, and what they take in time and memory.
+//! The time and the memory that many objects and many clients take.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) const INITIALIZE: &str = "C_Initialize";
 /// The first look at all public objects, through the module.
 pub(crate) const LIST_OBJECTS: &str = "list, first time";
-/// What is resident of the agent, when it has listed and signed.
+/// The memory of the agent after it has listed and signed.
 pub(crate) const AGENT_MEMORY: &str = "agent: memory";
 
 /// How many keys a token has; each is two objects, of which the public one shows without login.
@@ -26,7 +26,7 @@ const KEY_COUNTS: [usize; 3] = [1, 100, 10_000];
 /// How many clients an agent has.
 const CLIENT_COUNTS: [usize; 4] = [1, 16, 256, 1000];
 
-/// What a token with so many keys is called.
+/// The name of a token with so many keys.
 pub(crate) fn keys(count: usize) -> String {
     match count {
         1 => "1 key".to_owned(),
@@ -58,12 +58,12 @@ fn figure(what: &str, who: &str, unit: Unit, samples: &[f64]) -> Figure {
     }
 }
 
-/// The module in a program of its own, and two programs that people have.
+/// The module in a program of the bench, and in two programs that people use.
 fn module(world: &World, count: usize, effort: Effort) -> Result<Vec<Figure>> {
     let what = keys(count);
     let mut runs: Vec<Scale> = Vec::new();
     let mut programs = vec![("pkcs11-tool -O", vec![])];
-    // ssh-keygen compares each key with each other and is busy for seconds with 10,000.
+    // ssh-keygen compares each key with each other, which takes seconds for 10,000 keys.
     if count <= 100 {
         programs.push(("ssh-keygen -D", vec![]));
     }
@@ -125,7 +125,7 @@ fn agent(world: &World, count: usize, effort: Effort) -> Result<Vec<Figure>> {
     let mut lists = Vec::new();
     for _ in 0..effort.scale_rounds {
         let (time, listed) = ask_all(agent.socket())?;
-        // As many as fit into the longest answer that clients take, 256 KiB.
+        // As many keys as fit into the longest answer that clients accept, 256 KiB.
         anyhow::ensure!(
             listed as usize == count || listed > 1000,
             "the agent lists {listed} keys where there are {count}"
@@ -157,7 +157,7 @@ fn memory_of(agent: &Service, what: &str) -> Result<[Figure; 2]> {
     ])
 }
 
-/// Clients who all want a signature at once: the time for each until the last one has it.
+/// All clients ask for a signature at once: the time until the last one has it, for each client.
 fn clients(world: &World, effort: Effort) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for count in CLIENT_COUNTS {

@@ -28,10 +28,10 @@ pub(crate) const BARE: &str = "bare";
 /// A connection to a resource manager.
 pub(crate) const MANAGED: &str = "managed";
 
-/// Signatures that are timed together, since one is near the resolution of a busy machine.
+/// Signatures that are timed together: the time of one is near the resolution of a busy machine.
 const BATCH: u32 = 4;
 
-/// What a signature with a key of that kind is called.
+/// The name of a signature with a key of that kind.
 pub(crate) fn what(key: &str, reach: &str) -> String {
     format!("{key}, {reach}")
 }
@@ -71,7 +71,7 @@ pub(super) fn measure(effort: Effort) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The floor signs with what the library was seen to send.
+/// The floor signs with the bytes that the library was seen to send.
 fn floor(world: &World, key: Key) -> Result<std::process::Command> {
     let tap = Tap::start(world.swtpm());
     let (context, sign) = record(&tap, &world.home.store(), &world.pin_file, key.label)?;

@@ -70,7 +70,7 @@ impl<'a> Arguments<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Error, Message};
+    use crate::Message;
 
     #[test]
     fn an_argument_of_another_type_is_refused() {

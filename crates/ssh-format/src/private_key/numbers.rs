@@ -1,4 +1,4 @@
-//! What a private key consists of.
+//! The numbers of a private key.
 
 use std::fmt;
 

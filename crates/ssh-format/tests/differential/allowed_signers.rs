@@ -133,7 +133,7 @@ impl Case {
         let secret = &secret::all()[random.below(half)];
         let authority = &secret::all()[half + random.below(half)];
         let namespace = *random.pick(&["file", "git"]);
-        // One that we believe: what we do not believe other tests have.
+        // A valid signature: other tests have invalid ones.
         let (signature, signer) = loop {
             let named = match random.below(3) {
                 0 => certificate_by(random, secret, authority, 0),

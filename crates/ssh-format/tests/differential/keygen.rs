@@ -39,7 +39,7 @@ impl Keygen {
         child.wait_with_output().unwrap()
     }
 
-    /// Runs it and gives what it prints, if it succeeds.
+    /// Runs it; returns its standard output, if it succeeds.
     pub(crate) fn prints(&self, args: &[String], input: &[u8]) -> Option<String> {
         let output = self.run(args, input);
         let shown = String::from_utf8_lossy(&output.stdout).into_owned();

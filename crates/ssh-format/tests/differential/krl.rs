@@ -57,7 +57,7 @@ fn revocation_lists() {
     });
 }
 
-/// What a list is asked for.
+/// The keys and certificates that a list is asked about.
 enum Asked {
     Key(AnyKey),
     Certificate(Box<Certificate>),

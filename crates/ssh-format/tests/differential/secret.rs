@@ -113,7 +113,7 @@ impl Secret {
         nodes
     }
 
-    /// Its signature over `message`: the name of the algorithm, then what the algorithm makes.
+    /// Its signature over `message`: the name of the algorithm, then the signature itself.
     pub(crate) fn sign(&self, random: &mut Random, message: &[u8]) -> Vec<Node> {
         let numbers = |r: &[u8], s: &[u8]| Node::String(vec![mpint(r), mpint(s)]);
         let name = string(self.name());

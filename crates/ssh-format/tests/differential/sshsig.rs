@@ -50,7 +50,7 @@ fn ours(text: &[u8], namespace: &str) -> Result<(), String> {
         .map_err(|err| err.to_string())
 }
 
-/// A key, and what a signature names as the signer: the key, or a certificate for it.
+/// A key, and the signer that a signature names: the key, or a certificate for it.
 pub(crate) fn signer(random: &mut Random) -> (&'static Secret, Vec<Node>) {
     let secret = random.pick(secret::all());
     if random.chance(25) {
@@ -70,7 +70,7 @@ pub(crate) fn signed(
 ) -> Vec<u8> {
     let (name, hash) = *random.pick(&[("sha256", SigHash::Sha256), ("sha512", SigHash::Sha512)]);
     let digest = hash.of(MESSAGE).unwrap();
-    // Where it is the name or the namespace that is changed, the signature is over the change.
+    // If the name or the namespace is changed, the signature is over the changed one.
     let (mut name, mut space) = (name.as_bytes().to_vec(), namespace.as_bytes().to_vec());
     if changed && random.chance(4) {
         let field = if random.chance(50) {

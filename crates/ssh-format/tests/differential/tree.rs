@@ -1,4 +1,4 @@
-//! SSH structures as trees of fields, so that a change can know what a field is.
+//! SSH structures as trees of fields, so that a change can depend on the kind of a field.
 
 use ssh_format::wire::put_string;
 

@@ -10,7 +10,7 @@ pub struct Field {
     pub(super) content: Content,
 }
 
-/// What a field holds.
+/// The content of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Content {
     /// A number, a handle or an algorithm: 1, 2, 4 or 8 bytes, big-endian.
