@@ -1,5 +1,7 @@
 //! Homes in which programs have a hard time: without locks, read-only, of another version.
 
+use std::fs;
+
 use testing::Home;
 
 use crate::program::{Outcome, Program};
@@ -45,6 +47,10 @@ fn a_home_without_locks_is_told_from_a_busy_store() {
          TPMSSH_STORE to a directory there\n",
     );
     program.run(&["list"]).ok();
+    // Nothing is left of the file that was tried.
+    let files = fs::read_dir(program.home.store()).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.contains("locks")).count(), 0);
 }
 
 /// Runs lines of a shell with the home mounted read-only; none where namespaces need privileges.

@@ -243,39 +243,32 @@ pub(crate) fn key_generation(key_type: KeyType) -> CK_MECHANISM_TYPE {
 
 /// `CKA_ALLOWED_MECHANISMS` of a private key whose owner gave no list: all that it does.
 pub(crate) fn of_private_key(key: &Key) -> Vec<CK_MECHANISM_TYPE> {
-    let rsa = key.key_type().is_rsa();
-    let mut list = if key.signs() {
-        signing_with(rsa)
-    } else {
-        Vec::new()
-    };
-    if key.usage().decrypt {
-        list.extend(match rsa {
-            true if key.signs() => &[CKM_RSA_PKCS_OAEP][..],
-            true => &[CKM_RSA_PKCS, CKM_RSA_PKCS_OAEP],
-            false => &[CKM_ECDH1_DERIVE],
-        });
+    let (rsa, decrypts) = (key.key_type().is_rsa(), key.usage().decrypt);
+    let mut list = of_uses(rsa, key.signs(), decrypts);
+    if !rsa && decrypts {
+        list.push(CKM_ECDH1_DERIVE);
     }
     list
 }
 
-/// `CKA_ALLOWED_MECHANISMS` of a public key whose owner gave no list: those for which it has the
-/// flags.
+/// `CKA_ALLOWED_MECHANISMS` of a public key whose owner gave no list: those that it verifies and
+/// encrypts with. Derivation takes the private half.
 pub(crate) fn of_public_key(
     public: &PublicKey,
     verifies: bool,
     encrypts: bool,
 ) -> Vec<CK_MECHANISM_TYPE> {
-    let rsa = matches!(public, PublicKey::Rsa { .. });
-    let mut list = Vec::new();
-    if verifies {
-        list = signing_with(rsa);
-    }
-    if rsa && encrypts {
-        list.push(CKM_RSA_PKCS_OAEP);
-        if !verifies {
+    of_uses(matches!(public, PublicKey::Rsa { .. }), verifies, encrypts)
+}
+
+/// The mechanisms of either half, without derivation.
+fn of_uses(rsa: bool, signs: bool, decrypts: bool) -> Vec<CK_MECHANISM_TYPE> {
+    let mut list = if signs { signing_with(rsa) } else { Vec::new() };
+    if rsa && decrypts {
+        if !signs {
             list.push(CKM_RSA_PKCS);
         }
+        list.push(CKM_RSA_PKCS_OAEP);
     }
     list
 }

@@ -30,17 +30,20 @@ const SOCKET: &str = "/dev/log";
 const MAX_LEN: usize = 1024;
 
 /// Writes the reason of a failure to the system's log, if the return value does not tell it. It is
-/// written once, however often it comes in a row: hosts ask again and again.
+/// not written again until another reason took its place in `LAST`: hosts ask again and again.
 ///
 /// Never waits, and does nothing if there is no log.
 pub(crate) fn failure(function: &str, err: &Error) {
-    static LAST: AtomicU64 = AtomicU64::new(0);
+    static LAST: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
     if !hides_reason(err) {
         return;
     }
     let reason = chain(err);
     // A lock could be held by another thread when the host forks; the number cannot.
-    if LAST.swap(digest(&reason), Ordering::Relaxed) != digest(&reason) {
+    let digest = digest(&reason);
+    // The lowest bit of a digest is always set.
+    let last = &LAST[(digest >> 1) as usize % LAST.len()];
+    if last.swap(digest, Ordering::Relaxed) != digest {
         let _ = send(Path::new(SOCKET), &message(function, &reason));
     }
 }

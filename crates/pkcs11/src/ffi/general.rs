@@ -97,7 +97,8 @@ pub unsafe extern "C" fn C_CancelFunction(session: CK_SESSION_HANDLE) -> CK_RV {
 /// Mixes a seed into the operating system's generator, which [`C_GenerateRandom`] reads.
 ///
 /// The seed does not go to the chip (`TPM2_StirRandom`): NSS seeds each token when it starts, and
-/// every start of a browser would wait for the chip, which makes keys from a source of its own.
+/// every start of a browser would then wait for the chip. The chip's keys do not need the seed: it
+/// has a generator of its own.
 ///
 /// # Safety
 ///

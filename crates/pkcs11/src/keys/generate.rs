@@ -51,7 +51,7 @@ impl Plan {
             .bool(CKA_TOKEN)?
             .or(public.bool(CKA_TOKEN)?)
             .unwrap_or(false);
-        // A token has a key once, so that deleting it deletes it.
+        // A token holds each key once: a second copy would still work after the first was deleted.
         if on_token && private.bool(CKA_COPYABLE)?.unwrap_or(false) {
             return Err(Error::TemplateInconsistent);
         }

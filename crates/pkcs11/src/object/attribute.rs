@@ -178,7 +178,7 @@ pub(crate) fn read(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>
         CKA_LABEL => Value::text(&object.label),
         CKA_UNIQUE_ID => Value::owned(unique_id(object).into_bytes()),
         CKA_MODIFIABLE | CKA_DESTROYABLE => kept_flag(object, kind, true),
-        // A token has a key once, so that deleting it deletes it.
+        // A token holds each key once: a second copy would still work after the first was deleted.
         CKA_COPYABLE if object.stored.is_some() && object.private_key().is_some() => {
             Value::Bool(false)
         }

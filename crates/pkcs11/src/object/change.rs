@@ -1,7 +1,7 @@
 //! Objects that are there: destroyed, and changed.
 
 use cryptoki_sys::*;
-use token_store::object::{Body, ObjectChange};
+use token_store::object::{Attributes, Body, ObjectChange};
 
 use super::{
     Content, Object, attribute,
@@ -61,7 +61,7 @@ pub(crate) fn change(
         return Err(Error::ActionProhibited);
     }
     let mut changed = Object::clone(&object);
-    apply(&mut changed, template, Purpose::Change)?;
+    let attributes = apply(&mut changed, template, Purpose::Change)?;
     let Some(id) = object.stored else {
         let place = state
             .session_objects
@@ -76,19 +76,23 @@ pub(crate) fn change(
         cka_id: given(CKA_ID),
         subject: given(CKA_SUBJECT),
         value: given(CKA_VALUE),
-        attributes: rules::check(template, Kind::of(&object), Purpose::Change)?,
+        attributes,
     };
     state.store_mut()?.change_object(id, &change)?;
     state.forget_objects(slot);
     Ok(())
 }
 
-/// Gives an object the attributes of a template.
+/// Gives an object the attributes of a template. Returns those that are kept as they are.
 ///
 /// # Errors
 ///
 /// Those of [`rules::check`].
-pub(super) fn apply(object: &mut Object, template: &Template, purpose: Purpose) -> Result<()> {
+pub(super) fn apply(
+    object: &mut Object,
+    template: &Template,
+    purpose: Purpose,
+) -> Result<Attributes> {
     let kept = rules::check(template, Kind::of(object), purpose)?;
     for (kind, value) in kept.iter() {
         object.attributes.set(kind, value);
@@ -111,5 +115,5 @@ pub(super) fn apply(object: &mut Object, template: &Template, purpose: Purpose) 
             _ => {}
         }
     }
-    Ok(())
+    Ok(kept)
 }

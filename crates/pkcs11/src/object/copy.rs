@@ -14,7 +14,8 @@ use crate::{
 ///
 /// A key that was made for a session can be copied into the token whose chip made it, which is
 /// how Java's keytool keeps a key. A private key of a token is not copied (`CKA_COPYABLE` is
-/// false): a token has a key once, so that deleting it deletes it.
+/// false): a token holds each key once. A second copy would still work after the first
+/// was deleted.
 pub(crate) fn copy(
     state: &mut State,
     session: CK_SESSION_HANDLE,

@@ -1,8 +1,9 @@
 //! What becomes of each attribute in each template: one table, which every function asks.
 //!
 //! An attribute that a caller gives is honoured or refused, and never ignored. There are two
-//! exceptions: [`Given::Hint`], with its reason, and an empty id or subject. An empty one counts as
-//! not given: the module then chooses it.
+//! exceptions: [`Given::Hint`], with its reason; and, in the template of a new object, an empty id
+//! or subject, and a certificate's empty issuer or serial number. Those count as not given. In a
+//! change or a copy an empty id or subject is taken as it is.
 
 use cryptoki_sys::*;
 use token_store::object::{Attributes, Body};

@@ -72,7 +72,11 @@ fn a_public_key_that_stands_alone_keeps_its_uses() {
                 };
                 let mut mechanism = crate::stage::plain(kind);
                 let list = before[3].as_ref().unwrap();
-                assert!(!list.chunks(8).any(|listed| listed == kind.to_ne_bytes()));
+                let has =
+                    |kind: CK_MECHANISM_TYPE| list.chunks(8).any(|one| one == kind.to_ne_bytes());
+                assert!(!has(kind));
+                let encrypts = kind != CKM_ECDSA && before[1] == Ok(vec![CK_TRUE]);
+                assert_eq!(has(CKM_RSA_PKCS), encrypts);
                 let verify = call!(s, C_VerifyInit(s.session, &raw mut mechanism, public));
                 assert_eq!(verify, CKR_KEY_FUNCTION_NOT_PERMITTED);
             }

@@ -177,7 +177,9 @@ fn answers(module: Module, is_ours: bool) -> BTreeMap<String, String> {
     let mut answers = BTreeMap::new();
     let mut ask = |(name, body): Case, hsm| {
         let answer = catch_unwind(AssertUnwindSafe(|| body(hsm)));
-        let answer = answer.unwrap_or_else(|_| "the case itself fails".to_owned());
+        // Not the same text for both modules, which would be agreement.
+        let whose = if is_ours { "ours" } else { "SoftHSM" };
+        let answer = answer.unwrap_or_else(|_| format!("the case fails with {whose}"));
         assert!(answers.insert(name.clone(), answer).is_none(), "{name}");
     };
     // These have a user who is logged in, and a new session each.
@@ -210,7 +212,7 @@ fn softhsm_says_the_same_or_there_is_a_reason() {
     isolated(world, || {
         let ours = answers(Module::load(), true);
         let theirs = answers(Module::of_version_2(Path::new(SOFTHSM)), false);
-        assert!(ours.len() > 300, "{}", ours.len());
+        assert!(ours.len() > 900, "{}", ours.len());
         let mut known = BTreeMap::new();
         for difference in differences::ALL {
             assert!(!difference.reason.is_empty());

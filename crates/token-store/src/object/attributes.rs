@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use super::MAX_VALUE_LEN;
 use crate::{Error, Result};
 
+/// The longest list in a store. A public half that stays when its key is deleted gets flags beside
+/// what its owner gave it: those fit always, or the key could not be deleted.
+pub(super) const MAX_STORED_LEN: usize = MAX_VALUE_LEN + 64;
+
 /// Attributes by their PKCS#11 number (`CK_ATTRIBUTE_TYPE`), with their values as the caller gave
 /// them.
 ///
@@ -31,16 +35,21 @@ impl Attributes {
         self.0.iter().map(|(kind, value)| (*kind, value.as_slice()))
     }
 
+    /// As [`Attributes::encode_within`], with at most [`MAX_VALUE_LEN`] bytes: what a caller gave.
+    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+        self.encode_within(MAX_VALUE_LEN)
+    }
+
     /// For each attribute its number (8 bytes), the length of its value (4 bytes), both
     /// big-endian, and the value.
     ///
     /// # Errors
     ///
-    /// [`Error::TooLong`] where all of them are longer than [`MAX_VALUE_LEN`].
-    pub(super) fn encode(&self) -> Result<Vec<u8>> {
+    /// [`Error::TooLong`] if all of them are longer than `max`.
+    pub(super) fn encode_within(&self, max: usize) -> Result<Vec<u8>> {
         let too_long = || Error::TooLong {
             what: "list of attributes",
-            max: MAX_VALUE_LEN,
+            max,
         };
         let mut out = Vec::new();
         for (kind, value) in &self.0 {
@@ -49,7 +58,7 @@ impl Attributes {
             out.extend_from_slice(&len.to_be_bytes());
             out.extend_from_slice(value);
         }
-        if out.len() > MAX_VALUE_LEN {
+        if out.len() > max {
             return Err(too_long());
         }
         Ok(out)
@@ -57,7 +66,7 @@ impl Attributes {
 
     /// What [`Attributes::encode`] made of them; `None` for anything else.
     pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
-        if bytes.len() > MAX_VALUE_LEN {
+        if bytes.len() > MAX_STORED_LEN {
             return None;
         }
         let mut attributes = BTreeMap::new();

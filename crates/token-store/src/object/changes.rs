@@ -69,7 +69,7 @@ impl Store {
                 ],
             )?;
             super::write::one_row(changed)?;
-            set_attributes(tx, id, |attributes| {
+            set_attributes(tx, id, MAX_VALUE_LEN, |attributes| {
                 for (kind, value) in change.attributes.iter() {
                     attributes.set(kind, value);
                 }
@@ -82,10 +82,11 @@ impl Store {
 ///
 /// # Errors
 ///
-/// [`Error::NoSuchObject`]; [`Error::TooLong`] if they are too long together; those of the store.
+/// [`Error::NoSuchObject`]; [`Error::TooLong`] if they are longer than `max` bytes together; those of the store.
 pub(super) fn set_attributes(
     tx: &Transaction<'_>,
     id: ObjectId,
+    max: usize,
     change: impl FnOnce(&mut Attributes),
 ) -> Result<()> {
     let sql = "SELECT attributes FROM object WHERE id = ?";
@@ -96,7 +97,7 @@ pub(super) fn set_attributes(
     change(&mut after);
     if after != before {
         let sql = "UPDATE object SET attributes = ? WHERE id = ?";
-        tx.execute(sql, params![after.encode()?, id.0])?;
+        tx.execute(sql, params![after.encode_within(max)?, id.0])?;
     }
     Ok(())
 }

@@ -5,8 +5,9 @@ use tpm_core::{Blob, KeyBlob, PublicKey};
 
 use super::{
     Class, Key, KeyPair, KeySpec, MAX_ID_LEN, MAX_VALUE_LEN, Mechanisms, NewCertificate, NewData,
-    NewPublicKey, Object, ObjectId, arrival::Arrival, changes::set_attributes, check_label,
-    check_len, check_text, default_id, read::by_id, spki, twin::refuse_twin,
+    NewPublicKey, Object, ObjectId, arrival::Arrival, attributes::MAX_STORED_LEN,
+    changes::set_attributes, check_label, check_len, check_text, default_id, read::by_id, spki,
+    twin::refuse_twin,
 };
 use crate::{Error, Result, Store, TokenId, token};
 
@@ -278,7 +279,7 @@ fn is_authority(tx: &Transaction<'_>, key: i64) -> Result<bool> {
 }
 
 /// Makes the public half of a key an independent public key, which stays when the key is deleted.
-/// What it may do stays as well, which was said by the key until now.
+/// The row of the key said what the public half may do; this is now kept with the public half.
 fn keep_public_half(tx: &Transaction<'_>, key: i64) -> Result<()> {
     let sql = "SELECT public, private, signs, decrypts FROM key WHERE id = ?";
     let (blob, signs, decrypts) = tx.query_row(sql, [key], |row| {
@@ -293,7 +294,7 @@ fn keep_public_half(tx: &Transaction<'_>, key: i64) -> Result<()> {
     let Some(id) = tx.query_row(sql, [key], |row| row.get(0)).optional()? else {
         return Ok(());
     };
-    set_attributes(tx, ObjectId(id), |attributes| {
+    set_attributes(tx, ObjectId(id), MAX_STORED_LEN, |attributes| {
         for (kind, flag) in uses_of_public_half(&public, signs, decrypts) {
             if attributes.get(kind).is_none() {
                 attributes.set(kind, [u8::from(flag)]);

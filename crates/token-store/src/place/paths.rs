@@ -12,10 +12,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use rand_core::{OsRng, RngCore};
 use rustix::{
     fs::{
         AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, fchmod, flock, fstat, mkdirat, open,
-        openat, readlinkat,
+        openat, readlinkat, unlinkat,
     },
     io::Errno,
 };
@@ -288,7 +289,7 @@ impl Dir {
 
     /// Takes the lock of the directory: exclusively if no other program has it, otherwise shared.
     ///
-    /// On a file system without locks it is never exclusive.
+    /// On a file system without locks it is never exclusive. On NFS it may hold on this machine alone.
     pub(crate) fn lock(&self) -> Result<DirLock> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(&self.fd, ".", flags, Mode::empty()).map_err(disk)?;
@@ -302,10 +303,17 @@ impl Dir {
 
     /// Whether the file system refuses locks, as a network file system does whose lock service does
     /// not run. SQLite takes that for a lock of another program.
+    ///
+    /// Tries it on a file, since NFS locks directories without the service, on this machine alone.
+    /// The file is a new one: closing the store's would release the locks that SQLite holds on it.
     pub(crate) fn lacks_locks(&self) -> bool {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let locked = openat(&self.fd, ".", flags, Mode::empty())
-            .and_then(|fd| flock(&fd, FlockOperation::NonBlockingLockShared));
+        let name = format!(".locks.{:016x}", OsRng.next_u64());
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let Ok(file) = openat(&self.fd, &name, flags, Mode::from_raw_mode(0o600)) else {
+            return false;
+        };
+        let locked = flock(&file, FlockOperation::NonBlockingLockShared);
+        let _ = unlinkat(&self.fd, &name, AtFlags::empty());
         locked == Err(Errno::NOLCK)
     }
 

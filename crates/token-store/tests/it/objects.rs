@@ -3,7 +3,9 @@
 use testing::assert_matches;
 use token_store::{
     Class, Error, KeySpec, Kind, OpenToken, TokenId, WallKind,
-    object::{Attributes, Body, Half, Mechanisms, NewCertificate, NewData, ObjectChange},
+    object::{
+        Attributes, Body, Half, MAX_VALUE_LEN, Mechanisms, NewCertificate, NewData, ObjectChange,
+    },
 };
 use tpm_core::{KeyType, PublicKey, Scheme, Usage};
 
@@ -232,6 +234,29 @@ fn each_half_of_a_key_pair_has_what_is_said_of_it_alone() -> TestResult {
     bench.store.delete_object(private.id)?;
     let public = bench.store.object(public.id)?;
     assert_eq!(public.attributes, dates, "kept without the other half");
+    Ok(())
+}
+
+/// The public half that stays gets flags beside its attributes, for which there is always room.
+#[test]
+fn a_private_key_is_deleted_whatever_its_public_half_holds() -> TestResult {
+    let mut bench = Bench::new();
+    let token = bench.token("work", WallKind::None);
+    let open = OpenToken::open(&bench.store, &bench.tpm, &token, None)?;
+    let mut longest = Attributes::default();
+    longest.set(0x111, vec![0; MAX_VALUE_LEN - 12]);
+    let spec = KeySpec {
+        usage: Usage::SIGN_DECRYPT,
+        public: Half {
+            attributes: longest,
+            ..Half::default()
+        },
+        ..KeySpec::new(KeyType::EccP256, "both")
+    };
+    let pair = open.generate(&mut bench.store, &spec)?;
+    bench.store.delete_object(pair.private.id)?;
+    let public = bench.store.object(pair.public.id)?;
+    assert_eq!(public.attributes.get(0x10c), Some(&[1][..]), "CKA_DERIVE");
     Ok(())
 }
 
