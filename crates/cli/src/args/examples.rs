@@ -1,5 +1,6 @@
 //! Examples for each help page and manual page: a command, and what it does.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use clap::Command;
@@ -28,18 +29,18 @@ pub(crate) fn of(path: &str) -> Vec<Example> {
 
 /// `command` with the examples of it and its subcommands below their help.
 pub(crate) fn added(command: Command) -> Command {
-    with_path(command, "")
+    // Every start of the program comes here, so the text is read once and not for each command.
+    with_path(command, "", &sections().collect())
 }
 
-fn with_path(command: Command, path: &str) -> Command {
-    let examples = of(path);
-    let command = match examples.is_empty() {
-        true => command,
-        false => command.after_help(text(&examples)),
+fn with_path(command: Command, path: &str, all: &HashMap<&'static str, Vec<Example>>) -> Command {
+    let command = match all.get(path) {
+        None => command,
+        Some(examples) => command.after_help(text(examples)),
     };
     command.mut_subcommands(|sub| {
         let name = sub.get_name().to_owned();
-        with_path(sub, format!("{path} {name}").trim_start())
+        with_path(sub, format!("{path} {name}").trim_start(), all)
     })
 }
 
