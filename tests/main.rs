@@ -1,6 +1,7 @@
 //! End to end: the built `tpmssh` and module, used as a person uses them.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod accidents;
 mod agent;
 mod bad_input;
 mod certs;

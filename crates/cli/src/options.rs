@@ -90,7 +90,8 @@ impl SocketArgs {
     /// If none is named and there is no usual place.
     pub(crate) fn path(&self) -> agent::Result<PathBuf> {
         match &self.socket {
-            Some(path) => Ok(path.clone()),
+            // As ssh-agent takes it. The agent itself works in another directory.
+            Some(path) => Ok(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
             None => agent::Socket::default_path(),
         }
     }

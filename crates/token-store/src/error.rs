@@ -283,14 +283,14 @@ impl Error {
             Self::PinLocked | Self::ChipLocked { .. } => Kind::PinLocked,
             Self::OtherTpm | Self::UnrecordedSrk | Self::CounterMissing => Kind::OtherTpm,
             Self::KeyRefused { .. } => Kind::KeyRefused,
-            Self::Corrupt { .. }
-            | Self::WrongLimit { .. }
-            | Self::NewerStore { .. }
-            | Self::Replaced => Kind::Corrupt,
+            Self::Corrupt { .. } | Self::WrongLimit { .. } | Self::NewerStore { .. } => {
+                Kind::Corrupt
+            }
             Self::NoCounterWall(NoCounter::OwnerAuth) => Kind::WrongPin,
             Self::OldCounterLeft { source, .. } => source.kind(),
             Self::UnsafePath { .. } => Kind::UnsafePath,
-            Self::Busy | Self::Conflict => Kind::Busy,
+            // Neither file is damaged, and the next run uses the one that is there.
+            Self::Busy | Self::Conflict | Self::Replaced => Kind::Busy,
             Self::Disk(_)
             | Self::Record(_)
             | Self::ReadOnly

@@ -122,6 +122,7 @@ pub(super) fn for_store(err: &Store) -> Option<String> {
         Store::Corrupt { .. } => "put back a good copy of the store, or make a new token",
         Store::NewerStore { .. } => "use the newer version of tpmssh",
         Store::UnsafePath { path, .. } => return Some(for_unsafe_path(path)),
+        Store::Replaced => "try again, with the store that is there now",
         Store::Busy | Store::Conflict => "try again when the other program is done",
         Store::Unrecorded { change, .. } | Store::Unknown { change, .. } => match change {
             Change::PinReset => "set it once more: tpmssh token reset-pin",
@@ -289,6 +290,19 @@ pub(crate) fn for_agent(err: &agent::Error) -> Option<String> {
             }
         }
         Agent::UnsafePath { .. } => "take a directory of your own with mode 0700 for the socket",
+        Agent::Socket { path, source } => match (source.kind(), path.parent()) {
+            // UnixListener finds a path too long before the system is asked.
+            (ErrorKind::InvalidInput, _) => {
+                "the path of a socket has at most 107 bytes; give a shorter one with --socket PATH"
+            }
+            (ErrorKind::NotFound, Some(dir)) => {
+                return Some(format!(
+                    "make its directory first: mkdir -m 700 -p {}",
+                    quote(dir)
+                ));
+            }
+            _ => return None,
+        },
         Agent::NotRunning { .. } => "start it: tpmssh agent install, or tpmssh agent --daemon",
         Agent::Foreign { .. } | Agent::NotOurs { .. } => {
             "name the socket of tpmssh's own agent with --socket PATH"

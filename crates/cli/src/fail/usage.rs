@@ -197,6 +197,60 @@ mod tests {
         }
     }
 
+    #[test]
+    fn words_of_other_programs_are_answered_with_the_command_here() {
+        let mut hints = std::collections::BTreeSet::new();
+        for (words, hint) in [
+            (
+                "gen generate create new make",
+                "a key is made by tpmssh keygen",
+            ),
+            ("init start begin", "begin with tpmssh setup"),
+            (
+                "status check health",
+                "tpmssh doctor looks at everything, tpmssh agent status at the agent",
+            ),
+            ("show keys key", "tpmssh list shows the keys"),
+            ("rm remove del", "tpmssh delete KEY deletes a key"),
+            ("mv", "tpmssh rename KEY LABEL renames a key"),
+            (
+                "add",
+                "the agent serves all keys; tpmssh cert add keeps a certificate",
+            ),
+            (
+                "login ssh connect",
+                "tpmssh agent install has ssh use the keys",
+            ),
+            (
+                "passwd change-pin pin",
+                "tpmssh token change-pin changes the PIN",
+            ),
+            (
+                "uninstall",
+                "tpmssh agent uninstall, tpmssh host remove and tpmssh git setup --unset undo what was set up",
+            ),
+        ] {
+            for word in words.split(' ') {
+                let error = format!("unrecognized subcommand '{word}'");
+                assert_eq!(wrong(&format!("tpmssh {word}")), (error, hint.to_owned()));
+            }
+            hints.insert(hint);
+        }
+        // What a hint names is there.
+        let program = Cli::command();
+        for hint in hints {
+            for name in hint.split("tpmssh ").skip(1) {
+                let mut command = &program;
+                for word in name.split([' ', ',']).take(2) {
+                    let sub = command.find_subcommand(word);
+                    let is_group = command.has_subcommands();
+                    command = sub.unwrap_or(command);
+                    assert!(sub.is_some() || !is_group, "{hint}: {word}");
+                }
+            }
+        }
+    }
+
     /// `delete KEY` would delete the key, and not its certificate or token.
     #[test]
     fn a_word_below_a_group_is_not_taken_for_one_of_the_first_level() {
