@@ -119,6 +119,9 @@ pub(crate) enum Error {
     #[error("this process cannot seed the generator of random numbers")]
     SeedNotSupported,
 
+    /// A forked child may not open the store, as when it has become another user.
+    #[error("this forked process cannot open the store")]
+    StoreOfParent(#[source] token_store::Error),
     /// The token or its store failed.
     #[error(transparent)]
     Store(#[from] token_store::Error),
@@ -180,6 +183,8 @@ impl Error {
             Self::SignatureInvalid => CKR_SIGNATURE_INVALID,
             Self::SignatureLenRange => CKR_SIGNATURE_LEN_RANGE,
             Self::SeedNotSupported => CKR_RANDOM_SEED_NOT_SUPPORTED,
+            // What the standard lets `C_Initialize` say.
+            Self::StoreOfParent(_) => CKR_FUNCTION_FAILED,
             Self::Store(err) => store_rv(err),
         }
     }

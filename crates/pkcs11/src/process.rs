@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    module::Module,
+    module::{Module, State},
 };
 
 pub(crate) mod gate;
@@ -69,6 +69,11 @@ impl Place {
         }
     }
 
+    /// Whether a process from which this one descends has used the module before.
+    fn is_of_child(&self) -> bool {
+        !std::ptr::eq(self, &raw const FIRST)
+    }
+
     fn module(&self) -> MutexGuard<'_, Option<Arc<Module>>> {
         self.module.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,16 +92,31 @@ pub(crate) fn module() -> Result<Arc<Module>> {
 
 /// Makes the module of this process.
 ///
+/// In a child of a process that has used the module, this also opens the store. A worker of a
+/// server may have become another user, who cannot. libp11 0.4.12 waits for ever when a child's
+/// `C_OpenSession` fails, and fails as it should when `C_Initialize` does.
+///
 /// # Errors
 ///
-/// [`Error::AlreadyInitialized`].
+/// [`Error::AlreadyInitialized`]; [`Error::StoreOfParent`].
 pub(crate) fn initialize() -> Result<()> {
     let place = Place::take(process::id());
     let mut module = place.module();
     if module.is_some() {
         return Err(Error::AlreadyInitialized);
     }
-    *module = Some(Arc::new(Module::new(&place.gate)));
+    let new = Module::new(&place.gate);
+    if place.is_of_child() {
+        use token_store::Error as Store;
+        match new.with(State::refresh) {
+            Err(Error::Store(err @ (Store::UnsafePath { .. } | Store::Disk(_)))) => {
+                return Err(Error::StoreOfParent(err));
+            }
+            // Later calls meet it, and may wait or try again.
+            Ok(()) | Err(_) => {}
+        }
+    }
+    *module = Some(Arc::new(new));
     Ok(())
 }
 

@@ -65,7 +65,11 @@ fn hides_reason(err: &Error) -> bool {
             | CKR_TOKEN_NOT_PRESENT
             | CKR_TOKEN_NOT_RECOGNIZED
     );
-    matches!(err, Error::Store(_) | Error::Internal) && is_vague && !is_usual
+    matches!(
+        err,
+        Error::Store(_) | Error::StoreOfParent(_) | Error::Internal
+    ) && is_vague
+        && !is_usual
 }
 
 /// An error with its causes.

@@ -65,6 +65,30 @@ fn a_child_begins_anew_and_disturbs_its_parent_in_nothing() {
     });
 }
 
+/// Such a child is refused when it begins: libp11 0.4.12 hangs if only `C_OpenSession` fails.
+#[test]
+fn a_child_that_has_become_another_user_cannot_begin() {
+    if !testing::namespace::is_root() {
+        return;
+    }
+    isolated(World::with_key, || {
+        let module = Module::load();
+        let parent = Stage::new(module, OPEN);
+        signs(parent);
+        forked(|| {
+            // SAFETY: a number. The child has this thread alone.
+            assert_eq!(unsafe { libc::setuid(65534) }, 0);
+            for _ in 0..2 {
+                let begun = call!(module, C_Initialize(ptr::null_mut()));
+                assert_eq!(begun, CKR_FUNCTION_FAILED);
+                assert_eq!(info(module), CKR_CRYPTOKI_NOT_INITIALIZED);
+            }
+        })
+        .unwrap();
+        signs(parent);
+    });
+}
+
 /// With a connection to a resource manager that the parent keeps, and goes on to use.
 #[test]
 fn a_child_logs_in_and_signs_behind_a_resource_manager() {

@@ -242,14 +242,16 @@ impl Dir {
                 _ => return Err(refuse(&real.join(name), "it is not a directory")),
             }
         }
+        // Before it is opened: of another user's directory the reason says more than "permission
+        // denied". `dir` cannot be exchanged in between.
+        check_private(&real, &fstat(&dir).map_err(disk)?, 0o700)?;
         let fd = openat(
             &dir,
             ".",
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )
-        .map_err(disk)?;
-        check_private(&real, &fstat(&fd).map_err(disk)?, 0o700)?;
+        .map_err(|err| disk_at(&real, err))?;
         Ok(Some(Self {
             fd,
             path: real,
@@ -325,7 +327,7 @@ impl Dir {
         let file = match openat(&self.fd, name, flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
-            Err(err) => return Err(disk(err)),
+            Err(err) => return Err(disk_at(&path, err)),
         };
         let stat = fstat(&file).map_err(disk)?;
         match FileType::from_raw_mode(stat.st_mode) {
@@ -401,14 +403,15 @@ fn step(dir: &OwnedFd, name: &OsStr, create: bool, real: &Path) -> Result<Option
         Err(Errno::NOENT) if create => {}
         Err(Errno::NOENT) => return Ok(None),
         Err(Errno::NAMETOOLONG) => return Err(refuse(&real.join(name), "it is too long")),
-        Err(err) => return Err(disk(err)),
+        Err(err) => return Err(disk_at(&real.join(name), err)),
     }
+    let at = |err| disk_at(&real.join(name), err);
     match mkdirat(dir, name, Mode::from_raw_mode(0o700)) {
         Ok(()) | Err(Errno::EXIST) => {}
-        Err(err) => return Err(disk(err)),
+        Err(err) => return Err(at(err)),
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let made = openat(dir, name, flags, Mode::empty()).map_err(disk)?;
+    let made = openat(dir, name, flags, Mode::empty()).map_err(at)?;
     let stat = fstat(&made).map_err(disk)?;
     // The umask may have removed permissions. It belongs to the host program, so it is not changed.
     if stat.st_mode & 0o777 != 0o700 && stat.st_uid == rustix::process::geteuid().as_raw() {
@@ -460,6 +463,30 @@ fn refuse(path: &Path, why: &str) -> Error {
     }
 }
 
+/// [`Error::Disk`] whose message names the file. The kind of the error stays.
+fn disk_at(path: &Path, err: Errno) -> Error {
+    let err = io::Error::from(err);
+    let text = format!("{}: {err}", path.display());
+    Error::Disk(io::Error::new(err.kind(), text))
+}
+
 fn disk(err: Errno) -> Error {
     Error::Disk(err.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_names_its_file_and_keeps_its_kind() {
+        let Error::Disk(err) = disk_at(Path::new("/srv/keys"), Errno::ACCESS) else {
+            panic!("an error of a file");
+        };
+        assert_eq!(err.kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(
+            err.to_string(),
+            "/srv/keys: Permission denied (os error 13)"
+        );
+    }
 }
