@@ -108,12 +108,11 @@ pub(crate) fn initialize() -> Result<()> {
     let new = Module::new(&place.gate);
     if place.is_of_child() {
         use token_store::Error as Store;
-        match new.with(State::refresh) {
-            Err(Error::Store(err @ (Store::UnsafePath { .. } | Store::Disk(_)))) => {
-                return Err(Error::StoreOfParent(err));
-            }
-            // Later calls meet it, and may wait or try again.
-            Ok(()) | Err(_) => {}
+        // Other failures may pass: later calls meet them, and can be repeated.
+        if let Err(Error::Store(err @ (Store::UnsafePath { .. } | Store::Disk(_)))) =
+            new.with(State::refresh)
+        {
+            return Err(Error::StoreOfParent(err));
         }
     }
     *module = Some(Arc::new(new));
