@@ -3,6 +3,8 @@
 //! The victim is this very test program, run again in a process of its own.
 
 use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -10,7 +12,8 @@ use std::{
 };
 
 use rusqlite::Connection;
-use testing::{Fault, Tap, When, assert_matches};
+use tempfile::TempDir;
+use testing::{Fault, Snapshot, Swtpm, Tap, When, assert_matches, memory_dir};
 use token_store::{
     Error, KeySpec, OpenToken, SoToken, Store, StoreDir, Token, WallKind,
     object::{NewCertificate, ObjectChange},
@@ -18,7 +21,7 @@ use token_store::{
 };
 use tpm_core::{KeyType, OwnerAuth, Tpm};
 
-use crate::{Bench, PIN, SO_PIN, TestResult, pin, signs, so_pin, tpm_at};
+use crate::{Bench, PIN, SO_PIN, TestResult, pin, signs, so_pin, store_dir, tpm_at};
 
 const NEW_PIN: &str = "new pin";
 const NEW_SO_PIN: &str = "new so pin";
@@ -156,6 +159,44 @@ fn prepared(wall: WallKind) -> Result<(Bench, Token), Error> {
     Ok((bench, token))
 }
 
+/// A token with a key as it was made, which each victim gets anew: the store, and the state of the
+/// chip.
+struct Origin {
+    token: Token,
+    dir: TempDir,
+    chip: Snapshot,
+}
+
+impl Origin {
+    fn make(what: &str, wall: WallKind) -> Result<Self, Error> {
+        let (bench, token) = prepared(wall)?;
+        if what == "repair" {
+            bench.remove_counter();
+        }
+        let chip = bench.swtpm.snapshot();
+        let dir = bench.dir;
+        Ok(Self { token, dir, chip })
+    }
+
+    /// A copy of the store, and `swtpm` with the state of the chip.
+    fn copy_to(&self, swtpm: Swtpm) -> Result<Bench, Box<dyn std::error::Error>> {
+        swtpm.rewind(&self.chip);
+        let dir = memory_dir();
+        let copy = dir.path().join("store");
+        fs::DirBuilder::new().mode(0o700).create(&copy)?;
+        for file in fs::read_dir(self.dir.path().join("store"))? {
+            let file = file?;
+            fs::copy(file.path(), copy.join(file.file_name()))?;
+        }
+        Ok(Bench {
+            store: Store::open(&store_dir(&dir))?,
+            tpm: tpm_at(&swtpm.tcti()),
+            dir,
+            swtpm,
+        })
+    }
+}
+
 /// When a victim is killed.
 #[derive(Debug, Clone, Copy)]
 enum Kill {
@@ -172,20 +213,20 @@ const AT_ONCE: usize = 4;
 
 /// Kills a victim that does `what` at each point there is: before its 1st, 2nd, … command to the
 /// chip, and once when it has done all in the chip and not yet written that down. Each time `check`
-/// looks at what is left, on a token of its own.
+/// looks at what is left, on a copy of one token.
 fn kill_everywhere(
     what: &str,
     wall: WallKind,
     check: impl Fn(&mut Bench, &Token) -> TestResult + Sync,
 ) -> TestResult {
-    let kill = |kill: Kill| -> Result<usize, String> {
-        let (mut bench, token, commands) = kill_one(what, wall, kill)
-            .map_err(|err| format!("{what} ({wall}), {kill:?}: {err}"))?;
-        check(&mut bench, &token)
-            .map_err(|err| format!("{what} ({wall}), killed {kill:?}: {err}"))?;
-        Ok(commands)
+    let origin = Origin::make(what, wall)?;
+    let kill = |swtpm: Swtpm, kill: Kill| -> Result<(Swtpm, usize), String> {
+        let failed = |err| format!("{what} ({wall}), killed {kill:?}: {err}");
+        let (mut bench, commands) = kill_one(what, &origin, swtpm, kill).map_err(failed)?;
+        check(&mut bench, &origin.token).map_err(failed)?;
+        Ok((bench.swtpm, commands))
     };
-    let commands = kill(Kill::Never)?;
+    let (_, commands) = kill(Swtpm::start(), Kill::Never)?;
     assert!(commands > 3, "it did next to nothing");
     let points = (0..commands).map(Kill::BeforeCommand);
     let points = Mutex::new(points.chain([Kill::BeforeLastWrite(commands - 1)]));
@@ -193,8 +234,9 @@ fn kill_everywhere(
     std::thread::scope(|scope| {
         let workers = [(); AT_ONCE].map(|()| {
             scope.spawn(|| {
+                let mut swtpm = Swtpm::start();
                 while let Some(point) = next() {
-                    kill(point)?;
+                    (swtpm, _) = kill(swtpm, point)?;
                 }
                 Ok(())
             })
@@ -205,16 +247,15 @@ fn kill_everywhere(
     Ok(())
 }
 
-/// Kills one victim on a token of its own; how many commands the chip got from it.
+/// Kills one victim on a copy of the token, in the simulator `swtpm`; how many commands the chip got
+/// from it.
 fn kill_one(
     what: &str,
-    wall: WallKind,
+    origin: &Origin,
+    swtpm: Swtpm,
     kill: Kill,
-) -> Result<(Bench, Token, usize), Box<dyn std::error::Error>> {
-    let (bench, token) = prepared(wall)?;
-    if what == "repair" {
-        bench.remove_counter();
-    }
+) -> Result<(Bench, usize), Box<dyn std::error::Error>> {
+    let bench = origin.copy_to(swtpm)?;
     let tap = Tap::start(&bench.swtpm);
     let start = || Victim::start(what, &bench.dir.path().join("store"), &tap.tcti());
     match kill {
@@ -243,7 +284,7 @@ fn kill_one(
     }
     let commands = tap.commands().len();
     drop(tap);
-    Ok((bench, token, commands))
+    Ok((bench, commands))
 }
 
 /// Whether the token opens for `text`, with all its keys.
