@@ -1,5 +1,7 @@
 //! `tpmssh doctor` on what is around the TPM: configuration, agent, ssh, git.
 
+mod agents;
+
 use std::fs;
 
 use serde_json::Value;
@@ -17,8 +19,8 @@ fn line(said: &str, name: &str) -> String {
         .lines()
         .skip_while(|line| line.get(9..9 + name.len()) != Some(name));
     let found = lines.next().unwrap_or_else(|| panic!("{name}: {said}"));
-    let mend = lines.next().filter(|line| line.starts_with("         ->"));
-    format!("{found}{}", mend.unwrap_or_default())
+    let fix = lines.next().filter(|line| line.starts_with("         ->"));
+    format!("{found}{}", fix.unwrap_or_default())
 }
 
 /// What doctor says with these variables besides.

@@ -1,39 +1,30 @@
 //! This session: its agents, what ssh makes of its configuration, and how a PIN is asked for.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+mod log;
+mod ssh_config;
+
+use std::path::Path;
 
 use agent::Socket;
-use agent::audit::{self, Record};
 use agent::broker::Way;
-use agent::status::Status;
 use rustix::fs::{Access, access};
 use ssh_format::text::shown;
 use token_store::StoreDir;
 
+use self::log::of_log;
+use self::ssh_config::{SshConfig, of_ssh};
 use super::check::Check;
-use crate::app::{App, agent_log};
+use crate::app::App;
 use crate::fail::hint::quote;
 use crate::machine::ssh_agent::{self, Found, Starter};
-use crate::show::date;
 use crate::show::words::count;
 
 const AGENT: &str = "agent";
 const AUTH_SOCK: &str = "SSH_AUTH_SOCK";
-const SSH: &str = "ssh's configuration";
 const PROMPT: &str = "PIN prompt";
-const LOG: &str = "agent's log";
 
 /// How a shell finds the agent.
 const ENV: &str = "eval \"$(tpmssh agent env)\"";
-
-/// How many keys a server takes at most before it closes the connection: `MaxAuthTries` of
-/// sshd_config(5).
-const MAX_TRIES: usize = 6;
-
-/// A refusal before this is no news.
-const NEWS: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn check(app: &App, checks: &mut Vec<Check>) {
     let socket = match Socket::default_path() {
@@ -48,11 +39,7 @@ pub(super) fn check(app: &App, checks: &mut Vec<Check>) {
     let config = SshConfig::read();
     checks.push(of_agent(app, &socket, &agent));
     checks.push(of_auth_sock(&socket, &agent, config.as_ref().ok()));
-    checks.push(match &config {
-        Ok(config) => of_ssh(&socket, &agent, config),
-        Err(why) => Check::warning(SSH, format!("ssh does not read it: {why}"))
-            .fixed_by("correct that line; ssh -G server shows when it is right"),
-    });
+    checks.push(of_ssh(&socket, &agent, config.as_ref()));
     checks.push(of_prompt(&agent));
     checks.push(of_log(&agent));
 }
@@ -179,132 +166,6 @@ fn of_auth_sock(socket: &Path, agent: &Found, config: Option<&SshConfig>) -> Che
     }
 }
 
-/// What `ssh -G` says that concerns keys.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct SshConfig {
-    identity_agent: Option<String>,
-    pkcs11_provider: Option<PathBuf>,
-    identities_only: bool,
-}
-
-impl SshConfig {
-    /// What holds for a server that no line names.
-    fn read() -> Result<Self, String> {
-        let output = Command::new("ssh")
-            .args([
-                "-G",
-                "-o",
-                "CanonicalizeHostname=no",
-                "--",
-                "server.invalid",
-            ])
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|err| err.to_string())?;
-        if output.status.success() {
-            return Ok(Self::parse(&String::from_utf8_lossy(&output.stdout)));
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let line = said.lines().find(|line| !line.trim().is_empty());
-        Err(line.unwrap_or("it says nothing").trim().to_owned())
-    }
-
-    fn parse(text: &str) -> Self {
-        let mut config = Self::default();
-        for line in text.lines() {
-            // OpenSSH 10.6 spells the settings of sshd with capitals.
-            let (name, value) = line.split_once(' ').unwrap_or_default();
-            match (name.to_ascii_lowercase().as_str(), value) {
-                ("identityagent", value) => config.identity_agent = Some(value.to_owned()),
-                ("pkcs11provider", "none") => {}
-                ("pkcs11provider", value) => config.pkcs11_provider = Some(value.into()),
-                ("identitiesonly", value) => config.identities_only = value == "yes",
-                _ => {}
-            }
-        }
-        config
-    }
-
-    /// Whether `IdentityAgent` is this socket. ssh has resolved its tokens and variables but those
-    /// that begin with `$`.
-    fn names(&self, socket: &Path) -> bool {
-        match self.identity_agent.as_deref() {
-            None | Some("SSH_AUTH_SOCK" | "none") => false,
-            Some(value) => {
-                let var = value
-                    .strip_prefix('$')
-                    .filter(|name| !name.starts_with('{'));
-                let path = match var {
-                    Some(name) => std::env::var_os(name).map(PathBuf::from),
-                    None => Some(expanded(value)),
-                };
-                path.is_some_and(|path| ssh_agent::is_same(&path, socket))
-            }
-        }
-    }
-}
-
-/// A path with `${XDG_RUNTIME_DIR}` and `%i` in it, which `ssh -G` of some versions prints as they are.
-fn expanded(value: &str) -> PathBuf {
-    let runtime = std::env::var("XDG_RUNTIME_DIR").unwrap_or_default();
-    let uid = rustix::process::geteuid().as_raw().to_string();
-    value
-        .replace("${XDG_RUNTIME_DIR}", &runtime)
-        .replace("%i", &uid)
-        .into()
-}
-
-fn of_ssh(socket: &Path, agent: &Found, config: &SshConfig) -> Check {
-    if let Some(module) = &config.pkcs11_provider
-        && !module.exists()
-    {
-        let detail = format!("PKCS11Provider {}: there is no such file", module.display());
-        return Check::warning(SSH, detail)
-            .fixed_by("tpmssh ssh-config HOST --module prints the line");
-    }
-    let uses_ours = match &config.identity_agent {
-        Some(name) if name != "SSH_AUTH_SOCK" => config.names(socket),
-        _ => ssh_agent::auth_sock().is_some_and(|path| ssh_agent::is_same(&path, socket)),
-    };
-    if let Found::Tpmssh { status, .. } = agent {
-        if let Some(name) = config.identity_agent.as_deref()
-            && name != "SSH_AUTH_SOCK"
-            && !uses_ours
-        {
-            let detail = format!("IdentityAgent {name}: ssh does not ask the agent of tpmssh");
-            return Check::warning(SSH, detail)
-                .fixed_by(format!("IdentityAgent {} in that place", socket.display()));
-        }
-        let keys = offered(status);
-        if uses_ours && keys > MAX_TRIES && !config.identities_only {
-            let detail = format!(
-                "each server is offered {keys} keys, and most close the connection after {MAX_TRIES}"
-            );
-            return Check::warning(SSH, detail)
-                .fixed_by("tpmssh ssh-config HOST prints lines for one key");
-        }
-    }
-    let mut ways = Vec::new();
-    if uses_ours {
-        ways.push("the agent".to_owned());
-    }
-    if let Some(module) = &config.pkcs11_provider {
-        ways.push(format!("the module {}", module.display()));
-    }
-    match ways.is_empty() {
-        true => Check::ok(
-            SSH,
-            "names neither agent nor module; ssh -I uses the module for one login",
-        )
-        .fixed_by("tpmssh ssh-config HOST prints the lines"),
-        false => Check::ok(SSH, format!("keys come from {}", ways.join(" and "))),
-    }
-}
-
-fn offered(status: &Status) -> usize {
-    status.tokens.iter().map(|token| token.keys).sum()
-}
-
 fn of_prompt(agent: &Found) -> Check {
     let (way, whose) = match agent {
         Found::Tpmssh { status, .. } => (status.asks_with.clone(), "the agent asks"),
@@ -339,119 +200,5 @@ fn of_prompt(agent: &Found) -> Check {
             Check::warning(PROMPT, format!("{whose} with {shown_program}: {err}"))
                 .fixed_by("set SSH_ASKPASS to a program that is there, and start the agent again")
         }
-    }
-}
-
-fn of_log(agent: &Found) -> Check {
-    let path = match agent {
-        Found::Tpmssh { status, .. } => match &status.log {
-            Some(log) => log.clone(),
-            None => return Check::ok(LOG, "none is kept (log = false)"),
-        },
-        _ => match agent_log() {
-            Ok(path) => path,
-            Err(err) => return Check::failed(LOG, err).only_a_warning(),
-        },
-    };
-    match audit::read(&path) {
-        Ok(records) => refused_last(&records, date::now()),
-        Err(err) => Check::warning(LOG, format!("{}: {err}", path.display())),
-    }
-}
-
-/// The last refusal, unless it is old or the same was done since.
-fn refused_last(records: &[Record], now: u64) -> Check {
-    // An unlock has no key, but the label of its token.
-    let is_same = |one: &Record, other: &Record| {
-        let of_same_token = one.key.is_some() || one.label == other.label;
-        one.event == other.event && one.key == other.key && of_same_token
-    };
-    let recent = records.iter().enumerate().rev();
-    let news = recent
-        .take_while(|(_, record)| record.time.saturating_add(NEWS.as_secs()) > now)
-        .find(|(at, record)| {
-            let mut later = records[at + 1..].iter();
-            !record.is_done() && !later.any(|later| later.is_done() && is_same(later, record))
-        });
-    let Some((_, record)) = news else {
-        return Check::ok(
-            LOG,
-            "nothing was refused in the last day that was not done since",
-        );
-    };
-    let label = record.label.as_deref().map(|label| format!(" \"{label}\""));
-    let detail = format!(
-        "refused last, {}: {}{}: {}",
-        date::in_words(record.time),
-        record.event,
-        label.unwrap_or_default(),
-        record.result
-    );
-    Check::warning(LOG, detail).fixed_by("tpmssh agent log -n 10")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_ssh_says_of_keys_is_read() {
-        let said = "host server.invalid\nidentitiesonly yes\nidentityagent /run/a b\n\
-                    pkcs11provider /usr/lib/x.so\nproxycommand none\n";
-        let config = SshConfig::parse(said);
-        assert_eq!(config.identity_agent.as_deref(), Some("/run/a b"));
-        assert_eq!(config.pkcs11_provider, Some("/usr/lib/x.so".into()));
-        assert!(config.identities_only);
-        assert!(config.names(Path::new("/run/a b")) && !config.names(Path::new("/run/a")));
-        let capitals = SshConfig::parse("IdentitiesOnly yes\nIdentityAgent /run/a\n");
-        assert!(capitals.identities_only && capitals.names(Path::new("/run/a")));
-        let none = SshConfig::parse("identitiesonly no\npkcs11provider none\nidentityagent none\n");
-        assert_eq!(none.pkcs11_provider, None);
-        assert!(!none.names(Path::new("none")));
-    }
-
-    #[test]
-    fn a_refusal_is_news_for_a_day_and_until_the_same_was_done() {
-        let record = |time: u64, result: &str| -> Record {
-            serde_json::from_value(serde_json::json!({
-                "time": time, "event": "sign", "result": result, "key": "SHA256:a", "label": "one",
-            }))
-            .unwrap()
-        };
-        let said = |records: &[Record], now| {
-            let said = refused_last(records, now).to_string();
-            said.split_whitespace().collect::<Vec<_>>().join(" ")
-        };
-        let refused = record(1000, "cannot get the PIN");
-        let one = said(std::slice::from_ref(&refused), 2000);
-        assert!(
-            one.starts_with("warning") && one.contains("sign \"one\""),
-            "{one}"
-        );
-        assert!(said(std::slice::from_ref(&refused), 90_000).starts_with("ok "));
-        assert!(said(&[refused.clone(), record(1001, "done")], 2000).starts_with("ok "));
-        assert!(said(&[record(999, "done"), refused], 2000).starts_with("warning"));
-        assert!(said(&[], 2000).starts_with("ok "));
-        // Key b was refused and used since. That does not hide key a, which was refused before and not used.
-        let other = |time, key: &str, result: &str| Record {
-            key: Some(key.to_owned()),
-            ..record(time, result)
-        };
-        let hidden = [
-            other(1000, "SHA256:a", "cannot get the PIN"),
-            other(1001, "SHA256:b", "cannot get the PIN"),
-            other(1002, "SHA256:b", "done"),
-        ];
-        assert!(said(&hidden, 2000).starts_with("warning"));
-        let unlock = |label: &str, result: &str| Record {
-            key: None,
-            label: Some(label.to_owned()),
-            event: "unlock".to_owned(),
-            ..record(1000, result)
-        };
-        let of_two = [unlock("one", "wrong PIN"), unlock("two", "done")];
-        assert!(said(&of_two, 2000).starts_with("warning"));
-        let of_one = [unlock("one", "wrong PIN"), unlock("one", "done")];
-        assert!(said(&of_one, 2000).starts_with("ok "));
     }
 }
