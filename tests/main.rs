@@ -45,6 +45,7 @@ mod stale;
 mod strangers;
 mod tampered;
 mod terminal;
+mod texts;
 mod usage;
 mod write_up;
 mod x509;

@@ -311,3 +311,24 @@ fn a_label_counts_more_than_the_token_of_the_environment() {
     let key = key.split(' ').nth(1).unwrap();
     assert!(read(&program, ".gitconfig").contains(key));
 }
+
+/// The same for the token that the configuration file names.
+#[test]
+fn a_label_counts_more_than_the_token_of_the_configuration() {
+    let program = Program::with_key();
+    let config = program.home.config();
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    program
+        .home
+        .secret_file(".config/tpmssh/config.toml", "token = \"work\"\n");
+    let made = setup(&program, &["--label", "two", "--key-label", "mine"]);
+    let said = "Token: \"two\" made\nKey: ecdsa-p256 \"mine\" made\n";
+    assert!(made.stderr.contains(said), "{made:?}");
+    made.ok();
+    // Without one it is the configured token.
+    let usual = setup(&program, &[]);
+    assert!(
+        usual.stderr.contains("Token: \"work\" exists\n"),
+        "{usual:?}"
+    );
+}

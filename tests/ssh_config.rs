@@ -123,6 +123,14 @@ fn files_of_others_stay_and_a_home_that_cannot_be_written_is_told() {
     fs::write(&dir, "").unwrap();
     let made = program.run(&["keygen", "--label", "third", "--pin-file", &program.pin]);
     assert_eq!(made.code, Some(0), "{made:?}");
+    // The cause, and not only that there is no file.
+    program.run(&["ssh-config", "server", "-k", "first"]).fails(
+        11,
+        &format!(
+            "tpmssh: there is no file for the key: cannot write {}: File exists (os error 17)\n",
+            dir.display()
+        ),
+    );
     let told = format!("tpmssh: cannot write {}: ", dir.display());
     assert!(
         made.stderr.starts_with(&told) && made.stderr.lines().count() == 1,
