@@ -91,6 +91,28 @@ fn ssh_with_the_module_logs_in_by_a_certificate_file_and_no_authorized_keys() {
     assert_eq!(with.stdout, b"in\n", "{with:?}{}", sshd.log());
 }
 
+/// `ssh-keygen` signed with SHA-1 by default until OpenSSH 8.2, if the authority's key is RSA.
+#[test]
+fn a_certificate_that_is_signed_with_sha_1_is_refused_for_this_reason() {
+    let program = Program::with_key();
+    let [authority, key] = ["rsa-ca", "key.pub"].map(|name| text(program.home.path().join(name)));
+    fs::write(&key, program.run(&["export"]).ok()).unwrap();
+    for args in [
+        &["-q", "-t", "rsa", "-N", "", "-f", &authority][..],
+        &[
+            "-q", "-s", &authority, "-t", "ssh-rsa", "-I", "old", "-n", "a", &key,
+        ],
+    ] {
+        let made = program.home.command("ssh-keygen").args(args).output();
+        assert!(made.unwrap().status.success(), "{args:?}");
+    }
+    let certificate = key.replace(".pub", "-cert.pub");
+    let outcome = program.run(&["cert", "add", &certificate]);
+    let reason = "the signature is made with SHA-1, which is not secure any more";
+    outcome.fails(2, &format!("tpmssh: {certificate}: {reason}\n"));
+    assert!(list(&program).is_empty());
+}
+
 #[test]
 fn what_is_of_no_use_is_refused_unless_it_is_forced() {
     let program = Program::with_key();
