@@ -4,22 +4,14 @@ use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context;
-use ssh_format::text::shown;
 use token_store::config::Choice;
-use token_store::token::refresh_tries;
-use token_store::{
-    Config, Error as StoreError, MIN_PIN_LEN, MIN_SO_PIN_CHARS, Pin, PinError, SoPin, Store,
-    StoreDir, Token, Tries, WallKind, state_dir,
-};
-use tpm_core::{Operation, OwnerAuth, Srk, Tcti, Tpm, info};
+use token_store::{Config, Error as StoreError, Store, StoreDir, Token, state_dir};
+use tpm_core::{Operation, Srk, Tcti, Tpm};
 
-use crate::ask::confirm;
-use crate::ask::pin_prompt::Source;
 use crate::fail::error::Error;
 use crate::machine::simulator::{Running, Simulator};
 use crate::machine::{harden, notice, waiting};
-use crate::options::{Global, TokenArg, UserPinArgs};
+use crate::options::{Global, TokenArg};
 use crate::show::output::{Output, tell};
 
 /// The global options and the configuration file, and what follows from them.
@@ -334,133 +326,4 @@ impl App {
 /// If no directory for it is known.
 pub(crate) fn agent_log() -> token_store::Result<PathBuf> {
     Ok(state_dir()?.join("agent.log"))
-}
-
-/// Gets the user PIN of `token`; nothing if the token has none.
-///
-/// The TPM is asked first how many tries are left. A locked token asks nobody, and the last try is
-/// spent only if a person agrees.
-///
-/// # Errors
-///
-/// If it cannot be got, or cannot be a PIN; no try is spent.
-pub(crate) fn read_pin(
-    app: &App,
-    store: &Store,
-    token: &Token,
-    from: &UserPinArgs,
-) -> anyhow::Result<Option<Pin>> {
-    let tries = refuse_locked(app, store, token)?;
-    if token.wall == WallKind::None {
-        return Ok(None);
-    }
-    let mut what = format!("PIN for token \"{}\"", shown(&token.label));
-    if let Some(tries) = tries {
-        check_last_try(tries, from)?;
-        if tries.left < tries.max {
-            what += &format!(" ({} of {} tries left)", tries.left, tries.max);
-        }
-    }
-    let accept = |typed: &[u8]| Pin::new(typed).map_err(unusable);
-    Ok(Some(from.source().read_as(&what, accept)?))
-}
-
-/// Refuses a token that no PIN opens now, and returns the tries that are left for its PIN if the TPM
-/// counts them.
-///
-/// For commands that ask other questions before [`read_pin`], which calls it as well.
-///
-/// # Errors
-///
-/// [`StoreError::PinNotSet`], [`StoreError::PinLocked`], [`StoreError::ChipLocked`], and those of the
-/// TPM and of the store.
-pub(crate) fn refuse_locked(
-    app: &App,
-    store: &Store,
-    token: &Token,
-) -> anyhow::Result<Option<Tries>> {
-    if token.wall == WallKind::None {
-        return Ok(None);
-    }
-    if !token.pin_is_set {
-        return Err(StoreError::PinNotSet.into());
-    }
-    let tries = refresh_tries(store, &*app.tpm()?, token)?;
-    match (tries, token.wall) {
-        (Some(Tries { left: 0, .. }), WallKind::Lockout) => {
-            let tpm = app.tpm()?;
-            let info = tpm.begin().and_then(|op| info::read(&op)).ok();
-            let recovery = info.map(|info| info.lockout.interval);
-            Err(StoreError::ChipLocked { recovery }.into())
-        }
-        (Some(Tries { left: 0, .. }), _) => Err(StoreError::PinLocked.into()),
-        (tries, _) => Ok(tries),
-    }
-}
-
-/// Refuses the last try unless somebody agrees.
-fn check_last_try(tries: Tries, from: &UserPinArgs) -> anyhow::Result<()> {
-    if tries.left > 1 || from.answers_yes() {
-        return Ok(());
-    }
-    let question = "Only 1 try is left. A wrong PIN now locks the token. Try anyway?";
-    match confirm::ask(question) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Error::NotConfirmed.into()),
-        Err(Error::NeedsYes) => Err(Error::LastTry.into()),
-        Err(err) => Err(err.into()),
-    }
-}
-
-fn unusable(err: PinError) -> anyhow::Error {
-    StoreError::from(err).into()
-}
-
-/// Gets a user PIN that is being chosen.
-///
-/// # Errors
-///
-/// If it cannot be got, or cannot be a PIN.
-pub(crate) fn read_new_pin(label: &str, source: &Source) -> anyhow::Result<Pin> {
-    let what = format!("new PIN for token \"{}\"", shown(label));
-    let rule = format!("A PIN has at least {MIN_PIN_LEN} bytes; a letter or a digit is one.");
-    source.read_new_as(&what, &rule, |typed| Pin::new(typed).map_err(unusable))
-}
-
-/// Gets the SO PIN of `token`.
-///
-/// # Errors
-///
-/// If it cannot be got, or cannot be an SO PIN; no try is spent.
-pub(crate) fn read_so_pin(token: &Token, source: &Source) -> anyhow::Result<SoPin> {
-    let what = format!("SO PIN for token \"{}\"", shown(&token.label));
-    source.read_as(&what, |typed| SoPin::new(typed).map_err(unusable))
-}
-
-/// Gets an SO PIN that is being chosen.
-///
-/// # Errors
-///
-/// If it cannot be got, or cannot be an SO PIN.
-pub(crate) fn read_new_so_pin(label: &str, source: &Source) -> anyhow::Result<SoPin> {
-    let what = format!("new SO PIN for token \"{}\"", shown(label));
-    let rule = format!("An SO PIN has at least {MIN_SO_PIN_CHARS} characters.");
-    source.read_new_as(&what, &rule, |typed| SoPin::new(typed).map_err(unusable))
-}
-
-/// Gets the password of the owner hierarchy; empty unless a file or descriptor is named.
-///
-/// # Errors
-///
-/// If it cannot be read, or is longer than a TPM takes.
-pub(crate) fn read_owner_auth(source: &Source) -> anyhow::Result<OwnerAuth> {
-    match source {
-        Source::Ask => Ok(OwnerAuth::empty()),
-        source => {
-            let password = source.read("owner password")?;
-            OwnerAuth::new(&password)
-                .map_err(StoreError::from)
-                .context("unusable owner password")
-        }
-    }
 }

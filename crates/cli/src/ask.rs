@@ -3,3 +3,4 @@
 pub(crate) mod confirm;
 pub(crate) mod hierarchy_auth;
 pub(crate) mod pin_prompt;
+pub(crate) mod token_pin;

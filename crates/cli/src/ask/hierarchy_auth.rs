@@ -120,3 +120,20 @@ pub(crate) fn explain(err: Tpm, info: &Info, hierarchy: Hierarchy) -> anyhow::Er
         (err, _) => StoreError::from(err).into(),
     }
 }
+
+/// Gets the password of the owner hierarchy; empty unless a file or descriptor is named.
+///
+/// # Errors
+///
+/// If it cannot be read, or is longer than a TPM takes.
+pub(crate) fn read_owner_auth(source: &Source) -> anyhow::Result<OwnerAuth> {
+    match source {
+        Source::Ask => Ok(OwnerAuth::empty()),
+        source => {
+            let password = source.read("owner password")?;
+            OwnerAuth::new(&password)
+                .map_err(StoreError::from)
+                .context("unusable owner password")
+        }
+    }
+}

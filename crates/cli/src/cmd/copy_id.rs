@@ -11,7 +11,8 @@ use ssh_format::text::shown;
 use ssh_format::{AnyKey, MAX_LINE_LEN};
 
 use self::remote::{Login, Remote};
-use crate::app::{App, read_pin};
+use crate::app::App;
+use crate::ask::token_pin::read_pin;
 use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::keys::signing::{self, SigningKey};

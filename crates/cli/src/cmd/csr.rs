@@ -17,7 +17,8 @@ use x509_cert::name::Name;
 use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq, Version};
 use x509_cert::spki::{AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicKeyInfoOwned};
 
-use crate::app::{App, read_pin};
+use crate::app::App;
+use crate::ask::token_pin::read_pin;
 use crate::fail::error::Error;
 use crate::keys;
 use crate::options::UserPinArgs;

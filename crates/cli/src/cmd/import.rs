@@ -8,9 +8,10 @@ use token_store::{Error as StoreError, KeySpec, OpenToken, Store, Token};
 use tpm_core::{Error as Tpm, SoftwareKey};
 use zeroize::Zeroizing;
 
-use crate::app::{App, read_pin, refuse_locked};
+use crate::app::App;
 use crate::ask::confirm;
 use crate::ask::pin_prompt::Secret;
+use crate::ask::token_pin::{read_pin, refuse_locked};
 use crate::fail::error::Error;
 use crate::fail::hint::quote;
 use crate::fail::not_imported::NotImported;

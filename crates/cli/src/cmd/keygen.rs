@@ -5,7 +5,8 @@ use ssh_format::text::shown;
 use token_store::KeySpec;
 use tpm_core::Usage;
 
-use crate::app::{App, read_pin};
+use crate::app::App;
+use crate::ask::token_pin::read_pin;
 use crate::fail::error::Error;
 use crate::keys::{self, make};
 use crate::options::{KeyTypeArgs, UserPinArgs};

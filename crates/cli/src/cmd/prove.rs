@@ -14,8 +14,9 @@ use tpm_core::ek::EkType;
 use tpm_core::ownership::Hierarchy;
 use tpm_core::{AuthValue, Credential, EndorsementAuth, Entity, Wall, info};
 
-use crate::app::{App, read_pin};
+use crate::app::App;
 use crate::ask::hierarchy_auth;
+use crate::ask::token_pin::read_pin;
 use crate::fail::error::Error;
 use crate::keys::signing::{self, SigningKey};
 use crate::options::{EkTypeArg, EndorsementAuthArgs, UserPinArgs};

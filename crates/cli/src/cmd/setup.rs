@@ -12,8 +12,9 @@ use token_store::{Error as StoreError, KeySpec, Pin, Store, Token};
 use tpm_core::KeyType;
 use tpm_core::info;
 
-use crate::app::{App, read_pin};
+use crate::app::App;
 use crate::ask::confirm;
+use crate::ask::token_pin::read_pin;
 use crate::fail::error::Error;
 use crate::keys::{self, Key, make, make_token, public_files, signing};
 use crate::machine::module;

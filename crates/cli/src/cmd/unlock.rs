@@ -5,7 +5,8 @@ use std::time::Duration;
 use agent::client::Client;
 use ssh_format::text::shown;
 
-use crate::app::{App, read_pin};
+use crate::app::App;
+use crate::ask::token_pin::read_pin;
 use crate::options::{SocketArgs, TokenArg, UserPinArgs};
 use crate::show::duration;
 

@@ -5,10 +5,12 @@ use token_store::token::{self, InitOptions, Initialized};
 use token_store::{Error as StoreError, Pin, SoPin, Store, WallKind};
 use tpm_core::{OwnerAuth, Tpm, info};
 
-use crate::app::{App, read_new_pin, read_owner_auth};
+use crate::app::App;
 use crate::ask::confirm;
 use crate::ask::hierarchy_auth;
+use crate::ask::hierarchy_auth::read_owner_auth;
 use crate::ask::pin_prompt::Source;
+use crate::ask::token_pin::read_new_pin;
 use crate::fail::error::Error;
 use crate::options::SoPinOutArgs;
 use crate::show::output::tell;

@@ -7,7 +7,8 @@ use ssh_format::text::shown;
 use ssh_format::{AnyKey, Signature};
 use token_store::{Class, ObjectId, OpenToken, Store, Token};
 
-use crate::app::{App, read_pin};
+use crate::app::App;
+use crate::ask::token_pin::read_pin;
 use crate::fail::error::Error;
 use crate::keys::{self, Key};
 use crate::options::UserPinArgs;

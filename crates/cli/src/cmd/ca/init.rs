@@ -3,8 +3,9 @@
 use ssh_format::text::shown;
 use token_store::KeySpec;
 
-use crate::app::{App, read_pin};
+use crate::app::App;
 use crate::ask::confirm;
+use crate::ask::token_pin::read_pin;
 use crate::keys::{self, Key, make};
 use crate::options::{KeyTypeArgs, UserPinArgs};
 use crate::show::output::tell;

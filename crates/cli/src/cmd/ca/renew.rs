@@ -8,7 +8,8 @@ use token_store::{OpenToken, Store};
 
 use super::revoke::describe;
 use super::sign;
-use crate::app::{App, read_pin};
+use crate::app::App;
+use crate::ask::token_pin::read_pin;
 use crate::certificates::validity::{self, Validity};
 use crate::certificates::{authorities, revocations};
 use crate::fail::error::Error;

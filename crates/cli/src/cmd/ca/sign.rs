@@ -10,7 +10,8 @@ use ssh_format::text::shown;
 use ssh_format::{Certificate, CertificateKind, CertificateRequest};
 use token_store::{Error as StoreError, OpenToken, Store};
 
-use crate::app::{App, read_pin};
+use crate::app::App;
+use crate::ask::token_pin::read_pin;
 use crate::certificates::authorities;
 use crate::certificates::options::CertOptions;
 use crate::certificates::validity::{self, Validity};

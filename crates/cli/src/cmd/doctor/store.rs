@@ -9,8 +9,9 @@ use token_store::{Error as StoreError, Kind, Pin, Store, StoreDir, Token, WallKi
 use tpm_core::{Origin, Tpm};
 
 use super::check::Check;
-use crate::app::{App, read_pin};
+use crate::app::App;
 use crate::ask::pin_prompt::Source;
+use crate::ask::token_pin::read_pin;
 use crate::fail::hint::quote_text;
 use crate::keys;
 use crate::options::UserPinArgs;

@@ -2,7 +2,8 @@
 
 use token_store::{OpenToken, token};
 
-use crate::app::{App, read_new_pin, read_pin};
+use crate::app::App;
+use crate::ask::token_pin::{read_new_pin, read_pin};
 use crate::fail::failure::prevented;
 use crate::options::{NewPinArgs, TokenArg, UserPinArgs};
 use crate::show::output::escape;

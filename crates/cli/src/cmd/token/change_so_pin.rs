@@ -4,8 +4,9 @@ use anyhow::Context;
 use ssh_format::text::shown;
 use token_store::{Error as StoreError, SoPin, SoToken};
 
-use crate::app::{App, read_new_so_pin, read_so_pin};
+use crate::app::App;
 use crate::ask::pin_prompt::Source;
+use crate::ask::token_pin::{read_new_so_pin, read_so_pin};
 use crate::options::{NewSoPinArgs, SoPinArgs, SoPinOutArgs, TokenArg};
 
 /// Change the recovery code (SO PIN) of a token

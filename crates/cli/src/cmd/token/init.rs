@@ -8,9 +8,10 @@ use token_store::token::{self, DEFAULT_TRIES, InitOptions, Renewal};
 use token_store::{Error as StoreError, Token, WallKind};
 use tpm_core::{OwnerAuth, info};
 
-use crate::app::{App, read_new_pin, read_so_pin};
+use crate::app::App;
 use crate::ask::confirm::confirm;
 use crate::ask::hierarchy_auth;
+use crate::ask::token_pin::{read_new_pin, read_so_pin};
 use crate::keys::{make_token, public_files};
 use crate::options::{OwnerAuthArgs, PinArgs, SoPinArgs, SoPinOutArgs};
 use crate::show::token::Summary;

@@ -3,8 +3,9 @@
 use token_store::{Error as StoreError, SoToken, WallKind};
 use tpm_core::info;
 
-use crate::app::{App, read_new_pin, read_so_pin};
+use crate::app::App;
 use crate::ask::hierarchy_auth;
+use crate::ask::token_pin::{read_new_pin, read_so_pin};
 use crate::fail::error::Error;
 use crate::fail::failure::prevented;
 use crate::options::{NewPinArgs, OwnerAuthArgs, SoPinArgs, TokenArg};

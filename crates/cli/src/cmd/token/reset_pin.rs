@@ -2,7 +2,8 @@
 
 use token_store::{Error as StoreError, SoToken, WallKind};
 
-use crate::app::{App, read_new_pin, read_so_pin};
+use crate::app::App;
+use crate::ask::token_pin::{read_new_pin, read_so_pin};
 use crate::fail::failure::prevented;
 use crate::options::{NewPinArgs, SoPinArgs, TokenArg};
 use crate::show::output::escape;
