@@ -4,6 +4,8 @@ mod again;
 mod authority;
 mod kept;
 mod keygen;
+mod refusals;
+mod revoking;
 
 pub(crate) use authority::{key_file, sign, with_authority};
 pub(crate) use keygen::Keygen;
