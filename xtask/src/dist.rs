@@ -41,8 +41,9 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
     let dist = match args {
         [] => build()?,
         [option] if option == "--check" => {
+            let before = state();
             let dist = build()?;
-            check_again()?;
+            check_again(&before)?;
             dist
         }
         [option, dir] if option == "--from" => pack(Path::new(dir))?,
@@ -155,7 +156,8 @@ fn strip(from: &Path, out: &Path) -> Result<Built> {
 }
 
 /// Builds a copy of the source in another directory, and compares the checksums.
-fn check_again() -> Result<()> {
+fn check_again(before: &[String]) -> Result<()> {
+    still(before)?;
     let place = tempfile::Builder::new().prefix("tpmssh-again-").tempdir()?;
     let tree = place.path().join("somewhere/else");
     fs::create_dir_all(&tree)?;
@@ -172,6 +174,7 @@ fn check_again() -> Result<()> {
         }
     }
     build_in(&tree, &place.path().join("out"))?;
+    still(before)?;
     let read = |dir: &Path| fs::read_to_string(dir.join("SHA256SUMS"));
     let (first, second) = (
         read(&root().join("target/dist"))?,
@@ -182,6 +185,25 @@ fn check_again() -> Result<()> {
         "two builds differ:\n{first}and, in another directory:\n{second}"
     );
     println!("the second build has the same bytes");
+    Ok(())
+}
+
+/// What the builds say of the source they are made from.
+fn state() -> [String; 2] {
+    [source::version(), source::commit()]
+}
+
+/// Refuses to compare builds of different sources: each takes minutes, and somebody may commit
+/// meanwhile.
+fn still(before: &[String]) -> Result<()> {
+    let now = state();
+    ensure!(
+        before == now,
+        "the source changed while it was built (before: {}; now: {}): \
+         leave the directory alone, or use a git worktree of its own",
+        before.join(", "),
+        now.join(", ")
+    );
     Ok(())
 }
 
@@ -253,4 +275,22 @@ fn gzip(contents: &[u8]) -> Result<Vec<u8>> {
 fn relative(path: &Path) -> String {
     let path = path.strip_prefix(root()).unwrap_or(path);
     path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_of_different_sources_are_not_compared() {
+        let now = state();
+        assert!(still(&now).is_ok());
+        let [version, commit] = now;
+        let err = still(&[version, format!("{commit} changed meanwhile")]).expect_err("another");
+        assert!(
+            err.to_string()
+                .starts_with("the source changed while it was built (before: "),
+            "{err}"
+        );
+    }
 }
