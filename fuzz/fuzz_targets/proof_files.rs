@@ -1,9 +1,10 @@
-//! Requests, challenges, proofs and statements, and the TPM's structures in them.
+//! Requests, challenges, proofs, renewals and statements, and the TPM's structures in them.
 
 #![no_main]
 
 use key_proof::{
-    Challenge, Policy, Proof, PublicArea, Request, Statement, TicketKey, check_request, verify,
+    Challenge, Policy, Proof, PublicArea, Renewal, Request, Statement, TicketKey, check_request,
+    verify,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -29,6 +30,12 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(
             Challenge::from_json(challenge.to_json().as_bytes()),
             Ok(challenge)
+        );
+    }
+    if let Ok(renewal) = Renewal::from_json(data) {
+        assert_eq!(
+            Renewal::from_json(renewal.to_json().as_bytes()),
+            Ok(renewal)
         );
     }
     let _ = Statement::from_json(data);

@@ -146,6 +146,23 @@ fn a_tpm_is_named_by_the_whole_name_of_its_endorsement_key() {
     );
 }
 
+#[test]
+fn a_file_with_no_join_token_is_refused() {
+    let program = manufactured();
+    for content in ["", "\n", "two words\n", "\u{1b}[0m"] {
+        let token = program.secret("token", content);
+        let says = format!("tpmssh: {token} is not a join token\n");
+        program
+            .run(&["prove", "first", "--join-token", &token])
+            .fails(2, &says);
+    }
+    let files = Files::of(&program);
+    let token = program.secret("token", "0123abcd\n");
+    files.ask(&program, &["--join-token", &token]);
+    let request = fs::read_to_string(&files.request).unwrap();
+    assert!(request.contains("\"value\": \"0123abcd\""), "{request}");
+}
+
 /// The options of trust are of use with a proof alone.
 #[test]
 fn without_a_proof_they_are_a_mistake() {

@@ -6,7 +6,9 @@
 use base64ct::{Base64, Encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{Challenge, Error, Kind, Proof, Request, Result, Statement, WallClaim};
+use crate::{
+    Challenge, Error, Identity, Kind, Name, Proof, Renewal, Request, Result, Statement, WallClaim,
+};
 
 /// The longest file that is read, in bytes.
 pub const MAX_FILE_LEN: usize = 64 * 1024;
@@ -14,6 +16,7 @@ pub const MAX_FILE_LEN: usize = 64 * 1024;
 const REQUEST: &str = "tpmssh-request-v1";
 const CHALLENGE: &str = "tpmssh-challenge-v1";
 const PROOF: &str = "tpmssh-proof-v1";
+const RENEWAL: &str = "tpmssh-renewal-v1";
 const STATEMENT: &str = "tpmssh-statement-v1";
 
 /// Bytes in base64 (RFC 4648, section 4, padded).
@@ -94,11 +97,32 @@ enum KindFile {
     None,
 }
 
-/// Who the prover is beside its TPM: only `none` is known. A verifier that knows others comes later.
+impl From<KindFile> for Kind {
+    fn from(kind: KindFile) -> Self {
+        match kind {
+            KindFile::User => Self::User,
+            KindFile::Host => Self::Host,
+            KindFile::None => Self::None,
+        }
+    }
+}
+
+impl From<Kind> for KindFile {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::User => Self::User,
+            Kind::Host => Self::Host,
+            Kind::None => Self::None,
+        }
+    }
+}
+
+/// Who the prover is beside its TPM.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 enum IdentityFile {
     None {},
+    Join { value: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -120,6 +144,20 @@ struct ProofFile {
     request: RequestFile,
     ticket: Bytes,
     activation: Bytes,
+    attest: Bytes,
+    signature: Bytes,
+    sshsig: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RenewalFile {
+    format: String,
+    ak_name: Bytes,
+    key_name: Bytes,
+    kind: KindFile,
+    principals: Vec<String>,
+    nonce: Bytes32,
     attest: Bytes,
     signature: Bytes,
     sshsig: String,
@@ -212,6 +250,43 @@ impl Proof {
     }
 }
 
+impl Renewal {
+    /// Reads a renewal.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Request::from_json`].
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let file: RenewalFile = read(bytes, RENEWAL, "renewal")?;
+        Ok(Self {
+            attestation_key: Name::from_bytes(&file.ak_name.0)?,
+            key: Name::from_bytes(&file.key_name.0)?,
+            kind: file.kind.into(),
+            principals: file.principals,
+            nonce: file.nonce.0,
+            attest: file.attest.0,
+            signature: file.signature.0,
+            sshsig: file.sshsig,
+        })
+    }
+
+    /// The renewal as a file.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        write(&RenewalFile {
+            format: RENEWAL.to_owned(),
+            ak_name: Bytes(self.attestation_key.bytes().to_vec()),
+            key_name: Bytes(self.key.bytes().to_vec()),
+            kind: self.kind.into(),
+            principals: self.principals.clone(),
+            nonce: Bytes32(self.nonce),
+            attest: Bytes(self.attest.clone()),
+            signature: Bytes(self.signature.clone()),
+            sshsig: self.sshsig.clone(),
+        })
+    }
+}
+
 impl Statement {
     /// Reads a statement file. Whether its verifier signed it is for `ssh-keygen -Y verify` to say.
     ///
@@ -255,13 +330,13 @@ impl RequestFile {
                 WallFile::None {} => WallClaim::None,
             },
             key: self.key.0,
-            kind: match self.kind {
-                KindFile::User => Kind::User,
-                KindFile::Host => Kind::Host,
-                KindFile::None => Kind::None,
-            },
+            kind: self.kind.into(),
             principals: self.principals,
             audience: self.audience,
+            identity: match self.identity {
+                IdentityFile::None {} => Identity::None,
+                IdentityFile::Join { value } => Identity::Join(value),
+            },
             client_random: self.client_random.0,
         })
     }
@@ -294,14 +369,15 @@ impl From<&Request> for RequestFile {
                 WallClaim::None => WallFile::None {},
             },
             key: bytes(&request.key),
-            kind: match request.kind {
-                Kind::User => KindFile::User,
-                Kind::Host => KindFile::Host,
-                Kind::None => KindFile::None,
-            },
+            kind: request.kind.into(),
             principals: request.principals.clone(),
             audience: request.audience.clone(),
-            identity: IdentityFile::None {},
+            identity: match &request.identity {
+                Identity::None => IdentityFile::None {},
+                Identity::Join(value) => IdentityFile::Join {
+                    value: value.clone(),
+                },
+            },
             client_random: Bytes32(request.client_random),
         }
     }
@@ -331,7 +407,7 @@ fn format_of(bytes: &[u8]) -> Option<&'static str> {
         format: String,
     }
     let head: Head = serde_json::from_slice(bytes).ok()?;
-    [REQUEST, CHALLENGE, PROOF, STATEMENT]
+    [REQUEST, CHALLENGE, PROOF, RENEWAL, STATEMENT]
         .into_iter()
         .find(|format| *format == head.format)
 }

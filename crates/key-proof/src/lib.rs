@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 mod attest;
+mod binding;
 mod challenge;
 mod credential;
 mod curves;
@@ -49,6 +50,7 @@ mod key;
 mod policy_digest;
 mod proof;
 mod public_area;
+mod renewal;
 mod request;
 mod statement;
 mod ticket;
@@ -57,6 +59,7 @@ mod verify;
 mod wall;
 
 pub use attest::TpmTime;
+pub use binding::Binding;
 pub use challenge::{Challenge, DEFAULT_LIFETIME, MAX_LIFETIME};
 pub use credential::{Credential, make_credential};
 pub use ek::{
@@ -68,7 +71,8 @@ pub use files::MAX_FILE_LEN;
 pub use hash::HashAlg;
 pub use proof::Proof;
 pub use public_area::{Name, PublicArea, PublicKey};
-pub use request::{Kind, Request};
+pub use renewal::{RENEWAL_LIFETIME, Renewal, renewal_transcript, verify_renewal};
+pub use request::{Identity, Kind, Request};
 pub use statement::Statement;
 pub use ticket::TicketKey;
 pub use transcript::{

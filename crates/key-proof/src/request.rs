@@ -36,6 +36,24 @@ impl fmt::Display for Kind {
     }
 }
 
+/// Who the prover is beside its TPM, for a verifier that asks.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// Nobody in particular.
+    None,
+    /// The holder of a join token: a secret that the verifier gave out before.
+    Join(String),
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Join(_) => "Join(…)",
+        })
+    }
+}
+
 /// What a prover says of its TPM and its key: public areas as the chip has them, and what the proof is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -61,6 +79,8 @@ pub struct Request {
     pub principals: Vec<String>,
     /// Whom the proof is for: the verifier's own word. No other verifier takes it.
     pub audience: String,
+    /// Who the prover is beside its TPM.
+    pub identity: Identity,
     /// Random, so that two requests are never the same.
     pub client_random: [u8; 32],
 }
@@ -93,8 +113,10 @@ impl Request {
         fields.string(self.kind.name().as_bytes());
         fields.list(self.principals.iter().map(String::as_bytes));
         fields.string(self.audience.as_bytes());
-        // The identity: an empty one is all that this version knows.
-        fields.string(b"");
+        match &self.identity {
+            Identity::None => fields.string(b""),
+            Identity::Join(token) => fields.string(&[b"join:", token.as_bytes()].concat()),
+        }
         fields.string(&self.client_random);
         fields.hash()
     }

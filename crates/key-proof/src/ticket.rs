@@ -27,6 +27,15 @@ impl TicketKey {
         Self(bytes)
     }
 
+    /// An HMAC-SHA-256 over `label`, the audience and `data`.
+    pub(crate) fn tag(&self, label: &[u8], audience: &str, data: &[u8]) -> Vec<u8> {
+        let length = u64::try_from(audience.len()).unwrap_or(u64::MAX);
+        crate::HashAlg::Sha256.hmac(
+            &self.0,
+            &[label, &length.to_be_bytes(), audience.as_bytes(), data],
+        )
+    }
+
     /// Which key it is: 4 bytes, public.
     fn id(&self) -> [u8; KID] {
         let digest = sha256(&[b"tpmssh-ticket-key-v1", &self.0]);

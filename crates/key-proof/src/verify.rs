@@ -4,8 +4,8 @@ use ssh_format::{AnyKey, SigHash, Signer, SshSig};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    Check, Error, Kind, Name, Proof, PublicArea, Request, Result, TicketKey, TpmTime, Transcript,
-    Wall,
+    Binding, Check, Error, Kind, Name, Proof, PublicArea, Request, Result, TicketKey, TpmTime,
+    Transcript, Wall,
     attest::{Attest, verify_signature},
     ek::{
         self,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Seconds by which the clocks of verifiers may differ.
-const SKEW: u64 = 30;
+pub(crate) const SKEW: u64 = 30;
 
 /// How a verifier knows that a TPM is one of those that count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,14 +101,11 @@ impl Policy {
 #[derive(Debug, Clone)]
 pub struct Checked {
     ek: PublicArea,
-    attestation_key: PublicArea,
     key: PublicArea,
-    ssh_key: AnyKey,
+    binding: Binding,
     wall: Wall,
     mode: Mode,
     maker: Option<Maker>,
-    signer: Name,
-    qualified_name: Name,
     transcript: Transcript,
     audience: String,
 }
@@ -123,13 +120,13 @@ impl Checked {
     /// The attestation key.
     #[must_use]
     pub fn attestation_key(&self) -> &PublicArea {
-        &self.attestation_key
+        &self.binding.attestation_key
     }
 
     /// The key that wants to be proven.
     #[must_use]
     pub fn ssh_key(&self) -> &AnyKey {
-        &self.ssh_key
+        &self.binding.ssh_key
     }
 
     /// The hash of the request.
@@ -184,6 +181,8 @@ pub struct Verified {
     pub mode: Mode,
     /// The Name of the attestation key.
     pub attestation_key: Name,
+    /// What renewals are checked by.
+    pub binding: Binding,
     /// When the challenge was made, in seconds since 1970. The proof is younger.
     pub issued: u64,
     /// Until when the challenge is good, in seconds since 1970.
@@ -236,12 +235,15 @@ pub fn check_request(request: &Request, policy: &Policy) -> Result<Checked> {
     };
     let root = srk.qualified_name(&Name::owner());
     Ok(Checked {
-        signer: attestation_key.qualified_name(&root),
-        qualified_name: key.qualified_name(&parent.qualified_name(&root)),
+        binding: Binding {
+            signer: attestation_key.qualified_name(&root),
+            qualified_name: key.qualified_name(&parent.qualified_name(&root)),
+            key: key.name(),
+            attestation_key,
+            ssh_key,
+        },
         ek,
-        attestation_key,
         key,
-        ssh_key,
         wall,
         mode,
         maker,
@@ -327,16 +329,23 @@ pub fn verify(proof: &Proof, policy: &Policy, keys: &[TicketKey]) -> Result<Veri
     if !bool::from(expected[..].ct_eq(&proof.activation)) {
         return refuse(Check::V8, "this TPM did not answer the challenge");
     }
-    let time = check_attestation(proof, &checked, &ticket.nonce)?;
-    check_own_signature(proof, &checked)?;
+    let attestation = Attestation {
+        attest: &proof.attest,
+        signature: &proof.signature,
+        nonce: &ticket.nonce,
+        transcript: &checked.transcript,
+    };
+    let time = check_attestation(&attestation, &checked.binding)?;
+    check_own_signature(&proof.sshsig, &checked.binding.ssh_key, &checked.transcript)?;
     Ok(Verified {
         origin: key::origin(&checked.key),
-        key: checked.ssh_key,
+        key: checked.binding.ssh_key.clone(),
         wall: checked.wall,
         ek_name: checked.ek.name(),
         maker: checked.maker,
         mode: checked.mode,
-        attestation_key: checked.attestation_key.name(),
+        attestation_key: checked.binding.attestation_key.name(),
+        binding: checked.binding,
         issued: ticket.issued,
         expires: ticket.expires,
         nonce: ticket.nonce,
@@ -366,31 +375,41 @@ fn check_ticket(ticket: &Ticket, checked: &Checked, policy: &Policy) -> Result<(
     Ok(())
 }
 
+/// What a TPM says of a key, and what it has to be an answer to.
+pub(crate) struct Attestation<'a> {
+    /// The `TPMS_ATTEST`.
+    pub(crate) attest: &'a [u8],
+    /// Its `TPMT_SIGNATURE`.
+    pub(crate) signature: &'a [u8],
+    pub(crate) nonce: &'a [u8; 32],
+    pub(crate) transcript: &'a Transcript,
+}
+
 /// V9 to V12.
-fn check_attestation(proof: &Proof, checked: &Checked, nonce: &[u8; 32]) -> Result<TpmTime> {
-    let attest = match Attest::parse(&proof.attest) {
+pub(crate) fn check_attestation(of: &Attestation<'_>, binding: &Binding) -> Result<TpmTime> {
+    let attest = match Attest::parse(of.attest) {
         Ok(attest) => attest,
         Err(Error::Malformed { .. }) => {
             return refuse(Check::V9, "the attestation is not one of a TPM for a key");
         }
         Err(err) => return Err(err),
     };
-    if verify_signature(&checked.attestation_key, &proof.attest, &proof.signature).is_err() {
+    if verify_signature(&binding.attestation_key, of.attest, of.signature).is_err() {
         return refuse(
             Check::V9,
             "the attestation is not signed by the attestation key",
         );
     }
-    if attest.extra != qualifying_data(nonce, &checked.transcript) {
+    if attest.extra != qualifying_data(of.nonce, of.transcript) {
         return refuse(Check::V10, "the attestation answers another challenge");
     }
-    if attest.name != checked.key.name().bytes() {
+    if attest.name != binding.key.bytes() {
         return refuse(Check::V11, "another key was certified");
     }
-    if attest.signer != checked.signer.bytes() {
+    if attest.signer != binding.signer.bytes() {
         return refuse(Check::V12, "the attestation key is elsewhere in the TPM");
     }
-    if attest.qualified_name != checked.qualified_name.bytes() {
+    if attest.qualified_name != binding.qualified_name.bytes() {
         return refuse(
             Check::V12,
             "the key is elsewhere in the TPM, or behind another wall",
@@ -400,21 +419,25 @@ fn check_attestation(proof: &Proof, checked: &Checked, nonce: &[u8; 32]) -> Resu
 }
 
 /// The key itself has signed the request (V13).
-fn check_own_signature(proof: &Proof, checked: &Checked) -> Result<()> {
+pub(crate) fn check_own_signature(
+    sshsig: &str,
+    key: &AnyKey,
+    transcript: &Transcript,
+) -> Result<()> {
     let v13 = |why| refuse(Check::V13, why);
-    let Ok(signature) = SshSig::from_armored(&proof.sshsig) else {
+    let Ok(signature) = SshSig::from_armored(sshsig) else {
         return v13("the signature by the key itself is not one");
     };
     let Signer::Key(signer) = signature.signer() else {
         return v13("the signature by the key itself has a certificate in it");
     };
-    if signer.blob() != checked.ssh_key.blob() {
+    if signer.blob() != key.blob() {
         return v13("another key has signed");
     }
     if signature.hash() != SigHash::Sha512 {
         return v13("the signature by the key itself has another hash than SHA-512");
     }
-    let Ok(digest) = SigHash::Sha512.of(&checked.transcript[..]) else {
+    let Ok(digest) = SigHash::Sha512.of(&transcript[..]) else {
         return v13("the request cannot be hashed");
     };
     match signature.verify(ENROLL_NAMESPACE, &digest) {

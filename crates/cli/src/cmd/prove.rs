@@ -4,7 +4,9 @@ mod by_agent;
 
 use std::path::{Path, PathBuf};
 
-use key_proof::{Challenge, Kind, Origin, Proof, PublicArea, Request, WallClaim, activation};
+use key_proof::{
+    Challenge, Identity, Kind, Origin, Proof, PublicArea, Request, WallClaim, activation,
+};
 use rand_core::{OsRng, RngCore};
 use serde::Serialize;
 use ssh_format::text::shown;
@@ -18,6 +20,7 @@ use crate::app::App;
 use crate::ask::hierarchy_auth;
 use crate::ask::token_pin::read_pin;
 use crate::fail::error::Error;
+use crate::files::input_file;
 use crate::keys::signing::{self, SigningKey};
 use crate::options::{EkTypeArg, EndorsementAuthArgs, UserPinArgs};
 use crate::proofs;
@@ -75,6 +78,10 @@ pub(crate) struct Args {
     )]
     audience: String,
 
+    /// The join token of an authority that enrols machines by itself (tpmssh-ca), in a file
+    #[arg(long, value_name = "FILE", conflicts_with = "challenge")]
+    join_token: Option<PathBuf>,
+
     /// The endorsement key that identifies the TPM (the first with a certificate)
     #[arg(long, value_enum, value_name = "TYPE", conflicts_with = "challenge")]
     ek_type: Option<EkTypeArg>,
@@ -123,6 +130,7 @@ fn ask(app: &App, args: &Args) -> anyhow::Result<()> {
         },
         principals: args.principals.clone(),
         audience: args.audience.clone(),
+        identity: join_token(args)?,
         client_random,
     };
     let name = PublicArea::parse(&request.ek)?.name().to_string();
@@ -142,6 +150,22 @@ fn ask(app: &App, args: &Args) -> anyhow::Result<()> {
     };
     proofs::write(app, &args.output, &request.to_json(), &said, &report)
 }
+
+/// Who the prover is beside its TPM. The token goes into the request, which nobody else should see then.
+fn join_token(args: &Args) -> anyhow::Result<Identity> {
+    let Some(path) = &args.join_token else {
+        return Ok(Identity::None);
+    };
+    let bytes = input_file::read(path, MAX_JOIN_TOKEN_LEN)?;
+    let token = str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(Error::NoJoinToken { path: path.clone() }.into());
+    }
+    Ok(Identity::Join(token.to_owned()))
+}
+
+/// Far more than a join token has, with the end of its line.
+const MAX_JOIN_TOKEN_LEN: usize = 256;
 
 /// What was written, for `--json`.
 #[derive(Debug, Serialize)]

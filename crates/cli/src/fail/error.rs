@@ -398,6 +398,12 @@ pub(crate) enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A file with something else than a join token.
+    #[error("{} is not a join token", path.display())]
+    NoJoinToken {
+        /// The file.
+        path: PathBuf,
+    },
     /// No certificate of a maker was found.
     #[error("no certificate of a TPM maker in {}", path.display())]
     NoRoots {

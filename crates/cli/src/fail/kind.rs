@@ -24,6 +24,7 @@ impl Error {
             | Self::NoPrivateHalf { .. }
             | Self::NotX509 { .. }
             | Self::NotAKeyFile { .. }
+            | Self::NoJoinToken { .. }
             | Self::NoRoots { .. }
             | Self::RequestOfOtherKey
             | Self::LabelTaken { .. }

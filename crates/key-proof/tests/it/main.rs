@@ -8,4 +8,5 @@ mod der;
 mod kinds;
 mod pair;
 mod paths;
+mod renewals;
 mod software_tpm;

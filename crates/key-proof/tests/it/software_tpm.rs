@@ -5,8 +5,8 @@
 use aes::cipher::{AsyncStreamCipher, KeyIvInit};
 use hmac::{Hmac, Mac};
 use key_proof::{
-    Challenge, Checked, ENROLL_NAMESPACE, Error, Kind, Policy, Proof, PublicArea, Request,
-    TicketKey, Verified, WallClaim, activation, check_request, qualifying_data, verify,
+    Challenge, Checked, ENROLL_NAMESPACE, Error, Identity, Kind, Policy, Proof, PublicArea,
+    Request, TicketKey, Verified, WallClaim, activation, check_request, qualifying_data, verify,
 };
 use rand_core::{OsRng, RngCore};
 use sha2::{Digest, Sha256, Sha384, Sha512};
@@ -204,6 +204,9 @@ pub(crate) struct SoftwareTpm {
     pub(crate) kind: Kind,
     pub(crate) principals: Vec<String>,
     pub(crate) audience: String,
+    pub(crate) identity: Identity,
+    /// Clock, resets, restarts.
+    pub(crate) time: (u64, u32, u32),
     pub(crate) certificate: Option<Vec<u8>>,
     pub(crate) chain: Vec<Vec<u8>>,
 }
@@ -247,6 +250,8 @@ impl SoftwareTpm {
             kind: Kind::User,
             principals: vec!["anna".to_owned()],
             audience: String::new(),
+            identity: Identity::None,
+            time: (0, 0, 0),
             certificate: None,
             chain: Vec::new(),
         };
@@ -304,6 +309,7 @@ impl SoftwareTpm {
             kind: self.kind,
             principals: self.principals.clone(),
             audience: self.audience.clone(),
+            identity: self.identity.clone(),
             client_random: [3; 32],
         }
     }
@@ -350,8 +356,11 @@ impl SoftwareTpm {
             &[0xff, 0x54, 0x43, 0x47, 0x80, 0x17][..],
             &sized(&signer),
             &sized(&qualifying_data(nonce, transcript)),
-            // clock, resets, restarts, safe, firmware.
-            &[0; 8 + 4 + 4 + 1 + 8],
+            &self.time.0.to_be_bytes(),
+            &self.time.1.to_be_bytes(),
+            &self.time.2.to_be_bytes(),
+            // safe, firmware.
+            &[0; 1 + 8],
             &sized(&self.key.name()),
             &sized(&key),
         ]

@@ -1,0 +1,249 @@
+//! What an administrator asks of a running node: one line of JSON over a Unix socket, and one back.
+//!
+//! There is no such socket over the network. Only the user whom the node runs as, and root, are answered.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream as Blocking;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use base64ct::{Base64, Encoding};
+use key_proof::Name;
+use rand_core::{OsRng, RngCore};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+
+use crate::authority::{Authority, now, token_hash};
+use crate::registry::{Assignment, Expected};
+
+/// The longest line, in bytes: 100,000 devices.
+const MAX_LINE: u64 = 32 * 1024 * 1024;
+/// How long a question or an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Question {
+    /// All devices.
+    Devices {},
+    /// Let a waiting key have certificates.
+    Approve {
+        /// Its number.
+        pending: i64,
+    },
+    /// Revoke a device.
+    Revoke {
+        /// Its number.
+        device: i64,
+        /// Why.
+        reason: String,
+    },
+    /// Expect devices.
+    Import {
+        /// All of them, or none is taken.
+        devices: Vec<Line>,
+    },
+    /// Make a join token.
+    JoinToken {
+        /// For which role.
+        role: String,
+        /// The machine or person.
+        name: String,
+        /// For how long, in seconds.
+        lifetime: u64,
+    },
+    /// The list of revoked keys as it is now.
+    Krl {},
+}
+
+/// A device that is expected.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    /// The Name of its endorsement key, in hexadecimal (`tpmssh ek show`).
+    pub ek_name: String,
+    /// Its role.
+    pub role: String,
+    /// The machine or person.
+    pub name: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Said {
+    Ok(Value),
+    Error(String),
+}
+
+/// Asks the node whose socket is at `path`.
+///
+/// # Errors
+///
+/// If no node runs there, or it says no.
+pub fn ask(path: &Path, question: &Question) -> anyhow::Result<Value> {
+    let stream = Blocking::connect(path)
+        .with_context(|| format!("no node runs here (tpmssh-ca serve): {}", path.display()))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(question)?;
+    line.push(b'\n');
+    (&stream).write_all(&line)?;
+    let mut answer = String::new();
+    let mut reader = BufReader::new(stream.take(MAX_LINE));
+    reader
+        .read_line(&mut answer)
+        .context("the node does not answer")?;
+    match serde_json::from_str(&answer).context("the node ended before it answered")? {
+        Said::Ok(value) => Ok(value),
+        Said::Error(why) => bail!("{why}"),
+    }
+}
+
+/// Opens the socket at `path`, in the place of one that a node left behind.
+///
+/// # Errors
+///
+/// If another node listens there, or the socket cannot be made.
+pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
+    if Blocking::connect(path).is_ok() {
+        bail!("another node runs here: {}", path.display());
+    }
+    match fs::remove_file(path) {
+        Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err.into()),
+        _ => {}
+    }
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot listen at {}", path.display()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers administrators, for good.
+pub async fn serve(authority: Arc<Authority>, listener: UnixListener) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let authority = Arc::clone(&authority);
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(PATIENCE, answer(authority, stream)).await;
+        });
+    }
+}
+
+async fn answer(authority: Arc<Authority>, mut stream: UnixStream) -> anyhow::Result<()> {
+    let uid = stream.peer_cred()?.uid();
+    if uid != rustix::process::geteuid().as_raw() && uid != 0 {
+        return Ok(());
+    }
+    let mut line = Vec::new();
+    let (reader, mut writer) = stream.split();
+    let mut reader = tokio::io::BufReader::new(reader.take(MAX_LINE));
+    reader.read_until(b'\n', &mut line).await?;
+    let work = move || match serde_json::from_slice(&line) {
+        Ok(question) => match handle(&authority, question, uid) {
+            Ok(value) => Said::Ok(value),
+            Err(err) => Said::Error(format!("{err:#}")),
+        },
+        Err(err) => Said::Error(format!("the node does not understand this: {err}")),
+    };
+    let said = tokio::task::spawn_blocking(work).await?;
+    let mut text = serde_json::to_vec(&said)?;
+    text.push(b'\n');
+    writer.write_all(&text).await?;
+    Ok(())
+}
+
+fn handle(authority: &Authority, question: Question, uid: u32) -> anyhow::Result<Value> {
+    let (registry, now) = (authority.registry(), now());
+    let by = format!("uid {uid}");
+    let note = |event: &str, mut facts: Vec<(&'static str, String)>| {
+        facts.push(("by", by.clone()));
+        authority.audit().write(now, event, &facts)
+    };
+    match question {
+        Question::Devices {} => Ok(serde_json::to_value(registry.devices()?)?),
+        Question::Approve { pending } => {
+            if !registry.approve(pending)? {
+                bail!("no key waits for approval under number {pending}");
+            }
+            note("approve", vec![("pending", pending.to_string())])?;
+            Ok(json!({ "approved": pending }))
+        }
+        Question::Revoke { device, reason } => {
+            if !registry.revoke(device, &reason, now, &by)? {
+                bail!("there is no device {device}");
+            }
+            let facts = vec![("device", device.to_string()), ("reason", reason)];
+            note("revoke", facts)?;
+            // The list has to be there before the administrator reads that it is done.
+            let krl = authority.krl(now)?;
+            Ok(json!({ "revoked": device, "krl_number": krl.number }))
+        }
+        Question::Import { devices } => {
+            let expected = expected(authority, &devices)?;
+            if let Some(index) = registry.import(&expected, now)? {
+                let line = &expected[index];
+                bail!(
+                    "nothing is imported: TPM {} is revoked, or has role {} under another name than {}",
+                    line.ek_name,
+                    line.assignment.role,
+                    line.assignment.name
+                );
+            }
+            let count = expected.len();
+            note("import", vec![("devices", count.to_string())])?;
+            Ok(json!({ "imported": count }))
+        }
+        Question::JoinToken {
+            role,
+            name,
+            lifetime,
+        } => {
+            let assignment = assignment(authority, role, name)?;
+            let mut secret = [0; 16];
+            OsRng.fill_bytes(&mut secret);
+            let token: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+            let expires = now.saturating_add(lifetime);
+            registry.add_join_token(&token_hash(&token), &assignment, expires, &by)?;
+            let facts = vec![("role", assignment.role), ("name", assignment.name)];
+            note("join-token", facts)?;
+            Ok(json!({ "token": token, "expires": expires }))
+        }
+        Question::Krl {} => {
+            let krl = authority.krl(now)?;
+            let bytes = Base64::encode_string(&krl.bytes);
+            Ok(json!({ "number": krl.number, "krl": bytes, "signature": krl.signature }))
+        }
+    }
+}
+
+fn expected(authority: &Authority, lines: &[Line]) -> anyhow::Result<Vec<Expected>> {
+    let expect = |(index, line): (usize, &Line)| {
+        let at = || format!("nothing is imported: device {}", index + 1);
+        Ok(Expected {
+            ek_name: Name::from_hex(&line.ek_name).with_context(at)?,
+            assignment: assignment(authority, line.role.clone(), line.name.clone())
+                .with_context(at)?,
+        })
+    };
+    lines.iter().enumerate().map(expect).collect()
+}
+
+/// A role that there is, with a name that it makes principals of.
+fn assignment(authority: &Authority, role: String, name: String) -> anyhow::Result<Assignment> {
+    let Some(rules) = authority.policy().role(&role) else {
+        bail!("there is no role {role:?} in the policy");
+    };
+    if rules.principals(&name).is_none() {
+        bail!("the role {role:?} makes no principals of the name {name:?}");
+    }
+    Ok(Assignment { role, name })
+}

@@ -1,0 +1,105 @@
+//! Certificates.
+
+use key_proof::{Kind, Name};
+use rand_core::{OsRng, RngCore};
+use serde_json::json;
+use ssh_format::{AnyKey, CertOption, Certificate, CertificateKind, CertificateRequest};
+
+use super::Authority;
+use crate::policy::{Policy, Role};
+use crate::registry::{Assignment, Signed};
+use crate::{Refusal, Reply};
+
+/// Clocks of machines may be behind by so many seconds.
+const BACKDATED: u64 = 5 * 60;
+
+/// Whom a certificate is for.
+pub(super) struct Subject<'a> {
+    pub(super) key: &'a AnyKey,
+    pub(super) ek_name: &'a Name,
+    pub(super) assignment: &'a Assignment,
+    pub(super) principals: &'a [String],
+    pub(super) mode: &'a str,
+    pub(super) wall: &'a str,
+}
+
+impl Authority {
+    /// Has a certificate signed. It is not to be shown to anybody before its row is on the disk.
+    pub(super) fn sign(
+        &self,
+        role: &Role,
+        subject: &Subject<'_>,
+        now: u64,
+    ) -> Result<Signed, Refusal> {
+        let ca = &self.policy.ca;
+        let (authority, word, number) = match role.kind {
+            Kind::Host => (&ca.host, "host", self.ca_ids.host),
+            _ => (&ca.user, "user", self.ca_ids.user),
+        };
+        let unusable = |err: ssh_format::Error| Refusal::Signer(err.into());
+        let mut nonce = [0; 32];
+        OsRng.fill_bytes(&mut nonce);
+        let unsigned = request(role, subject, word, now)
+            .unsigned(&nonce, authority)
+            .map_err(unusable)?;
+        let signature = self.signer.sign(authority, unsigned.bytes())?;
+        Ok(Signed {
+            certificate: unsigned.signed(&signature).map_err(unusable)?,
+            ca: number,
+        })
+    }
+}
+
+fn request(role: &Role, subject: &Subject<'_>, word: &str, now: u64) -> CertificateRequest {
+    let ek = subject.ek_name.to_string();
+    let short = &ek[ek.len().saturating_sub(16)..];
+    let Subject { mode, wall, .. } = subject;
+    let name = &subject.assignment.name;
+    let critical = match &role.source_address[..] {
+        [] => Vec::new(),
+        some => vec![CertOption::with_value("source-address", &some.join(","))],
+    };
+    let flags = role.extensions.iter().map(|it| CertOption::flag(it));
+    let mut extensions: Vec<CertOption> = flags.collect();
+    // OpenSSH ignores an extension that it does not know; an unknown critical option it refuses.
+    let value = format!("{ek} {mode} {wall}");
+    extensions.push(CertOption::with_value("ek@tpmssh", &value));
+    CertificateRequest {
+        key: subject.key.clone(),
+        serial: serial(),
+        kind: match role.kind {
+            Kind::Host => CertificateKind::Host,
+            _ => CertificateKind::User,
+        },
+        key_id: format!(
+            "v1 ek={short} role={} mode={mode} wall={wall} {word}={name}",
+            role.name
+        ),
+        principals: subject.principals.to_vec(),
+        valid_after: now.saturating_sub(BACKDATED),
+        valid_before: now.saturating_add(role.ttl),
+        critical_options: critical,
+        extensions,
+    }
+}
+
+/// Random, and not 0, which means that there is none.
+fn serial() -> u64 {
+    OsRng.next_u64().max(1)
+}
+
+/// What a machine gets. It may come again when half of the certificate's life has passed.
+pub(super) fn reply(blob: &[u8], policy: &Policy) -> Result<Reply, Refusal> {
+    let certificate =
+        Certificate::from_blob(blob).map_err(|err| Refusal::Unavailable(err.into()))?;
+    let begin = certificate.valid_after().saturating_add(BACKDATED);
+    let life = certificate.valid_before().saturating_sub(begin);
+    let fields = json!({
+        "format": "tpmssh-certificate-v1",
+        "certificate": certificate.line(""),
+        "renew_after": begin.saturating_add(life / 2),
+        "valid_before": certificate.valid_before(),
+        "ca_keys": {"user": policy.ca.user.line(""), "host": policy.ca.host.line("")},
+    });
+    Ok(Reply::Json(format!("{fields}\n")))
+}

@@ -1,0 +1,81 @@
+//! The list of revoked keys.
+
+use std::sync::PoisonError;
+
+use serde_json::json;
+use ssh_format::{AnyKey, Krl};
+
+use super::Authority;
+use crate::Refusal;
+use crate::signer::sign_file;
+
+/// The namespace of the authority's signature under its keys.
+const KEYS_NAMESPACE: &str = "ca-keys@tpmssh";
+/// The namespace of the authority's signature under the list.
+const NAMESPACE: &str = "krl@tpmssh";
+/// Seconds after which a new list is made even if nothing has changed, so that an old one shows its age.
+const FRESH: u64 = 60 * 60;
+
+/// A list of revoked keys with the signature of the authority's host key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedKrl {
+    /// The list, as `sshd` reads it.
+    pub bytes: Vec<u8>,
+    /// Its number.
+    pub number: u64,
+    /// An SSHSIG over `bytes`, armoured.
+    pub signature: String,
+    made: u64,
+    keys: usize,
+}
+
+impl Authority {
+    /// The authority's keys as JSON, with a signature by the one for hosts over the lines
+    /// `user KEY` and `host KEY`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Signer`].
+    pub fn ca_keys(&self) -> Result<String, Refusal> {
+        let ca = &self.policy.ca;
+        let (user, host) = (ca.user.line(""), ca.host.line(""));
+        let text = format!("user {user}\nhost {host}\n");
+        let signature = sign_file(&*self.signer, &ca.host, KEYS_NAMESPACE, text.as_bytes())?;
+        let fields = json!({"user": user, "host": host, "signature": signature});
+        Ok(format!("{fields}\n"))
+    }
+
+    /// The list of revoked keys: the last one, or a new one if a key was revoked since or an hour has passed.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`], [`Refusal::Signer`].
+    pub fn krl(&self, now: u64) -> Result<SignedKrl, Refusal> {
+        let mut last = self.krl.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.registry.revoked_keys()?;
+        if let Some(last) = &*last
+            && last.keys == keys.len()
+            && now.saturating_sub(last.made) < FRESH
+        {
+            return Ok(last.clone());
+        }
+        let number = self.registry.next_krl_number()?;
+        let policy = self.policy();
+        let mut krl = Krl::new(number, now, &policy.audience);
+        for blob in &keys {
+            let key = AnyKey::from_blob(blob).map_err(|err| Refusal::Unavailable(err.into()))?;
+            krl.revoke_key(&key);
+        }
+        let bytes = krl.to_bytes();
+        let signature = sign_file(&*self.signer, &policy.ca.host, NAMESPACE, &bytes)?;
+        let made = SignedKrl {
+            bytes,
+            number,
+            signature,
+            made: now,
+            keys: keys.len(),
+        };
+        *last = Some(made.clone());
+        Ok(made)
+    }
+}

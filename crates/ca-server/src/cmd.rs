@@ -1,0 +1,130 @@
+//! The command line.
+
+mod admin;
+mod files;
+mod init;
+mod serve;
+
+use std::io::{self, ErrorKind, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde_json::Value;
+
+/// An authority that certifies SSH keys for the TPMs that they live in
+///
+/// A machine proves that its TPM made its key and that the key cannot leave it (tpmssh prove). tpmssh-ca certifies the key for some
+/// hours, and refuses it from the moment on that the machine is revoked.
+#[derive(Debug, Parser)]
+#[command(name = "tpmssh-ca", version, propagate_version = true)]
+struct Program {
+    /// The directory with the policy, the registry and the audit log
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/var/lib/tpmssh-ca",
+        env = "TPMSSH_CA_DIR"
+    )]
+    dir: PathBuf,
+
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Args),
+    /// Run the node, until SIGTERM or SIGINT
+    Serve,
+    /// Check the policy
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Let machines and people in
+    #[command(subcommand)]
+    JoinToken(admin::JoinTokenCommand),
+    /// See, approve, revoke and expect machines
+    #[command(subcommand)]
+    Device(admin::DeviceCommand),
+    /// The list of revoked keys
+    #[command(subcommand)]
+    Krl(admin::KrlCommand),
+    /// The audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Check policy.toml without a running node
+    Check,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Check that no line was changed, removed or inserted
+    Verify,
+}
+
+/// Where the commands print.
+struct Out {
+    json: bool,
+}
+
+impl Out {
+    /// Prints what was done: `value` with `--json`, else the text.
+    fn done(&self, value: &Value, text: &str) -> anyhow::Result<()> {
+        let line = if self.json {
+            format!("{value}\n")
+        } else {
+            text.to_owned()
+        };
+        match io::stdout().write_all(line.as_bytes()) {
+            // Whoever reads has seen enough.
+            Err(err) if err.kind() == ErrorKind::BrokenPipe => Ok(()),
+            other => Ok(other?),
+        }
+    }
+}
+
+/// Runs the program with the arguments of this process: exit code 0 done, 1 failed, 2 wrong usage.
+#[must_use]
+pub fn main() -> ExitCode {
+    let program = Program::parse();
+    match run(program) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            // Names from files and from the network may be in it.
+            let text: String = format!("{err:#}")
+                .chars()
+                .flat_map(|c| {
+                    let escaped = c.is_control().then(|| c.escape_default().to_string());
+                    escaped
+                        .unwrap_or_else(|| c.to_string())
+                        .chars()
+                        .collect::<Vec<_>>()
+                })
+                .collect();
+            eprintln!("tpmssh-ca: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(program: Program) -> anyhow::Result<()> {
+    let (dir, out) = (files::Dir::new(program.dir), Out { json: program.json });
+    match program.command {
+        Command::Init(args) => init::run(&dir, &args, &out),
+        Command::Serve => serve::run(&dir),
+        Command::Policy(PolicyCommand::Check) => serve::check(&dir, &out),
+        Command::JoinToken(command) => admin::join_token(&dir, &command, &out),
+        Command::Device(command) => admin::device(&dir, &command, &out),
+        Command::Krl(command) => admin::krl(&dir, &command, &out),
+        Command::Audit(AuditCommand::Verify) => serve::verify(&dir, &out),
+    }
+}

@@ -1,0 +1,210 @@
+//! The commands that ask a running node.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use base64ct::{Base64, Encoding};
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::Out;
+use super::files::{self, Dir};
+use crate::admin::{Line, Question, ask};
+use crate::policy::seconds;
+
+/// The longest file of devices, in bytes.
+const MAX_DEVICES: u64 = 16 * 1024 * 1024;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum JoinTokenCommand {
+    /// Make a token that lets one machine or person in, once
+    ///
+    /// Whoever shows the token first gets the name: hand it over as you would a password.
+    New {
+        /// The role, as in the policy
+        #[arg(long)]
+        role: String,
+        /// The name of the machine or person
+        #[arg(long)]
+        name: String,
+        /// How long it can be used, at most 30d
+        #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = lifetime)]
+        expires_in: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DeviceCommand {
+    /// List machines, their names, and until when their certificates are good
+    List,
+    /// Let a machine that waits have certificates
+    ///
+    /// If it has another key in this role, that key gets no more certificates.
+    Approve {
+        /// The number that the list shows as pending
+        number: i64,
+    },
+    /// Revoke a machine, for good
+    ///
+    /// It gets no more certificates from now on, and its keys are in the list of revoked keys.
+    Revoke {
+        /// The number that the list shows as device
+        number: i64,
+        /// Why, for the registry and the audit log
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Expect the machines in a file: all of them or none
+    ///
+    /// One JSON object a line: {"ek_name": "000b…", "role": "host", "name": "web1.example.com"}. The Name of
+    /// its endorsement key is what tpmssh ek show prints.
+    Import {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KrlCommand {
+    /// Write the list of revoked keys as it is now, and its signature beside it (FILE.sig)
+    Publish {
+        /// Where to write it
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+fn lifetime(text: &str) -> Result<u64, String> {
+    match seconds(text)? {
+        60..=2_592_000 => seconds(text),
+        _ => Err("a token can be used for 1m to 30d".to_owned()),
+    }
+}
+
+pub(super) fn join_token(dir: &Dir, command: &JoinTokenCommand, out: &Out) -> anyhow::Result<()> {
+    let JoinTokenCommand::New {
+        role,
+        name,
+        expires_in,
+    } = command;
+    let question = Question::JoinToken {
+        role: role.clone(),
+        name: name.clone(),
+        lifetime: *expires_in,
+    };
+    let value = ask(&dir.socket(), &question)?;
+    out.done(&value, &format!("{}\n", text(&value["token"])))
+}
+
+pub(super) fn device(dir: &Dir, command: &DeviceCommand, out: &Out) -> anyhow::Result<()> {
+    let socket = dir.socket();
+    match command {
+        DeviceCommand::List => {
+            let value = ask(&socket, &Question::Devices {})?;
+            out.done(&value, &table(&value))
+        }
+        DeviceCommand::Approve { number } => {
+            let value = ask(&socket, &Question::Approve { pending: *number })?;
+            let said = "approved: the machine gets its certificate when it asks again\n";
+            out.done(&value, said)
+        }
+        DeviceCommand::Revoke { number, reason } => {
+            let question = Question::Revoke {
+                device: *number,
+                reason: reason.clone(),
+            };
+            let value = ask(&socket, &question)?;
+            let krl = &value["krl_number"];
+            let said =
+                format!("revoked: list {krl} of revoked keys has the keys of device {number}\n");
+            out.done(&value, &said)
+        }
+        DeviceCommand::Import { file } => {
+            let content = files::read(file, MAX_DEVICES)?;
+            let lines = content.lines().enumerate();
+            let lines = lines.filter(|(_, line)| !line.trim().is_empty());
+            let devices: Result<Vec<Line>, _> = lines
+                .map(|(index, line)| {
+                    let at = || format!("nothing is imported: line {}", index + 1);
+                    serde_json::from_str(line).with_context(at)
+                })
+                .collect();
+            let question = Question::Import { devices: devices? };
+            let value = ask(&socket, &question)?;
+            let said = format!("{} machines are expected\n", value["imported"]);
+            out.done(&value, &said)
+        }
+    }
+}
+
+pub(super) fn krl(dir: &Dir, command: &KrlCommand, out: &Out) -> anyhow::Result<()> {
+    let KrlCommand::Publish { output } = command;
+    let value = ask(&dir.socket(), &Question::Krl {})?;
+    let bytes = Base64::decode_vec(text(&value["krl"]))
+        .map_err(|_| anyhow::anyhow!("the node's answer is damaged"))?;
+    let mut signature = output.clone().into_os_string();
+    signature.push(".sig");
+    files::replace(
+        &PathBuf::from(signature),
+        text(&value["signature"]).as_bytes(),
+    )?;
+    files::replace(output, &bytes)?;
+    let said = format!("list {} is in {}\n", value["number"], output.display());
+    out.done(&value, &said)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// The devices in columns.
+fn table(value: &Value) -> String {
+    let mut rows = vec![
+        [
+            "device",
+            "role",
+            "name",
+            "state",
+            "pending",
+            "valid until",
+            "TPM",
+        ]
+        .map(str::to_owned),
+    ];
+    for line in value.as_array().into_iter().flatten() {
+        let number = |name: &str| {
+            line[name]
+                .as_u64()
+                .map_or_else(|| "-".to_owned(), |n| n.to_string())
+        };
+        let until = line["valid_until"].as_u64();
+        let word = |name: &str| match text(&line[name]) {
+            "" => "-".to_owned(),
+            word => word.to_owned(),
+        };
+        let ek = text(&line["ek_name"]);
+        rows.push([
+            number("device"),
+            word("role"),
+            word("name"),
+            word("state"),
+            number("pending"),
+            until.map_or_else(|| "-".to_owned(), ssh_format::time::in_words),
+            ek.get(ek.len().saturating_sub(16)..)
+                .unwrap_or(ek)
+                .to_owned(),
+        ]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..7).map(width).collect();
+    let mut shown = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(&widths);
+        let line: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        shown += line.join("  ").trim_end();
+        shown.push('\n');
+    }
+    shown
+}

@@ -1,0 +1,142 @@
+//! The files of a node.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use key_proof::Anchors;
+
+use crate::policy::{MAX_POLICY_LEN, Policy};
+
+/// The most that is read of a file with makers' certificates, in bytes.
+const MAX_ROOTS: u64 = 4 * 1024 * 1024;
+
+/// The directory of a node.
+pub(super) struct Dir(PathBuf);
+
+impl Dir {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(super) fn policy_file(&self) -> PathBuf {
+        self.0.join("policy.toml")
+    }
+
+    pub(super) fn registry(&self) -> PathBuf {
+        self.0.join("registry.db")
+    }
+
+    pub(super) fn audit(&self) -> PathBuf {
+        self.0.join("audit.log")
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        self.0.join("admin.sock")
+    }
+
+    /// Makes the directory, for its owner alone.
+    pub(super) fn make(&self) -> anyhow::Result<()> {
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0);
+        made.with_context(|| format!("cannot make {}", self.0.display()))
+    }
+
+    /// Refuses a directory that others can write to or look into: there are the registry, and the socket of administrators.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        let shown = self.0.display();
+        let meta = fs::metadata(&self.0)
+            .with_context(|| format!("there is no authority in {shown} (tpmssh-ca init)"))?;
+        let me = rustix::process::geteuid().as_raw();
+        if !meta.is_dir() || meta.uid() != me || meta.mode() & 0o077 != 0 {
+            bail!("{shown} has to be a directory of the user that runs tpmssh-ca, mode 0700");
+        }
+        Ok(())
+    }
+
+    /// Reads the policy.
+    pub(super) fn policy(&self) -> anyhow::Result<Policy> {
+        let path = self.policy_file();
+        let text = read(&path, u64::try_from(MAX_POLICY_LEN)?)?;
+        let policy = Policy::parse(&text, add_roots);
+        policy.with_context(|| format!("{} is not in force", path.display()))
+    }
+}
+
+/// Reads a text file of at most `max` bytes.
+pub(super) fn read(path: &Path, max: u64) -> anyhow::Result<String> {
+    let shown = path.display();
+    let mut text = String::new();
+    let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
+    if !file.metadata()?.is_file() {
+        bail!("{shown} is not a file");
+    }
+    file.take(max + 1)
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read {shown}"))?;
+    if u64::try_from(text.len())? > max {
+        bail!("{shown} is longer than {max} bytes");
+    }
+    Ok(text)
+}
+
+/// Writes a new file, whole and on the disk; not in the place of another.
+pub(super) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut open = OpenOptions::new();
+    open.write(true).create_new(true).mode(mode);
+    let written = open.open(path).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    match written {
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
+            bail!("{} is there already", path.display())
+        }
+        other => other.with_context(|| format!("cannot write {}", path.display())),
+    }
+}
+
+/// Adds the certificates in a file, or in the files of a directory.
+pub(super) fn add_roots(path: &Path, anchors: &mut Anchors) -> Result<(), String> {
+    let unreadable = |err: &dyn std::fmt::Display| format!("{}: {err}", path.display());
+    let meta = fs::metadata(path).map_err(|err| unreadable(&err))?;
+    let mut files = vec![path.to_owned()];
+    if meta.is_dir() {
+        let entries = fs::read_dir(path).map_err(|err| unreadable(&err))?;
+        files = entries
+            .map(|entry| entry.map(|it| it.path()))
+            .collect::<Result<_, _>>()
+            .map_err(|err| unreadable(&err))?;
+        files.sort();
+    }
+    for file in files {
+        let unreadable = |err: &dyn std::fmt::Display| format!("{}: {err}", file.display());
+        let mut bytes = Vec::new();
+        File::open(&file)
+            .and_then(|file| file.take(MAX_ROOTS).read_to_end(&mut bytes))
+            .map_err(|err| unreadable(&err))?;
+        anchors.add_file(&bytes).map_err(|err| unreadable(&err))?;
+    }
+    if anchors.is_empty() {
+        return Err(format!("{}: there is no certificate", path.display()));
+    }
+    Ok(())
+}
+
+/// Writes a file that others may read, in one step in the place of the one before it.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut beside = path.to_owned().into_os_string();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let _ = fs::remove_file(&beside);
+    write_new(&beside, 0o644, bytes)?;
+    fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
+}

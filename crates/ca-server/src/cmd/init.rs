@@ -1,0 +1,133 @@
+//! `tpmssh-ca init`: make an authority of one node.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde_json::json;
+use ssh_format::AnyKey;
+
+use super::Out;
+use super::files::{self, Dir};
+use crate::audit::Audit;
+use crate::authority::now;
+use crate::policy::Policy;
+use crate::registry::sqlite::Sqlite;
+use crate::signer::{Agent, Signer};
+
+/// Make an authority: its policy, its registry and its audit log
+///
+/// Its two keys are in an agent: that of tpmssh, with the TPM behind it, or any other. Each has to sign once.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The authority's own name, which proofs are made for: the URL that machines use
+    #[arg(long, value_name = "URL")]
+    audience: String,
+
+    /// The public key that certifies users
+    #[arg(long, value_name = "FILE")]
+    user_ca: PathBuf,
+
+    /// The public key that certifies hosts: another one
+    #[arg(long, value_name = "FILE")]
+    host_ca: PathBuf,
+
+    /// The socket of the agent that has both keys
+    #[arg(long, value_name = "SOCKET", env = "SSH_AUTH_SOCK")]
+    agent: PathBuf,
+
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8700")]
+    listen: SocketAddr,
+
+    /// The TLS certificate (PEM); without one, only this machine can connect
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+
+    /// The key of the TLS certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+
+    /// Certificates of TPM makers, a file or directory; without any, whoever has a join token is let in with any TPM
+    #[arg(long, value_name = "PATH")]
+    ek_roots: Vec<PathBuf>,
+}
+
+pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
+    if dir.policy_file().exists() {
+        bail!("there is an authority in {} already", dir.path().display());
+    }
+    let (user, host) = (key(&args.user_ca)?, key(&args.host_ca)?);
+    let text = policy(args, &user, &host)?;
+    Policy::parse(&text, files::add_roots)?;
+    let agent = Agent::new(absolute(&args.agent)?);
+    for (key, path) in [(&user, &args.user_ca), (&host, &args.host_ca)] {
+        // Not a thing that means anything: no SSH message and no certificate begins like this.
+        agent
+            .sign(key, b"tpmssh-ca init: does this key sign?")
+            .with_context(|| format!("the key in {} cannot certify", path.display()))?;
+    }
+    dir.make()?;
+    dir.check()?;
+    Sqlite::open(&dir.registry())?;
+    Audit::open(&dir.audit())?.write(now(), "init", &[("audience", args.audience.clone())])?;
+    // Last: with it, the authority is there.
+    files::write_new(&dir.policy_file(), 0o600, text.as_bytes())?;
+    let shown = dir.path().display();
+    let said = format!(
+        "the authority is in {shown}; its rules are in policy.toml there\n\
+         next: tpmssh-ca --dir {shown} serve\n\
+         then: tpmssh-ca --dir {shown} join-token new --role host --name HOST\n\
+         hosts trust users by it with TrustedUserCAKeys: {}\n\
+         users trust hosts by it with @cert-authority in known_hosts: {}\n",
+        user.line(""),
+        host.line("")
+    );
+    let value = json!({"dir": dir.path(), "user_ca": user.line(""), "host_ca": host.line("")});
+    out.done(&value, &said)
+}
+
+fn key(path: &Path) -> anyhow::Result<AnyKey> {
+    let line = files::read(path, 64 * 1024)?;
+    let key = AnyKey::from_line(line.trim());
+    let (key, _) = key.with_context(|| format!("{} is not a public key", path.display()))?;
+    Ok(key)
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))
+}
+
+/// A path or word as TOML has it.
+fn quoted(text: &Path) -> anyhow::Result<String> {
+    let text = absolute(text)?;
+    let text = text
+        .to_str()
+        .context("a path that is not UTF-8 cannot be in a policy")?;
+    Ok(toml::Value::from(text).to_string())
+}
+
+fn policy(args: &Args, user: &AnyKey, host: &AnyKey) -> anyhow::Result<String> {
+    let audience = toml::Value::from(args.audience.as_str()).to_string();
+    let tls = match (&args.tls_certificate, &args.tls_key) {
+        (Some(certificate), Some(key)) => format!(
+            "certificate = {}\nkey = {}",
+            quoted(certificate)?,
+            quoted(key)?
+        ),
+        _ => "# certificate = \"/etc/tpmssh-ca/tls.pem\"\n# key = \"/etc/tpmssh-ca/tls.key\""
+            .to_owned(),
+    };
+    let roots: anyhow::Result<Vec<String>> =
+        args.ek_roots.iter().map(|path| quoted(path)).collect();
+    let mode = if args.ek_roots.is_empty() { "D" } else { "C" };
+    Ok(include_str!("init/policy.toml")
+        .replace("@AUDIENCE@", &audience)
+        .replace("@LISTEN@", &args.listen.to_string())
+        .replace("@TLS@", &tls)
+        .replace("@ROOTS@", &roots?.join(", "))
+        .replace("@AGENT@", &quoted(&args.agent)?)
+        .replace("@USER@", &user.line(""))
+        .replace("@HOST@", &host.line(""))
+        .replace("@MODE@", mode))
+}

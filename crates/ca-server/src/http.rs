@@ -1,0 +1,316 @@
+//! The service over HTTP/1.1: limits first, then the work on threads of its own.
+
+mod tls;
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use base64ct::{Base64, Encoding};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use key_proof::MAX_FILE_LEN;
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::authority::{Authority, now};
+use crate::policy::Listen;
+use crate::{Refusal, Reply};
+
+/// The most connections at a time; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 1024;
+/// The longest head of a request, in bytes: the smallest that hyper takes.
+const MAX_HEAD: usize = 8 * 1024;
+/// For the head, for the body, and for the TLS handshake.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest wait for a worker before the machine is sent away for a while.
+const QUEUE: Duration = Duration::from_secs(2);
+/// Seconds after which a machine that was sent away may come again.
+const RETRY: &str = "30";
+/// Workers for renewals, and for enrolments, which must not starve them.
+const WORKERS: (usize, usize) = (12, 4);
+/// The longest that a request may last after the node was told to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serves until `end` is done; requests that have begun are finished.
+///
+/// # Errors
+///
+/// If the address is taken, or a TLS file is unusable.
+pub async fn serve(
+    authority: Arc<Authority>,
+    listener: TcpListener,
+    listen: &Listen,
+    end: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let tls = tls::acceptor(listen)?;
+    let service = Service {
+        authority,
+        renewals: Arc::new(Semaphore::new(WORKERS.0)),
+        enrolments: Arc::new(Semaphore::new(WORKERS.1)),
+    };
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    tokio::pin!(end);
+    loop {
+        let permit = Arc::clone(&connections).acquire_owned().await?;
+        let stream = tokio::select! {
+            () = &mut end => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(err) => {
+                    // Such as too many open files: later there may be fewer.
+                    eprintln!("tpmssh-ca: a connection is not accepted: {err}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+        };
+        let (service, tls) = (service.clone(), tls.clone());
+        tokio::spawn(async move {
+            match tls {
+                None => service.connection(stream, permit).await,
+                Some(tls) => {
+                    if let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await {
+                        service.connection(stream, permit).await;
+                    }
+                }
+            }
+        });
+    }
+    drop(listener);
+    let all = |pool: &Arc<Semaphore>, of: usize| {
+        Arc::clone(pool).acquire_many_owned(u32::try_from(of).unwrap_or(u32::MAX))
+    };
+    let idle = async {
+        let _renewals = all(&service.renewals, WORKERS.0).await;
+        let _enrolments = all(&service.enrolments, WORKERS.1).await;
+        // The answers are on their way.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let _ = timeout(GRACE, idle).await;
+    Ok(())
+}
+
+/// Opens the port.
+///
+/// # Errors
+///
+/// If it is taken.
+pub async fn listen(listen: &Listen) -> anyhow::Result<TcpListener> {
+    let address = listen.address;
+    let listener = TcpListener::bind(address).await;
+    listener.with_context(|| format!("cannot listen at {address}"))
+}
+
+#[derive(Clone)]
+struct Service {
+    authority: Arc<Authority>,
+    renewals: Arc<Semaphore>,
+    enrolments: Arc<Semaphore>,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Service {
+    async fn connection(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        _permit: OwnedSemaphorePermit,
+    ) {
+        let serve = service_fn(move |request| {
+            let service = self.clone();
+            async move { Ok::<_, Infallible>(service.answer(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(PATIENCE)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), serve);
+        // Whoever is gone needs no answer.
+        let _ = connection.await;
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        let path = request.uri().path().to_owned();
+        let method = request.method().clone();
+        let wanted = match path.as_str() {
+            "/v1/enroll/begin" | "/v1/enroll/finish" | "/v1/renew" => Method::POST,
+            "/v1/nonce" | "/v1/krl" | "/v1/ca-keys" | "/healthz" => Method::GET,
+            _ => return problem(404, "not-found", "there is nothing here"),
+        };
+        if method != wanted {
+            let mut answer = problem(405, "method", "this is asked for otherwise");
+            let allow = HeaderValue::from_str(wanted.as_str());
+            answer
+                .headers_mut()
+                .extend(allow.ok().map(|it| (ALLOW, it)));
+            return answer;
+        }
+        let known = request.headers().get(IF_NONE_MATCH).cloned();
+        let body = match read(request).await {
+            Ok(body) => body,
+            Err(answer) => return answer,
+        };
+        let pool = if path.starts_with("/v1/enroll/") {
+            &self.enrolments
+        } else {
+            &self.renewals
+        };
+        let Ok(Ok(permit)) = timeout(QUEUE, Arc::clone(pool).acquire_owned()).await else {
+            return busy();
+        };
+        let authority = Arc::clone(&self.authority);
+        let work = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            handle(&authority, &path, &body, known.as_ref())
+        });
+        work.await
+            .unwrap_or_else(|_| problem(500, "internal", "the authority has made a mistake"))
+    }
+}
+
+/// The body, at most 64 KiB, within ten seconds.
+async fn read(request: Request<Incoming>) -> Result<Bytes, Answer> {
+    let body = Limited::new(request.into_body(), MAX_FILE_LEN).collect();
+    match timeout(PATIENCE, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(err)) if err.is::<http_body_util::LengthLimitError>() => {
+            Err(problem(413, "too-long", "the body is longer than 64 KiB"))
+        }
+        Ok(Err(_)) => Err(problem(400, "malformed", "the body is cut short")),
+        Err(_) => Err(problem(408, "too-slow", "the body did not come in time")),
+    }
+}
+
+fn handle(authority: &Authority, path: &str, body: &[u8], known: Option<&HeaderValue>) -> Answer {
+    let now = now();
+    let done = match path {
+        "/v1/enroll/begin" => authority.begin(body, now),
+        "/v1/enroll/finish" => authority.finish(body, now),
+        "/v1/renew" => authority.renew(body, now),
+        "/v1/nonce" => authority.nonce(now).map(|nonce| {
+            let nonce = Base64::encode_string(&nonce);
+            Reply::Json(format!("{}\n", json!({ "nonce": nonce })))
+        }),
+        "/v1/ca-keys" => authority.ca_keys().map(Reply::Json),
+        "/v1/krl" => {
+            return match authority.krl(now) {
+                Ok(krl) => krl_answer(krl, known),
+                Err(refusal) => refused(&refusal),
+            };
+        }
+        _ => Ok(Reply::Json("{\"status\":\"ok\"}\n".to_owned())),
+    };
+    match done {
+        Ok(Reply::Json(text)) => json_answer(StatusCode::OK, text),
+        Ok(Reply::Pending(id)) => json_answer(
+            StatusCode::ACCEPTED,
+            format!("{}\n", json!({ "pending": id })),
+        ),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+fn krl_answer(krl: crate::authority::SignedKrl, known: Option<&HeaderValue>) -> Answer {
+    let tag = format!("\"{}\"", krl.number);
+    let is_known = known.is_some_and(|it| it.as_bytes() == tag.as_bytes());
+    let mut answer = if is_known {
+        let mut answer = Response::new(Full::default());
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+        answer
+    } else {
+        let mut answer = Response::new(Full::from(krl.bytes));
+        let kind = HeaderValue::from_static("application/octet-stream");
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+        // The armoured file in one line of base64.
+        let signature = Base64::encode_string(krl.signature.as_bytes());
+        let signature = HeaderValue::from_str(&signature).ok();
+        let headers = signature.map(|it| {
+            (
+                hyper::header::HeaderName::from_static("tpmssh-signature"),
+                it,
+            )
+        });
+        answer.headers_mut().extend(headers);
+        answer
+    };
+    let tag = HeaderValue::from_str(&tag).ok();
+    answer.headers_mut().extend(tag.map(|it| (ETAG, it)));
+    answer
+}
+
+fn json_answer(status: StatusCode, text: String) -> Answer {
+    let mut answer = Response::new(Full::from(text));
+    *answer.status_mut() = status;
+    let kind = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// What a machine is told: never more than the check and its reason.
+fn refused(refusal: &Refusal) -> Answer {
+    if refusal.status() == 503 {
+        let mut cause: Option<&dyn std::error::Error> = Some(refusal);
+        let mut text = String::new();
+        while let Some(err) = cause {
+            text = if text.is_empty() {
+                err.to_string()
+            } else {
+                format!("{text}: {err}")
+            };
+            cause = err.source();
+        }
+        eprintln!("tpmssh-ca: {}", text.escape_debug());
+        return busy();
+    }
+    problem(refusal.status(), &refusal.code(), &refusal.to_string())
+}
+
+fn busy() -> Answer {
+    let mut answer = problem(503, "busy", "the authority cannot do this now");
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static(RETRY));
+    answer
+}
+
+/// A problem.
+///
+/// # Source
+///
+/// RFC 9457.
+fn problem(status: u16, code: &str, detail: &str) -> Answer {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let fields = json!({"status": status.as_u16(), "code": code, "detail": detail});
+    let mut answer = json_answer(status, format!("{fields}\n"));
+    let kind = HeaderValue::from_static("application/problem+json");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// Ends at SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// If the signals cannot be watched.
+pub fn ended() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,5 @@
+//! The program `tpmssh-ca`.
+
+fn main() -> std::process::ExitCode {
+    ca_server::cmd::main()
+}

@@ -1,0 +1,143 @@
+use super::*;
+
+const KEY_A: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBAD+9COUiX7WYgcvIOdI8+djdoFDVUTxNrcog8sSYdbIzeG+bYdsssvcyy/nRfVhXC5QBCk8IThqs7D4/lFxX5g=";
+const KEY_B: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBGD+1LolWp0xyWHrdMY1bWjASbiSO2H6bOZpYi5g8p+2eQP+EAi4vJmkGunpVii8ZPLxsgwtfp9Rd6PClNRGIpk=";
+
+fn good() -> String {
+    format!(
+        "version = 1\naudience = \"https://ca.example/\"\n[listen]\naddress = \"127.0.0.1:8700\"\n\
+         [ca]\nagent = \"/run/agent\"\nuser = \"{KEY_A}\"\nhost = \"{KEY_B}\"\n\
+         [role.host]\nkind = \"host\"\nmode = \"D\"\nprincipals = [\"{{name}}\"]\nttl = \"24h\"\n"
+    )
+}
+
+fn read(text: &str) -> Result<Policy, String> {
+    Policy::parse(text, |_, _| Ok(())).map_err(|err| err.to_string())
+}
+
+#[test]
+fn a_policy_is_read() {
+    let policy = read(&good()).unwrap();
+    let role = policy.role("host").unwrap();
+    assert_eq!(
+        (role.ttl, role.kind, role.mode),
+        (86400, Kind::Host, Mode::D)
+    );
+    assert!(role.approve_first && role.approve_rebind);
+    assert_eq!(
+        role.principals("web1.example.com"),
+        Some(vec!["web1.example.com".to_owned()])
+    );
+}
+
+/// CVE-2024-7594: a template that makes nothing of a name must not become a certificate for all names.
+#[test]
+fn a_name_that_makes_no_principal_makes_no_certificate() {
+    let policy = read(&good()).unwrap();
+    let role = policy.role("host").unwrap();
+    for name in ["", "a b", "a,b", "a\n", "é", "*", &"x".repeat(256)] {
+        assert_eq!(role.principals(name), None, "{name:?}");
+    }
+    let denying = good() + "deny_principals = [\"root\"]\n";
+    let policy = read(&denying).unwrap();
+    assert_eq!(policy.role("host").unwrap().principals("root"), None);
+}
+
+#[test]
+fn what_is_wrong_is_said_and_nothing_is_taken() {
+    for (from, to, says) in [
+        (
+            "version = 1",
+            "version = 2",
+            "version: only version 1 is known",
+        ),
+        (
+            "\"https://ca.example/\"",
+            "\"\"",
+            "audience: it has to be a word, such as the URL of the authority",
+        ),
+        (
+            "127.0.0.1",
+            "192.0.2.1",
+            "listen: without certificate and key the address has to be one of this machine, such as 127.0.0.1",
+        ),
+        (
+            "8700\"",
+            "8700\"\ncertificate = \"x\"",
+            "listen: certificate and key belong together",
+        ),
+        (KEY_B, KEY_A, "ca: users and hosts need two different keys"),
+        ("\"24h\"", "\"1s\"", "role.host: ttl is between 1m and 366d"),
+        (
+            "\"24h\"",
+            "\"soon\"",
+            "role.host: ttl: \"soon\" is no span of time, such as 30m, 24h or 7d",
+        ),
+        (
+            "[\"{name}\"]",
+            "[]",
+            "role.host: principals are missing: a certificate without any is good for all names",
+        ),
+        (
+            "[\"{name}\"]",
+            "[\"{other}\"]",
+            "role.host: principal \"{other}\" is none",
+        ),
+        (
+            "\"D\"",
+            "\"C\"",
+            "role.host: modes A and C need the makers' certificates (ek.roots)",
+        ),
+        (
+            "\"24h\"",
+            "\"24h\"\nextensions = [\"permit-pty\"]",
+            "role.host: extensions and source_address are for users",
+        ),
+        (
+            "\"host\"\nmode",
+            "\"user\"\nextensions = [\"permit-all\"]\nmode",
+            "role.host: \"permit-all\" is no extension of OpenSSH",
+        ),
+        (
+            "\"host\"\nmode",
+            "\"user\"\nsource_address = [\"10.0.0.0/33\"]\nmode",
+            "role.host: \"10.0.0.0/33\" is no address or network, such as 10.0.0.0/8",
+        ),
+        (
+            "\"24h\"",
+            "\"24h\"\nkey_types = [\"dsa\"]",
+            "role.host: \"dsa\" is no type of key, such as ecdsa-p256",
+        ),
+        (
+            "role.host",
+            "role.\"a b\"",
+            "role.a b: a role's name has letters, digits and - . _ in it",
+        ),
+    ] {
+        let text = good().replace(from, to);
+        assert_ne!(text, good(), "{from}");
+        assert_eq!(read(&text).unwrap_err(), says);
+    }
+    let user = good().replace("\"host\"\nmode", "\"user\"\nmode");
+    for (network, is_one) in [
+        ("10.0.0.0/8", true),
+        ("::1", true),
+        ("0.0.0.0/0", true),
+        ("2001:db8::/32", true),
+        ("10.0.0.1/8", false),
+        ("::1/64", false),
+        ("10.0.0.0/+8", false),
+        ("here", false),
+    ] {
+        let text = format!("{user}source_address = [\"{network}\"]\n");
+        assert_eq!(read(&text).is_ok(), is_one, "{network}");
+    }
+    for unknown in ["typo = 1\n", "rebind = \"never\"\n"] {
+        assert!(
+            read(&(good() + unknown))
+                .unwrap_err()
+                .starts_with("policy: "),
+            "{unknown}"
+        );
+    }
+}

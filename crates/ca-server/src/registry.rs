@@ -1,0 +1,255 @@
+//! What the authority remembers: devices, their keys, their names, and every certificate.
+
+pub mod sqlite;
+
+use key_proof::{Binding, Name, TpmTime, Verified};
+use serde::Serialize;
+use ssh_format::Certificate;
+
+use crate::Refusal;
+
+/// Where a device stands in the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it was revoked.
+    pub revoked: bool,
+    /// Roles and names that it has or waits for.
+    pub assignments: Vec<Assignment>,
+}
+
+/// A role and a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The role, by its name in the policy.
+    pub role: String,
+    /// The machine or person.
+    pub name: String,
+}
+
+/// A key that was proven before.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// Its number.
+    pub id: i64,
+    /// The Name of the device's endorsement key.
+    pub ek_name: Name,
+    /// The role that it was proven for.
+    pub assignment: Assignment,
+    /// Whether it gets certificates: not if it waits, was replaced or was revoked.
+    pub active: bool,
+    /// What renewals are checked by.
+    pub binding: Binding,
+    /// Such as `counter`.
+    pub wall: String,
+    /// Such as `A`.
+    pub mode: String,
+}
+
+/// An answer to a nonce, which counts once.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// The nonce.
+    pub nonce: &'a [u8; 32],
+    /// Until when the nonce is good.
+    pub expires: u64,
+    /// SHA-256 of the whole answer.
+    pub body: &'a [u8; 32],
+    /// The time, in seconds since 1970.
+    pub now: u64,
+}
+
+/// A proof that passed V1 to V13, and what it asks for.
+#[derive(Debug)]
+pub struct Enrolment<'a> {
+    /// What was proven.
+    pub verified: &'a Verified,
+    /// The role and the name.
+    pub assignment: &'a Assignment,
+    /// The hash of the join token in the proof.
+    pub token: Option<&'a [u8; 32]>,
+    /// The answer to the challenge.
+    pub answer: Answer<'a>,
+    /// Whether an administrator has to approve the first key.
+    pub approve_first: bool,
+    /// Whether an administrator has to approve another key for a device that has one.
+    pub approve_rebind: bool,
+}
+
+/// A certificate that was signed and is not released yet.
+#[derive(Debug)]
+pub struct Signed {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The number of the authority's key.
+    pub ca: i64,
+}
+
+/// What came of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The certificate, whose row is on the disk.
+    Issued(Vec<u8>),
+    /// It waits for an administrator, under this number.
+    Pending(i64),
+    /// The nonce was answered before, otherwise.
+    NonceUsed,
+    /// The join token was used, has expired or is unknown.
+    NoToken,
+    /// The device has this role under another name.
+    OtherName,
+    /// Another key has one of the host names.
+    NameTaken,
+    /// The device or the key was revoked or replaced, or was never here.
+    Unknown,
+    /// The TPM's time has gone back (V14).
+    TimeWentBack,
+}
+
+/// A device as an administrator sees it.
+#[derive(Debug, Serialize)]
+pub struct DeviceLine {
+    /// Its number.
+    pub device: i64,
+    /// The Name of its endorsement key, in hexadecimal.
+    pub ek_name: String,
+    /// `active` or `revoked`.
+    pub state: String,
+    /// The maker by its certificate; empty without one.
+    pub maker: String,
+    /// The role and name; empty without any.
+    pub role: String,
+    /// The name.
+    pub name: String,
+    /// The number of a key that waits for approval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<i64>,
+    /// When it was last seen, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<u64>,
+    /// Until when its last certificate is good, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<u64>,
+}
+
+/// A device that is expected.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// The Name of its endorsement key.
+    pub ek_name: Name,
+    /// What it may be.
+    pub assignment: Assignment,
+}
+
+/// Signs a certificate; called at most once, before the transaction ends.
+pub type Sign<'a> = &'a mut dyn FnMut() -> Result<Signed, Refusal>;
+
+/// The registry. Each call is one transaction: done whole and on the disk, or not at all.
+pub trait Registry: Send + Sync {
+    /// Where a device stands; `None` if it was never here.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`], as for each call.
+    fn standing(&self, ek_name: &Name) -> Result<Option<Standing>, Refusal>;
+
+    /// What an unused join token with this hash is for.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn join_token(&self, hash: &[u8; 32], now: u64) -> Result<Option<Assignment>, Refusal>;
+
+    /// The key with these Names; the first that is active, if it has several roles.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Option<Bound>, Refusal>;
+
+    /// Takes a proof: binds the key, has the certificate signed, and notes both.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`], and that of `sign`.
+    fn enrol(
+        &self,
+        enrolment: &Enrolment<'_>,
+        principals: &[String],
+        sign: Sign<'_>,
+    ) -> Result<Outcome, Refusal>;
+
+    /// Takes a renewal by the key with the number `bound`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`], and that of `sign`.
+    fn renew(
+        &self,
+        bound: i64,
+        time: TpmTime,
+        answer: Answer<'_>,
+        sign: Sign<'_>,
+    ) -> Result<Outcome, Refusal>;
+
+    /// The number of an authority's key, which gets one if it is new.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn ca_key(&self, kind: &str, public: &[u8]) -> Result<i64, Refusal>;
+
+    /// The blobs of all revoked keys.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn revoked_keys(&self) -> Result<Vec<Vec<u8>>, Refusal>;
+
+    /// The number of the next list of revoked keys: larger than all before.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn next_krl_number(&self) -> Result<u64, Refusal>;
+
+    /// All devices, one line for each role.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn devices(&self) -> Result<Vec<DeviceLine>, Refusal>;
+
+    /// Notes a join token by its hash.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn add_join_token(
+        &self,
+        hash: &[u8; 32],
+        assignment: &Assignment,
+        expires: u64,
+        by: &str,
+    ) -> Result<(), Refusal>;
+
+    /// Lets a waiting key have certificates; it replaces the key that the device has in this role. `false` if none waits under this number.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn approve(&self, pending: i64) -> Result<bool, Refusal>;
+
+    /// Revokes a device with all its keys, for good. `false` if there is none with this number.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn revoke(&self, device: i64, reason: &str, now: u64, by: &str) -> Result<bool, Refusal>;
+
+    /// Notes devices that are expected: all or none. Returns the first that has the role under another name or is revoked.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn import(&self, expected: &[Expected], now: u64) -> Result<Option<usize>, Refusal>;
+}

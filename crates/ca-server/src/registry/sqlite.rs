@@ -1,0 +1,289 @@
+//! The registry in one file of SQLite.
+
+mod enrol;
+mod manage;
+
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use key_proof::{Binding, Name, PublicArea, TpmTime};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use ssh_format::AnyKey;
+
+use super::{
+    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, Outcome, Registry, Sign, Standing,
+};
+use crate::Refusal;
+
+/// `PRAGMA application_id`: "tpCA".
+const APPLICATION: i32 = 0x7470_4341;
+/// The schemas, oldest first; `PRAGMA user_version` is how many of them are applied.
+const SCHEMAS: &[&str] = &[include_str!("schema_1.sql")];
+/// Our transactions last one disk write and one signature. A lock held longer belongs to a stopped program.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(err: rusqlite::Error) -> Self {
+        Self::Unavailable(err.into())
+    }
+}
+
+/// A registry in one file, with a second one beside it for what is not yet merged (`-wal`).
+///
+/// One connection writes, so that all writers of this process wait in one queue; another one reads meanwhile.
+#[derive(Debug)]
+pub struct Sqlite {
+    writer: Mutex<Connection>,
+    reader: Mutex<Connection>,
+}
+
+impl Sqlite {
+    /// Opens the registry at `path`, and makes or updates its tables.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`], also for a file that is something else or of a newer version.
+    pub fn open(path: &Path) -> Result<Self, Refusal> {
+        let mut writer = connect(path)?;
+        migrate(&mut writer)?;
+        Ok(Self {
+            writer: Mutex::new(writer),
+            reader: Mutex::new(connect(path)?),
+        })
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `what` in a transaction that is rolled back unless it returns `true` with its result.
+    fn write<T>(
+        &self,
+        what: impl FnOnce(&Transaction<'_>) -> Result<(T, bool), Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let tx = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (done, keep) = what(&tx)?;
+        if keep {
+            tx.commit()?;
+        }
+        Ok(done)
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, Refusal> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A certificate is released after its row is on the disk.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), Refusal> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let number = |name: &str| tx.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0));
+    let (application, version): (i32, usize) = (
+        number("application_id")?,
+        tx.query_row("PRAGMA user_version", [], |row| row.get::<_, u32>(0))? as usize,
+    );
+    let tables: i64 = tx.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION && (application != 0 || tables != 0) {
+        return Err(Refusal::Unavailable(
+            "the file is not a registry of tpmssh-ca".into(),
+        ));
+    }
+    let Some(missing) = SCHEMAS.get(version..) else {
+        return Err(Refusal::Unavailable(
+            "the registry was written by a newer tpmssh-ca".into(),
+        ));
+    };
+    for schema in missing {
+        tx.execute_batch(schema)?;
+    }
+    tx.pragma_update(None, "application_id", APPLICATION)?;
+    tx.pragma_update(None, "user_version", SCHEMAS.len())?;
+    tx.commit()?;
+    Ok(())
+}
+
+/// A time or counter as SQLite has it.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// A structure from a row that does not read back.
+fn corrupt(err: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Refusal {
+    Refusal::Unavailable(err.into())
+}
+
+impl Registry for Sqlite {
+    fn standing(&self, ek_name: &Name) -> Result<Option<Standing>, Refusal> {
+        let reader = self.reader();
+        let device: Option<(i64, String)> = reader
+            .query_row(
+                "SELECT id, state FROM device WHERE ek_name = ?",
+                [ek_name.bytes()],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        let Some((device, state)) = device else {
+            return Ok(None);
+        };
+        let mut statement =
+            reader.prepare_cached("SELECT role, name FROM assignment WHERE device = ?")?;
+        let assignments = statement.query_map([device], |row| {
+            Ok(Assignment {
+                role: row.get(0)?,
+                name: row.get(1)?,
+            })
+        })?;
+        Ok(Some(Standing {
+            revoked: state == "revoked",
+            assignments: assignments.collect::<Result<_, _>>()?,
+        }))
+    }
+
+    fn join_token(&self, hash: &[u8; 32], now: u64) -> Result<Option<Assignment>, Refusal> {
+        let sql = "SELECT role, name FROM join_token WHERE hash = ? AND used = 0 AND expires > ?";
+        let row = self
+            .reader()
+            .query_row(sql, params![hash, signed(now)], |row| {
+                Ok(Assignment {
+                    role: row.get(0)?,
+                    name: row.get(1)?,
+                })
+            });
+        Ok(row.optional()?)
+    }
+
+    fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Option<Bound>, Refusal> {
+        let sql = "SELECT binding.id, ek_name, binding.role, name, binding.state = 'active' AND device.state = 'active', \
+                   ak_public, signer, ssh_key, key_name, qualified_name, wall, mode \
+                   FROM binding JOIN device ON device.id = binding.device \
+                   JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
+                   WHERE ak_name = ? AND key_name = ? ORDER BY binding.state = 'active' DESC LIMIT 1";
+        let reader = self.reader();
+        let mut statement = reader.prepare_cached(sql)?;
+        let mut rows = statement.query(params![attestation_key.bytes(), key.bytes()])?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let name = |column| -> Result<Name, Refusal> {
+            Name::from_bytes(&row.get::<_, Vec<u8>>(column)?).map_err(corrupt)
+        };
+        let blob = |column| row.get::<_, Vec<u8>>(column);
+        Ok(Some(Bound {
+            id: row.get(0)?,
+            ek_name: name(1)?,
+            assignment: Assignment {
+                role: row.get(2)?,
+                name: row.get(3)?,
+            },
+            active: row.get(4)?,
+            binding: Binding {
+                attestation_key: PublicArea::parse(&blob(5)?).map_err(corrupt)?,
+                signer: name(6)?,
+                ssh_key: AnyKey::from_blob(&blob(7)?).map_err(corrupt)?,
+                key: name(8)?,
+                qualified_name: name(9)?,
+            },
+            wall: row.get(10)?,
+            mode: row.get(11)?,
+        }))
+    }
+
+    fn enrol(
+        &self,
+        enrolment: &Enrolment<'_>,
+        principals: &[String],
+        sign: Sign<'_>,
+    ) -> Result<Outcome, Refusal> {
+        self.write(|tx| {
+            let outcome = enrol::enrol(tx, enrolment, principals, sign)?;
+            let keep = matches!(outcome, Outcome::Issued(_) | Outcome::Pending(_));
+            Ok((outcome, keep))
+        })
+    }
+
+    fn renew(
+        &self,
+        bound: i64,
+        time: TpmTime,
+        answer: Answer<'_>,
+        sign: Sign<'_>,
+    ) -> Result<Outcome, Refusal> {
+        self.write(|tx| {
+            let outcome = enrol::renew(tx, bound, time, answer, sign)?;
+            let keep = matches!(outcome, Outcome::Issued(_));
+            Ok((outcome, keep))
+        })
+    }
+
+    fn ca_key(&self, kind: &str, public: &[u8]) -> Result<i64, Refusal> {
+        self.write(|tx| {
+            tx.execute(
+                "INSERT INTO ca_key (kind, public) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                params![kind, public],
+            )?;
+            let sql = "SELECT id FROM ca_key WHERE public = ?";
+            Ok((tx.query_row(sql, [public], |row| row.get(0))?, true))
+        })
+    }
+
+    fn revoked_keys(&self) -> Result<Vec<Vec<u8>>, Refusal> {
+        let reader = self.reader();
+        let mut statement = reader.prepare_cached("SELECT ssh_key FROM revocation ORDER BY id")?;
+        let keys = statement.query_map([], |row| row.get(0))?;
+        Ok(keys.collect::<Result<_, _>>()?)
+    }
+
+    fn next_krl_number(&self) -> Result<u64, Refusal> {
+        self.write(|tx| {
+            let sql = "UPDATE meta SET krl_number = krl_number + 1 RETURNING krl_number";
+            let number = tx.query_row(sql, [], |row| row.get(0))?;
+            Ok((unsigned(number), true))
+        })
+    }
+
+    fn devices(&self) -> Result<Vec<DeviceLine>, Refusal> {
+        manage::devices(&self.reader())
+    }
+
+    fn add_join_token(
+        &self,
+        hash: &[u8; 32],
+        assignment: &Assignment,
+        expires: u64,
+        by: &str,
+    ) -> Result<(), Refusal> {
+        self.write(|tx| {
+            tx.execute(
+                "INSERT INTO join_token (hash, role, name, expires, made_by) VALUES (?, ?, ?, ?, ?)",
+                params![hash, assignment.role, assignment.name, signed(expires), by],
+            )?;
+            Ok(((), true))
+        })
+    }
+
+    fn approve(&self, pending: i64) -> Result<bool, Refusal> {
+        self.write(|tx| manage::approve(tx, pending).map(|done| (done, done)))
+    }
+
+    fn revoke(&self, device: i64, reason: &str, now: u64, by: &str) -> Result<bool, Refusal> {
+        self.write(|tx| manage::revoke(tx, device, reason, now, by).map(|done| (done, done)))
+    }
+
+    fn import(&self, expected: &[Expected], now: u64) -> Result<Option<usize>, Refusal> {
+        self.write(|tx| {
+            let refused = manage::import(tx, expected, now)?;
+            Ok((refused, refused.is_none()))
+        })
+    }
+}

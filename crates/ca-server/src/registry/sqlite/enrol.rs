@@ -1,0 +1,328 @@
+//! Proofs and renewals: who becomes what, and the row that each certificate has.
+
+use key_proof::{Kind, Name, TpmTime, Verified};
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use super::{signed, unsigned};
+use crate::Refusal;
+use crate::registry::{Answer, Enrolment, Outcome, Sign};
+
+pub(super) fn enrol(
+    tx: &Transaction<'_>,
+    enrolment: &Enrolment<'_>,
+    principals: &[String],
+    sign: Sign<'_>,
+) -> Result<Outcome, Refusal> {
+    let verified = enrolment.verified;
+    if let Some(known) = answered(tx, enrolment.answer)? {
+        return Ok(known);
+    }
+    let Some(device) = device(tx, verified, enrolment.answer.now)? else {
+        return Ok(Outcome::Unknown);
+    };
+    if is_elsewhere(tx, device, verified)? {
+        return Ok(Outcome::Unknown);
+    }
+    let has_token = match enrolment.token {
+        Some(hash) if !use_token(tx, hash, enrolment.answer.now)? => return Ok(Outcome::NoToken),
+        Some(_) => true,
+        None => false,
+    };
+    let state = match assign(tx, device, enrolment, has_token)? {
+        Ok(state) => state,
+        Err(refused) => return Ok(refused),
+    };
+    if went_back(tx, &verified.attestation_key, verified.time)? {
+        return Ok(Outcome::TimeWentBack);
+    }
+    // What an administrator gave a token for needs no second word of his.
+    let approve_rebind = enrolment.approve_rebind && !has_token;
+    let waits = state == "pending";
+    let (binding, state) = bind(tx, device, enrolment, approve_rebind, waits)?;
+    if state == "pending" {
+        use_nonce(tx, enrolment.answer, None, binding)?;
+        return Ok(Outcome::Pending(binding));
+    }
+    if verified.kind == Kind::Host && !take_names(tx, binding, principals)? {
+        return Ok(Outcome::NameTaken);
+    }
+    issue(tx, binding, verified.time, enrolment.answer, sign)
+}
+
+pub(super) fn renew(
+    tx: &Transaction<'_>,
+    bound: i64,
+    time: TpmTime,
+    answer: Answer<'_>,
+    sign: Sign<'_>,
+) -> Result<Outcome, Refusal> {
+    if let Some(known) = answered(tx, answer)? {
+        return Ok(known);
+    }
+    let sql = "SELECT ak_name FROM binding JOIN device ON device.id = binding.device \
+               WHERE binding.id = ? AND binding.state = 'active' AND device.state = 'active'";
+    let name: Option<Vec<u8>> = tx.query_row(sql, [bound], |row| row.get(0)).optional()?;
+    let Some(name) = name else {
+        return Ok(Outcome::Unknown);
+    };
+    if went_back(tx, &Name::from_bytes(&name).map_err(super::corrupt)?, time)? {
+        return Ok(Outcome::TimeWentBack);
+    }
+    issue(tx, bound, time, answer, sign)
+}
+
+/// What came of this nonce before, if it was answered: the same again for the same answer.
+fn answered(tx: &Transaction<'_>, answer: Answer<'_>) -> Result<Option<Outcome>, Refusal> {
+    let sql = "SELECT body, certificate, binding FROM used_nonce WHERE nonce = ?";
+    let row: Option<(Vec<u8>, Option<Vec<u8>>, i64)> = tx
+        .query_row(sql, [answer.nonce], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    let Some((body, certificate, binding)) = row else {
+        return Ok(None);
+    };
+    if body != answer.body {
+        return Ok(Some(Outcome::NonceUsed));
+    }
+    // Not for a key that was revoked in between.
+    let sql = "SELECT state FROM binding WHERE id = ?";
+    let state: String = tx.query_row(sql, [binding], |row| row.get(0))?;
+    Ok(Some(match (state.as_str(), certificate) {
+        ("revoked" | "retired", _) => Outcome::Unknown,
+        (_, Some(certificate)) => Outcome::Issued(certificate),
+        (_, None) => Outcome::Pending(binding),
+    }))
+}
+
+/// The device's number; `None` if it was revoked.
+fn device(tx: &Transaction<'_>, verified: &Verified, now: u64) -> Result<Option<i64>, Refusal> {
+    let maker = verified.maker.as_ref().map_or_else(String::new, |maker| {
+        format!("{} {} {}", maker.manufacturer, maker.model, maker.version)
+    });
+    tx.execute(
+        "INSERT INTO device (ek_name, state, maker, first_seen) VALUES (?1, 'active', ?2, ?3) \
+         ON CONFLICT (ek_name) DO UPDATE SET maker = ?2 WHERE ?2 <> ''",
+        params![verified.ek_name.bytes(), maker, signed(now)],
+    )?;
+    let sql = "SELECT id FROM device WHERE ek_name = ? AND state = 'active'";
+    let id = tx.query_row(sql, [verified.ek_name.bytes()], |row| row.get(0));
+    Ok(id.optional()?)
+}
+
+/// Whether the attestation key came with another endorsement key before (a TPM has several), or the key was revoked: a machine that was
+/// revoked does not come back as another one.
+fn is_elsewhere(tx: &Transaction<'_>, device: i64, verified: &Verified) -> Result<bool, Refusal> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM binding WHERE ak_name = ?1 AND device <> ?2) \
+               OR EXISTS (SELECT 1 FROM revocation WHERE ssh_key = ?3)";
+    let values = params![
+        verified.attestation_key.bytes(),
+        device,
+        verified.binding.ssh_key.blob()
+    ];
+    Ok(tx.query_row(sql, values, |row| row.get(0))?)
+}
+
+fn use_token(tx: &Transaction<'_>, hash: &[u8; 32], now: u64) -> Result<bool, Refusal> {
+    let sql = "UPDATE join_token SET used = 1 WHERE hash = ? AND used = 0 AND expires > ?";
+    Ok(tx.execute(sql, params![hash, signed(now)])? == 1)
+}
+
+/// The state of the device's role and name, which a join token gives it if it has none.
+fn assign(
+    tx: &Transaction<'_>,
+    device: i64,
+    enrolment: &Enrolment<'_>,
+    has_token: bool,
+) -> Result<Result<String, Outcome>, Refusal> {
+    let wanted = enrolment.assignment;
+    let sql = "SELECT name, state FROM assignment WHERE device = ? AND role = ?";
+    let row: Option<(String, String)> = tx
+        .query_row(sql, params![device, wanted.role], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    Ok(match row {
+        Some((name, state)) if name == wanted.name => Ok(state),
+        Some(_) => Err(Outcome::OtherName),
+        None if !has_token => Err(Outcome::Unknown),
+        None => {
+            let state = if enrolment.approve_first {
+                "pending"
+            } else {
+                "active"
+            };
+            tx.execute(
+                "INSERT INTO assignment (device, role, name, state) VALUES (?, ?, ?, ?)",
+                params![device, wanted.role, wanted.name, state],
+            )?;
+            Ok(state.to_owned())
+        }
+    })
+}
+
+/// V14: whether `time` is before the last one that a proof with this attestation key has shown.
+///
+/// The counters are obfuscated by a constant offset, so that only differences count; they wrap. The clock may fall back when the power
+/// fails, and then the resets have gone up.
+fn went_back(tx: &Transaction<'_>, ak: &Name, time: TpmTime) -> Result<bool, Refusal> {
+    let mut statement =
+        tx.prepare_cached("SELECT resets, restarts, clock FROM binding WHERE ak_name = ?")?;
+    let mut rows = statement.query([ak.bytes()])?;
+    while let Some(row) = rows.next()? {
+        let (resets, restarts): (u32, u32) = (row.get(0)?, row.get(1)?);
+        let clock = unsigned(row.get(2)?);
+        // A difference of 2^31 or more is one backwards.
+        let ahead = |now: u32, then: u32| now.wrapping_sub(then).cast_signed().signum();
+        let order = match (ahead(time.resets, resets), ahead(time.restarts, restarts)) {
+            (0, 0) if time.clock < clock => -1,
+            (0, restarts) => restarts,
+            (resets, _) => resets,
+        };
+        if order < 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The number and state of the row of this key in this role.
+fn bind(
+    tx: &Transaction<'_>,
+    device: i64,
+    enrolment: &Enrolment<'_>,
+    approve_rebind: bool,
+    waits: bool,
+) -> Result<(i64, &'static str), Refusal> {
+    let (verified, role) = (enrolment.verified, &enrolment.assignment.role);
+    let binding = &verified.binding;
+    let sql = "SELECT id, state FROM binding WHERE ak_name = ? AND key_name = ? AND role = ?";
+    let names = params![verified.attestation_key.bytes(), binding.key.bytes(), role];
+    let row: Option<(i64, String)> = tx
+        .query_row(sql, names, |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if let Some((id, state)) = &row
+        && state == "active"
+        && !waits
+    {
+        return Ok((*id, "active"));
+    }
+    let sql = "SELECT count(*) FROM binding WHERE device = ? AND role = ? AND state = 'active'";
+    let others: i64 = tx.query_row(sql, params![device, role], |row| row.get(0))?;
+    let state = if waits || (others > 0 && approve_rebind) {
+        "pending"
+    } else {
+        retire_others(tx, device, role)?;
+        "active"
+    };
+    let id = match row {
+        Some((id, _)) => {
+            let sql = "UPDATE binding SET state = ? WHERE id = ?";
+            tx.execute(sql, params![state, id])?;
+            id
+        }
+        None => {
+            let now = signed(enrolment.answer.now);
+            tx.execute(
+                "INSERT INTO binding (device, role, state, ak_name, ak_public, signer, key_name, ssh_key, qualified_name, \
+                 wall, mode, clock, resets, restarts, last_seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                params![
+                    device,
+                    role,
+                    state,
+                    verified.attestation_key.bytes(),
+                    binding.attestation_key.bytes(),
+                    binding.signer.bytes(),
+                    binding.key.bytes(),
+                    binding.ssh_key.blob(),
+                    binding.qualified_name.bytes(),
+                    verified.wall.name(),
+                    verified.mode.name(),
+                    signed(verified.time.clock),
+                    verified.time.resets,
+                    verified.time.restarts,
+                    now,
+                ],
+            )?;
+            tx.last_insert_rowid()
+        }
+    };
+    Ok((id, state))
+}
+
+/// Ends the keys that the device has in this role, and frees their names.
+pub(super) fn retire_others(tx: &Transaction<'_>, device: i64, role: &str) -> Result<(), Refusal> {
+    let sql = "DELETE FROM principal WHERE binding IN \
+               (SELECT id FROM binding WHERE device = ? AND role = ? AND state = 'active')";
+    tx.execute(sql, params![device, role])?;
+    let sql =
+        "UPDATE binding SET state = 'retired' WHERE device = ? AND role = ? AND state = 'active'";
+    tx.execute(sql, params![device, role])?;
+    Ok(())
+}
+
+/// Gives the host names to this key; `false` if another key has one of them.
+fn take_names(tx: &Transaction<'_>, binding: i64, names: &[String]) -> Result<bool, Refusal> {
+    tx.execute("DELETE FROM principal WHERE binding = ?", [binding])?;
+    for name in names {
+        let sql = "INSERT INTO principal (name, binding) VALUES (?, ?) ON CONFLICT DO NOTHING";
+        if tx.execute(sql, params![name, binding])? != 1 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Signs, and notes the certificate: nobody gets it before this transaction is on the disk.
+fn issue(
+    tx: &Transaction<'_>,
+    binding: i64,
+    time: TpmTime,
+    answer: Answer<'_>,
+    sign: Sign<'_>,
+) -> Result<Outcome, Refusal> {
+    let signed_one = sign()?;
+    let certificate = signed_one.certificate;
+    let (now, blob) = (signed(answer.now), certificate.blob());
+    tx.execute(
+        "INSERT INTO issued (ca, serial, binding, issued, not_after, key_id, certificate) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        params![
+            signed_one.ca,
+            certificate.serial().cast_signed(),
+            binding,
+            now,
+            signed(certificate.valid_before()),
+            certificate.key_id(),
+            blob
+        ],
+    )?;
+    tx.execute(
+        "UPDATE binding SET clock = ?, resets = ?, restarts = ?, last_seen = ? WHERE id = ?",
+        params![signed(time.clock), time.resets, time.restarts, now, binding],
+    )?;
+    use_nonce(tx, answer, Some(blob), binding)?;
+    Ok(Outcome::Issued(blob.to_vec()))
+}
+
+fn use_nonce(
+    tx: &Transaction<'_>,
+    answer: Answer<'_>,
+    certificate: Option<&[u8]>,
+    binding: i64,
+) -> Result<(), Refusal> {
+    // An hour more than clocks differ, should this one have been set back.
+    let old = signed(answer.now.saturating_sub(60 * 60));
+    tx.execute("DELETE FROM used_nonce WHERE expires < ?", [old])?;
+    tx.execute(
+        "INSERT INTO used_nonce (nonce, expires, body, certificate, binding) VALUES (?, ?, ?, ?, ?)",
+        params![
+            answer.nonce,
+            signed(answer.expires),
+            answer.body,
+            certificate,
+            binding
+        ],
+    )?;
+    Ok(())
+}

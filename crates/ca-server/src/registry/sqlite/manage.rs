@@ -1,0 +1,107 @@
+//! What an administrator sees and does.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::enrol::retire_others;
+use super::{signed, unsigned};
+use crate::Refusal;
+use crate::registry::{DeviceLine, Expected};
+
+pub(super) fn devices(reader: &Connection) -> Result<Vec<DeviceLine>, Refusal> {
+    let sql = "SELECT device.id, ek_name, device.state, maker, coalesce(assignment.role, ''), coalesce(name, ''), \
+               (SELECT max(id) FROM binding WHERE binding.device = device.id AND binding.role = assignment.role AND state = 'pending'), \
+               (SELECT max(last_seen) FROM binding WHERE binding.device = device.id AND binding.role = assignment.role), \
+               (SELECT max(not_after) FROM issued JOIN binding ON binding.id = issued.binding \
+                WHERE binding.device = device.id AND binding.role = assignment.role) \
+               FROM device LEFT JOIN assignment ON assignment.device = device.id ORDER BY device.id, assignment.role";
+    let mut statement = reader.prepare_cached(sql)?;
+    let lines = statement.query_map([], |row| {
+        let ek_name: Vec<u8> = row.get(1)?;
+        Ok(DeviceLine {
+            device: row.get(0)?,
+            ek_name: ek_name.iter().map(|byte| format!("{byte:02x}")).collect(),
+            state: row.get(2)?,
+            maker: row.get(3)?,
+            role: row.get(4)?,
+            name: row.get(5)?,
+            pending: row.get(6)?,
+            last_seen: row.get::<_, Option<i64>>(7)?.map(unsigned),
+            valid_until: row.get::<_, Option<i64>>(8)?.map(unsigned),
+        })
+    })?;
+    Ok(lines.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn approve(tx: &Transaction<'_>, pending: i64) -> Result<bool, Refusal> {
+    let sql = "SELECT device, role FROM binding JOIN device ON device.id = binding.device \
+               WHERE binding.id = ? AND binding.state = 'pending' AND device.state = 'active'";
+    let row: Option<(i64, String)> = tx
+        .query_row(sql, [pending], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((device, role)) = row else {
+        return Ok(false);
+    };
+    retire_others(tx, device, &role)?;
+    let sql = "UPDATE binding SET state = 'active' WHERE id = ?";
+    tx.execute(sql, [pending])?;
+    let sql = "UPDATE assignment SET state = 'active' WHERE device = ? AND role = ?";
+    tx.execute(sql, params![device, role])?;
+    Ok(true)
+}
+
+pub(super) fn revoke(
+    tx: &Transaction<'_>,
+    device: i64,
+    reason: &str,
+    now: u64,
+    by: &str,
+) -> Result<bool, Refusal> {
+    let sql = "UPDATE device SET state = 'revoked' WHERE id = ?";
+    if tx.execute(sql, [device])? == 0 {
+        return Ok(false);
+    }
+    // Also the keys that were replaced: their certificates may still be good.
+    tx.execute(
+        "INSERT INTO revocation (device, ssh_key, reason, made, made_by) \
+         SELECT DISTINCT device, ssh_key, ?2, ?3, ?4 FROM binding WHERE device = ?1 ON CONFLICT DO NOTHING",
+        params![device, reason, signed(now), by],
+    )?;
+    let sql = "DELETE FROM principal WHERE binding IN (SELECT id FROM binding WHERE device = ?)";
+    tx.execute(sql, [device])?;
+    tx.execute(
+        "UPDATE binding SET state = 'revoked' WHERE device = ?",
+        [device],
+    )?;
+    Ok(true)
+}
+
+pub(super) fn import(
+    tx: &Transaction<'_>,
+    expected: &[Expected],
+    now: u64,
+) -> Result<Option<usize>, Refusal> {
+    for (index, one) in expected.iter().enumerate() {
+        tx.execute(
+            "INSERT INTO device (ek_name, state, first_seen) VALUES (?, 'active', ?) ON CONFLICT DO NOTHING",
+            params![one.ek_name.bytes(), signed(now)],
+        )?;
+        let sql = "SELECT id FROM device WHERE ek_name = ? AND state = 'active'";
+        let device: Option<i64> = tx
+            .query_row(sql, [one.ek_name.bytes()], |row| row.get(0))
+            .optional()?;
+        let Some(device) = device else {
+            return Ok(Some(index));
+        };
+        let of = &one.assignment;
+        tx.execute(
+            "INSERT INTO assignment (device, role, name, state) VALUES (?, ?, ?, 'active') ON CONFLICT DO NOTHING",
+            params![device, of.role, of.name],
+        )?;
+        let sql = "SELECT name FROM assignment WHERE device = ? AND role = ?";
+        let name: String = tx.query_row(sql, params![device, of.role], |row| row.get(0))?;
+        if name != of.name {
+            return Ok(Some(index));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,277 @@
+//! The command line: what it prints, its errors and exit codes.
+
+use std::fs;
+
+use crate::node::{Node, host, shown};
+
+#[test]
+fn an_authority_is_made_once_and_says_what_comes_next() {
+    let node = Node::initialised();
+    let policy = node.ok(&["policy", "check"]);
+    assert_eq!(
+        policy,
+        "the policy is good\nrole host: host, mode D, wall none, for 1d\nrole user: user, mode D, wall lockout, for 8h\n"
+    );
+    let (user, hosts) = (node.at("user.pub"), node.at("host.pub"));
+    let init = |dir: &str, agent: &str, user: &std::path::Path| {
+        let output = node
+            .command(&["init", "--audience", "x", "--dir"])
+            .arg(node.at(dir))
+            .arg("--agent")
+            .arg(node.at(agent))
+            .arg("--user-ca")
+            .arg(user)
+            .arg("--host-ca")
+            .arg(&hosts)
+            .output()
+            .unwrap();
+        shown(&output)
+    };
+    let (code, _, said) = init("ca", "agent", &user);
+    let already = format!(
+        "tpmssh-ca: there is an authority in {} already\n",
+        node.at("ca").display()
+    );
+    assert_eq!((code, said), (1, already));
+    let (code, _, said) = init("other", "nobody", &user);
+    assert_eq!(code, 1);
+    assert!(
+        said.starts_with(&format!("tpmssh-ca: the key in {} cannot certify: the authority's key does not sign: the agent at ", user.display())),
+        "{said}"
+    );
+    let (code, _, said) = init("other", "agent", &hosts);
+    assert_eq!(
+        (code, said.as_str()),
+        (
+            1,
+            "tpmssh-ca: ca: users and hosts need two different keys\n"
+        )
+    );
+    assert!(
+        !node.at("other").exists(),
+        "a directory was made for an authority that is none"
+    );
+    let (code, said, _) = init("other", "agent", &user);
+    assert_eq!(code, 0);
+    assert!(
+        said.contains("join-token new --role host --name HOST\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn without_a_node_the_administrator_is_told_so() {
+    let node = Node::initialised();
+    let socket = node.own("admin.sock");
+    let says = format!(
+        "tpmssh-ca: no node runs here (tpmssh-ca serve): {}: ",
+        socket.display()
+    );
+    for args in [
+        &["device", "list"][..],
+        &["device", "approve", "1"],
+        &["join-token", "new", "--role", "host", "--name", "x"],
+    ] {
+        let (code, _, said) = node.run(args);
+        assert!(code == 1 && said.starts_with(&says), "{said}");
+    }
+}
+
+#[test]
+fn what_an_administrator_gets_wrong_is_said() {
+    let node = Node::start();
+    let mut file = node.at("devices");
+    for (args, code, says) in [
+        (
+            &["device", "approve", "7"][..],
+            1,
+            "no key waits for approval under number 7",
+        ),
+        (&["device", "revoke", "7"], 1, "there is no device 7"),
+        (
+            &["join-token", "new", "--role", "none", "--name", "x"],
+            1,
+            "there is no role \"none\" in the policy",
+        ),
+        (
+            &["join-token", "new", "--role", "host", "--name", "a b"],
+            1,
+            "the role \"host\" makes no principals of the name \"a b\"",
+        ),
+        (
+            &["join-token", "new", "--role", "user", "--name", "root"],
+            1,
+            "the role \"user\" makes no principals of the name \"root\"",
+        ),
+        (
+            &["serve"],
+            1,
+            &format!(
+                "another node runs here: {}",
+                node.own("admin.sock").display()
+            ),
+        ),
+    ] {
+        assert_eq!(
+            node.run(args),
+            (code, String::new(), format!("tpmssh-ca: {says}\n"))
+        );
+    }
+    for (content, says) in [
+        (
+            "{}",
+            "nothing is imported: line 1: missing field `ek_name` at line 1 column 2",
+        ),
+        (
+            "\n{\"ek_name\":\"00\",\"role\":\"host\",\"name\":\"x\"}",
+            "nothing is imported: device 1: malformed Name: ",
+        ),
+    ] {
+        fs::write(&file, content).unwrap();
+        let (code, _, said) = node.run(&["device", "import", file.to_str().unwrap()]);
+        assert!(
+            code == 1 && said.starts_with(&format!("tpmssh-ca: {says}")),
+            "{said}"
+        );
+    }
+    file.set_extension("none");
+    let (code, _, said) = node.run(&["device", "import", file.to_str().unwrap()]);
+    assert!(
+        code == 1 && said.starts_with("tpmssh-ca: cannot read "),
+        "{said}"
+    );
+    let (code, _, said) = node.run(&[
+        "join-token",
+        "new",
+        "--role",
+        "host",
+        "--name",
+        "x",
+        "--expires-in",
+        "1y",
+    ]);
+    assert!(
+        code == 2 && said.contains("is no span of time, such as 30m, 24h or 7d"),
+        "{said}"
+    );
+    assert_eq!(node.rows("device") + node.rows("join_token"), 0);
+}
+
+/// An import is taken whole or not at all.
+#[test]
+fn an_import_with_a_revoked_machine_takes_none() {
+    let node = Node::start();
+    let tpm = node.host("web1");
+    node.ok(&["device", "revoke", "1"]);
+    let other = crate::software_tpm::ek_name(&host("web2", ""));
+    let revoked = crate::software_tpm::ek_name(&tpm);
+    let line = |ek: &key_proof::Name, name: &str| {
+        format!("{{\"ek_name\":\"{ek}\",\"role\":\"host\",\"name\":\"{name}\"}}\n")
+    };
+    let file = node.at("devices");
+    fs::write(&file, line(&other, "web2") + &line(&revoked, "web1")).unwrap();
+    let (code, _, said) = node.run(&["device", "import", file.to_str().unwrap()]);
+    let says = format!(
+        "tpmssh-ca: nothing is imported: TPM {revoked} is revoked, or has role host under another name than web1\n"
+    );
+    assert_eq!((code, said), (1, says));
+    assert_eq!(node.rows("device"), 1);
+}
+
+#[test]
+fn a_policy_with_a_mistake_is_refused_whole() {
+    let node = Node::initialised();
+    let path = node.own("policy.toml");
+    let good = fs::read_to_string(&path).unwrap();
+    fs::write(&path, good.replace("ttl = \"8h\"", "ttl = \"8 hours\"")).unwrap();
+    let says = format!(
+        "tpmssh-ca: {} is not in force: role.user: ttl: \"8 hours\" is no span of time, such as 30m, 24h or 7d\n",
+        path.display()
+    );
+    for args in [&["policy", "check"][..], &["serve"]] {
+        assert_eq!(node.run(args), (1, String::new(), says.clone()));
+    }
+}
+
+#[test]
+fn a_directory_that_others_can_look_into_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let node = Node::initialised();
+    let dir = node.at("ca");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+    let says = format!(
+        "tpmssh-ca: {} has to be a directory of the user that runs tpmssh-ca, mode 0700\n",
+        dir.display()
+    );
+    assert_eq!(node.run(&["serve"]), (1, String::new(), says));
+}
+
+/// Join tokens are in no log, no error and no file, not even in the registry.
+#[test]
+fn a_join_token_is_kept_nowhere_and_the_log_shows_what_happened() {
+    let mut node = Node::start();
+    let token = node.token("host", "web1");
+    let tpm = host("web1", &token);
+    node.enrol(&tpm).certificate();
+    let used = node.begin(&host("web1", &token));
+    assert!(!String::from_utf8_lossy(&used.body).contains(&token));
+    let mut hostile = host("web1", &token);
+    hostile.principals = vec!["\n\u{1b}]0;x\u{7}".repeat(50)];
+    node.begin(&hostile);
+    node.ok(&["device", "revoke", "1"]);
+    assert_eq!(node.terminate(), Some(0));
+    for entry in fs::read_dir(node.at("ca")).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap_or_default();
+        let found = bytes.windows(token.len()).any(|it| it == token.as_bytes());
+        assert!(!found, "the token is in {}", path.display());
+    }
+    let log = fs::read_to_string(node.own("audit.log")).unwrap();
+    let events: Vec<String> = log
+        .lines()
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let refused = line["refused"].as_str().unwrap_or_default();
+            format!("{} {refused}", line["event"].as_str().unwrap())
+        })
+        .collect();
+    let expected = [
+        "init ",
+        "start ",
+        "join-token ",
+        "enrol ",
+        "begin join-token",
+        "begin join-token",
+        "revoke ",
+        "stop ",
+    ];
+    assert_eq!(events, expected);
+    assert!(!log.contains('\u{1b}'));
+    assert!(
+        node.ok(&["audit", "verify"])
+            .starts_with("8 lines, each follows from the one before it; ")
+    );
+    fs::write(node.own("audit.log"), log.replacen("web1", "web2", 1)).unwrap();
+    let broken = "tpmssh-ca: line 4 of the audit log does not follow from the one before it\n";
+    assert_eq!(
+        node.run(&["audit", "verify"]),
+        (1, String::new(), broken.to_owned())
+    );
+    assert_eq!(node.run(&["serve"]), (1, String::new(), broken.to_owned()));
+}
+
+#[test]
+fn json_is_printed_for_programs() {
+    let node = Node::start();
+    node.host("web1");
+    let list: serde_json::Value =
+        serde_json::from_str(&node.ok(&["device", "list", "--json"])).unwrap();
+    assert_eq!(
+        (list[0]["name"].as_str(), list[0]["state"].as_str()),
+        (Some("web1"), Some("active"))
+    );
+    assert!(list[0]["valid_until"].as_u64() > list[0]["last_seen"].as_u64());
+    let check: serde_json::Value =
+        serde_json::from_str(&node.ok(&["policy", "check", "--json"])).unwrap();
+    assert_eq!(check["roles"][0]["ttl"], 86400);
+}

@@ -1,0 +1,311 @@
+//! Machines that come for the first time, and those that pretend to.
+
+use key_proof::Identity;
+use ssh_format::CertificateKind;
+
+use crate::node::{Node, host, run, ssh_key};
+use crate::software_tpm::SoftwareTpm;
+
+const NOT_EXPECTED: &str = "this TPM is not one of those that are expected";
+
+fn refused(status: u16, code: &str, why: &str) -> (u16, String, String) {
+    (status, code.to_owned(), why.to_owned())
+}
+
+#[test]
+fn a_host_with_a_join_token_gets_a_certificate_that_openssh_reads() {
+    let node = Node::start();
+    let tpm = host("web1.example.com", &node.token("host", "web1.example.com"));
+    let answer = node.enrol(&tpm);
+    let certificate = answer.certificate();
+    assert_eq!(certificate.kind(), CertificateKind::Host);
+    assert_eq!(certificate.principals(), ["web1.example.com"]);
+    assert_eq!(certificate.key().blob(), ssh_key(&tpm).blob());
+    assert!(certificate.verify().is_ok());
+    let file = node.at("host-cert.pub");
+    std::fs::write(&file, certificate.line("") + "\n").unwrap();
+    let shown = run(std::process::Command::new("ssh-keygen")
+        .args(["-L", "-f"])
+        .arg(&file));
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        shown.contains("role=host mode=D wall=none host=web1.example.com"),
+        "{shown}"
+    );
+    let json = answer.json();
+    let (after, before) = (json["renew_after"].as_u64(), json["valid_before"].as_u64());
+    assert!(after < before);
+    assert!(
+        json["ca_keys"]["host"]
+            .as_str()
+            .unwrap()
+            .starts_with("ecdsa-")
+    );
+}
+
+#[test]
+fn a_user_needs_a_wall_as_strong_as_the_role_asks_for() {
+    let node = Node::start();
+    let mut tpm = host("anna", &node.token("user", "anna"));
+    tpm.kind = key_proof::Kind::User;
+    assert_eq!(node.begin(&tpm).refused().1, "V5");
+    tpm.behind_lockout();
+    let certificate = node.enrol(&tpm).certificate();
+    assert_eq!(certificate.kind(), CertificateKind::User);
+    let names: Vec<&str> = certificate
+        .extensions()
+        .iter()
+        .map(ssh_format::CertOption::name)
+        .collect();
+    assert!(
+        names.contains(&"permit-pty") && names.contains(&"ek@tpmssh"),
+        "{names:?}"
+    );
+}
+
+/// The same answer again, because the first reply was lost: the same certificate, and one row. Any other answer is refused.
+#[test]
+fn v7_a_challenge_is_answered_once() {
+    let node = Node::start();
+    let tpm = host("web1", &node.token("host", "web1"));
+    let proof = node.proof(&tpm);
+    let first = node.finish(&proof).certificate();
+    let again = node.finish(&proof).certificate();
+    assert_eq!(first.blob(), again.blob());
+    assert_eq!(node.rows("issued"), 1);
+    let other = format!("{}\n", proof.to_json());
+    let answer = node.post("/v1/enroll/finish", other.as_bytes());
+    assert_eq!(
+        answer.refused(),
+        refused(403, "V7", "its challenge was answered before")
+    );
+    assert_eq!(node.rows("issued"), 1);
+}
+
+#[test]
+fn v7_nothing_can_be_changed_between_begin_and_finish() {
+    let node = Node::start();
+    let tpm = host("web1", &node.token("host", "web1"));
+    let mut proof = node.proof(&tpm);
+    proof.request.identity = Identity::Join(node.token("host", "web2"));
+    proof.request.principals = vec!["web2".to_owned()];
+    assert_eq!(node.finish(&proof).refused().1, "V7");
+    assert_eq!(node.rows("issued"), 0);
+}
+
+#[test]
+fn v6_names_and_audience_are_those_of_the_token_and_the_authority() {
+    let node = Node::start();
+    let token = node.token("host", "web1");
+    for names in [vec![], vec!["web2"], vec!["web1", "web2"], vec!["*"]] {
+        let mut tpm = host("web1", &token);
+        tpm.principals = names.iter().map(|&it| it.to_owned()).collect();
+        assert_eq!(node.begin(&tpm).refused().1, "V6", "{names:?}");
+    }
+    let mut tpm = host("web1", &token);
+    tpm.audience = "https://other.example/".to_owned();
+    assert_eq!(node.begin(&tpm).refused().1, "V6");
+    // A host's token is none for a user.
+    let mut tpm = host("web1", &token);
+    tpm.kind = key_proof::Kind::User;
+    assert_eq!(node.begin(&tpm).refused().1, "V6");
+}
+
+#[test]
+fn v4_a_software_attestation_key_gets_no_challenge() {
+    let node = Node::start();
+    let mut tpm = host("web1", &node.token("host", "web1"));
+    tpm.ak.attributes &= !(1 << 16);
+    assert_eq!(node.begin(&tpm).refused().1, "V4");
+}
+
+#[test]
+fn v8_a_challenge_for_one_tpm_is_not_answered_by_another() {
+    let node = Node::start();
+    let tpm = host("web1", &node.token("host", "web1"));
+    let good = node.proof(&tpm);
+    let mut relayed = good.clone();
+    relayed.activation[0] ^= 1;
+    assert_eq!(node.finish(&relayed).refused().1, "V8");
+    node.finish(&good).certificate();
+}
+
+#[test]
+fn a_stranger_and_a_used_token_are_refused() {
+    let node = Node::start();
+    assert_eq!(
+        node.begin(&host("web1", "")).refused(),
+        refused(403, "V3", NOT_EXPECTED)
+    );
+    let no_token = refused(
+        403,
+        "join-token",
+        "the join token is unknown, was used or has expired",
+    );
+    assert_eq!(node.begin(&host("web1", "0123")).refused(), no_token);
+    let token = node.token("host", "web1");
+    node.enrol(&host("web1", &token)).certificate();
+    assert_eq!(node.begin(&host("web1", &token)).refused(), no_token);
+}
+
+/// Fifty machines with one token at the same time: one is let in.
+#[test]
+fn a_token_lets_in_one_of_many_that_show_it_at_once() {
+    let node = Node::start();
+    let token = node.token("host", "web1");
+    let proofs: Vec<_> = (0..50).map(|_| node.proof(&host("web1", &token))).collect();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let all: Vec<_> = proofs
+            .iter()
+            .map(|proof| scope.spawn(|| node.finish(proof).status))
+            .collect();
+        all.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    assert_eq!(
+        statuses.iter().filter(|&&it| it == 200).count(),
+        1,
+        "{statuses:?}"
+    );
+    assert!(
+        statuses.iter().all(|it| [200, 403, 409, 503].contains(it)),
+        "{statuses:?}"
+    );
+    assert_eq!(
+        (
+            node.rows("issued"),
+            node.rows("principal"),
+            node.rows("device")
+        ),
+        (1, 1, 1)
+    );
+}
+
+#[test]
+fn a_name_that_another_host_has_is_not_given_away() {
+    let node = Node::start();
+    let first = node.host("web1");
+    let second = host("web1", &node.token("host", "web1"));
+    let taken = refused(409, "name-taken", "another machine has one of these names");
+    assert_eq!(node.enrol(&second).refused(), taken);
+    assert_eq!((node.rows("device"), node.rows("issued")), (1, 1));
+    node.renew(&first).certificate();
+    // The refused token still counts, once the name is free.
+    node.ok(&["device", "revoke", "1"]);
+    node.enrol(&second).certificate();
+}
+
+/// Whoever can reach the TPM can make keys in it: another key waits for an administrator.
+#[test]
+fn another_key_of_a_known_machine_waits_for_approval() {
+    let node = Node::start();
+    let old = node.host("web1");
+    let mut new = host("web1", "");
+    new.ek = old.ek.clone();
+    let answer = node.enrol(&new);
+    assert_eq!(
+        (answer.status, answer.json()["pending"].as_i64()),
+        (202, Some(2))
+    );
+    assert_eq!(node.enrol(&new).status, 202);
+    assert_eq!(node.renew(&new).refused().0, 410);
+    node.renew(&old).certificate();
+    assert!(
+        node.ok(&["device", "list"]).contains("  2        "),
+        "{}",
+        node.ok(&["device", "list"])
+    );
+    node.ok(&["device", "approve", "2"]);
+    node.enrol(&new).certificate();
+    node.renew(&new).certificate();
+    assert_eq!(node.renew(&old).refused().0, 410);
+}
+
+#[test]
+fn a_machine_that_comes_with_a_new_token_needs_no_approval() {
+    let node = Node::start();
+    let old = node.host("web1");
+    let mut new = host("web1", &node.token("host", "web1"));
+    new.ek = old.ek.clone();
+    node.enrol(&new).certificate();
+    assert_eq!(node.renew(&old).refused().0, 410);
+    let mut other_name = host("web2", &node.token("host", "web2"));
+    other_name.ek = old.ek.clone();
+    let other = refused(
+        409,
+        "other-name",
+        "this TPM has this role under another name",
+    );
+    assert_eq!(node.enrol(&other_name).refused(), other);
+}
+
+/// The answer was lost with the node: the machine is known by then, and comes again with the same token.
+#[test]
+fn a_machine_whose_answer_was_lost_comes_again() {
+    let mut node = Node::start();
+    let tpm = host("web1", &node.token("host", "web1"));
+    let proof = node.proof(&tpm);
+    let lost = node.finish(&proof).certificate();
+    node.kill();
+    node.serve();
+    assert_eq!(node.finish(&proof).refused().1, "V7");
+    let again = node.enrol(&tpm).certificate();
+    assert_ne!(lost.serial(), again.serial());
+}
+
+#[test]
+fn a_machine_that_is_expected_needs_no_token() {
+    let node = Node::start();
+    let policy = std::fs::read_to_string(node.own("policy.toml")).unwrap();
+    assert!(policy.contains("mode = \"D\""));
+    drop(node);
+    let mut node = Node::initialised();
+    let policy = policy_with(&node, "mode = \"D\"", "mode = \"B\"");
+    std::fs::write(node.own("policy.toml"), policy).unwrap();
+    node.serve();
+    let tpm = host("web1", "");
+    assert_eq!(node.begin(&tpm).refused(), refused(403, "V3", NOT_EXPECTED));
+    // Mode B: not even a token helps a TPM that is not expected.
+    let with_token = host("web1", &node.token("host", "web1"));
+    assert_eq!(
+        node.begin(&with_token).refused(),
+        refused(403, "V3", NOT_EXPECTED)
+    );
+    import(&node, &tpm, "web1");
+    let certificate = node.enrol(&tpm).certificate();
+    assert!(
+        certificate.key_id().contains("mode=B"),
+        "{}",
+        certificate.key_id()
+    );
+}
+
+#[test]
+fn in_mode_d_an_administrator_can_have_the_first_word() {
+    let mut node = Node::initialised();
+    let policy = policy_with(&node, "first = \"auto\"", "first = \"approve\"");
+    std::fs::write(node.own("policy.toml"), policy).unwrap();
+    node.serve();
+    let tpm = host("web1", &node.token("host", "web1"));
+    let proof = node.proof(&tpm);
+    assert_eq!(node.finish(&proof).status, 202);
+    assert_eq!(node.finish(&proof).status, 202);
+    assert_eq!(node.rows("issued"), 0);
+    node.ok(&["device", "approve", "1"]);
+    node.enrol(&tpm).certificate();
+}
+
+fn policy_with(node: &Node, from: &str, to: &str) -> String {
+    let policy = std::fs::read_to_string(node.own("policy.toml")).unwrap();
+    let changed = policy.replace(from, to);
+    assert_ne!(policy, changed);
+    changed
+}
+
+fn import(node: &Node, tpm: &SoftwareTpm, name: &str) {
+    let ek = crate::software_tpm::ek_name(tpm);
+    let file = node.at("devices.jsonl");
+    let line = format!("{{\"ek_name\": \"{ek}\", \"role\": \"host\", \"name\": \"{name}\"}}\n\n");
+    std::fs::write(&file, line).unwrap();
+    let said = node.ok(&["device", "import", file.to_str().unwrap()]);
+    assert_eq!(said, "1 machines are expected\n");
+}

@@ -1,0 +1,56 @@
+//! Bodies that are too long, too deep, too slow or no bodies at all.
+
+use std::io::{Read, Write};
+
+use crate::node::Node;
+
+#[test]
+fn what_is_no_request_is_refused_and_the_node_goes_on() {
+    let node = Node::start();
+    let deep = "[".repeat(60_000);
+    let deep_field = format!("{{\"format\":\"tpmssh-request-v1\",\"ek\":{deep}");
+    for path in ["/v1/enroll/begin", "/v1/enroll/finish", "/v1/renew"] {
+        for body in [
+            "",
+            "{}",
+            "null",
+            "\u{0}",
+            &deep,
+            &deep_field,
+            "{\"format\":\"tpmssh-statement-v1\"}",
+        ] {
+            let answer = node.post(path, body.as_bytes());
+            assert_eq!(answer.refused().0, 400, "{path} {:.40}", body);
+            assert_eq!(answer.refused().1, "malformed");
+        }
+        let long = vec![b' '; 64 * 1024 + 1];
+        let too_long = (
+            413,
+            "too-long".to_owned(),
+            "the body is longer than 64 KiB".to_owned(),
+        );
+        assert_eq!(node.post(path, &long).refused(), too_long);
+    }
+    assert_eq!(node.get("/v1/renew").refused().0, 405);
+    assert_eq!(node.post("/v1/nonce", b"").refused().0, 405);
+    assert_eq!(node.get("/admin").refused().0, 404);
+    assert_eq!(node.get("/healthz").status, 200);
+    let head = format!("X: {}\r\n", "y".repeat(16 * 1024));
+    assert_eq!(node.ask("GET", "/healthz", &head, b"").status, 431);
+    assert_eq!(node.get("/healthz").status, 200);
+}
+
+#[test]
+fn a_machine_that_sends_nothing_is_sent_away() {
+    let node = Node::start();
+    let mut silent = node.connect();
+    let mut slow = node.connect();
+    slow.write_all(b"POST /v1/renew HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
+        .unwrap();
+    let begun = std::time::Instant::now();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    silent.read_to_end(&mut Vec::new()).unwrap();
+    assert!(begun.elapsed().as_secs() < 20);
+}

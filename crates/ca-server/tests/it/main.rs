@@ -1,0 +1,21 @@
+//! `tpmssh-ca` as a machine and an administrator meet it: the program itself, over HTTP and on the command line.
+//!
+//! The machines are played by the software TPM of `key-proof`'s tests, so that an attack costs nothing.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod commands;
+#[path = "../../../key-proof/tests/it/der.rs"]
+#[allow(dead_code, reason = "shared with the tests of key-proof")]
+mod der;
+mod enrolment;
+mod faults;
+mod limits;
+mod node;
+#[path = "../../../key-proof/tests/it/pair.rs"]
+#[allow(dead_code, reason = "shared with the tests of key-proof")]
+mod pair;
+mod renewal;
+mod revocation;
+#[path = "../../../key-proof/tests/it/software_tpm.rs"]
+#[allow(dead_code, reason = "shared with the tests of key-proof")]
+mod software_tpm;

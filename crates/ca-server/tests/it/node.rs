@@ -1,0 +1,406 @@
+//! A node with its agent, and machines that ask it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use key_proof::{
+    Challenge, ENROLL_NAMESPACE, Identity, Kind, Name, Proof, PublicArea, Renewal,
+    renewal_transcript,
+};
+use serde_json::Value;
+use ssh_format::{AnyKey, Certificate, SigHash};
+use tempfile::TempDir;
+
+use crate::software_tpm::{SoftwareTpm, name};
+
+pub(crate) const AUDIENCE: &str = "https://ca.example/";
+
+/// A process that ends with its owner.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An authority of one node.
+pub(crate) struct Node {
+    // Dropped first: it uses the agent.
+    process: Option<Process>,
+    address: String,
+    agent: Option<Process>,
+    pub(crate) dir: TempDir,
+}
+
+/// An answer over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The head, in lower case.
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// The code and the text of a refusal.
+    #[track_caller]
+    pub(crate) fn refused(&self) -> (u16, String, String) {
+        let json = self.json();
+        let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+        (self.status, text("code"), text("detail"))
+    }
+
+    #[track_caller]
+    pub(crate) fn certificate(&self) -> Certificate {
+        assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
+        let json = self.json();
+        Certificate::from_line(json["certificate"].as_str().unwrap())
+            .unwrap()
+            .0
+    }
+}
+
+impl Node {
+    /// A node that runs, with the policy that `init` makes.
+    pub(crate) fn start() -> Self {
+        let mut node = Self::initialised();
+        node.serve();
+        node
+    }
+
+    /// A node that does not run yet.
+    pub(crate) fn initialised() -> Self {
+        let dir = tempfile::Builder::new().prefix("ca-").tempdir().unwrap();
+        let mut node = Self {
+            process: None,
+            address: String::new(),
+            agent: None,
+            dir,
+        };
+        for key in ["user", "host"] {
+            run(Command::new("ssh-keygen")
+                .args(["-q", "-t", "ecdsa", "-N", "", "-f"])
+                .arg(node.at(key)));
+        }
+        node.start_agent();
+        let (agent, user, host) = (node.at("agent"), node.at("user.pub"), node.at("host.pub"));
+        let output = node
+            .command(&["init", "--audience", AUDIENCE, "--listen", "127.0.0.1:0"])
+            .arg("--agent")
+            .arg(agent)
+            .arg("--user-ca")
+            .arg(user)
+            .arg("--host-ca")
+            .arg(host)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        node
+    }
+
+    pub(crate) fn start_agent(&mut self) {
+        let socket = self.at("agent");
+        let _ = fs::remove_file(&socket);
+        let agent = Command::new("ssh-agent")
+            .arg("-D")
+            .arg("-a")
+            .arg(&socket)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.agent = Some(Process(agent));
+        wait(|| UnixStream::connect(&socket).is_ok());
+        for key in ["user", "host"] {
+            run(Command::new("ssh-add")
+                .arg("-q")
+                .arg(self.at(key))
+                .env("SSH_AUTH_SOCK", &socket));
+        }
+    }
+
+    pub(crate) fn stop_agent(&mut self) {
+        self.agent = None;
+    }
+
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The directory that the program has.
+    pub(crate) fn own(&self, name: &str) -> PathBuf {
+        self.at("ca").join(name)
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tpmssh-ca"));
+        command.arg("--dir").arg(self.at("ca")).args(args);
+        command
+    }
+
+    /// Runs a command: exit code, what it printed, and what it said.
+    pub(crate) fn run(&self, args: &[&str]) -> (i32, String, String) {
+        shown(&self.command(args).output().unwrap())
+    }
+
+    /// What a command prints that succeeds.
+    #[track_caller]
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        let (code, out, err) = self.run(args);
+        assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
+        out
+    }
+
+    pub(crate) fn serve(&mut self) {
+        let mut child = self
+            .command(&["serve"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        self.process = Some(Process(child));
+        let first = lines.next().unwrap().unwrap();
+        let address = first.strip_prefix("tpmssh-ca: listening at http://");
+        self.address = address
+            .unwrap_or_else(|| panic!("{first}"))
+            .trim_end_matches('/')
+            .to_owned();
+        let log = self.at("stderr");
+        std::thread::spawn(move || {
+            let mut file = fs::File::options()
+                .create(true)
+                .append(true)
+                .open(log)
+                .unwrap();
+            for line in lines.map_while(Result::ok) {
+                let _ = writeln!(file, "{line}");
+            }
+        });
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().0.id()
+    }
+
+    /// Ends the node as a power cut would.
+    pub(crate) fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Ends the node as an administrator does; returns its exit code.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        let mut process = self.process.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&process.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        process.0.wait().unwrap().code()
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .unwrap();
+        stream
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, "", b"")
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &[u8]) -> Answer {
+        self.ask("POST", path, "", body)
+    }
+
+    pub(crate) fn ask(&self, method: &str, path: &str, head: &str, body: &[u8]) -> Answer {
+        let mut stream = self.connect();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        let _ = stream.write_all(&[head.as_bytes(), body].concat());
+        read_answer(stream)
+    }
+
+    pub(crate) fn token(&self, role: &str, name: &str) -> String {
+        let args = ["join-token", "new", "--role", role, "--name", name];
+        self.ok(&args).trim().to_owned()
+    }
+
+    pub(crate) fn begin(&self, tpm: &SoftwareTpm) -> Answer {
+        self.post("/v1/enroll/begin", tpm.request().to_json().as_bytes())
+    }
+
+    /// The proof for a fresh challenge.
+    #[track_caller]
+    pub(crate) fn proof(&self, tpm: &SoftwareTpm) -> Proof {
+        let answer = self.begin(tpm);
+        assert_eq!(
+            answer.status,
+            200,
+            "{}",
+            String::from_utf8_lossy(&answer.body)
+        );
+        tpm.answer(&Challenge::from_json(&answer.body).unwrap())
+    }
+
+    pub(crate) fn finish(&self, proof: &Proof) -> Answer {
+        self.post("/v1/enroll/finish", proof.to_json().as_bytes())
+    }
+
+    pub(crate) fn enrol(&self, tpm: &SoftwareTpm) -> Answer {
+        self.finish(&self.proof(tpm))
+    }
+
+    /// A host that has its certificate.
+    pub(crate) fn host(&self, name: &str) -> SoftwareTpm {
+        let tpm = host(name, &self.token("host", name));
+        self.enrol(&tpm).certificate();
+        tpm
+    }
+
+    pub(crate) fn nonce(&self) -> [u8; 32] {
+        use base64ct::{Base64, Encoding};
+        let json = self.get("/v1/nonce").json();
+        let nonce = Base64::decode_vec(json["nonce"].as_str().unwrap()).unwrap();
+        nonce.try_into().unwrap()
+    }
+
+    pub(crate) fn renew(&self, tpm: &SoftwareTpm) -> Answer {
+        let renewal = renewal(tpm, self.nonce());
+        self.post("/v1/renew", renewal.to_json().as_bytes())
+    }
+
+    /// The same while somebody kills the node; `None` once it is gone.
+    pub(crate) fn try_renew(&self, tpm: &SoftwareTpm) -> Option<Answer> {
+        use base64ct::{Base64, Encoding};
+        let ask = |method: &str, path: &str, body: &str| {
+            let mut stream = TcpStream::connect(&self.address).ok()?;
+            let head = format!(
+                "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(head.as_bytes()).ok()?;
+            let answer = read_answer(stream);
+            (answer.status != 0).then_some(answer)
+        };
+        let nonce: Value = serde_json::from_slice(&ask("GET", "/v1/nonce", "")?.body).ok()?;
+        let nonce = Base64::decode_vec(nonce["nonce"].as_str()?).ok()?;
+        let renewal = renewal(tpm, nonce.try_into().ok()?);
+        let answer = ask("POST", "/v1/renew", &renewal.to_json())?;
+        let is_whole = serde_json::from_slice::<Value>(&answer.body).is_ok();
+        is_whole.then_some(answer)
+    }
+
+    /// The number of rows of a table.
+    pub(crate) fn rows(&self, table: &str) -> i64 {
+        let db = rusqlite::Connection::open(self.own("registry.db")).unwrap();
+        let sql = format!("SELECT count(*) FROM {table}");
+        db.query_row(&sql, [], |row| row.get(0)).unwrap()
+    }
+}
+
+fn read_answer(mut stream: TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    let end = bytes.windows(4).position(|it| it == b"\r\n\r\n");
+    let Some(end) = end else {
+        return Answer {
+            status: 0,
+            head: String::new(),
+            body: bytes,
+        };
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer {
+        status,
+        head,
+        body: bytes[end + 4..].to_vec(),
+    }
+}
+
+/// A machine with a PIN-less key that wants to be the host `name`.
+pub(crate) fn host(name: &str, token: &str) -> SoftwareTpm {
+    let mut tpm = SoftwareTpm::new();
+    tpm.behind_nothing();
+    tpm.kind = Kind::Host;
+    tpm.principals = vec![name.to_owned()];
+    tpm.audience = AUDIENCE.to_owned();
+    if !token.is_empty() {
+        tpm.identity = Identity::Join(token.to_owned());
+    }
+    tpm
+}
+
+/// A renewal for what the machine had before.
+pub(crate) fn renewal(tpm: &SoftwareTpm, nonce: [u8; 32]) -> Renewal {
+    let attestation_key = PublicArea::parse(&tpm.ak.bytes()).unwrap().name();
+    let key = Name::from_bytes(&name(&tpm.key.bytes())).unwrap();
+    let transcript = renewal_transcript(
+        &attestation_key,
+        &key,
+        tpm.kind,
+        &tpm.principals,
+        AUDIENCE,
+        &nonce,
+    );
+    let attest = tpm.attest(&nonce, &transcript);
+    Renewal {
+        attestation_key,
+        key,
+        kind: tpm.kind,
+        principals: tpm.principals.clone(),
+        nonce,
+        signature: tpm.signature(&attest),
+        attest,
+        sshsig: tpm.own_signature(ENROLL_NAMESPACE, SigHash::Sha512, &transcript),
+    }
+}
+
+/// The SSH key of a machine.
+pub(crate) fn ssh_key(tpm: &SoftwareTpm) -> AnyKey {
+    let (x, y) = tpm.key.key.point();
+    let key = ssh_format::PublicKey::ecdsa(ssh_format::Curve::NistP256, &x, &y).unwrap();
+    AnyKey::from_blob(key.blob()).unwrap()
+}
+
+pub(crate) fn wait(mut until: impl FnMut() -> bool) {
+    for _ in 0..600 {
+        if until() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("waited for too long");
+}
+
+#[track_caller]
+pub(crate) fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+    output
+}
+
+pub(crate) fn shown(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+/// A file with `content` in the node's own place.
+pub(crate) fn write(path: &Path, content: &[u8]) {
+    fs::write(path, content).unwrap();
+}

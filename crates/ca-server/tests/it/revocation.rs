@@ -1,0 +1,114 @@
+//! Machines that were stolen.
+
+use std::process::Command;
+
+use crate::node::{Node, host, shown, ssh_key, write};
+
+#[test]
+fn a_revoked_machine_gets_nothing_more_and_openssh_refuses_its_key() {
+    let node = Node::start();
+    let (stolen, other) = (node.host("web1"), node.host("web2"));
+    let before = node.get("/v1/krl");
+    let said = node.ok(&["device", "revoke", "1", "--reason", "stolen"]);
+    assert_eq!(
+        said,
+        "revoked: list 2 of revoked keys has the keys of device 1\n"
+    );
+    assert_eq!(node.renew(&stolen).refused().0, 410);
+    let not_expected = "this TPM is not one of those that are expected";
+    assert_eq!(node.begin(&stolen).refused().2, not_expected);
+    node.renew(&other).certificate();
+
+    let list = node.get("/v1/krl");
+    assert_ne!(list.body, before.body);
+    let file = node.at("krl");
+    write(&file, &list.body);
+    for (tpm, code) in [(&stolen, 1), (&other, 0)] {
+        let key = node.at("key.pub");
+        write(&key, (ssh_key(tpm).line("") + "\n").as_bytes());
+        let output = Command::new("ssh-keygen")
+            .arg("-Qf")
+            .arg(&file)
+            .arg(&key)
+            .output();
+        assert_eq!(shown(&output.unwrap()).0, code);
+    }
+}
+
+/// A machine that was revoked does not come back with another endorsement key of the same chip, or with its key in another chip's name.
+#[test]
+fn a_revoked_machine_does_not_come_back_as_another_one() {
+    let node = Node::start();
+    let stolen = node.host("web1");
+    node.ok(&["device", "revoke", "1"]);
+    let token = node.token("host", "web9");
+    let mut same_chip = host("web9", &token);
+    same_chip.ak = stolen.ak.clone();
+    same_chip.srk = stolen.srk.clone();
+    assert_eq!(node.enrol(&same_chip).refused().1, "V3");
+    let mut same_key = host("web9", &token);
+    same_key.key = stolen.key.clone();
+    assert_eq!(node.enrol(&same_key).refused().1, "V3");
+    node.enrol(&host("web9", &token)).certificate();
+}
+
+#[test]
+fn the_list_is_signed_numbered_and_not_sent_twice() {
+    let mut node = Node::start();
+    let list = node.get("/v1/krl");
+    let header = |name: &str| {
+        let start = format!("{name}: ");
+        let line = list
+            .head
+            .lines()
+            .find_map(|line| line.strip_prefix(start.as_str()));
+        line.unwrap().to_owned()
+    };
+    assert_eq!(header("etag"), "\"1\"");
+    let same = node.ask("GET", "/v1/krl", "If-None-Match: \"1\"\r\n", b"");
+    assert_eq!((same.status, same.body.len()), (304, 0));
+    let file = node.at("krl");
+    let said = node.ok(&["krl", "publish", "-o", file.to_str().unwrap()]);
+    assert_eq!(said, format!("list 1 is in {}\n", file.display()));
+    assert_eq!(std::fs::read(&file).unwrap(), list.body);
+    let signers = node.at("signers");
+    let key = std::fs::read_to_string(node.at("host.pub")).unwrap();
+    write(&signers, format!("ca {key}").as_bytes());
+    let verify = |message: &[u8]| {
+        write(&node.at("message"), message);
+        let output = Command::new("ssh-keygen")
+            .args(["-Y", "verify", "-I", "ca", "-n", "krl@tpmssh", "-f"])
+            .arg(&signers)
+            .arg("-s")
+            .arg(node.at("krl.sig"))
+            .stdin(std::fs::File::open(node.at("message")).unwrap())
+            .output();
+        output.unwrap().status.success()
+    };
+    assert!(verify(&list.body));
+    let mut forged = list.body.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    assert!(!verify(&forged));
+    // The number grows also over the end of the node.
+    assert_eq!(node.terminate(), Some(0));
+    node.serve();
+    assert!(node.get("/v1/krl").head.contains("etag: \"2\""));
+}
+
+#[test]
+fn the_keys_of_the_authority_are_signed() {
+    let node = Node::start();
+    let keys = node.get("/v1/ca-keys").json();
+    let text = format!(
+        "user {}\nhost {}\n",
+        keys["user"].as_str().unwrap(),
+        keys["host"].as_str().unwrap()
+    );
+    let signature = ssh_format::SshSig::from_armored(keys["signature"].as_str().unwrap()).unwrap();
+    let digest = signature.hash().of(text.as_bytes()).unwrap();
+    assert!(signature.verify("ca-keys@tpmssh", &digest).is_ok());
+    assert_eq!(
+        signature.signer().key().line(""),
+        keys["host"].as_str().unwrap()
+    );
+}
