@@ -443,3 +443,26 @@ fn an_rsa_key_decrypts_what_other_software_encrypts() {
         },
     );
 }
+
+/// pkcs11-tool sends input that is longer than its buffer in parts, by any mechanism.
+#[test]
+fn a_digest_in_parts_is_signed_as_a_whole() {
+    isolated(World::with_key, || {
+        let s = Stage::new(Module::load(), OPEN);
+        let key = s.object(CKO_PRIVATE_KEY, "ecdsa-p256");
+        let public = s.object(CKO_PUBLIC_KEY, "ecdsa-p256");
+        let mut digest: Vec<u8> = (0..32).collect();
+        assert_eq!(s.sign_init(CKM_ECDSA, key), CKR_OK);
+        for part in digest.chunks_mut(10) {
+            let len = part.len() as CK_ULONG;
+            done!(s, C_SignUpdate(s.session, part.as_mut_ptr(), len));
+        }
+        let (mut signature, mut len) = ([0; 64], 64);
+        let place = signature.as_mut_ptr();
+        done!(s, C_SignFinal(s.session, place, &raw mut len));
+        let verified = |digest: &[u8]| s.verify(plain(CKM_ECDSA), public, digest, &signature);
+        assert_eq!(verified(&digest), CKR_OK);
+        assert_eq!(verified(&digest[..10]), CKR_SIGNATURE_INVALID);
+        assert_eq!(verified(&digest[30..]), CKR_SIGNATURE_INVALID);
+    });
+}

@@ -232,7 +232,10 @@ pub(super) fn cases() -> Vec<Case> {
         let name = format!("a PIN that nobody can have, {} bytes", pin.len());
         cases.push(locked(&name, move |s| {
             for user in [CKU_USER, CKU_SO] {
-                let given = pin.as_ptr().cast_mut();
+                let given = match pin.len() {
+                    0 => std::ptr::null_mut(),
+                    _ => pin.as_ptr().cast_mut(),
+                };
                 let len = pin.len() as CK_ULONG;
                 let returned = call!(s, C_Login(s.session, user, given, len));
                 assert_eq!(returned, CKR_PIN_INCORRECT);
