@@ -1,8 +1,8 @@
-//! What a proof takes that a key was born in this TPM and cannot leave it.
+//! The TPM's part of a proof that a key was born in this TPM and cannot leave it.
 //!
-//! The attestation key is kept here, one for all tokens below the same storage root key. Whoever can read the store and reach the
-//! TPM can have it say what is true of keys that he can load; a key behind a PIN takes that PIN. It signs nothing else.
-//! What the proof looks like, and how it is checked, is not the concern of this crate.
+//! The store keeps the attestation key, one for all tokens below the same storage root key. A person who can read the store and
+//! reach the TPM can have the attestation key state true facts about keys that this person can load. To load a key behind a PIN
+//! takes that PIN. The attestation key signs nothing else. The crate `key-proof` has the format of the proof and its checks.
 
 use rusqlite::{OptionalExtension, params};
 use tpm_core::{
@@ -16,15 +16,15 @@ use crate::{
     token::{TokenObjects, now},
 };
 
-/// What a TPM and one of its tokens show of themselves: public areas, and nothing that is secret.
+/// The public areas and certificates of a TPM and one of its tokens. Nothing in it is secret.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Evidence {
-    /// The endorsement key (`TPMT_PUBLIC`). Nobody has authenticated it.
+    /// The endorsement key (`TPMT_PUBLIC`), not yet authenticated.
     pub ek: Vec<u8>,
-    /// The maker's certificate of it as the TPM has it (DER), if it has one.
+    /// The maker's certificate of the endorsement key from the TPM (DER), if the TPM has one.
     pub ek_certificate: Option<Vec<u8>>,
-    /// The certificates between that one and the maker's root that the TPM has (DER).
+    /// The certificates in the TPM between `ek_certificate` and the maker's root (DER).
     pub chain: Vec<Vec<u8>>,
     /// The attestation key (`TPMT_PUBLIC`).
     pub attestation_key: Vec<u8>,
@@ -32,18 +32,19 @@ pub struct Evidence {
     pub srk: Vec<u8>,
     /// The token key (`TPMT_PUBLIC`).
     pub token_key: Vec<u8>,
-    /// What guards the token key.
+    /// The guard of the token key.
     pub wall: Wall,
 }
 
-/// Collects what a verifier wants to see of `token`'s TPM; needs no PIN. Makes the attestation key at its first use.
+/// Collects the evidence that a verifier needs about `token`'s TPM; needs no PIN. The first call makes the attestation key.
 ///
-/// `ek_type` is the endorsement key to show; `None` takes the first that the maker has certified, those of the high range
-/// before those that ask for a password; without a certificate the first that is there, or P-384. `endorsement` is needed to make a key that has no persistent handle.
+/// `ek_type` is the endorsement key to show. `None` takes the first with a certificate of the maker; keys of the high range
+/// come before keys that need a password. Without any certificate it takes the first existing key, otherwise P-384.
+/// `endorsement` is needed to make a key that has no persistent handle.
 ///
 /// # Errors
 ///
-/// [`Error::OtherTpm`], [`Error::ReadOnly`] for a store that the attestation key cannot be kept in, and those of the TPM.
+/// [`Error::OtherTpm`], [`Error::ReadOnly`] if the store cannot keep the attestation key, and those of the TPM.
 pub fn evidence(
     store: &mut Store,
     tpm: &Tpm,
@@ -75,7 +76,7 @@ pub fn evidence(
     })
 }
 
-/// The types of endorsement keys, those first that ask for nobody's password, and of these the quicker ones.
+/// The types of endorsement keys: first those without a password, and among these the faster ones first.
 const PREFERRED: [EkType; 6] = [
     EkType::EccP384,
     EkType::EccP256High,
@@ -85,16 +86,16 @@ const PREFERRED: [EkType; 6] = [
     EkType::Rsa2048,
 ];
 
-/// The first type of endorsement key that there is a certificate for, and the certificate.
+/// The first type of endorsement key with a certificate, and the certificate.
 fn certified(root: &OpenSrk<'_>) -> Result<(EkType, Option<Vec<u8>>)> {
     let with_index = ek::certified(root.op())?;
     for ek_type in PREFERRED.into_iter().filter(|it| with_index.contains(it)) {
-        // The index may be there and empty.
+        // The index may exist and be empty.
         if let Some(der) = ek::certificate(root.op(), ek_type)? {
             return Ok((ek_type, Some(der)));
         }
     }
-    // Without one, a key that is there already is quicker than one to be made.
+    // Without a certificate, an existing key is faster than a new one.
     for ek_type in PREFERRED {
         if let Ok(Some(_)) = ek::find(root.op(), ek_type) {
             return Ok((ek_type, None));
@@ -103,11 +104,11 @@ fn certified(root: &OpenSrk<'_>) -> Result<(EkType, Option<Vec<u8>>)> {
     Ok((EkType::EccP384, None))
 }
 
-/// Has the TPM bring out the secret of a challenge that was made for it and for the attestation key of this store; needs no PIN.
+/// Has the TPM decrypt the secret of a challenge for this TPM and the attestation key of this store; needs no PIN.
 ///
 /// # Errors
 ///
-/// [`tpm_core::Error::OtherChallenge`]; [`Error::NoAttestationKey`] where no request was made from this store;
+/// [`tpm_core::Error::OtherChallenge`]; [`Error::NoAttestationKey`] if this store never made a request;
 /// otherwise as for [`evidence`].
 pub fn activate(
     store: &Store,
@@ -127,7 +128,7 @@ pub fn activate(
 }
 
 impl OpenToken {
-    /// Has the TPM say that it holds `key`, and where; `qualifying` is signed along with that.
+    /// Has the TPM certify that it holds `key`, and below which key. The statement includes `qualifying`.
     ///
     /// # Errors
     ///
@@ -175,20 +176,20 @@ impl Store {
             tx.execute(sql, params![srk.bytes(), now(), blob.public, blob.private])?;
             Ok(())
         })?;
-        // Another program may have been quicker, and then its key counts.
+        // If another program was faster, its key counts.
         self.attestation_key(srk)?
             .ok_or_else(|| Error::corrupt("the attestation key is gone"))
     }
 
-    /// Notes that the proof that answers the challenge with this nonce is used, until `expires` (seconds since 1970);
-    /// `false` if it was used before. A challenge that has expired at `now` is forgotten.
+    /// Records until `expires` (seconds since 1970) that the proof for the challenge with this nonce was used. Returns
+    /// `false` if it was used before. Forgets the challenges that have expired at `now`.
     ///
     /// # Errors
     ///
     /// Those of the store.
     pub fn use_proof(&mut self, nonce: &[u8; 32], expires: u64, now: u64) -> Result<bool> {
         self.write(|tx| {
-            // A day more than clocks differ, should this one have been set back.
+            // One day longer, in case this clock was set back.
             let old = now.saturating_sub(24 * 60 * 60);
             tx.execute("DELETE FROM proof_used WHERE expires < ?", [old])?;
             let sql =

@@ -43,7 +43,7 @@ impl Store {
         })
     }
 
-    /// Has the authority `object` certify only keys with a proof that a TPM holds them. That is never taken back.
+    /// Makes the authority `object` certify only keys with a proof that a TPM holds them. This cannot be undone.
     ///
     /// # Errors
     ///

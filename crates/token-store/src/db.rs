@@ -221,7 +221,7 @@ impl Store {
         }
     }
 
-    /// Whether a commit that returned an error has written its changes all the same.
+    /// Whether a commit has written its changes although it returned an error.
     ///
     /// SQLite commits by deleting the journal, then it syncs the directory. If only the sync fails,
     /// it returns a code of its own, and the file has the new content.
@@ -355,7 +355,7 @@ fn check(conn: &Connection, dir: &Dir, journal: bool) -> Result<()> {
     if mode != "delete" {
         return Err(Error::corrupt("its journal mode was changed"));
     }
-    // Triggers and views are switched off. A store with any of them is refused all the same.
+    // Triggers and views are switched off. A store with any of them is refused nevertheless.
     if create::schema_of(conn)? != create::schema()? {
         return Err(Error::corrupt("its tables were changed"));
     }

@@ -42,7 +42,7 @@ pub enum Error {
     /// password, ends it.
     #[error("the TPM is in dictionary-attack lockout{}", wait(*.recovery))]
     ChipLocked {
-        /// Seconds until the chip takes one more try, at most, where that is known.
+        /// The most seconds until the chip takes one more try, if that is known.
         recovery: Option<u32>,
     },
     /// The PIN is malformed, so no try was spent on it.
@@ -101,7 +101,7 @@ pub enum Error {
     /// The key differs from those that this program makes, and is not used.
     #[error("key refused: {reason}")]
     KeyRefused {
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 
@@ -128,7 +128,7 @@ pub enum Error {
     /// There is no store yet.
     #[error("there is no store at {}", path.display())]
     NoStore {
-        /// Where it was looked for.
+        /// The path at which it was expected.
         path: PathBuf,
     },
     /// No place for the store or the configuration can be derived from the environment.
@@ -139,7 +139,7 @@ pub enum Error {
     Corrupt {
         /// The label of the token that it is about, if it is about one.
         token: Option<String>,
-        /// What was found.
+        /// The damage.
         what: String,
     },
     /// The store was written by a newer version of this program.
@@ -198,7 +198,7 @@ pub enum Error {
     Unknown {
         /// The change.
         change: Change,
-        /// What is wrong with the answer.
+        /// The fault of the answer.
         source: Box<Error>,
     },
     /// There is not enough memory to derive a key from the PIN.
@@ -208,13 +208,13 @@ pub enum Error {
     /// No token has this label or serial number.
     #[error("no token \"{0}\"", name.escape_debug())]
     NoSuchToken {
-        /// What was looked for.
+        /// The label or serial number that was looked for.
         name: String,
     },
     /// Several tokens have this label; the serial number tells them apart.
     #[error("several tokens are called \"{}\"", name.escape_debug())]
     AmbiguousToken {
-        /// What was looked for.
+        /// The label.
         name: String,
     },
     /// No attestation key was made for this TPM: a request comes before the answer to a challenge.
@@ -229,7 +229,7 @@ pub enum Error {
     /// A label, id or value is too long to be stored.
     #[error("the {what} is longer than {max} bytes")]
     TooLong {
-        /// What is too long.
+        /// The name of the value that is too long.
         what: &'static str,
         /// The limit, in bytes.
         max: usize,
@@ -237,7 +237,7 @@ pub enum Error {
     /// The limit of their number is reached.
     #[error("there are {max} {what}, and there cannot be more")]
     TooMany {
-        /// Of what.
+        /// The things that there are too many of.
         what: &'static str,
         /// How many there can be.
         max: usize,
@@ -245,9 +245,9 @@ pub enum Error {
     /// A label or value cannot be stored.
     #[error("unusable {what}: {why}")]
     Invalid {
-        /// What was given.
+        /// The name of the given value.
         what: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         why: &'static str,
     },
     /// The number of tries is out of range.
@@ -259,7 +259,7 @@ pub enum Error {
     Config {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
     /// No TPM is configured and `/dev/tpmrm0` does not exist.

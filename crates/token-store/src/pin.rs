@@ -65,7 +65,7 @@ pub enum PinError {
 pub struct Pin(Zeroizing<String>);
 
 impl Pin {
-    /// A PIN from what was typed.
+    /// A PIN from typed bytes.
     ///
     /// # Errors
     ///
@@ -95,7 +95,7 @@ impl Pin {
 pub struct SoPin(Zeroizing<String>);
 
 impl SoPin {
-    /// An SO PIN from what was typed.
+    /// An SO PIN from typed bytes.
     ///
     /// # Errors
     ///

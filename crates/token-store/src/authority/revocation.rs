@@ -1,4 +1,4 @@
-//! What an authority revoked, and what it accepts again.
+//! The revocations of an authority, and their withdrawals.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -44,11 +44,11 @@ impl Revoked {
     }
 }
 
-/// A revocation that was withdrawn: what it was about is accepted again.
+/// A revocation that was withdrawn. Its certificate or key is accepted again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Withdrawn {
-    /// What it was about.
+    /// The revocation.
     pub revoked: Revoked,
     /// When it was revoked, in seconds since 1970.
     pub revoked_at: u64,
@@ -123,7 +123,7 @@ impl Store {
         })
     }
 
-    /// What an authority revoked, and what it accepts again.
+    /// The revocations of an authority, and their withdrawals.
     ///
     /// # Errors
     ///
@@ -157,8 +157,8 @@ impl Store {
     }
 }
 
-/// The number of the newest list: the recorded one. Stores of version 7 and older recorded none;
-/// there it follows from the revocations, of which none was withdrawn.
+/// The recorded number of the newest list. Stores of version 7 and older recorded none, and had no
+/// withdrawals: there the number follows from the revocations.
 fn list_number(tx: &Transaction<'_>, authority: i64) -> Result<u64> {
     let recorded = tx
         .query_row(

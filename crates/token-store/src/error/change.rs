@@ -17,7 +17,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// What the change did, if it was made.
+    /// The effect of the change, if it was made.
     pub(super) fn done(self) -> &'static str {
         match self {
             Self::PinReset => "the PIN was reset",

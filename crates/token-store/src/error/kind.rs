@@ -29,7 +29,7 @@ pub enum Kind {
     Busy,
     /// The disk is full, failing or read-only.
     Disk,
-    /// There is no token, key or other thing of that name, or none at all.
+    /// No token, key or other thing has that name.
     NotThere,
 }
 

@@ -5,19 +5,19 @@ use tpm_core::{ArrivalKey, Blob, KeyBlob, Origin};
 
 use crate::{Error, Result, Store, TokenId};
 
-/// What the imported keys of a token are checked against.
+/// The arrival key that the imported keys of a token are checked against.
 #[derive(Debug, Clone)]
 pub(crate) enum Arrival {
     /// Its arrival key.
     Key(ArrivalKey),
     /// Nothing was ever imported into the token.
     Absent,
-    /// What is stored is no arrival key, for this reason: nothing below it is used.
+    /// The stored bytes are not an arrival key, for this reason. No key below it is used.
     Refused(String),
 }
 
 impl Arrival {
-    /// That of `token`, as the store has it.
+    /// The arrival key of `token` in the store.
     pub(crate) fn of(tx: &Transaction<'_>, token: TokenId) -> Result<Self> {
         let mut query = tx.prepare_cached("SELECT public, private FROM arrival WHERE token = ?")?;
         let blob = query
@@ -35,18 +35,18 @@ impl Arrival {
         })
     }
 
-    /// That of the token whose key has this row of `key`.
+    /// The arrival key of the token that the row `key` of the table of keys belongs to.
     pub(crate) fn of_key(tx: &Transaction<'_>, key: i64) -> Result<Self> {
         let sql = "SELECT token FROM key WHERE id = ?";
         let token = tx.query_row(sql, [key], |row| row.get(0)).optional()?;
         token.map_or(Ok(Self::Absent), |token| Self::of(tx, TokenId(token)))
     }
 
-    /// Checks a stored key, by what its attributes say of its origin.
+    /// Checks a stored key by the rules for its origin, which its attributes tell.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyRefused`], and [`Error::Tpm`] for bytes that are no key.
+    /// [`Error::KeyRefused`], and [`Error::Tpm`] for malformed bytes.
     pub(crate) fn parse(&self, blob: Blob) -> Result<KeyBlob> {
         let refused = |reason: &str| Error::KeyRefused {
             reason: reason.to_owned(),
@@ -55,7 +55,7 @@ impl Arrival {
             (Origin::Chip, _) => Ok(KeyBlob::parse(blob)?),
             (Origin::Outside, Self::Key(arrival)) => Ok(KeyBlob::parse_imported(blob, arrival)?),
             (Origin::Outside, Self::Refused(reason)) => Err(refused(reason)),
-            // Such a key never was one of ours.
+            // No version of this program made such a key.
             (Origin::Outside, Self::Absent) => Err(refused(
                 "it was made outside of the TPM, and its token has no arrival key",
             )),
@@ -68,7 +68,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if what is stored is none, and those of the store.
+    /// [`Error::Corrupt`] if the stored bytes are not an arrival key, and those of the store.
     pub(crate) fn arrival_key(&self, token: TokenId) -> Result<Option<ArrivalKey>> {
         match self.read(|tx| Arrival::of(tx, token))? {
             Arrival::Key(key) => Ok(Some(key)),
@@ -77,13 +77,13 @@ impl Store {
         }
     }
 
-    /// Keeps `new` as the arrival key of a token, unless it has one by now, and returns the one that
-    /// it has.
+    /// Keeps `new` as the arrival key of a token that has none yet. Returns the arrival key that the
+    /// token then has.
     ///
     /// # Errors
     ///
-    /// As for [`Store::arrival_key`]; [`Error::Conflict`] if the token was made anew since its
-    /// token key was `token_key`, so that `new` is below none of its keys.
+    /// As for [`Store::arrival_key`]; [`Error::Conflict`] if `token_key` is no longer the key of the
+    /// token. Then the token was made anew, and `new` is below none of its keys.
     pub(crate) fn keep_arrival_key(
         &self,
         token: TokenId,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::MAX_VALUE_LEN;
 use crate::{Error, Result};
 
-/// The longest list in a store. A public half that stays when its key is deleted gets flags beside
-/// what its owner gave it: those fit always, or the key could not be deleted.
+/// The longest list in a store. A public half that stays after its key is deleted gets a few flags
+/// more than its owner gave it. These always fit; otherwise such a key could not be deleted.
 pub(super) const MAX_STORED_LEN: usize = MAX_VALUE_LEN + 64;
 
 /// Attributes by their PKCS#11 number (`CK_ATTRIBUTE_TYPE`), with their values as the caller gave
@@ -14,7 +14,7 @@ pub(super) const MAX_STORED_LEN: usize = MAX_VALUE_LEN + 64;
 ///
 /// This crate does not look at them. The PKCS#11 module does: `CKA_DESTROYABLE` false, for example,
 /// stops `C_DestroyObject`, and does not stop [`Store::delete_object`](crate::Store::delete_object).
-/// What an owner lets a private key do is in [`Key`](super::Key).
+/// The permissions of a private key are in [`Key`](crate::Key).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes(BTreeMap<u64, Vec<u8>>);
 
@@ -35,7 +35,7 @@ impl Attributes {
         self.0.iter().map(|(kind, value)| (*kind, value.as_slice()))
     }
 
-    /// As [`Attributes::encode_within`], with at most [`MAX_VALUE_LEN`] bytes: what a caller gave.
+    /// As [`Attributes::encode_within`], with the limit for callers: [`MAX_VALUE_LEN`] bytes.
     pub(super) fn encode(&self) -> Result<Vec<u8>> {
         self.encode_within(MAX_VALUE_LEN)
     }
@@ -64,7 +64,7 @@ impl Attributes {
         Ok(out)
     }
 
-    /// What [`Attributes::encode`] made of them; `None` for anything else.
+    /// Reads the output of [`Attributes::encode`]; `None` for other bytes.
     pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
         if bytes.len() > MAX_STORED_LEN {
             return None;

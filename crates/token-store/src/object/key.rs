@@ -1,4 +1,4 @@
-//! A key of the chip, and what its owner lets it do.
+//! A key of the chip, and the permissions that its owner gave it.
 
 use tpm_core::{KeyBlob, KeyType, Name, Origin, PublicKey, Scheme, Usage};
 
@@ -13,12 +13,12 @@ pub struct Key {
 }
 
 impl Key {
-    /// A key from its blob, and what its owner lets it do.
+    /// A key from its blob and permissions.
     pub(crate) fn new(blob: KeyBlob, permissions: Permissions) -> Self {
         Self { blob, permissions }
     }
 
-    /// What its owner lets it do.
+    /// The permissions that its owner gave it.
     #[must_use]
     pub fn permissions(&self) -> &Permissions {
         &self.permissions
@@ -42,7 +42,7 @@ impl Key {
         self.check_mechanisms(|allowed| allowed.sign(scheme, digest))
     }
 
-    /// Refuses RSA decryption where its owner does not let it decrypt.
+    /// Refuses RSA decryption if its owner does not allow it.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl Key {
         self.check_mechanisms(Mechanisms::decrypt)
     }
 
-    /// Refuses an agreement on a secret (ECDH) where its owner does not let it derive keys.
+    /// Refuses an agreement on a secret (ECDH) if its owner does not allow it.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Key {
         self.blob.name()
     }
 
-    /// Where it was made, as its public area says and the chip enforces.
+    /// Its origin, as its public area says and the chip enforces.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.blob.origin()
@@ -105,7 +105,7 @@ impl Key {
         self.blob.key_type()
     }
 
-    /// What its owner lets it do besides signing. The chip may allow more ([`KeyBlob::usage`]):
+    /// The uses that its owner allows besides signing. The chip may allow more ([`KeyBlob::usage`]):
     /// padding SHA-512 signatures in software needs an RSA key that may decrypt.
     #[must_use]
     pub fn usage(&self) -> Usage {

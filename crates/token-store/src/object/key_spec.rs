@@ -12,12 +12,12 @@ use crate::Result;
 pub struct KeySpec {
     /// Algorithm and size.
     pub key_type: KeyType,
-    /// What the private key may do besides signing. This is the owner's choice; in the chip every
+    /// The uses of the private key besides signing. This is the owner's choice. In the chip every
     /// RSA key may also decrypt, because padding SHA-512 signatures in software needs that.
     pub usage: Usage,
     /// Whether the private key may sign.
     pub signs: bool,
-    /// What the private key may be used with; `None`: whatever is for its type.
+    /// The mechanisms that the private key may be used with; `None` for all of its type.
     pub mechanisms: Option<Mechanisms>,
     /// `CKA_LABEL` of both halves; at most 128 bytes.
     pub label: String,
@@ -28,13 +28,13 @@ pub struct KeySpec {
     /// Whether each use of the private key asks for the PIN again. The chip does not enforce
     /// this; the callers of this crate do.
     pub always_authenticate: bool,
-    /// What the private half has for itself.
+    /// The values of the private half alone.
     pub private: Half,
-    /// What the public half has for itself.
+    /// The values of the public half alone.
     pub public: Half,
 }
 
-/// What one half of a key pair has for itself; what is absent is as for both halves.
+/// The values of one half of a key pair. An absent value is the one for both halves.
 #[derive(Debug, Clone, Default)]
 pub struct Half {
     /// `CKA_LABEL`.
@@ -43,8 +43,8 @@ pub struct Half {
     pub id: Option<Vec<u8>>,
     /// `CKA_SUBJECT`.
     pub subject: Option<Vec<u8>>,
-    /// Whether it is to show only after login; by default the private half does, and the public
-    /// one does not.
+    /// Whether it will be visible only after login. By default this is true of the private half
+    /// and false of the public one.
     pub hidden: Option<bool>,
     /// Attributes that are kept as they are.
     pub attributes: Attributes,
@@ -68,7 +68,7 @@ impl KeySpec {
         }
     }
 
-    /// What the owner of the key will have said that it may do.
+    /// The permissions of the new key.
     pub(crate) fn permissions(&self) -> Permissions {
         Permissions {
             sign: self.signs,

@@ -32,7 +32,7 @@ pub struct NewPublicKey {
     pub label: String,
     /// `CKA_ID`.
     pub cka_id: Vec<u8>,
-    /// Whether it is to show only after login.
+    /// Whether it will be visible only after login.
     pub private: bool,
     /// Attributes that are kept as they are.
     pub attributes: Attributes,
@@ -47,7 +47,7 @@ pub struct NewPublicKey {
 pub struct NewData {
     /// `CKA_LABEL`.
     pub label: String,
-    /// Whether it is to show only after login.
+    /// Whether it will be visible only after login.
     pub private: bool,
     /// Attributes that are kept as they are.
     pub attributes: Attributes,

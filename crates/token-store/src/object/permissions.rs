@@ -1,4 +1,4 @@
-//! What the owner of a key lets it do, within what the chip lets it do.
+//! The permissions that the owner of a key gave it. The chip sets the limits.
 
 use rusqlite::Row;
 use tpm_core::{Hash, Pss, Scheme};
@@ -6,16 +6,16 @@ use tpm_core::{Hash, Pss, Scheme};
 use super::MAX_VALUE_LEN;
 use crate::{Error, Result};
 
-/// What the owner of a key lets it do, as it is kept beside its blob. The chip does not enforce
-/// this; this crate does, for the module, the agent and the program alike.
+/// The permissions that the owner of a key gave it. They are stored beside its blob. The chip does
+/// not enforce them. This crate does, for the module, the agent and the program alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Permissions {
     /// Whether it signs.
     pub sign: bool,
-    /// Whether it decrypts (RSA) or agrees on secrets (ECC); `None` where nobody noted it, and the
-    /// chip's attribute says it.
+    /// Whether it decrypts (RSA) or agrees on secrets (ECC). `None` in stores of older versions: then
+    /// the chip's attribute decides.
     pub decrypt: Option<bool>,
-    /// What it may be used with; `None`: whatever is for its type.
+    /// The mechanisms that it may be used with; `None` for all of its type.
     pub mechanisms: Option<Mechanisms>,
     /// Whether each use asks for the PIN again. The callers of this crate enforce that.
     pub always_authenticate: bool,
@@ -26,12 +26,13 @@ impl Permissions {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] for mechanisms that are none.
+    /// [`Error::Corrupt`] for a malformed list of mechanisms.
     pub(super) fn of_row(row: &Row<'_>) -> Result<Self> {
         let mechanisms: Option<Vec<u8>> = row.get("mechanisms")?;
         let mechanisms = mechanisms.map(|bytes| {
-            Mechanisms::decode(&bytes)
-                .ok_or_else(|| Error::corrupt("a key has a list of mechanisms that is none"))
+            Mechanisms::decode(&bytes).ok_or_else(|| {
+                Error::corrupt("the list of allowed mechanisms of a key is malformed")
+            })
         });
         Ok(Self {
             sign: row.get("signs")?,

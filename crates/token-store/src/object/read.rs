@@ -46,7 +46,7 @@ impl Store {
     pub fn each_private_key(&self, token: TokenId, mut visit: impl FnMut(Object)) -> Result<()> {
         self.read(|tx| {
             let arrival = Arrival::of(tx, token)?;
-            // Through the table in its order: an index would have all of it sorted in memory.
+            // In the order of the table: with an index, SQLite would sort the result in memory.
             let mut query = tx.prepare_cached(
                 "SELECT object.id, object.token, class, label, cka_id, object.private, subject, \
                  attributes, key.created AS key_created, \
@@ -100,8 +100,8 @@ impl Store {
         })
     }
 
-    /// The oldest key of a token that is not refused: of those that were made in the chip, which
-    /// take fewer commands to load, and else of the imported ones.
+    /// The oldest key of a token that is not refused. Keys that were made in the chip come before
+    /// imported ones, which take more commands to load.
     pub(crate) fn first_key(&self, token: TokenId) -> Result<Option<Arc<Key>>> {
         self.read(|tx| {
             let arrival = Arrival::of(tx, token)?;

@@ -49,7 +49,7 @@ pub struct Object {
     /// When its key pair was made in the TPM or imported, in seconds since 1970 by the clock of the
     /// machine; `None` if it belongs to no key pair.
     pub key_created: Option<u64>,
-    /// What else a caller of PKCS#11 said of it.
+    /// Other attributes that PKCS#11 callers set.
     pub attributes: Attributes,
     /// The rest, which differs by class.
     pub body: Body,

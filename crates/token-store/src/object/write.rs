@@ -279,7 +279,7 @@ fn is_authority(tx: &Transaction<'_>, key: i64) -> Result<bool> {
 }
 
 /// Makes the public half of a key an independent public key, which stays when the key is deleted.
-/// The row of the key said what the public half may do; this is now kept with the public half.
+/// The uses of the public half were in the row of the key, and move to the public half.
 fn keep_public_half(tx: &Transaction<'_>, key: i64) -> Result<()> {
     let sql = "SELECT public, private, signs, decrypts FROM key WHERE id = ?";
     let (blob, signs, decrypts) = tx.query_row(sql, [key], |row| {
@@ -306,8 +306,8 @@ fn keep_public_half(tx: &Transaction<'_>, key: i64) -> Result<()> {
     Ok(())
 }
 
-/// The flags of a public key by their PKCS#11 numbers, where they differ from those of a public
-/// key that was added by itself: that one verifies and, if RSA, encrypts.
+/// The flags of a public half, by their PKCS#11 numbers, that differ from those of an added public
+/// key. An added public key verifies and, if it is RSA, encrypts.
 fn uses_of_public_half(public: &PublicKey, signs: bool, decrypts: bool) -> Vec<(u64, bool)> {
     const ENCRYPT: u64 = 0x104;
     const VERIFY: u64 = 0x10a;

@@ -79,7 +79,7 @@ impl Kdf {
     /// Parameters from a store.
     ///
     /// Lower ones are refused because an attacker may have weakened the store to guess a PIN that
-    /// is set later; higher ones because he may want to lock the owner out.
+    /// is set later; higher ones because an attacker may want to lock the owner out.
     pub(crate) fn from_stored(salt: &[u8], memory: u32, passes: u32, lanes: u32) -> Result<Self> {
         let in_range = (Self::MIN_MEMORY..=Self::MAX_MEMORY).contains(&memory)
             && (Self::PASSES..=Self::MAX_PASSES).contains(&passes)

@@ -37,7 +37,7 @@ impl StoreDir {
     ///
     /// # Errors
     ///
-    /// [`Error::UnsafePath`] where a variable is not an absolute path, [`Error::NoHome`].
+    /// [`Error::UnsafePath`] if a variable is not an absolute path, [`Error::NoHome`].
     pub fn for_user() -> Result<Self> {
         match env::dir("TPMSSH_STORE")? {
             Some(dir) => Self::at(dir),
@@ -45,7 +45,7 @@ impl StoreDir {
         }
     }
 
-    /// Where this user's store is unless `$TPMSSH_STORE` names another place.
+    /// The default path of this user's store, which `$TPMSSH_STORE` can override.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ pub fn home_dir() -> Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// [`Error::UnsafePath`] where a variable is not an absolute path, [`Error::NoHome`].
+/// [`Error::UnsafePath`] if a variable is not an absolute path, [`Error::NoHome`].
 pub fn state_dir() -> Result<PathBuf> {
     match env::dir("XDG_STATE_HOME")? {
         Some(state) => Ok(state.join("tpmssh")),

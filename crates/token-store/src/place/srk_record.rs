@@ -208,7 +208,7 @@ mod tests {
         Name::of_public(&[])
     }
 
-    /// A directory in the place of `/`, and whose it is.
+    /// A directory in the place of `/`, and its owner.
     fn made() -> (tempfile::TempDir, OwnedFd, u32) {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

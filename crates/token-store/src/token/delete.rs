@@ -31,7 +31,7 @@ pub fn delete(store: &mut Store, tpm: &Tpm, token: &Token, owner: &OwnerAuth) ->
         intent::remove_counter(&objects.srk.open(&op)?, counter, owner)
     });
     if let Err(err) = removed {
-        // If the counter is gone all the same, deleting the token again finishes.
+        // If the counter is gone despite the error, deleting the token again finishes.
         store
             .write(|tx| set_state(tx, token.id, "deleting", "ready"))
             .map_err(|err| Change::Withdrawal.unnoted(err))?;

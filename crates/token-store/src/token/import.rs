@@ -33,7 +33,7 @@ impl OpenToken {
         let mut spec = spec.clone();
         spec.key_type = software.key_type();
         self.check_spec(store, &spec)?;
-        // Before the chip works for nothing. What counts is the check when the key is kept.
+        // An early answer, before the chip works in vain. The check in the last transaction counts.
         store.refuse_twin(self.token(), software.public())?;
         let key = self
             .bring_in(store, software, spec.usage)

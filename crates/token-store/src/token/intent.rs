@@ -1,4 +1,4 @@
-//! Notes of PIN counters that are about to be made, so that none stays in the chip unnoticed.
+//! Notes of PIN counters that are about to be made. They reveal a counter that a kill left in the chip.
 
 use rusqlite::{Transaction, params};
 use tpm_core::{ChangeGuard, Name, OpenSrk, OwnerAuth, PinCounter, Presence, SoObject, Srk};

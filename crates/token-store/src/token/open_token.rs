@@ -182,7 +182,7 @@ impl OpenToken {
         store.add_key(self.id, spec, blob)
     }
 
-    /// Keeps what this login learned about the chip.
+    /// Keeps the capabilities of the chip that this login found out.
     pub(super) fn remember_chip(&self, store: &Store) {
         if let Some(chip) = &*lock(&self.chip) {
             store.remember_chip(self.id, chip);
@@ -201,7 +201,7 @@ impl OpenToken {
     }
 
     /// Keeps a key that was made for a session: its private half alone, with the label, id,
-    /// subject and attributes of `spec`. What it may do stays as it was.
+    /// subject and attributes of `spec`. Its permissions stay as they were.
     ///
     /// # Errors
     ///

@@ -94,7 +94,7 @@ impl TokenObjects {
         Self::of(token)
     }
 
-    /// What guards changes of the PIN, of a token with a PIN counter.
+    /// The guard of changes of the PIN, of a token with a PIN counter.
     pub(crate) fn guard(&self) -> Result<&ChangeGuard> {
         self.guard.as_ref().ok_or_else(lacks_guard)
     }

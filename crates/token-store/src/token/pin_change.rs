@@ -68,7 +68,7 @@ fn change(store: &Store, tpm: &Tpm, token: &Token, old: &Pin, new: &Pin) -> Resu
             remember(store, token, objects.tries(&root).ok().flatten());
             Ok(())
         }
-        // The flag tells whether the chip may have changed the PIN all the same.
+        // The flag tells whether the chip may have changed the PIN despite the error.
         Err((err, may_be_done)) => {
             let refusal = objects.user_refused(&root, err);
             remember(store, token, refusal.tries);

@@ -10,14 +10,14 @@ use crate::{Error, Result, WallKind, config_dir, place::env};
 /// ```toml
 /// tcti = "swtpm:host=127.0.0.1,port=2321" # which TPM; default: device:/dev/tpmrm0
 /// simulated = true                        # that TPM protects nothing, and says so
-/// token = "work laptop"                   # which token is meant where none is named
-/// pin-wall = "lockout"                    # of new tokens where none is named; default: counter
+/// token = "work laptop"                   # the token, if no other is named
+/// pin-wall = "lockout"                    # of new tokens; default: counter
 ///
 /// [agent]
 /// pin = "8h"                              # how long a PIN is good for; see `tpmssh agent --help`
-/// proxy = ["/run/user/1000/ssh-agent"]    # other agents, which get what this one does not hold
+/// proxy = ["/run/user/1000/ssh-agent"]    # other agents, for keys that this one does not have
 /// notify = true                           # show on the desktop when a key is used
-/// log = true                              # keep a log of what keys were used for
+/// log = true                              # keep a log of the uses of keys
 /// sha1 = true                             # also sign with SHA-1, for old programs with RSA keys
 ///
 /// [agent.pins]
@@ -39,7 +39,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Where the file is: `$XDG_CONFIG_HOME/tpmssh/config.toml`, else
+    /// The path of the file: `$XDG_CONFIG_HOME/tpmssh/config.toml`, otherwise
     /// `~/.config/tpmssh/config.toml`.
     ///
     /// # Errors

@@ -82,7 +82,7 @@ impl Agent {
     }
 }
 
-/// What is wrong, and where.
+/// The reason, with the line if it is known.
 fn at_line(line: Option<usize>, why: &str) -> String {
     match line {
         Some(line) => format!("line {line}: {why}"),
