@@ -1,8 +1,8 @@
-//! The two-call rule: a caller asks how much there is, makes room, and asks again.
+//! The two-call rule: a caller asks for the length, allocates a buffer, and asks again.
 
 use crate::error::{Error, Result};
 
-/// How much room the caller has for an answer, counted in elements.
+/// The room that the caller has for an answer, in elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Room {
     /// None: only the length is asked for.

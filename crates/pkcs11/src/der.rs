@@ -77,7 +77,7 @@ pub(crate) fn ec_point(x: &[u8], y: &[u8]) -> Vec<u8> {
     octets.unwrap_or_default()
 }
 
-/// The coordinates of a `CKA_EC_POINT`, with its OCTET STRING or, as some write it, without.
+/// The coordinates of a `CKA_EC_POINT`. Some callers leave out the OCTET STRING around it.
 pub(crate) fn point(curve: Curve, value: &[u8]) -> Option<PublicKey> {
     let raw = match OctetStringRef::from_der(value) {
         Ok(inner) if inner.as_bytes().len() == 1 + 2 * curve.field_size() => inner.as_bytes(),
@@ -93,8 +93,8 @@ pub(crate) fn point(curve: Curve, value: &[u8]) -> Option<PublicKey> {
     })
 }
 
-/// Hash and digest of a `DigestInfo` of a hash that the chip knows, in the one form that signatures
-/// have: with NULL as the parameters of the hash.
+/// Hash and digest of a `DigestInfo` of a hash that the chip knows. The parameters of the hash must
+/// be NULL, as in signatures.
 ///
 /// # Source
 ///
@@ -127,7 +127,7 @@ pub(crate) struct Certificate<'a> {
     pub(crate) public_key_info: &'a [u8],
 }
 
-/// Finds the fields of a certificate; `None` for anything that is not laid out like one.
+/// Finds the fields of a certificate; `None` for bytes of another structure.
 ///
 /// # Source
 ///
@@ -170,7 +170,7 @@ const VERSION: Tag = Tag::ContextSpecific {
     number: TagNumber::N0,
 };
 
-/// The contents of the next value, which has to have this tag.
+/// The contents of the next value, which must have this tag.
 fn contents<'a>(reader: &mut SliceReader<'a>, wanted: Tag) -> Option<&'a [u8]> {
     let header = Header::decode(reader).ok()?;
     let contents = reader.read_slice(header.length).ok()?;
@@ -188,7 +188,7 @@ mod tests {
         AnyRef::new(tag, contents).unwrap().to_der().unwrap()
     }
 
-    /// What stands before the digest: RFC 8017, section 9.2, note 1.
+    /// The bytes before the digest: RFC 8017, section 9.2, note 1.
     const DIGEST_INFO: [(Hash, &[u8]); 4] = [
         (
             Hash::Sha1,

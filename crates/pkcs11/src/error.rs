@@ -1,4 +1,4 @@
-//! What can go wrong, and the only table from it to the return values of PKCS#11.
+//! The errors of the module, and the only table from them to the return values of PKCS#11.
 
 use cryptoki_sys::*;
 
@@ -8,11 +8,11 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 /// A refusal or a failure, named as the standard names its return values.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("a fault inside of the module")]
+    #[error("a fault inside the module")]
     Internal,
     #[error("the function cannot be done")]
     FunctionFailed,
-    #[error("an argument cannot be what the standard wants there")]
+    #[error("an argument has a value that the standard does not allow")]
     ArgumentsBad,
     #[error("the caller's own mutexes are not supported")]
     CantLock,
@@ -68,7 +68,7 @@ pub(crate) enum Error {
 
     #[error("no such object")]
     ObjectHandleInvalid,
-    #[error("the object is not to be changed, copied or destroyed")]
+    #[error("the object must not be changed, copied or destroyed")]
     ActionProhibited,
     #[error("the attribute is sensitive")]
     AttributeSensitive,
@@ -80,7 +80,7 @@ pub(crate) enum Error {
     AttributeValueInvalid,
     #[error("an attribute is missing")]
     TemplateIncomplete,
-    #[error("the attributes cannot be had together")]
+    #[error("the attributes contradict each other")]
     TemplateInconsistent,
 
     #[error("no such mechanism")]
@@ -183,7 +183,7 @@ impl Error {
             Self::SignatureInvalid => CKR_SIGNATURE_INVALID,
             Self::SignatureLenRange => CKR_SIGNATURE_LEN_RANGE,
             Self::SeedNotSupported => CKR_RANDOM_SEED_NOT_SUPPORTED,
-            // What the standard lets `C_Initialize` say.
+            // A return value that the standard allows for `C_Initialize`.
             Self::StoreOfParent(_) => CKR_FUNCTION_FAILED,
             Self::Store(err) => store_rv(err),
         }
@@ -219,7 +219,7 @@ fn store_rv(err: &token_store::Error) -> CK_RV {
         Store::NoCounterWall(NoCounter::NoSpace) => CKR_DEVICE_MEMORY,
         Store::Busy | Store::Conflict | Store::NoCounterWall(_) => CKR_FUNCTION_FAILED,
         Store::Tpm(err) => tpm_rv(err),
-        // The store is damaged, unsafe or gone, or a key in it is not one of ours.
+        // The store is damaged, unsafe or missing, or a key in it differs from those made here.
         _ => CKR_DEVICE_ERROR,
     }
 }

@@ -1,14 +1,14 @@
 //! The C boundary: pointers in, panics stopped, return values out.
 //!
 //! All unsafe code of the crate is here. Each `C_*` function turns pointers into slices and
-//! values, calls safe code, and writes what that gives back.
+//! values, calls safe code, and writes the result.
 //!
 //! # Safety
 //!
-//! The contract of every function is the standard's: a pointer is null or good for what its
-//! length says, until the function returns. Nothing else is relied on. Null pointers are
-//! looked for, lengths are checked before they are used, alignment is not assumed, output may
-//! lie over input, and no pointer is kept.
+//! The contract of every function is the standard's: a pointer is null, or good for its length
+//! until the function returns. The code relies on nothing else. It checks for null pointers, checks
+//! lengths before it uses them, assumes no alignment, allows output to overlap input, and keeps no
+//! pointer.
 
 #![expect(unsafe_code, reason = "this is the C boundary")]
 
@@ -45,8 +45,8 @@ pub mod unsupported;
 
 /// Runs the body of the `C_*` function `name` and turns its outcome into a return value.
 ///
-/// A panic that left the module would abort its host, and with `ssh-agent` every other key
-/// that it holds. What a panic interrupted is behind mutexes, which are usable afterwards.
+/// A panic that left the module would abort its host. With `ssh-agent` as host, all its other keys
+/// would be lost. The interrupted state is behind mutexes that are usable afterwards.
 fn boundary(name: &str, body: impl FnOnce() -> Result<()>) -> CK_RV {
     let _quiet = Quiet::enter();
     descriptors::keep_standard_free();
@@ -120,7 +120,7 @@ mod tests {
         static PANIC: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Panics where a test of this thread wants it.
+    /// Panics if a test of this thread asks for it.
     pub(super) fn maybe_panic() {
         assert!(!PANIC.get(), "injected");
     }

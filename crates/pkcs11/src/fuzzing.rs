@@ -1,4 +1,4 @@
-//! What the fuzz targets call: it is there when they are built, and not otherwise.
+//! The functions that the fuzz targets call. They exist only in builds for fuzzing.
 
 use cryptoki_sys::*;
 use tpm_core::{Curve, PublicKey};
@@ -26,11 +26,11 @@ const KINDS: [Kind; 7] = [
 
 const CURVES: [Curve; 3] = [Curve::P256, Curve::P384, Curve::P521];
 
-/// Reads bytes as all that is DER here.
+/// Reads bytes as each DER structure of this crate.
 ///
 /// # Panics
 ///
-/// If something is found that is not in the bytes, or is not written as it was read.
+/// If a value is read that is not in the bytes, or is written in another form than it was read.
 pub fn der(bytes: &[u8]) {
     if let Some(found) = der::certificate(bytes) {
         for field in [
@@ -57,7 +57,7 @@ pub fn der(bytes: &[u8]) {
     }
 }
 
-/// Reads attributes as all that templates are for.
+/// Reads attributes as the template of each function.
 ///
 /// # Panics
 ///
@@ -73,7 +73,7 @@ pub fn template(
     let (public, private) = (template(public), template(private));
     if let Ok(object) = create::described(&public) {
         let given = public.attributes();
-        // What is kept is read as it was given.
+        // A kept attribute is read as it was given.
         let kept = |attribute: &&Attribute| object.attributes.get(attribute.kind).is_some();
         for attribute in given.iter().filter(kept) {
             let found = attribute::is(&object, attribute);

@@ -1,4 +1,4 @@
-//! The mechanisms: what each is, and which keys take it.
+//! The mechanisms, and the keys for each.
 
 use cryptoki_sys::*;
 use sha2::digest::DynDigest;
@@ -7,12 +7,12 @@ use tpm_core::{Hash, KeyType, PublicKey};
 
 use crate::error::{Error, Result};
 
-/// How a signature is made, besides its hash.
+/// The scheme of a signature, besides its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Padding {
     Pkcs1,
-    /// The caller has put the padding of PKCS#1 v1.5 around the data already. It is taken off,
-    /// so that nothing but such a block is ever signed.
+    /// The caller has already put the padding of PKCS#1 v1.5 around the data. The module removes
+    /// it, so that it signs only such blocks.
     Pkcs1Block,
     Pss,
     Ecdsa,
@@ -22,7 +22,7 @@ pub(crate) enum Padding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Signing {
     pub(crate) padding: Padding,
-    /// The hash that the module applies; without one the input is a digest already.
+    /// The hash that the module applies; `None` if the input is already a digest.
     pub(crate) hash: Option<Hash>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum Parameter {
     Oaep(CK_MECHANISM_TYPE, CK_RSA_PKCS_MGF_TYPE, Vec<u8>),
     /// `CK_ECDH1_DERIVE_PARAMS`: key derivation function, shared data, the other's public point.
     Ecdh(CK_EC_KDF_TYPE, Vec<u8>, Vec<u8>),
-    /// Something else.
+    /// Another parameter.
     Unknown,
 }
 
@@ -241,7 +241,7 @@ pub(crate) fn key_generation(key_type: KeyType) -> CK_MECHANISM_TYPE {
     }
 }
 
-/// `CKA_ALLOWED_MECHANISMS` of a private key whose owner gave no list: all that it does.
+/// `CKA_ALLOWED_MECHANISMS` of a private key whose owner gave no list: all its mechanisms.
 pub(crate) fn of_private_key(key: &Key) -> Vec<CK_MECHANISM_TYPE> {
     let (rsa, decrypts) = (key.key_type().is_rsa(), key.usage().decrypt);
     let mut list = of_uses(rsa, key.signs(), decrypts);
@@ -251,8 +251,8 @@ pub(crate) fn of_private_key(key: &Key) -> Vec<CK_MECHANISM_TYPE> {
     list
 }
 
-/// `CKA_ALLOWED_MECHANISMS` of a public key whose owner gave no list: those that it verifies and
-/// encrypts with. Derivation takes the private half.
+/// `CKA_ALLOWED_MECHANISMS` of a public key whose owner gave no list: the mechanisms with which it
+/// verifies and encrypts. Derivation takes the private half.
 pub(crate) fn of_public_key(
     public: &PublicKey,
     verifies: bool,
@@ -298,7 +298,7 @@ pub(crate) fn list(types: &[KeyType]) -> Vec<CK_MECHANISM_TYPE> {
     .collect()
 }
 
-/// `C_GetMechanismInfo`, true to a chip that makes keys of these types.
+/// `C_GetMechanismInfo`, for a chip that makes keys of these types.
 ///
 /// # Errors
 ///

@@ -24,7 +24,7 @@ mod slots;
 /// The module between `C_Initialize` and `C_Finalize`.
 pub(crate) struct Module {
     state: Mutex<Option<State>>,
-    /// What a fork closes while nobody is inside.
+    /// The gate that a fork closes while no thread is inside.
     gate: &'static Gate,
 }
 
@@ -41,7 +41,7 @@ impl Module {
     ///
     /// # Errors
     ///
-    /// [`Error::NotInitialized`] where `C_Finalize` came in between.
+    /// [`Error::NotInitialized`] if `C_Finalize` came in between.
     pub(crate) fn with<T>(&self, body: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
         let _inside = self.gate.enter();
         body(self.lock().as_mut().ok_or(Error::NotInitialized)?)
@@ -58,13 +58,13 @@ impl Module {
     }
 }
 
-/// Who is logged in to a slot; all its sessions share that.
+/// The login of a slot, which all its sessions share.
 pub(crate) enum Login {
     User(Arc<OpenToken>),
     So(Box<SoToken>),
 }
 
-/// A slot: it holds a token, or is there to make one in.
+/// A slot: it holds a token, or is the place for a new one.
 #[derive(Default)]
 struct Slot {
     token: Option<TokenId>,

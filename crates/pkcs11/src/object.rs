@@ -1,4 +1,4 @@
-//! Objects: what the store holds, and what lives as long as a session.
+//! Objects: those of the store, and those of a session, which end with it.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -38,17 +38,17 @@ pub(crate) struct Object {
     pub(crate) cka_id: Vec<u8>,
     /// Whether it shows only after login.
     pub(crate) private: bool,
-    /// What a caller said of it that is kept as it is ([`rules`]).
+    /// The attributes of callers that are kept unchanged ([`rules`]).
     pub(crate) attributes: Attributes,
     pub(crate) content: Content,
 }
 
-/// What an object holds besides its label, id and visibility.
+/// The content of an object, besides its label, id and visibility.
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
-    /// Something that a token can hold.
+    /// A content that a token can hold.
     Kept(Body),
-    /// A secret that was derived; it is gone with its session.
+    /// A derived secret, which ends with its session.
     Secret(Secret),
 }
 
@@ -75,7 +75,7 @@ impl fmt::Debug for Value {
 }
 
 impl Content {
-    /// What a token can hold of it.
+    /// The content, if a token can hold it.
     fn kept(&self) -> Option<&Body> {
         match self {
             Self::Kept(body) => Some(body),
@@ -85,7 +85,7 @@ impl Content {
 }
 
 impl Object {
-    /// An object of the store, of a token that wants a login or not.
+    /// An object of the store. `login_required` is true for a token with a PIN.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl Object {
         })
     }
 
-    /// The key pair, where this is its private half.
+    /// The key pair, if this is its private half.
     pub(crate) fn private_key(&self) -> Option<&Arc<Key>> {
         match self.content.kept()? {
             Body::PrivateKey { key, .. } => Some(key),
@@ -155,7 +155,7 @@ pub(crate) fn handle_of(id: ObjectId) -> Result<CK_OBJECT_HANDLE> {
         .ok_or(Error::Internal)
 }
 
-/// An object that is gone with the session that made it.
+/// An object that ends with the session that made it.
 #[derive(Debug)]
 pub(crate) struct SessionObject {
     pub(crate) slot: CK_SLOT_ID,

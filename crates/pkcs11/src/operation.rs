@@ -31,16 +31,16 @@ use verify::Verification;
 
 type Bytes = Answer<u8>;
 
-/// What a call for a signature comes to.
+/// The outcome of a call for a signature.
 pub(crate) enum Signed {
-    /// A length, or what was asked for.
+    /// A length, or the result.
     Answer(Bytes),
-    /// Work for the chip, in which other threads go on.
+    /// Work for the chip. Other threads go on meanwhile.
     Work(Box<Signature>, Arc<OpenToken>),
 }
 
 impl Signed {
-    /// Does the work; not to be called with the state locked.
+    /// Does the work. Call it without the lock of the state.
     pub(crate) fn finish(self) -> Result<Bytes> {
         match self {
             Self::Answer(answer) => Ok(answer),
@@ -75,7 +75,7 @@ pub(crate) fn end(state: &mut State, handle: CK_SESSION_HANDLE, kind: Kind) -> R
 /// The place of a kind of operation in a session.
 type PlaceOf<T> = fn(&mut Session) -> &mut Active<T>;
 
-/// A function that begins an operation, or ends one where no mechanism is given.
+/// A function that begins an operation, or ends one if no mechanism is given.
 fn init<T>(
     state: &mut State,
     handle: CK_SESSION_HANDLE,
@@ -291,8 +291,8 @@ pub(crate) fn encrypt(
     }
 }
 
-/// A part of what is encrypted or decrypted: the mechanisms of RSA take all of it in one call, so
-/// the operation ends (PKCS#11 3.1, section 6.1.6).
+/// Refuses a part of a message. The RSA mechanisms take a message in one call, so the operation
+/// ends (PKCS#11 3.1, section 6.1.6).
 pub(crate) fn refuse_part(state: &mut State, handle: CK_SESSION_HANDLE, kind: Kind) -> Result<()> {
     let session = state.session(handle)?;
     match kind {
@@ -317,8 +317,8 @@ pub(crate) fn decrypt_init(
     })
 }
 
-/// `C_Decrypt`. The length of the message is known only when it is decrypted, so a query gets
-/// the most that it can be.
+/// `C_Decrypt`. The length of the message is known only after decryption, so a length query gets
+/// the maximum.
 pub(crate) fn decrypt(
     state: &mut State,
     handle: CK_SESSION_HANDLE,

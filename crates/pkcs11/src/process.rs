@@ -1,10 +1,9 @@
-//! The module of this process: one, from `C_Initialize` to `C_Finalize`, and none of its
-//! parent's.
+//! The module of this process, from `C_Initialize` to `C_Finalize`.
 //!
-//! A forked child inherits a copy of everything, of locks that a thread was holding too. It
-//! may use none of it: not the connection to the TPM, not the database, not the locks. So
-//! each process has a place of its own, found by its process id without taking a lock, and
-//! what belongs to the parent is neither used nor dropped.
+//! A forked child inherits a copy of everything, also of locks that a thread was holding. It must
+//! not use the parent's connection to the TPM, database or locks. So each process has a place of
+//! its own, found by its process id without taking a lock. A child neither uses nor drops the
+//! module of its parent.
 
 use std::{
     process,
@@ -25,11 +24,11 @@ use gate::Gate;
 
 /// A process that has called `C_Initialize`, followed by its descendants that have too.
 struct Place {
-    /// The process id; 0 while nobody has taken this place.
+    /// The process id; 0 for a free place.
     pid: AtomicU32,
-    /// Held for the exchange of a pointer, never while anything is done.
+    /// Held only while a pointer is exchanged.
     module: Mutex<Option<Arc<Module>>>,
-    /// What its threads go through to use the module.
+    /// The gate that its threads go through to use the module.
     gate: Gate,
     next: OnceLock<Box<Place>>,
 }
@@ -55,7 +54,7 @@ impl Place {
         Some(place)
     }
 
-    /// The place of the process `pid`, which takes one if it has none.
+    /// The place of the process `pid`; takes a free one if it has none.
     fn take(pid: u32) -> &'static Self {
         let mut place = &FIRST;
         loop {
@@ -69,7 +68,7 @@ impl Place {
         }
     }
 
-    /// Whether a process from which this one descends has used the module before.
+    /// Whether an ancestor of this process has used the module.
     fn is_of_child(&self) -> bool {
         !std::ptr::eq(self, &raw const FIRST)
     }
@@ -92,9 +91,9 @@ pub(crate) fn module() -> Result<Arc<Module>> {
 
 /// Makes the module of this process.
 ///
-/// In a child of a process that has used the module, this also opens the store. A worker of a
-/// server may have become another user, who cannot. libp11 0.4.12 waits for ever when a child's
-/// `C_OpenSession` fails, and fails as it should when `C_Initialize` does.
+/// In a child of a process that has used the module, this also opens the store. The child may have
+/// become another user who cannot open it, as the workers of a server do. libp11 0.4.12 waits
+/// forever if `C_OpenSession` fails in a child, and reports a failure of `C_Initialize`.
 ///
 /// # Errors
 ///
@@ -108,7 +107,7 @@ pub(crate) fn initialize() -> Result<()> {
     let new = Module::new(&place.gate);
     if place.is_of_child() {
         use token_store::Error as Store;
-        // Other failures may pass: later calls meet them, and can be repeated.
+        // Other failures may end by themselves: later calls report them and can be repeated.
         if let Err(Error::Store(err @ (Store::UnsafePath { .. } | Store::Disk(_)))) =
             new.with(State::refresh)
         {

@@ -19,7 +19,7 @@ use cryptoki_sys::*;
 
 use crate::error::Error;
 
-/// Where the system's log takes messages.
+/// The socket of the system's log.
 ///
 /// # Source
 ///
@@ -48,7 +48,7 @@ pub(crate) fn failure(function: &str, err: &Error) {
     }
 }
 
-/// Whether the caller learns less from the return value than a person needs.
+/// Whether the return value tells less than a person needs.
 fn hides_reason(err: &Error) -> bool {
     use token_store::Error as Store;
     let is_usual = matches!(

@@ -91,7 +91,7 @@ pub(crate) fn token_info(state: &mut State, slot: CK_SLOT_ID) -> Result<CK_TOKEN
     })
 }
 
-/// The flags of a token, true to what was last seen of its PINs.
+/// The flags of a token, by the last known state of its PINs.
 fn flags(token: &Token) -> CK_FLAGS {
     const USER: [CK_FLAGS; 3] = [
         CKF_USER_PIN_COUNT_LOW,
@@ -122,22 +122,22 @@ fn tries(tries: Option<Tries>, [low, last, locked]: [CK_FLAGS; 3]) -> CK_FLAGS {
     }
 }
 
-/// A user PIN that is being proven: one that cannot be right costs no try.
+/// A user PIN to be proven. A malformed one costs no try.
 pub(crate) fn proven_pin(typed: &[u8]) -> Result<Pin> {
     Pin::new(typed).map_err(|_| Error::PinIncorrect)
 }
 
-/// An SO PIN that is being proven.
+/// An SO PIN to be proven.
 pub(crate) fn proven_so_pin(typed: &[u8]) -> Result<SoPin> {
     SoPin::new(typed).map_err(|_| Error::PinIncorrect)
 }
 
-/// Whether the token's own counter takes no more user PINs, as far as is known.
+/// Whether the token's own counter takes no more user PINs, by its last known state.
 fn is_locked(token: &Token) -> bool {
     token.wall == WallKind::Counter && token.tries.is_some_and(|tries| tries.left == 0)
 }
 
-/// What is wrong with a new PIN.
+/// The fault of a new PIN.
 fn refused_pin(err: PinError) -> Error {
     match err {
         PinError::TooShort { .. } | PinError::TooLong => Error::PinLenRange,
@@ -168,7 +168,7 @@ pub(crate) fn init_token(
         }
         None => {
             let so = SoPin::new(so_pin).map_err(refused_pin)?;
-            // The function has no way to say that a weaker wall was taken, so none is.
+            // The function cannot tell its caller about a weaker wall, so it takes none.
             let options = InitOptions {
                 wall: state.pin_wall()?.or(Some(WallKind::Counter)),
                 ..InitOptions::new(label)
@@ -195,11 +195,11 @@ pub(crate) fn init_pin(state: &mut State, session: CK_SESSION_HANDLE, pin: &[u8]
     Ok(())
 }
 
-/// `C_SetPIN`: whoever is logged in, or the user, changes the own PIN.
+/// `C_SetPIN`: the logged-in person changes the own PIN; without a login, the user does.
 ///
-/// Where nobody is logged in and the user PIN is locked, the old PIN is the SO's, which unlocks
-/// it: so `pkcs11-tool --unlock-pin` does it, for tokens with a PUK. One that is neither is
-/// answered as the user PIN, which nobody can prove now.
+/// Without a login and with a locked user PIN, the old PIN may be the SO PIN, which unlocks the
+/// user PIN. `pkcs11-tool --unlock-pin` calls it in this way. If it is not the SO PIN either, the answer
+/// is that of a locked user PIN.
 pub(crate) fn set_pin(
     state: &mut State,
     session: CK_SESSION_HANDLE,
@@ -216,7 +216,7 @@ pub(crate) fn set_pin(
     if matches!(state.login(slot), Some(Login::So(_))) {
         let new = SoPin::new(new).map_err(refused_pin)?;
         let old = proven_so_pin(old)?;
-        // The old one is proven by logging in with it once more.
+        // A second login proves the old PIN.
         state.login_so(slot, &old)?;
         let (so, store) = state.so_and_store(slot)?;
         so.change_so_pin(store, &new)?;

@@ -45,11 +45,11 @@ pub(crate) fn derive(
             PublicKey::Rsa { .. } => Err(Error::KeyTypeInconsistent),
         }
     })?;
-    // Such a login belongs to an operation, and this is none that could be begun.
+    // A context-specific login belongs to an active operation, and `C_DeriveKey` has none.
     if key.always_authenticate() {
         return Err(Error::NotLoggedIn);
     }
-    // Without a key derivation function nothing takes shared data.
+    // Shared data are an input of the key derivation function alone.
     if kdf.is_none() && !shared_data.is_empty() {
         return Err(Error::MechanismParamInvalid);
     }
@@ -57,7 +57,7 @@ pub(crate) fn derive(
     let (len, attributes) = check(template, curve, kdf)?;
     let sensitive = template.bool(CKA_SENSITIVE)?.unwrap_or(true);
     let extractable = template.bool(CKA_EXTRACTABLE)?.unwrap_or(false);
-    // A secret is no older than the key that it comes from.
+    // A secret that comes from an imported key has not always been in the chip.
     let born_here = key.origin() == Origin::Chip;
     let open = state.open_token(slot)?;
     let shared = Zeroizing::new(open.ecdh(&key, &x, &y)?);
@@ -83,7 +83,7 @@ pub(crate) fn derive(
     Ok(state.session_objects.add(slot, handle, object))
 }
 
-/// The other's point, on the curve of the key.
+/// The other side's point, on the curve of the key.
 pub(crate) fn other(curve: Curve, point: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
     let other = der::point(curve, point).filter(|other| other.check().is_ok());
     match other {
@@ -92,7 +92,7 @@ pub(crate) fn other(curve: Curve, point: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
     }
 }
 
-/// The first `len` bytes that the function of ANSI X9.63 makes of a shared secret.
+/// The first `len` bytes of the ANSI X9.63 key derivation function of a shared secret.
 ///
 /// # Source
 ///
@@ -116,11 +116,11 @@ fn x963(hash: Hash, secret: &[u8], shared_data: &[u8], len: usize) -> Zeroizing<
 /// The longest secret that a key derivation function makes, in bytes.
 const MAX_DERIVED: usize = 1024;
 
-/// Refuses what is not a secret of a session; returns how long it is to be, in bytes, and the
+/// Checks the template of a derived secret. Returns the length of the secret in bytes and the
 /// attributes that are kept with it.
 ///
-/// Without a key derivation function the secret is as long as a coordinate, and what is cut off
-/// is cut off in front. With one it has no length of its own, so the template has to say it.
+/// Without a key derivation function the secret is as long as a coordinate; a shorter secret is its
+/// end. With such a function the template must have the length.
 pub(crate) fn check(
     template: &Template,
     curve: Curve,

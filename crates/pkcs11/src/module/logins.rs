@@ -1,4 +1,4 @@
-//! Logins of the state: who has proven a PIN to the token of a slot.
+//! Logins of the state: the persons who have proven a PIN to the token of a slot.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ impl State {
         self.slots.get_mut(&slot)?.login.as_mut()
     }
 
-    /// Changes who is logged in. What sessions do with private objects ends with the login that
-    /// allowed it; a first login ends nothing, as with SoftHSM (the standard leaves it open).
+    /// Changes the login of a slot. Operations with private objects end with the login that allowed
+    /// them. A first login ends nothing, as with SoftHSM (the standard leaves it open).
     pub(crate) fn set_login(&mut self, slot: CK_SLOT_ID, login: Option<Login>) {
         let Some(there) = self.slots.get_mut(&slot) else {
             return;
@@ -32,7 +32,7 @@ impl State {
         sessions.for_each(Session::end_private);
     }
 
-    /// Ends the logins with PINs that are no longer the ones of their tokens.
+    /// Ends the logins whose PINs were changed since.
     pub(super) fn end_old_logins(&mut self) {
         let is_old = |slot: &Slot| match &slot.login {
             Some(Login::User(open)) => self
@@ -102,7 +102,7 @@ impl State {
         Ok(())
     }
 
-    /// Store and SO of a slot together, for what the SO changes.
+    /// Store and SO of a slot together, for changes by the SO.
     ///
     /// # Errors
     ///

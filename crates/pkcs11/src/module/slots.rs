@@ -1,4 +1,4 @@
-//! Store, TPM and slots of the state: what there is, read again whenever it has changed.
+//! Store, TPM and slots of the state, read again after each change of the store.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -84,7 +84,7 @@ impl State {
         Ok(())
     }
 
-    /// The token that is to be shown alone: `TPMSSH_TOKEN`, else the configuration's.
+    /// The only token to show: `TPMSSH_TOKEN`, otherwise the one in the configuration file.
     fn wanted_token(&mut self) -> Option<String> {
         self.config().ok().and_then(|config| config.shown_token())
     }
@@ -103,8 +103,8 @@ impl State {
 
     /// The slots in the order in which callers should look at them.
     ///
-    /// The slot for a new token is among those with a token while there is no token at all, so
-    /// that a client which asks for these alone can make the first one. Later it is left out:
+    /// While there is no token, the slot for a new token counts as one with a token. Otherwise a
+    /// client that asks only for those could not make the first token. Later this slot is left out:
     /// a client that takes the last slot, or shows all, would meet a token that it cannot use.
     pub(crate) fn slot_list(&mut self, with_token: bool) -> Result<Vec<CK_SLOT_ID>> {
         self.refresh()?;
@@ -137,7 +137,7 @@ impl State {
         self.slots.get_mut(&id).ok_or(Error::SlotIdInvalid)
     }
 
-    /// The token of a slot; `None` for the slot that is there to make one in.
+    /// The token of a slot; `None` for the slot for a new token.
     ///
     /// # Errors
     ///
@@ -177,13 +177,13 @@ impl State {
         self.store.as_ref().ok_or(Error::TokenNotPresent)
     }
 
-    /// The store, for writing. What was read before is read again afterwards.
+    /// The store, for writing. The cached tokens and objects are read again afterwards.
     pub(crate) fn store_mut(&mut self) -> Result<&mut Store> {
         self.refresh()?;
         self.store.as_mut().ok_or(Error::TokenNotPresent)
     }
 
-    /// The store, which is made where there is none.
+    /// The store; makes one if there is none.
     pub(crate) fn make_store(&mut self) -> Result<&mut Store> {
         if self.store.is_none() {
             self.store = Some(Store::open_or_create(&StoreDir::for_user()?)?);

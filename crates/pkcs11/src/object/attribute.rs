@@ -65,12 +65,12 @@ impl<'a> From<&'a Vec<u8>> for Value<'a> {
     }
 }
 
-/// An empty value: a date that was never set, a subject that nobody knows.
+/// An empty value, such as a date or a subject that was never set.
 const EMPTY: Value<'static> = Value::Bytes(Cow::Borrowed(&[]));
 
-/// Answers a whole template, and says what the caller is to be told about it.
+/// Answers a whole template, and returns the result for the caller.
 ///
-/// Each attribute is answered whatever becomes of the others.
+/// Each attribute is answered, also if others fail.
 pub(crate) fn read_all(object: &Object, asked: &[Asked]) -> (Vec<Found>, Result<()>) {
     let mut outcome = Ok(());
     let mut refuse = |err| {
@@ -93,7 +93,7 @@ pub(crate) fn read_all(object: &Object, asked: &[Asked]) -> (Vec<Found>, Result<
     (asked.iter().map(answer).collect(), outcome)
 }
 
-/// Whether the object has every attribute of the template, with that value.
+/// Whether the object has all attributes of the template, with the same values.
 pub(crate) fn matches(object: &Object, template: &Template) -> bool {
     template
         .attributes()
@@ -143,7 +143,7 @@ fn kept_number(object: &Object, kind: CK_ATTRIBUTE_TYPE, default: CK_ULONG) -> V
     Value::Number(kept.map_or(default, CK_ULONG::from_ne_bytes))
 }
 
-/// How many bytes all attributes of an object are together, roughly.
+/// The approximate size of all attributes of an object, in bytes.
 pub(crate) fn size(object: &Object) -> usize {
     const LONG: [CK_ATTRIBUTE_TYPE; 12] = [
         CKA_LABEL,
@@ -168,8 +168,8 @@ pub(crate) fn size(object: &Object) -> usize {
 ///
 /// # Errors
 ///
-/// [`Error::AttributeTypeInvalid`] for one that such an object does not have,
-/// [`Error::AttributeSensitive`] for one that never leaves the chip.
+/// [`Error::AttributeTypeInvalid`] for an attribute that such objects do not have,
+/// [`Error::AttributeSensitive`] for a value that never leaves the chip.
 pub(crate) fn read(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>> {
     Ok(match kind {
         CKA_CLASS => Value::Number(class(object)),
@@ -187,7 +187,7 @@ pub(crate) fn read(object: &Object, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>
     })
 }
 
-/// Never used again in a store, nor in the life of a process.
+/// `CKA_UNIQUE_ID`: not used again in the store or, for a session object, in the process.
 fn unique_id(object: &Object) -> String {
     match object.stored {
         Some(id) => id.get().to_string(),

@@ -1,4 +1,4 @@
-//! Objects that are there: destroyed, and changed.
+//! Existing objects: destroying and changing them.
 
 use cryptoki_sys::*;
 use token_store::object::{Attributes, Body, ObjectChange};
@@ -42,7 +42,7 @@ pub(crate) fn destroy(
 
 /// `C_SetAttributeValue`: labels, ids, subjects, dates, and the value of data.
 ///
-/// A template changes all that it says, or nothing.
+/// All changes of a template are made, or none.
 pub(crate) fn change(
     state: &mut State,
     session: CK_SESSION_HANDLE,
@@ -83,7 +83,7 @@ pub(crate) fn change(
     Ok(())
 }
 
-/// Gives an object the attributes of a template. Returns those that are kept as they are.
+/// Gives an object the attributes of a template. Returns those that are kept unchanged.
 ///
 /// # Errors
 ///
@@ -109,7 +109,7 @@ pub(super) fn apply(
                 Content::Kept(Body::PrivateKey { subject, .. } | Body::PublicKey { subject, .. }),
             ) => subject.clone_from(new),
             (CKA_VALUE, Content::Kept(Body::Data { value, .. })) => value.clone_from(new),
-            // The rules let them change in one direction alone.
+            // The rules allow a change in one direction only.
             (CKA_SENSITIVE, Content::Secret(secret)) => secret.sensitive = true,
             (CKA_EXTRACTABLE, Content::Secret(secret)) => secret.extractable = false,
             _ => {}

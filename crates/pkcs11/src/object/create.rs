@@ -30,7 +30,7 @@ pub(crate) fn create(
     add(state, slot, session, on_token, object)
 }
 
-/// Adds an object to a token, or to what the sessions of one have.
+/// Adds an object to a token, or to the session objects of its slot.
 ///
 /// # Errors
 ///
@@ -76,7 +76,7 @@ pub(crate) fn described(template: &Template) -> Result<Object> {
     Ok(object)
 }
 
-/// What a template describes.
+/// The body that a template describes.
 fn body(template: &Template) -> Result<Body> {
     match template
         .ulong(CKA_CLASS)?
@@ -85,7 +85,7 @@ fn body(template: &Template) -> Result<Body> {
         CKO_CERTIFICATE => certificate(template),
         CKO_PUBLIC_KEY => public_key(template),
         CKO_DATA => data(template),
-        // No private or secret key ever enters.
+        // No private or secret key enters by the module.
         CKO_PRIVATE_KEY | CKO_SECRET_KEY => Err(Error::TemplateInconsistent),
         _ => Err(Error::AttributeValueInvalid),
     }

@@ -1,4 +1,4 @@
-//! What becomes of each attribute in each template: one table, which every function asks.
+//! The rule for each attribute in each template: one table for all functions.
 //!
 //! An attribute that a caller gives is honoured or refused, and never ignored. There are two
 //! exceptions: [`Given::Hint`], with its reason; and, in the template of a new object, an empty id
@@ -29,7 +29,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What an object is.
+    /// The kind of an object.
     pub(crate) fn of(object: &Object) -> Self {
         let body = match &object.content {
             Content::Secret(_) => return Self::Secret,
@@ -53,7 +53,7 @@ impl Kind {
     }
 }
 
-/// What a template is for.
+/// The function that a template is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// `C_CreateObject`.
@@ -66,7 +66,7 @@ pub(crate) enum Purpose {
     Change,
 }
 
-/// What a value looks like.
+/// The form of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// A `CK_BBOOL`.
@@ -82,39 +82,39 @@ enum Form {
     Mechanisms,
 }
 
-/// What becomes of an attribute of a new object.
+/// The rule for an attribute in the template of a new object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Given {
-    /// The function looks at it.
+    /// The function reads it.
     Read,
-    /// As [`Given::Read`] where the caller gives the value of a key, otherwise refused.
+    /// As [`Given::Read`] if the caller gives the value of a key, otherwise refused.
     OfCreated,
-    /// As [`Given::Read`] where the module makes the key, otherwise refused.
+    /// As [`Given::Read`] if the module makes the key, otherwise refused.
     OfMade,
-    /// It is kept with the object, as it is.
+    /// It is kept with the object, unchanged.
     Kept,
     /// The object has this value; another one is refused.
     Only(bool),
-    /// As [`Given::Only`] with false: what PKCS#11 lets only a security officer set to true.
+    /// As [`Given::Only`] with false. PKCS#11 lets only a security officer set it to true.
     Untrusted,
-    /// It has to be what the module finds out by itself (`read`), or is refused.
+    /// It must be equal to the value that the module computes (`read`).
     Same,
-    /// It is never given: refused.
+    /// The module computes it. A caller cannot give it.
     Computed,
-    /// It says that a key is for something that the module does not do, such as wrapping. NSS,
-    /// pkcs11-tool and pkcs11-provider send these flags with every key, so they are not refused;
-    /// the object says what is true, which is `CK_FALSE`.
+    /// A use of a key that the module does not support, such as wrapping. NSS, pkcs11-tool and
+    /// pkcs11-provider send these flags with every key, so they are not refused. The object has the
+    /// true value, `CK_FALSE`.
     Hint,
 }
 
-/// What becomes of an attribute of an object that is there.
+/// The rule for changes of an attribute of an existing object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Changed {
     Never,
     /// A copy can have another value, but the object itself keeps it.
     InCopy,
     Freely,
-    /// To this value alone.
+    /// Only to this value.
     To(bool),
 }
 
@@ -123,7 +123,7 @@ type Rule = (Form, Given, Changed);
 
 const NUMBER: Form = Form::Number(CK_ULONG::MAX);
 
-/// The rule for an attribute; `None` where such objects do not have it.
+/// The rule for an attribute; `None` if such objects do not have it.
 fn rule(kind: Kind, attribute: CK_ATTRIBUTE_TYPE) -> Option<Rule> {
     use Changed::{Freely, InCopy, Never, To};
     use Form::{Bytes, Date, Flag, Mechanisms, Text};
@@ -214,13 +214,13 @@ fn rule(kind: Kind, attribute: CK_ATTRIBUTE_TYPE) -> Option<Rule> {
     })
 }
 
-/// Refuses a template that is not for such an object; returns the attributes that are kept with
-/// it as they are.
+/// Refuses a template that does not fit such an object. Returns the attributes that are kept
+/// unchanged.
 ///
 /// # Errors
 ///
 /// [`Error::AttributeTypeInvalid`] for an attribute that such objects do not have,
-/// [`Error::AttributeValueInvalid`] for a value that is none, [`Error::AttributeReadOnly`] for an
+/// [`Error::AttributeValueInvalid`] for a malformed value, [`Error::AttributeReadOnly`] for an
 /// attribute that cannot be given here, [`Error::TemplateInconsistent`] for a value that such
 /// objects cannot have, and for an attribute with two values.
 pub(crate) fn check(template: &Template, kind: Kind, purpose: Purpose) -> Result<Attributes> {
@@ -247,10 +247,10 @@ fn check_given(given: Given, attribute: &Attribute, purpose: Purpose) -> Result<
     match given {
         Given::OfCreated if purpose == Purpose::Make => Err(Error::AttributeReadOnly),
         Given::OfMade if purpose == Purpose::Create => Err(Error::AttributeReadOnly),
-        // The key is not there yet, so that nobody can know this of it.
+        // The key does not exist yet, so no caller can know this value.
         Given::Same if purpose == Purpose::Make => Err(Error::AttributeReadOnly),
         Given::Computed => Err(Error::AttributeReadOnly),
-        // Nothing in the module asks for it, so the officer cannot set it either.
+        // The module never uses it, so it does not let the officer set it either.
         Given::Untrusted if flag(attribute) => Err(Error::AttributeReadOnly),
         Given::Only(only) if flag(attribute) != only => Err(Error::TemplateInconsistent),
         _ => Ok(()),
@@ -266,12 +266,12 @@ fn check_changed(changed: Changed, attribute: &Attribute, purpose: Purpose) -> R
     }
 }
 
-/// The value of an attribute that has been found to be a flag.
+/// The value of an attribute that was checked to be a flag.
 fn flag(attribute: &Attribute) -> bool {
     attribute.value != [CK_FALSE]
 }
 
-/// Refuses a given value that is not what the object itself says.
+/// Refuses a given value that differs from the one that the object computes.
 ///
 /// # Errors
 ///
@@ -290,7 +290,7 @@ pub(crate) fn check_same(template: &Template, object: &Object) -> Result<()> {
 }
 
 impl Form {
-    /// The value, as it is kept.
+    /// The value in the form in which it is kept.
     fn checked(self, attribute: &Attribute) -> Result<Vec<u8>> {
         let value = &attribute.value;
         let good = match self {

@@ -1,4 +1,4 @@
-//! Attributes that a caller asks for or wants to have.
+//! Attributes that a caller asks for or sets.
 
 use cryptoki_sys::*;
 
@@ -15,7 +15,7 @@ pub(crate) struct Attribute {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) kind: CK_ATTRIBUTE_TYPE,
-    /// How many bytes fit; `None` where only the length is asked for.
+    /// The number of bytes that fit; `None` if only the length is asked for.
     pub(crate) room: Option<usize>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) enum Found {
     Nothing,
 }
 
-/// The attributes that a caller wants something to have.
+/// The attributes that a caller sets or searches for.
 #[derive(Debug, Default)]
 pub(crate) struct Template(Vec<Attribute>);
 

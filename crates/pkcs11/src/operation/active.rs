@@ -20,7 +20,7 @@ pub(crate) struct Active<T>(Option<Running<T>>);
 
 struct Running<T> {
     operation: T,
-    /// How the input comes; `None` until the first call.
+    /// The way in which the input comes; `None` until the first call.
     way: Option<Way>,
 }
 
@@ -33,12 +33,12 @@ enum Way {
     Parts,
 }
 
-/// What a call comes to that asks for a result.
+/// The outcome of a call that asks for a result.
 #[derive(Debug)]
 pub(crate) enum Next<T> {
     /// The length of the result; the operation is still active.
     Length(usize),
-    /// The operation, which is over: it is for the caller to finish.
+    /// The operation, which is no longer active. The caller finishes it.
     Finish(T),
 }
 
@@ -48,7 +48,7 @@ impl<T> Active<T> {
         Self(None)
     }
 
-    /// Refuses to begin where an operation is active, before anything else is looked at.
+    /// Refuses to begin while an operation is active. Callers check this before all else.
     ///
     /// # Errors
     ///
@@ -121,18 +121,18 @@ impl<T> Active<T> {
         }
     }
 
-    /// Ends the operation for a call that has the whole input and wants no output.
+    /// Ends the operation for a call that has the whole input and needs no output.
     ///
     /// # Errors
     ///
-    /// [`Error::OperationNotInitialized`]; [`Error::OperationActive`] where a part has come
+    /// [`Error::OperationNotInitialized`]; [`Error::OperationActive`] if a part has come
     /// before.
     pub(crate) fn take_whole(&mut self) -> Result<T> {
         self.go(Way::Whole)?;
         self.take()
     }
 
-    /// Ends the operation for a call that asks for the result of the parts and wants no output.
+    /// Ends the operation for a call that asks for the result of the parts and needs no output.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl<T> Active<T> {
         self.0 = None;
     }
 
-    /// The operation, for a call of one way; a call of the other way ends it.
+    /// The operation, for a call of this way. If it has begun in the other way, the call ends it.
     fn go(&mut self, way: Way) -> Result<&mut T> {
         if self
             .0

@@ -8,7 +8,7 @@ use crate::{
     mechanism::{self, Mechanism, Parameter},
 };
 
-/// How a message is padded before it is encrypted.
+/// The padding of a message before it is encrypted.
 #[derive(Clone)]
 pub(super) enum Enciphering {
     /// PKCS#1 v1.5.
@@ -21,7 +21,7 @@ pub(super) enum Enciphering {
 }
 
 impl Enciphering {
-    /// What a mechanism says.
+    /// The padding of a mechanism.
     ///
     /// # Errors
     ///

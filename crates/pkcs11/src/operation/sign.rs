@@ -23,7 +23,7 @@ pub(crate) struct Signature {
 impl Signature {
     pub(crate) fn new(mechanism: &Mechanism, key: Arc<Key>) -> Result<Self> {
         let plan = Plan::new(mechanism, key.public())?;
-        // Such a padding goes through the raw operation, which keys of older versions lack.
+        // This padding needs the raw RSA operation, which keys of older versions lack.
         if plan.is_padded_here() && !key.blob().usage().decrypt {
             return Err(Error::MechanismParamInvalid);
         }
@@ -62,10 +62,10 @@ impl Signature {
     }
 }
 
-/// What it means that a key does not do a scheme.
+/// The error for a scheme that a key refuses.
 fn refused(err: token_store::Error, scheme: Scheme) -> Error {
     match (err, scheme) {
-        // The data are no digest of a hash that the chip knows.
+        // The data are not a digest of a hash that the chip knows.
         (
             token_store::Error::Tpm(Tpm::NotSupported(_) | Tpm::InvalidArgument(_)),
             Scheme::RsaPkcs1Any,

@@ -15,19 +15,20 @@ use std::{
 /// A thread that stays inside longer waits for a chip that hangs. The fork then goes on, and the
 /// child may inherit a locked SQLite mutex.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long whoever waits sleeps between two looks.
+/// The time that a waiting thread sleeps between two looks.
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// A gate for one thread at a time.
 #[derive(Debug)]
 pub(crate) struct Gate {
     inside: Mutex<()>,
-    /// Forks that wait to go first: without them busy threads would hardly let one in.
+    /// The number of waiting forks, which go first. Without it, busy threads could keep a fork out
+    /// for as long as they are busy.
     forks: AtomicU32,
 }
 
 thread_local! {
-    /// What this thread holds while it forks.
+    /// The lock that this thread holds while it forks.
     static HELD: Cell<Option<MutexGuard<'static, ()>>> = const { Cell::new(None) };
 }
 
@@ -47,7 +48,7 @@ impl Gate {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Before this thread forks: waits for whoever is inside, and keeps all out until
+    /// Before this thread forks: waits for the thread inside, and keeps all threads out until
     /// [`Gate::open`].
     pub(crate) fn close(&'static self) {
         self.forks.fetch_add(1, Ordering::AcqRel);
@@ -61,11 +62,11 @@ impl Gate {
             }
         };
         self.forks.fetch_sub(1, Ordering::AcqRel);
-        // A thread that is about to end has no place for it any more; then nothing is held.
+        // A thread that is about to end has lost its thread-local values. Then nothing is held.
         let _ = HELD.try_with(|cell| cell.set(held));
     }
 
-    /// After the fork, in the parent and in the child: opens what this thread has closed.
+    /// After the fork, in the parent and in the child: opens the gate that this thread has closed.
     pub(crate) fn open() {
         let _ = HELD.try_with(Cell::take);
     }

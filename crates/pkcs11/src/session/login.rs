@@ -1,4 +1,4 @@
-//! Who is logged in, and what a session may do for that.
+//! Logins, and the rights that they give to sessions.
 
 use cryptoki_sys::*;
 use token_store::WallKind;
@@ -23,7 +23,7 @@ pub(crate) fn login(
         CKU_USER => {
             match state.login(slot) {
                 Some(Login::So(_)) => return Err(Error::AnotherLoggedIn),
-                // A token without a PIN opens itself; a login to it changes nothing.
+                // A token without a PIN needs no login; a login changes nothing.
                 Some(Login::User(_)) if token.login_required() => {
                     return Err(Error::AlreadyLoggedIn);
                 }
@@ -55,8 +55,8 @@ pub(crate) fn login(
 
 /// The PIN without the line feed that ends it in a file.
 ///
-/// Some programs hand over a file as it is (`pin-source` of a PKCS#11 URI). No PIN has a control
-/// character, so this takes nothing away from one.
+/// Some programs pass the whole file (`pin-source` of a PKCS#11 URI). No PIN has control
+/// characters, so this never cuts a PIN.
 fn without_line_end(pin: &[u8]) -> &[u8] {
     pin.strip_suffix(b"\n").unwrap_or(pin)
 }
@@ -68,7 +68,7 @@ fn context_login(state: &mut State, handle: CK_SESSION_HANDLE, pin: &[u8]) -> Re
         return Err(Error::OperationNotInitialized);
     }
     let slot = session.slot;
-    // A token without a PIN is open to everybody, each time.
+    // A token without a PIN is open to everybody.
     if state.token(slot)?.login_required() {
         let pin = proven_pin(pin)?;
         let open = state.open_token(slot)?;

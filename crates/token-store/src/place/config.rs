@@ -1,4 +1,4 @@
-//! The configuration file, and the choice of the TPM. [`Config`](crate::Config) reads both.
+//! The configuration file, and the choice of the TPM. [`Config`] reads both.
 
 use std::{collections::BTreeMap, path::PathBuf};
 

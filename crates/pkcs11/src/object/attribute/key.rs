@@ -12,11 +12,11 @@ use crate::{
     object::{Object, Secret},
 };
 
-/// What a private key has and a public one does not; `None` for what both have.
+/// The attributes of a private key alone; `None` for those of both halves.
 ///
-/// Every key was checked when it was read from the store: it cannot leave the chip, whatever the
-/// store says, and its origin is what its public area says. One that was made outside is
-/// sensitive and not extractable now, and has not always been.
+/// Each key was checked when it was read from the store: it cannot leave the chip, and its public
+/// area tells its origin. An imported key is sensitive and not extractable now, but it has not
+/// always been.
 pub(super) fn private_key(key: &Key, kind: CK_ATTRIBUTE_TYPE) -> Option<Result<Value<'static>>> {
     let rsa = key.key_type().is_rsa();
     let decrypt = key.usage().decrypt;
@@ -46,7 +46,7 @@ pub(super) fn private_key(key: &Key, kind: CK_ATTRIBUTE_TYPE) -> Option<Result<V
     }))
 }
 
-/// The mechanism by which the chip made a key; none made one that was imported.
+/// The mechanism by which the chip made a key; unavailable for an imported key.
 fn made_by(key: &Key) -> CK_MECHANISM_TYPE {
     match key.origin() {
         Origin::Chip => mechanism::key_generation(key.key_type()),
@@ -54,8 +54,8 @@ fn made_by(key: &Key) -> CK_MECHANISM_TYPE {
     }
 }
 
-/// What a derived secret has. It has always been what it is now, if the key that it comes from has
-/// always been sensitive and never extractable.
+/// The attributes of a derived secret. Its `CKA_ALWAYS_SENSITIVE` and `CKA_NEVER_EXTRACTABLE` can
+/// be true only if they are true of the key that it was derived from.
 pub(super) fn secret_key<'a>(
     object: &'a Object,
     secret: &'a Secret,
@@ -83,8 +83,8 @@ pub(super) fn secret_key<'a>(
     })
 }
 
-/// What a public key has and a private one does not, or has otherwise. Where nobody said what it
-/// is for, it is for what its private half does; an added RSA key is for everything.
+/// The attributes of a public key alone, or with another value than in the private half. Uses that
+/// no template set are those of the private half. An added RSA key has all uses.
 pub(super) fn public_key<'a>(
     object: &'a Object,
     key: Option<&Key>,
@@ -114,7 +114,7 @@ pub(super) fn public_key<'a>(
     })
 }
 
-/// What both halves of a key pair have.
+/// The attributes of both halves of a key pair.
 pub(super) fn public_part(public: &PublicKey, kind: CK_ATTRIBUTE_TYPE) -> Result<Value<'_>> {
     if kind == CKA_PUBLIC_KEY_INFO {
         return Ok(Value::owned(token_store::object::public_key_info(public)));
