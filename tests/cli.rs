@@ -164,7 +164,7 @@ fn a_generated_so_pin_is_shown_once_and_works() {
         .lines()
         .next()
         .unwrap()
-        .strip_prefix("SO PIN: ")
+        .strip_prefix("Recovery code (SO PIN): ")
         .unwrap()
         .to_owned();
     assert_eq!(so_pin.len(), 23);

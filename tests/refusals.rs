@@ -254,7 +254,7 @@ fn a_counter_that_somebody_removed() {
     keygen(&program.pin).fails(
         6,
         "tpmssh: the PIN counter of this token is gone from the TPM\n\
-         hint: the SO makes it again: tpmssh token repair\n",
+         hint: the recovery code (SO PIN) makes it again: tpmssh token repair\n",
     );
     program.doctor_finds(
         6,

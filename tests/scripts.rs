@@ -319,7 +319,7 @@ fn a_recovery_code_goes_to_a_file_of_its_own() {
             .args(["setup", "--json", "--so-pin-out", &code])
             .args(pin),
     );
-    assert!(!setup.stderr.contains("SO PIN: "), "{setup:?}");
+    assert!(!setup.stderr.contains("(SO PIN): "), "{setup:?}");
     parsed(&setup.ok());
     assert_eq!(fs::read_to_string(&code).unwrap().len(), 24);
 }

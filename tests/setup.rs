@@ -55,7 +55,10 @@ fn setup_makes_everything_once() {
         first.stderr.starts_with("TPM: IBM SW TPM at swtpm:"),
         "{first:?}"
     );
-    assert!(first.stderr.contains("\nSO PIN: "), "{first:?}");
+    assert!(
+        first.stderr.contains("\nRecovery code (SO PIN): "),
+        "{first:?}"
+    );
     assert!(
         first.stderr.contains("\nKey: ecdsa-p256 \"mine\" made\n"),
         "{first:?}"

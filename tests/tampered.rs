@@ -73,7 +73,7 @@ fn doctor_finds_a_limit_of_the_chip_that_is_not_the_tokens() {
         said.contains("the TPM locks this token after 3 wrong PINs, and not after 2"),
         "{said}"
     );
-    assert!(said.contains("the SO sets it right: tpmssh token reset-pin"));
+    assert!(said.contains("the recovery code (SO PIN) sets it right: tpmssh token reset-pin"));
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn a_new_pin_is_asked_for_twice() {
     session.type_in("correct horse\n");
     session.expect("New PIN for token \"work\", again: ");
     session.type_in("correct horse\n");
-    session.expect("SO PIN: ");
+    session.expect("Recovery code (SO PIN): ");
     session.expect("token \"work\" made");
     assert!(session.end().0.success());
     program.keygen("the same one");
@@ -260,7 +260,7 @@ fn a_token_init_asks_for_the_owner_password_that_it_needs() {
 fn an_so_resets_a_pin() {
     let program = Program::with_token();
     let mut session = Session::start(&program, &["token", "reset-pin"]);
-    session.expect("SO PIN for token \"work\": ");
+    session.expect("Recovery code (SO PIN) for token \"work\": ");
     session.type_in(&format!("{SO_PIN}\n"));
     session.expect("New PIN for token \"work\": ");
     session.type_in("new horse\n");

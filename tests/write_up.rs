@@ -166,7 +166,7 @@ fn each_user_has_a_token_and_no_default_pin() {
     let so_pin = made
         .stderr
         .lines()
-        .find_map(|line| line.strip_prefix("SO PIN: "))
+        .find_map(|line| line.strip_prefix("Recovery code (SO PIN): "))
         .unwrap_or_else(|| panic!("{made:#?}"));
     assert!(so_pin.len() > 8 && so_pin != "87654321", "{so_pin}");
     assert_eq!(made.code, Some(0));

@@ -28,7 +28,7 @@ fn wrong_pins_until_the_token_is_locked() {
         );
     }
     assert_eq!(tries_left(&program), 1);
-    let reset = "hint: the SO PIN sets a new PIN: tpmssh token reset-pin\n";
+    let reset = "hint: the recovery code (SO PIN) sets a new PIN: tpmssh token reset-pin\n";
     keygen(&wrong).fails(
         3,
         &format!("tpmssh: wrong PIN, and no more tries left\n{reset}"),

@@ -16,7 +16,7 @@ const END: char = '\u{3}';
 /// programs do after the question too, and then forget what was typed. The first that fits counts.
 const SECRETS: &[(&str, &str)] = &[
     ("again: ", "correct horse"),
-    ("SO PIN for token \"ssh\": ", RECOVERY_CODE),
+    ("Recovery code (SO PIN) for token \"ssh\": ", RECOVERY_CODE),
     ("PIN for token \"ssh\": ", "correct horse"),
     ("PIN for token \"ca\": ", "correct horse"),
     ("Enter PIN for 'ssh': ", "correct horse"),
@@ -110,7 +110,9 @@ impl Machine {
             {
                 let code = seen[at + PROMPT.len()..at + end].parse().unwrap();
                 let text = plain(&seen[..at]);
-                let shown = text.lines().find_map(|line| line.strip_prefix("SO PIN: "));
+                let shown = text
+                    .lines()
+                    .find_map(|line| line.strip_prefix("Recovery code (SO PIN): "));
                 if self.recovery_code.is_none() {
                     self.recovery_code = shown.map(|code| code.trim().to_owned());
                 }

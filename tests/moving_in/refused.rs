@@ -349,7 +349,7 @@ fn a_token_that_no_pin_opens_asks_nobody() {
     program.run(&["import", &file]).fails(
         4,
         "tpmssh: the PIN is locked after too many wrong ones\n\
-         hint: the SO PIN sets a new PIN: tpmssh token reset-pin\n",
+         hint: the recovery code (SO PIN) sets a new PIN: tpmssh token reset-pin\n",
     );
 }
 

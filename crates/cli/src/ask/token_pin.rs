@@ -111,7 +111,10 @@ pub(crate) fn read_new_pin(label: &str, source: &Source) -> anyhow::Result<Pin> 
 ///
 /// If it cannot be got, or cannot be an SO PIN; no try is spent.
 pub(crate) fn read_so_pin(token: &Token, source: &Source) -> anyhow::Result<SoPin> {
-    let what = format!("SO PIN for token \"{}\"", shown(&token.label));
+    let what = format!(
+        "recovery code (SO PIN) for token \"{}\"",
+        shown(&token.label)
+    );
     source.read_as(&what, |typed| SoPin::new(typed).map_err(unusable))
 }
 
@@ -121,7 +124,7 @@ pub(crate) fn read_so_pin(token: &Token, source: &Source) -> anyhow::Result<SoPi
 ///
 /// If it cannot be got, or cannot be an SO PIN.
 pub(crate) fn read_new_so_pin(label: &str, source: &Source) -> anyhow::Result<SoPin> {
-    let what = format!("new SO PIN for token \"{}\"", shown(label));
-    let rule = format!("An SO PIN has at least {MIN_SO_PIN_CHARS} characters.");
+    let what = format!("new recovery code (SO PIN) for token \"{}\"", shown(label));
+    let rule = format!("A recovery code (SO PIN) has at least {MIN_SO_PIN_CHARS} characters.");
     source.read_new_as(&what, &rule, |typed| SoPin::new(typed).map_err(unusable))
 }

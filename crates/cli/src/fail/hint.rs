@@ -88,16 +88,16 @@ pub(super) fn for_store(err: &Store) -> Option<String> {
             left: Some(0),
             role: Role::So,
         } => {
-            "the TPM refuses SO PINs now: wait with the machine switched on, or as the TPM's owner: tpmssh tpm lockout reset"
+            "the TPM refuses recovery codes (SO PINs) now: wait with the machine switched on, or as the TPM's owner: tpmssh tpm lockout reset"
         }
         Store::WrongPin { left: Some(0), .. } | Store::PinLocked => {
-            "the SO PIN sets a new PIN: tpmssh token reset-pin"
+            "the recovery code (SO PIN) sets a new PIN: tpmssh token reset-pin"
         }
         Store::UnrecordedSrk => {
             "if the TPM was replaced or cleared on purpose: sudo tpmssh tpm pin-srk --force"
         }
         Store::WrongLimit { .. } => {
-            "the SO sets it right: tpmssh token reset-pin; if nobody changed it on purpose, make new keys"
+            "the recovery code (SO PIN) sets it right: tpmssh token reset-pin; if nobody changed it on purpose, make new keys"
         }
         Store::NoCounterWall(NoCounter::OwnerAuth) => {
             "give it with --owner-auth-file FILE, or take the lockout: tpmssh token init --pin-wall lockout"
@@ -108,8 +108,8 @@ pub(super) fn for_store(err: &Store) -> Option<String> {
         Store::OldCounterLeft { handle, .. } => {
             return Some(format!("tpmssh token remove-counter {handle:#010x}"));
         }
-        Store::CounterMissing => "the SO makes it again: tpmssh token repair",
-        Store::PinNotSet => "set it with the SO PIN: tpmssh token reset-pin",
+        Store::CounterMissing => "the recovery code (SO PIN) makes it again: tpmssh token repair",
+        Store::PinNotSet => "set it with the recovery code (SO PIN): tpmssh token reset-pin",
         Store::ChipLocked { .. } | Store::LastTry { .. } => {
             "leave the machine on and wait (each further try restarts the wait), or as the TPM's owner: tpmssh tpm lockout reset"
         }
@@ -378,7 +378,7 @@ mod tests {
         let err = anyhow::Error::from(Store::PinLocked).context("cannot make a key");
         assert_eq!(
             advice::hint(&err).unwrap(),
-            "the SO PIN sets a new PIN: tpmssh token reset-pin"
+            "the recovery code (SO PIN) sets a new PIN: tpmssh token reset-pin"
         );
     }
 

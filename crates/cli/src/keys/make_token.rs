@@ -131,6 +131,9 @@ pub(crate) fn check_free(store: &Store, label: &str) -> anyhow::Result<()> {
 }
 
 fn read_chosen_so_pin(label: &str, source: &Source) -> anyhow::Result<SoPin> {
-    let typed = source.read(&format!("SO PIN for token \"{}\"", shown(label)))?;
+    let typed = source.read(&format!(
+        "recovery code (SO PIN) for token \"{}\"",
+        shown(label)
+    ))?;
     Ok(SoPin::new(&typed).map_err(token_store::Error::from)?)
 }

@@ -57,7 +57,7 @@ impl SoPinOut {
         let (to, written) = match self.0 {
             None => {
                 let text = Zeroizing::new(format!(
-                    "SO PIN: {}\nWrite it down now: it is shown only this once. It sets a new PIN when yours is locked or lost.\n",
+                    "Recovery code (SO PIN): {}\nWrite it down now: it is shown only this once. It sets a new PIN when yours is locked or lost.\n",
                     so.reveal()
                 ));
                 ("stderr", io::stderr().lock().write_all(text.as_bytes()))

@@ -148,7 +148,7 @@ impl Called<'_> {
         if let (Some(found), Some(wanted)) = (health.wrong_limit, self.token.max_tries) {
             let check = Check::failed(TOKEN, StoreError::WrongLimit { found, wanted });
             checks.push(check.fixed_by(format!(
-                "the SO sets it right: {}; if nobody changed it on purpose, make new keys",
+                "the recovery code (SO PIN) sets it right: {}; if nobody changed it on purpose, make new keys",
                 self.command("token reset-pin")
             )));
         }
