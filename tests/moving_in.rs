@@ -11,13 +11,18 @@ use crate::program::{Outcome, Program, text};
 /// The passphrase of the files in these tests.
 const PASSPHRASE: &str = "open sesame";
 
+/// How often ssh-keygen stretches a passphrase: once, because each round costs it and tpmssh
+/// processor time. Files with its default are in ssh-format's tests.
+const ONE_ROUND: [&str; 2] = ["-a", "1"];
+
 /// A new key file of ssh-keygen with the comment `me@old`; its path.
 fn old_key(program: &Program, name: &str, kind: [&str; 2], passphrase: &str) -> String {
     let path = text(program.home.path().join(name));
     let [kind, bits] = kind;
     let args = ["-q", "-t", kind, "-b", bits, "-C", "me@old"];
     let rest = ["-N", passphrase, "-f", &path];
-    Outcome::of(program.home.command("ssh-keygen").args(args).args(rest)).ok();
+    let mut keygen = program.home.command("ssh-keygen");
+    Outcome::of(keygen.args(args).args(ONE_ROUND).args(rest)).ok();
     path
 }
 

@@ -54,10 +54,9 @@ fn certify(program: &Program, label: &str) -> Certified {
     openssl(
         home,
         &[
-            &[
-                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
-            ],
-            &["-subj", &format!("/CN=authority of {label}")][..],
+            &["req", "-x509", "-nodes", "-days", "30"][..],
+            &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+            &["-subj", &format!("/CN=authority of {label}")],
             &["-addext", "keyUsage=critical,keyCertSign,cRLSign"],
             &["-keyout", &key, "-out", &authority],
         ]

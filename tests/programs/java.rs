@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use testing::Home;
+
 use crate::clients::{WebServer, module_path, ok, openssl, refused, write};
 use crate::program::Program;
 
@@ -14,9 +16,21 @@ fn configure(program: &Program) {
     write(&program.home, "sun.cfg", config);
 }
 
+/// A program of Java. It ends before the second compiler and the parallel collector would pay.
+fn java(home: &Home, tool: &str) -> Command {
+    let mut command = home.command(tool);
+    for option in ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"] {
+        command.arg(match tool {
+            "java" => option.to_owned(),
+            _ => format!("-J{option}"),
+        });
+    }
+    command
+}
+
 /// A program of Java with the token as its key store.
 fn with_token(program: &Program, tool: &str, args: &[&str]) -> Command {
-    let mut command = program.home.command(tool);
+    let mut command = java(&program.home, tool);
     command
         .args(args)
         .args(["-keystore", "NONE", "-storetype", "PKCS11"])
@@ -63,16 +77,16 @@ fn jarsigner_signs_an_archive() {
     configure(&program);
     let home = &program.home;
     write(home, "content", "to be signed");
-    ok(home.command("jar").args(["cf", "unsigned.jar", "content"]));
+    ok(java(home, "jar").args(["cf", "unsigned.jar", "content"]));
     for (label, _) in &certified {
         let mut sign = with_token(&program, "jarsigner", &["-signedjar", "signed.jar"]);
         ok(sign.args(["unsigned.jar", label]));
-        let verified = ok(home.command("jarsigner").args(["-verify", "signed.jar"]));
+        let verified = ok(java(home, "jarsigner").args(["-verify", "signed.jar"]));
         assert!(verified.contains("jar verified."), "{label}: {verified}");
-        let entries = ok(home.command("jar").args(["tf", "signed.jar"]));
+        let entries = ok(java(home, "jar").args(["tf", "signed.jar"]));
         assert!(entries.contains(&format!("META-INF/{}.SF", label.to_uppercase())));
     }
-    let unsigned = ok(home.command("jarsigner").args(["-verify", "unsigned.jar"]));
+    let unsigned = ok(java(home, "jarsigner").args(["-verify", "unsigned.jar"]));
     assert!(!unsigned.contains("jar verified."), "{unsigned}");
 }
 
@@ -81,12 +95,21 @@ fn a_tls_client_proves_its_certificate() {
     let (program, certified) = two_certified_keys();
     configure(&program);
     let home = &program.home;
+    ok(java(home, "javac")
+        .args(["-d", "."])
+        .arg(script("TlsClient.java")));
     for (label, keys) in &certified {
         for (version, spoken) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
             let server = WebServer::start(home, &keys.authority, version);
-            let mut client = home.command("java");
-            client.arg(script("TlsClient.java"));
-            client.args(["sun.cfg", &program.pin, server.certificate()]);
+            let mut client = java(home, "java");
+            client.args([
+                "-cp",
+                ".",
+                "TlsClient",
+                "sun.cfg",
+                &program.pin,
+                server.certificate(),
+            ]);
             client.arg(format!("https://localhost:{}/", server.port()));
             let page = ok(&mut client);
             server.assert_page(&page, &format!("CN={label}"), spoken);
