@@ -4,6 +4,7 @@ pub(crate) mod chip;
 pub(crate) mod date;
 pub(crate) mod duration;
 pub(crate) mod output;
+pub(crate) mod path;
 pub(crate) mod pem;
 pub(crate) mod progress;
 pub(crate) mod style;

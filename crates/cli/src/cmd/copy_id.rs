@@ -18,6 +18,7 @@ use crate::files::input_file;
 use crate::keys::signing::{self, SigningKey};
 use crate::options::UserPinArgs;
 use crate::show::output::{error_line, tell};
+use crate::show::path;
 use crate::show::table::Table;
 
 /// Add a key to servers, by the login that works today
@@ -158,7 +159,7 @@ fn copy(
 
 fn read_public(path: &std::path::Path) -> anyhow::Result<AnyKey> {
     let text = input_file::read_text(path, MAX_LINE_LEN + 2)?;
-    let (key, _) = AnyKey::from_line(text.trim_end()).with_context(|| input_file::name(path))?;
+    let (key, _) = AnyKey::from_line(text.trim_end()).with_context(|| path::name(path))?;
     Ok(key)
 }
 

@@ -13,12 +13,12 @@ use crate::ask::confirm;
 use crate::ask::pin_prompt::Secret;
 use crate::ask::token_pin::{read_pin, refuse_locked};
 use crate::fail::error::Error;
-use crate::fail::hint::quote;
 use crate::fail::not_imported::NotImported;
 use crate::files::private_key_file::Moving;
 use crate::keys::{self, Key, make, public_files};
 use crate::options::{PassphraseArgs, UserPinArgs};
 use crate::show::output::tell;
+use crate::show::path::quote;
 
 /// Bring a private key file into the TPM, marked as imported
 ///

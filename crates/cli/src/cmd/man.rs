@@ -2,6 +2,7 @@
 
 mod config;
 mod page;
+mod parts;
 mod sections;
 
 use std::path::PathBuf;

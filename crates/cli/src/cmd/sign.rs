@@ -11,6 +11,7 @@ use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::keys::signing as signing_keys;
 use crate::options::UserPinArgs;
+use crate::show::path;
 
 /// Sign a file as ssh-keygen -Y sign does
 ///
@@ -40,7 +41,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let digest = input_file::open(&args.file)
         .and_then(|file| hash.of(file))
         .map_err(|source| Error::Unreadable {
-            from: input_file::name(&args.file),
+            from: path::name(&args.file),
             source,
         })?;
     let data = SshSig::to_sign(&args.namespace, hash, &digest)?;

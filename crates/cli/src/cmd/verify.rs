@@ -12,6 +12,7 @@ use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::show::date;
 use crate::show::output::{Facts, escape, tell};
+use crate::show::path;
 
 /// More than any signature has.
 const MAX_SIGNATURE_LEN: usize = 1 << 20;
@@ -46,12 +47,11 @@ pub(crate) struct Args {
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let text = input_file::read_text(&args.signature, MAX_SIGNATURE_LEN)?;
-    let signature =
-        SshSig::from_armored(&text).with_context(|| input_file::name(&args.signature))?;
+    let signature = SshSig::from_armored(&text).with_context(|| path::name(&args.signature))?;
     let digest = input_file::open(&args.file)
         .and_then(|file| signature.hash().of(file))
         .map_err(|source| Error::Unreadable {
-            from: input_file::name(&args.file),
+            from: path::name(&args.file),
             source,
         })?;
     signature.verify(&args.namespace, &digest)?;
@@ -60,7 +60,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         Some(file) => {
             let allowed = AllowedSigners::parse(input_file::read(file, MAX_SIGNERS_LEN)?);
             for line in allowed.skipped() {
-                tell(&format!("tpmssh: {}: {line}", input_file::name(file)));
+                tell(&format!("tpmssh: {}: {line}", path::name(file)));
             }
             who(&allowed, args, &signature)?
         }

@@ -7,7 +7,7 @@ use token_store::{Kind, WallKind};
 
 use crate::fail::host_key::NotProven;
 use crate::fail::not_imported::NotImported;
-use crate::files::input_file;
+use crate::show::path;
 use crate::show::words::{
     closed_for, closed_for_at_most, found, is_or_are, list, passwords_are, size, whose,
 };
@@ -110,7 +110,7 @@ pub(crate) enum Error {
     #[error("only 1 try is left, and a wrong PIN would lock the token")]
     LastTry,
     /// A private key file is not brought into the TPM.
-    #[error("{}: {why}", input_file::name(path))]
+    #[error("{}: {why}", path::name(path))]
     NotImported {
         /// The file.
         path: PathBuf,

@@ -9,6 +9,7 @@ use tpm_core::{CommandCode, Entity, Error as Tpm};
 
 use crate::fail::error::Error;
 use crate::machine::simulator;
+use crate::show::path::quote;
 
 pub(super) fn for_proof(err: &key_proof::Error) -> Option<String> {
     use key_proof::{Check, Error as Proof};
@@ -321,21 +322,6 @@ pub(super) fn for_simulator(err: &simulator::Error) -> Option<String> {
         _ => return None,
     };
     Some(hint.into())
-}
-
-/// The path as one word of a shell.
-pub(crate) fn quote(path: &Path) -> String {
-    quote_text(&path.display().to_string())
-}
-
-/// Any text as one word of a shell.
-pub(crate) fn quote_text(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use token_store::Kind;
 use tpm_core::KeyType;
 
-use crate::fail::hint::quote;
+use crate::show::path::quote;
 
 /// A private key file that is not imported, by what its owner can do about it.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crate::fail::error::{Error, Result};
-use crate::files::{input_file, output_file};
+use crate::files::output_file;
+use crate::show::path;
 
 /// The most that such a file may hold, in bytes.
 const MAX: usize = 1 << 20;
@@ -91,7 +92,7 @@ impl Block {
 fn read(path: &Path) -> Result<String> {
     let bytes = output_file::existing(path, MAX)?.unwrap_or_default();
     String::from_utf8(bytes).map_err(|_| Error::Unreadable {
-        from: input_file::name(path),
+        from: path::name(path),
         source: std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not text"),
     })
 }

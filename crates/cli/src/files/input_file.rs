@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::fail::error::{Error, Result};
+use crate::show::path;
 
 /// Reads a file whole, or standard input for `-`.
 ///
@@ -12,7 +13,7 @@ use crate::fail::error::{Error, Result};
 ///
 /// If it cannot be read, or is longer than `max` bytes.
 pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>> {
-    let name = name(path);
+    let name = path::name(path);
     let unreadable = |source| Error::Unreadable {
         from: name.clone(),
         source,
@@ -37,7 +38,7 @@ pub(crate) fn read(path: &Path, max: usize) -> Result<Vec<u8>> {
 /// As for [`read`]; if it is not UTF-8.
 pub(crate) fn read_text(path: &Path, max: usize) -> Result<String> {
     String::from_utf8(read(path, max)?).map_err(|_| Error::Unreadable {
-        from: name(path),
+        from: path::name(path),
         source: io::Error::new(io::ErrorKind::InvalidData, "it is not text"),
     })
 }
@@ -63,13 +64,4 @@ pub(crate) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     Ok(Box::new(file))
-}
-
-/// What an error calls it.
-pub(crate) fn name(path: &Path) -> String {
-    if path == Path::new("-") {
-        "standard input".to_owned()
-    } else {
-        path.display().to_string()
-    }
 }

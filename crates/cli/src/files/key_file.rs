@@ -7,6 +7,7 @@ use ssh_format::{AnyKey, Certificate, MAX_LINE_LEN};
 
 use crate::fail::error::Error;
 use crate::files::input_file;
+use crate::show::path;
 
 /// The public key in a file or on standard input (`-`), and its comment.
 ///
@@ -16,7 +17,7 @@ use crate::files::input_file;
 /// names if it is known.
 pub(crate) fn read_key(path: &Path) -> Result<(AnyKey, String)> {
     let line = read_line(path)?;
-    let (key, comment) = AnyKey::from_line(&line).with_context(|| input_file::name(path))?;
+    let (key, comment) = AnyKey::from_line(&line).with_context(|| path::name(path))?;
     Ok((key, comment.to_owned()))
 }
 
@@ -27,7 +28,7 @@ pub(crate) fn read_key(path: &Path) -> Result<(AnyKey, String)> {
 /// As for [`read_key`].
 pub(crate) fn read_certificate(path: &Path) -> Result<(Certificate, String)> {
     let line = read_line(path)?;
-    let read = Certificate::from_line(&line).with_context(|| input_file::name(path));
+    let read = Certificate::from_line(&line).with_context(|| path::name(path));
     read.map(|(certificate, comment)| (certificate, comment.to_owned()))
 }
 
@@ -51,13 +52,13 @@ pub(crate) fn read(path: &Path) -> Result<Entry> {
             .map(|(certificate, _)| Entry::Certificate(Box::new(certificate))),
         Err(err) => Err(err),
     };
-    entry.with_context(|| input_file::name(path))
+    entry.with_context(|| path::name(path))
 }
 
 fn read_line(path: &Path) -> Result<String> {
     let text = input_file::read_text(path, MAX_LINE_LEN + 2)?;
     let line = only_line(&text).map_err(|why| Error::NotAKeyFile {
-        from: input_file::name(path),
+        from: path::name(path),
         why,
     })?;
     Ok(line.to_owned())

@@ -13,6 +13,7 @@ use tpm_core::{Error as Tpm, KeyType, PublicKey};
 use crate::fail::error::Error;
 use crate::fail::not_imported::NotImported;
 use crate::files::{input_file, x509_file};
+use crate::show::path;
 
 /// A private key file of OpenSSH with a key that a TPM may hold.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Moving {
             Ssh::UnknownCipher(name) => refuse(NotImported::Cipher(name)),
             err => match known(text.bytes()) {
                 Some(why) => refuse(why),
-                None => anyhow::Error::from(err).context(input_file::name(path)),
+                None => anyhow::Error::from(err).context(path::name(path)),
             },
         })?;
         drop(text);
@@ -94,7 +95,7 @@ impl Moving {
     pub(crate) fn short_name(&self) -> String {
         match self.path.file_name() {
             Some(name) if self.path != Path::new("-") => name.to_string_lossy().into_owned(),
-            _ => input_file::name(&self.path),
+            _ => path::name(&self.path),
         }
     }
 
@@ -105,7 +106,7 @@ impl Moving {
 
     /// An error about the numbers in this file.
     pub(crate) fn unsound(&self, err: tpm_core::Error) -> anyhow::Error {
-        anyhow::Error::from(token_store::Error::from(err)).context(input_file::name(&self.path))
+        anyhow::Error::from(token_store::Error::from(err)).context(path::name(&self.path))
     }
 
     /// Shows `take` the numbers of the key and its comment; they are wiped when it returns.
@@ -120,7 +121,7 @@ impl Moving {
     ) -> Result<T> {
         self.file.open(passphrase, take).map_err(|err| match err {
             Ssh::WrongPassphrase => self.refused(NotImported::Passphrase),
-            err => anyhow::Error::from(err).context(input_file::name(&self.path)),
+            err => anyhow::Error::from(err).context(path::name(&self.path)),
         })
     }
 }
@@ -136,7 +137,7 @@ fn refused(path: &Path, why: NotImported) -> anyhow::Error {
 /// The whole file, if it is one that only its owner can read, as ssh demands.
 fn read(path: &Path) -> Result<SecretBytes> {
     let unreadable = |source| Error::Unreadable {
-        from: input_file::name(path),
+        from: path::name(path),
         source,
     };
     let bytes = if path == Path::new("-") {
@@ -189,7 +190,7 @@ fn beside(path: &Path, key: &AnyKey) -> Result<Option<String>> {
     }
     let text = input_file::read_text(&public, MAX_LINE_LEN + 2)?;
     let (found, comment) =
-        AnyKey::from_line(text.trim_end()).with_context(|| input_file::name(&public))?;
+        AnyKey::from_line(text.trim_end()).with_context(|| path::name(&public))?;
     if found == *key {
         Ok(Some(comment.to_owned()))
     } else {

@@ -68,7 +68,7 @@ impl Store {
                     id.0
                 ],
             )?;
-            super::write::one_row(changed)?;
+            one_row(changed)?;
             set_attributes(tx, id, MAX_VALUE_LEN, |attributes| {
                 for (kind, value) in change.attributes.iter() {
                     attributes.set(kind, value);
@@ -100,4 +100,13 @@ pub(super) fn set_attributes(
         tx.execute(sql, params![after.encode_within(max)?, id.0])?;
     }
     Ok(())
+}
+
+/// Checks that a statement changed the one row that it names.
+pub(super) fn one_row(changed: usize) -> Result<()> {
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(Error::NoSuchObject)
+    }
 }

@@ -5,8 +5,13 @@ use tpm_core::{Blob, KeyBlob, PublicKey};
 
 use super::{
     Class, Key, KeyPair, KeySpec, MAX_ID_LEN, MAX_VALUE_LEN, Mechanisms, NewCertificate, NewData,
-    NewPublicKey, Object, ObjectId, arrival::Arrival, attributes::MAX_STORED_LEN,
-    changes::set_attributes, check_label, check_len, check_text, default_id, read::by_id, spki,
+    NewPublicKey, Object, ObjectId,
+    arrival::Arrival,
+    attributes::MAX_STORED_LEN,
+    changes::{one_row, set_attributes},
+    check_label, check_len, check_text, default_id,
+    read::by_id,
+    spki,
     twin::refuse_twin,
 };
 use crate::{Error, Result, Store, TokenId, token};
@@ -408,13 +413,5 @@ impl NewObject<'_> {
             ":attributes": self.attributes,
         })?;
         Ok(ObjectId(tx.last_insert_rowid()))
-    }
-}
-
-pub(super) fn one_row(changed: usize) -> Result<()> {
-    if changed == 1 {
-        Ok(())
-    } else {
-        Err(Error::NoSuchObject)
     }
 }

@@ -1,7 +1,5 @@
 //! The types of endorsement keys, and their handles in the TCG's registry.
 
-use crate::structures::template;
-
 /// The types of endorsement keys that this crate makes, from the TCG's default templates.
 ///
 /// Those of the low range ask for the endorsement hierarchy's authorization value at each use. Those of the high range have an
@@ -45,17 +43,6 @@ impl EkType {
             Self::EccP384 => "ecc-p384",
             Self::Rsa3072 => "rsa3072",
         }
-    }
-
-    /// The type of the endorsement key with this `TPMT_PUBLIC`; `None` if it is of no template of these.
-    #[must_use]
-    pub fn of_public(public: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| it.is_of(public))
-    }
-
-    /// Whether this `TPMT_PUBLIC` is of this type's template.
-    pub(crate) fn is_of(self, public: &[u8]) -> bool {
-        template::endorsement_key_head(self).is_ok_and(|head| public.starts_with(&head))
     }
 
     /// The persistent handle where the key is kept.

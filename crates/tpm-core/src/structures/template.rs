@@ -293,11 +293,24 @@ pub(crate) fn endorsement_key(kind: EkType) -> Result<Vec<u8>> {
         .map_err(|_| INVALID)
 }
 
+impl EkType {
+    /// The type of the endorsement key with this `TPMT_PUBLIC`; `None` if it is of no template of these.
+    #[must_use]
+    pub fn of_public(public: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.is_of(public))
+    }
+
+    /// Whether this `TPMT_PUBLIC` is of this type's template.
+    pub(crate) fn is_of(self, public: &[u8]) -> bool {
+        endorsement_key_head(self).is_ok_and(|head| public.starts_with(&head))
+    }
+}
+
 /// What the public area of every endorsement key of this type begins with: all but its public key.
 ///
 /// Type, name algorithm, attributes (8 bytes), policy with its length, symmetric algorithm (6), scheme (2), then size and
 /// exponent (RSA, 6) or curve and KDF (ECC, 4).
-pub(crate) fn endorsement_key_head(kind: EkType) -> Result<Vec<u8>> {
+fn endorsement_key_head(kind: EkType) -> Result<Vec<u8>> {
     let mut template = endorsement_key(kind)?;
     let policy = match template.get(8..10) {
         Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),

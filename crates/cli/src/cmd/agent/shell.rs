@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
-use crate::fail::hint::quote;
+use crate::show::path::quote;
 
 /// For which shell lines are printed.
 #[derive(Debug, clap::Args)]

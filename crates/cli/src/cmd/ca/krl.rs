@@ -18,6 +18,7 @@ use crate::files::output_file;
 use crate::options::AuthorityArgs;
 use crate::show::date;
 use crate::show::output::{Facts, escape, tell};
+use crate::show::path;
 use crate::show::words::count;
 
 /// Write an authority's revocation list, for sshd's RevokedKeys
@@ -128,7 +129,7 @@ fn check_replaced(path: &Path, list: &Krl, known: &Krl) -> Result<(), Error> {
 
 pub(crate) fn read(app: &App, args: &ReadArgs) -> anyhow::Result<()> {
     let bytes = input_file::read(&args.file, MAX_KRL_LEN)?;
-    let krl = Krl::from_bytes(&bytes).with_context(|| input_file::name(&args.file))?;
+    let krl = Krl::from_bytes(&bytes).with_context(|| path::name(&args.file))?;
     if krl.is_empty() {
         tell("tpmssh: the list revokes nothing");
     }
@@ -163,9 +164,7 @@ fn is_revoked(krl: &Krl, file: &Path) -> anyhow::Result<bool> {
         Entry::Key(key) => Ok(krl.revokes_key(&key)),
         Entry::Certificate(certificate) => {
             // OpenSSH reads no certificate that its authority did not sign.
-            certificate
-                .verify()
-                .with_context(|| input_file::name(file))?;
+            certificate.verify().with_context(|| path::name(file))?;
             Ok(krl.revokes_certificate(&certificate))
         }
     }

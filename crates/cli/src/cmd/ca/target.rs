@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use token_store::Revoked;
 
-use crate::files::input_file;
 use crate::files::key_file::{self, Entry};
 use crate::show::output::tell;
+use crate::show::path;
 
 /// A certificate, the certificates of a key id, or a key.
 #[derive(Debug, clap::Args)]
@@ -50,7 +50,7 @@ impl TargetArgs {
                 tell(&format!(
                     "tpmssh: {} is a certificate: its key is meant, with every certificate for it; \
                      for this one alone: tpmssh ca {verb} --serial {}",
-                    input_file::name(&file),
+                    path::name(&file),
                     certificate.serial()
                 ));
                 certificate.key().clone()

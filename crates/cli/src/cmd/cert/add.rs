@@ -11,9 +11,10 @@ use token_store::{ObjectId, Store};
 use crate::app::App;
 use crate::certificates::{self, Kept};
 use crate::fail::error::Error;
-use crate::files::{input_file, key_file};
+use crate::files::key_file;
 use crate::keys::public_files;
 use crate::show::date;
+use crate::show::path;
 
 /// Add an authority's certificate for a key of the TPM
 #[derive(Debug, clap::Args)]
@@ -28,7 +29,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let (certificate, comment) = key_file::read_certificate(&args.file)?;
-    let file = || input_file::name(&args.file);
+    let file = || path::name(&args.file);
     certificate.verify().with_context(file)?;
     certificate.check_critical_options().with_context(file)?;
     if !args.force {

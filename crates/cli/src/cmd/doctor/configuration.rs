@@ -7,7 +7,7 @@ use token_store::{Config, Store, StoreDir};
 use super::check::Check;
 use crate::app::App;
 use crate::fail::error::Error;
-use crate::fail::hint::quote;
+use crate::show::path::quote;
 
 const NAME: &str = "configuration";
 

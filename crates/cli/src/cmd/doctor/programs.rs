@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::check::Check;
-use crate::fail::hint::quote;
 use crate::machine::module;
+use crate::show::path::quote;
 
 pub(super) fn check(checks: &mut Vec<Check>) {
     let module = module::path();

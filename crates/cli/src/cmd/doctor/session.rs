@@ -15,8 +15,8 @@ use self::log::of_log;
 use self::ssh_config::{SshConfig, of_ssh};
 use super::check::Check;
 use crate::app::App;
-use crate::fail::hint::quote;
 use crate::machine::ssh_agent::{self, Found, Starter};
+use crate::show::path::quote;
 use crate::show::words::count;
 
 const AGENT: &str = "agent";

@@ -12,9 +12,9 @@ use super::check::Check;
 use crate::app::App;
 use crate::ask::pin_prompt::Source;
 use crate::ask::token_pin::read_pin;
-use crate::fail::hint::quote_text;
 use crate::keys;
 use crate::options::UserPinArgs;
+use crate::show::path::quote_text;
 
 const TOKEN: &str = "token";
 
@@ -82,7 +82,7 @@ fn open(checks: &mut Vec<Check>) -> Option<Store> {
                         "mount its file system writable, or set TPMSSH_STORE to another directory"
                             .to_owned()
                     }
-                    false => format!("chmod -R u+w {}", crate::fail::hint::quote(store.dir())),
+                    false => format!("chmod -R u+w {}", crate::show::path::quote(store.dir())),
                 })
             } else {
                 Check::ok(name, format!("{path}, private and whole"))

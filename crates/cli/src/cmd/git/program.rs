@@ -14,6 +14,7 @@ use crate::files::input_file;
 use crate::files::output_file;
 use crate::keys::signing as signing_keys;
 use crate::options::UserPinArgs;
+use crate::show::path;
 
 /// Do for git what it asks of ssh-keygen, with keys of the TPM
 #[derive(Debug, clap::Args)]
@@ -97,7 +98,7 @@ impl Request {
         };
         let hash = SigHash::Sha512;
         let unreadable = |source| Error::Unreadable {
-            from: input_file::name(&self.file),
+            from: path::name(&self.file),
             source,
         };
         let file = input_file::open(&self.file).map_err(unreadable)?;

@@ -14,11 +14,11 @@ use super::record::Record;
 use super::unset::{self, MARK};
 use crate::app::App;
 use crate::fail::error::Error;
-use crate::fail::hint::quote;
 use crate::files::input_file;
 use crate::files::output_file;
 use crate::keys::signing::{self, SigningKey};
 use crate::show::output::tell;
+use crate::show::path::quote;
 
 /// Have git sign commits and tags with a key of the TPM
 ///

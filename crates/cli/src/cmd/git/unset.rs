@@ -9,9 +9,9 @@ use token_store::config_dir;
 
 use super::config::Git;
 use super::record::{Record, remove_lines};
-use crate::fail::hint::quote;
 use crate::files::units::remove_file;
 use crate::show::output::{self, Output};
+use crate::show::path::quote;
 
 /// All settings that this command may have made.
 const NAMES: [&str; 6] = [

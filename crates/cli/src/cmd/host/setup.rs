@@ -20,14 +20,15 @@ use crate::app::App;
 use crate::ask::hierarchy_auth::read_owner_auth;
 use crate::fail::error::Error;
 use crate::files::changes::Changes;
+use crate::files::key_file;
 use crate::files::output_file;
 use crate::files::units;
-use crate::files::{input_file, key_file};
 use crate::keys::Key;
 use crate::keys::make;
 use crate::keys::signing::{self, SigningKey};
 use crate::options::{KeyTypeArgs, OwnerAuthArgs};
 use crate::show::output::tell;
+use crate::show::path;
 
 /// Make a host key in the TPM, and have sshd and systemd use it
 ///
@@ -255,7 +256,7 @@ fn check_named(args: &Args, kind: KeyType, files: &[FileKey]) -> Result<(), Erro
 /// The host certificate in a file.
 fn read_certificate(file: &Path) -> anyhow::Result<Certificate> {
     let (certificate, _) = key_file::read_certificate(file)?;
-    let name = || input_file::name(file);
+    let name = || path::name(file);
     certificate.verify().with_context(name)?;
     certificate.check_critical_options().with_context(name)?;
     if certificate.kind() != CertificateKind::Host {

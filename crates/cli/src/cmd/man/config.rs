@@ -2,7 +2,7 @@
 
 use roff::{Roff, bold, italic, roman};
 
-use super::page::{entry, example, named, paragraphs, title};
+use super::parts::{entry, example, named, paragraphs, title};
 use super::sections::see_also;
 
 /// What a file may have, outside of any section.

@@ -4,11 +4,9 @@ use clap::Command;
 use clap_mangen::Man;
 use roff::{Inline, Roff, bold, italic, roman};
 
+use super::parts::{entry, example, named, paragraphs, title};
 use super::sections;
 use crate::args::examples;
-
-/// When the pages were last changed.
-pub(super) const DATE: &str = "2026-11-28";
 
 /// The subcommands that a person uses.
 pub(super) fn shown(command: &Command) -> impl Iterator<Item = &Command> {
@@ -99,28 +97,6 @@ fn options(command: &Command, with_global: bool) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The lines with which a page begins.
-pub(super) fn title(roff: &mut Roff, name: &str, section: &str) {
-    let source = concat!("tpmssh ", env!("CARGO_PKG_VERSION"));
-    let manual = match section {
-        "1" => "User Commands",
-        _ => "File Formats",
-    };
-    roff.control("TH", [&name.to_uppercase(), section, DATE, source, manual]);
-}
-
-/// The section NAME.
-pub(super) fn named(roff: &mut Roff, name: &str, about: &str) {
-    let mut about = about.to_owned();
-    // A word with which a sentence begins, unless it is an acronym.
-    let is_acronym = about.starts_with("SSH");
-    if let Some(first) = about.get_mut(..1).filter(|_| !is_acronym) {
-        first.make_ascii_lowercase();
-    }
-    roff.control("SH", ["NAME"]);
-    roff.text([roman(format!("{name} - {about}"))]);
-}
-
 /// The forms of the command, as the help has them.
 fn synopsis(roff: &mut Roff, command: &Command) {
     let usage = command.clone().render_usage().to_string();
@@ -135,36 +111,4 @@ fn synopsis(roff: &mut Roff, command: &Command) {
         });
         roff.text(inlines.collect::<Vec<Inline>>());
     }
-}
-
-/// Text whose paragraphs are between empty lines.
-pub(super) fn paragraphs(roff: &mut Roff, text: &str) {
-    let paragraphs = text.split("\n\n").filter(|it| !it.is_empty());
-    for (number, paragraph) in paragraphs.enumerate() {
-        if number > 0 {
-            roff.control("PP", []);
-        }
-        roff.text([roman(paragraph.replace('\n', " "))]);
-    }
-}
-
-/// A term and what it means.
-pub(super) fn entry<const N: usize>(roff: &mut Roff, term: [Inline; N], meaning: &str) {
-    roff.control("TP", []);
-    roff.text(term.to_vec());
-    roff.text([roman(meaning)]);
-}
-
-/// What a command line does, and the line itself.
-pub(super) fn example(roff: &mut Roff, what: &str, lines: &str) {
-    roff.control("PP", []);
-    roff.text([roman(format!("{}:", what.trim_end_matches('.')))]);
-    roff.control("PP", []);
-    roff.control("RS", ["4"]);
-    roff.control("nf", []);
-    for line in lines.lines() {
-        roff.text([roman(line)]);
-    }
-    roff.control("fi", []);
-    roff.control("RE", []);
 }

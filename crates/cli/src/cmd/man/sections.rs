@@ -2,7 +2,7 @@
 
 use roff::{Inline, Roff, bold, italic, roman};
 
-use super::page::entry;
+use super::parts::entry;
 
 const FILES: &[(&str, &str)] = &[
     (

@@ -9,10 +9,10 @@ use crate::app::App;
 use crate::ask::confirm;
 use crate::cmd::{agent, git};
 use crate::fail::error::Error;
-use crate::fail::hint::quote_text;
 use crate::files::changes::Changes;
 use crate::keys::Key;
 use crate::show::output::{error_line, tell};
+use crate::show::path::quote_text;
 
 /// The answers that are given beforehand.
 #[derive(Debug, clap::Args)]
