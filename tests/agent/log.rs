@@ -107,6 +107,8 @@ fn the_log_is_followed() {
     let key = public_key(&program, "one");
     // Its terminal hangs up when this test ends, so that it ends too.
     let mut follower = Session::start(&program, &["agent", "log", "--follow", "--json"]);
+    follower.expect("tpmssh: no entries yet in");
+    follower.expect("\r\n");
     for _ in 0..2 {
         assert_eq!(agent.ssh_add(&["-T", &key]).code, Some(0));
         let line = follower.expect("}\r\n");
