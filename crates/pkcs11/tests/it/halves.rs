@@ -4,7 +4,7 @@ use cryptoki_sys::*;
 use tpm_core::{KeyType, Usage};
 
 use crate::{
-    attributes::{change, copy, create},
+    attributes::calls::{change, copy, create},
     isolated::isolated,
     keys::P256,
     loaded::{Module, call, done},

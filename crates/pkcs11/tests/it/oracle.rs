@@ -1,7 +1,7 @@
 //! SoftHSM as an oracle: the same calls to both modules, and every difference with its reason.
 //!
 //! SoftHSM is the module that PKCS#11 programs are tested with. A case is one call, or a few, and
-//! its answer is text. Where the answers differ, [`differences::ALL`] has both and the reason; an
+//! its answer is text. Where the answers differ, [`differences::all`] has both and the reason; an
 //! entry that is not true any more fails the test as well.
 
 mod attributes;
@@ -214,7 +214,7 @@ fn softhsm_says_the_same_or_there_is_a_reason() {
         let theirs = answers(Module::of_version_2(Path::new(SOFTHSM)), false);
         assert!(ours.len() > 900, "{}", ours.len());
         let mut known = BTreeMap::new();
-        for difference in differences::ALL {
+        for difference in differences::all() {
             assert!(!difference.reason.is_empty());
             for &(name, ours, softhsm) in difference.cases {
                 let before = known.insert(name, (ours, softhsm));

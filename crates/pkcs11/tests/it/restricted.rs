@@ -6,7 +6,7 @@ use cryptoki_sys::*;
 use tpm_core::{KeyType, Usage};
 
 use crate::{
-    attributes::{change, copy, create},
+    attributes::calls::{change, copy, create},
     isolated::isolated,
     keys::{P256, sign},
     loaded::{Module, call, done},
