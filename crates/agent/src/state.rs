@@ -40,7 +40,7 @@ pub struct Options {
     pub broker: Broker,
     /// The sockets of other agents, which get what this one does not hold.
     pub upstreams: Vec<PathBuf>,
-    /// Where what was done is recorded; nowhere if there is none.
+    /// The audit log; `None` if the configuration switches it off.
     pub audit: Option<PathBuf>,
     /// Whether the desktop shows that a key was used.
     pub notify: bool,

@@ -69,7 +69,7 @@ pub(crate) struct Global {
 /// Which token a command is about.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct TokenArg {
-    /// The token, by label or serial number (the one that is meant anyway)
+    /// The token, by label or serial number (the default token)
     #[arg(id = "token_name", value_name = "TOKEN")]
     pub(crate) name: Option<String>,
 }

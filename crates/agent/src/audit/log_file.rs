@@ -109,7 +109,7 @@ impl Log {
         Ok(there.is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())))
     }
 
-    /// Begins a new file; the one that was put aside before is lost.
+    /// Begins a new file. The file that was put aside before is replaced.
     fn put_aside(&mut self) -> io::Result<()> {
         fs::rename(&self.path, older(&self.path))?;
         self.file = open(&self.path)?;

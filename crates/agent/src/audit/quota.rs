@@ -1,4 +1,4 @@
-//! How many refused requests are listed: whoever is refused could fill the log otherwise.
+//! A limit on recorded refusals: without it a refused program could fill the log.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ struct Count {
 }
 
 impl Quota {
-    /// Whether a refusal is to be listed, by who asked; else it is counted.
+    /// Whether a refusal is recorded, by the process that asked; otherwise it is counted.
     pub(crate) fn admits(&mut self, record: &Record, now: Instant) -> bool {
         let is_known = self.by_process.contains_key(&record.pid);
         let process = match record.pid {

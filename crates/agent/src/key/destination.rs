@@ -12,7 +12,7 @@ use crate::key::bind::{Bind, Binds};
 use crate::key::certificate::now;
 use crate::protocol::{Destination, Hop, UserAuth};
 
-/// Whether a key with these destinations is to be seen over a connection.
+/// Whether a key with these destinations is listed for a connection.
 #[must_use]
 pub fn visible(destinations: &[Destination], binds: &Binds) -> bool {
     if destinations.is_empty() {

@@ -23,7 +23,7 @@ pub(crate) struct Chip {
     /// Whether somebody has the turn.
     taken: Mutex<bool>,
     free: Condvar,
-    /// Told when a turn has ended whose connection is to be given back.
+    /// Notified when a turn ends whose connection has to be closed.
     used: Notify,
 }
 

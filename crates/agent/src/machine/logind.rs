@@ -1,4 +1,4 @@
-//! logind's word that the machine is about to sleep, or that the screen is to be locked.
+//! logind's signals that the machine is about to sleep, or that a session is locked.
 //!
 //! These two signals can do nothing but make the agent forget PINs, so it does not matter if
 //! somebody else sends them. `dbus-wire` reads and writes the messages.
@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 const SIGNALS: [&str; 2] = [
     "type='signal',sender='org.freedesktop.login1',\
      interface='org.freedesktop.login1.Manager',member='PrepareForSleep'",
-    // Of any session: one that is locked in vain costs a question.
+    // Of any session: a login that ends without need costs one question for the PIN.
     "type='signal',sender='org.freedesktop.login1',\
      interface='org.freedesktop.login1.Session',member='Lock'",
 ];
@@ -176,7 +176,7 @@ mod tests {
             };
             let sleeps = |begins| signal("Manager", "PrepareForSleep").boolean(begins);
             send(Message::to_bus("Hello")).await;
-            // Of somebody who is not logind.
+            // From a sender other than logind.
             for _ in 0..20 {
                 send(signal("Session", "Lock")).await;
             }

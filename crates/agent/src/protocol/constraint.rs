@@ -22,9 +22,9 @@ const EXTENSION: u8 = 255;
 pub struct Constraints {
     /// How long it stays.
     pub lifetime: Option<Duration>,
-    /// Whether each use is to be confirmed by a person.
+    /// Whether a person confirms each use.
     pub confirm: bool,
-    /// Where it may be used; anywhere if there are none.
+    /// The hosts that the key may be used for; empty means any host.
     pub destinations: Vec<Destination>,
     /// Certificates to offer beside the keys, as blobs.
     pub certificates: Vec<Vec<u8>>,

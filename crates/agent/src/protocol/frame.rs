@@ -33,7 +33,7 @@ pub fn read_frame(from: &mut impl Read) -> io::Result<Option<Frame>> {
     Ok(Some(frame))
 }
 
-/// As [`read_frame`], for one that must come.
+/// As [`read_frame`]; the end of the input is an error.
 ///
 /// # Errors
 ///

@@ -92,7 +92,7 @@ impl Agent {
                         loosened.push(change_in_words(key, old, &new));
                     }
                 }
-                // A yes is for what was asked, and not for what was said of the keys meanwhile.
+                // The yes counts for the conditions in the question, not for conditions that changed since.
                 if loosened.is_empty() || agreed == Some(standings.changes()) {
                     for key in keys {
                         standings.add(key.blob(), Terms::new(key.blob(), constraints));

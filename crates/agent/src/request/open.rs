@@ -74,7 +74,7 @@ impl Agent {
         if each_use {
             return asked.await;
         }
-        // Or somebody opens it with `tpmssh unlock` meanwhile, which ends the question.
+        // `tpmssh unlock` may open the token while the question is shown, which ends the question.
         tokio::select! {
             opened = asked => opened,
             open = self.opened_elsewhere(token) => Ok(open),

@@ -1,4 +1,4 @@
-//! Places for clients, and who makes room when they are taken.
+//! Places for clients, and which client loses its place if all are taken.
 //!
 //! A host to which the agent is forwarded can open as many connections as it likes, all of them
 //! by way of one `ssh`. So no process gets more than three quarters of the places, and when all
@@ -44,7 +44,7 @@ pub(crate) struct Taken {
     seat: Arc<Seat>,
 }
 
-/// What is to be done for one more client.
+/// How one more client gets a place.
 enum Room {
     There,
     /// Somebody is on the way out, or all are busy.
@@ -94,7 +94,7 @@ impl Seats {
         }
     }
 
-    /// Looks for room, and sends one idle client away if there is none.
+    /// Finds a free place. If there is none, closes the connection of one idle client.
     fn room(&self, taken: &[Arc<Seat>], pid: Option<i32>) -> Room {
         let mut counts: HashMap<Option<i32>, usize> = HashMap::new();
         for seat in taken {

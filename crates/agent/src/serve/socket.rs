@@ -1,4 +1,4 @@
-//! The socket: where it is, and who else may be there.
+//! The socket: its place, and the checks that no other user can replace it.
 
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -188,7 +188,7 @@ fn lock(path: &Path) -> Result<File> {
         }
         Err(err) => return Err(failed(err.into())),
     }
-    // For whoever finds the agent without its socket.
+    // For `unreachable_agent`, which names this process if the socket was removed.
     file.set_len(0).map_err(failed)?;
     writeln!(&file, "{}", std::process::id()).map_err(failed)?;
     Ok(file)

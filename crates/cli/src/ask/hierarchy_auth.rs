@@ -21,7 +21,7 @@ pub(crate) fn is_set(info: &Info, hierarchy: Hierarchy) -> bool {
     }
 }
 
-/// Gets the present password of a hierarchy; nobody is asked for one that does not exist.
+/// Gets the present password of a hierarchy. Asks only if the hierarchy has a password.
 ///
 /// # Errors
 ///

@@ -17,8 +17,7 @@ pub(crate) use session::{is_installed, manager_answers};
 
 /// Serve the keys of all tokens to ssh, as an ssh-agent
 ///
-/// It runs until it is told to end (Ctrl-C, SIGTERM). Keys that are made or deleted meanwhile
-/// are seen; the PIN is asked for when a key is used, or given before with `tpmssh unlock`.
+/// It runs until Ctrl-C or SIGTERM, and sees keys that are made or deleted while it runs. It asks for the PIN when a key is used; `tpmssh unlock` gives the PIN before.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,

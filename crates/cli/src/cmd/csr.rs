@@ -27,26 +27,25 @@ mod name;
 
 /// Print a certificate request (PKCS#10) signed by a key
 ///
-/// Give it to the authority that is to make an X.509 certificate for TLS or mail, and put the
-/// certificate beside the key with `tpmssh cert import-x509`.
+/// Give the request to an authority that makes X.509 certificates for TLS or mail. Then add its certificate to the key with `tpmssh cert import-x509`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The label, id or fingerprint of the key
     key: String,
 
-    /// Whose certificate it is to be: CN=alice,O=Example,C=DE, or as for openssl, /C=DE/O=Example/CN=alice
+    /// The subject of the certificate: CN=alice,O=Example,C=DE, or as for openssl, /C=DE/O=Example/CN=alice
     #[arg(long, short, value_name = "NAME", value_parser = name::parse)]
     subject: Name,
 
-    /// A host name that it is to be valid for; may be repeated
+    /// A host name for the certificate; may be repeated
     #[arg(long, value_name = "HOST", value_parser = parse_host)]
     dns: Vec<Ia5String>,
 
-    /// A mail address that it is to be valid for; may be repeated
+    /// A mail address for the certificate; may be repeated
     #[arg(long, value_name = "ADDRESS", value_parser = parse_email)]
     email: Vec<Ia5String>,
 
-    /// An IP address that it is to be valid for; may be repeated
+    /// An IP address for the certificate; may be repeated
     #[arg(long, value_name = "ADDRESS")]
     ip: Vec<IpAddr>,
 

@@ -23,11 +23,11 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "key")]
     all: bool,
 
-    /// Print the line for a file of allowed signers: WHO, such as a mail address, signs with it
+    /// Print a line for an allowed signers file: WHO, such as a mail address, signs with this key
     #[arg(long, value_name = "WHO")]
     allowed_signer: Option<String>,
 
-    /// What WHO may sign, such as file or git (anything)
+    /// The namespaces that WHO may sign for, such as file or git (any)
     #[arg(long, requires = "allowed_signer")]
     namespace: Option<String>,
 }

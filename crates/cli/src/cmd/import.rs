@@ -36,11 +36,11 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// What to call it, also as the comment of its public key (the comment of the file)
+    /// The label of the key, and the comment of its public key (the comment of the file)
     #[arg(short = 'C', long)]
     label: Option<String>,
 
-    /// Its id in hexadecimal, for PKCS#11 programs (the subject key identifier)
+    /// The id of the key in hexadecimal, for PKCS#11 programs (the subject key identifier)
     #[arg(long, value_name = "HEX", value_parser = keys::parse_id)]
     id: Option<keys::Id>,
 

@@ -17,17 +17,15 @@ pub(crate) struct Args {
     #[command(flatten)]
     kind: KeyTypeArgs,
 
-    /// What to call it, also as the comment of its public key ("user@host key"); no other key of
-    /// the token may have this label
+    /// The label of the key, which no other key of the token may have, and the comment of its public key ("user@host key")
     #[arg(short = 'C', long)]
     label: Option<String>,
 
-    /// What it may be used for; a key for servers signs, one for an encrypted disk decrypts (RSA),
-    /// and one for messages derives keys (ECDSA)
+    /// What the key may be used for: logins need sign, an encrypted disk needs decrypt (RSA), messages need derive (ECDSA)
     #[arg(long, value_enum, value_delimiter = ',', default_value = "sign")]
     usage: Vec<Use>,
 
-    /// Its id in hexadecimal, for PKCS#11 programs (the subject key identifier)
+    /// The id of the key in hexadecimal, for PKCS#11 programs (the subject key identifier)
     #[arg(long, value_name = "HEX", value_parser = keys::parse_id)]
     id: Option<keys::Id>,
 

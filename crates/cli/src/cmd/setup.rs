@@ -26,8 +26,7 @@ use crate::show::output::{escape, tell};
 /// Go from a fresh machine to an SSH key in the TPM
 ///
 /// Finds the TPM, makes a token and a key in it, and prints the line for authorized_keys. Then it
-/// offers to install the agent and to have git sign with the key, and says what to do next. What is
-/// there already is used as it is, so it can be run again at any time.
+/// offers to install the agent and to have git sign with the key, and says what to do next. Existing tokens and keys are used unchanged, so it can be run again.
 #[derive(Debug, clap::Args)]
 #[command(mut_arg("yes", |arg| {
     arg.help("Install the agent and set git up without asking, where that is possible; use the PIN even if only one try is left")

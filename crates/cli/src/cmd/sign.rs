@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(default_value = "-")]
     file: PathBuf,
 
-    /// What the signature is for: one for file is not good for git
+    /// What the signature is for; a verifier refuses another namespace than its own
     #[arg(long, short, default_value = "file")]
     namespace: String,
 

@@ -18,8 +18,7 @@ use crate::show::output::tell;
 
 /// Print lines for ~/.ssh/config by which a server gets one key
 ///
-/// ssh then offers this key and no other, so that a server which allows few tries is not shown them
-/// all. The public key is in a file of ~/.ssh/tpmssh, which is made if it is missing.
+/// ssh then offers this key and no other. Servers close the connection after a few wrong keys (MaxAuthTries). The public key is in a file of ~/.ssh/tpmssh, which is made if it is missing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The server, as for ssh; patterns such as *.example.org are taken

@@ -17,7 +17,7 @@ pub(crate) struct Args {
     token: TokenArg,
     #[command(flatten)]
     pin: UserPinArgs,
-    /// How long the PIN is good for, such as 30m or 8h; as the configuration says unless given
+    /// How long the agent keeps the PIN, such as 30m or 8h (as configured)
     #[arg(long, short, value_name = "TIME", value_parser = time)]
     time: Option<Duration>,
     #[command(flatten)]

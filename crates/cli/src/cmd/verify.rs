@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "FILE")]
     signature: PathBuf,
 
-    /// What the signature has to be for
+    /// The namespace that the signature must have
     #[arg(long, short, default_value = "file")]
     namespace: String,
 
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, short = 'f', value_name = "FILE")]
     allowed_signers: Option<PathBuf>,
 
-    /// Who has to have signed (anybody in the file)
+    /// Accept a signature of WHO only (anybody in the file)
     #[arg(long, short = 'I', value_name = "WHO", requires = "allowed_signers")]
     identity: Option<String>,
 }

@@ -164,7 +164,7 @@ impl Signals {
         wake.set_nonblocking(true)?;
         let flag = |value| Arc::new(AtomicBool::new(value));
         let (stop, continued, by_default) = (flag(false), flag(false), flag(false));
-        // In this order: who is woken finds the flag.
+        // The flag first, so that the thread that is woken finds it set.
         flag::register_conditional_default(SIGTSTP, Arc::clone(&by_default))?;
         flag::register(SIGTSTP, Arc::clone(&stop))?;
         low_level::pipe::register(SIGTSTP, sender.try_clone()?)?;

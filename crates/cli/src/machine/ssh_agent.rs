@@ -9,7 +9,7 @@ use agent::client::Client;
 use agent::status::Status;
 use serde::Serialize;
 
-/// The option by which an agent in the background knows that it is one.
+/// The hidden option that `--daemon` gives to the agent in the background.
 pub(crate) const DETACHED: &str = "--detached";
 
 /// What listens at a socket.
@@ -75,7 +75,7 @@ fn unit_in(cgroup: &str) -> Option<String> {
     is_own.then(|| unit.to_owned())
 }
 
-/// Looks who listens at `socket`.
+/// Finds out which program listens at `socket`.
 pub(crate) fn find(socket: &Path) -> Found {
     let mut client = match Client::connect(socket) {
         Ok(client) => client,

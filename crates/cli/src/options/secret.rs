@@ -73,12 +73,12 @@ secret_args! {
 
 secret_args! {
     /// Where the SO PIN comes from.
-    SoPinArgs, so_pin_file, so_pin_fd, "SO PIN"
+    SoPinArgs, so_pin_file, so_pin_fd, "recovery code (SO PIN)"
 }
 
 secret_args! {
     /// Where an SO PIN that is being chosen comes from.
-    NewSoPinArgs, new_so_pin_file, new_so_pin_fd, "new SO PIN"
+    NewSoPinArgs, new_so_pin_file, new_so_pin_fd, "new recovery code (SO PIN)"
 }
 
 secret_args! {

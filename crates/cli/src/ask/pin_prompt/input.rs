@@ -300,7 +300,7 @@ mod tests {
         let err = from_path(&path, brief).unwrap_err();
         let expected = format!("nothing came from {} for a minute", path.display());
         assert_eq!((err.to_string(), err.kind().exit_code()), (expected, 2));
-        // Somebody who opens it, and writes after a while.
+        // A writer that opens the pipe, and writes after a while.
         let name = path.clone();
         let writer = std::thread::spawn(move || {
             let mut pipe = OpenOptions::new().write(true).open(name).unwrap();

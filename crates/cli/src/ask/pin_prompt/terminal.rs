@@ -21,7 +21,7 @@ pub(crate) struct Terminal(Arc<File>);
 /// What became of a line.
 enum Line {
     Read(Secret),
-    /// It is to be asked for again.
+    /// The question has to be asked again: the program was stopped, or continued.
     Broken,
 }
 

@@ -13,8 +13,7 @@ use crate::files::units::{self, OwnFiles};
 ///
 /// Enables the units that the package brought, or writes them if there are none, and writes a file by
 /// which new graphical sessions find the agent. Everything that is written is shown. Logins on a
-/// console and by ssh need a line in ~/.profile: --profile adds it. tpmssh agent uninstall takes
-/// all of it back.
+/// console and by ssh need a line in ~/.profile: --profile adds it. tpmssh agent uninstall undoes all of it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:

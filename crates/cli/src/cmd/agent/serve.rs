@@ -38,16 +38,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct ServeArgs {
     #[command(flatten)]
     socket: SocketArgs,
-    /// Pass what is not for a key of the TPM to the agent at SOCKET; may be given several times
+    /// Forward requests for other keys to the agent at SOCKET; may be repeated
     #[arg(long, value_name = "SOCKET")]
     proxy: Vec<PathBuf>,
-    /// Ask nobody for a PIN: only what `tpmssh unlock` gives is used
+    /// Never ask for a PIN; take PINs from `tpmssh unlock` only
     #[arg(long)]
     no_ask: bool,
-    /// Say more about what is going on
+    /// Log more
     #[arg(long, short, conflicts_with = "daemon")]
     verbose: bool,
-    /// Go to the background, and print what a shell has to know, as ssh-agent does
+    /// Run in the background, and print the line for the shell, as ssh-agent does
     ///
     /// If an agent listens already, only the line that finds it is printed. So
     /// eval "$(tpmssh agent --daemon)" can stand in ~/.profile.
@@ -100,7 +100,7 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
     let store = StoreDir::for_user()?;
     let options = Options {
         tpm: app.tpm()?,
-        // Without a home there are none, and a machine's own services have none.
+        // A service of the machine has no home, and so no files of public keys.
         public_files: PublicFiles::of_store(store.path()).unwrap_or_default(),
         store,
         token: app.token_name().map(str::to_owned),

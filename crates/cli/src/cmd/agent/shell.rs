@@ -10,7 +10,7 @@ use crate::show::path::quote;
 /// For which shell lines are printed.
 #[derive(Debug, clap::Args)]
 pub(super) struct ShellArgs {
-    /// The shell that reads what is printed (the one that runs tpmssh)
+    /// The shell that reads the output (the shell that runs tpmssh)
     #[arg(long, value_enum, value_name = "SHELL")]
     shell: Option<Shell>,
 }

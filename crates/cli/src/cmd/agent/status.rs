@@ -18,7 +18,7 @@ use crate::show::words::count;
 
 /// Show whether the agent runs, and what it holds
 ///
-/// It asks the agent, and neither a person nor the TPM. The exit code is 0 if the agent of tpmssh
+/// It asks the agent alone: no person, and not the TPM. The exit code is 0 if the agent of tpmssh
 /// runs; 1 if none runs or another program listens at its socket; 9 if the agent there belongs to
 /// another user; 10 if it runs and its socket was removed, or does not answer.
 #[derive(Debug, clap::Args)]

@@ -13,7 +13,7 @@ use crate::fail::error::Error;
 use crate::files::changes::Changes;
 use crate::files::units::{self, remove_empty_dirs, remove_file};
 
-/// Take back what tpmssh agent install did, for this user
+/// Undo tpmssh agent install, for this user
 ///
 /// Stops the agent, and removes the units and files that this or an older version wrote, and its line in
 /// ~/.profile. Files that somebody else wrote stay. Keys, tokens and the log stay, too.

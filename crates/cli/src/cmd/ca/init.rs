@@ -16,14 +16,14 @@ use crate::show::output::tell;
     arg.help("Make an imported key an authority without a question, and use the PIN even if only one try is left")
 }))]
 pub(crate) struct Args {
-    /// Make this key one, by label, id or fingerprint, instead of a new one
+    /// Make this key an authority, by label, id or fingerprint, instead of a new key
     #[arg(long, value_name = "KEY", conflicts_with_all = ["label", "algorithm", "bits"])]
     key: Option<String>,
 
     #[command(flatten)]
     kind: KeyTypeArgs,
 
-    /// What to call the new key, also as the comment of its public key
+    /// The label of the new key, and the comment of its public key
     #[arg(short = 'C', long, default_value = "ca")]
     label: String,
 

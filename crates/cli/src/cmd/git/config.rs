@@ -35,7 +35,7 @@ impl Git {
         dir.ok_or_else(|| Error::NoRepository.into())
     }
 
-    /// A setting as it is now, whoever set it.
+    /// The present value of a setting, from any of git's files.
     pub(super) fn get(&self, name: &str) -> anyhow::Result<Option<String>> {
         self.run(&["config", "--get", name])
     }
@@ -57,7 +57,7 @@ impl Git {
             .with_context(|| format!("git does not let {name} be unset"))
     }
 
-    /// Removes a section; one that is not there is fine.
+    /// Removes a section. Succeeds if the section does not exist.
     pub(super) fn forget(&self, section: &str) -> anyhow::Result<()> {
         self.run(&["config", self.scope, "--remove-section", section])
             .map(drop)

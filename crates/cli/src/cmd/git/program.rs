@@ -44,7 +44,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
 /// What became of a request for a signature.
 enum Signed {
     Here,
-    /// The key is not in the TPM; the public key that git named, if it is one.
+    /// The key is not in the TPM: the public key that git named, if git named a key.
     Not(Option<AnyKey>),
 }
 

@@ -21,7 +21,7 @@ impl Record {
         Ok(config_dir()?.join("tpmssh/git-setups"))
     }
 
-    /// The list of this user; empty if there is none.
+    /// The list of this user; empty if the file does not exist.
     ///
     /// # Errors
     ///

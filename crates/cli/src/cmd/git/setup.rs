@@ -23,15 +23,14 @@ use crate::show::path::quote;
 /// Have git sign commits and tags with a key of the TPM
 ///
 /// git commit -S and git tag -s then sign with it. It prints what it sets: gpg.format, user.signingkey, gpg.ssh.program and, unless there is one,
-/// gpg.ssh.allowedSignersFile with a line for you. --unset takes all of it back. Needs git 2.35 or
-/// newer.
+/// gpg.ssh.allowedSignersFile with a line for you. --unset undoes all of it. Needs git 2.35 or newer.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// The key to sign with, by label, id or fingerprint (the only key)
     #[arg(long, short, value_name = "KEY")]
     key: Option<String>,
 
-    /// Set it for all repositories of this user instead of the one here
+    /// Set it for all repositories of this user, not only for this one
     #[arg(long)]
     global: bool,
 
@@ -43,11 +42,11 @@ pub(crate) struct Args {
     #[arg(long)]
     always: bool,
 
-    /// Whose signature it is, in the file of allowed signers (git's user.email)
+    /// Your address in the allowed signers file (git's user.email)
     #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
 
-    /// Give each setting the value that it had before, and remove what was written for it
+    /// Restore the former value of each setting, and remove the files that were written
     #[arg(long, conflicts_with_all = ["key", "agent", "always", "email"])]
     unset: bool,
 

@@ -36,7 +36,7 @@ pub(crate) struct Args {
     server: ServerArgs,
 }
 
-/// Which server is to be looked at.
+/// The server to check.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArgs {
     /// The server's address

@@ -16,11 +16,11 @@ pub(super) struct MachineArgs {
     #[arg(long, value_name = "DIR", default_value = "/var/lib/tpmssh")]
     pub(super) store: PathBuf,
 
-    /// Where the agent listens for sshd
+    /// The socket at which the agent listens for sshd
     #[arg(long, value_name = "PATH", default_value = "/run/tpmssh/host.sock")]
     pub(super) socket: PathBuf,
 
-    /// Where the configuration of this machine is
+    /// The directory of this machine's configuration
     #[arg(long, value_name = "DIR", default_value = "/etc")]
     pub(super) etc: PathBuf,
 }

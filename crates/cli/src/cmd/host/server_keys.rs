@@ -93,7 +93,7 @@ fn named((path, line): (PathBuf, Line)) -> FileKey {
 
 /// The host keys that sshd has if no file names any, whether they exist or not.
 fn defaults() -> Vec<PathBuf> {
-    // -G asks for no keys (OpenSSH 9.3); -T of older releases needs one that exists.
+    // sshd -G (OpenSSH 9.3) needs no host key; sshd -T of older releases needs an existing one.
     let said = ["-G", "-T"].into_iter().find_map(|option| {
         let output = Command::new(sshd())
             .args([option, "-f", "/dev/null"])

@@ -33,12 +33,12 @@ use crate::show::path;
 /// Make a host key in the TPM, and have sshd and systemd use it
 ///
 /// Writes the public key, a service that is sshd's agent for it, and a drop-in for sshd, and shows
-/// them. The key has no PIN, since nobody is there to type one. sshd itself is not touched: reload
+/// them. The key has no PIN, because sshd starts without a person to type it. sshd itself is not touched: reload
 /// it when you have read what was written.
 ///
 /// Host keys in files stay in use, for the clients that know them; --only leaves them out. sshd
 /// takes one key of each type and curve. Without -t and -b, the TPM's key is of a curve that no
-/// file has. A file with a key of the same type and curve is left out, which is told.
+/// file has. A file with a key of the same type and curve is left out, and tpmssh says so.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -26,7 +26,7 @@ use crate::show::token::Summary;
     arg.conflicts_with_all(["so_pin_file", "so_pin_fd", "again"])
 }))]
 pub(crate) struct Args {
-    /// What to call the token, at most 32 bytes ("ssh")
+    /// The label of the token, at most 32 bytes ("ssh")
     #[arg(value_name = "LABEL")]
     name: Option<String>,
 
