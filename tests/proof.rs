@@ -1,6 +1,7 @@
 //! A key's owner shows an authority that a TPM made the key and that it cannot leave.
 
 mod agent;
+mod budget;
 mod chip;
 mod interop;
 mod json;

@@ -45,6 +45,11 @@ impl Algorithm {
         Self::all(key.public()).into_iter().find(is_allowed)
     }
 
+    /// The algorithm that OpenSSH prefers of those that the key may be used with; of all, if it may be used with none.
+    pub(crate) fn of(key: &Key) -> Self {
+        Self::allowed(key).unwrap_or_else(|| Self::preferred(key.public()))
+    }
+
     /// The algorithm that the flags of a request to an agent ask for; `None` for unknown flags.
     ///
     /// RSA without flags is `ssh-rsa`, with SHA-1 ([`RsaHash::Sha1`]): whether to make such a

@@ -1,9 +1,16 @@
-//! The answer of an open token to the challenge of a verifier.
+//! The answer to the challenge of a verifier.
 
 use key_proof::{ENROLL_NAMESPACE, Transcript, qualifying_data};
 use sha2::{Digest, Sha512};
 use ssh_format::{SigHash, SshSig};
-use token_store::{Key, OpenToken, Result, Store};
+use token_store::{
+    Key, OpenToken, Pin, Result, Store, Token,
+    attestation::{self, Activation, Asked},
+};
+use tpm_core::Tpm;
+use zeroize::Zeroizing;
+
+use crate::Algorithm;
 
 /// The part of a proof that takes an open token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,41 +23,97 @@ pub struct Attested {
     pub sshsig: String,
 }
 
-/// Answers the challenge with this `nonce` for the request whose hash is `request`.
+/// A challenge, without the secret in it, and the key that is to answer it.
 ///
-/// The caller chooses the bytes of neither signature: the TPM signs its own statement about the key,
+/// The caller chooses the bytes of neither signature of the answer: the TPM signs its own statement about the key,
 /// and the key signs in the namespace [`ENROLL_NAMESPACE`], which is used for nothing else.
+#[derive(Debug, Clone, Copy)]
+pub struct Challenged<'a> {
+    /// The key.
+    pub key: &'a Key,
+    /// The hash of the request.
+    pub request: &'a Transcript,
+    /// The challenge's nonce.
+    pub nonce: &'a [u8; 32],
+}
+
+/// Answers with an open token.
 ///
 /// # Errors
 ///
-/// As [`OpenToken::certify`] and [`OpenToken::sign`].
-pub fn attest(
-    open: &OpenToken,
-    store: &Store,
-    key: &Key,
-    request: &Transcript,
-    nonce: &[u8; 32],
-) -> Result<Attested> {
-    let certified = open.certify(store, key, &qualifying_data(nonce, request))?;
-    Ok(Attested {
-        attest: certified.attest,
-        signature: certified.signature,
-        sshsig: own_signature(open, key, request)?,
-    })
+/// As [`OpenToken::attest`].
+pub fn attest(open: &OpenToken, store: &Store, challenged: &Challenged<'_>) -> Result<Attested> {
+    challenged
+        .answered(|asked| Ok(((), open.attest(store, asked)?)))
+        .map(|((), attested)| attested)
 }
 
-fn own_signature(open: &OpenToken, key: &Key, request: &Transcript) -> Result<String> {
-    let public = crate::public_key(key.public()).map_err(|_| crate::unusable())?;
-    let digest = Sha512::digest(request);
-    let data = SshSig::to_sign(ENROLL_NAMESPACE, SigHash::Sha512, &digest)
-        .map_err(|_| crate::unusable())?;
-    let signature = crate::sign(open, key, &data)?;
-    SshSig::new(
-        (&public).into(),
-        ENROLL_NAMESPACE,
-        SigHash::Sha512,
-        &signature,
-    )
-    .map(|signature| signature.armored())
-    .map_err(|_| crate::unusable())
+/// Answers with a login of its own, which ends with that.
+///
+/// # Errors
+///
+/// As [`attestation::log_in_and_attest`].
+pub fn log_in_and_attest(
+    store: &Store,
+    tpm: &Tpm,
+    token: &Token,
+    pin: Option<&Pin>,
+    challenged: &Challenged<'_>,
+) -> Result<Attested> {
+    challenged
+        .answered(|asked| {
+            let attested = attestation::log_in_and_attest(store, tpm, token, pin, asked)?;
+            Ok(((), attested))
+        })
+        .map(|((), attested)| attested)
+}
+
+/// Answers with a login of its own, and with the secret of the challenge.
+///
+/// # Errors
+///
+/// As [`attestation::answer`].
+pub fn answer(
+    store: &Store,
+    tpm: &Tpm,
+    token: &Token,
+    pin: Option<&Pin>,
+    activation: &Activation<'_>,
+    challenged: &Challenged<'_>,
+) -> Result<(Zeroizing<Vec<u8>>, Attested)> {
+    challenged.answered(|asked| attestation::answer(store, tpm, token, pin, activation, asked))
+}
+
+impl Challenged<'_> {
+    /// Has `body` ask the TPM, and gives the result SSH's form.
+    fn answered<T>(
+        &self,
+        body: impl FnOnce(&Asked<'_>) -> Result<(T, attestation::Attested)>,
+    ) -> Result<(T, Attested)> {
+        let unusable = |_| crate::unusable();
+        let public = crate::public_key(self.key.public()).map_err(unusable)?;
+        let digest = Sha512::digest(self.request);
+        let data = SshSig::to_sign(ENROLL_NAMESPACE, SigHash::Sha512, &digest).map_err(unusable)?;
+        let algorithm = Algorithm::of(self.key);
+        let (rest, attested) = body(&Asked {
+            key: self.key,
+            qualifying: &qualifying_data(self.nonce, self.request),
+            scheme: algorithm.scheme(),
+            digest: &algorithm.digest(&data),
+        })?;
+        let signature = crate::in_ssh_form(algorithm, &attested.signature)?;
+        let sshsig = SshSig::new(
+            (&public).into(),
+            ENROLL_NAMESPACE,
+            SigHash::Sha512,
+            &signature,
+        )
+        .map_err(unusable)?;
+        let attested = Attested {
+            attest: attested.certified.attest,
+            signature: attested.certified.signature,
+            sshsig: sshsig.armored(),
+        };
+        Ok((rest, attested))
+    }
 }

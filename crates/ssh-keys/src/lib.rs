@@ -23,7 +23,7 @@ mod attest;
 mod private_key;
 
 pub use algorithm::Algorithm;
-pub use attest::{Attested, attest};
+pub use attest::{Attested, Challenged, answer, attest, log_in_and_attest};
 pub use private_key::{software_key, tpm_public_key};
 
 use ssh_format::{PublicKey, Signature};
@@ -55,9 +55,7 @@ pub fn can_sign(key: &Key) -> bool {
 ///
 /// As [`OpenToken::sign`].
 pub fn sign(open: &OpenToken, key: &Key, data: &[u8]) -> Result<Signature> {
-    let preferred = || Algorithm::preferred(key.public());
-    let algorithm = Algorithm::allowed(key).unwrap_or_else(preferred);
-    sign_with(open, key, algorithm, data)
+    sign_with(open, key, Algorithm::of(key), data)
 }
 
 /// Signs `data` with a key of an open token and this algorithm.
@@ -72,8 +70,12 @@ pub fn sign_with(
     data: &[u8],
 ) -> Result<Signature> {
     let digest = algorithm.digest(data);
-    let made = open.sign(key, algorithm.scheme(), &digest)?;
-    let blob = match (algorithm, &made) {
+    in_ssh_form(algorithm, &open.sign(key, algorithm.scheme(), &digest)?)
+}
+
+/// A signature that the TPM has made with this algorithm.
+fn in_ssh_form(algorithm: Algorithm, made: &tpm_core::Signature) -> Result<Signature> {
+    let blob = match (algorithm, made) {
         (Algorithm::Rsa(hash), tpm_core::Signature::Rsa(number)) => Signature::rsa(hash, number),
         (Algorithm::Ecdsa(curve), tpm_core::Signature::Ecdsa { r, s }) => {
             Signature::ecdsa(ssh_curve(curve), r, s)

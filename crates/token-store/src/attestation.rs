@@ -6,14 +6,18 @@
 
 use rusqlite::{OptionalExtension, params};
 use tpm_core::{
-    AttestationKey, Blob, Certified, Credential, EndorsementAuth, Name, OpenSrk, Tpm, Wall,
+    AttestationKey, Blob, Certified, Credential, EndorsementAuth, Name, OpenSrk, PinAuth, Scheme,
+    Signature, Tpm, Wall,
     ek::{self, EkType},
 };
 use zeroize::Zeroizing;
 
 use crate::{
-    Error, Key, OpenToken, Result, Store, Token,
-    token::{TokenObjects, now},
+    Error, Key, OpenToken, Pin, Result, Store, Token,
+    token::{
+        TokenObjects, now,
+        open_token::{Signing, derived, report},
+    },
 };
 
 /// The public areas and certificates of a TPM and one of its tokens. Nothing in it is secret.
@@ -104,6 +108,40 @@ fn certified(root: &OpenSrk<'_>) -> Result<(EkType, Option<Vec<u8>>)> {
     Ok((EkType::EccP384, None))
 }
 
+/// The secret of a challenge, and what it takes to bring it out.
+#[derive(Debug, Clone, Copy)]
+pub struct Activation<'a> {
+    /// The endorsement key that the challenge was made for.
+    pub ek_type: EkType,
+    /// The endorsement hierarchy's password: asked for by keys of the low range, and to make a key that has no persistent handle.
+    pub endorsement: &'a EndorsementAuth,
+    /// What the verifier made.
+    pub credential: Credential<'a>,
+}
+
+/// What the TPM is to say of a key, and what the key is to sign.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The key.
+    pub key: &'a Key,
+    /// Signed along with what the TPM says of the key; at most 64 bytes.
+    pub qualifying: &'a [u8],
+    /// The scheme of the key's own signature.
+    pub scheme: Scheme,
+    /// What the key signs, as long as the scheme's hash.
+    pub digest: &'a [u8],
+}
+
+/// The part of an answer that takes a login.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Attested {
+    /// What the TPM says of the key.
+    pub certified: Certified,
+    /// The key's own signature.
+    pub signature: Signature,
+}
+
 /// Has the TPM decrypt the secret of a challenge for this TPM and the attestation key of this store; needs no PIN.
 ///
 /// # Errors
@@ -114,32 +152,145 @@ pub fn activate(
     store: &Store,
     tpm: &Tpm,
     token: &Token,
-    ek_type: EkType,
-    endorsement: &EndorsementAuth,
-    credential: &Credential<'_>,
+    activation: &Activation<'_>,
 ) -> Result<Zeroizing<Vec<u8>>> {
     let objects = TokenObjects::of_this_machine(token)?;
-    let key = store
-        .attestation_key(objects.srk.name())?
-        .ok_or(Error::NoAttestationKey)?;
+    let key = store.required_attestation_key(&objects)?;
     let op = tpm.begin()?;
     let root = objects.srk.open(&op)?;
-    Ok(key.activate(&root, ek_type, endorsement, credential)?)
+    let Activation {
+        ek_type,
+        endorsement,
+        credential,
+    } = activation;
+    Ok(key.activate(&root, *ek_type, endorsement, credential)?)
+}
+
+/// Answers a challenge: [`activate`] and [`log_in_and_attest`] in one operation of the TPM. A challenge for another TPM spends no try.
+///
+/// # Errors
+///
+/// As for the two.
+pub fn answer(
+    store: &Store,
+    tpm: &Tpm,
+    token: &Token,
+    pin: Option<&Pin>,
+    activation: &Activation<'_>,
+    asked: &Asked<'_>,
+) -> Result<(Zeroizing<Vec<u8>>, Attested)> {
+    let login = Login::of(store, token, pin, asked)?;
+    login.run(tpm, |root| {
+        let Activation {
+            ek_type,
+            endorsement,
+            credential,
+        } = activation;
+        let key = &login.attestation_key;
+        let mut answer = key.begin_answer(root, *ek_type, endorsement, credential)?;
+        let ready = answer.load_key(root, &login.objects.key, &login.auth, login.key.blob());
+        let ready = login.report(root, ready)?;
+        let (secret, certified) = answer.certify(root, &ready, asked.qualifying)?;
+        let signature = login.signing.run(&ready, root.op())?;
+        Ok((
+            secret,
+            Attested {
+                certified,
+                signature,
+            },
+        ))
+    })
+}
+
+/// Logs in and has the TPM say that it holds a key, and where; in one operation of the TPM, after which no login is left. A wrong PIN
+/// costs a try.
+///
+/// # Errors
+///
+/// [`Error::NoAttestationKey`]; otherwise as for [`OpenToken::open`] and [`OpenToken::sign`].
+pub fn log_in_and_attest(
+    store: &Store,
+    tpm: &Tpm,
+    token: &Token,
+    pin: Option<&Pin>,
+    asked: &Asked<'_>,
+) -> Result<Attested> {
+    let login = Login::of(store, token, pin, asked)?;
+    login.run(tpm, |root| {
+        let objects = &login.objects;
+        let ready = objects.key.load_key(root, &login.auth, login.key.blob());
+        let ready = login.report(root, ready)?;
+        let certified = login
+            .attestation_key
+            .certify(root, &ready, asked.qualifying)?;
+        let signature = login.signing.run(&ready, root.op())?;
+        Ok(Attested {
+            certified,
+            signature,
+        })
+    })
+}
+
+/// A login for one key and one operation.
+struct Login<'a> {
+    store: &'a Store,
+    token: &'a Token,
+    objects: TokenObjects,
+    attestation_key: AttestationKey,
+    auth: PinAuth,
+    key: &'a Key,
+    signing: Signing<'a>,
+}
+
+impl<'a> Login<'a> {
+    fn of(
+        store: &'a Store,
+        token: &'a Token,
+        pin: Option<&Pin>,
+        asked: &Asked<'a>,
+    ) -> Result<Self> {
+        let objects = TokenObjects::of_this_machine(token)?;
+        Ok(Self {
+            store,
+            token,
+            attestation_key: store.required_attestation_key(&objects)?,
+            objects,
+            auth: derived(token, pin)?,
+            key: asked.key,
+            signing: Signing::new(token.chip.as_ref(), asked.key, asked.scheme, asked.digest)?,
+        })
+    }
+
+    fn run<T>(&'a self, tpm: &Tpm, body: impl FnOnce(&OpenSrk<'_>) -> Result<T>) -> Result<T> {
+        let op = tpm.begin()?;
+        let root = self.objects.srk.open(&op)?;
+        body(&root).map_err(|err| err.of_token(&self.token.label))
+    }
+
+    /// The outcome of the try.
+    fn report<T>(&self, root: &OpenSrk<'_>, outcome: tpm_core::Result<T>) -> Result<T> {
+        report(self.store, root, self.token, &self.objects, outcome)
+    }
 }
 
 impl OpenToken {
-    /// Has the TPM certify that it holds `key`, and below which key. The statement includes `qualifying`.
+    /// Has the TPM say that it holds a key, and where. Takes 3 commands if a managed connection still holds the key, and 4 on a bare
+    /// one.
     ///
     /// # Errors
     ///
     /// [`Error::NoAttestationKey`]; otherwise as for [`OpenToken::sign`].
-    pub fn certify(&self, store: &Store, key: &Key, qualifying: &[u8]) -> Result<Certified> {
-        let attestation_key = store
-            .attestation_key(self.objects().srk.name())?
-            .ok_or(Error::NoAttestationKey)?;
-        self.with_key(key, |ready, op| {
+    pub fn attest(&self, store: &Store, asked: &Asked<'_>) -> Result<Attested> {
+        let attestation_key = store.required_attestation_key(self.objects())?;
+        let signing = self.signing(asked.key, asked.scheme, asked.digest)?;
+        self.with_key(asked.key, |ready, op| {
             let root = self.objects().srk.open(op)?;
-            attestation_key.certify(&root, ready, qualifying)
+            let certified = attestation_key.certify(&root, ready, asked.qualifying)?;
+            let signature = signing.run(ready, op)?;
+            Ok(Attested {
+                certified,
+                signature,
+            })
         })
     }
 }
@@ -159,6 +310,11 @@ impl Store {
         })?;
         let key = blob.map(AttestationKey::from_blob).transpose();
         key.map_err(|err| Error::corrupt(format!("the attestation key was changed: {err}")))
+    }
+
+    fn required_attestation_key(&self, objects: &TokenObjects) -> Result<AttestationKey> {
+        self.attestation_key(objects.srk.name())?
+            .ok_or(Error::NoAttestationKey)
     }
 
     fn attestation_key_or_new(&mut self, root: &OpenSrk<'_>) -> Result<AttestationKey> {

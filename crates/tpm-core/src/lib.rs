@@ -81,7 +81,7 @@ pub use hierarchy::{
     srk::{Srk, fitness::Unfit, open::OpenSrk},
 };
 pub use object::{
-    attestation_key::{AttestationKey, Certified, Credential},
+    attestation_key::{AttestationKey, Certified, ChallengeAnswer, Credential},
     key_blob::{KeyBlob, Origin},
     ready_key::ReadyKey,
     software_key::{RsaNumbers, SoftwareKey},

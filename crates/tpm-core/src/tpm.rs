@@ -99,7 +99,8 @@ struct Clock {
 #[derive(Default)]
 struct Link {
     connection: Option<Connection>,
-    /// The key that is loaded on a managed connection.
+    /// The key that was used last, if it is still loaded: on a managed connection between operations, on a
+    /// bare one until the end of its operation.
     kept: Option<Kept>,
     /// Whether a key was used on the connection after it was loaded.
     used: bool,
@@ -122,9 +123,17 @@ struct Kept {
     context: SavedContext,
 }
 
-/// The saved context of a key, empty until the chip has saved it. On a managed connection that
-/// happens when another key takes the key's place, so a program that signs once never pays for it.
+/// The saved context of a key, empty until the chip has saved it. That happens when another key takes
+/// the key's place, and on a bare connection at the end of the operation, if a
+/// [`ReadyKey`](crate::ReadyKey) is left by then. So a program that signs once never pays for it.
 pub(crate) type SavedContext = Arc<OnceLock<Vec<u8>>>;
+
+impl Kept {
+    /// Whether a later operation may need the context and the chip has not saved it yet.
+    fn is_to_be_saved(&self) -> bool {
+        self.context.get().is_none() && Arc::strong_count(&self.context) > 1
+    }
+}
 
 impl Tpm {
     /// A TPM at `tcti`; nothing is opened yet.
@@ -273,14 +282,8 @@ impl Tpm {
             _thread: PhantomData,
         };
         let kept = self.link().kept.take();
-        if let Some(kept) = kept
-            && kept.context.get().is_none()
-        {
-            match op.save(kept.handle, &kept.name) {
-                // The context is still empty: only the thread that holds the chip sets it.
-                Ok(saved) => drop(kept.context.set(saved)),
-                Err(err) => log::debug!("a key that was in use is not saved: {err}"),
-            }
+        if let Some(kept) = kept {
+            op.save_kept(&kept);
         }
         *self.link() = Link::default();
         true
@@ -391,10 +394,20 @@ impl Operation<'_> {
     }
 
     fn exchange<A>(&self, command: Command<'_, A>) -> Result<Response> {
+        match self.exchange_once(&command) {
+            // A resource manager has room for the kept key; a bare chip may not.
+            Err(Error::Full) if !self.is_managed() && self.put_away_kept() => {
+                self.exchange_once(&command)
+            }
+            result => result,
+        }
+    }
+
+    fn exchange_once<A>(&self, command: &Command<'_, A>) -> Result<Response> {
         let tpm = self.tpm;
         let mut link = tpm.link();
         let is_first = self.reused.take();
-        let mut result = self.send(&mut link, &command);
+        let mut result = self.send(&mut link, command);
         if is_first && matches!(result, Err(Error::Connection(_) | Error::Stale)) {
             // The connection ended or broke while it was idle. This operation has done nothing yet,
             // so it can start over.
@@ -402,7 +415,7 @@ impl Operation<'_> {
                 Err(Error::Stale)
             } else {
                 tpm.connect(&mut link, tpm.deadline(self.began))?;
-                self.send(&mut link, &command)
+                self.send(&mut link, command)
             };
         }
         if let Err(
@@ -489,15 +502,34 @@ impl Operation<'_> {
         if before.handle == handle {
             return Ok(());
         }
-        if before.context.get().is_none() {
-            match self.save(before.handle, &before.name) {
-                // Another thread cannot have been quicker: this one has the chip.
-                Ok(saved) => drop(before.context.set(saved)),
-                // The next use has to load that key from its blob.
-                Err(err) => log::debug!("a key that was in use is not saved: {err}"),
-            }
-        }
+        self.save_kept(&before);
         self.flush(before.handle)
+    }
+
+    /// Saves the context of a key that was kept, if anybody may want it. If it cannot be saved, the
+    /// next use has to load the key from its blob.
+    fn save_kept(&self, kept: &Kept) {
+        if !kept.is_to_be_saved() {
+            return;
+        }
+        match self.save(kept.handle, &kept.name) {
+            // The context is still empty: only the thread that holds the chip sets it.
+            Ok(saved) => drop(kept.context.set(saved)),
+            Err(err) => log::debug!("a key that was in use is not saved: {err}"),
+        }
+    }
+
+    /// Frees the slot of the kept key. Returns whether there was one.
+    fn put_away_kept(&self) -> bool {
+        let kept = self.tpm.link().kept.take();
+        let Some(kept) = kept else {
+            return false;
+        };
+        self.save_kept(&kept);
+        if let Err(err) = self.flush(kept.handle) {
+            log::warn!("a transient slot stays occupied: {err}");
+        }
+        true
     }
 
     /// The context of a loaded key, for this chip until its next reset.
@@ -520,6 +552,10 @@ impl Operation<'_> {
 
 impl Drop for Operation<'_> {
     fn drop(&mut self) {
+        // Nothing stays in a bare chip. After a panic the chip's state is unknown.
+        if !self.is_managed() && !thread::panicking() {
+            self.put_away_kept();
+        }
         self.tpm.end_operation();
         self.tpm.turn.give_back();
     }

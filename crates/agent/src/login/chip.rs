@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ssh_format::Signature;
-use ssh_keys::{Algorithm, Attested};
+use ssh_keys::{Algorithm, Attested, Challenged};
 use token_store::token::refresh_tries;
 use token_store::{Error, Key, OpenToken, Pin, Store, StoreDir, Token, Tries};
 use tokio::sync::Notify;
@@ -146,7 +146,12 @@ impl Turn<'_> {
     ) -> Result<Attested, Error> {
         // For the attestation key, which is kept there.
         let store = Store::open(&self.chip.dir)?;
-        ssh_keys::attest(open, &store, key, request, nonce)
+        let challenged = Challenged {
+            key,
+            request,
+            nonce,
+        };
+        ssh_keys::attest(open, &store, &challenged)
     }
 }
 

@@ -10,15 +10,17 @@ use key_proof::{
 use rand_core::{OsRng, RngCore};
 use serde::Serialize;
 use ssh_format::text::shown;
-use token_store::attestation::{self, Evidence};
-use token_store::{Error as StoreError, OpenToken, Store};
+use ssh_keys::{Attested, Challenged};
+use token_store::attestation::{self, Activation, Evidence};
+use token_store::{Error as StoreError, Store};
 use tpm_core::ek::EkType;
 use tpm_core::ownership::Hierarchy;
 use tpm_core::{AuthValue, Credential, EndorsementAuth, Entity, Wall, info};
+use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::ask::hierarchy_auth;
-use crate::ask::token_pin::read_pin;
+use crate::ask::token_pin::read_pin_quickly;
 use crate::fail::error::Error;
 use crate::files::input_file;
 use crate::keys::signing::{self, SigningKey};
@@ -263,21 +265,20 @@ fn answer(app: &App, args: &Args, request: &Path, challenge: &Path) -> anyhow::R
             "this kind of endorsement key",
         ))
         .map_err(StoreError::from)?;
-    let tpm = app.tpm()?;
-    // Before the PIN is asked for: a challenge for another TPM is found out here.
-    let secret = with_endorsement(app, args, |endorsement| {
-        attestation::activate(&store, &tpm, &key.token, ek_type, endorsement, &credential)
-    })?;
-    let (attested, by) = match by_agent::attest(&args.pin, &key, &transcript, &challenge.nonce) {
-        Some(attested) => (attested, "agent"),
-        None => {
-            let pin = read_pin(app, &store, &key.token, &args.pin)?;
-            let open = OpenToken::open(&store, &tpm, &key.token, pin.as_ref())?;
-            let nonce = &challenge.nonce;
-            let attested = ssh_keys::attest(&open, &store, &key.key, &transcript, nonce)?;
-            (attested, "pin")
-        }
+    let answered = Answering {
+        app,
+        args,
+        store: &store,
+        key: &key,
+        ek_type,
+        credential,
+        challenged: Challenged {
+            key: &key.key,
+            request: &transcript,
+            nonce: &challenge.nonce,
+        },
     };
+    let (secret, attested, by) = answered.run()?;
     let proof = Proof {
         request,
         ticket: challenge.ticket,
@@ -293,6 +294,56 @@ fn answer(app: &App, args: &Args, request: &Path, challenge: &Path) -> anyhow::R
     };
     let said = "this is the proof; who made the challenge checks it with: tpmssh verify-proof FILE";
     proofs::write(app, &args.output, &proof.to_json(), said, &report)
+}
+
+/// A challenge that is being answered.
+struct Answering<'a> {
+    app: &'a App,
+    args: &'a Args,
+    store: &'a Store,
+    key: &'a SigningKey,
+    ek_type: EkType,
+    credential: Credential<'a>,
+    challenged: Challenged<'a>,
+}
+
+impl Answering<'_> {
+    /// The secret of the challenge, the rest of the answer, and whose login was used: `agent`, or `pin` for one of this command's own.
+    fn run(&self) -> anyhow::Result<(Zeroizing<Vec<u8>>, Attested, &'static str)> {
+        let (store, token, challenged) = (self.store, &self.key.token, &self.challenged);
+        let tpm = self.app.tpm()?;
+        let pin = || read_pin_quickly(self.app, store, token, &self.args.pin);
+        let Some(agent) = by_agent::Unlocked::find(&self.args.pin, token) else {
+            let pin = pin()?;
+            // The secret comes first, so a challenge for another TPM spends no try.
+            let (secret, attested) = self.with_endorsement(|activation| {
+                ssh_keys::answer(store, &tpm, token, pin.as_ref(), activation, challenged)
+            })?;
+            return Ok((secret, attested, "pin"));
+        };
+        // Before the agent is asked, which shows and records each answer.
+        let secret = self
+            .with_endorsement(|activation| attestation::activate(store, &tpm, token, activation))?;
+        if let Some(attested) = agent.attest(&self.key.public, challenged) {
+            return Ok((secret, attested, "agent"));
+        }
+        let pin = pin()?;
+        let attested = ssh_keys::log_in_and_attest(store, &tpm, token, pin.as_ref(), challenged)?;
+        Ok((secret, attested, "pin"))
+    }
+
+    fn with_endorsement<T>(
+        &self,
+        mut what: impl FnMut(&Activation<'_>) -> token_store::Result<T>,
+    ) -> anyhow::Result<T> {
+        with_endorsement(self.app, self.args, |endorsement| {
+            what(&Activation {
+                ek_type: self.ek_type,
+                endorsement,
+                credential: self.credential,
+            })
+        })
+    }
 }
 
 /// What was written, for `--json`.

@@ -59,13 +59,7 @@ impl OpenToken {
 
     fn log_in(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Result<Self> {
         let objects = TokenObjects::of_this_machine(token)?;
-        let auth = match (token.login_required(), pin) {
-            (false, None) => PinAuth::empty(),
-            (false, Some(_)) => return Err(Error::NoPin),
-            (true, _) if !token.pin_is_set => return Err(Error::PinNotSet),
-            (true, None) => return Err(Error::PinRequired),
-            (true, Some(pin)) => token.parts.kdf.user(pin)?,
-        };
+        let auth = derived(token, pin)?;
         // The number in `token` may be outdated.
         let pin_generation = store.token(token.id)?.pin_generation;
         let first = store.first_key(token.id)?;
@@ -234,15 +228,18 @@ impl OpenToken {
     /// changed in the meantime. The chip checks the PIN only for keys that it has not loaded yet:
     /// see [`OpenToken::is_current`]. Errors of the TPM.
     pub fn sign(&self, key: &Key, scheme: Scheme, digest: &[u8]) -> Result<Signature> {
-        key.check_sign(scheme, digest.len())?;
-        let outside = self.is_padded_outside(key, scheme);
-        self.with_key(key, |ready, op| {
-            if outside {
-                ready.sign_padded_outside(op, scheme, digest)
-            } else {
-                ready.sign(op, scheme, digest)
-            }
-        })
+        let signing = self.signing(key, scheme, digest)?;
+        self.with_key(key, |ready, op| signing.run(ready, op))
+    }
+
+    /// A signature to be made, after the check that the key's owner lets it make such ones.
+    pub(crate) fn signing<'a>(
+        &self,
+        key: &Key,
+        scheme: Scheme,
+        digest: &'a [u8],
+    ) -> Result<Signing<'a>> {
+        Signing::new(lock(&self.chip).as_ref(), key, scheme, digest)
     }
 
     /// The raw RSA private operation on `block`, a big-endian number as many bytes as the modulus
@@ -354,17 +351,6 @@ impl OpenToken {
         Ok(chip)
     }
 
-    /// Whether the chip is known to lack this scheme, and the key can sign with padding made in
-    /// software.
-    fn is_padded_outside(&self, key: &Key, scheme: Scheme) -> bool {
-        let (Scheme::RsaPkcs1(hash) | Scheme::RsaPss(hash)) = scheme else {
-            return false;
-        };
-        let chip = lock(&self.chip);
-        let lacks = chip.as_ref().is_some_and(|chip| !chip.has_hash(hash));
-        lacks && key.blob().usage().decrypt
-    }
-
     /// The error to report if the chip refused the value that was right at login.
     pub(super) fn refused(&self, root: &OpenSrk<'_>, err: tpm_core::Error) -> Error {
         match self.objects.user_refused(root, err).error {
@@ -385,6 +371,60 @@ impl fmt::Debug for OpenToken {
     }
 }
 
+/// A signature to be made.
+pub(crate) struct Signing<'a> {
+    scheme: Scheme,
+    digest: &'a [u8],
+    /// Whether the chip is known to lack the scheme, and the key can sign with padding made in software.
+    pads_outside: bool,
+}
+
+impl<'a> Signing<'a> {
+    /// One by `key`, in a chip of which `chip` is known.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyUse`] if the key's owner does not let it make such signatures.
+    pub(crate) fn new(
+        chip: Option<&Capabilities>,
+        key: &Key,
+        scheme: Scheme,
+        digest: &'a [u8],
+    ) -> Result<Self> {
+        key.check_sign(scheme, digest.len())?;
+        let lacks = match scheme {
+            Scheme::RsaPkcs1(hash) | Scheme::RsaPss(hash) => {
+                chip.is_some_and(|chip| !chip.has_hash(hash))
+            }
+            _ => false,
+        };
+        Ok(Self {
+            scheme,
+            digest,
+            pads_outside: lacks && key.blob().usage().decrypt,
+        })
+    }
+
+    pub(crate) fn run(&self, ready: &ReadyKey, op: &Operation<'_>) -> tpm_core::Result<Signature> {
+        if self.pads_outside {
+            ready.sign_padded_outside(op, self.scheme, self.digest)
+        } else {
+            ready.sign(op, self.scheme, self.digest)
+        }
+    }
+}
+
+/// The value that opens `token`; no try is spent.
+pub(crate) fn derived(token: &Token, pin: Option<&Pin>) -> Result<PinAuth> {
+    match (token.login_required(), pin) {
+        (false, None) => Ok(PinAuth::empty()),
+        (false, Some(_)) => Err(Error::NoPin),
+        (true, _) if !token.pin_is_set => Err(Error::PinNotSet),
+        (true, None) => Err(Error::PinRequired),
+        (true, Some(pin)) => token.parts.kdf.user(pin),
+    }
+}
+
 /// Proves the PIN's value and loads `first` with the same proof.
 fn prove(
     root: &OpenSrk<'_>,
@@ -400,7 +440,7 @@ fn prove(
 }
 
 /// The result of one try. Stores its effect on the tries left.
-fn report<T>(
+pub(crate) fn report<T>(
     store: &Store,
     root: &OpenSrk<'_>,
     token: &Token,

@@ -1,6 +1,7 @@
 //! Tokens against a simulated TPM, and the store against whatever may happen to its files.
 
 mod anew;
+mod attesting;
 mod believed;
 mod certificates;
 mod chips;

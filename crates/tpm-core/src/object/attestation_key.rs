@@ -8,19 +8,18 @@
 //! password. The chip therefore hides its firmware version and adds an offset, constant for each key, to its counters of
 //! resets and restarts (part 3, section 18.1).
 
+mod activation;
+
 use sha2::{Digest, Sha256};
 use tpm_wire::{Reader, algorithm};
-use zeroize::Zeroizing;
 
+pub use self::activation::{ChallengeAnswer, Credential};
 use crate::{
-    Blob, EndorsementAuth, Entity, Error, Name, OpenSrk, PublicKey, ReadyKey, Result, Scheme,
-    Signature,
+    Blob, Entity, Error, Name, OpenSrk, PublicKey, ReadyKey, Result, Scheme, Signature,
     chip::get_capability::storage_kind,
     command::{Command, CommandCode, exception::Exception, session::Session},
-    hierarchy::ek::{self, EkType},
     object::{create_load, sealed, transient::Transient},
     structures::{
-        hierarchy::permanent,
         kinds::{Curve, Hash},
         template::{self, StorageKind},
     },
@@ -35,15 +34,6 @@ pub struct AttestationKey {
     blob: Blob,
     public: PublicKey,
     name: Name,
-}
-
-/// A secret for one chip and one attestation key in it, as `TPM2_MakeCredential` gives it.
-#[derive(Debug, Clone, Copy)]
-pub struct Credential<'a> {
-    /// The contents of the `TPM2B_ID_OBJECT`.
-    pub id_object: &'a [u8],
-    /// The contents of the `TPM2B_ENCRYPTED_SECRET`.
-    pub secret: &'a [u8],
 }
 
 /// What the chip says of a key, and its signature.
@@ -67,10 +57,11 @@ impl AttestationKey {
         root.within(|| {
             let op = root.op();
             let kind = storage_kind(op)?;
-            let session = Session::proven(op, root)?;
+            // Nothing in the command is secret, so the chip need not have proven itself before.
+            let session = Session::hmac(op, root)?;
             let command = root
                 .parent_of(CommandCode::Create)
-                .session(session.plain().hide_command().last())
+                .session(session.plain().hide_response().last())
                 .makes_rsa(kind.is_rsa())
                 .param_sized(&sealed::unguarded(&[]))
                 .param_sized(&template::attestation_key(kind)?);
@@ -120,72 +111,6 @@ impl AttestationKey {
         &self.name
     }
 
-    /// Brings out the secret of `credential`, which somebody made for this chip's endorsement key `ek_type` and for this key.
-    ///
-    /// The reply comes encrypted and authenticated in a session that is salted to the storage root key. With an endorsement key
-    /// at its persistent handle it takes 6 commands for RSA-2048 and P-256 and 4 for P-384; a missing one is made for this one use. `endorsement` is
-    /// asked for by keys of the low range, and to make a key.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OtherChallenge`] for a credential for another chip or another attestation key; [`Error::AuthRejected`] for a wrong
-    /// `endorsement`; [`Error::HierarchyDisabled`]; [`Error::OtherTpm`].
-    ///
-    /// # Source
-    ///
-    /// Part 3, section 12.5 "TPM2_ActivateCredential"; TCG EK Credential Profile, annex B (policies of the templates).
-    pub fn activate(
-        &self,
-        root: &OpenSrk<'_>,
-        ek_type: EkType,
-        endorsement: &EndorsementAuth,
-        credential: &Credential<'_>,
-    ) -> Result<Zeroizing<Vec<u8>>> {
-        let op = root.op();
-        root.within(|| {
-            let witness = Session::hmac(op, root)?;
-            let command = root
-                .parent_of(CommandCode::Load)
-                .about(Entity::AttestationKey)
-                .session(witness.plain().hide_response());
-            let key =
-                create_load::loaded(op, create_load::with_blob(command, &self.blob), &self.blob)?;
-            let ek = ek::in_use(op, ek_type, &witness, endorsement)?;
-            let command = Command::new(CommandCode::ActivateCredential)
-                .about(Entity::EndorsementKey)
-                .handle(key.handle(), key.name())
-                .handle(ek.handle(), ek.name())
-                .empty_auth();
-            let response = if ek_type.asks_endorsement() {
-                let policy = Session::unsalted_policy(op)?;
-                let mut command = command
-                    .unsalted(policy.plain().last())
-                    .session(witness.plain().hide_response().last())
-                    .param_sized(credential.id_object)
-                    .param_sized(credential.secret);
-                let cp_hash = command.cp_hash()?;
-                let holder = (
-                    permanent::ENDORSEMENT,
-                    &Name::of_handle(permanent::ENDORSEMENT),
-                    Entity::Endorsement,
-                );
-                policy.prove_secret(holder, witness.authorizes(endorsement.value()), &cp_hash)?;
-                op.run(command)
-            } else {
-                let command = command
-                    .empty_auth()
-                    .session(witness.plain().hide_response().last())
-                    .param_sized(credential.id_object)
-                    .param_sized(credential.secret);
-                op.run(command)
-            }?;
-            let mut reader = response.reader();
-            let secret = Zeroizing::new(reader.sized()?.to_vec());
-            reader.finish()?;
-            Ok(secret)
-        })
-    }
-
     /// Has the chip say that it holds `key`, and below which other keys; `qualifying` (at most 64 bytes) is signed along with that.
     ///
     /// Signature, Name and qualifying data are checked before anything is returned. Takes 3 commands; 2 if a managed connection still holds
@@ -205,10 +130,24 @@ impl AttestationKey {
         key: &ReadyKey,
         qualifying: &[u8],
     ) -> Result<Certified> {
+        self.certify_loaded(root, key, qualifying, None)
+    }
+
+    /// The same with `loaded`, if this key is loaded already.
+    fn certify_loaded(
+        &self,
+        root: &OpenSrk<'_>,
+        key: &ReadyKey,
+        qualifying: &[u8],
+        loaded: Option<Transient<'_>>,
+    ) -> Result<Certified> {
         let op = root.op();
         let response = root.within(|| {
             key.with_handle(op, |handle| {
-                let signer = self.load_unauthenticated(root)?;
+                let signer = match loaded {
+                    Some(loaded) => loaded,
+                    None => self.load_unauthenticated(root)?,
+                };
                 let command = Command::new(CommandCode::Certify)
                     .about(Entity::Key)
                     .handle(handle, key.name())

@@ -29,9 +29,9 @@ pub struct ReadyKey {
 }
 
 impl ReadyKey {
-    /// Takes over a key that was just loaded. On a bare connection its context is saved and its
-    /// slot freed. On a managed connection it stays loaded, and its context is saved when another
-    /// key takes its place.
+    /// Takes over a key that was just loaded. It stays loaded: on a managed connection until another
+    /// key takes its place, on a bare one until the operation ends at the latest. Its context is saved
+    /// then, if a copy of this is left.
     pub(crate) fn take(op: &Operation<'_>, key: Transient<'_>, blob: &KeyBlob) -> Result<Self> {
         let ready = Self {
             verifier: Arc::new(Verifier::new(blob.public().clone())),
@@ -39,13 +39,7 @@ impl ReadyKey {
             usage: blob.usage(),
             context: SavedContext::default(),
         };
-        if op.is_managed() {
-            op.keep(&ready.name, key.leave(), &ready.context)?;
-        } else {
-            // The cell is new, so it is empty.
-            let _ = ready.context.set(op.save(key.handle(), key.name())?);
-            key.flush()?;
-        }
+        op.keep(&ready.name, key.leave(), &ready.context)?;
         Ok(ready)
     }
 
@@ -309,7 +303,7 @@ impl ReadyKey {
         body: impl FnOnce(u32) -> Result<T>,
     ) -> Result<T> {
         if let Some(handle) = op.kept(&self.name) {
-            return body(handle).map_err(|err| op.lost(err));
+            return body(handle).map_err(|err| if op.is_managed() { op.lost(err) } else { err });
         }
         let context = self.context.get().ok_or(Error::Stale)?;
         let command = Command::new(CommandCode::ContextLoad)
@@ -324,13 +318,8 @@ impl ReadyKey {
                 err => err,
             })?
             .handle;
-        if op.is_managed() {
-            op.keep(&self.name, handle, &self.context)?;
-            body(handle)
-        } else {
-            let key = Transient::new(op, handle, self.name.clone());
-            body(key.handle())
-        }
+        op.keep(&self.name, handle, &self.context)?;
+        body(handle)
     }
 }
 

@@ -5,6 +5,7 @@ mod pin;
 mod seal;
 mod unlocked;
 
+pub(crate) use self::unlocked::Sessions;
 use self::unlocked::Then;
 use crate::{
     Blob, Entity, Error, KeyBlob, KeyType, Name, OpenSrk, PinAuth, PinCounter, ReadyKey, Result,
@@ -155,15 +156,31 @@ impl TokenKey {
     ///
     /// As for [`TokenKey::open`].
     pub fn load_key(&self, root: &OpenSrk<'_>, pin: &PinAuth, key: &KeyBlob) -> Result<ReadyKey> {
+        self.load_key_in(root, pin, key, None)
+    }
+
+    /// The same in `sessions`, if there are any that can serve.
+    pub(crate) fn load_key_in<'op>(
+        &'op self,
+        root: &OpenSrk<'op>,
+        pin: &'op PinAuth,
+        key: &KeyBlob,
+        sessions: Option<Sessions<'op>>,
+    ) -> Result<ReadyKey> {
         let op = root.op();
         root.within(|| {
+            self.refuse_idle_pin(pin)?;
             let loaded = if self.wall == Wall::None {
-                self.refuse_idle_pin(pin)?;
+                drop(sessions);
                 self.load_unguarded(root, key)?
             } else if let Some(arrival) = key.arrival() {
+                drop(sessions);
                 self.load_imported(root, pin, arrival, key)?
             } else {
-                let unlocked = self.unlock(root, pin)?;
+                let unlocked = match sessions {
+                    Some(sessions) => self.unlock_in(root, pin, sessions)?,
+                    None => self.unlock(root, pin)?,
+                };
                 let command = unlocked.command(CommandCode::Load, Then::Done);
                 let command = unlocked.prove(create_load::with_blob(command, key.blob()))?;
                 create_load::loaded(op, command, key.blob())

@@ -11,7 +11,8 @@ use tpm_wire::Reader;
 
 use crate::world::World;
 
-const SECRET: [u8; 32] = *b"what only this chip brings out..";
+/// What the credentials hide.
+pub(crate) const SECRET: [u8; 32] = *b"what only this chip brings out..";
 
 pub(crate) struct Attestation {
     pub(crate) key: AttestationKey,

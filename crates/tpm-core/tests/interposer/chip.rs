@@ -59,14 +59,19 @@ impl Chip {
             .collect()
     }
 
+    /// Frees the slots of all sessions or objects from the handle `first` on.
+    fn flush_all(&mut self, first: u32) {
+        for handle in self.handles(first) {
+            let parameters = handle.to_be_bytes();
+            self.send(&Message::command(cc::FLUSH_CONTEXT).with_parameters(&parameters));
+        }
+    }
+
     /// A new policy session. If the man in the middle has left all slots taken, they are freed first.
     fn policy_session(&mut self) -> u32 {
         let mut started = self.send(&start_policy());
         if !started.succeeded() {
-            for session in self.handles(0x0200_0000) {
-                let parameters = session.to_be_bytes();
-                self.send(&Message::command(cc::FLUSH_CONTEXT).with_parameters(&parameters));
-            }
+            self.flush_all(0x0200_0000);
             started = self.send(&start_policy());
         }
         started.number("sessionHandle")
@@ -134,6 +139,8 @@ pub(crate) fn start_policy() -> Message {
 pub(crate) fn state(world: &World) -> String {
     let mut chip = Chip::connect(world.swtpm.port());
     let mut state = chip.limit(world.counter.handle()) + "\n";
+    // To read a persistent object the chip needs a slot, and the man in the middle may have left all of them taken.
+    chip.flush_all(0x8000_0000);
     let persistent = chip.handles(0x8100_0000);
     if !persistent.contains(&tpm_core::Srk::HANDLE) {
         state += "no storage root key\n";

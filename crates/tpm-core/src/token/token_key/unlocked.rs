@@ -44,11 +44,30 @@ impl TokenKey {
         pin: &'op PinAuth,
     ) -> Result<Unlocked<'op>> {
         self.refuse_idle_pin(pin)?;
-        let witness = Session::hmac(root.op(), root)?;
+        let sessions = Sessions {
+            witness: Session::hmac(root.op(), root)?,
+            policy: None,
+        };
+        self.unlock_in(root, pin, sessions)
+    }
+
+    /// The same in sessions that were started before, which saves the commands that start them.
+    pub(super) fn unlock_in<'op>(
+        &'op self,
+        root: &OpenSrk<'op>,
+        pin: &'op PinAuth,
+        Sessions { witness, policy }: Sessions<'op>,
+    ) -> Result<Unlocked<'op>> {
         let proof = match &self.wall {
             // Started before the token key is loaded, because a resource manager saves and loads
             // all loaded objects around each command.
-            Wall::Counter(counter) => Proof::Counter(Session::unsalted_policy(root.op())?, counter),
+            Wall::Counter(counter) => {
+                let policy = match policy {
+                    Some(policy) => policy,
+                    None => Session::unsalted_policy(root.op())?,
+                };
+                Proof::Counter(policy, counter)
+            }
             Wall::Lockout { .. } => Proof::Auth,
             Wall::None => Proof::Nothing,
         };
@@ -70,6 +89,14 @@ impl TokenKey {
             Ok(())
         }
     }
+}
+
+/// The sessions of an operation, for whatever comes next in it.
+pub(crate) struct Sessions<'op> {
+    /// The salted session in which the chip's replies are authenticated.
+    pub(crate) witness: Session<'op>,
+    /// The policy session, if one was started. No policy is satisfied in it.
+    pub(crate) policy: Option<Session<'op, Unsalted>>,
 }
 
 /// How the use of a loaded token key is authorized.

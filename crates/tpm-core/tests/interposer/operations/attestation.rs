@@ -3,7 +3,7 @@
 use tpm_core::{AttestationKey, Credential, Result, ek::EkType};
 
 use super::{Done, Operation};
-use crate::world::World;
+use crate::{attestation::SECRET, world::World};
 
 /// Brings out the secret of a credential for `ek_type`, with `key`.
 fn activate(
@@ -30,6 +30,23 @@ fn activate(
     Ok(Done::Text(format!("{:02x?}", &secret[..])))
 }
 
+/// A whole answer: the secret, the login, the certificate.
+fn answer(world: &World, op: &tpm_core::Operation<'_>, ek_type: EkType) -> Result<Done> {
+    let attestation = world.attestation();
+    let made = &attestation.credentials[usize::from(ek_type == EkType::EccP256)];
+    let credential = Credential {
+        id_object: &made.id_object,
+        secret: &made.secret,
+    };
+    let (root, pin) = (world.srk.open(op)?, world.pin());
+    let key = &attestation.key;
+    let mut answer = key.begin_answer(&root, ek_type, &world.endorsement(), &credential)?;
+    let ready = answer.load_key(&root, &world.token_key, &pin, &world.key)?;
+    let (secret, certified) = answer.certify(&root, &ready, &[0x5a; 32])?;
+    assert_eq!(secret[..], SECRET);
+    Ok(Done::Certified(Box::new(certified)))
+}
+
 pub(crate) const ATTESTATION: &[Operation] = &[
     Operation::new("AttestationKey::create", |world, op, _| {
         AttestationKey::create(&world.srk.open(op)?).map(|key| Done::AttestationKey(Box::new(key)))
@@ -52,4 +69,11 @@ pub(crate) const ATTESTATION: &[Operation] = &[
         Ok(Done::Certified(Box::new(certified)))
     })
     .with(|world| &world.key),
+    // With the endorsement key that shares its policy session with the login, and the one that does not.
+    Operation::new("AttestationKey::begin_answer, P-256", |world, op, _| {
+        answer(world, op, EkType::EccP256)
+    }),
+    Operation::new("AttestationKey::begin_answer, P-384", |world, op, _| {
+        answer(world, op, EkType::EccP384)
+    }),
 ];
