@@ -252,7 +252,7 @@ fn a_key_that_asks_to_be_anna_does_not_become_root() {
     files.answer(&program).ok();
     certify(&program, &["--proof", &files.proof, "--any-tpm"]).fails(
         8,
-        "tpmssh: proof refused: it names a principal that is not allowed (V6)\n",
+        "tpmssh: proof refused: the principal \"root\" is not allowed (V6)\n",
     );
     // Nor does one that asked for less.
     files.ask(&program, &["-n", "anna"]);

@@ -43,7 +43,7 @@ fn sshd_shows_a_certificate_that_was_signed_for_a_proof() {
     };
     sign("sign-host", "example.org").fails(
         8,
-        "tpmssh: proof refused: it names a principal that is not allowed (V6)\n",
+        "tpmssh: proof refused: the principal \"127.0.0.1\" is not allowed (V6)\n",
     );
     sign("sign-user", "127.0.0.1").fails(
         8,

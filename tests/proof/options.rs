@@ -307,8 +307,11 @@ fn an_expired_makers_certificate_is_taken_on_demand_alone() {
         }
         let roots = ["--ek-roots", &roots];
         match expired {
-            true => verify(&program, &files, &roots)
-                .fails(8, "tpmssh: proof refused: a certificate has expired (V1)\n"),
+            true => verify(&program, &files, &roots).fails(
+                8,
+                "tpmssh: proof refused: a certificate has expired (V1)\n\
+                 hint: a TPM outlives its maker's certificates; take expired ones as well with --ignore-ek-expiry\n",
+            ),
             false => drop(verify(&program, &files, &roots).ok()),
         }
         let ignoring = [&roots[..], &["--ignore-ek-expiry", "--json"]].concat();

@@ -43,7 +43,7 @@ impl Refusal {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::Proof(ProofError::Refused { .. }) => 403,
+            Self::Proof(err) if err.check().is_some() => 403,
             Self::Proof(_) => 400,
             Self::Denied { status, .. } => *status,
             Self::Unavailable(_) | Self::Signer(_) => 503,
@@ -54,8 +54,10 @@ impl Refusal {
     #[must_use]
     pub fn code(&self) -> String {
         match self {
-            Self::Proof(ProofError::Refused { check, .. }) => check.to_string(),
-            Self::Proof(_) => "malformed".to_owned(),
+            Self::Proof(err) => match err.check() {
+                Some(check) => check.to_string(),
+                None => "malformed".to_owned(),
+            },
             Self::Denied { code, .. } => (*code).to_owned(),
             Self::Unavailable(_) => "registry".to_owned(),
             Self::Signer(_) => "signer".to_owned(),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use ssh_format::text::quoted;
+
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -28,7 +30,17 @@ pub enum Error {
     /// A request was shown as a proof. Anybody can write a request.
     #[error("proof refused: this is a request, which proves nothing yet")]
     OnlyARequest,
-    /// A check failed.
+    /// A maker's certificate, or one on the path to it, has expired (V1). [`Policy::ignore_expiry`](crate::Policy::ignore_expiry) takes
+    /// it all the same.
+    #[error("proof refused: a certificate has expired ({})", Check::V1)]
+    Expired,
+    /// The key wants to be somebody that it may not be (V6).
+    #[error("proof refused: the principal {} is not allowed ({})", quoted(.name), Check::V6)]
+    PrincipalNotAllowed {
+        /// The first such principal, as the prover wrote it.
+        name: String,
+    },
+    /// Another check failed.
     #[error("proof refused: {why} ({check})")]
     Refused {
         /// The check.
@@ -45,6 +57,17 @@ impl From<tpm_wire::Malformed> for Error {
 }
 
 impl Error {
+    /// The check that refused the proof; `None` for a file that is malformed or is no proof.
+    #[must_use]
+    pub const fn check(&self) -> Option<Check> {
+        match self {
+            Self::Expired => Some(Check::V1),
+            Self::PrincipalNotAllowed { .. } => Some(Check::V6),
+            Self::Refused { check, .. } => Some(*check),
+            Self::Malformed { .. } | Self::OtherFile { .. } | Self::OnlyARequest => None,
+        }
+    }
+
     pub(crate) fn malformed(what: &'static str, why: impl fmt::Display) -> Self {
         // Parts of a file may be quoted in the reason: no line breaks, no escapes for terminals.
         let mut shown = String::new();

@@ -203,7 +203,8 @@ pub struct Verified {
 ///
 /// # Errors
 ///
-/// [`Error::Refused`] with the check; [`Error::Malformed`] for a structure that is none.
+/// [`Error::Refused`], [`Error::Expired`] or [`Error::PrincipalNotAllowed`]: [`Error::check`] says by which check.
+/// [`Error::Malformed`] for a structure that is none.
 pub fn check_request(request: &Request, policy: &Policy) -> Result<Checked> {
     // The cheap checks stand first: whoever sends nonsense is not to cost a signature.
     let ek = PublicArea::parse(&request.ek)?;
@@ -268,9 +269,9 @@ fn check_purpose(request: &Request, policy: &Policy) -> Result<()> {
         return v6("it is for another kind of certificate");
     }
     if let Some(allowed) = &policy.principals
-        && !request.principals.iter().all(|it| allowed.contains(it))
+        && let Some(name) = request.principals.iter().find(|it| !allowed.contains(it))
     {
-        return v6("it names a principal that is not allowed");
+        return Err(Error::PrincipalNotAllowed { name: name.clone() });
     }
     Ok(())
 }
@@ -320,7 +321,8 @@ fn check_certificate(
 ///
 /// # Errors
 ///
-/// [`Error::Refused`] with the check; [`Error::Malformed`] for a structure that is none.
+/// [`Error::Refused`], [`Error::Expired`] or [`Error::PrincipalNotAllowed`]: [`Error::check`] says by which check.
+/// [`Error::Malformed`] for a structure that is none.
 pub fn verify(proof: &Proof, policy: &Policy, keys: &[TicketKey]) -> Result<Verified> {
     let checked = check_request(&proof.request, policy)?;
     let ticket = Ticket::open(&proof.ticket, keys, &policy.audience)?;

@@ -15,6 +15,9 @@ pub(super) fn for_proof(err: &key_proof::Error) -> Option<String> {
     use key_proof::{Check, Error as Proof};
     let hint = match err {
         Proof::OnlyARequest => "answer it with: tpmssh ca challenge FILE -o challenge.json",
+        Proof::Expired => {
+            "a TPM outlives its maker's certificates; take expired ones as well with --ignore-ek-expiry"
+        }
         Proof::Refused {
             check: Check::V3, ..
         } => {

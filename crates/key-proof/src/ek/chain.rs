@@ -93,7 +93,7 @@ impl Anchors {
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] by V1; [`Error::Malformed`] for a certificate in `chain` that cannot be read.
+    /// [`Error::Refused`] by V1; [`Error::Expired`]; [`Error::Malformed`] for a certificate in `chain` that cannot be read.
     pub fn check(
         &self,
         leaf: &EkCertificate,
@@ -218,7 +218,7 @@ fn check_time(certificate: &Parsed, now: Option<u64>) -> Result<()> {
         return refuse(Check::V1, "a certificate is not valid yet");
     }
     if now > validity.not_after.to_unix_duration().as_secs() {
-        return refuse(Check::V1, "a certificate has expired");
+        return Err(Error::Expired);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 use aes::cipher::{AsyncStreamCipher, KeyIvInit};
 use hmac::{Hmac, Mac};
 use key_proof::{
-    Challenge, Checked, ENROLL_NAMESPACE, Error, Identity, Kind, Policy, Proof, PublicArea,
+    Challenge, Check, Checked, ENROLL_NAMESPACE, Error, Identity, Kind, Policy, Proof, PublicArea,
     Request, TicketKey, Verified, WallClaim, activation, check_request, qualifying_data, verify,
 };
 use rand_core::{OsRng, RngCore};
@@ -457,6 +457,10 @@ fn mac(hash: Hash, key: &[u8], data: &[u8]) -> Vec<u8> {
 pub(crate) fn refused<T>(result: Result<T, Error>) -> (key_proof::Check, &'static str) {
     match result {
         Err(Error::Refused { check, why }) => (check, why),
+        Err(Error::Expired) => (Check::V1, "a certificate has expired"),
+        Err(Error::PrincipalNotAllowed { .. }) => {
+            (Check::V6, "it names a principal that is not allowed")
+        }
         Err(err) => panic!("refused for another reason: {err}"),
         Ok(_) => panic!("nothing refused it"),
     }
