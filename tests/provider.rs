@@ -7,6 +7,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
+    sync::LazyLock,
 };
 
 use testing::module;
@@ -18,8 +19,13 @@ mod keys;
 mod signatures;
 mod tls;
 
-/// The provider, as the configuration of OpenSSL names it.
-pub(crate) const PROVIDER: &str = "/usr/lib/x86_64-linux-gnu/ossl-modules/pkcs11.so";
+/// The provider, in the directory in which OpenSSL on this machine looks for its modules.
+pub(crate) static PROVIDER: LazyLock<String> = LazyLock::new(|| {
+    let asked = Command::new("openssl").args(["version", "-m"]).output();
+    let said = shown(&asked.expect("openssl is installed"));
+    let dir = said.split('"').nth(1).expect("MODULESDIR: \"DIRECTORY\"");
+    format!("{dir}/pkcs11.so")
+});
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 
 /// The keys of a token; the labels say what they are.
@@ -34,12 +40,13 @@ struct Token {
 impl Token {
     /// A token of ours; none in Debian 12, which has no such provider.
     fn ours() -> Option<Self> {
-        if !Path::new(PROVIDER).exists() {
+        let provider = PROVIDER.as_str();
+        if !Path::new(provider).exists() {
             let release = fs::read_to_string("/etc/os-release").unwrap();
             let old = release.lines().any(|line| line == "VERSION_ID=\"12\"");
             assert!(
                 old,
-                "{PROVIDER} is missing: apt-get install pkcs11-provider"
+                "{provider} is missing: apt-get install pkcs11-provider"
             );
             eprintln!("skipped: Debian 12 has no pkcs11-provider");
             return None;
@@ -67,9 +74,10 @@ impl Token {
     }
 
     fn with_keys(program: Program, module: String, more: &str) -> Self {
+        let provider = PROVIDER.as_str();
         let config = format!(
             "openssl_conf = main\n[main]\nproviders = providers\n[providers]\ndefault = own\n\
-             pkcs11 = pkcs11\n[own]\nactivate = 1\n[pkcs11]\nmodule = {PROVIDER}\n\
+             pkcs11 = pkcs11\n[own]\nactivate = 1\n[pkcs11]\nmodule = {provider}\n\
              pkcs11-module-path = {module}\npkcs11-module-token-pin = file:{}\n{more}activate = 1\n\
              [req]\ndistinguished_name = name\nx509_extensions = ca\nprompt = no\n[name]\nCN = alice\n\
              [ca]\nbasicConstraints = critical, CA:TRUE\n",

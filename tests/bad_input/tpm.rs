@@ -12,7 +12,7 @@ fn no_tpm_at_all() {
         return; // then there is one
     }
     let home = Home::new();
-    let expected = "tpmssh: no TPM found: there is no /dev/tpmrm0 and no other TPM is configured\n\
+    let expected = "tpmssh: no TPM found: no device matches /dev/tpmrm*, and no other TPM is configured\n\
         hint: switch the TPM on in the firmware setup, or try a simulated one: tpmssh simulator start\n";
     Outcome::of(tpmssh(&home).args(["tpm", "info"])).fails(5, expected);
     Outcome::of(tpmssh(&home).args(["token", "init"])).fails(5, expected);
@@ -28,28 +28,66 @@ fn no_such_device() {
     );
 }
 
-/// In a mount namespace with a private `/dev`, as a user without permission for its devices.
-#[test]
-fn no_permission_on_the_device() {
+/// In a mount namespace with a private `/dev`, in which `nodes` makes what has the names of a TPM,
+/// as a user without permission for what belongs to root.
+fn fails_with_nodes(nodes: &str, expected: &str) {
     let home = Home::new();
     let script = format!(
-        "mount -t tmpfs none /dev && touch /dev/tpmrm0 && chmod 600 /dev/tpmrm0 && \
+        "mount -t tmpfs none /dev && cd /dev && {nodes} && \
          exec setpriv --reuid 65534 --clear-groups {} tpm info",
         env!("CARGO_BIN_EXE_tpmssh")
     );
     let unshare = ["--mount", "--propagation", "private", "sh", "-c", &script];
-    if !namespace::can_mount() {
-        return;
-    }
     run(
         "chown",
         &["-R", "65534", &home.path().display().to_string()],
     );
-    Outcome::of(home.command("unshare").args(unshare)).fails(
-        5,
-        "tpmssh: permission denied on /dev/tpmrm0\n\
-         hint: sudo usermod -aG tss \"$USER\", then log out and in again\n",
-    );
+    Outcome::of(home.command("unshare").args(unshare)).fails(5, expected);
+}
+
+#[test]
+fn no_permission_on_the_device() {
+    if !namespace::can_mount() {
+        return;
+    }
+    // Also if another node comes first or later, which is no better.
+    for (nodes, denied) in [
+        ("umask 77 && : >tpmrm0", "tpmrm0"),
+        (
+            "umask 0 && : >tpmrm0 && umask 77 && : >tpmrm1 && : >tpmrm2",
+            "tpmrm1",
+        ),
+        ("umask 77 && : >tpmrm3 && mkdir -m 777 tpmrm4", "tpmrm3"),
+    ] {
+        let expected = format!(
+            "tpmssh: permission denied on /dev/{denied}\n\
+             hint: sudo usermod -aG tss \"$USER\", then log out and in again\n"
+        );
+        fails_with_nodes(nodes, &expected);
+    }
+}
+
+#[test]
+fn what_has_the_name_of_the_device_is_none() {
+    if !namespace::can_mount() {
+        return;
+    }
+    for (nodes, why) in [
+        ("umask 0 && : >tpmrm0", "not a device"),
+        ("mkfifo -m 666 tpmrm0", "not a device"),
+        ("umask 0 && : >file && ln -s file tpmrm0", "not a device"),
+        (
+            "ln -s nowhere tpmrm0",
+            "No such file or directory (os error 2)",
+        ),
+        ("mkdir -m 777 tpmrm0", "Is a directory (os error 21)"),
+    ] {
+        let expected = format!(
+            "tpmssh: no TPM at device:/dev/tpmrm0: {why}\n\
+             hint: switch the TPM on in the firmware setup, or try a simulated one: tpmssh simulator start\n"
+        );
+        fails_with_nodes(nodes, &expected);
+    }
 }
 
 #[test]

@@ -20,9 +20,10 @@ mount -t proc proc /proc
 ip link set lo up
 
 install -m 755 "$scratch/tpmssh" /usr/bin/tpmssh
-install -D -m 644 "$scratch/module" /usr/lib/x86_64-linux-gnu/pkcs11/libtpmssh_pkcs11.so
+libraries=/usr/lib/$(uname -m)-linux-gnu
+install -D -m 644 "$scratch/module" "$libraries/pkcs11/libtpmssh_pkcs11.so"
 for file in /usr/share/p11-kit/modules/*; do rm "$file"; done
-echo 'module: /usr/lib/x86_64-linux-gnu/pkcs11/libtpmssh_pkcs11.so' >/usr/share/p11-kit/modules/tpmssh.module
+echo "module: $libraries/pkcs11/libtpmssh_pkcs11.so" >/usr/share/p11-kit/modules/tpmssh.module
 printf '#!/bin/sh\nexec "$@"\n' >/usr/local/bin/sudo
 printf '#!/bin/sh\nexit 0\n' >/usr/local/bin/systemctl
 # The passwords of tests protect nothing, and cryptsetup's own hash of one takes seconds.

@@ -62,7 +62,7 @@ impl Page {
                 .collect();
             match kind.split_once(',') {
                 None if kind == "console" => page.blocks.push(Block::Console(console(&body))),
-                Some(("console", PROVIDER)) if Path::new(crate::provider::PROVIDER).exists() => {
+                Some(("console", PROVIDER)) if Path::new(&*crate::provider::PROVIDER).exists() => {
                     page.blocks.push(Block::Console(console(&body)));
                 }
                 Some(("console", reason)) => page.blocks.push(Block::NotRun {

@@ -173,7 +173,7 @@ impl Layout {
             .replace("@version@", env!("CARGO_PKG_VERSION"))
             .replace("@store@", "/var/lib/tpmssh")
             .replace("@socket@", "/run/tpmssh/host.sock")
-            .replace("@tcti@", "device:/dev/tpmrm0");
+            .replace("@tcti@", "device");
         Ok(text.into_bytes())
     }
 }

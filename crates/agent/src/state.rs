@@ -68,8 +68,10 @@ impl Options {
         let files = files.filter(|dir| !dir.is_symlink());
         writable.own.extend(files.map(Path::to_owned));
         writable.socket = socket.map(Path::to_owned);
-        if let Tcti::Device(device) = self.tpm.tcti() {
-            writable.devices.push(device.clone());
+        match self.tpm.tcti() {
+            Tcti::Device(device) => writable.devices.push(device.clone()),
+            Tcti::Kernel => writable.finds_device = true,
+            _ => {}
         }
         match self.broker.way() {
             // systemd's programs agree on questions there.

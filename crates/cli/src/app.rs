@@ -141,7 +141,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// If none is configured and there is no `/dev/tpmrm0`.
+    /// If none is configured and there is no `/dev/tpmrm*`.
     pub(crate) fn tpm(&self) -> anyhow::Result<Arc<Tpm>> {
         let choice = self.tpm_choice()?;
         self.announce(&choice);

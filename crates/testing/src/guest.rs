@@ -56,7 +56,10 @@ impl Guest {
         };
         guest
             .with_file("/init", INIT)
-            .with_file("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+            .with_file(
+                "/etc/passwd",
+                "root:x:0:0:root:/root:/bin/sh\nanna:x:1000:1000:Anna:/home/anna:/bin/sh\n",
+            )
             .with_program("/bin/busybox", "/bin/busybox")
     }
 

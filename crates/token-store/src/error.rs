@@ -262,8 +262,8 @@ pub enum Error {
         /// The reason.
         why: String,
     },
-    /// No TPM is configured and `/dev/tpmrm0` does not exist.
-    #[error("no TPM found: there is no /dev/tpmrm0 and no other TPM is configured")]
+    /// No TPM is configured and there is no `/dev/tpmrm*`.
+    #[error("no TPM found: no device matches /dev/tpmrm*, and no other TPM is configured")]
     NoTpmConfigured,
     /// Another failure of the TPM.
     #[error(transparent)]

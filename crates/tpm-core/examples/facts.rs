@@ -1,6 +1,6 @@
 //! Reads what a TPM says about itself:
 //! `cargo run --example facts -- swtpm:host=127.0.0.1,port=2321`
-//! (any TPM will do; without an argument, `/dev/tpmrm0`).
+//! (any TPM will do; without an argument, the kernel's).
 //!
 //! Nothing is changed and nothing is made. Nobody authenticates these answers: they are for a person
 //! to read.
@@ -15,7 +15,7 @@ use tpm_core::{Capabilities, Srk, Tpm, info, weakness};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let tcti = env::args().nth(1);
-    let tcti = tcti.as_deref().unwrap_or("device:/dev/tpmrm0");
+    let tcti = tcti.as_deref().unwrap_or("device");
     run(&Tpm::new(tcti.parse()?), &mut io::stdout())
 }
 

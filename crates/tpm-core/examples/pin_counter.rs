@@ -1,6 +1,6 @@
 //! The life of a PIN counter:
 //! `cargo run --example pin_counter -- swtpm:host=127.0.0.1,port=2321`
-//! (any TPM will do; without an argument, `/dev/tpmrm0`).
+//! (any TPM will do; without an argument, the kernel's).
 //!
 //! The TPM itself counts wrong PINs of one token. At the limit it refuses the right PIN too, until
 //! the security officer (SO) resets the counter. Nothing but the storage root key stays in the TPM.
@@ -20,7 +20,7 @@ const LIMIT: u32 = 3;
 
 fn main() -> Result<(), Box<dyn StdError>> {
     let tcti = env::args().nth(1);
-    let tcti = tcti.as_deref().unwrap_or("device:/dev/tpmrm0");
+    let tcti = tcti.as_deref().unwrap_or("device");
     run(&Tpm::new(tcti.parse()?), &mut io::stdout())
 }
 

@@ -1,6 +1,6 @@
 //! Makes a key in a TPM and signs with it:
 //! `cargo run --example sign -- swtpm:host=127.0.0.1,port=2321`
-//! (any TPM will do; without an argument, `/dev/tpmrm0`).
+//! (any TPM will do; without an argument, the kernel's).
 //!
 //! The key has no PIN: whoever has its blob and this machine can use it. `pin_counter.rs` shows a
 //! key behind a PIN. Nothing but the storage root key stays in the TPM.
@@ -15,7 +15,7 @@ use tpm_core::{KeyBlob, KeyType, OwnerAuth, PinAuth, Scheme, Srk, TokenKey, Tpm,
 
 fn main() -> Result<(), Box<dyn Error>> {
     let tcti = env::args().nth(1);
-    let tcti = tcti.as_deref().unwrap_or("device:/dev/tpmrm0");
+    let tcti = tcti.as_deref().unwrap_or("device");
     run(&Tpm::new(tcti.parse()?), &mut io::stdout())
 }
 

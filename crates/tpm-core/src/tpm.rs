@@ -16,7 +16,7 @@ use crate::{
         Authentic, Command, CommandCode, Open, Response, connection::Connection,
         exception::Exception,
     },
-    transport::{self, exchange::Deadline},
+    transport::{self, exchange::Deadline, nodes::Node},
     turn::Turn,
 };
 
@@ -44,6 +44,8 @@ pub struct Tpm {
     turn: Turn,
     /// Locked for one command, by the thread that holds `turn`.
     link: Mutex<Link>,
+    /// The node at which the chip was found last, for [`Tcti::Kernel`].
+    found: Mutex<Option<Node>>,
     clock: Mutex<Clock>,
     silence: Silence,
 }
@@ -145,6 +147,7 @@ impl Tpm {
             shares: false,
             turn: Turn::default(),
             link: Mutex::default(),
+            found: Mutex::default(),
             clock: Mutex::default(),
             silence: Silence::default(),
         }
@@ -175,6 +178,14 @@ impl Tpm {
     #[must_use]
     pub fn tcti(&self) -> &Tcti {
         &self.tcti
+    }
+
+    /// Where this TPM was found when a connection was opened last: for [`Tcti::Kernel`] the device
+    /// node. Before that, and for the others, [`Tpm::tcti`].
+    #[must_use]
+    pub fn found(&self) -> Tcti {
+        let node = self.node().clone();
+        node.map_or_else(|| self.tcti.clone(), |node| Tcti::Device(node.path))
     }
 
     /// For how long this TPM lets its caller wait, for another thread to look at.
@@ -221,7 +232,10 @@ impl Tpm {
     /// Replaces the connection by a new one.
     fn connect(&self, link: &mut Link, deadline: Deadline) -> Result<()> {
         let used = mem::take(link).used;
-        let transport = transport::open(&self.tcti, deadline)?;
+        // Not locked meanwhile: another thread may ask where the TPM is.
+        let mut node = self.node().clone();
+        let transport = transport::open(&self.tcti, &mut node, deadline)?;
+        *self.node() = node;
         let returned = self.clock().returned;
         *link = Link {
             connection: Some(Connection::new(transport)),
@@ -306,6 +320,10 @@ impl Tpm {
 
     fn link(&self) -> MutexGuard<'_, Link> {
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn node(&self) -> MutexGuard<'_, Option<Node>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn clock(&self) -> MutexGuard<'_, Clock> {

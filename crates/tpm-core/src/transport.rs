@@ -3,6 +3,7 @@
 mod device;
 pub(crate) mod exchange;
 mod message_bus;
+pub(crate) mod nodes;
 mod readiness;
 mod swtpm;
 mod tabrmd;
@@ -11,14 +12,25 @@ pub(crate) mod tcti;
 use self::{
     device::Device,
     exchange::{Deadline, Transport},
+    nodes::{Node, Nodes},
     swtpm::Socket,
     tabrmd::Tabrmd,
 };
 use crate::{Result, Tcti};
 
-/// Opens a connection.
-pub(crate) fn open(tcti: &Tcti, deadline: Deadline) -> Result<Box<dyn Transport>> {
+/// Opens a connection. `found` is the node at which this TPM was found before, if one was looked
+/// for, and then the node at which it is now.
+pub(crate) fn open(
+    tcti: &Tcti,
+    found: &mut Option<Node>,
+    deadline: Deadline,
+) -> Result<Box<dyn Transport>> {
     Ok(match tcti {
+        Tcti::Kernel => {
+            let (device, node) = Nodes::of_this_machine().open(found.as_ref(), deadline)?;
+            *found = Some(node);
+            Box::new(device)
+        }
         Tcti::Device(path) => Box::new(Device::open(path, deadline)?),
         Tcti::Swtpm { host, port } => Box::new(Socket::connect(*host, *port, tcti, deadline)?),
         Tcti::Tabrmd(conf) => Box::new(Tabrmd::connect(conf, tcti, deadline)?),

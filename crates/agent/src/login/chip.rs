@@ -46,9 +46,9 @@ impl Chip {
         }
     }
 
-    /// Which TPM it is.
-    pub(crate) fn tcti(&self) -> &Tcti {
-        self.tpm.tcti()
+    /// Where the TPM was found last.
+    pub(crate) fn found(&self) -> Tcti {
+        self.tpm.found()
     }
 
     /// The directory of the store.

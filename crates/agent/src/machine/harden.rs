@@ -1,6 +1,7 @@
 //! What the process of an agent asks of the system, for itself and against others.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, DirEntry, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
@@ -10,7 +11,7 @@ use landlock::{
 };
 use rustix::fs::Mode;
 use rustix::mm::{MlockAllFlags, mlockall};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit, umask};
 
 /// Prepares this process to serve: no files for others, no swapping out where that is
 /// allowed, and as many descriptors as the system lets it have.
@@ -46,8 +47,10 @@ pub struct Writable {
     pub own: Vec<PathBuf>,
     /// Directories in which programs that ask a person make files and sockets.
     pub prompts: Vec<PathBuf>,
-    /// The TPM's device, if it has one.
+    /// The TPM's device, if one is named.
     pub devices: Vec<PathBuf>,
+    /// Whether the TPM's device is looked for, and can be another one later.
+    pub finds_device: bool,
     /// A directory of others in which the socket was made: it is taken away in the end.
     pub socket: Option<PathBuf>,
 }
@@ -92,6 +95,7 @@ fn restrict(writable: &Writable) -> Result<RulesetStatus, RulesetError> {
     let files = make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | RemoveFile});
     let device = make_bitflags!(AccessFs::{WriteFile | Truncate | IoctlDev});
     let devices = writable.devices.iter().cloned().chain(terminals());
+    let found = writable.finds_device.then(tpms).unwrap_or_default();
     let status = Ruleset::default()
         .handle_access(AccessFs::from_write(ABI::V5))?
         .create()?
@@ -101,9 +105,28 @@ fn restrict(writable: &Writable) -> Result<RulesetStatus, RulesetError> {
             files | AccessFs::MakeSock,
         ))?
         .add_rules(path_beneath_rules(devices, device))?
+        .add_rules(path_beneath_rules(found, AccessFs::WriteFile))?
         .add_rules(path_beneath_rules(&writable.socket, AccessFs::RemoveFile))?
         .restrict_self()?;
     Ok(status.ruleset)
+}
+
+/// Where the TPM's device may be: `/dev` where the rights of this process, without Landlock, reach
+/// no disk; else the nodes that are there now.
+///
+/// A node that comes back is another file for Landlock, and a rule for a file that does not exist
+/// yet must be one for its directory. A user has no right to devices that hold files, and no more
+/// has a service of root with `DevicePolicy=closed`. An agent of root without that is kept to the
+/// nodes of today; it has to be started again if the TPM gets another one.
+fn tpms() -> Vec<PathBuf> {
+    let kernel_log = OpenOptions::new().write(true).open("/dev/kmsg");
+    let is_refused = kernel_log.is_err_and(|err| err.kind() == ErrorKind::PermissionDenied);
+    if is_refused || !geteuid().is_root() {
+        return vec!["/dev".into()];
+    }
+    let entries = fs::read_dir("/dev").into_iter().flatten().flatten();
+    let is_tpm = |entry: &DirEntry| entry.file_name().as_encoded_bytes().starts_with(b"tpmrm");
+    entries.filter(is_tpm).map(|entry| entry.path()).collect()
 }
 
 /// The terminals that a program which asks for a PIN may use, and the devices that keep nothing.

@@ -56,7 +56,7 @@ impl Agent {
             pid: std::process::id(),
             replaced: is_replaced(),
             activated: self.activated,
-            tcti: self.chip.tcti().to_string(),
+            tcti: self.chip.found().to_string(),
             store: self.chip.store().to_owned(),
             locked,
             only_token: self.only_token.clone(),

@@ -128,7 +128,7 @@ fn look_at_tpm(app: &App) -> anyhow::Result<KeyType> {
         "TPM: {} {} at {}",
         escape(&info.manufacturer),
         escape(&words(&info.vendor_string)),
-        tpm.tcti()
+        tpm.found()
     ));
     let key_type = key_types.first().copied();
     Ok(key_type

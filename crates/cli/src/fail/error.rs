@@ -541,7 +541,7 @@ pub(crate) enum Error {
         kind: Kind,
     },
     /// `setup` found no TPM and may not start a simulator.
-    #[error("no TPM found: there is no /dev/tpmrm0 and no other TPM is configured")]
+    #[error("no TPM found: no device matches /dev/tpmrm*, and no other TPM is configured")]
     NoTpmToSetUp,
     /// What was printed could not be written.
     #[error("cannot write to stdout")]

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::{fs::OFlags, io::Errno};
+use rustix::{
+    fs::{FileType, OFlags, fstat, major, minor},
+    io::Errno,
+};
 
 use super::{
     exchange::{Deadline, MAX_BUFFER, Transport, checked_length},
@@ -25,7 +28,16 @@ pub(super) struct Device(File);
 
 impl Device {
     /// Opens it. If another program holds it, waits until it is free.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PermissionDenied`]; [`Error::Busy`] at the deadline; [`Error::NoTpm`], also for
+    /// what is not a device, to which nothing is written.
     pub(super) fn open(path: &Path, deadline: Deadline) -> Result<Self> {
+        let no_tpm = |source| Error::NoTpm {
+            tcti: format!("device:{}", path.display()),
+            source,
+        };
         loop {
             let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY).bits();
             let opened = OpenOptions::new()
@@ -34,7 +46,8 @@ impl Device {
                 .custom_flags(flags.cast_signed())
                 .open(path);
             match opened {
-                Ok(file) => return Ok(Self(file)),
+                Ok(file) if is_device(&file) => return Ok(Self(file)),
+                Ok(_) => return Err(no_tpm(io::Error::other("not a device"))),
                 Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
                     return Err(Error::PermissionDenied {
                         path: path.to_owned(),
@@ -45,13 +58,21 @@ impl Device {
                     deadline.left().map_err(|_| Error::Busy)?;
                     thread::sleep(Duration::from_millis(5));
                 }
-                Err(source) => {
-                    let tcti = format!("device:{}", path.display());
-                    return Err(Error::NoTpm { tcti, source });
-                }
+                Err(source) => return Err(no_tpm(source)),
             }
         }
     }
+
+    /// The major and the minor number of the device.
+    pub(super) fn numbers(&self) -> Option<(u32, u32)> {
+        let device = fstat(&self.0).ok()?.st_rdev;
+        Some((major(device), minor(device)))
+    }
+}
+
+fn is_device(file: &File) -> bool {
+    let mode = fstat(file).map(|stat| stat.st_mode);
+    mode.is_ok_and(|mode| FileType::from_raw_mode(mode) == FileType::CharacterDevice)
 }
 
 impl Transport for Device {

@@ -7,6 +7,7 @@ use std::{
     str::FromStr,
 };
 
+use super::nodes::Nodes;
 use crate::{Error, Result};
 
 /// A way to reach a TPM.
@@ -24,6 +25,11 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Tcti {
+    /// The kernel's resource manager, written `device`: the node `/dev/tpmrm*` with the lowest
+    /// number that can be opened. It is looked for each time a connection is opened, because a chip
+    /// whose driver is bound again can get another number. A [`Tpm`](crate::Tpm) that was connected
+    /// to one chip does not go on to another.
+    Kernel,
     /// A device node: `device:/dev/tpmrm0` (through the kernel's resource manager) or
     /// `device:/dev/tpm0` (the bare chip, one program at a time).
     Device(PathBuf),
@@ -43,11 +49,11 @@ pub enum Tcti {
 const MAX_LEN: usize = 512;
 
 impl Tcti {
-    /// The kernel's resource manager, if this machine has one.
+    /// [`Tcti::Kernel`], if this machine has a node of the kernel's resource manager.
     #[must_use]
     pub fn default_device() -> Option<Self> {
-        let path = PathBuf::from("/dev/tpmrm0");
-        path.exists().then_some(Self::Device(path))
+        let nodes = Nodes::of_this_machine().list();
+        (!nodes.is_empty()).then_some(Self::Kernel)
     }
 
     /// Whether a resource manager isolates this connection from others.
@@ -57,7 +63,7 @@ impl Tcti {
             Self::Device(path) => path
                 .file_name()
                 .is_some_and(|name| name.as_encoded_bytes().starts_with(b"tpmrm")),
-            Self::Tabrmd(_) => true,
+            Self::Kernel | Self::Tabrmd(_) => true,
             Self::Swtpm { .. } => false,
         }
     }
@@ -66,6 +72,7 @@ impl Tcti {
 impl fmt::Display for Tcti {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Kernel => f.write_str("device"),
             Self::Device(path) => write!(f, "device:{}", path.display()),
             Self::Tabrmd(conf) if conf.is_empty() => f.write_str("tabrmd"),
             Self::Tabrmd(conf) => write!(f, "tabrmd:{conf}"),
@@ -101,11 +108,13 @@ impl FromStr for Tcti {
 }
 
 fn device(conf: &str) -> Result<Tcti, &'static str> {
-    let path = if conf.is_empty() { "/dev/tpmrm0" } else { conf };
-    if !path.starts_with("/dev/tpm") || path.contains("..") {
+    if conf.is_empty() {
+        return Ok(Tcti::Kernel);
+    }
+    if !conf.starts_with("/dev/tpm") || conf.contains("..") {
         return Err("the device must be /dev/tpmrm0, /dev/tpm0 or the like");
     }
-    Ok(Tcti::Device(path.into()))
+    Ok(Tcti::Device(conf.into()))
 }
 
 fn tabrmd(conf: &str) -> Result<Tcti, &'static str> {
@@ -167,6 +176,7 @@ mod tests {
     #[test]
     fn what_libtss2_writes_is_understood() {
         for (text, managed) in [
+            ("device", true),
             ("device:/dev/tpmrm0", true),
             ("device:/dev/tpm0", false),
             ("tabrmd", true),
@@ -178,6 +188,7 @@ mod tests {
             assert_eq!(tcti.to_string(), text);
             assert_eq!(tcti.is_managed(), managed, "{text}");
         }
+        assert_eq!("device:".parse::<Tcti>().unwrap(), Tcti::Kernel);
     }
 
     #[test]

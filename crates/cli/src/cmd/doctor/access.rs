@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use token_store::{Error as StoreError, Kind};
@@ -19,7 +19,7 @@ pub(super) fn check(app: &App, checks: &mut Vec<Check>) -> Option<Arc<Tpm>> {
     let choice = match app.tpm_choice() {
         Ok(choice) => choice,
         Err(StoreError::NoTpmConfigured) => {
-            checks.push(no_tpm(Path::new("/dev/tpm0"), Path::new("/sys/class/tpm")));
+            checks.push(no_tpm(Path::new("/dev"), Path::new("/sys/class/tpm")));
             return None;
         }
         Err(err) => {
@@ -33,9 +33,9 @@ pub(super) fn check(app: &App, checks: &mut Vec<Check>) -> Option<Arc<Tpm>> {
     });
     match opened {
         Ok(tpm) => {
-            let detail = format!("{} ({})", choice.tcti, choice.source);
+            let detail = format!("{} ({})", tpm.found(), choice.source);
             checks.push(Check::ok(NAME, detail));
-            checks.push(resource_manager(&choice.tcti));
+            checks.push(resource_manager(&tpm.found()));
             Some(tpm)
         }
         Err(err) => {
@@ -48,21 +48,36 @@ pub(super) fn check(app: &App, checks: &mut Vec<Check>) -> Option<Arc<Tpm>> {
     }
 }
 
-/// Why there is no `/dev/tpmrm0`.
-fn no_tpm(bare: &Path, class: &Path) -> Check {
-    if fs::read_to_string(class.join("tpm0/tpm_version_major")).is_ok_and(|v| v.trim() == "1") {
+/// Why there is no `/dev/tpmrm*`, by the directory of device nodes and the kernel's list of TPMs.
+fn no_tpm(dev: &Path, class: &Path) -> Check {
+    let versions = numbered(class).map(|chip| fs::read_to_string(chip.join("tpm_version_major")));
+    let is_old = |version: Option<String>| version.is_some_and(|v| v.trim() == "1");
+    if versions.map(Result::ok).any(is_old) {
         return Check::failed(NAME, StoreError::Tpm(TpmError::Tpm12));
     }
-    if bare.exists() {
+    if let Some(bare) = numbered(dev).min() {
         let detail = format!(
-            "there is {} and no /dev/tpmrm0: this kernel has no resource manager for the TPM",
+            "there is {} and no /dev/tpmrm*: this kernel has no resource manager for the TPM",
             bare.display()
         );
-        return Check::problem(NAME, Kind::NoTpm, detail).fixed_by(
-            "use a kernel from 4.12 on, or for one program at a time: --tcti device:/dev/tpm0",
-        );
+        return Check::problem(NAME, Kind::NoTpm, detail).fixed_by(format!(
+            "use a kernel from 4.12 on, or for one program at a time: --tcti device:{}",
+            bare.display()
+        ));
     }
     Check::failed(NAME, StoreError::NoTpmConfigured)
+}
+
+/// The entries `tpm0`, `tpm1` and so on of a directory.
+fn numbered(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let digits = name.and_then(|name| name.strip_prefix("tpm"));
+        digits.is_some_and(|digits| {
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    })
 }
 
 fn resource_manager(tcti: &Tcti) -> Check {
@@ -73,7 +88,7 @@ fn resource_manager(tcti: &Tcti) -> Check {
         }
         Tcti::Device(path) => {
             let detail = format!("none: {} takes one program at a time", path.display());
-            Check::warning(name, detail).fixed_by("use the kernel's: --tcti device:/dev/tpmrm0")
+            Check::warning(name, detail).fixed_by("use the kernel's: --tcti device")
         }
         Tcti::Tabrmd(_) => Check::ok(name, "tpm2-abrmd"),
         _ => Check::ok(name, "none; programs take turns"),
@@ -192,13 +207,20 @@ mod tests {
     #[test]
     fn a_missing_tpm_is_told_by_what_else_is_there() {
         let dir = tempfile::tempdir().unwrap();
-        let (bare, class) = (dir.path().join("tpm0"), dir.path().join("class"));
-        let said = || no_tpm(&bare, &class).to_string();
+        let (dev, class) = (dir.path().join("dev"), dir.path().join("class"));
+        fs::create_dir(&dev).unwrap();
+        let said = || {
+            let said = no_tpm(&dev, &class).to_string();
+            said.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        fs::write(dev.join("tpm"), "").unwrap();
+        fs::write(dev.join("tpmx"), "").unwrap();
         assert!(said().contains("no TPM found"));
-        fs::write(&bare, "").unwrap();
-        assert!(said().contains("no resource manager"));
-        fs::create_dir_all(class.join("tpm0")).unwrap();
-        fs::write(class.join("tpm0/tpm_version_major"), "1\n").unwrap();
+        fs::write(dev.join("tpm2"), "").unwrap();
+        fs::write(dev.join("tpm1"), "").unwrap();
+        assert!(said().contains("there is ") && said().contains("/dev/tpm1 and no /dev/tpmrm*"));
+        fs::create_dir_all(class.join("tpm1")).unwrap();
+        fs::write(class.join("tpm1/tpm_version_major"), "1\n").unwrap();
         assert!(said().contains("a TPM 1.2"));
     }
 }

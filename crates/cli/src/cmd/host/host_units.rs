@@ -15,7 +15,7 @@ pub(super) const SOCKET_UNIT: &str = "tpmssh-host.socket";
 pub(super) const SERVICE_UNIT: &str = "tpmssh-host.service";
 
 /// The TPM that the units of a package are for.
-const USUAL_TPM: &str = "device:/dev/tpmrm0";
+const USUAL_TPM: &str = "device";
 
 /// Whether a package has installed units for this program, with the store and the socket that are
 /// meant.

@@ -10,9 +10,10 @@ const KEYS: &[(&str, &str, &str)] = &[
     (
         "tcti",
         "\"device:/dev/tpmrm0\"",
-        "The TPM: device:PATH, tabrmd: for the resource manager tpm2-abrmd, or \
-         swtpm:host=HOST,port=PORT for a simulator on this machine. The default is \
-         device:/dev/tpmrm0.",
+        "The TPM: device for the kernel's resource manager at the first of /dev/tpmrm0, \
+         /dev/tpmrm1 and so on, device:PATH for one of them, tabrmd: for the resource manager \
+         tpm2-abrmd, or swtpm:host=HOST,port=PORT for a simulator on this machine. The default is \
+         device.",
     ),
     (
         "simulated",

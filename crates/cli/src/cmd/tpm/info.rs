@@ -26,7 +26,7 @@ pub(crate) fn run(app: &App, _args: &Args) -> anyhow::Result<()> {
         .and_then(|op| {
             let (info, key_types) = (info::read(&op)?, info::key_types(&op)?);
             Ok(Report::new(
-                tpm.tcti(),
+                &tpm.found(),
                 info,
                 &key_types,
                 Contents::read(&op)?,

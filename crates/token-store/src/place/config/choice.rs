@@ -28,7 +28,7 @@ pub enum Source {
     Environment,
     /// The configuration file.
     File,
-    /// No choice was made, and `/dev/tpmrm0` exists.
+    /// No choice was made, and the kernel has a resource manager.
     Default,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Source {
 
 impl Config {
     /// The TPM to use: `flag` if given, else `$TPMSSH_TCTI`, else this file's, else
-    /// `/dev/tpmrm0` if it exists.
+    /// the kernel's resource manager ([`Tcti::Kernel`]) if there is one.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn the_flag_is_stronger_than_the_environment_and_that_than_the_file() {
         let file = Config::parse(b"tcti = 'swtpm:port=3'\nsimulated = true").unwrap();
-        let device = Some("device:/dev/tpmrm0".parse().unwrap());
+        let device = Some(Tcti::Kernel);
         let chosen = |config: &Config, flag, environment| {
             let choice = config.choose(flag, environment, device.clone()).unwrap();
             (choice.tcti.to_string(), choice.simulated, choice.source)
@@ -117,7 +117,7 @@ mod tests {
         let none = Config::default();
         assert_eq!(
             chosen(&none, None, None),
-            ("device:/dev/tpmrm0".into(), false, Source::Default)
+            ("device".into(), false, Source::Default)
         );
         assert_matches!(none.choose(None, None, None), Err(Error::NoTpmConfigured));
         assert_matches!(none.choose(Some("cmd:x"), None, None), Err(Error::Tpm(_)));

@@ -8,7 +8,7 @@ use crate::{Error, Result, WallKind, config_dir, place::env};
 /// The configuration file of a user: `~/.config/tpmssh/config.toml`.
 ///
 /// ```toml
-/// tcti = "swtpm:host=127.0.0.1,port=2321" # which TPM; default: device:/dev/tpmrm0
+/// tcti = "swtpm:host=127.0.0.1,port=2321" # which TPM; default: device
 /// simulated = true                        # that TPM protects nothing, and says so
 /// token = "work laptop"                   # the token, if no other is named
 /// pin-wall = "lockout"                    # of new tokens; default: counter
