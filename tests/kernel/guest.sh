@@ -238,6 +238,37 @@ start_agent
 must 0 tpmssh unlock --pin-file $PIN
 sign 0
 
+# To memory, where QEMU's firmware starts the TPM again (TPM2_Startup(STATE)). It does not wake from
+# "freeze" by the clock.
+step "a machine that sleeps ends the agent's logins, and keeps the module's and those without a PIN"
+grep -q deep /sys/power/mem_sleep || failed "this kernel cannot sleep to memory"
+must 0 tpmssh token init --label bare --pin-wall none
+must 0 tpmssh --token bare keygen --label bare
+must 0 tpmssh export bare
+cp /root/out /root/bare.pub
+sign_bare() {
+    must 0 ssh-keygen -q -Y sign -f /root/bare.pub -n kernel /root/data
+    rm /root/data.sig
+}
+sign_bare
+anna_signs 0 /run/anna/openssh
+echo 0 >/sys/class/rtc/rtc0/wakealarm
+echo +3 >/sys/class/rtc/rtc0/wakealarm
+echo mem >/sys/power/state || failed "it does not sleep"
+[ "$(dmesg | grep -c "suspend exit")" = 1 ] || failed "it did not sleep"
+anna_signs 0 /run/anna/openssh
+anna_signs 0 /run/anna/openssh
+sign_bare
+sign 255
+grep -q 'sign "first": cannot get the PIN: no way to ask' /root/agent.log || failed "it does not ask"
+must 0 tpmssh --token work unlock --pin-file $PIN
+sign 0
+anna_signs 255 /run/anna/agent
+must 0 anna "tpmssh unlock --pin-file pin --socket /run/anna/agent"
+anna_signs 0 /run/anna/agent
+must 0 tpmssh token delete bare --yes
+
+step "a cleared TPM is noticed by the agent and by the program, and the store stays"
 must 0 tpmssh tpm clear --yes
 sign 255
 must 6 tpmssh token change-pin --pin-file $PIN --new-pin-file $PIN
