@@ -75,7 +75,7 @@ fn call(name: &str, body: impl FnOnce(&Arc<Module>) -> Result<()>) -> CK_RV {
 }
 
 thread_local! {
-    /// Whether this thread is inside of the module.
+    /// Whether this thread is inside the module.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 

@@ -4,8 +4,8 @@
 //! and costs no TPM command. The only unsafe code is in [`ffi`]; the rest is the standard's
 //! chapters in safe Rust: `slot`, `session`, `object`, `operation`, `keys`.
 //!
-//! The module keeps its state behind one lock, which nobody holds while the chip signs or makes
-//! a key. It starts no threads, touches nothing that belongs to the whole process, prints
+//! The module keeps its state behind one lock. No thread holds it while the chip signs or makes a
+//! key. It starts no threads, touches nothing that belongs to the whole process, prints
 //! nothing, and turns a panic into `CKR_GENERAL_ERROR`.
 //!
 //! # Source

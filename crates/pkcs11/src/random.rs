@@ -4,7 +4,7 @@ use std::{fs::OpenOptions, io, io::Write, path::Path};
 
 use rand_core::{OsRng, RngCore};
 
-/// Fills `bytes` with random ones.
+/// Fills `bytes` with random bytes.
 ///
 /// # Errors
 ///
@@ -18,7 +18,7 @@ pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), rand_core::Error> {
 ///
 /// # Errors
 ///
-/// If the generator's device is not there, as in a sandbox, or may not be written to.
+/// If the generator's device is missing, as in a sandbox, or is not writable.
 ///
 /// # Source
 ///

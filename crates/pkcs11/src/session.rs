@@ -1,4 +1,4 @@
-//! Sessions: what each of them is in the middle of.
+//! Sessions and their active operations.
 
 use std::collections::VecDeque;
 
@@ -40,7 +40,7 @@ impl Session {
         }
     }
 
-    /// Ends what private objects may have a part in, when the login that showed them ends.
+    /// Ends the operations that may use private objects, when the login for them ends.
     pub(crate) fn end_private(&mut self) {
         self.find = None;
         self.sign.cancel();

@@ -12,11 +12,11 @@ use crate::{
     operation::{self, Kind, Signed},
 };
 
-/// Ends an operation for a call whose arguments cannot be used, and says so: every error but a
+/// Ends an operation for a call with bad arguments, and returns the error. Every error except a
 /// buffer that is too small ends an operation (PKCS#11 3.1, section 5.2).
 pub(super) fn end(module: &Module, session: CK_SESSION_HANDLE, kind: Kind, err: Error) -> Error {
     match module.with(|state| operation::end(state, session, kind)) {
-        // Bad arguments are said before a bad session, as everywhere.
+        // Bad arguments are reported before a bad session, as by all functions.
         Ok(()) | Err(_) => err,
     }
 }

@@ -2,15 +2,15 @@
 
 use std::ffi::c_int;
 
-/// Sees to it that no descriptor that is opened from here on is 0, 1 or 2: to those the host may
-/// write its messages, and they would end up in the store or in the chip.
+/// Keeps descriptors 0, 1 and 2 from being used for the store or the chip. The host may write its
+/// messages to these numbers, and the messages would go into the store or to the chip.
 ///
-/// Each of the three that is closed is taken by one that behaves as if it were closed: reading
-/// and writing fail with `EBADF`, and it does not outlive an `exec`. They stay, because the host
-/// may have put a file of its own in the place of one by the time that we could give it back.
-/// SQLite would do the same with `/dev/null`, into which messages would vanish.
+/// Opens a placeholder for each of the three that is closed. It behaves as if it were closed:
+/// reading and writing fail with `EBADF`, and it ends with an `exec`. Placeholders are never closed
+/// again: the host may meanwhile have opened a file of its own under the same number. SQLite would
+/// open `/dev/null` instead, which would hide lost messages.
 ///
-/// Costs three system calls that look up a number.
+/// Costs three short system calls.
 pub(super) fn keep_standard_free() {
     for number in 0..=2 {
         // SAFETY: it takes a number and gives one back.
@@ -21,12 +21,12 @@ pub(super) fn keep_standard_free() {
     }
 }
 
-/// Takes the descriptor `number`, which is the lowest one that is free.
+/// Takes the descriptor `number`, which is the lowest free one.
 fn occupy(number: c_int) -> bool {
     // SAFETY: the path ends with a zero byte.
     let taken = unsafe { libc::open(c"/".as_ptr(), libc::O_PATH | libc::O_CLOEXEC) };
     if taken > number {
-        // Another thread was quicker.
+        // Another thread was faster.
         // SAFETY: it was opened here, and nobody else knows of it.
         unsafe { libc::close(taken) };
     }

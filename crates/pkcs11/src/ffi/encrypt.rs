@@ -51,7 +51,7 @@ pub unsafe extern "C" fn C_Encrypt(
     })
 }
 
-/// Functions for parts of what is encrypted or decrypted.
+/// Functions for the parts of a message.
 macro_rules! parts {
     ($($update:ident, $last:ident: $kind:expr;)+) => { $(
         /// Ends the operation: its mechanism takes all input in one call.

@@ -1,4 +1,4 @@
-//! What happens around a `fork` of the host.
+//! The handlers for a `fork` of the host.
 
 use std::{panic, sync::Once};
 
@@ -21,7 +21,7 @@ pub(super) fn watch() {
 }
 
 extern "C" fn before() {
-    // Nothing in it panics; if it did, the host would be aborted here.
+    // It does not panic. A panic would abort the host here.
     let _ = panic::catch_unwind(process::before_fork);
 }
 

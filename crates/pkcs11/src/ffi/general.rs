@@ -1,4 +1,4 @@
-//! Chapter 5.4: general purpose functions, and those of other chapters that do little.
+//! Chapter 5.4: general purpose functions, and short functions of other chapters.
 
 use cryptoki_sys::*;
 
@@ -29,7 +29,7 @@ pub unsafe extern "C" fn C_Initialize(args: CK_VOID_PTR) -> CK_RV {
             if !args.pReserved.is_null() || !matches!(given, 0 | 4) {
                 return Err(Error::ArgumentsBad);
             }
-            // The module locks with what the system has.
+            // The module uses the locks of the operating system.
             if given == 4 && args.flags & CKF_OS_LOCKING_OK == 0 {
                 return Err(Error::CantLock);
             }
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn C_Finalize(reserved: CK_VOID_PTR) -> CK_RV {
     })
 }
 
-/// What this library is.
+/// The description of this library.
 ///
 /// # Safety
 ///

@@ -250,7 +250,7 @@ pub unsafe extern "C" fn C_GetInterfaceList(
     })
 }
 
-/// One interface by name, version and flags, each of which may be left open.
+/// One interface by name, version and flags. Each of these may be left open.
 ///
 /// # Safety
 ///

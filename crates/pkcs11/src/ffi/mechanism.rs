@@ -58,7 +58,7 @@ unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
             let label = unsafe { bytes(oaep.pSourceData.cast(), oaep.ulSourceDataLen) };
             match (oaep.source, label) {
                 (CKZ_DATA_SPECIFIED, Some(label)) => Parameter::Oaep(oaep.hashAlg, oaep.mgf, label),
-                // Some programs leave the source out where there is no label.
+                // Some programs leave the source out if there is no label.
                 (0, Some(label)) if label.is_empty() => {
                     Parameter::Oaep(oaep.hashAlg, oaep.mgf, label)
                 }
@@ -82,7 +82,7 @@ unsafe fn parameter(mechanism: &CK_MECHANISM) -> Result<Parameter> {
     })
 }
 
-/// The longest label, point and shared data that are looked at, in bytes.
+/// The longest label, point and shared data that are read, in bytes.
 const MAX_BYTES: CK_ULONG = 4096;
 
 /// Bytes that a parameter points to; `None` for null with a length, and for too many.

@@ -35,7 +35,7 @@ pub unsafe extern "C" fn C_CreateObject(
     })
 }
 
-/// Copies an object; a key of a session is kept in its token that way.
+/// Copies an object. This is also the way to keep a key of a session in its token.
 ///
 /// # Safety
 ///
@@ -58,7 +58,7 @@ pub unsafe extern "C" fn C_CopyObject(
     })
 }
 
-/// Deletes an object: of a key pair, one half.
+/// Deletes an object. Of a key pair it deletes one half.
 ///
 /// # Safety
 ///
@@ -73,7 +73,7 @@ pub unsafe extern "C" fn C_DestroyObject(
     })
 }
 
-/// About how many bytes an object takes.
+/// The approximate size of an object, in bytes.
 ///
 /// # Safety
 ///

@@ -1,4 +1,4 @@
-//! A panic in each of the functions, which exists in tests alone.
+//! A panic in each of the functions. It exists only in tests.
 
 use std::ptr;
 
@@ -6,7 +6,7 @@ use cryptoki_sys::*;
 
 use super::{interface::LIST_3_0, tests::panicking};
 
-/// An argument that says nothing.
+/// An empty argument.
 trait Nothing {
     fn nothing() -> Self;
 }
@@ -35,7 +35,7 @@ impl<F> Nothing for Option<F> {
     }
 }
 
-/// A function that can be called without saying anything.
+/// A function that can be called with empty arguments.
 trait Callable {
     fn call(self) -> CK_RV;
 }
@@ -56,7 +56,7 @@ callable! {
     (A B C D E F G H I)
 }
 
-/// A function of the module by name, called without saying anything.
+/// A function of the module by name, called with empty arguments.
 type Function = (&'static str, fn() -> CK_RV);
 
 macro_rules! functions {

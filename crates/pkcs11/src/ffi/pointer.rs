@@ -1,4 +1,4 @@
-//! Pointers of the caller, turned into what safe code can use.
+//! Pointers of the caller, turned into values for safe code.
 
 use std::{ptr::NonNull, slice};
 
@@ -106,13 +106,13 @@ impl<T: Copy> Buffer<T> {
         let count = unsafe { Out::new(count) }?;
         Ok(Self {
             target: NonNull::new(target),
-            // More room than an address space has is room for anything.
+            // More room than an address space has is enough for any answer.
             room: usize::try_from(room).unwrap_or(usize::MAX),
             count,
         })
     }
 
-    /// How much fits.
+    /// The number of elements that fit.
     pub(super) fn room(&self) -> Room {
         match self.target {
             Some(_) => Room::Elements(self.room),
@@ -120,7 +120,7 @@ impl<T: Copy> Buffer<T> {
         }
     }
 
-    /// Writes what safe code found, which was asked with [`Buffer::room`].
+    /// Writes the answer of safe code to the question of [`Buffer::room`].
     pub(super) fn answer(&self, outcome: Result<Answer<T>>) -> Result<()> {
         match outcome {
             Ok(Answer::Length(len)) => self.count.put(len as CK_ULONG),

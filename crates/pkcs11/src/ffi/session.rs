@@ -32,7 +32,7 @@ pub unsafe extern "C" fn C_OpenSession(
     })
 }
 
-/// Ends a session and what it is in the middle of.
+/// Ends a session and its operations.
 ///
 /// # Safety
 ///
@@ -68,7 +68,7 @@ pub unsafe extern "C" fn C_SessionCancel(session: CK_SESSION_HANDLE, flags: CK_F
     })
 }
 
-/// What a session may do.
+/// The state of a session.
 ///
 /// # Safety
 ///
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn C_Login(
     })
 }
 
-/// The same with a user name, of which tokens here have none.
+/// The same with a user name. Tokens here have no user names.
 ///
 /// # Safety
 ///

@@ -27,7 +27,7 @@ pub unsafe extern "C" fn C_GetSlotList(
     })
 }
 
-/// What a slot is.
+/// The description of a slot.
 ///
 /// # Safety
 ///
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn C_GetSlotInfo(slot: CK_SLOT_ID, info: CK_SLOT_INFO_PTR)
     })
 }
 
-/// What a token is, and how many tries are left.
+/// The description of a token, with flags for the tries that are left.
 ///
 /// # Safety
 ///
@@ -57,7 +57,7 @@ pub unsafe extern "C" fn C_GetTokenInfo(slot: CK_SLOT_ID, info: CK_TOKEN_INFO_PT
     })
 }
 
-/// What the token's chip can do.
+/// The mechanisms of the token's chip.
 ///
 /// # Safety
 ///
@@ -76,7 +76,7 @@ pub unsafe extern "C" fn C_GetMechanismList(
     })
 }
 
-/// For which keys a mechanism works.
+/// The keys and functions that a mechanism works with.
 ///
 /// # Safety
 ///
@@ -135,7 +135,7 @@ pub unsafe extern "C" fn C_InitPIN(
     })
 }
 
-/// The user, or the SO if logged in, changes the own PIN.
+/// The user changes the user PIN, or the logged-in SO the SO PIN.
 ///
 /// # Safety
 ///

@@ -10,18 +10,17 @@ use crate::{
     object::template::{Asked, Attribute, Found, Template},
 };
 
-/// The most attributes of a template that are looked at. The standard defines some 150.
+/// The most attributes of a template. The standard defines some 150.
 const MAX_ATTRIBUTES: usize = 1 << 10;
-/// The longest value that is looked at, in bytes; nothing that is kept is as long.
+/// The longest value that is read, in bytes. All values that can be kept are shorter.
 const MAX_VALUE: CK_ULONG = 1 << 20;
 
 /// The attributes of a template, copied.
 ///
 /// # Errors
 ///
-/// [`Error::ArgumentsBad`] for null with a count, a count that no template has, or an
-/// attribute that is null with a length; [`Error::AttributeValueInvalid`] for a value longer
-/// than anything that is kept.
+/// [`Error::ArgumentsBad`] for null with a count, a count above the limit, or an attribute
+/// that is null with a length; [`Error::AttributeValueInvalid`] for a value above the limit.
 ///
 /// # Safety
 ///
@@ -57,7 +56,7 @@ pub(super) struct Blank {
 impl Blank {
     /// # Errors
     ///
-    /// [`Error::ArgumentsBad`] for null or a count that no template has.
+    /// [`Error::ArgumentsBad`] for null or a count above the limit.
     ///
     /// # Safety
     ///
@@ -77,17 +76,17 @@ impl Blank {
                     .then(|| usize::try_from(attribute.ulValueLen).unwrap_or(usize::MAX)),
             });
         }
-        // A template without attributes may be null, and is never looked at.
+        // A template without attributes may be null, and is never read.
         let template = NonNull::new(template).unwrap_or(NonNull::dangling());
         Ok(Self { template, asked })
     }
 
-    /// What is asked for.
+    /// The attributes that are asked for.
     pub(super) fn asked(&self) -> &[Asked] {
         &self.asked
     }
 
-    /// Writes what was found, one for each that was asked.
+    /// Writes the answers, one for each attribute that was asked for.
     pub(super) fn fill(&self, found: &[Found]) {
         for (i, (asked, found)) in self.asked.iter().zip(found).enumerate() {
             // SAFETY: `i` is less than the count that the caller of `new` vouched for.

@@ -1,8 +1,7 @@
-//! The functions that this module does not do: keys are never wrapped or unwrapped, and there
-//! are no symmetric ones.
+//! The functions that this module does not support: keys are never wrapped or unwrapped, and there
+//! are no symmetric keys.
 //!
-//! They refuse after looking at pointers, lengths and the session: arguments are checked
-//! before support is.
+//! They check pointers, lengths and the session first, and then refuse.
 
 use std::os::raw::c_void;
 
@@ -36,7 +35,7 @@ macro_rules! unsupported {
         ///
         /// # Safety
         ///
-        /// Nothing that a pointer leads to is looked at.
+        /// No memory behind a pointer is read.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name(session: CK_SESSION_HANDLE, $($parameters)*) -> CK_RV {
             call(stringify!($name), |module| {

@@ -1,4 +1,4 @@
-//! `C_DeriveKey`: a secret that a key in the chip and somebody else's public key agree on.
+//! `C_DeriveKey`: a shared secret of a key in the chip and the public key of the other side.
 
 use cryptoki_sys::*;
 use token_store::object::Attributes;

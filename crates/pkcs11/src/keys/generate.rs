@@ -1,4 +1,4 @@
-//! `C_GenerateKeyPair`: from the templates of many clients to a key of ours.
+//! `C_GenerateKeyPair`: key pairs from the templates of callers.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(crate) enum Made {
 }
 
 impl Plan {
-    /// Refuses what can be refused before the chip begins.
+    /// Checks all that can be checked before the chip begins.
     pub(crate) fn new(
         state: &mut State,
         handle: CK_SESSION_HANDLE,
@@ -205,7 +205,7 @@ fn spec(key_type: KeyType, public: &Template, private: &Template) -> Result<KeyS
     };
     let public_half = half(public, public_kind)?;
     let private_half = half(private, private_kind)?;
-    // What one half does not say is as the other says.
+    // A value that is missing in one half is that of the other half.
     let label = private_half.label.as_ref().or(public_half.label.as_ref());
     let label = label.cloned().unwrap_or_default();
     let id = private_half
@@ -217,8 +217,8 @@ fn spec(key_type: KeyType, public: &Template, private: &Template) -> Result<KeyS
         .subject
         .as_ref()
         .or(public_half.subject.as_ref());
-    // Every RSA key of a TPM can decrypt for its paddings, and other modules let a key decrypt
-    // whose template is silent about it. An EC key that may agree on secrets is another key.
+    // If the template does not mention decryption, other modules let an RSA key decrypt. Here every
+    // RSA key can, because its paddings need it. An EC key that derives is another key in the chip.
     let more = if rsa {
         private.bool(CKA_DECRYPT)?.unwrap_or(true)
     } else {
@@ -239,7 +239,7 @@ fn spec(key_type: KeyType, public: &Template, private: &Template) -> Result<KeyS
     })
 }
 
-/// What the template of one half says of it alone.
+/// The values in the template of one half that are for this half alone.
 fn half(template: &Template, kind: Kind) -> Result<Half> {
     let given = |kind| template.bytes(kind).filter(|value| !value.is_empty());
     Ok(Half {

@@ -68,7 +68,7 @@ impl State {
     ///
     /// [`Error::NotLoggedIn`].
     pub(crate) fn open_token(&mut self, slot: CK_SLOT_ID) -> Result<Arc<OpenToken>> {
-        // First, because it ends a login whose PIN another program has changed.
+        // Before all else: this ends a login whose PIN another program has changed.
         let token = self.token(slot)?;
         if let Some(Login::User(open)) = self.login(slot) {
             return Ok(Arc::clone(open));

@@ -28,7 +28,7 @@ impl State {
         Ok(objects)
     }
 
-    /// Reads the objects of a slot again when they are next asked for.
+    /// Makes the next access to the objects of a slot read them again.
     pub(crate) fn forget_objects(&mut self, slot: CK_SLOT_ID) {
         if let Some(slot) = self.slots.get_mut(&slot) {
             slot.objects = None;
@@ -72,14 +72,14 @@ impl State {
             .collect())
     }
 
-    /// Begins a use of the key `key` in a session: `make` gets the key, and says what is begun.
+    /// Begins a use of the key `key` in a session: `make` gets the key and returns the operation.
     ///
-    /// The key is looked up once. All functions that use a key come through here, so none of them
-    /// can forget what its owner allows.
+    /// Looks the key up once. All functions that use a key call this, so none of them can forget to
+    /// check the permissions.
     ///
     /// # Errors
     ///
-    /// [`Error::KeyHandleInvalid`] if it is no key; those of `make`;
+    /// [`Error::KeyHandleInvalid`] if it is not a key; those of `make`;
     /// [`Error::KeyFunctionNotPermitted`] if the attribute `flag` of the key is false;
     /// [`Error::MechanismInvalid`] if its `CKA_ALLOWED_MECHANISMS` do not list the mechanism.
     pub(crate) fn use_key<T>(

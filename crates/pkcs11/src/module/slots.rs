@@ -49,7 +49,7 @@ impl State {
                 .as_ref()
                 .is_none_or(|wanted| *wanted == token.label || *wanted == token.serial)
         });
-        // OpenSSH asks for the PIN of a token without keys that comes first.
+        // OpenSSH asks for the PIN of the first token if it has no keys.
         tokens.sort_by_key(|token| !token.has_keys);
         self.tokens = tokens;
         let known = |slots: &BTreeMap<_, Slot>, id| slots.values().any(|s| s.token == Some(id));

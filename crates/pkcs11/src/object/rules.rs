@@ -315,7 +315,7 @@ impl Form {
     }
 }
 
-/// Whether bytes are a `CK_DATE`: eight digits, of a month and a day that there are.
+/// Whether bytes are a `CK_DATE`: eight digits, with a month from 1 to 12 and a day from 1 to 31.
 fn is_date(value: &[u8]) -> bool {
     let digits = value.len() == 8 && value.iter().all(u8::is_ascii_digit);
     let number = |range: std::ops::Range<usize>| -> u32 {

@@ -11,12 +11,12 @@ use crate::{
     mechanism::Mechanism,
 };
 
-/// A decryption to come.
+/// A decryption that was begun.
 #[derive(Clone)]
 pub(crate) struct Decryption {
     key: Arc<Key>,
     how: Enciphering,
-    /// Whether the PIN was given for this very decryption.
+    /// Whether the PIN was given for this decryption.
     pub(crate) authenticated: bool,
 }
 
@@ -42,7 +42,7 @@ impl Decryption {
         self.how.longest(signature_size(self.key.public()))
     }
 
-    /// Decrypts, in the chip. What the chip would choke on never reaches it.
+    /// Decrypts, in the chip. Input of a wrong length never reaches the chip.
     pub(crate) fn finish(&self, token: &OpenToken, data: &[u8]) -> Result<Vec<u8>> {
         if data.len() != signature_size(self.key.public()) {
             return Err(Error::EncryptedDataLenRange);

@@ -1,4 +1,4 @@
-//! Encrypting, outside of the chip: it takes a public key alone.
+//! Encrypting, outside of the chip: it needs only a public key.
 
 use tpm_core::PublicKey;
 
@@ -8,7 +8,7 @@ use crate::{
     mechanism::Mechanism,
 };
 
-/// An encryption to come.
+/// An encryption that was begun.
 pub(crate) struct Encryption {
     public: PublicKey,
     how: Enciphering,

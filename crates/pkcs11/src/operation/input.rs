@@ -1,4 +1,4 @@
-//! What is signed or verified: the input, and the scheme that a mechanism makes of it.
+//! The input of signing and verifying, and the scheme that follows from mechanism and input.
 
 use sha2::digest::DynDigest;
 use tpm_core::{Curve, Hash, Pss, PublicKey, Scheme, padding};
@@ -11,7 +11,7 @@ use crate::{
 
 /// The input of an operation so far.
 pub(super) enum Input {
-    /// Kept as it is, for mechanisms whose input is short.
+    /// Kept unchanged, for mechanisms whose input is short.
     Raw(Vec<u8>),
     /// Hashed as it comes.
     Hashed(Box<dyn DynDigest + Send>),
@@ -45,7 +45,7 @@ impl Input {
     }
 }
 
-/// What is checked of a mechanism and a key before anything is signed or verified.
+/// A mechanism that was checked together with a key, before the first input.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) signing: Signing,
@@ -77,12 +77,12 @@ impl Plan {
         Ok(Self { signing, pss })
     }
 
-    /// Whether the padding is one that no chip makes by itself.
+    /// Whether the module makes the padding, because no chip does.
     pub(super) fn is_padded_here(&self) -> bool {
         self.pss.is_some_and(|pss| pss != Pss::new(pss.hash))
     }
 
-    /// The scheme and digest to which `data` comes down.
+    /// The scheme and digest for `data`.
     pub(super) fn scheme<'a>(
         &self,
         data: &'a [u8],
@@ -113,7 +113,7 @@ impl Plan {
             | Scheme::RsaPss(hash)
             | Scheme::RsaPssWith(Pss { hash, .. }) => plan.1.len() == hash.size(),
             Scheme::RsaPkcs1Any => data.len() + 11 <= signature_size(public),
-            // P-521 takes 521 bits of a digest, of which the chip can be given 512.
+            // P-521 uses 521 bits of a digest, and the chip takes at most 512.
             Scheme::Ecdsa => !data.is_empty() && !is_too_long(data, public),
         };
         if takes {

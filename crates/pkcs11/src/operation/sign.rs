@@ -16,7 +16,7 @@ pub(crate) struct Signature {
     key: Arc<Key>,
     plan: Plan,
     input: Input,
-    /// Whether the PIN was given for this very signature (`CKU_CONTEXT_SPECIFIC`).
+    /// Whether the PIN was given for this signature (`CKU_CONTEXT_SPECIFIC`).
     pub(crate) authenticated: bool,
 }
 
