@@ -20,7 +20,7 @@ use crate::request::requester::{Client, Recorded};
 use crate::state::Agent;
 
 impl Agent {
-    /// Does what a message asks for. Never fails: a failure is an answer.
+    /// Carries out the request in a message. Never fails: a failure is an answer.
     pub(crate) async fn answer(&self, client: &mut Client<'_>, message: &[u8]) -> Reply {
         let request = match Request::decode(message) {
             Ok(request) => request,
@@ -191,7 +191,7 @@ impl Agent {
         }
     }
 
-    /// Waits for what was begun, but not for long: the program is to end.
+    /// Waits for running requests, for a limited time because the program has to end.
     pub(crate) fn finish(&self) {
         self.end_logins();
         self.chip.finish(Duration::from_millis(1500));

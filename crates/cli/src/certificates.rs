@@ -165,7 +165,7 @@ fn valid(after: u64, before: Option<u64>) -> String {
     }
 }
 
-/// `name` or `name=value`; what is not text is told by its length.
+/// `name` or `name=value`. A value that is not text is shown as its length.
 fn options(options: &[CertOption]) -> Vec<String> {
     let describe = |option: &CertOption| match (option.value(), option.data().len()) {
         (_, 0) => option.name().to_owned(),

@@ -13,17 +13,17 @@ use clap::builder::ValueHint;
 use clap::{Arg, Command};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, complete};
 
-/// What may stand in a command line in the place of its last word.
+/// The candidates for the last word of a command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
     /// The whole word.
     pub(crate) value: String,
-    /// What it is, in a few words; may be empty.
+    /// A description in a few words; may be empty.
     pub(crate) help: String,
 }
 
-/// What may stand in the place of the last of `words`, of which the first is the program; `program`
-/// has its definitions.
+/// The candidates for the last of `words`. The first word is the program's name; `program` has the
+/// definitions of its commands.
 pub(crate) fn offers(program: Command, words: Vec<OsString>) -> Vec<Offer> {
     let Some(last) = words.len().checked_sub(1) else {
         return Vec::new();

@@ -100,7 +100,7 @@ impl Key {
         }
     }
 
-    /// Adds what it is for, unless it is for signing alone, as keys are.
+    /// Adds the usage of the key, unless it is the usual one: signing alone.
     pub(crate) fn add_usage(&self, facts: &mut Facts) {
         if self.private && self.usage != ["sign"] {
             facts.add("usage", self.usage.join(", "));
@@ -145,7 +145,7 @@ impl fmt::Display for Key {
         }
         self.add_usage(&mut facts);
         facts.fmt(f)?;
-        // Alone, so that it can be copied as it is.
+        // On a line of its own, so that a triple click copies the key alone.
         writeln!(f, "{}", self.public_key)
     }
 }

@@ -51,7 +51,7 @@ impl Follower {
     /// As for [`Follower::all`].
     pub fn more(&mut self) -> io::Result<Vec<Record>> {
         let mut records = Vec::new();
-        // Before the file is read to its end: what is written later is in the new one.
+        // Before the file is read to its end: later lines are in the new file.
         let is_old = !self.is_in_place()?;
         self.rest(&mut records)?;
         if is_old {

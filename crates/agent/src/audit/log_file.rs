@@ -18,7 +18,7 @@ const MAX_LEN: u64 = 8 * 1024 * 1024;
 
 /// The log, open for adding lines.
 ///
-/// A line is in the file as a whole or not at all: what a full disk cut off is taken away again.
+/// A line is in the file as a whole or not at all: the part that fitted on a full disk is removed again.
 /// The file is looked up before each addition, so one that was moved away or deleted is begun
 /// anew. Several agents may write to one file.
 #[derive(Debug)]

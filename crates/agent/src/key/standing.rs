@@ -57,8 +57,8 @@ impl Terms {
             .chain(current.map(|one| one.blob.as_slice()))
     }
 
-    /// Whether these permit what `other` does not. Destinations count as wider unless each of
-    /// them stands in `other` as it is: an entry only ever adds what is permitted.
+    /// Whether these conditions permit something that `other` does not. Destinations count as
+    /// wider unless `other` has each of them unchanged, because each entry permits more.
     fn is_looser_than(&self, other: &Self) -> bool {
         let ends_later = match (self.until, other.until) {
             (_, None) => false,

@@ -76,7 +76,7 @@ impl Chip {
         })
     }
 
-    /// Waits until what was begun is done, or for `patience`.
+    /// Waits until the running requests are done, for at most `patience`.
     pub(crate) fn finish(&self, patience: Duration) {
         let taken = lock(&self.taken);
         let waited = self

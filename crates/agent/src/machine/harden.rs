@@ -51,7 +51,7 @@ pub struct Writable {
     pub devices: Vec<PathBuf>,
     /// Whether the TPM's device is looked for, and can be another one later.
     pub finds_device: bool,
-    /// A directory of others in which the socket was made: it is taken away in the end.
+    /// A directory of other programs in which the socket was made: the agent removes the socket when it ends.
     pub socket: Option<PathBuf>,
 }
 
@@ -60,7 +60,7 @@ pub struct Writable {
 /// Directories, links and device nodes are made nowhere. Reading, running programs and talking
 /// to sockets stay as they are.
 ///
-/// So whoever gets hold of an agent cannot make himself at home: no shell start-up file, no
+/// An attacker who controls an agent therefore cannot come back by a file: no shell start-up file, no
 /// `authorized_keys`, no unit. Only threads that are started later are bound by it.
 ///
 /// A kernel without Landlock is noted in the log and otherwise accepted.

@@ -27,7 +27,7 @@ pub enum Reply {
     Extension(&'static str, Vec<u8>),
     /// The names of the extensions.
     Query,
-    /// What another agent answered, passed on as it is.
+    /// The answer of another agent, passed on unchanged.
     Forwarded(Vec<u8>),
 }
 

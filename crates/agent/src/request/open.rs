@@ -47,8 +47,8 @@ impl Denied {
 }
 
 impl Agent {
-    /// The open token of a key, after asking for the PIN if need be. `what` says for people
-    /// what the key is wanted for.
+    /// The open token of a key; asks for the PIN if the token is not open. `what` is the purpose
+    /// that the question shows.
     pub(super) async fn open(
         &self,
         client: &Client<'_>,
@@ -242,7 +242,7 @@ impl Agent {
     }
 }
 
-/// What a person is told: what is at stake, whose PIN, which key, who asks, what for.
+/// The text of a question: the tries left, the token, the key, the program that asks, the purpose.
 ///
 /// What the agent knows by itself comes first, so that names which others chose cannot push it
 /// out of a window. Each such name has 64 characters at most.

@@ -159,7 +159,7 @@ impl Taken {
         &self.seat.stream
     }
 
-    /// Does what a client asked for, during which it is not idle.
+    /// Serves a request of a client, which does not count as idle during it.
     pub(crate) fn busy<T>(&self, work: impl FnOnce() -> T) -> T {
         self.seat.is_busy.store(true, Ordering::Relaxed);
         let done = work();

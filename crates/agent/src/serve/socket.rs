@@ -237,7 +237,7 @@ fn clear(path: &Path) -> Result<()> {
                 path: path.into(),
                 source,
             }),
-        // Also one whose queue is full, or that cannot be asked.
+        // Other errors too, such as a full queue: a program may listen there.
         _ => Err(Error::Live { path: path.into() }),
     }
 }

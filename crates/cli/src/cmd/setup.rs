@@ -117,7 +117,7 @@ fn is_none_configured(err: &anyhow::Error) -> bool {
     matches!(err.downcast_ref(), Some(StoreError::NoTpmConfigured))
 }
 
-/// Says what the TPM is; returns the kind of key to make in it.
+/// Prints the model of the TPM. Returns the kind of key to make in it.
 fn look_at_tpm(app: &App) -> anyhow::Result<KeyType> {
     let tpm = app.tpm()?;
     let (info, key_types) = tpm

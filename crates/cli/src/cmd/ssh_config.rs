@@ -96,7 +96,7 @@ fn check(word: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Lines of ssh_config(5); what is not set is left out.
+/// Lines of ssh_config(5). Fields that are not set have no line.
 #[derive(Debug, Default, Serialize)]
 struct Stanza {
     host: String,
@@ -130,7 +130,7 @@ impl fmt::Display for Stanza {
     }
 }
 
-/// A path as one word of ssh_config(5), with the signs that stand for something there doubled.
+/// A path as one word of ssh_config(5). `%`, which begins a token there, is doubled.
 fn quote(path: &Path) -> String {
     let path = path.display().to_string().replace('%', "%%");
     if path.chars().any(|c| c.is_whitespace() || "#'".contains(c)) {

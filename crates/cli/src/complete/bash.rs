@@ -1,8 +1,7 @@
-//! What bash needs besides: it hands over a line as it was typed, and takes words as they are to be
-//! typed.
+//! Completion for bash: splits the line that was typed, and quotes the candidates for it.
 //!
-//! The words that bash itself makes of a line end at `@`, `:` and `=` (`COMP_WORDBREAKS`), which
-//! are in many labels, and have their quotes still. So the program splits the line.
+//! Bash itself splits a line at `@`, `:` and `=` (`COMP_WORDBREAKS`), which are in many labels,
+//! and leaves quotes in the words. So the program splits the line.
 
 use std::ffi::OsString;
 

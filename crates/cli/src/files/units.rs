@@ -143,7 +143,7 @@ enum State {
     Foreign,
 }
 
-/// Puts files back to what they were; a failure is told.
+/// Restores the former contents of files. Prints a failure and goes on.
 fn restore(files: Vec<(&PathBuf, Option<Vec<u8>>)>) {
     for (path, contents) in files {
         let restored = match contents {

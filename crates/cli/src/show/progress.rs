@@ -13,7 +13,7 @@ use crate::machine::interrupt;
 use crate::show::output::tell;
 use crate::show::style;
 
-/// Runs `work` and tells on stderr what it is.
+/// Runs `work` and prints `what` on stderr.
 ///
 /// On a terminal the line counts the seconds and vanishes at the end; elsewhere
 /// it is one plain line. A signal ends the program at once where `tpm` cleans up after programs

@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(table.to_string(), "LABEL  ID\na      01\n");
     }
 
-    /// Two columns for 鍵 and for an emoji, one for é however it is written.
+    /// Two columns for 鍵 and for an emoji, one for é in both of its encodings.
     #[test]
     fn columns_are_counted_as_a_terminal_shows_them() {
         let mut table = Table::new(["LABEL", "ID"]);

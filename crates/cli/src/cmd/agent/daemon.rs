@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts an agent with `options` in a session of its own, waits until it listens at `socket`, and
-/// prints what a shell has to know. If one listens there already, only that is printed.
+/// prints the lines for the shell. If an agent listens there already, starts none and prints the line that finds it.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! `tpmssh agent env`: what a shell has to know.
+//! `tpmssh agent env`: the line that sets `SSH_AUTH_SOCK` in a shell.
 
 use agent::client::Client;
 

@@ -78,7 +78,7 @@ fn key_of(app: &App, store: &Store, wanted: &AnyKey) -> anyhow::Result<ObjectId>
     Err(Error::NoKeyForCertificate { fingerprint }.into())
 }
 
-/// The certificate with this number, as it is shown.
+/// The certificate with this number, for the report.
 fn kept(app: &App, store: &Store, number: i64) -> anyhow::Result<Kept> {
     let mut all = Vec::new();
     for token in app.some_tokens(store)? {

@@ -176,7 +176,7 @@ fn attribute_and_value(text: &str) -> Result<AttributeTypeAndValue, String> {
 }
 
 impl Attribute {
-    /// The value as it is written, or why there is none.
+    /// The value in its usual form, or why it cannot be this attribute.
     fn check(&self, name: &str, value: String) -> Result<String, String> {
         check_text(name, &value)?;
         let value = match self.names[0] {

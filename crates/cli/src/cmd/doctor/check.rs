@@ -141,7 +141,7 @@ impl Check {
 
     /// The text for a terminal of `width` columns, with words as `paint` has them look.
     ///
-    /// What fixes it stays one line, however long, so that it can be copied.
+    /// The command that fixes it is on one line of any length, so that it can be copied.
     fn text(
         &self,
         width: usize,

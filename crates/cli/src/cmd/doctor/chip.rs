@@ -1,4 +1,4 @@
-//! The chip itself: what it is, and whether it is well.
+//! The chip itself: its model and firmware, known weaknesses, and its self test.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The configuration file: whether it can be used, and whether what it names is there.
+//! The configuration file: whether it is valid, and whether the tokens that it names exist.
 
 use agent::Policy;
 use ssh_format::text::shown;

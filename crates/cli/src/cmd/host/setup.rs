@@ -199,8 +199,8 @@ fn write_public(path: &Path, line: &[u8]) -> anyhow::Result<()> {
         .with_context(|| format!("cannot change the mode of {}", path.display()))
 }
 
-/// The kind of host key to make: what is asked for; else the one that is there; else the first
-/// that the TPM makes and no file has.
+/// The kind of host key to make: the kind in the options, otherwise that of the TPM's present
+/// host key, otherwise the first kind that the TPM makes and no file has.
 fn kind(app: &App, args: &Args, files: &[FileKey]) -> anyhow::Result<KeyType> {
     let asked = args.kind.key_type()?;
     if args.kind.is_chosen() {

@@ -20,7 +20,7 @@ use crate::show::output::Facts;
 /// Example: sudo tpmssh tpm pin-srk
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Replace what is recorded, after the TPM was replaced or cleared
+    /// Replace the record, after the TPM was replaced or cleared
     #[arg(long)]
     force: bool,
 }
