@@ -40,25 +40,30 @@ enum Loss {
     ResetBelowManager,
     /// The TPM was away below the resource manager, which somebody noticed.
     AwayBelowManager,
+    /// Somebody evicted the storage root key, which somebody noticed after what was loaded below it
+    /// was gone, and it was made again.
+    Evicted,
     /// `TPM2_Clear`: the keys are gone for ever.
     Cleared,
 }
 
-const BARE: [Loss; 5] = [
+const BARE: [Loss; 6] = [
     Loss::Restarted,
     Loss::PowerFailed,
     Loss::Suspended,
     Loss::AwayAndBack,
+    Loss::Evicted,
     Loss::Cleared,
 ];
 
-const MANAGED: [Loss; 7] = [
+const MANAGED: [Loss; 8] = [
     Loss::ManagerRestarted,
     Loss::ManagerAwayAndBack,
     Loss::BusRestarted,
     Loss::SuspendedBelowManager,
     Loss::ResetBelowManager,
     Loss::AwayBelowManager,
+    Loss::Evicted,
     Loss::Cleared,
 ];
 
@@ -68,6 +73,10 @@ struct Stack<'a> {
     abrmd: Option<&'a mut Abrmd>,
     /// Clears the TPM.
     clear: Command,
+    /// Evicts the storage root key.
+    evict: Command,
+    /// Makes it again.
+    own: Command,
 }
 
 impl Stack<'_> {
@@ -96,6 +105,15 @@ impl Stack<'_> {
                 self.manager().restart();
             }
             Loss::BusRestarted => self.manager().restart_bus(),
+            Loss::Evicted => {
+                drop(Outcome::of(&mut self.evict).ok());
+                match &mut self.abrmd {
+                    Some(manager) => manager.restart(),
+                    None => self.swtpm.restart(),
+                }
+                notice();
+                drop(Outcome::of(&mut self.own).ok());
+            }
             Loss::Cleared => drop(Outcome::of(&mut self.clear).ok()),
         }
     }
@@ -223,10 +241,19 @@ fn row(managed: bool, before: usize, loss: Loss) -> [[bool; 2]; 3] {
     let mut clear = tpmssh(home);
     clear.args(["tpm", "clear", "--yes"]);
     clear.envs(env.iter().map(|(name, value)| (name, value)));
+    let mut evict = home.command("tpm2_evictcontrol");
+    evict.args(["-C", "o", "-c", "0x81000001"]);
+    evict.env("TPM2TOOLS_TCTI", &tcti);
+    evict.envs(env.iter().map(|(name, value)| (name, value)));
+    let mut own = tpmssh(home);
+    own.args(["tpm", "take-ownership", "--no-passwords", "--yes"]);
+    own.envs(env.iter().map(|(name, value)| (name, value)));
     let mut stack = Stack {
         swtpm,
         abrmd: abrmd.as_mut(),
         clear,
+        evict,
+        own,
     };
     stack.suffer(loss, || {
         for sign in &mut signers {
@@ -270,6 +297,13 @@ fn table(managed: bool, losses: &[Loss]) {
     for before in [1, 3] {
         for &loss in losses {
             let made = row(managed, before, loss);
+            // For who runs it with `--nocapture`.
+            let stack = if managed { "managed" } else { "bare" };
+            println!(
+                "{stack:8} {before} before  {:22} {}",
+                format!("{loss:?}"),
+                cells(made)
+            );
             let expected = [[loss != Loss::Cleared; 2]; 3];
             if made != expected {
                 wrong.push(format!("{loss:?} after {before} signatures: {made:?}"));
@@ -277,6 +311,17 @@ fn table(managed: bool, losses: &[Loss]) {
         }
     }
     assert_eq!(wrong, Vec::<String>::new(), "module, agent, library");
+}
+
+/// What module, agent and library made of their two signatures.
+fn cells(made: [[bool; 2]; 3]) -> String {
+    let names = ["module", "agent", "library"];
+    let cell = |(name, made): (&str, [bool; 2])| {
+        let [first, second] = made.map(|made| if made { "signed" } else { "refused" });
+        format!("{name}: {first}, {second}")
+    };
+    let cells: Vec<_> = names.into_iter().zip(made).map(cell).collect();
+    cells.join("; ")
 }
 
 #[test]
