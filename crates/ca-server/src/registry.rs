@@ -9,12 +9,14 @@ use ssh_format::Certificate;
 use crate::Refusal;
 
 /// Where a device stands in the registry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Whether it was revoked.
     pub revoked: bool,
     /// Roles and names that it has or waits for.
     pub assignments: Vec<Assignment>,
+    /// Those of the roles that an administrator imported for this endorsement key.
+    pub imported: Vec<String>,
 }
 
 /// A role and a name.
@@ -24,6 +26,15 @@ pub struct Assignment {
     pub role: String,
     /// The machine or person.
     pub name: String,
+}
+
+/// A join token that was made here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinToken {
+    /// What it is for.
+    pub assignment: Assignment,
+    /// Whether it was not used and has not expired.
+    pub is_good: bool,
 }
 
 /// A key that was proven before.
@@ -152,19 +163,19 @@ pub trait Registry: Send + Sync {
     /// [`Refusal::Unavailable`], as for each call.
     fn standing(&self, ek_name: &Name) -> Result<Option<Standing>, Refusal>;
 
-    /// What an unused join token with this hash is for.
+    /// The join token with this hash.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
-    fn join_token(&self, hash: &[u8; 32], now: u64) -> Result<Option<Assignment>, Refusal>;
+    fn join_token(&self, hash: &[u8; 32], now: u64) -> Result<Option<JoinToken>, Refusal>;
 
-    /// The key with these Names; the first that is active, if it has several roles.
+    /// The key with these Names, once for each of its roles.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
-    fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Option<Bound>, Refusal>;
+    fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Vec<Bound>, Refusal>;
 
     /// Takes a proof: binds the key, has the certificate signed, and notes both.
     ///
@@ -178,7 +189,7 @@ pub trait Registry: Send + Sync {
         sign: Sign<'_>,
     ) -> Result<Outcome, Refusal>;
 
-    /// Takes a renewal by the key with the number `bound`.
+    /// Takes a renewal by the key with the number `bound`, and gives it the host names in `names` that no other key has.
     ///
     /// # Errors
     ///
@@ -186,6 +197,7 @@ pub trait Registry: Send + Sync {
     fn renew(
         &self,
         bound: i64,
+        names: &[String],
         time: TpmTime,
         answer: Answer<'_>,
         sign: Sign<'_>,
@@ -232,21 +244,23 @@ pub trait Registry: Send + Sync {
         by: &str,
     ) -> Result<(), Refusal>;
 
-    /// Lets a waiting key have certificates; it replaces the key that the device has in this role. `false` if none waits under this number.
+    /// Lets a waiting key have certificates; it replaces the key that the device has in this role, and gets its host names. `false` if none waits
+    /// under this number.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn approve(&self, pending: i64) -> Result<bool, Refusal>;
 
-    /// Revokes a device with all its keys, for good. `false` if there is none with this number.
+    /// Revokes a device for good, with all its keys, also where another endorsement key of the chip has brought them. `false` if there is none
+    /// with this number.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn revoke(&self, device: i64, reason: &str, now: u64, by: &str) -> Result<bool, Refusal>;
 
-    /// Notes devices that are expected: all or none. Returns the first that has the role under another name or is revoked.
+    /// Notes devices that are expected, none of which waits any more: all or none. Returns the first that has the role under another name or is revoked.
     ///
     /// # Errors
     ///

@@ -21,6 +21,8 @@ CREATE TABLE assignment (
     role TEXT NOT NULL,
     name TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('active', 'pending')),
+    -- Whether an administrator has said this of the endorsement key. A join token says nothing of it.
+    imported INTEGER NOT NULL CHECK (imported IN (0, 1)),
     PRIMARY KEY (device, role)
 ) STRICT;
 
@@ -36,6 +38,7 @@ CREATE TABLE binding (
     key_name BLOB NOT NULL,
     ssh_key BLOB NOT NULL,
     qualified_name BLOB NOT NULL,
+    -- As the last proof has shown them.
     wall TEXT NOT NULL,
     mode TEXT NOT NULL,
     -- The TPM's time when it was last seen, which may not go back.
@@ -48,7 +51,7 @@ CREATE TABLE binding (
 CREATE INDEX binding_device ON binding (device, role);
 CREATE INDEX binding_key ON binding (key_name);
 
--- The names of hosts: each belongs to one key.
+-- The names of hosts: each belongs to one key, from the first certificate with it until the key is revoked or gives it to its successor.
 CREATE TABLE principal (
     name TEXT PRIMARY KEY,
     binding INTEGER NOT NULL REFERENCES binding

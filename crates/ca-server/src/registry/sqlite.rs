@@ -8,11 +8,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use key_proof::{Binding, Name, PublicArea, TpmTime};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use ssh_format::AnyKey;
 
 use super::{
-    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, Outcome, Registry, Sign, Standing,
+    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, JoinToken, Outcome, Registry, Sign,
+    Standing,
 };
 use crate::Refusal;
 
@@ -118,6 +119,32 @@ fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
+/// A key from a row of `bound`.
+fn read_bound(row: &Row<'_>) -> Result<Bound, Refusal> {
+    let name = |column| -> Result<Name, Refusal> {
+        Name::from_bytes(&row.get::<_, Vec<u8>>(column)?).map_err(corrupt)
+    };
+    let blob = |column| row.get::<_, Vec<u8>>(column);
+    Ok(Bound {
+        id: row.get(0)?,
+        ek_name: name(1)?,
+        assignment: Assignment {
+            role: row.get(2)?,
+            name: row.get(3)?,
+        },
+        active: row.get(4)?,
+        binding: Binding {
+            attestation_key: PublicArea::parse(&blob(5)?).map_err(corrupt)?,
+            signer: name(6)?,
+            ssh_key: AnyKey::from_blob(&blob(7)?).map_err(corrupt)?,
+            key: name(8)?,
+            qualified_name: name(9)?,
+        },
+        wall: row.get(10)?,
+        mode: row.get(11)?,
+    })
+}
+
 /// A structure from a row that does not read back.
 fn corrupt(err: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Refusal {
     Refusal::Unavailable(err.into())
@@ -136,67 +163,52 @@ impl Registry for Sqlite {
         let Some((device, state)) = device else {
             return Ok(None);
         };
-        let mut statement =
-            reader.prepare_cached("SELECT role, name FROM assignment WHERE device = ?")?;
-        let assignments = statement.query_map([device], |row| {
-            Ok(Assignment {
-                role: row.get(0)?,
-                name: row.get(1)?,
-            })
-        })?;
-        Ok(Some(Standing {
+        let mut statement = reader
+            .prepare_cached("SELECT role, name, imported FROM assignment WHERE device = ?")?;
+        let mut standing = Standing {
             revoked: state == "revoked",
-            assignments: assignments.collect::<Result<_, _>>()?,
-        }))
+            ..Standing::default()
+        };
+        let mut rows = statement.query([device])?;
+        while let Some(row) = rows.next()? {
+            let role: String = row.get(0)?;
+            if row.get(2)? {
+                standing.imported.push(role.clone());
+            }
+            let name = row.get(1)?;
+            standing.assignments.push(Assignment { role, name });
+        }
+        Ok(Some(standing))
     }
 
-    fn join_token(&self, hash: &[u8; 32], now: u64) -> Result<Option<Assignment>, Refusal> {
-        let sql = "SELECT role, name FROM join_token WHERE hash = ? AND used = 0 AND expires > ?";
+    fn join_token(&self, hash: &[u8; 32], now: u64) -> Result<Option<JoinToken>, Refusal> {
+        let sql = "SELECT role, name, used = 0 AND expires > ?2 FROM join_token WHERE hash = ?1";
         let row = self
             .reader()
             .query_row(sql, params![hash, signed(now)], |row| {
-                Ok(Assignment {
-                    role: row.get(0)?,
-                    name: row.get(1)?,
+                let (role, name) = (row.get(0)?, row.get(1)?);
+                Ok(JoinToken {
+                    assignment: Assignment { role, name },
+                    is_good: row.get(2)?,
                 })
             });
         Ok(row.optional()?)
     }
 
-    fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Option<Bound>, Refusal> {
+    fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Vec<Bound>, Refusal> {
         let sql = "SELECT binding.id, ek_name, binding.role, name, binding.state = 'active' AND device.state = 'active', \
                    ak_public, signer, ssh_key, key_name, qualified_name, wall, mode \
                    FROM binding JOIN device ON device.id = binding.device \
                    JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
-                   WHERE ak_name = ? AND key_name = ? ORDER BY binding.state = 'active' DESC LIMIT 1";
+                   WHERE ak_name = ? AND key_name = ? ORDER BY binding.id";
         let reader = self.reader();
         let mut statement = reader.prepare_cached(sql)?;
         let mut rows = statement.query(params![attestation_key.bytes(), key.bytes()])?;
-        let Some(row) = rows.next()? else {
-            return Ok(None);
-        };
-        let name = |column| -> Result<Name, Refusal> {
-            Name::from_bytes(&row.get::<_, Vec<u8>>(column)?).map_err(corrupt)
-        };
-        let blob = |column| row.get::<_, Vec<u8>>(column);
-        Ok(Some(Bound {
-            id: row.get(0)?,
-            ek_name: name(1)?,
-            assignment: Assignment {
-                role: row.get(2)?,
-                name: row.get(3)?,
-            },
-            active: row.get(4)?,
-            binding: Binding {
-                attestation_key: PublicArea::parse(&blob(5)?).map_err(corrupt)?,
-                signer: name(6)?,
-                ssh_key: AnyKey::from_blob(&blob(7)?).map_err(corrupt)?,
-                key: name(8)?,
-                qualified_name: name(9)?,
-            },
-            wall: row.get(10)?,
-            mode: row.get(11)?,
-        }))
+        let mut bound = Vec::new();
+        while let Some(row) = rows.next()? {
+            bound.push(read_bound(row)?);
+        }
+        Ok(bound)
     }
 
     fn enrol(
@@ -215,12 +227,13 @@ impl Registry for Sqlite {
     fn renew(
         &self,
         bound: i64,
+        names: &[String],
         time: TpmTime,
         answer: Answer<'_>,
         sign: Sign<'_>,
     ) -> Result<Outcome, Refusal> {
         self.write(|tx| {
-            let outcome = enrol::renew(tx, bound, time, answer, sign)?;
+            let outcome = enrol::renew(tx, bound, names, time, answer, sign)?;
             let keep = matches!(outcome, Outcome::Issued(_));
             Ok((outcome, keep))
         })

@@ -10,6 +10,7 @@ mod der;
 mod enrolment;
 mod faults;
 mod limits;
+mod names;
 mod node;
 #[path = "../../../key-proof/tests/it/pair.rs"]
 #[allow(dead_code, reason = "shared with the tests of key-proof")]
@@ -19,3 +20,4 @@ mod revocation;
 #[path = "../../../key-proof/tests/it/software_tpm.rs"]
 #[allow(dead_code, reason = "shared with the tests of key-proof")]
 mod software_tpm;
+mod stricter;

@@ -79,6 +79,41 @@ impl Node {
         node
     }
 
+    /// A node that runs, with `from` replaced by `to` in the policy that `init` makes.
+    pub(crate) fn start_with(from: &str, to: &str) -> Self {
+        let mut node = Self::initialised();
+        node.change_policy(from, to);
+        node.serve();
+        node
+    }
+
+    /// Replaces text in the policy; the node reads it when it starts.
+    pub(crate) fn change_policy(&self, from: &str, to: &str) {
+        let path = self.own("policy.toml");
+        let policy = fs::read_to_string(&path).unwrap();
+        let changed = policy.replace(from, to);
+        assert_ne!(policy, changed);
+        fs::write(path, changed).unwrap();
+    }
+
+    /// Ends the node, and starts it with another policy.
+    pub(crate) fn restart_with(&mut self, from: &str, to: &str) {
+        assert_eq!(self.terminate(), Some(0));
+        self.change_policy(from, to);
+        self.serve();
+    }
+
+    /// Expects a machine, as an administrator does.
+    pub(crate) fn import(&self, tpm: &SoftwareTpm, name: &str) {
+        let ek = crate::software_tpm::ek_name(tpm);
+        let file = self.at("devices.jsonl");
+        let line =
+            format!("{{\"ek_name\": \"{ek}\", \"role\": \"host\", \"name\": \"{name}\"}}\n\n");
+        fs::write(&file, line).unwrap();
+        let said = self.ok(&["device", "import", file.to_str().unwrap()]);
+        assert_eq!(said, "1 machines are expected\n");
+    }
+
     /// A node that does not run yet.
     pub(crate) fn initialised() -> Self {
         let dir = tempfile::Builder::new().prefix("ca-").tempdir().unwrap();

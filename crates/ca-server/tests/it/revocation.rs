@@ -52,6 +52,55 @@ fn a_revoked_machine_does_not_come_back_as_another_one() {
     node.enrol(&host("web9", &token)).certificate();
 }
 
+/// One chip has two endorsement keys, and its key came with both of them, each time with a token.
+#[test]
+fn a_key_that_came_with_two_endorsement_keys_is_revoked_with_either() {
+    let node = Node::start();
+    let first = node.host("web1");
+    let mut second = host("web2", &node.token("host", "web2"));
+    second.key = first.key.clone();
+    node.enrol(&second).certificate();
+    node.renew(&second).certificate();
+    node.ok(&["device", "revoke", "1"]);
+    assert_eq!(node.renew(&second).refused().0, 410);
+    assert_eq!(node.enrol(&second).refused().1, "V3");
+    assert_eq!((node.rows("revocation"), node.rows("principal")), (1, 0));
+}
+
+/// A stranger gets one answer; the audit log has the truth.
+#[test]
+fn a_stranger_cannot_tell_a_revoked_machine_from_an_unknown_one() {
+    let mut node = Node::start();
+    let revoked = node.host("web1");
+    node.ok(&["device", "revoke", "1"]);
+    for token in ["", "0123"] {
+        let unknown = host("web1", token);
+        let mut known = host("web1", token);
+        known.ek = revoked.ek.clone();
+        assert_eq!(node.begin(&known).refused(), node.begin(&unknown).refused());
+        let mut proof = unknown.answer(&unknown.challenge());
+        let answer = node.finish(&proof).refused();
+        proof.request = known.request();
+        assert_eq!(node.finish(&proof).refused(), answer);
+    }
+    // Who has a token is no stranger, and the token is not used up by a machine that gets nothing.
+    let token = node.token("host", "web9");
+    let mut known = host("web9", &token);
+    known.ek = revoked.ek.clone();
+    assert_eq!(node.begin(&known).refused().1, "V3");
+    node.enrol(&host("web9", &token)).certificate();
+    assert_eq!(node.terminate(), Some(0));
+    let log = std::fs::read_to_string(node.own("audit.log")).unwrap();
+    let ek = crate::software_tpm::ek_name(&revoked).to_string();
+    let said = |line: &&str| line.contains("\"refused\"") && line.contains(&ek);
+    let named: Vec<&str> = log.lines().filter(said).collect();
+    assert_eq!(named.len(), 5, "{log}");
+    assert!(
+        named.iter().all(|it| it.contains("\"device\":\"revoked\"")),
+        "{log}"
+    );
+}
+
 #[test]
 fn the_list_is_signed_numbered_and_not_sent_twice() {
     let mut node = Node::start();

@@ -52,6 +52,7 @@ pub(super) fn enrol(
 pub(super) fn renew(
     tx: &Transaction<'_>,
     bound: i64,
+    names: &[String],
     time: TpmTime,
     answer: Answer<'_>,
     sign: Sign<'_>,
@@ -67,6 +68,10 @@ pub(super) fn renew(
     };
     if went_back(tx, &Name::from_bytes(&name).map_err(super::corrupt)?, time)? {
         return Ok(Outcome::TimeWentBack);
+    }
+    // The policy may have allowed it a name since that another host has got meanwhile.
+    if !take_names(tx, bound, names)? {
+        return Ok(Outcome::NameTaken);
     }
     issue(tx, bound, time, answer, sign)
 }
@@ -153,7 +158,7 @@ fn assign(
                 "active"
             };
             tx.execute(
-                "INSERT INTO assignment (device, role, name, state) VALUES (?, ?, ?, ?)",
+                "INSERT INTO assignment (device, role, name, state, imported) VALUES (?, ?, ?, ?, 0)",
                 params![device, wanted.role, wanted.name, state],
             )?;
             Ok(state.to_owned())
@@ -201,18 +206,19 @@ fn bind(
     let row: Option<(i64, String)> = tx
         .query_row(sql, names, |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    if let Some((id, state)) = &row
-        && state == "active"
-        && !waits
-    {
-        return Ok((*id, "active"));
+    if let Some((id, state)) = &row {
+        // The newest proof counts: a machine that has to enrol again because the policy is stricter now can renew by it.
+        let sql = "UPDATE binding SET wall = ?, mode = ? WHERE id = ?";
+        tx.execute(sql, params![verified.wall.name(), verified.mode.name(), id])?;
+        if state == "active" && !waits {
+            return Ok((*id, "active"));
+        }
     }
     let sql = "SELECT count(*) FROM binding WHERE device = ? AND role = ? AND state = 'active'";
     let others: i64 = tx.query_row(sql, params![device, role], |row| row.get(0))?;
     let state = if waits || (others > 0 && approve_rebind) {
         "pending"
     } else {
-        retire_others(tx, device, role)?;
         "active"
     };
     let id = match row {
@@ -247,25 +253,35 @@ fn bind(
             tx.last_insert_rowid()
         }
     };
+    if state == "active" {
+        replace_others(tx, device, role, id)?;
+    }
     Ok((id, state))
 }
 
-/// Ends the keys that the device has in this role, and frees their names.
-pub(super) fn retire_others(tx: &Transaction<'_>, device: i64, role: &str) -> Result<(), Refusal> {
-    let sql = "DELETE FROM principal WHERE binding IN \
-               (SELECT id FROM binding WHERE device = ? AND role = ? AND state = 'active')";
-    tx.execute(sql, params![device, role])?;
-    let sql =
-        "UPDATE binding SET state = 'retired' WHERE device = ? AND role = ? AND state = 'active'";
-    tx.execute(sql, params![device, role])?;
+/// Ends the other keys that the device has in this role. Their names go to `successor`, and not to whoever asks next: certificates with them
+/// may still be good.
+pub(super) fn replace_others(
+    tx: &Transaction<'_>,
+    device: i64,
+    role: &str,
+    successor: i64,
+) -> Result<(), Refusal> {
+    let values = params![device, role, successor];
+    let sql = "UPDATE principal SET binding = ?3 WHERE binding IN \
+               (SELECT id FROM binding WHERE device = ?1 AND role = ?2 AND state = 'active' AND id <> ?3)";
+    tx.execute(sql, values)?;
+    let sql = "UPDATE binding SET state = 'retired' \
+               WHERE device = ?1 AND role = ?2 AND state = 'active' AND id <> ?3";
+    tx.execute(sql, values)?;
     Ok(())
 }
 
-/// Gives the host names to this key; `false` if another key has one of them.
+/// Gives the host names to this key, besides those that it has; `false` if another key has one of them.
 fn take_names(tx: &Transaction<'_>, binding: i64, names: &[String]) -> Result<bool, Refusal> {
-    tx.execute("DELETE FROM principal WHERE binding = ?", [binding])?;
     for name in names {
-        let sql = "INSERT INTO principal (name, binding) VALUES (?, ?) ON CONFLICT DO NOTHING";
+        let sql = "INSERT INTO principal (name, binding) VALUES (?1, ?2) \
+                   ON CONFLICT (name) DO UPDATE SET binding = ?2 WHERE binding = ?2";
         if tx.execute(sql, params![name, binding])? != 1 {
             return Ok(false);
         }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::enrol::retire_others;
+use super::enrol::replace_others;
 use super::{signed, unsigned};
 use crate::Refusal;
 use crate::registry::{DeviceLine, Expected};
@@ -41,9 +41,9 @@ pub(super) fn approve(tx: &Transaction<'_>, pending: i64) -> Result<bool, Refusa
     let Some((device, role)) = row else {
         return Ok(false);
     };
-    retire_others(tx, device, &role)?;
     let sql = "UPDATE binding SET state = 'active' WHERE id = ?";
     tx.execute(sql, [pending])?;
+    replace_others(tx, device, &role, pending)?;
     let sql = "UPDATE assignment SET state = 'active' WHERE device = ? AND role = ?";
     tx.execute(sql, params![device, role])?;
     Ok(true)
@@ -66,12 +66,13 @@ pub(super) fn revoke(
          SELECT DISTINCT device, ssh_key, ?2, ?3, ?4 FROM binding WHERE device = ?1 ON CONFLICT DO NOTHING",
         params![device, reason, signed(now), by],
     )?;
-    let sql = "DELETE FROM principal WHERE binding IN (SELECT id FROM binding WHERE device = ?)";
+    // A chip has several endorsement keys, and one of its keys may have come with each of them.
+    let sql = "DELETE FROM principal WHERE binding IN (SELECT id FROM binding WHERE device = ?1 \
+               OR ssh_key IN (SELECT ssh_key FROM binding WHERE device = ?1))";
     tx.execute(sql, [device])?;
-    tx.execute(
-        "UPDATE binding SET state = 'revoked' WHERE device = ?",
-        [device],
-    )?;
+    let sql = "UPDATE binding SET state = 'revoked' WHERE device = ?1 \
+               OR ssh_key IN (SELECT ssh_key FROM binding WHERE device = ?1)";
+    tx.execute(sql, [device])?;
     Ok(true)
 }
 
@@ -94,7 +95,8 @@ pub(super) fn import(
         };
         let of = &one.assignment;
         tx.execute(
-            "INSERT INTO assignment (device, role, name, state) VALUES (?, ?, ?, 'active') ON CONFLICT DO NOTHING",
+            "INSERT INTO assignment (device, role, name, state, imported) VALUES (?, ?, ?, 'active', 1) \
+             ON CONFLICT (device, role) DO UPDATE SET state = 'active', imported = 1",
             params![device, of.role, of.name],
         )?;
         let sql = "SELECT name FROM assignment WHERE device = ? AND role = ?";

@@ -1,0 +1,137 @@
+//! Renewals: a certificate for a key that was proven before.
+
+use key_proof::{Kind, Mode, Renewal, TicketKey, Wall, verify_renewal};
+use rand_core::OsRng;
+use sha2::{Digest, Sha256};
+
+use super::{Audited, Authority, Facts, issue, note_outcome, refuse_outcome, rules};
+use crate::policy::Role;
+use crate::registry::{Answer, Bound, Outcome};
+use crate::{Refusal, Reply};
+
+const GONE: Refusal = Refusal::Denied {
+    status: 410,
+    code: "enrol-again",
+    why: "this key gets no certificates; the machine may enrol again",
+};
+
+impl Authority {
+    /// A nonce for a renewal.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`] without a ticket key.
+    pub fn nonce(&self, now: u64) -> Result<[u8; 32], Refusal> {
+        let key = self.tickets.first();
+        let key = key.ok_or_else(|| Refusal::Unavailable("there is no ticket key".into()))?;
+        Ok(key.renewal_nonce(&self.policy().audience, now, &mut OsRng))
+    }
+
+    /// Answers a renewal with a certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], after it was noted in the audit log. 410: the machine has to enrol anew.
+    pub fn renew(&self, body: &[u8], now: u64) -> Result<Reply, Refusal> {
+        let done = self.try_renew(body, now);
+        let outcome = self.audited(now, "renew", done)?;
+        self.reply(outcome)
+    }
+
+    fn try_renew(&self, body: &[u8], now: u64) -> Audited<(Outcome, Facts)> {
+        let bare = |refusal: Refusal| (refusal, Facts::new());
+        let renewal = Renewal::from_json(body).map_err(|err| bare(err.into()))?;
+        let audience = &self.policy().audience;
+        let expires = TicketKey::check_renewal_nonce(&self.tickets, &renewal.nonce, audience, now)
+            .map_err(|err| bare(err.into()))?;
+        let known = self
+            .registry
+            .bound(&renewal.attestation_key, &renewal.key)
+            .map_err(bare)?;
+        let bound = self.meant(&known, &renewal).ok_or_else(|| bare(GONE))?;
+        let assignment = &bound.assignment;
+        let mut facts = vec![
+            ("ek", bound.ek_name.to_string()),
+            ("ak", renewal.attestation_key.to_string()),
+            ("key", bound.binding.ssh_key.fingerprint().to_string()),
+            ("role", assignment.role.clone()),
+            ("name", assignment.name.clone()),
+        ];
+        let noted = |refusal| (refusal, facts.clone());
+        if !bound.active {
+            return Err(noted(GONE));
+        }
+        let time =
+            verify_renewal(&renewal, &bound.binding, audience).map_err(|err| noted(err.into()))?;
+        let role = self.renewable(bound, &renewal).map_err(noted)?;
+        let subject = issue::Subject {
+            key: &bound.binding.ssh_key,
+            ek_name: &bound.ek_name,
+            assignment,
+            principals: &renewal.principals,
+            mode: &bound.mode,
+            wall: &bound.wall,
+        };
+        let answer = Answer {
+            nonce: &renewal.nonce,
+            expires,
+            body: &Sha256::digest(body).into(),
+            now,
+        };
+        let names = match role.kind {
+            Kind::Host => &renewal.principals[..],
+            _ => &[],
+        };
+        let mut sign = || self.sign(role, &subject, now);
+        let outcome = self
+            .registry
+            .renew(bound.id, names, time, answer, &mut sign)
+            .map_err(noted)?;
+        let outcome = match outcome {
+            Outcome::Unknown => return Err(noted(GONE)),
+            other => refuse_outcome(other).map_err(noted)?,
+        };
+        note_outcome(&mut facts, &outcome);
+        Ok((outcome, facts))
+    }
+
+    /// Which role of a key a renewal is for: the first that the renewal fits, or else the first of which it can be said why not.
+    fn meant<'a>(&self, known: &'a [Bound], renewal: &Renewal) -> Option<&'a Bound> {
+        let fits = |it: &&Bound| it.active && self.renewable(it, renewal).is_ok();
+        let active = |it: &&Bound| it.active;
+        let all = || known.iter();
+        let meant = all().find(fits).or_else(|| all().find(active));
+        meant.or_else(|| all().next())
+    }
+
+    /// The role of a key, if it still gets certificates: the rules may be stricter than on the day of the proof.
+    fn renewable(&self, bound: &Bound, renewal: &Renewal) -> Result<&Role, Refusal> {
+        let policy = self.policy();
+        let role = policy.role(&bound.assignment.role).ok_or(GONE)?;
+        rules::check_names(role, &bound.assignment, renewal.kind, &renewal.principals)?;
+        rules::check_key_type(&bound.binding.ssh_key, role)?;
+        let is_wall = wall_of(&bound.wall).is_some_and(|wall| wall >= role.wall);
+        if is_wall && vouches(&bound.mode, role.mode) {
+            Ok(role)
+        } else {
+            Err(GONE)
+        }
+    }
+}
+
+/// Whether a proof in the mode `shown` is worth one in the mode that the role asks for now.
+fn vouches(shown: &str, wanted: Mode) -> bool {
+    let enough = match wanted {
+        Mode::A => &["A"][..],
+        Mode::B => &["A", "B"],
+        Mode::C => &["A", "C"],
+        Mode::D => return true,
+    };
+    enough.contains(&shown)
+}
+
+fn wall_of(word: &str) -> Option<Wall> {
+    [Wall::None, Wall::Lockout, Wall::Counter]
+        .into_iter()
+        .find(|wall| wall.name() == word)
+}
