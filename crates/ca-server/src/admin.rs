@@ -166,25 +166,33 @@ fn handle(authority: &Authority, question: Question, uid: u32) -> anyhow::Result
     let by = format!("uid {uid}");
     let note = |event: &str, mut facts: Vec<(&'static str, String)>| {
         facts.push(("by", by.clone()));
-        authority.audit().write(now, event, &facts)
+        let noted = authority.audit().write(now, event, &facts);
+        noted.context("it is done, but it cannot be written into the audit log")
     };
     match question {
         Question::Devices {} => Ok(serde_json::to_value(registry.devices()?)?),
         Question::Approve { pending } => {
-            if !registry.approve(pending)? {
+            let Some(key) = registry.approve(pending)? else {
                 bail!("no key waits for approval under number {pending}");
-            }
-            note("approve", vec![("pending", pending.to_string())])?;
-            Ok(json!({ "approved": pending }))
+            };
+            let key = key.fingerprint().to_string();
+            let facts = vec![("pending", pending.to_string()), ("key", key.clone())];
+            note("approve", facts)?;
+            Ok(json!({ "approved": pending, "key": key }))
         }
         Question::Revoke { device, reason } => {
             if !registry.revoke(device, &reason, now, &by)? {
                 bail!("there is no device {device}");
             }
             let facts = vec![("device", device.to_string()), ("reason", reason)];
-            note("revoke", facts)?;
+            let noted = note("revoke", facts);
             // The list has to be there before the administrator reads that it is done.
-            let krl = authority.krl(now)?;
+            let krl = authority.krl(now).with_context(|| {
+                format!(
+                    "device {device} is revoked, but the list of revoked keys cannot be made now"
+                )
+            })?;
+            noted?;
             Ok(json!({ "revoked": device, "krl_number": krl.number }))
         }
         Question::Import { devices } => {

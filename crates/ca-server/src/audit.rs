@@ -21,6 +21,10 @@ pub struct Audit {
 #[derive(Debug)]
 struct Log {
     file: File,
+    /// The length of the whole lines in bytes.
+    len: u64,
+    /// Whether there may be more after them: the last write has failed.
+    torn: bool,
     /// Of the next line.
     seq: u64,
     /// The SHA-256 of the last line without its line feed; zeros before the first.
@@ -59,6 +63,8 @@ impl Audit {
         Ok(Self {
             log: Mutex::new(Log {
                 file,
+                len: end.len,
+                torn: false,
                 seq: end.lines,
                 prev: end.prev,
             }),
@@ -67,11 +73,11 @@ impl Audit {
 
     /// Writes a line, and has it on the disk when this returns.
     ///
-    /// Texts that came over the network are cut to 128 characters; JSON escapes what could end a line or control a terminal.
+    /// Texts that came over the network are cut to 128 characters, and what could end a line or control a terminal is escaped.
     ///
     /// # Errors
     ///
-    /// If it cannot be written.
+    /// If it cannot be written. The log is as before then, at the latest when the next line is written.
     pub fn write(&self, now: u64, event: &str, facts: &[(&'static str, String)]) -> io::Result<()> {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let mut line = Map::new();
@@ -83,13 +89,36 @@ impl Audit {
             let shown: String = value.chars().take(MAX_SHOWN).collect();
             line.insert((*name).into(), shown.into());
         }
-        let text = Value::Object(line).to_string();
-        log.file.write_all(format!("{text}\n").as_bytes())?;
+        let text = escaped(&Value::Object(line).to_string());
+        // A disk that is full takes half of a line, and one that fails may have the whole.
+        if log.torn {
+            log.file.set_len(log.len)?;
+        }
+        log.torn = true;
+        let whole = format!("{text}\n");
+        log.file.write_all(whole.as_bytes())?;
         log.file.sync_data()?;
+        log.torn = false;
+        log.len += u64::try_from(whole.len()).unwrap_or(0);
         log.seq += 1;
         log.prev = digest(text.as_bytes());
         Ok(())
     }
+}
+
+/// JSON with escapes in its strings for all that a terminal would not show as itself: serde_json escapes only what is below U+0020.
+fn escaped(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter.is_ascii_graphic() || letter == ' ' || letter.escape_debug().len() == 1 {
+            shown.push(letter);
+        } else {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                shown += &format!("\\u{unit:04x}");
+            }
+        }
+    }
+    shown
 }
 
 /// Where a log ends.
@@ -152,7 +181,7 @@ mod tests {
     fn write(path: &Path, lines: u64) {
         let audit = Audit::open(path).unwrap();
         for line in 0..lines {
-            let name = "web1\n\u{1b}[31m\"".repeat(100);
+            let name = "wéb1\n\u{1b}[31m\"\u{7f}\u{9b}\u{202e}\u{e0001}".repeat(100);
             audit.write(line, "issued", &[("name", name)]).unwrap();
         }
     }
@@ -168,10 +197,13 @@ mod tests {
         let end = verify(&File::open(&path).unwrap()).unwrap();
         assert_eq!(end.lines, 4);
         let text = fs::read_to_string(&path).unwrap();
-        assert!(
-            text.lines()
-                .all(|line| line.len() < 1000 && !line.contains('\u{1b}'))
-        );
+        let controls = ['\u{1b}', '\u{7f}', '\u{9b}', '\u{202e}', '\u{e0001}'];
+        for line in text.lines() {
+            assert!(line.len() < 1200 && !line.contains(controls), "{line}");
+            let value: Value = serde_json::from_str(line).unwrap();
+            let name = value["name"].as_str().unwrap();
+            assert!(name.starts_with("wéb1\n\u{1b}[31m\"\u{7f}\u{9b}\u{202e}\u{e0001}"));
+        }
     }
 
     #[test]

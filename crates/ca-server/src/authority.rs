@@ -33,6 +33,8 @@ pub struct Authority {
     audit: Audit,
     ca_ids: CaIds,
     krl: Mutex<Option<SignedKrl>>,
+    /// The answer to `ca-keys`.
+    ca_keys: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -91,6 +93,7 @@ impl Authority {
             audit,
             ca_ids,
             krl: Mutex::new(None),
+            ca_keys: Mutex::new(None),
         })
     }
 
@@ -198,6 +201,8 @@ impl Authority {
             // A challenge gives nothing away, and there may be many.
             Ok((it, facts)) if facts.is_empty() => return Ok(it),
             Ok((it, facts)) => (Ok(it), facts),
+            // Whoever can connect can send any number of them, and their texts quote the body: there may be a join token in it.
+            Err((refusal, _)) if refusal.status() == 400 => return Err(refusal),
             Err((refusal, facts)) => (Err(refusal), facts),
         };
         if let Err(refusal) = &result {

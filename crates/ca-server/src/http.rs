@@ -39,6 +39,8 @@ const QUEUE: Duration = Duration::from_secs(2);
 const RETRY: &str = "30";
 /// Workers for renewals, and for enrolments, which must not starve them.
 const WORKERS: (usize, usize) = (12, 4);
+/// The longest that a connection takes new requests, and again until its last answer has to be read.
+const TURN: Duration = Duration::from_secs(30);
 /// The longest that a request may last after the node was told to end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -62,11 +64,14 @@ pub async fn serve(
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     tokio::pin!(end);
     loop {
-        let permit = Arc::clone(&connections).acquire_owned().await?;
-        let stream = tokio::select! {
+        let next = async {
+            let permit = Arc::clone(&connections).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, stream) = tokio::select! {
             () = &mut end => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+            (permit, accepted) = next => match accepted {
+                Ok((stream, _)) => (permit?, stream),
                 Err(err) => {
                     // Such as too many open files: later there may be fewer.
                     eprintln!("tpmssh-ca: a connection is not accepted: {err}");
@@ -127,17 +132,11 @@ impl Service {
         stream: impl AsyncRead + AsyncWrite + Unpin,
         _permit: OwnedSemaphorePermit,
     ) {
-        let serve = service_fn(move |request| {
+        talk(stream, move |request| {
             let service = self.clone();
-            async move { Ok::<_, Infallible>(service.answer(request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
-            .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), serve);
-        // Whoever is gone needs no answer.
-        let _ = connection.await;
+            async move { service.answer(request).await }
+        })
+        .await;
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
@@ -176,6 +175,28 @@ impl Service {
         });
         work.await
             .unwrap_or_else(|_| problem(500, "internal", "the authority has made a mistake"))
+    }
+}
+
+/// Answers the requests of one connection, for a minute at most: whoever does not read the answers holds it no longer.
+async fn talk<F: Future<Output = Answer>>(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: impl Fn(Request<Incoming>) -> F,
+) {
+    let serve = service_fn(|request| {
+        let answer = answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), serve);
+    tokio::pin!(connection);
+    // Whoever is gone needs no answer.
+    if timeout(TURN, connection.as_mut()).await.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = timeout(TURN, connection).await;
     }
 }
 
@@ -313,4 +334,46 @@ pub fn ended() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const QUESTION: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+    async fn long(_: Request<Incoming>) -> Answer {
+        Response::new(Full::from(vec![b'x'; 64 * 1024]))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_read_the_answer_is_sent_away() {
+        let (mut machine, node) = duplex(1024);
+        machine.write_all(QUESTION).await.unwrap();
+        let begun = Instant::now();
+        let ended = timeout(10 * TURN, talk(node, long)).await;
+        assert!(ended.is_ok(), "the connection is held for good");
+        assert_eq!(begun.elapsed().as_secs(), 2 * TURN.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_reads_slowly_gets_the_answer_and_no_other() {
+        let (mut machine, node) = duplex(1024);
+        let talk = tokio::spawn(talk(node, long));
+        let begun = Instant::now();
+        let mut read = 0;
+        machine.write_all(QUESTION).await.unwrap();
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            match machine.read(&mut [0; 1024]).await.unwrap() {
+                0 => break,
+                some => read += some,
+            }
+        }
+        assert!(read > 64 * 1024 && begun.elapsed() > TURN, "{read}");
+        talk.await.unwrap();
+    }
 }

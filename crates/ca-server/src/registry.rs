@@ -4,7 +4,7 @@ pub mod sqlite;
 
 use key_proof::{Binding, Name, TpmTime, Verified};
 use serde::Serialize;
-use ssh_format::Certificate;
+use ssh_format::{AnyKey, Certificate};
 
 use crate::Refusal;
 
@@ -134,6 +134,9 @@ pub struct DeviceLine {
     /// The number of a key that waits for approval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending: Option<i64>,
+    /// The fingerprint of that key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_key: Option<String>,
     /// When it was last seen, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<u64>,
@@ -224,7 +227,7 @@ pub trait Registry: Send + Sync {
     /// [`Refusal::Unavailable`].
     fn next_krl_number(&self) -> Result<u64, Refusal>;
 
-    /// All devices, one line for each role.
+    /// All devices, one line for each role, and one for each of several keys that wait in it.
     ///
     /// # Errors
     ///
@@ -244,13 +247,13 @@ pub trait Registry: Send + Sync {
         by: &str,
     ) -> Result<(), Refusal>;
 
-    /// Lets a waiting key have certificates; it replaces the key that the device has in this role, and gets its host names. `false` if none waits
-    /// under this number.
+    /// Lets a waiting key have certificates; it replaces the key that the device has in this role, and gets its host names. Returns the key;
+    /// `None` if none waits under this number.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
-    fn approve(&self, pending: i64) -> Result<bool, Refusal>;
+    fn approve(&self, pending: i64) -> Result<Option<AnyKey>, Refusal>;
 
     /// Revokes a device for good, with all its keys, also where another endorsement key of the chip has brought them. `false` if there is none
     /// with this number.

@@ -31,18 +31,22 @@ pub struct SignedKrl {
 
 impl Authority {
     /// The authority's keys as JSON, with a signature by the one for hosts over the lines
-    /// `user KEY` and `host KEY`.
+    /// `user KEY` and `host KEY`, made once: whoever can connect may ask for it, and a signature is dear.
     ///
     /// # Errors
     ///
     /// [`Refusal::Signer`].
     pub fn ca_keys(&self) -> Result<String, Refusal> {
+        let mut made = self.ca_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = &*made {
+            return Ok(made.clone());
+        }
         let ca = &self.policy.ca;
         let (user, host) = (ca.user.line(""), ca.host.line(""));
         let text = format!("user {user}\nhost {host}\n");
         let signature = sign_file(&*self.signer, &ca.host, KEYS_NAMESPACE, text.as_bytes())?;
         let fields = json!({"user": user, "host": host, "signature": signature});
-        Ok(format!("{fields}\n"))
+        Ok(made.insert(format!("{fields}\n")).clone())
     }
 
     /// The list of revoked keys: the last one, or a new one if a key was revoked since or an hour has passed.

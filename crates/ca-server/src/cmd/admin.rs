@@ -39,7 +39,8 @@ pub(super) enum DeviceCommand {
     List,
     /// Let a machine that waits have certificates
     ///
-    /// If it has another key in this role, that key gets no more certificates.
+    /// Compare the key that the list shows with that of the machine. If the machine has another key in this role,
+    /// that one gets no more certificates.
     Approve {
         /// The number that the list shows as pending
         number: i64,
@@ -105,8 +106,10 @@ pub(super) fn device(dir: &Dir, command: &DeviceCommand, out: &Out) -> anyhow::R
         }
         DeviceCommand::Approve { number } => {
             let value = ask(&socket, &Question::Approve { pending: *number })?;
-            let said = "approved: the machine gets its certificate when it asks again\n";
-            out.done(&value, said)
+            let key = text(&value["key"]);
+            let said =
+                format!("approved: {key} gets its certificate when the machine asks again\n");
+            out.done(&value, &said)
         }
         DeviceCommand::Revoke { number, reason } => {
             let question = Question::Revoke {
@@ -168,6 +171,7 @@ fn table(value: &Value) -> String {
             "pending",
             "valid until",
             "TPM",
+            "key that waits",
         ]
         .map(str::to_owned),
     ];
@@ -193,10 +197,11 @@ fn table(value: &Value) -> String {
             ek.get(ek.len().saturating_sub(16)..)
                 .unwrap_or(ek)
                 .to_owned(),
+            word("pending_key"),
         ]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..7).map(width).collect();
+    let widths: Vec<usize> = (0..8).map(width).collect();
     let mut shown = String::new();
     for row in &rows {
         let cells = row.iter().zip(&widths);

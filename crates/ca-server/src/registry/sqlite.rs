@@ -285,8 +285,12 @@ impl Registry for Sqlite {
         })
     }
 
-    fn approve(&self, pending: i64) -> Result<bool, Refusal> {
-        self.write(|tx| manage::approve(tx, pending).map(|done| (done, done)))
+    fn approve(&self, pending: i64) -> Result<Option<AnyKey>, Refusal> {
+        self.write(|tx| {
+            let key = manage::approve(tx, pending)?;
+            let keep = key.is_some();
+            Ok((key, keep))
+        })
     }
 
     fn revoke(&self, device: i64, reason: &str, now: u64, by: &str) -> Result<bool, Refusal> {

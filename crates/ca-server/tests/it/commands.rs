@@ -218,6 +218,11 @@ fn a_join_token_is_kept_nowhere_and_the_log_shows_what_happened() {
     let mut hostile = host("web1", &token);
     hostile.principals = vec!["\n\u{1b}]0;x\u{7}".repeat(50)];
     node.begin(&hostile);
+    // The text of this refusal quotes what it was about.
+    let torn = format!("{{\"format\":\"tpmssh-request-v1\",\"identity\":\"{token}\"}}");
+    for path in ["/v1/enroll/begin", "/v1/renew"] {
+        assert_eq!(node.post(path, torn.as_bytes()).refused().0, 400);
+    }
     node.ok(&["device", "revoke", "1"]);
     assert_eq!(node.terminate(), Some(0));
     for entry in fs::read_dir(node.at("ca")).unwrap() {

@@ -218,12 +218,41 @@ fn another_key_of_a_known_machine_waits_for_approval() {
     assert_eq!(node.enrol(&new).status, 202);
     assert_eq!(node.renew(&new).refused().0, 410);
     node.renew(&old).certificate();
-    assert!(
-        node.ok(&["device", "list"]).contains("  2        "),
-        "{}",
-        node.ok(&["device", "list"])
+    // One that an administrator does not know: he sees which is which.
+    let mut unknown = host("web1", "");
+    unknown.ek = old.ek.clone();
+    assert_eq!(node.enrol(&unknown).json()["pending"], 3);
+    let list = node.ok(&["device", "list"]);
+    let prints = [&new, &unknown].map(|tpm| ssh_key(tpm).fingerprint().to_string());
+    for (number, print) in ["2", "3"].into_iter().zip(&prints) {
+        let row: Vec<Vec<&str>> = list
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .filter(|row: &Vec<&str>| row.last() == Some(&print.as_str()))
+            .collect();
+        assert_eq!(row.len(), 1, "{list}");
+        assert_eq!(
+            row[0][..5],
+            ["1", "host", "web1", "active", number],
+            "{list}"
+        );
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&node.ok(&["device", "list", "--json"])).unwrap();
+    assert_eq!(json[1]["pending_key"], prints[1]);
+    assert_eq!(
+        node.ok(&["device", "approve", "2"]),
+        format!(
+            "approved: {} gets its certificate when the machine asks again\n",
+            prints[0]
+        )
     );
-    node.ok(&["device", "approve", "2"]);
+    let log = std::fs::read_to_string(node.own("audit.log")).unwrap();
+    let noted = log.lines().last().unwrap();
+    assert!(
+        noted.contains("approve") && noted.contains(&prints[0]),
+        "{noted}"
+    );
     node.enrol(&new).certificate();
     node.renew(&new).certificate();
     assert_eq!(node.renew(&old).refused().0, 410);

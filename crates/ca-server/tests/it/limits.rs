@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 
+use rustix::process::{Resource, Rlimit};
+
 use crate::node::Node;
 
 #[test]
@@ -53,4 +55,26 @@ fn a_machine_that_sends_nothing_is_sent_away() {
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     silent.read_to_end(&mut Vec::new()).unwrap();
     assert!(begun.elapsed().as_secs() < 20);
+}
+
+/// As many connections as there can be, and none of them says anything: the administrator can still end the node.
+#[test]
+fn a_node_whose_connections_are_all_taken_ends_at_once() {
+    // One file for each, here and there.
+    let mut files = rustix::process::getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { ..files }).unwrap();
+    let mut node = Node::start();
+    let begun = std::time::Instant::now();
+    let _silent: Vec<_> = (0..1024)
+        .map(|_| {
+            // The queue of those that are not accepted yet may be short.
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            node.connect()
+        })
+        .collect();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(node.terminate(), Some(0));
+    // After ten seconds the first one would have been sent away.
+    assert!(begun.elapsed().as_secs() < 9, "{:?}", begun.elapsed());
 }

@@ -197,11 +197,11 @@ impl Node {
     }
 
     pub(crate) fn serve(&mut self) {
-        let mut child = self
-            .command(&["serve"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        self.serve_by(&mut self.command(&["serve"]));
+    }
+
+    pub(crate) fn serve_by(&mut self, command: &mut Command) {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         self.process = Some(Process(child));
         let first = lines.next().unwrap().unwrap();

@@ -67,6 +67,23 @@ fn a_key_that_came_with_two_endorsement_keys_is_revoked_with_either() {
     assert_eq!((node.rows("revocation"), node.rows("principal")), (1, 0));
 }
 
+#[test]
+fn without_the_agent_a_machine_is_revoked_and_the_list_comes_later() {
+    let mut node = Node::start();
+    let tpm = node.host("web1");
+    node.stop_agent();
+    let (code, out, said) = node.run(&["device", "revoke", "1"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    let says = "tpmssh-ca: device 1 is revoked, but the list of revoked keys cannot be made now: \
+                the authority's key does not sign: ";
+    assert!(said.starts_with(says), "{said}");
+    assert_eq!(node.renew(&tpm).refused().0, 410);
+    node.start_agent();
+    let file = node.at("krl");
+    node.ok(&["krl", "publish", "-o", file.to_str().unwrap()]);
+    assert_eq!(node.rows("revocation"), 1);
+}
+
 /// A stranger gets one answer; the audit log has the truth.
 #[test]
 fn a_stranger_cannot_tell_a_revoked_machine_from_an_unknown_one() {
@@ -146,7 +163,7 @@ fn the_list_is_signed_numbered_and_not_sent_twice() {
 
 #[test]
 fn the_keys_of_the_authority_are_signed() {
-    let node = Node::start();
+    let mut node = Node::start();
     let keys = node.get("/v1/ca-keys").json();
     let text = format!(
         "user {}\nhost {}\n",
@@ -156,6 +173,9 @@ fn the_keys_of_the_authority_are_signed() {
     let signature = ssh_format::SshSig::from_armored(keys["signature"].as_str().unwrap()).unwrap();
     let digest = signature.hash().of(text.as_bytes()).unwrap();
     assert!(signature.verify("ca-keys@tpmssh", &digest).is_ok());
+    // Signed once, however often it is asked for.
+    node.stop_agent();
+    assert_eq!(node.get("/v1/ca-keys").json(), keys);
     assert_eq!(
         signature.signer().key().line(""),
         keys["host"].as_str().unwrap()

@@ -1,23 +1,30 @@
 //! What an administrator sees and does.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use ssh_format::AnyKey;
 
 use super::enrol::replace_others;
-use super::{signed, unsigned};
+use super::{corrupt, signed, unsigned};
 use crate::Refusal;
 use crate::registry::{DeviceLine, Expected};
 
 pub(super) fn devices(reader: &Connection) -> Result<Vec<DeviceLine>, Refusal> {
     let sql = "SELECT device.id, ek_name, device.state, maker, coalesce(assignment.role, ''), coalesce(name, ''), \
-               (SELECT max(id) FROM binding WHERE binding.device = device.id AND binding.role = assignment.role AND state = 'pending'), \
+               waits.id, waits.ssh_key, \
                (SELECT max(last_seen) FROM binding WHERE binding.device = device.id AND binding.role = assignment.role), \
                (SELECT max(not_after) FROM issued JOIN binding ON binding.id = issued.binding \
                 WHERE binding.device = device.id AND binding.role = assignment.role) \
-               FROM device LEFT JOIN assignment ON assignment.device = device.id ORDER BY device.id, assignment.role";
+               FROM device LEFT JOIN assignment ON assignment.device = device.id \
+               LEFT JOIN binding AS waits ON waits.device = device.id AND waits.role = assignment.role AND waits.state = 'pending' \
+               ORDER BY device.id, assignment.role, waits.id";
     let mut statement = reader.prepare_cached(sql)?;
-    let lines = statement.query_map([], |row| {
+    let mut rows = statement.query([])?;
+    let mut lines = Vec::new();
+    while let Some(row) = rows.next()? {
         let ek_name: Vec<u8> = row.get(1)?;
-        Ok(DeviceLine {
+        let waits: Option<Vec<u8>> = row.get(7)?;
+        let key = waits.map(|blob| AnyKey::from_blob(&blob)).transpose();
+        lines.push(DeviceLine {
             device: row.get(0)?,
             ek_name: ek_name.iter().map(|byte| format!("{byte:02x}")).collect(),
             state: row.get(2)?,
@@ -25,28 +32,33 @@ pub(super) fn devices(reader: &Connection) -> Result<Vec<DeviceLine>, Refusal> {
             role: row.get(4)?,
             name: row.get(5)?,
             pending: row.get(6)?,
-            last_seen: row.get::<_, Option<i64>>(7)?.map(unsigned),
-            valid_until: row.get::<_, Option<i64>>(8)?.map(unsigned),
-        })
-    })?;
-    Ok(lines.collect::<Result<_, _>>()?)
+            pending_key: key
+                .map_err(corrupt)?
+                .map(|key| key.fingerprint().to_string()),
+            last_seen: row.get::<_, Option<i64>>(8)?.map(unsigned),
+            valid_until: row.get::<_, Option<i64>>(9)?.map(unsigned),
+        });
+    }
+    Ok(lines)
 }
 
-pub(super) fn approve(tx: &Transaction<'_>, pending: i64) -> Result<bool, Refusal> {
-    let sql = "SELECT device, role FROM binding JOIN device ON device.id = binding.device \
+pub(super) fn approve(tx: &Transaction<'_>, pending: i64) -> Result<Option<AnyKey>, Refusal> {
+    let sql = "SELECT device, role, ssh_key FROM binding JOIN device ON device.id = binding.device \
                WHERE binding.id = ? AND binding.state = 'pending' AND device.state = 'active'";
-    let row: Option<(i64, String)> = tx
-        .query_row(sql, [pending], |row| Ok((row.get(0)?, row.get(1)?)))
+    let row: Option<(i64, String, Vec<u8>)> = tx
+        .query_row(sql, [pending], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
         .optional()?;
-    let Some((device, role)) = row else {
-        return Ok(false);
+    let Some((device, role, key)) = row else {
+        return Ok(None);
     };
     let sql = "UPDATE binding SET state = 'active' WHERE id = ?";
     tx.execute(sql, [pending])?;
     replace_others(tx, device, &role, pending)?;
     let sql = "UPDATE assignment SET state = 'active' WHERE device = ? AND role = ?";
     tx.execute(sql, params![device, role])?;
-    Ok(true)
+    Ok(Some(AnyKey::from_blob(&key).map_err(corrupt)?))
 }
 
 pub(super) fn revoke(
