@@ -9,6 +9,7 @@ use crate::program::{PIN, Program, SO_PIN};
 mod objects;
 mod pins;
 mod signing;
+mod spy;
 mod uses;
 
 fn tool(program: &Program) -> Command {

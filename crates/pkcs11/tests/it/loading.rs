@@ -138,3 +138,48 @@ fn two_copies_in_one_process_do_not_know_of_each_other() {
         assert_eq!(stages[1].sign(&[1; 32]).unwrap().len(), 64);
     });
 }
+
+/// A child of a fork has to initialise the module again, so no interface is fork-safe. pkcs11-spy of
+/// OpenSC writes the addresses of its own functions into the interface that it is given.
+#[test]
+fn interfaces_have_no_flags_and_can_be_written_to() {
+    isolated(World::new, || {
+        let address = Module::load().symbol("C_GetInterfaceList").unwrap();
+        // SAFETY: the symbol of that name has that type.
+        let list: unsafe extern "C" fn(CK_INTERFACE_PTR, CK_ULONG_PTR) -> CK_RV =
+            unsafe { std::mem::transmute(address) };
+        let mut all = [CK_INTERFACE::default(); 4];
+        let mut count = 4;
+        // SAFETY: there is room for so many.
+        assert_eq!(unsafe { list(all.as_mut_ptr(), &raw mut count) }, CKR_OK);
+        let flags: Vec<_> = all[..usize::try_from(count).unwrap()]
+            .iter()
+            .map(|interface| interface.flags)
+            .collect();
+        assert_eq!(flags, [0, 0]);
+
+        let address = Module::load().symbol("C_GetInterface").unwrap();
+        // SAFETY: as above.
+        let get: unsafe extern "C" fn(
+            CK_UTF8CHAR_PTR,
+            CK_VERSION_PTR,
+            CK_INTERFACE_PTR_PTR,
+            CK_FLAGS,
+        ) -> CK_RV = unsafe { std::mem::transmute(address) };
+        let find = |flags| {
+            let mut found = ptr::null_mut();
+            // SAFETY: null stands for any name and any version.
+            let returned = unsafe { get(ptr::null_mut(), ptr::null_mut(), &raw mut found, flags) };
+            (returned, found)
+        };
+        assert_eq!(find(CKF_INTERFACE_FORK_SAFE).0, CKR_FUNCTION_FAILED);
+        let (returned, interface) = find(0);
+        assert_eq!(returned, CKR_OK);
+        // SAFETY: the address of a field of what the module handed out.
+        let list = unsafe { &raw mut (*interface).pFunctionList };
+        // SAFETY: it is there, aligned and of that type.
+        let functions = unsafe { list.read_volatile() };
+        // SAFETY: the module says that callers may write here; nobody else does in this process.
+        unsafe { list.write_volatile(functions) };
+    });
+}
