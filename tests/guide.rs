@@ -35,6 +35,7 @@ pages! {
     certificates = "certificates.md";
     proof = "proof.md";
     administration = "admin.md";
+    fleet = "fleet.md";
     moving_in = "moving-in.md";
     troubleshooting = "troubleshooting.md";
     reference = "reference.md";

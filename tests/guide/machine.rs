@@ -1,6 +1,7 @@
 //! A machine for the commands of a page: namespaces in which a shell runs on a terminal, with a
 //! simulated TPM and an SSH server of its own; and the person who answers its questions.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use testing::module;
@@ -84,6 +85,7 @@ impl Machine {
             .arg(env!("CARGO_BIN_EXE_tpmssh"))
             .arg(module())
             .arg(scratch.path())
+            .arg(authority())
             .env("TERM", "xterm")
             .env("GUIDE_PROMPT", format!("{PROMPT}$?{END}"));
         let mut machine = Self {
@@ -138,6 +140,13 @@ impl Machine {
             self.shell.read_more();
         }
     }
+}
+
+/// `tpmssh-ca`, which cargo puts beside `tpmssh`.
+fn authority() -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_tpmssh")).with_file_name("tpmssh-ca");
+    assert!(path.is_file(), "no {path:?}: cargo build -p ca-server");
+    path
 }
 
 /// The text without the control sequences that colour it.

@@ -1,13 +1,14 @@
 # The machine on which the guide's commands run: this one, in namespaces of its own. Nothing that a
 # command writes to /etc, /usr, /var/lib, /run, /home or /root gets out of them.
 #
-# Called with the program, the module and a scratch directory; becomes the shell of the page.
+# Called with the program, the module, a scratch directory and tpmssh-ca; becomes the shell of the page.
 set -e
-tpmssh=$1 module=$2 scratch=$3
+tpmssh=$1 module=$2 scratch=$3 authority=$4
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 none "$scratch"
 cp "$tpmssh" "$scratch/tpmssh"
 cp "$module" "$scratch/module"
+cp "$authority" "$scratch/tpmssh-ca"
 for dir in etc usr var/lib; do
     mkdir -p "$scratch/upper/$dir" "$scratch/inner/$dir"
     mount -t overlay overlay \
@@ -19,7 +20,7 @@ mount -t tmpfs -o mode=700 none /root
 mount -t proc proc /proc
 ip link set lo up
 
-install -m 755 "$scratch/tpmssh" /usr/bin/tpmssh
+install -m 755 "$scratch/tpmssh" "$scratch/tpmssh-ca" /usr/bin
 libraries=/usr/lib/$(uname -m)-linux-gnu
 install -D -m 644 "$scratch/module" "$libraries/pkcs11/libtpmssh_pkcs11.so"
 for file in /usr/share/p11-kit/modules/*; do rm "$file"; done

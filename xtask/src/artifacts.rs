@@ -17,13 +17,14 @@ pub(crate) struct Artifacts {
     pub(crate) module: PathBuf,
 }
 
-/// Builds the program and the module with the dev profile, which the tests use as well.
+/// Builds the programs and the module with the dev profile, which the tests use as well.
 ///
 /// # Errors
 ///
 /// If the build fails.
 pub(crate) fn build() -> Result<Artifacts> {
-    run(cargo().args(["build", "--locked", "-p", "tpmssh", "-p", "tpmssh-pkcs11"]))?;
+    let packages = ["-p", "tpmssh", "-p", "tpmssh-pkcs11", "-p", "ca-server"];
+    run(cargo().args(["build", "--locked"]).args(packages))?;
     built()
 }
 
