@@ -1,6 +1,7 @@
 //! `tpmssh host`: a private sshd whose host key is in the TPM.
 
 mod beside_files;
+mod other_systems;
 mod proven;
 mod removal;
 

@@ -45,6 +45,9 @@ pub(crate) enum NotProven {
         /// The file of the key that it signs with, if it is found.
         file: Option<PathBuf>,
     },
+    /// The client of this machine does not know an option that the check gives it.
+    #[error("the ssh of this machine cannot check it: {0}")]
+    OldClient(String),
     /// Anything else.
     #[error("{0}")]
     Said(String),
@@ -73,6 +76,7 @@ impl NotProven {
                 "sudo tpmssh host setup leaves the other key out; after that: sudo systemctl reload ssh"
                     .into()
             }
+            Self::OldClient(_) => "the check needs OpenSSH 8.5 or newer: ssh -V".into(),
             Self::Said(_) => "the server's log says more: sudo journalctl -u ssh".into(),
         }
     }

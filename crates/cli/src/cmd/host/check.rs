@@ -134,6 +134,10 @@ fn why(
     if said.contains("Not allowed at this time") {
         return NotProven::ShutOut;
     }
+    // What ssh says of its own options, before it connects.
+    if let Some(line) = said.lines().find(|line| line.starts_with("command-line")) {
+        return NotProven::OldClient(escape(line));
+    }
     let same = |file: &FileKey| file.has_algorithm(key.public.algorithm());
     let rivals = || server_keys::listed(machine).into_iter().filter(same);
     if said.contains("incorrect signature") || said.contains("key bits do not match") {

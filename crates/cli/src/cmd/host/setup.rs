@@ -95,7 +95,10 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     // What can be refused is, before anything is made.
     args.machine.check_user()?;
     if !args.dry_run {
-        units::need_systemd("this command sets the service of the host keys up for systemd only")?;
+        units::need_systemd(
+            "this command is for systemd; what its service runs, and what sshd needs, shows: \
+             tpmssh host setup --dry-run",
+        )?;
     }
     host_units::any(&args.machine).check()?;
     let files = server_keys::in_use(&args.machine);
