@@ -141,7 +141,10 @@ fn a_simulator_that_does_not_start_says_what_it_says() {
     let log = "for a; do case $a in file=*,truncate) f=${a#file=};\n\
                echo 'no room for the state' >\"${f%,truncate}\";; esac; done\n";
     for (script, said) in [
-        ("exit 1\n".to_owned(), "tpmssh: swtpm does not start\n"),
+        (
+            "exit 1\n".to_owned(),
+            "tpmssh: swtpm does not start: exit status: 1\n",
+        ),
         (
             format!("{log}exit 1\n"),
             "tpmssh: swtpm does not start: no room for the state\n",

@@ -1,6 +1,7 @@
 //! `tpmssh` in a home and with a TPM of its own.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -87,6 +88,15 @@ impl Program {
     pub(crate) fn secret(&self, name: &str, content: &str) -> String {
         text(self.home.secret_file(name, content))
     }
+}
+
+/// Whether this machine has a TPM of its own.
+pub(crate) fn machine_has_tpm() -> bool {
+    let mut devices = fs::read_dir("/dev").unwrap();
+    devices.any(|device| {
+        let name = device.unwrap().file_name();
+        name.to_str().is_some_and(|name| name.starts_with("tpm"))
+    })
 }
 
 /// The built program in `home`.

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use super::authority::{key_file, sign, with_authority};
-use crate::program::{Outcome, text};
+use crate::program::{Outcome, run, text};
 
 #[test]
 fn a_revocation_that_matches_nothing_fails() {
@@ -57,6 +57,17 @@ fn keys_and_key_ids_are_revoked_too() {
     program
         .run(&["ca", "revoke", "--key", &key])
         .fails(1, "tpmssh: that has been revoked before\n");
+    // Serial number 0 is that of every certificate without one.
+    let without = key_file(&program, "dora");
+    let other = key_file(&program, "other");
+    run(
+        "ssh-keygen",
+        &["-q", "-s", &other, "-I", "dora", "-n", "dora", &without],
+    );
+    let without = format!("{without}-cert.pub");
+    let told = program.run(&["ca", "revoke", "--key", &without, "--force"]);
+    let line = "is a certificate: its key is meant, with every certificate for it\n";
+    assert!(told.stderr.contains(line), "{told:?}");
     program.run(&["ca", "krl", &list]).ok();
     for (file, revoked) in [(&anna, true), (&bert, true), (&key, true), (&carl, false)] {
         let theirs = program

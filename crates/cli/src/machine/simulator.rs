@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -37,10 +37,10 @@ pub(crate) enum Error {
     #[error("swtpm is not installed")]
     NotInstalled,
     /// It was started and ended at once.
-    #[error("swtpm does not start{}{log}", if log.is_empty() { "" } else { ": " })]
+    #[error("swtpm does not start: {why}")]
     NotStarted {
-        /// The last line that it logged.
-        log: String,
+        /// The last line that it logged; without one, what was seen.
+        why: String,
     },
     /// It was asked to end and has not.
     #[error("swtpm does not end")]
@@ -191,26 +191,31 @@ impl Simulator {
             return Ok(running);
         }
         private_dir(&self.dir.join("state"))?;
+        let mut seen = "no port is free".to_owned();
         // Somebody else may take a free port before swtpm does.
         for port in preferred
             .into_iter()
             .chain((0..5).filter_map(|_| free_ports()))
         {
             // It writes its process id before it answers, but after it has gone to the background.
-            if self.spawn(port)?
-                && exchange(port, READ_CLOCK).is_ok()
-                && let Some(running) = self.running()?
-            {
+            let status = self.spawn(port)?;
+            if !status.success() {
+                seen = status.to_string();
+            } else if let Err(err) = exchange(port, READ_CLOCK) {
+                seen = err.to_string();
+            } else if let Some(running) = self.running()? {
                 return Ok(running);
+            } else {
+                "it ended at once".clone_into(&mut seen);
             }
         }
         let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-        let log = log.lines().last().unwrap_or_default().to_owned();
-        Err(Error::NotStarted { log })
+        let why = log.lines().last().map_or(seen, str::to_owned);
+        Err(Error::NotStarted { why })
     }
 
     /// Runs swtpm, which puts itself into the background once it listens.
-    fn spawn(&self, port: u16) -> Result<bool> {
+    fn spawn(&self, port: u16) -> Result<ExitStatus> {
         let status = Command::new("swtpm")
             .args(["socket", "--tpm2", "--daemon"])
             .args(["--flags", "not-need-init,startup-clear"])
@@ -230,7 +235,7 @@ impl Simulator {
             .stderr(Stdio::null())
             .status();
         match status {
-            Ok(status) => Ok(status.success()),
+            Ok(status) => Ok(status),
             Err(err) if err.kind() == io::ErrorKind::NotFound => Err(Error::NotInstalled),
             Err(source) => {
                 let path = "swtpm".into();

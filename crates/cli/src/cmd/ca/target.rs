@@ -47,11 +47,14 @@ impl TargetArgs {
         let key = match key_file::read(&file)? {
             Entry::Key(key) => key,
             Entry::Certificate(certificate) => {
+                // Serial number 0 is that of all certificates without one.
+                let alone = match certificate.serial() {
+                    0 => String::new(),
+                    serial => format!("; for this one alone: tpmssh ca {verb} --serial {serial}"),
+                };
                 tell(&format!(
-                    "tpmssh: {} is a certificate: its key is meant, with every certificate for it; \
-                     for this one alone: tpmssh ca {verb} --serial {}",
+                    "tpmssh: {} is a certificate: its key is meant, with every certificate for it{alone}",
                     path::name(&file),
-                    certificate.serial()
                 ));
                 certificate.key().clone()
             }

@@ -134,7 +134,7 @@ fn a_store_that_fails_on_the_way_has_nothing_of_the_key() -> TestResult {
             continue;
         }
         let err = failure(result);
-        assert_eq!(err.kind().exit_code(), 7, "{nth}: {err}");
+        assert_eq!(err.kind().exit_code(), 10, "{nth}: {err}");
         std::fs::rename(&away, &file)?;
         let store = bench.reopen()?;
         assert_eq!(store.objects(token.id)?.len(), before, "{nth}");
