@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use rand_core::{OsRng, RngCore};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -318,12 +319,14 @@ fn private_dir(path: &Path) -> Result<()> {
 }
 
 /// A free loopback port whose successor, which libtss2 expects the control channel on, is free too.
+///
+/// Below the ports that Linux gives to clients (ip(7), `ip_local_port_range`): each connection that has
+/// just ended keeps one of those, so that after some ten thousand no pair of them is free.
 fn free_ports() -> Option<u16> {
     (0..100).find_map(|_| {
-        let data = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).ok()?;
-        let port = data.local_addr().ok()?.port();
-        TcpListener::bind((Ipv4Addr::LOCALHOST, port.checked_add(1)?)).ok()?;
-        Some(port)
+        let port = 10_000 + u16::try_from(OsRng.next_u32() % 22_000).ok()?;
+        let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        (is_free(port) && is_free(port + 1)).then_some(port)
     })
 }
 
@@ -351,6 +354,18 @@ mod tests {
     use testing::assert_matches;
 
     use super::*;
+
+    /// The ports of clients begin at 32768, and are taken for a minute after each connection.
+    #[test]
+    fn a_pair_of_ports_is_free_and_below_those_of_clients() {
+        for _ in 0..100 {
+            let port = free_ports().expect("there are many");
+            assert!((10_000..32_767).contains(&port), "{port}");
+            let both = [port, port + 1].map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+            // Another test may have one by now.
+            assert!(both.iter().any(io::Result::is_ok), "{both:?}");
+        }
+    }
 
     #[test]
     fn only_a_process_with_our_state_directory_is_ours() {
