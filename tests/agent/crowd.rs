@@ -250,15 +250,13 @@ fn a_thousand_uses_leave_nothing_behind() {
                 assert_eq!(client.ask(&sign)[0], 14);
             }
         }
-        // The last connection may not have been noticed as closed yet.
+        // The last connections may not have been noticed as closed yet. A leak for each signature
+        // would be 50, for each client 500.
         eventually(|| descriptors(agent.pid()) < 30);
-        (descriptors(agent.pid()), status(agent.pid(), "VmRSS"))
+        status(agent.pid(), "VmRSS")
     };
-    let (files, memory) = some_uses(500);
-    let (files_later, memory_later) = some_uses(500);
-    // A few connections may not have been noticed as closed yet. A leak for each signature would be
-    // 50, for each client 500.
-    assert!(files_later <= files + 5, "{files} then {files_later}");
+    let memory = some_uses(500);
+    let memory_later = some_uses(500);
     assert!(
         memory_later <= memory + 512,
         "{memory} then {memory_later} kB"
