@@ -134,7 +134,7 @@ pub struct End {
 
 /// Checks that each line follows from the one before it.
 ///
-/// Whoever can write the file can write it anew as a whole: keep the last hash elsewhere to notice that.
+/// A program that can write the file can also replace all of it. The last hash, kept elsewhere, shows that.
 ///
 /// # Errors
 ///

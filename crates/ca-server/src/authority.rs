@@ -201,7 +201,7 @@ impl Authority {
             // A challenge gives nothing away, and there may be many.
             Ok((it, facts)) if facts.is_empty() => return Ok(it),
             Ok((it, facts)) => (Ok(it), facts),
-            // Whoever can connect can send any number of them, and their texts quote the body: there may be a join token in it.
+            // Any client can send any number of these, and their texts quote the body, which may have a join token.
             Err((refusal, _)) if refusal.status() == 400 => return Err(refusal),
             Err((refusal, facts)) => (Err(refusal), facts),
         };

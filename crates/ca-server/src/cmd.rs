@@ -85,7 +85,7 @@ impl Out {
             text.to_owned()
         };
         match io::stdout().write_all(line.as_bytes()) {
-            // Whoever reads has seen enough.
+            // The reader has closed the pipe: the rest is not wanted.
             Err(err) if err.kind() == ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other?),
         }

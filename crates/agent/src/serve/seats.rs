@@ -94,7 +94,7 @@ impl Seats {
         }
     }
 
-    /// Finds a free place. If there is none, closes the connection of one idle client.
+    /// Finds a free place. If all are taken, closes the connection of an idle client.
     fn room(&self, taken: &[Arc<Seat>], pid: Option<i32>) -> Room {
         let mut counts: HashMap<Option<i32>, usize> = HashMap::new();
         for seat in taken {

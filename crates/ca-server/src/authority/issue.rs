@@ -83,7 +83,7 @@ fn request(role: &Role, subject: &Subject<'_>, word: &str, now: u64) -> Certific
     }
 }
 
-/// Random, and not 0, which means that there is none.
+/// A random serial number. It is not 0, which stands for a certificate without one.
 fn serial() -> u64 {
     OsRng.next_u64().max(1)
 }

@@ -31,7 +31,7 @@ pub struct SignedKrl {
 
 impl Authority {
     /// The authority's keys as JSON, with a signature by the one for hosts over the lines
-    /// `user KEY` and `host KEY`, made once: whoever can connect may ask for it, and a signature is dear.
+    /// `user KEY` and `host KEY`, made once: every client can ask for it, and each signature takes the time of a chip.
     ///
     /// # Errors
     ///

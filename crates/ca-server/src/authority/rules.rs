@@ -42,7 +42,7 @@ impl Authority {
         now: u64,
     ) -> Result<Rules, Refusal> {
         let policy = self.policy();
-        // A stranger gets the answers for a TPM that was never here also with the endorsement key of one that was revoked.
+        // A revoked TPM gets the answer for an unknown one, so that a stranger learns nothing from it.
         let known = if standing.revoked {
             &[][..]
         } else {
@@ -54,7 +54,7 @@ impl Authority {
                 let hash = token_hash(token);
                 match self.registry.join_token(&hash, now)? {
                     Some(token) if token.is_good => (token.assignment, Some(hash)),
-                    // Who has had a token is no stranger.
+                    // A client that shows a used token was once invited, so it may learn the reason.
                     Some(_) if standing.revoked => return Err(Refusal::NOT_EXPECTED),
                     _ if known.is_empty() => return Err(NO_TOKEN),
                     // A machine that used its token and did not get the answer: it is known now, and comes as

@@ -19,7 +19,7 @@ const MAX_DEVICES: u64 = 16 * 1024 * 1024;
 pub(super) enum JoinTokenCommand {
     /// Make a token that lets one machine or person in, once
     ///
-    /// Whoever shows the token first gets the name: hand it over as you would a password.
+    /// The first machine that shows the token gets the name: hand it over as you would a password.
     New {
         /// The role, as in the policy
         #[arg(long)]
