@@ -84,12 +84,10 @@ fn a_key_has_a_file_as_long_as_it_is_there() {
 fn the_agent_keeps_the_files_of_keys_that_others_make() {
     let program = Program::with_key();
     let name = files(&program).remove(0);
-    let agent = Served::start(&program);
-    // As a program with the module would: without a word to anybody.
+    // As if a program with the module had made the key: without a word to anybody.
     let dir = program.home.path().join(".ssh/tpmssh");
     fs::remove_dir_all(&dir).unwrap();
     fs::create_dir(&dir).unwrap();
-    drop(agent);
     let agent = Served::start(&program);
     agent.ssh_add(&["-L"]).ok();
     eventually(|| files(&program) == [name.as_str()]);
