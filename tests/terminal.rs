@@ -126,6 +126,12 @@ impl Session {
         (self.child.wait().unwrap(), self.seen)
     }
 
+    /// Ends a program that goes on until somebody ends it.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap();

@@ -105,7 +105,6 @@ fn the_log_is_followed() {
     let program = free(&["one"]);
     let agent = Served::start(&program);
     let key = public_key(&program, "one");
-    // Its terminal hangs up when this test ends, so that it ends too.
     let mut follower = Session::start(&program, &["agent", "log", "--follow", "--json"]);
     follower.expect("tpmssh: no entries yet in");
     follower.expect("\r\n");
@@ -115,6 +114,8 @@ fn the_log_is_followed() {
         let entry: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(entry["label"], "one", "{entry}");
     }
+    // The hang-up of its terminal ends it too, but not if the tests run under nohup.
+    follower.kill();
 }
 
 #[test]

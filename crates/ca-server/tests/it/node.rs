@@ -210,13 +210,13 @@ impl Node {
             .unwrap_or_else(|| panic!("{first}"))
             .trim_end_matches('/')
             .to_owned();
-        let log = self.at("stderr");
+        // Opened here: the thread could make it anew while the directory is being removed.
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.at("stderr"));
+        let mut file = log.unwrap();
         std::thread::spawn(move || {
-            let mut file = fs::File::options()
-                .create(true)
-                .append(true)
-                .open(log)
-                .unwrap();
             for line in lines.map_while(Result::ok) {
                 let _ = writeln!(file, "{line}");
             }
