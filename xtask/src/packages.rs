@@ -36,6 +36,8 @@ enum Probe {
     Engine(&'static str),
     /// A file below the libraries of any architecture, `/usr/lib/*/`: a PKCS#11 module, for one.
     Architecture(&'static str),
+    /// The server of PostgreSQL, of any version.
+    Postgres,
     /// Anything else, by its path.
     File(&'static str),
 }
@@ -94,6 +96,8 @@ const NEEDS: &[Need] = &[
     need(Probe::Program("Xvfb"), "xvfb"),
     need(Probe::Program("xdotool"), "xdotool"),
     need(Probe::Program("curl"), "curl"),
+    // The other database of tpmssh-ca.
+    need(Probe::Postgres, "postgresql"),
     // Shells that complete names, and a second reader of manual pages.
     need(Probe::Program("zsh"), "zsh"),
     need(Probe::Program("fish"), "fish"),
@@ -299,6 +303,9 @@ impl Probe {
             Self::Architecture(name) => fs::read_dir("/usr/lib").is_ok_and(|mut dirs| {
                 dirs.any(|dir| dir.is_ok_and(|dir| dir.path().join(name).exists()))
             }),
+            Self::Postgres => fs::read_dir("/usr/lib/postgresql").is_ok_and(|mut versions| {
+                versions.any(|it| it.is_ok_and(|it| it.path().join("bin/postgres").exists()))
+            }),
             Self::File(path) => Path::new(path).exists(),
             Self::Engine(name) => Command::new("openssl")
                 .args(["engine", name])
@@ -309,13 +316,20 @@ impl Probe {
 }
 
 /// The script between `sh -c` and the arguments of apt-get. Debian asks `policy-rc.d` before it
-/// starts a service. If the machine has such a file, it is not changed. Slim images lack the
-/// directory of manual pages in which Java's packages make links.
+/// starts a service. If the machine has such a file, it is not changed. PostgreSQL's packages make a
+/// database of their own unless a file says no. Slim images lack the directory of manual pages in
+/// which Java's packages make links.
 const WITHOUT_SERVICES: &str = "\
 policy=/usr/sbin/policy-rc.d
+clusters=/etc/postgresql-common/createcluster.d
+cluster=$clusters/tpmssh-xtask.conf
+made=$cluster
+trap 'rm -f $made' EXIT
+trap 'exit 1' HUP INT TERM
+mkdir -p $clusters
+printf 'create_main_cluster = false\\n' >$cluster
 if [ ! -e $policy ]; then
-    trap 'rm -f $policy' EXIT
-    trap 'exit 1' HUP INT TERM
+    made=\"$cluster $policy\"
     printf '#!/bin/sh\\n# of cargo xtask: no services while it installs packages\\nexit 101\\n' >$policy
     chmod 755 $policy
 fi
@@ -349,7 +363,7 @@ struct Services {
 }
 
 impl Services {
-    const ALL: [&str; 7] = [
+    const ALL: [&str; 8] = [
         "ssh.service",
         "ssh.socket",
         "tpm2-abrmd.service",
@@ -357,6 +371,7 @@ impl Services {
         "openvpn.service",
         "stunnel.target",
         "hostapd.service",
+        "postgresql.service",
     ];
 
     /// Remembers which of them the machine does not have yet. Existing ones are not touched.

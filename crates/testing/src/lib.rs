@@ -21,6 +21,7 @@
 //! | [`Display`] | an X server without a screen |
 //! | [`differential`] | our answers beside another program's, for inputs at random |
 //! | [`eavesdropper`] | who has a recording of the bus, and tries guesses on it |
+//! | [`Postgres`] | a database server with a data directory of its own |
 //! | [`Guest`] | a virtual machine with a TPM and a kernel of its own |
 //! | [`namespace`] | whether a test can have mounts of its own |
 //! | [`Server`] | any other program that listens on a loopback port |
@@ -52,6 +53,7 @@ pub mod interposer;
 mod matches;
 pub mod namespace;
 mod port;
+mod postgres;
 mod process;
 mod server;
 mod service;
@@ -71,6 +73,7 @@ pub use display::Display;
 pub use factory::Factory;
 pub use guest::Guest;
 pub use home::Home;
+pub use postgres::Postgres;
 pub use server::Server;
 pub use service::Service;
 pub use ssh_agent::SshAgent;

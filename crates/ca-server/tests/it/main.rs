@@ -15,6 +15,7 @@ mod node;
 #[path = "../../../key-proof/tests/it/pair.rs"]
 #[allow(dead_code, reason = "shared with the tests of key-proof")]
 mod pair;
+mod registry;
 mod renewal;
 mod revocation;
 #[path = "../../../key-proof/tests/it/software_tpm.rs"]

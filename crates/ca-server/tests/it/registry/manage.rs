@@ -1,0 +1,146 @@
+//! What administrators do.
+
+use ca_server::registry::{Expected, Outcome};
+
+use super::world::{Come, Wish, World, assignment, host, issued, pending, verified};
+use crate::software_tpm::{NOW, SoftwareTpm, ek_name};
+
+pub(super) fn a_revoked_device_does_not_come_back(world: &World) {
+    let stolen = world.host("web1");
+    assert!(world.registry.revoke(1, "stolen", NOW, "uid 0").unwrap());
+    assert!(world.registry.revoke(1, "again", NOW, "uid 0").unwrap());
+    assert!(!world.registry.revoke(4711, "", NOW, "uid 0").unwrap());
+    let proof = verified(&stolen);
+    let standing = world.registry.standing(&proof.ek_name).unwrap().unwrap();
+    assert!(standing.revoked);
+    let keys = world.registry.revoked_keys().unwrap();
+    assert_eq!(keys, [proof.key.blob()]);
+    let wish = || Wish::new("web1", Some(world.token("web1")));
+    assert_eq!(world.enrol(&proof, &wish()), Outcome::Unknown);
+    // Nor in another chip's name, nor with another key of the chip.
+    let mut other = host("web1");
+    other.key = stolen.key.clone();
+    assert_eq!(world.enrol(&verified(&other), &wish()), Outcome::Unknown);
+    let mut other = host("web1");
+    (other.ak, other.srk) = (stolen.ak.clone(), stolen.srk.clone());
+    assert_eq!(world.enrol(&verified(&other), &wish()), Outcome::Unknown);
+    // The name is free.
+    assert_eq!(world.rows("principal"), 0);
+    issued(world.enrol(&verified(&host("web1")), &wish()));
+}
+
+pub(super) fn a_key_with_two_endorsement_keys_is_revoked_with_either(world: &World) {
+    let first = world.host("web1");
+    let mut second = host("web2");
+    second.key = first.key.clone();
+    let wish = Wish::new("web2", Some(world.token("web2")));
+    issued(world.enrol(&verified(&second), &wish));
+    assert!(world.registry.revoke(1, "", NOW, "uid 0").unwrap());
+    let come = Come::at(1, &["web2"]);
+    assert_eq!(world.renew(&second, &come), Outcome::Unknown);
+    assert_eq!((world.rows("revocation"), world.rows("principal")), (1, 0));
+}
+
+fn expected(tpm: &SoftwareTpm, name: &str) -> Expected {
+    Expected {
+        ek_name: ek_name(tpm),
+        assignment: assignment(name),
+    }
+}
+
+pub(super) fn an_import_is_whole_or_nothing(world: &World) {
+    let known = world.host("web1");
+    let new = host("web2");
+    let import = |all: &[Expected]| world.registry.import(all, NOW).unwrap();
+    let both = [expected(&new, "web2"), expected(&known, "web9")];
+    assert_eq!(import(&both), Some(1));
+    assert_eq!(world.rows("device"), 1);
+    let both = [expected(&new, "web2"), expected(&known, "web1")];
+    assert_eq!(import(&both), None);
+    assert_eq!(import(&both), None, "again");
+    assert_eq!((world.rows("device"), world.rows("assignment")), (2, 2));
+    assert_eq!(import(&[]), None);
+    assert!(world.registry.revoke(1, "", NOW, "uid 0").unwrap());
+    assert_eq!(import(&both), Some(1), "revoked");
+}
+
+pub(super) fn what_was_imported_needs_no_token(world: &World) {
+    let tpm = host("web1");
+    let import = world.registry.import(&[expected(&tpm, "web1")], NOW);
+    assert_eq!(import.unwrap(), None);
+    let standing = world.registry.standing(&ek_name(&tpm)).unwrap().unwrap();
+    assert_eq!(standing.imported, ["host"]);
+    issued(world.enrol(&verified(&tpm), &Wish::new("web1", None)));
+    // A device that waited for its first approval does not wait any more.
+    let waits = host("web2");
+    let mut wish = Wish::new("web2", Some(world.token("web2")));
+    wish.approve_first = true;
+    pending(world.enrol(&verified(&waits), &wish));
+    let import = world.registry.import(&[expected(&waits, "web2")], NOW);
+    assert_eq!(import.unwrap(), None);
+    issued(world.enrol(&verified(&waits), &Wish::new("web2", None)));
+}
+
+pub(super) fn the_list_shows_roles_waiting_keys_and_validity(world: &World) {
+    assert!(world.registry.devices().unwrap().is_empty());
+    let first = world.host("web1");
+    for _ in 0..2 {
+        let mut rival = host("web1");
+        rival.ek = first.ek.clone();
+        pending(world.enrol(&verified(&rival), &Wish::new("web1", None)));
+    }
+    let expect = [expected(&host("web2"), "web2")];
+    assert_eq!(world.registry.import(&expect, NOW).unwrap(), None);
+    let lines = world.registry.devices().unwrap();
+    let shown: Vec<_> = lines
+        .iter()
+        .map(|line| (line.device, line.name.as_str(), line.pending))
+        .collect();
+    let device = lines[2].device;
+    assert_eq!(
+        shown,
+        [
+            (1, "web1", Some(2)),
+            (1, "web1", Some(3)),
+            (device, "web2", None)
+        ]
+    );
+    assert_ne!(device, 1);
+    assert_eq!(lines[0].ek_name, ek_name(&first).to_string());
+    assert_eq!(lines[0].last_seen, Some(NOW));
+    assert_eq!(lines[0].valid_until, Some(NOW + 86_400));
+    assert_ne!(lines[0].pending_key, lines[1].pending_key);
+    assert_eq!((lines[2].last_seen, lines[2].valid_until), (None, None));
+    assert_eq!(
+        (lines[0].state.as_str(), lines[0].role.as_str()),
+        ("active", "host")
+    );
+    world.registry.revoke(1, "", NOW, "uid 0").unwrap();
+    let lines = world.registry.devices().unwrap();
+    assert_eq!(
+        (lines[0].state.as_str(), lines[0].pending),
+        ("revoked", None)
+    );
+}
+
+pub(super) fn numbers_grow_and_keys_keep_theirs(world: &World) {
+    let other = world.again();
+    let user = world.registry.ca_key("user", b"a key").unwrap();
+    let host = world.registry.ca_key("host", b"another").unwrap();
+    assert_ne!(user, host);
+    assert_eq!(other.ca_key("user", b"a key").unwrap(), user);
+    let first = world.registry.next_krl_number().unwrap();
+    let second = other.next_krl_number().unwrap();
+    let third = world.registry.next_krl_number().unwrap();
+    assert!(0 < first && first < second && second < third);
+}
+
+/// Names come from files and tokens; no text is a command.
+pub(super) fn hostile_text_is_text(world: &World) {
+    let name = "'; DROP TABLE device; --\\\u{1f600}";
+    let tpm = world.host(name);
+    let lines = world.registry.devices().unwrap();
+    assert_eq!(lines[0].name, name);
+    assert_eq!(world.bound(&tpm)[0].assignment.name, name);
+    assert!(world.registry.revoke(1, name, NOW, name).unwrap());
+}

@@ -1,0 +1,287 @@
+//! A registry of either kind, and machines whose proofs were checked.
+
+use std::sync::OnceLock;
+
+use ca_server::Refusal;
+use ca_server::registry::sqlite::Sqlite;
+use ca_server::registry::{Answer, Assignment, Bound, Enrolment, Outcome, Registry, Signed};
+use key_proof::{Kind, TpmTime, Verified};
+use rand_core::{OsRng, RngCore};
+use ssh_format::{AnyKey, CertificateKind, CertificateRequest, Curve, PublicKey, Signature};
+use tempfile::TempDir;
+
+use crate::pair::{Hash, Pair};
+use crate::software_tpm::{NOW, SoftwareTpm, any_tpm, check};
+
+/// A registry, and the authority's key.
+pub(crate) struct World {
+    pub(crate) registry: Box<dyn Registry>,
+    database: Database,
+    ca: Ca,
+}
+
+enum Database {
+    Sqlite(TempDir),
+}
+
+/// The key that signs certificates.
+struct Ca {
+    pair: Pair,
+    key: AnyKey,
+    number: i64,
+}
+
+/// What the registry is asked to do with a proof.
+pub(crate) struct Wish<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) token: Option<[u8; 32]>,
+    pub(crate) approve_first: bool,
+    pub(crate) approve_rebind: bool,
+    pub(crate) body: [u8; 32],
+}
+
+impl<'a> Wish<'a> {
+    pub(crate) fn new(name: &'a str, token: Option<[u8; 32]>) -> Self {
+        Self {
+            name,
+            token,
+            approve_first: false,
+            approve_rebind: true,
+            body: [1; 32],
+        }
+    }
+}
+
+/// An answer to a nonce for a renewal.
+#[derive(Clone, Copy)]
+pub(crate) struct Come<'a> {
+    pub(crate) names: &'a [&'a str],
+    pub(crate) time: (u64, u32, u32),
+    pub(crate) nonce: [u8; 32],
+    pub(crate) body: [u8; 32],
+    pub(crate) now: u64,
+}
+
+impl<'a> Come<'a> {
+    pub(crate) fn at(clock: u64, names: &'a [&'a str]) -> Self {
+        Self {
+            names,
+            time: (clock, 0, 0),
+            nonce: random(),
+            body: [1; 32],
+            now: NOW,
+        }
+    }
+}
+
+impl World {
+    pub(crate) fn sqlite() -> Self {
+        let dir = testing::memory_dir();
+        let registry = Sqlite::open(&dir.path().join("registry.db")).unwrap();
+        Self::new(Box::new(registry), Database::Sqlite(dir))
+    }
+
+    fn new(registry: Box<dyn Registry>, database: Database) -> Self {
+        let pair = Pair::p256();
+        let key = public(&pair);
+        let number = registry.ca_key("host", key.blob()).unwrap();
+        let ca = Ca { pair, key, number };
+        Self {
+            registry,
+            database,
+            ca,
+        }
+    }
+
+    /// The same database, opened once more, as another node has it.
+    pub(crate) fn again(&self) -> Box<dyn Registry> {
+        match &self.database {
+            Database::Sqlite(dir) => {
+                Box::new(Sqlite::open(&dir.path().join("registry.db")).unwrap())
+            }
+        }
+    }
+
+    /// The rows of a table.
+    pub(crate) fn rows(&self, table: &str) -> i64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        match &self.database {
+            Database::Sqlite(dir) => {
+                let path = dir.path().join("registry.db");
+                let db = rusqlite::Connection::open(path).unwrap();
+                db.query_row(&sql, [], |row| row.get(0)).unwrap()
+            }
+        }
+    }
+
+    /// A join token for `name`, good for 100 s.
+    pub(crate) fn token(&self, name: &str) -> [u8; 32] {
+        let hash = random();
+        let assignment = assignment(name);
+        let made = self
+            .registry
+            .add_join_token(&hash, &assignment, NOW + 100, "uid 0");
+        made.unwrap();
+        hash
+    }
+
+    /// Signs a certificate for a key.
+    pub(crate) fn sign(&self, key: &AnyKey) -> Signed {
+        let request = CertificateRequest {
+            key: key.clone(),
+            serial: OsRng.next_u64().max(1),
+            kind: CertificateKind::Host,
+            key_id: "v1 a test".to_owned(),
+            // The registry reads none of it.
+            principals: vec!["test".to_owned()],
+            valid_after: NOW,
+            valid_before: NOW + 86_400,
+            critical_options: Vec::new(),
+            extensions: Vec::new(),
+        };
+        let unsigned = request.unsigned(&[0; 32], &self.ca.key).unwrap();
+        let numbers = self.ca.pair.sign(Hash::Sha256, unsigned.bytes());
+        let signature = Signature::ecdsa(Curve::NistP256, &numbers[0], &numbers[1]).unwrap();
+        Signed {
+            certificate: unsigned.signed(&signature).unwrap(),
+            ca: self.ca.number,
+        }
+    }
+
+    /// Takes a proof that passed.
+    pub(crate) fn enrol(&self, proof: &Verified, wish: &Wish<'_>) -> Outcome {
+        self.try_enrol(proof, wish).unwrap()
+    }
+
+    pub(crate) fn try_enrol(&self, proof: &Verified, wish: &Wish<'_>) -> Result<Outcome, Refusal> {
+        let mut sign = || Ok(self.sign(&proof.key));
+        self.enrol_by(proof, wish, &mut sign)
+    }
+
+    pub(crate) fn enrol_by(
+        &self,
+        proof: &Verified,
+        wish: &Wish<'_>,
+        sign: &mut dyn FnMut() -> Result<Signed, Refusal>,
+    ) -> Result<Outcome, Refusal> {
+        let enrolment = Enrolment {
+            verified: proof,
+            assignment: &assignment(wish.name),
+            token: wish.token.as_ref(),
+            answer: Answer {
+                nonce: &proof.nonce,
+                expires: proof.expires,
+                body: &wish.body,
+                now: NOW,
+            },
+            approve_first: wish.approve_first,
+            approve_rebind: wish.approve_rebind,
+        };
+        self.registry.enrol(&enrolment, &proof.principals, sign)
+    }
+
+    /// A machine that has its certificate and the name.
+    pub(crate) fn host(&self, name: &str) -> SoftwareTpm {
+        let tpm = host(name);
+        let outcome = self.enrol(&verified(&tpm), &Wish::new(name, Some(self.token(name))));
+        assert!(matches!(outcome, Outcome::Issued(_)), "{outcome:?}");
+        tpm
+    }
+
+    /// The key of a machine, once for each role.
+    pub(crate) fn bound(&self, tpm: &SoftwareTpm) -> Vec<Bound> {
+        let proof = verified(tpm);
+        self.registry
+            .bound(&proof.attestation_key, &proof.binding.key)
+            .unwrap()
+    }
+
+    pub(crate) fn renew(&self, tpm: &SoftwareTpm, come: &Come<'_>) -> Outcome {
+        let bound = self.bound(tpm)[0].clone();
+        self.try_renew(&bound, come).unwrap()
+    }
+
+    pub(crate) fn try_renew(&self, bound: &Bound, come: &Come<'_>) -> Result<Outcome, Refusal> {
+        let mut sign = || Ok(self.sign(&bound.binding.ssh_key));
+        self.renew_by(bound.id, come, &mut sign)
+    }
+
+    pub(crate) fn renew_by(
+        &self,
+        bound: i64,
+        come: &Come<'_>,
+        sign: &mut dyn FnMut() -> Result<Signed, Refusal>,
+    ) -> Result<Outcome, Refusal> {
+        // Nobody but the verifier makes one.
+        static TIME: OnceLock<TpmTime> = OnceLock::new();
+        let mut time = *TIME.get_or_init(|| verified(&host("x")).time);
+        (time.clock, time.resets, time.restarts) = come.time;
+        let answer = Answer {
+            nonce: &come.nonce,
+            expires: come.now + 60,
+            body: &come.body,
+            now: come.now,
+        };
+        self.registry
+            .renew(bound, &names(come.names), time, answer, sign)
+    }
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&it| it.to_owned()).collect()
+}
+
+pub(crate) fn assignment(name: &str) -> Assignment {
+    Assignment {
+        role: "host".to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+/// A machine that wants to be the host `name`.
+pub(crate) fn host(name: &str) -> SoftwareTpm {
+    let mut tpm = SoftwareTpm::new();
+    tpm.behind_nothing();
+    tpm.kind = Kind::Host;
+    tpm.principals = vec![name.to_owned()];
+    tpm
+}
+
+/// A proof of the machine for a fresh challenge, checked.
+pub(crate) fn verified(tpm: &SoftwareTpm) -> Verified {
+    check(&tpm.proof(), &any_tpm()).unwrap()
+}
+
+pub(crate) fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    OsRng.fill_bytes(&mut bytes);
+    bytes
+}
+
+fn public(pair: &Pair) -> AnyKey {
+    let (x, y) = pair.point();
+    let key = PublicKey::ecdsa(Curve::NistP256, &x, &y).unwrap();
+    AnyKey::from_blob(key.blob()).unwrap()
+}
+
+/// The certificate of an outcome.
+#[track_caller]
+pub(crate) fn issued(outcome: Outcome) -> Vec<u8> {
+    match outcome {
+        Outcome::Issued(blob) => blob,
+        other => panic!("nothing was issued: {other:?}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn pending(outcome: Outcome) -> i64 {
+    match outcome {
+        Outcome::Pending(id) => id,
+        other => panic!("it does not wait: {other:?}"),
+    }
+}
+
+/// A signer that is away.
+pub(crate) fn no_signer() -> Result<Signed, Refusal> {
+    Err(Refusal::Signer("the agent is away".into()))
+}
