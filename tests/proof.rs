@@ -3,6 +3,7 @@
 mod agent;
 mod budget;
 mod chip;
+mod fields;
 mod interop;
 mod json;
 mod options;

@@ -91,3 +91,121 @@ fn without_the_makers_certificate_the_name_vouches() {
     let by_name = program.run(&[&verify[..], &["--ek", name]].concat()).ok();
     assert!(by_name.contains("(mode B)"), "{by_name}");
 }
+
+/// An NV index where the certificate of the endorsement key on P-384 should be.
+struct Index {
+    attributes: &'static str,
+    password: &'static str,
+    contents: Option<&'static [u8]>,
+    is_locked: bool,
+}
+
+impl Index {
+    /// As makers define it, with `contents`.
+    const fn open(contents: Option<&'static [u8]>) -> Self {
+        Self {
+            attributes: "authread|authwrite|ownerread|ownerwrite|read_stclear|no_da",
+            password: "",
+            contents,
+            is_locked: false,
+        }
+    }
+
+    fn put(&self, program: &Program) {
+        const AT: &str = "0x01c00016";
+        tool(program, "tpm2_nvundefine", &["-C", "p", AT]);
+        let size = self.contents.map_or(800, <[u8]>::len).to_string();
+        let args = ["-C", "o", "-s", &size, "-a", self.attributes];
+        let password = ["-p", self.password, AT];
+        tool(program, "tpm2_nvdefine", &[&args[..], &password].concat());
+        if let Some(contents) = self.contents {
+            let file = program.home.path().join("contents");
+            std::fs::write(&file, contents).unwrap();
+            let file = crate::program::text(file);
+            tool(program, "tpm2_nvwrite", &["-C", "o", "-i", &file, AT]);
+        }
+        if self.is_locked {
+            tool(program, "tpm2_nvreadlock", &["-C", "o", AT]);
+        }
+    }
+}
+
+/// The key's Name vouches then, another key with a certificate is taken first, and no password is guessed.
+#[test]
+fn an_index_without_a_readable_certificate_ends_no_proof() {
+    let unreadable = "NV index that cannot be read without a password";
+    let warning = "NV index 0x01c00016 cannot be read without a password";
+    let some = Some(&b"0\x82\0\x05bytes"[..]);
+    for (what, index, shown, doctor) in [
+        ("never written", Index::open(None), "no certificate", ""),
+        (
+            "erased",
+            Index::open(Some(&[0xff; 700])),
+            "certificate that cannot be read",
+            "NV index 0x01c00016 has 700 bytes that are no certificate",
+        ),
+        (
+            "with a password",
+            Index {
+                password: "secret",
+                ..Index::open(some)
+            },
+            unreadable,
+            warning,
+        ),
+        (
+            "with a password whose wrong tries count",
+            Index {
+                attributes: "authread|ownerread|ownerwrite",
+                password: "secret",
+                ..Index::open(some)
+            },
+            unreadable,
+            warning,
+        ),
+        (
+            "for its owner alone",
+            Index {
+                attributes: "ownerread|ownerwrite|no_da",
+                ..Index::open(some)
+            },
+            unreadable,
+            warning,
+        ),
+        (
+            "locked",
+            Index {
+                is_locked: true,
+                ..Index::open(some)
+            },
+            unreadable,
+            warning,
+        ),
+    ] {
+        let program = manufactured();
+        let files = Files::of(&program);
+        index.put(&program);
+        let told = program.run(&["ek", "show"]).ok();
+        let state = told
+            .lines()
+            .skip_while(|line| !line.contains("ecc-p384"))
+            .find_map(|line| line.strip_prefix("certificate"));
+        assert_eq!(state.map(str::trim), Some(shown), "{what}: {told}");
+        let checked = program.run(&["doctor"]);
+        let checked: Vec<_> = checked.stdout.split_whitespace().collect();
+        let checked = checked.join(" ");
+        assert!(checked.contains(doctor), "{what}: {checked}");
+        // Another key's certificate is taken, if any key will do.
+        let asked = program.run(&["prove", "first", "-o", &files.request]);
+        assert!(asked.stderr.contains("maker's certificate"), "{asked:#?}");
+        let asked = ask(&program, &files, "ecc-p384");
+        assert!(!asked.stderr.contains("maker's certificate"), "{asked:#?}");
+        asked.ok();
+        files.challenge(&program);
+        files.answer(&program).ok();
+        let verify = ["verify-proof", &files.proof, "--any-tpm"];
+        program.run(&verify).ok();
+        let info = program.run(&["tpm", "info", "--json"]).ok();
+        assert!(info.contains("\"wrong_tries\": 0"), "{what}: {info}");
+    }
+}

@@ -3,7 +3,10 @@
 use rand_core::CryptoRngCore;
 use zeroize::Zeroizing;
 
-use crate::{Checked, Result, TicketKey, make_credential, ticket::Ticket, transcript::Transcript};
+use crate::{
+    Checked, PublicArea, Result, TicketKey, credential, make_credential, ticket::Ticket,
+    transcript::Transcript,
+};
 
 /// The seconds for which a challenge that travels in a file is good, unless told otherwise.
 pub const DEFAULT_LIFETIME: u64 = 24 * 60 * 60;
@@ -64,5 +67,15 @@ impl Challenge {
             expires,
             request: checked.transcript(),
         })
+    }
+
+    /// Checks that the secret has the form that the TPM with the endorsement key `ek` takes, so that a file that was cut or
+    /// mixed up is told apart from a secret for another TPM. Only the TPM can tell whether the secret is for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`](crate::Error::Malformed).
+    pub fn check_form(&self, ek: &PublicArea) -> Result<()> {
+        credential::check_form(ek, &self.id_object, &self.secret)
     }
 }

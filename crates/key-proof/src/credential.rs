@@ -6,7 +6,7 @@ use rand_core::CryptoRngCore;
 use rsa::{BigUint, Oaep, RsaPublicKey};
 use sha2::{Sha256, Sha384, Sha512};
 use ssh_format::Curve;
-use tpm_wire::Put;
+use tpm_wire::{Put, Reader};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -76,6 +76,46 @@ pub fn make_credential(
         id_object,
         secret: encrypted,
     })
+}
+
+/// Whether `id_object` and `secret` have the lengths of those that [`make_credential`] makes for `ek`. The encrypted part may be
+/// shorter, because a verifier may choose a shorter secret.
+///
+/// # Source
+///
+/// Part 2, section 12.4.2 "TPMS_ID_OBJECT"; annexes B.10.4 and C.6.4 of part 1 as for [`make_credential`].
+pub(crate) fn check_form(ek: &PublicArea, id_object: &[u8], secret: &[u8]) -> Result<()> {
+    const ID_OBJECT: &str = "id_object of the challenge";
+    const SECRET: &str = "secret of the challenge";
+    let size = ek.name_alg.size();
+    let mut reader = Reader::new(id_object, ID_OBJECT);
+    let mac = reader.sized()?;
+    // A TPM2B_DIGEST, encrypted with its length.
+    let identity = reader.remainder();
+    if mac.len() != size || !(3..=2 + size).contains(&identity.len()) {
+        return Err(Error::malformed(
+            ID_OBJECT,
+            "its length is not that of one for this endorsement key",
+        ));
+    }
+    let fits = match &ek.key {
+        PublicKey::Rsa { n, .. } => secret.len() == n.len(),
+        PublicKey::Ecc { curve, .. } => {
+            let mut reader = Reader::new(secret, SECRET);
+            let (x, y) = (reader.sized()?, reader.sized()?);
+            reader.finish()?;
+            let coordinate = 1..=curve.field_size();
+            coordinate.contains(&x.len()) && coordinate.contains(&y.len())
+        }
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::malformed(
+            SECRET,
+            "its length is not that of one for this endorsement key",
+        ))
+    }
 }
 
 type Seed = (Zeroizing<Vec<u8>>, Vec<u8>);

@@ -6,8 +6,8 @@
 
 use rusqlite::{OptionalExtension, params};
 use tpm_core::{
-    AttestationKey, Blob, Certified, Credential, EndorsementAuth, Name, OpenSrk, PinAuth, Scheme,
-    Signature, Tpm, Wall,
+    AttestationKey, Blob, Certified, Credential, EndorsementAuth, Name, OpenSrk, Operation,
+    PinAuth, Scheme, Signature, Tpm, Wall,
     ek::{self, EkType},
 };
 use zeroize::Zeroizing;
@@ -60,7 +60,7 @@ pub fn evidence(
     let op = tpm.begin()?;
     let root = objects.srk.open(&op)?;
     let (ek_type, ek_certificate) = match ek_type {
-        Some(ek_type) => (ek_type, ek::certificate(&op, ek_type)?),
+        Some(ek_type) => (ek_type, certificate(&op, ek_type)?),
         None => certified(&root)?,
     };
     let chain = match ek_certificate {
@@ -90,12 +90,22 @@ const PREFERRED: [EkType; 6] = [
     EkType::Rsa2048,
 ];
 
+/// The certificate of an endorsement key, if there is one. Without it the TPM is still known by the key's Name, so neither
+/// an index with something else in it nor one that asks for a password ends the proof.
+fn certificate(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Vec<u8>>> {
+    match ek::certificate(op, ek_type) {
+        // A SEQUENCE, or an OCTET STRING around one, of 256 bytes or more.
+        Ok(found) => Ok(found.filter(|der| matches!(der[..], [0x30 | 0x04, 0x82, ..]))),
+        Err(tpm_core::Error::NvUnreadable(_)) => Ok(None),
+        Err(err) => Err(err.into()),
+    }
+}
+
 /// The first type of endorsement key with a certificate, and the certificate.
 fn certified(root: &OpenSrk<'_>) -> Result<(EkType, Option<Vec<u8>>)> {
     let with_index = ek::certified(root.op())?;
     for ek_type in PREFERRED.into_iter().filter(|it| with_index.contains(it)) {
-        // The index may exist and be empty.
-        if let Some(der) = ek::certificate(root.op(), ek_type)? {
+        if let Some(der) = certificate(root.op(), ek_type)? {
             return Ok((ek_type, Some(der)));
         }
     }

@@ -118,6 +118,9 @@ pub enum Error {
     /// The NV index does not exist.
     #[error("NV index {0:#010x} does not exist")]
     NvMissing(u32),
+    /// The NV index cannot be read with an empty password.
+    #[error("NV index {0:#010x} cannot be read without a password")]
+    NvUnreadable(u32),
     /// The persistent handle is occupied.
     #[error("persistent handle {0:#010x} is occupied")]
     HandleOccupied(u32),
@@ -181,10 +184,8 @@ impl Error {
             _ if rc.is_of_transport() => Self::Connection(io::Error::other(rc.to_string())),
             rc::INITIALIZE => Self::NotStarted,
             // A secret that was encrypted to another RSA key has chips answer that they have failed, and go on; with
-            // another ECC key or attestation key its integrity is wrong.
-            rc::FAILURE | rc::SIZE | rc::INTEGRITY | rc::ECC_POINT
-                if command == CommandCode::ActivateCredential && !rc.is_about_handle() =>
-            {
+            // another ECC key or attestation key its integrity is wrong. What is no secret at all is refused as a parameter.
+            _ if command == CommandCode::ActivateCredential && rc.refuses_secret() => {
                 Self::OtherChallenge
             }
             rc::FAILURE => Self::FailureMode,
@@ -290,7 +291,9 @@ mod tests {
                 code,
             )
         };
-        for code in [0x101, 0x1d5, 0x1df, 0x2d5] {
+        for code in [
+            0x101, 0x154, 0x1d5, 0x1df, 0x2d5, 0x29a, 0x2da, 0x1c4, 0x0a7,
+        ] {
             assert_matches!(err(code), Error::OtherChallenge, "{code:#x}");
         }
         assert_matches!(err(0x9a2), Error::AuthRejected { .. });

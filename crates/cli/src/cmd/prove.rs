@@ -259,12 +259,9 @@ fn answer(app: &App, args: &Args, request: &Path, challenge: &Path) -> anyhow::R
         secret: &challenge.secret,
     };
     // Read once before: what is malformed says so better than that its type is unknown.
-    PublicArea::parse(&request.ek)?;
-    let ek_type = EkType::of_public(&request.ek)
-        .ok_or(tpm_core::Error::NotSupported(
-            "this kind of endorsement key",
-        ))
-        .map_err(StoreError::from)?;
+    let ek = PublicArea::parse(&request.ek)?;
+    let ek_type = EkType::of_public(&request.ek).ok_or(Error::RequestOfOtherEk)?;
+    challenge.check_form(&ek)?;
     let answered = Answering {
         app,
         args,

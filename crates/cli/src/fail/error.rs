@@ -377,6 +377,9 @@ pub(crate) enum Error {
     /// The request is for a key that is not here, or not the one that was named.
     #[error("the request is for another key")]
     RequestOfOtherKey,
+    /// The request names an endorsement key of no template that is known here.
+    #[error("the endorsement key of the request is of no kind that a TPM makes for tpmssh")]
+    RequestOfOtherEk,
     /// The proof is for another key than the one to be certified.
     #[error("proof refused: it is for another key than the one to be certified")]
     ProofOfOtherKey,

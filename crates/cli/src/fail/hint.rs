@@ -178,6 +178,7 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
         }
         Error::Unprovable { .. } => "make a key that can be proven with: tpmssh keygen",
         Error::OtherRequest => "give the request that the challenge was made for with --request",
+        Error::RequestOfOtherEk => "make a new request with: tpmssh prove KEY -o request.json",
         Error::ChallengeExpired { .. } | Error::ProofUsed => {
             "make a new challenge with: tpmssh ca challenge REQUEST -o challenge.json"
         }

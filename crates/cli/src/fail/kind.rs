@@ -27,6 +27,7 @@ impl Error {
             | Self::NoJoinToken { .. }
             | Self::NoRoots { .. }
             | Self::RequestOfOtherKey
+            | Self::RequestOfOtherEk
             | Self::LabelTaken { .. }
             | Self::BadLabel(_)
             | Self::WhichAuthority { .. }

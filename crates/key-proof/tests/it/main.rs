@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod certificates;
+mod challenges;
 mod changed;
 mod checks;
 mod der;

@@ -176,7 +176,8 @@ pub fn create(
     })
 }
 
-/// The certificates of authorities between the endorsement keys and the maker's root that the chip holds, each DER.
+/// The certificates of authorities between the endorsement keys and the maker's root that the chip holds, each DER. Skips NV
+/// indexes that cannot be read without a password.
 ///
 /// # Errors
 ///
@@ -188,7 +189,12 @@ pub fn create(
 pub fn certificate_chain(op: &Operation<'_>) -> Result<Vec<Vec<u8>>> {
     let mut bytes = Vec::new();
     for index in info::handles(op, CHAIN.0, CHAIN.1)? {
-        bytes.extend(nv::read_open(op, index)?.unwrap_or_default());
+        match nv::read_open(op, index) {
+            Ok(contents) => bytes.extend(contents.unwrap_or_default()),
+            // Padding, so that nothing is joined that does not belong together.
+            Err(Error::NvUnreadable(_)) => bytes.push(0),
+            Err(err) => return Err(err),
+        }
     }
     Ok(split(&bytes))
 }
@@ -231,13 +237,15 @@ const CERTIFICATES: (u32, u32) = (0x01c0_0002, 0x01c0_001e);
 
 /// The manufacturer's certificate of an endorsement key, DER, if the chip holds one.
 ///
-/// Some manufacturers pad the index; the padding after the certificate is removed.
+/// Some manufacturers pad the index; the padding after the certificate is removed. An index that was defined and never written, or
+/// that is empty, holds none.
 ///
 /// # Errors
 ///
-/// Failures of the chip.
+/// [`Error::NvUnreadable`] if the index cannot be read without a password; failures of the chip.
 pub fn certificate(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Vec<u8>>> {
     let contents = nv::read_open(op, ek_type.certificate_index())?;
+    let contents = contents.filter(|contents| !contents.is_empty());
     Ok(contents.map(|mut der| {
         if let [0x30, 0x82, high, low, ..] = der[..] {
             der.truncate(4 + usize::from(u16::from_be_bytes([high, low])));

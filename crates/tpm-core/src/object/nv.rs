@@ -135,12 +135,30 @@ pub(crate) fn read_public(
     }
 }
 
-/// The contents of an index that can be read with its own, empty, authorization value. They are not
-/// authenticated.
+// Attributes (part 2, section 13.4 "TPMA_NV").
+const AUTHREAD: u32 = 1 << 18;
+const NO_DA: u32 = 1 << 25;
+const READLOCKED: u32 = 1 << 28;
+const WRITTEN: u32 = 1 << 29;
+
+/// The contents of an index that can be read with its own, empty, authorization value; `None` if there is no such index, or
+/// nothing was written to it. They are not authenticated.
+///
+/// # Errors
+///
+/// [`Error::NvUnreadable`] if the index has another authorization value, counts wrong ones or is locked, or if only its owner or
+/// a policy may read it.
 pub(crate) fn read_open(op: &Operation<'_>, index: u32) -> Result<Option<Vec<u8>>> {
     let Some((public, name)) = read_public(op, index, Exception::Shown)? else {
         return Ok(None);
     };
+    if public.attributes & WRITTEN == 0 {
+        return Ok(None);
+    }
+    // Without NO_DA, a wrong guess at the password would count towards the chip's lockout. Manufacturers set it.
+    if public.attributes & (AUTHREAD | NO_DA | READLOCKED) != AUTHREAD | NO_DA {
+        return Err(Error::NvUnreadable(index));
+    }
     let mut contents = Vec::new();
     for offset in (0..public.size).step_by(usize::from(CHUNK)) {
         let size = CHUNK.min(public.size - offset);
@@ -153,8 +171,14 @@ pub(crate) fn read_open(op: &Operation<'_>, index: u32) -> Result<Option<Vec<u8>
             .param_u16(offset);
         match op.run_unauthenticated(command, Exception::Shown) {
             Ok(response) => contents.extend_from_slice(response.reader().sized()?),
-            // The index was never written.
+            // A chip that states nothing about it.
             Err(err) if err.is_rc(rc::NV_UNINITIALIZED) => return Ok(None),
+            Err(err) if err.is_rc(rc::NV_AUTHORIZATION) || err.is_rc(rc::NV_LOCKED) => {
+                return Err(Error::NvUnreadable(index));
+            }
+            Err(Error::AuthRejected { .. }) => {
+                return Err(Error::NvUnreadable(index));
+            }
             Err(err) => return Err(err),
         }
     }

@@ -47,6 +47,22 @@ impl ResponseCode {
             && self.0 & 0xf00 != 0
     }
 
+    /// Whether it is one of the codes with which chips refuse a secret that `TPM2_ActivateCredential` is to bring out. Chips
+    /// differ, and many omit the number of the parameter.
+    pub(crate) fn refuses_secret(self) -> bool {
+        const WITHOUT_NUMBER: [u32; 7] = [
+            rc::FAILURE,
+            rc::NO_RESULT,
+            rc::SIZE,
+            rc::VALUE,
+            rc::INSUFFICIENT,
+            rc::INTEGRITY,
+            rc::ECC_POINT,
+        ];
+        self.parameter().is_some()
+            || WITHOUT_NUMBER.contains(&self.base()) && !self.is_about_handle()
+    }
+
     /// The TPM's code, also if a resource manager returned it in place of the TPM; `None` for other
     /// layers.
     pub(crate) fn of_tpm(self) -> Option<Self> {

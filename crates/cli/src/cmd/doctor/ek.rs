@@ -2,9 +2,9 @@
 
 use key_proof::{EkCertificate, PublicArea};
 use token_store::Kind;
-use tpm_core::Operation;
 use tpm_core::ek::{self, Ek, EkType};
 use tpm_core::info::Info;
+use tpm_core::{Error, Operation};
 
 use super::check::Check;
 
@@ -20,14 +20,21 @@ enum Found {
     Others { issuer: String },
     /// Something else, of so many bytes.
     NoCertificate { len: usize },
+    /// Something that asks for a password.
+    Unreadable,
 }
 
 pub(super) fn check(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> {
     let mut found = Vec::new();
     for ek_type in EkType::ALL {
-        if let Some(der) = ek::certificate(op, ek_type)? {
-            let key = ek::find(op, ek_type).unwrap_or_default();
-            found.push((ek_type, look(&der, key.as_ref())));
+        match ek::certificate(op, ek_type) {
+            Ok(None) => {}
+            Ok(Some(der)) => {
+                let key = ek::find(op, ek_type).unwrap_or_default();
+                found.push((ek_type, look(&der, key.as_ref())));
+            }
+            Err(Error::NvUnreadable(_)) => found.push((ek_type, Found::Unreadable)),
+            Err(err) => return Err(err),
         }
     }
     Ok(told(&found, info.emulated))
@@ -58,6 +65,11 @@ fn told(found: &[(EkType, Found)], emulated: bool) -> Check {
                 return Check::warning(NAME, detail).fixed_by(
                     "update the TPM's firmware, or ask the machine's maker for the certificate",
                 );
+            }
+            Found::Unreadable => {
+                let detail = format!("NV index {index} cannot be read without a password");
+                return Check::warning(NAME, detail)
+                    .fixed_by("ask the machine's maker for the certificate");
             }
             Found::Others { issuer } => {
                 let detail = format!(
@@ -110,6 +122,11 @@ mod tests {
 
     #[test]
     fn each_kind_of_content_is_called_what_it_is() {
+        let locked = said(vec![Found::Unreadable], false);
+        assert!(
+            locked.contains("NV index 0x01c00002 cannot be read without a password"),
+            "{locked}"
+        );
         let issuer = || "CN=Maker".to_owned();
         let ours = || Found::Ours { issuer: issuer() };
         assert!(said(vec![], false).starts_with("warning EK certificate none"));

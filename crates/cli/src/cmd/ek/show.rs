@@ -40,7 +40,13 @@ fn keys(app: &App) -> anyhow::Result<Vec<Key>> {
         for ek_type in EkType::ALL {
             // Something else at its handle is no endorsement key.
             match ek::find(&op, ek_type) {
-                Ok(Some(key)) => found.push((key, ek::certificate(&op, ek_type)?)),
+                Ok(Some(key)) => {
+                    let certificate = match ek::certificate(&op, ek_type) {
+                        Err(tpm_core::Error::NvUnreadable(_)) => Contents::Unreadable,
+                        other => other?.map_or(Contents::Nothing, Contents::Bytes),
+                    };
+                    found.push((key, certificate));
+                }
                 Ok(None) | Err(tpm_core::Error::HandleOccupied(_)) => {}
                 Err(err) => return Err(err),
             }
@@ -50,12 +56,19 @@ fn keys(app: &App) -> anyhow::Result<Vec<Key>> {
     let keys: Vec<Key> = found
         .map_err(StoreError::from)?
         .into_iter()
-        .map(|(key, certificate)| Key::new(&key, certificate.as_deref()))
+        .map(|(key, certificate)| Key::new(&key, &certificate))
         .collect();
     if keys.is_empty() {
         return Err(Error::NoEk.into());
     }
     Ok(keys)
+}
+
+/// What the NV index of a certificate holds.
+enum Contents {
+    Nothing,
+    Unreadable,
+    Bytes(Vec<u8>),
 }
 
 #[derive(Debug, Serialize)]
@@ -73,16 +86,22 @@ struct Key {
 }
 
 impl Key {
-    fn new(key: &Ek, certificate: Option<&[u8]>) -> Self {
-        let read = certificate.map(|der| read(key, der));
-        let (state, maker, der) = match read {
-            None => ("no certificate", None, None),
-            Some(Err(state)) => (state, None, None),
-            Some(Ok((certificate, maker))) => (
-                "certificate of this key, its signature not looked at",
-                Some(MakerReport::from(&maker)),
-                Some(certificate),
+    fn new(key: &Ek, certificate: &Contents) -> Self {
+        let (state, maker, der) = match certificate {
+            Contents::Nothing => ("no certificate", None, None),
+            Contents::Unreadable => (
+                "NV index that cannot be read without a password",
+                None,
+                None,
             ),
+            Contents::Bytes(der) => match read(key, der) {
+                Err(state) => (state, None, None),
+                Ok((certificate, maker)) => (
+                    "certificate of this key, its signature not looked at",
+                    Some(MakerReport::from(&maker)),
+                    Some(certificate),
+                ),
+            },
         };
         Self {
             ek_type: key.ek_type.name(),

@@ -38,7 +38,13 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let (info, found, certificate) = tpm
         .begin()
         .and_then(|op| {
-            let certificate = ek::certificate(&op, ek_type)?;
+            let certificate = match ek::certificate(&op, ek_type) {
+                Err(err @ tpm_core::Error::NvUnreadable(_)) => {
+                    tell(&format!("tpmssh: {err}"));
+                    None
+                }
+                other => other?,
+            };
             Ok((info::read(&op)?, ek::find(&op, ek_type)?, certificate))
         })
         .map_err(StoreError::from)?;
