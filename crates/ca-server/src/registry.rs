@@ -1,5 +1,6 @@
 //! What the authority remembers: devices, their keys, their names, and every certificate.
 
+pub mod postgres;
 pub mod sqlite;
 
 use key_proof::{Binding, Name, TpmTime, Verified};
@@ -269,4 +270,15 @@ pub trait Registry: Send + Sync {
     ///
     /// [`Refusal::Unavailable`].
     fn import(&self, expected: &[Expected], now: u64) -> Result<Option<usize>, Refusal>;
+}
+
+/// An error with its causes, in one line.
+fn causes(err: &dyn std::error::Error) -> String {
+    let mut text = err.to_string();
+    let mut next = err.source();
+    while let Some(err) = next {
+        text = format!("{text}: {err}");
+        next = err.source();
+    }
+    text
 }

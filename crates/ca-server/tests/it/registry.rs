@@ -17,6 +17,14 @@ macro_rules! conformance {
                 }
             )+)+
         }
+        mod postgres {
+            $($(
+                #[test]
+                fn $case() {
+                    super::$module::$case(&super::world::World::postgres());
+                }
+            )+)+
+        }
     };
 }
 

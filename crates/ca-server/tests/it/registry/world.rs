@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use ca_server::Refusal;
+use ca_server::registry::postgres::{self, Location, Postgres};
 use ca_server::registry::sqlite::Sqlite;
 use ca_server::registry::{Answer, Assignment, Bound, Enrolment, Outcome, Registry, Signed};
 use key_proof::{Kind, TpmTime, Verified};
@@ -22,6 +23,7 @@ pub(crate) struct World {
 
 enum Database {
     Sqlite(TempDir),
+    Postgres(testing::Postgres),
 }
 
 /// The key that signs certificates.
@@ -81,6 +83,13 @@ impl World {
         Self::new(Box::new(registry), Database::Sqlite(dir))
     }
 
+    /// As the role that has the rights of `role.sql` and no other.
+    pub(crate) fn postgres() -> Self {
+        let server = testing::Postgres::start();
+        let registry = prepared(&server);
+        Self::new(Box::new(registry), Database::Postgres(server))
+    }
+
     fn new(registry: Box<dyn Registry>, database: Database) -> Self {
         let pair = Pair::p256();
         let key = public(&pair);
@@ -99,6 +108,7 @@ impl World {
             Database::Sqlite(dir) => {
                 Box::new(Sqlite::open(&dir.path().join("registry.db")).unwrap())
             }
+            Database::Postgres(server) => Box::new(opened(server).unwrap()),
         }
     }
 
@@ -111,6 +121,7 @@ impl World {
                 let db = rusqlite::Connection::open(path).unwrap();
                 db.query_row(&sql, [], |row| row.get(0)).unwrap()
             }
+            Database::Postgres(server) => server.sql("postgres", &sql).parse().unwrap(),
         }
     }
 
@@ -225,6 +236,23 @@ impl World {
         self.registry
             .renew(bound, &names(come.names), time, answer, sign)
     }
+}
+
+/// A registry in a new database, as `tpmssh-ca init` and `role.sql` make it.
+pub(crate) fn prepared(server: &testing::Postgres) -> Postgres {
+    postgres::prepare(Location::parse(&server.url("owner", "postgres")).unwrap()).unwrap();
+    let role = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/registry/postgres/role.sql"
+    );
+    let _ = server.sql("postgres", "CREATE ROLE node LOGIN");
+    let mut psql = server.psql("postgres");
+    crate::node::run(psql.args(["-v", "role=node", "-f", role]));
+    opened(server).unwrap()
+}
+
+pub(crate) fn opened(server: &testing::Postgres) -> Result<Postgres, Refusal> {
+    Postgres::open(Location::parse(&server.url("node", "postgres")).unwrap())
 }
 
 fn names(names: &[&str]) -> Vec<String> {

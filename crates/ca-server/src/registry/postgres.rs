@@ -1,0 +1,345 @@
+//! The registry in PostgreSQL, for several nodes.
+//!
+//! What a request does is one transaction, as if it were alone (SERIALIZABLE), and begun again if another one was in its way. Renewals, of
+//! which there are many, do it in one statement with locks on the rows of their key.
+
+mod enrol;
+mod location;
+mod manage;
+mod migrate;
+mod pool;
+mod renew;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use key_proof::{Binding, Name, PublicArea, TpmTime};
+use ssh_format::AnyKey;
+use tokio_postgres::Row;
+
+use super::{
+    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, JoinToken, Outcome, Registry, Sign,
+    Standing,
+};
+use crate::Refusal;
+
+pub use location::Location;
+pub use migrate::prepare;
+use pool::{Fault, Pool};
+
+/// Seconds between two looks for nonces that can be forgotten.
+const TIDY: u64 = 60;
+/// Days for which there are partitions, from today on.
+const AHEAD: u64 = 3;
+const DAY: u64 = 24 * 60 * 60;
+
+/// A registry in PostgreSQL.
+///
+/// It is to be used by threads that may wait: within an asynchronous task it panics.
+#[derive(Debug)]
+pub struct Postgres {
+    pool: Pool,
+    /// When nonces were last forgotten, in seconds since 1970.
+    tidied: AtomicU64,
+    /// The last day that has a partition, in days since 1970.
+    partitioned: AtomicU64,
+}
+
+impl Postgres {
+    /// Opens the registry at `location`, whose tables [`prepare`] has made.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`], also without the tables, or with those of another version.
+    pub fn open(location: Location) -> Result<Self, Refusal> {
+        let pool = Pool::new(location)?;
+        pool.run(async |session| migrate::check(session).await)?;
+        Ok(Self {
+            pool,
+            tidied: AtomicU64::new(0),
+            partitioned: AtomicU64::new(0),
+        })
+    }
+
+    /// Forgets nonces that are long over, and makes the partitions of the coming days. What fails here is done later, and no machine has
+    /// to hear of it.
+    fn tidy(&self, now: u64) {
+        let before = self.tidied.load(Ordering::Relaxed);
+        let is_time = now.saturating_sub(before) >= TIDY || now < before;
+        let mine = is_time
+            && self
+                .tidied
+                .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if !mine {
+            return;
+        }
+        // An hour more than clocks differ, should this one have been set back.
+        let old = signed(now.saturating_sub(60 * 60));
+        let forgotten = self.pool.run(async |session| {
+            let sql = "DELETE FROM used_nonce WHERE expires < $1";
+            session.execute(sql, &[&old]).await
+        });
+        let last = now / DAY + AHEAD;
+        let made = if self.partitioned.load(Ordering::Relaxed) < last {
+            self.pool.run(async |session| {
+                for day in now / DAY..=last {
+                    let day = i32::try_from(day).unwrap_or(i32::MAX);
+                    session
+                        .optional("SELECT make_partition($1)", &[&day])
+                        .await?;
+                }
+                self.partitioned.store(last, Ordering::Relaxed);
+                Ok(())
+            })
+        } else {
+            Ok(())
+        };
+        for failed in [forgotten.err(), made.err()].into_iter().flatten() {
+            let why = super::causes(&failed);
+            eprintln!(
+                "tpmssh-ca: the database is not tidied: {}",
+                why.escape_debug()
+            );
+        }
+    }
+}
+
+/// A time or counter as the database has it.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// The day of a time, in days since 1970.
+fn day(time: u64) -> i32 {
+    i32::try_from(time / DAY).unwrap_or(i32::MAX)
+}
+
+/// A structure from a row that does not read back.
+fn corrupt(err: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
+    Fault::Refusal(Refusal::Unavailable(err.into()))
+}
+
+/// A text as the database takes it: it has no NUL.
+fn text(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// A key from a row of `bound`.
+fn read_bound(row: &Row) -> Result<Bound, Fault> {
+    let blob = |column: usize| row.try_get::<_, Vec<u8>>(column);
+    let name = |column| Name::from_bytes(&blob(column)?).map_err(corrupt);
+    Ok(Bound {
+        id: row.try_get(0)?,
+        ek_name: name(1)?,
+        assignment: Assignment {
+            role: row.try_get(2)?,
+            name: row.try_get(3)?,
+        },
+        active: row.try_get(4)?,
+        binding: Binding {
+            attestation_key: PublicArea::parse(&blob(5)?).map_err(corrupt)?,
+            signer: name(6)?,
+            ssh_key: AnyKey::from_blob(&blob(7)?).map_err(corrupt)?,
+            key: name(8)?,
+            qualified_name: name(9)?,
+        },
+        wall: row.try_get(10)?,
+        mode: row.try_get(11)?,
+    })
+}
+
+impl Registry for Postgres {
+    fn standing(&self, ek_name: &Name) -> Result<Option<Standing>, Refusal> {
+        let sql = "SELECT device.state = 'revoked', role, name, imported FROM device \
+                   LEFT JOIN assignment ON assignment.device = device.id WHERE ek_name = $1 ORDER BY role";
+        self.pool.run(async |session| {
+            let rows = session.rows(sql, &[&ek_name.bytes()]).await?;
+            let Some(first) = rows.first() else {
+                return Ok(None);
+            };
+            let mut standing = Standing {
+                revoked: first.try_get(0)?,
+                ..Standing::default()
+            };
+            for row in &rows {
+                let Some(role) = row.try_get::<_, Option<String>>(1)? else {
+                    continue;
+                };
+                if row.try_get(3)? {
+                    standing.imported.push(role.clone());
+                }
+                let name = row.try_get(2)?;
+                standing.assignments.push(Assignment { role, name });
+            }
+            Ok(Some(standing))
+        })
+    }
+
+    fn join_token(&self, hash: &[u8; 32], now: u64) -> Result<Option<JoinToken>, Refusal> {
+        let sql = "SELECT role, name, NOT used AND expires > $2 FROM join_token WHERE hash = $1";
+        self.pool.run(async |session| {
+            let row = session.optional(sql, &[&&hash[..], &signed(now)]).await?;
+            let Some(row) = row else { return Ok(None) };
+            let (role, name) = (row.try_get(0)?, row.try_get(1)?);
+            Ok(Some(JoinToken {
+                assignment: Assignment { role, name },
+                is_good: row.try_get(2)?,
+            }))
+        })
+    }
+
+    fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Vec<Bound>, Refusal> {
+        let sql = "SELECT binding.id, ek_name, binding.role, name, binding.state = 'active' AND device.state = 'active', \
+                   ak_public, signer, ssh_key, key_name, qualified_name, wall, mode \
+                   FROM binding JOIN device ON device.id = binding.device \
+                   JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
+                   WHERE ak_name = $1 AND key_name = $2 ORDER BY binding.id";
+        self.pool.run(async |session| {
+            let rows = session
+                .rows(sql, &[&attestation_key.bytes(), &key.bytes()])
+                .await?;
+            rows.iter().map(read_bound).collect()
+        })
+    }
+
+    fn enrol(
+        &self,
+        enrolment: &Enrolment<'_>,
+        principals: &[String],
+        sign: Sign<'_>,
+    ) -> Result<Outcome, Refusal> {
+        self.tidy(enrolment.answer.now);
+        let mut sign = Once::new(sign);
+        self.pool.transaction(async |session| {
+            let outcome = enrol::enrol(session, enrolment, principals, &mut sign).await?;
+            let keep = matches!(outcome, Outcome::Issued(_) | Outcome::Pending(_));
+            Ok((outcome, keep))
+        })
+    }
+
+    fn renew(
+        &self,
+        bound: i64,
+        names: &[String],
+        time: TpmTime,
+        answer: Answer<'_>,
+        sign: Sign<'_>,
+    ) -> Result<Outcome, Refusal> {
+        self.tidy(answer.now);
+        let mut sign = Once::new(sign);
+        let mut names = names.to_vec();
+        // In one order for all, so that two who take the same names do not wait for each other.
+        names.sort();
+        names.dedup();
+        let renewal = renew::Renewal {
+            bound,
+            names: &names,
+            time,
+            answer,
+        };
+        self.pool
+            .run(async |session| renew::renew(session, &renewal, &mut sign).await)
+    }
+
+    fn ca_key(&self, kind: &str, public: &[u8]) -> Result<i64, Refusal> {
+        self.pool.transaction(async |session| {
+            let insert = "INSERT INTO ca_key (kind, public) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+            let select = "SELECT id FROM ca_key WHERE public = $1";
+            let mut row = session.optional(select, &[&public]).await?;
+            if row.is_none() {
+                session.execute(insert, &[&kind, &public]).await?;
+                row = session.optional(select, &[&public]).await?;
+            }
+            let row = row.ok_or_else(|| corrupt("the authority's key has no number"))?;
+            Ok((i64::from(row.try_get::<_, i16>(0)?), true))
+        })
+    }
+
+    fn revoked_keys(&self) -> Result<Vec<Vec<u8>>, Refusal> {
+        self.pool.run(async |session| {
+            let rows = session
+                .rows("SELECT ssh_key FROM revocation ORDER BY id", &[])
+                .await?;
+            Ok(rows
+                .iter()
+                .map(|row| row.try_get(0))
+                .collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn next_krl_number(&self) -> Result<u64, Refusal> {
+        self.pool.run(async |session| {
+            let sql = "UPDATE meta SET krl_number = krl_number + 1 RETURNING krl_number";
+            Ok(unsigned(session.one(sql, &[]).await?.try_get(0)?))
+        })
+    }
+
+    fn devices(&self) -> Result<Vec<DeviceLine>, Refusal> {
+        self.pool
+            .run(async |session| manage::devices(session).await)
+    }
+
+    fn add_join_token(
+        &self,
+        hash: &[u8; 32],
+        assignment: &Assignment,
+        expires: u64,
+        by: &str,
+    ) -> Result<(), Refusal> {
+        let sql = "INSERT INTO join_token (hash, role, name, expires, made_by) VALUES ($1, $2, $3, $4, $5)";
+        self.pool.run(async |session| {
+            let (role, name) = (text(&assignment.role), text(&assignment.name));
+            let expires = signed(expires);
+            session
+                .execute(sql, &[&&hash[..], &role, &name, &expires, &text(by)])
+                .await?;
+            Ok(())
+        })
+    }
+
+    fn approve(&self, pending: i64) -> Result<Option<AnyKey>, Refusal> {
+        self.pool.transaction(async |session| {
+            let key = manage::approve(session, pending).await?;
+            let keep = key.is_some();
+            Ok((key, keep))
+        })
+    }
+
+    fn revoke(&self, device: i64, reason: &str, now: u64, by: &str) -> Result<bool, Refusal> {
+        self.pool.transaction(async |session| {
+            let done = manage::revoke(session, device, reason, now, by).await?;
+            Ok((done, done))
+        })
+    }
+
+    fn import(&self, expected: &[Expected], now: u64) -> Result<Option<usize>, Refusal> {
+        self.pool.transaction(async |session| {
+            let refused = manage::import(session, expected, now).await?;
+            Ok((refused, refused.is_none()))
+        })
+    }
+}
+
+/// Signs once, however often a transaction is begun again.
+struct Once<'a> {
+    sign: Sign<'a>,
+    signed: Option<super::Signed>,
+}
+
+impl<'a> Once<'a> {
+    fn new(sign: Sign<'a>) -> Self {
+        Self { sign, signed: None }
+    }
+
+    fn sign(&mut self) -> Result<&super::Signed, Refusal> {
+        let signed = match self.signed.take() {
+            Some(signed) => signed,
+            None => (self.sign)()?,
+        };
+        Ok(self.signed.insert(signed))
+    }
+}

@@ -1,0 +1,264 @@
+//! Proofs: who becomes what, and the row that each certificate has.
+
+use key_proof::{Kind, Verified};
+
+use super::pool::{Fault, Session};
+use super::renew::{answered, issue};
+use super::{Once, corrupt, signed, text};
+use crate::registry::{Enrolment, Outcome};
+
+pub(super) async fn enrol(
+    session: &mut Session,
+    enrolment: &Enrolment<'_>,
+    principals: &[String],
+    sign: &mut Once<'_>,
+) -> Result<Outcome, Fault> {
+    let verified = enrolment.verified;
+    if let Some(known) = answered(session, enrolment.answer).await? {
+        return Ok(known);
+    }
+    let Some(device) = device(session, verified, enrolment.answer.now).await? else {
+        return Ok(Outcome::Unknown);
+    };
+    if is_elsewhere(session, device, verified).await? {
+        return Ok(Outcome::Unknown);
+    }
+    let has_token = match enrolment.token {
+        Some(hash) if !use_token(session, hash, enrolment.answer.now).await? => {
+            return Ok(Outcome::NoToken);
+        }
+        Some(_) => true,
+        None => false,
+    };
+    let state = match assign(session, device, enrolment, has_token).await? {
+        Ok(state) => state,
+        Err(refused) => return Ok(refused),
+    };
+    if went_back(session, verified).await? {
+        return Ok(Outcome::TimeWentBack);
+    }
+    // What an administrator gave a token for needs no second word of his.
+    let approve_rebind = enrolment.approve_rebind && !has_token;
+    let waits = state == "pending";
+    let (binding, is_active) = bind(session, device, enrolment, approve_rebind, waits).await?;
+    if !is_active {
+        let answer = enrolment.answer;
+        let sql = "INSERT INTO used_nonce (nonce, expires, body, certificate, binding) VALUES ($1, $2, $3, NULL, $4)";
+        let expires = signed(answer.expires);
+        session
+            .execute(
+                sql,
+                &[&&answer.nonce[..], &expires, &&answer.body[..], &binding],
+            )
+            .await?;
+        return Ok(Outcome::Pending(binding));
+    }
+    if verified.kind == Kind::Host && !take_names(session, binding, principals).await? {
+        return Ok(Outcome::NameTaken);
+    }
+    let signed = sign.sign()?;
+    let (time, answer) = (verified.time, enrolment.answer);
+    if issue(session, binding, time, answer, &[], signed).await? {
+        Ok(Outcome::Issued(signed.certificate.blob().to_vec()))
+    } else {
+        Err(corrupt("the key that was just bound is not there"))
+    }
+}
+
+/// The device's number; `None` if it was revoked.
+async fn device(
+    session: &mut Session,
+    verified: &Verified,
+    now: u64,
+) -> Result<Option<i64>, Fault> {
+    let maker = verified.maker.as_ref().map_or_else(String::new, |maker| {
+        text(&format!(
+            "{} {} {}",
+            maker.manufacturer, maker.model, maker.version
+        ))
+    });
+    let ek_name = verified.ek_name.bytes();
+    let sql = "INSERT INTO device (ek_name, state, maker, first_seen) VALUES ($1, 'active', $2, $3) \
+               ON CONFLICT (ek_name) DO UPDATE SET maker = $2 WHERE $2 <> ''";
+    session
+        .execute(sql, &[&ek_name, &maker, &signed(now)])
+        .await?;
+    let sql = "SELECT id FROM device WHERE ek_name = $1 AND state = 'active'";
+    let row = session.optional(sql, &[&ek_name]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+/// Whether the attestation key came with another endorsement key before (a TPM has several), or the key was revoked: a machine that was
+/// revoked does not come back as another one.
+async fn is_elsewhere(
+    session: &mut Session,
+    device: i64,
+    verified: &Verified,
+) -> Result<bool, Fault> {
+    let sql = "SELECT EXISTS (SELECT FROM binding WHERE ak_name = $1 AND device <> $2) \
+               OR EXISTS (SELECT FROM revocation WHERE ssh_key = $3)";
+    let (ak, key) = (
+        verified.attestation_key.bytes(),
+        verified.binding.ssh_key.blob(),
+    );
+    let row = session.one(sql, &[&ak, &device, &key]).await?;
+    Ok(row.try_get(0)?)
+}
+
+async fn use_token(session: &mut Session, hash: &[u8; 32], now: u64) -> Result<bool, Fault> {
+    let sql = "UPDATE join_token SET used = TRUE WHERE hash = $1 AND NOT used AND expires > $2";
+    Ok(session.execute(sql, &[&&hash[..], &signed(now)]).await? == 1)
+}
+
+/// The state of the device's role and name, which a join token gives it if it has none.
+async fn assign(
+    session: &mut Session,
+    device: i64,
+    enrolment: &Enrolment<'_>,
+    has_token: bool,
+) -> Result<Result<String, Outcome>, Fault> {
+    let wanted = enrolment.assignment;
+    let sql = "SELECT name, state FROM assignment WHERE device = $1 AND role = $2";
+    let row = session.optional(sql, &[&device, &wanted.role]).await?;
+    let Some(row) = row else {
+        if !has_token {
+            return Ok(Err(Outcome::Unknown));
+        }
+        let state = if enrolment.approve_first {
+            "pending"
+        } else {
+            "active"
+        };
+        let sql = "INSERT INTO assignment (device, role, name, state, imported) VALUES ($1, $2, $3, $4, FALSE)";
+        session
+            .execute(sql, &[&device, &wanted.role, &wanted.name, &state])
+            .await?;
+        return Ok(Ok(state.to_owned()));
+    };
+    if row.try_get::<_, String>(0)? == wanted.name {
+        Ok(Ok(row.try_get(1)?))
+    } else {
+        Ok(Err(Outcome::OtherName))
+    }
+}
+
+/// V14. The rows are locked, so that no renewal moves the time meanwhile.
+async fn went_back(session: &mut Session, verified: &Verified) -> Result<bool, Fault> {
+    let time = verified.time;
+    let sql = "SELECT went_back($2, $3, $4, clock, resets, restarts) FROM binding WHERE ak_name = $1 ORDER BY id FOR UPDATE";
+    let (resets, restarts) = (i64::from(time.resets), i64::from(time.restarts));
+    let ak = verified.attestation_key.bytes();
+    let rows = session
+        .rows(sql, &[&ak, &signed(time.clock), &resets, &restarts])
+        .await?;
+    for row in rows {
+        if row.try_get(0)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The number of the row of this key in this role, and whether it is active.
+async fn bind(
+    session: &mut Session,
+    device: i64,
+    enrolment: &Enrolment<'_>,
+    approve_rebind: bool,
+    waits: bool,
+) -> Result<(i64, bool), Fault> {
+    let (verified, role) = (enrolment.verified, &enrolment.assignment.role);
+    let (binding, ak) = (&verified.binding, verified.attestation_key.bytes());
+    let (wall, mode) = (verified.wall.name(), verified.mode.name());
+    // The newest proof counts: a machine that has to enrol again because the policy is stricter now can renew by it.
+    let sql = "UPDATE binding SET wall = $4, mode = $5 WHERE ak_name = $1 AND key_name = $2 AND role = $3 RETURNING id, state";
+    let row = session
+        .optional(sql, &[&ak, &binding.key.bytes(), role, &wall, &mode])
+        .await?;
+    let known: Option<i64> = row.as_ref().map(|row| row.try_get(0)).transpose()?;
+    let was: Option<String> = row.as_ref().map(|row| row.try_get(1)).transpose()?;
+    if let (Some(id), Some("active"), false) = (known, was.as_deref(), waits) {
+        return Ok((id, true));
+    }
+    let sql =
+        "SELECT EXISTS (SELECT FROM binding WHERE device = $1 AND role = $2 AND state = 'active')";
+    let has_others: bool = session.one(sql, &[&device, role]).await?.try_get(0)?;
+    let is_active = !(waits || (has_others && approve_rebind));
+    let state = if is_active { "active" } else { "pending" };
+    let id = match known {
+        Some(id) => {
+            let sql = "UPDATE binding SET state = $1 WHERE id = $2";
+            session.execute(sql, &[&state, &id]).await?;
+            id
+        }
+        None => {
+            let sql = "INSERT INTO binding (device, role, state, ak_name, ak_public, signer, key_name, ssh_key, qualified_name, \
+                       wall, mode, clock, resets, restarts, last_seen) \
+                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING id";
+            let (resets, restarts) = (
+                i64::from(verified.time.resets),
+                i64::from(verified.time.restarts),
+            );
+            let row = session
+                .one(
+                    sql,
+                    &[
+                        &device,
+                        role,
+                        &state,
+                        &ak,
+                        &binding.attestation_key.bytes(),
+                        &binding.signer.bytes(),
+                        &binding.key.bytes(),
+                        &binding.ssh_key.blob(),
+                        &binding.qualified_name.bytes(),
+                        &wall,
+                        &mode,
+                        &signed(verified.time.clock),
+                        &resets,
+                        &restarts,
+                        &signed(enrolment.answer.now),
+                    ],
+                )
+                .await?;
+            row.try_get(0).map_err(corrupt)?
+        }
+    };
+    if is_active {
+        replace_others(session, device, role, id).await?;
+    }
+    Ok((id, is_active))
+}
+
+/// Ends the other keys that the device has in this role. Their names go to `successor`, and not to whoever asks next: certificates with them
+/// may still be good.
+pub(super) async fn replace_others(
+    session: &mut Session,
+    device: i64,
+    role: &str,
+    successor: i64,
+) -> Result<(), Fault> {
+    let sql = "UPDATE principal SET binding = $3 WHERE binding IN \
+               (SELECT id FROM binding WHERE device = $1 AND role = $2 AND state = 'active' AND id <> $3)";
+    session.execute(sql, &[&device, &role, &successor]).await?;
+    let sql = "UPDATE binding SET state = 'retired' \
+               WHERE device = $1 AND role = $2 AND state = 'active' AND id <> $3";
+    session.execute(sql, &[&device, &role, &successor]).await?;
+    Ok(())
+}
+
+/// Gives the host names to this key, besides those that it has; `false` if another key has one of them.
+pub(super) async fn take_names(
+    session: &mut Session,
+    binding: i64,
+    names: &[String],
+) -> Result<bool, Fault> {
+    for name in names {
+        let sql = "INSERT INTO principal (name, binding) VALUES ($1, $2) \
+                   ON CONFLICT (name) DO UPDATE SET binding = $2 WHERE principal.binding = $2";
+        if session.execute(sql, &[&text(name), &binding]).await? != 1 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

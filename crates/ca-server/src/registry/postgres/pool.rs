@@ -1,0 +1,293 @@
+//! Connections to the database, and what is done over one.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rand_core::{OsRng, RngCore};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, NoTls, Row, Statement};
+
+use super::location::Location;
+use crate::Refusal;
+
+/// The most connections of a node: its workers (16), and some for administrators.
+const MAX: usize = 20;
+/// For all that is done for one request, a wait for a connection included. A database that is slower is one that is away.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often a transaction is begun that the database ends because it met another one.
+const ATTEMPTS: u32 = 20;
+/// The settings of a connection. A row is locked for one statement, or for one enrolment with its signature; whoever waits longer meets a
+/// node that hangs.
+const SETTINGS: &str = "SET statement_timeout = '5s'; SET lock_timeout = '4s'; SET idle_in_transaction_session_timeout = '30s'; \
+                        SET search_path = public; \
+                        SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
+
+/// Why something was not done.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Database(tokio_postgres::Error),
+    Refusal(Refusal),
+}
+
+impl From<tokio_postgres::Error> for Fault {
+    fn from(err: tokio_postgres::Error) -> Self {
+        Self::Database(err)
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Database(err) => Self::Unavailable(err.into()),
+            Fault::Refusal(refusal) => refusal,
+        }
+    }
+}
+
+impl Fault {
+    /// Whether the database ended the transaction because another one was in its way: it may go on a second time.
+    pub(super) fn is_collision(&self) -> bool {
+        let Self::Database(err) = self else {
+            return false;
+        };
+        let collisions = [
+            &SqlState::T_R_SERIALIZATION_FAILURE,
+            &SqlState::T_R_DEADLOCK_DETECTED,
+            // Both have seen that there is no such row yet.
+            &SqlState::UNIQUE_VIOLATION,
+        ];
+        err.code().is_some_and(|code| collisions.contains(&code))
+    }
+}
+
+/// One connection, with the statements that the database has parsed for it.
+pub(super) struct Session {
+    client: Client,
+    statements: HashMap<&'static str, Statement>,
+}
+
+type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl Session {
+    async fn statement(&mut self, sql: &'static str) -> Result<Statement, Fault> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements.insert(sql, statement.clone());
+        Ok(statement)
+    }
+
+    pub(super) async fn rows(
+        &mut self,
+        sql: &'static str,
+        values: Values<'_>,
+    ) -> Result<Vec<Row>, Fault> {
+        let statement = self.statement(sql).await?;
+        Ok(self.client.query(&statement, values).await?)
+    }
+
+    pub(super) async fn optional(
+        &mut self,
+        sql: &'static str,
+        values: Values<'_>,
+    ) -> Result<Option<Row>, Fault> {
+        let statement = self.statement(sql).await?;
+        Ok(self.client.query_opt(&statement, values).await?)
+    }
+
+    pub(super) async fn one(
+        &mut self,
+        sql: &'static str,
+        values: Values<'_>,
+    ) -> Result<Row, Fault> {
+        let statement = self.statement(sql).await?;
+        Ok(self.client.query_one(&statement, values).await?)
+    }
+
+    /// The number of rows that were changed.
+    pub(super) async fn execute(
+        &mut self,
+        sql: &'static str,
+        values: Values<'_>,
+    ) -> Result<u64, Fault> {
+        let statement = self.statement(sql).await?;
+        Ok(self.client.execute(&statement, values).await?)
+    }
+
+    /// Runs several statements without values.
+    pub(super) async fn batch(&mut self, sql: &str) -> Result<(), Fault> {
+        Ok(self.client.batch_execute(sql).await?)
+    }
+}
+
+/// The connections of a node. It is used by threads that may wait, and by none of an asynchronous runtime.
+pub(super) struct Pool {
+    location: Location,
+    idle: Mutex<Vec<Session>>,
+    permits: Semaphore,
+    /// Reads from the connections, also from those that nobody uses: so a connection that has ended is known.
+    runtime: Option<Runtime>,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Dropped in place, it would wait, which a thread of another runtime may not.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(location: Location) -> Result<Self, Refusal> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("postgres")
+            .enable_all()
+            .build();
+        Ok(Self {
+            location,
+            idle: Mutex::default(),
+            permits: Semaphore::new(MAX),
+            runtime: Some(runtime.map_err(|err| Refusal::Unavailable(err.into()))?),
+        })
+    }
+
+    /// Does `work` over one connection; each of its statements is a transaction.
+    pub(super) fn run<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>,
+    ) -> Result<T, Refusal> {
+        self.wait(async {
+            let mut session = self.session().await?;
+            let done = work(&mut session).await;
+            self.give_back(session, done.as_ref().err());
+            done
+        })
+    }
+
+    /// Does `work` in a transaction, as if there were no other one at the same time. It is rolled back unless `work` returns `true` with its
+    /// result, and begun again if another one was in its way.
+    pub(super) fn transaction<T>(
+        &self,
+        mut work: impl AsyncFnMut(&mut Session) -> Result<(T, bool), Fault>,
+    ) -> Result<T, Refusal> {
+        self.wait(async {
+            let mut session = self.session().await?;
+            for attempt in 1.. {
+                let done = once(&mut session, &mut work).await;
+                match done {
+                    Err(fault) if fault.is_collision() && attempt < ATTEMPTS => {
+                        session.batch("ROLLBACK").await?;
+                        sleep(pause(attempt)).await;
+                    }
+                    Err(fault) => {
+                        // Without a connection there is nothing to roll back.
+                        let rolled_back = session.batch("ROLLBACK").await;
+                        self.give_back(session, rolled_back.as_ref().err());
+                        return Err(fault);
+                    }
+                    Ok(done) => {
+                        self.give_back(session, None);
+                        return Ok(done);
+                    }
+                }
+            }
+            unreachable!("the last attempt returns")
+        })
+    }
+
+    fn wait<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Refusal> {
+        let away = |why: &str| Refusal::Unavailable(why.into());
+        let runtime = self.runtime.as_ref();
+        let runtime = runtime.ok_or_else(|| away("the database is closed"))?;
+        runtime.block_on(async {
+            let _permit = timeout(PATIENCE, self.permits.acquire())
+                .await
+                .map_err(|_| away("all connections to the database are in use"))?;
+            let done = timeout(PATIENCE, work).await;
+            done.map_err(|_| away("the database does not answer"))?
+                .map_err(Refusal::from)
+        })
+    }
+
+    async fn session(&self) -> Result<Session, Fault> {
+        while let Some(session) = self.idle().pop() {
+            if !session.client.is_closed() {
+                return Ok(session);
+            }
+        }
+        let client = match &self.location.tls {
+            Some(tls) => {
+                let (client, connection) = self.location.config.connect(tls.clone()).await?;
+                // Its error is that of the statement which was waiting.
+                tokio::spawn(async move { drop(connection.await) });
+                client
+            }
+            None => {
+                let (client, connection) = self.location.config.connect(NoTls).await?;
+                tokio::spawn(async move { drop(connection.await) });
+                client
+            }
+        };
+        let mut session = Session {
+            client,
+            statements: HashMap::new(),
+        };
+        session.batch(SETTINGS).await?;
+        Ok(session)
+    }
+
+    /// Keeps a connection for later, unless it was left in the middle of something.
+    fn give_back(&self, session: Session, fault: Option<&Fault>) {
+        let usable = match fault {
+            None | Some(Fault::Refusal(_)) => true,
+            // The database refused a statement, and has rolled it back.
+            Some(Fault::Database(err)) => err.as_db_error().is_some(),
+        };
+        if usable && !session.client.is_closed() {
+            self.idle().push(session);
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Session>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn once<T>(
+    session: &mut Session,
+    work: &mut impl AsyncFnMut(&mut Session) -> Result<(T, bool), Fault>,
+) -> Result<T, Fault> {
+    session.batch("BEGIN ISOLATION LEVEL SERIALIZABLE").await?;
+    let (done, keep) = work(session).await?;
+    // If the connection ends here, nobody knows whether it was kept: the caller gets the error, and releases nothing.
+    session
+        .batch(if keep { "COMMIT" } else { "ROLLBACK" })
+        .await?;
+    Ok(done)
+}
+
+/// A wait before the next attempt, longer from time to time and not the same for all who met.
+fn pause(attempt: u32) -> Duration {
+    let most = 4_u64 << attempt.min(6);
+    Duration::from_millis(1 + OsRng.next_u64() % most)
+}

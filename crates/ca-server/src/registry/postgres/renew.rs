@@ -1,0 +1,242 @@
+//! Renewals: two statements, one that looks and one that does all.
+
+use key_proof::TpmTime;
+
+use super::enrol::take_names;
+use super::pool::{Fault, Session};
+use super::{Once, day, signed};
+use crate::Refusal;
+use crate::registry::{Answer, Outcome, Signed};
+
+/// What is asked for. `names` are sorted, and none stands there twice.
+pub(super) struct Renewal<'a> {
+    pub(super) bound: i64,
+    pub(super) names: &'a [String],
+    pub(super) time: TpmTime,
+    pub(super) answer: Answer<'a>,
+}
+
+/// What is in the way of a renewal.
+enum Before {
+    Nothing,
+    /// The key has not all of the names yet.
+    Names,
+    Known(Outcome),
+}
+
+pub(super) async fn renew(
+    session: &mut Session,
+    renewal: &Renewal<'_>,
+    sign: &mut Once<'_>,
+) -> Result<Outcome, Fault> {
+    // Twice: another renewal with the same key may come in between.
+    for _ in 0..2 {
+        // Whoever is refused costs no signature.
+        let before = look(session, renewal).await?;
+        if let Before::Known(outcome) = before {
+            return Ok(outcome);
+        }
+        let signed = sign.sign()?;
+        let done = match before {
+            Before::Names => with_names(session, renewal, signed).await,
+            _ => once(session, renewal, signed).await,
+        };
+        match done {
+            Ok(true) => return Ok(Outcome::Issued(signed.certificate.blob().to_vec())),
+            Err(fault) if !fault.is_collision() => return Err(fault),
+            Ok(false) | Err(_) => {}
+        }
+    }
+    match look(session, renewal).await? {
+        Before::Known(outcome) => Ok(outcome),
+        _ => Err(Fault::Refusal(Refusal::Unavailable(
+            "other renewals of this key were in the way".into(),
+        ))),
+    }
+}
+
+async fn look(session: &mut Session, renewal: &Renewal<'_>) -> Result<Before, Fault> {
+    let sql = "SELECT mine.state = 'active', \
+               EXISTS (SELECT FROM binding WHERE ak_name = mine.ak_name AND went_back($3, $4, $5, clock, resets, restarts)), \
+               EXISTS (SELECT FROM principal WHERE name = ANY ($6) AND binding <> $1), \
+               (SELECT count(*) FROM principal WHERE name = ANY ($6) AND binding = $1), \
+               nonce, body, certificate, used_nonce.binding, theirs.state \
+               FROM (SELECT $1::BIGINT AS id) AS asked LEFT JOIN binding AS mine ON mine.id = asked.id \
+               LEFT JOIN used_nonce ON nonce = $2 LEFT JOIN binding AS theirs ON theirs.id = used_nonce.binding";
+    let Renewal {
+        bound,
+        names,
+        time,
+        answer,
+    } = renewal;
+    let (resets, restarts) = (i64::from(time.resets), i64::from(time.restarts));
+    let row = session
+        .one(
+            sql,
+            &[
+                bound,
+                &&answer.nonce[..],
+                &signed(time.clock),
+                &resets,
+                &restarts,
+                names,
+            ],
+        )
+        .await?;
+    if row.try_get::<_, Option<Vec<u8>>>(4)?.is_some() {
+        let state: Option<String> = row.try_get(8)?;
+        let known = again(
+            *answer,
+            &row.try_get::<_, Vec<u8>>(5)?,
+            row.try_get(6)?,
+            row.try_get(7)?,
+            state.as_deref(),
+        );
+        return Ok(Before::Known(known));
+    }
+    if row.try_get::<_, Option<bool>>(0)? != Some(true) {
+        return Ok(Before::Known(Outcome::Unknown));
+    }
+    if row.try_get(1)? {
+        return Ok(Before::Known(Outcome::TimeWentBack));
+    }
+    // The policy may have allowed it a name since that another host has got meanwhile.
+    if row.try_get(2)? {
+        return Ok(Before::Known(Outcome::NameTaken));
+    }
+    let has: i64 = row.try_get(3)?;
+    Ok(if usize::try_from(has) == Ok(names.len()) {
+        Before::Nothing
+    } else {
+        Before::Names
+    })
+}
+
+/// What came of this nonce before, if it was answered: the same again for the same answer.
+pub(super) async fn answered(
+    session: &mut Session,
+    answer: Answer<'_>,
+) -> Result<Option<Outcome>, Fault> {
+    let sql = "SELECT body, certificate, binding, state FROM used_nonce LEFT JOIN binding ON binding.id = binding WHERE nonce = $1";
+    let Some(row) = session.optional(sql, &[&&answer.nonce[..]]).await? else {
+        return Ok(None);
+    };
+    let state: Option<String> = row.try_get(3)?;
+    let body: Vec<u8> = row.try_get(0)?;
+    let known = again(
+        answer,
+        &body,
+        row.try_get(1)?,
+        row.try_get(2)?,
+        state.as_deref(),
+    );
+    Ok(Some(known))
+}
+
+fn again(
+    answer: Answer<'_>,
+    body: &[u8],
+    certificate: Option<Vec<u8>>,
+    binding: i64,
+    state: Option<&str>,
+) -> Outcome {
+    match (state, certificate) {
+        _ if body != answer.body => Outcome::NonceUsed,
+        // Not for a key that was revoked in between.
+        (None | Some("revoked" | "retired"), _) => Outcome::Unknown,
+        (_, Some(certificate)) => Outcome::Issued(certificate),
+        (_, None) => Outcome::Pending(binding),
+    }
+}
+
+/// Takes the names that the key has not yet, and renews: both or none.
+async fn with_names(
+    session: &mut Session,
+    renewal: &Renewal<'_>,
+    signed: &Signed,
+) -> Result<bool, Fault> {
+    session.batch("BEGIN").await?;
+    let done = async {
+        Ok(take_names(session, renewal.bound, renewal.names).await?
+            && once(session, renewal, signed).await?)
+    };
+    let done = done.await;
+    let end = if matches!(done, Ok(true)) {
+        "COMMIT"
+    } else {
+        "ROLLBACK"
+    };
+    session.batch(end).await?;
+    done
+}
+
+/// Renews, if nothing is in the way by now.
+async fn once(
+    session: &mut Session,
+    renewal: &Renewal<'_>,
+    signed: &Signed,
+) -> Result<bool, Fault> {
+    let Renewal {
+        bound,
+        names,
+        time,
+        answer,
+    } = renewal;
+    issue(session, *bound, *time, *answer, names, signed).await
+}
+
+/// Moves the time of a key forward, uses the nonce, and notes the certificate, which nobody gets before this is on the disk. `false` if the
+/// key is not active, its time would go back, or it has not all of `names`: then nothing is done.
+pub(super) async fn issue(
+    session: &mut Session,
+    binding: i64,
+    time: TpmTime,
+    answer: Answer<'_>,
+    names: &[String],
+    one: &Signed,
+) -> Result<bool, Fault> {
+    // All keys with the attestation key are locked, always in the same order: of two renewals, the second one sees the time of the first.
+    let sql = "WITH held AS MATERIALIZED ( \
+                SELECT clock, resets, restarts FROM binding \
+                WHERE ak_name = (SELECT ak_name FROM binding WHERE id = $1) ORDER BY id FOR UPDATE \
+               ), moved AS ( \
+                UPDATE binding SET clock = $2, resets = $3, restarts = $4, last_seen = $5, last_end = $6 \
+                WHERE id = $1 AND state = 'active' \
+                AND NOT EXISTS (SELECT FROM held WHERE went_back($2, $3, $4, held.clock, held.resets, held.restarts)) \
+                AND (SELECT count(*) FROM principal WHERE name = ANY ($7) AND principal.binding = $1) = $8 \
+                RETURNING id \
+               ), used AS ( \
+                INSERT INTO used_nonce (nonce, expires, body, certificate, binding) SELECT $9, $10, $11, $12, id FROM moved \
+               ), noted AS ( \
+                INSERT INTO issued (day, ca, serial, binding, issued, not_after, key_id, certificate) \
+                SELECT $13, $14, $15, id, $5, $6, $16, $12 FROM moved RETURNING ca \
+               ) SELECT count(*) FROM noted";
+    let certificate = &one.certificate;
+    let ca = i16::try_from(one.ca).map_err(super::corrupt)?;
+    let count = i64::try_from(names.len()).map_err(super::corrupt)?;
+    let (resets, restarts) = (i64::from(time.resets), i64::from(time.restarts));
+    let row = session
+        .one(
+            sql,
+            &[
+                &binding,
+                &signed(time.clock),
+                &resets,
+                &restarts,
+                &signed(answer.now),
+                &signed(certificate.valid_before()),
+                &names,
+                &count,
+                &&answer.nonce[..],
+                &signed(answer.expires),
+                &&answer.body[..],
+                &certificate.blob(),
+                &day(answer.now),
+                &ca,
+                &certificate.serial().cast_signed(),
+                &super::text(certificate.key_id()),
+            ],
+        )
+        .await?;
+    Ok(row.try_get::<_, i64>(0)? == 1)
+}
