@@ -10,4 +10,6 @@ mod kinds;
 mod pair;
 mod paths;
 mod renewals;
+mod schemes;
 mod software_tpm;
+mod words;

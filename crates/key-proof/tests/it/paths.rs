@@ -1,8 +1,10 @@
-//! Ordinary paths of certificates at random: this crate and `openssl verify` agree which are good.
+//! Ordinary paths of certificates at random: this crate, `openssl verify` and rustls-webpki agree which are good.
 
 use std::{
+    cell::RefCell,
     fs,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use base64ct::{Base64, Encoding};
@@ -159,65 +161,152 @@ fn openssl(leaf: &[u8], chain: &[Vec<u8>], root: &[u8]) -> (bool, String) {
     (output.status.success(), said)
 }
 
-#[test]
-fn openssl_takes_and_refuses_the_same_paths() {
+/// A path from the verifier's own certificate to that of a TPM.
+#[derive(Debug, Clone)]
+struct Path {
+    root: Link,
+    between: Vec<Link>,
+    leaf: Link,
+}
+
+fn path() -> impl Strategy<Value = Path> {
+    let links = (link(), proptest::collection::vec(link(), 0..=2), link());
+    links.prop_map(|(root, between, leaf)| Path {
+        // The verifier's own certificate is there, and as it was given.
+        root: without(root, &[Fault::Missing, Fault::Changed, Fault::OtherIssuer]),
+        between,
+        // What an end is not, it cannot lack; and it is always given.
+        leaf: without(
+            leaf,
+            &[Fault::Missing, Fault::NoAuthority, Fault::NoCertSign],
+        ),
+    })
+}
+
+fn without(link: Link, faults: &[Fault]) -> Link {
+    let fault = match faults.contains(&link.fault) {
+        true => Fault::Nothing,
+        false => link.fault,
+    };
+    Link { fault, ..link }
+}
+
+/// The certificates of a path (DER), and the TPM with them.
+struct Certificates {
+    root: Vec<u8>,
+    tpm: SoftwareTpm,
+}
+
+impl Certificates {
+    fn of(path: &Path) -> Self {
+        let root = Authority::with_key(&draft(path.root, "Root", false), key(path.root.key, 0));
+        let mut tpm = SoftwareTpm::new();
+        let mut issuer = root.clone();
+        for (level, link) in path.between.iter().enumerate() {
+            let draft = draft(*link, &format!("CA {level}"), false);
+            let key = key(link.key, level + 1);
+            issuer = issuer_for(&issuer, link.fault).below_with_key(&draft, key);
+            if link.fault != Fault::Missing {
+                tpm.chain.push(issuer.der.clone());
+            }
+        }
+        let end = issuer_for(&issuer, path.leaf.fault);
+        tpm.certificate = Some(end.certify(&draft(path.leaf, "TPM", true), &tpm.ek.key));
+        let root = root.der;
+        Self { root, tpm }
+    }
+
+    fn leaf(&self) -> &[u8] {
+        self.tpm.certificate.as_deref().unwrap()
+    }
+
+    /// What this crate says.
+    fn checked(&self) -> Result<(), key_proof::Error> {
+        let mut anchors = Anchors::new();
+        anchors.add_file(&self.root)?;
+        let mut policy = Policy::new(NOW);
+        policy.anchors = Some(anchors);
+        self.tpm.checked(&policy).map(drop)
+    }
+}
+
+/// Compares this crate with `other`, which says what it thinks of a path, or nothing of paths that it does not know.
+fn agree(cases: u32, mut other: impl FnMut(&Path, &Certificates) -> Option<Result<(), String>>) {
     let mut runner = TestRunner::new(ProptestConfig {
-        cases: 80,
+        cases,
         failure_persistence: None,
         ..ProptestConfig::default()
     });
-    let strategy = (link(), proptest::collection::vec(link(), 0..=2), link());
     let (mut good, mut bad) = (0, 0);
-    let counted = std::cell::RefCell::new((&mut good, &mut bad));
-    runner
-        .run(&strategy, |(root, between, leaf)| {
-            // The verifier's own certificate is there, and as it was given.
-            let root = match root.fault {
-                Fault::Missing | Fault::Changed | Fault::OtherIssuer => Link {
-                    fault: Fault::Nothing,
-                    ..root
-                },
-                _ => root,
-            };
-            // What an end is not, it cannot lack; and it is always given.
-            let leaf = match leaf.fault {
-                Fault::Missing | Fault::NoAuthority | Fault::NoCertSign => Link {
-                    fault: Fault::Nothing,
-                    ..leaf
-                },
-                _ => leaf,
-            };
-            let top = Authority::with_key(&draft(root, "Root", false), key(root.key, 0));
-            let (mut issuer, mut chain) = (top.clone(), Vec::new());
-            for (level, link) in between.iter().enumerate() {
-                let draft = draft(*link, &format!("CA {level}"), false);
-                let key = key(link.key, level + 1);
-                issuer = issuer_for(&issuer, link.fault).below_with_key(&draft, key);
-                if link.fault != Fault::Missing {
-                    chain.push(issuer.der.clone());
-                }
-            }
-            let end = issuer_for(&issuer, leaf.fault);
-            let mut tpm = SoftwareTpm::new();
-            let end = end.certify(&draft(leaf, "TPM", true), &tpm.ek.key);
-            tpm.certificate = Some(end.clone());
-            tpm.chain.clone_from(&chain);
-            let mut anchors = Anchors::new();
-            let ours = anchors.add_file(&top.der).and_then(|()| {
-                let mut policy = Policy::new(NOW);
-                policy.anchors = Some(anchors);
-                tpm.checked(&policy).map(drop)
-            });
-            let (theirs, said) = openssl(&end, &chain, &top.der);
-            prop_assert_eq!(ours.is_ok(), theirs, "ours: {:?}; openssl: {}", ours, said);
-            let mut counted = counted.borrow_mut();
-            *(if theirs {
-                &mut *counted.0
-            } else {
-                &mut *counted.1
-            }) += 1;
-            Ok(())
-        })
-        .unwrap();
+    let counted = RefCell::new((&mut other, &mut good, &mut bad));
+    let agreed = runner.run(&path(), |path| {
+        let certificates = Certificates::of(&path);
+        let mut counted = counted.borrow_mut();
+        let Some(theirs) = counted.0(&path, &certificates) else {
+            return Ok(());
+        };
+        let ours = certificates.checked();
+        prop_assert_eq!(ours.is_ok(), theirs.is_ok(), "{:?} {:?}", ours, theirs);
+        match theirs {
+            Ok(()) => *counted.1 += 1,
+            Err(_) => *counted.2 += 1,
+        }
+        Ok(())
+    });
+    agreed.unwrap();
     assert!(good >= 10 && bad >= 10, "{good} good and {bad} bad ones");
+}
+
+#[test]
+fn openssl_takes_and_refuses_the_same_paths() {
+    agree(80, |_, certificates| {
+        let (taken, said) = openssl(
+            certificates.leaf(),
+            &certificates.tpm.chain,
+            &certificates.root,
+        );
+        Some(if taken { Ok(()) } else { Err(said) })
+    });
+}
+
+/// Whether rustls-webpki takes the path, as one of an endorsement key.
+fn webpki(certificates: &Certificates) -> Result<(), webpki::Error> {
+    use rustls_pki_types::{CertificateDer, UnixTime};
+    /// 2.23.133.8.1, without its tag and length.
+    const EK_USAGE: &[u8] = &[0x67, 0x81, 5, 8, 1];
+    let root = CertificateDer::from(&certificates.root[..]);
+    let anchors = [webpki::anchor_from_trusted_cert(&root)?];
+    let chain = certificates.tpm.chain.iter();
+    let chain: Vec<_> = chain.map(|der| CertificateDer::from(&der[..])).collect();
+    let leaf = CertificateDer::from(certificates.leaf());
+    webpki::EndEntityCert::try_from(&leaf)?
+        .verify_for_usage(
+            webpki::ALL_VERIFICATION_ALGS,
+            &anchors,
+            &chain,
+            UnixTime::since_unix_epoch(Duration::from_secs(NOW)),
+            webpki::KeyUsage::required_if_present(EK_USAGE),
+            None,
+            None,
+        )
+        .map(drop)
+}
+
+/// Paths that rustls-webpki looks at as a whole: of a trusted certificate it takes name and key alone, it does not ask for
+/// keyCertSign, and it has no ECDSA with SHA-512.
+fn is_looked_at_by_webpki(path: &Path) -> bool {
+    let is_plain_root = path.root.fault == Fault::Nothing && path.root.path_len.is_none();
+    let signers = [path.root].into_iter().chain(path.between.iter().copied());
+    let signed = path.between.iter().copied().chain([path.leaf]);
+    let is_known = |(signer, signed): (Link, Link)| signer.key == 2 || signed.hash != Hash::Sha512;
+    is_plain_root
+        && signers.zip(signed).all(is_known)
+        && path.between.iter().all(|it| it.fault != Fault::NoCertSign)
+}
+
+#[test]
+fn webpki_takes_and_refuses_the_same_paths() {
+    agree(200, |path, certificates| {
+        is_looked_at_by_webpki(path).then(|| webpki(certificates).map_err(|err| format!("{err:?}")))
+    });
 }

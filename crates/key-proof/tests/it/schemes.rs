@@ -1,0 +1,52 @@
+//! V9: the signature of an attestation names the scheme of the attestation key, and no other.
+
+use key_proof::Check;
+
+use crate::software_tpm::{SoftwareTpm, any_tpm, check, refused};
+
+/// RSASSA, RSAPSS, ECDSA, ECDAA; SHA-1, SHA-256, SHA-384, SHA-512 (part 2, section 6.3).
+const SCHEMES: [u16; 4] = [0x14, 0x16, 0x18, 0x1a];
+const HASHES: [u16; 4] = [0x04, 0x0b, 0x0c, 0x0d];
+
+#[test]
+fn v9_a_right_signature_under_the_name_of_another_scheme_or_hash_is_refused() {
+    let tpms = [
+        (SoftwareTpm::new(), 0x18),
+        (SoftwareTpm::new().with_rsa_attestation_key(), 0x14),
+    ];
+    for (tpm, own) in tpms {
+        let good = tpm.proof();
+        check(&good, &any_tpm()).unwrap();
+        for scheme in SCHEMES {
+            for hash in HASHES {
+                let mut proof = good.clone();
+                proof.signature[..2].copy_from_slice(&scheme.to_be_bytes());
+                proof.signature[2..4].copy_from_slice(&hash.to_be_bytes());
+                let result = check(&proof, &any_tpm());
+                if (scheme, hash) == (own, 0x0b) {
+                    result.unwrap();
+                } else {
+                    assert_eq!(refused(result).0, Check::V9, "{scheme:#x} {hash:#x}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn v9_a_signature_with_bytes_left_over_is_refused() {
+    for tpm in [
+        SoftwareTpm::new(),
+        SoftwareTpm::new().with_rsa_attestation_key(),
+    ] {
+        let good = tpm.proof();
+        let mut longer = good.clone();
+        longer.signature.push(0);
+        assert_eq!(refused(check(&longer, &any_tpm())).0, Check::V9);
+        for len in 0..good.signature.len() {
+            let mut shorter = good.clone();
+            shorter.signature.truncate(len);
+            assert_eq!(refused(check(&shorter, &any_tpm())).0, Check::V9, "{len}");
+        }
+    }
+}
