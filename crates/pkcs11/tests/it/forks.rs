@@ -147,30 +147,33 @@ fn a_child_opens_the_store_however_busy_its_parent_is_with_it() {
     isolated(World::with_key, || {
         let module = Module::load();
         let parent = Stage::new(module, OPEN);
-        let busy = AtomicBool::new(true);
+        let (ended, waited_for) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
             scope.spawn(|| {
                 let s = parent.another(CKF_SERIAL_SESSION | CKF_RW_SESSION);
                 let key = s.object(CKO_PUBLIC_KEY, "ecdsa-p256");
-                while busy.load(Ordering::Relaxed) {
+                while !ended.load(Ordering::Relaxed) {
                     let mut id = [bytes(CKA_ID, b"again")];
                     done!(s, C_SetAttributeValue(s.session, key, id.as_mut_ptr(), 1));
-                    // A store in memory is written without waiting for a disk, and nobody else
-                    // would get a turn.
-                    thread::sleep(Duration::from_millis(1));
+                    // A store in memory is written without waiting for a disk: between two writes,
+                    // the child would find no moment to read.
+                    if waited_for.load(Ordering::Relaxed) {
+                        thread::sleep(Duration::from_millis(10));
+                    }
                 }
             });
-            for _ in 0..100 {
-                let ended = forked(|| {
+            let outcome = (0..100).try_for_each(|_| {
+                let child = started(|| {
                     let s = Stage::new(module, OPEN);
                     s.object(CKO_PUBLIC_KEY, "ecdsa-p256");
                 });
-                if ended.is_err() {
-                    busy.store(false, Ordering::Relaxed);
-                }
-                ended.unwrap();
-            }
-            busy.store(false, Ordering::Relaxed);
+                waited_for.store(true, Ordering::Relaxed);
+                let outcome = child.ended();
+                waited_for.store(false, Ordering::Relaxed);
+                outcome
+            });
+            ended.store(true, Ordering::Relaxed);
+            outcome.unwrap();
         });
     });
 }
