@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream as Blocking;
+use std::os::unix::net::{UnixListener as BlockingListener, UnixStream as Blocking};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,12 +105,12 @@ pub fn ask(path: &Path, question: &Question) -> anyhow::Result<Value> {
     }
 }
 
-/// Opens the socket at `path`, in the place of one that a node left behind.
+/// Opens the socket at `path`, in the place of one that a node left behind. While it is held, no node starts here.
 ///
 /// # Errors
 ///
 /// If another node listens there, or the socket cannot be made.
-pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
+pub fn claim(path: &Path) -> anyhow::Result<BlockingListener> {
     if Blocking::connect(path).is_ok() {
         bail!("another node runs here: {}", path.display());
     }
@@ -118,10 +118,20 @@ pub fn listen(path: &Path) -> anyhow::Result<UnixListener> {
         Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err.into()),
         _ => {}
     }
-    let listener =
-        UnixListener::bind(path).with_context(|| format!("cannot listen at {}", path.display()))?;
+    let listener = BlockingListener::bind(path)
+        .with_context(|| format!("cannot listen at {}", path.display()))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+/// The socket for [`serve`], within a runtime.
+///
+/// # Errors
+///
+/// If the runtime cannot watch it.
+pub fn adopt(socket: BlockingListener) -> anyhow::Result<UnixListener> {
+    socket.set_nonblocking(true)?;
+    Ok(UnixListener::from_std(socket)?)
 }
 
 /// Answers administrators, for good.

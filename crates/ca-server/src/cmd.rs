@@ -1,9 +1,11 @@
 //! The command line.
 
 mod admin;
+mod database;
 mod files;
 mod init;
 mod serve;
+mod tickets;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
@@ -54,6 +56,9 @@ enum Command {
     /// The list of revoked keys
     #[command(subcommand)]
     Krl(admin::KrlCommand),
+    /// The registry in PostgreSQL, for several nodes
+    #[command(subcommand)]
+    Database(database::DatabaseCommand),
     /// The audit log
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -125,6 +130,7 @@ fn run(program: Program) -> anyhow::Result<()> {
         Command::JoinToken(command) => admin::join_token(&dir, &command, &out),
         Command::Device(command) => admin::device(&dir, &command, &out),
         Command::Krl(command) => admin::krl(&dir, &command, &out),
+        Command::Database(command) => database::run(&dir, &command, &out),
         Command::Audit(AuditCommand::Verify) => serve::verify(&dir, &out),
     }
 }

@@ -149,9 +149,10 @@ pub(super) fn krl(dir: &Dir, command: &KrlCommand, out: &Out) -> anyhow::Result<
     signature.push(".sig");
     files::replace(
         &PathBuf::from(signature),
+        0o644,
         text(&value["signature"]).as_bytes(),
     )?;
-    files::replace(output, &bytes)?;
+    files::replace(output, 0o644, &bytes)?;
     let said = format!("list {} is in {}\n", value["number"], output.display());
     out.done(&value, &said)
 }

@@ -33,6 +33,16 @@ impl Dir {
         self.0.join("registry.db")
     }
 
+    /// The file that names the database, if the registry is in one.
+    pub(super) fn database(&self) -> PathBuf {
+        self.0.join("database")
+    }
+
+    /// The keys that challenges are sealed with, if several nodes share them.
+    pub(super) fn tickets(&self) -> PathBuf {
+        self.0.join("ticket-keys")
+    }
+
     pub(super) fn audit(&self) -> PathBuf {
         self.0.join("audit.log")
     }
@@ -131,12 +141,12 @@ pub(super) fn add_roots(path: &Path, anchors: &mut Anchors) -> Result<(), String
     Ok(())
 }
 
-/// Writes a file that others may read, in one step in the place of the one before it.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+/// Writes a file in one step in the place of the one before it.
+pub(super) fn replace(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
     let mut beside = path.to_owned().into_os_string();
     beside.push(".new");
     let beside = PathBuf::from(beside);
     let _ = fs::remove_file(&beside);
-    write_new(&beside, 0o644, bytes)?;
+    write_new(&beside, mode, bytes)?;
     fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 use serde_json::json;
 use ssh_format::AnyKey;
 
-use super::Out;
 use super::files::{self, Dir};
+use super::{Out, database, tickets};
 use crate::audit::Audit;
 use crate::authority::now;
 use crate::policy::Policy;
@@ -51,6 +51,11 @@ pub(super) struct Args {
     /// Certificates of TPM makers, a file or directory; without any, whoever has a join token is let in with any TPM
     #[arg(long, value_name = "PATH")]
     ek_roots: Vec<PathBuf>,
+
+    /// Keep the registry in PostgreSQL, which several nodes can use (database prepare): as the user of the nodes, and without a password,
+    /// which PGPASSFILE has
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
 }
 
 pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
@@ -67,9 +72,18 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
             .sign(key, b"tpmssh-ca init: does this key sign?")
             .with_context(|| format!("the key in {} cannot certify", path.display()))?;
     }
+    if let Some(url) = &args.database {
+        database::look(url)?;
+    }
     dir.make()?;
     dir.check()?;
-    Sqlite::open(&dir.registry())?;
+    match &args.database {
+        Some(url) => {
+            database::keep(dir, url)?;
+            tickets::make(dir)?;
+        }
+        None => drop(Sqlite::open(&dir.registry())?),
+    }
     Audit::open(&dir.audit())?.write(now(), "init", &[("audience", args.audience.clone())])?;
     // Last: with it, the authority is there.
     files::write_new(&dir.policy_file(), 0o600, text.as_bytes())?;

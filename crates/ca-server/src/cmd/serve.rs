@@ -4,16 +4,13 @@ use std::fs::File;
 use std::sync::Arc;
 
 use anyhow::Context;
-use key_proof::TicketKey;
-use rand_core::{OsRng, RngCore};
 use serde_json::json;
 
-use super::Out;
 use super::files::Dir;
+use super::{Out, database, tickets};
 use crate::audit::{self, Audit};
 use crate::authority::{Authority, now};
 use crate::policy::in_words;
-use crate::registry::sqlite::Sqlite;
 use crate::signer::Agent;
 use crate::{admin, http};
 
@@ -21,23 +18,18 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
     dir.check()?;
     let policy = dir.policy()?;
     let listen = policy.listen.clone();
+    // Before anything is written: another node here would write as well.
+    let socket = admin::claim(&dir.socket())?;
     let runtime = tokio::runtime::Runtime::new()?;
+    let listener = runtime.block_on(http::listen(&listen))?;
+    let (registry, tickets) = (database::registry(dir)?, tickets::keys(dir)?);
+    let audit = Audit::open(&dir.audit())?;
+    let signer = Box::new(Agent::new(policy.ca.agent.clone()));
+    let authority = Authority::new(policy, registry, signer, tickets, audit)?;
+    authority.audit().write(now(), "start", &[])?;
+    let authority = Arc::new(authority);
     runtime.block_on(async {
-        // Before anything is written: another node here would write as well.
-        let socket = admin::listen(&dir.socket())?;
-        let listener = http::listen(&listen).await?;
-        let registry = Sqlite::open(&dir.registry())
-            .with_context(|| format!("cannot open {}", dir.registry().display()))?;
-        let audit = Audit::open(&dir.audit())?;
-        let signer = Agent::new(policy.ca.agent.clone());
-        // Made anew at each start, and in memory alone: a challenge lives two minutes.
-        let mut secret = zeroize::Zeroizing::new([0; 32]);
-        OsRng.fill_bytes(&mut *secret);
-        let tickets = vec![TicketKey::new(*secret)];
-        let authority =
-            Authority::new(policy, Box::new(registry), Box::new(signer), tickets, audit)?;
-        authority.audit().write(now(), "start", &[])?;
-        let authority = Arc::new(authority);
+        let socket = admin::adopt(socket)?;
         let end = http::ended()?;
         let scheme = if listen.certificate.is_some() {
             "https"

@@ -3,6 +3,7 @@
 //! What a request does is one transaction, as if it were alone (SERIALIZABLE), and begun again if another one was in its way. Renewals, of
 //! which there are many, do it in one statement with locks on the rows of their key.
 
+mod copy;
 mod enrol;
 mod location;
 mod manage;
@@ -22,6 +23,7 @@ use super::{
 };
 use crate::Refusal;
 
+pub use copy::{Copied, copy};
 pub use location::Location;
 pub use migrate::prepare;
 use pool::{Fault, Pool};

@@ -3,6 +3,7 @@
 //! The machines are played by the software TPM of `key-proof`'s tests, so that an attack costs nothing.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod cluster;
 mod commands;
 #[path = "../../../key-proof/tests/it/der.rs"]
 #[allow(dead_code, reason = "shared with the tests of key-proof")]

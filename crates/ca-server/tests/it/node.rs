@@ -116,21 +116,46 @@ impl Node {
 
     /// A node that does not run yet.
     pub(crate) fn initialised() -> Self {
-        let dir = tempfile::Builder::new().prefix("ca-").tempdir().unwrap();
-        let mut node = Self {
-            process: None,
-            address: String::new(),
-            agent: None,
-            dir,
-        };
+        Self::initialised_with(&[])
+    }
+
+    /// Another node of the same authority, that does not run yet: it has the same keys, in an agent of its own.
+    pub(crate) fn beside(other: &Self, options: &[&str]) -> Self {
+        let mut node = Self::bare();
+        for key in ["user", "user.pub", "host", "host.pub"] {
+            fs::copy(other.at(key), node.at(key)).unwrap();
+        }
+        node.start_agent();
+        node.init(options);
+        node
+    }
+
+    /// The same with more options of `init`.
+    pub(crate) fn initialised_with(options: &[&str]) -> Self {
+        let mut node = Self::bare();
         for key in ["user", "host"] {
             run(Command::new("ssh-keygen")
                 .args(["-q", "-t", "ecdsa", "-N", "", "-f"])
                 .arg(node.at(key)));
         }
         node.start_agent();
-        let (agent, user, host) = (node.at("agent"), node.at("user.pub"), node.at("host.pub"));
-        let output = node
+        node.init(options);
+        node
+    }
+
+    fn bare() -> Self {
+        let dir = tempfile::Builder::new().prefix("ca-").tempdir().unwrap();
+        Self {
+            process: None,
+            address: String::new(),
+            agent: None,
+            dir,
+        }
+    }
+
+    fn init(&self, options: &[&str]) {
+        let (agent, user, host) = (self.at("agent"), self.at("user.pub"), self.at("host.pub"));
+        let output = self
             .command(&["init", "--audience", AUDIENCE, "--listen", "127.0.0.1:0"])
             .arg("--agent")
             .arg(agent)
@@ -138,10 +163,10 @@ impl Node {
             .arg(user)
             .arg("--host-ca")
             .arg(host)
+            .args(options)
             .output()
             .unwrap();
         assert!(output.status.success(), "{output:?}");
-        node
     }
 
     pub(crate) fn start_agent(&mut self) {
@@ -334,6 +359,18 @@ impl Node {
         let answer = ask("POST", "/v1/renew", &renewal.to_json())?;
         let is_whole = serde_json::from_slice::<Value>(&answer.body).is_ok();
         is_whole.then_some(answer)
+    }
+
+    /// The same for any body; `None` if the node was gone before it answered.
+    pub(crate) fn try_post(&self, path: &str, body: &[u8]) -> Option<Answer> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(&[head.as_bytes(), body].concat()).ok()?;
+        let answer = read_answer(stream);
+        (answer.status != 0).then_some(answer)
     }
 
     /// The number of rows of a table.

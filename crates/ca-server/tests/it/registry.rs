@@ -6,6 +6,8 @@ mod race;
 mod renew;
 mod world;
 
+pub(crate) use world::prepared;
+
 /// One test for each case and database.
 macro_rules! conformance {
     ($($module:ident: $($case:ident),+;)+) => {

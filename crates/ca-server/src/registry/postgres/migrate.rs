@@ -6,15 +6,17 @@ use crate::Refusal;
 
 /// The schemas, oldest first; `schema_version` is how many of them are applied.
 const SCHEMAS: &[&str] = &[include_str!("schema_1.sql")];
+/// What nodes may do, with `:"role"` for the name of their role.
+const ROLE: &str = include_str!("role.sql");
 
-/// Makes or updates the tables in the database at `location`, as the user who owns them from then on. Two that do it at once wait for each
-/// other.
+/// Makes or updates the tables in the database at `location`, as the user who owns them from then on, and gives the rights of a node to `role`.
+/// Two that do it at once wait for each other.
 ///
 /// # Errors
 ///
 /// [`Refusal::Unavailable`], also for a database that has other tables, and one of a newer version.
-pub fn prepare(location: Location) -> Result<(), Refusal> {
-    Pool::new(location)?.run(async |session| {
+pub fn prepare(location: Location, role: Option<&str>) -> Result<(), Refusal> {
+    Pool::new(location)?.patiently(async |session| {
         session
             .batch("SET statement_timeout = 0; SET lock_timeout = '30s'; BEGIN")
             .await?;
@@ -31,12 +33,13 @@ pub fn prepare(location: Location) -> Result<(), Refusal> {
         for schema in missing(done)? {
             session.batch(schema).await?;
         }
-        session
-            .batch(&format!(
-                "UPDATE schema_version SET version = {}; COMMIT",
-                SCHEMAS.len()
-            ))
-            .await
+        let version = format!("UPDATE schema_version SET version = {}", SCHEMAS.len());
+        session.batch(&version).await?;
+        if let Some(role) = role {
+            let quoted = format!("\"{}\"", role.replace('"', "\"\""));
+            session.batch(&ROLE.replace(":\"role\"", &quoted)).await?;
+        }
+        session.batch("COMMIT").await
     })
 }
 

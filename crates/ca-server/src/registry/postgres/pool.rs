@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, NoTls, Row, Statement};
 
 use super::location::Location;
@@ -126,6 +126,11 @@ impl Session {
         Ok(self.client.execute(&statement, values).await?)
     }
 
+    /// The types of the values that a statement takes.
+    pub(super) async fn types(&mut self, sql: &'static str) -> Result<Vec<Type>, Fault> {
+        Ok(self.statement(sql).await?.params().to_vec())
+    }
+
     /// Runs several statements without values.
     pub(super) async fn batch(&mut self, sql: &str) -> Result<(), Fault> {
         Ok(self.client.batch_execute(sql).await?)
@@ -176,11 +181,23 @@ impl Pool {
         &self,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, Refusal> {
-        self.wait(async {
+        self.wait(PATIENCE, async {
             let mut session = self.session().await?;
             let done = work(&mut session).await;
             self.give_back(session, done.as_ref().err());
             done
+        })
+    }
+
+    /// Does `work` for an administrator, however long it takes. The connection is not used again: it may have a transaction that is to be
+    /// rolled back.
+    pub(super) fn patiently<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>,
+    ) -> Result<T, Refusal> {
+        self.wait(Duration::MAX, async {
+            let mut session = self.session().await?;
+            work(&mut session).await
         })
     }
 
@@ -190,7 +207,7 @@ impl Pool {
         &self,
         mut work: impl AsyncFnMut(&mut Session) -> Result<(T, bool), Fault>,
     ) -> Result<T, Refusal> {
-        self.wait(async {
+        self.wait(PATIENCE, async {
             let mut session = self.session().await?;
             for attempt in 1.. {
                 let done = once(&mut session, &mut work).await;
@@ -215,7 +232,11 @@ impl Pool {
         })
     }
 
-    fn wait<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Refusal> {
+    fn wait<T>(
+        &self,
+        patience: Duration,
+        work: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Refusal> {
         let away = |why: &str| Refusal::Unavailable(why.into());
         let runtime = self.runtime.as_ref();
         let runtime = runtime.ok_or_else(|| away("the database is closed"))?;
@@ -223,7 +244,7 @@ impl Pool {
             let _permit = timeout(PATIENCE, self.permits.acquire())
                 .await
                 .map_err(|_| away("all connections to the database are in use"))?;
-            let done = timeout(PATIENCE, work).await;
+            let done = timeout(patience, work).await;
             done.map_err(|_| away("the database does not answer"))?
                 .map_err(Refusal::from)
         })

@@ -1,7 +1,7 @@
--- The role that the nodes of an authority have in PostgreSQL: it can add and change what it has to, and can delete neither certificates nor
--- revocations. Run it as the owner of the tables, again after each update of tpmssh-ca:
+-- The rights of the role that nodes have in PostgreSQL: they can add and change what they have to, and can delete neither certificates nor
+-- revocations. tpmssh-ca database prepare --role NAME runs it; so can the owner of the tables:
 --
---     psql -v role=tpmssh_ca -f role.sql DATABASE
+--     psql -v role=NAME -f role.sql DATABASE
 
 GRANT USAGE ON SCHEMA public TO :"role";
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO :"role";

@@ -238,16 +238,11 @@ impl World {
     }
 }
 
-/// A registry in a new database, as `tpmssh-ca init` and `role.sql` make it.
+/// A registry in a new database, with the rights of a node.
 pub(crate) fn prepared(server: &testing::Postgres) -> Postgres {
-    postgres::prepare(Location::parse(&server.url("owner", "postgres")).unwrap()).unwrap();
-    let role = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/src/registry/postgres/role.sql"
-    );
     let _ = server.sql("postgres", "CREATE ROLE node LOGIN");
-    let mut psql = server.psql("postgres");
-    crate::node::run(psql.args(["-v", "role=node", "-f", role]));
+    let owner = Location::parse(&server.url("owner", "postgres")).unwrap();
+    postgres::prepare(owner, Some("node")).unwrap();
     opened(server).unwrap()
 }
 

@@ -1,0 +1,74 @@
+//! The keys that challenges are sealed with.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use anyhow::{Context, bail, ensure};
+use key_proof::TicketKey;
+use rand_core::{OsRng, RngCore};
+use zeroize::Zeroizing;
+
+use super::files::{self, Dir};
+
+/// The longest file of keys, in bytes: 60 keys.
+const MAX: u64 = 4096;
+
+/// Makes a file with a new key, unless there is one. With the same file, one node takes the answer to the challenge of another.
+pub(super) fn make(dir: &Dir) -> anyhow::Result<()> {
+    if dir.tickets().exists() {
+        return Ok(());
+    }
+    let mut secret = Zeroizing::new([0_u8; 32]);
+    OsRng.fill_bytes(&mut *secret);
+    let mut line = Zeroizing::new(String::with_capacity(65));
+    for byte in &*secret {
+        line.push_str(&format!("{byte:02x}"));
+    }
+    line.push('\n');
+    files::write_new(&dir.tickets(), 0o600, line.as_bytes())
+}
+
+/// The keys of this node: the first one seals, all open. Without a file, a new one in memory alone: a challenge lives two minutes.
+pub(super) fn keys(dir: &Dir) -> anyhow::Result<Vec<TicketKey>> {
+    let path = dir.tickets();
+    let shown = path.display();
+    if !path.exists() {
+        let mut secret = Zeroizing::new([0; 32]);
+        OsRng.fill_bytes(&mut *secret);
+        return Ok(vec![TicketKey::new(*secret)]);
+    }
+    let mode = fs::metadata(&path)
+        .with_context(|| format!("cannot read {shown}"))?
+        .mode();
+    if mode & 0o077 != 0 {
+        bail!("others can read {shown}: chmod 600");
+    }
+    let text = Zeroizing::new(files::read(&path, MAX)?);
+    let mut keys = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let key = key(line.trim());
+        let key = key.with_context(|| {
+            format!(
+                "{shown}, line {}: a key has 64 hexadecimal digits",
+                index + 1
+            )
+        })?;
+        keys.push(TicketKey::new(*key));
+    }
+    ensure!(!keys.is_empty(), "{shown} has no key");
+    Ok(keys)
+}
+
+fn key(line: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let mut key = Zeroizing::new([0; 32]);
+    let digits = line.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+        let digit = |it: u8| char::from(it).to_digit(16);
+        let (high, low) = (digit(*pair.first()?)?, digit(*pair.get(1)?)?);
+        *byte = u8::try_from(high * 16 + low).ok()?;
+    }
+    Some(key)
+}

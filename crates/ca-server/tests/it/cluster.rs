@@ -1,0 +1,298 @@
+//! Several nodes with one database, and a database that goes away at the worst moments.
+
+mod cut;
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cut::{Side, Wire};
+use testing::Postgres;
+
+use crate::node::{Answer, Node, host, renewal};
+use crate::registry::prepared;
+use crate::software_tpm::SoftwareTpm;
+
+/// A database, and a node that uses it.
+fn node(database: &Postgres) -> Node {
+    drop(prepared(database));
+    let mut node = Node::initialised_with(&["--database", &database.url("node", "postgres")]);
+    node.serve();
+    node
+}
+
+/// A second node of the same authority.
+fn second(first: &Node, database: &Postgres) -> Node {
+    let mut node = Node::beside(first, &["--database", &database.url("node", "postgres")]);
+    fs::copy(first.own("ticket-keys"), node.own("ticket-keys")).unwrap();
+    node.serve();
+    node
+}
+
+fn rows(database: &Postgres, table: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM {table}");
+    database.sql("postgres", &sql).parse().unwrap()
+}
+
+/// Whether the certificate in an answer has its row.
+fn is_noted(database: &Postgres, answer: &Answer) -> bool {
+    let serial = answer.certificate().serial().cast_signed();
+    rows(database, &format!("issued WHERE serial = {serial}")) == 1
+}
+
+#[track_caller]
+fn assert_sent_away(answer: &Answer) {
+    assert_eq!(answer.refused().0, 503);
+    assert_eq!(answer.refused().1, "busy");
+    assert!(answer.head.contains("retry-after: 30"), "{}", answer.head);
+}
+
+#[test]
+fn two_nodes_are_one_authority() {
+    let database = Postgres::start();
+    let first = node(&database);
+    let second = second(&first, &database);
+    // Begun at one, finished at the other.
+    let tpm = host("web1", &first.token("host", "web1"));
+    let proof = first.proof(&tpm);
+    let answer = second.finish(&proof);
+    assert!(is_noted(&database, &answer));
+    assert_eq!(
+        first.finish(&proof).certificate().blob(),
+        answer.certificate().blob(),
+        "the same answer at the other node"
+    );
+    assert_eq!(rows(&database, "issued"), 1);
+    // A nonce of one counts at the other, once.
+    let body = renewal(&tpm, first.nonce()).to_json();
+    let got = second.post("/v1/renew", body.as_bytes()).certificate();
+    let again = first.post("/v1/renew", body.as_bytes()).certificate();
+    assert_eq!(got.blob(), again.blob());
+    assert_eq!(rows(&database, "issued"), 2);
+    // Revoked at one, refused at the other at once.
+    second.ok(&["device", "revoke", "1"]);
+    assert_eq!(first.renew(&tpm).refused().0, 410);
+    assert_eq!(first.begin(&tpm).refused().0, 403);
+}
+
+#[test]
+fn without_the_shared_keys_the_other_node_takes_no_answer() {
+    let database = Postgres::start();
+    let first = node(&database);
+    let mut second = Node::beside(&first, &["--database", &database.url("node", "postgres")]);
+    second.serve();
+    let tpm = host("web1", &first.token("host", "web1"));
+    let proof = first.proof(&tpm);
+    assert_eq!(second.finish(&proof).refused().1, "V7");
+    first.finish(&proof).certificate();
+}
+
+#[test]
+fn a_database_that_is_away_gives_no_certificate_and_comes_back() {
+    let mut database = Postgres::start();
+    let mut node = node(&database);
+    let tpm = node.host("web1");
+    let new = host("web2", &node.token("host", "web2"));
+    let proof = node.proof(&new);
+    for ends_well in [true, false] {
+        if ends_well {
+            database.stop();
+        } else {
+            database.kill();
+        }
+        assert_sent_away(&node.renew(&tpm));
+        assert_sent_away(&node.finish(&proof));
+        assert_sent_away(&node.begin(&new));
+        database.restart();
+        assert!(is_noted(&database, &node.renew(&tpm)));
+    }
+    assert!(is_noted(&database, &node.finish(&proof)));
+    assert_eq!(node.terminate(), Some(0));
+    let said = fs::read_to_string(node.at("stderr")).unwrap();
+    assert!(
+        said.contains("tpmssh-ca: the registry is not available: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_database_that_hangs_gives_no_certificate_and_goes_on() {
+    let database = Postgres::start();
+    let node = node(&database);
+    let tpm = node.host("web1");
+    let body = renewal(&tpm, node.nonce()).to_json();
+    database.freeze(true);
+    assert_sent_away(&node.post("/v1/renew", body.as_bytes()));
+    database.freeze(false);
+    let answer = node.post("/v1/renew", body.as_bytes());
+    assert!(is_noted(&database, &answer));
+}
+
+#[test]
+fn a_database_that_cannot_be_written_gives_no_certificate() {
+    let database = Postgres::start();
+    let node = node(&database);
+    let tpm = node.host("web1");
+    let new = host("web2", &node.token("host", "web2"));
+    let proof = node.proof(&new);
+    let set = |on: &str| {
+        let sql = format!("ALTER DATABASE postgres SET default_transaction_read_only = {on}");
+        // Connections that are open keep their setting.
+        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'node'";
+        let change = "SET default_transaction_read_only = off";
+        let mut psql = database.psql("postgres");
+        crate::node::run(psql.args(["-c", change, "-c", &sql, "-c", end]));
+    };
+    set("on");
+    assert_sent_away(&node.renew(&tpm));
+    assert_sent_away(&node.finish(&proof));
+    set("off");
+    assert!(is_noted(&database, &node.renew(&tpm)));
+    assert!(is_noted(&database, &node.finish(&proof)));
+    assert_eq!(rows(&database, "issued"), 3);
+}
+
+/// A row that another program has locked: the machine is sent away, and the nonce is still good.
+#[test]
+fn a_row_that_is_locked_for_long_sends_the_machine_away() {
+    let database = Postgres::start();
+    let node = node(&database);
+    let tpm = node.host("web1");
+    let body = renewal(&tpm, node.nonce()).to_json();
+    let mut psql = database.psql("postgres");
+    let lock = "BEGIN; SELECT id FROM binding FOR UPDATE; SELECT pg_sleep(60)";
+    let mut locked = psql.args(["-c", lock]).spawn().unwrap();
+    crate::node::wait(|| rows(&database, "pg_stat_activity WHERE wait_event = 'PgSleep'") == 1);
+    assert_sent_away(&node.post("/v1/renew", body.as_bytes()));
+    let _ = database.sql(
+        "postgres",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'",
+    );
+    locked.wait().unwrap();
+    let answer = node.post("/v1/renew", body.as_bytes());
+    assert!(is_noted(&database, &answer));
+}
+
+/// What is asked, and sent again as long as nobody answers.
+#[derive(Clone, Copy)]
+enum Act {
+    Renew,
+    Enrol,
+}
+
+/// The database is gone at each step of a renewal and of an enrolment, before and after it has done what was asked. The machine comes again
+/// with the same answer, and gets a certificate that has a row; and there is one row.
+#[test]
+fn the_connection_is_lost_at_every_step() {
+    for act in [Act::Renew, Act::Enrol] {
+        let steps = every_step(act, |_| || ());
+        assert!(steps >= 6, "{steps}");
+    }
+}
+
+/// The same with the end of the node at each step.
+#[test]
+fn the_node_is_killed_at_every_step() {
+    for act in [Act::Renew, Act::Enrol] {
+        let steps = every_step(act, |node| {
+            let pid = rustix::process::Pid::from_raw(i32::try_from(node.pid()).unwrap()).unwrap();
+            move || rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap()
+        });
+        assert!(steps >= 6, "{steps}");
+    }
+}
+
+/// Returns the number of steps.
+fn every_step<F: FnOnce() + Send + 'static>(act: Act, at_the_cut: impl Fn(&Node) -> F) -> usize {
+    let database = Postgres::start();
+    drop(prepared(&database));
+    let wire = Wire::new(database.host());
+    let mut node = Node::initialised_with(&["--database", &wire.url()]);
+    node.serve();
+    let mut machine = 0;
+    let mut prepare = |node: &Node| -> (SoftwareTpm, &str, String) {
+        machine += 1;
+        let name = format!("web{machine}");
+        match act {
+            Act::Renew => {
+                let tpm = node.host(&name);
+                // The statements are known to the database: each message is a step.
+                node.renew(&tpm).certificate();
+                let body = renewal(&tpm, node.nonce()).to_json();
+                (tpm, "/v1/renew", body)
+            }
+            Act::Enrol => {
+                node.host(&format!("{name}-before"));
+                let tpm = host(&name, &node.token("host", &name));
+                let body = node.proof(&tpm).to_json();
+                (tpm, "/v1/enroll/finish", body)
+            }
+        }
+    };
+    let mut steps = 0;
+    for side in [Side::Question, Side::Answer] {
+        for number in 0.. {
+            let (_tpm, path, body) = prepare(&node);
+            let before = rows(&database, "issued");
+            wire.cut(side, number, at_the_cut(&node));
+            let answer = node.try_post(path, body.as_bytes());
+            if wire.mend() {
+                // It was done before that many messages.
+                assert!(is_noted(&database, &answer.unwrap()));
+                assert!(number > 2, "{side:?} {number}");
+                break;
+            }
+            steps += 1;
+            if let Some(answer) = &answer {
+                assert_ne!(answer.status, 200, "{side:?} {number}");
+                assert_sent_away(answer);
+            } else {
+                node.kill();
+                node.serve();
+            }
+            let noted = rows(&database, "issued") - before;
+            assert!((0..=1).contains(&noted), "{side:?} {number}: {noted}");
+            let again = node.post(path, body.as_bytes());
+            assert!(is_noted(&database, &again), "{side:?} {number}");
+            assert_eq!(rows(&database, "issued"), before + 1, "{side:?} {number}");
+        }
+    }
+    steps
+}
+
+/// Renewals without end while the database is killed and comes back.
+#[test]
+fn no_certificate_is_without_a_row_whenever_the_database_is_killed() {
+    let mut database = Postgres::start();
+    let node = node(&database);
+    let machines: Vec<SoftwareTpm> = (0..4).map(|it| node.host(&format!("web{it}"))).collect();
+    let ended = AtomicBool::new(false);
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let all: Vec<_> = machines
+            .iter()
+            .map(|tpm| {
+                scope.spawn(|| {
+                    let mut got = Vec::new();
+                    while !ended.load(Ordering::SeqCst) {
+                        let answer = node.renew(tpm);
+                        match answer.status {
+                            200 => got.push(answer),
+                            503 => {}
+                            _ => panic!("{:?}", answer.refused()),
+                        }
+                    }
+                    got
+                })
+            })
+            .collect();
+        for wait in [300, 70, 150, 20] {
+            std::thread::sleep(std::time::Duration::from_millis(wait));
+            database.kill();
+            database.restart();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        ended.store(true, Ordering::SeqCst);
+        all.into_iter().flat_map(|it| it.join().unwrap()).collect()
+    });
+    assert!(answers.len() > 4, "{}", answers.len());
+    assert!(answers.iter().all(|it| is_noted(&database, it)));
+}
