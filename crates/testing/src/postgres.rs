@@ -13,6 +13,7 @@ use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
 
 use crate::{
+    port::Ports,
     process::{Daemon, poll},
     temp::{memory_dir, temp_dir},
 };
@@ -28,7 +29,9 @@ pub struct Postgres {
     // Declared in the order in which they must be dropped: the process first.
     process: Option<Daemon>,
     dir: TempDir,
-    settings: &'static [&'static str],
+    settings: Vec<String>,
+    /// Only with TLS; the socket has its number in its name.
+    ports: Option<Ports>,
 }
 
 impl Postgres {
@@ -41,7 +44,44 @@ impl Postgres {
     /// If PostgreSQL is not installed (Debian's package `postgresql`) or does not start.
     #[must_use]
     pub fn start() -> Self {
-        Self::with(memory_dir(), &["fsync=off"])
+        Self::with(memory_dir(), &["fsync=off"], None)
+    }
+
+    /// The same, but it listens at a loopback port as well, with TLS and the files of `certificate` and its `key` (PEM). Over TCP it asks for
+    /// a password.
+    ///
+    /// # Panics
+    ///
+    /// As for [`start`](Self::start), and if the files are none.
+    #[must_use]
+    pub fn with_tls(certificate: &str, key: &str) -> Self {
+        let dir = memory_dir();
+        for (name, content) in [("tls.pem", certificate), ("tls.key", key)] {
+            let path = dir.path().join(name);
+            fs::write(&path, content).expect("a fresh directory is writable");
+            own(&path, false);
+        }
+        let file = |name: &str| dir.path().join(name).display().to_string();
+        let rules = dir.path().join("rules");
+        let text = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+        fs::write(&rules, text).expect("a fresh directory is writable");
+        own(&rules, false);
+        let settings = [
+            "fsync=off".to_owned(),
+            "ssl=on".to_owned(),
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("ssl_cert_file={}", file("tls.pem")),
+            format!("ssl_key_file={}", file("tls.key")),
+            format!("hba_file={}", rules.display()),
+        ];
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        Self::with(dir, &settings, Some(Ports::reserve(1)))
+    }
+
+    /// The port at 127.0.0.1, and the number of the socket.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.ports.as_ref().map_or(5432, Ports::first)
     }
 
     /// Starts one whose data is on the disk, with the settings that PostgreSQL has by itself: each transaction waits until it is written.
@@ -51,10 +91,10 @@ impl Postgres {
     /// As for [`start`](Self::start).
     #[must_use]
     pub fn durable() -> Self {
-        Self::with(temp_dir("tpmssh-postgres-"), &[])
+        Self::with(temp_dir("tpmssh-postgres-"), &[], None)
     }
 
-    fn with(dir: TempDir, settings: &'static [&'static str]) -> Self {
+    fn with(dir: TempDir, settings: &[&str], ports: Option<Ports>) -> Self {
         let data = dir.path().join("data");
         fs::create_dir(&data).expect("a fresh directory is writable");
         for (name, content) in template() {
@@ -71,7 +111,8 @@ impl Postgres {
         let mut postgres = Self {
             process: None,
             dir,
-            settings,
+            settings: settings.iter().map(|&it| it.to_owned()).collect(),
+            ports,
         };
         postgres.restart();
         postgres
@@ -87,7 +128,7 @@ impl Postgres {
     #[must_use]
     pub fn url(&self, user: &str, database: &str) -> String {
         let host = self.host().display().to_string().replace('/', "%2F");
-        format!("postgresql://{user}@{host}/{database}")
+        format!("postgresql://{user}@{host}:{}/{database}", self.port())
     }
 
     /// The process id of the server, while it runs.
@@ -117,6 +158,7 @@ impl Postgres {
     pub fn psql(&self, database: &str) -> Command {
         let mut command = Command::new(program("psql"));
         command.env_clear().arg("-h").arg(self.host());
+        command.args(["-p", &self.port().to_string()]);
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
         command.args(["-U", "owner", "-d", database]);
         command
@@ -171,10 +213,11 @@ impl Postgres {
             let mut command = as_nobody(&["--pdeathsig", "KILL"], program("postgres"));
             command.arg("-D").arg(self.dir.path().join("data"));
             command.arg("-k").arg(self.host());
-            for setting in self.settings {
+            command.args(["-p", &self.port().to_string()]);
+            command.args(["-c", "listen_addresses=", "-c", "max_connections=200"]);
+            for setting in &self.settings {
                 command.args(["-c", setting]);
             }
-            command.args(["-c", "listen_addresses=", "-c", "max_connections=200"]);
             command.stdout(Stdio::null()).stderr(file);
             let mut process = Daemon::spawn("postgres", command);
             let up = poll(|| match process.ended() {
@@ -192,10 +235,11 @@ impl Postgres {
 
     /// Whether it takes clients, and not only connections.
     fn is_ready(&self) -> bool {
-        let socket = self.host().join(".s.PGSQL.5432");
+        let port = self.port().to_string();
+        let socket = self.host().join(format!(".s.PGSQL.{port}"));
         UnixStream::connect(socket).is_ok()
             && Command::new(program("pg_isready"))
-                .args(["-q", "-h"])
+                .args(["-q", "-p", &port, "-h"])
                 .arg(self.host())
                 .status()
                 .is_ok_and(|status| status.success())

@@ -1,5 +1,6 @@
 //! Several nodes with one database, and a database that goes away at the worst moments.
 
+mod commands;
 mod cut;
 
 use std::fs;

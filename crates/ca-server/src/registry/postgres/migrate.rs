@@ -47,7 +47,7 @@ pub fn prepare(location: Location, role: Option<&str>) -> Result<(), Refusal> {
 pub(super) async fn check(session: &mut Session) -> Result<(), Fault> {
     let Some(done) = version(session).await? else {
         return Err(corrupt(
-            "the database has no tables of tpmssh-ca (tpmssh-ca init --database URL)",
+            "the database has no tables of tpmssh-ca (tpmssh-ca database prepare)",
         ));
     };
     if missing(done)?.is_empty() {
