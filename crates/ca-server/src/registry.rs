@@ -146,6 +146,17 @@ pub struct DeviceLine {
     pub valid_until: Option<u64>,
 }
 
+/// What a list of revoked keys has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    /// The number of the list: larger than those of all lists before it.
+    pub number: u64,
+    /// When it was made, in seconds since 1970.
+    pub made: u64,
+    /// The blobs of the keys, in the order in which they were revoked.
+    pub keys: Vec<Vec<u8>>,
+}
+
 /// A device that is expected.
 #[derive(Debug, Clone)]
 pub struct Expected {
@@ -214,19 +225,14 @@ pub trait Registry: Send + Sync {
     /// [`Refusal::Unavailable`].
     fn ca_key(&self, kind: &str, public: &[u8]) -> Result<i64, Refusal>;
 
-    /// The blobs of all revoked keys.
+    /// The list of revoked keys, the same for all nodes; `None` if it is still the one with the number `known`. A new one is made if a key
+    /// was revoked since, or the last one was made `fresh` seconds before `now`.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
-    fn revoked_keys(&self) -> Result<Vec<Vec<u8>>, Refusal>;
-
-    /// The number of the next list of revoked keys: larger than all before.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Unavailable`].
-    fn next_krl_number(&self) -> Result<u64, Refusal>;
+    fn revoked(&self, known: Option<u64>, now: u64, fresh: u64)
+    -> Result<Option<Revoked>, Refusal>;
 
     /// All devices, one line for each role, and one for each of several keys that wait in it.
     ///
@@ -270,6 +276,41 @@ pub trait Registry: Send + Sync {
     ///
     /// [`Refusal::Unavailable`].
     fn import(&self, expected: &[Expected], now: u64) -> Result<Option<usize>, Refusal>;
+}
+
+/// The list of revoked keys that was given out last.
+#[derive(Debug, Clone, Copy)]
+struct LastList {
+    number: u64,
+    made: u64,
+    /// The number of its keys; -1 if there was no list yet.
+    had: i64,
+    /// The number of revoked keys by now.
+    has: i64,
+}
+
+impl LastList {
+    /// Whether it is time for the next one.
+    fn is_over(self, now: u64, fresh: u64) -> bool {
+        self.had != self.has || now.saturating_sub(self.made) >= fresh
+    }
+
+    fn next(self, now: u64) -> Self {
+        Self {
+            number: self.number.saturating_add(1),
+            made: now,
+            had: self.has,
+            ..self
+        }
+    }
+
+    fn with(self, keys: Vec<Vec<u8>>) -> Revoked {
+        Revoked {
+            number: self.number,
+            made: self.made,
+            keys,
+        }
+    }
 }
 
 /// An error with its causes, in one line.

@@ -25,8 +25,6 @@ pub struct SignedKrl {
     pub number: u64,
     /// An SSHSIG over `bytes`, armoured.
     pub signature: String,
-    made: u64,
-    keys: usize,
 }
 
 impl Authority {
@@ -49,24 +47,24 @@ impl Authority {
         Ok(made.insert(format!("{fields}\n")).clone())
     }
 
-    /// The list of revoked keys: the last one, or a new one if a key was revoked since or an hour has passed.
+    /// The list of revoked keys: the last one, or a new one if a key was revoked since or an hour has passed. All nodes of an authority give
+    /// out the same list under the same number, each with its own signature. A list that could not be signed is signed at the next call.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`], [`Refusal::Signer`].
     pub fn krl(&self, now: u64) -> Result<SignedKrl, Refusal> {
         let mut last = self.krl.lock().unwrap_or_else(PoisonError::into_inner);
-        let keys = self.registry.revoked_keys()?;
-        if let Some(last) = &*last
-            && last.keys == keys.len()
-            && now.saturating_sub(last.made) < FRESH
-        {
-            return Ok(last.clone());
-        }
-        let number = self.registry.next_krl_number()?;
+        let known = last.as_ref().map(|last| last.number);
+        let list = self.registry.revoked(known, now, FRESH)?;
+        let Some(list) = list else {
+            return last
+                .clone()
+                .ok_or_else(|| Refusal::Unavailable("there is no list".into()));
+        };
         let policy = self.policy();
-        let mut krl = Krl::new(number, now, &policy.audience);
-        for blob in &keys {
+        let mut krl = Krl::new(list.number, list.made, &policy.audience);
+        for blob in &list.keys {
             let key = AnyKey::from_blob(blob).map_err(|err| Refusal::Unavailable(err.into()))?;
             krl.revoke_key(&key);
         }
@@ -74,10 +72,8 @@ impl Authority {
         let signature = sign_file(&*self.signer, &policy.ca.host, NAMESPACE, &bytes)?;
         let made = SignedKrl {
             bytes,
-            number,
+            number: list.number,
             signature,
-            made: now,
-            keys: keys.len(),
         };
         *last = Some(made.clone());
         Ok(made)

@@ -18,8 +18,8 @@ use ssh_format::AnyKey;
 use tokio_postgres::Row;
 
 use super::{
-    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, JoinToken, Outcome, Registry, Sign,
-    Standing,
+    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, JoinToken, Outcome, Registry,
+    Revoked, Sign, Standing,
 };
 use crate::Refusal;
 
@@ -261,22 +261,21 @@ impl Registry for Postgres {
         })
     }
 
-    fn revoked_keys(&self) -> Result<Vec<Vec<u8>>, Refusal> {
-        self.pool.run(async |session| {
-            let rows = session
-                .rows("SELECT ssh_key FROM revocation ORDER BY id", &[])
-                .await?;
-            Ok(rows
-                .iter()
-                .map(|row| row.try_get(0))
-                .collect::<Result<_, _>>()?)
-        })
-    }
-
-    fn next_krl_number(&self) -> Result<u64, Refusal> {
-        self.pool.run(async |session| {
-            let sql = "UPDATE meta SET krl_number = krl_number + 1 RETURNING krl_number";
-            Ok(unsigned(session.one(sql, &[]).await?.try_get(0)?))
+    fn revoked(
+        &self,
+        known: Option<u64>,
+        now: u64,
+        fresh: u64,
+    ) -> Result<Option<Revoked>, Refusal> {
+        let last = self
+            .pool
+            .run(async |session| manage::last_list(session).await)?;
+        if !last.is_over(now, fresh) && known == Some(last.number) {
+            return Ok(None);
+        }
+        self.pool.transaction(async |session| {
+            let list = manage::revoked(session, now, fresh).await?;
+            Ok((Some(list), true))
         })
     }
 

@@ -12,15 +12,15 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use ssh_format::AnyKey;
 
 use super::{
-    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, JoinToken, Outcome, Registry, Sign,
-    Standing,
+    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, JoinToken, Outcome, Registry,
+    Revoked, Sign, Standing,
 };
 use crate::Refusal;
 
 /// `PRAGMA application_id`: "tpCA".
 const APPLICATION: i32 = 0x7470_4341;
 /// The schemas, oldest first; `PRAGMA user_version` is how many of them are applied.
-const SCHEMAS: &[&str] = &[include_str!("schema_1.sql")];
+const SCHEMAS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 /// Our transactions last one disk write and one signature. A lock held longer belongs to a stopped program.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -250,19 +250,18 @@ impl Registry for Sqlite {
         })
     }
 
-    fn revoked_keys(&self) -> Result<Vec<Vec<u8>>, Refusal> {
-        let reader = self.reader();
-        let mut statement = reader.prepare_cached("SELECT ssh_key FROM revocation ORDER BY id")?;
-        let keys = statement.query_map([], |row| row.get(0))?;
-        Ok(keys.collect::<Result<_, _>>()?)
-    }
-
-    fn next_krl_number(&self) -> Result<u64, Refusal> {
-        self.write(|tx| {
-            let sql = "UPDATE meta SET krl_number = krl_number + 1 RETURNING krl_number";
-            let number = tx.query_row(sql, [], |row| row.get(0))?;
-            Ok((unsigned(number), true))
-        })
+    fn revoked(
+        &self,
+        known: Option<u64>,
+        now: u64,
+        fresh: u64,
+    ) -> Result<Option<Revoked>, Refusal> {
+        // Nearly always nothing has changed, and nobody has to wait for the writers to find that.
+        let last = manage::last_list(&self.reader())?;
+        if !last.is_over(now, fresh) && known == Some(last.number) {
+            return Ok(None);
+        }
+        self.write(|tx| Ok((Some(manage::revoked(tx, now, fresh)?), true)))
     }
 
     fn devices(&self) -> Result<Vec<DeviceLine>, Refusal> {

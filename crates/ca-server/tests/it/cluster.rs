@@ -73,6 +73,10 @@ fn two_nodes_are_one_authority() {
     second.ok(&["device", "revoke", "1"]);
     assert_eq!(first.renew(&tpm).refused().0, 410);
     assert_eq!(first.begin(&tpm).refused().0, 403);
+    // One list of revoked keys under one number: clients take no smaller one.
+    let lists = [&first, &second].map(|node| node.get("/v1/krl"));
+    assert_eq!(lists[0].body, lists[1].body);
+    assert!(lists.iter().all(|it| it.head.contains("etag: \"1\"")));
 }
 
 #[test]

@@ -60,7 +60,8 @@ conformance! {
         an_import_is_whole_or_nothing,
         what_was_imported_needs_no_token,
         the_list_shows_roles_waiting_keys_and_validity,
-        numbers_grow_and_keys_keep_theirs,
+        the_authoritys_keys_keep_their_numbers,
+        the_list_of_revoked_keys_is_the_same_at_all_nodes,
         hostile_text_is_text;
     race:
         one_token_lets_in_one_of_fifty,
@@ -70,5 +71,5 @@ conformance! {
         one_answer_that_comes_fifty_times_has_one_certificate,
         fifty_renewals_of_one_key_only_move_forward,
         nothing_is_issued_after_a_revocation,
-        fifty_numbers_of_lists_differ;
+        fifty_who_ask_for_the_list_get_one;
 }

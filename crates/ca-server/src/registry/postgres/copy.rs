@@ -117,12 +117,13 @@ pub fn copy(from: &Path, to: Location) -> Result<Copied, Refusal> {
             }
         }
         copied.revocations = REVOCATION.copy(&source, session).await?;
-        let number: i64 = source
-            .query_row("SELECT krl_number FROM meta", [], |row| row.get(0))
+        let list: (i64, i64, i64) = source
+            .query_row("SELECT krl_number, krl_keys, krl_made FROM meta", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
             .map_err(corrupt)?;
-        session
-            .execute("UPDATE meta SET krl_number = $1", &[&number])
-            .await?;
+        let sql = "UPDATE meta SET krl_number = $1, krl_keys = $2, krl_made = $3";
+        session.execute(sql, &[&list.0, &list.1, &list.2]).await?;
         // The next numbers are larger than those that were copied.
         for table in ["device", "binding", "ca_key", "revocation"] {
             let sql = format!(

@@ -5,7 +5,7 @@ use ssh_format::AnyKey;
 use super::enrol::replace_others;
 use super::pool::{Fault, Session};
 use super::{corrupt, signed, text, unsigned};
-use crate::registry::{DeviceLine, Expected};
+use crate::registry::{DeviceLine, Expected, LastList, Revoked};
 
 pub(super) async fn devices(session: &mut Session) -> Result<Vec<DeviceLine>, Fault> {
     let sql = "SELECT device.id, ek_name, device.state, maker, coalesce(assignment.role, ''), coalesce(name, ''), \
@@ -79,6 +79,34 @@ pub(super) async fn revoke(
                OR ssh_key IN (SELECT ssh_key FROM binding WHERE device = $1)";
     session.execute(sql, &[&device]).await?;
     Ok(true)
+}
+
+/// The list that was given out last.
+pub(super) async fn last_list(session: &mut Session) -> Result<LastList, Fault> {
+    let sql = "SELECT krl_number, krl_made, krl_keys, (SELECT count(*) FROM revocation) FROM meta";
+    let row = session.one(sql, &[]).await?;
+    Ok(LastList {
+        number: unsigned(row.try_get(0)?),
+        made: unsigned(row.try_get(1)?),
+        had: row.try_get(2)?,
+        has: row.try_get(3)?,
+    })
+}
+
+pub(super) async fn revoked(session: &mut Session, now: u64, fresh: u64) -> Result<Revoked, Fault> {
+    let mut last = last_list(session).await?;
+    if last.is_over(now, fresh) {
+        last = last.next(now);
+        let sql = "UPDATE meta SET krl_number = $1, krl_made = $2, krl_keys = $3";
+        session
+            .execute(sql, &[&signed(last.number), &signed(last.made), &last.has])
+            .await?;
+    }
+    let rows = session
+        .rows("SELECT ssh_key FROM revocation ORDER BY id", &[])
+        .await?;
+    let keys = rows.iter().map(|row| row.try_get(0));
+    Ok(last.with(keys.collect::<Result<_, _>>()?))
 }
 
 pub(super) async fn import(

@@ -6,7 +6,7 @@ use ssh_format::AnyKey;
 use super::enrol::replace_others;
 use super::{corrupt, signed, unsigned};
 use crate::Refusal;
-use crate::registry::{DeviceLine, Expected};
+use crate::registry::{DeviceLine, Expected, LastList, Revoked};
 
 pub(super) fn devices(reader: &Connection) -> Result<Vec<DeviceLine>, Refusal> {
     let sql = "SELECT device.id, ek_name, device.state, maker, coalesce(assignment.role, ''), coalesce(name, ''), \
@@ -86,6 +86,34 @@ pub(super) fn revoke(
                OR ssh_key IN (SELECT ssh_key FROM binding WHERE device = ?1)";
     tx.execute(sql, [device])?;
     Ok(true)
+}
+
+/// The list that was given out last.
+pub(super) fn last_list(db: &Connection) -> Result<LastList, Refusal> {
+    let sql = "SELECT krl_number, krl_made, krl_keys, (SELECT count(*) FROM revocation) FROM meta";
+    let list = db.query_row(sql, [], |row| {
+        Ok(LastList {
+            number: unsigned(row.get(0)?),
+            made: unsigned(row.get(1)?),
+            had: row.get(2)?,
+            has: row.get(3)?,
+        })
+    });
+    Ok(list?)
+}
+
+pub(super) fn revoked(tx: &Transaction<'_>, now: u64, fresh: u64) -> Result<Revoked, Refusal> {
+    let mut last = last_list(tx)?;
+    if last.is_over(now, fresh) {
+        last = last.next(now);
+        tx.execute(
+            "UPDATE meta SET krl_number = ?, krl_made = ?, krl_keys = ?",
+            params![signed(last.number), signed(last.made), last.has],
+        )?;
+    }
+    let mut statement = tx.prepare_cached("SELECT ssh_key FROM revocation ORDER BY id")?;
+    let keys = statement.query_map([], |row| row.get(0))?;
+    Ok(last.with(keys.collect::<Result<_, _>>()?))
 }
 
 pub(super) fn import(

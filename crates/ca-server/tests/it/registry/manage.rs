@@ -1,6 +1,6 @@
 //! What administrators do.
 
-use ca_server::registry::{Expected, Outcome};
+use ca_server::registry::{Expected, Outcome, Registry};
 
 use super::world::{Come, Wish, World, assignment, host, issued, pending, verified};
 use crate::software_tpm::{NOW, SoftwareTpm, ek_name};
@@ -13,8 +13,8 @@ pub(super) fn a_revoked_device_does_not_come_back(world: &World) {
     let proof = verified(&stolen);
     let standing = world.registry.standing(&proof.ek_name).unwrap().unwrap();
     assert!(standing.revoked);
-    let keys = world.registry.revoked_keys().unwrap();
-    assert_eq!(keys, [proof.key.blob()]);
+    let list = world.registry.revoked(None, NOW, 60).unwrap().unwrap();
+    assert_eq!(list.keys, [proof.key.blob()]);
     let wish = || Wish::new("web1", Some(world.token("web1")));
     assert_eq!(world.enrol(&proof, &wish()), Outcome::Unknown);
     // Nor in another chip's name, nor with another key of the chip.
@@ -123,16 +123,35 @@ pub(super) fn the_list_shows_roles_waiting_keys_and_validity(world: &World) {
     );
 }
 
-pub(super) fn numbers_grow_and_keys_keep_theirs(world: &World) {
+pub(super) fn the_authoritys_keys_keep_their_numbers(world: &World) {
     let other = world.again();
     let user = world.registry.ca_key("user", b"a key").unwrap();
     let host = world.registry.ca_key("host", b"another").unwrap();
     assert_ne!(user, host);
     assert_eq!(other.ca_key("user", b"a key").unwrap(), user);
-    let first = world.registry.next_krl_number().unwrap();
-    let second = other.next_krl_number().unwrap();
-    let third = world.registry.next_krl_number().unwrap();
-    assert!(0 < first && first < second && second < third);
+}
+
+/// Two nodes give out one list under one number, and never a smaller one after it.
+pub(super) fn the_list_of_revoked_keys_is_the_same_at_all_nodes(world: &World) {
+    let other = world.again();
+    let list = |of: &dyn Registry, known, now| of.revoked(known, now, 60).unwrap();
+    let first = list(&*world.registry, None, NOW).unwrap();
+    assert!(first.number > 0 && first.made == NOW && first.keys.is_empty());
+    assert_eq!(list(&*other, None, NOW + 59).as_ref(), Some(&first));
+    assert_eq!(list(&*other, Some(first.number), NOW + 59), None);
+    // It is over after a while, and when a key was revoked.
+    let second = list(&*other, Some(first.number), NOW + 60).unwrap();
+    assert_eq!((second.number, second.made), (first.number + 1, NOW + 60));
+    assert_eq!(
+        list(&*world.registry, Some(first.number), NOW + 60).as_ref(),
+        Some(&second)
+    );
+    world.host("web1");
+    world.registry.revoke(1, "", NOW, "uid 0").unwrap();
+    let third = list(&*other, Some(second.number), NOW + 61).unwrap();
+    assert_eq!((third.number, third.keys.len()), (second.number + 1, 1));
+    // A node whose clock is behind takes what there is.
+    assert_eq!(list(&*world.registry, None, NOW).as_ref(), Some(&third));
 }
 
 /// Names come from files and tokens; no text is a command.

@@ -177,20 +177,22 @@ pub(super) fn nothing_is_issued_after_a_revocation(world: &World) {
             revoked[number].store(true, Ordering::SeqCst);
         }
     });
-    assert_eq!(world.registry.revoked_keys().unwrap().len(), 4);
+    let list = world.registry.revoked(None, NOW, 60).unwrap().unwrap();
+    assert_eq!(list.keys.len(), 4);
 }
 
-pub(super) fn fifty_numbers_of_lists_differ(world: &World) {
+pub(super) fn fifty_who_ask_for_the_list_get_one(world: &World) {
+    world.host("web1");
+    world.registry.revoke(1, "", NOW, "uid 0").unwrap();
     let other = world.again();
-    let numbers: BTreeSet<u64> = at_once(|number| {
+    let lists = at_once(|number| {
         let of: &dyn Registry = if number % 2 == 0 {
             &*world.registry
         } else {
             &*other
         };
-        of.next_krl_number().unwrap()
-    })
-    .into_iter()
-    .collect();
-    assert_eq!(numbers.len(), MANY);
+        of.revoked(None, NOW, 60).unwrap().unwrap()
+    });
+    assert!(lists.iter().all(|it| *it == lists[0]));
+    assert_eq!((lists[0].number, lists[0].keys.len()), (1, 1));
 }
