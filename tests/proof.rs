@@ -7,6 +7,7 @@ mod fields;
 mod interop;
 mod json;
 mod options;
+mod refused;
 mod roots;
 mod verifier_key;
 

@@ -13,21 +13,61 @@
 //! 4. The verifier checks it ([`verify`]) and knows what [`Verified`] says. For everybody else it may sign a [`Statement`].
 //!
 //! ```
-//! use key_proof::{Anchors, Error, Policy, Proof, TicketKey, Wall, verify};
+//! use key_proof::{
+//!     Anchors, Challenge, Error, Policy, Proof, Request, TicketKey, Verified, Wall, check_request, verify,
+//! };
+//! use rand_core::OsRng;
 //!
-//! /// Whether `file` proves a key behind a PIN that the chip counts, in a TPM of a maker with a certificate in `roots`.
-//! fn check(file: &[u8], roots: &[u8], key: TicketKey, now: u64) -> Result<String, Error> {
-//!     let mut anchors = Anchors::new();
-//!     anchors.add_file(roots)?;
-//!     let mut policy = Policy::new(now);
-//!     policy.anchors = Some(anchors);
-//!     policy.least_wall = Wall::Counter;
-//!     let verified = verify(&Proof::from_json(file)?, &policy, &[key])?;
-//!     Ok(verified.key.line(""))
+//! /// Takes keys behind a PIN that the chip counts, in TPMs of the makers with certificates in a file.
+//! struct Verifier {
+//!     roots: Anchors,
+//!     /// 32 random bytes, which the verifier keeps.
+//!     tickets: [TicketKey; 1],
 //! }
-//! # let refused = check(b"{}", b"", TicketKey::new([1; 32]), 0);
-//! # assert!(matches!(refused, Err(Error::Malformed { .. })));
+//!
+//! impl Verifier {
+//!     /// `now` is in seconds since 1970.
+//!     fn policy(&self, now: u64) -> Policy {
+//!         let mut policy = Policy::new(now);
+//!         policy.anchors = Some(self.roots.clone());
+//!         policy.least_wall = Wall::Counter;
+//!         policy
+//!     }
+//!
+//!     /// Step 2, for two minutes.
+//!     fn challenge(&self, request: &[u8], now: u64) -> Result<String, Error> {
+//!         let request = Request::from_json(request)?;
+//!         let checked = check_request(&request, &self.policy(now))?;
+//!         let challenge = Challenge::new(&checked, &self.tickets[0], now, 120, &mut OsRng)?;
+//!         Ok(challenge.to_json())
+//!     }
+//!
+//!     /// Step 4.
+//!     fn check(&self, proof: &[u8], now: u64) -> Result<Verified, Error> {
+//!         verify(&Proof::from_json(proof)?, &self.policy(now), &self.tickets)
+//!     }
+//! }
+//!
+//! # const REQUEST: &[u8] = include_bytes!("../tests/data/request.json");
+//! # const PROOF: &[u8] = include_bytes!("../tests/data/proof.json");
+//! # const ROOTS: &[u8] = include_bytes!("../tests/data/roots.pem");
+//! let mut roots = Anchors::new();
+//! roots.add_file(ROOTS)?;
+//! let verifier = Verifier { roots, tickets: [TicketKey::new([7; 32])] };
+//! let now = 1_795_000_000;
+//! let challenge = verifier.challenge(REQUEST, now)?;
+//! assert!(challenge.starts_with("{\n  \"format\": \"tpmssh-challenge-v1\""));
+//!
+//! // The answer to an earlier challenge, while that one is good, and when it is not any more.
+//! let verified = verifier.check(PROOF, now + 60)?;
+//! assert_eq!(verified.wall, Wall::Counter);
+//! println!("{} {}", verified.principals.join(","), verified.key.line(""));
+//! let refused = verifier.check(PROOF, now + 3600).unwrap_err();
+//! assert_eq!(refused.to_string(), "proof refused: its challenge has expired (V7)");
+//! # Ok::<(), Error>(())
 //! ```
+//!
+//! Steps 1 and 3, with a TPM, are in the example `prove` of the crate `tpm-core`, which runs all four.
 //!
 //! # What is not proven
 //!

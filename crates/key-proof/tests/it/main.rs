@@ -6,6 +6,7 @@ mod challenges;
 mod changed;
 mod checks;
 mod der;
+mod golden;
 mod kinds;
 mod pair;
 mod paths;

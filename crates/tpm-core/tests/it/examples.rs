@@ -9,6 +9,9 @@ mod facts;
 #[path = "../../examples/pin_counter.rs"]
 #[expect(dead_code, reason = "its `main` asks for the TPM and calls `run`")]
 mod pin_counter;
+#[path = "../../examples/prove.rs"]
+#[expect(dead_code, reason = "its `main` asks for the TPM and calls `run`")]
+mod prove;
 #[path = "../../examples/sign.rs"]
 #[expect(dead_code, reason = "its `main` asks for the TPM and calls `run`")]
 mod sign;
@@ -64,5 +67,16 @@ fn the_facts_of_a_chip_are_read() -> Result<(), Box<dyn std::error::Error>> {
     ] {
         assert!(said.lines().any(|found| found == line), "{line}\n{said}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_key_is_proven_to_somebody_else() -> Result<(), Box<dyn std::error::Error>> {
+    let said = printed(prove::run)?;
+    assert!(said.starts_with("ecdsa-sha2-nistp256 AAAA"), "{said}");
+    assert!(
+        said.ends_with(" proven\nborn-here, PIN wall: none, TPM known by mode B\n"),
+        "{said}"
+    );
     Ok(())
 }
