@@ -297,6 +297,9 @@ mod tests {
             assert_matches!(err(code), Error::OtherChallenge, "{code:#x}");
         }
         assert_matches!(err(0x9a2), Error::AuthRejected { .. });
+        // The handle of the endorsement key, which is gone.
+        assert_matches!(err(0x284), Error::Command { .. });
+        assert_matches!(err(0x910), Error::Stale);
         let err = Error::from_rc(CommandCode::Sign, Entity::Key, 0x101);
         assert_matches!(err, Error::FailureMode);
     }

@@ -48,19 +48,16 @@ impl ResponseCode {
     }
 
     /// Whether it is one of the codes with which chips refuse a secret that `TPM2_ActivateCredential` is to bring out. Chips
-    /// differ, and many omit the number of the parameter.
+    /// differ, and many omit the number of the parameter or name that of the key's handle.
     pub(crate) fn refuses_secret(self) -> bool {
-        const WITHOUT_NUMBER: [u32; 7] = [
-            rc::FAILURE,
-            rc::NO_RESULT,
-            rc::SIZE,
-            rc::VALUE,
-            rc::INSUFFICIENT,
-            rc::INTEGRITY,
-            rc::ECC_POINT,
-        ];
-        self.parameter().is_some()
-            || WITHOUT_NUMBER.contains(&self.base()) && !self.is_about_handle()
+        match self.base() {
+            // No handle ends too early.
+            rc::INSUFFICIENT => true,
+            rc::FAILURE | rc::NO_RESULT | rc::SIZE | rc::VALUE | rc::INTEGRITY | rc::ECC_POINT => {
+                !self.is_about_handle()
+            }
+            _ => self.parameter().is_some(),
+        }
     }
 
     /// The TPM's code, also if a resource manager returned it in place of the TPM; `None` for other
