@@ -87,6 +87,7 @@ mod error;
 mod files;
 mod hash;
 mod key;
+mod policy;
 mod policy_digest;
 mod proof;
 mod public_area;
@@ -109,6 +110,7 @@ pub use ek::{
 pub use error::{Check, Error, Result};
 pub use files::MAX_FILE_LEN;
 pub use hash::HashAlg;
+pub use policy::{Mode, Policy};
 pub use proof::Proof;
 pub use public_area::{Name, PublicArea, PublicKey};
 pub use renewal::{RENEWAL_LIFETIME, Renewal, renewal_transcript, verify_renewal};
@@ -118,5 +120,5 @@ pub use ticket::TicketKey;
 pub use transcript::{
     ENROLL_NAMESPACE, STATEMENT_NAMESPACE, Transcript, activation, qualifying_data,
 };
-pub use verify::{Checked, Mode, Origin, Policy, Verified, check_request, verify};
+pub use verify::{Checked, Origin, Verified, check_request, verify};
 pub use wall::{Wall, WallClaim};

@@ -1,71 +1,14 @@
 //! V1: makers' certificates, ordinary and peculiar, and what none may be.
 
-use key_proof::{Anchors, Check, Error, Maker, Mode, Name, Policy, PublicArea};
+use key_proof::{Check, Error, Maker, Mode, Name, PublicArea};
 
 use crate::der::{
-    Authority, Draft, ECDSA_SHA1, authority, critical_policies, ek_usage, extension, maker, seq,
-    tlv, unsorted_maker, usage,
+    Authority, Draft, ECDSA_SHA1, authority, ek_usage, extension, maker, seq, tlv, unsorted_maker,
+    usage,
 };
+use crate::factory::{Factory, between, leaf, trusting};
 use crate::pair::{Hash, Pair};
-use crate::software_tpm::{Ek, SoftwareTpm, any_tpm, check, ek_name, refused};
-
-/// A maker's root, one authority below it, and a TPM that this one has certified.
-struct Factory {
-    root: Authority,
-    between: Authority,
-    tpm: SoftwareTpm,
-}
-
-fn leaf() -> Draft {
-    Draft::new(
-        "TPM",
-        vec![authority(false, None), ek_usage(), maker(), usage(0x08)],
-    )
-}
-
-fn between() -> Draft {
-    Draft::new(
-        "Maker CA 1",
-        vec![authority(true, Some(0)), usage(0x04), critical_policies()],
-    )
-}
-
-impl Factory {
-    fn new() -> Self {
-        Self::with(&between(), &leaf())
-    }
-
-    fn with(between: &Draft, leaf: &Draft) -> Self {
-        let root = Authority::root("Maker root");
-        let between = root.below(between);
-        let mut tpm = SoftwareTpm::new();
-        tpm.certificate = Some(between.certify(leaf, &tpm.ek.key));
-        tpm.chain = vec![between.der.clone()];
-        Self { root, between, tpm }
-    }
-
-    fn policy(&self) -> Policy {
-        trusting(&[&self.root.der])
-    }
-
-    #[track_caller]
-    fn refused(&self) -> &'static str {
-        let (by, why) = refused(self.tpm.checked(&self.policy()));
-        assert_eq!(by, Check::V1);
-        why
-    }
-}
-
-fn trusting(certificates: &[&[u8]]) -> Policy {
-    let mut anchors = Anchors::new();
-    for der in certificates {
-        anchors.add_file(der).unwrap();
-    }
-    let mut policy = any_tpm();
-    policy.any_tpm = false;
-    policy.anchors = Some(anchors);
-    policy
-}
+use crate::software_tpm::{Ek, SoftwareTpm, check, ek_name, refused};
 
 #[test]
 fn a_tpm_with_a_makers_certificate_passes_and_is_named() {
@@ -176,40 +119,6 @@ fn who_is_no_authority_certifies_nothing() {
     factory.tpm.certificate = Some(chip.certify(&leaf(), &key));
     factory.tpm.chain.push(chip.der);
     assert_eq!(factory.refused(), no_authority);
-}
-
-#[test]
-fn a_path_that_is_too_long_is_refused() {
-    let open = Draft::new("Maker CA", vec![authority(true, None), usage(0x04)]);
-    let named = |name: &str| Draft {
-        subject: name.to_owned(),
-        ..open.clone()
-    };
-    let root = Authority::root("Maker root");
-    let (mut authorities, mut tpm) = (vec![root], SoftwareTpm::new());
-    for depth in 1..=4 {
-        let next = authorities[depth - 1].below(&named(&format!("Maker CA {depth}")));
-        tpm.chain.push(next.der.clone());
-        tpm.certificate = Some(next.certify(&leaf(), &tpm.ek.key));
-        authorities.push(next);
-        let result = tpm.checked(&trusting(&[&authorities[0].der]));
-        if depth <= 2 {
-            result.unwrap();
-        } else {
-            assert_eq!(refused(result).0, Check::V1, "{depth}");
-        }
-    }
-    // An authority that allows none below it.
-    let root = Authority::root("Maker root");
-    let first = root.below(&between());
-    let second = first.below(&named("Maker CA 2"));
-    let mut tpm = SoftwareTpm::new();
-    tpm.certificate = Some(second.certify(&leaf(), &tpm.ek.key));
-    tpm.chain = vec![second.der.clone(), first.der.clone()];
-    assert_eq!(
-        refused(tpm.checked(&trusting(&[&root.der]))),
-        (Check::V1, "the path is longer than an authority allows")
-    );
 }
 
 #[test]
@@ -363,167 +272,6 @@ fn each_kind_of_key_is_certified_by_each() {
     }
 }
 
-/// A maker renews its authority's certificate: the old one and the new one have one name and one key.
-#[test]
-fn of_two_certificates_of_one_authority_a_good_one_is_enough() {
-    let root = Authority::root("Maker root");
-    let first = root.below(&between());
-    let expired = Draft {
-        not_after: tlv(0x17, b"250101000000Z"),
-        ..between()
-    };
-    let no_authority = Draft::new("Maker CA 1", vec![authority(false, None)]);
-    let mut tpm = SoftwareTpm::new();
-    tpm.certificate = Some(first.certify(&leaf(), &tpm.ek.key));
-    for (other, why) in [
-        (expired, "a certificate has expired"),
-        (
-            no_authority,
-            "a certificate is signed by one that is no authority's",
-        ),
-    ] {
-        let other = root.certify(&other, &first.key);
-        for chain in [
-            vec![other.clone(), first.der.clone()],
-            vec![first.der.clone(), other.clone()],
-        ] {
-            tpm.chain = chain;
-            tpm.checked(&trusting(&[&root.der])).unwrap();
-        }
-        tpm.chain = vec![other.clone()];
-        assert_eq!(
-            refused(tpm.checked(&trusting(&[&root.der]))),
-            (Check::V1, why)
-        );
-    }
-    // The same for those that are trusted.
-    tpm.chain = vec![first.der.clone()];
-    let old = Draft {
-        not_after: tlv(0x17, b"250101000000Z"),
-        ..Draft::new("Maker root", vec![authority(true, None), usage(0x04)])
-    };
-    let old = root.certify(&old, &root.key);
-    for anchors in [[&old[..], &root.der], [&root.der, &old[..]]] {
-        tpm.checked(&trusting(&anchors)).unwrap();
-    }
-    assert_eq!(
-        refused(tpm.checked(&trusting(&[&old]))),
-        (Check::V1, "a certificate has expired")
-    );
-}
-
-/// A chip keeps the paths of all its keys in one place. What is counted is the path.
-#[test]
-fn certificates_beside_the_path_do_not_count() {
-    let mut factory = Factory::new();
-    let other = Authority::root("Another maker");
-    while factory.tpm.chain.len() < 16 {
-        let name = format!("Another maker's CA {}", factory.tpm.chain.len());
-        let draft = Draft::new(&name, vec![authority(true, None), usage(0x04)]);
-        factory.tpm.chain.insert(0, other.below(&draft).der);
-    }
-    factory.tpm.checked(&factory.policy()).unwrap();
-    factory.tpm.chain.push(other.der);
-    assert_eq!(factory.refused(), "there are too many certificates");
-}
-
-/// Certificates that have all signed each other: there are more paths than anybody wants to try.
-#[test]
-fn certificates_that_go_in_circles_end() {
-    let same = Draft::new("Maker CA 1", vec![authority(true, None), usage(0x04)]);
-    let one = Authority::with_key(&same, Pair::p256());
-    let mut tpm = SoftwareTpm::new();
-    tpm.certificate = Some(one.certify(&leaf(), &tpm.ek.key));
-    tpm.chain = vec![one.der.clone()];
-    let elsewhere = trusting(&[&Authority::root("Maker root").der]);
-    let no_path = "no path leads from its certificate to a trusted one";
-    assert_eq!(refused(tpm.checked(&elsewhere)), (Check::V1, no_path));
-    for serial in 1..16 {
-        let again = Draft {
-            serial: vec![serial],
-            ..same.clone()
-        };
-        tpm.chain.push(one.certify(&again, &one.key));
-    }
-    let (by, why) = refused(tpm.checked(&elsewhere));
-    assert_eq!(
-        (by, why),
-        (Check::V1, "there are too many signatures to check")
-    );
-}
-
-/// As above by the anchors' numbers: 31 of the wrong key are looked at, and the right one is the last.
-#[test]
-fn the_number_of_signatures_is_that_of_ordinary_lists() {
-    let mut factory = Factory::new();
-    factory.tpm.chain.clear();
-    let strangers: Vec<_> = (0..32).map(|_| Authority::root("Maker CA 1").der).collect();
-    let with = |number: usize| {
-        let mut all: Vec<&[u8]> = strangers[..number].iter().map(Vec::as_slice).collect();
-        all.push(&factory.between.der);
-        factory.tpm.checked(&trusting(&all))
-    };
-    with(31).unwrap();
-    assert_eq!(
-        refused(with(32)),
-        (Check::V1, "there are too many signatures to check")
-    );
-}
-
-#[test]
-fn what_is_trusted_is_an_authority_that_may_sign_and_is_understood() {
-    let name = "Maker root";
-    for (extensions, why) in [
-        (
-            vec![authority(true, None), usage(0x02)],
-            "a certificate is signed by a key that may not do so",
-        ),
-        (
-            vec![authority(true, None), extension(30, true, &seq(&[]))],
-            "a certificate has a critical extension that is unknown",
-        ),
-    ] {
-        let root = Authority::with_key(&Draft::new(name, extensions), Pair::p256());
-        let mut tpm = SoftwareTpm::new();
-        tpm.certificate = Some(root.certify(&leaf(), &tpm.ek.key));
-        assert_eq!(
-            refused(tpm.checked(&trusting(&[&root.der]))),
-            (Check::V1, why)
-        );
-    }
-    // Those of old say nothing of what they may do.
-    let root = Authority::with_key(&Draft::new(name, vec![]), Pair::p256());
-    let mut tpm = SoftwareTpm::new();
-    tpm.certificate = Some(root.certify(&leaf(), &tpm.ek.key));
-    tpm.checked(&trusting(&[&root.der])).unwrap();
-    let none = Draft::new("Maker CA", vec![authority(false, None)]);
-    let result = Anchors::new().add_file(&root.certify(&none, &Pair::p256()));
-    assert_eq!(
-        refused(result),
-        (
-            Check::V1,
-            "a certificate to be trusted is not that of an authority"
-        )
-    );
-}
-
-#[test]
-fn an_rsa_authority_has_2048_bits_or_more() {
-    for (key, passes) in [(Pair::weak_rsa(), false), (Pair::rsa2048(1), true)] {
-        let draft = Draft::new("Maker root", vec![authority(true, None), usage(0x04)]);
-        let root = Authority::with_key(&draft, key);
-        let mut tpm = SoftwareTpm::new();
-        tpm.certificate = Some(root.certify(&leaf(), &tpm.ek.key));
-        let result = tpm.checked(&trusting(&[&root.der]));
-        if passes {
-            result.unwrap();
-        } else {
-            let no_path = "no path leads from its certificate to a trusted one";
-            assert_eq!(refused(result), (Check::V1, no_path));
-        }
-    }
-}
-
 #[test]
 fn no_change_of_a_byte_of_a_certificate_passes() {
     let mut factory = Factory::new();
@@ -542,42 +290,6 @@ fn no_change_of_a_byte_of_a_certificate_passes() {
         assert!(factory.tpm.checked(&policy).is_err(), "byte {at}");
         factory.tpm.chain[0].clone_from(&between);
     }
-}
-
-#[test]
-fn files_of_certificates_are_read_as_makers_publish_them() {
-    let (one, two) = (Authority::root("One"), Authority::root("Two"));
-    let pem = |der: &[u8]| {
-        use base64ct::{Base64, Encoding};
-        let text = Base64::encode_string(der);
-        let lines: Vec<_> = text
-            .as_bytes()
-            .chunks(64)
-            .map(String::from_utf8_lossy)
-            .collect();
-        format!(
-            "-----BEGIN CERTIFICATE-----\r\n{}\r\n-----END CERTIFICATE-----\r\n",
-            lines.join("\r\n")
-        )
-    };
-    let mut anchors = Anchors::new();
-    let file = format!("Some text.\n{}\nMore.\n{}", pem(&one.der), pem(&two.der));
-    anchors.add_file(file.as_bytes()).unwrap();
-    let subjects: Vec<_> = anchors.iter().map(|it| it.subject).collect();
-    assert_eq!(subjects, ["CN=One", "CN=Two"]);
-    let malformed = |bytes: &[u8]| {
-        let result = Anchors::new().add_file(bytes);
-        assert!(matches!(result, Err(Error::Malformed { .. })), "{result:?}");
-    };
-    malformed(b"");
-    malformed(b"-----BEGIN CERTIFICATE-----\nAAAA\n");
-    malformed(b"-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n");
-    malformed(&[0x30; 20_000]);
-    let chip = one.below(&leaf());
-    assert!(matches!(
-        anchors.add_file(&chip.der),
-        Err(Error::Refused { .. })
-    ));
 }
 
 /// What is shown of a TPM is its Name, which nothing else has.

@@ -3,9 +3,11 @@
 //! A stored key is compared with its template byte by byte before it is loaded, so no object that
 //! differs from these templates is loaded.
 
+mod endorsement;
+mod moving_in;
+
 use tpm_wire::{Put, algorithm};
 use tss_esapi::{
-    abstraction::{AsymmetricAlgorithmSelection, ek},
     attributes::ObjectAttributesBuilder,
     interface_types::{
         algorithm::{HashingAlgorithm, PublicAlgorithm},
@@ -20,14 +22,15 @@ use tss_esapi::{
     traits::Marshall,
 };
 
-use crate::{
-    Error, KeyType, Result, Usage,
-    command::{
-        CommandCode,
-        policy::{Branch, PolicyDigest, any_of},
+#[cfg(test)]
+pub(crate) use self::moving_in::arrival_policy;
+pub(crate) use self::{
+    endorsement::endorsement_key,
+    moving_in::{
+        arrival_branches, arrival_key, arrival_key_head, imported_key_head, imported_policy,
     },
-    structures::{ek_type::EkType, kinds::Curve},
 };
+use crate::{Error, KeyType, Result, Usage, structures::kinds::Curve};
 
 /// How a token key is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,54 +206,6 @@ pub(crate) fn signing_key_head(key_type: KeyType, usage: Usage) -> Result<Vec<u8
     Ok(without_unique(signing_key(key_type, usage)?, key_type))
 }
 
-/// The arrival key of a token: a storage key below the token key, which imports keys and loads
-/// them, and does nothing else.
-///
-/// Its policy is [`arrival_policy`] and its authorization value opens nothing: `TPM2_Rewrap`, which
-/// would hand out what was wrapped for it, is refused.
-pub(crate) fn arrival_key(kind: StorageKind) -> Result<Vec<u8>> {
-    let attributes = storage_attributes().with_no_da(true);
-    storage_key(kind, attributes, &arrival_policy())
-}
-
-/// What the public area of every arrival key of this kind begins with: all but its public key.
-pub(crate) fn arrival_key_head(kind: StorageKind) -> Result<Vec<u8>> {
-    let mut template = arrival_key(kind)?;
-    template.truncate(template.len() - kind.empty_unique());
-    Ok(template)
-}
-
-/// What the public area of every key of this kind begins with that was made outside: all but its
-/// public key.
-///
-/// `fixedTPM` and `fixedParent` cannot be set in such a key (`TPM2_Import` refuses them), so its
-/// policy locks it in: `TPM2_Duplicate` takes a policy that allows Duplicate, and this one allows
-/// Sign alone. Signing itself asks for no policy (`userWithAuth`).
-pub(crate) fn imported_key_head(key_type: KeyType, usage: Usage) -> Result<Vec<u8>> {
-    let attributes = ObjectAttributesBuilder::new()
-        .with_user_with_auth(true)
-        .with_no_da(true)
-        .with_sign_encrypt(true)
-        .with_decrypt(usage.decrypt);
-    let template = signing(key_type, builder(attributes, &imported_policy())?)?;
-    Ok(without_unique(template, key_type))
-}
-
-/// The ways to use an arrival key: one command each.
-pub(crate) fn arrival_branches() -> [Branch; 2] {
-    [CommandCode::Import, CommandCode::Load].map(|code| Branch::new().command(code))
-}
-
-/// The policy of every arrival key: the same in all tokens, so that a stranger can check it.
-pub(crate) fn arrival_policy() -> PolicyDigest {
-    any_of(&arrival_branches())
-}
-
-/// The policy of every imported key.
-pub(crate) fn imported_policy() -> PolicyDigest {
-    Branch::new().command(CommandCode::Sign).digest()
-}
-
 /// A sealed object with an authorization value.
 pub(crate) fn sealed_object(tries: Tries) -> Result<Vec<u8>> {
     let attributes = fixed_attributes()
@@ -262,63 +217,6 @@ pub(crate) fn sealed_object(tries: Tries) -> Result<Vec<u8>> {
             .with_keyed_hash_parameters(PublicKeyedHashParameters::new(KeyedHashScheme::Null))
             .with_keyed_hash_unique_identifier(Digest::default()),
     )
-}
-
-/// `PolicyB` of the TCG's default templates with SHA-256: the endorsement hierarchy's authorization value, or what the platform's
-/// owner has written in a certain NV index.
-const POLICY_B: [u8; 32] = [
-    0xca, 0x3d, 0x0a, 0x99, 0xa2, 0xb9, 0x39, 0x06, 0xf7, 0xa3, 0x34, 0x24, 0x14, 0xef, 0xcf, 0xb3,
-    0xa3, 0x85, 0xd4, 0x4c, 0xd1, 0xfd, 0x45, 0x90, 0x89, 0xd1, 0x9b, 0x50, 0x71, 0xc0, 0xb7, 0xa0,
-];
-
-/// An endorsement key of the TCG's default templates.
-///
-/// # Source
-///
-/// TCG EK Credential Profile, annex B.
-pub(crate) fn endorsement_key(kind: EkType) -> Result<Vec<u8>> {
-    let high = storage_attributes()
-        .with_user_with_auth(true)
-        .with_admin_with_policy(true);
-    let selection = match kind {
-        EkType::Rsa2048 => AsymmetricAlgorithmSelection::Rsa(RsaKeyBits::Rsa2048),
-        EkType::EccP256 => AsymmetricAlgorithmSelection::Ecc(EccCurve::NistP256),
-        EkType::Rsa2048High => return storage_key(StorageKind::Rsa2048, high, &POLICY_B),
-        EkType::EccP256High => return storage_key(StorageKind::EccP256, high, &POLICY_B),
-        EkType::EccP384 => AsymmetricAlgorithmSelection::Ecc(EccCurve::NistP384),
-        EkType::Rsa3072 => AsymmetricAlgorithmSelection::Rsa(RsaKeyBits::Rsa3072),
-    };
-    ek::create_ek_public_from_default_template_2(selection, None)
-        .and_then(|public| public.marshall())
-        .map_err(|_| INVALID)
-}
-
-impl EkType {
-    /// The type of the endorsement key with this `TPMT_PUBLIC`; `None` if it is of no template of these.
-    #[must_use]
-    pub fn of_public(public: &[u8]) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| it.is_of(public))
-    }
-
-    /// Whether this `TPMT_PUBLIC` is of this type's template.
-    pub(crate) fn is_of(self, public: &[u8]) -> bool {
-        endorsement_key_head(self).is_ok_and(|head| public.starts_with(&head))
-    }
-}
-
-/// What the public area of every endorsement key of this type begins with: all but its public key.
-///
-/// Type, name algorithm, attributes (8 bytes), policy with its length, symmetric algorithm (6), scheme (2), then size and
-/// exponent (RSA, 6) or curve and KDF (ECC, 4).
-fn endorsement_key_head(kind: EkType) -> Result<Vec<u8>> {
-    let mut template = endorsement_key(kind)?;
-    let policy = match template.get(8..10) {
-        Some(&[high, low]) => usize::from(u16::from_be_bytes([high, low])),
-        _ => return Err(INVALID),
-    };
-    let is_rsa = StorageKind::of_public(&template).is_rsa();
-    template.truncate(8 + 2 + policy + 6 + 2 + if is_rsa { 6 } else { 4 });
-    Ok(template)
 }
 
 /// The error for a template that tss-esapi's builders refuse. They refuse none of these.
@@ -413,7 +311,7 @@ fn marshal(builder: PublicBuilder) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn hex(bytes: &[u8]) -> String {
+    pub(super) fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -477,100 +375,6 @@ mod tests {
             hex(&sealed_object(Tries::Uncounted).unwrap()),
             "0008000b00000452000000100000"
         );
-    }
-
-    /// Byte by byte. tests/it/attestation.rs compares three of them with the keys that swtpm's factory makes.
-    #[test]
-    fn endorsement_keys_are_of_the_profiles_templates() {
-        const A: &str = "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa";
-        const B: &str = "ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0";
-        const B_384: &str = "b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419ca\
-                             cb47ba09699646150f9fc000f3f80e12";
-        for (kind, head) in [
-            (
-                EkType::Rsa2048,
-                format!("0001000b000300b20020{A}0006008000430010080000000000"),
-            ),
-            (
-                EkType::EccP256,
-                format!("0023000b000300b20020{A}000600800043001000030010"),
-            ),
-            (
-                EkType::Rsa2048High,
-                format!("0001000b000300f20020{B}0006008000430010080000000000"),
-            ),
-            (
-                EkType::EccP256High,
-                format!("0023000b000300f20020{B}000600800043001000030010"),
-            ),
-            (
-                EkType::EccP384,
-                format!("0023000c000300f20030{B_384}000601000043001000040010"),
-            ),
-            (
-                EkType::Rsa3072,
-                format!("0001000c000300f20030{B_384}00060100004300100c0000000000"),
-            ),
-        ] {
-            assert_eq!(hex(&endorsement_key_head(kind).unwrap()), head, "{kind:?}");
-            let template = endorsement_key(kind).unwrap();
-            assert_eq!(EkType::of_public(&template), Some(kind));
-            // The low range fills the public key up with zeros, the high range leaves it out.
-            let unique = template.len() - head.len() / 2;
-            let expected = match kind {
-                EkType::Rsa2048 => 2 + 256,
-                EkType::EccP256 => 2 * (2 + 32),
-                EkType::Rsa2048High | EkType::Rsa3072 => 2,
-                EkType::EccP256High | EkType::EccP384 => 2 * 2,
-            };
-            assert_eq!(unique, expected, "{kind:?}");
-        }
-        let other = storage_root_key(StorageKind::EccP256).unwrap();
-        assert_eq!(EkType::of_public(&other), None);
-        assert_eq!(EkType::of_public(&[]), None);
-    }
-
-    /// Byte by byte, as every stranger may compare them.
-    #[test]
-    fn the_templates_of_moving_in_are_what_they_were() {
-        const ARRIVAL: &str = "1e7626a5d4b685cbb04936a0fdcc77b8a3ca3c37f42ad40482bcf27534dd887f";
-        const IMPORTED: &str = "cc6918b226273b08f5bd406d7f10cf160f0a7d13dfd83b7770ccbcd1aa80d811";
-        let symmetric = "000600800043";
-        assert_eq!(
-            hex(&arrival_key_head(StorageKind::EccP256).unwrap()),
-            format!("0023000b000304320020{ARRIVAL}{symmetric}001000030010")
-        );
-        assert_eq!(
-            hex(&arrival_key_head(StorageKind::Rsa2048).unwrap()),
-            format!("0001000b000304320020{ARRIVAL}{symmetric}0010080000000000")
-        );
-        assert_eq!(
-            hex(&imported_key_head(KeyType::EccP256, Usage::SIGN).unwrap()),
-            format!("0023000b000404400020{IMPORTED}0010001000030010")
-        );
-        assert_eq!(
-            hex(&imported_key_head(KeyType::EccP384, Usage::SIGN_DECRYPT).unwrap()),
-            format!("0023000b000604400020{IMPORTED}0010001000040010")
-        );
-        assert_eq!(
-            hex(&imported_key_head(KeyType::Rsa3072, Usage::SIGN).unwrap()),
-            format!("0001000b000404400020{IMPORTED}001000100c0000000000")
-        );
-    }
-
-    /// An imported key carries no bit that only the chip may vouch for, and a policy that no
-    /// command but Sign satisfies.
-    #[test]
-    fn an_imported_key_claims_nothing_and_is_locked_by_its_policy() {
-        for key_type in KeyType::ALL {
-            for usage in [Usage::SIGN, Usage::SIGN_DECRYPT] {
-                let head = imported_key_head(key_type, usage).unwrap();
-                let attributes = u32::from_be_bytes(head[4..8].try_into().unwrap());
-                assert_eq!(attributes & 0x32, 0, "{attributes:#x}");
-                assert_eq!(head[8..10], [0, 32]);
-                assert_eq!(head[10..42], imported_policy());
-            }
-        }
     }
 
     #[test]
