@@ -141,3 +141,66 @@ fn read(plain: &[u8]) -> Result<Ticket> {
 fn aad(audience: &str) -> Vec<u8> {
     [b"tpmssh-ticket-v1", audience.as_bytes()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use rand_core::OsRng;
+
+    use super::*;
+    use crate::Error;
+
+    fn ticket() -> Ticket {
+        Ticket {
+            transcript: [1; 32],
+            nonce: [2; 32],
+            secret: Zeroizing::new([3; 32]),
+            issued: 4,
+            expires: 5,
+        }
+    }
+
+    #[track_caller]
+    fn refused(result: Result<Ticket>) -> &'static str {
+        match result {
+            Err(Error::Refused {
+                check: Check::V7,
+                why,
+            }) => why,
+            Err(err) => panic!("refused for another reason: {err}"),
+            Ok(_) => panic!("nothing refused it"),
+        }
+    }
+
+    #[test]
+    fn a_ticket_opens_for_its_audience_alone() {
+        let key = [TicketKey::new([7; 32])];
+        let sealed = ticket().seal(&key[0], "one", &mut OsRng);
+        assert!(Ticket::open(&sealed, &key, "one").is_ok_and(|it| it == ticket()));
+        for other in ["", "on", "onf", "one "] {
+            assert_eq!(
+                refused(Ticket::open(&sealed, &key, other)),
+                "its ticket was changed, or is for another audience",
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_several_keys_the_one_that_sealed_it_opens_it() {
+        let keys = [7, 8, 9].map(|fill| TicketKey::new([fill; 32]));
+        for key in &keys {
+            let sealed = ticket().seal(key, "", &mut OsRng);
+            assert!(Ticket::open(&sealed, &keys, "").is_ok());
+            let others: Vec<_> = keys.iter().filter(|it| *it != key).cloned().collect();
+            assert_eq!(
+                refused(Ticket::open(&sealed, &others, "")),
+                "its challenge was not made by this verifier, or too long ago"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_is_not_shown() {
+        assert_eq!(format!("{:?}", TicketKey::new([7; 32])), "TicketKey(…)");
+    }
+}
