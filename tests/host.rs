@@ -15,15 +15,15 @@ use crate::program::{Outcome, Program, run, text};
 
 /// A machine below the home of a program: `etc`, a store, a socket, and a `systemctl` that records
 /// its calls.
-struct Machine {
-    program: Program,
-    etc: String,
-    store: String,
+pub(crate) struct Machine {
+    pub(crate) program: Program,
+    pub(crate) etc: String,
+    pub(crate) store: String,
     socket: String,
 }
 
 impl Machine {
-    fn new(program: Program) -> Self {
+    pub(crate) fn new(program: Program) -> Self {
         let at = |name: &str| text(program.home.path().join(name));
         fs::create_dir(at("bin")).unwrap();
         // systemd runs, and a server called sshd.
@@ -44,14 +44,25 @@ impl Machine {
         }
     }
 
-    fn setup(&self, options: &[&str]) -> Outcome {
+    pub(crate) fn setup(&self, options: &[&str]) -> Outcome {
+        let places = [
+            "--store",
+            &self.store,
+            "--etc",
+            &self.etc,
+            "--socket",
+            &self.socket,
+        ];
+        self.run(&[&["host", "setup"], &places[..], options].concat())
+    }
+
+    /// Runs the program where `systemctl` is the one that records its calls.
+    pub(crate) fn run(&self, args: &[&str]) -> Outcome {
         let path = std::env::var("PATH").unwrap();
         let bin = self.program.home.path().join("bin");
         let mut command = self.program.command();
         command.env("PATH", format!("{}:{path}", bin.display()));
-        command.args(["host", "setup", "--store", &self.store, "--etc", &self.etc]);
-        command.args(["--socket", &self.socket]).args(options);
-        Outcome::of(&mut command)
+        Outcome::of(command.args(args))
     }
 
     fn check(&self, sshd: &Sshd) -> Outcome {
@@ -113,12 +124,12 @@ impl Machine {
         shown
     }
 
-    fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(format!("{}/{name}", self.etc)).unwrap()
     }
 
     /// The service, as its unit describes it.
-    fn serve(&self) -> Service {
+    pub(crate) fn serve(&self) -> Service {
         let unit = self.read("systemd/system/tpmssh-host.service");
         let mut command = self.program.home.daemon(env!("CARGO_BIN_EXE_tpmssh"));
         let environment = unit
@@ -154,7 +165,7 @@ impl Machine {
     }
 
     /// A server with the drop-in that was written; a key for it.
-    fn sshd(&self) -> (Sshd, String) {
+    pub(crate) fn sshd(&self) -> (Sshd, String) {
         self.sshd_with("")
     }
 

@@ -14,6 +14,7 @@ mod doctor;
 mod doctor_session;
 mod everyday;
 mod files;
+mod fleet;
 mod guide;
 mod half_done;
 mod host;

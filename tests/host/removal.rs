@@ -22,14 +22,16 @@ fn everything(dir: &str) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 impl Machine {
-    fn remove(&self, options: &[&str]) -> Outcome {
-        let path = std::env::var("PATH").unwrap();
-        let bin = self.program.home.path().join("bin");
-        let mut command = self.program.command();
-        command.env("PATH", format!("{}:{path}", bin.display()));
-        command.args(["host", "remove", "--store", &self.store, "--etc", &self.etc]);
-        command.args(["--socket", &self.socket]).args(options);
-        Outcome::of(&mut command)
+    pub(crate) fn remove(&self, options: &[&str]) -> Outcome {
+        let places = [
+            "--store",
+            &self.store,
+            "--etc",
+            &self.etc,
+            "--socket",
+            &self.socket,
+        ];
+        self.run(&[&["host", "remove"], &places[..], options].concat())
     }
 
     fn calls(&self) -> String {

@@ -148,11 +148,21 @@ impl Layout {
     }
 
     fn add_units(&self, items: &mut Items) -> Result<()> {
-        for name in ["tpmssh-agent.socket", "tpmssh-agent.service"] {
+        for name in [
+            "tpmssh-agent.socket",
+            "tpmssh-agent.service",
+            "tpmssh-renew.timer",
+            "tpmssh-renew.service",
+        ] {
             let text = self.filled(&format!("systemd/user/{name}"))?;
             items.add(self.user_units.join(name), 0o644, text);
         }
-        for name in ["tpmssh-host.socket", "tpmssh-host.service"] {
+        for name in [
+            "tpmssh-host.socket",
+            "tpmssh-host.service",
+            "tpmssh-host-renew.timer",
+            "tpmssh-host-renew.service",
+        ] {
             if let Some(dir) = &self.system_units {
                 let text = self.filled(&format!("systemd/system/{name}"))?;
                 items.add(dir.join(name), 0o644, text);
@@ -173,6 +183,8 @@ impl Layout {
             .replace("@version@", env!("CARGO_PKG_VERSION"))
             .replace("@store@", "/var/lib/tpmssh")
             .replace("@socket@", "/run/tpmssh/host.sock")
+            .replace("@etc@", "/etc")
+            .replace("@places@", "--store=/var/lib/tpmssh --etc=/etc")
             .replace("@tcti@", "device");
         Ok(text.into_bytes())
     }

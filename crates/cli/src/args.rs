@@ -61,9 +61,9 @@ Agent         agent       serve the keys to ssh: agent install, status, log
 Signing       sign, verify, git
 Certificates  ca, cert    OpenSSH certificates and their authority; csr for TLS
 Proof         prove, verify-proof, ek   a key was born in a TPM, and stays there
+              enroll, renew   certificates for it, from tpmssh-ca
 Servers       host        host keys of sshd
-TPM           tpm         ownership, lockout, endorsement key, facts
-              simulator   a simulated TPM, for machines without one
+TPM           tpm, simulator   ownership, lockout, facts; a simulated TPM
 
 Options: --token TOKEN  --tcti TCTI  --json  -h, --help  -V, --version
 Help:    tpmssh help COMMAND    First: tpmssh setup
@@ -104,6 +104,8 @@ pub(crate) enum Command {
     Verify(cmd::verify::Args),
     Prove(cmd::prove::Args),
     VerifyProof(cmd::verify_proof::Args),
+    Enroll(cmd::enroll::Args),
+    Renew(cmd::renew::Args),
     #[command(subcommand)]
     Ek(cmd::ek::Command),
     #[command(subcommand)]

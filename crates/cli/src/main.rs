@@ -10,6 +10,7 @@ mod ask;
 mod certificates;
 mod cmd;
 mod complete;
+mod enrolments;
 mod fail;
 mod files;
 mod keys;
@@ -66,6 +67,8 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
         Command::Verify(args) => cmd::verify::run(&app()?, args),
         Command::Prove(args) => cmd::prove::run(&app()?, args),
         Command::VerifyProof(args) => cmd::verify_proof::run(&app()?, args),
+        Command::Enroll(args) => cmd::enroll::run(&app()?, args),
+        Command::Renew(args) => cmd::renew::run(&app()?, args),
         Command::Ek(command) => cmd::ek::run(&app()?, command),
         Command::Git(command) => cmd::git::run(&app()?, command),
         Command::Host(command) => cmd::host::run(&app()?, command),

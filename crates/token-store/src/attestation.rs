@@ -305,6 +305,17 @@ impl OpenToken {
     }
 }
 
+/// The Name of the attestation key that speaks for `token`'s keys.
+///
+/// # Errors
+///
+/// [`Error::NoAttestationKey`] if this store never made a request; [`Error::OtherTpm`].
+pub fn attestation_key_name(store: &Store, token: &Token) -> Result<Name> {
+    let objects = TokenObjects::of_this_machine(token)?;
+    let key = store.required_attestation_key(&objects)?;
+    Ok(key.name().clone())
+}
+
 impl Store {
     /// The attestation key of the TPM whose storage root key has the Name `srk`, if there is one.
     pub(crate) fn attestation_key(&self, srk: &Name) -> Result<Option<AttestationKey>> {

@@ -49,6 +49,7 @@
 pub mod attestation;
 mod authority;
 mod db;
+mod enrolment;
 mod error;
 pub mod object;
 mod pin;
@@ -58,6 +59,7 @@ pub mod token;
 
 pub use authority::{Issued, Revocations, Revoked, Withdrawn};
 pub use db::Store;
+pub use enrolment::{Enrolment, EnrolmentId, Terms, Trust};
 pub use error::{Change, Error, Kind, Result};
 pub use object::{
     key::Key,

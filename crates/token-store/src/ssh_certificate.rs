@@ -16,6 +16,10 @@ pub const MAX_SSH_CERTIFICATES: usize = 32;
 pub struct SshCertificateId(i64);
 
 impl SshCertificateId {
+    pub(crate) fn new(number: i64) -> Self {
+        Self(number)
+    }
+
     /// The number.
     #[must_use]
     pub fn get(self) -> i64 {
@@ -84,33 +88,7 @@ impl Store {
         check_text("comment", comment, MAX_LABEL_LEN)?;
         self.write(|tx| {
             let key = key_of(tx, object)?;
-            let there = tx
-                .query_row(
-                    "SELECT id FROM ssh_certificate WHERE key = ? AND certificate = ?",
-                    params![key, certificate],
-                    |row| row.get(0),
-                )
-                .optional()?;
-            if let Some(id) = there {
-                return Ok(SshCertificateId(id));
-            }
-            let count: usize = tx.query_row(
-                "SELECT count(*) FROM ssh_certificate WHERE key = ?",
-                [key],
-                |row| row.get(0),
-            )?;
-            if count >= MAX_SSH_CERTIFICATES {
-                return Err(Error::TooMany {
-                    what: "certificates of this key",
-                    max: MAX_SSH_CERTIFICATES,
-                });
-            }
-            tx.execute(
-                "INSERT INTO ssh_certificate (key, created, certificate, comment) \
-                 VALUES (?, ?, ?, ?)",
-                params![key, token::now(), certificate, comment],
-            )?;
-            Ok(SshCertificateId(tx.last_insert_rowid()))
+            add(tx, key, certificate, comment)
         })
     }
 
@@ -127,6 +105,42 @@ impl Store {
             },
         )
     }
+}
+
+/// Stores a certificate for the key in this row.
+pub(crate) fn add(
+    tx: &Transaction<'_>,
+    key: i64,
+    certificate: &[u8],
+    comment: &str,
+) -> Result<SshCertificateId> {
+    let there = tx
+        .query_row(
+            "SELECT id FROM ssh_certificate WHERE key = ? AND certificate = ?",
+            params![key, certificate],
+            |row| row.get(0),
+        )
+        .optional()?;
+    if let Some(id) = there {
+        return Ok(SshCertificateId(id));
+    }
+    let count: usize = tx.query_row(
+        "SELECT count(*) FROM ssh_certificate WHERE key = ?",
+        [key],
+        |row| row.get(0),
+    )?;
+    if count >= MAX_SSH_CERTIFICATES {
+        return Err(Error::TooMany {
+            what: "certificates of this key",
+            max: MAX_SSH_CERTIFICATES,
+        });
+    }
+    tx.execute(
+        "INSERT INTO ssh_certificate (key, created, certificate, comment) \
+         VALUES (?, ?, ?, ?)",
+        params![key, token::now(), certificate, comment],
+    )?;
+    Ok(SshCertificateId(tx.last_insert_rowid()))
 }
 
 /// The database row of the key pair of `object`.

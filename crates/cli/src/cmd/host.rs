@@ -5,6 +5,8 @@ mod exchange;
 mod host_units;
 mod place;
 mod remove;
+mod renew;
+mod server;
 mod server_keys;
 mod setup;
 mod status;
@@ -14,9 +16,10 @@ use crate::app::App;
 /// Keep the host keys of this machine's SSH server in the TPM
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    Setup(setup::Args),
+    Setup(Box<setup::Args>),
     Check(check::Args),
     Status(status::Args),
+    Renew(renew::Args),
     Remove(remove::Args),
 }
 
@@ -25,6 +28,7 @@ pub(crate) fn run(app: &App, command: &Command) -> anyhow::Result<()> {
         Command::Setup(args) => setup::run(app, args),
         Command::Check(args) => check::run(app, args),
         Command::Status(args) => status::run(app, args),
+        Command::Renew(args) => renew::run(app, args),
         Command::Remove(args) => remove::run(app, args),
     }
 }

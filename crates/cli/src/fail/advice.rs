@@ -45,6 +45,7 @@ fn of<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a dyn Advice> {
         known::<agent::public_files::Error>,
         known::<ssh_format::Error>,
         known::<key_proof::Error>,
+        known::<enroll::Error>,
         known::<simulator::Error>,
     ];
     types.iter().find_map(|known| known(cause))
@@ -122,6 +123,24 @@ impl Advice for key_proof::Error {
 
     fn hint(&self) -> Option<String> {
         hint::for_proof(self)
+    }
+}
+
+/// An authority over the network.
+impl Advice for enroll::Error {
+    fn kind(&self) -> Kind {
+        use enroll::Error as Enroll;
+        match self {
+            Enroll::BadUrl { .. } | Enroll::TlsRoots(_) => Kind::Usage,
+            Enroll::NoServer { .. } => Kind::NoTpm,
+            Enroll::Busy { .. } | Enroll::Pending { .. } => Kind::Busy,
+            Enroll::Refused { .. } | Enroll::Gone | Enroll::NotTaken(_) => Kind::KeyRefused,
+            _ => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        hint::for_authority(self)
     }
 }
 

@@ -99,6 +99,16 @@ pub(crate) enum Error {
         source: io::Error,
     },
 
+    /// A token has a PIN, no agent has it open, and nobody is there to be asked.
+    #[error("token \"{token}\" is locked, and nobody is asked for its PIN")]
+    TokenLocked {
+        /// Its label.
+        token: String,
+    },
+    /// No key was enrolled.
+    #[error("no key is enrolled with an authority")]
+    NotEnrolled,
+
     /// Something irreversible was not confirmed.
     #[error("not confirmed, nothing was changed")]
     NotConfirmed,

@@ -31,6 +31,44 @@ pub(super) fn for_proof(err: &key_proof::Error) -> Option<String> {
     Some(hint.to_owned())
 }
 
+pub(super) fn for_authority(err: &enroll::Error) -> Option<String> {
+    use enroll::Error as Enroll;
+    let hint = match err {
+        Enroll::BadUrl { .. } => return None,
+        Enroll::TlsRoots(_) => {
+            "give the certificate of the authority's TLS in a file: --tls-ca FILE"
+        }
+        Enroll::NoServer { .. } => {
+            "see whether it runs and whether the address is right; a certificate for its TLS that the system does not know is given with --tls-ca FILE"
+        }
+        Enroll::Busy { .. } => "try again in a minute",
+        Enroll::Pending { number } => {
+            return Some(format!(
+                "when it is approved (tpmssh-ca device approve {number}), run the same command again"
+            ));
+        }
+        Enroll::Refused { code, .. } => match code.as_str() {
+            "join-token" => "its administrator makes one with: tpmssh-ca join-token new",
+            "V3" => {
+                "its administrator lets this TPM in with a join token, or by its Name (tpmssh ek show) with: tpmssh-ca device import"
+            }
+            "V6" => {
+                "the names have to be those of the role, and the authority's name is given with --audience"
+            }
+            "V14" => {
+                "its administrator revokes the machine (tpmssh-ca device revoke), and lets in the one that is not a copy"
+            }
+            _ => return None,
+        },
+        Enroll::Gone => "prove the key anew with: tpmssh enroll",
+        Enroll::NotTaken(_) => {
+            "nothing was changed; if the authority has new keys, get them from its administrator and give them with --user-ca and --host-ca"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
 fn for_tpm(err: &Tpm) -> Option<String> {
     let hint = match err {
         Tpm::PermissionDenied { path } if path.starts_with("/dev") => {
@@ -218,6 +256,8 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
         Error::NoToken => "make one first: tpmssh token init",
         Error::WhichToken { .. } => "say which one with --token LABEL",
         Error::NoKey => "make one first: tpmssh keygen",
+        Error::NotEnrolled => "get a first certificate with: tpmssh enroll URL -n NAME",
+        Error::TokenLocked { .. } => "open it for the agent with: tpmssh unlock",
         Error::NoLostCounter { .. } => "tpmssh doctor shows what there is",
         Error::CertificateExpired { .. } => "get a new one; --force keeps it anyway",
         Error::CertificateNotYetValid { .. } => {

@@ -55,7 +55,9 @@ impl Error {
             Self::OtherRequest => Kind::OtherTpm,
             Self::BadVerifierKey { .. } => Kind::Corrupt,
             Self::NoTpmToSetUp => Kind::NoTpm,
-            Self::WrongPassword { .. } | Self::WrongLockoutPassword { .. } => Kind::WrongPin,
+            Self::TokenLocked { .. }
+            | Self::WrongPassword { .. }
+            | Self::WrongLockoutPassword { .. } => Kind::WrongPin,
             Self::LockoutClosed { .. } => Kind::PinLocked,
             Self::Stdout(_)
             | Self::DoneUnseen { .. }
@@ -100,6 +102,7 @@ impl Error {
             | Self::NoLoginKey
             | Self::NoEk
             | Self::NoSuchRoot { .. }
+            | Self::NotEnrolled
             | Self::NoKey => Kind::NotThere,
         }
     }

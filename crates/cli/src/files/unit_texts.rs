@@ -14,6 +14,13 @@ pub(crate) const AGENT_SOCKET: &str =
 pub(crate) const AGENT_SERVICE: &str =
     include_str!("../../../../packaging/systemd/user/tpmssh-agent.service");
 
+/// Timer of the renewals of a user's certificates.
+pub(crate) const RENEW_TIMER: &str =
+    include_str!("../../../../packaging/systemd/user/tpmssh-renew.timer");
+/// What the timer starts; `@program@` is to be filled in.
+pub(crate) const RENEW_SERVICE: &str =
+    include_str!("../../../../packaging/systemd/user/tpmssh-renew.service");
+
 /// Socket of the agent that has the host keys; `@socket@` is to be filled in.
 pub(crate) const HOST_SOCKET: &str =
     include_str!("../../../../packaging/systemd/system/tpmssh-host.socket");
@@ -21,6 +28,13 @@ pub(crate) const HOST_SOCKET: &str =
 /// filled in.
 pub(crate) const HOST_SERVICE: &str =
     include_str!("../../../../packaging/systemd/system/tpmssh-host.service");
+
+/// Timer of the renewals of a host's certificates.
+pub(crate) const HOST_RENEW_TIMER: &str =
+    include_str!("../../../../packaging/systemd/system/tpmssh-host-renew.timer");
+/// What the timer starts; `@program@`, `@store@`, `@etc@` and `@tcti@` are to be filled in.
+pub(crate) const HOST_RENEW_SERVICE: &str =
+    include_str!("../../../../packaging/systemd/system/tpmssh-host-renew.service");
 
 /// Where packages put units, in the order of systemd.unit(5).
 const PREFIXES: [&str; 2] = ["/usr/local/lib/systemd", "/usr/lib/systemd"];

@@ -113,23 +113,23 @@ fn a_flipped_bit_is_noticed_or_harmless() -> TestResult {
 #[test]
 fn a_store_of_another_version_is_left_alone() -> TestResult {
     let (bench, _) = filled();
-    bench.tamper("PRAGMA user_version = 9");
+    bench.tamper("PRAGMA user_version = 10");
     let before = fs::read(bench.file())?;
     let err = failure(bench.reopen());
     assert_eq!(
         err.to_string(),
-        "the store is of a newer version (9) than this program knows (8)"
+        "the store is of a newer version (10) than this program knows (9)"
     );
     assert_eq!(err.kind().exit_code(), 7);
     bench.tamper("PRAGMA user_version = 0");
     assert_matches!(failure(bench.reopen()), Error::Corrupt { .. });
-    bench.tamper("PRAGMA user_version = 9");
+    bench.tamper("PRAGMA user_version = 10");
     assert_eq!(fs::read(bench.file())?.len(), before.len());
     Ok(())
 }
 
 /// What makes a store one of version 1 again.
-const BACK_TO_VERSION_1: &str = "DROP TABLE withdrawal; DROP TABLE krl_number; DROP TABLE arrival; DROP TABLE proof_used; DROP TABLE proof_required; \
+const BACK_TO_VERSION_1: &str = "DROP TABLE enrolment; DROP TABLE withdrawal; DROP TABLE krl_number; DROP TABLE arrival; DROP TABLE proof_used; DROP TABLE proof_required; \
      DROP TABLE attestation_key; ALTER TABLE object DROP COLUMN attributes; \
      ALTER TABLE key DROP COLUMN mechanisms; ALTER TABLE key DROP COLUMN signs; \
      ALTER TABLE token DROP COLUMN pin_generation; \

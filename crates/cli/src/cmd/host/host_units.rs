@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::place::MachineArgs;
 use crate::app::App;
-use crate::files::unit_texts::{self, HOST_SERVICE, HOST_SOCKET};
-use crate::files::units::{OwnFiles, escape};
+use crate::files::unit_texts::{
+    self, HOST_RENEW_SERVICE, HOST_RENEW_TIMER, HOST_SERVICE, HOST_SOCKET,
+};
+use crate::files::units::{OwnFiles, escape, quote};
 
 /// The first line of each file that `host setup` writes for systemd and sshd, in this version and
 /// all before it.
@@ -13,6 +15,8 @@ pub(super) const MARK: &str = "# Written by tpmssh host setup.\n";
 
 pub(super) const SOCKET_UNIT: &str = "tpmssh-host.socket";
 pub(super) const SERVICE_UNIT: &str = "tpmssh-host.service";
+pub(super) const TIMER_UNIT: &str = "tpmssh-host-renew.timer";
+const RENEW_UNIT: &str = "tpmssh-host-renew.service";
 
 /// The TPM that the units of a package are for.
 const USUAL_TPM: &str = "device";
@@ -27,22 +31,32 @@ pub(super) fn are_packaged(machine: &MachineArgs) -> bool {
     is_usual && unit.is_some()
 }
 
-/// The files that systemd needs on this machine: units, or what those of a package lack.
+/// The files that systemd needs on this machine: units, or what those of a package lack. With `renews`, those of the timer as well.
 ///
 /// # Errors
 ///
 /// If no TPM is configured, or the path of this program is unknown.
-pub(super) fn needed(app: &App, machine: &MachineArgs) -> anyhow::Result<OwnFiles> {
+pub(super) fn needed(app: &App, machine: &MachineArgs, renews: bool) -> anyhow::Result<OwnFiles> {
     let tcti = app.tpm_choice()?.tcti.to_string();
     let mut files = OwnFiles::new(MARK);
     if are_packaged(machine) {
         if tcti != USUAL_TPM {
             let text = format!("[Service]\n{}{}", variable(&tcti), device(&tcti));
-            files.add(drop_in(machine), text);
+            files.add(drop_in(machine, SERVICE_UNIT), text.clone());
+            if renews {
+                files.add(drop_in(machine, RENEW_UNIT), text);
+            }
         }
         return Ok(files);
     }
-    add_units(&mut files, machine, &service(machine, &tcti)?);
+    add_units(&mut files, machine, &service(HOST_SERVICE, machine, &tcti)?);
+    if renews {
+        add_timer(
+            &mut files,
+            machine,
+            &service(HOST_RENEW_SERVICE, machine, &tcti)?,
+        );
+    }
     Ok(files)
 }
 
@@ -50,7 +64,9 @@ pub(super) fn needed(app: &App, machine: &MachineArgs) -> anyhow::Result<OwnFile
 pub(super) fn any(machine: &MachineArgs) -> OwnFiles {
     let mut files = OwnFiles::new(MARK);
     add_units(&mut files, machine, "");
-    files.add(drop_in(machine), "");
+    add_timer(&mut files, machine, "");
+    files.add(drop_in(machine, SERVICE_UNIT), "");
+    files.add(drop_in(machine, RENEW_UNIT), "");
     files
 }
 
@@ -61,18 +77,28 @@ fn add_units(files: &mut OwnFiles, machine: &MachineArgs, service: &str) {
     files.add(unit_dir(machine).join(SERVICE_UNIT), service);
 }
 
+fn add_timer(files: &mut OwnFiles, machine: &MachineArgs, service: &str) {
+    files.add(unit_dir(machine).join(TIMER_UNIT), HOST_RENEW_TIMER);
+    files.add(unit_dir(machine).join(RENEW_UNIT), service);
+}
+
 fn unit_dir(machine: &MachineArgs) -> PathBuf {
     machine.etc.join("systemd/system")
 }
 
-fn drop_in(machine: &MachineArgs) -> PathBuf {
-    unit_dir(machine).join(format!("{SERVICE_UNIT}.d/10-tpmssh.conf"))
+fn drop_in(machine: &MachineArgs, unit: &str) -> PathBuf {
+    unit_dir(machine).join(format!("{unit}.d/10-tpmssh.conf"))
 }
 
-fn service(machine: &MachineArgs, tcti: &str) -> anyhow::Result<String> {
+fn service(text: &str, machine: &MachineArgs, tcti: &str) -> anyhow::Result<String> {
     let store = machine.store.display().to_string();
-    let text = unit_texts::with_program(HOST_SERVICE)?
+    let etc = machine.etc.display().to_string();
+    let places = [format!("--store={store}"), format!("--etc={etc}")].map(|word| quote(&word));
+    let places = places.join(" ");
+    let text = unit_texts::with_program(text)?
         .replace("@store@", &escape(&store))
+        .replace("@etc@", &escape(&etc))
+        .replace("@places@", &places)
         .replace("@tcti@", &escape(tcti));
     Ok(text + &device(tcti))
 }

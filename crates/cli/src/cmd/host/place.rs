@@ -59,6 +59,16 @@ impl MachineArgs {
         self.ssh().join(format!("{}.pub", name(kind)))
     }
 
+    /// The file with the authority's key for users, whose certificates let them in.
+    pub(super) fn user_ca(&self) -> PathBuf {
+        self.ssh().join("tpmssh_user_ca.pub")
+    }
+
+    /// The file with the list of revoked keys.
+    pub(super) fn revoked(&self) -> PathBuf {
+        self.ssh().join("tpmssh_revoked_keys")
+    }
+
     /// The file with the certificate of a host key of this kind.
     pub(super) fn certificate(&self, kind: KeyType) -> PathBuf {
         self.ssh().join(format!("{}-cert.pub", name(kind)))

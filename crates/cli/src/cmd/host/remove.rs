@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use ssh_format::{AnyKey, Certificate, MAX_LINE_LEN};
 use token_store::{Store, StoreDir};
 
-use super::host_units::{self, MARK, SERVICE_UNIT, SOCKET_UNIT};
+use super::host_units::{self, MARK, SERVICE_UNIT, SOCKET_UNIT, TIMER_UNIT};
 use super::place::{KINDS, MachineArgs};
-use super::server_keys;
+use super::{server, server_keys};
 use crate::app::App;
 use crate::fail::error::Error;
 use crate::files::changes::Changes;
@@ -39,9 +38,6 @@ pub(crate) struct Args {
     dry_run: bool,
 }
 
-/// What sshd's service is called, on Debian and elsewhere.
-const SERVERS: [&str; 2] = ["ssh.service", "sshd.service"];
-
 pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut changes = Changes::new(app.out, args.dry_run);
     let machine = &args.machine;
@@ -59,19 +55,22 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let below = &machine.etc;
     drop_in.remove(&mut changes, below)?;
     if !changes.is_empty() && !args.dry_run {
-        reload_sshd(&mut changes)?;
+        server::reload(&mut changes)?;
     }
     let units = host_units::any(machine);
-    let link = machine
-        .etc
-        .join("systemd/system/sockets.target.wants")
-        .join(SOCKET_UNIT);
-    let is_enabled = fs::symlink_metadata(&link).is_ok_and(|meta| meta.is_symlink());
+    let wants = |target: &str, unit| machine.etc.join("systemd/system").join(target).join(unit);
+    let mut links = vec![
+        wants("sockets.target.wants", SOCKET_UNIT),
+        wants("timers.target.wants", TIMER_UNIT),
+    ];
+    links.retain(|link| fs::symlink_metadata(link).is_ok_and(|meta| meta.is_symlink()));
+    let is_enabled = !links.is_empty();
+    let has_timer = links.iter().any(|link| link.ends_with(TIMER_UNIT));
     let stopped = match args.dry_run || (!is_enabled && !units.are_ours()?) {
         true => Ok(()),
-        false => stop(&mut changes),
+        false => stop(&mut changes, has_timer),
     };
-    if is_enabled {
+    for link in links {
         changes.remove(&link)?;
         if !args.dry_run {
             remove_file(&link)?;
@@ -79,7 +78,9 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         }
     }
     units.remove(&mut changes, below)?;
-    for path in public_files(machine) {
+    let authority = [machine.user_ca(), machine.revoked()];
+    let authority = authority.into_iter().filter(|path| path.is_file());
+    for path in public_files(machine).into_iter().chain(authority) {
         changes.remove(&path)?;
         if !args.dry_run {
             remove_file(&path)?;
@@ -122,37 +123,22 @@ fn public_files(machine: &MachineArgs) -> Vec<PathBuf> {
     found
 }
 
-/// Has a server that runs read its configuration again, before nobody signs for it any more.
-fn reload_sshd(changes: &mut Changes) -> Result<(), Error> {
-    for server in SERVERS {
-        if asks(&["is-active", "--quiet", server]) {
-            return systemctl(changes, &[&["reload", server]]);
-        }
-    }
-    Ok(())
-}
-
-/// Stops socket and service. Without systemd nothing of it runs.
-fn stop(changes: &mut Changes) -> Result<(), Error> {
+/// Stops the timer, if it was started, socket and service. Without systemd nothing of it runs.
+fn stop(changes: &mut Changes, has_timer: bool) -> Result<(), Error> {
+    let units: &[&str] = &["stop", TIMER_UNIT, SOCKET_UNIT, SERVICE_UNIT];
+    let units = match has_timer {
+        true => units,
+        false => &["stop", SOCKET_UNIT, SERVICE_UNIT],
+    };
     match is_running() {
-        true => systemctl(changes, &[&["stop", SOCKET_UNIT, SERVICE_UNIT]]),
+        true => systemctl(changes, &[units]),
         false => Ok(()),
     }
 }
 
 /// Whether systemd answers.
 fn is_running() -> bool {
-    asks(&["show-environment"])
-}
-
-fn asks(arguments: &[&str]) -> bool {
-    Command::new("systemctl")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    server::asks(&["show-environment"])
 }
 
 /// Says that the keys are still there, and how to be rid of them.

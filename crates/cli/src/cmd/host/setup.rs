@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use key_proof::Kind;
 use serde::Serialize;
 use ssh_format::{Certificate, CertificateKind};
 use token_store::token::{self, InitOptions};
@@ -15,9 +16,12 @@ use tpm_core::{KeyType, info};
 use super::check::{self, ServerArgs};
 use super::host_units;
 use super::place::{KINDS, MachineArgs, TOKEN, algorithm};
+use super::renew;
 use super::server_keys::{self, FileKey};
 use crate::app::App;
 use crate::ask::hierarchy_auth::read_owner_auth;
+use crate::enrolments::options::AuthorityArgs;
+use crate::enrolments::{first, revoked};
 use crate::fail::error::Error;
 use crate::files::changes::Changes;
 use crate::files::key_file;
@@ -26,7 +30,8 @@ use crate::files::units;
 use crate::keys::Key;
 use crate::keys::make;
 use crate::keys::signing::{self, SigningKey};
-use crate::options::{KeyTypeArgs, OwnerAuthArgs};
+use crate::options::{KeyTypeArgs, OwnerAuthArgs, UserPinArgs};
+use crate::proofs::prover::Prover;
 use crate::show::output::tell;
 use crate::show::path;
 
@@ -50,6 +55,9 @@ pub(crate) struct Args {
     /// A certificate for the key, as tpmssh ca sign-host makes it; - is standard input
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
+
+    #[command(flatten)]
+    enrol: EnrolArgs,
 
     /// Do not use the host keys that are in files
     #[arg(long)]
@@ -82,10 +90,36 @@ struct CheckArgs {
     port: u16,
 }
 
+/// An authority that certifies the key.
+#[derive(Debug, clap::Args)]
+struct EnrolArgs {
+    /// Get certificates for the key, again and again, from the authority (tpmssh-ca) at this address
+    #[arg(long, value_name = "URL", conflicts_with = "certificate")]
+    enroll: Option<String>,
+
+    /// The names of this host for --enroll (its host name); commas separate them
+    #[arg(
+        short = 'n',
+        long,
+        value_delimiter = ',',
+        value_name = "NAMES",
+        requires = "enroll"
+    )]
+    principals: Vec<String>,
+
+    /// Do not let users in by certificates of the authority
+    #[arg(long, requires = "enroll")]
+    no_users: bool,
+
+    #[command(flatten)]
+    authority: AuthorityArgs,
+}
+
 const COMMANDS: [&[&str]; 2] = [
     &["daemon-reload"],
     &["enable", "--now", "tpmssh-host.socket"],
 ];
+const START_TIMER: &[&str] = &["enable", "--now", host_units::TIMER_UNIT];
 
 pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     if args.check {
@@ -114,6 +148,11 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     } else {
         Some(key(app, args, kind)?)
     };
+    let renews = args.enrol.enroll.is_some() || is_enrolled(app, args)?;
+    let certificate = match (&args.enrol.enroll, &key) {
+        (Some(url), Some(key)) if !args.dry_run => Some(enrol(app, args, url, key)?),
+        _ => certificate,
+    };
     let certificate = match (&key, certificate) {
         (_, None) => None,
         (Some(key), Some(certificate)) if *certificate.key() == key.public => Some(certificate),
@@ -123,7 +162,7 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         }
     };
     let drop_in = DropIn::new(args, kind, certificate.is_some(), files);
-    let mut files = host_units::needed(app, &args.machine)?;
+    let mut files = host_units::needed(app, &args.machine, renews)?;
     files.add(args.machine.drop_in(), drop_in.text(&args.machine));
     files.check()?;
     let mut changes = Changes::new(app.out, args.dry_run);
@@ -161,6 +200,9 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     check_included(&args.machine);
     drop_in.tell_left_out();
     units::systemctl(&mut changes, &COMMANDS)?;
+    if renews {
+        units::systemctl(&mut changes, &[START_TIMER])?;
+    }
     changes.tell(
         "tpmssh: when you have read it: sudo sshd -t && sudo systemctl reload ssh; \
          then: sudo tpmssh host check",
@@ -174,6 +216,38 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         "the host key is set up",
         "see it with: sudo tpmssh host status",
     )
+}
+
+/// Gets the first certificate for the key, and the files that sshd needs of the authority.
+fn enrol(app: &App, args: &Args, url: &str, key: &SigningKey) -> anyhow::Result<Certificate> {
+    let chosen = args.enrol.authority.chosen(url)?;
+    let mut names = args.enrol.principals.clone();
+    if names.is_empty() {
+        names.push(make::host_name());
+    }
+    let mut store = Store::open(&StoreDir::at(&args.machine.store)?)?;
+    let prover = Prover {
+        app,
+        key,
+        pin: &UserPinArgs::default(),
+        endorsement: &args.enrol.authority.endorsement,
+        unattended: false,
+    };
+    let got = first::enrol(&prover, &mut store, &chosen, Kind::Host, &names)?;
+    if chosen.authorities.is_none() {
+        first::tell_believed(&got);
+    }
+    // sshd refuses every key if a list that it is told to use is not there.
+    revoked::pull(&chosen.server, &got.authorities, &args.machine.revoked())?;
+    if !args.enrol.no_users {
+        renew::write_user_ca(&args.machine, &got.authorities)?;
+    }
+    Ok(got.certificate)
+}
+
+/// Whether an authority certifies a host key already.
+fn is_enrolled(app: &App, args: &Args) -> anyhow::Result<bool> {
+    Ok(!renew::enrolled(app, &args.machine)?.is_empty())
 }
 
 /// What was done, for `--json`; as text it was shown before.
@@ -369,6 +443,14 @@ impl DropIn {
         }
         for file in &self.files {
             text += &format!("HostKey {}\n", word(&file.path));
+        }
+        for (keyword, path) in [
+            ("TrustedUserCAKeys", machine.user_ca()),
+            ("RevokedKeys", machine.revoked()),
+        ] {
+            if path.exists() {
+                text += &format!("{keyword} {}\n", word(&path));
+            }
         }
         text
     }

@@ -11,13 +11,13 @@ use crate::options::UserPinArgs;
 use crate::show::output::tell;
 
 /// An agent that has the token open.
-pub(super) struct Unlocked(Client);
+pub(crate) struct Unlocked(Client);
 
 impl Unlocked {
     /// The agent of this user, if it has `token` open and may be asked.
     ///
     /// An agent of another store is left alone: its attestation key is not the one in the request.
-    pub(super) fn find(pin: &UserPinArgs, token: &Token) -> Option<Self> {
+    pub(crate) fn find(pin: &UserPinArgs, token: &Token) -> Option<Self> {
         // A PIN that is given by an option is used, whether an agent runs or not.
         if !matches!(pin.source(), Source::Ask) {
             return None;
@@ -33,7 +33,7 @@ impl Unlocked {
     }
 
     /// Its answer for the key with this public half; `None` if the PIN is needed.
-    pub(super) fn attest(
+    pub(crate) fn attest(
         mut self,
         public: &AnyKey,
         challenged: &Challenged<'_>,

@@ -1,0 +1,168 @@
+//! `tpmssh host renew`: keep the certificates of host keys, and the list of revoked keys, new.
+
+use std::fmt;
+
+use enroll::{Authorities, Server, Url};
+use serde::Serialize;
+use ssh_format::{Certificate, MAX_LINE_LEN};
+use token_store::{Error as StoreError, SshCertificate, Store, StoreDir};
+
+use super::place::{MachineArgs, TOKEN};
+use super::server;
+use crate::app::App;
+use crate::cmd::enroll::Report as Renewed;
+use crate::enrolments::again::{self, Which};
+use crate::enrolments::{self, Enrolled, revoked};
+use crate::fail::error::Error;
+use crate::files::changes::Changes;
+use crate::files::output_file;
+use crate::options::UserPinArgs;
+use crate::show::date;
+use crate::show::output::{error_line, tell};
+
+/// Keep host certificates and the list of revoked keys new
+///
+/// For hosts that tpmssh host setup --enroll has set up; its timer runs this. Renews the certificates whose time has come, has
+/// sshd read them, and gets the list of revoked keys, which sshd reads at each login. What cannot be got stays as it is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    machine: MachineArgs,
+
+    /// Renew certificates whose time has not come as well
+    #[arg(long)]
+    all: bool,
+
+    /// For timers: leave an authority that failed alone for a while
+    #[arg(long, conflicts_with = "all")]
+    unattended: bool,
+}
+
+/// The host keys that an authority certifies; none if there is no store.
+pub(super) fn enrolled(app: &App, machine: &MachineArgs) -> anyhow::Result<Vec<Enrolled>> {
+    let store = match Store::open(&StoreDir::at(&machine.store)?) {
+        Err(StoreError::NoStore { .. }) => return Ok(Vec::new()),
+        store => store?,
+    };
+    let mut all = enrolments::all(app, &store)?;
+    all.retain(|it| it.key.token.label == TOKEN && it.enrolment.terms.is_host);
+    Ok(all)
+}
+
+/// Writes the authority's key for users to where sshd finds it.
+pub(super) fn write_user_ca(machine: &MachineArgs, keys: &Authorities) -> anyhow::Result<()> {
+    let line = format!("{}\n", keys.user.line("tpmssh-ca"));
+    Ok(output_file::write(
+        &machine.user_ca(),
+        0o644,
+        line.as_bytes(),
+    )?)
+}
+
+pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
+    let machine = &args.machine;
+    machine.check_user()?;
+    let all = enrolled(app, machine)?;
+    if all.is_empty() {
+        return Err(Error::NotEnrolled.into());
+    }
+    let which = match (args.all, args.unattended) {
+        (true, _) => Which::All,
+        (_, true) => Which::Unattended,
+        _ => Which::Due,
+    };
+    let mut store = Store::open(&StoreDir::at(&machine.store)?)?;
+    let mut report = Report::default();
+    let mut failed = Vec::new();
+    let now = date::now();
+    for it in all.iter().filter(|it| which.takes(it, now)) {
+        match renew(app, machine, &mut store, it, args.unattended) {
+            Ok(done) => report.certificates.push(done),
+            Err(err) => failed.push(err),
+        }
+    }
+    let mut is_new = false;
+    for it in enrolled(app, machine)? {
+        is_new |= put(machine, &store, &it)?;
+    }
+    if is_new {
+        // What systemctl says is on standard error.
+        server::reload(&mut Changes::unseen())?;
+    }
+    // Read again: a renewal may have brought new keys of the authority.
+    for it in enrolled(app, machine)? {
+        match pull(machine, &it) {
+            Ok((number, true)) => report.revoked_keys = Some(number),
+            Ok((_, false)) => {}
+            Err(err) => failed.push(err),
+        }
+    }
+    app.out.print(&report)?;
+    let last = failed.pop();
+    for err in &failed {
+        tell(&format!("tpmssh: {}", error_line(err)));
+    }
+    last.map_or(Ok(()), Err)
+}
+
+/// Renews one certificate.
+fn renew(
+    app: &App,
+    machine: &MachineArgs,
+    store: &mut Store,
+    enrolled: &Enrolled,
+    unattended: bool,
+) -> anyhow::Result<Renewed> {
+    let no_pin = UserPinArgs::default();
+    let got = again::renew(app, store, enrolled, &no_pin, unattended)?;
+    if machine.user_ca().exists() {
+        write_user_ca(machine, &got.authorities)?;
+    }
+    let server = &enrolled.enrolment.terms.server;
+    Ok(Renewed::new(&enrolled.key.label, server, &got))
+}
+
+/// Puts the certificate that is kept to where sshd finds it. Returns whether another one or none was there: an earlier run may have been
+/// ended between the two.
+fn put(machine: &MachineArgs, store: &Store, enrolled: &Enrolled) -> anyhow::Result<bool> {
+    let kept = store.ssh_certificates(enrolled.key.token.id)?;
+    let last = |it: &&SshCertificate| Some(it.id) == enrolled.enrolment.certificate;
+    let Some(last) = kept.iter().find(last) else {
+        return Ok(false);
+    };
+    let line = Certificate::from_blob(&last.certificate)?.line(TOKEN) + "\n";
+    let path = machine.certificate(enrolled.key.key.key_type());
+    let here = output_file::existing(&path, MAX_LINE_LEN + 2)?;
+    if here.as_deref() == Some(line.as_bytes()) {
+        return Ok(false);
+    }
+    output_file::write(&path, 0o644, line.as_bytes())?;
+    Ok(true)
+}
+
+fn pull(machine: &MachineArgs, enrolled: &Enrolled) -> anyhow::Result<(u64, bool)> {
+    let terms = &enrolled.enrolment.terms;
+    let trusted = enrolments::authorities(&terms.trust)?;
+    let roots = terms.trust.tls_roots.as_deref();
+    let server = Server::new(Url::parse(&terms.server)?, roots)?;
+    revoked::pull(&server, &trusted, &machine.revoked())
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    certificates: Vec<Renewed>,
+    /// The number of the list of revoked keys, if a newer one was got.
+    revoked_keys: Option<u64>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for it in &self.certificates {
+            writeln!(f, "{it}")?;
+        }
+        if let Some(number) = self.revoked_keys {
+            writeln!(f, "list {number} of revoked keys is in place")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,114 @@
+//! Certificates that an authority over the network (`tpmssh-ca`) gives for some hours, and gives again.
+
+pub(crate) mod again;
+pub(crate) mod first;
+pub(crate) mod options;
+pub(crate) mod revoked;
+
+use enroll::Authorities;
+use key_proof::Kind;
+use rand_core::{OsRng, RngCore};
+use ssh_format::{AnyKey, Certificate};
+use token_store::{Enrolment, EnrolmentId, Store, Terms, Trust};
+
+use crate::app::App;
+use crate::fail::error::Error;
+use crate::keys::signing::{self, SigningKey};
+use crate::proofs::prover::Purpose;
+
+/// A certificate that was got and is kept.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) certificate: Certificate,
+    /// When to get the next one, in seconds since 1970.
+    pub(crate) renew_at: u64,
+    pub(crate) authorities: Authorities,
+}
+
+/// A key that an authority certifies.
+pub(crate) struct Enrolled {
+    pub(crate) key: SigningKey,
+    pub(crate) enrolment: Enrolment,
+}
+
+/// The enrolments of the tokens that are meant.
+///
+/// # Errors
+///
+/// Whatever is wrong with the store.
+pub(crate) fn all(app: &App, store: &Store) -> anyhow::Result<Vec<Enrolled>> {
+    let keys = signing::all(app, store)?;
+    let mut all = Vec::new();
+    for token in app.some_tokens(store)? {
+        for enrolment in store.enrolments(token.id)? {
+            let key = keys.iter().find(|key| key.object == enrolment.object);
+            if let Some(key) = key.cloned() {
+                all.push(Enrolled { key, enrolment });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The enrolments of the key with this name, or all without one.
+///
+/// # Errors
+///
+/// [`Error::NotEnrolled`], and those of [`all`].
+pub(crate) fn named(app: &App, store: &Store, key: Option<&str>) -> anyhow::Result<Vec<Enrolled>> {
+    let mut all = all(app, store)?;
+    if key.is_some() {
+        let key = signing::find(signing::all(app, store)?, key)?;
+        all.retain(|it| it.key.object == key.object);
+    }
+    if all.is_empty() {
+        return Err(Error::NotEnrolled.into());
+    }
+    Ok(all)
+}
+
+/// A random number for the pace.
+pub(crate) fn random() -> u32 {
+    OsRng.next_u32()
+}
+
+/// Whom the store says to believe.
+///
+/// # Errors
+///
+/// If the store has no keys there.
+pub(crate) fn authorities(trust: &Trust) -> anyhow::Result<Authorities> {
+    Ok(Authorities {
+        user: AnyKey::from_blob(&trust.user_ca)?,
+        host: AnyKey::from_blob(&trust.host_ca)?,
+    })
+}
+
+fn purpose(terms: &Terms) -> Purpose<'_> {
+    Purpose {
+        kind: if terms.is_host {
+            Kind::Host
+        } else {
+            Kind::User
+        },
+        principals: &terms.principals,
+        audience: &terms.audience,
+    }
+}
+
+/// Keeps a certificate that was checked, in the place of the last one.
+fn keep(
+    store: &mut Store,
+    key: &SigningKey,
+    terms: Terms,
+    got: &Got,
+) -> anyhow::Result<EnrolmentId> {
+    let trust = Trust {
+        user_ca: got.authorities.user.blob().to_vec(),
+        host_ca: got.authorities.host.blob().to_vec(),
+        ..terms.trust
+    };
+    let terms = Terms { trust, ..terms };
+    let (blob, expires) = (got.certificate.blob(), got.certificate.valid_before());
+    Ok(store.enrol(key.object, &terms, blob, got.renew_at, expires)?)
+}

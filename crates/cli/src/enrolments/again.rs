@@ -1,0 +1,145 @@
+//! The next certificate of an authority: for an answer of the TPM to a nonce.
+
+use anyhow::Context;
+use enroll::{Authorities, Error as EnrollError, Granted, Server, Url, Wanted, pace};
+use key_proof::Identity;
+use ssh_format::text::shown;
+use token_store::Store;
+
+use super::{Enrolled, Got, authorities, first, keep, purpose, random};
+use crate::app::App;
+use crate::options::{EndorsementAuthArgs, UserPinArgs};
+use crate::proofs::prover::{Prover, Purpose};
+use crate::show::date;
+use crate::show::output::error_line;
+
+/// Which enrolments are renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// Those whose time has come.
+    Due,
+    /// The same, but a failed one waits its time, and nobody is asked for a PIN.
+    Unattended,
+    /// All.
+    All,
+}
+
+impl Which {
+    /// Whether it is this one's turn at `now`.
+    pub(crate) fn takes(self, enrolled: &Enrolled, now: u64) -> bool {
+        let it = &enrolled.enrolment;
+        match self {
+            Self::All => true,
+            Self::Due => it.renew_at <= now,
+            Self::Unattended => it.renew_at <= now && it.next_try <= now,
+        }
+    }
+}
+
+/// Gets the next certificate, and keeps it. What fails is noted in the store.
+///
+/// # Errors
+///
+/// Those of the authority and its answer, of the TPM, the PIN and the store. The certificate that is there stays.
+pub(crate) fn renew(
+    app: &App,
+    store: &mut Store,
+    enrolled: &Enrolled,
+    pin: &UserPinArgs,
+    unattended: bool,
+) -> anyhow::Result<Got> {
+    let no_password = EndorsementAuthArgs::default();
+    let prover = Prover {
+        app,
+        key: &enrolled.key,
+        pin,
+        endorsement: &no_password,
+        unattended,
+    };
+    let renewed = try_renew(&prover, store, enrolled);
+    if let Err(err) = &renewed {
+        let it = &enrolled.enrolment;
+        let next_try = date::now().saturating_add(wait(err, it.failures));
+        // The failure itself counts more than that it cannot be noted.
+        let _ = store.note_failed_renewal(it.id, &error_line(err), next_try);
+    }
+    renewed.with_context(|| format!("key \"{}\" is not renewed", shown(&enrolled.key.label)))
+}
+
+/// For how many seconds a timer leaves the authority alone.
+fn wait(err: &anyhow::Error, failures: u32) -> u64 {
+    match err.downcast_ref::<EnrollError>() {
+        // What failed is here: a locked token may be open the next time.
+        None => 0,
+        Some(EnrollError::Busy { retry_after }) => {
+            pace::retry(failures.saturating_add(1), *retry_after, random()).as_secs()
+        }
+        Some(_) => pace::retry(failures.saturating_add(1), None, random()).as_secs(),
+    }
+}
+
+fn try_renew(prover: &Prover<'_>, store: &mut Store, enrolled: &Enrolled) -> anyhow::Result<Got> {
+    let terms = &enrolled.enrolment.terms;
+    let roots = terms.trust.tls_roots.as_deref();
+    let server = Server::new(Url::parse(&terms.server)?, roots)?;
+    let trusted = authorities(&terms.trust)?;
+    let purpose = purpose(terms);
+    let granted = server
+        .nonce()
+        .map_err(anyhow::Error::from)
+        .and_then(|nonce| prover.renewal(store, &purpose, nonce))
+        .and_then(|renewal| Ok(server.renew(&renewal)?));
+    let got = match granted {
+        Ok(granted) => checked(prover, &server, &trusted, granted, &purpose)?,
+        // The authority's rules are stricter now, or it has lost its registry: the machine is known by its TPM.
+        Err(err) if is_gone(&err) => first::proven(
+            prover,
+            store,
+            &server,
+            &purpose,
+            None,
+            Identity::None,
+            Some(&trusted),
+        )?,
+        Err(err) => return Err(err),
+    };
+    keep(store, prover.key, terms.clone(), &got)?;
+    Ok(got)
+}
+
+fn is_gone(err: &anyhow::Error) -> bool {
+    matches!(err.downcast_ref(), Some(EnrollError::Gone))
+        || matches!(
+            err.downcast_ref(),
+            // Another TPM or store made the attestation key that the authority knows.
+            Some(token_store::Error::NoAttestationKey)
+        )
+}
+
+/// The answer, checked. If the authority has new keys, those that the trusted ones signed are trusted.
+fn checked(
+    prover: &Prover<'_>,
+    server: &Server,
+    trusted: &Authorities,
+    granted: Granted,
+    purpose: &Purpose<'_>,
+) -> anyhow::Result<Got> {
+    let now = date::now();
+    let wanted = Wanted {
+        key: &prover.key.public,
+        kind: purpose.kind,
+        principals: purpose.principals,
+    };
+    let authorities = if granted.authorities == *trusted {
+        trusted.clone()
+    } else {
+        trusted.successor(&server.keys()?)?
+    };
+    wanted.check(&granted.certificate, &authorities, now)?;
+    let expires = granted.certificate.valid_before();
+    Ok(Got {
+        renew_at: pace::renewal(now, expires, granted.renew_after, random()),
+        certificate: granted.certificate,
+        authorities,
+    })
+}

@@ -1,0 +1,90 @@
+//! Which authority certifies a key, and whom to believe, as options.
+
+use std::path::{Path, PathBuf};
+
+use enroll::{Authorities, Server, Url};
+use key_proof::Identity;
+use token_store::object::MAX_VALUE_LEN;
+use tpm_core::ek::EkType;
+
+use crate::files::{input_file, key_file};
+use crate::options::{EkTypeArg, EndorsementAuthArgs};
+use crate::proofs::join_token;
+
+/// What an authority asks for, and what it is believed by.
+#[derive(Debug, clap::Args)]
+pub(crate) struct AuthorityArgs {
+    /// The join token that the authority gave out, in a file; - is standard input
+    #[arg(long, value_name = "FILE")]
+    join_token: Option<PathBuf>,
+
+    /// The authority's name in proofs (its address)
+    #[arg(long, value_name = "WORD")]
+    audience: Option<String>,
+
+    /// The authority's public key for users (the one in its first answer, which is shown)
+    #[arg(long, value_name = "FILE", requires = "host_ca")]
+    user_ca: Option<PathBuf>,
+
+    /// The authority's public key for hosts
+    #[arg(long, value_name = "FILE", requires = "user_ca")]
+    host_ca: Option<PathBuf>,
+
+    /// The certificates (PEM) that its TLS is checked by (those of the system)
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+
+    /// The endorsement key that identifies the TPM (the first with a certificate)
+    #[arg(long, value_enum, value_name = "TYPE")]
+    ek_type: Option<EkTypeArg>,
+
+    #[command(flatten)]
+    pub(crate) endorsement: EndorsementAuthArgs,
+}
+
+/// The files and addresses in the options, read.
+pub(crate) struct Chosen {
+    pub(crate) server: Server,
+    pub(crate) audience: String,
+    pub(crate) identity: Identity,
+    /// The keys that are believed; `None`: those of the first answer.
+    pub(crate) authorities: Option<Authorities>,
+    pub(crate) tls_roots: Option<Vec<u8>>,
+    pub(crate) ek_type: Option<EkType>,
+}
+
+impl AuthorityArgs {
+    /// Reads what the options name, for the authority at `url`.
+    ///
+    /// # Errors
+    ///
+    /// If a file or the address is not what it should be.
+    pub(crate) fn chosen(&self, url: &str) -> anyhow::Result<Chosen> {
+        let url = Url::parse(url)?;
+        let read = |path: &PathBuf| input_file::read(path, MAX_VALUE_LEN);
+        let tls_roots = self.tls_ca.as_ref().map(read).transpose()?;
+        let key = |path: &Path| Ok::<_, anyhow::Error>(key_file::read_key(path)?.0);
+        let authorities = match (&self.user_ca, &self.host_ca) {
+            (Some(user), Some(host)) => Some(Authorities {
+                user: key(user)?,
+                host: key(host)?,
+            }),
+            _ => None,
+        };
+        let identity = match &self.join_token {
+            Some(path) => join_token::read(path)?,
+            None => Identity::None,
+        };
+        Ok(Chosen {
+            audience: self
+                .audience
+                .clone()
+                .unwrap_or_else(|| url.as_str().to_owned()),
+            server: Server::new(url, tls_roots.as_deref())?,
+            identity,
+            authorities,
+            tls_roots,
+            ek_type: self.ek_type.map(EkType::from),
+        })
+    }
+}

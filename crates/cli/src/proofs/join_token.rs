@@ -1,0 +1,28 @@
+//! The join token of an authority that enrols machines by itself.
+
+use std::path::Path;
+
+use key_proof::Identity;
+
+use crate::fail::error::Error;
+use crate::files::input_file;
+
+/// Far more than a join token has, with the end of its line.
+const MAX_LEN: usize = 256;
+
+/// Reads a token. It goes into the request, which nobody else should see then.
+///
+/// # Errors
+///
+/// [`Error::NoJoinToken`], or that the file cannot be read.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Identity> {
+    let bytes = input_file::read(path, MAX_LEN)?;
+    let token = str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(Error::NoJoinToken {
+            path: path.to_owned(),
+        }
+        .into());
+    }
+    Ok(Identity::Join(token.to_owned()))
+}

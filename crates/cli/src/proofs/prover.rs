@@ -1,0 +1,311 @@
+//! What proves a key: the request, the answer to its challenge, and the answer to a nonce.
+
+use key_proof::{
+    Challenge, Identity, Kind, Name, Origin, Proof, PublicArea, Renewal, Request, WallClaim,
+    activation, renewal_transcript,
+};
+use rand_core::{OsRng, RngCore};
+use ssh_format::text::shown;
+use ssh_keys::{Attested, Challenged};
+use token_store::attestation::{self, Activation, Evidence};
+use token_store::{Error as StoreError, Pin, Store, WallKind};
+use tpm_core::ek::EkType;
+use tpm_core::ownership::Hierarchy;
+use tpm_core::{AuthValue, Credential, EndorsementAuth, Entity, Wall, info};
+use zeroize::Zeroizing;
+
+use crate::app::App;
+use crate::ask::hierarchy_auth;
+use crate::ask::token_pin::read_pin_quickly;
+use crate::fail::error::Error;
+use crate::keys::signing::SigningKey;
+use crate::options::{EndorsementAuthArgs, UserPinArgs};
+use crate::proofs::by_agent;
+use crate::show::date;
+
+/// Who proves a key, and how its secrets are got.
+pub(crate) struct Prover<'a> {
+    pub(crate) app: &'a App,
+    pub(crate) key: &'a SigningKey,
+    pub(crate) pin: &'a UserPinArgs,
+    pub(crate) endorsement: &'a EndorsementAuthArgs,
+    /// Whether nobody is there to be asked: then only an agent opens a token with a PIN.
+    pub(crate) unattended: bool,
+}
+
+/// What a proof is to be for.
+#[derive(Debug, Clone)]
+pub(crate) struct Purpose<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) principals: &'a [String],
+    pub(crate) audience: &'a str,
+}
+
+/// Refuses a key that no proof would be accepted for, before anything is asked of the TPM.
+///
+/// # Errors
+///
+/// [`Error::Unprovable`].
+pub(crate) fn refuse_unprovable(key: &SigningKey) -> anyhow::Result<()> {
+    match PublicArea::parse(&key.key.blob().blob().public)?.origin() {
+        Origin::BornHere => Ok(()),
+        Origin::Imported | Origin::CanLeave => Err(Error::Unprovable {
+            label: shown(&key.label),
+        }
+        .into()),
+    }
+}
+
+/// Checks that a challenge is for this request and can still be answered.
+///
+/// # Errors
+///
+/// [`Error::OtherRequest`], [`Error::ChallengeExpired`].
+pub(crate) fn check_challenge(request: &Request, challenge: &Challenge) -> Result<(), Error> {
+    if challenge.request != request.transcript() {
+        return Err(Error::OtherRequest);
+    }
+    if challenge.expires < date::now() {
+        return Err(Error::ChallengeExpired {
+            since: ssh_format::time::in_words(challenge.expires),
+        });
+    }
+    Ok(())
+}
+
+impl Prover<'_> {
+    /// A request. The first one of a store makes its attestation key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unprovable`], those of the TPM and of the store.
+    pub(crate) fn request(
+        &self,
+        store: &mut Store,
+        purpose: &Purpose<'_>,
+        ek_type: Option<EkType>,
+        identity: Identity,
+    ) -> anyhow::Result<Request> {
+        refuse_unprovable(self.key)?;
+        let tpm = self.app.tpm()?;
+        let evidence = self.with_endorsement(|endorsement| {
+            attestation::evidence(store, &tpm, &self.key.token, ek_type, endorsement)
+        })?;
+        let mut client_random = [0; 32];
+        OsRng.fill_bytes(&mut client_random);
+        Ok(Request {
+            wall: wall(&evidence),
+            ek: evidence.ek,
+            ek_certificate: evidence.ek_certificate,
+            chain: evidence.chain,
+            attestation_key: evidence.attestation_key,
+            srk: evidence.srk,
+            parent: evidence.token_key,
+            key: self.key.key.blob().blob().public.clone(),
+            kind: purpose.kind,
+            principals: purpose.principals.to_vec(),
+            audience: purpose.audience.to_owned(),
+            identity,
+            client_random,
+        })
+    }
+
+    /// The proof, and whose login was used: `agent`, or `pin` for one of this command's own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OtherRequest`], [`Error::ChallengeExpired`], those of the PIN, the TPM and the store.
+    pub(crate) fn answer(
+        &self,
+        store: &Store,
+        request: Request,
+        challenge: Challenge,
+    ) -> anyhow::Result<(Proof, &'static str)> {
+        check_challenge(&request, &challenge)?;
+        let transcript = request.transcript();
+        let credential = Credential {
+            id_object: &challenge.id_object,
+            secret: &challenge.secret,
+        };
+        // Read once before: what is malformed says so better than that its type is unknown.
+        let ek = PublicArea::parse(&request.ek)?;
+        let ek_type = EkType::of_public(&request.ek).ok_or(Error::RequestOfOtherEk)?;
+        challenge.check_form(&ek)?;
+        let challenged = Challenged {
+            key: &self.key.key,
+            request: &transcript,
+            nonce: &challenge.nonce,
+        };
+        let (secret, attested, by) = self.activated(store, ek_type, credential, &challenged)?;
+        let proof = Proof {
+            request,
+            ticket: challenge.ticket,
+            activation: activation(&secret, &transcript).to_vec(),
+            attest: attested.attest,
+            signature: attested.signature,
+            sshsig: attested.sshsig,
+        };
+        Ok((proof, by))
+    }
+
+    /// The answer to a nonce for a key that was proven before.
+    ///
+    /// # Errors
+    ///
+    /// Those of the PIN, the TPM and the store.
+    pub(crate) fn renewal(
+        &self,
+        store: &Store,
+        purpose: &Purpose<'_>,
+        nonce: [u8; 32],
+    ) -> anyhow::Result<Renewal> {
+        let attestation_key = attestation::attestation_key_name(store, &self.key.token)?;
+        let attestation_key = Name::from_bytes(attestation_key.bytes())?;
+        let key = PublicArea::parse(&self.key.key.blob().blob().public)?.name();
+        let (kind, principals) = (purpose.kind, purpose.principals);
+        let transcript = renewal_transcript(
+            &attestation_key,
+            &key,
+            kind,
+            principals,
+            purpose.audience,
+            &nonce,
+        );
+        let attested = self.attested(
+            store,
+            &Challenged {
+                key: &self.key.key,
+                request: &transcript,
+                nonce: &nonce,
+            },
+        )?;
+        Ok(Renewal {
+            attestation_key,
+            key,
+            kind,
+            principals: principals.to_vec(),
+            nonce,
+            attest: attested.attest,
+            signature: attested.signature,
+            sshsig: attested.sshsig,
+        })
+    }
+
+    /// The secret of the challenge, the rest of the answer, and whose login was used.
+    fn activated(
+        &self,
+        store: &Store,
+        ek_type: EkType,
+        credential: Credential<'_>,
+        challenged: &Challenged<'_>,
+    ) -> anyhow::Result<(Zeroizing<Vec<u8>>, Attested, &'static str)> {
+        let token = &self.key.token;
+        let tpm = self.app.tpm()?;
+        let Some(agent) = by_agent::Unlocked::find(self.pin, token) else {
+            let pin = self.read_pin(store)?;
+            // The secret comes first, so a challenge for another TPM spends no try.
+            let (secret, attested) = self.with_endorsement(|endorsement| {
+                let activation = Activation {
+                    ek_type,
+                    endorsement,
+                    credential,
+                };
+                ssh_keys::answer(store, &tpm, token, pin.as_ref(), &activation, challenged)
+            })?;
+            return Ok((secret, attested, "pin"));
+        };
+        // Before the agent is asked, which shows and records each answer.
+        let secret = self.with_endorsement(|endorsement| {
+            let activation = Activation {
+                ek_type,
+                endorsement,
+                credential,
+            };
+            attestation::activate(store, &tpm, token, &activation)
+        })?;
+        if let Some(attested) = agent.attest(&self.key.public, challenged) {
+            return Ok((secret, attested, "agent"));
+        }
+        let pin = self.read_pin(store)?;
+        let attested = ssh_keys::log_in_and_attest(store, &tpm, token, pin.as_ref(), challenged)?;
+        Ok((secret, attested, "pin"))
+    }
+
+    /// The part of an answer that takes a login: the agent's, or one of this command's own.
+    fn attested(&self, store: &Store, challenged: &Challenged<'_>) -> anyhow::Result<Attested> {
+        let token = &self.key.token;
+        if let Some(agent) = by_agent::Unlocked::find(self.pin, token)
+            && let Some(attested) = agent.attest(&self.key.public, challenged)
+        {
+            return Ok(attested);
+        }
+        let pin = self.read_pin(store)?;
+        let tpm = self.app.tpm()?;
+        Ok(ssh_keys::log_in_and_attest(
+            store,
+            &tpm,
+            token,
+            pin.as_ref(),
+            challenged,
+        )?)
+    }
+
+    /// The token's PIN, if it has one.
+    fn read_pin(&self, store: &Store) -> anyhow::Result<Option<Pin>> {
+        let token = &self.key.token;
+        if self.unattended && token.wall != WallKind::None {
+            return Err(Error::TokenLocked {
+                token: shown(&token.label),
+            }
+            .into());
+        }
+        read_pin_quickly(self.app, store, token, self.pin)
+    }
+
+    /// Does what may take the endorsement hierarchy's password. Nobody is asked for it before the TPM has refused an empty one, which
+    /// it does not count: keys of the high range that are there need none.
+    fn with_endorsement<T>(
+        &self,
+        mut what: impl FnMut(&EndorsementAuth) -> token_store::Result<T>,
+    ) -> anyhow::Result<T> {
+        let refused = match what(&AuthValue::empty().into()) {
+            Ok(done) => return Ok(done),
+            Err(StoreError::Tpm(
+                err @ tpm_core::Error::AuthRejected {
+                    entity: Entity::Endorsement,
+                    ..
+                },
+            )) => err,
+            Err(err) => return Err(err.into()),
+        };
+        let tpm = self.app.tpm()?;
+        let info = tpm
+            .begin()
+            .and_then(|op| info::read(&op))
+            .map_err(StoreError::from)?;
+        if !info.auth_set.endorsement {
+            return Err(StoreError::from(refused).into());
+        }
+        let password = hierarchy_auth::read_endorsement(&self.endorsement.source(), &info)?;
+        match what(&password) {
+            Err(StoreError::Tpm(err)) => {
+                Err(hierarchy_auth::explain(err, &info, Hierarchy::Endorsement))
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
+fn wall(evidence: &Evidence) -> WallClaim {
+    match &evidence.wall {
+        Wall::Counter(counter) => WallClaim::Counter {
+            counter: counter.public_area(),
+            so_name: counter.so().bytes().to_vec(),
+            guard_name: counter.guard().bytes().to_vec(),
+        },
+        Wall::Lockout { so } => WallClaim::Lockout {
+            so_name: so.bytes().to_vec(),
+        },
+        Wall::None => WallClaim::None,
+    }
+}

@@ -1,0 +1,201 @@
+//! What an authority answers, and whether it is what was asked for.
+
+use std::time::Duration;
+
+use key_proof::Kind;
+use serde::Deserialize;
+use ssh_format::{AnyKey, Certificate, CertificateKind};
+use ureq::http::StatusCode;
+
+use crate::{Authorities, Error, Result};
+
+/// How far a clock here may be behind that of the authority, in seconds.
+const SKEW: u64 = 5 * 60;
+/// The longest life of a certificate that is taken, in seconds.
+const MAX_LIFE: u64 = 366 * 24 * 60 * 60;
+
+/// An answer over HTTP.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) signature: Option<String>,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// A refusal.
+///
+/// # Source
+///
+/// RFC 9457, with `code`.
+#[derive(Deserialize)]
+struct Problem {
+    code: String,
+    #[serde(default)]
+    detail: String,
+}
+
+impl Answer {
+    /// The answer, unless it is a refusal.
+    pub(crate) fn accepted(self) -> Result<Self> {
+        match self.status.as_u16() {
+            200 | 202 | 304 => Ok(self),
+            410 => Err(Error::Gone),
+            429 | 502..=504 => Err(Error::Busy {
+                retry_after: self.retry_after,
+            }),
+            status => {
+                let problem: Option<Problem> = serde_json::from_slice(&self.body).ok();
+                let Some(problem) = problem.filter(|_| (400..500).contains(&status)) else {
+                    return Err(Error::BadAnswer(format!("status {status}")));
+                };
+                Err(Error::Refused {
+                    code: shortened(&problem.code, 32),
+                    detail: shortened(&problem.detail, 256),
+                })
+            }
+        }
+    }
+}
+
+/// A text of a stranger: short, and in one line.
+fn shortened(text: &str, max: usize) -> String {
+    let safe = text.chars().filter(|c| !c.is_control());
+    safe.take(max).collect()
+}
+
+/// What an authority granted. Nothing of it is checked before [`Wanted::check`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Granted {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// From when on it may be renewed, in seconds since 1970.
+    pub renew_after: u64,
+    /// The authority's keys, as it says.
+    pub authorities: Authorities,
+}
+
+#[derive(Deserialize)]
+struct GrantedFile {
+    format: String,
+    certificate: String,
+    renew_after: u64,
+    ca_keys: KeysFile,
+}
+
+#[derive(Deserialize)]
+struct KeysFile {
+    user: String,
+    host: String,
+}
+
+#[derive(Deserialize)]
+struct PendingFile {
+    pending: i64,
+}
+
+/// Reads the answer to a proof or a renewal.
+pub(crate) fn granted(answer: &Answer) -> Result<Granted> {
+    if answer.status == StatusCode::ACCEPTED {
+        let file: PendingFile = serde_json::from_slice(&answer.body).map_err(Error::bad)?;
+        return Err(Error::Pending {
+            number: file.pending,
+        });
+    }
+    Granted::from_json(&answer.body)
+}
+
+impl Granted {
+    /// Reads an answer with a certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadAnswer`].
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let file: GrantedFile = serde_json::from_slice(bytes).map_err(Error::bad)?;
+        if file.format != "tpmssh-certificate-v1" {
+            return Err(Error::BadAnswer("it is of another format".into()));
+        }
+        let (certificate, _) = Certificate::from_line(&file.certificate).map_err(Error::bad)?;
+        Ok(Self {
+            certificate,
+            renew_after: file.renew_after,
+            authorities: Authorities::from_lines(&file.ca_keys.user, &file.ca_keys.host)?,
+        })
+    }
+}
+
+/// What a certificate has to be for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The key.
+    pub key: &'a AnyKey,
+    /// A user's or a host's.
+    pub kind: Kind,
+    /// The names that were asked for.
+    pub principals: &'a [String],
+}
+
+impl Wanted<'_> {
+    /// Checks that `certificate` is for this, good at `now` (seconds since 1970), and signed by one of `trusted`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotTaken`].
+    pub fn check(&self, certificate: &Certificate, trusted: &Authorities, now: u64) -> Result<()> {
+        let kind = match self.kind {
+            Kind::Host => CertificateKind::Host,
+            _ => CertificateKind::User,
+        };
+        let (authority, allowed) = (certificate.authority(), self.principals);
+        let names = certificate.principals();
+        let life = certificate
+            .valid_before()
+            .saturating_sub(certificate.valid_after());
+        let reasons = [
+            (
+                certificate.key() != self.key,
+                "its certificate is for another key",
+            ),
+            (
+                certificate.kind() != kind,
+                "its certificate is of the other kind: of a user or of a host",
+            ),
+            // A certificate without names is good for every name.
+            (
+                names.is_empty() || !names.iter().all(|it| allowed.contains(it)),
+                "its certificate has other names than those that were asked for",
+            ),
+            (
+                !allowed.iter().all(|it| names.contains(it)),
+                "its certificate lacks a name that was asked for",
+            ),
+            (
+                certificate.valid_before() <= now,
+                "its certificate has expired: see that the clock is right",
+            ),
+            (
+                certificate.valid_after() > now.saturating_add(SKEW),
+                "its certificate is not valid yet: see that the clock is right",
+            ),
+            (life > MAX_LIFE, "its certificate is good for over a year"),
+            (
+                authority != trusted.of(kind),
+                "its certificate is not signed by the authority's key that is trusted",
+            ),
+            (
+                certificate.verify().is_err(),
+                "the signature in its certificate is wrong",
+            ),
+            (
+                certificate.check_critical_options().is_err(),
+                "its certificate has a critical option that is not known",
+            ),
+        ];
+        match reasons.into_iter().find(|(fails, _)| *fails) {
+            Some((_, why)) => Err(Error::NotTaken(why)),
+            None => Ok(()),
+        }
+    }
+}

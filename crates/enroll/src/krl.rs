@@ -1,0 +1,48 @@
+//! The list of revoked keys: taken only from the authority, and never an older one.
+
+use ssh_format::Krl;
+
+use crate::{Authorities, Error, Result, SignedKrl};
+
+/// The namespace of the signature under the list.
+const NAMESPACE: &str = "krl@tpmssh";
+/// The authority makes a new list at least each hour. A day leaves room for its weekend.
+pub const MAX_AGE: u64 = 24 * 60 * 60;
+/// How far a clock here may be behind that of the authority, in seconds.
+const SKEW: u64 = 5 * 60;
+
+/// Reads a list, and checks that a key in `trusted` signed it, that its number is at least `installed`, and that it was made
+/// at most [`MAX_AGE`] seconds before `now` (seconds since 1970).
+///
+/// # Errors
+///
+/// [`Error::BadAnswer`] for a list that cannot be read, [`Error::NotTaken`] otherwise. Keep the list that is there.
+///
+/// # Source
+///
+/// OpenSSH, PROTOCOL.krl: the number is larger for each newer list.
+pub fn check(
+    signed: &SignedKrl,
+    trusted: &Authorities,
+    installed: Option<u64>,
+    now: u64,
+) -> Result<Krl> {
+    trusted.check_signature(&signed.signature, NAMESPACE, &signed.bytes)?;
+    let krl = Krl::from_bytes(&signed.bytes).map_err(Error::bad)?;
+    if installed.is_some_and(|installed| krl.number() < installed) {
+        return Err(Error::NotTaken(
+            "its list of revoked keys is older than the one that is here",
+        ));
+    }
+    if now.saturating_sub(krl.generated()) > MAX_AGE {
+        return Err(Error::NotTaken(
+            "its list of revoked keys was made more than a day ago",
+        ));
+    }
+    if krl.generated() > now.saturating_add(SKEW) {
+        return Err(Error::NotTaken(
+            "its list of revoked keys is from the future: see that the clock is right",
+        ));
+    }
+    Ok(krl)
+}

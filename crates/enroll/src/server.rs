@@ -1,0 +1,316 @@
+//! An authority over HTTP/1.1.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64ct::{Base64, Encoding};
+use key_proof::{Challenge, Proof, Renewal, Request};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use serde::Deserialize;
+use ureq::http::{Response, StatusCode, header};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+use crate::answer::{Answer, granted};
+use crate::{Error, Granted, Result};
+
+/// The longest list of revoked keys that is taken: a million keys.
+pub const MAX_KRL_LEN: u64 = 64 * 1024 * 1024;
+/// The longest other answer.
+const MAX_ANSWER_LEN: u64 = 256 * 1024;
+/// For a whole request, the list of revoked keys included.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// For a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// The longest that an authority may send a client away for.
+const MAX_RETRY_AFTER: u64 = 60 * 60;
+
+/// The address of an authority: `https://HOST[:PORT]/`, or `http://` for this machine alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url(String);
+
+impl Url {
+    /// Reads an address.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadUrl`], also for plain HTTP to another machine: a join token would be seen on the way.
+    pub fn parse(text: &str) -> Result<Self> {
+        let bad = |why| Error::BadUrl {
+            url: text.chars().take(256).collect(),
+            why,
+        };
+        let uri: ureq::http::Uri = text
+            .parse()
+            .map_err(|_| bad("it looks like https://ca.example.com/"))?;
+        let host = uri.host().unwrap_or_default();
+        if host.is_empty() || uri.query().is_some() || text.contains('@') {
+            return Err(bad("it looks like https://ca.example.com/"));
+        }
+        let is_here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+        match uri.scheme_str() {
+            Some("https") => {}
+            Some("http") if is_here => {}
+            Some("http") => return Err(bad("without TLS only 127.0.0.1 is asked; use https")),
+            _ => return Err(bad("it looks like https://ca.example.com/")),
+        }
+        let text = text.trim_end_matches('/');
+        Ok(Self(format!("{text}/")))
+    }
+
+    /// The address, with a `/` at its end.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An authority.
+#[derive(Debug)]
+pub struct Server {
+    url: Url,
+    agent: Agent,
+}
+
+/// A list of revoked keys, and what signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedKrl {
+    /// The list, as OpenSSH writes it. Nothing of it is checked yet.
+    pub bytes: Vec<u8>,
+    /// The signature, an SSHSIG file.
+    pub signature: String,
+}
+
+/// The keys of an authority, and what signed them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct SignedKeys {
+    /// The key that signs certificates of users, as a line of `authorized_keys`.
+    pub user: String,
+    /// The key that signs certificates of hosts.
+    pub host: String,
+    /// The signature of a host key over the lines `user KEY` and `host KEY`, an SSHSIG file.
+    pub signature: String,
+}
+
+impl Server {
+    /// The authority at `url`. With `roots` (PEM), TLS trusts these certificates and no others; otherwise those of the system.
+    ///
+    /// A proxy is used if the environment names one (`HTTPS_PROXY`, `ALL_PROXY`). Redirections are not followed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TlsRoots`].
+    pub fn new(url: Url, roots: Option<&[u8]>) -> Result<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(provider)
+            .root_certs(root_certificates(&url, roots)?)
+            .build();
+        let config = Agent::config_builder()
+            .tls_config(tls)
+            .timeout_global(Some(PATIENCE))
+            .timeout_connect(Some(CONNECT))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("tpmssh/", env!("CARGO_PKG_VERSION")));
+        Ok(Self {
+            url,
+            agent: config.build().into(),
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Sends a request, and gets the challenge.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; a challenge for another request is a [`Error::BadAnswer`].
+    pub fn begin(&self, request: &Request) -> Result<Challenge> {
+        let answer = self.post("v1/enroll/begin", &request.to_json())?;
+        let challenge = Challenge::from_json(&answer.body).map_err(Error::bad)?;
+        if challenge.request != request.transcript() {
+            return Err(Error::NotTaken("its challenge is for another request"));
+        }
+        Ok(challenge)
+    }
+
+    /// Sends a proof, and gets the certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; [`Error::Pending`] if an administrator has to approve it.
+    pub fn finish(&self, proof: &Proof) -> Result<Granted> {
+        granted(&self.post("v1/enroll/finish", &proof.to_json())?)
+    }
+
+    /// A nonce for a renewal.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn nonce(&self) -> Result<[u8; 32]> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct File {
+            nonce: String,
+        }
+        let answer = self.get("v1/nonce", None, MAX_ANSWER_LEN)?;
+        let file: File = serde_json::from_slice(&answer.body).map_err(Error::bad)?;
+        let bytes = Base64::decode_vec(&file.nonce).map_err(Error::bad)?;
+        bytes
+            .try_into()
+            .map_err(|_| Error::BadAnswer("a nonce has 32 bytes".into()))
+    }
+
+    /// Sends a renewal, and gets the certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; [`Error::Gone`] if the key has to be proven anew.
+    pub fn renew(&self, renewal: &Renewal) -> Result<Granted> {
+        granted(&self.post("v1/renew", &renewal.to_json())?)
+    }
+
+    /// The authority's keys.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn keys(&self) -> Result<SignedKeys> {
+        let answer = self.get("v1/ca-keys", None, MAX_ANSWER_LEN)?;
+        serde_json::from_slice(&answer.body).map_err(Error::bad)
+    }
+
+    /// The list of revoked keys; `None` if it is still the one with the number `known`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn krl(&self, known: Option<u64>) -> Result<Option<SignedKrl>> {
+        let known = known.map(|number| format!("\"{number}\""));
+        let answer = self.get("v1/krl", known.as_deref(), MAX_KRL_LEN)?;
+        if answer.status == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let signature = answer
+            .signature
+            .ok_or_else(|| Error::BadAnswer("the list of revoked keys is not signed".into()))?;
+        let signature = Base64::decode_vec(&signature).map_err(Error::bad)?;
+        Ok(Some(SignedKrl {
+            bytes: answer.body,
+            signature: String::from_utf8(signature).map_err(Error::bad)?,
+        }))
+    }
+
+    fn post(&self, path: &str, body: &str) -> Result<Answer> {
+        let sent = self
+            .agent
+            .post(format!("{}{path}", self.url))
+            .header(header::CONTENT_TYPE, "application/json")
+            .send(body);
+        self.read(sent, MAX_ANSWER_LEN)
+    }
+
+    fn get(&self, path: &str, known: Option<&str>, limit: u64) -> Result<Answer> {
+        let mut request = self.agent.get(format!("{}{path}", self.url));
+        if let Some(known) = known {
+            request = request.header(header::IF_NONE_MATCH, known);
+        }
+        self.read(request.call(), limit)
+    }
+
+    fn read(
+        &self,
+        sent: std::result::Result<Response<Body>, ureq::Error>,
+        limit: u64,
+    ) -> Result<Answer> {
+        let silent = |source: Box<dyn std::error::Error + Send + Sync>| Error::NoServer {
+            url: self.url.to_string(),
+            source,
+        };
+        let (head, body) = sent.map_err(|err| silent(err.into()))?.into_parts();
+        let text = |name: &str| Some(head.headers.get(name)?.to_str().ok()?.to_owned());
+        let mut bytes = Vec::new();
+        let mut reader = body.into_reader().take(limit + 1);
+        reader
+            .read_to_end(&mut bytes)
+            .map_err(|err| silent(err.into()))?;
+        if bytes.len() as u64 > limit {
+            return Err(Error::BadAnswer(format!("it is longer than {limit} bytes")));
+        }
+        let retry = text("retry-after").and_then(|it| it.parse().ok());
+        Answer {
+            status: head.status,
+            signature: text("tpmssh-signature"),
+            retry_after: retry.map(|it: u64| Duration::from_secs(it.min(MAX_RETRY_AFTER))),
+            body: bytes,
+        }
+        .accepted()
+    }
+}
+
+/// What TLS is to trust.
+fn root_certificates(url: &Url, roots: Option<&[u8]>) -> Result<RootCerts> {
+    let unusable = |why: String| Error::TlsRoots(why);
+    let found: Vec<CertificateDer<'static>> = match roots {
+        Some(pem) => CertificateDer::pem_slice_iter(pem)
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|err| unusable(err.to_string()))?,
+        // Nothing is read for a connection without TLS.
+        None if url.as_str().starts_with("http:") => Vec::new(),
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    if found.is_empty() && url.as_str().starts_with("https:") {
+        return Err(unusable("there are none".to_owned()));
+    }
+    let found: Vec<_> = found
+        .iter()
+        .map(|der| Certificate::from_der(der).to_owned())
+        .collect();
+    Ok(RootCerts::Specific(Arc::new(found)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_one_of_https_or_of_this_machine() {
+        for good in [
+            "https://ca.example.com",
+            "https://ca:8443/",
+            "http://127.0.0.1:8700",
+        ] {
+            let url = Url::parse(good).unwrap();
+            assert_eq!(url.as_str(), format!("{}/", good.trim_end_matches('/')));
+        }
+        for bad in [
+            "",
+            "ca.example.com",
+            "ftp://ca/",
+            "http://ca.example.com/",
+            "http://127.0.0.1.example.com/",
+            "https://anna:secret@ca/",
+            "https://ca/?token=1",
+            "https:///",
+        ] {
+            assert!(
+                matches!(Url::parse(bad), Err(Error::BadUrl { .. })),
+                "{bad}"
+            );
+        }
+    }
+}

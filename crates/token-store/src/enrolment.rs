@@ -1,0 +1,216 @@
+//! Authorities over the network that certify keys again and again.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use crate::{
+    ObjectId, Result, SshCertificateId, Store, TokenId,
+    object::{MAX_LABEL_LEN, MAX_VALUE_LEN, check_len, check_text},
+    ssh_certificate::{self, key_of},
+};
+
+/// An enrolment's number in its store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EnrolmentId(i64);
+
+/// What the owner of a key and an authority agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether the certificates are a host's and not a user's. A key has at most one enrolment of each sort.
+    pub is_host: bool,
+    /// The address of the authority.
+    pub server: String,
+    /// Its name in proofs.
+    pub audience: String,
+    /// Whom the certificates name.
+    pub principals: Vec<String>,
+    /// Whom to believe.
+    pub trust: Trust,
+}
+
+/// Whom to believe at the next renewal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// The authority's key for users, as the SSH protocol carries it.
+    pub user_ca: Vec<u8>,
+    /// The authority's key for hosts.
+    pub host_ca: Vec<u8>,
+    /// Certificates (PEM) that TLS trusts; `None`: those of the system.
+    pub tls_roots: Option<Vec<u8>>,
+}
+
+/// An authority that certified a key, and how to come again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Enrolment {
+    /// Its number in this store.
+    pub id: EnrolmentId,
+    /// The private half of the key pair.
+    pub object: ObjectId,
+    /// What was agreed on.
+    pub terms: Terms,
+    /// The last certificate, if it was not removed.
+    pub certificate: Option<SshCertificateId>,
+    /// When to renew it, in seconds since 1970.
+    pub renew_at: u64,
+    /// Until when it is good, in seconds since 1970.
+    pub expires: u64,
+    /// How many renewals have failed in a row.
+    pub failures: u32,
+    /// When a timer may try again, in seconds since 1970; 0 if nothing failed.
+    pub next_try: u64,
+    /// Why the last renewal failed.
+    pub last_error: Option<String>,
+}
+
+const COLUMNS: &str = "e.id, object.id, e.is_host, e.server, e.audience, e.principals, e.user_ca, e.host_ca, \
+     e.tls_roots, e.certificate, e.renew_at, e.expires, e.failures, e.next_try, e.last_error";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Enrolment> {
+    let principals: String = row.get(5)?;
+    Ok(Enrolment {
+        id: EnrolmentId(row.get(0)?),
+        object: ObjectId(row.get(1)?),
+        terms: Terms {
+            is_host: row.get(2)?,
+            server: row.get(3)?,
+            audience: row.get(4)?,
+            principals: principals.lines().map(str::to_owned).collect(),
+            trust: Trust {
+                user_ca: row.get(6)?,
+                host_ca: row.get(7)?,
+                tls_roots: row.get(8)?,
+            },
+        },
+        certificate: row.get::<_, Option<i64>>(9)?.map(SshCertificateId::new),
+        renew_at: row.get(10)?,
+        expires: row.get(11)?,
+        failures: row.get(12)?,
+        next_try: row.get(13)?,
+        last_error: row.get(14)?,
+    })
+}
+
+impl Store {
+    /// The enrolments of a token's keys, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn enrolments(&self, token: TokenId) -> Result<Vec<Enrolment>> {
+        self.read(|tx| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM enrolment AS e JOIN object ON object.key = e.key \
+                 AND object.class = 'private-key' WHERE object.token = ? ORDER BY e.id"
+            );
+            let mut query = tx.prepare_cached(&sql)?;
+            let rows = query.query_map([token.0], read)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+    }
+
+    /// Stores a certificate that an authority granted for the key pair of `object`, and the terms that it granted it under. It takes the place
+    /// of the last certificate of this sort, and the terms that of the former ones; both or neither are stored.
+    ///
+    /// The caller must check the certificate.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Store::add_ssh_certificate`].
+    pub fn enrol(
+        &mut self,
+        object: ObjectId,
+        terms: &Terms,
+        certificate: &[u8],
+        renew_at: u64,
+        expires: u64,
+    ) -> Result<EnrolmentId> {
+        check_len("certificate", certificate, MAX_VALUE_LEN)?;
+        check_len(
+            "certificates for TLS",
+            terms.trust.tls_roots.as_deref().unwrap_or_default(),
+            MAX_VALUE_LEN,
+        )?;
+        for text in [&terms.server, &terms.audience] {
+            check_text("address of the authority", text, 1024)?;
+        }
+        let comment: String = terms.server.chars().take(MAX_LABEL_LEN).collect();
+        self.write(|tx| {
+            let key = key_of(tx, object)?;
+            let last: Option<i64> = tx
+                .query_row(
+                    "SELECT certificate FROM enrolment WHERE key = ? AND is_host = ?",
+                    params![key, terms.is_host],
+                    |row| row.get(0),
+                )
+                .optional()?
+                .flatten();
+            if let Some(last) = last {
+                tx.execute("DELETE FROM ssh_certificate WHERE id = ?", [last])?;
+            }
+            let certificate = ssh_certificate::add(tx, key, certificate, &comment)?;
+            let id = tx.query_row(
+                "INSERT INTO enrolment (key, is_host, server, audience, principals, user_ca, host_ca, tls_roots, \
+                 certificate, renew_at, expires, failures, next_try) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 0) \
+                 ON CONFLICT (key, is_host) DO UPDATE SET server = ?3, audience = ?4, principals = ?5, user_ca = ?6, \
+                 host_ca = ?7, tls_roots = ?8, certificate = ?9, renew_at = ?10, expires = ?11, failures = 0, \
+                 next_try = 0, last_error = NULL RETURNING id",
+                params![
+                    key,
+                    terms.is_host,
+                    terms.server,
+                    terms.audience,
+                    terms.principals.join("\n"),
+                    terms.trust.user_ca,
+                    terms.trust.host_ca,
+                    terms.trust.tls_roots,
+                    certificate.get(),
+                    renew_at,
+                    expires,
+                ],
+                |row| row.get(0),
+            )?;
+            Ok(EnrolmentId(id))
+        })
+    }
+
+    /// Notes that a renewal failed, why, and when a timer may try again (seconds since 1970).
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn note_failed_renewal(
+        &mut self,
+        id: EnrolmentId,
+        error: &str,
+        next_try: u64,
+    ) -> Result<()> {
+        self.write(|tx| {
+            let sql = "UPDATE enrolment SET failures = failures + 1, last_error = ?, next_try = ? WHERE id = ?";
+            tx.execute(sql, params![error, next_try, id.0])?;
+            Ok(())
+        })
+    }
+
+    /// Notes new keys of an authority, which the former ones signed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn trust_anew(&mut self, id: EnrolmentId, user_ca: &[u8], host_ca: &[u8]) -> Result<()> {
+        self.write(|tx| {
+            let sql = "UPDATE enrolment SET user_ca = ?, host_ca = ? WHERE id = ?";
+            tx.execute(sql, params![user_ca, host_ca, id.0])?;
+            Ok(())
+        })
+    }
+
+    /// Ends an enrolment; the key and its certificate stay. `false` if there is none with this number.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn end_enrolment(&mut self, id: EnrolmentId) -> Result<bool> {
+        self.write(|tx| Ok(tx.execute("DELETE FROM enrolment WHERE id = ?", [id.0])? == 1))
+    }
+}

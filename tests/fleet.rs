@@ -1,0 +1,9 @@
+//! `tpmssh enroll`, `renew` and `host setup --enroll` with a real `tpmssh-ca`, TPMs, and OpenSSH on both sides.
+
+mod authority;
+mod between;
+mod hosts;
+mod people;
+mod refused;
+
+pub(crate) use authority::{AUDIENCE, Authority};

@@ -1,0 +1,146 @@
+//! A running `tpmssh-ca`.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::agent::served::eventually;
+use tempfile::TempDir;
+
+use crate::program::{Outcome, run, text};
+
+/// The authority's name in proofs.
+pub(crate) const AUDIENCE: &str = "https://ca.example/";
+
+/// An authority of one node, with its keys in OpenSSH's agent.
+pub(crate) struct Authority {
+    node: Option<Child>,
+    agent: Child,
+    dir: TempDir,
+    pub(crate) url: String,
+}
+
+impl Authority {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// One that was made with further options.
+    pub(crate) fn start_with(options: &[&str]) -> Self {
+        let dir = tempfile::Builder::new().prefix("ca-").tempdir().unwrap();
+        let at = |name: &str| text(dir.path().join(name));
+        let socket = at("agent");
+        let agent = Command::new("ssh-agent")
+            .args(["-D", "-a", &socket])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually(|| Path::new(&socket).exists());
+        for name in ["user", "host"] {
+            let key = at(name);
+            run("ssh-keygen", &["-q", "-t", "ecdsa", "-N", "", "-f", &key]);
+            let mut add = Command::new("ssh-add");
+            Outcome::of(add.args(["-q", &key]).env("SSH_AUTH_SOCK", &socket)).ok();
+        }
+        let mut authority = Self {
+            node: None,
+            agent,
+            url: String::new(),
+            dir,
+        };
+        let [user, host] = ["user.pub", "host.pub"].map(at_in(authority.dir.path()));
+        let keys = ["--user-ca", &user, "--host-ca", &host, "--agent", &socket];
+        let listen = ["--audience", AUDIENCE, "--listen", "127.0.0.1:0"];
+        authority.run(&[&["init"], &listen[..], &keys, options].concat());
+        authority.serve();
+        authority
+    }
+
+    pub(crate) fn serve(&mut self) {
+        let mut child = self
+            .command(&["serve"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said = lines.next().unwrap().unwrap();
+        self.node = Some(child);
+        // What it says later is read, so that it does not wait for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        let url = said.strip_prefix("tpmssh-ca: listening at ");
+        self.url = url.unwrap_or_else(|| panic!("{said}")).to_owned();
+    }
+
+    /// Ends the node.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut node) = self.node.take() {
+            node.kill().unwrap();
+            node.wait().unwrap();
+        }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let program = Path::new(env!("CARGO_BIN_EXE_tpmssh")).with_file_name("tpmssh-ca");
+        assert!(
+            program.is_file(),
+            "no {program:?}: cargo build -p ca-server"
+        );
+        let mut command = Command::new(program);
+        command.arg("--dir").arg(self.dir.path().join("ca"));
+        command.args(args);
+        command
+    }
+
+    /// What a command prints.
+    #[track_caller]
+    pub(crate) fn run(&self, args: &[&str]) -> String {
+        Outcome::of(&mut self.command(args)).ok()
+    }
+
+    /// A join token in a file.
+    pub(crate) fn token(&self, role: &str, name: &str) -> String {
+        let token = self.run(&["join-token", "new", "--role", role, "--name", name]);
+        let path = self.dir.path().join(format!("token-{name}"));
+        fs::write(&path, token).unwrap();
+        text(path)
+    }
+
+    /// A file of the authority: `user.pub`, `host.pub`.
+    pub(crate) fn file(&self, name: &str) -> String {
+        text(self.dir.path().join(name))
+    }
+
+    /// Ends the node, and starts it with another policy.
+    pub(crate) fn serve_with(&mut self, from: &str, to: &str) {
+        self.stop();
+        self.change_policy(from, to);
+        self.serve();
+    }
+
+    /// The audit log.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("ca/audit.log")).unwrap()
+    }
+
+    /// Replaces text in the policy; the node reads it when it starts.
+    pub(crate) fn change_policy(&self, from: &str, to: &str) {
+        let path = self.dir.path().join("ca/policy.toml");
+        let policy = fs::read_to_string(&path).unwrap();
+        assert!(policy.contains(from), "{policy}");
+        fs::write(path, policy.replace(from, to)).unwrap();
+    }
+}
+
+fn at_in(dir: &Path) -> impl Fn(&str) -> String {
+    let dir: PathBuf = dir.to_owned();
+    move |name| text(dir.join(name))
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        self.stop();
+        let _ = self.agent.kill();
+        let _ = self.agent.wait();
+    }
+}

@@ -1,0 +1,214 @@
+//! Host certificates, and what sshd has of the authority.
+
+use std::fs;
+
+use serde_json::Value;
+use testing::{Sshd, Swtpm};
+
+use super::{AUDIENCE, Authority};
+use crate::host::Machine;
+use crate::program::{Outcome, Program, text};
+
+fn machine() -> Machine {
+    Machine::new(Program::with_tpm(Swtpm::manufactured()))
+}
+
+fn enrol(machine: &Machine, authority: &Authority, more: &[&str]) -> Outcome {
+    let args = [
+        "--enroll",
+        &authority.url,
+        "-n",
+        "127.0.0.1",
+        "--audience",
+        AUDIENCE,
+    ];
+    machine.setup(&[&args[..], more].concat())
+}
+
+fn renew(machine: &Machine, more: &[&str]) -> Outcome {
+    let places = ["--store", &machine.store, "--etc", &machine.etc];
+    machine.run(&[&["host", "renew"], &places[..], more].concat())
+}
+
+/// Whether a client that knows nothing but the authority believes the server.
+fn is_believed(machine: &Machine, authority: &Authority, sshd: &Sshd, key: &str) -> bool {
+    let line = fs::read_to_string(authority.file("host.pub")).unwrap();
+    fs::write(sshd.known_hosts(), format!("@cert-authority * {line}")).unwrap();
+    let only = "HostKeyAlgorithms=ecdsa-sha2-nistp256-cert-v01@openssh.com";
+    let options = ["-i", key, "-o", only];
+    let output = sshd.run(&machine.program.home, &[], &options, "echo in");
+    output.stdout == b"in\n"
+}
+
+#[test]
+fn a_host_is_set_up_for_an_authority_renewed_and_revoked() {
+    let machine = machine();
+    let authority = Authority::start();
+    let token = authority.token("host", "127.0.0.1");
+    let outcome = enrol(&machine, &authority, &["--join-token", &token]);
+    outcome.ok();
+    let calls = fs::read_to_string(machine.program.home.path().join("calls")).unwrap();
+    assert_eq!(
+        calls,
+        "daemon-reload\nenable --now tpmssh-host.socket\nenable --now tpmssh-host-renew.timer\n"
+    );
+    let drop_in = machine.read("ssh/sshd_config.d/10-tpmssh.conf");
+    for line in [
+        format!(
+            "HostCertificate {}/ssh/ssh_host_tpm_ecdsa_key-cert.pub",
+            machine.etc
+        ),
+        format!("TrustedUserCAKeys {}/ssh/tpmssh_user_ca.pub", machine.etc),
+        format!("RevokedKeys {}/ssh/tpmssh_revoked_keys", machine.etc),
+    ] {
+        assert!(drop_in.lines().any(|it| it == line), "{drop_in}");
+    }
+    let unit = machine.read("systemd/system/tpmssh-host-renew.service");
+    let start = format!(
+        "ExecStart=\"{}\" host renew --unattended \"--store={}\" \"--etc={}\"\n",
+        env!("CARGO_BIN_EXE_tpmssh"),
+        machine.store,
+        machine.etc
+    );
+    assert!(unit.contains(&start), "{unit}");
+
+    let agent = machine.serve();
+    let (sshd, key) = machine.sshd();
+    assert!(
+        is_believed(&machine, &authority, &sshd, &key),
+        "{}{}",
+        sshd.log(),
+        agent.log()
+    );
+
+    // A renewal brings another certificate, and has sshd read it.
+    let certificate = || machine.read("ssh/ssh_host_tpm_ecdsa_key-cert.pub");
+    let first = certificate();
+    assert_eq!(renew(&machine, &["--unattended"]).ok(), "");
+    assert_eq!(certificate(), first);
+    let said = renew(&machine, &["--all"]).ok();
+    assert!(
+        said.contains("has a certificate for 127.0.0.1 until "),
+        "{said}"
+    );
+    let second = certificate();
+    assert_ne!(second, first);
+    let calls = fs::read_to_string(machine.program.home.path().join("calls")).unwrap();
+    assert!(calls.ends_with("reload sshd.service\n"), "{calls}");
+
+    // One that was ended between the store and the file is made good by the next run.
+    fs::write(
+        format!("{}/ssh/ssh_host_tpm_ecdsa_key-cert.pub", machine.etc),
+        &first,
+    )
+    .unwrap();
+    renew(&machine, &["--unattended"]).ok();
+    assert_eq!(certificate(), second);
+
+    authority.run(&["device", "revoke", "1"]);
+    let said = renew(&machine, &[]).ok();
+    assert_eq!(said, "list 2 of revoked keys is in place\n");
+    let list = text(
+        machine
+            .program
+            .home
+            .path()
+            .join("etc/ssh/tpmssh_revoked_keys"),
+    );
+    let shown = Outcome::of(
+        machine
+            .program
+            .home
+            .command("ssh-keygen")
+            .args(["-Q", "-f", &list])
+            .arg(format!("{}/ssh/ssh_host_tpm_ecdsa_key.pub", machine.etc)),
+    );
+    assert!(shown.stdout.contains("REVOKED"), "{shown:?}");
+    let outcome = renew(&machine, &["--all", "--json"]);
+    assert_eq!(outcome.code, Some(8), "{outcome:?}");
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(report["certificates"], Value::Array(Vec::new()));
+
+    // Set up again without an address, it stays enrolled; removed, nothing of it is left.
+    machine.setup(&[]).ok();
+    assert!(
+        machine
+            .read("ssh/sshd_config.d/10-tpmssh.conf")
+            .contains("TrustedUserCAKeys")
+    );
+    machine.remove(&["--force"]).ok();
+    for name in ["tpmssh_user_ca.pub", "tpmssh_revoked_keys"] {
+        assert!(
+            !fs::exists(format!("{}/ssh/{name}", machine.etc)).unwrap(),
+            "{name}"
+        );
+    }
+}
+
+/// The same chip and a new store, such as on a new disk.
+#[test]
+fn a_machine_that_was_installed_anew_waits_for_an_administrator() {
+    let machine = machine();
+    let authority = Authority::start();
+    let token = authority.token("host", "127.0.0.1");
+    enrol(&machine, &authority, &["--join-token", &token]).ok();
+    fs::remove_dir_all(&machine.store).unwrap();
+    fs::remove_file(format!("{}/ssh/ssh_host_tpm_ecdsa_key.pub", machine.etc)).unwrap();
+    let before = machine.read("ssh/ssh_host_tpm_ecdsa_key-cert.pub");
+    enrol(&machine, &authority, &[]).fails(
+        10,
+        "tpmssh: it waits for an administrator of the authority, under number 2\n\
+         hint: when it is approved (tpmssh-ca device approve 2), run the same command again\n",
+    );
+    assert_eq!(machine.read("ssh/ssh_host_tpm_ecdsa_key-cert.pub"), before);
+    authority.run(&["device", "approve", "2"]);
+    enrol(&machine, &authority, &[]).ok();
+    assert_ne!(machine.read("ssh/ssh_host_tpm_ecdsa_key-cert.pub"), before);
+}
+
+/// The authority's rules became stricter, so that the first proof is not enough any more: the next renewal brings a new one.
+#[test]
+fn a_renewal_proves_the_key_anew_if_the_authority_wants_it() {
+    let machine = machine();
+    let roots = machine
+        .program
+        .secret("roots.pem", Swtpm::maker_certificates());
+    let mut authority = Authority::start_with(&["--ek-roots", &roots]);
+    let address = authority.url["http://".len()..]
+        .trim_end_matches('/')
+        .to_owned();
+    authority.change_policy("127.0.0.1:0", &address);
+    authority.serve_with("mode = \"C\"", "mode = \"D\"");
+    let token = authority.token("host", "127.0.0.1");
+    enrol(
+        &machine,
+        &authority,
+        &["--join-token", &token, "--no-users"],
+    )
+    .ok();
+    let drop_in = machine.read("ssh/sshd_config.d/10-tpmssh.conf");
+    assert!(!drop_in.contains("TrustedUserCAKeys"), "{drop_in}");
+    assert!(authority.log().contains("mode=D"));
+    authority.serve_with("mode = \"D\"", "mode = \"C\"");
+    assert!(!authority.log().contains("mode=C"));
+    renew(&machine, &["--all"]).ok();
+    assert!(authority.log().contains("mode=C"));
+}
+
+#[test]
+fn an_authority_that_moved_is_told_by_the_next_setup() {
+    let machine = machine();
+    let mut authority = Authority::start();
+    let token = authority.token("host", "127.0.0.1");
+    enrol(&machine, &authority, &["--join-token", &token]).ok();
+    let first = machine.read("ssh/ssh_host_tpm_ecdsa_key-cert.pub");
+    // It gets another port.
+    authority.stop();
+    authority.serve();
+    let outcome = renew(&machine, &["--all"]);
+    assert_eq!(outcome.code, Some(5), "{outcome:?}");
+    assert_eq!(machine.read("ssh/ssh_host_tpm_ecdsa_key-cert.pub"), first);
+    enrol(&machine, &authority, &[]).ok();
+    renew(&machine, &["--all"]).ok();
+    assert_ne!(machine.read("ssh/ssh_host_tpm_ecdsa_key-cert.pub"), first);
+}

@@ -1,0 +1,232 @@
+//! A person's certificates.
+
+use std::fs;
+
+use serde_json::Value;
+use testing::{Sshd, Swtpm};
+
+use super::{AUDIENCE, Authority};
+use crate::agent::served::Served;
+use crate::program::{Outcome, Program, text};
+
+/// What `tpmssh enroll` is told for the key `first` of anna.
+pub(super) fn enrol(program: &Program, url: &str, more: &[&str]) -> Outcome {
+    let args = ["enroll", url, "first", "-n", "anna", "--audience", AUDIENCE];
+    let pin = ["--pin-file", &program.pin];
+    program.run(&[&args[..], &pin, more].concat())
+}
+
+pub(super) fn status(program: &Program) -> Value {
+    let shown = program.run(&["enroll", "--status", "--json"]).ok();
+    serde_json::from_str(&shown).unwrap()
+}
+
+fn certificates(program: &Program) -> Vec<Value> {
+    let shown = program.run(&["cert", "list", "--json"]).ok();
+    serde_json::from_str(&shown).unwrap()
+}
+
+/// A server that lets in whom the authority certifies, and whom it has not revoked.
+fn server(program: &Program, authority: &Authority) -> Sshd {
+    let revoked = text(program.home.path().join("revoked"));
+    authority.run(&["krl", "publish", "-o", &revoked]);
+    let principals = text(program.home.path().join("principals"));
+    fs::write(&principals, "anna\n").unwrap();
+    Sshd::with_config(
+        &program.home,
+        &format!(
+            "TrustedUserCAKeys {}\nAuthorizedPrincipalsFile {principals}\nRevokedKeys {revoked}\n",
+            authority.file("user.pub")
+        ),
+    )
+}
+
+#[test]
+fn a_person_enrols_logs_in_renews_and_is_revoked() {
+    let program = Program::with_tpm(Swtpm::manufactured());
+    program.init("work");
+    program.keygen("first");
+    let authority = Authority::start();
+    let token = authority.token("user", "anna");
+    let outcome = enrol(&program, &authority.url, &["--join-token", &token]);
+    assert!(
+        outcome
+            .stderr
+            .starts_with("tpmssh: from now on these keys of the authority are believed; compare them with its administrator's: users SHA256:"),
+        "{outcome:?}"
+    );
+    let said = outcome.ok();
+    assert!(
+        said.starts_with("key \"first\" has a certificate for anna until "),
+        "{said}"
+    );
+    let first = certificates(&program);
+    assert_eq!(first.len(), 1);
+
+    // The agent answers for the renewal, so that nobody types a PIN.
+    let agent = Served::start(&program);
+    program.run(&["renew", "--unattended"]).ok();
+    assert_eq!(certificates(&program), first, "its time has not come");
+    program.run(&["renew", "--all"]).fails(
+        1,
+        "tpmssh: key \"first\" is not renewed: no way to ask for the PIN for token \"work\"\n\
+         hint: use a terminal, set SSH_ASKPASS, or see --help for options that end in -file and -fd\n",
+    );
+    program.run(&["unlock", "--pin-file", &program.pin]).ok();
+    program.run(&["renew", "--all"]).ok();
+    let second = certificates(&program);
+    assert_eq!(second.len(), 1, "it took the place of the first");
+    assert_ne!(second, first);
+
+    let sshd = server(&program, &authority);
+    let logs_in = || {
+        let output = sshd.run(
+            &program.home,
+            &agent.env(),
+            &["-o", "IdentitiesOnly=no"],
+            "echo in",
+        );
+        output.stdout == b"in\n"
+    };
+    assert!(logs_in(), "{}{}", sshd.log(), agent.log());
+
+    authority.run(&["device", "revoke", "1", "--reason", "stolen"]);
+    let revoked = text(program.home.path().join("revoked"));
+    authority.run(&["krl", "publish", "-o", &revoked]);
+    assert!(!logs_in(), "sshd has the list");
+    let outcome = program.run(&["renew", "--all"]);
+    outcome.fails(
+        8,
+        "tpmssh: key \"first\" is not renewed: the authority refuses (V3): this TPM is not one of those that are expected\n\
+         hint: its administrator lets this TPM in with a join token, or by its Name (tpmssh ek show) with: tpmssh-ca device import\n",
+    );
+    let status = status(&program);
+    assert_eq!(status[0]["failures"], 1);
+    assert_eq!(
+        status[0]["last_error"],
+        "the authority refuses (V3): this TPM is not one of those that are expected"
+    );
+    program.run(&["enroll", "--end", "first"]).ok();
+    program.run(&["renew", "--all"]).fails(
+        12,
+        "tpmssh: no key is enrolled with an authority\nhint: get a first certificate with: tpmssh enroll URL -n NAME\n",
+    );
+}
+
+#[test]
+fn the_authoritys_keys_are_those_that_were_given_or_those_of_the_first_answer() {
+    let program = Program::with_key();
+    let authority = Authority::start();
+    let token = authority.token("user", "anna");
+    let [user, host] = ["user.pub", "host.pub"].map(|name| authority.file(name));
+    // The keys of the wrong sort: nothing of it is kept.
+    let swapped = ["--user-ca", &host, "--host-ca", &user];
+    enrol(
+        &program,
+        &authority.url,
+        &[&["--join-token", &token], &swapped[..]].concat(),
+    )
+    .fails(
+        8,
+        "tpmssh: the answer of the authority is refused: its certificate is not signed by the authority's key that is trusted\n\
+         hint: nothing was changed; if the authority has new keys, get them from its administrator and give them with --user-ca and --host-ca\n",
+    );
+    assert_eq!(status(&program), Value::Array(Vec::new()));
+    // The token is used up, and the machine is known by its TPM.
+    let given = ["--user-ca", &user, "--host-ca", &host];
+    let outcome = enrol(
+        &program,
+        &authority.url,
+        &[&["--join-token", &token], &given[..]].concat(),
+    );
+    assert_eq!(outcome.stderr, "");
+    outcome.ok();
+}
+
+#[test]
+fn an_agent_that_is_locked_is_told_by_a_timer_and_nobody_is_asked() {
+    let program = Program::with_key();
+    let mut authority = Authority::start();
+    let token = authority.token("user", "anna");
+    enrol(&program, &authority.url, &["--join-token", &token]).ok();
+    // A certificate whose time has come: one for a minute is renewed after half a minute at the earliest, so the store is told.
+    let store = program.home.store().join("store.db");
+    let due = || {
+        let db = rusqlite::Connection::open(&store).unwrap();
+        db.execute("UPDATE enrolment SET renew_at = 0", []).unwrap();
+    };
+    due();
+    let renew = || program.run(&["renew", "--unattended"]);
+    renew().fails(
+        3,
+        "tpmssh: key \"first\" is not renewed: token \"work\" is locked, and nobody is asked for its PIN\n\
+         hint: open it for the agent with: tpmssh unlock\n",
+    );
+    // An authority that is down is left alone for a while: the second run does nothing.
+    authority.stop();
+    let outcome = renew();
+    assert_eq!(outcome.code, Some(5), "{outcome:?}");
+    assert!(
+        outcome.stderr.starts_with(
+            "tpmssh: key \"first\" is not renewed: the authority at http://127.0.0.1:"
+        ),
+        "{outcome:?}"
+    );
+    assert_eq!(renew().ok(), "");
+    assert_eq!(status(&program)[0]["failures"], 2);
+    // Whoever is there need not wait.
+    let outcome = program.run(&["renew", "--pin-file", &program.pin]);
+    assert_eq!(outcome.code, Some(5), "{outcome:?}");
+}
+
+/// The machine's own trust counts, or the certificates in `--tls-ca` and no others.
+#[test]
+fn over_tls_the_authority_has_to_be_known() {
+    let program = Program::with_key();
+    let at = |name: &str| text(program.home.path().join(name));
+    let [key, certificate] = ["tls.key", "tls.pem"].map(at);
+    let subject = [
+        "-subj",
+        "/CN=ca",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+    ];
+    let made = [
+        "-keyout",
+        &key,
+        "-out",
+        &certificate,
+        "-nodes",
+        "-days",
+        "2",
+    ];
+    let args = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+    ];
+    Outcome::of(
+        program
+            .home
+            .command("openssl")
+            .args([&args[..], &subject, &made].concat()),
+    )
+    .ok();
+    let authority = Authority::start_with(&["--tls-certificate", &certificate, "--tls-key", &key]);
+    assert!(authority.url.starts_with("https://127.0.0.1:"));
+    let token = authority.token("user", "anna");
+    let outcome = enrol(&program, &authority.url, &["--join-token", &token]);
+    assert_eq!(outcome.code, Some(5), "{outcome:?}");
+    assert!(outcome.stderr.contains("UnknownIssuer"), "{outcome:?}");
+    let known = ["--join-token", &token, "--tls-ca", &certificate];
+    enrol(&program, &authority.url, &known).ok();
+    // A renewal trusts what the first certificate was got with.
+    program
+        .run(&["renew", "--all", "--pin-file", &program.pin])
+        .ok();
+}
