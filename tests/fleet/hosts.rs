@@ -212,3 +212,84 @@ fn an_authority_that_moved_is_told_by_the_next_setup() {
     renew(&machine, &["--all"]).ok();
     assert_ne!(machine.read("ssh/ssh_host_tpm_ecdsa_key-cert.pub"), first);
 }
+
+/// sshd takes the first of two settings, and a list that somebody keeps by hand is not to be lost.
+#[test]
+fn settings_of_another_file_are_not_replaced() {
+    let machine = machine();
+    let authority = Authority::start();
+    let token = authority.token("host", "127.0.0.1");
+    let dir = format!("{}/ssh/sshd_config.d", machine.etc);
+    fs::create_dir_all(&dir).unwrap();
+    let file = format!("{dir}/20-ours.conf");
+    for (line, keyword) in [
+        ("RevokedKeys /etc/ssh/revoked", "RevokedKeys"),
+        ("trustedusercakeys=/etc/ssh/ca.pub", "TrustedUserCAKeys"),
+    ] {
+        fs::write(&file, format!("# ours\n{line}\n")).unwrap();
+        enrol(&machine, &authority, &["--join-token", &token]).fails(
+            1,
+            &format!(
+                "tpmssh: {file}, line 2: {keyword} is set there, and sshd takes one\n\
+                 hint: that of the authority takes its place, so what it does is to be done otherwise first; then take that line out, and try again\n"
+            ),
+        );
+    }
+    fs::write(
+        &file,
+        "RevokedKeys none\nTrustedUserCAKeys /etc/ssh/ca.pub\n",
+    )
+    .unwrap();
+    enrol(
+        &machine,
+        &authority,
+        &["--join-token", &token, "--no-users"],
+    )
+    .ok();
+}
+
+#[test]
+fn users_are_let_in_or_not_as_the_last_setup_says() {
+    let machine = machine();
+    let authority = Authority::start();
+    let token = authority.token("host", "127.0.0.1");
+    enrol(&machine, &authority, &["--join-token", &token]).ok();
+    enrol(&machine, &authority, &["--no-users"]).ok();
+    let drop_in = || machine.read("ssh/sshd_config.d/10-tpmssh.conf");
+    assert!(!drop_in().contains("TrustedUserCAKeys"), "{}", drop_in());
+    // Another authority starts to count its lists anew.
+    authority.run(&["device", "revoke", "1"]);
+    renew(&machine, &[]).ok();
+    let another = Authority::start();
+    let token = another.token("host", "127.0.0.1");
+    enrol(&machine, &another, &["--join-token", &token]).ok();
+    assert!(drop_in().contains("TrustedUserCAKeys"), "{}", drop_in());
+    assert_eq!(renew(&machine, &[]).ok(), "");
+}
+
+#[test]
+fn sshd_is_told_again_if_it_could_not_be_told() {
+    let machine = machine();
+    let authority = Authority::start();
+    let token = authority.token("host", "127.0.0.1");
+    enrol(&machine, &authority, &["--join-token", &token]).ok();
+    let at = |name: &str| text(machine.program.home.path().join(name));
+    let works = fs::read_to_string(at("bin/systemctl")).unwrap();
+    machine.program.home.script(
+        "bin/systemctl",
+        "#!/bin/sh\ncase \"$*\" in reload*) exit 1 ;; *ssh.service) exit 3 ;; esac\n",
+    );
+    let outcome = renew(&machine, &["--all"]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("systemctl reload sshd.service"),
+        "{outcome:?}"
+    );
+    machine.program.home.script("bin/systemctl", &works);
+    let calls = || fs::read_to_string(at("calls")).unwrap();
+    let before = calls();
+    renew(&machine, &[]).ok();
+    assert_eq!(calls(), format!("{before}reload sshd.service\n"));
+    renew(&machine, &[]).ok();
+    assert_eq!(calls(), format!("{before}reload sshd.service\n"));
+}

@@ -193,9 +193,17 @@ fn lists_of_revoked_keys_that_are_not_taken() {
         "--audience",
         AUDIENCE,
     ];
-    machine
-        .setup(&[&args[..], &["--join-token", &token]].concat())
-        .ok();
+    // Without a list, nothing is set up.
+    let nothing_new = b"HTTP/1.1 304 Not Modified\r\nconnection: close\r\n\r\n".to_vec();
+    *answers.lock().unwrap() = Some(nothing_new);
+    let outcome = machine.setup(&[&args[..], &["--join-token", &token]].concat());
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    let said = "tpmssh: the answer of the authority is not what it should be: nothing is new, it says, and no list was named\n";
+    assert!(outcome.stderr.ends_with(said), "{outcome:?}");
+    let drop_in = format!("{}/ssh/sshd_config.d/10-tpmssh.conf", machine.etc);
+    assert!(!fs::exists(drop_in).unwrap());
+    *answers.lock().unwrap() = None;
+    machine.setup(&args).ok();
     let old = real_answer(&authority);
     let places = ["--store", &machine.store, "--etc", &machine.etc];
     let renew = || machine.run(&[&["host", "renew"], &places[..]].concat());

@@ -5,15 +5,18 @@ pub(crate) mod first;
 pub(crate) mod options;
 pub(crate) mod revoked;
 
+use clap::ValueEnum;
 use enroll::Authorities;
 use key_proof::Kind;
 use rand_core::{OsRng, RngCore};
 use ssh_format::{AnyKey, Certificate};
 use token_store::{Enrolment, EnrolmentId, Store, Terms, Trust};
+use tpm_core::ek::EkType;
 
 use crate::app::App;
 use crate::fail::error::Error;
 use crate::keys::signing::{self, SigningKey};
+use crate::options::EkTypeArg;
 use crate::proofs::prover::Purpose;
 
 /// A certificate that was got and is kept.
@@ -23,6 +26,8 @@ pub(crate) struct Got {
     /// When to get the next one, in seconds since 1970.
     pub(crate) renew_at: u64,
     pub(crate) authorities: Authorities,
+    /// The endorsement key that was shown; `None` if none was.
+    ek_type: Option<EkType>,
 }
 
 /// A key that an authority certifies.
@@ -67,6 +72,11 @@ pub(crate) fn named(app: &App, store: &Store, key: Option<&str>) -> anyhow::Resu
     Ok(all)
 }
 
+/// The type of endorsement key with this name; `None` for one that this version does not know.
+fn ek_type(name: &str) -> Option<EkType> {
+    EkTypeArg::from_str(name, false).ok().map(EkType::from)
+}
+
 /// A random number for the pace.
 pub(crate) fn random() -> u32 {
     OsRng.next_u32()
@@ -108,7 +118,14 @@ fn keep(
         host_ca: got.authorities.host.blob().to_vec(),
         ..terms.trust
     };
-    let terms = Terms { trust, ..terms };
+    let terms = Terms {
+        trust,
+        ek_type: got
+            .ek_type
+            .and_then(EkTypeArg::word)
+            .unwrap_or(terms.ek_type),
+        ..terms
+    };
     let (blob, expires) = (got.certificate.blob(), got.certificate.valid_before());
     Ok(store.enrol(key.object, &terms, blob, got.renew_at, expires)?)
 }

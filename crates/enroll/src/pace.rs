@@ -9,6 +9,9 @@ const LONGEST: u64 = 30 * 60;
 /// Each wait is at least this long.
 const LEAST: u64 = 30;
 
+/// No wait is longer.
+pub const LONGEST_RETRY: Duration = Duration::from_secs(61 * 60);
+
 /// When to renew a certificate that was got at `got` and ends at `expires` (seconds since 1970): between 50 and 67 % of its
 /// life, at a point that is drawn once by `random`; not before `renew_after`, but never after 75 %.
 #[must_use]
@@ -21,19 +24,19 @@ pub fn renewal(got: u64, expires: u64, renew_after: u64, random: u32) -> u64 {
 }
 
 /// How long to wait after `failures` in a row, the last included: 30 s and a random part of a span that doubles from a
-/// minute to half an hour. If the authority said how long, at least as long, up to an hour.
+/// minute to half an hour. If the authority said how long, at least as long, up to an hour. At most [`LONGEST_RETRY`].
 #[must_use]
 pub fn retry(failures: u32, retry_after: Option<Duration>, random: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let span = (FIRST << doublings).min(LONGEST);
     let asked = retry_after.map_or(0, |it| it.as_secs().min(60 * 60));
     let wait = LEAST + scaled(span, u64::from(random), 1 << 32);
-    // The same spread after what was asked for: all machines were told the same.
-    let wait = match asked {
-        0 => wait,
+    // Spread as well: all machines were told the same.
+    let told = match asked {
+        0 => 0,
         asked => asked + scaled(FIRST, u64::from(random), 1 << 32),
     };
-    Duration::from_secs(wait)
+    Duration::from_secs(wait.max(told))
 }
 
 /// `number * part / whole` without overflow.
@@ -71,6 +74,12 @@ mod tests {
         assert_eq!(told(600, 0), 600);
         assert_eq!(told(600, u32::MAX), 659);
         assert_eq!(told(1_000_000, 0), 3600);
+        // A short word of the authority does not undo the spread.
+        assert_eq!(
+            retry(60, Some(Duration::from_secs(30)), u32::MAX).as_secs(),
+            30 + 1799
+        );
+        assert_eq!(told(5, 0), 30);
     }
 
     proptest! {
@@ -84,8 +93,7 @@ mod tests {
         #[test]
         fn a_retry_is_between_half_a_minute_and_61_minutes(failures: u32, asked: Option<u64>, random: u32) {
             let wait = retry(failures, asked.map(Duration::from_secs), random).as_secs();
-            let least = asked.map_or(30, |it| it.min(30));
-            prop_assert!(least <= wait && wait <= 61 * 60, "{}", wait);
+            prop_assert!((LEAST..=LONGEST_RETRY.as_secs()).contains(&wait), "{}", wait);
         }
     }
 }

@@ -102,7 +102,7 @@ pub struct SignedKeys {
 impl Server {
     /// The authority at `url`. With `roots` (PEM), TLS trusts these certificates and no others; otherwise those of the system.
     ///
-    /// A proxy is used if the environment names one (`HTTPS_PROXY`, `ALL_PROXY`). Redirections are not followed.
+    /// For `https`, a proxy is used if the environment names one (`HTTPS_PROXY`, `ALL_PROXY`). Redirections are not followed.
     ///
     /// # Errors
     ///
@@ -121,6 +121,11 @@ impl Server {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("tpmssh/", env!("CARGO_PKG_VERSION")));
+        // A proxy on another machine would see the join token: without TLS, this machine is asked and nobody else.
+        let config = match url.as_str().starts_with("http:") {
+            true => config.proxy(None),
+            false => config,
+        };
         Ok(Self {
             url,
             agent: config.build().into(),
@@ -200,10 +205,15 @@ impl Server {
     ///
     /// [`Error`].
     pub fn krl(&self, known: Option<u64>) -> Result<Option<SignedKrl>> {
-        let known = known.map(|number| format!("\"{number}\""));
-        let answer = self.get("v1/krl", known.as_deref(), MAX_KRL_LEN)?;
+        let tag = known.map(|number| format!("\"{number}\""));
+        let answer = self.get("v1/krl", tag.as_deref(), MAX_KRL_LEN)?;
         if answer.status == StatusCode::NOT_MODIFIED {
-            return Ok(None);
+            return match known {
+                Some(_) => Ok(None),
+                None => Err(Error::BadAnswer(
+                    "nothing is new, it says, and no list was named".into(),
+                )),
+            };
         }
         let signature = answer
             .signature

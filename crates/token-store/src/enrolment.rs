@@ -23,6 +23,8 @@ pub struct Terms {
     pub audience: String,
     /// Whom the certificates name.
     pub principals: Vec<String>,
+    /// The type of the endorsement key that the authority knows, in the caller's words.
+    pub ek_type: String,
     /// Whom to believe.
     pub trust: Trust,
 }
@@ -63,7 +65,7 @@ pub struct Enrolment {
 }
 
 const COLUMNS: &str = "e.id, object.id, e.is_host, e.server, e.audience, e.principals, e.user_ca, e.host_ca, \
-     e.tls_roots, e.certificate, e.renew_at, e.expires, e.failures, e.next_try, e.last_error";
+     e.tls_roots, e.certificate, e.renew_at, e.expires, e.failures, e.next_try, e.last_error, e.ek_type";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Enrolment> {
     let principals: String = row.get(5)?;
@@ -75,6 +77,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Enrolment> {
             server: row.get(3)?,
             audience: row.get(4)?,
             principals: principals.lines().map(str::to_owned).collect(),
+            ek_type: row.get(15)?,
             trust: Trust {
                 user_ca: row.get(6)?,
                 host_ca: row.get(7)?,
@@ -130,7 +133,7 @@ impl Store {
             terms.trust.tls_roots.as_deref().unwrap_or_default(),
             MAX_VALUE_LEN,
         )?;
-        for text in [&terms.server, &terms.audience] {
+        for text in [&terms.server, &terms.audience, &terms.ek_type] {
             check_text("address of the authority", text, 1024)?;
         }
         let comment: String = terms.server.chars().take(MAX_LABEL_LEN).collect();
@@ -150,10 +153,10 @@ impl Store {
             let certificate = ssh_certificate::add(tx, key, certificate, &comment)?;
             let id = tx.query_row(
                 "INSERT INTO enrolment (key, is_host, server, audience, principals, user_ca, host_ca, tls_roots, \
-                 certificate, renew_at, expires, failures, next_try) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 0) \
+                 certificate, renew_at, expires, ek_type, failures, next_try) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, 0) \
                  ON CONFLICT (key, is_host) DO UPDATE SET server = ?3, audience = ?4, principals = ?5, user_ca = ?6, \
-                 host_ca = ?7, tls_roots = ?8, certificate = ?9, renew_at = ?10, expires = ?11, failures = 0, \
+                 host_ca = ?7, tls_roots = ?8, certificate = ?9, renew_at = ?10, expires = ?11, ek_type = ?12, failures = 0, \
                  next_try = 0, last_error = NULL RETURNING id",
                 params![
                     key,
@@ -167,6 +170,7 @@ impl Store {
                     certificate.get(),
                     renew_at,
                     expires,
+                    terms.ek_type,
                 ],
                 |row| row.get(0),
             )?;
@@ -188,19 +192,6 @@ impl Store {
         self.write(|tx| {
             let sql = "UPDATE enrolment SET failures = failures + 1, last_error = ?, next_try = ? WHERE id = ?";
             tx.execute(sql, params![error, next_try, id.0])?;
-            Ok(())
-        })
-    }
-
-    /// Notes new keys of an authority, which the former ones signed.
-    ///
-    /// # Errors
-    ///
-    /// Those of the store.
-    pub fn trust_anew(&mut self, id: EnrolmentId, user_ca: &[u8], host_ca: &[u8]) -> Result<()> {
-        self.write(|tx| {
-            let sql = "UPDATE enrolment SET user_ca = ?, host_ca = ? WHERE id = ?";
-            tx.execute(sql, params![user_ca, host_ca, id.0])?;
             Ok(())
         })
     }

@@ -6,7 +6,7 @@ use key_proof::Identity;
 use ssh_format::text::shown;
 use token_store::Store;
 
-use super::{Enrolled, Got, authorities, first, keep, purpose, random};
+use super::{Enrolled, Got, authorities, ek_type, first, keep, purpose, random};
 use crate::app::App;
 use crate::options::{EndorsementAuthArgs, UserPinArgs};
 use crate::proofs::prover::{Prover, Purpose};
@@ -28,10 +28,18 @@ impl Which {
     /// Whether it is this one's turn at `now`.
     pub(crate) fn takes(self, enrolled: &Enrolled, now: u64) -> bool {
         let it = &enrolled.enrolment;
+        self.takes_one(it.renew_at, it.next_try, now)
+    }
+
+    fn takes_one(self, renew_at: u64, next_try: u64, now: u64) -> bool {
         match self {
             Self::All => true,
-            Self::Due => it.renew_at <= now,
-            Self::Unattended => it.renew_at <= now && it.next_try <= now,
+            Self::Due => renew_at <= now,
+            // A time that is farther away than any wait was written by a clock that was wrong.
+            Self::Unattended => {
+                let waits = next_try.saturating_sub(now);
+                renew_at <= now && (waits == 0 || waits > pace::LONGEST_RETRY.as_secs())
+            }
         }
     }
 }
@@ -97,7 +105,7 @@ fn try_renew(prover: &Prover<'_>, store: &mut Store, enrolled: &Enrolled) -> any
             store,
             &server,
             &purpose,
-            None,
+            ek_type(&terms.ek_type),
             Identity::None,
             Some(&trusted),
         )?,
@@ -141,5 +149,28 @@ fn checked(
         renew_at: pace::renewal(now, expires, granted.renew_after, random()),
         certificate: granted.certificate,
         authorities,
+        ek_type: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_a_wrong_clock_has_written_is_no_wait() {
+        let hour = 60 * 60;
+        for (renew_at, next_try, taken) in [
+            (100, 0, true),
+            (101, 0, false),
+            (100, 101, false),
+            (100, 100 + hour, false),
+            (100, 100 + 10 * 365 * 24 * hour, true),
+        ] {
+            let taken_now = Which::Unattended.takes_one(renew_at, next_try, 100);
+            assert_eq!(taken_now, taken, "{renew_at} {next_try}");
+        }
+        assert!(Which::Due.takes_one(100, 101, 100));
+        assert!(Which::All.takes_one(200, 201, 100));
+    }
 }

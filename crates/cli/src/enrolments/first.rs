@@ -42,6 +42,7 @@ pub(crate) fn enrol(
         server: chosen.server.url().to_string(),
         audience: chosen.audience.clone(),
         principals: principals.to_vec(),
+        ek_type: String::new(),
         trust: Trust {
             user_ca: Vec::new(),
             host_ca: Vec::new(),
@@ -72,6 +73,7 @@ pub(super) fn proven(
     trusted: Option<&Authorities>,
 ) -> anyhow::Result<Got> {
     let request = prover.request(store, purpose, ek_type, identity)?;
+    let shown = EkType::of_public(&request.ek);
     let challenge = server.begin(&request)?;
     let (proof, _) = prover.answer(store, request, challenge)?;
     let granted = server.finish(&proof)?;
@@ -88,5 +90,6 @@ pub(super) fn proven(
         renew_at: pace::renewal(now, expires, granted.renew_after, random()),
         certificate: granted.certificate,
         authorities,
+        ek_type: shown,
     })
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use enroll::{Authorities, MAX_KRL_LEN, Server, krl};
+use anyhow::Context;
+use enroll::{Authorities, MAX_KRL_LEN, Server, SignedKrl, krl};
 use ssh_format::Krl;
 
 use crate::files::output_file;
@@ -24,17 +25,40 @@ pub(crate) fn pull(
     // A file that cannot be read has sshd refuse every key: it is replaced.
     let here = here.and_then(|bytes| Krl::from_bytes(&bytes).ok());
     let now = date::now();
-    let known = here.as_ref().map(Krl::number);
-    let fresh = |krl: &Krl| now.saturating_sub(krl.generated()) <= krl::MAX_AGE;
-    // An authority that says for ever that nothing is new hides what it revoked: an old list is asked for whole.
-    let asked = here.as_ref().filter(|it| fresh(it)).map(Krl::number);
-    match server.krl(asked)? {
-        None => Ok((asked.unwrap_or_default(), false)),
-        Some(signed) => {
-            let list = krl::check(&signed, trusted, known, now)?;
-            make_parent(path, 0o755)?;
-            output_file::write(path, 0o644, &signed.bytes)?;
-            Ok((list.number(), true))
+    let is_fresh = |krl: &&Krl| now.saturating_sub(krl.generated()) <= krl::MAX_AGE;
+    // An authority that says for ever that nothing is new hides what it revoked: with an old list, it is asked for the whole one.
+    let known = here.as_ref().filter(is_fresh).map(Krl::number);
+    match (server.krl(known)?, known) {
+        (None, Some(known)) => Ok((known, false)),
+        (signed, _) => {
+            let installed = here.as_ref().map(Krl::number);
+            Ok((put(signed, trusted, installed, path)?, true))
         }
     }
+}
+
+/// The same for another authority than the one whose list is there.
+///
+/// # Errors
+///
+/// As for [`pull`].
+pub(crate) fn pull_anew(
+    server: &Server,
+    trusted: &Authorities,
+    path: &Path,
+) -> anyhow::Result<u64> {
+    put(server.krl(None)?, trusted, None, path)
+}
+
+fn put(
+    signed: Option<SignedKrl>,
+    trusted: &Authorities,
+    installed: Option<u64>,
+    path: &Path,
+) -> anyhow::Result<u64> {
+    let signed = signed.context("there is no list of revoked keys")?;
+    let list = krl::check(&signed, trusted, installed, date::now())?;
+    make_parent(path, 0o755)?;
+    output_file::write(path, 0o644, &signed.bytes)?;
+    Ok(list.number())
 }

@@ -99,6 +99,16 @@ pub(crate) enum Error {
         source: io::Error,
     },
 
+    /// sshd's configuration sets what an authority's file would set as well, and sshd takes the first.
+    #[error("{}, line {line}: {keyword} is set there, and sshd takes one", config.display())]
+    SettingTaken {
+        /// Such as `RevokedKeys`.
+        keyword: &'static str,
+        /// The file.
+        config: PathBuf,
+        /// The number of the line in it.
+        line: usize,
+    },
     /// A token has a PIN, no agent has it open, and nobody is there to be asked.
     #[error("token \"{token}\" is locked, and nobody is asked for its PIN")]
     TokenLocked {

@@ -274,6 +274,9 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
         Error::HostKeyNamed { same: true, .. } => {
             "take that line out, or choose another kind with -t and -b"
         }
+        Error::SettingTaken { .. } => {
+            "that of the authority takes its place, so what it does is to be done otherwise first; then take that line out, and try again"
+        }
         Error::HostKeyNamed { .. } => "take that line out, then try again",
         Error::NoGit => "sudo apt install git",
         Error::NoRepository => "go to one, or add --global",

@@ -87,6 +87,7 @@ impl Error {
             | Self::SigningKeyGone { .. }
             | Self::NotCopied { .. }
             | Self::HostKeyNamed { .. }
+            | Self::SettingTaken { .. }
             | Self::RevokedBefore
             | Self::NotRoot => Kind::Failed,
             Self::NoLostCounter { .. }

@@ -35,6 +35,15 @@ impl From<EkTypeArg> for EkType {
     }
 }
 
+impl EkTypeArg {
+    /// The option's word for a type; `None` if it has none.
+    pub(crate) fn word(ek_type: EkType) -> Option<String> {
+        let all = Self::value_variants().iter();
+        let arg = all.copied().find(|it| EkType::from(*it) == ek_type)?;
+        Some(arg.to_possible_value()?.get_name().to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

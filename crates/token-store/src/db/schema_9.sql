@@ -10,6 +10,7 @@ CREATE TABLE enrolment (
     server      TEXT    NOT NULL,  -- its address
     audience    TEXT    NOT NULL,  -- its name in proofs
     principals  TEXT    NOT NULL,  -- one in each line
+    ek_type     TEXT    NOT NULL,  -- of the endorsement key that the authority knows
     user_ca     BLOB    NOT NULL,  -- public keys as the SSH protocol carries them
     host_ca     BLOB    NOT NULL,
     tls_roots   BLOB,              -- certificates (PEM) that TLS trusts; without any, those of the system

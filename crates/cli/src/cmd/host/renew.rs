@@ -16,6 +16,7 @@ use crate::enrolments::{self, Enrolled, revoked};
 use crate::fail::error::Error;
 use crate::files::changes::Changes;
 use crate::files::output_file;
+use crate::files::units::remove_file;
 use crate::options::UserPinArgs;
 use crate::show::date;
 use crate::show::output::{error_line, tell};
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "all")]
     unattended: bool,
 }
+
+/// The file in the store's directory that says that sshd has not read a certificate yet.
+const UNREAD: &str = "certificate-unread";
 
 /// The host keys that an authority certifies; none if there is no store.
 pub(super) fn enrolled(app: &App, machine: &MachineArgs) -> anyhow::Result<Vec<Enrolled>> {
@@ -85,9 +89,14 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     for it in enrolled(app, machine)? {
         is_new |= put(machine, &store, &it)?;
     }
-    if is_new {
+    // Still there if sshd could not be told the last time.
+    let unread = machine.store.join(UNREAD);
+    if is_new || unread.exists() {
         // What systemctl says is on standard error.
-        server::reload(&mut Changes::unseen())?;
+        match server::reload(&mut Changes::unseen()) {
+            Ok(()) => remove_file(&unread)?,
+            Err(err) => failed.push(err.into()),
+        }
     }
     // Read again: a renewal may have brought new keys of the authority.
     for it in enrolled(app, machine)? {
@@ -136,6 +145,7 @@ fn put(machine: &MachineArgs, store: &Store, enrolled: &Enrolled) -> anyhow::Res
     if here.as_deref() == Some(line.as_bytes()) {
         return Ok(false);
     }
+    output_file::write(&machine.store.join(UNREAD), 0o600, b"")?;
     output_file::write(&path, 0o644, line.as_bytes())?;
     Ok(true)
 }

@@ -59,6 +59,7 @@ impl FileKey {
 pub(super) fn in_use(machine: &MachineArgs) -> Vec<FileKey> {
     let reader = Reader {
         machine,
+        keyword: "hostkey",
         skipped: Some(machine.drop_in()),
     };
     let lines = reader.all();
@@ -78,9 +79,25 @@ pub(super) fn in_use(machine: &MachineArgs) -> Vec<FileKey> {
 
 /// The host keys in files that sshd's configuration names, tpmssh's drop-in included.
 pub(super) fn listed(machine: &MachineArgs) -> Vec<FileKey> {
-    let skipped = None;
-    let lines = Reader { machine, skipped }.all();
+    let lines = Reader {
+        machine,
+        keyword: "hostkey",
+        skipped: None,
+    }
+    .all();
     lines.into_iter().map(named).collect()
+}
+
+/// The first line of sshd's configuration, apart from tpmssh's drop-in, that sets `keyword` (in lower case) to a file.
+pub(super) fn set_elsewhere(machine: &MachineArgs, keyword: &'static str) -> Option<Line> {
+    let reader = Reader {
+        machine,
+        keyword,
+        skipped: Some(machine.drop_in()),
+    };
+    let mut lines = reader.all().into_iter();
+    let found = lines.find(|(path, _)| !path.as_os_str().eq_ignore_ascii_case("none"));
+    found.map(|(_, line)| line)
 }
 
 fn named((path, line): (PathBuf, Line)) -> FileKey {
@@ -146,9 +163,11 @@ fn public_half(path: &Path) -> Option<AnyKey> {
     AnyKey::from_line(text.trim_end()).ok().map(|(key, _)| key)
 }
 
-/// Reads sshd_config(5) for the lines `HostKey` in it and in what it includes.
+/// Reads sshd_config(5) for the lines with a keyword in it and in what it includes.
 struct Reader<'a> {
     machine: &'a MachineArgs,
+    /// In lower case; its value is a file.
+    keyword: &'static str,
     /// A file that is left out.
     skipped: Option<PathBuf>,
 }
@@ -168,7 +187,7 @@ impl Reader<'_> {
         for (index, line) in text.lines().enumerate() {
             let (keyword, values) = words(line);
             match keyword.to_ascii_lowercase().as_str() {
-                "hostkey" => {
+                keyword if keyword == self.keyword => {
                     let paths = values.into_iter().take(1).map(PathBuf::from);
                     let paths = paths.map(|path| self.moved(path));
                     let line = Line {

@@ -21,7 +21,7 @@ use super::server_keys::{self, FileKey};
 use crate::app::App;
 use crate::ask::hierarchy_auth::read_owner_auth;
 use crate::enrolments::options::AuthorityArgs;
-use crate::enrolments::{first, revoked};
+use crate::enrolments::{Enrolled, first, revoked};
 use crate::fail::error::Error;
 use crate::files::changes::Changes;
 use crate::files::key_file;
@@ -135,6 +135,9 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         )?;
     }
     host_units::any(&args.machine).check()?;
+    if args.enrol.enroll.is_some() {
+        check_settings(args)?;
+    }
     let files = server_keys::in_use(&args.machine);
     let kind = kind(app, args, &files)?;
     check_named(args, kind, &files)?;
@@ -218,6 +221,22 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     )
 }
 
+/// Refuses to take the place of a list of revoked keys, or of another authority for users, that somebody else's file names.
+fn check_settings(args: &Args) -> Result<(), Error> {
+    let users = (!args.enrol.no_users).then_some(("TrustedUserCAKeys", "trustedusercakeys"));
+    let settings = users.into_iter().chain([("RevokedKeys", "revokedkeys")]);
+    for (keyword, lower) in settings {
+        if let Some(line) = server_keys::set_elsewhere(&args.machine, lower) {
+            return Err(Error::SettingTaken {
+                keyword,
+                config: line.file,
+                line: line.number,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Gets the first certificate for the key, and the files that sshd needs of the authority.
 fn enrol(app: &App, args: &Args, url: &str, key: &SigningKey) -> anyhow::Result<Certificate> {
     let chosen = args.enrol.authority.chosen(url)?;
@@ -233,13 +252,23 @@ fn enrol(app: &App, args: &Args, url: &str, key: &SigningKey) -> anyhow::Result<
         endorsement: &args.enrol.authority.endorsement,
         unattended: false,
     };
+    let before = renew::enrolled(app, &args.machine)?;
     let got = first::enrol(&prover, &mut store, &chosen, Kind::Host, &names)?;
     if chosen.authorities.is_none() {
         first::tell_believed(&got);
     }
     // sshd refuses every key if a list that it is told to use is not there.
-    revoked::pull(&chosen.server, &got.authorities, &args.machine.revoked())?;
-    if !args.enrol.no_users {
+    let host_ca = got.authorities.host.blob();
+    let is_another = |it: &Enrolled| it.enrolment.terms.trust.host_ca != host_ca;
+    if before.iter().any(is_another) {
+        // The numbers of the former authority's lists say nothing of this one's.
+        revoked::pull_anew(&chosen.server, &got.authorities, &args.machine.revoked())?;
+    } else {
+        revoked::pull(&chosen.server, &got.authorities, &args.machine.revoked())?;
+    }
+    if args.enrol.no_users {
+        units::remove_file(&args.machine.user_ca())?;
+    } else {
         renew::write_user_ca(&args.machine, &got.authorities)?;
     }
     Ok(got.certificate)
