@@ -64,8 +64,9 @@ fn wpa_supplicant_proves_the_certificate_to_a_network() {
     const INSIDE: &str = r#"
         stdbuf -oL hostapd hostapd.conf > hostapd.log 2>&1 & server=$!
         trap 'kill $server; wait $server' EXIT
-        until grep -q AP-ENABLED hostapd.log; do
-            kill -0 $server || { cat hostapd.log; exit 3; }
+        for try in $(seq 1200); do
+            if grep -q AP-ENABLED hostapd.log; then break; fi
+            if [ $try = 1200 ] || ! kill -0 $server; then cat hostapd.log; exit 3; fi
             sleep 0.05
         done
         stdbuf -oL eapol_test -c "$0" -a 127.0.0.1 -p "$1" -s secret -t 60 > "$2" 2>&1 & client=$!

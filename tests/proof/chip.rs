@@ -133,8 +133,8 @@ impl Index {
 /// The key's Name vouches then, another key with a certificate is taken first, and no password is guessed.
 #[test]
 fn an_index_without_a_readable_certificate_ends_no_proof() {
-    let unreadable = "NV index that cannot be read without a password";
-    let warning = "NV index 0x01c00016 cannot be read without a password";
+    let unreadable = "NV index that cannot be read";
+    let warning = "NV index 0x01c00016 cannot be read";
     let some = Some(&b"0\x82\0\x05bytes"[..]);
     for (what, index, shown, doctor) in [
         ("never written", Index::open(None), "no certificate", ""),

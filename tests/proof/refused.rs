@@ -93,17 +93,15 @@ fn no_secret_of_a_verifier_is_shown_or_written_elsewhere() {
     let token = "SECRETJOINTOKEN";
     let join = program.secret("join", token);
     files.ask(&program, &["--join-token", &join]);
-    let verbose = |args: &[&str]| {
-        let mut command = program.command();
-        let output = command.args(args).env("RUST_LOG", "trace").output();
-        let output = output.unwrap();
+    let said = |args: &[&str]| {
+        let output = program.command().args(args).output().unwrap();
         [output.stdout, output.stderr].concat()
     };
     let request = [&files.request[..], "-o", &files.challenge];
-    let mut shown = verbose(&[&["ca", "challenge"], &request[..]].concat());
+    let mut shown = said(&[&["ca", "challenge"], &request[..]].concat());
     files.answer(&program).ok();
     for more in [&["--any-tpm"][..], &["--any-tpm", "--json"], &[]] {
-        shown.extend(verbose(&[&["verify-proof", &files.proof], more].concat()));
+        shown.extend(said(&[&["verify-proof", &files.proof], more].concat()));
     }
     let key = fs::read(program.home.store().join("verifier.key")).unwrap();
     for file in [&files.challenge, &files.proof] {
@@ -119,6 +117,6 @@ fn no_secret_of_a_verifier_is_shown_or_written_elsewhere() {
         assert!(!is_shown, "{}", String::from_utf8_lossy(secret));
     }
     // The join token is in the request, which goes to the authority, and so in the proof. Nobody is shown it.
-    let output = verbose(&["verify-proof", &files.proof, "--any-tpm"]);
+    let output = said(&["verify-proof", &files.proof, "--any-tpm"]);
     assert!(!String::from_utf8(output).unwrap().contains(token));
 }

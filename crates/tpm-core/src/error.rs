@@ -119,7 +119,7 @@ pub enum Error {
     #[error("NV index {0:#010x} does not exist")]
     NvMissing(u32),
     /// The NV index cannot be read with an empty password.
-    #[error("NV index {0:#010x} cannot be read without a password")]
+    #[error("NV index {0:#010x} cannot be read")]
     NvUnreadable(u32),
     /// The persistent handle is occupied.
     #[error("persistent handle {0:#010x} is occupied")]

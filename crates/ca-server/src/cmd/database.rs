@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -122,6 +122,12 @@ pub(super) fn registry(dir: &Dir) -> anyhow::Result<Box<dyn Registry>> {
     let named = dir.database();
     if !named.exists() {
         let path = dir.registry();
+        // A new one would know of no revocation.
+        ensure!(
+            path.exists(),
+            "there is no registry in {}: after a migration run tpmssh-ca database use URL",
+            path.display()
+        );
         let registry = Sqlite::open(&path);
         return Ok(Box::new(
             registry.with_context(|| format!("cannot open {}", path.display()))?,

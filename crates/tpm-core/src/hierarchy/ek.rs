@@ -177,7 +177,7 @@ pub fn create(
 }
 
 /// The certificates of authorities between the endorsement keys and the maker's root that the chip holds, each DER. Skips NV
-/// indexes that cannot be read without a password.
+/// indexes that cannot be read.
 ///
 /// # Errors
 ///
@@ -187,16 +187,18 @@ pub fn create(
 ///
 /// TCG EK Credential Profile, section 2.2.1.5 "EK Certificate Chain".
 pub fn certificate_chain(op: &Operation<'_>) -> Result<Vec<Vec<u8>>> {
+    let mut chain = Vec::new();
     let mut bytes = Vec::new();
     for index in info::handles(op, CHAIN.0, CHAIN.1)? {
         match nv::read_open(op, index) {
             Ok(contents) => bytes.extend(contents.unwrap_or_default()),
-            // Padding, so that nothing is joined that does not belong together.
-            Err(Error::NvUnreadable(_)) => bytes.push(0),
+            // What was cut before it does not go on after it.
+            Err(Error::NvUnreadable(_)) => chain.extend(split(&std::mem::take(&mut bytes))),
             Err(err) => return Err(err),
         }
     }
-    Ok(split(&bytes))
+    chain.extend(split(&bytes));
+    Ok(chain)
 }
 
 /// The certificates in the contents of the indexes. A certificate may go on in the next index, an index
@@ -242,7 +244,7 @@ const CERTIFICATES: (u32, u32) = (0x01c0_0002, 0x01c0_001e);
 ///
 /// # Errors
 ///
-/// [`Error::NvUnreadable`] if the index cannot be read without a password; failures of the chip.
+/// [`Error::NvUnreadable`] if the index cannot be read; failures of the chip.
 pub fn certificate(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Vec<u8>>> {
     let contents = nv::read_open(op, ek_type.certificate_index())?;
     let contents = contents.filter(|contents| !contents.is_empty());

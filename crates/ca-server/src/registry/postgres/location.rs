@@ -67,6 +67,11 @@ impl Location {
             config.get_dbname().is_some(),
             "the URL of the database names no database"
         );
+        // It is connected to in the place of the host whose name says whether TLS is needed.
+        ensure!(
+            config.get_hostaddrs().is_empty(),
+            "hostaddr in the URL of the database is not taken: name the host"
+        );
         let tls = own.tls(&mut config)?;
         if let Some(path) = &own.passfile {
             let password = password(path, &config)?;

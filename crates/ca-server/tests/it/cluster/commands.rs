@@ -121,6 +121,10 @@ fn a_url_that_is_not_safe_or_not_whole_is_refused() {
             "the database is on another machine: sslrootcert=FILE in its URL names the certificate that it is known by",
         ),
         (
+            "postgresql://u@%2Frun/d?hostaddr=10.0.0.5",
+            "hostaddr in the URL of the database is not taken: name the host",
+        ),
+        (
             "postgresql://u@db/d?sslrootcert=%zz",
             "\"%zz\" in the URL of the database is not percent-encoded",
         ),

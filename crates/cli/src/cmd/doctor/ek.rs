@@ -57,7 +57,9 @@ fn look(der: &[u8], key: Option<&Ek>) -> Found {
 
 /// What is worst is told.
 fn told(found: &[(EkType, Found)], emulated: bool) -> Check {
-    for (ek_type, found) in found {
+    let others = |it: &&(EkType, Found)| matches!(it.1, Found::Others { .. });
+    let worst_first = found.iter().filter(others).chain(found);
+    for (ek_type, found) in worst_first {
         let index = format!("{:#010x}", ek_type.certificate_index());
         match found {
             Found::NoCertificate { len } => {
@@ -67,7 +69,7 @@ fn told(found: &[(EkType, Found)], emulated: bool) -> Check {
                 );
             }
             Found::Unreadable => {
-                let detail = format!("NV index {index} cannot be read without a password");
+                let detail = format!("NV index {index} cannot be read");
                 return Check::warning(NAME, detail)
                     .fixed_by("ask the machine's maker for the certificate");
             }
@@ -124,7 +126,7 @@ mod tests {
     fn each_kind_of_content_is_called_what_it_is() {
         let locked = said(vec![Found::Unreadable], false);
         assert!(
-            locked.contains("NV index 0x01c00002 cannot be read without a password"),
+            locked.contains("NV index 0x01c00002 cannot be read"),
             "{locked}"
         );
         let issuer = || "CN=Maker".to_owned();
@@ -141,6 +143,8 @@ mod tests {
             others.starts_with("problem") && others.contains("by CN=Maker, is of another"),
             "{others}"
         );
+        let both = vec![Found::Unreadable, Found::Others { issuer: issuer() }];
+        assert!(said(both, false).starts_with("problem"));
         assert!(said(vec![ours()], false).starts_with("ok EK certificate for the key in this TPM"));
         assert!(said(vec![ours()], true).contains("an emulated TPM, which proves nothing"));
         let unmatched = said(vec![Found::Unmatched { issuer: issuer() }], false);

@@ -89,11 +89,7 @@ impl Key {
     fn new(key: &Ek, certificate: &Contents) -> Self {
         let (state, maker, der) = match certificate {
             Contents::Nothing => ("no certificate", None, None),
-            Contents::Unreadable => (
-                "NV index that cannot be read without a password",
-                None,
-                None,
-            ),
+            Contents::Unreadable => ("NV index that cannot be read", None, None),
             Contents::Bytes(der) => match read(key, der) {
                 Err(state) => (state, None, None),
                 Ok((certificate, maker)) => (
