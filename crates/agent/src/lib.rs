@@ -18,6 +18,7 @@
 //! use tpm_core::Tpm;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! agent::harden::files()?;
 //! agent::harden::server();
 //! let options = Options {
 //!     tpm: Arc::new(Tpm::new(Config::load()?.tcti(None)?.tcti)),

@@ -13,8 +13,14 @@ use rustix::fs::Mode;
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit, umask};
 
-/// Prepares this process to serve: no files for others, no swapping out where that is
-/// allowed, and as many descriptors as the system lets it have.
+use crate::{Error, Result};
+
+/// Descriptors for everything but clients: the store, the TPM, programs that ask.
+const RESERVED: usize = 32;
+/// The fewest clients that an agent is of use with.
+const MIN: usize = 8;
+
+/// Prepares this process to serve: no files for others, and no swapping out if that is allowed.
 ///
 /// That it must leave no core file and let no debugger in is for the program to see to before
 /// it touches any secret. A failure is logged and otherwise ignored: it leaves things as they
@@ -28,6 +34,16 @@ pub fn server() {
             log::warn!("memory may be swapped out: {err}");
         }
     }
+}
+
+/// Raises the limit of open files to the most that the system lets this process have.
+///
+/// Called before anything is opened: with too few files, whatever comes first would fail.
+///
+/// # Errors
+///
+/// [`Error::TooFewFiles`] if that is less than an agent needs.
+pub fn files() -> Result<()> {
     let files = getrlimit(Resource::Nofile);
     let most = Rlimit {
         current: files.maximum,
@@ -36,6 +52,24 @@ pub fn server() {
     if let Err(err) = setrlimit(Resource::Nofile, most) {
         log::debug!("the limit of open files stays: {err}");
     }
+    files_for_clients().map(drop)
+}
+
+/// How many files clients may have open.
+///
+/// # Errors
+///
+/// [`Error::TooFewFiles`].
+pub(crate) fn files_for_clients() -> Result<usize> {
+    let limit = getrlimit(Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    });
+    let needed = RESERVED + MIN;
+    if limit < needed {
+        return Err(Error::TooFewFiles { limit, needed });
+    }
+    Ok(limit - RESERVED)
 }
 
 /// What [`confine`] leaves writable.

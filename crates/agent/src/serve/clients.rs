@@ -6,21 +6,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use crate::Result;
+use crate::machine::harden;
 use crate::serve::connection;
 use crate::serve::seats::Seats;
 use crate::state::Agent;
-use crate::{Error, Result};
 
 /// The most clients at a time, where the limit of open files allows it.
 const MAX: usize = 4096;
-/// Descriptors for everything but clients: the store, the TPM, programs that ask.
-const RESERVED: usize = 32;
-/// The fewest clients that an agent is of use with.
-const MIN: usize = 8;
 /// The stack of a client's thread, in bytes; what is not used costs nothing.
 const STACK: usize = 512 * 1024;
 /// How long clients may take to go when the agent ends. What they wait for looks ten times a
@@ -38,18 +34,8 @@ impl Clients {
     ///
     /// [`Error::TooFewFiles`].
     pub(crate) fn new() -> Result<Self> {
-        let limit = getrlimit(Resource::Nofile).current;
-        let files = limit.map_or(usize::MAX, |files| {
-            usize::try_from(files).unwrap_or(usize::MAX)
-        });
-        let needed = RESERVED + MIN;
-        if files < needed {
-            return Err(Error::TooFewFiles {
-                limit: files,
-                needed,
-            });
-        }
-        Ok(Self(Arc::new(Seats::new((files - RESERVED).min(MAX)))))
+        let files = harden::files_for_clients()?;
+        Ok(Self(Arc::new(Seats::new(files.min(MAX)))))
     }
 
     /// Serves a client until it goes, once there is a place for it.

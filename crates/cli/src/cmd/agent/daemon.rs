@@ -33,6 +33,7 @@ pub(super) fn start(socket: &Path, shell: Shell, options: &[String]) -> anyhow::
         Err(agent::Error::NotRunning { .. }) => {}
         Err(err) => return Err(err.into()),
     }
+    agent::harden::files()?;
     let program = env::current_exe().context("cannot find this program")?;
     let mut said = tempfile::tempfile().context("cannot make a temporary file")?;
     let mut child = Command::new(program)

@@ -82,6 +82,7 @@ pub(super) fn run(app: &App, args: &ServeArgs) -> anyhow::Result<()> {
         options.extend(app.global_options());
         return daemon::start(&args.socket.path()?, args.shell.get(), &options);
     }
+    agent::harden::files()?;
     if args.detached {
         daemon::detach()?;
     }
