@@ -24,6 +24,8 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
         "-p",
         "tpmssh-pkcs11",
         "-p",
+        "ca-server",
+        "-p",
         "bench",
     ]))?;
     let target =

@@ -2,8 +2,9 @@
 
 use crate::{
     measure::{
-        AGENT, AGENT_LOGIN, AGENT_MEMORY, C_SIGN, INITIALIZE, LIBRARY, LIST, LIST_OBJECTS, LOGIN,
-        MANAGED, TPMSSH, TPMSSH_BARE, VERIFIER, VERIFY, keys, sign_what,
+        AGENT, AGENT_LOGIN, AGENT_MEMORY, C_SIGN, EXPIRED, INITIALIZE, LIBRARY, LIST, LIST_OBJECTS,
+        LOGIN, MANAGED, NODE_BUSY, NODE_CPU, NODE_IDLE, POSTGRES, RENEWAL, SMALL_FLEET, SQLITE,
+        TPMSSH, TPMSSH_BARE, VERIFIER, VERIFY, keys, sign_what,
     },
     report::{Group, Report, Verdict},
 };
@@ -47,6 +48,14 @@ fn budgets() -> Vec<Budget> {
         limit,
     };
     let many = keys(10_000);
+    let fleet = |promise, what: &str, who, limit| Budget {
+        promise,
+        group: Group::Fleet,
+        what: what.to_owned(),
+        who,
+        limited: Limited::Value,
+        limit,
+    };
     vec![
         sign(
             "library, P-256, managed: times the floor",
@@ -164,6 +173,48 @@ fn budgets() -> Vec<Budget> {
             VERIFIER,
             Limited::Value,
             1.5,
+        ),
+        fleet(
+            "a renewal of many, SQLite, ms: 300 a second",
+            RENEWAL,
+            SQLITE,
+            3.33,
+        ),
+        fleet(
+            "a renewal of many, PostgreSQL, ms: 300 a second",
+            RENEWAL,
+            POSTGRES,
+            3.33,
+        ),
+        fleet(
+            "a renewal, SQLite, ms of CPU of the node",
+            NODE_CPU,
+            SQLITE,
+            1.0,
+        ),
+        fleet(
+            "a renewal, PostgreSQL, ms of CPU of the node",
+            NODE_CPU,
+            POSTGRES,
+            1.0,
+        ),
+        fleet(
+            "memory of an idle node, PostgreSQL, MiB",
+            NODE_IDLE,
+            POSTGRES,
+            25.0,
+        ),
+        fleet(
+            "memory of a node with 500 connections, PostgreSQL, MiB",
+            NODE_BUSY,
+            POSTGRES,
+            60.0,
+        ),
+        fleet(
+            "hosts of 100,000 that expire in an outage of 5 min",
+            SMALL_FLEET,
+            EXPIRED,
+            0.0,
         ),
     ]
 }

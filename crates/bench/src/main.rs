@@ -6,11 +6,32 @@
 mod budget;
 mod chip;
 mod contestant;
+#[path = "../../key-proof/tests/it/der.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "shared with the tests of key-proof"
+)]
+mod der;
 mod fill;
 mod machine;
 mod measure;
+#[path = "../../key-proof/tests/it/pair.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "shared with the tests of key-proof"
+)]
+mod pair;
 mod publish;
 mod report;
+#[path = "../../key-proof/tests/it/software_tpm.rs"]
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "shared with the tests of key-proof"
+)]
+mod software_tpm;
 mod stats;
 mod svg;
 mod table;
@@ -39,7 +60,7 @@ struct Args {
     /// Fewer rounds: under five minutes instead of under thirty
     #[arg(long)]
     quick: bool,
-    /// Measure one part alone: sign, command, chip, count, scale or proof
+    /// Measure one part alone: sign, command, chip, count, scale, proof or fleet
     #[arg(long, value_name = "PART", value_enum)]
     only: Option<Group>,
     /// Write all figures to FILE

@@ -2,6 +2,7 @@
 
 mod command;
 mod count;
+mod fleet;
 mod proof;
 mod scale;
 mod sign;
@@ -15,6 +16,10 @@ use crate::{
 
 pub(crate) use command::{
     AGENT_LOGIN, FILE, INCUMBENT, LIST, LOGIN, NEXT_LOGIN, TPMSSH, TPMSSH_BARE,
+};
+pub(crate) use fleet::{
+    CPU as NODE_CPU, EACH as RENEWAL, EXPIRED, IDLE as NODE_IDLE, MANY as NODE_BUSY, POSTGRES,
+    SMALL as SMALL_FLEET, SQLITE,
 };
 pub(crate) use proof::{LIBRARY as VERIFIER, VERIFY};
 pub(crate) use scale::{AGENT_MEMORY, INITIALIZE, LIST_OBJECTS, keys};
@@ -31,6 +36,9 @@ pub(crate) struct Effort {
     chip_rounds: usize,
     /// Programs with many objects.
     scale_rounds: usize,
+    /// Rounds of renewals over HTTP, and the renewals of one.
+    load_rounds: usize,
+    renewals: usize,
 }
 
 impl Effort {
@@ -40,6 +48,8 @@ impl Effort {
         command_rounds: 60,
         chip_rounds: 15,
         scale_rounds: 15,
+        load_rounds: 5,
+        renewals: 3_000,
     };
 
     /// Enough to see whether anything is badly wrong.
@@ -48,6 +58,8 @@ impl Effort {
         command_rounds: 12,
         chip_rounds: 3,
         scale_rounds: 3,
+        load_rounds: 2,
+        renewals: 1_000,
     };
 }
 
@@ -69,6 +81,7 @@ pub(crate) fn all(effort: Effort, only: Option<Group>, note: impl Fn(&str)) -> R
             Group::Count => count::measure()?,
             Group::Scale => scale::measure(effort)?,
             Group::Proof => proof::measure(effort)?,
+            Group::Fleet => fleet::measure(effort)?,
         });
     }
     Ok(figures)

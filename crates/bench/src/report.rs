@@ -80,16 +80,19 @@ pub(crate) enum Group {
     Scale,
     /// Proofs that a key cannot leave the TPM.
     Proof,
+    /// Certificates over the network.
+    Fleet,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Sign,
         Self::Command,
         Self::Chip,
         Self::Count,
         Self::Scale,
         Self::Proof,
+        Self::Fleet,
     ];
 
     pub(crate) fn title(self) -> &'static str {
@@ -100,6 +103,7 @@ impl Group {
             Self::Count => "TPM commands that reach the chip, FlushContext aside",
             Self::Scale => "Many objects, many clients",
             Self::Proof => "Proofs that a key cannot leave the TPM",
+            Self::Fleet => "Certificates over the network",
         }
     }
 }
@@ -116,6 +120,15 @@ pub(crate) enum Unit {
     /// Mebibytes.
     #[serde(rename = "MiB")]
     Mebibytes,
+    /// Questions to an authority in a second.
+    #[serde(rename = "/s")]
+    PerSecond,
+    /// Hours.
+    #[serde(rename = "h")]
+    Hours,
+    /// Hosts of a fleet.
+    #[serde(rename = "hosts")]
+    Hosts,
 }
 
 impl Unit {
@@ -124,6 +137,9 @@ impl Unit {
             Self::Millis => "ms",
             Self::Commands => "commands",
             Self::Mebibytes => "MiB",
+            Self::PerSecond => "/s",
+            Self::Hours => "h",
+            Self::Hosts => "hosts",
         }
     }
 }

@@ -93,6 +93,7 @@ mod proof;
 mod public_area;
 mod renewal;
 mod request;
+pub mod schedule;
 mod statement;
 mod ticket;
 mod transcript;

@@ -1,0 +1,36 @@
+//! The authority over the network: how many renewals a second, and what becomes of a fleet when the authority is away.
+
+mod load;
+mod machine;
+mod node;
+mod simulate;
+
+use anyhow::Result;
+
+use super::Effort;
+use crate::{
+    report::{Figure, Group, Unit},
+    stats::Summary,
+};
+
+pub(crate) use load::{CPU, EACH, IDLE, MANY};
+pub(crate) use node::{POSTGRES, SQLITE};
+pub(crate) use simulate::{EXPIRED, SMALL};
+
+pub(super) fn measure(effort: Effort) -> Result<Vec<Figure>> {
+    let mut figures = load::measure(effort)?;
+    figures.extend(simulate::measure());
+    Ok(figures)
+}
+
+fn figure(what: &str, who: &str, unit: Unit, samples: usize, value: Summary) -> Figure {
+    Figure {
+        group: Group::Fleet,
+        what: what.to_owned(),
+        who: who.to_owned(),
+        unit,
+        samples,
+        value,
+        ratio: None,
+    }
+}
