@@ -93,7 +93,6 @@ mod proof;
 mod public_area;
 mod renewal;
 mod request;
-pub mod schedule;
 mod statement;
 mod ticket;
 mod transcript;

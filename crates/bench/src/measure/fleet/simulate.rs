@@ -1,8 +1,8 @@
-//! A fleet in virtual time, around an outage of its authority: each host asks when `key_proof::schedule` says so.
+//! A fleet in virtual time, around an outage of its authority: each host asks when `enroll::pace` says so.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
-use key_proof::schedule;
+use enroll::pace;
 
 use super::figure;
 use crate::{
@@ -30,7 +30,7 @@ pub(crate) const EXPIRED: &str = "expired";
 /// When hosts come.
 #[derive(Clone, Copy, PartialEq)]
 enum Habit {
-    /// That of `key_proof::schedule`.
+    /// That of `enroll::pace`.
     Ours,
     /// The renewal at 67 % of the life, give or take 20 % of that.
     Late,
@@ -178,14 +178,26 @@ impl Habit {
     fn renew_at(self, begin: u64, random: &mut Random) -> u64 {
         match self {
             Self::Late => begin + LIFE * 67 * 8 / 1000 + random.below(LIFE * 67 * 4 / 1000),
-            _ => schedule::renew_at(begin, begin + LIFE, None, random.draw()),
+            _ => pace::renewal(begin, begin + LIFE, 0, random.draw()),
         }
+    }
+
+    /// The mean time between two renewals, in seconds.
+    fn between(self) -> f64 {
+        let part = match self {
+            Self::Late => 0.67,
+            _ => 0.585,
+        };
+        part * LIFE as f64
     }
 
     fn retry_in(self, failures: u32, retry_after: Option<u64>, random: &mut Random) -> u64 {
         match self {
             Self::EachMinute => 60,
-            _ => schedule::retry_in(failures, retry_after, random.draw()),
+            _ => {
+                let after = retry_after.map(Duration::from_secs);
+                pace::retry(failures, after, random.draw()).as_secs()
+            }
         }
     }
 }
@@ -265,8 +277,7 @@ fn simulate(scenario: &Scenario) -> End {
         host.expired |= stop >= host.end;
     }
     let after = &asked[usize_of(to - start)..];
-    let usual: u64 = asked[usize_of(BEFORE / 2)..usize_of(BEFORE)].iter().sum();
-    let usual = usual as f64 / (BEFORE / 2) as f64;
+    let usual = f64::from(hosts) / habit.between();
     const MEAN: usize = 300;
     let means: Vec<f64> = after
         .chunks(MEAN)
