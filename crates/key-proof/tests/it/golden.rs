@@ -62,3 +62,28 @@ fn what_was_read_is_written_as_it_was() {
     );
     assert_eq!(Proof::from_json(PROOF).unwrap().to_json(), text(PROOF));
 }
+
+/// The words that files, statements and JSON have, and people read.
+#[test]
+fn the_words_of_files_are_what_they_were() {
+    use key_proof::{Check, Origin};
+    let walls = [Wall::None, Wall::Lockout, Wall::Counter];
+    assert_eq!(walls.map(Wall::name), ["none", "lockout", "counter"]);
+    assert_eq!(
+        walls.map(|it| it.to_string()),
+        ["none", "lockout", "counter"]
+    );
+    let kinds = [Kind::None, Kind::User, Kind::Host];
+    assert_eq!(kinds.map(Kind::name), ["none", "user", "host"]);
+    assert_eq!(kinds.map(|it| it.to_string()), ["none", "user", "host"]);
+    let modes = [Mode::A, Mode::B, Mode::C, Mode::D];
+    assert_eq!(modes.map(Mode::name), ["A", "B", "C", "D"]);
+    let origins = [Origin::BornHere, Origin::Imported, Origin::CanLeave];
+    assert_eq!(
+        origins.map(Origin::name),
+        ["born-here", "imported", "can-leave"]
+    );
+    let checks = Check::ALL.iter().map(ToString::to_string);
+    let numbered = (1..=13).map(|number| format!("V{number}"));
+    assert!(checks.eq(numbered));
+}
