@@ -25,7 +25,7 @@ use crate::show::date;
 /// renew gets the next one, and with --timer systemd does so. A key has one authority; another one takes its place.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The address of the authority, such as https://ca.example.com/
+    /// The address of the authority
     #[arg(required_unless_present_any = ["status", "end"])]
     url: Option<String>,
 
