@@ -17,16 +17,29 @@ impl Between {
         authority: &str,
         change: impl FnMut(&str, Vec<u8>) -> Vec<u8> + Send + 'static,
     ) -> Self {
+        Self::passing_to(Arc::new(Mutex::new(authority.to_owned())), change)
+    }
+
+    /// One that passes everything to the authority whose address `to` is at the time.
+    pub(crate) fn switching(to: &Arc<Mutex<String>>) -> Self {
+        Self::passing_to(Arc::clone(to), |_, answer| answer)
+    }
+
+    fn passing_to(
+        to: Arc<Mutex<String>>,
+        change: impl FnMut(&str, Vec<u8>) -> Vec<u8> + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let to = authority
-            .trim_start_matches("http://")
-            .trim_end_matches('/')
-            .to_owned();
         let change: Arc<Mutex<Change>> = Arc::new(Mutex::new(Box::new(change)));
         std::thread::spawn(move || {
             for client in listener.incoming() {
-                let (client, to, change) = (client.unwrap(), to.clone(), Arc::clone(&change));
+                let (client, change) = (client.unwrap(), Arc::clone(&change));
+                let to = to.lock().unwrap().clone();
+                let to = to
+                    .trim_start_matches("http://")
+                    .trim_end_matches('/')
+                    .to_owned();
                 std::thread::spawn(move || pass(client, &to, &change));
             }
         });

@@ -137,6 +137,10 @@ fn a_host_is_set_up_for_an_authority_renewed_and_revoked() {
             .contains("TrustedUserCAKeys")
     );
     machine.remove(&["--force"]).ok();
+    renew(&machine, &[]).fails(
+        12,
+        "tpmssh: no key is enrolled with an authority\nhint: get a first certificate with: tpmssh enroll URL -n NAME; for a host: sudo tpmssh host setup --enroll URL\n",
+    );
     for name in ["tpmssh_user_ca.pub", "tpmssh_revoked_keys"] {
         assert!(
             !fs::exists(format!("{}/ssh/{name}", machine.etc)).unwrap(),
@@ -240,12 +244,25 @@ fn settings_of_another_file_are_not_replaced() {
         "RevokedKeys none\nTrustedUserCAKeys /etc/ssh/ca.pub\n",
     )
     .unwrap();
+    // A dry run shows what the real one would write.
+    let ours = fs::read_to_string(&file).unwrap();
+    fs::write(&file, "").unwrap();
+    let shown = enrol(&machine, &authority, &["--dry-run"]).ok();
+    assert!(
+        shown.contains("TrustedUserCAKeys ") && shown.contains("RevokedKeys "),
+        "{shown}"
+    );
+    fs::write(&file, ours).unwrap();
     enrol(
         &machine,
         &authority,
         &["--join-token", &token, "--no-users"],
     )
     .ok();
+    machine.setup(&["--join-token", &token]).fails(
+        2,
+        "tpmssh: --join-token, --audience, --user-ca, --host-ca, --tls-ca and --ek-type need --enroll\n",
+    );
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! A person's certificates.
 
 use std::fs;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use testing::{Sshd, Swtpm};
 
+use super::between::Between;
 use super::{AUDIENCE, Authority};
 use crate::agent::served::Served;
 use crate::program::{Outcome, Program, text};
@@ -109,7 +111,7 @@ fn a_person_enrols_logs_in_renews_and_is_revoked() {
     program.run(&["enroll", "--end", "first"]).ok();
     program.run(&["renew", "--all"]).fails(
         12,
-        "tpmssh: no key is enrolled with an authority\nhint: get a first certificate with: tpmssh enroll URL -n NAME\n",
+        "tpmssh: no key is enrolled with an authority\nhint: get a first certificate with: tpmssh enroll URL -n NAME; for a host: sudo tpmssh host setup --enroll URL\n",
     );
 }
 
@@ -128,8 +130,8 @@ fn the_authoritys_keys_are_those_that_were_given_or_those_of_the_first_answer() 
     )
     .fails(
         8,
-        "tpmssh: the answer of the authority is refused: its certificate is not signed by the authority's key that is trusted\n\
-         hint: nothing was changed; if the authority has new keys, get them from its administrator and give them with --user-ca and --host-ca\n",
+        "tpmssh: the answer of the authority is refused: it is not signed by the authority's key that is trusted\n\
+         hint: nothing was changed; if the authority has new keys, get them from its administrator and give them to tpmssh enroll (a host: tpmssh host setup --enroll) with --user-ca and --host-ca\n",
     );
     assert_eq!(status(&program), Value::Array(Vec::new()));
     // The token is used up, and the machine is known by its TPM.
@@ -141,6 +143,27 @@ fn the_authoritys_keys_are_those_that_were_given_or_those_of_the_first_answer() 
     );
     assert_eq!(outcome.stderr, "");
     outcome.ok();
+}
+
+/// What is believed at the first time holds also when the same command is run again.
+#[test]
+fn another_authority_at_the_same_address_is_not_believed() {
+    let program = Program::with_key();
+    let (authority, another) = (Authority::start(), Authority::start());
+    let to = Arc::new(Mutex::new(authority.url.clone()));
+    let between = Between::switching(&to);
+    let token = authority.token("user", "anna");
+    enrol(&program, &between.url, &["--join-token", &token]).ok();
+    to.lock().unwrap().clone_from(&another.url);
+    let token = another.token("user", "anna");
+    enrol(&program, &between.url, &["--join-token", &token]).fails(
+        8,
+        "tpmssh: the answer of the authority is refused: it is not signed by the authority's key that is trusted\n\
+         hint: nothing was changed; if the authority has new keys, get them from its administrator and give them to tpmssh enroll (a host: tpmssh host setup --enroll) with --user-ca and --host-ca\n",
+    );
+    let [user, host] = ["user.pub", "host.pub"].map(|name| another.file(name));
+    let given = ["--user-ca", &user, "--host-ca", &host];
+    enrol(&program, &between.url, &given).ok();
 }
 
 #[test]
@@ -229,4 +252,36 @@ fn over_tls_the_authority_has_to_be_known() {
     program
         .run(&["renew", "--all", "--pin-file", &program.pin])
         .ok();
+}
+
+/// systemd is told by files that it takes, and whoever ends the last enrolment hears of no failure afterwards.
+#[test]
+fn a_timer_is_installed_and_outlives_the_last_enrolment() {
+    let program = Program::with_key();
+    let authority = Authority::start();
+    let at = |name: &str| text(program.home.path().join(name));
+    fs::create_dir(at("bin")).unwrap();
+    let script = format!("#!/bin/sh\necho \"$*\" >>{}\n", at("calls"));
+    program.home.script("bin/systemctl", &script);
+    let path = std::env::var("PATH").unwrap();
+    let token = authority.token("user", "anna");
+    let mut command = program.command();
+    command.env("PATH", format!("{}:{path}", at("bin")));
+    command.args(["enroll", &authority.url, "first", "-n", "anna", "--timer"]);
+    command.args(["--audience", AUDIENCE, "--join-token", &token]);
+    Outcome::of(command.args(["--pin-file", &program.pin])).ok();
+    let calls = fs::read_to_string(at("calls")).unwrap();
+    assert!(
+        calls.ends_with("--user daemon-reload\n--user enable --now tpmssh-renew.timer\n"),
+        "{calls}"
+    );
+    let unit = fs::read_to_string(at(".config/systemd/user/tpmssh-renew.service")).unwrap();
+    let start = format!(
+        "ExecStart=\"{}\" renew --unattended\n",
+        env!("CARGO_BIN_EXE_tpmssh")
+    );
+    assert!(unit.contains(&start), "{unit}");
+    assert!(fs::exists(at(".config/systemd/user/tpmssh-renew.timer")).unwrap());
+    program.run(&["enroll", "--end", "first"]).ok();
+    assert_eq!(program.run(&["renew", "--unattended"]).ok(), "");
 }

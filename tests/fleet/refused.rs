@@ -11,7 +11,7 @@ use super::{AUDIENCE, Authority};
 use crate::host::Machine;
 use crate::program::Program;
 
-const UNCHANGED: &str = "hint: nothing was changed; if the authority has new keys, get them from its administrator and give them with --user-ca and --host-ca\n";
+const UNCHANGED: &str = "hint: nothing was changed; if the authority has new keys, get them from its administrator and give them to tpmssh enroll (a host: tpmssh host setup --enroll) with --user-ca and --host-ca\n";
 
 #[test]
 fn addresses_and_files_that_cannot_be_right() {

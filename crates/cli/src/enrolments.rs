@@ -6,7 +6,7 @@ pub(crate) mod options;
 pub(crate) mod revoked;
 
 use clap::ValueEnum;
-use enroll::Authorities;
+use enroll::{Authorities, Granted, Server, Wanted, pace};
 use key_proof::Kind;
 use rand_core::{OsRng, RngCore};
 use ssh_format::{AnyKey, Certificate};
@@ -17,7 +17,8 @@ use crate::app::App;
 use crate::fail::error::Error;
 use crate::keys::signing::{self, SigningKey};
 use crate::options::EkTypeArg;
-use crate::proofs::prover::Purpose;
+use crate::proofs::prover::{Prover, Purpose};
+use crate::show::date;
 
 /// A certificate that was got and is kept.
 #[derive(Debug)]
@@ -104,6 +105,35 @@ fn purpose(terms: &Terms) -> Purpose<'_> {
         principals: &terms.principals,
         audience: &terms.audience,
     }
+}
+
+/// The answer of an authority, checked. If it has other keys than those that are trusted, they count if the trusted ones signed them; without
+/// any, those in the answer count.
+fn checked(
+    prover: &Prover<'_>,
+    server: &Server,
+    trusted: Option<&Authorities>,
+    granted: Granted,
+    purpose: &Purpose<'_>,
+) -> anyhow::Result<Got> {
+    let authorities = match trusted {
+        Some(trusted) if granted.authorities != *trusted => trusted.successor(&server.keys()?)?,
+        _ => granted.authorities,
+    };
+    let now = date::now();
+    let wanted = Wanted {
+        key: &prover.key.public,
+        kind: purpose.kind,
+        principals: purpose.principals,
+    };
+    wanted.check(&granted.certificate, &authorities, now)?;
+    let expires = granted.certificate.valid_before();
+    Ok(Got {
+        renew_at: pace::renewal(now, expires, granted.renew_after, random()),
+        certificate: granted.certificate,
+        authorities,
+        ek_type: None,
+    })
 }
 
 /// Keeps a certificate that was checked, in the place of the last one.

@@ -63,13 +63,4 @@ impl Error {
     pub(crate) fn bad(err: impl std::fmt::Display) -> Self {
         Self::BadAnswer(err.to_string())
     }
-
-    /// Whether the same may work later, without anybody doing something.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            Self::NoServer { .. } | Self::Busy { .. } | Self::Pending { .. }
-        )
-    }
 }

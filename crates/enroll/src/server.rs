@@ -45,7 +45,7 @@ impl Url {
             .parse()
             .map_err(|_| bad("it looks like https://ca.example.com/"))?;
         let host = uri.host().unwrap_or_default();
-        if host.is_empty() || uri.query().is_some() || text.contains('@') {
+        if host.is_empty() || uri.query().is_some() || text.contains(['@', '#']) {
             return Err(bad("it looks like https://ca.example.com/"));
         }
         let is_here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
@@ -55,8 +55,9 @@ impl Url {
             Some("http") => return Err(bad("without TLS only 127.0.0.1 is asked; use https")),
             _ => return Err(bad("it looks like https://ca.example.com/")),
         }
-        let text = text.trim_end_matches('/');
-        Ok(Self(format!("{text}/")))
+        let parts = text.trim_end_matches('/').split_once("://");
+        let (scheme, rest) = parts.unwrap_or_default();
+        Ok(Self(format!("{}://{rest}/", scheme.to_ascii_lowercase())))
     }
 
     /// The address, with a `/` at its end.
@@ -307,8 +308,11 @@ mod tests {
             let url = Url::parse(good).unwrap();
             assert_eq!(url.as_str(), format!("{}/", good.trim_end_matches('/')));
         }
+        let url = Url::parse("HTTP://127.0.0.1:1").unwrap();
+        assert_eq!(url.as_str(), "http://127.0.0.1:1/");
         for bad in [
             "",
+            "https://ca/#x",
             "ca.example.com",
             "ftp://ca/",
             "http://ca.example.com/",

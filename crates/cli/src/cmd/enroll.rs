@@ -12,7 +12,6 @@ use ssh_format::Certificate;
 use crate::app::App;
 use crate::enrolments::options::AuthorityArgs;
 use crate::enrolments::{self, first};
-use crate::fail::error::Error;
 use crate::keys::public_files;
 use crate::keys::signing;
 use crate::options::UserPinArgs;
@@ -90,11 +89,10 @@ fn enrol(app: &App, args: &Args, url: &str) -> anyhow::Result<()> {
         unattended: false,
     };
     let kind = if args.host { Kind::Host } else { Kind::User };
-    let got = first::enrol(&prover, &mut store, &chosen, kind, &args.principals)?;
+    let got = first::enrol(&prover, &mut store, &chosen, kind, &args.principals, |_| {
+        Ok(())
+    })?;
     public_files::update(&store);
-    if chosen.authorities.is_none() {
-        first::tell_believed(&got);
-    }
     if args.timer {
         timer::install(app)?;
     }
@@ -104,13 +102,11 @@ fn enrol(app: &App, args: &Args, url: &str) -> anyhow::Result<()> {
 fn end(app: &App, key: &str) -> anyhow::Result<()> {
     let mut store = app.store()?;
     let enrolled = enrolments::named(app, &store, Some(key))?;
+    let mut label = String::new();
     for it in &enrolled {
         store.end_enrolment(it.enrolment.id)?;
+        label = ssh_format::text::shown(&it.key.label);
     }
-    let Some(it) = enrolled.first() else {
-        return Err(Error::NotEnrolled.into());
-    };
-    let label = ssh_format::text::shown(&it.key.label);
     app.out.done(&format!(
         "key \"{label}\" gets no more certificates; the last one stays until it expires"
     ))

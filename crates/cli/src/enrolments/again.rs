@@ -1,15 +1,16 @@
 //! The next certificate of an authority: for an answer of the TPM to a nonce.
 
 use anyhow::Context;
-use enroll::{Authorities, Error as EnrollError, Granted, Server, Url, Wanted, pace};
+use enroll::{Error as EnrollError, Server, Url, pace};
 use key_proof::Identity;
 use ssh_format::text::shown;
-use token_store::Store;
+use token_store::{Enrolment, Store};
 
-use super::{Enrolled, Got, authorities, ek_type, first, keep, purpose, random};
+use super::{Enrolled, Got, authorities, checked, ek_type, first, keep, purpose, random};
 use crate::app::App;
+use crate::fail::error::Error;
 use crate::options::{EndorsementAuthArgs, UserPinArgs};
-use crate::proofs::prover::{Prover, Purpose};
+use crate::proofs::prover::Prover;
 use crate::show::date;
 use crate::show::output::error_line;
 
@@ -98,7 +99,7 @@ fn try_renew(prover: &Prover<'_>, store: &mut Store, enrolled: &Enrolled) -> any
         .and_then(|nonce| prover.renewal(store, &purpose, nonce))
         .and_then(|renewal| Ok(server.renew(&renewal)?));
     let got = match granted {
-        Ok(granted) => checked(prover, &server, &trusted, granted, &purpose)?,
+        Ok(granted) => checked(prover, &server, Some(&trusted), granted, &purpose)?,
         // The authority's rules are stricter now, or it has lost its registry: the machine is known by its TPM.
         Err(err) if is_gone(&err) => first::proven(
             prover,
@@ -111,6 +112,11 @@ fn try_renew(prover: &Prover<'_>, store: &mut Store, enrolled: &Enrolled) -> any
         )?,
         Err(err) => return Err(err),
     };
+    // Somebody may have ended or replaced it while the authority was asked.
+    let is_same = |it: &Enrolment| it.id == enrolled.enrolment.id && it.terms == *terms;
+    if !store.enrolments(prover.key.token.id)?.iter().any(is_same) {
+        return Err(Error::NotEnrolled.into());
+    }
     keep(store, prover.key, terms.clone(), &got)?;
     Ok(got)
 }
@@ -122,35 +128,6 @@ fn is_gone(err: &anyhow::Error) -> bool {
             // Another TPM or store made the attestation key that the authority knows.
             Some(token_store::Error::NoAttestationKey)
         )
-}
-
-/// The answer, checked. If the authority has new keys, those that the trusted ones signed are trusted.
-fn checked(
-    prover: &Prover<'_>,
-    server: &Server,
-    trusted: &Authorities,
-    granted: Granted,
-    purpose: &Purpose<'_>,
-) -> anyhow::Result<Got> {
-    let now = date::now();
-    let wanted = Wanted {
-        key: &prover.key.public,
-        kind: purpose.kind,
-        principals: purpose.principals,
-    };
-    let authorities = if granted.authorities == *trusted {
-        trusted.clone()
-    } else {
-        trusted.successor(&server.keys()?)?
-    };
-    wanted.check(&granted.certificate, &authorities, now)?;
-    let expires = granted.certificate.valid_before();
-    Ok(Got {
-        renew_at: pace::renewal(now, expires, granted.renew_after, random()),
-        certificate: granted.certificate,
-        authorities,
-        ek_type: None,
-    })
 }
 
 #[cfg(test)]

@@ -1,32 +1,47 @@
 //! The first certificate of an authority: for a proof.
 
-use enroll::{Authorities, Server, Wanted, pace};
+use enroll::{Authorities, Server};
 use key_proof::{Identity, Kind};
 use token_store::{Store, Terms, Trust};
 use tpm_core::ek::EkType;
 
 use super::options::Chosen;
-use super::{Got, keep, random};
+use super::{Got, checked, keep};
 use crate::proofs::prover::{Prover, Purpose};
-use crate::show::date;
 use crate::show::output::tell;
 
 /// Proves a key to an authority, and keeps its certificate. A certificate of another authority for this key and kind goes.
 ///
+/// `before_kept` does what has to be done before that; if it fails, nothing is kept.
+///
 /// # Errors
 ///
-/// Those of the authority and its answer, of the TPM, the PIN and the store. Nothing is kept then.
+/// Those of the authority and its answer, of the TPM, the PIN and the store, and of `before_kept`. Nothing is kept then.
 pub(crate) fn enrol(
     prover: &Prover<'_>,
     store: &mut Store,
     chosen: &Chosen,
     kind: Kind,
     principals: &[String],
+    before_kept: impl FnOnce(&Got) -> anyhow::Result<()>,
 ) -> anyhow::Result<Got> {
     let purpose = Purpose {
         kind,
         principals,
         audience: &chosen.audience,
+    };
+    let (is_host, url) = (kind == Kind::Host, chosen.server.url().to_string());
+    // Only the first answer of an authority is believed about its own keys.
+    let earlier = store
+        .enrolments(prover.key.token.id)?
+        .into_iter()
+        .find(|it| {
+            it.object == prover.key.object && it.terms.is_host == is_host && it.terms.server == url
+        });
+    let known = match (&chosen.authorities, earlier) {
+        (Some(given), _) => Some(given.clone()),
+        (None, Some(it)) => Some(super::authorities(&it.terms.trust)?),
+        (None, None) => None,
     };
     let got = proven(
         prover,
@@ -35,11 +50,15 @@ pub(crate) fn enrol(
         &purpose,
         chosen.ek_type,
         chosen.identity.clone(),
-        chosen.authorities.as_ref(),
+        known.as_ref(),
     )?;
+    if known.is_none() {
+        tell_believed(&got);
+    }
+    before_kept(&got)?;
     let terms = Terms {
-        is_host: kind == Kind::Host,
-        server: chosen.server.url().to_string(),
+        is_host,
+        server: url,
         audience: chosen.audience.clone(),
         principals: principals.to_vec(),
         ek_type: String::new(),
@@ -54,7 +73,7 @@ pub(crate) fn enrol(
 }
 
 /// Shows the keys that were taken from the first answer.
-pub(crate) fn tell_believed(got: &Got) {
+fn tell_believed(got: &Got) {
     tell(&format!(
         "tpmssh: from now on these keys of the authority are believed; compare them with its administrator's: users {}, hosts {}",
         got.authorities.user.fingerprint(),
@@ -77,19 +96,9 @@ pub(super) fn proven(
     let challenge = server.begin(&request)?;
     let (proof, _) = prover.answer(store, request, challenge)?;
     let granted = server.finish(&proof)?;
-    let authorities = trusted.cloned().unwrap_or(granted.authorities);
-    let now = date::now();
-    let wanted = Wanted {
-        key: &prover.key.public,
-        kind: purpose.kind,
-        principals: purpose.principals,
-    };
-    wanted.check(&granted.certificate, &authorities, now)?;
-    let expires = granted.certificate.valid_before();
+    let got = checked(prover, server, trusted, granted, purpose)?;
     Ok(Got {
-        renew_at: pace::renewal(now, expires, granted.renew_after, random()),
-        certificate: granted.certificate,
-        authorities,
         ek_type: shown,
+        ..got
     })
 }

@@ -54,6 +54,12 @@ pub(crate) struct Chosen {
 }
 
 impl AuthorityArgs {
+    /// Whether one of the options is given that mean nothing without an authority.
+    pub(crate) fn is_given(&self) -> bool {
+        let files = [&self.join_token, &self.user_ca, &self.host_ca, &self.tls_ca];
+        files.iter().any(|it| it.is_some()) || self.audience.is_some() || self.ek_type.is_some()
+    }
+
     /// Reads what the options name, for the authority at `url`.
     ///
     /// # Errors

@@ -62,7 +62,7 @@ pub(super) fn for_authority(err: &enroll::Error) -> Option<String> {
         },
         Enroll::Gone => "prove the key anew with: tpmssh enroll",
         Enroll::NotTaken(_) => {
-            "nothing was changed; if the authority has new keys, get them from its administrator and give them with --user-ca and --host-ca"
+            "nothing was changed; if the authority has new keys, get them from its administrator and give them to tpmssh enroll (a host: tpmssh host setup --enroll) with --user-ca and --host-ca"
         }
         _ => return None,
     };
@@ -256,7 +256,9 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
         Error::NoToken => "make one first: tpmssh token init",
         Error::WhichToken { .. } => "say which one with --token LABEL",
         Error::NoKey => "make one first: tpmssh keygen",
-        Error::NotEnrolled => "get a first certificate with: tpmssh enroll URL -n NAME",
+        Error::NotEnrolled => {
+            "get a first certificate with: tpmssh enroll URL -n NAME; for a host: sudo tpmssh host setup --enroll URL"
+        }
         Error::TokenLocked { .. } => "open it for the agent with: tpmssh unlock",
         Error::NoLostCounter { .. } => "tpmssh doctor shows what there is",
         Error::CertificateExpired { .. } => "get a new one; --force keeps it anyway",

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::ask::hierarchy_auth;
+use crate::ask::pin_prompt::Source;
 use crate::ask::token_pin::read_pin_quickly;
 use crate::fail::error::Error;
 use crate::keys::signing::SigningKey;
@@ -253,7 +254,8 @@ impl Prover<'_> {
     /// The token's PIN, if it has one.
     fn read_pin(&self, store: &Store) -> anyhow::Result<Option<Pin>> {
         let token = &self.key.token;
-        if self.unattended && token.wall != WallKind::None {
+        let would_ask = matches!(self.pin.source(), Source::Ask);
+        if self.unattended && would_ask && token.wall != WallKind::None {
             return Err(Error::TokenLocked {
                 token: shown(&token.label),
             }
@@ -283,7 +285,7 @@ impl Prover<'_> {
             .begin()
             .and_then(|op| info::read(&op))
             .map_err(StoreError::from)?;
-        if !info.auth_set.endorsement {
+        if !info.auth_set.endorsement || self.unattended {
             return Err(StoreError::from(refused).into());
         }
         let password = hierarchy_auth::read_endorsement(&self.endorsement.source(), &info)?;

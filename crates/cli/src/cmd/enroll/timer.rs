@@ -36,8 +36,10 @@ pub(super) fn check() -> anyhow::Result<()> {
 /// If a file cannot be written, or systemd cannot be told.
 pub(super) fn install(app: &App) -> anyhow::Result<()> {
     let mut changes = Changes::new(app.out, false);
-    if unit_texts::installed_for_this(&format!("user/{SERVICE}")).is_none() {
-        files()?.put(&mut changes, 0o700)?;
+    match unit_texts::installed_for_this(&format!("user/{SERVICE}")) {
+        // Units of an older version would hide those of the package.
+        Some(_) => files()?.remove(&mut changes, &config_dir()?)?,
+        None => files()?.put(&mut changes, 0o700)?,
     }
     units::systemctl(&mut changes, &COMMANDS)?;
     Ok(())

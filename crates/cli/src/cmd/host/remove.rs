@@ -8,7 +8,7 @@ use token_store::{Store, StoreDir};
 
 use super::host_units::{self, MARK, SERVICE_UNIT, SOCKET_UNIT, TIMER_UNIT};
 use super::place::{KINDS, MachineArgs};
-use super::{server, server_keys};
+use super::{renew, server, server_keys};
 use crate::app::App;
 use crate::fail::error::Error;
 use crate::files::changes::Changes;
@@ -19,7 +19,7 @@ use crate::files::units::{OwnFiles, remove_empty_dirs, remove_file, systemctl};
 ///
 /// Removes what that command wrote: takes the drop-in away, has sshd read its configuration again, stops the service and removes its
 /// units, and the public keys and certificates beside sshd's own. Files that somebody else wrote stay.
-/// The keys stay in the TPM and the store, so that tpmssh host setup brings the same ones back.
+/// The keys stay in the TPM and the store, so that tpmssh host setup brings the same ones back; --enroll gets certificates again.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
@@ -89,6 +89,9 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     if changes.is_empty() {
         changes.tell("tpmssh: nothing of tpmssh host setup is here");
         return changes.end(app.out, "nothing was removed");
+    }
+    if !args.dry_run {
+        renew::end(app, machine)?;
     }
     stopped?;
     if !args.dry_run && is_running() {

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long)]
     all: bool,
 
-    /// For timers: leave an authority that failed alone for a while
+    /// For timers: after a failure, wait before the next renewal; the list is asked for each time
     #[arg(long, conflicts_with = "all")]
     unattended: bool,
 }
@@ -53,14 +53,31 @@ pub(super) fn enrolled(app: &App, machine: &MachineArgs) -> anyhow::Result<Vec<E
     Ok(all)
 }
 
+/// Ends the enrolments of the host keys. The keys stay.
+pub(super) fn end(app: &App, machine: &MachineArgs) -> anyhow::Result<()> {
+    let all = enrolled(app, machine)?;
+    if all.is_empty() {
+        return Ok(());
+    }
+    let mut store = Store::open(&StoreDir::at(&machine.store)?)?;
+    for it in &all {
+        store.end_enrolment(it.enrolment.id)?;
+    }
+    Ok(remove_file(&machine.store.join(UNREAD))?)
+}
+
 /// Writes the authority's key for users to where sshd finds it.
 pub(super) fn write_user_ca(machine: &MachineArgs, keys: &Authorities) -> anyhow::Result<()> {
-    let line = format!("{}\n", keys.user.line("tpmssh-ca"));
+    let line = user_ca_line(keys);
     Ok(output_file::write(
         &machine.user_ca(),
         0o644,
         line.as_bytes(),
     )?)
+}
+
+fn user_ca_line(keys: &Authorities) -> String {
+    format!("{}\n", keys.user.line("tpmssh-ca"))
 }
 
 pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
@@ -80,23 +97,24 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut failed = Vec::new();
     let now = date::now();
     for it in all.iter().filter(|it| which.takes(it, now)) {
-        match renew(app, machine, &mut store, it, args.unattended) {
+        match renew(app, &mut store, it, args.unattended) {
             Ok(done) => report.certificates.push(done),
             Err(err) => failed.push(err),
         }
     }
     let mut is_new = false;
     for it in enrolled(app, machine)? {
-        is_new |= put(machine, &store, &it)?;
+        match put(machine, &store, &it) {
+            Ok(new) => is_new |= new,
+            Err(err) => failed.push(err),
+        }
     }
     // Still there if sshd could not be told the last time.
     let unread = machine.store.join(UNREAD);
     if is_new || unread.exists() {
         // What systemctl says is on standard error.
-        match server::reload(&mut Changes::unseen()) {
-            Ok(()) => remove_file(&unread)?,
-            Err(err) => failed.push(err.into()),
-        }
+        let told = server::reload(&mut Changes::unseen()).and_then(|()| remove_file(&unread));
+        failed.extend(told.err().map(anyhow::Error::from));
     }
     // Read again: a renewal may have brought new keys of the authority.
     for it in enrolled(app, machine)? {
@@ -117,16 +135,12 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
 /// Renews one certificate.
 fn renew(
     app: &App,
-    machine: &MachineArgs,
     store: &mut Store,
     enrolled: &Enrolled,
     unattended: bool,
 ) -> anyhow::Result<Renewed> {
     let no_pin = UserPinArgs::default();
     let got = again::renew(app, store, enrolled, &no_pin, unattended)?;
-    if machine.user_ca().exists() {
-        write_user_ca(machine, &got.authorities)?;
-    }
     let server = &enrolled.enrolment.terms.server;
     Ok(Renewed::new(&enrolled.key.label, server, &got))
 }
@@ -134,6 +148,12 @@ fn renew(
 /// Puts the certificate that is kept to where sshd finds it. Returns whether another one or none was there: an earlier run may have been
 /// ended between the two.
 fn put(machine: &MachineArgs, store: &Store, enrolled: &Enrolled) -> anyhow::Result<bool> {
+    let terms = &enrolled.enrolment.terms;
+    let here = output_file::existing(&machine.user_ca(), MAX_LINE_LEN + 2)?;
+    let keys = enrolments::authorities(&terms.trust)?;
+    if here.is_some_and(|here| here != user_ca_line(&keys).as_bytes()) {
+        write_user_ca(machine, &keys)?;
+    }
     let kept = store.ssh_certificates(enrolled.key.token.id)?;
     let last = |it: &&SshCertificate| Some(it.id) == enrolled.enrolment.certificate;
     let Some(last) = kept.iter().find(last) else {

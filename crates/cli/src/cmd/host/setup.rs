@@ -127,6 +127,11 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         return check::check(app, &args.machine, &server);
     }
     // What can be refused is, before anything is made.
+    if args.enrol.enroll.is_none() && args.enrol.authority.is_given() {
+        let why =
+            "--join-token, --audience, --user-ca, --host-ca, --tls-ca and --ek-type need --enroll";
+        return Err(Error::Usage(why.to_owned()).into());
+    }
     args.machine.check_user()?;
     if !args.dry_run {
         units::need_systemd(
@@ -164,7 +169,12 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             return Err(Error::NoKeyForCertificate { fingerprint }.into());
         }
     };
-    let drop_in = DropIn::new(args, kind, certificate.is_some(), files);
+    let drop_in = DropIn::new(
+        args,
+        kind,
+        certificate.is_some() || args.enrol.enroll.is_some(),
+        files,
+    );
     let mut files = host_units::needed(app, &args.machine, renews)?;
     files.add(args.machine.drop_in(), drop_in.text(&args.machine));
     files.check()?;
@@ -253,19 +263,29 @@ fn enrol(app: &App, args: &Args, url: &str, key: &SigningKey) -> anyhow::Result<
         unattended: false,
     };
     let before = renew::enrolled(app, &args.machine)?;
-    let got = first::enrol(&prover, &mut store, &chosen, Kind::Host, &names)?;
-    if chosen.authorities.is_none() {
-        first::tell_believed(&got);
+    let is_elsewhere = |it: &Enrolled| {
+        it.key.object != key.object && it.enrolment.terms.audience != chosen.audience
+    };
+    if before.iter().any(is_elsewhere) {
+        return Err(Error::Usage(
+            "another host key is enrolled with another authority, and sshd takes one list of revoked keys".to_owned(),
+        )
+        .into());
     }
-    // sshd refuses every key if a list that it is told to use is not there.
-    let host_ca = got.authorities.host.blob();
-    let is_another = |it: &Enrolled| it.enrolment.terms.trust.host_ca != host_ca;
-    if before.iter().any(is_another) {
-        // The numbers of the former authority's lists say nothing of this one's.
-        revoked::pull_anew(&chosen.server, &got.authorities, &args.machine.revoked())?;
-    } else {
-        revoked::pull(&chosen.server, &got.authorities, &args.machine.revoked())?;
-    }
+    let list = args.machine.revoked();
+    let kind = Kind::Host;
+    let got = first::enrol(&prover, &mut store, &chosen, kind, &names, |got| {
+        let host_ca = got.authorities.host.blob();
+        let is_another = |it: &Enrolled| it.enrolment.terms.trust.host_ca != host_ca;
+        // sshd refuses every key if a list that it is told to use is not there.
+        if before.iter().any(is_another) {
+            // The numbers of the former authority's lists say nothing of this one's.
+            revoked::pull_anew(&chosen.server, &got.authorities, &list)?;
+        } else {
+            revoked::pull(&chosen.server, &got.authorities, &list)?;
+        }
+        Ok(())
+    })?;
     if args.enrol.no_users {
         units::remove_file(&args.machine.user_ca())?;
     } else {
@@ -432,6 +452,9 @@ struct DropIn {
     files: Vec<FileKey>,
     /// Files of the same type and curve as a key of the TPM.
     left_out: Vec<FileKey>,
+    /// Whether an authority certifies users, and whether it has a list of revoked keys.
+    users: bool,
+    revoked: bool,
 }
 
 impl DropIn {
@@ -454,10 +477,16 @@ impl DropIn {
             .into_iter()
             .filter(|file| !args.only && file.named.is_none());
         let (left_out, files) = unnamed.partition(has);
+        let (machine, enrols) = (&args.machine, args.enrol.enroll.is_some());
         Self {
             keys,
             files,
             left_out,
+            users: match enrols {
+                true => !args.enrol.no_users,
+                false => machine.user_ca().exists(),
+            },
+            revoked: enrols || machine.revoked().exists(),
         }
     }
 
@@ -473,11 +502,11 @@ impl DropIn {
         for file in &self.files {
             text += &format!("HostKey {}\n", word(&file.path));
         }
-        for (keyword, path) in [
-            ("TrustedUserCAKeys", machine.user_ca()),
-            ("RevokedKeys", machine.revoked()),
+        for (keyword, path, is_set) in [
+            ("TrustedUserCAKeys", machine.user_ca(), self.users),
+            ("RevokedKeys", machine.revoked(), self.revoked),
         ] {
-            if path.exists() {
+            if is_set {
                 text += &format!("{keyword} {}\n", word(&path));
             }
         }
