@@ -1,5 +1,6 @@
 //! The service over HTTP/1.1: limits first, then the work on threads of its own.
 
+mod room;
 mod tls;
 
 use std::convert::Infallible;
@@ -27,8 +28,8 @@ use crate::authority::{Authority, now};
 use crate::policy::Listen;
 use crate::{Refusal, Reply};
 
-/// The most connections at a time; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 1024;
+pub use room::room;
+
 /// The longest head of a request, in bytes: the smallest that hyper takes.
 const MAX_HEAD: usize = 8 * 1024;
 /// For the head, for the body, and for the TLS handshake.
@@ -44,7 +45,7 @@ const TURN: Duration = Duration::from_secs(30);
 /// The longest that a request may last after the node was told to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Serves until `end` is done; requests that have begun are finished.
+/// Serves until `end` is done, at most `connections` at a time; requests that have begun are finished.
 ///
 /// # Errors
 ///
@@ -53,6 +54,7 @@ pub async fn serve(
     authority: Arc<Authority>,
     listener: TcpListener,
     listen: &Listen,
+    connections: usize,
     end: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let tls = tls::acceptor(listen)?;
@@ -61,7 +63,7 @@ pub async fn serve(
         renewals: Arc::new(Semaphore::new(WORKERS.0)),
         enrolments: Arc::new(Semaphore::new(WORKERS.1)),
     };
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = Arc::new(Semaphore::new(connections));
     tokio::pin!(end);
     loop {
         let next = async {

@@ -18,6 +18,7 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
     dir.check()?;
     let policy = dir.policy()?;
     let listen = policy.listen.clone();
+    let connections = http::room()?;
     // Before anything is written: another node here would write as well.
     let socket = admin::claim(&dir.socket())?;
     let runtime = tokio::runtime::Runtime::new()?;
@@ -39,7 +40,7 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
         let address = listener.local_addr()?;
         eprintln!("tpmssh-ca: listening at {scheme}://{address}/");
         tokio::spawn(admin::serve(Arc::clone(&authority), socket));
-        http::serve(Arc::clone(&authority), listener, &listen, end).await?;
+        http::serve(Arc::clone(&authority), listener, &listen, connections, end).await?;
         authority.audit().write(now(), "stop", &[])?;
         eprintln!("tpmssh-ca: ended");
         Ok(())

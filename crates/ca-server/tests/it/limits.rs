@@ -1,10 +1,11 @@
 //! Bodies that are too long, too deep, too slow or no bodies at all.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
 
 use rustix::process::{Resource, Rlimit};
 
-use crate::node::Node;
+use crate::node::{Node, shown};
 
 #[test]
 fn what_is_no_request_is_refused_and_the_node_goes_on() {
@@ -55,6 +56,42 @@ fn a_machine_that_sends_nothing_is_sent_away() {
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     silent.read_to_end(&mut Vec::new()).unwrap();
     assert!(begun.elapsed().as_secs() < 20);
+}
+
+/// The program with `ulimit OPTIONS`.
+fn limited(node: &Node, options: &str) -> Command {
+    let mut shell = Command::new("sh");
+    let script = format!("ulimit {options} && exec \"$0\" --dir \"$1\" serve");
+    let program = env!("CARGO_BIN_EXE_tpmssh-ca");
+    shell.args(["-c", &script, program]).arg(node.at("ca"));
+    shell
+}
+
+#[test]
+fn a_node_raises_its_limit_of_open_files_and_says_so_if_it_is_low() {
+    let mut node = Node::initialised();
+    node.serve_by(&mut limited(&node, "-S -n 40"));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", node.pid())).unwrap();
+    let files = limits.lines().find(|it| it.starts_with("Max open files"));
+    let soft = files.unwrap().split_whitespace().nth(3);
+    assert_eq!(soft, Some("1152"), "{limits}");
+    assert_eq!(node.terminate(), Some(0));
+
+    let output = limited(&node, "-n 191").output().unwrap();
+    let says =
+        "tpmssh-ca: a node needs 192 open files, and may have 191 (ulimit -n, LimitNOFILE=)\n";
+    assert_eq!(shown(&output), (1, String::new(), says.to_owned()));
+
+    let few = "tpmssh-ca: with 192 open files there are 64 connections at a time, and not 1024 (ulimit -n, LimitNOFILE=)";
+    let mut child = limited(&node, "-n 192")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    let _ = child.kill();
+    child.wait().unwrap();
+    assert_eq!(first, few);
 }
 
 /// As many connections as there can be, and none of them says anything: the administrator can still end the node.
