@@ -2,7 +2,7 @@
 
 mod span;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -42,6 +42,8 @@ pub struct Policy {
     pub listen: Listen,
     /// The makers' certificates, if a role needs them.
     pub anchors: Anchors,
+    /// The SHA-256 of each of them.
+    trusted: BTreeSet<[u8; 32]>,
     /// The letters of the makers that are taken; empty for all.
     pub manufacturers: Vec<String>,
     /// Whether certificates of makers that have expired are taken.
@@ -265,6 +267,7 @@ impl Policy {
         Ok(Self {
             audience: file.audience,
             listen: file.listen,
+            trusted: anchors.iter().map(|it| it.fingerprint).collect(),
             anchors,
             manufacturers: file.ek.manufacturers,
             ignore_expiry: file.ek.expiry == Expiry::Ignore,
@@ -281,6 +284,12 @@ impl Policy {
     #[must_use]
     pub fn role(&self, name: &str) -> Option<&Role> {
         self.roles.get(name)
+    }
+
+    /// Whether the certificate with this SHA-256 is one of the makers' that are trusted.
+    #[must_use]
+    pub fn trusts(&self, fingerprint: &[u8]) -> bool {
+        self.trusted.contains(fingerprint)
     }
 
     /// All roles, by name.

@@ -55,6 +55,10 @@ pub struct Bound {
     pub wall: String,
     /// Such as `A`.
     pub mode: String,
+    /// The SHA-256 of the trusted certificate that vouches for the TPM.
+    pub trusted: Option<Vec<u8>>,
+    /// The maker by its certificate, such as `id:4E544300 NPCT75x id:0702`; empty without one.
+    pub maker: String,
 }
 
 /// An answer to a nonce, which counts once.

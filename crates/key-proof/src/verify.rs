@@ -31,6 +31,7 @@ pub struct Checked {
     wall: Wall,
     mode: Mode,
     maker: Option<Maker>,
+    trusted: Option<[u8; 32]>,
     transcript: Transcript,
     audience: String,
 }
@@ -102,6 +103,8 @@ pub struct Verified {
     pub ek_name: Name,
     /// What the maker's certificate says of the TPM, if it was looked at.
     pub maker: Option<Maker>,
+    /// The SHA-256 of the trusted certificate that vouches for the TPM, if one was asked for.
+    pub trusted: Option<[u8; 32]>,
     /// How the TPM is known.
     pub mode: Mode,
     /// The Name of the attestation key.
@@ -155,9 +158,12 @@ pub fn check_request(request: &Request, policy: &Policy) -> Result<Checked> {
         return refuse(Check::V6, "one key has two roles");
     }
     let mode = check_inventory(&ek.name(), policy)?;
-    let maker = match &policy.anchors {
-        Some(anchors) => Some(check_certificate(request, &ek, anchors, policy)?),
-        None => None,
+    let (maker, trusted) = match &policy.anchors {
+        Some(anchors) => {
+            let (maker, trusted) = check_certificate(request, &ek, anchors, policy)?;
+            (Some(maker), Some(trusted))
+        }
+        None => (None, None),
     };
     let root = srk.qualified_name(&Name::owner());
     Ok(Checked {
@@ -173,6 +179,7 @@ pub fn check_request(request: &Request, policy: &Policy) -> Result<Checked> {
         wall,
         mode,
         maker,
+        trusted,
         transcript: request.transcript(),
         audience: request.audience.clone(),
     })
@@ -218,25 +225,25 @@ fn check_inventory(ek: &Name, policy: &Policy) -> Result<Mode> {
     }
 }
 
-/// V1: the maker's certificate.
+/// V1: the maker's certificate. Returns what it says, and the SHA-256 of the trusted one that vouches for it.
 fn check_certificate(
     request: &Request,
     ek: &PublicArea,
     anchors: &Anchors,
     policy: &Policy,
-) -> Result<Maker> {
+) -> Result<(Maker, [u8; 32])> {
     let Some(der) = &request.ek_certificate else {
         return refuse(Check::V1, "this TPM has no maker's certificate");
     };
     let certificate = EkCertificate::parse(der)?;
     certificate.check_is_for(ek)?;
-    anchors.check(
+    let trusted = anchors.check(
         &certificate,
         &request.chain,
         policy.now,
         policy.ignore_expiry,
     )?;
-    certificate.maker()
+    Ok((certificate.maker()?, trusted))
 }
 
 /// Checks a proof: all of V1 to V13. `keys` are the verifier's ticket keys, in any order.
@@ -270,6 +277,7 @@ pub fn verify(proof: &Proof, policy: &Policy, keys: &[TicketKey]) -> Result<Veri
         wall: checked.wall,
         ek_name: checked.ek.name(),
         maker: checked.maker,
+        trusted: checked.trusted,
         mode: checked.mode,
         attestation_key: checked.binding.attestation_key.name(),
         binding: checked.binding,

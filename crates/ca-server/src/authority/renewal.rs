@@ -111,11 +111,22 @@ impl Authority {
         rules::check_names(role, &bound.assignment, renewal.kind, &renewal.principals)?;
         rules::check_key_type(&bound.binding.ssh_key, role)?;
         let is_wall = wall_of(&bound.wall).is_some_and(|wall| wall >= role.wall);
-        if is_wall && vouches(&bound.mode, role.mode) {
+        if is_wall && vouches(&bound.mode, role.mode) && self.still_vouched(bound, role.mode) {
             Ok(role)
         } else {
             Err(GONE)
         }
+    }
+
+    /// Whether the certificate that vouched for the TPM is still trusted, and its maker still taken, if the role asks for that.
+    fn still_vouched(&self, bound: &Bound, wanted: Mode) -> bool {
+        if matches!(wanted, Mode::B | Mode::D) {
+            return true;
+        }
+        let policy = self.policy();
+        let trusted = bound.trusted.as_deref();
+        let manufacturer = bound.maker.split(' ').next().unwrap_or_default();
+        trusted.is_some_and(|it| policy.trusts(it)) && rules::takes_maker(policy, manufacturer)
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a request has to fulfil, by the registry and the policy.
 
-use key_proof::{Identity, Kind, Mode, Name, Policy as ProofPolicy, PublicArea, Request, Verified};
+use key_proof::{
+    Identity, Kind, Maker, Mode, Name, Policy as ProofPolicy, PublicArea, Request, Verified,
+};
 use ssh_format::AnyKey;
 
 use super::{Audited, Authority, Facts, NO_TOKEN, token_hash};
@@ -152,14 +154,19 @@ pub(super) fn check_key_type(key: &AnyKey, role: &Role) -> Result<(), Refusal> {
     }
 }
 
+/// Whether a maker, such as `id:4E544300`, is one of those in the policy.
+pub(super) fn takes_maker(policy: &Policy, manufacturer: &str) -> bool {
+    let taken = &policy.manufacturers;
+    let letters = Maker::letters_of(manufacturer);
+    taken.is_empty() || taken.iter().any(|it| Some(it) == letters.as_ref())
+}
+
 /// V1: the maker is one of those in the policy, if a certificate was looked at.
 pub(super) fn check_maker(verified: &Verified, policy: &Policy) -> Result<(), Refusal> {
     let Some(maker) = &verified.maker else {
         return Ok(());
     };
-    let taken = &policy.manufacturers;
-    let letters = maker.letters();
-    if taken.is_empty() || taken.iter().any(|it| Some(it) == letters.as_ref()) {
+    if takes_maker(policy, &maker.manufacturer) {
         Ok(())
     } else {
         Err(Refusal::denied(

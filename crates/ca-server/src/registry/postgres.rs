@@ -151,6 +151,8 @@ fn read_bound(row: &Row) -> Result<Bound, Fault> {
         },
         wall: row.try_get(10)?,
         mode: row.try_get(11)?,
+        trusted: row.try_get(12)?,
+        maker: row.try_get(13)?,
     })
 }
 
@@ -196,7 +198,7 @@ impl Registry for Postgres {
 
     fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Vec<Bound>, Refusal> {
         let sql = "SELECT binding.id, ek_name, binding.role, name, binding.state = 'active' AND device.state = 'active', \
-                   ak_public, signer, ssh_key, key_name, qualified_name, wall, mode \
+                   ak_public, signer, ssh_key, key_name, qualified_name, wall, mode, trusted, maker \
                    FROM binding JOIN device ON device.id = binding.device \
                    JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
                    WHERE ak_name = $1 AND key_name = $2 ORDER BY binding.id";

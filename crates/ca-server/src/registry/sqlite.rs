@@ -20,7 +20,11 @@ use crate::Refusal;
 /// `PRAGMA application_id`: "tpCA".
 const APPLICATION: i32 = 0x7470_4341;
 /// The schemas, oldest first; `PRAGMA user_version` is how many of them are applied.
-const SCHEMAS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const SCHEMAS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 /// Our transactions last one disk write and one signature. A lock held longer belongs to a stopped program.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -142,6 +146,8 @@ fn read_bound(row: &Row<'_>) -> Result<Bound, Refusal> {
         },
         wall: row.get(10)?,
         mode: row.get(11)?,
+        trusted: row.get(12)?,
+        maker: row.get(13)?,
     })
 }
 
@@ -197,7 +203,7 @@ impl Registry for Sqlite {
 
     fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Vec<Bound>, Refusal> {
         let sql = "SELECT binding.id, ek_name, binding.role, name, binding.state = 'active' AND device.state = 'active', \
-                   ak_public, signer, ssh_key, key_name, qualified_name, wall, mode \
+                   ak_public, signer, ssh_key, key_name, qualified_name, wall, mode, trusted, maker \
                    FROM binding JOIN device ON device.id = binding.device \
                    JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
                    WHERE ak_name = ? AND key_name = ? ORDER BY binding.id";

@@ -1,5 +1,6 @@
 //! The rules have become stricter since a machine got its first certificate.
 
+use crate::der::{Authority, Draft, authority, ek_usage, maker, usage};
 use crate::node::{Node, host, write};
 
 const D: &str = "mode = \"D\"";
@@ -50,6 +51,51 @@ fn a_machine_whose_chip_nobody_vouches_for_does_not_renew_for_ever() {
         assert_eq!(node.begin(&tpm).status, 403);
     }
     assert_eq!(node.rows("issued"), 2);
+}
+
+/// A root that is trusted no more, and a maker that is taken no more, end what was certified by them before.
+#[test]
+fn a_machine_whose_maker_is_trusted_no_more_does_not_renew() {
+    let mut node = Node::initialised();
+    let leaf = Draft::new(
+        "TPM",
+        vec![authority(false, None), ek_usage(), maker(), usage(0x08)],
+    );
+    let mut machines = Vec::new();
+    for name in ["web1", "web2"] {
+        let root = Authority::root(name);
+        write(&node.at(name), &root.der);
+        let mut tpm = host(name, "");
+        tpm.certificate = Some(root.certify(&leaf, &tpm.ek.key));
+        machines.push(tpm);
+    }
+    let (one, other) = (node.at("web1"), node.at("web2"));
+    let (both, first) = (
+        format!("roots = [{one:?}, {other:?}]"),
+        format!("roots = [{one:?}]"),
+    );
+    node.change_policy("roots = []", &both);
+    node.change_policy(D, "mode = \"C\"");
+    node.serve();
+    for (tpm, name) in machines.iter_mut().zip(["web1", "web2"]) {
+        tpm.identity = key_proof::Identity::Join(node.token("host", name));
+        node.enrol(tpm).certificate();
+        node.renew(tpm).certificate();
+    }
+    node.restart_with(&both, &first);
+    node.renew(&machines[0]).certificate();
+    let refused = node.renew(&machines[1]).refused();
+    assert_eq!((refused.0, refused.1.as_str()), (410, "enrol-again"));
+    assert_eq!(node.begin(&machines[1]).refused().1, "V1");
+    let (all, infineon) = ("manufacturers = []", "manufacturers = [\"IFX\"]");
+    node.restart_with(all, infineon);
+    assert_eq!(node.renew(&machines[0]).refused().0, 410);
+    node.restart_with(infineon, "manufacturers = [\"NTC\"]");
+    node.renew(&machines[0]).certificate();
+    assert_eq!(node.renew(&machines[1]).refused().0, 410);
+    // It comes back when its root is trusted again.
+    node.restart_with(&first, &both);
+    node.renew(&machines[1]).certificate();
 }
 
 /// Sent to enrol again, it enrols, and its next renewal is good: not round in circles.

@@ -167,7 +167,13 @@ impl Maker {
     /// The maker's letters, such as `NTC`, if they are letters.
     #[must_use]
     pub fn letters(&self) -> Option<String> {
-        let digits = self.manufacturer.strip_prefix("id:")?;
+        Self::letters_of(&self.manufacturer)
+    }
+
+    /// The letters in the number of a maker, such as `NTC` in `id:4E544300`.
+    #[must_use]
+    pub fn letters_of(manufacturer: &str) -> Option<String> {
+        let digits = manufacturer.strip_prefix("id:")?;
         let number = u32::from_str_radix(digits, 16).ok()?;
         let letters: Vec<u8> = number
             .to_be_bytes()

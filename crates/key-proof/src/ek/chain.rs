@@ -89,7 +89,7 @@ impl Anchors {
     }
 
     /// Checks that a path leads from `leaf` by way of certificates in `chain` (DER, in any order, at most 16) to one of these, at the
-    /// time `now` (seconds since 1970).
+    /// time `now` (seconds since 1970). Returns the SHA-256 of the trusted one.
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl Anchors {
         chain: &[Vec<u8>],
         now: u64,
         ignore_expiry: bool,
-    ) -> Result<()> {
+    ) -> Result<[u8; 32]> {
         if chain.len() > MAX_CHAIN {
             return refuse(Check::V1, "there are too many certificates");
         }
@@ -116,7 +116,8 @@ impl Anchors {
             when,
             signatures: MAX_SIGNATURES,
         };
-        search.climb(&mut vec![&leaf.0])
+        let trusted = search.climb(&mut vec![&leaf.0])?;
+        Ok(sha256(&[&trusted.der]))
     }
 }
 
@@ -132,8 +133,8 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Extends `path` (not empty) until its last certificate is signed by a trusted one.
-    fn climb(&mut self, path: &mut Vec<&'a Parsed>) -> Result<()> {
+    /// Extends `path` (not empty) until its last certificate is signed by a trusted one, which it returns.
+    fn climb(&mut self, path: &mut Vec<&'a Parsed>) -> Result<&'a Parsed> {
         const NO_PATH: &str = "no path leads from its certificate to a trusted one";
         let Some(&current) = path.last() else {
             return refuse(Check::V1, NO_PATH);
@@ -147,7 +148,7 @@ impl<'a> Search<'a> {
                     .and_then(|()| anchor.check_critical())
                     .and_then(|()| check_issuer(anchor, below, true));
                 match good {
-                    Ok(()) => return Ok(()),
+                    Ok(()) => return Ok(anchor),
                     Err(err) => refused = refused.or(Some(err)),
                 }
             }
@@ -156,7 +157,7 @@ impl<'a> Search<'a> {
             let is_new = path.iter().all(|it| it.der != next.der);
             if is_new && self.has_signed(next, current)? {
                 match self.step(path, next, below) {
-                    Ok(()) => return Ok(()),
+                    Ok(trusted) => return Ok(trusted),
                     Err(err) => refused = refused.or(Some(err)),
                 }
             }
@@ -165,7 +166,12 @@ impl<'a> Search<'a> {
     }
 
     /// Goes on with `next`, which has signed the last certificate of `path`.
-    fn step(&mut self, path: &mut Vec<&'a Parsed>, next: &'a Parsed, below: usize) -> Result<()> {
+    fn step(
+        &mut self,
+        path: &mut Vec<&'a Parsed>,
+        next: &'a Parsed,
+        below: usize,
+    ) -> Result<&'a Parsed> {
         check_time(next, self.when)?;
         next.check_critical()?;
         check_issuer(next, below, false)?;

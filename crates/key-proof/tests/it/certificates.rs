@@ -16,6 +16,8 @@ fn a_tpm_with_a_makers_certificate_passes_and_is_named() {
     let mut policy = factory.policy();
     let verified = check(&factory.tpm.proof(), &policy).unwrap();
     assert_eq!(verified.mode, Mode::C);
+    let root = policy.anchors.as_ref().unwrap().iter().next().unwrap();
+    assert_eq!(verified.trusted, Some(root.fingerprint));
     let Some(Maker {
         model,
         version,

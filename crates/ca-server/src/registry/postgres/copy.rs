@@ -41,11 +41,11 @@ const TABLES: [Table; 8] = [
     },
     Table {
         name: "binding",
-        select: "SELECT id, device, role, state, ak_name, ak_public, signer, key_name, ssh_key, qualified_name, wall, mode, \
+        select: "SELECT id, device, role, state, ak_name, ak_public, signer, key_name, ssh_key, qualified_name, wall, mode, trusted, \
                  clock, resets, restarts, last_seen, (SELECT max(not_after) FROM issued WHERE issued.binding = binding.id) FROM binding",
         insert: "INSERT INTO binding (id, device, role, state, ak_name, ak_public, signer, key_name, ssh_key, qualified_name, \
-                 wall, mode, clock, resets, restarts, last_seen, last_end) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+                 wall, mode, trusted, clock, resets, restarts, last_seen, last_end) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
     },
     Table {
         name: "principal",

@@ -170,10 +170,14 @@ async fn bind(
     let (verified, role) = (enrolment.verified, &enrolment.assignment.role);
     let (binding, ak) = (&verified.binding, verified.attestation_key.bytes());
     let (wall, mode) = (verified.wall.name(), verified.mode.name());
+    let trusted = verified.trusted.as_ref().map(|it| &it[..]);
     // The newest proof counts: a machine that has to enrol again because the policy is stricter now can renew by it.
-    let sql = "UPDATE binding SET wall = $4, mode = $5 WHERE ak_name = $1 AND key_name = $2 AND role = $3 RETURNING id, state";
+    let sql = "UPDATE binding SET wall = $4, mode = $5, trusted = $6 WHERE ak_name = $1 AND key_name = $2 AND role = $3 RETURNING id, state";
     let row = session
-        .optional(sql, &[&ak, &binding.key.bytes(), role, &wall, &mode])
+        .optional(
+            sql,
+            &[&ak, &binding.key.bytes(), role, &wall, &mode, &trusted],
+        )
         .await?;
     let known: Option<i64> = row.as_ref().map(|row| row.try_get(0)).transpose()?;
     let was: Option<String> = row.as_ref().map(|row| row.try_get(1)).transpose()?;
@@ -193,8 +197,8 @@ async fn bind(
         }
         None => {
             let sql = "INSERT INTO binding (device, role, state, ak_name, ak_public, signer, key_name, ssh_key, qualified_name, \
-                       wall, mode, clock, resets, restarts, last_seen) \
-                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING id";
+                       wall, mode, trusted, clock, resets, restarts, last_seen) \
+                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING id";
             let (resets, restarts) = (
                 i64::from(verified.time.resets),
                 i64::from(verified.time.restarts),
@@ -214,6 +218,7 @@ async fn bind(
                         &binding.qualified_name.bytes(),
                         &wall,
                         &mode,
+                        &trusted,
                         &signed(verified.time.clock),
                         &resets,
                         &restarts,

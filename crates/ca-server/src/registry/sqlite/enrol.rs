@@ -208,8 +208,9 @@ fn bind(
         .optional()?;
     if let Some((id, state)) = &row {
         // The newest proof counts: a machine that has to enrol again because the policy is stricter now can renew by it.
-        let sql = "UPDATE binding SET wall = ?, mode = ? WHERE id = ?";
-        tx.execute(sql, params![verified.wall.name(), verified.mode.name(), id])?;
+        let sql = "UPDATE binding SET wall = ?, mode = ?, trusted = ? WHERE id = ?";
+        let (wall, mode) = (verified.wall.name(), verified.mode.name());
+        tx.execute(sql, params![wall, mode, verified.trusted, id])?;
         if state == "active" && !waits {
             return Ok((*id, "active"));
         }
@@ -231,7 +232,8 @@ fn bind(
             let now = signed(enrolment.answer.now);
             tx.execute(
                 "INSERT INTO binding (device, role, state, ak_name, ak_public, signer, key_name, ssh_key, qualified_name, \
-                 wall, mode, clock, resets, restarts, last_seen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                 wall, mode, trusted, clock, resets, restarts, last_seen) \
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 params![
                     device,
                     role,
@@ -244,6 +246,7 @@ fn bind(
                     binding.qualified_name.bytes(),
                     verified.wall.name(),
                     verified.mode.name(),
+                    verified.trusted,
                     signed(verified.time.clock),
                     verified.time.resets,
                     verified.time.restarts,
