@@ -1,5 +1,5 @@
 #!/bin/bash
-# The life of the package on a clean Debian, from installing to purging. It runs as root in a
+# The life of the packages on a clean Debian, from installing to purging. It runs as root in a
 # container that systemd has booted; `cargo xtask package-test` makes one.
 #
 # Prints a line for each thing that holds, and ends at the first that does not.
@@ -183,6 +183,75 @@ holds "PKCS11Provider" as_anna "$ask ssh $options -o PKCS11Provider=$module loca
 said in
 holds "ssh-add -s and -e" as_anna "eval \$(ssh-agent) >/dev/null; $ask ssh-add -s $module && ssh-add -l && ssh-add -e $module; kill \$SSH_AGENT_PID"
 
+# --- the authority, a package of its own ------------------------------------------------------
+# as_ca COMMAND...: as the user of the authority, whose keys and simulated TPM are in its directory.
+as_ca() {
+    runuser -u tpmssh-ca -- env HOME=/var/lib/tpmssh-ca TPMSSH_STORE=/var/lib/tpmssh-ca/keys \
+        TPMSSH_CA_DIR=/var/lib/tpmssh-ca "$@"
+}
+etc >/tmp/etc-without-ca
+holds "the authority installs" apt-get -qq -y install /root/tpmssh-ca.deb
+holds "its files are those of the package" dpkg --verify tpmssh-ca
+for unit in /usr/lib/systemd/system/tpmssh-ca{,-agent}.service; do
+    holds "systemd takes $(basename "$unit")" systemd-analyze --man=no verify "$unit"
+    not_said tpmssh
+    holds "$(basename "$unit") is hardened" systemd-analyze security --offline=true --threshold=25 "$unit"
+    grep 'Overall exposure' /tmp/last
+done
+holds "its directory is its own" test "$(stat -c '%U:%G %a' /var/lib/tpmssh-ca)" = 'tpmssh-ca:tpmssh-ca 700'
+holds "its user may use the TPM" bash -c 'id -nG tpmssh-ca | grep -qw tss'
+holds "it does not run unasked" bash -c '! systemctl is-enabled tpmssh-ca.service && ! pgrep -x tpmssh-ca'
+holds "without an authority the service does not start, and does not fail" systemctl start tpmssh-ca.service
+fails "it is not up" 3 systemctl is-active tpmssh-ca.service
+said inactive
+test -s "$(dpkg -L tpmssh-ca | grep 'man8/tpmssh-ca.8.gz$')" || fail "no manual page of the authority"
+test -s "$(dpkg -L tpmssh-ca | grep 'man8/tpmssh-ca-device-revoke.8.gz$')" || fail "no manual page of a command"
+bash -c '. /usr/share/bash-completion/completions/tpmssh-ca && complete -p tpmssh-ca' >/tmp/last 2>&1 || fail "no completions"
+holds "a simulated TPM" as_ca tpmssh simulator start
+tcti=$(as_ca tpmssh simulator status --json | sed 's/.*"tcti":"\([^"]*\)".*/\1/')
+install -d /etc/systemd/system/tpmssh-ca-agent.service.d
+printf '[Service]\nEnvironment="TPMSSH_TCTI=%s"\n' "$tcti" >/etc/systemd/system/tpmssh-ca-agent.service.d/simulator.conf
+systemctl daemon-reload
+install -m 600 -o tpmssh-ca -g tpmssh-ca <(echo 5555-authority) /var/lib/tpmssh-ca/pin
+install -m 600 -o tpmssh-ca -g tpmssh-ca <(echo 87654321) /var/lib/tpmssh-ca/sopin
+holds "a token for its keys" as_ca tpmssh token init ca --pin-file /var/lib/tpmssh-ca/pin --so-pin-file /var/lib/tpmssh-ca/sopin
+for key in user-ca host-ca; do
+    holds "a key $key" as_ca tpmssh ca init --token ca --label "$key" --pin-file /var/lib/tpmssh-ca/pin
+    holds "its public half" as_ca sh -c "tpmssh ca public-key --ca $key >/var/lib/tpmssh-ca/$key.pub"
+done
+holds "the agent of its keys" systemctl enable --now tpmssh-ca-agent.service
+agent=/run/tpmssh-ca/agent.sock
+wait_for test -S "$agent"
+holds "gets the PIN" as_ca tpmssh unlock --token ca --socket "$agent" --pin-file /var/lib/tpmssh-ca/pin --time 8h
+holds "tpmssh-ca init" as_ca tpmssh-ca init --audience https://ca.example.com/ --agent "$agent" \
+    --user-ca /var/lib/tpmssh-ca/user-ca.pub --host-ca /var/lib/tpmssh-ca/host-ca.pub
+holds "the service starts" systemctl enable --now tpmssh-ca.service
+wait_for curl -fsS http://127.0.0.1:8700/healthz
+as_ca tpmssh-ca join-token new --role user --name anna >/home/anna/token || fail "no join token"
+chown anna: /home/anna/token
+holds "anna asks" as_anna 'tpmssh prove --token ssh -n anna --audience https://ca.example.com/ --join-token token -o request.json'
+holds "is asked" as_anna 'curl -fsS --data-binary @request.json http://127.0.0.1:8700/v1/enroll/begin >challenge.json'
+holds "proves" as_anna 'tpmssh prove --token ssh --request request.json --challenge challenge.json --pin-file ~/pin -o proof.json'
+holds "and is certified" as_anna 'curl -fsS --data-binary @proof.json http://127.0.0.1:8700/v1/enroll/finish'
+said ecdsa-sha2-nistp256-cert-v01@openssh.com
+holds "a restart keeps what it knows" systemctl restart tpmssh-ca.service
+wait_for curl -fsS http://127.0.0.1:8700/healthz
+holds "anna's machine is known" as_ca tpmssh-ca device list
+said anna
+holds "and can be revoked" as_ca tpmssh-ca device revoke 1
+fails "it gets nothing any more" 22 curl -fsS --data-binary @/home/anna/request.json http://127.0.0.1:8700/v1/enroll/begin
+said 403
+holds "the audit log is whole" as_ca tpmssh-ca audit verify
+holds "the authority is removed" apt-get -qq -y remove tpmssh-ca
+said "the authority stays in /var/lib/tpmssh-ca"
+holds "nothing of it runs" bash -c '! pgrep -u tpmssh-ca -x "tpmssh-ca|tpmssh"'
+holds "it is purged" apt-get -qq -y purge tpmssh-ca
+rm -r /etc/systemd/system/tpmssh-ca-agent.service.d
+etc >/tmp/etc-with-ca-gone
+holds "/etc is as before the authority" diff /tmp/etc-without-ca /tmp/etc-with-ca-gone
+test -s /var/lib/tpmssh-ca/registry.db || fail "the registry is gone"
+as_ca tpmssh simulator stop >/dev/null 2>&1
+
 # --- removing ---------------------------------------------------------------------------------
 holds "host keys again" tpmssh host setup
 holds "agent uninstall" as_anna 'tpmssh agent uninstall'
@@ -197,7 +266,7 @@ holds "sshd runs without it" ssh -q -F /dev/null -o UserKnownHostsFile=/tmp/know
 holds "the package is purged" apt-get -qq -y purge tpmssh
 etc >/tmp/etc-after
 holds "/etc is as before the package" diff /tmp/etc-before /tmp/etc-after
-find / -xdev -name '*tpmssh*' ! -path '/proc/*' ! -path '/root/tpmssh.deb' ! -path '/var/lib/apt/*' \
+find / -xdev -name '*tpmssh*' ! -path '/proc/*' ! -path '/root/tpmssh*.deb' ! -path '/var/lib/tpmssh-ca/*' ! -path '/var/lib/apt/*' \
     ! -path '/var/cache/*' ! -path '/tmp/*' | sort >/tmp/left
 cat >/tmp/stores <<'STORES'
 /home/anna/.config/tpmssh
@@ -208,6 +277,7 @@ cat >/tmp/stores <<'STORES'
 /root/.config/tpmssh
 /root/.local/share/tpmssh-simulator
 /var/lib/tpmssh
+/var/lib/tpmssh-ca
 STORES
 holds "nothing is left but the stores" bash -c '! grep -vxFf /tmp/stores /tmp/left'
 test -s /home/anna/.local/share/tpmssh/store.db || fail "the keys are gone"

@@ -14,13 +14,15 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{self, cargo, root};
 use crate::packages::{self, For};
-use crate::payload::{Built, Item, Layout};
+use crate::payload::{self, Built, Item, Layout};
 use crate::source;
 
 /// The files that one run makes.
 pub(crate) struct Dist {
     /// The Debian package.
     pub(crate) deb: PathBuf,
+    /// That of the authority.
+    pub(crate) ca: PathBuf,
 }
 
 /// The version and date of the source.
@@ -31,7 +33,7 @@ struct Release {
 }
 
 /// Builds package, tarball, SBOM and checksums. With `--check`, builds them a second time from
-/// another directory and compares. With `--from DIR`, packs the program and module in DIR, to try
+/// another directory and compares. With `--from DIR`, packs the programs and the module in DIR, to try
 /// the package.
 ///
 /// # Errors
@@ -50,8 +52,9 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
         _ => bail!("dist takes --check, --from DIR or nothing; see cargo xtask help"),
     };
     println!(
-        "install it with: sudo apt install ./{}",
-        relative(&dist.deb)
+        "install it with: sudo apt install ./{}; the authority of a fleet with: sudo apt install ./{}",
+        relative(&dist.deb),
+        relative(&dist.ca)
     );
     Ok(())
 }
@@ -66,7 +69,7 @@ pub(crate) fn build() -> Result<Dist> {
     build_in(&root(), &root().join("target/dist"))
 }
 
-/// Packs a program and module that are built already.
+/// Packs programs and a module that are built already.
 ///
 /// # Errors
 ///
@@ -100,15 +103,17 @@ fn pack_in(tree: &Path, out: &Path, built: &Built) -> Result<Dist> {
     let tarball = out.join(format!("{name}.tar.gz"));
     let items = Layout::below(Path::new("/usr/local"), None).items(built)?;
     tarball::write(&tarball, &name, items, &release)?;
-    let deb = debian::write(out, Layout::debian().items(built)?, &release)?;
-    let files = [&deb, &tarball, &sbom];
+    let layout = Layout::debian();
+    let deb = debian::write(out, &debian::TPMSSH, layout.items(built)?, &release)?;
+    let ca = debian::write(out, &debian::CA, layout.ca_items(built)?, &release)?;
+    let files = [&deb, &ca, &tarball, &sbom];
     let sums = checksums(&files)?;
     fs::write(out.join("SHA256SUMS"), &sums)?;
     print!("{sums}");
-    Ok(Dist { deb })
+    Ok(Dist { deb, ca })
 }
 
-/// Builds program and module without paths of this machine in them.
+/// Builds the programs and the module without paths of this machine in them.
 fn compile(tree: &Path, out: &Path) -> Result<Built> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
@@ -118,7 +123,7 @@ fn compile(tree: &Path, out: &Path) -> Result<Built> {
     command::run(
         cargo()
             .current_dir(tree)
-            .args(["build", "--release", "--locked", "-p", "tpmssh", "-p", "tpmssh-pkcs11"])
+            .args(["build", "--release", "--locked", "-p", "tpmssh", "-p", "tpmssh-pkcs11", "-p", "ca-server"])
             .arg("--target-dir")
             .arg(&target)
             .env(source::COMMIT, source::commit())
@@ -139,11 +144,11 @@ fn compile(tree: &Path, out: &Path) -> Result<Built> {
     strip(&target.join("release"), out)
 }
 
-/// Copies program and module without debug information.
+/// Copies the programs and the module without debug information.
 fn strip(from: &Path, out: &Path) -> Result<Built> {
     let dir = out.join("stripped");
     fs::create_dir_all(&dir)?;
-    for name in ["tpmssh", "libtpmssh_pkcs11.so"] {
+    for name in ["tpmssh", "libtpmssh_pkcs11.so", payload::CA] {
         fs::copy(from.join(name), dir.join(name))
             .with_context(|| format!("cannot copy {}", from.join(name).display()))?;
         command::run(

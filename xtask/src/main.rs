@@ -41,9 +41,9 @@ cargo xtask zoo FILE...     play the chips of a JSON file, in the states that ar
 cargo xtask soak [MINUTES] [SEED]  a mixed load with faults, bare and behind tpm2-abrmd, 30 minutes
 cargo xtask install [--prefix P] [--from DIR]  install below P (/usr/local) and $DESTDIR
 cargo xtask uninstall [--prefix P]  remove what install wrote there
-cargo xtask dist [--check | --from DIR]  a Debian package, a tarball, checksums and an SBOM in
+cargo xtask dist [--check | --from DIR]  two Debian packages, a tarball, checksums and an SBOM in
                            target/dist; --check builds twice and compares, --from packs a build
-cargo xtask package-test [DEB]  the package on a clean Debian 12, booted: from install to purge
+cargo xtask package-test [DEB CA_DEB]  the packages on a clean Debian 12, booted: from install to purge
 cargo xtask bench [ARG]... what tpmssh costs beyond the chip; --help says what ARGs there are
 
 Each installs the Debian packages that it needs and that are missing, and says which before.";

@@ -1,4 +1,4 @@
-//! `cargo xtask package-test`: the Debian package on a clean Debian, booted with its own systemd.
+//! `cargo xtask package-test`: the Debian packages on a clean Debian, booted with its own systemd.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::command::{self, root, target};
-use crate::dist;
+use crate::dist::{self, Dist};
 use crate::distro::check_mirror;
 use crate::packages::{self, For};
 use crate::unavailable::Unavailable;
@@ -18,7 +18,7 @@ use crate::unavailable::Unavailable;
 /// Packages that the steps need and tpmssh's package does not depend on: system services, and
 /// programs that use tpmssh.
 const PACKAGES: &str = "systemd-sysv,dbus,dbus-user-session,libpam-systemd,openssh-server,\
-     openssh-client,git,opensc,swtpm,swtpm-tools,procps,ca-certificates";
+     openssh-client,curl,git,opensc,swtpm,swtpm-tools,procps,ca-certificates";
 
 /// The unit that runs the steps and then switches the container off.
 const UNIT: &str = "\
@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(900);
 /// How long a container without steps may take from its start to its end.
 const PATIENCE_OF_A_BOOT: Duration = Duration::from_secs(120);
 
-/// Builds the package, or takes the one that is named, and runs the steps with it.
+/// Builds the packages, or takes those that are named, and runs the steps with them.
 ///
 /// # Errors
 ///
@@ -49,22 +49,25 @@ const PATIENCE_OF_A_BOOT: Duration = Duration::from_secs(120);
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
     packages::install_missing(For::All)?;
     check_user()?;
-    let deb = match args {
-        [] => dist::build()?.deb,
-        [deb] => PathBuf::from(deb),
-        _ => bail!("package-test takes a Debian package or nothing"),
+    let dist = match args {
+        [] => dist::build()?,
+        [deb, ca] => Dist {
+            deb: deb.into(),
+            ca: ca.into(),
+        },
+        _ => bail!("package-test takes the packages of tpmssh and of tpmssh-ca, or nothing"),
     };
-    live_with(&deb)
+    live_with(&dist)
 }
 
-/// The same with a package of what `cargo build --release` made.
+/// The same with packages of what `cargo build --release` made.
 ///
 /// # Errors
 ///
 /// As for [`run`]. [`Unavailable`] if this machine lacks something for it.
 pub(crate) fn of_release() -> Result<()> {
     check_user()?;
-    live_with(&dist::pack(&target()?.join("release"))?.deb)
+    live_with(&dist::pack(&target()?.join("release"))?)
 }
 
 fn check_user() -> Result<(), Unavailable> {
@@ -77,9 +80,10 @@ fn check_user() -> Result<(), Unavailable> {
     ))
 }
 
-/// Installs a package in a clean Debian and goes through all steps.
-fn live_with(deb: &Path) -> Result<()> {
-    lint(deb)?;
+/// Installs the packages in a clean Debian and goes through all steps.
+fn live_with(dist: &Dist) -> Result<()> {
+    lint(&dist.deb)?;
+    lint(&dist.ca)?;
     let work = tempfile::Builder::new().prefix("tpmssh-root-").tempdir()?;
     let tree = work.path().join("root");
     fs::create_dir(&tree)?;
@@ -91,7 +95,7 @@ fn live_with(deb: &Path) -> Result<()> {
             .arg(clean_root()?),
     )?;
     check_boots(&tree)?;
-    furnish(&tree, deb)?;
+    furnish(&tree, dist)?;
     fetch_dependencies(&tree)?;
     let outcome = boot(&tree, &[], PATIENCE);
     let output = fs::read_to_string(tree.join("root/output")).unwrap_or_default();
@@ -156,7 +160,7 @@ fn lint(deb: &Path) -> Result<()> {
 
 /// A tar file with a Debian 12 of these packages; made once.
 fn clean_root() -> Result<PathBuf> {
-    let tar = root().join("target/roots/bookworm-package.tar");
+    let tar = root().join("target/roots/bookworm-packages.tar");
     if !tar.exists() {
         check_mirror("bookworm")?;
         fs::create_dir_all(tar.parent().context("it is in no directory")?)?;
@@ -174,10 +178,11 @@ fn clean_root() -> Result<PathBuf> {
     Ok(tar)
 }
 
-/// Copies the package, the steps and the unit that runs them into a root.
-fn furnish(tree: &Path, deb: &Path) -> Result<()> {
+/// Copies the packages, the steps and the unit that runs them into a root.
+fn furnish(tree: &Path, dist: &Dist) -> Result<()> {
     let home = tree.join("root");
-    fs::copy(deb, home.join("tpmssh.deb"))?;
+    fs::copy(&dist.deb, home.join("tpmssh.deb"))?;
+    fs::copy(&dist.ca, home.join("tpmssh-ca.deb"))?;
     fs::copy(
         root().join("packaging/test/inside.sh"),
         home.join("inside.sh"),
@@ -196,14 +201,20 @@ fn furnish(tree: &Path, deb: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Downloads the dependencies of the package, because the container has no network.
+/// Downloads the dependencies of the packages, because the container has no network.
 fn fetch_dependencies(tree: &Path) -> Result<()> {
     let resolver = tree.join("etc/resolv.conf");
     let before = fs::read(&resolver).ok();
     fs::copy("/etc/resolv.conf", &resolver).context("this machine has no resolver")?;
     for words in [
         &["update"][..],
-        &["-y", "--download-only", "install", "/root/tpmssh.deb"],
+        &[
+            "-y",
+            "--download-only",
+            "install",
+            "/root/tpmssh.deb",
+            "/root/tpmssh-ca.deb",
+        ],
     ] {
         let mut apt = Command::new("chroot");
         apt.arg(tree).args(["apt-get", "-qq"]).args(words);

@@ -11,9 +11,12 @@ use crate::command::root;
 /// The file name of the module.
 const MODULE: &str = "libtpmssh_pkcs11.so";
 
-/// The program and the module, built.
+/// The program of the authority.
+pub(crate) const CA: &str = "tpmssh-ca";
+
+/// The programs and the module, built.
 pub(crate) struct Built {
-    /// The directory in which both are.
+    /// The directory in which they are.
     pub(crate) dir: PathBuf,
 }
 
@@ -97,7 +100,7 @@ impl Layout {
             read(&built.dir.join("tpmssh"))?,
         );
         items.add(self.module(), 0o644, read(&built.dir.join(MODULE))?);
-        self.add_printed(&mut items, &built.dir.join("tpmssh"))?;
+        self.add_pages(&mut items, &built.dir.join("tpmssh"))?;
         self.add_units(&mut items)?;
         let p11_kit = self.at("share/p11-kit/modules/tpmssh.module");
         items.add(p11_kit, 0o644, self.filled("tpmssh.module.in")?);
@@ -122,7 +125,9 @@ impl Layout {
     }
 
     /// Manual pages and completions, which the program prints.
-    fn add_printed(&self, items: &mut Items, program: &Path) -> Result<()> {
+    fn add_pages(&self, items: &mut Items, program: &Path) -> Result<()> {
+        let name = program.file_name().context("a program without a name")?;
+        let name = name.to_string_lossy();
         let pages = tempfile::tempdir().context("cannot make a temporary directory")?;
         print(program, &["man", &pages.path().display().to_string()])?;
         for page in fs::read_dir(pages.path())? {
@@ -131,20 +136,52 @@ impl Layout {
             let dir = self
                 .at("share/man")
                 .join(format!("man{}", section.display()));
-            let name = page.file_name().context("a page without a name")?;
-            items.add(dir.join(name), 0o644, read(&page)?);
+            let page_name = page.file_name().context("a page without a name")?;
+            items.add(dir.join(page_name), 0o644, read(&page)?);
         }
         for (shell, path) in [
-            ("bash", self.at("share/bash-completion/completions/tpmssh")),
-            ("zsh", self.zsh.join("_tpmssh")),
+            (
+                "bash",
+                self.at("share/bash-completion/completions").join(&*name),
+            ),
+            ("zsh", self.zsh.join(format!("_{name}"))),
             (
                 "fish",
-                self.at("share/fish/vendor_completions.d/tpmssh.fish"),
+                self.at("share/fish/vendor_completions.d")
+                    .join(format!("{name}.fish")),
             ),
         ] {
             items.add(path, 0o644, print(program, &["completions", shell])?);
         }
         Ok(())
+    }
+
+    /// The files of the authority, which is a package of its own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Layout::items`].
+    pub(crate) fn ca_items(&self, built: &Built) -> Result<Vec<Item>> {
+        let mut items = Items(Vec::new());
+        let program = built.dir.join(CA);
+        items.add(self.at("bin").join(CA), 0o755, read(&program)?);
+        self.add_pages(&mut items, &program)?;
+        let units = self.system_units.as_ref();
+        let units = units.context("the authority is no single user's program")?;
+        for name in ["tpmssh-ca.service", "tpmssh-ca-agent.service"] {
+            let text = self.filled(&format!("systemd/system/{name}"))?;
+            items.add(units.join(name), 0o644, text);
+        }
+        let sysusers = self.at("lib/sysusers.d/tpmssh-ca.conf");
+        items.add(sysusers, 0o644, self.filled("tpmssh-ca.sysusers")?);
+        let doc = self.at("share/doc").join(CA);
+        let readme = read(&root().join("crates/ca-server/README.md"))?;
+        items.add(doc.join("README.md"), 0o644, readme);
+        for name in ["LICENSE-APACHE", "LICENSE-MIT"] {
+            items.add(doc.join(name), 0o644, read(&root().join(name))?);
+        }
+        items.0.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(items.0)
     }
 
     fn add_units(&self, items: &mut Items) -> Result<()> {
@@ -179,6 +216,7 @@ impl Layout {
         let text = text
             .replace("@prefix@", &shown(self.prefix.clone()))
             .replace("@program@", &shown(self.at("bin/tpmssh")))
+            .replace("@ca@", &shown(self.at("bin").join(CA)))
             .replace("@module@", &shown(self.module()))
             .replace("@version@", env!("CARGO_PKG_VERSION"))
             .replace("@store@", "/var/lib/tpmssh")

@@ -4,6 +4,7 @@ mod admin;
 mod database;
 mod files;
 mod init;
+mod pages;
 mod serve;
 mod tickets;
 
@@ -11,7 +12,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::Value;
 
 /// An authority that certifies SSH keys for the TPMs that they live in
@@ -62,6 +63,10 @@ enum Command {
     /// The audit log
     #[command(subcommand)]
     Audit(AuditCommand),
+    #[command(hide = true)]
+    Man(pages::ManArgs),
+    #[command(hide = true)]
+    Completions(pages::CompletionArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -132,5 +137,7 @@ fn run(program: Program) -> anyhow::Result<()> {
         Command::Krl(command) => admin::krl(&dir, &command, &out),
         Command::Database(command) => database::run(&dir, &command, &out),
         Command::Audit(AuditCommand::Verify) => serve::verify(&dir, &out),
+        Command::Man(args) => pages::man(&args, Program::command()),
+        Command::Completions(args) => pages::completions(&args, Program::command()),
     }
 }

@@ -1,4 +1,4 @@
-//! The Debian package, made with dpkg-deb.
+//! The Debian packages, made with dpkg-deb.
 
 use std::fmt::Write;
 use std::fs;
@@ -11,7 +11,30 @@ use super::{Release, gzip, lay_out};
 use crate::command::{self, root};
 use crate::payload::Item;
 
-/// The scripts of the package.
+/// One of the packages.
+pub(super) struct Package {
+    name: &'static str,
+    /// The directory with its description and its scripts.
+    dir: &'static str,
+    /// How many of its files are programs or libraries.
+    binaries: usize,
+}
+
+/// The program and the module.
+pub(super) const TPMSSH: Package = Package {
+    name: "tpmssh",
+    dir: "packaging/debian",
+    binaries: 2,
+};
+
+/// The authority.
+pub(super) const CA: Package = Package {
+    name: "tpmssh-ca",
+    dir: "packaging/debian/ca",
+    binaries: 1,
+};
+
+/// The scripts of a package.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
 /// Writes the package into `out`.
@@ -19,16 +42,21 @@ const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 /// # Errors
 ///
 /// If it cannot be made, or its dependencies cannot be computed.
-pub(super) fn write(out: &Path, items: Vec<Item>, release: &Release) -> Result<PathBuf> {
+pub(super) fn write(
+    out: &Path,
+    package: &Package,
+    items: Vec<Item>,
+    release: &Release,
+) -> Result<PathBuf> {
     let version = format!("{}-1", release.version);
     let architecture = print(Command::new("dpkg").arg("--print-architecture"))?;
-    let items = for_debian(items, &version, release)?;
+    let items = for_debian(package, items, &version, release)?;
     let work = tempfile::tempdir()?;
     let tree = work.path().join("tree");
     lay_out(&tree, &items)?;
-    let control = control(work.path(), &items, &version, &architecture)?;
+    let control = control(package, work.path(), &items, &version, &architecture)?;
     lay_out(&tree, &control)?;
-    let deb = out.join(format!("tpmssh_{version}_{architecture}.deb"));
+    let deb = out.join(format!("{}_{version}_{architecture}.deb", package.name));
     command::run(
         Command::new("dpkg-deb")
             .env("SOURCE_DATE_EPOCH", release.date.to_string())
@@ -40,7 +68,12 @@ pub(super) fn write(out: &Path, items: Vec<Item>, release: &Release) -> Result<P
 }
 
 /// The items as Debian has them: pages compressed, licenses in one file, changelogs.
-fn for_debian(mut items: Vec<Item>, version: &str, release: &Release) -> Result<Vec<Item>> {
+fn for_debian(
+    package: &Package,
+    mut items: Vec<Item>,
+    version: &str,
+    release: &Release,
+) -> Result<Vec<Item>> {
     items.retain(|item| {
         let name = item.path.file_name().unwrap_or_default();
         !name.to_string_lossy().starts_with("LICENSE-")
@@ -53,18 +86,22 @@ fn for_debian(mut items: Vec<Item>, version: &str, release: &Release) -> Result<
     }
     let mut doc = |name: &str, contents: Vec<u8>| {
         items.push(Item {
-            path: Path::new("/usr/share/doc/tpmssh").join(name),
+            path: Path::new("/usr/share/doc").join(package.name).join(name),
             mode: 0o644,
             contents,
         });
     };
-    doc("copyright", fs::read(packaging("copyright"))?);
+    doc(
+        "copyright",
+        fs::read(root().join("packaging/debian/copyright"))?,
+    );
     let changes = fs::read(root().join("CHANGELOG.md"))?;
     doc("changelog.gz", gzip(&changes)?);
     let day = print(Command::new("date").args(["-R", "-u", "-d", &format!("@{}", release.date)]))?;
     let entry = format!(
-        "tpmssh ({version}) unstable; urgency=medium\n\n  * See changelog.gz.\n\n \
-         -- The tpmssh authors <packages@tpmssh.invalid>  {day}\n"
+        "{} ({version}) unstable; urgency=medium\n\n  * See changelog.gz.\n\n \
+         -- The tpmssh authors <packages@tpmssh.invalid>  {day}\n",
+        package.name
     );
     doc("changelog.Debian.gz", gzip(entry.as_bytes())?);
     items.sort_by(|a, b| a.path.cmp(&b.path));
@@ -72,20 +109,26 @@ fn for_debian(mut items: Vec<Item>, version: &str, release: &Release) -> Result<
 }
 
 /// The files of the package's own directory.
-fn control(work: &Path, items: &[Item], version: &str, architecture: &str) -> Result<Vec<Item>> {
+fn control(
+    package: &Package,
+    work: &Path,
+    items: &[Item],
+    version: &str,
+    architecture: &str,
+) -> Result<Vec<Item>> {
     let kilobytes: usize = items
         .iter()
         .map(|it| it.contents.len().div_ceil(1024))
         .sum();
-    let text = fs::read_to_string(packaging("control.in"))?
+    let text = fs::read_to_string(packaging(package, "control.in"))?
         .replace("@version@", version)
         .replace("@architecture@", architecture)
         .replace("@size@", &kilobytes.to_string())
-        .replace("@depends@", &dependencies(work, items)?);
+        .replace("@depends@", &dependencies(package, work, items)?);
     let mut files = vec![item("control", 0o644, text.into_bytes())];
     files.push(item("md5sums", 0o644, md5sums(work)?.into_bytes()));
     for name in SCRIPTS {
-        files.push(item(name, 0o755, fs::read(packaging(name))?));
+        files.push(item(name, 0o755, fs::read(packaging(package, name))?));
     }
     Ok(files)
 }
@@ -98,13 +141,16 @@ fn item(name: &str, mode: u32, contents: Vec<u8>) -> Item {
     }
 }
 
-/// The packages of the libraries that program and module are linked to.
-fn dependencies(work: &Path, items: &[Item]) -> Result<String> {
+/// The packages of the libraries that programs and module are linked to.
+fn dependencies(package: &Package, work: &Path, items: &[Item]) -> Result<String> {
     let stub = work.join("debian");
     fs::create_dir_all(&stub)?;
     fs::write(
         stub.join("control"),
-        "Source: tpmssh\n\nPackage: tpmssh\nArchitecture: any\n",
+        format!(
+            "Source: tpmssh\n\nPackage: {}\nArchitecture: any\n",
+            package.name
+        ),
     )?;
     let mut command = Command::new("dpkg-shlibdeps");
     command.current_dir(work).args(["-O", "--warnings=0"]);
@@ -118,7 +164,12 @@ fn dependencies(work: &Path, items: &[Item]) -> Result<String> {
             .arg(work.join("tree").join(item.path.strip_prefix("/")?));
         found += 1;
     }
-    ensure!(found == 2, "program and module are not both ELF files");
+    ensure!(
+        found == package.binaries,
+        "{found} files of {} are ELF files, and not {}",
+        package.name,
+        package.binaries
+    );
     let line = print(&mut command)?;
     let depends = line.strip_prefix("shlibs:Depends=");
     Ok(depends.context("dpkg-shlibdeps says nothing")?.to_owned())
@@ -148,8 +199,8 @@ fn md5sums(work: &Path) -> Result<String> {
     Ok(sums)
 }
 
-fn packaging(name: &str) -> PathBuf {
-    root().join("packaging/debian").join(name)
+fn packaging(package: &Package, name: &str) -> PathBuf {
+    root().join(package.dir).join(name)
 }
 
 /// The output of a program, without the line feed at its end.
@@ -172,9 +223,16 @@ mod tests {
 
     #[test]
     fn scripts_are_plain_shell() {
-        for name in SCRIPTS {
-            let done = Command::new("sh").arg("-n").arg(packaging(name)).status();
-            assert!(done.is_ok_and(|status| status.success()), "{name}");
+        for package in [&TPMSSH, &CA] {
+            for name in SCRIPTS {
+                let script = packaging(package, name);
+                let done = Command::new("sh").arg("-n").arg(&script).status();
+                assert!(
+                    done.is_ok_and(|status| status.success()),
+                    "{}",
+                    script.display()
+                );
+            }
         }
     }
 }

@@ -59,6 +59,34 @@ fn an_authority_is_made_once_and_says_what_comes_next() {
     );
 }
 
+/// What packagers install. `tpmssh ca` has its pages in section 1.
+#[test]
+fn each_command_has_a_manual_page_and_is_completed() {
+    let node = Node::initialised();
+    let pages = node.at("pages");
+    fs::create_dir(&pages).unwrap();
+    node.ok(&["man", pages.to_str().unwrap()]);
+    for command in ["", "-init", "-serve", "-device-revoke", "-audit-verify"] {
+        let page = fs::read_to_string(pages.join(format!("tpmssh-ca{command}.8"))).unwrap();
+        assert!(
+            page.contains(".TH tpmssh-ca") && page.contains("SYNOPSIS"),
+            "{page}"
+        );
+    }
+    assert!(!pages.join("tpmssh-ca-man.8").exists());
+    let (code, _, said) = node.run(&["man", node.at("nowhere").to_str().unwrap()]);
+    let says = format!("tpmssh-ca: cannot write {}", node.at("nowhere").display());
+    assert!(code == 1 && said.starts_with(&says), "{said}");
+    for (shell, has) in [
+        ("bash", "complete -F _tpmssh-ca"),
+        ("zsh", "#compdef tpmssh-ca"),
+        ("fish", "complete -c tpmssh-ca"),
+    ] {
+        let script = node.ok(&["completions", shell]);
+        assert!(script.contains(has) && script.contains("revoke"), "{shell}");
+    }
+}
+
 #[test]
 fn without_a_node_the_administrator_is_told_so() {
     let node = Node::initialised();
