@@ -78,7 +78,7 @@ fn each_command_has_a_manual_page_and_is_completed() {
     let says = format!("tpmssh-ca: cannot write {}", node.at("nowhere").display());
     assert!(code == 1 && said.starts_with(&says), "{said}");
     for (shell, has) in [
-        ("bash", "complete -F _tpmssh-ca"),
+        ("bash", "complete -F _tpmssh__ca"),
         ("zsh", "#compdef tpmssh-ca"),
         ("fish", "complete -c tpmssh-ca"),
     ] {

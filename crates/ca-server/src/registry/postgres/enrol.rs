@@ -3,7 +3,7 @@
 use key_proof::{Kind, Verified};
 
 use super::pool::{Fault, Session};
-use super::renew::{answered, issue};
+use super::renew::{answered, issue, take_names};
 use super::{Once, corrupt, signed, text};
 use crate::registry::{Enrolment, Outcome};
 
@@ -250,20 +250,4 @@ pub(super) async fn replace_others(
                WHERE device = $1 AND role = $2 AND state = 'active' AND id <> $3";
     session.execute(sql, &[&device, &role, &successor]).await?;
     Ok(())
-}
-
-/// Gives the host names to this key, besides those that it has; `false` if another key has one of them.
-pub(super) async fn take_names(
-    session: &mut Session,
-    binding: i64,
-    names: &[String],
-) -> Result<bool, Fault> {
-    for name in names {
-        let sql = "INSERT INTO principal (name, binding) VALUES ($1, $2) \
-                   ON CONFLICT (name) DO UPDATE SET binding = $2 WHERE principal.binding = $2";
-        if session.execute(sql, &[&text(name), &binding]).await? != 1 {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

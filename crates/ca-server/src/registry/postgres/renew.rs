@@ -2,9 +2,8 @@
 
 use key_proof::TpmTime;
 
-use super::enrol::take_names;
 use super::pool::{Fault, Session};
-use super::{Once, day, signed};
+use super::{Once, day, signed, text};
 use crate::Refusal;
 use crate::registry::{Answer, Outcome, Signed};
 
@@ -239,4 +238,20 @@ pub(super) async fn issue(
         )
         .await?;
     Ok(row.try_get::<_, i64>(0)? == 1)
+}
+
+/// Gives the host names to this key, besides those that it has; `false` if another key has one of them.
+pub(super) async fn take_names(
+    session: &mut Session,
+    binding: i64,
+    names: &[String],
+) -> Result<bool, Fault> {
+    for name in names {
+        let sql = "INSERT INTO principal (name, binding) VALUES ($1, $2) \
+                   ON CONFLICT (name) DO UPDATE SET binding = $2 WHERE principal.binding = $2";
+        if session.execute(sql, &[&text(name), &binding]).await? != 1 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
