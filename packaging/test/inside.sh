@@ -208,7 +208,7 @@ test -s "$(dpkg -L tpmssh-ca | grep 'man8/tpmssh-ca.8.gz$')" || fail "no manual 
 test -s "$(dpkg -L tpmssh-ca | grep 'man8/tpmssh-ca-device-revoke.8.gz$')" || fail "no manual page of a command"
 bash -c '. /usr/share/bash-completion/completions/tpmssh-ca && complete -p tpmssh-ca' >/tmp/last 2>&1 || fail "no completions"
 holds "a simulated TPM" as_ca tpmssh simulator start
-tcti=$(as_ca tpmssh simulator status --json | sed 's/.*"tcti":"\([^"]*\)".*/\1/')
+tcti=$(as_ca tpmssh simulator status --json | sed -n 's/.*"tcti": *"\([^"]*\)".*/\1/p')
 install -d /etc/systemd/system/tpmssh-ca-agent.service.d
 printf '[Service]\nEnvironment="TPMSSH_TCTI=%s"\n' "$tcti" >/etc/systemd/system/tpmssh-ca-agent.service.d/simulator.conf
 systemctl daemon-reload
