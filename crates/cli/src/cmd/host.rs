@@ -1,6 +1,8 @@
 //! `tpmssh host`: the host keys of an SSH server.
 
 mod check;
+mod drop_in;
+mod enrol;
 mod exchange;
 mod host_units;
 mod place;

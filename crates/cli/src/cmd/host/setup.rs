@@ -6,7 +6,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use key_proof::Kind;
 use serde::Serialize;
 use ssh_format::{Certificate, CertificateKind};
 use token_store::token::{self, InitOptions};
@@ -14,14 +13,14 @@ use token_store::{Error as StoreError, KeySpec, Store, StoreDir, Token, WallKind
 use tpm_core::{KeyType, info};
 
 use super::check::{self, ServerArgs};
+use super::drop_in::{DropIn, check_included};
+use super::enrol::{self, EnrolArgs};
 use super::host_units;
-use super::place::{KINDS, MachineArgs, TOKEN, algorithm};
+use super::place::{MachineArgs, TOKEN, algorithm};
 use super::renew;
 use super::server_keys::{self, FileKey};
 use crate::app::App;
 use crate::ask::hierarchy_auth::read_owner_auth;
-use crate::enrolments::options::AuthorityArgs;
-use crate::enrolments::{Enrolled, first, revoked};
 use crate::fail::error::Error;
 use crate::files::changes::Changes;
 use crate::files::key_file;
@@ -30,9 +29,7 @@ use crate::files::units;
 use crate::keys::Key;
 use crate::keys::make;
 use crate::keys::signing::{self, SigningKey};
-use crate::options::{KeyTypeArgs, OwnerAuthArgs, UserPinArgs};
-use crate::proofs::prover::Prover;
-use crate::show::output::tell;
+use crate::options::{KeyTypeArgs, OwnerAuthArgs};
 use crate::show::path;
 
 /// Make a host key in the TPM, and have sshd and systemd use it
@@ -90,31 +87,6 @@ struct CheckArgs {
     port: u16,
 }
 
-/// An authority that certifies the key.
-#[derive(Debug, clap::Args)]
-struct EnrolArgs {
-    /// Get certificates for the key, again and again, from the authority (tpmssh-ca) at this address
-    #[arg(long, value_name = "URL", conflicts_with = "certificate")]
-    enroll: Option<String>,
-
-    /// The names of this host for --enroll (its host name); commas separate them
-    #[arg(
-        short = 'n',
-        long,
-        value_delimiter = ',',
-        value_name = "NAMES",
-        requires = "enroll"
-    )]
-    principals: Vec<String>,
-
-    /// Do not let users in by certificates of the authority
-    #[arg(long, requires = "enroll")]
-    no_users: bool,
-
-    #[command(flatten)]
-    authority: AuthorityArgs,
-}
-
 const COMMANDS: [&[&str]; 2] = [
     &["daemon-reload"],
     &["enable", "--now", "tpmssh-host.socket"],
@@ -141,7 +113,7 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     }
     host_units::any(&args.machine).check()?;
     if args.enrol.enroll.is_some() {
-        check_settings(args)?;
+        enrol::check_settings(&args.machine, &args.enrol)?;
     }
     let files = server_keys::in_use(&args.machine);
     let kind = kind(app, args, &files)?;
@@ -158,7 +130,9 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     };
     let renews = args.enrol.enroll.is_some() || is_enrolled(app, args)?;
     let certificate = match (&args.enrol.enroll, &key) {
-        (Some(url), Some(key)) if !args.dry_run => Some(enrol(app, args, url, key)?),
+        (Some(url), Some(key)) if !args.dry_run => {
+            Some(enrol::enrol(app, &args.machine, &args.enrol, url, key)?)
+        }
         _ => certificate,
     };
     let certificate = match (&key, certificate) {
@@ -169,11 +143,13 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             return Err(Error::NoKeyForCertificate { fingerprint }.into());
         }
     };
+    let enrols = args.enrol.enroll.is_some();
     let drop_in = DropIn::new(
-        args,
-        kind,
-        certificate.is_some() || args.enrol.enroll.is_some(),
+        &args.machine,
+        (kind, certificate.is_some() || enrols),
         files,
+        args.only,
+        enrols.then_some(!args.enrol.no_users),
     );
     let mut files = host_units::needed(app, &args.machine, renews)?;
     files.add(args.machine.drop_in(), drop_in.text(&args.machine));
@@ -229,69 +205,6 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         "the host key is set up",
         "see it with: sudo tpmssh host status",
     )
-}
-
-/// Refuses to take the place of a list of revoked keys, or of another authority for users, that somebody else's file names.
-fn check_settings(args: &Args) -> Result<(), Error> {
-    let users = (!args.enrol.no_users).then_some(("TrustedUserCAKeys", "trustedusercakeys"));
-    let settings = users.into_iter().chain([("RevokedKeys", "revokedkeys")]);
-    for (keyword, lower) in settings {
-        if let Some(line) = server_keys::set_elsewhere(&args.machine, lower) {
-            return Err(Error::SettingTaken {
-                keyword,
-                config: line.file,
-                line: line.number,
-            });
-        }
-    }
-    Ok(())
-}
-
-/// Gets the first certificate for the key, and the files that sshd needs of the authority.
-fn enrol(app: &App, args: &Args, url: &str, key: &SigningKey) -> anyhow::Result<Certificate> {
-    let chosen = args.enrol.authority.chosen(url)?;
-    let mut names = args.enrol.principals.clone();
-    if names.is_empty() {
-        names.push(make::host_name());
-    }
-    let mut store = Store::open(&StoreDir::at(&args.machine.store)?)?;
-    let prover = Prover {
-        app,
-        key,
-        pin: &UserPinArgs::default(),
-        endorsement: &args.enrol.authority.endorsement,
-        unattended: false,
-    };
-    let before = renew::enrolled(app, &args.machine)?;
-    let is_elsewhere = |it: &Enrolled| {
-        it.key.object != key.object && it.enrolment.terms.audience != chosen.audience
-    };
-    if before.iter().any(is_elsewhere) {
-        return Err(Error::Usage(
-            "another host key is enrolled with another authority, and sshd takes one list of revoked keys".to_owned(),
-        )
-        .into());
-    }
-    let list = args.machine.revoked();
-    let kind = Kind::Host;
-    let got = first::enrol(&prover, &mut store, &chosen, kind, &names, |got| {
-        let host_ca = got.authorities.host.blob();
-        let is_another = |it: &Enrolled| it.enrolment.terms.trust.host_ca != host_ca;
-        // sshd refuses every key if a list that it is told to use is not there.
-        if before.iter().any(is_another) {
-            // The numbers of the former authority's lists say nothing of this one's.
-            revoked::pull_anew(&chosen.server, &got.authorities, &list)?;
-        } else {
-            revoked::pull(&chosen.server, &got.authorities, &list)?;
-        }
-        Ok(())
-    })?;
-    if args.enrol.no_users {
-        units::remove_file(&args.machine.user_ca())?;
-    } else {
-        renew::write_user_ca(&args.machine, &got.authorities)?;
-    }
-    Ok(got.certificate)
 }
 
 /// Whether an authority certifies a host key already.
@@ -443,113 +356,4 @@ fn token(app: &App, store: &mut Store, args: &Args) -> anyhow::Result<Token> {
     let owner = read_owner_auth(&args.owner.source())?;
     let tpm = app.tpm()?;
     Ok(token::init(store, &tpm, &options, None, None, &owner)?.token)
-}
-
-/// What sshd is told: the keys and certificates of the TPM, and the files that stay in use.
-struct DropIn {
-    /// The kind of each key, and whether there is a certificate.
-    keys: Vec<(KeyType, bool)>,
-    files: Vec<FileKey>,
-    /// Files of the same type and curve as a key of the TPM.
-    left_out: Vec<FileKey>,
-    /// Whether an authority certifies users, and whether it has a list of revoked keys.
-    users: bool,
-    revoked: bool,
-}
-
-impl DropIn {
-    fn new(args: &Args, kind: KeyType, certified: bool, files: Vec<FileKey>) -> Self {
-        let is = |it: KeyType| it == kind || (it.is_rsa() && kind.is_rsa());
-        let keys: Vec<_> = KINDS
-            .into_iter()
-            .filter(|it| is(*it) || args.machine.public(*it).exists())
-            .map(|it| {
-                let certificate = args.machine.certificate(it).exists();
-                (it, certificate || (certified && is(it)))
-            })
-            .collect();
-        let has = |file: &FileKey| {
-            let same = |(kind, _): &(KeyType, bool)| file.has_algorithm(algorithm(*kind));
-            keys.iter().any(same)
-        };
-        // A file that another line names is in use without a line here.
-        let unnamed = files
-            .into_iter()
-            .filter(|file| !args.only && file.named.is_none());
-        let (left_out, files) = unnamed.partition(has);
-        let (machine, enrols) = (&args.machine, args.enrol.enroll.is_some());
-        Self {
-            keys,
-            files,
-            left_out,
-            users: match enrols {
-                true => !args.enrol.no_users,
-                false => machine.user_ca().exists(),
-            },
-            revoked: enrols || machine.revoked().exists(),
-        }
-    }
-
-    /// The text. With one `HostKey` sshd takes no others by default.
-    fn text(&self, machine: &MachineArgs) -> String {
-        let mut text = format!("HostKeyAgent {}\n", word(&machine.socket));
-        for (kind, certified) in &self.keys {
-            text += &format!("HostKey {}\n", word(&machine.public(*kind)));
-            if *certified {
-                text += &format!("HostCertificate {}\n", word(&machine.certificate(*kind)));
-            }
-        }
-        for file in &self.files {
-            text += &format!("HostKey {}\n", word(&file.path));
-        }
-        for (keyword, path, is_set) in [
-            ("TrustedUserCAKeys", machine.user_ca(), self.users),
-            ("RevokedKeys", machine.revoked(), self.revoked),
-        ] {
-            if is_set {
-                text += &format!("{keyword} {}\n", word(&path));
-            }
-        }
-        text
-    }
-
-    fn tell_left_out(&self) {
-        for file in &self.left_out {
-            let kind = file.public.as_ref().map_or("", |public| public.algorithm());
-            tell(&format!(
-                "tpmssh: {} is left out: the TPM has a key of the same type and curve ({kind}), and \
-                 sshd uses one. Clients that know only the key in the file will see a new one; \
-                 those that know another key of this host learn it by UpdateHostKeys.",
-                file.path.display()
-            ));
-        }
-    }
-}
-
-/// Says if sshd will not look at the drop-in.
-fn check_included(machine: &MachineArgs) {
-    let main = fs::read_to_string(machine.sshd_config()).unwrap_or_default();
-    let includes = |line: &str| {
-        line.trim_start()
-            .to_ascii_lowercase()
-            .starts_with("include")
-            && line.contains("sshd_config.d/")
-    };
-    if !main.lines().any(includes) {
-        tell(&format!(
-            "tpmssh: {} does not include it: add Include {}/*.conf at its top",
-            machine.sshd_config().display(),
-            machine.ssh().join("sshd_config.d").display()
-        ));
-    }
-}
-
-/// A path as one word of sshd_config(5).
-fn word(path: &Path) -> String {
-    let text = path.display().to_string();
-    if text.contains([' ', '#']) {
-        format!("\"{text}\"")
-    } else {
-        text
-    }
 }

@@ -1,0 +1,111 @@
+//! An authority over the network that certifies the host key of `tpmssh host setup --enroll`.
+
+use key_proof::Kind;
+use ssh_format::Certificate;
+use token_store::{Store, StoreDir};
+
+use super::place::MachineArgs;
+use super::{renew, server_keys};
+use crate::app::App;
+use crate::enrolments::options::AuthorityArgs;
+use crate::enrolments::{Enrolled, first, revoked};
+use crate::fail::error::Error;
+use crate::files::units;
+use crate::keys::make;
+use crate::keys::signing::SigningKey;
+use crate::options::UserPinArgs;
+use crate::proofs::prover::Prover;
+
+/// An authority that certifies the key.
+#[derive(Debug, clap::Args)]
+pub(super) struct EnrolArgs {
+    /// Get certificates for the key, again and again, from the authority (tpmssh-ca) at this address
+    #[arg(long, value_name = "URL", conflicts_with = "certificate")]
+    pub(super) enroll: Option<String>,
+
+    /// The names of this host for --enroll (its host name); commas separate them
+    #[arg(
+        short = 'n',
+        long,
+        value_delimiter = ',',
+        value_name = "NAMES",
+        requires = "enroll"
+    )]
+    principals: Vec<String>,
+
+    /// Do not let users in by certificates of the authority
+    #[arg(long, requires = "enroll")]
+    pub(super) no_users: bool,
+
+    #[command(flatten)]
+    pub(super) authority: AuthorityArgs,
+}
+
+/// Refuses to take the place of a list of revoked keys, or of another authority for users, that somebody else's file names.
+pub(super) fn check_settings(machine: &MachineArgs, args: &EnrolArgs) -> Result<(), Error> {
+    let users = (!args.no_users).then_some(("TrustedUserCAKeys", "trustedusercakeys"));
+    let settings = users.into_iter().chain([("RevokedKeys", "revokedkeys")]);
+    for (keyword, lower) in settings {
+        if let Some(line) = server_keys::set_elsewhere(machine, lower) {
+            return Err(Error::SettingTaken {
+                keyword,
+                config: line.file,
+                line: line.number,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Gets the first certificate for the key, and the files that sshd needs of the authority.
+pub(super) fn enrol(
+    app: &App,
+    machine: &MachineArgs,
+    args: &EnrolArgs,
+    url: &str,
+    key: &SigningKey,
+) -> anyhow::Result<Certificate> {
+    let chosen = args.authority.chosen(url)?;
+    let mut names = args.principals.clone();
+    if names.is_empty() {
+        names.push(make::host_name());
+    }
+    let mut store = Store::open(&StoreDir::at(&machine.store)?)?;
+    let prover = Prover {
+        app,
+        key,
+        pin: &UserPinArgs::default(),
+        endorsement: &args.authority.endorsement,
+        unattended: false,
+    };
+    let before = renew::enrolled(app, machine)?;
+    let is_elsewhere = |it: &Enrolled| {
+        it.key.object != key.object && it.enrolment.terms.audience != chosen.audience
+    };
+    if before.iter().any(is_elsewhere) {
+        return Err(Error::Usage(
+            "another host key is enrolled with another authority, and sshd takes one list of revoked keys".to_owned(),
+        )
+        .into());
+    }
+    let list = machine.revoked();
+    let kind = Kind::Host;
+    let got = first::enrol(&prover, &mut store, &chosen, kind, &names, |got| {
+        let host_ca = got.authorities.host.blob();
+        let is_another = |it: &Enrolled| it.enrolment.terms.trust.host_ca != host_ca;
+        // sshd refuses every key if a list that it is told to use is not there.
+        if before.iter().any(is_another) {
+            // The numbers of the former authority's lists say nothing of this one's.
+            revoked::pull_anew(&chosen.server, &got.authorities, &list)?;
+        } else {
+            revoked::pull(&chosen.server, &got.authorities, &list)?;
+        }
+        Ok(())
+    })?;
+    if args.no_users {
+        units::remove_file(&machine.user_ca())?;
+    } else {
+        renew::write_user_ca(machine, &got.authorities)?;
+    }
+    Ok(got.certificate)
+}
