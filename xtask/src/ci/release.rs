@@ -17,11 +17,14 @@ const OF_TESTS: [&str; 1] = ["TPMSSH_TEST_KDF"];
 /// If one of them contains such a name.
 pub(super) fn check() -> Result<()> {
     let build = ["build", "--release", "--locked"];
-    command::run(
-        cargo()
-            .args(build)
-            .args(["-p", "tpmssh", "-p", "tpmssh-pkcs11"]),
-    )?;
+    command::run(cargo().args(build).args([
+        "-p",
+        "tpmssh",
+        "-p",
+        "tpmssh-pkcs11",
+        "-p",
+        "ca-server",
+    ]))?;
     for name in ["tpmssh", "libtpmssh_pkcs11.so"] {
         let path = target()?.join("release").join(name);
         let shipped = fs::read(&path).with_context(|| path.display().to_string())?;
