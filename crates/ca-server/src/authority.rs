@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use key_proof::{Challenge, Proof, Request, TicketKey, check_request, verify};
 use rand_core::OsRng;
 use sha2::{Digest, Sha256};
+use ssh_format::text::error_line;
 
 use crate::audit::Audit;
 use crate::policy::Policy;
@@ -207,7 +208,7 @@ impl Authority {
         };
         if let Err(refusal) = &result {
             facts.push(("refused", refusal.code()));
-            facts.push(("why", chain(refusal)));
+            facts.push(("why", error_line(refusal)));
         }
         let noted = self.audit.write(now, event, &facts);
         noted.map_err(|err| Refusal::Unavailable(err.into()))?;
@@ -267,15 +268,4 @@ fn note_outcome(facts: &mut Facts, outcome: &Outcome) {
         Outcome::Pending(id) => facts.push(("pending", id.to_string())),
         _ => {}
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(err) = source {
-        text = format!("{text}: {err}");
-        source = err.source();
-    }
-    text
 }

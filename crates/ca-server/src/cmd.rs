@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::Value;
+use ssh_format::text::error_line;
 
 /// An authority that certifies SSH keys for the TPMs that they live in
 ///
@@ -109,18 +110,7 @@ pub fn main() -> ExitCode {
     match run(program) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            // Names from files and from the network may be in it.
-            let text: String = format!("{err:#}")
-                .chars()
-                .flat_map(|c| {
-                    let escaped = c.is_control().then(|| c.escape_default().to_string());
-                    escaped
-                        .unwrap_or_else(|| c.to_string())
-                        .chars()
-                        .collect::<Vec<_>>()
-                })
-                .collect();
-            eprintln!("tpmssh-ca: {text}");
+            eprintln!("tpmssh-ca: {}", error_line(err.as_ref()));
             ExitCode::FAILURE
         }
     }

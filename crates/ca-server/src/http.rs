@@ -19,6 +19,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use key_proof::MAX_FILE_LEN;
 use serde_json::json;
+use ssh_format::text::error_line;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -283,17 +284,7 @@ fn json_answer(status: StatusCode, text: String) -> Answer {
 /// What a machine is told: never more than the check and its reason.
 fn refused(refusal: &Refusal) -> Answer {
     if refusal.status() == 503 {
-        let mut cause: Option<&dyn std::error::Error> = Some(refusal);
-        let mut text = String::new();
-        while let Some(err) = cause {
-            text = if text.is_empty() {
-                err.to_string()
-            } else {
-                format!("{text}: {err}")
-            };
-            cause = err.source();
-        }
-        eprintln!("tpmssh-ca: {}", text.escape_debug());
+        eprintln!("tpmssh-ca: {}", error_line(refusal));
         return busy();
     }
     problem(refusal.status(), &refusal.code(), &refusal.to_string())

@@ -316,14 +316,3 @@ impl LastList {
         }
     }
 }
-
-/// An error with its causes, in one line.
-fn causes(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut next = err.source();
-    while let Some(err) = next {
-        text = format!("{text}: {err}");
-        next = err.source();
-    }
-    text
-}

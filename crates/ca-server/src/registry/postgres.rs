@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use key_proof::{Binding, Name, PublicArea, TpmTime};
 use ssh_format::AnyKey;
+use ssh_format::text::error_line;
 use tokio_postgres::Row;
 
 use super::{
@@ -97,11 +98,8 @@ impl Postgres {
             Ok(())
         };
         for failed in [forgotten.err(), made.err()].into_iter().flatten() {
-            let why = super::causes(&failed);
-            eprintln!(
-                "tpmssh-ca: the database is not tidied: {}",
-                why.escape_debug()
-            );
+            let why = error_line(&failed);
+            eprintln!("tpmssh-ca: the database is not tidied: {}", why);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use ssh_format::text::error_line;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -52,8 +53,8 @@ impl Location {
         );
         let (url, own) = own_parameters(url)?;
         let config = url.parse::<Config>();
-        let mut config =
-            config.map_err(|err| anyhow::anyhow!("the URL of the database: {}", causes(&err)))?;
+        let mut config = config
+            .map_err(|err| anyhow::anyhow!("the URL of the database: {}", error_line(&err)))?;
         if config.get_password().is_some() {
             bail!(
                 "the URL of the database has a password, which others can read: put it into a file (PGPASSFILE)"
@@ -258,15 +259,4 @@ fn fields(line: &str) -> Option<Vec<String>> {
         }
     }
     Some(fields)
-}
-
-/// An error with its causes.
-fn causes(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut next = err.source();
-    while let Some(err) = next {
-        text = format!("{text}: {err}");
-        next = err.source();
-    }
-    text
 }
