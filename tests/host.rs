@@ -45,6 +45,11 @@ impl Machine {
     }
 
     pub(crate) fn setup(&self, options: &[&str]) -> Outcome {
+        self.host("setup", options)
+    }
+
+    /// Runs a command of `tpmssh host` for this machine.
+    fn host(&self, command: &str, options: &[&str]) -> Outcome {
         let places = [
             "--store",
             &self.store,
@@ -53,7 +58,7 @@ impl Machine {
             "--socket",
             &self.socket,
         ];
-        self.run(&[&["host", "setup"], &places[..], options].concat())
+        self.run(&[&["host", command], &places[..], options].concat())
     }
 
     /// Runs the program where `systemctl` is the one that records its calls.

@@ -23,15 +23,7 @@ fn everything(dir: &str) -> BTreeMap<PathBuf, Vec<u8>> {
 
 impl Machine {
     pub(crate) fn remove(&self, options: &[&str]) -> Outcome {
-        let places = [
-            "--store",
-            &self.store,
-            "--etc",
-            &self.etc,
-            "--socket",
-            &self.socket,
-        ];
-        self.run(&[&["host", "remove"], &places[..], options].concat())
+        self.host("remove", options)
     }
 
     fn calls(&self) -> String {
