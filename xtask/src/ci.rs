@@ -68,8 +68,9 @@ pub(crate) fn run() -> Result<()> {
     packages::install_missing(packages::For::All)?;
     let mut times = Vec::new();
     let mut left_out = Vec::new();
+    let begun = Instant::now();
     for (name, step) in STEPS {
-        eprintln!("ci: {name}");
+        eprintln!("ci: after {} s: {name}", begun.elapsed().as_secs());
         let start = Instant::now();
         match step() {
             Ok(()) => times.push((*name, start.elapsed())),

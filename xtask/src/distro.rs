@@ -78,7 +78,7 @@ fn demo_and_tests(root: &Path) -> Result<()> {
     // Where cargo runs them.
     let dir = command::root().join("crates/cli");
     timed("end-to-end tests", || {
-        heard::tests(&mut inside::command(root, &dir, line)?)
+        heard::many_tests(&mut inside::command(root, &dir, line)?)
     })
 }
 

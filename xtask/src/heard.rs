@@ -3,13 +3,20 @@
 //! An exit code of 0 does not: a test program with a name that no test has runs nothing and succeeds.
 
 use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Command, Stdio},
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::process::CommandExt,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::command;
+
+/// The longest that test programs, which print a line for each test, may print nothing.
+pub(crate) const SILENCE: Duration = Duration::from_secs(8 * 60);
 
 /// Prints a command, runs it, and prints its standard output line by line. Returns that output.
 ///
@@ -19,20 +26,104 @@ use crate::command;
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let line = command::line(command);
     eprintln!("$ {line}");
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start `{line}`"))?;
-    let mut output = BufReader::new(child.stdout.take().context("it is a pipe")?);
+    let (mut child, output) = start(command, &line)?;
+    let mut output = BufReader::new(output);
     let mut heard = Vec::new();
     let mut from = 0;
     while output.read_until(b'\n', &mut heard)? > 0 {
         std::io::stdout().write_all(&heard[from..])?;
         from = heard.len();
     }
+    end(&mut child, &line, &heard)
+}
+
+/// As [`run`], and ends the command with all processes of its group if it prints nothing for `silence`. Then it shows what runs on this
+/// machine, and names the tests that have not ended.
+///
+/// # Errors
+///
+/// As for [`run`], or if nothing is heard for so long.
+pub(crate) fn run_lively(command: &mut Command, silence: Duration) -> Result<String> {
+    let line = command::line(command);
+    eprintln!("$ {line}");
+    let (mut child, output) = start(command.process_group(0), &line)?;
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let mut heard = Vec::new();
+    loop {
+        match lines.recv_timeout(silence) {
+            Ok(mut line) => {
+                line.push(b'\n');
+                std::io::stdout().write_all(&line)?;
+                heard.extend_from_slice(&line);
+            }
+            Err(RecvTimeoutError::Disconnected) => return end(&mut child, &line, &heard),
+            Err(RecvTimeoutError::Timeout) => {
+                let mut list = Command::new("ps");
+                let _ = list
+                    .args([
+                        "-e",
+                        "--forest",
+                        "--cols",
+                        "160",
+                        "-o",
+                        "pid,stat,wchan:24,etime,args",
+                    ])
+                    .status();
+                kill_group(&mut child)?;
+                let hanging = not_ended(&String::from_utf8_lossy(&heard)).join(", ");
+                bail!(
+                    "`{line}` printed nothing for {} s and was ended; tests that had begun a minute before and did not end: {}",
+                    silence.as_secs(),
+                    if hanging.is_empty() { "none" } else { &hanging }
+                );
+            }
+        }
+    }
+}
+
+fn start(command: &mut Command, line: &str) -> Result<(Child, impl Read + Send + 'static)> {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{line}`"))?;
+    let output = child.stdout.take().context("it is a pipe")?;
+    Ok((child, output))
+}
+
+fn end(child: &mut Child, line: &str, heard: &[u8]) -> Result<String> {
     let status = child.wait()?;
     ensure!(status.success(), "`{line}` failed ({status})");
-    Ok(String::from_utf8_lossy(&heard).into_owned())
+    Ok(String::from_utf8_lossy(heard).into_owned())
+}
+
+/// Kills a child that is the first process of its group, and the group.
+fn kill_group(child: &mut Child) -> Result<()> {
+    let group = i32::try_from(child.id()).ok();
+    let group = group.and_then(rustix::process::Pid::from_raw);
+    let group = group.context("a process has a number")?;
+    rustix::process::kill_process_group(group, rustix::process::Signal::KILL)?;
+    child.wait()?;
+    Ok(())
+}
+
+/// The names of tests that libtest said to run for long, and of which it did not say how they ended.
+fn not_ended(output: &str) -> Vec<&str> {
+    let tests = || output.lines().filter_map(|it| it.strip_prefix("test "));
+    let long = " has been running for over 60 seconds";
+    tests()
+        .filter_map(|it| it.strip_suffix(long))
+        .filter(|name| {
+            let end = format!("{name} ... ");
+            !tests().any(|it| it.starts_with(&end))
+        })
+        .collect()
 }
 
 /// Runs test programs, of which at least one test must pass.
@@ -42,8 +133,22 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
 /// As for [`run`], or if no test ran.
 pub(crate) fn tests(command: &mut Command) -> Result<()> {
     let heard = run(command)?;
+    some_passed(command, &heard)
+}
+
+/// As [`tests`], for programs that print a line for each test: if they print nothing for [`SILENCE`], a test hangs, and they are ended.
+///
+/// # Errors
+///
+/// As for [`tests`] and [`run_lively`].
+pub(crate) fn many_tests(command: &mut Command) -> Result<()> {
+    let heard = run_lively(command, SILENCE)?;
+    some_passed(command, &heard)
+}
+
+fn some_passed(command: &Command, heard: &str) -> Result<()> {
     ensure!(
-        passed(&heard) > 0,
+        passed(heard) > 0,
         "`{}` ran no test",
         command::line(command)
     );
@@ -90,5 +195,18 @@ mod tests {
             let err = tests(&mut shell(&nothing)).expect_err("no test ran");
             assert!(err.to_string().ends_with("ran no test"), "{err}");
         }
+    }
+
+    #[test]
+    fn a_command_that_prints_nothing_is_ended_with_what_it_started() {
+        let begun = std::time::Instant::now();
+        let said = "echo 'test a::b has been running for over 60 seconds'; echo 'test a::b ... ok'; \
+            echo 'test a::c has been running for over 60 seconds'";
+        let mut hanging = shell(&format!("{said}; sleep 600 & echo $!; wait"));
+        let err = run_lively(&mut hanging, Duration::from_secs(2)).expect_err("it hangs");
+        assert!(err.to_string().ends_with("did not end: a::c"), "{err}");
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        let heard = run_lively(&mut shell("echo a; printf b"), SILENCE).expect("it succeeds");
+        assert_eq!(heard, "a\nb\n");
     }
 }
