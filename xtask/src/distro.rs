@@ -20,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use crate::{
     artifacts,
     command::{self, cargo},
-    demo, heard, kernel, packages,
+    demo, heard, kernel, packages, test,
 };
 
 /// Runs `cargo xtask CHORE` in the release `SUITE`; without a chore the demo and the end-to-end tests.
@@ -73,7 +73,8 @@ fn demo_and_tests(root: &Path) -> Result<()> {
         Ok(())
     })?;
     // Tokens of tests have nothing to protect; see `test`.
-    let cheap = ["env", "TPMSSH_TEST_KDF=cheap"].map(OsStr::new);
+    let limit = format!("TPMSSH_TEST_LIMIT={}", test::PROGRAM_LIMIT);
+    let cheap = ["env", "TPMSSH_TEST_KDF=cheap", &limit].map(OsStr::new);
     let line = cheap.into_iter().chain([tests.as_os_str()]);
     // Where cargo runs them.
     let dir = command::root().join("crates/cli");

@@ -20,6 +20,9 @@ const TIMES: &str = "--times";
 /// Leaves out the tests below `tests/programs/`, and the packages that only these need.
 const WITHOUT_PROGRAMS: &str = "--without-programs";
 
+/// Seconds after which a program that a test has started is killed. The longest tests take a third of that on a busy machine.
+pub(crate) const PROGRAM_LIMIT: &str = "300";
+
 /// How many tests run at once for each processor: half of the time they wait for other processes.
 const TESTS_PER_PROCESSOR: usize = 2;
 
@@ -72,6 +75,7 @@ fn tests(wanted: packages::For, options: &[OsString], args: Vec<OsString>) -> Re
     // Makes tokens of tests cheap, because they protect nothing. Only a build with debug assertions
     // reads the variable.
     test.env("TPMSSH_TEST_KDF", "cheap");
+    test.env("TPMSSH_TEST_LIMIT", PROGRAM_LIMIT);
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let tests = processors * TESTS_PER_PROCESSOR;

@@ -11,7 +11,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::{process, temp::temp_dir};
+use crate::{process, temp::temp_dir, watchdog};
 
 /// A temporary home directory (mode 0700, as all directories in it).
 #[derive(Debug)]
@@ -28,6 +28,7 @@ impl Home {
     /// If no temporary directory can be made.
     #[must_use]
     pub fn new() -> Self {
+        watchdog::start();
         let dir = temp_dir("tpmssh-home-");
         let home = Self { dir, tcti: None };
         for name in [

@@ -62,6 +62,7 @@ mod sshd;
 mod swtpm;
 mod tap;
 mod temp;
+mod watchdog;
 mod zoo;
 
 pub use abrmd::Abrmd;
