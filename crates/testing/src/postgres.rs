@@ -9,7 +9,7 @@ use std::{
     sync::OnceLock,
 };
 
-use rustix::process::{Signal, geteuid};
+use rustix::process::{Pid, Signal, geteuid};
 use tempfile::TempDir;
 
 use crate::{
@@ -186,17 +186,31 @@ impl Postgres {
     /// If it does not run.
     pub fn freeze(&self, frozen: bool) {
         let signal = if frozen { Signal::STOP } else { Signal::CONT };
-        let process = self.process.as_ref().expect("it runs");
-        let children = format!("/proc/{0}/task/{0}/children", process.id());
         // The server first, so that it makes no more children meanwhile.
+        let process = self.process.as_ref().expect("it runs");
         process.signal(signal);
-        let children = fs::read_to_string(children).unwrap_or_default();
-        for pid in children.split_whitespace() {
-            let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw);
-            let pid = pid.expect("the kernel writes numbers");
+        for pid in self.children() {
             // One that has ended meanwhile needs no signal.
             let _ = rustix::process::kill_process(pid, signal);
         }
+    }
+
+    /// The processes of the server besides the first one: one for each connection, and those that write.
+    ///
+    /// # Panics
+    ///
+    /// If it does not run.
+    #[must_use]
+    pub fn children(&self) -> Vec<Pid> {
+        let process = self.process.as_ref().expect("it runs");
+        let children = format!("/proc/{0}/task/{0}/children", process.id());
+        let children = fs::read_to_string(children).unwrap_or_default();
+        let pids = children.split_whitespace();
+        pids.map(|pid| {
+            let pid = pid.parse().ok().and_then(Pid::from_raw);
+            pid.expect("the kernel writes numbers")
+        })
+        .collect()
     }
 
     /// Starts it again with the same data, after a [`stop`](Self::stop) if it runs.
@@ -234,7 +248,8 @@ impl Postgres {
     }
 
     /// Whether it takes clients, and not only connections.
-    fn is_ready(&self) -> bool {
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
         let port = self.port().to_string();
         let socket = self.host().join(format!(".s.PGSQL.{port}"));
         UnixStream::connect(socket).is_ok()

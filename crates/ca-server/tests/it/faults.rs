@@ -8,7 +8,8 @@ use std::sync::mpsc;
 
 use rustix::process::{Resource, Rlimit};
 
-use crate::node::{Node, host};
+use crate::node::{Answer, Node, host, renewal};
+use crate::software_tpm::SoftwareTpm;
 
 #[test]
 fn without_the_agent_there_is_no_certificate_and_no_row() {
@@ -84,17 +85,9 @@ fn a_registry_that_cannot_be_written_gives_no_certificate() {
 #[test]
 fn a_full_disk_stops_certificates_and_not_the_authority() {
     let mut node = Node::initialised();
-    // Longer than the files of the registry, which are to have room.
+    lengthen(&node);
     let log = node.own("audit.log");
-    let audit = ca_server::audit::Audit::open(&log).unwrap();
-    let long = "\u{e0001}".repeat(128);
-    for _ in 0..100 {
-        let facts = ["a", "b", "c", "d", "e"].map(|name| (name, long.clone()));
-        audit.write(0, "test", &facts).unwrap();
-    }
-    drop(audit);
     let len = || fs::metadata(&log).unwrap().len();
-    assert!(len() > 600_000);
     // The signal of the limit would end it; a full disk sends none.
     let mut command = Command::new("sh");
     command.args([
@@ -104,12 +97,7 @@ fn a_full_disk_stops_certificates_and_not_the_authority() {
     ]);
     node.serve_by(command.arg("--dir").arg(node.at("ca")).arg("serve"));
     let tpm = node.host("web1");
-    let limit = |bytes: Option<u64>| {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(node.pid()).unwrap());
-        let maximum = rustix::process::getrlimit(Resource::Fsize).maximum;
-        let current = bytes.or(maximum);
-        rustix::process::prlimit(pid, Resource::Fsize, Rlimit { current, maximum }).unwrap();
-    };
+    let limit = |bytes: Option<u64>| limit_files(&node, bytes);
     for room in [0, 1, 100] {
         limit(Some(len() + room));
         assert_eq!(node.renew(&tpm).refused().0, 503, "{room}");
@@ -126,6 +114,98 @@ fn a_full_disk_stops_certificates_and_not_the_authority() {
     assert_eq!(node.renew(&tpm).refused().0, 410);
     assert_eq!(node.terminate(), Some(0));
     node.serve();
+}
+
+/// What a machine asks for.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Renew,
+    Enrol,
+}
+
+impl Act {
+    /// The machine does not ask twice with one nonce: it lives as long as the node.
+    fn ask(self, node: &Node, tpm: &SoftwareTpm, then: impl FnOnce()) -> Option<Answer> {
+        let (path, body) = match self {
+            Self::Renew => ("/v1/renew", renewal(tpm, node.nonce()).to_json()),
+            Self::Enrol => ("/v1/enroll/finish", node.proof(tpm).to_json()),
+        };
+        then();
+        node.try_post(path, body.as_bytes())
+    }
+}
+
+/// Lets a machine ask a node whose files may not become longer than `length` gives. If the node is killed by that, returns how many rows the
+/// certificate has, after the machine has come again and got one.
+fn killed_at(node: &mut Node, act: Act, length: impl FnOnce(&Node) -> u64) -> Option<i64> {
+    let name = format!("web{}", node.rows("device"));
+    let tpm = match act {
+        Act::Renew => node.host(&name),
+        Act::Enrol => host(&name, &node.token("host", &name)),
+    };
+    // The registry is in one file again, so that its journal begins anew.
+    assert_eq!(node.terminate(), Some(0));
+    node.serve();
+    let rows = node.rows("issued");
+    let answer = act.ask(node, &tpm, || limit_files(node, Some(length(node))));
+    let issued = node.rows("issued") - rows;
+    if let Some(answer) = answer {
+        answer.certificate();
+        assert_eq!(issued, 1);
+        limit_files(node, None);
+        return None;
+    }
+    node.kill();
+    node.serve();
+    let said = node.ok(&["audit", "verify"]);
+    assert!(said.contains(" lines, each follows"), "{said}");
+    act.ask(node, &tpm, || ()).unwrap().certificate();
+    assert_eq!(node.rows("issued"), rows + issued + 1);
+    Some(issued)
+}
+
+/// The kernel kills a process that writes beyond the length that files may have (SIGXFSZ). With one length after the other, the node is
+/// killed at each write of the registry, also in the middle of one, and then at the write of the audit log.
+#[test]
+fn a_node_that_is_killed_at_any_write_has_a_row_for_each_certificate() {
+    for act in [Act::Renew, Act::Enrol] {
+        let mut node = Node::start();
+        let mut length = 0;
+        while killed_at(&mut node, act, |_| length) == Some(0) {
+            length += 1500;
+        }
+        // The journal has several pages for each certificate.
+        assert!(length > 10_000, "{act:?}: {length}");
+        assert_eq!(node.terminate(), Some(0));
+        lengthen(&node);
+        node.serve();
+        for more in [0, 1, 100] {
+            let issued = killed_at(&mut node, act, |node| {
+                fs::metadata(node.own("audit.log")).unwrap().len() + more
+            });
+            assert_eq!(issued, Some(1), "{act:?} {more}");
+        }
+    }
+}
+
+/// Makes the audit log longer than the files of the registry, which are to have room.
+fn lengthen(node: &Node) {
+    let log = node.own("audit.log");
+    let audit = ca_server::audit::Audit::open(&log).unwrap();
+    let long = "\u{e0001}".repeat(128);
+    for _ in 0..100 {
+        let facts = ["a", "b", "c", "d", "e"].map(|name| (name, long.clone()));
+        audit.write(0, "test", &facts).unwrap();
+    }
+    assert!(fs::metadata(&log).unwrap().len() > 600_000);
+}
+
+/// The longest that files of the node may become, in bytes; `None`: any length.
+fn limit_files(node: &Node, bytes: Option<u64>) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(node.pid()).unwrap());
+    let maximum = rustix::process::getrlimit(Resource::Fsize).maximum;
+    let current = bytes.or(maximum);
+    rustix::process::prlimit(pid, Resource::Fsize, Rlimit { current, maximum }).unwrap();
 }
 
 /// Killed at any moment of many renewals: each certificate that came out has its row.
