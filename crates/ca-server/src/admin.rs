@@ -191,10 +191,16 @@ fn handle(authority: &Authority, question: Question, uid: u32) -> anyhow::Result
             Ok(json!({ "approved": pending, "key": key }))
         }
         Question::Revoke { device, reason } => {
-            if !registry.revoke(device, &reason, now, &by)? {
+            let Some(ek) = registry.ek_name(device)? else {
                 bail!("there is no device {device}");
-            }
-            let facts = vec![("device", device.to_string()), ("reason", reason)];
+            };
+            registry.revoke(device, &reason, now, &by)?;
+            // By the Name of the endorsement key, a registry that is restored from a backup learns of it.
+            let facts = vec![
+                ("device", device.to_string()),
+                ("ek", ek.to_string()),
+                ("reason", reason),
+            ];
             let noted = note("revoke", facts);
             // The list has to be there before the administrator reads that it is done.
             let krl = authority.krl(now).with_context(|| {

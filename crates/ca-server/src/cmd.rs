@@ -5,6 +5,7 @@ mod database;
 mod files;
 mod init;
 mod pages;
+mod restored;
 mod serve;
 mod tickets;
 
@@ -58,7 +59,7 @@ enum Command {
     /// The list of revoked keys
     #[command(subcommand)]
     Krl(admin::KrlCommand),
-    /// The registry in PostgreSQL, for several nodes
+    /// The registry: after a restore, and in PostgreSQL for several nodes
     #[command(subcommand)]
     Database(database::DatabaseCommand),
     /// The audit log

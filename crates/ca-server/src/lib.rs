@@ -15,6 +15,7 @@ mod error;
 pub mod http;
 pub mod policy;
 pub mod registry;
+pub mod restored;
 pub mod signer;
 
 pub use error::Refusal;

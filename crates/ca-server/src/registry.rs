@@ -170,6 +170,30 @@ pub struct Expected {
     pub assignment: Assignment,
 }
 
+/// A revocation as the audit log has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotedRevocation {
+    /// The Name of the device's endorsement key.
+    pub ek_name: Name,
+    /// Why.
+    pub reason: String,
+    /// When, in seconds since 1970.
+    pub made: u64,
+    /// Who, such as `uid 0`.
+    pub by: String,
+}
+
+/// What [`Registry::restored`] has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The devices that the registry did not know to be revoked.
+    pub revoked: Vec<Name>,
+    /// How many join tokens were ended.
+    pub tokens: u64,
+    /// The number of the next list of revoked keys is larger than this one.
+    pub krl_number: u64,
+}
+
 /// Signs a certificate; called at most once, before the transaction ends.
 pub type Sign<'a> = &'a mut dyn FnMut() -> Result<Signed, Refusal>;
 
@@ -274,12 +298,48 @@ pub trait Registry: Send + Sync {
     /// [`Refusal::Unavailable`].
     fn revoke(&self, device: i64, reason: &str, now: u64, by: &str) -> Result<bool, Refusal>;
 
+    /// The Name of the endorsement key of a device; `None` if there is none with this number.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn ek_name(&self, device: i64) -> Result<Option<Name>, Refusal>;
+
+    /// Whether a certificate with this serial number was issued on the day of `time` (seconds since 1970) or the day before.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn has_issued(&self, serial: u64, time: u64) -> Result<bool, Refusal>;
+
+    /// When a machine was last seen, in seconds since 1970; 0 if there was none.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn last_seen(&self) -> Result<u64, Refusal>;
+
+    /// Makes a registry safe that was restored from a backup. Notes the revocations, also of devices that it does not know. Ends all join tokens:
+    /// those that were used since the backup are good again in it. Raises the number of the list of revoked keys above all numbers that were
+    /// given out, since machines refuse a smaller one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn restored(&self, revocations: &[NotedRevocation], now: u64) -> Result<Restored, Refusal>;
+
     /// Notes devices that are expected, none of which waits any more: all or none. Returns the first that has the role under another name or is revoked.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn import(&self, expected: &[Expected], now: u64) -> Result<Option<usize>, Refusal>;
+}
+
+/// The number of the list of revoked keys from which a restored registry goes on. `last` is the number in the backup. A list has been made at most
+/// once a second since 1970, so that the time is above all numbers but those after an earlier restore, which has added the same million.
+fn number_after_restore(last: u64, now: u64) -> u64 {
+    last.max(now).saturating_add(1_000_000)
 }
 
 /// The list of revoked keys that was given out last.

@@ -153,6 +153,24 @@ impl Postgres {
             .to_owned()
     }
 
+    /// A backup of a database by `pg_dump`, as SQL.
+    ///
+    /// # Panics
+    ///
+    /// If PostgreSQL refuses it.
+    #[must_use]
+    pub fn dump(&self, database: &str) -> Vec<u8> {
+        let mut command = Command::new(program("pg_dump"));
+        command.env_clear().arg("-h").arg(self.host());
+        command.args(["-p", &self.port().to_string(), "-U", "owner", database]);
+        let output = command
+            .output()
+            .expect("pg_dump is installed with PostgreSQL");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        output.stdout
+    }
+
     /// `psql` as `owner`: bare rows, and the end at the first error.
     #[must_use]
     pub fn psql(&self, database: &str) -> Command {

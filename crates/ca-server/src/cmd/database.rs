@@ -39,6 +39,12 @@ pub(super) enum DatabaseCommand {
         #[arg(value_name = "URL")]
         database: String,
     },
+    /// Make a registry safe that was restored from a backup
+    ///
+    /// All nodes have to be stopped. It revokes again what the audit log says, also machines that the backup does not know. It ends all join
+    /// tokens, since those that were used after the backup are good again in it. It raises the number of the list of revoked keys, since
+    /// machines refuse a smaller one than they have. Run it on each node before any of them starts: each has an audit log of its own.
+    Restored,
     /// Have this node use a database, from its next start on
     Use {
         /// The database, as the user of the nodes
@@ -61,6 +67,7 @@ pub(super) fn run(dir: &Dir, command: &DatabaseCommand, out: &Out) -> anyhow::Re
             dir.check()?;
             migrate(dir, Location::parse(database)?, out)
         }
+        DatabaseCommand::Restored => super::restored::run(dir, out),
         DatabaseCommand::Use { database } => {
             dir.check()?;
             if dir.registry().exists() {

@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::files::Dir;
-use super::{Out, database, tickets};
+use super::{Out, database, restored, tickets};
 use crate::audit::{self, Audit};
 use crate::authority::{Authority, now};
 use crate::policy::in_words;
@@ -24,6 +24,7 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let listener = runtime.block_on(http::listen(&listen))?;
     let (registry, tickets) = (database::registry(dir)?, tickets::keys(dir)?);
+    restored::check(&dir.audit(), &*registry)?;
     let audit = Audit::open(&dir.audit())?;
     let signer = Box::new(Agent::new(policy.ca.agent.clone()));
     let authority = Authority::new(policy, registry, signer, tickets, audit)?;

@@ -10,6 +10,7 @@ mod manage;
 mod migrate;
 mod pool;
 mod renew;
+mod restored;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,8 +20,8 @@ use ssh_format::text::error_line;
 use tokio_postgres::Row;
 
 use super::{
-    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, JoinToken, Outcome, Registry,
-    Revoked, Sign, Standing,
+    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, JoinToken, NotedRevocation,
+    Outcome, Registry, Restored, Revoked, Sign, Standing,
 };
 use crate::Refusal;
 
@@ -314,6 +315,35 @@ impl Registry for Postgres {
         self.pool.transaction(async |session| {
             let done = manage::revoke(session, device, reason, now, by).await?;
             Ok((done, done))
+        })
+    }
+
+    fn ek_name(&self, device: i64) -> Result<Option<Name>, Refusal> {
+        let sql = "SELECT ek_name FROM device WHERE id = $1";
+        self.pool.run(async |session| {
+            let row = session.optional(sql, &[&device]).await?;
+            row.map(|row| Name::from_bytes(&row.try_get::<_, Vec<u8>>(0)?).map_err(corrupt))
+                .transpose()
+        })
+    }
+
+    fn has_issued(&self, serial: u64, time: u64) -> Result<bool, Refusal> {
+        let sql = "SELECT EXISTS (SELECT FROM issued WHERE day IN ($1, $1 - 1) AND ca IN (SELECT id FROM ca_key) AND serial = $2)";
+        let (day, serial) = (day(time), serial.cast_signed());
+        self.pool
+            .run(async |session| Ok(session.one(sql, &[&day, &serial]).await?.try_get(0)?))
+    }
+
+    fn last_seen(&self) -> Result<u64, Refusal> {
+        let sql = "SELECT coalesce(max(last_seen), 0) FROM binding";
+        self.pool
+            .run(async |session| Ok(unsigned(session.one(sql, &[]).await?.try_get(0)?)))
+    }
+
+    fn restored(&self, revocations: &[NotedRevocation], now: u64) -> Result<Restored, Refusal> {
+        self.pool.transaction(async |session| {
+            let done = restored::restored(session, revocations, now).await?;
+            Ok((done, true))
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod enrol;
 mod manage;
+mod restored;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,8 +13,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use ssh_format::AnyKey;
 
 use super::{
-    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, JoinToken, Outcome, Registry,
-    Revoked, Sign, Standing,
+    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, JoinToken, NotedRevocation,
+    Outcome, Registry, Restored, Revoked, Sign, Standing,
 };
 use crate::Refusal;
 
@@ -300,6 +301,30 @@ impl Registry for Sqlite {
 
     fn revoke(&self, device: i64, reason: &str, now: u64, by: &str) -> Result<bool, Refusal> {
         self.write(|tx| manage::revoke(tx, device, reason, now, by).map(|done| (done, done)))
+    }
+
+    fn ek_name(&self, device: i64) -> Result<Option<Name>, Refusal> {
+        let sql = "SELECT ek_name FROM device WHERE id = ?";
+        let blob = self.reader().query_row(sql, [device], |row| row.get(0));
+        let blob: Option<Vec<u8>> = blob.optional()?;
+        blob.map(|it| Name::from_bytes(&it).map_err(corrupt))
+            .transpose()
+    }
+
+    fn has_issued(&self, serial: u64, _time: u64) -> Result<bool, Refusal> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM issued WHERE ca IN (SELECT id FROM ca_key) AND serial = ?)";
+        let serial = serial.cast_signed();
+        Ok(self.reader().query_row(sql, [serial], |row| row.get(0))?)
+    }
+
+    fn last_seen(&self) -> Result<u64, Refusal> {
+        let sql = "SELECT coalesce(max(last_seen), 0) FROM binding";
+        let last = self.reader().query_row(sql, [], |row| row.get(0))?;
+        Ok(unsigned(last))
+    }
+
+    fn restored(&self, revocations: &[NotedRevocation], now: u64) -> Result<Restored, Refusal> {
+        self.write(|tx| Ok((restored::restored(tx, revocations, now)?, true)))
     }
 
     fn import(&self, expected: &[Expected], now: u64) -> Result<Option<usize>, Refusal> {

@@ -14,7 +14,7 @@ use crate::registry::prepared;
 use crate::software_tpm::SoftwareTpm;
 
 /// A database, and a node that uses it.
-fn node(database: &Postgres) -> Node {
+pub(crate) fn node(database: &Postgres) -> Node {
     drop(prepared(database));
     let mut node = Node::initialised_with(&["--database", &database.url("node", "postgres")]);
     node.serve();
@@ -22,7 +22,7 @@ fn node(database: &Postgres) -> Node {
 }
 
 /// A second node of the same authority.
-fn second(first: &Node, database: &Postgres) -> Node {
+pub(crate) fn second(first: &Node, database: &Postgres) -> Node {
     let mut node = Node::beside(first, &["--database", &database.url("node", "postgres")]);
     fs::copy(first.own("ticket-keys"), node.own("ticket-keys")).unwrap();
     node.serve();

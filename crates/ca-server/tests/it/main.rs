@@ -18,6 +18,7 @@ mod node;
 mod pair;
 mod registry;
 mod renewal;
+mod restored;
 mod revocation;
 #[path = "../../../key-proof/tests/it/software_tpm.rs"]
 #[allow(dead_code, reason = "shared with the tests of key-proof")]

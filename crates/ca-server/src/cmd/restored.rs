@@ -1,0 +1,107 @@
+//! `tpmssh-ca database restored`: a registry from a backup becomes safe to use.
+
+use std::path::Path;
+
+use anyhow::bail;
+use serde_json::json;
+use ssh_format::time::in_words;
+
+use super::files::Dir;
+use super::{Out, database};
+use crate::audit::Audit;
+use crate::authority::now;
+use crate::registry::Registry;
+use crate::restored::{Since, Unknown, since, unknown};
+
+pub(super) fn run(dir: &Dir, out: &Out) -> anyhow::Result<()> {
+    dir.check()?;
+    // No node runs here while this socket is held.
+    let socket = crate::admin::claim(&dir.socket())?;
+    let registry = database::registry(dir)?;
+    let log = dir.audit();
+    let audit = Audit::open(&log)?;
+    let (mut since, now) = (since(&log, &*registry)?, now());
+    let done = registry.restored(&since.revocations, now)?;
+    let revoked: Vec<String> = done.revoked.iter().map(ToString::to_string).collect();
+    for ek in &revoked {
+        since.enrolled.remove(ek);
+        audit.write(now, "revoke-again", &[("ek", ek.clone())])?;
+    }
+    let facts = [
+        ("revoked", revoked.len().to_string()),
+        ("tokens", done.tokens.to_string()),
+        ("krl_number", done.krl_number.to_string()),
+        ("certificates", since.certificates.to_string()),
+    ];
+    audit.write(now, "restored", &facts)?;
+    drop(socket);
+    let mut said = format!(
+        "revoked again: {} machines; join tokens ended: {}; the next list of revoked keys has a number above {}\n",
+        revoked.len(),
+        done.tokens,
+        done.krl_number
+    );
+    for ek in &revoked {
+        said += &format!("revoked: TPM {ek}\n");
+    }
+    said += &lost(&since);
+    let value = json!({
+        "revoked": revoked,
+        "join_tokens": done.tokens,
+        "krl_number": done.krl_number,
+        "unknown_certificates": since.certificates,
+        "unknown_machines": since.enrolled,
+        "approved": since.approved,
+        "imports": since.imports,
+        "revocations_without_tpm": since.nameless,
+    });
+    out.done(&value, &said)
+}
+
+/// What an administrator has to do himself.
+fn lost(since: &Since) -> String {
+    let mut said = String::new();
+    if since.certificates > 0 {
+        said += &format!(
+            "{} certificates of the time after the backup are not in the registry; each is good until it ends by itself\n",
+            since.certificates
+        );
+    }
+    for (ek, of) in &since.enrolled {
+        said += &format!("has to enrol again, with a new join token: {of}, TPM {ek}\n");
+    }
+    for pending in &since.approved {
+        said += &format!(
+            "was approved: number {pending}; approve it again if device list shows it as pending\n"
+        );
+    }
+    if since.imports > 0 {
+        said += &format!(
+            "device import was run {} times: run it again\n",
+            since.imports
+        );
+    }
+    if since.nameless > 0 {
+        said += &format!(
+            "{} revocations in the audit log do not name their TPM: compare device list with the log\n",
+            since.nameless
+        );
+    }
+    said
+}
+
+/// Refuses a registry that is older than the audit log.
+pub(super) fn check(log: &Path, registry: &dyn Registry) -> anyhow::Result<()> {
+    let what = match unknown(log, registry, now())? {
+        None => return Ok(()),
+        Some(Unknown::Certificate { serial, time }) => {
+            format!("certificate {serial} of {}", in_words(time))
+        }
+        Some(Unknown::Revocation { ek_name, time }) => {
+            format!("the revocation of TPM {ek_name} of {}", in_words(time))
+        }
+    };
+    bail!(
+        "the registry is older than the audit log, which has {what}: after a restore, stop all nodes and run tpmssh-ca database restored"
+    )
+}

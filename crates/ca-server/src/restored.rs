@@ -1,0 +1,191 @@
+//! A registry that was restored from a backup: the audit log knows what has happened since.
+//!
+//! The row of a certificate is on the disk before its line in the audit log. So a certificate in the log that the registry does not know shows
+//! that the registry is older than the log, and so does a revocation.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use key_proof::Name;
+use serde_json::Value;
+
+use crate::Refusal;
+use crate::registry::{NotedRevocation, Registry};
+
+/// How much of the end of the log is looked at when a node starts, in bytes: some thousand lines.
+const TAIL: u64 = 1024 * 1024;
+/// Older certificates may have been dropped from the registry, in seconds.
+const KEPT: u64 = 30 * 24 * 60 * 60;
+/// By how many seconds the clocks of nodes may differ.
+const SKEW: u64 = 10 * 60;
+
+/// What the registry does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unknown {
+    /// A certificate.
+    Certificate {
+        /// Its serial number.
+        serial: u64,
+        /// When it was issued, in seconds since 1970.
+        time: u64,
+    },
+    /// That a device is revoked.
+    Revocation {
+        /// The Name of its endorsement key.
+        ek_name: Name,
+        /// When it was revoked, in seconds since 1970.
+        time: u64,
+    },
+}
+
+/// What the log has of the time after the backup.
+#[derive(Debug, Default)]
+pub struct Since {
+    /// All revocations in the log, also those before the backup.
+    pub revocations: Vec<NotedRevocation>,
+    /// How many certificates the registry does not know.
+    pub certificates: u64,
+    /// The devices among them that have enrolled since: the Name of the endorsement key, with role and name.
+    pub enrolled: BTreeMap<String, String>,
+    /// Numbers of keys that were approved since.
+    pub approved: Vec<String>,
+    /// How many imports were made since.
+    pub imports: u64,
+    /// How many revocations the log has without the TPM's name: older versions wrote such.
+    pub nameless: u64,
+}
+
+/// A line of the log.
+struct Line(Value);
+
+impl Line {
+    fn text(&self, name: &str) -> &str {
+        self.0[name].as_str().unwrap_or_default()
+    }
+
+    fn event(&self) -> &str {
+        self.text("event")
+    }
+
+    fn time(&self) -> u64 {
+        self.0["time"].as_u64().unwrap_or(0)
+    }
+
+    /// The serial number of a certificate that was issued.
+    fn serial(&self) -> Option<u64> {
+        self.text("serial").parse().ok()
+    }
+
+    /// The device that was revoked.
+    fn revoked(&self) -> Option<Name> {
+        (self.event() == "revoke")
+            .then(|| Name::from_hex(self.text("ek")).ok())
+            .flatten()
+    }
+}
+
+fn each(
+    log: impl BufRead,
+    mut what: impl FnMut(Line) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    for line in log.split(b'\n') {
+        let line = line.map_err(unreadable)?;
+        // A half line, of which the rest is before the part that is read, or was never written.
+        if let Ok(value) = serde_json::from_slice(&line) {
+            what(Line(value))?;
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(err: io::Error) -> Refusal {
+    Refusal::Unavailable(format!("the audit log cannot be read: {err}").into())
+}
+
+/// The newest thing in the audit log at `path` that the registry does not know; `None` if it knows the last certificate and the last
+/// revocation. A log without lines, or none at all, has none.
+///
+/// # Errors
+///
+/// [`Refusal::Unavailable`], also if the log cannot be read.
+pub fn unknown(path: &Path, registry: &dyn Registry, now: u64) -> Result<Option<Unknown>, Refusal> {
+    let mut file = match File::open(path) {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(unreadable)?,
+    };
+    let len = file.metadata().map_err(unreadable)?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(TAIL)))
+        .map_err(unreadable)?;
+    let (mut certificate, mut revocation) = (None, None);
+    each(BufReader::new(file.take(TAIL)), |line| {
+        if line.event() == "restored" {
+            (certificate, revocation) = (None, None);
+        } else if let Some(serial) = line.serial() {
+            certificate = Some((serial, line.time()));
+        } else if let Some(ek_name) = line.revoked() {
+            revocation = Some((ek_name, line.time()));
+        }
+        Ok(())
+    })?;
+    if let Some((ek_name, time)) = revocation {
+        let standing = registry.standing(&ek_name)?;
+        if !standing.is_some_and(|it| it.revoked) {
+            return Ok(Some(Unknown::Revocation { ek_name, time }));
+        }
+    }
+    if let Some((serial, time)) = certificate
+        && now.saturating_sub(time) < KEPT
+        && !registry.has_issued(serial, time)?
+    {
+        return Ok(Some(Unknown::Certificate { serial, time }));
+    }
+    Ok(None)
+}
+
+/// What the audit log at `path` has that the registry may not know.
+///
+/// # Errors
+///
+/// [`Refusal::Unavailable`], also if the log cannot be read.
+pub fn since(path: &Path, registry: &dyn Registry) -> Result<Since, Refusal> {
+    let backup = registry.last_seen()?.saturating_sub(SKEW);
+    let file = File::open(path).map_err(unreadable)?;
+    let mut since = Since::default();
+    each(BufReader::new(file), |line| {
+        let time = line.time();
+        match line.event() {
+            "revoke" => match line.revoked() {
+                Some(ek_name) => since.revocations.push(NotedRevocation {
+                    ek_name,
+                    reason: line.text("reason").to_owned(),
+                    made: time,
+                    by: line.text("by").to_owned(),
+                }),
+                None => since.nameless += 1,
+            },
+            _ if time < backup => {}
+            "approve" => since.approved.push(line.text("pending").to_owned()),
+            "import" => since.imports += 1,
+            event => {
+                if let Some(serial) = line.serial()
+                    && !registry.has_issued(serial, time)?
+                {
+                    since.certificates += 1;
+                    let ek = Name::from_hex(line.text("ek"));
+                    if event == "enrol" && ek.is_ok_and(|ek| !is_known(registry, &ek)) {
+                        let of = format!("{} {}", line.text("role"), line.text("name"));
+                        since.enrolled.insert(line.text("ek").to_owned(), of);
+                    }
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(since)
+}
+
+fn is_known(registry: &dyn Registry, ek_name: &Name) -> bool {
+    matches!(registry.standing(ek_name), Ok(Some(_)))
+}
