@@ -5,6 +5,7 @@ mod cut;
 mod steps;
 
 use std::fs;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use testing::Postgres;
@@ -202,6 +203,42 @@ fn a_row_that_is_locked_for_long_sends_the_machine_away() {
     locked.wait().unwrap();
     let answer = node.post("/v1/renew", body.as_bytes());
     assert!(is_noted(&database, &answer));
+}
+
+/// Another renewal has moved the time of the TPM, and its transaction ends while this one waits for the row: what this one has read before
+/// does not count.
+#[test]
+fn v14_a_renewal_that_waited_for_another_one_sees_its_time() {
+    let database = Postgres::start();
+    let node = node(&database);
+    let mut tpm = node.host("web1");
+    tpm.time = (1_000_000, 0, 0);
+    node.renew(&tpm).certificate();
+    tpm.time = (1_500_000, 0, 0);
+    let body = renewal(&tpm, node.nonce()).to_json();
+    let mut psql = database.psql("postgres");
+    let mut other = psql.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let mut says = other.stdin.take().unwrap();
+    says.write_all(b"BEGIN; UPDATE binding SET clock = 2000000;\n")
+        .unwrap();
+    let waits = |what: &str| rows(&database, &format!("pg_stat_activity WHERE {what}")) == 1;
+    crate::node::wait(|| waits("state = 'idle in transaction' AND usename = 'owner'"));
+    let answer = std::thread::scope(|scope| {
+        let answer = scope.spawn(|| node.post("/v1/renew", body.as_bytes()));
+        // Or it has waited for too long.
+        let is_there = || answer.is_finished() || waits("wait_event_type = 'Lock'");
+        crate::node::wait(is_there);
+        says.write_all(b"COMMIT;\n").unwrap();
+        drop(says);
+        answer.join().unwrap()
+    });
+    other.wait().unwrap();
+    // 503 on a machine that is so busy that the wait for the row was too long.
+    let code = answer.refused().1;
+    assert!(["V14", "busy"].contains(&code.as_str()), "{code}");
+    assert_eq!(rows(&database, "issued"), 2);
+    tpm.time = (2_000_000, 0, 0);
+    assert!(is_noted(&database, &node.renew(&tpm)));
 }
 
 /// Renewals without end while the database is killed and comes back.
