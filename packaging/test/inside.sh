@@ -234,6 +234,7 @@ holds "is asked" as_anna 'curl -fsS --data-binary @request.json http://127.0.0.1
 holds "proves" as_anna 'tpmssh prove --token ssh --request request.json --challenge challenge.json --pin-file ~/pin -o proof.json'
 holds "and is certified" as_anna 'curl -fsS --data-binary @proof.json http://127.0.0.1:8700/v1/enroll/finish'
 said ecdsa-sha2-nistp256-cert-v01@openssh.com
+holds "a reload takes the policy" systemctl reload tpmssh-ca.service
 holds "a restart keeps what it knows" systemctl restart tpmssh-ca.service
 wait_for curl -fsS http://127.0.0.1:8700/healthz
 holds "anna's machine is known" as_ca tpmssh-ca device list

@@ -21,6 +21,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::authority::{Authority, now, token_hash};
 use crate::registry::{Assignment, Expected};
+use crate::reload::Reload;
 
 /// The longest line, in bytes: 100,000 devices.
 const MAX_LINE: u64 = 32 * 1024 * 1024;
@@ -61,6 +62,8 @@ pub enum Question {
     },
     /// The list of revoked keys as it is now.
     Krl {},
+    /// Read the policy anew.
+    PolicyReload {},
 }
 
 /// A device that is expected.
@@ -135,20 +138,20 @@ pub fn adopt(socket: BlockingListener) -> anyhow::Result<UnixListener> {
 }
 
 /// Answers administrators, for good.
-pub async fn serve(authority: Arc<Authority>, listener: UnixListener) {
+pub async fn serve(node: Arc<Reload>, listener: UnixListener) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let authority = Arc::clone(&authority);
+        let node = Arc::clone(&node);
         tokio::spawn(async move {
-            let _ = tokio::time::timeout(PATIENCE, answer(authority, stream)).await;
+            let _ = tokio::time::timeout(PATIENCE, answer(node, stream)).await;
         });
     }
 }
 
-async fn answer(authority: Arc<Authority>, mut stream: UnixStream) -> anyhow::Result<()> {
+async fn answer(node: Arc<Reload>, mut stream: UnixStream) -> anyhow::Result<()> {
     let uid = stream.peer_cred()?.uid();
     if uid != rustix::process::geteuid().as_raw() && uid != 0 {
         return Ok(());
@@ -158,7 +161,7 @@ async fn answer(authority: Arc<Authority>, mut stream: UnixStream) -> anyhow::Re
     let mut reader = tokio::io::BufReader::new(reader.take(MAX_LINE));
     reader.read_until(b'\n', &mut line).await?;
     let work = move || match serde_json::from_slice(&line) {
-        Ok(question) => match handle(&authority, question, uid) {
+        Ok(question) => match handle(&node, question, uid) {
             Ok(value) => Said::Ok(value),
             Err(err) => Said::Error(format!("{err:#}")),
         },
@@ -171,7 +174,8 @@ async fn answer(authority: Arc<Authority>, mut stream: UnixStream) -> anyhow::Re
     Ok(())
 }
 
-fn handle(authority: &Authority, question: Question, uid: u32) -> anyhow::Result<Value> {
+fn handle(node: &Reload, question: Question, uid: u32) -> anyhow::Result<Value> {
+    let authority = node.authority();
     let (registry, now) = (authority.registry(), now());
     let by = format!("uid {uid}");
     let note = |event: &str, mut facts: Vec<(&'static str, String)>| {
@@ -246,6 +250,7 @@ fn handle(authority: &Authority, question: Question, uid: u32) -> anyhow::Result
             let bytes = Base64::encode_string(&krl.bytes);
             Ok(json!({ "number": krl.number, "krl": bytes, "signature": krl.signature }))
         }
+        Question::PolicyReload {} => Ok(json!({ "sha256": node.reload(&by)? })),
     }
 }
 
@@ -263,7 +268,8 @@ fn expected(authority: &Authority, lines: &[Line]) -> anyhow::Result<Vec<Expecte
 
 /// A role that there is, with a name that it makes principals of.
 fn assignment(authority: &Authority, role: String, name: String) -> anyhow::Result<Assignment> {
-    let Some(rules) = authority.policy().role(&role) else {
+    let policy = authority.policy();
+    let Some(rules) = policy.role(&role) else {
         bail!("there is no role {role:?} in the policy");
     };
     if rules.principals(&name).is_none() {

@@ -167,7 +167,8 @@ pub fn verify(file: &File) -> Result<End, AuditError> {
     }
 }
 
-fn digest(bytes: &[u8]) -> String {
+/// The SHA-256 of `bytes`, in hexadecimal.
+pub(crate) fn digest(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

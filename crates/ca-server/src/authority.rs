@@ -1,14 +1,15 @@
 //! The authority: from a request to a certificate.
 
+mod force;
 mod issue;
 mod krl;
 mod renewal;
 mod rules;
 
-use std::sync::Mutex;
+use std::sync::{Arc, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use key_proof::{Challenge, Proof, Request, TicketKey, check_request, verify};
+use key_proof::{Challenge, Proof, Request, check_request, verify};
 use rand_core::OsRng;
 use sha2::{Digest, Sha256};
 use ssh_format::text::error_line;
@@ -19,6 +20,8 @@ use crate::registry::{Answer, Enrolment, Outcome, Registry};
 use crate::signer::Signer;
 use crate::{Refusal, Reply};
 
+use force::InForce;
+pub use force::Rules;
 pub use krl::SignedKrl;
 
 /// Seconds for which a challenge over the network is good.
@@ -26,16 +29,12 @@ const CHALLENGE_LIFETIME: u64 = 120;
 
 /// One node of an authority.
 pub struct Authority {
-    policy: Policy,
+    /// Each request takes it once.
+    in_force: RwLock<Arc<InForce>>,
     registry: Box<dyn Registry>,
     signer: Box<dyn Signer>,
-    /// Ticket keys: the first one seals, all open.
-    tickets: Vec<TicketKey>,
     audit: Audit,
     ca_ids: CaIds,
-    krl: Mutex<Option<SignedKrl>>,
-    /// The answer to `ca-keys`.
-    ca_keys: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -70,38 +69,29 @@ type Audited<T> = Result<T, (Refusal, Facts)>;
 type Facts = Vec<(&'static str, String)>;
 
 impl Authority {
-    /// A node. `tickets` has at least one key.
+    /// A node.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     pub fn new(
-        policy: Policy,
+        rules: Rules,
         registry: Box<dyn Registry>,
         signer: Box<dyn Signer>,
-        tickets: Vec<TicketKey>,
         audit: Audit,
     ) -> Result<Self, Refusal> {
+        let policy = &rules.policy;
         let ca_ids = CaIds {
             user: registry.ca_key("user", policy.ca.user.blob())?,
             host: registry.ca_key("host", policy.ca.host.blob())?,
         };
         Ok(Self {
-            policy,
+            in_force: RwLock::new(Arc::new(InForce::new(rules))),
             registry,
             signer,
-            tickets,
             audit,
             ca_ids,
-            krl: Mutex::new(None),
-            ca_keys: Mutex::new(None),
         })
-    }
-
-    /// The rules.
-    #[must_use]
-    pub fn policy(&self) -> &Policy {
-        &self.policy
     }
 
     /// The registry.
@@ -122,17 +112,17 @@ impl Authority {
     ///
     /// [`Refusal`], after it was noted in the audit log.
     pub fn begin(&self, body: &[u8], now: u64) -> Result<Reply, Refusal> {
-        let challenge = self.try_begin(body, now);
+        let challenge = self.try_begin(&self.in_force(), body, now);
         self.audited(now, "begin", challenge.map(|it| (it, Vec::new())))
             .map(Reply::Json)
     }
 
-    fn try_begin(&self, body: &[u8], now: u64) -> Audited<String> {
+    fn try_begin(&self, force: &InForce, body: &[u8], now: u64) -> Audited<String> {
         let request = Request::from_json(body).map_err(|err| (err.into(), Facts::new()))?;
-        let (ek, rules) = self.rules(&request, now)?;
+        let (ek, rules) = self.rules(&force.policy, &request, now)?;
         let noted = |refusal: Refusal| (refusal, vec![("ek", ek.to_string())]);
         let checked = check_request(&request, &rules.proof).map_err(|err| noted(err.into()))?;
-        let (Some(key), lifetime) = (self.tickets.first(), CHALLENGE_LIFETIME) else {
+        let (Some(key), lifetime) = (force.tickets.first(), CHALLENGE_LIFETIME) else {
             return Err(noted(Refusal::Unavailable("there is no ticket key".into())));
         };
         let challenge = Challenge::new(&checked, key, now, lifetime, &mut OsRng);
@@ -145,15 +135,16 @@ impl Authority {
     ///
     /// [`Refusal`], after it was noted in the audit log.
     pub fn finish(&self, body: &[u8], now: u64) -> Result<Reply, Refusal> {
-        let done = self.try_finish(body, now);
+        let force = self.in_force();
+        let done = self.try_finish(&force, body, now);
         let outcome = self.audited(now, "enrol", done)?;
-        self.reply(outcome)
+        reply(outcome, &force.policy)
     }
 
-    fn try_finish(&self, body: &[u8], now: u64) -> Audited<(Outcome, Facts)> {
+    fn try_finish(&self, force: &InForce, body: &[u8], now: u64) -> Audited<(Outcome, Facts)> {
         let proof = Proof::from_json(body).map_err(|err| (err.into(), Facts::new()))?;
-        let (ek, rules) = self.rules(&proof.request, now)?;
-        let verified = verify(&proof, &rules.proof, &self.tickets)
+        let (ek, rules) = self.rules(&force.policy, &proof.request, now)?;
+        let verified = verify(&proof, &rules.proof, &force.tickets)
             .map_err(|err| (err.into(), vec![("ek", ek.to_string())]))?;
         let mut facts = vec![
             ("ek", verified.ek_name.to_string()),
@@ -163,7 +154,7 @@ impl Authority {
             ("name", rules.assignment.name.clone()),
         ];
         let noted = |refusal| (refusal, facts.clone());
-        rules::check_maker(&verified, &self.policy).map_err(noted)?;
+        rules::check_maker(&verified, &force.policy).map_err(noted)?;
         rules::check_key_type(&verified.key, &rules.role).map_err(noted)?;
         let subject = issue::Subject {
             key: &verified.key,
@@ -186,7 +177,7 @@ impl Authority {
             approve_first: rules.role.approve_first,
             approve_rebind: rules.role.approve_rebind,
         };
-        let mut sign = || self.sign(&rules.role, &subject, now);
+        let mut sign = || self.sign(&force.policy.ca, &rules.role, &subject, now);
         let outcome = self
             .registry
             .enrol(&enrolment, &verified.principals, &mut sign)
@@ -218,13 +209,13 @@ impl Authority {
             other => other,
         }
     }
+}
 
-    fn reply(&self, outcome: Outcome) -> Result<Reply, Refusal> {
-        match outcome {
-            Outcome::Issued(blob) => issue::reply(&blob, &self.policy),
-            Outcome::Pending(id) => Ok(Reply::Pending(id)),
-            _ => Err(Refusal::NOT_EXPECTED),
-        }
+fn reply(outcome: Outcome, policy: &Policy) -> Result<Reply, Refusal> {
+    match outcome {
+        Outcome::Issued(blob) => issue::reply(&blob, policy),
+        Outcome::Pending(id) => Ok(Reply::Pending(id)),
+        _ => Err(Refusal::NOT_EXPECTED),
     }
 }
 

@@ -4,6 +4,7 @@ mod admin;
 mod database;
 mod files;
 mod init;
+mod notify;
 mod pages;
 mod restored;
 mod serve;
@@ -75,6 +76,10 @@ enum Command {
 enum PolicyCommand {
     /// Check policy.toml without a running node
     Check,
+    /// Have the running node read policy.toml anew
+    ///
+    /// The node also reads the files of TLS and ticket-keys. If anything is wrong, all stays as it is.
+    Reload,
 }
 
 #[derive(Debug, Subcommand)]
@@ -123,6 +128,7 @@ fn run(program: Program) -> anyhow::Result<()> {
         Command::Init(args) => init::run(&dir, &args, &out),
         Command::Serve => serve::run(&dir),
         Command::Policy(PolicyCommand::Check) => serve::check(&dir, &out),
+        Command::Policy(PolicyCommand::Reload) => admin::reload(&dir, &out),
         Command::JoinToken(command) => admin::join_token(&dir, &command, &out),
         Command::Device(command) => admin::device(&dir, &command, &out),
         Command::Krl(command) => admin::krl(&dir, &command, &out),

@@ -30,6 +30,7 @@ use crate::policy::Listen;
 use crate::{Refusal, Reply};
 
 pub use room::room;
+pub use tls::Tls;
 
 /// The longest head of a request, in bytes: the smallest that hyper takes.
 const MAX_HEAD: usize = 8 * 1024;
@@ -50,15 +51,14 @@ const GRACE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 ///
-/// If the address is taken, or a TLS file is unusable.
+/// If it cannot count its connections.
 pub async fn serve(
     authority: Arc<Authority>,
     listener: TcpListener,
-    listen: &Listen,
+    tls: Tls,
     connections: usize,
     end: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let tls = tls::acceptor(listen)?;
     let service = Service {
         authority,
         renewals: Arc::new(Semaphore::new(WORKERS.0)),
@@ -83,7 +83,7 @@ pub async fn serve(
                 }
             },
         };
-        let (service, tls) = (service.clone(), tls.clone());
+        let (service, tls) = (service.clone(), tls.acceptor());
         tokio::spawn(async move {
             match tls {
                 None => service.connection(stream, permit).await,

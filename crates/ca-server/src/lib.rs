@@ -16,6 +16,7 @@ pub mod http;
 pub mod policy;
 pub mod registry;
 pub mod restored;
+pub mod reload;
 pub mod signer;
 
 pub use error::Refusal;

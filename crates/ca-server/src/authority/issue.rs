@@ -6,7 +6,7 @@ use serde_json::json;
 use ssh_format::{AnyKey, CertOption, Certificate, CertificateKind, CertificateRequest};
 
 use super::Authority;
-use crate::policy::{Policy, Role};
+use crate::policy::{CaKeys, Policy, Role};
 use crate::registry::{Assignment, Signed};
 use crate::{Refusal, Reply};
 
@@ -27,11 +27,11 @@ impl Authority {
     /// Has a certificate signed. It is not to be shown to anybody before its row is on the disk.
     pub(super) fn sign(
         &self,
+        ca: &CaKeys,
         role: &Role,
         subject: &Subject<'_>,
         now: u64,
     ) -> Result<Signed, Refusal> {
-        let ca = &self.policy.ca;
         let (authority, word, number) = match role.kind {
             Kind::Host => (&ca.host, "host", self.ca_ids.host),
             _ => (&ca.user, "user", self.ca_ids.user),

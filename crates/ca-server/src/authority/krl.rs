@@ -35,11 +35,12 @@ impl Authority {
     ///
     /// [`Refusal::Signer`].
     pub fn ca_keys(&self) -> Result<String, Refusal> {
-        let mut made = self.ca_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let force = self.in_force();
+        let mut made = force.ca_keys.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(made) = &*made {
             return Ok(made.clone());
         }
-        let ca = &self.policy.ca;
+        let ca = &force.policy.ca;
         let (user, host) = (ca.user.line(""), ca.host.line(""));
         let text = format!("user {user}\nhost {host}\n");
         let signature = sign_file(&*self.signer, &ca.host, KEYS_NAMESPACE, text.as_bytes())?;
@@ -54,7 +55,8 @@ impl Authority {
     ///
     /// [`Refusal::Unavailable`], [`Refusal::Signer`].
     pub fn krl(&self, now: u64) -> Result<SignedKrl, Refusal> {
-        let mut last = self.krl.lock().unwrap_or_else(PoisonError::into_inner);
+        let force = self.in_force();
+        let mut last = force.krl.lock().unwrap_or_else(PoisonError::into_inner);
         let known = last.as_ref().map(|last| last.number);
         let list = self.registry.revoked(known, now, FRESH)?;
         let Some(list) = list else {
@@ -62,7 +64,7 @@ impl Authority {
                 .clone()
                 .ok_or_else(|| Refusal::Unavailable("there is no list".into()));
         };
-        let policy = self.policy();
+        let policy = &force.policy;
         let mut krl = Krl::new(list.number, list.made, &policy.audience);
         for blob in &list.keys {
             let key = AnyKey::from_blob(blob).map_err(|err| Refusal::Unavailable(err.into()))?;

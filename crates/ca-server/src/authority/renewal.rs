@@ -4,8 +4,10 @@ use key_proof::{Kind, Mode, Renewal, TicketKey, Wall, verify_renewal};
 use rand_core::OsRng;
 use sha2::{Digest, Sha256};
 
-use super::{Audited, Authority, Facts, issue, note_outcome, refuse_outcome, rules};
-use crate::policy::Role;
+use super::{
+    Audited, Authority, Facts, InForce, issue, note_outcome, refuse_outcome, reply, rules,
+};
+use crate::policy::{Policy, Role};
 use crate::registry::{Answer, Bound, Outcome};
 use crate::{Refusal, Reply};
 
@@ -22,9 +24,10 @@ impl Authority {
     ///
     /// [`Refusal::Unavailable`] without a ticket key.
     pub fn nonce(&self, now: u64) -> Result<[u8; 32], Refusal> {
-        let key = self.tickets.first();
+        let force = self.in_force();
+        let key = force.tickets.first();
         let key = key.ok_or_else(|| Refusal::Unavailable("there is no ticket key".into()))?;
-        Ok(key.renewal_nonce(&self.policy().audience, now, &mut OsRng))
+        Ok(key.renewal_nonce(&force.policy.audience, now, &mut OsRng))
     }
 
     /// Answers a renewal with a certificate.
@@ -33,22 +36,24 @@ impl Authority {
     ///
     /// [`Refusal`], after it was noted in the audit log. 410: the machine has to enrol anew.
     pub fn renew(&self, body: &[u8], now: u64) -> Result<Reply, Refusal> {
-        let done = self.try_renew(body, now);
+        let force = self.in_force();
+        let done = self.try_renew(&force, body, now);
         let outcome = self.audited(now, "renew", done)?;
-        self.reply(outcome)
+        reply(outcome, &force.policy)
     }
 
-    fn try_renew(&self, body: &[u8], now: u64) -> Audited<(Outcome, Facts)> {
+    fn try_renew(&self, force: &InForce, body: &[u8], now: u64) -> Audited<(Outcome, Facts)> {
         let bare = |refusal: Refusal| (refusal, Facts::new());
         let renewal = Renewal::from_json(body).map_err(|err| bare(err.into()))?;
-        let audience = &self.policy().audience;
-        let expires = TicketKey::check_renewal_nonce(&self.tickets, &renewal.nonce, audience, now)
+        let policy = &force.policy;
+        let audience = &policy.audience;
+        let expires = TicketKey::check_renewal_nonce(&force.tickets, &renewal.nonce, audience, now)
             .map_err(|err| bare(err.into()))?;
         let known = self
             .registry
             .bound(&renewal.attestation_key, &renewal.key)
             .map_err(bare)?;
-        let bound = self.meant(&known, &renewal).ok_or_else(|| bare(GONE))?;
+        let bound = meant(policy, &known, &renewal).ok_or_else(|| bare(GONE))?;
         let assignment = &bound.assignment;
         let mut facts = vec![
             ("ek", bound.ek_name.to_string()),
@@ -63,7 +68,7 @@ impl Authority {
         }
         let time =
             verify_renewal(&renewal, &bound.binding, audience).map_err(|err| noted(err.into()))?;
-        let role = self.renewable(bound, &renewal).map_err(noted)?;
+        let role = renewable(policy, bound, &renewal).map_err(noted)?;
         let subject = issue::Subject {
             key: &bound.binding.ssh_key,
             ek_name: &bound.ek_name,
@@ -82,7 +87,7 @@ impl Authority {
             Kind::Host => &renewal.principals[..],
             _ => &[],
         };
-        let mut sign = || self.sign(role, &subject, now);
+        let mut sign = || self.sign(&policy.ca, role, &subject, now);
         let outcome = self
             .registry
             .renew(bound.id, names, time, answer, &mut sign)
@@ -94,40 +99,42 @@ impl Authority {
         note_outcome(&mut facts, &outcome);
         Ok((outcome, facts))
     }
+}
 
-    /// Which role of a key a renewal is for: the first that the renewal fits, or else the first of which it can be said why not.
-    fn meant<'a>(&self, known: &'a [Bound], renewal: &Renewal) -> Option<&'a Bound> {
-        let fits = |it: &&Bound| it.active && self.renewable(it, renewal).is_ok();
-        let active = |it: &&Bound| it.active;
-        let all = || known.iter();
-        let meant = all().find(fits).or_else(|| all().find(active));
-        meant.or_else(|| all().next())
-    }
+/// Which role of a key a renewal is for: the first that the renewal fits, or else the first of which it can be said why not.
+fn meant<'a>(policy: &Policy, known: &'a [Bound], renewal: &Renewal) -> Option<&'a Bound> {
+    let fits = |it: &&Bound| it.active && renewable(policy, it, renewal).is_ok();
+    let active = |it: &&Bound| it.active;
+    let all = || known.iter();
+    let meant = all().find(fits).or_else(|| all().find(active));
+    meant.or_else(|| all().next())
+}
 
-    /// The role of a key, if it still gets certificates: the rules may be stricter than on the day of the proof.
-    fn renewable(&self, bound: &Bound, renewal: &Renewal) -> Result<&Role, Refusal> {
-        let policy = self.policy();
-        let role = policy.role(&bound.assignment.role).ok_or(GONE)?;
-        rules::check_names(role, &bound.assignment, renewal.kind, &renewal.principals)?;
-        rules::check_key_type(&bound.binding.ssh_key, role)?;
-        let is_wall = wall_of(&bound.wall).is_some_and(|wall| wall >= role.wall);
-        if is_wall && vouches(&bound.mode, role.mode) && self.still_vouched(bound, role.mode) {
-            Ok(role)
-        } else {
-            Err(GONE)
-        }
+/// The role of a key, if it still gets certificates: the rules may be stricter than on the day of the proof.
+fn renewable<'a>(
+    policy: &'a Policy,
+    bound: &Bound,
+    renewal: &Renewal,
+) -> Result<&'a Role, Refusal> {
+    let role = policy.role(&bound.assignment.role).ok_or(GONE)?;
+    rules::check_names(role, &bound.assignment, renewal.kind, &renewal.principals)?;
+    rules::check_key_type(&bound.binding.ssh_key, role)?;
+    let is_wall = wall_of(&bound.wall).is_some_and(|wall| wall >= role.wall);
+    if is_wall && vouches(&bound.mode, role.mode) && still_vouched(policy, bound, role.mode) {
+        Ok(role)
+    } else {
+        Err(GONE)
     }
+}
 
-    /// Whether the certificate that vouched for the TPM is still trusted, and its maker still taken, if the role asks for that.
-    fn still_vouched(&self, bound: &Bound, wanted: Mode) -> bool {
-        if matches!(wanted, Mode::B | Mode::D) {
-            return true;
-        }
-        let policy = self.policy();
-        let trusted = bound.trusted.as_deref();
-        let manufacturer = bound.maker.split(' ').next().unwrap_or_default();
-        trusted.is_some_and(|it| policy.trusts(it)) && rules::takes_maker(policy, manufacturer)
+/// Whether the certificate that vouched for the TPM is still trusted, and its maker still taken, if the role asks for that.
+fn still_vouched(policy: &Policy, bound: &Bound, wanted: Mode) -> bool {
+    if matches!(wanted, Mode::B | Mode::D) {
+        return true;
     }
+    let trusted = bound.trusted.as_deref();
+    let manufacturer = bound.maker.split(' ').next().unwrap_or_default();
+    trusted.is_some_and(|it| policy.trusts(it)) && rules::takes_maker(policy, manufacturer)
 }
 
 /// Whether a proof in the mode `shown` is worth one in the mode that the role asks for now.

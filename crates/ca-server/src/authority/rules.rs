@@ -21,7 +21,12 @@ pub(super) struct Rules {
 
 impl Authority {
     /// The Name of the endorsement key that a request comes with, and the rules for the request.
-    pub(super) fn rules(&self, request: &Request, now: u64) -> Audited<(Name, Rules)> {
+    pub(super) fn rules(
+        &self,
+        policy: &Policy,
+        request: &Request,
+        now: u64,
+    ) -> Audited<(Name, Rules)> {
         let ek = PublicArea::parse(&request.ek).map_err(|err| (err.into(), Facts::new()))?;
         let ek = ek.name();
         let mut facts = vec![("ek", ek.to_string())];
@@ -29,7 +34,7 @@ impl Authority {
             Ok(standing) => standing.unwrap_or_default(),
             Err(refusal) => return Err((refusal, facts)),
         };
-        let rules = self.rules_for(request, &ek, &standing, now);
+        let rules = self.rules_for(policy, request, &ek, &standing, now);
         if standing.revoked {
             facts.push(("device", "revoked".to_owned()));
         }
@@ -38,12 +43,12 @@ impl Authority {
 
     fn rules_for(
         &self,
+        policy: &Policy,
         request: &Request,
         ek: &Name,
         standing: &Standing,
         now: u64,
     ) -> Result<Rules, Refusal> {
-        let policy = self.policy();
         // A revoked TPM gets the answer for an unknown one, so that a stranger learns nothing from it.
         let known = if standing.revoked {
             &[][..]

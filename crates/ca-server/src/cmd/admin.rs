@@ -157,6 +157,13 @@ pub(super) fn krl(dir: &Dir, command: &KrlCommand, out: &Out) -> anyhow::Result<
     out.done(&value, &said)
 }
 
+pub(super) fn reload(dir: &Dir, out: &Out) -> anyhow::Result<()> {
+    let value = ask(&dir.socket(), &Question::PolicyReload {})?;
+    let digest = text(&value["sha256"]);
+    let said = format!("the policy with the SHA-256 {digest} is in force\n");
+    out.done(&value, &said)
+}
+
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use key_proof::Anchors;
 
+use crate::audit;
 use crate::policy::{MAX_POLICY_LEN, Policy};
 
 /// The most that is read of a file with makers' certificates, in bytes.
 const MAX_ROOTS: u64 = 4 * 1024 * 1024;
 
 /// The directory of a node.
+#[derive(Clone)]
 pub(super) struct Dir(PathBuf);
 
 impl Dir {
@@ -72,12 +74,13 @@ impl Dir {
         Ok(())
     }
 
-    /// Reads the policy.
-    pub(super) fn policy(&self) -> anyhow::Result<Policy> {
+    /// Reads the policy, and the SHA-256 of its text.
+    pub(super) fn policy(&self) -> anyhow::Result<(Policy, String)> {
         let path = self.policy_file();
         let text = read(&path, u64::try_from(MAX_POLICY_LEN)?)?;
         let policy = Policy::parse(&text, add_roots);
-        policy.with_context(|| format!("{} is not in force", path.display()))
+        let policy = policy.with_context(|| format!("{} is not in force", path.display()))?;
+        Ok((policy, audit::digest(text.as_bytes())))
     }
 }
 

@@ -1,38 +1,47 @@
 //! `tpmssh-ca serve`, `policy check` and `audit verify`.
 
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use anyhow::Context;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::files::Dir;
-use super::{Out, database, restored, tickets};
+use super::{Out, database, notify, restored, tickets};
 use crate::audit::{self, Audit};
-use crate::authority::{Authority, now};
+use crate::authority::{Authority, Rules, now};
+use crate::http::Tls;
 use crate::policy::in_words;
+use crate::reload::{Read, Reload};
 use crate::signer::Agent;
 use crate::{admin, http};
 
 pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
     dir.check()?;
-    let policy = dir.policy()?;
+    let read = reader(dir);
+    let (rules, digest) = read()?;
+    let policy = &rules.policy;
     let listen = policy.listen.clone();
+    let tls = Tls::new(&listen)?;
     let connections = http::room()?;
     // Before anything is written: another node here would write as well.
     let socket = admin::claim(&dir.socket())?;
     let runtime = tokio::runtime::Runtime::new()?;
     let listener = runtime.block_on(http::listen(&listen))?;
-    let (registry, tickets) = (database::registry(dir)?, tickets::keys(dir)?);
+    let registry = database::registry(dir)?;
     restored::check(&dir.audit(), &*registry)?;
     let audit = Audit::open(&dir.audit())?;
     let signer = Box::new(Agent::new(policy.ca.agent.clone()));
-    let authority = Authority::new(policy, registry, signer, tickets, audit)?;
-    authority.audit().write(now(), "start", &[])?;
-    let authority = Arc::new(authority);
+    let authority = Arc::new(Authority::new(rules, registry, signer, audit)?);
+    let note = |event, facts: &[_]| authority.audit().write(now(), event, facts);
+    note("start", &[("sha256", digest)])?;
+    let node = Arc::new(Reload::new(Arc::clone(&authority), tls.clone(), read));
     runtime.block_on(async {
         let socket = admin::adopt(socket)?;
         let end = http::ended()?;
+        tokio::spawn(hang_ups(Arc::clone(&node))?);
         let scheme = if listen.certificate.is_some() {
             "https"
         } else {
@@ -40,16 +49,40 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
         };
         let address = listener.local_addr()?;
         eprintln!("tpmssh-ca: listening at {scheme}://{address}/");
-        tokio::spawn(admin::serve(Arc::clone(&authority), socket));
-        http::serve(Arc::clone(&authority), listener, &listen, connections, end).await?;
-        authority.audit().write(now(), "stop", &[])?;
+        tokio::spawn(admin::serve(node, socket));
+        notify::tell("READY=1");
+        http::serve(Arc::clone(&authority), listener, tls, connections, end).await?;
+        notify::tell("STOPPING=1");
+        note("stop", &[])?;
         eprintln!("tpmssh-ca: ended");
         Ok(())
     })
 }
 
+/// Reads the node's files, each time anew.
+fn reader(dir: &Dir) -> Read {
+    let (dir, own) = (dir.clone(), tickets::own());
+    Box::new(move || {
+        let (policy, digest) = dir.policy()?;
+        let tickets = tickets::keys(&dir, &own)?;
+        Ok((Rules { policy, tickets }, digest))
+    })
+}
+
+/// Reads the files anew at each SIGHUP.
+fn hang_ups(node: Arc<Reload>) -> io::Result<impl Future<Output = ()>> {
+    let mut signal = signal(SignalKind::hangup())?;
+    Ok(async move {
+        while signal.recv().await.is_some() {
+            let node = Arc::clone(&node);
+            // It says itself what came of it.
+            let _ = tokio::task::spawn_blocking(move || node.reload("SIGHUP")).await;
+        }
+    })
+}
+
 pub(super) fn check(dir: &Dir, out: &Out) -> anyhow::Result<()> {
-    let policy = dir.policy()?;
+    let (policy, _) = dir.policy()?;
     let mut text = String::from("the policy is good\n");
     let mut roles = Vec::new();
     for role in policy.roles() {

@@ -28,14 +28,19 @@ pub(super) fn make(dir: &Dir) -> anyhow::Result<()> {
     files::write_new(&dir.tickets(), 0o600, line.as_bytes())
 }
 
-/// The keys of this node: the first one seals, all open. Without a file, a new one in memory alone: a challenge lives two minutes.
-pub(super) fn keys(dir: &Dir) -> anyhow::Result<Vec<TicketKey>> {
+/// A key for a node without a file of them, in memory alone: a challenge lives two minutes.
+pub(super) fn own() -> TicketKey {
+    let mut secret = Zeroizing::new([0; 32]);
+    OsRng.fill_bytes(&mut *secret);
+    TicketKey::new(*secret)
+}
+
+/// The keys of this node: the first one seals, all open. Without a file it is `own`.
+pub(super) fn keys(dir: &Dir, own: &TicketKey) -> anyhow::Result<Vec<TicketKey>> {
     let path = dir.tickets();
     let shown = path.display();
     if !path.exists() {
-        let mut secret = Zeroizing::new([0; 32]);
-        OsRng.fill_bytes(&mut *secret);
-        return Ok(vec![TicketKey::new(*secret)]);
+        return Ok(vec![own.clone()]);
     }
     let mode = fs::metadata(&path)
         .with_context(|| format!("cannot read {shown}"))?

@@ -1,7 +1,7 @@
 //! TLS, if the policy names a certificate: versions 1.2 and 1.3.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
 use tokio_rustls::TlsAcceptor;
@@ -12,8 +12,40 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::policy::Listen;
 
-/// What speaks TLS; `None` without a certificate.
-pub(super) fn acceptor(listen: &Listen) -> anyhow::Result<Option<TlsAcceptor>> {
+/// The TLS certificate and key in use. A renewed certificate is for the connections that come after it.
+#[derive(Clone)]
+pub struct Tls(Arc<RwLock<Option<TlsAcceptor>>>);
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// Reads certificate and key, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be used.
+    pub fn new(listen: &Listen) -> anyhow::Result<Self> {
+        Ok(Self(Arc::new(RwLock::new(acceptor(listen)?))))
+    }
+
+    /// Has new connections use what `other` read.
+    pub(crate) fn replace(&self, other: &Self) {
+        let new = other.acceptor();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    /// What speaks TLS; `None` without a certificate.
+    pub(super) fn acceptor(&self) -> Option<TlsAcceptor> {
+        let now = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        now.clone()
+    }
+}
+
+fn acceptor(listen: &Listen) -> anyhow::Result<Option<TlsAcceptor>> {
     let (Some(certificate), Some(key)) = (&listen.certificate, &listen.key) else {
         return Ok(None);
     };

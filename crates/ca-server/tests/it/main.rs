@@ -17,6 +17,7 @@ mod node;
 #[allow(dead_code, reason = "shared with the tests of key-proof")]
 mod pair;
 mod registry;
+mod reload;
 mod renewal;
 mod restored;
 mod revocation;

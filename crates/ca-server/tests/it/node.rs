@@ -87,7 +87,7 @@ impl Node {
         node
     }
 
-    /// Replaces text in the policy; the node reads it when it starts.
+    /// Replaces text in the policy; the node reads it when it starts, and at a reload.
     pub(crate) fn change_policy(&self, from: &str, to: &str) {
         let path = self.own("policy.toml");
         let policy = fs::read_to_string(&path).unwrap();
@@ -230,10 +230,11 @@ impl Node {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         self.process = Some(Process(child));
         let first = lines.next().unwrap().unwrap();
-        let address = first.strip_prefix("tpmssh-ca: listening at http://");
+        let address = first.strip_prefix("tpmssh-ca: listening at http");
         self.address = address
             .unwrap_or_else(|| panic!("{first}"))
-            .trim_end_matches('/')
+            .trim_start_matches('s')
+            .trim_matches(['/', ':'])
             .to_owned();
         // Opened here: the thread could make it anew while the directory is being removed.
         let log = fs::File::options()
@@ -263,6 +264,11 @@ impl Node {
         let pid = rustix::process::Pid::from_child(&process.0);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         process.0.wait().unwrap().code()
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

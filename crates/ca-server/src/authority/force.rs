@@ -1,0 +1,60 @@
+//! The rules in force. They can be replaced while the node runs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use key_proof::TicketKey;
+
+use super::{Authority, SignedKrl};
+use crate::policy::Policy;
+
+/// What a node reads from its files, when it starts and at a reload.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The policy.
+    pub policy: Policy,
+    /// Keys that challenges are sealed with, at least one: the first one seals, all open.
+    pub tickets: Vec<TicketKey>,
+}
+
+/// The rules that a request goes by from its beginning to its end, and the answers that were made by them and end with them.
+pub(super) struct InForce {
+    pub(super) policy: Arc<Policy>,
+    pub(super) tickets: Vec<TicketKey>,
+    pub(super) krl: Mutex<Option<SignedKrl>>,
+    /// The answer to `ca-keys`.
+    pub(super) ca_keys: Mutex<Option<String>>,
+}
+
+impl InForce {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self {
+            policy: Arc::new(rules.policy),
+            tickets: rules.tickets,
+            krl: Mutex::new(None),
+            ca_keys: Mutex::new(None),
+        }
+    }
+}
+
+impl Authority {
+    /// The policy that is in force now.
+    #[must_use]
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.in_force().policy)
+    }
+
+    /// The rules for one request, which keeps them until it is answered.
+    pub(super) fn in_force(&self) -> Arc<InForce> {
+        let now = self.in_force.read();
+        Arc::clone(&now.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other rules in force for the requests that begin from now on.
+    pub(crate) fn replace(&self, rules: Rules) {
+        let new = Arc::new(InForce::new(rules));
+        *self
+            .in_force
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = new;
+    }
+}

@@ -1,0 +1,103 @@
+//! New rules for a running node: taken whole, or refused whole.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, ensure};
+use ssh_format::text::error_line;
+
+use crate::authority::{Authority, Rules, now};
+use crate::http::Tls;
+use crate::policy::Policy;
+
+/// Reads the node's files: the rules, and the SHA-256 of the policy's text in hexadecimal.
+pub type Read = Box<dyn Fn() -> anyhow::Result<(Rules, String)> + Send + Sync>;
+
+/// A node whose rules can be read anew.
+pub struct Reload {
+    authority: Arc<Authority>,
+    tls: Tls,
+    read: Read,
+    /// One at a time.
+    turn: Mutex<()>,
+}
+
+impl std::fmt::Debug for Reload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reload").finish_non_exhaustive()
+    }
+}
+
+impl Reload {
+    /// For a node and its TLS certificate.
+    #[must_use]
+    pub fn new(authority: Arc<Authority>, tls: Tls, read: Read) -> Self {
+        Self {
+            authority,
+            tls,
+            read,
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// The node.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Puts what the files have now in force, for requests that begin from now on. Returns the SHA-256 of the policy's text in hexadecimal.
+    ///
+    /// What came of it is a line in the audit log, with `by`, and a line on standard error.
+    ///
+    /// # Errors
+    ///
+    /// If anything in the files is wrong, or the audit log cannot be written. Then nothing has changed.
+    pub fn reload(&self, by: &str) -> anyhow::Result<String> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let by = || ("by", by.to_owned());
+        let done = self.check().and_then(|(rules, tls, digest)| {
+            let facts = [("sha256", digest.clone()), by()];
+            let noted = self.authority.audit().write(now(), "reload", &facts);
+            noted.context("the audit log cannot be written")?;
+            self.authority.replace(rules);
+            self.tls.replace(&tls);
+            Ok(digest)
+        });
+        match &done {
+            Ok(digest) => eprintln!("tpmssh-ca: the policy with the SHA-256 {digest} is in force"),
+            Err(err) => {
+                let why = error_line(err.as_ref());
+                eprintln!("tpmssh-ca: nothing is reloaded: {why}");
+                let facts = [("refused", "policy".to_owned()), ("why", why), by()];
+                if let Err(err) = self.authority.audit().write(now(), "reload", &facts) {
+                    eprintln!("tpmssh-ca: the audit log cannot be written: {err}");
+                }
+            }
+        }
+        done
+    }
+
+    fn check(&self) -> anyhow::Result<(Rules, Tls, String)> {
+        let (rules, digest) = (self.read)()?;
+        check_fixed(&self.authority.policy(), &rules.policy)?;
+        let tls = Tls::new(&rules.policy.listen)?;
+        Ok((rules, tls, digest))
+    }
+}
+
+/// Refuses a change of what a node has only when it starts: its name, its port, and its keys.
+fn check_fixed(now: &Policy, new: &Policy) -> anyhow::Result<()> {
+    for (what, same) in [
+        ("audience", now.audience == new.audience),
+        ("listen.address", now.listen.address == new.listen.address),
+        ("ca.agent", now.ca.agent == new.ca.agent),
+        ("ca.user", now.ca.user.blob() == new.ca.user.blob()),
+        ("ca.host", now.ca.host.blob() == new.ca.host.blob()),
+    ] {
+        ensure!(
+            same,
+            "{what} is another one than that of the running node, and changes only when the node is restarted"
+        );
+    }
+    Ok(())
+}
