@@ -3,10 +3,11 @@
 mod force;
 mod issue;
 mod krl;
+mod ready;
 mod renewal;
 mod rules;
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use key_proof::{Challenge, Proof, Request, check_request, verify};
@@ -17,7 +18,7 @@ use ssh_format::text::error_line;
 use crate::audit::Audit;
 use crate::policy::Policy;
 use crate::registry::{Answer, Enrolment, Outcome, Registry};
-use crate::signer::Signer;
+use crate::signer::{Signer, Watched};
 use crate::{Refusal, Reply};
 
 use force::InForce;
@@ -32,9 +33,11 @@ pub struct Authority {
     /// Each request takes it once.
     in_force: RwLock<Arc<InForce>>,
     registry: Box<dyn Registry>,
-    signer: Box<dyn Signer>,
+    signer: Watched,
     audit: Audit,
     ca_ids: CaIds,
+    /// Whether it can certify, as it was found last.
+    ready: Mutex<ready::Found>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -88,9 +91,10 @@ impl Authority {
         Ok(Self {
             in_force: RwLock::new(Arc::new(InForce::new(rules))),
             registry,
-            signer,
+            signer: Watched::new(signer),
             audit,
             ca_ids,
+            ready: Mutex::new(None),
         })
     }
 

@@ -1,12 +1,15 @@
 //! The service over HTTP/1.1: limits first, then the work on threads of its own.
 
+mod limits;
+mod queue;
 mod room;
 mod tls;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use base64ct::{Base64, Encoding};
@@ -18,6 +21,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use key_proof::MAX_FILE_LEN;
+use rand_core::{OsRng, RngCore};
 use serde_json::json;
 use ssh_format::text::error_line;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -29,6 +33,8 @@ use crate::authority::{Authority, now};
 use crate::policy::Listen;
 use crate::{Refusal, Reply};
 
+use limits::Limits;
+use queue::{Queue, come_again};
 pub use room::room;
 pub use tls::Tls;
 
@@ -36,10 +42,8 @@ pub use tls::Tls;
 const MAX_HEAD: usize = 8 * 1024;
 /// For the head, for the body, and for the TLS handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest wait for a worker before the machine is sent away for a while.
-const QUEUE: Duration = Duration::from_secs(2);
-/// Seconds after which a machine that was sent away may come again.
-const RETRY: &str = "30";
+/// How long a machine is sent away if the registry or the agent is away.
+const OUTAGE: Duration = Duration::from_secs(14);
 /// Workers for renewals, and for enrolments, which must not starve them.
 const WORKERS: (usize, usize) = (12, 4);
 /// The longest that a connection takes new requests, and again until its last answer has to be read.
@@ -61,8 +65,9 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let service = Service {
         authority,
-        renewals: Arc::new(Semaphore::new(WORKERS.0)),
-        enrolments: Arc::new(Semaphore::new(WORKERS.1)),
+        limits: Arc::new(Limits::new()),
+        renewals: Queue::new(WORKERS.0),
+        enrolments: Queue::new(WORKERS.1),
     };
     let connections = Arc::new(Semaphore::new(connections));
     tokio::pin!(end);
@@ -71,10 +76,10 @@ pub async fn serve(
             let permit = Arc::clone(&connections).acquire_owned().await;
             (permit, listener.accept().await)
         };
-        let (permit, stream) = tokio::select! {
+        let (permit, stream, source) = tokio::select! {
             () = &mut end => break,
             (permit, accepted) = next => match accepted {
-                Ok((stream, _)) => (permit?, stream),
+                Ok((stream, source)) => (permit?, stream, source.ip()),
                 Err(err) => {
                     // Such as too many open files: later there may be fewer.
                     eprintln!("tpmssh-ca: a connection is not accepted: {err}");
@@ -86,22 +91,19 @@ pub async fn serve(
         let (service, tls) = (service.clone(), tls.acceptor());
         tokio::spawn(async move {
             match tls {
-                None => service.connection(stream, permit).await,
+                None => service.connection(stream, source, permit).await,
                 Some(tls) => {
                     if let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await {
-                        service.connection(stream, permit).await;
+                        service.connection(stream, source, permit).await;
                     }
                 }
             }
         });
     }
     drop(listener);
-    let all = |pool: &Arc<Semaphore>, of: usize| {
-        Arc::clone(pool).acquire_many_owned(u32::try_from(of).unwrap_or(u32::MAX))
-    };
     let idle = async {
-        let _renewals = all(&service.renewals, WORKERS.0).await;
-        let _enrolments = all(&service.enrolments, WORKERS.1).await;
+        service.renewals.idle().await;
+        service.enrolments.idle().await;
         // The answers are on their way.
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
@@ -123,8 +125,9 @@ pub async fn listen(listen: &Listen) -> anyhow::Result<TcpListener> {
 #[derive(Clone)]
 struct Service {
     authority: Arc<Authority>,
-    renewals: Arc<Semaphore>,
-    enrolments: Arc<Semaphore>,
+    limits: Arc<Limits>,
+    renewals: Queue,
+    enrolments: Queue,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -133,21 +136,22 @@ impl Service {
     async fn connection(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
+        source: IpAddr,
         _permit: OwnedSemaphorePermit,
     ) {
         talk(stream, move |request| {
             let service = self.clone();
-            async move { service.answer(request).await }
+            async move { service.answer(request, source).await }
         })
         .await;
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, source: IpAddr) -> Answer {
         let path = request.uri().path().to_owned();
         let method = request.method().clone();
         let wanted = match path.as_str() {
             "/v1/enroll/begin" | "/v1/enroll/finish" | "/v1/renew" => Method::POST,
-            "/v1/nonce" | "/v1/krl" | "/v1/ca-keys" | "/healthz" => Method::GET,
+            "/v1/nonce" | "/v1/krl" | "/v1/ca-keys" | "/healthz" | "/readyz" => Method::GET,
             _ => return problem(404, "not-found", "there is nothing here"),
         };
         if method != wanted {
@@ -158,22 +162,31 @@ impl Service {
                 .extend(allow.ok().map(|it| (ALLOW, it)));
             return answer;
         }
+        if let Err(wait) = self.limits.take(&path, source, Instant::now()) {
+            return too_often(wait);
+        }
         let known = request.headers().get(IF_NONE_MATCH).cloned();
         let body = match read(request).await {
             Ok(body) => body,
             Err(answer) => return answer,
         };
-        let pool = if path.starts_with("/v1/enroll/") {
+        if path == "/v1/enroll/begin"
+            && let Err(wait) = self.limits.take_key(&body, source, Instant::now())
+        {
+            return too_often(wait);
+        }
+        let queue = if path.starts_with("/v1/enroll/") {
             &self.enrolments
         } else {
             &self.renewals
         };
-        let Ok(Ok(permit)) = timeout(QUEUE, Arc::clone(pool).acquire_owned()).await else {
-            return busy();
+        let turn = match queue.enter().await {
+            Ok(turn) => turn,
+            Err(wait) => return busy(wait),
         };
         let authority = Arc::clone(&self.authority);
         let work = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
+            let _turn = turn;
             handle(&authority, &path, &body, known.as_ref())
         });
         work.await
@@ -233,6 +246,10 @@ fn handle(authority: &Authority, path: &str, body: &[u8], known: Option<&HeaderV
                 Err(refusal) => refused(&refusal),
             };
         }
+        "/readyz" => match &authority.missing(now)[..] {
+            [] => Ok(Reply::Json("{\"status\":\"ready\"}\n".to_owned())),
+            missing => return not_ready(missing),
+        },
         _ => Ok(Reply::Json("{\"status\":\"ok\"}\n".to_owned())),
     };
     match done {
@@ -285,16 +302,29 @@ fn json_answer(status: StatusCode, text: String) -> Answer {
 fn refused(refusal: &Refusal) -> Answer {
     if refusal.status() == 503 {
         eprintln!("tpmssh-ca: {}", error_line(refusal));
-        return busy();
+        return busy(OUTAGE);
     }
     problem(refusal.status(), &refusal.code(), &refusal.to_string())
 }
 
-fn busy() -> Answer {
-    let mut answer = problem(503, "busy", "the authority cannot do this now");
-    answer
-        .headers_mut()
-        .insert(RETRY_AFTER, HeaderValue::from_static(RETRY));
+fn busy(wait: Duration) -> Answer {
+    let answer = problem(503, "busy", "the authority cannot do this now");
+    later(answer, come_again(wait, OsRng.next_u32()))
+}
+
+fn too_often(wait: Duration) -> Answer {
+    let answer = problem(429, "too-often", "too many requests come from there");
+    later(answer, wait.as_secs().saturating_add(1))
+}
+
+fn not_ready(missing: &[&str]) -> Answer {
+    let detail = format!("missing: {}", missing.join(", "));
+    later(problem(503, "not-ready", &detail), 5)
+}
+
+fn later(mut answer: Answer, seconds: u64) -> Answer {
+    let seconds = HeaderValue::from(seconds);
+    answer.headers_mut().insert(RETRY_AFTER, seconds);
     answer
 }
 

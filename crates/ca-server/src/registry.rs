@@ -199,6 +199,13 @@ pub type Sign<'a> = &'a mut dyn FnMut() -> Result<Signed, Refusal>;
 
 /// The registry. Each call is one transaction: done whole and on the disk, or not at all.
 pub trait Registry: Send + Sync {
+    /// Whether it answers and could write now. Returns its own clock in seconds since 1970, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn ready(&self) -> Result<Option<u64>, Refusal>;
+
     /// Where a device stands; `None` if it was never here.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ssh_format::wire::{Reader, put_string, put_u32};
@@ -18,6 +19,42 @@ pub trait Signer: Send + Sync {
     ///
     /// [`Refusal::Signer`].
     fn sign(&self, key: &AnyKey, data: &[u8]) -> Result<Signature, Refusal>;
+
+    /// Whether all of these keys are there. It costs no signature, so it does not show that they sign.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Signer`].
+    fn has(&self, keys: &[&AnyKey]) -> Result<(), Refusal>;
+}
+
+/// A signer that remembers whether the last signature has failed.
+pub(crate) struct Watched {
+    signer: Box<dyn Signer>,
+    failed: AtomicBool,
+}
+
+impl Watched {
+    pub(crate) fn new(signer: Box<dyn Signer>) -> Self {
+        let failed = AtomicBool::new(false);
+        Self { signer, failed }
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+}
+
+impl Signer for Watched {
+    fn sign(&self, key: &AnyKey, data: &[u8]) -> Result<Signature, Refusal> {
+        let done = self.signer.sign(key, data);
+        self.failed.store(done.is_err(), Ordering::Relaxed);
+        done
+    }
+
+    fn has(&self, keys: &[&AnyKey]) -> Result<(), Refusal> {
+        self.signer.has(keys)
+    }
 }
 
 /// A file signature (SSHSIG, armoured) by `key` over `message`.
@@ -52,6 +89,10 @@ pub struct Agent {
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A signature with RSA-16384 is 2 KiB.
 const MAX_ANSWER: usize = 16 * 1024;
+/// A list of keys, with the certificates beside them.
+const MAX_LIST: usize = 256 * 1024;
+const REQUEST_IDENTITIES: u8 = 11;
+const IDENTITIES_ANSWER: u8 = 12;
 const SIGN_REQUEST: u8 = 13;
 const SIGN_RESPONSE: u8 = 14;
 /// `SSH_AGENT_RSA_SHA2_512`.
@@ -67,7 +108,7 @@ impl Agent {
     /// # Source
     ///
     /// RFC 9987 section 3.6, "private key operations".
-    fn ask(&self, message: &[u8]) -> io::Result<Vec<u8>> {
+    fn ask(&self, message: &[u8], max: usize) -> io::Result<Vec<u8>> {
         let mut stream = UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -77,7 +118,7 @@ impl Agent {
         let mut len = [0; 4];
         stream.read_exact(&mut len)?;
         let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
-        if len > MAX_ANSWER {
+        if len > max {
             return Err(io::Error::other("the agent's answer is too long"));
         }
         let mut answer = vec![0; len];
@@ -86,7 +127,39 @@ impl Agent {
     }
 }
 
+impl Agent {
+    fn silent(&self, err: &io::Error) -> Refusal {
+        let socket = self.socket.display();
+        failed(format!("the agent at {socket} does not answer: {err}"))
+    }
+}
+
 impl Signer for Agent {
+    /// # Source
+    ///
+    /// RFC 9987 section 3.5, "requesting a list of keys".
+    fn has(&self, keys: &[&AnyKey]) -> Result<(), Refusal> {
+        let answer = self.ask(&[REQUEST_IDENTITIES], MAX_LIST);
+        let answer = answer.map_err(|err| self.silent(&err))?;
+        let Some((&IDENTITIES_ANSWER, rest)) = answer.split_first() else {
+            return Err(failed("the agent does not say which keys it has"));
+        };
+        let mut reader = Reader::new(rest, "list of keys");
+        let count = reader.u32().map_err(failed)?;
+        let mut listed = Vec::new();
+        for _ in 0..count {
+            listed.push(reader.string().map_err(failed)?);
+            reader.string().map_err(failed)?;
+        }
+        match keys.iter().find(|key| !listed.contains(&key.blob())) {
+            Some(key) => {
+                let key = key.fingerprint();
+                Err(failed(format!("the agent does not have the key {key}")))
+            }
+            None => Ok(()),
+        }
+    }
+
     fn sign(&self, key: &AnyKey, data: &[u8]) -> Result<Signature, Refusal> {
         let mut message = vec![SIGN_REQUEST];
         put_string(&mut message, key.blob());
@@ -97,10 +170,8 @@ impl Signer for Agent {
             0
         };
         put_u32(&mut message, flags);
-        let answer = self.ask(&message).map_err(|err| {
-            let socket = self.socket.display();
-            failed(format!("the agent at {socket} does not answer: {err}"))
-        })?;
+        let answer = self.ask(&message, MAX_ANSWER);
+        let answer = answer.map_err(|err| self.silent(&err))?;
         let Some((&SIGN_RESPONSE, rest)) = answer.split_first() else {
             let key = key.fingerprint();
             return Err(failed(format!("the agent does not sign with {key}")));

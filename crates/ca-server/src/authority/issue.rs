@@ -8,6 +8,7 @@ use ssh_format::{AnyKey, CertOption, Certificate, CertificateKind, CertificateRe
 use super::Authority;
 use crate::policy::{CaKeys, Policy, Role};
 use crate::registry::{Assignment, Signed};
+use crate::signer::Signer;
 use crate::{Refusal, Reply};
 
 /// Clocks of machines may be behind by so many seconds.

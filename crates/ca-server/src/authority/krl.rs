@@ -7,7 +7,7 @@ use ssh_format::{AnyKey, Krl};
 
 use super::Authority;
 use crate::Refusal;
-use crate::signer::sign_file;
+use crate::signer::{Signer, sign_file};
 
 /// The namespace of the authority's signature under its keys.
 const KEYS_NAMESPACE: &str = "ca-keys@tpmssh";
@@ -43,7 +43,7 @@ impl Authority {
         let ca = &force.policy.ca;
         let (user, host) = (ca.user.line(""), ca.host.line(""));
         let text = format!("user {user}\nhost {host}\n");
-        let signature = sign_file(&*self.signer, &ca.host, KEYS_NAMESPACE, text.as_bytes())?;
+        let signature = sign_file(&self.signer, &ca.host, KEYS_NAMESPACE, text.as_bytes())?;
         let fields = json!({"user": user, "host": host, "signature": signature});
         Ok(made.insert(format!("{fields}\n")).clone())
     }
@@ -71,7 +71,7 @@ impl Authority {
             krl.revoke_key(&key);
         }
         let bytes = krl.to_bytes();
-        let signature = sign_file(&*self.signer, &policy.ca.host, NAMESPACE, &bytes)?;
+        let signature = sign_file(&self.signer, &policy.ca.host, NAMESPACE, &bytes)?;
         let made = SignedKrl {
             bytes,
             number: list.number,

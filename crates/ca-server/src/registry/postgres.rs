@@ -156,6 +156,18 @@ fn read_bound(row: &Row) -> Result<Bound, Fault> {
 }
 
 impl Registry for Postgres {
+    fn ready(&self) -> Result<Option<u64>, Refusal> {
+        let sql = "SELECT current_setting('transaction_read_only') = 'off', extract(epoch FROM clock_timestamp())::BIGINT";
+        self.pool.run(async |session| {
+            let row = session.optional(sql, &[]).await?;
+            let row = row.ok_or_else(|| corrupt("the database has no clock"))?;
+            if !row.try_get(0)? {
+                return Err(corrupt("the database is read-only"));
+            }
+            Ok(Some(unsigned(row.try_get(1)?)))
+        })
+    }
+
     fn standing(&self, ek_name: &Name) -> Result<Option<Standing>, Refusal> {
         let sql = "SELECT device.state = 'revoked', role, name, imported FROM device \
                    LEFT JOIN assignment ON assignment.device = device.id WHERE ek_name = $1 ORDER BY role";

@@ -16,6 +16,7 @@ mod node;
 #[path = "../../../key-proof/tests/it/pair.rs"]
 #[allow(dead_code, reason = "shared with the tests of key-proof")]
 mod pair;
+mod ready;
 mod registry;
 mod reload;
 mod renewal;

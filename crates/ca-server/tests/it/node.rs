@@ -53,6 +53,15 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
+    /// Seconds until a machine may come again; 0 if nothing is said of it.
+    pub(crate) fn retry_after(&self) -> u64 {
+        let line = self
+            .head
+            .lines()
+            .find_map(|it| it.strip_prefix("retry-after: "));
+        line.map_or(0, |it| it.parse().unwrap())
+    }
+
     /// The code and the text of a refusal.
     #[track_caller]
     pub(crate) fn refused(&self) -> (u16, String, String) {

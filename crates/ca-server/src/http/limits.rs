@@ -1,0 +1,217 @@
+//! How often one source may ask.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+/// The most sources that are remembered, each for as long as its bucket fills. All sources beyond them share one bucket.
+const MOST: usize = 32 * 1024;
+/// The least time between two searches for sources that can be forgotten.
+const SWEEP: Duration = Duration::from_millis(250);
+
+/// A network: /24 of IPv4, /56 of IPv6.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Prefix(u128);
+
+impl Prefix {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self(u128::from(address.to_bits() & !0xff)),
+            // No IPv4 address: those are below 2^32.
+            IpAddr::V6(address) => Self(address.to_bits() & (u128::MAX << 72) | 1 << 64),
+        }
+    }
+}
+
+/// Buckets of tokens, one for each key: each is full at first, and each request takes one token.
+struct Buckets<K> {
+    /// The time in which a token comes back.
+    each: Duration,
+    /// The tokens of a full bucket.
+    burst: u32,
+    state: Mutex<State<K>>,
+}
+
+struct State<K> {
+    /// When the bucket will be full; missing for one that is full.
+    full_at: HashMap<K, Instant>,
+    /// The same for all sources together that are too many to be remembered.
+    others: Option<Instant>,
+    swept: Option<Instant>,
+}
+
+impl<K: Hash + Eq> Buckets<K> {
+    fn new(each: Duration, burst: u32) -> Self {
+        Self {
+            each,
+            burst,
+            state: Mutex::new(State {
+                full_at: HashMap::new(),
+                others: None,
+                swept: None,
+            }),
+        }
+    }
+
+    /// Takes a token, or says how long it takes until there is one.
+    fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = state.full_at.len() >= MOST && !state.full_at.contains_key(&key);
+        let is_time = |swept: Instant| now.saturating_duration_since(swept) >= SWEEP;
+        if is_full && state.swept.is_none_or(is_time) {
+            state.full_at.retain(|_, full| *full > now);
+            state.swept = Some(now);
+        }
+        let has_room = state.full_at.len() < MOST || state.full_at.contains_key(&key);
+        let before = if has_room {
+            state.full_at.get(&key).copied()
+        } else {
+            state.others
+        };
+        let full = before.map_or(now, |it| it.max(now)) + self.each;
+        let lacks = full.saturating_duration_since(now);
+        if let Some(wait) = lacks.checked_sub(self.each * self.burst)
+            && !wait.is_zero()
+        {
+            return Err(wait);
+        }
+        if has_room {
+            state.full_at.insert(key, full);
+        } else {
+            state.others = Some(full);
+        }
+        Ok(())
+    }
+}
+
+/// The limits of a node. An address of this machine has none: that is where a proxy asks from, which has limits of its own.
+pub(super) struct Limits {
+    enrolments: Buckets<Prefix>,
+    /// By the source too, so that nobody can keep a machine out by asking in its name.
+    keys: Buckets<(Prefix, [u8; 16])>,
+    others: Buckets<Prefix>,
+}
+
+impl Limits {
+    /// Enrolments: five a second and 20 at once from a network, and six a minute with the same endorsement key. The rest, such as renewals and the
+    /// lists of a site behind one address: a hundred a second, and 1000 at once.
+    pub(super) fn new() -> Self {
+        Self {
+            enrolments: Buckets::new(Duration::from_millis(200), 20),
+            keys: Buckets::new(Duration::from_secs(10), 6),
+            others: Buckets::new(Duration::from_millis(10), 1000),
+        }
+    }
+
+    /// Notes a request, or says how long its source has to wait.
+    pub(super) fn take(&self, path: &str, source: IpAddr, now: Instant) -> Result<(), Duration> {
+        if source.to_canonical().is_loopback() {
+            return Ok(());
+        }
+        let prefix = Prefix::of(source);
+        match path {
+            "/healthz" | "/readyz" => Ok(()),
+            _ if path.starts_with("/v1/enroll/") => self.enrolments.take(prefix, now),
+            _ => self.others.take(prefix, now),
+        }
+    }
+
+    /// The same for the endorsement key of a request for a challenge.
+    pub(super) fn take_key(
+        &self,
+        body: &[u8],
+        source: IpAddr,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        #[derive(serde::Deserialize)]
+        struct Ek {
+            ek: String,
+        }
+        if source.to_canonical().is_loopback() {
+            return Ok(());
+        }
+        // What is no request is refused by its reader.
+        let Ok(Ek { ek }) = serde_json::from_slice(body) else {
+            return Ok(());
+        };
+        let mut short = [0; 16];
+        for (to, from) in short.iter_mut().zip(Sha256::digest(ek.as_bytes())) {
+            *to = from;
+        }
+        self.keys.take((Prefix::of(source), short), now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: &str = "/v1/enroll/begin";
+
+    fn taken(limits: &Limits, path: &str, source: &str, now: Instant, tries: u32) -> u32 {
+        let source = source.parse().unwrap();
+        (0..tries)
+            .map(|_| u32::from(limits.take(path, source, now).is_ok()))
+            .sum()
+    }
+
+    #[test]
+    fn a_network_has_its_burst_and_then_its_rate_and_others_are_not_in_its_way() {
+        let (limits, now) = (Limits::new(), Instant::now());
+        assert_eq!(taken(&limits, BEGIN, "192.0.2.1", now, 50), 20);
+        let wait = limits.take(BEGIN, "192.0.2.200".parse().unwrap(), now);
+        assert_eq!(wait, Err(Duration::from_millis(200)));
+        assert_eq!(
+            taken(&limits, "/v1/enroll/finish", "::ffff:192.0.2.9", now, 5),
+            0
+        );
+        assert_eq!(taken(&limits, BEGIN, "192.0.3.1", now, 50), 20);
+        let later = now + Duration::from_secs(2);
+        assert_eq!(taken(&limits, BEGIN, "192.0.2.1", later, 50), 10);
+        assert_eq!(taken(&limits, BEGIN, "2001:db8:0:100::1", now, 50), 20);
+        assert_eq!(taken(&limits, BEGIN, "2001:db8:0:1ff::1", now, 50), 0);
+        assert_eq!(taken(&limits, BEGIN, "2001:db8:0:200::1", now, 50), 20);
+        // A site with a thousand machines behind one address.
+        assert_eq!(taken(&limits, "/v1/renew", "192.0.2.1", now, 2000), 1000);
+        assert_eq!(taken(&limits, "/healthz", "192.0.2.1", now, 2000), 2000);
+        for own in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(taken(&limits, BEGIN, own, now, 2000), 2000, "a proxy");
+        }
+    }
+
+    #[test]
+    fn a_key_is_asked_for_six_times_a_minute_and_only_its_own_source_is_held_up() {
+        let (limits, now) = (Limits::new(), Instant::now());
+        let taken = |source: &str, ek: &str, now| {
+            let body = format!("{{\"format\":\"x\",\"ek\":\"{ek}\"}}");
+            let source = source.parse().unwrap();
+            let tries = (0..20).map(|_| limits.take_key(body.as_bytes(), source, now));
+            tries.filter(Result::is_ok).count()
+        };
+        assert_eq!(taken("192.0.2.1", "AA", now), 6);
+        assert_eq!(taken("192.0.2.1", "BB", now), 6);
+        assert_eq!(taken("192.0.3.1", "AA", now), 6);
+        assert_eq!(taken("192.0.2.1", "AA", now + Duration::from_secs(60)), 6);
+        let source = "192.0.2.1".parse().unwrap();
+        assert_eq!(limits.take_key(b"x", source, now), Ok(()));
+    }
+
+    /// Somebody with a whole /32 of IPv6.
+    #[test]
+    fn many_sources_take_bounded_memory_and_are_forgotten() {
+        let (limits, now) = (Limits::new(), Instant::now());
+        let source = |number: u32| IpAddr::from((u128::from(number) << 72).to_be_bytes());
+        let most = u32::try_from(MOST).unwrap();
+        let tries = (1..=2 * most).map(|number| limits.take(BEGIN, source(number), now));
+        assert_eq!(tries.filter(Result::is_ok).count(), MOST + 20);
+        let held = || limits.enrolments.state.lock().unwrap().full_at.len();
+        assert_eq!(held(), MOST);
+        let later = now + Duration::from_secs(5);
+        assert_eq!(limits.take(BEGIN, source(3 * most), later), Ok(()));
+        assert_eq!(held(), 1);
+    }
+}
