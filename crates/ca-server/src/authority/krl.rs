@@ -7,7 +7,7 @@ use ssh_format::{AnyKey, Krl};
 
 use super::Authority;
 use crate::Refusal;
-use crate::signer::{Signer, sign_file};
+use crate::signer::sign_file;
 
 /// The namespace of the authority's signature under its keys.
 const KEYS_NAMESPACE: &str = "ca-keys@tpmssh";
