@@ -5,5 +5,6 @@ mod between;
 mod hosts;
 mod people;
 mod refused;
+mod rotation;
 
 pub(crate) use authority::{AUDIENCE, Authority};

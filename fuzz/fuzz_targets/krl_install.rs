@@ -11,12 +11,12 @@ const HOST: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlz
 const NOW: u64 = 1_795_000_000;
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(trusted) = Authorities::from_lines(USER, HOST) else {
+    let Ok(trusted) = Authorities::from_lines(&[USER.to_owned()], &[HOST.to_owned()], 0) else {
         unreachable!("two keys");
     };
     if let Ok(granted) = Granted::from_json(data) {
         let wanted = Wanted {
-            key: &trusted.user,
+            key: &trusted.users[0],
             kind: Kind::User,
             principals: &["anna".to_owned()],
         };
@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(wanted.check(&granted.certificate, &trusted, NOW).is_err());
     }
     if let Ok(keys) = serde_json::from_slice(data) {
-        assert!(trusted.successor(&keys).is_err());
+        assert!(trusted.successor(&keys, "https://ca.example/", NOW).is_err());
     }
     if let Ok(text) = str::from_utf8(data) {
         let _ = Url::parse(text);

@@ -37,24 +37,29 @@ impl Authority {
             .spawn()
             .unwrap();
         eventually(|| Path::new(&socket).exists());
-        for name in ["user", "host"] {
-            let key = at(name);
-            run("ssh-keygen", &["-q", "-t", "ecdsa", "-N", "", "-f", &key]);
-            let mut add = Command::new("ssh-add");
-            Outcome::of(add.args(["-q", &key]).env("SSH_AUTH_SOCK", &socket)).ok();
-        }
         let mut authority = Self {
             node: None,
             agent,
             url: String::new(),
             dir,
         };
+        authority.make_key("user");
+        authority.make_key("host");
         let [user, host] = ["user.pub", "host.pub"].map(at_in(authority.dir.path()));
         let keys = ["--user-ca", &user, "--host-ca", &host, "--agent", &socket];
         let listen = ["--audience", AUDIENCE, "--listen", "127.0.0.1:0"];
         authority.run(&[&["init"], &listen[..], &keys, options].concat());
         authority.serve();
         authority
+    }
+
+    /// Makes a key, and gives it to the agent.
+    pub(crate) fn make_key(&self, name: &str) {
+        let key = self.file(name);
+        run("ssh-keygen", &["-q", "-t", "ecdsa", "-N", "", "-f", &key]);
+        let mut add = Command::new("ssh-add");
+        let socket = self.file("agent");
+        Outcome::of(add.args(["-q", &key]).env("SSH_AUTH_SOCK", socket)).ok();
     }
 
     pub(crate) fn serve(&mut self) {

@@ -25,7 +25,7 @@ impl Between {
         Self::passing_to(Arc::clone(to), |_, answer| answer)
     }
 
-    fn passing_to(
+    pub(super) fn passing_to(
         to: Arc<Mutex<String>>,
         change: impl FnMut(&str, Vec<u8>) -> Vec<u8> + Send + 'static,
     ) -> Self {

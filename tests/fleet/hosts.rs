@@ -25,7 +25,7 @@ fn enrol(machine: &Machine, authority: &Authority, more: &[&str]) -> Outcome {
     machine.setup(&[&args[..], more].concat())
 }
 
-fn renew(machine: &Machine, more: &[&str]) -> Outcome {
+pub(super) fn renew(machine: &Machine, more: &[&str]) -> Outcome {
     let places = ["--store", &machine.store, "--etc", &machine.etc];
     machine.run(&[&["host", "renew"], &places[..], more].concat())
 }

@@ -2,6 +2,8 @@
 //!
 //! There is no such socket over the network. Only the user whom the node runs as, and root, are answered.
 
+mod keys;
+
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -64,6 +66,22 @@ pub enum Question {
     Krl {},
     /// Read the policy anew.
     PolicyReload {},
+    /// The authority's keys.
+    CaList {},
+    /// Publish a key of the authority.
+    CaAdd {
+        /// `user` or `host`.
+        kind: String,
+        /// A line of `authorized_keys`.
+        key: String,
+    },
+    /// Retire a key of the authority.
+    CaRetire {
+        /// Its number.
+        id: i64,
+        /// Whatever stops then.
+        force: bool,
+    },
 }
 
 /// A device that is expected.
@@ -174,6 +192,9 @@ async fn answer(node: Arc<Reload>, mut stream: UnixStream) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Writes what was done into the audit log.
+type Note<'a> = &'a dyn Fn(&str, Vec<(&'static str, String)>) -> anyhow::Result<()>;
+
 fn handle(node: &Reload, question: Question, uid: u32) -> anyhow::Result<Value> {
     let authority = node.authority();
     let (registry, now) = (authority.registry(), now());
@@ -245,6 +266,9 @@ fn handle(node: &Reload, question: Question, uid: u32) -> anyhow::Result<Value> 
             note("join-token", facts)?;
             Ok(json!({ "token": token, "expires": expires }))
         }
+        Question::CaList {} => keys::list(authority),
+        Question::CaAdd { kind, key } => keys::add(authority, &kind, &key, &note),
+        Question::CaRetire { id, force } => keys::retire(authority, id, force, now, &note),
         Question::Krl {} => {
             let krl = authority.krl(now)?;
             let bytes = Base64::encode_string(&krl.bytes);

@@ -2,6 +2,7 @@
 
 mod force;
 mod issue;
+mod keys;
 mod krl;
 mod ready;
 mod renewal;
@@ -17,7 +18,7 @@ use ssh_format::text::error_line;
 
 use crate::audit::Audit;
 use crate::policy::Policy;
-use crate::registry::{Answer, Enrolment, Outcome, Registry};
+use crate::registry::{Answer, CaKeys, Enrolment, Outcome, Registry};
 use crate::signer::{Signer, Watched};
 use crate::{Refusal, Reply};
 
@@ -38,6 +39,7 @@ pub struct Authority {
     ca_ids: CaIds,
     /// Whether it can certify, as it was found last.
     ready: Mutex<ready::Found>,
+    keys: Mutex<Option<keys::Known>>,
 }
 
 impl std::fmt::Debug for Authority {
@@ -85,8 +87,8 @@ impl Authority {
     ) -> Result<Self, Refusal> {
         let policy = &rules.policy;
         let ca_ids = CaIds {
-            user: registry.ca_key("user", policy.ca.user.blob())?,
-            host: registry.ca_key("host", policy.ca.host.blob())?,
+            user: keys::start_with(&*registry, "user", &policy.ca.user)?,
+            host: keys::start_with(&*registry, "host", &policy.ca.host)?,
         };
         Ok(Self {
             in_force: RwLock::new(Arc::new(InForce::new(rules))),
@@ -95,6 +97,7 @@ impl Authority {
             audit,
             ca_ids,
             ready: Mutex::new(None),
+            keys: Mutex::new(None),
         })
     }
 
@@ -139,10 +142,10 @@ impl Authority {
     ///
     /// [`Refusal`], after it was noted in the audit log.
     pub fn finish(&self, body: &[u8], now: u64) -> Result<Reply, Refusal> {
-        let force = self.in_force();
+        let (force, keys) = (self.in_force(), self.keys(now)?);
         let done = self.try_finish(&force, body, now);
         let outcome = self.audited(now, "enrol", done)?;
-        reply(outcome, &force.policy)
+        reply(outcome, &keys)
     }
 
     fn try_finish(&self, force: &InForce, body: &[u8], now: u64) -> Audited<(Outcome, Facts)> {
@@ -215,9 +218,9 @@ impl Authority {
     }
 }
 
-fn reply(outcome: Outcome, policy: &Policy) -> Result<Reply, Refusal> {
+fn reply(outcome: Outcome, keys: &CaKeys) -> Result<Reply, Refusal> {
     match outcome {
-        Outcome::Issued(blob) => issue::reply(&blob, policy),
+        Outcome::Issued(blob) => issue::reply(&blob, keys),
         Outcome::Pending(id) => Ok(Reply::Pending(id)),
         _ => Err(Refusal::NOT_EXPECTED),
     }

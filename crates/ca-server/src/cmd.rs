@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod ca;
 mod database;
 mod files;
 mod init;
@@ -60,6 +61,9 @@ enum Command {
     /// The list of revoked keys
     #[command(subcommand)]
     Krl(admin::KrlCommand),
+    /// The authority's own keys: publish and retire them
+    #[command(subcommand)]
+    Ca(ca::CaCommand),
     /// The registry: after a restore, and in PostgreSQL for several nodes
     #[command(subcommand)]
     Database(database::DatabaseCommand),
@@ -109,6 +113,22 @@ impl Out {
     }
 }
 
+/// Rows in columns, each as wide as its widest cell.
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut shown = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let line: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        shown += line.join("  ").trim_end();
+        shown.push('\n');
+    }
+    shown
+}
+
 /// Runs the program with the arguments of this process: exit code 0 done, 1 failed, 2 wrong usage.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -132,6 +152,7 @@ fn run(program: Program) -> anyhow::Result<()> {
         Command::JoinToken(command) => admin::join_token(&dir, &command, &out),
         Command::Device(command) => admin::device(&dir, &command, &out),
         Command::Krl(command) => admin::krl(&dir, &command, &out),
+        Command::Ca(command) => ca::run(&dir, &command, &out),
         Command::Database(command) => database::run(&dir, &command, &out),
         Command::Audit(AuditCommand::Verify) => serve::verify(&dir, &out),
         Command::Man(args) => pages::man(&args, Program::command()),

@@ -239,7 +239,7 @@ fn handle(authority: &Authority, path: &str, body: &[u8], known: Option<&HeaderV
             let nonce = Base64::encode_string(&nonce);
             Reply::Json(format!("{}\n", json!({ "nonce": nonce })))
         }),
-        "/v1/ca-keys" => authority.ca_keys().map(Reply::Json),
+        "/v1/ca-keys" => return ca_keys_answer(authority, now, known),
         "/v1/krl" => {
             return match authority.krl(now) {
                 Ok(krl) => krl_answer(krl, known),
@@ -258,6 +258,28 @@ fn handle(authority: &Authority, path: &str, body: &[u8], known: Option<&HeaderV
             StatusCode::ACCEPTED,
             format!("{}\n", json!({ "pending": id })),
         ),
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+/// The authority's keys, unless the machine has this list.
+fn ca_keys_answer(authority: &Authority, now: u64, known: Option<&HeaderValue>) -> Answer {
+    let done = authority.keys_number(now).and_then(|number| {
+        let tag = format!("\"{number}\"");
+        if known.is_some_and(|it| it.as_bytes() == tag.as_bytes()) {
+            let mut answer = Response::new(Full::default());
+            *answer.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok((answer, tag));
+        }
+        let text = authority.ca_keys(now)?;
+        Ok((json_answer(StatusCode::OK, text), tag))
+    });
+    match done {
+        Ok((mut answer, tag)) => {
+            let tag = HeaderValue::from_str(&tag).ok();
+            answer.headers_mut().extend(tag.map(|it| (ETAG, it)));
+            answer
+        }
         Err(refusal) => refused(&refusal),
     }
 }

@@ -15,8 +15,8 @@ mod error;
 pub mod http;
 pub mod policy;
 pub mod registry;
-pub mod restored;
 pub mod reload;
+pub mod restored;
 pub mod signer;
 
 pub use error::Refusal;

@@ -1,5 +1,6 @@
 //! What the authority remembers: devices, their keys, their names, and every certificate.
 
+mod keys;
 pub mod postgres;
 pub mod sqlite;
 
@@ -8,6 +9,9 @@ use serde::Serialize;
 use ssh_format::{AnyKey, Certificate};
 
 use crate::Refusal;
+
+use keys::check_known;
+pub use keys::{CaKey, CaKeys, Custody, Retired};
 
 /// Where a device stands in the registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -253,12 +257,27 @@ pub trait Registry: Send + Sync {
         sign: Sign<'_>,
     ) -> Result<Outcome, Refusal>;
 
-    /// The number of an authority's key, which gets one if it is new.
+    /// Publishes a key of the authority, for a node that starts with it or before any does. Returns its number.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`]; [`Refusal::Signer`] for one that is retired or of the other kind.
+    fn ca_key(&self, kind: &str, public: &[u8], custody: &Custody<'_>) -> Result<i64, Refusal>;
+
+    /// The authority's keys.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
-    fn ca_key(&self, kind: &str, public: &[u8]) -> Result<i64, Refusal>;
+    fn ca_keys(&self) -> Result<CaKeys, Refusal>;
+
+    /// Retires a key of the authority, for good: it is not published, and is in the list of revoked keys. The last active one of its kind only
+    /// with `force`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn retire_ca_key(&self, id: i64, force: bool) -> Result<Retired, Refusal>;
 
     /// The list of revoked keys, the same for all nodes; `None` if it is still the one with the number `known`. A new one is made if a key
     /// was revoked since, or the last one was made `fresh` seconds before `now`.

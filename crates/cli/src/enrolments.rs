@@ -19,6 +19,7 @@ use crate::keys::signing::{self, SigningKey};
 use crate::options::EkTypeArg;
 use crate::proofs::prover::{Prover, Purpose};
 use crate::show::date;
+use crate::show::output::{error_line, tell};
 
 /// A certificate that was got and is kept.
 #[derive(Debug)]
@@ -89,10 +90,33 @@ pub(crate) fn random() -> u32 {
 ///
 /// If the store has no keys there.
 pub(crate) fn authorities(trust: &Trust) -> anyhow::Result<Authorities> {
+    let keys = |blobs: &[Vec<u8>]| {
+        let keys = blobs.iter().map(|blob| AnyKey::from_blob(blob));
+        keys.collect::<ssh_format::Result<Vec<_>>>()
+    };
     Ok(Authorities {
-        user: AnyKey::from_blob(&trust.user_ca)?,
-        host: AnyKey::from_blob(&trust.host_ca)?,
+        users: keys(&trust.user_cas)?,
+        hosts: keys(&trust.host_cas)?,
+        number: trust.keys_number,
     })
+}
+
+/// The fingerprints of keys.
+pub(crate) fn fingerprints(keys: &[AnyKey]) -> Vec<String> {
+    keys.iter()
+        .map(|key| key.fingerprint().to_string())
+        .collect()
+}
+
+/// The same as the store has it.
+fn trust(authorities: &Authorities, tls_roots: Option<Vec<u8>>) -> Trust {
+    let blobs = |keys: &[AnyKey]| keys.iter().map(|key| key.blob().to_vec()).collect();
+    Trust {
+        user_cas: blobs(&authorities.users),
+        host_cas: blobs(&authorities.hosts),
+        keys_number: authorities.number,
+        tls_roots,
+    }
 }
 
 fn purpose(terms: &Terms) -> Purpose<'_> {
@@ -108,7 +132,7 @@ fn purpose(terms: &Terms) -> Purpose<'_> {
 }
 
 /// The answer of an authority, checked. If it has other keys than those that are trusted, they count if the trusted ones signed them; without
-/// any, those in the answer count.
+/// any, those in the answer count. If the other keys cannot be taken, a certificate by a key that is trusted is.
 fn checked(
     prover: &Prover<'_>,
     server: &Server,
@@ -116,17 +140,30 @@ fn checked(
     granted: Granted,
     purpose: &Purpose<'_>,
 ) -> anyhow::Result<Got> {
-    let authorities = match trusted {
-        Some(trusted) if granted.authorities != *trusted => trusted.successor(&server.keys()?)?,
-        _ => granted.authorities,
-    };
     let now = date::now();
     let wanted = Wanted {
         key: &prover.key.public,
         kind: purpose.kind,
         principals: purpose.principals,
     };
-    wanted.check(&granted.certificate, &authorities, now)?;
+    let check = |by: &Authorities| wanted.check(&granted.certificate, by, now);
+    let authorities = match trusted {
+        Some(trusted) if granted.authorities != *trusted => {
+            match new_keys(server, trusted, purpose.audience) {
+                Ok(new) => new.unwrap_or_else(|| trusted.clone()),
+                Err(err) if check(trusted).is_ok() => {
+                    let why = error_line(&err);
+                    tell(&format!(
+                        "tpmssh: the authority has other keys, which are not taken: {why}"
+                    ));
+                    trusted.clone()
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        _ => granted.authorities.clone(),
+    };
+    check(&authorities)?;
     let expires = granted.certificate.valid_before();
     Ok(Got {
         renew_at: pace::renewal(now, expires, granted.renew_after, random()),
@@ -136,6 +173,64 @@ fn checked(
     })
 }
 
+/// The authority's keys that follow those that are trusted; `None` if it has no others.
+///
+/// # Errors
+///
+/// Those of the authority, and of an answer that is not believed.
+fn new_keys(
+    server: &Server,
+    trusted: &Authorities,
+    audience: &str,
+) -> anyhow::Result<Option<Authorities>> {
+    // Keys that somebody gave are from no list.
+    let known = Some(trusted.number).filter(|&number| number > 0);
+    let Some(signed) = server.keys(known)? else {
+        return Ok(None);
+    };
+    let keys = trusted.successor(&signed, audience, date::now())?;
+    Ok(Some(keys).filter(|keys| keys != trusted))
+}
+
+/// Asks the authority of an enrolment for other keys, and keeps them. Returns the keys that are trusted from now on.
+///
+/// # Errors
+///
+/// Those of the authority, of an answer that is not believed, and of the store. The keys that are there stay.
+pub(crate) fn refresh_keys(
+    store: &mut Store,
+    enrolment: &Enrolment,
+    server: &Server,
+) -> anyhow::Result<Authorities> {
+    let terms = &enrolment.terms;
+    let trusted = authorities(&terms.trust)?;
+    let Some(new) = new_keys(server, &trusted, &terms.audience)? else {
+        return Ok(trusted);
+    };
+    let kept = trust(&new, terms.trust.tls_roots.clone());
+    if store.trust_authorities(enrolment.id, &kept)? {
+        tell_changed(&trusted, &new);
+    }
+    Ok(new)
+}
+
+/// Says which lines of `known_hosts` name keys that are new or that are no longer the authority's.
+fn tell_changed(before: &Authorities, now: &Authorities) {
+    let line = |key: &AnyKey| format!("@cert-authority * {}", key.line("tpmssh-ca"));
+    for key in now.hosts.iter().filter(|it| !before.hosts.contains(it)) {
+        tell(&format!(
+            "tpmssh: the authority has a new key for hosts; known_hosts believes it with: {}",
+            line(key)
+        ));
+    }
+    for key in before.hosts.iter().filter(|it| !now.hosts.contains(it)) {
+        tell(&format!(
+            "tpmssh: the authority has retired a key for hosts; take it out of known_hosts: {}",
+            key.line("")
+        ));
+    }
+}
+
 /// Keeps a certificate that was checked, in the place of the last one.
 fn keep(
     store: &mut Store,
@@ -143,11 +238,13 @@ fn keep(
     terms: Terms,
     got: &Got,
 ) -> anyhow::Result<EnrolmentId> {
-    let trust = Trust {
-        user_ca: got.authorities.user.blob().to_vec(),
-        host_ca: got.authorities.host.blob().to_vec(),
-        ..terms.trust
-    };
+    // Whoever enrols for the first time is shown all keys.
+    if let Ok(before) = authorities(&terms.trust)
+        && !before.hosts.is_empty()
+    {
+        tell_changed(&before, &got.authorities);
+    }
+    let trust = trust(&got.authorities, terms.trust.tls_roots);
     let terms = Terms {
         trust,
         ek_type: got

@@ -7,10 +7,9 @@ use serde::Deserialize;
 use ssh_format::{AnyKey, Certificate, CertificateKind};
 use ureq::http::StatusCode;
 
+use crate::krl::SKEW;
 use crate::{Authorities, Error, Result};
 
-/// How far a clock here may be behind that of the authority, in seconds.
-const SKEW: u64 = 5 * 60;
 /// The longest life of a certificate that is taken, in seconds.
 const MAX_LIFE: u64 = 366 * 24 * 60 * 60;
 
@@ -86,8 +85,9 @@ struct GrantedFile {
 
 #[derive(Deserialize)]
 struct KeysFile {
-    user: String,
-    host: String,
+    number: u64,
+    users: Vec<String>,
+    hosts: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -118,10 +118,11 @@ impl Granted {
             return Err(Error::BadAnswer("it is of another format".into()));
         }
         let (certificate, _) = Certificate::from_line(&file.certificate).map_err(Error::bad)?;
+        let keys = &file.ca_keys;
         Ok(Self {
             certificate,
             renew_after: file.renew_after,
-            authorities: Authorities::from_lines(&file.ca_keys.user, &file.ca_keys.host)?,
+            authorities: Authorities::from_lines(&keys.users, &keys.hosts, keys.number)?,
         })
     }
 }
@@ -181,7 +182,7 @@ impl Wanted<'_> {
             ),
             (life > MAX_LIFE, "its certificate is good for over a year"),
             (
-                authority != trusted.of(kind),
+                !trusted.of(kind).contains(authority),
                 "its certificate is not signed by the authority's key that is trusted",
             ),
             (

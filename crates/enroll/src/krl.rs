@@ -9,7 +9,7 @@ const NAMESPACE: &str = "krl@tpmssh";
 /// The authority makes a new list at least each hour. A day leaves room for its weekend.
 pub const MAX_AGE: u64 = 24 * 60 * 60;
 /// How far a clock here may be behind that of the authority, in seconds.
-const SKEW: u64 = 5 * 60;
+pub(crate) const SKEW: u64 = 5 * 60;
 
 /// Reads a list, and checks that a key in `trusted` signed it, that its number is at least `installed`, and that it was made
 /// at most [`MAX_AGE`] seconds before `now` (seconds since 1970).

@@ -89,15 +89,13 @@ pub struct SignedKrl {
     pub signature: String,
 }
 
-/// The keys of an authority, and what signed them.
+/// The list of an authority's keys, and what signed it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SignedKeys {
-    /// The key that signs certificates of users, as a line of `authorized_keys`.
-    pub user: String,
-    /// The key that signs certificates of hosts.
-    pub host: String,
-    /// The signature of a host key over the lines `user KEY` and `host KEY`, an SSHSIG file.
-    pub signature: String,
+    /// The list, whose lines have a word and a value. Nothing of it is checked yet.
+    pub list: String,
+    /// A signature of each host key that the authority has at hand, SSHSIG files.
+    pub signatures: Vec<String>,
 }
 
 impl Server {
@@ -190,14 +188,15 @@ impl Server {
         granted(&self.post("v1/renew", &renewal.to_json())?)
     }
 
-    /// The authority's keys.
+    /// The list of the authority's keys; `None` if it is still the one with the number `known`.
     ///
     /// # Errors
     ///
     /// [`Error`].
-    pub fn keys(&self) -> Result<SignedKeys> {
-        let answer = self.get("v1/ca-keys", None, MAX_ANSWER_LEN)?;
-        serde_json::from_slice(&answer.body).map_err(Error::bad)
+    pub fn keys(&self, known: Option<u64>) -> Result<Option<SignedKeys>> {
+        let answer = self.get_newer("v1/ca-keys", known, MAX_ANSWER_LEN)?;
+        let read = |it: Answer| serde_json::from_slice(&it.body).map_err(Error::bad);
+        answer.map(read).transpose()
     }
 
     /// The list of revoked keys; `None` if it is still the one with the number `known`.
@@ -206,16 +205,9 @@ impl Server {
     ///
     /// [`Error`].
     pub fn krl(&self, known: Option<u64>) -> Result<Option<SignedKrl>> {
-        let tag = known.map(|number| format!("\"{number}\""));
-        let answer = self.get("v1/krl", tag.as_deref(), MAX_KRL_LEN)?;
-        if answer.status == StatusCode::NOT_MODIFIED {
-            return match known {
-                Some(_) => Ok(None),
-                None => Err(Error::BadAnswer(
-                    "nothing is new, it says, and no list was named".into(),
-                )),
-            };
-        }
+        let Some(answer) = self.get_newer("v1/krl", known, MAX_KRL_LEN)? else {
+            return Ok(None);
+        };
         let signature = answer
             .signature
             .ok_or_else(|| Error::BadAnswer("the list of revoked keys is not signed".into()))?;
@@ -233,6 +225,19 @@ impl Server {
             .header(header::CONTENT_TYPE, "application/json")
             .send(body);
         self.read(sent, MAX_ANSWER_LEN)
+    }
+
+    /// Gets a list; `None` if it is still the one with the number `known`.
+    fn get_newer(&self, path: &str, known: Option<u64>, limit: u64) -> Result<Option<Answer>> {
+        let tag = known.map(|number| format!("\"{number}\""));
+        let answer = self.get(path, tag.as_deref(), limit)?;
+        match (answer.status, known) {
+            (StatusCode::NOT_MODIFIED, Some(_)) => Ok(None),
+            (StatusCode::NOT_MODIFIED, None) => Err(Error::BadAnswer(
+                "nothing is new, it says, and no list was named".into(),
+            )),
+            _ => Ok(Some(answer)),
+        }
     }
 
     fn get(&self, path: &str, known: Option<&str>, limit: u64) -> Result<Answer> {

@@ -1,6 +1,6 @@
 //! Authorities over the network that certify keys again and again.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{
     ObjectId, Result, SshCertificateId, Store, TokenId,
@@ -32,10 +32,12 @@ pub struct Terms {
 /// Whom to believe at the next renewal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
-    /// The authority's key for users, as the SSH protocol carries it.
-    pub user_ca: Vec<u8>,
-    /// The authority's key for hosts.
-    pub host_ca: Vec<u8>,
+    /// The authority's keys for users, as the SSH protocol carries them.
+    pub user_cas: Vec<Vec<u8>>,
+    /// The authority's keys for hosts.
+    pub host_cas: Vec<Vec<u8>>,
+    /// The number of the list in which the authority told its keys; 0 if they did not come in one.
+    pub keys_number: u64,
     /// Certificates (PEM) that TLS trusts; `None`: those of the system.
     pub tls_roots: Option<Vec<u8>>,
 }
@@ -64,9 +66,10 @@ pub struct Enrolment {
     pub last_error: Option<String>,
 }
 
-const COLUMNS: &str = "e.id, object.id, e.is_host, e.server, e.audience, e.principals, e.user_ca, e.host_ca, \
-     e.tls_roots, e.certificate, e.renew_at, e.expires, e.failures, e.next_try, e.last_error, e.ek_type";
+const COLUMNS: &str = "e.id, object.id, e.is_host, e.server, e.audience, e.principals, e.tls_roots, \
+     e.certificate, e.renew_at, e.expires, e.failures, e.next_try, e.last_error, e.ek_type, e.keys_number";
 
+/// An enrolment, without the keys of its authority.
 fn read(row: &Row<'_>) -> rusqlite::Result<Enrolment> {
     let principals: String = row.get(5)?;
     Ok(Enrolment {
@@ -77,20 +80,49 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Enrolment> {
             server: row.get(3)?,
             audience: row.get(4)?,
             principals: principals.lines().map(str::to_owned).collect(),
-            ek_type: row.get(15)?,
+            ek_type: row.get(13)?,
             trust: Trust {
-                user_ca: row.get(6)?,
-                host_ca: row.get(7)?,
-                tls_roots: row.get(8)?,
+                user_cas: Vec::new(),
+                host_cas: Vec::new(),
+                keys_number: row.get(14)?,
+                tls_roots: row.get(6)?,
             },
         },
-        certificate: row.get::<_, Option<i64>>(9)?.map(SshCertificateId::new),
-        renew_at: row.get(10)?,
-        expires: row.get(11)?,
-        failures: row.get(12)?,
-        next_try: row.get(13)?,
-        last_error: row.get(14)?,
+        certificate: row.get::<_, Option<i64>>(7)?.map(SshCertificateId::new),
+        renew_at: row.get(8)?,
+        expires: row.get(9)?,
+        failures: row.get(10)?,
+        next_try: row.get(11)?,
+        last_error: row.get(12)?,
     })
+}
+
+/// The keys of an authority, for users or for hosts.
+fn authorities(
+    conn: &Connection,
+    enrolment: EnrolmentId,
+    is_host: bool,
+) -> rusqlite::Result<Vec<Vec<u8>>> {
+    let sql =
+        "SELECT public FROM enrolment_authority WHERE enrolment = ? AND is_host = ? ORDER BY id";
+    let mut query = conn.prepare_cached(sql)?;
+    let keys = query.query_map(params![enrolment.0, is_host], |row| row.get(0))?;
+    keys.collect()
+}
+
+/// Replaces the keys of an authority.
+fn trust(conn: &Connection, enrolment: EnrolmentId, trust: &Trust) -> rusqlite::Result<()> {
+    let sql = "UPDATE enrolment SET keys_number = ? WHERE id = ?";
+    conn.execute(sql, params![trust.keys_number, enrolment.0])?;
+    let sql = "DELETE FROM enrolment_authority WHERE enrolment = ?";
+    conn.execute(sql, [enrolment.0])?;
+    let sql = "INSERT INTO enrolment_authority (enrolment, is_host, public) VALUES (?, ?, ?)";
+    for (is_host, keys) in [(false, &trust.user_cas), (true, &trust.host_cas)] {
+        for key in keys {
+            conn.execute(sql, params![enrolment.0, is_host, key])?;
+        }
+    }
+    Ok(())
 }
 
 impl Store {
@@ -107,7 +139,12 @@ impl Store {
             );
             let mut query = tx.prepare_cached(&sql)?;
             let rows = query.query_map([token.0], read)?;
-            Ok(rows.collect::<rusqlite::Result<_>>()?)
+            let mut all = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            for it in &mut all {
+                it.terms.trust.user_cas = authorities(tx, it.id, false)?;
+                it.terms.trust.host_cas = authorities(tx, it.id, true)?;
+            }
+            Ok(all)
         })
     }
 
@@ -152,11 +189,11 @@ impl Store {
             }
             let certificate = ssh_certificate::add(tx, key, certificate, &comment)?;
             let id = tx.query_row(
-                "INSERT INTO enrolment (key, is_host, server, audience, principals, user_ca, host_ca, tls_roots, \
+                "INSERT INTO enrolment (key, is_host, server, audience, principals, tls_roots, \
                  certificate, renew_at, expires, ek_type, failures, next_try) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, 0) \
-                 ON CONFLICT (key, is_host) DO UPDATE SET server = ?3, audience = ?4, principals = ?5, user_ca = ?6, \
-                 host_ca = ?7, tls_roots = ?8, certificate = ?9, renew_at = ?10, expires = ?11, ek_type = ?12, failures = 0, \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, 0) \
+                 ON CONFLICT (key, is_host) DO UPDATE SET server = ?3, audience = ?4, principals = ?5, \
+                 tls_roots = ?6, certificate = ?7, renew_at = ?8, expires = ?9, ek_type = ?10, failures = 0, \
                  next_try = 0, last_error = NULL RETURNING id",
                 params![
                     key,
@@ -164,8 +201,6 @@ impl Store {
                     terms.server,
                     terms.audience,
                     terms.principals.join("\n"),
-                    terms.trust.user_ca,
-                    terms.trust.host_ca,
                     terms.trust.tls_roots,
                     certificate.get(),
                     renew_at,
@@ -174,7 +209,29 @@ impl Store {
                 ],
                 |row| row.get(0),
             )?;
-            Ok(EnrolmentId(id))
+            let id = EnrolmentId(id);
+            trust(tx, id, &terms.trust)?;
+            Ok(id)
+        })
+    }
+
+    /// Notes other keys of the authority of an enrolment, with the number of their list, unless a newer list was noted meanwhile. Returns
+    /// whether they are noted.
+    ///
+    /// The caller must have checked them.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub fn trust_authorities(&mut self, id: EnrolmentId, keys: &Trust) -> Result<bool> {
+        self.write(|tx| {
+            let sql = "SELECT keys_number FROM enrolment WHERE id = ?";
+            let number: Option<u64> = tx.query_row(sql, [id.0], |row| row.get(0)).optional()?;
+            let is_newer = number.is_some_and(|number| number < keys.keys_number);
+            if is_newer {
+                trust(tx, id, keys)?;
+            }
+            Ok(is_newer)
         })
     }
 

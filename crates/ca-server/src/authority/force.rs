@@ -22,7 +22,7 @@ pub(super) struct InForce {
     pub(super) tickets: Vec<TicketKey>,
     pub(super) krl: Mutex<Option<SignedKrl>>,
     /// The answer to `ca-keys`.
-    pub(super) ca_keys: Mutex<Option<String>>,
+    pub(super) ca_keys: Mutex<Option<super::keys::Made>>,
 }
 
 impl InForce {

@@ -6,8 +6,8 @@ use serde_json::json;
 use ssh_format::{AnyKey, CertOption, Certificate, CertificateKind, CertificateRequest};
 
 use super::Authority;
-use crate::policy::{CaKeys, Policy, Role};
-use crate::registry::{Assignment, Signed};
+use crate::policy::{CaKeys as Own, Role};
+use crate::registry::{Assignment, CaKeys, Signed};
 use crate::signer::Signer;
 use crate::{Refusal, Reply};
 
@@ -28,7 +28,7 @@ impl Authority {
     /// Has a certificate signed. It is not to be shown to anybody before its row is on the disk.
     pub(super) fn sign(
         &self,
-        ca: &CaKeys,
+        ca: &Own,
         role: &Role,
         subject: &Subject<'_>,
         now: u64,
@@ -90,7 +90,7 @@ fn serial() -> u64 {
 }
 
 /// What a machine gets. It may come again when half of the certificate's life has passed.
-pub(super) fn reply(blob: &[u8], policy: &Policy) -> Result<Reply, Refusal> {
+pub(super) fn reply(blob: &[u8], keys: &CaKeys) -> Result<Reply, Refusal> {
     let certificate =
         Certificate::from_blob(blob).map_err(|err| Refusal::Unavailable(err.into()))?;
     let begin = certificate.valid_after().saturating_add(BACKDATED);
@@ -100,7 +100,8 @@ pub(super) fn reply(blob: &[u8], policy: &Policy) -> Result<Reply, Refusal> {
         "certificate": certificate.line(""),
         "renew_after": begin.saturating_add(life / 2),
         "valid_before": certificate.valid_before(),
-        "ca_keys": {"user": policy.ca.user.line(""), "host": policy.ca.host.line("")},
+        "ca_keys": {"number": keys.number, "users": keys.lines("user")?, "hosts": keys.lines("host")?},
+        "krl_number": keys.krl_number,
     });
     Ok(Reply::Json(format!("{fields}\n")))
 }

@@ -2,15 +2,12 @@
 
 use std::sync::PoisonError;
 
-use serde_json::json;
 use ssh_format::{AnyKey, Krl};
 
 use super::Authority;
 use crate::Refusal;
 use crate::signer::sign_file;
 
-/// The namespace of the authority's signature under its keys.
-const KEYS_NAMESPACE: &str = "ca-keys@tpmssh";
 /// The namespace of the authority's signature under the list.
 const NAMESPACE: &str = "krl@tpmssh";
 /// Seconds after which a new list is made even if nothing has changed, so that an old one shows its age.
@@ -28,26 +25,6 @@ pub struct SignedKrl {
 }
 
 impl Authority {
-    /// The authority's keys as JSON, with a signature by the one for hosts over the lines
-    /// `user KEY` and `host KEY`, made once: every client can ask for it, and each signature takes the time of a chip.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::Signer`].
-    pub fn ca_keys(&self) -> Result<String, Refusal> {
-        let force = self.in_force();
-        let mut made = force.ca_keys.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = &*made {
-            return Ok(made.clone());
-        }
-        let ca = &force.policy.ca;
-        let (user, host) = (ca.user.line(""), ca.host.line(""));
-        let text = format!("user {user}\nhost {host}\n");
-        let signature = sign_file(&self.signer, &ca.host, KEYS_NAMESPACE, text.as_bytes())?;
-        let fields = json!({"user": user, "host": host, "signature": signature});
-        Ok(made.insert(format!("{fields}\n")).clone())
-    }
-
     /// The list of revoked keys: the last one, or a new one if a key was revoked since or an hour has passed. All nodes of an authority give
     /// out the same list under the same number, each with its own signature. A list that could not be signed is signed at the next call.
     ///
@@ -55,6 +32,8 @@ impl Authority {
     ///
     /// [`Refusal::Unavailable`], [`Refusal::Signer`].
     pub fn krl(&self, now: u64) -> Result<SignedKrl, Refusal> {
+        // Not by a key that is retired.
+        self.keys(now)?;
         let force = self.in_force();
         let mut last = force.krl.lock().unwrap_or_else(PoisonError::into_inner);
         let known = last.as_ref().map(|last| last.number);

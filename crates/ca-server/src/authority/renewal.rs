@@ -36,10 +36,10 @@ impl Authority {
     ///
     /// [`Refusal`], after it was noted in the audit log. 410: the machine has to enrol anew.
     pub fn renew(&self, body: &[u8], now: u64) -> Result<Reply, Refusal> {
-        let force = self.in_force();
+        let (force, keys) = (self.in_force(), self.keys(now)?);
         let done = self.try_renew(&force, body, now);
         let outcome = self.audited(now, "renew", done)?;
-        reply(outcome, &force.policy)
+        reply(outcome, &keys)
     }
 
     fn try_renew(&self, force: &InForce, body: &[u8], now: u64) -> Audited<(Outcome, Facts)> {

@@ -208,16 +208,5 @@ fn table(value: &Value) -> String {
             word("pending_key"),
         ]);
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..8).map(width).collect();
-    let mut shown = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(&widths);
-        let line: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        shown += line.join("  ").trim_end();
-        shown.push('\n');
-    }
-    shown
+    super::columns(&rows)
 }

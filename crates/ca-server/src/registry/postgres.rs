@@ -5,6 +5,7 @@
 
 mod copy;
 mod enrol;
+mod keys;
 mod location;
 mod manage;
 mod migrate;
@@ -20,8 +21,8 @@ use ssh_format::text::error_line;
 use tokio_postgres::Row;
 
 use super::{
-    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, JoinToken, NotedRevocation,
-    Outcome, Registry, Restored, Revoked, Sign, Standing,
+    Answer, Assignment, Bound, CaKeys, Custody, DeviceLine, Enrolment, Expected, JoinToken,
+    NotedRevocation, Outcome, Registry, Restored, Retired, Revoked, Sign, Standing,
 };
 use crate::Refusal;
 
@@ -260,17 +261,22 @@ impl Registry for Postgres {
             .run(async |session| renew::renew(session, &renewal, &mut sign).await)
     }
 
-    fn ca_key(&self, kind: &str, public: &[u8]) -> Result<i64, Refusal> {
+    fn ca_key(&self, kind: &str, public: &[u8], custody: &Custody<'_>) -> Result<i64, Refusal> {
         self.pool.transaction(async |session| {
-            let insert = "INSERT INTO ca_key (kind, public) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-            let select = "SELECT id FROM ca_key WHERE public = $1";
-            let mut row = session.optional(select, &[&public]).await?;
-            if row.is_none() {
-                session.execute(insert, &[&kind, &public]).await?;
-                row = session.optional(select, &[&public]).await?;
-            }
-            let row = row.ok_or_else(|| corrupt("the authority's key has no number"))?;
-            Ok((i64::from(row.try_get::<_, i16>(0)?), true))
+            let id = keys::publish(session, kind, public, custody).await?;
+            Ok((id, true))
+        })
+    }
+
+    fn ca_keys(&self) -> Result<CaKeys, Refusal> {
+        self.pool.run(async |session| keys::all(session).await)
+    }
+
+    fn retire_ca_key(&self, id: i64, force: bool) -> Result<Retired, Refusal> {
+        self.pool.transaction(async |session| {
+            let done = keys::retire(session, id, force).await?;
+            let keep = matches!(done, Retired::Done(_));
+            Ok((done, keep))
         })
     }
 

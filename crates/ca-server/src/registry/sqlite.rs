@@ -1,6 +1,7 @@
 //! The registry in one file of SQLite.
 
 mod enrol;
+mod keys;
 mod manage;
 mod restored;
 
@@ -13,8 +14,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use ssh_format::AnyKey;
 
 use super::{
-    Answer, Assignment, Bound, DeviceLine, Enrolment, Expected, JoinToken, NotedRevocation,
-    Outcome, Registry, Restored, Revoked, Sign, Standing,
+    Answer, Assignment, Bound, CaKeys, Custody, DeviceLine, Enrolment, Expected, JoinToken,
+    NotedRevocation, Outcome, Registry, Restored, Retired, Revoked, Sign, Standing,
 };
 use crate::Refusal;
 
@@ -25,6 +26,7 @@ const SCHEMAS: &[&str] = &[
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
 ];
 /// Our transactions last one disk write and one signature. A lock held longer belongs to a stopped program.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -258,14 +260,19 @@ impl Registry for Sqlite {
         })
     }
 
-    fn ca_key(&self, kind: &str, public: &[u8]) -> Result<i64, Refusal> {
+    fn ca_key(&self, kind: &str, public: &[u8], custody: &Custody<'_>) -> Result<i64, Refusal> {
+        self.write(|tx| Ok((keys::publish(tx, kind, public, custody)?, true)))
+    }
+
+    fn ca_keys(&self) -> Result<CaKeys, Refusal> {
+        keys::all(&self.reader())
+    }
+
+    fn retire_ca_key(&self, id: i64, force: bool) -> Result<Retired, Refusal> {
         self.write(|tx| {
-            tx.execute(
-                "INSERT INTO ca_key (kind, public) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                params![kind, public],
-            )?;
-            let sql = "SELECT id FROM ca_key WHERE public = ?";
-            Ok((tx.query_row(sql, [public], |row| row.get(0))?, true))
+            let done = keys::retire(tx, id, force)?;
+            let keep = matches!(done, Retired::Done(_));
+            Ok((done, keep))
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod commands;
 mod cut;
+mod keys;
 mod steps;
 
 use std::fs;

@@ -35,7 +35,7 @@ fn a_host_with_a_join_token_gets_a_certificate_that_openssh_reads() {
     let (after, before) = (json["renew_after"].as_u64(), json["valid_before"].as_u64());
     assert!(after < before);
     assert!(
-        json["ca_keys"]["host"]
+        json["ca_keys"]["hosts"][0]
             .as_str()
             .unwrap()
             .starts_with("ecdsa-")

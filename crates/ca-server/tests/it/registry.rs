@@ -2,6 +2,7 @@
 
 mod enrol;
 mod manage;
+mod older;
 mod race;
 mod renew;
 mod world;
@@ -61,6 +62,8 @@ conformance! {
         what_was_imported_needs_no_token,
         the_list_shows_roles_waiting_keys_and_validity,
         the_authoritys_keys_keep_their_numbers,
+        the_authoritys_keys_are_published_and_retired,
+        one_key_stays_when_two_are_retired_at_once,
         the_list_of_revoked_keys_is_the_same_at_all_nodes,
         hostile_text_is_text;
     race:

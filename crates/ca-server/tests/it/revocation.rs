@@ -162,24 +162,3 @@ fn the_list_is_signed_numbered_and_not_sent_twice() {
     assert!(same.head.contains("etag: \"1\""));
     assert_eq!(same.body, list.body);
 }
-
-#[test]
-fn the_keys_of_the_authority_are_signed() {
-    let mut node = Node::start();
-    let keys = node.get("/v1/ca-keys").json();
-    let text = format!(
-        "user {}\nhost {}\n",
-        keys["user"].as_str().unwrap(),
-        keys["host"].as_str().unwrap()
-    );
-    let signature = ssh_format::SshSig::from_armored(keys["signature"].as_str().unwrap()).unwrap();
-    let digest = signature.hash().of(text.as_bytes()).unwrap();
-    assert!(signature.verify("ca-keys@tpmssh", &digest).is_ok());
-    // Signed once, however often it is asked for.
-    node.stop_agent();
-    assert_eq!(node.get("/v1/ca-keys").json(), keys);
-    assert_eq!(
-        signature.signer().key().line(""),
-        keys["host"].as_str().unwrap()
-    );
-}

@@ -124,8 +124,8 @@ pub(crate) struct Report {
     /// In seconds since 1970.
     renew_at: u64,
     /// Of the authority.
-    user_ca: String,
-    host_ca: String,
+    user_cas: Vec<String>,
+    host_cas: Vec<String>,
 }
 
 impl Report {
@@ -138,8 +138,8 @@ impl Report {
             serial: certificate.serial(),
             valid_before: certificate.valid_before(),
             renew_at: got.renew_at,
-            user_ca: got.authorities.user.fingerprint().to_string(),
-            host_ca: got.authorities.host.fingerprint().to_string(),
+            user_cas: enrolments::fingerprints(&got.authorities.users),
+            host_cas: enrolments::fingerprints(&got.authorities.hosts),
         }
     }
 }

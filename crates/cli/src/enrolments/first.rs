@@ -63,8 +63,9 @@ pub(crate) fn enrol(
         principals: principals.to_vec(),
         ek_type: String::new(),
         trust: Trust {
-            user_ca: Vec::new(),
-            host_ca: Vec::new(),
+            user_cas: Vec::new(),
+            host_cas: Vec::new(),
+            keys_number: 0,
             tls_roots: chosen.tls_roots.clone(),
         },
     };
@@ -76,8 +77,8 @@ pub(crate) fn enrol(
 fn tell_believed(got: &Got) {
     tell(&format!(
         "tpmssh: from now on these keys of the authority are believed; compare them with its administrator's: users {}, hosts {}",
-        got.authorities.user.fingerprint(),
-        got.authorities.host.fingerprint()
+        super::fingerprints(&got.authorities.users).join(", "),
+        super::fingerprints(&got.authorities.hosts).join(", ")
     ));
 }
 

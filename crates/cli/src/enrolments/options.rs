@@ -71,10 +71,7 @@ impl AuthorityArgs {
         let tls_roots = self.tls_ca.as_ref().map(read).transpose()?;
         let key = |path: &Path| Ok::<_, anyhow::Error>(key_file::read_key(path)?.0);
         let authorities = match (&self.user_ca, &self.host_ca) {
-            (Some(user), Some(host)) => Some(Authorities {
-                user: key(user)?,
-                host: key(host)?,
-            }),
+            (Some(user), Some(host)) => Some(Authorities::given(key(user)?, key(host)?)),
             _ => None,
         };
         let identity = match &self.join_token {

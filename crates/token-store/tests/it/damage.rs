@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use testing::assert_matches;
-use token_store::{Error, Kind, Store, WallKind, object::NewData};
+use token_store::{Error, Kind, Store, Trust, WallKind, object::NewData};
 
 use crate::{Bench, PIN, TestResult, failure, store_dir};
 
@@ -113,7 +113,7 @@ fn a_flipped_bit_is_noticed_or_harmless() -> TestResult {
 #[test]
 fn a_store_of_another_version_is_left_alone() -> TestResult {
     let (bench, _) = filled();
-    bench.tamper("PRAGMA user_version = 10");
+    bench.tamper("PRAGMA user_version = 11");
     let before = fs::read(bench.file())?;
     let err = failure(bench.reopen());
     assert_eq!(
@@ -123,13 +123,13 @@ fn a_store_of_another_version_is_left_alone() -> TestResult {
     assert_eq!(err.kind().exit_code(), 7);
     bench.tamper("PRAGMA user_version = 0");
     assert_matches!(failure(bench.reopen()), Error::Corrupt { .. });
-    bench.tamper("PRAGMA user_version = 10");
+    bench.tamper("PRAGMA user_version = 11");
     assert_eq!(fs::read(bench.file())?.len(), before.len());
     Ok(())
 }
 
 /// What makes a store one of version 1 again.
-const BACK_TO_VERSION_1: &str = "DROP TABLE enrolment; DROP TABLE withdrawal; DROP TABLE krl_number; DROP TABLE arrival; DROP TABLE proof_used; DROP TABLE proof_required; \
+const BACK_TO_VERSION_1: &str = "DROP TABLE enrolment_authority; DROP TABLE enrolment; DROP TABLE withdrawal; DROP TABLE krl_number; DROP TABLE arrival; DROP TABLE proof_used; DROP TABLE proof_required; \
      DROP TABLE attestation_key; ALTER TABLE object DROP COLUMN attributes; \
      ALTER TABLE key DROP COLUMN mechanisms; ALTER TABLE key DROP COLUMN signs; \
      ALTER TABLE token DROP COLUMN pin_generation; \
@@ -158,6 +158,46 @@ fn a_store_of_version_1_is_brought_to_this_one_with_all_that_is_in_it() -> TestR
     let store = bench.reopen()?;
     assert_eq!(store.objects(token.id)?.len(), objects);
     assert!(store.ssh_certificates(token.id)?.is_empty());
+    store.check_integrity()?;
+    Ok(())
+}
+
+/// The keys of an authority were in two columns.
+#[test]
+fn a_store_of_version_9_keeps_whom_it_believes() -> TestResult {
+    let (bench, _) = filled();
+    let token = bench.store.tokens()?.remove(0);
+    bench.tamper("DROP TABLE enrolment_authority; DROP TABLE enrolment;");
+    bench.tamper(include_str!("../../src/db/schema_9.sql"));
+    bench.tamper(
+        "INSERT INTO enrolment (key, is_host, server, audience, principals, ek_type, user_ca, host_ca, renew_at, expires, failures, next_try) \
+         SELECT id, 1, 'https://ca/', 'https://ca/', 'web1', '', CAST('users' AS BLOB), CAST('hosts' AS BLOB), 1, 2, 0, 0 FROM key",
+    );
+    let mut store = bench.reopen()?;
+    store.check_integrity()?;
+    let enrolment = store.enrolments(token.id)?.remove(0);
+    let trust = &enrolment.terms.trust;
+    assert_eq!(trust.user_cas, [b"users".to_vec()]);
+    assert_eq!(trust.host_cas, [b"hosts".to_vec()]);
+    assert_eq!(trust.keys_number, 0);
+
+    // Newer keys take their place, and older ones do not.
+    let newer = Trust {
+        user_cas: vec![b"users".to_vec(), b"more".to_vec()],
+        host_cas: vec![b"other".to_vec()],
+        keys_number: 7,
+        tls_roots: None,
+    };
+    assert!(store.trust_authorities(enrolment.id, &newer)?);
+    let older = Trust {
+        keys_number: 6,
+        ..trust.clone()
+    };
+    assert!(!store.trust_authorities(enrolment.id, &older)?);
+    assert!(!store.trust_authorities(enrolment.id, &newer)?);
+    assert_eq!(store.enrolments(token.id)?[0].terms.trust, newer);
+    assert!(store.end_enrolment(enrolment.id)?);
+    assert!(!store.trust_authorities(enrolment.id, &newer)?);
     store.check_integrity()?;
     Ok(())
 }

@@ -54,8 +54,8 @@ const TABLES: [Table; 8] = [
     },
     Table {
         name: "ca_key",
-        select: "SELECT id, kind, public FROM ca_key",
-        insert: "INSERT INTO ca_key (id, kind, public) VALUES ($1, $2, $3)",
+        select: "SELECT id, kind, public, state, custody, node FROM ca_key",
+        insert: "INSERT INTO ca_key (id, kind, public, state, custody, node) VALUES ($1, $2, $3, $4, $5, $6)",
     },
     Table {
         name: "issued",
@@ -117,13 +117,16 @@ pub fn copy(from: &Path, to: Location) -> Result<Copied, Refusal> {
             }
         }
         copied.revocations = REVOCATION.copy(&source, session).await?;
-        let list: (i64, i64, i64) = source
-            .query_row("SELECT krl_number, krl_keys, krl_made FROM meta", [], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        let sql = "SELECT krl_number, krl_keys, krl_made, keys_number FROM meta";
+        let list: (i64, i64, i64, i64) = source
+            .query_row(sql, [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })
             .map_err(corrupt)?;
-        let sql = "UPDATE meta SET krl_number = $1, krl_keys = $2, krl_made = $3";
-        session.execute(sql, &[&list.0, &list.1, &list.2]).await?;
+        let sql = "UPDATE meta SET krl_number = $1, krl_keys = $2, krl_made = $3, keys_number = $4";
+        session
+            .execute(sql, &[&list.0, &list.1, &list.2, &list.3])
+            .await?;
         // The next numbers are larger than those that were copied.
         for table in ["device", "binding", "ca_key", "revocation"] {
             let sql = format!(

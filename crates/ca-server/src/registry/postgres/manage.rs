@@ -81,9 +81,14 @@ pub(super) async fn revoke(
     Ok(true)
 }
 
+/// The keys of revoked devices, and then the authority's own that are retired: in one query.
+const REVOKED: &str = "SELECT key FROM (SELECT 1 AS part, id, ssh_key AS key FROM revocation \
+                       UNION ALL SELECT 2, id, public FROM ca_key WHERE state = 'retired') AS revoked ORDER BY part, id";
+
 /// The list that was given out last.
 pub(super) async fn last_list(session: &mut Session) -> Result<LastList, Fault> {
-    let sql = "SELECT krl_number, krl_made, krl_keys, (SELECT count(*) FROM revocation) FROM meta";
+    let sql = "SELECT krl_number, krl_made, krl_keys, (SELECT count(*) FROM revocation) \
+               + (SELECT count(*) FROM ca_key WHERE state = 'retired') FROM meta";
     let row = session.one(sql, &[]).await?;
     Ok(LastList {
         number: unsigned(row.try_get(0)?),
@@ -102,9 +107,7 @@ pub(super) async fn revoked(session: &mut Session, now: u64, fresh: u64) -> Resu
             .execute(sql, &[&signed(last.number), &signed(last.made), &last.has])
             .await?;
     }
-    let rows = session
-        .rows("SELECT ssh_key FROM revocation ORDER BY id", &[])
-        .await?;
+    let rows = session.rows(REVOKED, &[]).await?;
     let keys = rows.iter().map(|row| row.try_get(0));
     Ok(last.with(keys.collect::<Result<_, _>>()?))
 }

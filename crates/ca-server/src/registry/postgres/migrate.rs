@@ -5,7 +5,11 @@ use super::{Location, corrupt};
 use crate::Refusal;
 
 /// The schemas, oldest first; `schema_version` is how many of them are applied.
-const SCHEMAS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const SCHEMAS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 /// What nodes may do, with `:"role"` for the name of their role.
 const ROLE: &str = include_str!("role.sql");
 

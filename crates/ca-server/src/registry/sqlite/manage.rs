@@ -88,9 +88,14 @@ pub(super) fn revoke(
     Ok(true)
 }
 
+/// The keys of revoked devices, and then the authority's own that are retired: in one query.
+const REVOKED: &str = "SELECT key FROM (SELECT 1 AS part, id, ssh_key AS key FROM revocation \
+                       UNION ALL SELECT 2, id, public FROM ca_key WHERE state = 'retired') AS revoked ORDER BY part, id";
+
 /// The list that was given out last.
 pub(super) fn last_list(db: &Connection) -> Result<LastList, Refusal> {
-    let sql = "SELECT krl_number, krl_made, krl_keys, (SELECT count(*) FROM revocation) FROM meta";
+    let sql = "SELECT krl_number, krl_made, krl_keys, (SELECT count(*) FROM revocation) \
+               + (SELECT count(*) FROM ca_key WHERE state = 'retired') FROM meta";
     let list = db.query_row(sql, [], |row| {
         Ok(LastList {
             number: unsigned(row.get(0)?),
@@ -111,7 +116,7 @@ pub(super) fn revoked(tx: &Transaction<'_>, now: u64, fresh: u64) -> Result<Revo
             params![signed(last.number), signed(last.made), last.has],
         )?;
     }
-    let mut statement = tx.prepare_cached("SELECT ssh_key FROM revocation ORDER BY id")?;
+    let mut statement = tx.prepare_cached(REVOKED)?;
     let keys = statement.query_map([], |row| row.get(0))?;
     Ok(last.with(keys.collect::<Result<_, _>>()?))
 }

@@ -40,6 +40,8 @@ fn tables_are_made_once_and_nodes_may_not_delete_what_counts() {
         "DELETE FROM revocation",
         "UPDATE issued SET not_after = 0",
         "UPDATE revocation SET ssh_key = ''",
+        "UPDATE ca_key SET public = ''",
+        "DELETE FROM ca_key",
         "DELETE FROM device",
         "DELETE FROM binding",
         "TRUNCATE issued",

@@ -1,6 +1,6 @@
 //! What administrators do.
 
-use ca_server::registry::{Expected, Outcome, Registry};
+use ca_server::registry::{Custody, Expected, Outcome, Registry, Retired};
 
 use super::world::{Come, Wish, World, assignment, host, issued, pending, verified};
 use crate::software_tpm::{NOW, SoftwareTpm, ek_name};
@@ -125,10 +125,85 @@ pub(super) fn the_list_shows_roles_waiting_keys_and_validity(world: &World) {
 
 pub(super) fn the_authoritys_keys_keep_their_numbers(world: &World) {
     let other = world.again();
-    let user = world.registry.ca_key("user", b"a key").unwrap();
-    let host = world.registry.ca_key("host", b"another").unwrap();
+    let note =
+        |of: &dyn Registry, kind: &str, key: &[u8]| of.ca_key(kind, key, &Custody::default());
+    let user = note(&*world.registry, "user", b"a key").unwrap();
+    let host = note(&*world.registry, "host", b"another").unwrap();
     assert_ne!(user, host);
-    assert_eq!(other.ca_key("user", b"a key").unwrap(), user);
+    assert_eq!(note(&*other, "user", b"a key").unwrap(), user);
+    let refused = note(&*other, "host", b"a key").unwrap_err();
+    assert_eq!(
+        ssh_format::text::error_line(&refused),
+        "the authority's key does not sign: it is known as the key that certifies a user"
+    );
+}
+
+/// The list of keys has a new number after each change, and a retired key is in the list of revoked keys, for good.
+pub(super) fn the_authoritys_keys_are_published_and_retired(world: &World) {
+    let other = world.again();
+    let first = world.ca.number;
+    let active = |kind: &str| -> Vec<i64> {
+        let all = other.ca_keys().unwrap();
+        all.active(kind).map(|key| key.id).collect()
+    };
+    let number = || other.ca_keys().unwrap().number;
+    assert_eq!((active("host"), active("user")), (vec![first], vec![]));
+    let before = number();
+    let retire = |id, force| world.registry.retire_ca_key(id, force).unwrap();
+    assert_eq!(retire(4711, true), Retired::Unknown);
+    assert!(matches!(retire(first, false), Retired::Last(key) if key.id == first));
+    assert_eq!(number(), before, "nothing has changed");
+
+    let custody = Custody {
+        place: "agent",
+        node: "node2",
+    };
+    let publish = || world.registry.ca_key("host", b"second", &custody).unwrap();
+    let second = publish();
+    assert_eq!(active("host"), [first, second]);
+    assert_eq!(number(), before + 1);
+    assert_eq!(publish(), second, "again");
+    assert_eq!(number(), before + 1);
+    let shown = other.ca_keys().unwrap().keys.pop().unwrap();
+    assert_eq!(
+        (shown.custody.as_str(), shown.node.as_str()),
+        ("agent", "node2")
+    );
+
+    let list = other.revoked(None, NOW, 60).unwrap().unwrap();
+    assert!(list.keys.is_empty());
+    assert!(matches!(retire(first, false), Retired::Done(key) if key.id == first));
+    assert_eq!((active("host"), number()), (vec![second], before + 2));
+    let new = other.revoked(Some(list.number), NOW, 60).unwrap().unwrap();
+    assert_eq!(new.number, list.number + 1);
+    assert_eq!(new.keys, [world.ca.key.blob()]);
+    assert_eq!(retire(first, true), Retired::Before);
+    let refused = world
+        .registry
+        .ca_key("host", world.ca.key.blob(), &custody)
+        .unwrap_err();
+    assert_eq!(
+        ssh_format::text::error_line(&refused),
+        "the authority's key does not sign: it is retired, for good"
+    );
+    assert_eq!(number(), before + 2);
+    // By force the last one goes as well.
+    assert!(matches!(retire(second, true), Retired::Done(_)));
+    assert!(active("host").is_empty());
+}
+
+/// Two administrators who retire one of two keys each leave one.
+pub(super) fn one_key_stays_when_two_are_retired_at_once(world: &World) {
+    let first = world.ca.number;
+    let custody = Custody::default();
+    let second = world.registry.ca_key("host", b"second", &custody).unwrap();
+    let other = world.again();
+    std::thread::scope(|scope| {
+        scope.spawn(|| world.registry.retire_ca_key(first, false));
+        scope.spawn(|| other.retire_ca_key(second, false));
+    });
+    let all = world.registry.ca_keys().unwrap();
+    assert_eq!(all.active("host").count(), 1);
 }
 
 /// Two nodes give out one list under one number, and never a smaller one after it.

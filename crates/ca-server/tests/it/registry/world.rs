@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use ca_server::Refusal;
 use ca_server::registry::postgres::{self, Location, Postgres};
 use ca_server::registry::sqlite::Sqlite;
-use ca_server::registry::{Answer, Assignment, Bound, Enrolment, Outcome, Registry, Signed};
+use ca_server::registry::{
+    Answer, Assignment, Bound, Custody, Enrolment, Outcome, Registry, Signed,
+};
 use key_proof::{Kind, TpmTime, Verified};
 use rand_core::{OsRng, RngCore};
 use ssh_format::{AnyKey, CertificateKind, CertificateRequest, Curve, PublicKey, Signature};
@@ -18,7 +20,7 @@ use crate::software_tpm::{NOW, SoftwareTpm, any_tpm, check};
 pub(crate) struct World {
     pub(crate) registry: Box<dyn Registry>,
     database: Database,
-    ca: Ca,
+    pub(crate) ca: Ca,
 }
 
 enum Database {
@@ -27,10 +29,10 @@ enum Database {
 }
 
 /// The key that signs certificates.
-struct Ca {
+pub(crate) struct Ca {
     pair: Pair,
-    key: AnyKey,
-    number: i64,
+    pub(crate) key: AnyKey,
+    pub(crate) number: i64,
 }
 
 /// What the registry is asked to do with a proof.
@@ -93,7 +95,9 @@ impl World {
     fn new(registry: Box<dyn Registry>, database: Database) -> Self {
         let pair = Pair::p256();
         let key = public(&pair);
-        let number = registry.ca_key("host", key.blob()).unwrap();
+        let number = registry
+            .ca_key("host", key.blob(), &Custody::default())
+            .unwrap();
         let ca = Ca { pair, key, number };
         Self {
             registry,

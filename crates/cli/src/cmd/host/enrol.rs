@@ -91,8 +91,9 @@ pub(super) fn enrol(
     let list = machine.revoked();
     let kind = Kind::Host;
     let got = first::enrol(&prover, &mut store, &chosen, kind, &names, |got| {
-        let host_ca = got.authorities.host.blob();
-        let is_another = |it: &Enrolled| it.enrolment.terms.trust.host_ca != host_ca;
+        let hosts = &got.authorities.hosts;
+        let is_known = |blob: &Vec<u8>| hosts.iter().any(|key| key.blob() == blob);
+        let is_another = |it: &Enrolled| !it.enrolment.terms.trust.host_cas.iter().any(is_known);
         // sshd refuses every key if a list that it is told to use is not there.
         if before.iter().any(is_another) {
             // The numbers of the former authority's lists say nothing of this one's.

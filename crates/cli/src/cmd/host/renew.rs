@@ -5,7 +5,7 @@ use std::fmt;
 use enroll::{Authorities, Server, Url};
 use serde::Serialize;
 use ssh_format::{Certificate, MAX_LINE_LEN};
-use token_store::{Error as StoreError, SshCertificate, Store, StoreDir};
+use token_store::{Error as StoreError, SshCertificate, Store, StoreDir, Terms};
 
 use super::place::{MachineArgs, TOKEN};
 use super::server;
@@ -39,6 +39,8 @@ pub(crate) struct Args {
     unattended: bool,
 }
 
+/// The longest file with the authority's keys for users, in bytes.
+const MAX_USER_CAS: usize = 4 * 1024 * 1024;
 /// The file in the store's directory that says that sshd has not read a certificate yet.
 const UNREAD: &str = "certificate-unread";
 
@@ -66,18 +68,20 @@ pub(super) fn end(app: &App, machine: &MachineArgs) -> anyhow::Result<()> {
     Ok(remove_file(&machine.store.join(UNREAD))?)
 }
 
-/// Writes the authority's key for users to where sshd finds it.
+/// Writes the authority's keys for users to where sshd finds them.
 pub(super) fn write_user_ca(machine: &MachineArgs, keys: &Authorities) -> anyhow::Result<()> {
-    let line = user_ca_line(keys);
+    let lines = user_ca_lines(keys);
     Ok(output_file::write(
         &machine.user_ca(),
         0o644,
-        line.as_bytes(),
+        lines.as_bytes(),
     )?)
 }
 
-fn user_ca_line(keys: &Authorities) -> String {
-    format!("{}\n", keys.user.line("tpmssh-ca"))
+/// The file, with a line for each key.
+fn user_ca_lines(keys: &Authorities) -> String {
+    let lines = keys.users.iter().map(|key| key.line("tpmssh-ca") + "\n");
+    lines.collect()
 }
 
 pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
@@ -116,6 +120,8 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         let told = server::reload(&mut Changes::unseen()).and_then(|()| remove_file(&unread));
         failed.extend(told.err().map(anyhow::Error::from));
     }
+    let refreshed = refresh_keys(app, machine, &mut store, &mut failed);
+    failed.extend(refreshed.err());
     // Read again: a renewal may have brought new keys of the authority.
     for it in enrolled(app, machine)? {
         match pull(machine, &it) {
@@ -148,12 +154,6 @@ fn renew(
 /// Puts the certificate that is kept to where sshd finds it. Returns whether another one or none was there: an earlier run may have been
 /// ended between the two.
 fn put(machine: &MachineArgs, store: &Store, enrolled: &Enrolled) -> anyhow::Result<bool> {
-    let terms = &enrolled.enrolment.terms;
-    let here = output_file::existing(&machine.user_ca(), MAX_LINE_LEN + 2)?;
-    let keys = enrolments::authorities(&terms.trust)?;
-    if here.is_some_and(|here| here != user_ca_line(&keys).as_bytes()) {
-        write_user_ca(machine, &keys)?;
-    }
     let kept = store.ssh_certificates(enrolled.key.token.id)?;
     let last = |it: &&SshCertificate| Some(it.id) == enrolled.enrolment.certificate;
     let Some(last) = kept.iter().find(last) else {
@@ -170,12 +170,46 @@ fn put(machine: &MachineArgs, store: &Store, enrolled: &Enrolled) -> anyhow::Res
     Ok(true)
 }
 
+fn server(terms: &Terms) -> anyhow::Result<Server> {
+    let roots = terms.trust.tls_roots.as_deref();
+    Ok(Server::new(Url::parse(&terms.server)?, roots)?)
+}
+
+/// Gets the list of revoked keys, and puts it to where sshd finds it. Returns its number, and whether it is new.
 fn pull(machine: &MachineArgs, enrolled: &Enrolled) -> anyhow::Result<(u64, bool)> {
     let terms = &enrolled.enrolment.terms;
     let trusted = enrolments::authorities(&terms.trust)?;
-    let roots = terms.trust.tls_roots.as_deref();
-    let server = Server::new(Url::parse(&terms.server)?, roots)?;
-    revoked::pull(&server, &trusted, &machine.revoked())
+    revoked::pull(&server(terms)?, &trusted, &machine.revoked())
+}
+
+/// Has the authority tell its keys, and puts the newest ones to where sshd finds them. What fails leaves the ones that are there.
+fn refresh_keys(
+    app: &App,
+    machine: &MachineArgs,
+    store: &mut Store,
+    failed: &mut Vec<anyhow::Error>,
+) -> anyhow::Result<()> {
+    for it in enrolled(app, machine)? {
+        let refreshed = server(&it.enrolment.terms)
+            .and_then(|server| enrolments::refresh_keys(store, &it.enrolment, &server));
+        failed.extend(refreshed.err());
+    }
+    // All are of one authority, and what one of them could not get another one may have.
+    let all = enrolled(app, machine)?;
+    let newest = all.iter().map(|it| &it.enrolment.terms.trust);
+    match newest.max_by_key(|it| it.keys_number) {
+        Some(newest) => put_user_cas(machine, &enrolments::authorities(newest)?),
+        None => Ok(()),
+    }
+}
+
+/// Puts the authority's keys for users to where sshd finds them, if it lets such users in.
+fn put_user_cas(machine: &MachineArgs, keys: &Authorities) -> anyhow::Result<()> {
+    let here = output_file::existing(&machine.user_ca(), MAX_USER_CAS)?;
+    if here.is_some_and(|here| here != user_ca_lines(keys).as_bytes()) {
+        write_user_ca(machine, keys)?;
+    }
+    Ok(())
 }
 
 #[derive(Debug, Default, Serialize)]

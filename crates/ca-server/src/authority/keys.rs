@@ -1,0 +1,159 @@
+//! The authority's own keys: which ones count, and how machines hear of others.
+
+use std::sync::{Arc, PoisonError};
+
+use serde_json::json;
+use ssh_format::AnyKey;
+
+use super::Authority;
+use crate::Refusal;
+use crate::registry::{CaKeys, Custody};
+use crate::signer::sign_file;
+
+/// The namespace of the authority's signatures under the list of its keys.
+const NAMESPACE: &str = "ca-keys@tpmssh";
+/// The first line of the list.
+const FORMAT: &str = "tpmssh-ca-keys-v1";
+/// Seconds for which a node goes by what it has read of the keys: so long it may sign with one that another node has retired.
+const KNOWN_FOR: u64 = 5;
+/// Seconds after which the list is signed again, so that an old one shows its age.
+const FRESH: u64 = 60 * 60;
+
+/// The keys as they were last read.
+pub(super) struct Known {
+    at: u64,
+    keys: Arc<CaKeys>,
+}
+
+/// The answer to `ca-keys`, and when it was signed.
+pub(super) struct Made {
+    number: u64,
+    at: u64,
+    text: String,
+}
+
+impl Authority {
+    /// The authority's keys as this node last read them, some seconds ago at most.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`]; [`Refusal::Signer`] if a key that this node signs with is retired.
+    pub(super) fn keys(&self, now: u64) -> Result<Arc<CaKeys>, Refusal> {
+        let known = || self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = |it: &&Known| it.at <= now && now - it.at < KNOWN_FOR;
+        let before = known()
+            .as_ref()
+            .filter(is_new)
+            .map(|it| Arc::clone(&it.keys));
+        let keys = match before {
+            Some(keys) => keys,
+            // Not while others wait for the lock: a database may take long to fail.
+            None => {
+                let keys = Arc::new(self.registry.ca_keys()?);
+                *known() = Some(Known {
+                    at: now,
+                    keys: Arc::clone(&keys),
+                });
+                keys
+            }
+        };
+        for own in self.own_keys() {
+            if keys.is_retired(own.blob()) {
+                let own = own.fingerprint();
+                let why = format!("{own} is retired: give this node another one (policy.toml)");
+                return Err(Refusal::Signer(why.into()));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// Reads the keys anew at the next question.
+    pub(crate) fn keys_have_changed(&self) {
+        *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The keys that this node signs with, for users and for hosts.
+    pub(crate) fn own_keys(&self) -> [AnyKey; 2] {
+        let policy = self.policy();
+        [policy.ca.user.clone(), policy.ca.host.clone()]
+    }
+
+    /// The number of the list of the authority's keys.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`], [`Refusal::Signer`].
+    pub fn keys_number(&self, now: u64) -> Result<u64, Refusal> {
+        Ok(self.keys(now)?.number)
+    }
+
+    /// The list of the authority's keys as JSON, with signatures by this node's key for hosts and by every other active one that is at
+    /// hand, for machines that do not know this one yet. It is made once for each number and hour: every client can ask for it, and each
+    /// signature takes the time of a chip.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`], [`Refusal::Signer`].
+    pub fn ca_keys(&self, now: u64) -> Result<String, Refusal> {
+        let keys = self.keys(now)?;
+        let force = self.in_force();
+        let mut made = force.ca_keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh = |it: &&Made| it.number == keys.number && it.at <= now && now - it.at < FRESH;
+        if let Some(made) = made.as_ref().filter(is_fresh) {
+            return Ok(made.text.clone());
+        }
+        let policy = &force.policy;
+        let list = list(&policy.audience, &keys, now)?;
+        let sign = |key: &AnyKey| sign_file(&*self.signer, key, NAMESPACE, list.as_bytes());
+        let mut signatures = vec![sign(&policy.ca.host)?];
+        for key in keys.active("host") {
+            if key.public == policy.ca.host.blob() {
+                continue;
+            }
+            let other = AnyKey::from_blob(&key.public).ok();
+            // Nearly always it is another node's, and not here.
+            signatures.extend(other.and_then(|key| sign(&key).ok()));
+        }
+        let fields = json!({
+            "list": list,
+            "signatures": signatures,
+            "krl_number": keys.krl_number,
+        });
+        let new = Made {
+            number: keys.number,
+            at: now,
+            text: format!("{fields}\n"),
+        };
+        Ok(made.insert(new).text.clone())
+    }
+}
+
+/// The list as it is signed: lines of a word and a value.
+fn list(audience: &str, keys: &CaKeys, now: u64) -> Result<String, Refusal> {
+    let number = keys.number;
+    let mut list = format!("{FORMAT}\naudience {audience}\nnumber {number}\nmade {now}\n");
+    for kind in ["user", "host"] {
+        for line in keys.lines(kind)? {
+            list += &format!("{kind} {}\n", line.trim_end());
+        }
+    }
+    Ok(list)
+}
+
+/// Publishes the key that a node starts with. Returns its number.
+pub(super) fn start_with(
+    registry: &dyn crate::registry::Registry,
+    kind: &str,
+    key: &AnyKey,
+) -> Result<i64, Refusal> {
+    let node = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let node = match node.trim() {
+        "" => "localhost",
+        node => node,
+    };
+    let custody = Custody {
+        place: "agent",
+        node,
+    };
+    registry.ca_key(kind, key.blob(), &custody)
+}
