@@ -177,6 +177,9 @@ impl Layout {
         let doc = self.at("share/doc").join(CA);
         let readme = read(&root().join("crates/ca-server/README.md"))?;
         items.add(doc.join("README.md"), 0o644, readme);
+        let rules = "prometheus/tpmssh-ca.rules.yml";
+        let to = self.at("share").join(CA).join("tpmssh-ca.rules.yml");
+        items.add(to, 0o644, self.filled(rules)?);
         for name in ["LICENSE-APACHE", "LICENSE-MIT"] {
             items.add(doc.join(name), 0o644, read(&root().join(name))?);
         }

@@ -7,9 +7,10 @@ mod krl;
 mod ready;
 mod renewal;
 mod rules;
+mod watch;
 
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use key_proof::{Challenge, Proof, Request, check_request, verify};
 use rand_core::OsRng;
@@ -17,6 +18,7 @@ use sha2::{Digest, Sha256};
 use ssh_format::text::error_line;
 
 use crate::audit::Audit;
+use crate::metrics::Metrics;
 use crate::policy::Policy;
 use crate::registry::{Answer, CaKeys, Enrolment, Outcome, Registry};
 use crate::signer::{Signer, Watched};
@@ -40,6 +42,7 @@ pub struct Authority {
     /// Whether it can certify, as it was found last.
     ready: Mutex<ready::Found>,
     keys: Mutex<Option<keys::Known>>,
+    metrics: Metrics,
 }
 
 impl std::fmt::Debug for Authority {
@@ -98,6 +101,7 @@ impl Authority {
             ca_ids,
             ready: Mutex::new(None),
             keys: Mutex::new(None),
+            metrics: Metrics::new(),
         })
     }
 
@@ -151,8 +155,10 @@ impl Authority {
     fn try_finish(&self, force: &InForce, body: &[u8], now: u64) -> Audited<(Outcome, Facts)> {
         let proof = Proof::from_json(body).map_err(|err| (err.into(), Facts::new()))?;
         let (ek, rules) = self.rules(&force.policy, &proof.request, now)?;
-        let verified = verify(&proof, &rules.proof, &force.tickets)
-            .map_err(|err| (err.into(), vec![("ek", ek.to_string())]))?;
+        let begun = Instant::now();
+        let verified = verify(&proof, &rules.proof, &force.tickets);
+        self.metrics.took("verify", begun.elapsed());
+        let verified = verified.map_err(|err| (err.into(), vec![("ek", ek.to_string())]))?;
         let mut facts = vec![
             ("ek", verified.ek_name.to_string()),
             ("ak", verified.attestation_key.to_string()),
@@ -184,18 +190,23 @@ impl Authority {
             approve_first: rules.role.approve_first,
             approve_rebind: rules.role.approve_rebind,
         };
-        let mut sign = || self.sign(&force.policy.ca, &rules.role, &subject, now);
+        let step = self.step();
+        let mut sign = || step.sign(|| self.sign(&force.policy.ca, &rules.role, &subject, now));
         let outcome = self
             .registry
-            .enrol(&enrolment, &verified.principals, &mut sign)
-            .map_err(noted)?;
-        let outcome = refuse_outcome(outcome).map_err(noted)?;
+            .enrol(&enrolment, &verified.principals, &mut sign);
+        step.end();
+        let outcome = refuse_outcome(outcome.map_err(noted)?).map_err(noted)?;
+        self.count(&rules.role, &outcome);
         note_outcome(&mut facts, &outcome);
         Ok((outcome, facts))
     }
 
     /// Notes what came of a request. Nothing is released that the log does not have.
     fn audited<T>(&self, now: u64, event: &str, done: Audited<(T, Facts)>) -> Result<T, Refusal> {
+        if let Err((refusal, _)) = &done {
+            self.metrics.refused(refusal.code());
+        }
         let (result, mut facts) = match done {
             // A challenge gives nothing away, and there may be many.
             Ok((it, facts)) if facts.is_empty() => return Ok(it),

@@ -3,11 +3,12 @@
 mod limits;
 mod queue;
 mod room;
+mod scrape;
 mod tls;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,7 @@ use crate::{Refusal, Reply};
 use limits::Limits;
 use queue::{Queue, come_again};
 pub use room::room;
+pub use scrape::serve_metrics;
 pub use tls::Tls;
 
 /// The longest head of a request, in bytes: the smallest that hyper takes.
@@ -63,11 +65,12 @@ pub async fn serve(
     connections: usize,
     end: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let gauge = authority.metrics().sign_queue();
     let service = Service {
         authority,
         limits: Arc::new(Limits::new()),
-        renewals: Queue::new(WORKERS.0),
-        enrolments: Queue::new(WORKERS.1),
+        renewals: Queue::new(WORKERS.0, gauge.clone()),
+        enrolments: Queue::new(WORKERS.1, gauge),
     };
     let connections = Arc::new(Semaphore::new(connections));
     tokio::pin!(end);
@@ -117,10 +120,30 @@ pub async fn serve(
 ///
 /// If it is taken.
 pub async fn listen(listen: &Listen) -> anyhow::Result<TcpListener> {
-    let address = listen.address;
+    bind(listen.address).await
+}
+
+/// Opens another port.
+///
+/// # Errors
+///
+/// If it is taken.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).await;
     listener.with_context(|| format!("cannot listen at {address}"))
 }
+
+/// All that there is.
+const PATHS: [&str; 8] = [
+    "/v1/enroll/begin",
+    "/v1/enroll/finish",
+    "/v1/renew",
+    "/v1/nonce",
+    "/v1/krl",
+    "/v1/ca-keys",
+    "/healthz",
+    "/readyz",
+];
 
 #[derive(Clone)]
 struct Service {
@@ -141,9 +164,20 @@ impl Service {
     ) {
         talk(stream, move |request| {
             let service = self.clone();
-            async move { service.answer(request, source).await }
+            async move { service.counted(request, source).await }
         })
         .await;
+    }
+
+    async fn counted(&self, request: Request<Incoming>, source: IpAddr) -> Answer {
+        let path = request.uri().path();
+        // A path that there is not is never a label.
+        let path = PATHS.into_iter().find(|it| *it == path);
+        let answer = self.answer(request, source).await;
+        let status = answer.status().as_u16();
+        let metrics = self.authority.metrics();
+        metrics.request(path.unwrap_or("other"), status);
+        answer
     }
 
     async fn answer(&self, request: Request<Incoming>, source: IpAddr) -> Answer {

@@ -13,6 +13,7 @@ pub mod authority;
 pub mod cmd;
 mod error;
 pub mod http;
+pub mod metrics;
 pub mod policy;
 pub mod registry;
 pub mod reload;

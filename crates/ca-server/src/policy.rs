@@ -40,6 +40,8 @@ pub struct Policy {
     pub audience: String,
     /// Where it listens.
     pub listen: Listen,
+    /// Where its counters are, if anywhere.
+    pub metrics: Option<SocketAddr>,
     /// The makers' certificates, if a role needs them.
     pub anchors: Anchors,
     /// The SHA-256 of each of them.
@@ -113,10 +115,17 @@ struct PolicyFile {
     version: u32,
     audience: String,
     listen: Listen,
+    metrics: Option<MetricsFile>,
     #[serde(default)]
     ek: EkFile,
     ca: CaFile,
     role: BTreeMap<String, RoleFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MetricsFile {
+    address: SocketAddr,
 }
 
 #[derive(Deserialize, Default)]
@@ -267,6 +276,7 @@ impl Policy {
         Ok(Self {
             audience: file.audience,
             listen: file.listen,
+            metrics: file.metrics.map(|it| it.address),
             trusted: anchors.iter().map(|it| it.fingerprint).collect(),
             anchors,
             manufacturers: file.ek.manufacturers,

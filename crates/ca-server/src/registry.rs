@@ -295,6 +295,13 @@ pub trait Registry: Send + Sync {
     /// [`Refusal::Unavailable`].
     fn devices(&self) -> Result<Vec<DeviceLine>, Refusal>;
 
+    /// The states of devices, and how many there are of each.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn states(&self) -> Result<Vec<(String, i64)>, Refusal>;
+
     /// Notes a join token by its hash.
     ///
     /// # Errors

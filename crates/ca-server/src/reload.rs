@@ -90,6 +90,7 @@ fn check_fixed(now: &Policy, new: &Policy) -> anyhow::Result<()> {
     for (what, same) in [
         ("audience", now.audience == new.audience),
         ("listen.address", now.listen.address == new.listen.address),
+        ("metrics.address", now.metrics == new.metrics),
         ("ca.agent", now.ca.agent == new.ca.agent),
         ("ca.user", now.ca.user.blob() == new.ca.user.blob()),
         ("ca.host", now.ca.host.blob() == new.ca.host.blob()),

@@ -14,12 +14,15 @@ pub struct Rules {
     pub policy: Policy,
     /// Keys that challenges are sealed with, at least one: the first one seals, all open.
     pub tickets: Vec<TicketKey>,
+    /// Since when there are these keys, in seconds since 1970.
+    pub tickets_since: u64,
 }
 
 /// The rules that a request goes by from its beginning to its end, and the answers that were made by them and end with them.
 pub(super) struct InForce {
     pub(super) policy: Arc<Policy>,
     pub(super) tickets: Vec<TicketKey>,
+    pub(super) tickets_since: u64,
     pub(super) krl: Mutex<Option<SignedKrl>>,
     /// The answer to `ca-keys`.
     pub(super) ca_keys: Mutex<Option<super::keys::Made>>,
@@ -30,6 +33,7 @@ impl InForce {
         Self {
             policy: Arc::new(rules.policy),
             tickets: rules.tickets,
+            tickets_since: rules.tickets_since,
             krl: Mutex::new(None),
             ca_keys: Mutex::new(None),
         }

@@ -1,5 +1,7 @@
 //! Renewals: a certificate for a key that was proven before.
 
+use std::time::Instant;
+
 use key_proof::{Kind, Mode, Renewal, TicketKey, Wall, verify_renewal};
 use rand_core::OsRng;
 use sha2::{Digest, Sha256};
@@ -66,8 +68,10 @@ impl Authority {
         if !bound.active {
             return Err(noted(GONE));
         }
-        let time =
-            verify_renewal(&renewal, &bound.binding, audience).map_err(|err| noted(err.into()))?;
+        let begun = Instant::now();
+        let time = verify_renewal(&renewal, &bound.binding, audience);
+        self.metrics.took("verify", begun.elapsed());
+        let time = time.map_err(|err| noted(err.into()))?;
         let role = renewable(policy, bound, &renewal).map_err(noted)?;
         let subject = issue::Subject {
             key: &bound.binding.ssh_key,
@@ -87,15 +91,17 @@ impl Authority {
             Kind::Host => &renewal.principals[..],
             _ => &[],
         };
-        let mut sign = || self.sign(&policy.ca, role, &subject, now);
+        let step = self.step();
+        let mut sign = || step.sign(|| self.sign(&policy.ca, role, &subject, now));
         let outcome = self
             .registry
-            .renew(bound.id, names, time, answer, &mut sign)
-            .map_err(noted)?;
-        let outcome = match outcome {
+            .renew(bound.id, names, time, answer, &mut sign);
+        step.end();
+        let outcome = match outcome.map_err(noted)? {
             Outcome::Unknown => return Err(noted(GONE)),
             other => refuse_outcome(other).map_err(noted)?,
         };
+        self.count(role, &outcome);
         note_outcome(&mut facts, &outcome);
         Ok((outcome, facts))
     }

@@ -30,6 +30,10 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
     let socket = admin::claim(&dir.socket())?;
     let runtime = tokio::runtime::Runtime::new()?;
     let listener = runtime.block_on(http::listen(&listen))?;
+    let metrics = match policy.metrics {
+        Some(address) => Some(runtime.block_on(http::bind(address))?),
+        None => None,
+    };
     let registry = database::registry(dir)?;
     restored::check(&dir.audit(), &*registry)?;
     let audit = Audit::open(&dir.audit())?;
@@ -49,6 +53,11 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
         };
         let address = listener.local_addr()?;
         eprintln!("tpmssh-ca: listening at {scheme}://{address}/");
+        if let Some(metrics) = metrics {
+            let address = metrics.local_addr()?;
+            eprintln!("tpmssh-ca: counters at http://{address}/metrics");
+            tokio::spawn(http::serve_metrics(Arc::clone(&authority), metrics));
+        }
         tokio::spawn(admin::serve(node, socket));
         notify::tell("READY=1");
         http::serve(Arc::clone(&authority), listener, tls, connections, end).await?;
@@ -61,11 +70,16 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
 
 /// Reads the node's files, each time anew.
 fn reader(dir: &Dir) -> Read {
-    let (dir, own) = (dir.clone(), tickets::own());
+    let (dir, own, start) = (dir.clone(), tickets::own(), now());
     Box::new(move || {
         let (policy, digest) = dir.policy()?;
         let tickets = tickets::keys(&dir, &own)?;
-        Ok((Rules { policy, tickets }, digest))
+        let rules = Rules {
+            policy,
+            tickets,
+            tickets_since: tickets::since(&dir).unwrap_or(start),
+        };
+        Ok((rules, digest))
     })
 }
 

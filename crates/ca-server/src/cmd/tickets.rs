@@ -35,6 +35,12 @@ pub(super) fn own() -> TicketKey {
     TicketKey::new(*secret)
 }
 
+/// Since when there are the keys of the file, in seconds since 1970; `None` without one.
+pub(super) fn since(dir: &Dir) -> Option<u64> {
+    let meta = fs::metadata(dir.tickets()).ok()?;
+    u64::try_from(meta.mtime()).ok()
+}
+
 /// The keys of this node: the first one seals, all open. Without a file it is `own`.
 pub(super) fn keys(dir: &Dir, own: &TicketKey) -> anyhow::Result<Vec<TicketKey>> {
     let path = dir.tickets();

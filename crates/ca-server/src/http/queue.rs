@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -20,16 +21,19 @@ struct Inner {
     workers: usize,
     free: Arc<Semaphore>,
     waiting: AtomicUsize,
+    /// The same, for all queues together.
+    gauge: Gauge,
     /// What a request takes, in microseconds, by the last ones.
     mean: AtomicU64,
 }
 
 impl Queue {
-    pub(super) fn new(workers: usize) -> Self {
+    pub(super) fn new(workers: usize, gauge: Gauge) -> Self {
         Self(Arc::new(Inner {
             workers,
             free: Arc::new(Semaphore::new(workers)),
             waiting: AtomicUsize::new(0),
+            gauge,
             mean: AtomicU64::new(FIRST),
         }))
     }
@@ -80,6 +84,7 @@ struct Place(Queue);
 impl Place {
     fn new(queue: Queue) -> Self {
         queue.0.waiting.fetch_add(1, Relaxed);
+        queue.0.gauge.inc();
         Self(queue)
     }
 }
@@ -87,6 +92,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.0.waiting.fetch_sub(1, Relaxed);
+        self.0.0.gauge.dec();
     }
 }
 
@@ -120,7 +126,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_two_seconds_of_work_wait_and_the_rest_is_sent_away_at_once() {
-        let queue = Queue::new(2);
+        let queue = Queue::new(2, Gauge::default());
         let (first, _second) = (queue.enter().await.unwrap(), queue.enter().await.unwrap());
         queue.0.mean.store(100_000, Relaxed);
         let waiting: Vec<_> = (0..41)

@@ -157,6 +157,15 @@ fn read_bound(row: &Row) -> Result<Bound, Fault> {
 }
 
 impl Registry for Postgres {
+    fn states(&self) -> Result<Vec<(String, i64)>, Refusal> {
+        let sql = "SELECT state, count(*) FROM device GROUP BY state";
+        self.pool.run(async |session| {
+            let rows = session.rows(sql, &[]).await?;
+            let of = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+            rows.iter().map(of).collect()
+        })
+    }
+
     fn ready(&self) -> Result<Option<u64>, Refusal> {
         let sql = "SELECT current_setting('transaction_read_only') = 'off', extract(epoch FROM clock_timestamp())::BIGINT";
         self.pool.run(async |session| {

@@ -160,6 +160,13 @@ fn corrupt(err: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Refusal 
 }
 
 impl Registry for Sqlite {
+    fn states(&self) -> Result<Vec<(String, i64)>, Refusal> {
+        let reader = self.reader();
+        let mut rows = reader.prepare("SELECT state, count(*) FROM device GROUP BY state")?;
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     fn ready(&self) -> Result<Option<u64>, Refusal> {
         // A write that is rolled back: a file that is read-only, or gone, does not take it.
         self.write(|tx| {

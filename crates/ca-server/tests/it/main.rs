@@ -12,6 +12,7 @@ mod enrolment;
 mod faults;
 mod keys;
 mod limits;
+mod metrics;
 mod names;
 mod node;
 #[path = "../../../key-proof/tests/it/pair.rs"]

@@ -1,0 +1,74 @@
+//! What an administrator watches a node by.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use super::Authority;
+use crate::metrics::{Looked, Metrics};
+use crate::policy::Role;
+use crate::registry::Outcome;
+
+impl Authority {
+    /// The counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Begins a call of the registry.
+    pub(super) fn step(&self) -> Step<'_> {
+        Step {
+            metrics: &self.metrics,
+            begun: Instant::now(),
+            signing: Cell::default(),
+        }
+    }
+
+    pub(super) fn count(&self, role: &Role, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Issued(_)) {
+            self.metrics.issued(role.kind.name(), &role.name);
+        }
+    }
+
+    /// The counters as a text for Prometheus. What the registry does not answer now is as it was.
+    #[must_use]
+    pub fn metrics_text(&self, now: u64) -> String {
+        let states = || self.registry.states().ok();
+        let devices = self.metrics.counts_devices().then(states).flatten();
+        let krl = self.krl(now).ok().map(|krl| {
+            // When it was made: after the magic bytes, the version of the format and the number (PROTOCOL.krl).
+            let made = krl.bytes.get(20..28).and_then(|it| it.try_into().ok());
+            let made = u64::from_be_bytes(made.unwrap_or_default());
+            (krl.number, now.saturating_sub(made))
+        });
+        self.metrics.text(Looked {
+            devices,
+            krl,
+            ticket_key_age: now.saturating_sub(self.in_force().tickets_since),
+        })
+    }
+}
+
+/// One call of the registry, with the signature in it.
+pub(super) struct Step<'a> {
+    metrics: &'a Metrics,
+    begun: Instant,
+    signing: Cell<Duration>,
+}
+
+impl Step<'_> {
+    /// Signs, and notes how long that takes.
+    pub(super) fn sign<T>(&self, sign: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let done = sign();
+        self.signing.set(begun.elapsed());
+        self.metrics.took("sign", begun.elapsed());
+        done
+    }
+
+    /// Notes what the registry took without it.
+    pub(super) fn end(self) {
+        let registry = self.begun.elapsed().saturating_sub(self.signing.get());
+        self.metrics.took("db", registry);
+    }
+}
