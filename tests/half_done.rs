@@ -1,7 +1,7 @@
 //! The messages if a command ends between the chip and the store: each tells the true state, and
 //! the command in its hint completes the change.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rusqlite::{Connection, TransactionBehavior};
 use testing::{Fault, Tap, When};
@@ -115,11 +115,7 @@ impl World {
         command.args(["--tcti", &tap.tcti()]).args(self.args(line));
         std::thread::scope(|scope| {
             let running = scope.spawn(|| Outcome::of(&mut command));
-            let end = Instant::now() + Duration::from_secs(20);
-            while !tap.commands().contains(&code) {
-                assert!(Instant::now() < end, "{line}: the chip was not told");
-                std::thread::sleep(Duration::from_millis(2));
-            }
+            testing::eventually(|| tap.commands().contains(&code));
             let held = other
                 .transaction_with_behavior(TransactionBehavior::Exclusive)
                 .unwrap();

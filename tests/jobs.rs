@@ -1,7 +1,5 @@
 //! Questions in a shell with job control: Ctrl-Z, `fg`, `bg`, `&`, and signals meanwhile.
 
-use std::time::{Duration, Instant};
-
 use crate::program::{PIN, Program, text};
 use crate::terminal::Session;
 
@@ -19,11 +17,7 @@ fn shell(program: &Program) -> Session {
 /// Waits until typing is shown, or not.
 #[track_caller]
 fn wait_for_echo(shell: &Session, echoes: bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while shell.echoes() != echoes {
-        assert!(Instant::now() < end, "echo: {}", shell.echoes());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    testing::eventually(|| shell.echoes() == echoes);
 }
 
 /// Waits until the shell knows that its job is stopped.

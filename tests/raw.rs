@@ -209,6 +209,7 @@ fn exchange(swtpm: &Swtpm, tag: u16, command: u32, body: &[u8]) -> (Vec<u8>, u32
         body,
     ];
     let mut stream = TcpStream::connect(("127.0.0.1", swtpm.port())).unwrap();
+    stream.set_read_timeout(Some(testing::PATIENCE)).unwrap();
     stream.write_all(&bytes.concat()).unwrap();
     let mut response = vec![0; 10];
     stream.read_exact(&mut response).unwrap();

@@ -4,16 +4,15 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
+use testing::{PATIENCE, end_of};
 
 use crate::program::{PIN, Program, SO_PIN};
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A program on a terminal; the test is its user.
 pub(crate) struct Session {
@@ -123,7 +122,7 @@ impl Session {
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let deadline = Instant::now() + PATIENCE;
         while self.read(deadline) {}
-        (self.child.wait().unwrap(), self.seen)
+        (end_of(&mut self.child), self.seen)
     }
 
     /// Ends a program that goes on until somebody ends it.

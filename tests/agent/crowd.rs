@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use testing::{AgentClient, message};
+use testing::{AgentClient, end_of, message};
 
 use super::served::{Served, eventually, socket};
 use super::ssh_add::free;
@@ -146,12 +146,11 @@ fn a_process_that_takes_all_places_keeps_no_other_from_being_served() {
     let mut other = AgentClient::connect(&socket);
     assert_eq!(other.ask(LIST)[0], 12);
     let flood = "import socket, sys\nopen = []\nprint('begun', flush=True)\n\
-                 while len(open) < 3000:\n s = socket.socket(socket.AF_UNIX)\n \
+                 for _ in range(3000):\n s = socket.socket(socket.AF_UNIX)\n \
                  s.connect(sys.argv[1])\n open.append(s)\n open = open[-900:]\n\
                  print('done', flush=True)\nsys.stdin.read()\n";
-    let flood = flood.replace("while len(open) < 3000:", "for _ in range(3000):");
     let mut flooding = std::process::Command::new("python3")
-        .args(["-c", &flood])
+        .args(["-c", flood])
         .arg(&socket)
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
@@ -173,14 +172,15 @@ fn a_process_that_takes_all_places_keeps_no_other_from_being_served() {
                 continue;
             }
         }
-        std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+        let read = std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+        assert!(read > 0, "it has failed: {:?}", end_of(&mut flooding));
     }
     for _ in 0..20 {
         assert_eq!(AgentClient::connect(&socket).ask(LIST)[0], 12);
     }
     assert_eq!(other.ask(LIST)[0], 12);
     drop(flooding.stdin.take());
-    flooding.wait().unwrap();
+    assert!(end_of(&mut flooding).success());
     eventually(|| descriptors(agent.pid()) < 50);
 }
 

@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
-use std::time::{Duration, Instant};
 
+pub(crate) use testing::eventually;
 use testing::{Home, Service};
 
 use crate::program::{Outcome, Program};
@@ -65,16 +65,6 @@ pub(crate) fn socket(home: &Home) -> PathBuf {
     let socket = home.path().join("run/tpmssh/agent.sock");
     std::fs::create_dir_all(socket.parent().unwrap()).unwrap();
     socket
-}
-
-/// Waits until `holds`.
-#[track_caller]
-pub(crate) fn eventually(mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "it does not come to pass");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 impl Deref for Served<'_> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use testing::{Chip, Home, Pace, State, Zoo};
+use testing::{Chip, Home, Pace, State, Zoo, end_of, eventually};
 
 use crate::program::{Outcome, PIN, SO_PIN, text, tpmssh};
 
@@ -46,11 +46,7 @@ fn making(zoo: &Zoo, home: &Home, pin: &str) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let start = Instant::now();
-    while !zoo.tap().commands().contains(&CREATE) {
-        assert!(start.elapsed() < Duration::from_secs(20), "it begins");
-        thread::sleep(Duration::from_millis(20));
-    }
+    eventually(|| zoo.tap().commands().contains(&CREATE));
     thread::sleep(Duration::from_millis(200));
     keygen
 }
@@ -61,7 +57,7 @@ fn interrupt(child: &Child) {
 }
 
 fn ended(mut child: Child) -> (Option<i32>, String) {
-    let status = child.wait().unwrap();
+    let status = end_of(&mut child);
     let mut said = String::new();
     child
         .stderr

@@ -8,8 +8,9 @@ use tempfile::TempDir;
 use crate::{
     Bus, Swtpm, Tap,
     home::search_path,
-    process::{Daemon, command, poll},
+    process::{Daemon, command},
     temp::temp_dir,
+    wait::poll,
 };
 
 /// The name under which the resource manager is on its bus.

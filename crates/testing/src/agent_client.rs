@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::process::PATIENCE;
+use crate::wait::PATIENCE;
 
 /// A client of an ssh-agent that sends any bytes, also malformed messages.
 ///

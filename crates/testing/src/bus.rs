@@ -5,8 +5,9 @@ use std::{fs, os::unix::net::UnixStream, path::Path, process::Stdio};
 use tempfile::TempDir;
 
 use crate::{
-    process::{Daemon, command, poll},
+    process::{Daemon, command},
     temp::temp_dir,
+    wait::poll,
 };
 
 /// A private `dbus-daemon` whose policy allows everything.

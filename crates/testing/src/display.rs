@@ -9,8 +9,9 @@ use tempfile::TempDir;
 
 use crate::{
     home::search_path,
-    process::{Daemon, command, poll},
+    process::{Daemon, command},
     temp::temp_dir,
+    wait::poll,
 };
 
 /// An X server without hardware (`Xvfb`), which chooses its display number itself.

@@ -13,8 +13,9 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    process::{Daemon, command, poll},
+    process::{Daemon, command},
     temp::temp_dir,
+    wait::poll,
 };
 
 /// Mounts the file systems that a shell needs and runs the script. The machine switches itself off

@@ -23,6 +23,7 @@
 //! | [`eavesdropper`] | who has a recording of the bus, and tries guesses on it |
 //! | [`Postgres`] | a database server with a data directory of its own |
 //! | [`Guest`] | a virtual machine with a TPM and a kernel of its own |
+//! | [`eventually`] | a wait with a deadline; [`end_of`] waits for a program |
 //! | [`namespace`] | whether a test can have mounts of its own |
 //! | [`Server`] | any other program that listens on a loopback port |
 //! | [`Service`] | any program that listens at a Unix socket |
@@ -62,6 +63,7 @@ mod sshd;
 mod swtpm;
 mod tap;
 mod temp;
+mod wait;
 mod watchdog;
 mod zoo;
 
@@ -82,4 +84,5 @@ pub use sshd::Sshd;
 pub use swtpm::{Snapshot, Swtpm};
 pub use tap::{Exchange, Fault, Tap, When};
 pub use temp::memory_dir;
+pub use wait::{PATIENCE, end_of, eventually};
 pub use zoo::Zoo;

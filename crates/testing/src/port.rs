@@ -67,7 +67,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::process::poll;
+    use crate::wait::poll;
 
     #[test]
     fn a_reserved_port_is_for_its_holder_and_cannot_be_reserved_again() {

@@ -14,8 +14,9 @@ use tempfile::TempDir;
 
 use crate::{
     port::Ports,
-    process::{Daemon, poll},
+    process::Daemon,
     temp::{memory_dir, temp_dir},
+    wait::poll,
 };
 
 /// Debian's `nobody` and `nogroup`: PostgreSQL does not run as root.

@@ -6,13 +6,11 @@ use std::{
     process::{Child, Command, ExitStatus},
     sync::{Mutex, OnceLock, mpsc},
     thread,
-    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long an operation of milliseconds may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::poll;
 
 /// A running program; dropping it kills it.
 #[derive(Debug)]
@@ -78,21 +76,6 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Calls `ask` each millisecond until it returns a value; `None` if it does not within
-/// [`PATIENCE`].
-pub(crate) fn poll<T>(mut ready: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ready() {
-            return Some(answer);
-        }
-        if Instant::now() >= deadline {
-            return None;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-}
-
 /// Starts a program from a thread that lives as long as this process.
 ///
 /// The kernel sends the "parent died" signal when the *thread* that forked ends, and a test may
@@ -126,6 +109,8 @@ fn spawn(command: Command) -> io::Result<Child> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// Whether there is such a process, also a zombie.

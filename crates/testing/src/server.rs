@@ -11,7 +11,8 @@ use std::{
 use crate::{
     Home,
     port::Ports,
-    process::{Daemon, command, poll},
+    process::{Daemon, command},
+    wait::poll,
 };
 
 /// A program that listens on a loopback port of its own, such as `openssl s_server`.

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::process::{Daemon, poll};
+use crate::{process::Daemon, wait::poll};
 
 /// A running program whose clients find it at a Unix socket.
 #[derive(Debug)]

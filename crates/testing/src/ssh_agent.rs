@@ -7,10 +7,7 @@ use std::{
     process::Stdio,
 };
 
-use crate::{
-    Home,
-    process::{Daemon, poll},
-};
+use crate::{Home, process::Daemon, wait::poll};
 
 /// An `ssh-agent` that may load one PKCS#11 module.
 ///

@@ -13,7 +13,8 @@ use std::{
 use crate::{
     Home,
     port::Ports,
-    process::{Daemon, command, poll},
+    process::{Daemon, command},
+    wait::poll,
 };
 
 /// The server program. sshd must be called by its full path.

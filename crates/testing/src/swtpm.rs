@@ -18,8 +18,9 @@ pub use snapshot::Snapshot;
 use crate::{
     factory,
     port::Ports,
-    process::{Daemon, command, poll},
+    process::{Daemon, command},
     temp::temp_dir,
+    wait::poll,
 };
 
 /// `TPM2_ReadClock`: needs no authorization and changes nothing.

@@ -115,7 +115,7 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::process::poll;
+    use crate::wait::poll;
 
     #[test]
     fn children_are_overdue_and_no_others() {

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use agent::broker::{Broker, Way};
 use agent::{Options, Policy, Socket};
 use ssh_format::{Curve, PublicKey};
+pub(crate) use testing::eventually;
 use testing::{AgentClient, Swtpm, Tap, message};
 use token_store::token::{self, InitOptions};
 use token_store::{KeySpec, OpenToken, Pin, SoPin, Store, StoreDir, WallKind};
@@ -309,14 +310,4 @@ pub(crate) fn assert_signed(answer: &[u8], key: &[u8], data: &[u8]) -> String {
     let key = ssh_key::PublicKey::from_bytes(key).unwrap();
     key.key_data().verify(data, &signature).unwrap();
     signature.algorithm().to_string()
-}
-
-/// Waits until `holds`.
-#[track_caller]
-pub(crate) fn eventually(mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "it does not come to pass");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }

@@ -198,6 +198,10 @@ impl Direct {
         let patience = Duration::from_secs(60);
         stream.set_read_timeout(Some(patience)).expect("a socket");
         stream.set_nodelay(true).expect("a socket");
+        let patience = Some(crate::PATIENCE);
+        stream
+            .set_read_timeout(patience)
+            .expect("the time is not 0");
         Self(stream)
     }
 

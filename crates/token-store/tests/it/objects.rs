@@ -382,9 +382,7 @@ fn a_change_is_seen_after_a_long_rest_too() -> TestResult {
         let age = std::fs::metadata(&file)?.modified()?.elapsed();
         Ok(age.is_ok_and(|age| age > std::time::Duration::from_millis(200)))
     };
-    while !rested()? {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    testing::eventually(|| rested().is_ok_and(|rested| rested));
     let before = other.change_counter()?;
     assert_eq!(other.change_counter()?, before);
     bench.store.add_certificate(token, &certificate("c"))?;

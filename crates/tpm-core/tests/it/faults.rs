@@ -134,7 +134,7 @@ fn a_program_that_never_stops_does_not_keep_another_out() -> TestResult {
             }
             Ok::<(), Error>(())
         });
-        while !begun.load(Ordering::Relaxed) {
+        while !begun.load(Ordering::Relaxed) && !busy.is_finished() {
             std::thread::yield_now();
         }
         let ours = ours.with_deadline(Duration::from_secs(10));
