@@ -207,7 +207,7 @@ fn a_copy_and_a_changed_object_have_what_the_template_says() {
             "a secret",
             Box::new(move || {
                 let open = [flag(CKA_SENSITIVE, false), flag(CKA_EXTRACTABLE, true)];
-                derive(s, key, &mut open.to_vec()).expect("it is derived")
+                derive(s, key, &open).expect("it is derived")
             }),
         ));
         for (name, make) in objects {

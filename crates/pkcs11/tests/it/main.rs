@@ -3,9 +3,10 @@
 #![expect(unsafe_code, reason = "the C boundary is called as C calls it")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod agreement;
 mod attributes;
 mod costs;
-mod crypto;
+mod encryption;
 mod ended;
 mod forks;
 mod guarded;
@@ -19,6 +20,7 @@ mod many;
 mod moving_in;
 mod oracle;
 mod restricted;
+mod signing;
 mod slots;
 mod stage;
 mod threads;

@@ -1,44 +1,15 @@
 //! A key that was made outside of the chip: what callers read of it, and that none comes in by them.
 
-use std::ptr;
-
 use cryptoki_sys::*;
 use tpm_core::{KeyType, Usage};
 
 use crate::{
-    crypto::with,
     isolated::isolated,
     keys::{P256, sign},
-    loaded::{Module, call, done},
+    loaded::{Module, call},
     stage::{Stage, bytes, constant, flag, plain},
     world::{OPEN, World},
 };
-
-/// The secret that `key` and the point `point` agree on: sensitive, and not extractable.
-fn derive(s: Stage, key: CK_OBJECT_HANDLE, point: &[u8]) -> CK_OBJECT_HANDLE {
-    let mut parameter = CK_ECDH1_DERIVE_PARAMS {
-        kdf: CKD_NULL,
-        ulSharedDataLen: 0,
-        pSharedData: ptr::null_mut(),
-        ulPublicDataLen: point.len() as CK_ULONG,
-        pPublicData: point.as_ptr().cast_mut(),
-    };
-    let mut mechanism = with(CKM_ECDH1_DERIVE, &mut parameter);
-    let mut secret = 0;
-    let place = &raw mut secret;
-    done!(
-        s,
-        C_DeriveKey(
-            s.session,
-            &raw mut mechanism,
-            key,
-            ptr::null_mut(),
-            0,
-            place
-        )
-    );
-    secret
-}
 
 #[test]
 fn an_imported_key_was_not_always_sensitive_and_is_not_local() {
@@ -73,7 +44,7 @@ fn an_imported_key_was_not_always_sensitive_and_is_not_local() {
                 assert_eq!(verified, CKR_OK, "{label}");
                 // What is derived from it is as old as it is.
                 let point = s.get(public, CKA_EC_POINT).unwrap();
-                let secret = derive(s, key, &point);
+                let secret = s.agree(key, &point, &[]).unwrap();
                 assert_eq!(s.get(secret, CKA_SENSITIVE), Ok(vec![CK_TRUE]));
                 for kind in [CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE] {
                     assert_eq!(s.get(secret, kind), Ok(vec![born]), "{label}: {kind:#x}");

@@ -165,6 +165,38 @@ impl Stage {
         )
     }
 
+    /// Derives a secret; returns its handle, or what the module returned.
+    pub(crate) fn derive(
+        &self,
+        mut mechanism: CK_MECHANISM,
+        key: CK_OBJECT_HANDLE,
+        template: &[CK_ATTRIBUTE],
+    ) -> Result<CK_OBJECT_HANDLE, CK_RV> {
+        let mut secret = 0;
+        let place = &raw mut secret;
+        let len = template.len() as CK_ULONG;
+        let template = match template {
+            [] => ptr::null_mut(),
+            _ => template.as_ptr().cast_mut(),
+        };
+        let returned = call!(
+            self,
+            C_DeriveKey(self.session, &raw mut mechanism, key, template, len, place)
+        );
+        (returned == CKR_OK).then_some(secret).ok_or(returned)
+    }
+
+    /// The same with the secret that `key` and the public key `point` agree on.
+    pub(crate) fn agree(
+        &self,
+        key: CK_OBJECT_HANDLE,
+        point: &[u8],
+        template: &[CK_ATTRIBUTE],
+    ) -> Result<CK_OBJECT_HANDLE, CK_RV> {
+        let mut parameter = ecdh(point);
+        self.derive(with(CKM_ECDH1_DERIVE, &mut parameter), key, template)
+    }
+
     /// Begins a signature; returns what the module returned.
     pub(crate) fn sign_init(&self, kind: CK_MECHANISM_TYPE, key: CK_OBJECT_HANDLE) -> CK_RV {
         let mut mechanism = plain(kind);
@@ -237,6 +269,26 @@ pub(crate) fn plain(kind: CK_MECHANISM_TYPE) -> CK_MECHANISM {
         mechanism: kind,
         pParameter: ptr::null_mut(),
         ulParameterLen: 0,
+    }
+}
+
+/// A mechanism with its parameter.
+pub(crate) fn with<T>(kind: CK_MECHANISM_TYPE, parameter: &mut T) -> CK_MECHANISM {
+    CK_MECHANISM {
+        mechanism: kind,
+        pParameter: (&raw mut *parameter).cast(),
+        ulParameterLen: size_of::<T>() as CK_ULONG,
+    }
+}
+
+/// The parameter of a derivation with this public key.
+pub(crate) fn ecdh(point: &[u8]) -> CK_ECDH1_DERIVE_PARAMS {
+    CK_ECDH1_DERIVE_PARAMS {
+        kdf: CKD_NULL,
+        ulSharedDataLen: 0,
+        pSharedData: ptr::null_mut(),
+        ulPublicDataLen: point.len() as CK_ULONG,
+        pPublicData: point.as_ptr().cast_mut(),
     }
 }
 

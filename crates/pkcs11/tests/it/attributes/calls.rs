@@ -1,7 +1,5 @@
 //! The functions that take a template.
 
-use std::ptr;
-
 use cryptoki_sys::*;
 
 use crate::{loaded::call, stage::Stage};
@@ -47,35 +45,12 @@ pub(crate) fn change(
     result(returned, object)
 }
 
-pub(super) fn derive(
+/// Derives the secret that a key and its own public half agree on.
+pub(crate) fn derive(
     s: Stage,
-    base: CK_OBJECT_HANDLE,
-    template: &mut [CK_ATTRIBUTE],
+    key: CK_OBJECT_HANDLE,
+    template: &[CK_ATTRIBUTE],
 ) -> Result<CK_OBJECT_HANDLE, CK_RV> {
-    let point = s.get(base, CKA_EC_POINT).expect("an EC key has one");
-    let mut parameter = CK_ECDH1_DERIVE_PARAMS {
-        kdf: CKD_NULL,
-        ulSharedDataLen: 0,
-        pSharedData: ptr::null_mut(),
-        ulPublicDataLen: point.len() as CK_ULONG,
-        pPublicData: point.as_ptr().cast_mut(),
-    };
-    let mut mechanism = CK_MECHANISM {
-        mechanism: CKM_ECDH1_DERIVE,
-        pParameter: (&raw mut parameter).cast(),
-        ulParameterLen: size_of_val(&parameter) as CK_ULONG,
-    };
-    let (mut secret, len) = (0, template.len() as CK_ULONG);
-    let returned = call!(
-        s,
-        C_DeriveKey(
-            s.session,
-            &raw mut mechanism,
-            base,
-            template.as_mut_ptr(),
-            len,
-            &raw mut secret
-        )
-    );
-    result(returned, secret)
+    let point = s.get(key, CKA_EC_POINT).expect("an EC key has one");
+    s.agree(key, &point, template)
 }

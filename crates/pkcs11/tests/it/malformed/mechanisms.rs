@@ -7,7 +7,7 @@ use cryptoki_sys::*;
 use super::{Case, functions::GENERATOR, staged};
 use crate::{
     loaded::call,
-    stage::{Stage, constant, flag, plain},
+    stage::{Stage, constant, ecdh, flag, plain, with},
 };
 
 fn ec(s: Stage) -> CK_OBJECT_HANDLE {
@@ -16,15 +16,6 @@ fn ec(s: Stage) -> CK_OBJECT_HANDLE {
 
 fn rsa(s: Stage) -> CK_OBJECT_HANDLE {
     s.object(CKO_PRIVATE_KEY, "rsa2048")
-}
-
-/// A mechanism with a parameter.
-fn with<T>(kind: CK_MECHANISM_TYPE, parameter: &mut T) -> CK_MECHANISM {
-    CK_MECHANISM {
-        mechanism: kind,
-        pParameter: (&raw mut *parameter).cast(),
-        ulParameterLen: size_of::<T>() as CK_ULONG,
-    }
 }
 
 fn sign_init(s: Stage, mut mechanism: CK_MECHANISM, key: CK_OBJECT_HANDLE) -> CK_RV {
@@ -236,35 +227,11 @@ pub(super) fn cases() -> Vec<Case> {
 
 fn derive(
     s: Stage,
-    mut mechanism: CK_MECHANISM,
+    mechanism: CK_MECHANISM,
     key: CK_OBJECT_HANDLE,
     template: &[CK_ATTRIBUTE],
 ) -> CK_RV {
-    let mut secret = 0;
-    let len = template.len() as CK_ULONG;
-    let template = template.as_ptr().cast_mut();
-    call!(
-        s,
-        C_DeriveKey(
-            s.session,
-            &raw mut mechanism,
-            key,
-            template,
-            len,
-            &raw mut secret
-        )
-    )
-}
-
-/// Derivation from this point.
-fn ecdh(point: &[u8]) -> CK_ECDH1_DERIVE_PARAMS {
-    CK_ECDH1_DERIVE_PARAMS {
-        kdf: CKD_NULL,
-        ulSharedDataLen: 0,
-        pSharedData: ptr::null_mut(),
-        ulPublicDataLen: point.len() as CK_ULONG,
-        pPublicData: point.as_ptr().cast_mut(),
-    }
+    s.derive(mechanism, key, template).err().unwrap_or(CKR_OK)
 }
 
 fn derivations() -> Vec<Case> {
