@@ -1,6 +1,15 @@
 //! Ends what hangs: a test that waits for a program that never ends would take the whole time of a test run, and nobody would learn which.
 
-use std::{collections::HashMap, fs, io::Write, process, sync::Once, thread, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    io::Write,
+    path::PathBuf,
+    process,
+    sync::Once,
+    thread,
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -14,7 +23,10 @@ const EVERY: Duration = Duration::from_secs(10);
 const TICKS: u64 = 100;
 
 /// From now on, kills each program that this process has started and that runs for longer than [`VARIABLE`] says, with all that it has
-/// started, and says so on standard error. Whoever waits for it goes on, so that the test fails.
+/// started, and says so on standard error. The test that waits for it goes on, and fails.
+///
+/// The same with a program that was left behind by such a program, if it still holds a pipe of this process: a test reads the output of a
+/// program to its end, and the end comes only when the last holder of the pipe is gone.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -33,7 +45,9 @@ pub(crate) fn start() {
 fn look(limit: Duration) {
     let Some(now) = uptime() else { return };
     let all = processes();
-    for pid in overdue(&all, process::id(), now, limit) {
+    let mut pids = overdue(&all, process::id(), now, limit);
+    pids.extend(left_behind(&all, process::id(), now, limit));
+    for pid in pids {
         let args = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let args = String::from_utf8_lossy(&args).replace('\0', " ");
         let waits = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
@@ -52,6 +66,44 @@ fn overdue(all: &HashMap<u32, Process>, parent: u32, now: Duration, limit: Durat
     let is_overdue = |it: &Process| it.parent == parent && now.saturating_sub(it.started) > limit;
     let overdue = all.iter().filter(|(_, it)| is_overdue(it));
     overdue.map(|(pid, _)| *pid).collect()
+}
+
+/// The processes that hold a pipe of process `of`, were started longer ago than `limit`, and are neither its children nor its ancestors.
+fn left_behind(all: &HashMap<u32, Process>, of: u32, now: Duration, limit: Duration) -> Vec<u32> {
+    let mut ours = pipes(of);
+    // The parent gave it these, and holds the other ends.
+    let given = (0..3).filter_map(|fd| fs::read_link(format!("/proc/{of}/fd/{fd}")).ok());
+    given.for_each(|pipe| {
+        ours.remove(&pipe);
+    });
+    let mut family = HashSet::from([of]);
+    let mut next = of;
+    while let Some(process) = all.get(&next) {
+        next = process.parent;
+        if !family.insert(next) {
+            break;
+        }
+    }
+    let is_left = |(pid, it): &(&u32, &Process)| {
+        it.parent != of
+            && !family.contains(*pid)
+            && now.saturating_sub(it.started) > limit
+            && !pipes(**pid).is_disjoint(&ours)
+    };
+    all.iter().filter(is_left).map(|(pid, _)| *pid).collect()
+}
+
+/// The pipes that a process has open, as the links in its `/proc/PID/fd` name them; none of a process that this user cannot look into.
+fn pipes(pid: u32) -> HashSet<PathBuf> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten();
+    let links = entries
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.path()).ok());
+    links
+        .filter(|link| link.to_string_lossy().starts_with("pipe:"))
+        .collect()
 }
 
 fn kill(pids: &[u32]) {
@@ -112,7 +164,7 @@ fn with_descendants(pid: u32, all: &HashMap<u32, Process>) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::process::{Command, Stdio};
 
     use super::*;
     use crate::wait::poll;
@@ -145,5 +197,29 @@ mod tests {
         kill(&tree);
         assert!(!shell.wait().expect("it ends").success());
         poll(|| (!processes().contains_key(&tree[1])).then_some(())).expect("both are gone");
+    }
+
+    /// As a program does that becomes a service and does not close its output.
+    #[test]
+    fn a_program_that_was_left_behind_and_holds_a_pipe_is_killed() {
+        let mut shell = Command::new("sh");
+        let shell = shell
+            .args(["-c", "sleep 600 & echo $!"])
+            .stdout(Stdio::piped());
+        let shell = shell.spawn().expect("sh runs");
+        let left = || {
+            let now = uptime().expect("this machine runs");
+            let mut pids = left_behind(&processes(), process::id(), now, Duration::ZERO);
+            pids.retain(|pid| {
+                let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                command == b"sleep\x00600\x00"
+            });
+            (!pids.is_empty()).then_some(pids)
+        };
+        let left = poll(left).expect("the shell has ended, and left another");
+        kill(&left);
+        let said = shell.wait_with_output().expect("it ended").stdout;
+        assert_eq!(String::from_utf8_lossy(&said).trim(), left[0].to_string());
+        assert_eq!(left.len(), 1);
     }
 }
