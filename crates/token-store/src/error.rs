@@ -2,11 +2,13 @@
 
 mod change;
 mod kind;
+mod words;
 
 use std::{io, path::PathBuf};
 
 use crate::{PinError, Role, token::NoCounter};
 
+use self::words::{if_imported, named, tries, wait};
 pub use self::{change::Change, kind::Kind};
 
 /// A result of this crate.
@@ -385,40 +387,6 @@ impl From<tpm_core::Error> for Error {
             }
             err => Self::Tpm(err),
         }
-    }
-}
-
-/// `token "NAME": `, for the beginning of a message.
-fn named(token: Option<&str>) -> String {
-    token.map_or_else(String::new, |name| {
-        format!("token \"{}\": ", name.escape_debug())
-    })
-}
-
-/// ` (imported)`, for the end of a key's label.
-fn if_imported(imported: bool) -> &'static str {
-    if imported { " (imported)" } else { "" }
-}
-
-/// `, N tries left`, for the end of a message.
-fn tries(left: Option<u32>) -> String {
-    match left {
-        None => String::new(),
-        Some(0) => ", and no more tries left".to_owned(),
-        Some(1) => ", 1 try left".to_owned(),
-        Some(n) => format!(", {n} tries left"),
-    }
-}
-
-/// `; it takes another try in N`, for the end of a message; empty if the time is not known.
-fn wait(recovery: Option<u32>) -> String {
-    match recovery {
-        None => String::new(),
-        Some(s) if s < 120 => format!("; the next try is possible in at most {s} seconds"),
-        Some(s) => format!(
-            "; the next try is possible in at most {} minutes",
-            s.div_ceil(60)
-        ),
     }
 }
 

@@ -31,7 +31,7 @@ fn files_of_other_tools_are_called_what_they_are() {
         &file,
         8,
         &format!(
-            "tpmssh: {file}: this file is the key itself to whoever may use the TPM\n\
+            "tpmssh: {file}: anyone who can use the TPM can use the key in this file\n\
              hint: import it with the tool that made it, then delete the file\n"
         ),
     );

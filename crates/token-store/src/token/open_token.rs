@@ -1,5 +1,7 @@
 //! A token after the user's login.
 
+mod signing;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -11,6 +13,7 @@ use tpm_core::{
     Signature, Tpm, Usage,
 };
 
+pub(crate) use self::signing::Signing;
 use super::parts::{TokenObjects, lockout_tries};
 use crate::{
     Error, Key, KeyPair, KeySpec, Object, Pin, Result, Role, Store, Token, TokenId, Tries,
@@ -368,49 +371,6 @@ impl fmt::Debug for OpenToken {
         f.debug_struct("OpenToken")
             .field("id", &self.id)
             .finish_non_exhaustive()
-    }
-}
-
-/// A signature to be made.
-pub(crate) struct Signing<'a> {
-    scheme: Scheme,
-    digest: &'a [u8],
-    /// Whether the chip is known to lack the scheme, and the key can sign with padding made in software.
-    pads_outside: bool,
-}
-
-impl<'a> Signing<'a> {
-    /// One by `key`, in a chip of which `chip` is known.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::KeyUse`] if the key's owner does not let it make such signatures.
-    pub(crate) fn new(
-        chip: Option<&Capabilities>,
-        key: &Key,
-        scheme: Scheme,
-        digest: &'a [u8],
-    ) -> Result<Self> {
-        key.check_sign(scheme, digest.len())?;
-        let lacks = match scheme {
-            Scheme::RsaPkcs1(hash) | Scheme::RsaPss(hash) => {
-                chip.is_some_and(|chip| !chip.has_hash(hash))
-            }
-            _ => false,
-        };
-        Ok(Self {
-            scheme,
-            digest,
-            pads_outside: lacks && key.blob().usage().decrypt,
-        })
-    }
-
-    pub(crate) fn run(&self, ready: &ReadyKey, op: &Operation<'_>) -> tpm_core::Result<Signature> {
-        if self.pads_outside {
-            ready.sign_padded_outside(op, self.scheme, self.digest)
-        } else {
-            ready.sign(op, self.scheme, self.digest)
-        }
     }
 }
 

@@ -10,9 +10,13 @@ mod limits;
 mod managed;
 mod moving_in;
 mod ownership;
+mod pins;
 mod theft;
+mod token;
 
 use tpm_core::AuthValue;
+
+type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 /// The empty authorization value, of whatever kind is asked for.
 fn empty<A: From<AuthValue>>() -> A {
