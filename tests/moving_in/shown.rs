@@ -164,14 +164,14 @@ fn an_authority_with_an_imported_key_says_so() {
     let program = with_both();
     program.run(&["ca", "init", "--key", "me@old"]).fails(
         2,
-        "tpmssh: \"me@old\" is imported: whoever has a copy of it can sign certificates as well\n\
+        "tpmssh: \"me@old\" is imported: anyone with a copy of it can sign certificates as well\n\
          tpmssh: this has to be confirmed, and there is no terminal to ask on\n\
          hint: add --yes if you mean it\n",
     );
     program
         .run(&["ca", "init", "--key", "me@old", "--yes"])
         .ok();
-    let note = "tpmssh: the key of the authority \"me@old\" is imported: whoever has a copy of it can \
+    let note = "tpmssh: the key of the authority \"me@old\" is imported: anyone with a copy of it can \
                 sign as well\n";
     for args in [&["ca", "list"][..], &["ca", "public-key"]] {
         let outcome = program.run(args);

@@ -69,7 +69,7 @@ fn a_challenge_is_answered_and_its_answer_taken_until_it_expires() {
     );
     for (span, why) in [
         ("0s", "it could never be answered"),
-        ("8d", "a challenge is good for 7 days at most"),
+        ("8d", "a challenge is valid for 7 days at most"),
         ("soon", "a time is seconds or parts with s, m, h, d, w"),
     ] {
         let refused = program.run(&[&args[..], &["--expires-in", span]].concat());

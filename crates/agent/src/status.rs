@@ -58,7 +58,7 @@ pub struct TokenStatus {
     pub open: bool,
     /// For how many more seconds it is; until the agent is locked or ends if that is not set.
     pub seconds_left: Option<u64>,
-    /// How long a PIN is good for: `never`, `until-locked`, `confirm`, or seconds such as `90s`.
+    /// How long a PIN is kept: `never`, `until-locked`, `confirm`, or seconds such as `90s`.
     pub policy: String,
 }
 

@@ -15,7 +15,7 @@ use crate::machine::clock::{self, Moment};
 /// this is the time between the two readings.
 const SLEEP: Duration = Duration::from_secs(1);
 
-/// How long a PIN that was right once is good for.
+/// How long a right PIN is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
     /// For one signature.

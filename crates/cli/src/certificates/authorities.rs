@@ -46,7 +46,7 @@ pub(crate) fn find(app: &App, store: &Store, name: Option<&str>) -> Result<Signi
 pub(crate) fn tell_if_imported(authority: &SigningKey) {
     if authority.shown.is_imported() {
         tell(&format!(
-            "tpmssh: the key of the authority \"{}\" is imported: whoever has a copy of it can sign as well",
+            "tpmssh: the key of the authority \"{}\" is imported: anyone with a copy of it can sign as well",
             shown(&authority.label)
         ));
     }

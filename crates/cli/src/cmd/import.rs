@@ -127,7 +127,7 @@ fn warn(moving: &Moving, args: &Args) {
         quote(&args.file)
     };
     tell(
-        "This key was outside of the TPM. Whoever has a copy of it or of a backup of this disk can \
+        "This key was outside of the TPM. Anyone with a copy of it or of a backup of this disk can \
          go on using it.",
     );
     tell(&format!(

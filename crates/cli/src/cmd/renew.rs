@@ -23,11 +23,11 @@ pub(crate) struct Args {
     /// The key, by label, id or fingerprint (all keys)
     key: Option<String>,
 
-    /// Renew those whose time has not come as well
+    /// Renew also those whose time has not come
     #[arg(long)]
     all: bool,
 
-    /// For timers: ask nobody, and leave an authority that failed alone for a while
+    /// For timers: ask for nothing, and wait before asking an authority again that failed
     #[arg(long, conflicts_with = "all")]
     unattended: bool,
 

@@ -53,7 +53,7 @@ pub(crate) enum Error {
         /// The file or descriptor.
         from: String,
     },
-    /// Nothing came from a pipe, and nothing ended it.
+    /// A pipe is open, and has sent nothing for a minute.
     #[error("nothing came from {from} for a minute")]
     NothingYet {
         /// The file or descriptor.
@@ -65,7 +65,7 @@ pub(crate) enum Error {
         /// The file or descriptor.
         from: String,
     },
-    /// A file with a secret begins as no secret does.
+    /// A file with a secret begins with a byte order mark, which is not part of the secret.
     #[error("{from} begins with a byte order mark")]
     ByteOrderMark {
         /// The file or descriptor.
@@ -79,7 +79,7 @@ pub(crate) enum Error {
         /// The limit, in bytes.
         max: usize,
     },
-    /// Where a secret should be cannot be read.
+    /// The file or descriptor of a secret cannot be read.
     #[error("cannot read {from}")]
     Unreadable {
         /// The file or descriptor.
@@ -137,7 +137,7 @@ pub(crate) enum Error {
         /// Why.
         why: NotImported,
     },
-    /// A key was not copied to some servers, each of which was told.
+    /// A key was not copied to some servers. The reason for each was printed.
     #[error("{failed} of {hosts} servers failed")]
     NotCopied {
         /// How many failed.
@@ -145,7 +145,7 @@ pub(crate) enum Error {
         /// Of how many.
         hosts: usize,
     },
-    /// Nothing that was signed here is what is to be revoked.
+    /// `ca revoke` names a certificate that this authority did not sign.
     #[error("this authority signed no certificate with this {what}")]
     NothingToRevoke {
         /// `serial number` or `key id`.
@@ -169,7 +169,7 @@ pub(crate) enum Error {
         /// Of the key that git names.
         fingerprint: String,
     },
-    /// The configuration file has no such policy for PINs.
+    /// The configuration file has an unusable policy for PINs.
     #[error("unusable {key} in the configuration file: {why}")]
     BadPolicy {
         /// Where it stands.
@@ -177,7 +177,7 @@ pub(crate) enum Error {
         /// What would do.
         why: &'static str,
     },
-    /// A file of somebody else is where one of ours is to be.
+    /// A file that tpmssh did not write is in the place of one that it would write.
     #[error("{} was not written by tpmssh", path.display())]
     NotOurFile {
         /// The file.
@@ -191,7 +191,7 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
-    /// Without the TPM's host keys sshd would have none.
+    /// Without the TPM's host keys, sshd would have no host key.
     #[error("sshd would have no host key left")]
     NoOtherHostKey,
     /// The agent ended before it listened.
@@ -229,7 +229,7 @@ pub(crate) enum Error {
         /// What it has.
         wall: WallKind,
     },
-    /// No PIN counter that belongs to nobody has this NV index.
+    /// There is no PIN counter without a token at this NV index.
     #[error("no PIN counter without a token is at NV index {index:#010x}")]
     NoLostCounter {
         /// The NV index.
@@ -287,7 +287,7 @@ pub(crate) enum Error {
         /// What it has, and what to do.
         why: &'static str,
     },
-    /// A certificate names nobody that its key may be.
+    /// A certificate has no principals.
     #[error("the certificate has no principals, and servers refuse such a certificate")]
     NoPrincipals,
     /// A certificate is not valid any more.
@@ -316,10 +316,10 @@ pub(crate) enum Error {
         /// How to name one.
         hint: &'static str,
     },
-    /// A key for logins is meant, and all that are here sign certificates.
+    /// A command needs a key for logins, and all keys here are authorities' or do not sign.
     #[error("no key here is for logins: they are of certificate authorities, or do not sign")]
     NoLoginKey,
-    /// A signature is good, but not one of those that count.
+    /// A signature is valid, but by a key that is not allowed.
     #[error("the signature is good, but its key {fingerprint} is not one of {}", whose(identity.as_deref()))]
     SignerNotAllowed {
         /// Of the key that signed.
@@ -388,7 +388,7 @@ pub(crate) enum Error {
     /// The challenge and the request that were given do not belong together.
     #[error("the challenge is for another request, or for another TPM")]
     OtherRequest,
-    /// The challenge is not good any more.
+    /// The challenge has expired.
     #[error("the challenge expired at {since}")]
     ChallengeExpired {
         /// When.
@@ -442,7 +442,7 @@ pub(crate) enum Error {
     /// The TPM has no endorsement key at a persistent handle.
     #[error("this TPM has no persistent endorsement key")]
     NoEk,
-    /// What was to be revoked has been already.
+    /// `ca revoke` names something that is revoked already.
     #[error("that has been revoked before")]
     RevokedBefore,
     /// A key or certificate that was asked about is revoked.
@@ -461,7 +461,7 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
-    /// What is in the place of a revocation list is none, or is not understood.
+    /// The file that a revocation list would replace is not one, or cannot be parsed.
     #[error("{} is not replaced", path.display())]
     NotAKrl {
         /// The file.
@@ -469,13 +469,13 @@ pub(crate) enum Error {
         /// Why.
         source: ssh_format::Error,
     },
-    /// A revocation list revokes what the one in its place would not.
+    /// A new revocation list would lack something that the present one revokes.
     #[error("the list in {} revokes what this store does not", path.display())]
     KrlForgets {
         /// The file.
         path: PathBuf,
     },
-    /// A revocation list has a higher number than the one in its place would have.
+    /// A new revocation list would have a lower number than the present one.
     #[error("the list in {} has number {old}, and the new one would have {new}", path.display())]
     KrlGoesBack {
         /// The file.
@@ -485,7 +485,7 @@ pub(crate) enum Error {
         /// The number of the new list.
         new: u64,
     },
-    /// What a path names is not replaced by a file.
+    /// The path of an output names something that a file must not replace.
     #[error("cannot write {}: it is {what}", path.display())]
     NotAFile {
         /// The path.
@@ -553,7 +553,7 @@ pub(crate) enum Error {
         recovery: u32,
     },
 
-    /// `doctor` found something, and has said what.
+    /// `doctor` found problems, and has printed them.
     #[error("{}", found(*.problems, *.warnings))]
     Unwell {
         /// How many problems it found.
@@ -566,10 +566,10 @@ pub(crate) enum Error {
     /// `setup` found no TPM and may not start a simulator.
     #[error("no TPM found: no device matches /dev/tpmrm*, and no other TPM is configured")]
     NoTpmToSetUp,
-    /// What was printed could not be written.
+    /// The output could not be written.
     #[error("cannot write to stdout")]
     Stdout(#[source] io::Error),
-    /// Something is done, and what there is to say about it could not be written.
+    /// The command has done its work, and its output could not be written.
     #[error("{done}, but cannot write to {to}")]
     DoneUnseen {
         /// What is done, as a sentence.

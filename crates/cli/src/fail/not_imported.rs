@@ -35,7 +35,7 @@ pub(crate) enum NotImported {
     #[error("it is a key of a TPM, in the form of another tool")]
     InTpm,
     /// A file of other TPM tools that wraps a key for a storage root key.
-    #[error("this file is the key itself to whoever may use the TPM")]
+    #[error("anyone who can use the TPM can use the key in this file")]
     WrappedOpenly,
     /// The passphrase is another one.
     #[error("wrong passphrase")]

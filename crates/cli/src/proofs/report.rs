@@ -93,7 +93,7 @@ impl fmt::Display for Report {
             match self.wall_kind {
                 Wall::Counter => "counted by the chip, for this token alone",
                 Wall::Lockout => "counted by the chip's lockout, which all programs share",
-                Wall::None => "none: whoever reaches the TPM and has the store uses the key",
+                Wall::None => "none: anyone who can use the TPM and has the store can use the key",
             },
         );
         if let Some(maker) = &self.maker {

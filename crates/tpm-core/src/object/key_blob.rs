@@ -16,7 +16,7 @@ use crate::{
 pub enum Origin {
     /// In this chip: there is no copy.
     Chip,
-    /// Outside: whoever has a copy of it from before can go on using it.
+    /// Outside: a copy of it from before the import can still be used.
     Outside,
 }
 

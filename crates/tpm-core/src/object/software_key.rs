@@ -162,7 +162,7 @@ impl SoftwareKey {
     }
 
     /// Wraps the private part for the storage key `parent`, a `TPMT_PUBLIC` with SHA-256 and
-    /// AES-128, as the object whose Name is `name`. Whoever holds that key can read it.
+    /// AES-128, as the object whose Name is `name`. The holder of that key can read it.
     pub(crate) fn wrap_for(&self, parent: &[u8], name: &Name) -> Result<Wrapped> {
         let seed = crypto::seed_to(parent)?;
         // TPMT_SENSITIVE behind its length: type; authorization value and seed, both empty; the

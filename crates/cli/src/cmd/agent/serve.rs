@@ -21,7 +21,7 @@ use crate::show::output::tell;
 pub(super) const CONFIGURATION: &str = "\
 Configuration (~/.config/tpmssh/config.toml):
   [agent]
-  pin = \"8h\"            how long a PIN is good for: until-locked (the default), a time, never
+  pin = \"8h\"            how long a PIN is kept: until-locked (the default), a time, never
                         (asked for at each use), or confirm (until-locked, and each use is
                         to be confirmed)
   proxy = [\"/a/socket\"] other agents, as --proxy

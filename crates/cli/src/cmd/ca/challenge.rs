@@ -50,7 +50,7 @@ const _: () = assert!(DEFAULT_LIFETIME == 24 * 60 * 60);
 fn lifetime(text: &str) -> Result<u64, String> {
     match duration::parse(text).map(u64::from)? {
         0 => Err("it could never be answered".to_owned()),
-        span if span > MAX_LIFETIME => Err("a challenge is good for 7 days at most".to_owned()),
+        span if span > MAX_LIFETIME => Err("a challenge is valid for 7 days at most".to_owned()),
         span => Ok(span),
     }
 }

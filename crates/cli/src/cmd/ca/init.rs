@@ -46,7 +46,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             let key = keys::find(all, name)?;
             if key.is_imported() {
                 tell(&format!(
-                    "tpmssh: \"{}\" is imported: whoever has a copy of it can sign certificates as well",
+                    "tpmssh: \"{}\" is imported: anyone with a copy of it can sign certificates as well",
                     shown(&key.label)
                 ));
                 let question = "Make it an authority anyway?";

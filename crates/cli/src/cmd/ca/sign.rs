@@ -187,7 +187,7 @@ fn check_proof(
 }
 
 /// Signs and records, with a serial number that the authority has not used. A proof is used up only
-/// when the chip has signed: if it does not, the proof is good for another try.
+/// when the chip has signed: if it does not, the proof can be used again.
 ///
 /// # Errors
 ///

@@ -29,7 +29,7 @@ cp -p "$f" "$new" && { grep -vF -- "$key" "$f" >"$new"; [ $? -le 1 ]; } && [ -s 
 { rm -f "$new"; exit 1; }
 echo "$n"'"#;
 
-/// How long the PIN is good for, whatever the configuration says: as long as somebody types
+/// How long the PIN is kept, whatever the configuration says: as long as somebody types
 /// passwords of servers.
 const UNLOCKED: Duration = Duration::from_secs(3600);
 /// How long the agent may take to start.

@@ -18,15 +18,15 @@ use crate::show::output::{Facts, tell};
 
 /// Make the TPM's storage root key and set its passwords
 ///
-/// A new or cleared TPM belongs to whoever comes first. This makes the storage root key, from
-/// the TCG's template and without a password, which every key hangs from, and sets those
+/// Anyone who can use a new or cleared TPM can take it. This makes the storage root key, the
+/// parent of all keys, from the TCG's template and without a password. Then it sets those
 /// passwords that are given here: each is optional. Without one of the six options it asks
 /// for all three. A password is the bytes of one line, at most 32, as other TPM programs use
 /// it.
 ///
 /// The lockout password is the one worth having: without it any user with TPM access can erase
 /// the TPM, and can try recovery codes (SO PINs) without limit. With an owner password each new token needs
-/// it. Where there is an owner password already, making a storage root key takes it: from
+/// it. If there is an owner password already, it is needed to make a storage root key: from
 /// --auth-file or --auth-fd, else it is asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -180,7 +180,7 @@ fn plan(chosen: &[Hierarchy], root: Root) -> String {
 
 fn purpose(hierarchy: Hierarchy) -> &'static str {
     match hierarchy {
-        Hierarchy::Owner => "needed for new tokens and whatever else is kept in the TPM",
+        Hierarchy::Owner => "needed for new tokens and everything else that is kept in the TPM",
         Hierarchy::Endorsement => "needed to make the keys that prove which TPM this is",
         Hierarchy::Lockout => "needed to end a lockout and to clear the TPM",
     }

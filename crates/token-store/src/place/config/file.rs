@@ -14,7 +14,7 @@ use crate::{Error, Result, WallKind, config_dir, place::env};
 /// pin-wall = "lockout"                    # of new tokens; default: counter
 ///
 /// [agent]
-/// pin = "8h"                              # how long a PIN is good for; see `tpmssh agent --help`
+/// pin = "8h"                              # how long a PIN is kept; see `tpmssh agent --help`
 /// proxy = ["/run/user/1000/ssh-agent"]    # other agents, for keys that this one does not have
 /// notify = true                           # show on the desktop when a key is used
 /// log = true                              # keep a log of the uses of keys

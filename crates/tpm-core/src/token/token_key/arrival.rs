@@ -40,7 +40,7 @@ impl TokenKey {
     ///
     /// The private key is wrapped for the public key of `arrival` only after the chip has loaded
     /// that very key below this token key, and has said so in a reply that the session salted to
-    /// the storage root key authenticates. So it can be read by that chip alone, whatever is in
+    /// the storage root key authenticates. So only that chip can read it, whatever is in
     /// the store or on the bus.
     ///
     /// What comes back is to be kept. For ever it is a key with an origin
