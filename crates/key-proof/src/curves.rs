@@ -119,3 +119,38 @@ pub(crate) fn ecdsa_verifies(
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers of a signature are those of this key, hash and message on each curve that a TPM may attest with.
+    #[test]
+    fn a_signature_counts_on_its_own_curve_with_its_own_numbers() {
+        macro_rules! check {
+            ($curve:ident, $name:ident) => {{
+                use $curve::ecdsa::{Signature, SigningKey, signature::hazmat::PrehashSigner};
+                let key = SigningKey::random(&mut rand_core::OsRng);
+                let point = key.verifying_key().to_encoded_point(false);
+                let (x, y) = (point.x().expect("affine"), point.y().expect("affine"));
+                let digest = HashAlg::Sha256.digest(&[b"message"]);
+                let signature: Signature = key.sign_prehash(&digest).expect("a digest is signed");
+                let (r, s) = signature.split_bytes();
+                let verifies = |curve, message, r: &[u8], s: &[u8]| {
+                    ecdsa_verifies(curve, (x, y), HashAlg::Sha256, message, (r, s))
+                };
+                assert!(verifies(Curve::$name, &b"message"[..], &r, &s));
+                assert!(!verifies(Curve::$name, b"massage", &r, &s));
+                assert!(!verifies(Curve::$name, b"message", &s, &r));
+                let longer = [&[0][..], &r[..]].concat();
+                assert!(!verifies(Curve::$name, b"message", &longer, &s));
+                for other in [Curve::NistP256, Curve::NistP384, Curve::NistP521] {
+                    let is_own = other == Curve::$name;
+                    assert_eq!(verifies(other, b"message", &r, &s), is_own, "{other:?}");
+                }
+            }};
+        }
+        check!(p256, NistP256);
+        check!(p384, NistP384);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ssh_format::text::quoted;
+use ssh_format::text::{one_line, quoted};
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -16,7 +16,7 @@ pub enum Error {
     Malformed {
         /// Such as `request` or `public area`.
         what: &'static str,
-        /// What is wrong with it; without control characters.
+        /// What is wrong with it, as one line. It may quote the file; characters that cannot be seen are escaped then.
         why: String,
     },
     /// It is a file of this family, and not the one that is needed here.
@@ -69,16 +69,8 @@ impl Error {
     }
 
     pub(crate) fn malformed(what: &'static str, why: impl fmt::Display) -> Self {
-        // Parts of a file may be quoted in the reason: no line breaks, no escapes for terminals.
-        let mut shown = String::new();
-        for c in why.to_string().chars() {
-            if c.is_control() {
-                shown.extend(c.escape_default());
-            } else {
-                shown.push(c);
-            }
-        }
-        let why = shown;
+        // Parts of a file may be quoted in the reason.
+        let why = one_line(&why.to_string()).into_owned();
         Self::Malformed { what, why }
     }
 }

@@ -6,6 +6,7 @@ use tpm_wire::algorithm;
 
 /// A name algorithm that is accepted. SHA-1 is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum HashAlg {
     /// SHA-256.
     Sha256,

@@ -96,6 +96,7 @@ impl fmt::Debug for Name {
 
 /// The numbers of a public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PublicKey {
     /// Modulus (big-endian, as long as the key) and exponent.
     Rsa {

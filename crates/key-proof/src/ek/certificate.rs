@@ -139,9 +139,10 @@ impl Parsed {
         Ok(usage.is_none_or(|usage| usage.key_cert_sign()))
     }
 
-    /// The subject, as RFC 4514 writes it.
+    /// The subject, as RFC 4514 writes it, without control characters.
     pub(crate) fn subject_text(&self) -> String {
-        self.inner.tbs_certificate.subject.to_string()
+        let text = self.inner.tbs_certificate.subject.to_string();
+        text.chars().filter(|it| !it.is_control()).collect()
     }
 }
 
@@ -150,6 +151,9 @@ impl Parsed {
 pub struct EkCertificate(pub(crate) Parsed);
 
 /// What a maker's certificate says of a TPM.
+///
+/// The texts are the maker's, at most 128 characters each, without control characters. Marks that turn the writing direction may be among them:
+/// show them escaped, as `ssh_format::text::one_line` does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Maker {

@@ -29,7 +29,7 @@ pub struct Anchors(Vec<Parsed>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Anchor {
-    /// Whom it is for (RFC 4514).
+    /// Whom it is for (RFC 4514), without control characters.
     pub subject: String,
     /// The SHA-256 of it.
     pub fingerprint: [u8; 32],
@@ -175,8 +175,8 @@ impl<'a> Search<'a> {
         check_time(next, self.when)?;
         next.check_critical()?;
         check_issuer(next, below, false)?;
-        // A trusted certificate has to come after it.
-        if path.len() + 2 > MAX_PATH {
+        // A trusted certificate has to come after `next`.
+        if path.len() + 1 >= MAX_PATH {
             return refuse(
                 Check::V1,
                 "the path from its certificate to a trusted one is too long",

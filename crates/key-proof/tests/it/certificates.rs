@@ -1,10 +1,10 @@
 //! V1: makers' certificates, ordinary and peculiar, and what none may be.
 
-use key_proof::{Check, Error, Maker, Mode, Name, PublicArea};
+use key_proof::{Check, EkCertificate, Error, Maker, Mode, Name, PublicArea};
 
 use crate::der::{
-    Authority, Draft, ECDSA_SHA1, authority, ek_usage, extension, maker, seq, tlv, unsorted_maker,
-    usage,
+    Authority, Draft, ECDSA_SHA1, authority, ek_usage, extension, maker, maker_of, seq, tlv,
+    unsorted_maker, usage,
 };
 use crate::factory::{Factory, between, leaf, trusting};
 use crate::pair::{Hash, Pair};
@@ -143,6 +143,27 @@ fn an_expired_certificate_is_refused_unless_that_does_not_matter() {
         refused(factory.tpm.checked(&policy)),
         (Check::V1, "a certificate is not valid yet")
     );
+}
+
+/// Both ends of the time belong to it (RFC 5280, section 4.1.2.5).
+#[test]
+fn a_certificate_is_valid_from_its_first_to_its_last_second() {
+    let draft = Draft {
+        not_before: tlv(0x17, b"240101000000Z"),
+        not_after: tlv(0x17, b"250101000000Z"),
+        ..leaf()
+    };
+    let factory = Factory::with(&between(), &draft);
+    let (first, last) = (1_704_067_200, 1_735_689_600);
+    let at = |now| {
+        let mut policy = factory.policy();
+        policy.now = now;
+        factory.tpm.checked(&policy)
+    };
+    at(first).unwrap();
+    at(last).unwrap();
+    assert_eq!(refused(at(first - 1)).1, "a certificate is not valid yet");
+    assert_eq!(refused(at(last + 1)).1, "a certificate has expired");
 }
 
 #[test]
@@ -299,6 +320,73 @@ fn no_change_of_a_byte_of_a_certificate_passes() {
 fn the_name_is_that_of_the_whole_public_area() {
     let tpm = SoftwareTpm::new();
     let area = PublicArea::parse(&tpm.ek.bytes()).unwrap();
+    assert_eq!(area.bytes(), tpm.ek.bytes());
     assert_eq!(area.name().bytes(), tpm.ek.name());
+    // In logs and failed tests it is what people compare.
+    assert_eq!(
+        format!("{:?}", area.name()),
+        format!("Name({})", area.name())
+    );
     assert_eq!(Name::from_bytes(&tpm.ek.name()), Ok(area.name()));
+}
+
+#[test]
+fn a_certificate_is_read_without_what_a_chip_puts_around_it_and_up_to_16_kib() {
+    let factory = Factory::new();
+    let der = factory.tpm.certificate.unwrap();
+    let padded = |len: usize| [&der[..], &vec![0xff; len - der.len()]].concat();
+    for stored in [der.clone(), tlv(4, &der), padded(16 * 1024)] {
+        assert_eq!(EkCertificate::parse(&stored).unwrap().der(), der);
+    }
+    let refused = EkCertificate::parse(&padded(16 * 1024 + 1)).unwrap_err();
+    assert_eq!(refused.to_string(), "malformed certificate: it is too long");
+}
+
+/// The number of a maker is its letters in ASCII (TCG Vendor ID Registry), filled up with zeros or spaces.
+#[test]
+fn the_letters_of_a_maker_are_shown_if_they_are_letters() {
+    for (number, letters) in [
+        ("id:4E544300", Some("NTC")),
+        ("id:414D4400", Some("AMD")),
+        ("id:53544D20", Some("STM")),
+        ("id:49424D00", Some("IBM")),
+        ("id:00000000", None),
+        ("id:4E1B4300", None),
+        ("id:4E54437F", None),
+        ("id:4E5443FF", None),
+        ("id:4E544300A", None),
+        ("id:", None),
+        ("4E544300", None),
+        ("NTC", None),
+    ] {
+        assert_eq!(Maker::letters_of(number).as_deref(), letters, "{number}");
+    }
+}
+
+#[test]
+fn a_model_is_a_short_text_without_control_characters() {
+    let with = |model: &str| {
+        let extensions = vec![authority(false, None), ek_usage(), maker_of(model)];
+        let factory = Factory::with(&between(), &Draft::new("TPM", extensions));
+        let certificate = EkCertificate::parse(&factory.tpm.certificate.unwrap()).unwrap();
+        certificate.maker().map(|it| it.model)
+    };
+    for model in ["", "TPM 2.0", "é鍵", &"x".repeat(128)] {
+        assert_eq!(with(model).as_deref(), Ok(model));
+    }
+    for model in [
+        "a\u{1b}[2J",
+        "a\n",
+        "\u{9b}2J",
+        &"x".repeat(129),
+        &"é".repeat(65),
+    ] {
+        assert_eq!(
+            refused(with(model)),
+            (
+                Check::V1,
+                "the certificate lacks the TPM's maker, model or version"
+            )
+        );
+    }
 }

@@ -1,10 +1,11 @@
 //! The form of a challenge: what was cut, extended or made for another kind of key never reaches a TPM.
 
-use key_proof::{Challenge, PublicArea};
+use key_proof::{Challenge, DEFAULT_LIFETIME, MAX_LIFETIME, PublicArea};
+use rand_core::OsRng;
 
 use crate::{
     pair::sized,
-    software_tpm::{Ek, SoftwareTpm},
+    software_tpm::{Ek, NOW, SoftwareTpm, any_tpm, ticket_key},
 };
 
 fn for_key(ek: Ek) -> (Challenge, PublicArea) {
@@ -44,6 +45,22 @@ fn a_challenge_has_the_form_of_one_for_its_endorsement_key_alone() {
             );
         }
     }
+}
+
+/// `tpmssh ca challenge` says "a day", and "7 days at most".
+#[test]
+fn a_challenge_is_good_for_as_long_as_it_was_made_for_and_at_most_for_a_week() {
+    const DAY: u64 = 24 * 60 * 60;
+    assert_eq!((DEFAULT_LIFETIME, MAX_LIFETIME), (DAY, 7 * DAY));
+    let checked = SoftwareTpm::new().checked(&any_tpm()).unwrap();
+    let until = |lifetime| {
+        let made = Challenge::new(&checked, &ticket_key(), NOW, lifetime, &mut OsRng);
+        made.unwrap().expires - NOW
+    };
+    assert_eq!(until(120), 120);
+    assert_eq!(until(7 * DAY), 7 * DAY);
+    assert_eq!(until(7 * DAY + 1), 7 * DAY);
+    assert_eq!(until(u64::MAX), 7 * DAY);
 }
 
 #[test]

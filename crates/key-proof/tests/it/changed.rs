@@ -122,6 +122,9 @@ fn a_file_of_another_kind_is_called_what_it_is() {
         says(Proof::from_json(request.as_bytes()).unwrap_err()),
         "proof refused: this is a request, which proves nothing yet"
     );
+    // No check has looked at it.
+    let no_proof = Proof::from_json(request.as_bytes()).unwrap_err();
+    assert_eq!(no_proof.check(), None);
     // A request in a proof that says it is something else.
     let proof = tpm.proof().to_json();
     let odd = proof.replacen("tpmssh-request-v1", "tpmssh-proof-v1", 1);

@@ -36,13 +36,18 @@ pub(crate) fn extension(id: u8, critical: bool, value: &[u8]) -> Vec<u8> {
 
 /// The subject alternative name with maker, model and version.
 pub(crate) fn maker() -> Vec<u8> {
+    maker_of("NPCT75x")
+}
+
+/// The same for a TPM of this model.
+pub(crate) fn maker_of(model: &str) -> Vec<u8> {
     let part = |last: u8, text: &str| {
         let oid = [6, 5, 0x67, 0x81, 5, 2, last];
         tlv(0x31, &seq(&[&oid, &tlv(0x0c, text.as_bytes())]))
     };
     let names = seq(&[
         &part(1, "id:4E544300"),
-        &part(2, "NPCT75x"),
+        &part(2, model),
         &part(3, "id:0702"),
     ]);
     extension(17, true, &seq(&[&tlv(0xa4, &names)]))

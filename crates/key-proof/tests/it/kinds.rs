@@ -96,6 +96,30 @@ fn v2_no_endorsement_key_passes_with_another_attribute_policy_hash_or_cipher() {
     refuses(Check::V2, no_template, &with(|it| it.ek = low));
 }
 
+/// The templates have the exponent 65537, for which a TPM writes 0.
+#[test]
+fn v2_an_rsa_endorsement_key_has_the_exponent_of_its_template() {
+    let tpm = SoftwareTpm::new();
+    for (kind, len) in [
+        (Ek::Rsa2048, 256),
+        (Ek::Rsa2048High, 256),
+        (Ek::Rsa3072, 384),
+    ] {
+        for (e, passes) in [(0_u32, true), (65537, true), (3, false), (65539, false)] {
+            let mut request = tpm.request();
+            request.ek = kind.area().bytes();
+            // Before the modulus with its length.
+            let at = request.ek.len() - len - 2 - 4;
+            request.ek[at..at + 4].copy_from_slice(&e.to_be_bytes());
+            let result = key_proof::check_request(&request, &any_tpm());
+            match passes {
+                true => drop(result.unwrap()),
+                false => assert_eq!(refused(result).0, Check::V2, "{kind:?} {e}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn v4_an_attestation_key_is_on_p256_or_has_2048_bits() {
     passes(&SoftwareTpm::new().with_rsa_attestation_key());

@@ -1,17 +1,19 @@
 //! Each check of a proof, with the attack that it stops and with what it lets pass.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod answers;
 mod certificates;
 mod challenges;
 mod changed;
-mod checks;
 mod der;
 mod factory;
 mod golden;
 mod kinds;
 mod pair;
 mod paths;
+mod pem;
 mod renewals;
+mod requests;
 mod schemes;
 mod software_tpm;
 mod trusted;

@@ -7,12 +7,12 @@ use std::{
     time::Duration,
 };
 
-use base64ct::{Base64, Encoding};
 use key_proof::{Anchors, Policy};
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::der::{Authority, Draft, authority, ek_usage, extension, maker, seq, tlv, usage};
 use crate::pair::{Hash, Pair};
+use crate::pem::pem;
 use crate::software_tpm::{NOW, SoftwareTpm};
 
 /// What may be wrong with a certificate.
@@ -116,28 +116,13 @@ fn issuer_for(issuer: &Authority, fault: Fault) -> Authority {
     issuer
 }
 
-fn pem(ders: &[Vec<u8>]) -> String {
-    let one = |der: &Vec<u8>| {
-        let text = Base64::encode_string(der);
-        let lines: Vec<_> = text
-            .as_bytes()
-            .chunks(64)
-            .map(String::from_utf8_lossy)
-            .collect();
-        format!(
-            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
-            lines.join("\n")
-        )
-    };
-    ders.iter().map(one).collect()
-}
-
 /// Whether `openssl verify` takes `leaf`, and what it says.
 fn openssl(leaf: &[u8], chain: &[Vec<u8>], root: &[u8]) -> (bool, String) {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, ders: &[Vec<u8>]| {
         let path = dir.path().join(name);
-        fs::write(&path, pem(ders)).unwrap();
+        let text: String = ders.iter().map(|der| pem(der, "\n")).collect();
+        fs::write(&path, text).unwrap();
         path
     };
     let mut command = Command::new("openssl");

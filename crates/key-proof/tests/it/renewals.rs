@@ -121,6 +121,7 @@ fn a_nonce_is_good_for_a_minute_at_its_own_verifier_alone() {
     let ours = [TicketKey::new([1; 32]), ticket_key()];
     assert_eq!(check(&ours, &nonce, AUDIENCE, NOW), Ok(NOW + 90));
     assert_eq!(check(&ours, &nonce, AUDIENCE, NOW + 90), Ok(NOW + 90));
+    assert_eq!(check(&ours, &nonce, AUDIENCE, NOW - 30), Ok(NOW + 90));
     for (keys, audience, now, why) in [
         (
             &ours[..1],
@@ -174,4 +175,6 @@ fn v7_a_proof_with_another_identity_than_its_challenge_is_refused() {
         !format!("{proof:?}").contains("canary7"),
         "a token is shown"
     );
+    assert_eq!(format!("{:?}", tpm.identity), "Join(…)");
+    assert_eq!(format!("{:?}", Identity::None), "None");
 }

@@ -2,7 +2,8 @@
 
 use key_proof::Check;
 
-use crate::software_tpm::{SoftwareTpm, any_tpm, check, refused};
+use crate::pair::Pair;
+use crate::software_tpm::{Area, SoftwareTpm, any_tpm, check, refused};
 
 /// RSASSA, RSAPSS, ECDSA, ECDAA; SHA-1, SHA-256, SHA-384, SHA-512 (part 2, section 6.3).
 const SCHEMES: [u16; 4] = [0x14, 0x16, 0x18, 0x1a];
@@ -47,6 +48,43 @@ fn v9_a_signature_with_bytes_left_over_is_refused() {
             let mut shorter = good.clone();
             shorter.signature.truncate(len);
             assert_eq!(refused(check(&shorter, &any_tpm())).0, Check::V9, "{len}");
+        }
+    }
+}
+
+/// The message is right, and the signature is one by another key of the same kind, or has one bit changed.
+#[test]
+fn v9_an_attestation_that_its_key_has_not_signed_is_refused() {
+    let not_signed = (
+        Check::V9,
+        "the attestation is not signed by the attestation key",
+    );
+    for (tpm, other) in [
+        (SoftwareTpm::new(), SoftwareTpm::new()),
+        (
+            SoftwareTpm::new().with_rsa_attestation_key(),
+            SoftwareTpm {
+                ak: Area {
+                    key: Pair::rsa2048(2),
+                    ..SoftwareTpm::new().with_rsa_attestation_key().ak
+                },
+                ..SoftwareTpm::new()
+            },
+        ),
+    ] {
+        let good = tpm.proof();
+        check(&good, &any_tpm()).unwrap();
+        let mut proof = good.clone();
+        proof.signature = other.signature(&good.attest);
+        assert_eq!(refused(check(&proof, &any_tpm())), not_signed);
+        let mut proof = good.clone();
+        proof.signature = tpm.signature(b"another message");
+        assert_eq!(refused(check(&proof, &any_tpm())), not_signed);
+        let last = good.signature.len() - 1;
+        for at in [8, last / 2, last] {
+            let mut proof = good.clone();
+            proof.signature[at] ^= 1;
+            assert_eq!(refused(check(&proof, &any_tpm())), not_signed, "byte {at}");
         }
     }
 }

@@ -5,6 +5,7 @@ use key_proof::{Anchors, Check, Error};
 use crate::der::{Authority, Draft, authority, extension, seq, tlv, usage};
 use crate::factory::{Factory, between, leaf, trusting};
 use crate::pair::Pair;
+use crate::pem::pem;
 use crate::software_tpm::{SoftwareTpm, refused};
 
 #[test]
@@ -205,24 +206,19 @@ fn an_rsa_authority_has_2048_bits_or_more() {
 #[test]
 fn files_of_certificates_are_read_as_makers_publish_them() {
     let (one, two) = (Authority::root("One"), Authority::root("Two"));
-    let pem = |der: &[u8]| {
-        use base64ct::{Base64, Encoding};
-        let text = Base64::encode_string(der);
-        let lines: Vec<_> = text
-            .as_bytes()
-            .chunks(64)
-            .map(String::from_utf8_lossy)
-            .collect();
-        format!(
-            "-----BEGIN CERTIFICATE-----\r\n{}\r\n-----END CERTIFICATE-----\r\n",
-            lines.join("\r\n")
-        )
-    };
+    let pem = |der: &[u8]| pem(der, "\r\n");
     let mut anchors = Anchors::new();
     let file = format!("Some text.\n{}\nMore.\n{}", pem(&one.der), pem(&two.der));
     anchors.add_file(file.as_bytes()).unwrap();
     let subjects: Vec<_> = anchors.iter().map(|it| it.subject).collect();
     assert_eq!(subjects, ["CN=One", "CN=Two"]);
+    assert!(!anchors.is_empty());
+    let mut odd = Anchors::new();
+    assert!(odd.is_empty());
+    odd.add_file(&Authority::root("T\u{1b}[2Jwo\u{9b}2J").der)
+        .unwrap();
+    let subjects: Vec<_> = odd.iter().map(|it| it.subject).collect();
+    assert_eq!(subjects, ["CN=T\\1b[2Jwo2J"]);
     let malformed = |bytes: &[u8]| {
         let result = Anchors::new().add_file(bytes);
         assert!(matches!(result, Err(Error::Malformed { .. })), "{result:?}");
