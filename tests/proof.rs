@@ -6,6 +6,8 @@ mod chip;
 mod fields;
 mod interop;
 mod json;
+mod maker;
+mod names;
 mod options;
 mod refused;
 mod roots;
@@ -376,12 +378,16 @@ fn ssh_keygen_checks_what_a_verifier_states() {
 #[test]
 fn files_that_are_not_what_they_should_be_are_named() {
     let program = Program::new();
-    let long = "x".repeat(65 * 1024);
+    let long = "x".repeat(64 * 1024 + 1);
     let deep = "[".repeat(10_000);
     for (content, why) in [
         ("", "malformed proof: it is not a file of tpmssh's"),
         ("{}", "malformed proof: it is not a file of tpmssh's"),
         (&deep, "malformed proof: it is not a file of tpmssh's"),
+        (
+            r#"{"format":"tpmssh-proof-v1","format":"tpmssh-proof-v1"}"#,
+            "malformed proof: it is not a file of tpmssh's",
+        ),
         (
             r#"{"format":"tpmssh-challenge-v1"}"#,
             "this is a tpmssh-challenge-v1 file, and a tpmssh-proof-v1 file is needed",
@@ -399,6 +405,24 @@ fn files_that_are_not_what_they_should_be_are_named() {
         let file = program.secret("proof.json", content);
         let args = ["verify-proof", &file, "--any-tpm"];
         program.run(&args).fails(2, &format!("tpmssh: {why}\n"));
+    }
+    let deep_in_a_field = format!(
+        r#"{{"format":"tpmssh-proof-v1","ticket":{}{}}}"#,
+        "[".repeat(10_000),
+        "]".repeat(10_000)
+    );
+    for (content, why) in [
+        (&deep_in_a_field[..], "invalid type: sequence"),
+        (
+            r#"{"format":"tpmssh-proof-v1","ticket":"","ticket":""}"#,
+            "duplicate field `ticket`",
+        ),
+    ] {
+        let file = program.secret("proof.json", content);
+        let outcome = program.run(&["verify-proof", &file, "--any-tpm"]);
+        assert_eq!(outcome.code, Some(2), "{outcome:?}");
+        let start = format!("tpmssh: malformed proof: {why}");
+        assert!(outcome.stderr.starts_with(&start), "{outcome:?}");
     }
     let file = program.secret("proof.json", &long);
     program.run(&["verify-proof", &file, "--any-tpm"]).fails(

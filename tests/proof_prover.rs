@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use base64ct::{Base64, Encoding};
+use key_proof::Request;
 use serde_json::Value;
 use testing::Swtpm;
 
@@ -81,6 +83,32 @@ fn a_request_of_another_key_and_an_old_challenge_are_not_answered() {
         8,
         "tpmssh: the challenge expired at 2026-11-18 11:06:40 UTC\n\
          hint: make a new challenge with: tpmssh ca challenge REQUEST -o challenge.json\n",
+    );
+}
+
+/// A request that somebody changed, with a challenge for it. The prover does not ask its TPM then.
+#[test]
+fn a_request_with_an_endorsement_key_of_no_template_is_not_answered() {
+    let program = Program::with_key();
+    ask(&program, &["first"]).ok();
+    challenge(&program);
+    let [request, challenge] = ["request.json", "challenge.json"].map(|it| path(&program, it));
+    let read = |file| -> Value { serde_json::from_slice(&fs::read(file).unwrap()).unwrap() };
+    let mut changed = read(&request);
+    let mut ek = Base64::decode_vec(changed["ek"].as_str().unwrap()).unwrap();
+    // Without the attribute `restricted`.
+    ek[5] ^= 0x01;
+    changed["ek"] = Base64::encode_string(&ek).into();
+    let changed = changed.to_string();
+    fs::write(&request, &changed).unwrap();
+    let transcript = Request::from_json(changed.as_bytes()).unwrap().transcript();
+    let mut answers = read(&challenge);
+    answers["request"] = Base64::encode_string(&transcript).into();
+    fs::write(&challenge, answers.to_string()).unwrap();
+    answer(&program, &[]).fails(
+        2,
+        "tpmssh: the endorsement key of the request is of no kind that a TPM makes for tpmssh\n\
+         hint: make a new request with: tpmssh prove KEY -o request.json\n",
     );
 }
 

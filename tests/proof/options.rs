@@ -5,9 +5,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use serde_json::Value;
-use testing::Home;
 
-use super::{Files, manufactured};
+use super::{Files, maker::Maker, manufactured};
 use crate::program::{Outcome, Program, text};
 
 fn verify(program: &Program, files: &Files, more: &[&str]) -> Outcome {
@@ -199,102 +198,10 @@ fn without_a_proof_they_are_a_mistake() {
     }
 }
 
-/// An authority of its own, and a certificate of it for the endorsement key in a request: one that ended yesterday, or ends tomorrow.
-struct Maker<'a> {
-    home: &'a Home,
-}
-
-impl Maker<'_> {
-    fn at(&self, name: &str) -> String {
-        text(self.home.path().join(name))
-    }
-
-    #[track_caller]
-    fn openssl(&self, args: &[&str]) -> String {
-        Outcome::of(self.home.command("openssl").args(args)).ok()
-    }
-
-    /// Puts it into the request, whose own certificate says which key it is for.
-    fn certify(&self, request: &str, days: &str) -> String {
-        let mut json: Value = serde_json::from_slice(&fs::read(request).unwrap()).unwrap();
-        let [old, key, csr, made] =
-            ["old.der", "ek.pem", "csr.pem", "made.der"].map(|it| self.at(it));
-        let [ca, ca_key, config] = ["ca.pem", "ca.key", "openssl.cnf"].map(|it| self.at(it));
-        let base64 = self.at("old.base64");
-        fs::write(&base64, json["ek_cert"].as_str().unwrap()).unwrap();
-        self.openssl(&["base64", "-d", "-A", "-in", &base64, "-out", &old]);
-        // The digit and dot before each number are for the parser, which drops them.
-        let text = "[ek]\nbasicConstraints=critical,CA:FALSE\nextendedKeyUsage=2.23.133.8.1\n\
-                    subjectAltName=critical,dirName:tpm\n[tpm]\n0.2.23.133.2.1=id:54504D00\n\
-                    0.2.23.133.2.2=test\n0.2.23.133.2.3=id:00010001\n";
-        fs::write(&config, text).unwrap();
-        let new = [
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-        ];
-        let authority = [
-            "req",
-            "-x509",
-            "-subj",
-            "/CN=Maker",
-            "-keyout",
-            &ca_key,
-            "-out",
-            &ca,
-        ];
-        self.openssl(&[&authority[..], &new].concat());
-        let request_key = self.at("unused.key");
-        let to_sign = [
-            "req",
-            "-new",
-            "-subj",
-            "/CN=TPM",
-            "-keyout",
-            &request_key,
-            "-out",
-            &csr,
-        ];
-        self.openssl(&[&to_sign[..], &new].concat());
-        self.openssl(&[
-            "x509", "-inform", "DER", "-in", &old, "-pubkey", "-noout", "-out", &key,
-        ]);
-        let by = [
-            "x509",
-            "-req",
-            "-in",
-            &csr,
-            "-CA",
-            &ca,
-            "-CAkey",
-            &ca_key,
-            "-CAcreateserial",
-        ];
-        let what = [
-            "-force_pubkey",
-            &key,
-            "-extfile",
-            &config,
-            "-extensions",
-            "ek",
-        ];
-        let out = ["-days", days, "-outform", "DER", "-out", &made];
-        self.openssl(&[&by[..], &what, &out].concat());
-        json["ek_cert"] = self.openssl(&["base64", "-A", "-in", &made]).into();
-        json["chain"] = Value::Array(Vec::new());
-        fs::write(request, json.to_string()).unwrap();
-        ca
-    }
-}
-
 #[test]
 fn an_expired_makers_certificate_is_taken_on_demand_alone() {
     let program = manufactured();
-    let maker = Maker {
-        home: &program.home,
-    };
+    let maker = Maker::new(&program.home);
     for (days, expired) in [("0", true), ("1", false)] {
         let files = Files::of(&program);
         files.ask(&program, &[]);
