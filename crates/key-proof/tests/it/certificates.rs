@@ -390,3 +390,36 @@ fn a_model_is_a_short_text_without_control_characters() {
         );
     }
 }
+
+/// `from` in the key of a certificate, replaced by bytes of the same length.
+fn with_bytes(spki: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = spki.windows(from.len()).position(|it| it == from).unwrap();
+    [&spki[..at], to, &spki[at + from.len()..]].concat()
+}
+
+#[test]
+fn a_key_of_which_one_part_is_another_is_that_of_another_tpm() {
+    let (curve, rsa) = (Ek::P256.area(), Ek::Rsa2048.area());
+    let (point, numbers) = (curve.key.spki(), rsa.key.spki());
+    let modulus = rsa.key.modulus();
+    let mut other = modulus.clone();
+    other[100] ^= 1;
+    for (ek, spki) in [
+        // The algorithm, the curve, the exponent, the modulus.
+        (&curve, with_bytes(&point, &[0x3d, 2, 1], &[0x3d, 2, 2])),
+        (
+            &curve,
+            with_bytes(&point, &[0x3d, 3, 1, 7], &[0x3d, 3, 1, 6]),
+        ),
+        (
+            &rsa,
+            with_bytes(&numbers, &[2, 3, 1, 0, 1], &[2, 3, 1, 0, 3]),
+        ),
+        (&rsa, with_bytes(&numbers, &modulus, &other)),
+    ] {
+        let mut factory = Factory::new();
+        factory.tpm.ek = ek.clone();
+        factory.tpm.certificate = Some(factory.between.certify_spki(&leaf(), &spki));
+        assert_eq!(factory.refused(), "the certificate is that of another TPM");
+    }
+}
