@@ -3,6 +3,7 @@
 mod authority;
 mod between;
 mod hosts;
+mod identities;
 mod people;
 mod refused;
 mod rotation;

@@ -1,5 +1,6 @@
 //! The authority: from a request to a certificate.
 
+mod admission;
 mod force;
 mod issue;
 mod keys;
@@ -130,8 +131,8 @@ impl Authority {
 
     fn try_begin(&self, force: &InForce, body: &[u8], now: u64) -> Audited<String> {
         let request = Request::from_json(body).map_err(|err| (err.into(), Facts::new()))?;
-        let (ek, rules) = self.rules(&force.policy, &request, now)?;
-        let noted = |refusal: Refusal| (refusal, vec![("ek", ek.to_string())]);
+        let (facts, rules) = self.rules(&force.policy, &request, now)?;
+        let noted = |refusal: Refusal| (refusal, facts.clone());
         let checked = check_request(&request, &rules.proof).map_err(|err| noted(err.into()))?;
         let (Some(key), lifetime) = (force.tickets.first(), CHALLENGE_LIFETIME) else {
             return Err(noted(Refusal::Unavailable("there is no ticket key".into())));
@@ -154,18 +155,17 @@ impl Authority {
 
     fn try_finish(&self, force: &InForce, body: &[u8], now: u64) -> Audited<(Outcome, Facts)> {
         let proof = Proof::from_json(body).map_err(|err| (err.into(), Facts::new()))?;
-        let (ek, rules) = self.rules(&force.policy, &proof.request, now)?;
+        let (mut facts, rules) = self.rules(&force.policy, &proof.request, now)?;
         let begun = Instant::now();
         let verified = verify(&proof, &rules.proof, &force.tickets);
         self.metrics.took("verify", begun.elapsed());
-        let verified = verified.map_err(|err| (err.into(), vec![("ek", ek.to_string())]))?;
-        let mut facts = vec![
-            ("ek", verified.ek_name.to_string()),
+        let verified = verified.map_err(|err| (err.into(), facts.clone()))?;
+        facts.extend([
             ("ak", verified.attestation_key.to_string()),
             ("key", verified.key.fingerprint().to_string()),
             ("role", rules.assignment.role.clone()),
             ("name", rules.assignment.name.clone()),
-        ];
+        ]);
         let noted = |refusal| (refusal, facts.clone());
         rules::check_maker(&verified, &force.policy).map_err(noted)?;
         rules::check_key_type(&verified.key, &rules.role).map_err(noted)?;
@@ -180,7 +180,7 @@ impl Authority {
         let enrolment = Enrolment {
             verified: &verified,
             assignment: &rules.assignment,
-            token: rules.token.as_ref(),
+            admission: &rules.admission,
             answer: Answer {
                 nonce: &verified.nonce,
                 expires: verified.expires.saturating_add(30),
@@ -188,7 +188,7 @@ impl Authority {
                 now,
             },
             approve_first: rules.role.approve_first,
-            approve_rebind: rules.role.approve_rebind,
+            rebind: rules.role.rebind,
         };
         let step = self.step();
         let mut sign = || step.sign(|| self.sign(&force.policy.ca, &rules.role, &subject, now));

@@ -13,6 +13,7 @@ pub mod authority;
 pub mod cmd;
 mod error;
 pub mod http;
+pub mod identity;
 pub mod metrics;
 pub mod policy;
 pub mod registry;

@@ -1,21 +1,23 @@
 //! The authority's rules: `policy.toml`, checked whole and refused whole.
 
+mod network;
+mod role;
 mod span;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use key_proof::{Anchors, Kind, Mode, Wall};
+use key_proof::Anchors;
 use serde::Deserialize;
 use ssh_format::AnyKey;
 
+use role::RoleFile;
+pub use role::{Rebind, Role, is_principal};
 pub use span::{in_words, seconds};
 
 /// The longest policy that is read, in bytes.
 pub const MAX_POLICY_LEN: usize = 1024 * 1024;
-/// The longest life of a certificate: a year.
-const MAX_TTL: u64 = 366 * 24 * 60 * 60;
 
 /// What is wrong with a policy.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,23 @@ fn wrong<T>(where_: impl Into<String>, why: impl ToString) -> Result<T, PolicyEr
         where_: where_.into(),
         why: why.to_string().trim_end().to_owned(),
     })
+}
+
+/// Reads the files that a policy names. An error is a sentence that names the file.
+pub trait Files {
+    /// Adds the makers' certificates in a file, or in the files of a directory.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or one cannot be read.
+    fn roots(&mut self, path: &Path, anchors: &mut Anchors) -> Result<(), String>;
+
+    /// The content of another file.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read.
+    fn read(&mut self, path: &Path) -> Result<Vec<u8>, String>;
 }
 
 /// The rules, checked.
@@ -80,35 +99,6 @@ pub struct CaKeys {
     pub host: AnyKey,
 }
 
-/// One sort of machine or person.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Role {
-    /// Its name.
-    pub name: String,
-    /// Host or user.
-    pub kind: Kind,
-    /// How the TPM is known.
-    pub mode: Mode,
-    /// The weakest wall that will do.
-    pub wall: Wall,
-    /// What a certificate may name, with `{name}` for the name that the registry has.
-    principals: Vec<String>,
-    /// What no certificate may name.
-    deny_principals: Vec<String>,
-    /// How long a certificate is good, in seconds.
-    pub ttl: u64,
-    /// Whether an administrator approves the first key.
-    pub approve_first: bool,
-    /// Whether an administrator approves another key of a device that has one.
-    pub approve_rebind: bool,
-    /// Where users may come from: the critical option `source-address`.
-    pub source_address: Vec<String>,
-    /// What users may do, such as `permit-pty`.
-    pub extensions: Vec<String>,
-    /// The names of the key types that are taken; empty for all.
-    pub key_types: Vec<String>,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PolicyFile {
@@ -155,89 +145,13 @@ struct CaFile {
     host: String,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RoleFile {
-    kind: KindWord,
-    mode: ModeWord,
-    #[serde(default)]
-    wall: WallWord,
-    principals: Vec<String>,
-    #[serde(default)]
-    deny_principals: Vec<String>,
-    ttl: String,
-    #[serde(default)]
-    first: Approval,
-    #[serde(default)]
-    rebind: Approval,
-    #[serde(default)]
-    source_address: Vec<String>,
-    #[serde(default)]
-    extensions: Vec<String>,
-    #[serde(default)]
-    key_types: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum KindWord {
-    User,
-    Host,
-}
-
-#[derive(Deserialize)]
-enum ModeWord {
-    A,
-    B,
-    C,
-    D,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-enum WallWord {
-    #[default]
-    None,
-    Lockout,
-    Counter,
-}
-
-#[derive(Deserialize, Default, PartialEq)]
-#[serde(rename_all = "lowercase")]
-enum Approval {
-    #[default]
-    Approve,
-    Auto,
-}
-
-/// The extensions of OpenSSH for users (PROTOCOL.certkeys).
-const EXTENSIONS: [&str; 6] = [
-    "no-touch-required",
-    "permit-X11-forwarding",
-    "permit-agent-forwarding",
-    "permit-port-forwarding",
-    "permit-pty",
-    "permit-user-rc",
-];
-
-/// The names of key types in a policy, and in SSH.
-const KEY_TYPES: [(&str, &str); 4] = [
-    ("ecdsa-p256", "ecdsa-sha2-nistp256"),
-    ("ecdsa-p384", "ecdsa-sha2-nistp384"),
-    ("ecdsa-p521", "ecdsa-sha2-nistp521"),
-    ("rsa", "ssh-rsa"),
-];
-
 impl Policy {
-    /// Reads a policy. `roots` reads the file or directory of makers' certificates that it names.
+    /// Reads a policy, and the files that it names.
     ///
     /// # Errors
     ///
     /// The first thing that is wrong.
-    pub fn parse(
-        text: &str,
-        mut roots: impl FnMut(&Path, &mut Anchors) -> Result<(), String>,
-    ) -> Result<Self, PolicyError> {
+    pub fn parse(text: &str, files: &mut dyn Files) -> Result<Self, PolicyError> {
         let file: PolicyFile = match toml::from_str(text) {
             Ok(file) => file,
             Err(err) => return wrong("policy", err),
@@ -254,7 +168,7 @@ impl Policy {
         check_listen(&file.listen)?;
         let mut anchors = Anchors::new();
         for path in &file.ek.roots {
-            if let Err(why) = roots(path, &mut anchors) {
+            if let Err(why) = files.roots(path, &mut anchors) {
                 return wrong("ek.roots", why);
             }
         }
@@ -267,7 +181,7 @@ impl Policy {
         }
         let mut roles = BTreeMap::new();
         for (name, role) in file.role {
-            let role = role.check(&name, !file.ek.roots.is_empty())?;
+            let role = role.check(&name, !file.ek.roots.is_empty(), files)?;
             roles.insert(name, role);
         }
         if roles.is_empty() {
@@ -328,146 +242,6 @@ fn ca_key(where_: &str, line: &str) -> Result<AnyKey, PolicyError> {
         }
         Ok(_) => wrong(where_, "the key has to be ECDSA or RSA"),
         Err(err) => wrong(where_, err),
-    }
-}
-
-impl RoleFile {
-    fn check(self, name: &str, has_roots: bool) -> Result<Role, PolicyError> {
-        let at = format!("role.{name}");
-        if !is_word(name) {
-            return wrong(at, "a role's name has letters, digits and - . _ in it");
-        }
-        let kind = match self.kind {
-            KindWord::User => Kind::User,
-            KindWord::Host => Kind::Host,
-        };
-        let mode = match self.mode {
-            ModeWord::A => Mode::A,
-            ModeWord::B => Mode::B,
-            ModeWord::C => Mode::C,
-            ModeWord::D => Mode::D,
-        };
-        if matches!(mode, Mode::A | Mode::C) && !has_roots {
-            return wrong(at, "modes A and C need the makers' certificates (ek.roots)");
-        }
-        if self.principals.is_empty() {
-            return wrong(
-                at,
-                "principals are missing: a certificate without any is good for all names",
-            );
-        }
-        for template in &self.principals {
-            if expand(template, "x").is_none() {
-                return wrong(at, format!("principal {template:?} is none"));
-            }
-        }
-        let ttl = match seconds(&self.ttl) {
-            Ok(ttl) if (60..=MAX_TTL).contains(&ttl) => ttl,
-            Ok(_) => return wrong(at, "ttl is between 1m and 366d"),
-            Err(why) => return wrong(at, format!("ttl: {why}")),
-        };
-        if kind == Kind::Host && !(self.extensions.is_empty() && self.source_address.is_empty()) {
-            return wrong(at, "extensions and source_address are for users");
-        }
-        if let Some(unknown) = self
-            .extensions
-            .iter()
-            .find(|it| !EXTENSIONS.contains(&it.as_str()))
-        {
-            return wrong(at, format!("{unknown:?} is no extension of OpenSSH"));
-        }
-        if let Some(bad) = self.source_address.iter().find(|it| !is_network(it)) {
-            return wrong(
-                at,
-                format!("{bad:?} is no address or network, such as 10.0.0.0/8"),
-            );
-        }
-        let mut key_types = Vec::new();
-        for word in &self.key_types {
-            match KEY_TYPES.iter().find(|(short, _)| short == word) {
-                Some((_, long)) => key_types.push((*long).to_owned()),
-                None => {
-                    return wrong(
-                        at,
-                        format!("{word:?} is no type of key, such as ecdsa-p256"),
-                    );
-                }
-            }
-        }
-        Ok(Role {
-            name: name.to_owned(),
-            kind,
-            mode,
-            wall: match self.wall {
-                WallWord::None => Wall::None,
-                WallWord::Lockout => Wall::Lockout,
-                WallWord::Counter => Wall::Counter,
-            },
-            principals: self.principals,
-            deny_principals: self.deny_principals,
-            ttl,
-            approve_first: mode == Mode::D && self.first == Approval::Approve,
-            approve_rebind: self.rebind == Approval::Approve,
-            source_address: self.source_address,
-            extensions: self.extensions,
-            key_types,
-        })
-    }
-}
-
-impl Role {
-    /// What a certificate may name if the registry has `name`: never empty; `None` if a template makes no name of it, or a name that is denied.
-    #[must_use]
-    pub fn principals(&self, name: &str) -> Option<Vec<String>> {
-        let all: Option<Vec<String>> = self
-            .principals
-            .iter()
-            .map(|template| expand(template, name))
-            .collect();
-        all.filter(|all| !all.iter().any(|it| self.deny_principals.contains(it)))
-    }
-}
-
-/// A principal of a template.
-fn expand(template: &str, name: &str) -> Option<String> {
-    let done = template.replace("{name}", name);
-    is_principal(&done).then_some(done)
-}
-
-/// Whether a certificate may name this: 1 to 255 letters, digits and `. _ @ -`.
-#[must_use]
-pub fn is_principal(text: &str) -> bool {
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
-    (1..=255).contains(&text.len()) && text.bytes().all(known)
-}
-
-fn is_word(text: &str) -> bool {
-    is_principal(text) && !text.contains('@') && text.len() <= 64
-}
-
-/// An address, or one with the length of a prefix.
-fn is_network(text: &str) -> bool {
-    use std::net::IpAddr;
-    let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix)),
-        None => (text, None),
-    };
-    let Ok(address) = address.parse::<IpAddr>() else {
-        return false;
-    };
-    let Some(prefix) = prefix else {
-        return true;
-    };
-    // In the highest bits of 128, as an IPv6 address has them.
-    let (bits, most) = match address {
-        IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
-        IpAddr::V6(address) => (address.to_bits(), 128),
-    };
-    let is_number = prefix.bytes().all(|byte| byte.is_ascii_digit());
-    match prefix.parse::<u32>() {
-        // OpenSSH refuses a network with bits after its prefix.
-        Ok(len) if is_number && len <= most => bits.checked_shl(len).unwrap_or(0) == 0,
-        _ => false,
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use ssh_format::{AnyKey, Certificate};
 
 use crate::Refusal;
+use crate::policy::Rebind;
 
 use keys::check_known;
 pub use keys::{CaKey, CaKeys, Custody, Retired};
@@ -78,6 +79,26 @@ pub struct Answer<'a> {
     pub now: u64,
 }
 
+/// What lets a device into a role, or another key of a device that has the role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// Nothing: the device has the role.
+    Known,
+    /// A join token, by its hash. It is used up, gives the role, and lets another key in.
+    Token([u8; 32]),
+    /// An identity that the policy takes. It gives the role.
+    Identity,
+    /// A signature by the SSH key with this blob. If it is a key that the device has in this role, it lets another key in.
+    OldKey(Vec<u8>),
+}
+
+impl Admission {
+    /// Whether it gives a device a role that it does not have yet.
+    pub(crate) fn gives_role(&self) -> bool {
+        matches!(self, Self::Token(_) | Self::Identity)
+    }
+}
+
 /// A proof that passed V1 to V13, and what it asks for.
 #[derive(Debug)]
 pub struct Enrolment<'a> {
@@ -85,14 +106,14 @@ pub struct Enrolment<'a> {
     pub verified: &'a Verified,
     /// The role and the name.
     pub assignment: &'a Assignment,
-    /// The hash of the join token in the proof.
-    pub token: Option<&'a [u8; 32]>,
+    /// What lets the device in.
+    pub admission: &'a Admission,
     /// The answer to the challenge.
     pub answer: Answer<'a>,
     /// Whether an administrator has to approve the first key.
     pub approve_first: bool,
-    /// Whether an administrator has to approve another key for a device that has one.
-    pub approve_rebind: bool,
+    /// What another key for a device that has one needs.
+    pub rebind: Rebind,
 }
 
 /// A certificate that was signed and is not released yet.
@@ -230,6 +251,13 @@ pub trait Registry: Send + Sync {
     ///
     /// [`Refusal::Unavailable`].
     fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Vec<Bound>, Refusal>;
+
+    /// The roles and names in which the device with this endorsement key has the SSH key with this blob, and gets certificates for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn has_key(&self, ek_name: &Name, ssh_key: &[u8]) -> Result<Vec<Assignment>, Refusal>;
 
     /// Takes a proof: binds the key, has the certificate signed, and notes both.
     ///

@@ -128,6 +128,7 @@ fn purpose(terms: &Terms) -> Purpose<'_> {
         },
         principals: &terms.principals,
         audience: &terms.audience,
+        role: None,
     }
 }
 

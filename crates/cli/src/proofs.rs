@@ -1,6 +1,7 @@
 //! Proofs that a key was born in a TPM: what its prover, its verifier and an authority share.
 
 mod by_agent;
+pub(crate) mod identity;
 pub(crate) mod join_token;
 pub(crate) mod prover;
 pub(crate) mod report;

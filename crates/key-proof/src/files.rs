@@ -72,6 +72,8 @@ struct RequestFile {
     principals: Vec<String>,
     audience: String,
     identity: IdentityFile,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
     client_random: Bytes32,
 }
 
@@ -123,6 +125,7 @@ impl From<Kind> for KindFile {
 enum IdentityFile {
     None {},
     Join { value: String },
+    Ssh { value: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -336,7 +339,9 @@ impl RequestFile {
             identity: match self.identity {
                 IdentityFile::None {} => Identity::None,
                 IdentityFile::Join { value } => Identity::Join(value),
+                IdentityFile::Ssh { value } => Identity::Ssh(value),
             },
+            role: self.role,
             client_random: self.client_random.0,
         })
     }
@@ -377,7 +382,11 @@ impl From<&Request> for RequestFile {
                 Identity::Join(value) => IdentityFile::Join {
                     value: value.clone(),
                 },
+                Identity::Ssh(value) => IdentityFile::Ssh {
+                    value: value.clone(),
+                },
             },
+            role: request.role.clone(),
             client_random: Bytes32(request.client_random),
         }
     }

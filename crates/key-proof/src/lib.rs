@@ -118,7 +118,8 @@ pub use request::{Identity, Kind, Request};
 pub use statement::Statement;
 pub use ticket::TicketKey;
 pub use transcript::{
-    ENROLL_NAMESPACE, STATEMENT_NAMESPACE, Transcript, activation, qualifying_data,
+    ENROLL_NAMESPACE, IDENTITY_NAMESPACE, STATEMENT_NAMESPACE, Transcript, activation,
+    qualifying_data,
 };
 pub use verify::{Checked, Origin, Verified, check_request, verify};
 pub use wall::{Wall, WallClaim};

@@ -43,6 +43,9 @@ pub enum Identity {
     None,
     /// The holder of a join token: a secret that the verifier gave out before.
     Join(String),
+    /// The holder of an SSH key that the verifier knows: an SSHSIG file over [`Request::without_identity`], for the namespace
+    /// [`IDENTITY_NAMESPACE`](crate::IDENTITY_NAMESPACE).
+    Ssh(String),
 }
 
 impl fmt::Debug for Identity {
@@ -50,6 +53,7 @@ impl fmt::Debug for Identity {
         f.write_str(match self {
             Self::None => "None",
             Self::Join(_) => "Join(…)",
+            Self::Ssh(_) => "Ssh(…)",
         })
     }
 }
@@ -81,6 +85,8 @@ pub struct Request {
     pub audience: String,
     /// Who the prover is beside its TPM.
     pub identity: Identity,
+    /// The role that is asked for, by the verifier's own word, if the prover names one.
+    pub role: Option<String>,
     /// Random, so that two requests are never the same.
     pub client_random: [u8; 32],
 }
@@ -89,6 +95,22 @@ impl Request {
     /// The hash that challenge and proof are bound to.
     #[must_use]
     pub fn transcript(&self) -> Transcript {
+        self.transcript_with(&match &self.identity {
+            Identity::None => Vec::new(),
+            Identity::Join(token) => [b"join:", token.as_bytes()].concat(),
+            Identity::Ssh(signature) => [b"ssh:", signature.as_bytes()].concat(),
+        })
+    }
+
+    /// The hash of the same request with [`Identity::None`]: what the signature in an [`Identity::Ssh`] is over.
+    ///
+    /// It has the TPM, the key, the names, the audience and the random number in it, so that the signature is good for this request alone.
+    #[must_use]
+    pub fn without_identity(&self) -> Transcript {
+        self.transcript_with(b"")
+    }
+
+    fn transcript_with(&self, identity: &[u8]) -> Transcript {
         let (counter, so_name, guard_name) = match &self.wall {
             WallClaim::Counter {
                 counter,
@@ -113,11 +135,12 @@ impl Request {
         fields.string(self.kind.name().as_bytes());
         fields.list(self.principals.iter().map(String::as_bytes));
         fields.string(self.audience.as_bytes());
-        match &self.identity {
-            Identity::None => fields.string(b""),
-            Identity::Join(token) => fields.string(&[b"join:", token.as_bytes()].concat()),
-        }
+        fields.string(identity);
         fields.string(&self.client_random);
+        // One string more, so that it is no other request's bytes. Without a role, the hash is that of versions before there was one.
+        if let Some(role) = &self.role {
+            fields.string(role.as_bytes());
+        }
         fields.hash()
     }
 }

@@ -32,6 +32,9 @@ impl Fields {
 /// The namespace of the signature by the key itself (SSHSIG) over a [`Transcript`].
 pub const ENROLL_NAMESPACE: &str = "enroll@tpmssh";
 
+/// The namespace of the signature (SSHSIG) by which the holder of another key says who asks: [`Identity::Ssh`](crate::Identity::Ssh).
+pub const IDENTITY_NAMESPACE: &str = "identity@tpmssh";
+
 /// The namespace of a verifier's signature under a statement.
 pub const STATEMENT_NAMESPACE: &str = "statement@tpmssh";
 

@@ -6,6 +6,7 @@ use crate::sshsig::Signer;
 use crate::{AnyKey, CertificateKind, CertificateState, Error, Result, pattern};
 
 mod line;
+mod names;
 
 use line::Line;
 
@@ -54,7 +55,7 @@ impl AllowedSigners {
     pub fn parse(file: impl AsRef<[u8]>) -> Self {
         let mut all = Self::default();
         for (line, number) in file.as_ref().split(|&byte| byte == b'\n').zip(1..) {
-            match Line::parse(line) {
+            match Line::parse(line, number) {
                 Ok(Some(line)) => all.lines.push(line),
                 Ok(None) => {}
                 Err(why) => all.skipped.push(SkippedLine { number, why }),

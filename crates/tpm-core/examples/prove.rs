@@ -94,6 +94,7 @@ impl Owner {
             principals: Vec::new(),
             audience: String::new(),
             identity: Identity::None,
+            role: None,
             client_random,
         }
     }

@@ -1,32 +1,30 @@
 //! What a request has to fulfil, by the registry and the policy.
 
-use key_proof::{
-    Identity, Kind, Maker, Mode, Name, Policy as ProofPolicy, PublicArea, Request, Verified,
-};
+use key_proof::{Kind, Maker, Mode, Name, Policy as ProofPolicy, PublicArea, Request, Verified};
 use ssh_format::AnyKey;
 
-use super::{Audited, Authority, Facts, NO_TOKEN, token_hash};
+use super::admission::Asking;
+use super::{Audited, Authority, Facts};
 use crate::Refusal;
 use crate::policy::{Policy, Role};
-use crate::registry::{Assignment, Standing};
+use crate::registry::{Admission, Assignment, Standing};
 
 /// What one request has to fulfil.
 pub(super) struct Rules {
     pub(super) role: Role,
     pub(super) assignment: Assignment,
-    /// The hash of a join token that is to be used up.
-    pub(super) token: Option<[u8; 32]>,
+    pub(super) admission: Admission,
     pub(super) proof: ProofPolicy,
 }
 
 impl Authority {
-    /// The Name of the endorsement key that a request comes with, and the rules for the request.
+    /// The facts about who asks, for the audit log, and the rules for the request.
     pub(super) fn rules(
         &self,
         policy: &Policy,
         request: &Request,
         now: u64,
-    ) -> Audited<(Name, Rules)> {
+    ) -> Audited<(Facts, Rules)> {
         let ek = PublicArea::parse(&request.ek).map_err(|err| (err.into(), Facts::new()))?;
         let ek = ek.name();
         let mut facts = vec![("ek", ek.to_string())];
@@ -34,11 +32,14 @@ impl Authority {
             Ok(standing) => standing.unwrap_or_default(),
             Err(refusal) => return Err((refusal, facts)),
         };
-        let rules = self.rules_for(policy, request, &ek, &standing, now);
+        let rules = self.rules_for(policy, request, &ek, &standing, &mut facts, now);
         if standing.revoked {
             facts.push(("device", "revoked".to_owned()));
         }
-        Ok((ek, rules.map_err(|refusal| (refusal, facts))?))
+        match rules {
+            Ok(rules) => Ok((facts, rules)),
+            Err(refusal) => Err((refusal, facts)),
+        }
     }
 
     fn rules_for(
@@ -47,29 +48,17 @@ impl Authority {
         request: &Request,
         ek: &Name,
         standing: &Standing,
+        facts: &mut Facts,
         now: u64,
     ) -> Result<Rules, Refusal> {
-        // A revoked TPM gets the answer for an unknown one, so that a stranger learns nothing from it.
-        let known = if standing.revoked {
-            &[][..]
-        } else {
-            &standing.assignments[..]
+        let asking = Asking {
+            policy,
+            request,
+            ek,
+            standing,
+            now,
         };
-        let (assignment, token) = match &request.identity {
-            Identity::None => (only(known, policy, request)?, None),
-            Identity::Join(token) => {
-                let hash = token_hash(token);
-                match self.registry.join_token(&hash, now)? {
-                    Some(token) if token.is_good => (token.assignment, Some(hash)),
-                    // A client that shows a used token was once invited, so it may learn the reason.
-                    Some(_) if standing.revoked => return Err(Refusal::NOT_EXPECTED),
-                    _ if known.is_empty() => return Err(NO_TOKEN),
-                    // A machine that used its token and did not get the answer: it is known now, and comes as
-                    // one that has no token.
-                    _ => (only(known, policy, request)?, None),
-                }
-            }
-        };
+        let (assignment, admission) = self.admit(&asking, facts)?;
         let role = policy.role(&assignment.role).cloned();
         let role = role.ok_or_else(|| {
             Refusal::denied(403, "role", "the authority has no such role any more")
@@ -99,27 +88,9 @@ impl Authority {
         Ok(Rules {
             role,
             assignment,
-            token,
+            admission,
             proof,
         })
-    }
-}
-
-/// The role of a machine that brings no token: the only one that it has of this kind.
-fn only(known: &[Assignment], policy: &Policy, request: &Request) -> Result<Assignment, Refusal> {
-    let fits = |it: &&Assignment| {
-        let role = policy.role(&it.role);
-        role.is_some_and(|role| role.kind == request.kind)
-    };
-    let mut fitting = known.iter().filter(fits);
-    match (fitting.next(), fitting.next()) {
-        (Some(one), None) => Ok(one.clone()),
-        (None, _) => Err(Refusal::NOT_EXPECTED),
-        (Some(_), Some(_)) => Err(Refusal::denied(
-            403,
-            "role",
-            "this TPM has several roles of this kind: a join token says which one is meant",
-        )),
     }
 }
 

@@ -9,10 +9,13 @@ use anyhow::{Context, bail};
 use key_proof::Anchors;
 
 use crate::audit;
-use crate::policy::{MAX_POLICY_LEN, Policy};
+use crate::policy::{Files, MAX_POLICY_LEN, Policy};
 
 /// The most that is read of a file with makers' certificates, in bytes.
 const MAX_ROOTS: u64 = 4 * 1024 * 1024;
+
+/// The most that is read of another file that a policy names, in bytes.
+const MAX_NAMED: u64 = 16 * 1024 * 1024;
 
 /// The directory of a node.
 #[derive(Clone)]
@@ -78,7 +81,7 @@ impl Dir {
     pub(super) fn policy(&self) -> anyhow::Result<(Policy, String)> {
         let path = self.policy_file();
         let text = read(&path, u64::try_from(MAX_POLICY_LEN)?)?;
-        let policy = Policy::parse(&text, add_roots);
+        let policy = Policy::parse(&text, &mut Disk);
         let policy = policy.with_context(|| format!("{} is not in force", path.display()))?;
         Ok((policy, audit::digest(text.as_bytes())))
     }
@@ -117,8 +120,23 @@ pub(super) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<
     }
 }
 
+/// The files that a policy names, from the disk.
+pub(super) struct Disk;
+
+impl Files for Disk {
+    fn roots(&mut self, path: &Path, anchors: &mut Anchors) -> Result<(), String> {
+        add_roots(path, anchors)
+    }
+
+    fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
+        read(path, MAX_NAMED)
+            .map(String::into_bytes)
+            .map_err(|err| format!("{err:#}"))
+    }
+}
+
 /// Adds the certificates in a file, or in the files of a directory.
-pub(super) fn add_roots(path: &Path, anchors: &mut Anchors) -> Result<(), String> {
+fn add_roots(path: &Path, anchors: &mut Anchors) -> Result<(), String> {
     let unreadable = |err: &dyn std::fmt::Display| format!("{}: {err}", path.display());
     let meta = fs::metadata(path).map_err(|err| unreadable(&err))?;
     let mut files = vec![path.to_owned()];

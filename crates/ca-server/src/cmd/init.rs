@@ -64,7 +64,7 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
     }
     let (user, host) = (key(&args.user_ca)?, key(&args.host_ca)?);
     let text = policy(args, &user, &host)?;
-    Policy::parse(&text, files::add_roots)?;
+    Policy::parse(&text, &mut files::Disk)?;
     let agent = Agent::new(absolute(&args.agent)?);
     for (key, path) in [(&user, &args.user_ca), (&host, &args.host_ca)] {
         // Not a thing that means anything: no SSH message and no certificate begins like this.

@@ -1,3 +1,5 @@
+use key_proof::{Kind, Mode};
+
 use super::*;
 
 const KEY_A: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBAD+9COUiX7WYgcvIOdI8+djdoFDVUTxNrcog8sSYdbIzeG+bYdsssvcyy/nRfVhXC5QBCk8IThqs7D4/lFxX5g=";
@@ -11,8 +13,25 @@ fn good() -> String {
     )
 }
 
+/// Each file is its own name.
+struct Named;
+
+impl Files for Named {
+    fn roots(&mut self, _: &Path, _: &mut Anchors) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
+        let text = path.to_str().ok_or("no text")?;
+        match text {
+            "missing" => Err("cannot read missing".to_owned()),
+            text => Ok(text.replace("KEY", KEY_A).into_bytes()),
+        }
+    }
+}
+
 fn read(text: &str) -> Result<Policy, String> {
-    Policy::parse(text, |_, _| Ok(())).map_err(|err| err.to_string())
+    Policy::parse(text, &mut Named).map_err(|err| err.to_string())
 }
 
 #[test]
@@ -23,7 +42,8 @@ fn a_policy_is_read() {
         (role.ttl, role.kind, role.mode),
         (86400, Kind::Host, Mode::D)
     );
-    assert!(role.approve_first && role.approve_rebind);
+    assert!(role.approve_first);
+    assert_eq!(role.rebind, Rebind::Approve);
     assert_eq!(
         role.principals("web1.example.com"),
         Some(vec!["web1.example.com".to_owned()])
@@ -107,6 +127,31 @@ fn what_is_wrong_is_said_and_nothing_is_taken() {
             "\"24h\"",
             "\"24h\"\nkey_types = [\"dsa\"]",
             "role.host: \"dsa\" is no type of key, such as ecdsa-p256",
+        ),
+        (
+            "{name}",
+            "{identity}",
+            "role.host: {identity} is for roles that take an identity; {name} is the name in a join token or import",
+        ),
+        (
+            "\"24h\"",
+            "\"24h\"\nidentity = [{type = \"ssh\", allowed_signers = \"missing\"}]",
+            "role.host.identity[0]: cannot read missing",
+        ),
+        (
+            "\"24h\"",
+            "\"24h\"\nidentity = [{type = \"ssh\", allowed_signers = \"anna sometimes KEY\"}]",
+            "role.host.identity[0]: anna sometimes KEY: line 1 of the allowed signers is skipped: the option sometimes is not known",
+        ),
+        (
+            "\"24h\"",
+            "\"24h\"\nidentity = [{type = \"ssh\", allowed_signers = \"*@example.com KEY\"}]",
+            "role.host.identity[0]: *@example.com KEY, line 1: a key needs a name and no pattern; patterns are for authorities (cert-authority)",
+        ),
+        (
+            "\"24h\"",
+            "\"24h\"\nidentity = [{type = \"ssh\", allowed_signers = \"anna KEY\", cut = \".com\"}]",
+            "role.host.identity[0]: cut is the end of the names that is left out, such as \"@example.com\", and not \".com\"",
         ),
         (
             "role.host",

@@ -231,6 +231,20 @@ impl Registry for Postgres {
         })
     }
 
+    fn has_key(&self, ek_name: &Name, ssh_key: &[u8]) -> Result<Vec<Assignment>, Refusal> {
+        let sql = "SELECT binding.role, name FROM binding JOIN device ON device.id = binding.device \
+                   JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
+                   WHERE ek_name = $1 AND ssh_key = $2 AND binding.state = 'active' AND device.state = 'active' ORDER BY binding.role";
+        self.pool.run(async |session| {
+            let rows = session.rows(sql, &[&ek_name.bytes(), &ssh_key]).await?;
+            let assignment = |row: &Row| {
+                let (role, name) = (row.try_get(0)?, row.try_get(1)?);
+                Ok(Assignment { role, name })
+            };
+            rows.iter().map(assignment).collect()
+        })
+    }
+
     fn enrol(
         &self,
         enrolment: &Enrolment<'_>,

@@ -239,6 +239,19 @@ impl Registry for Sqlite {
         Ok(bound)
     }
 
+    fn has_key(&self, ek_name: &Name, ssh_key: &[u8]) -> Result<Vec<Assignment>, Refusal> {
+        let sql = "SELECT binding.role, name FROM binding JOIN device ON device.id = binding.device \
+                   JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
+                   WHERE ek_name = ? AND ssh_key = ? AND binding.state = 'active' AND device.state = 'active' ORDER BY binding.role";
+        let reader = self.reader();
+        let mut statement = reader.prepare_cached(sql)?;
+        let rows = statement.query_map(params![ek_name.bytes(), ssh_key], |row| {
+            let (role, name) = (row.get(0)?, row.get(1)?);
+            Ok(Assignment { role, name })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     fn enrol(
         &self,
         enrolment: &Enrolment<'_>,

@@ -44,7 +44,8 @@ conformance! {
         a_key_that_was_replaced_comes_back_by_approval_alone,
         the_first_key_may_have_to_wait,
         an_attestation_key_belongs_to_one_device,
-        the_newest_proof_counts;
+        the_newest_proof_counts,
+        an_identity_gives_a_role_and_an_old_key_its_place;
     renew:
         a_renewal_is_noted_and_moves_the_time,
         v14_time_does_not_go_back,

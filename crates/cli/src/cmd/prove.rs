@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use key_proof::{Challenge, Identity, Kind, PublicArea, Request};
+use key_proof::{Challenge, Kind, PublicArea, Request};
 use serde::Serialize;
 use token_store::Store;
 use tpm_core::ek::EkType;
@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::fail::error::Error;
 use crate::keys::signing::{self, SigningKey};
 use crate::options::{EkTypeArg, EndorsementAuthArgs, UserPinArgs};
+use crate::proofs::identity::Source;
 use crate::proofs::prover::{self, Prover, Purpose};
 use crate::proofs::{self, join_token};
 
@@ -100,15 +101,16 @@ fn ask(app: &App, args: &Args) -> anyhow::Result<()> {
         },
         principals: &args.principals,
         audience: &args.audience,
+        role: None,
     };
     let identity = match &args.join_token {
-        Some(path) => join_token::read(path)?,
-        None => Identity::None,
+        Some(path) => Source::JoinToken(join_token::read(path)?),
+        None => Source::None,
     };
     let ek_type = args.ek_type.map(EkType::from);
     let request = args
         .prover(app, &key)
-        .request(&mut store, &purpose, ek_type, identity)?;
+        .request(&mut store, &purpose, ek_type, &identity)?;
     let name = PublicArea::parse(&request.ek)?.name().to_string();
     let has_certificate = request.ek_certificate.is_some();
     let certificate = if has_certificate {

@@ -2,7 +2,6 @@
 
 use anyhow::Context;
 use enroll::{Error as EnrollError, Server, Url, pace};
-use key_proof::Identity;
 use ssh_format::text::shown;
 use token_store::{Enrolment, Store};
 
@@ -10,6 +9,7 @@ use super::{Enrolled, Got, authorities, checked, ek_type, first, keep, purpose, 
 use crate::app::App;
 use crate::fail::error::Error;
 use crate::options::{EndorsementAuthArgs, UserPinArgs};
+use crate::proofs::identity::Source;
 use crate::proofs::prover::Prover;
 use crate::show::date;
 use crate::show::output::error_line;
@@ -107,7 +107,7 @@ fn try_renew(prover: &Prover<'_>, store: &mut Store, enrolled: &Enrolled) -> any
             &server,
             &purpose,
             ek_type(&terms.ek_type),
-            Identity::None,
+            &Source::None,
             Some(&trusted),
         )?,
         Err(err) => return Err(err),

@@ -1,12 +1,13 @@
 //! The first certificate of an authority: for a proof.
 
 use enroll::{Authorities, Server};
-use key_proof::{Identity, Kind};
+use key_proof::Kind;
 use token_store::{Store, Terms, Trust};
 use tpm_core::ek::EkType;
 
 use super::options::Chosen;
 use super::{Got, checked, keep};
+use crate::proofs::identity::Source;
 use crate::proofs::prover::{Prover, Purpose};
 use crate::show::output::tell;
 
@@ -29,6 +30,7 @@ pub(crate) fn enrol(
         kind,
         principals,
         audience: &chosen.audience,
+        role: chosen.role.as_deref(),
     };
     let (is_host, url) = (kind == Kind::Host, chosen.server.url().to_string());
     // Only the first answer of an authority is believed about its own keys.
@@ -49,7 +51,7 @@ pub(crate) fn enrol(
         &chosen.server,
         &purpose,
         chosen.ek_type,
-        chosen.identity.clone(),
+        &chosen.identity,
         known.as_ref(),
     )?;
     if known.is_none() {
@@ -89,7 +91,7 @@ pub(super) fn proven(
     server: &Server,
     purpose: &Purpose<'_>,
     ek_type: Option<EkType>,
-    identity: Identity,
+    identity: &Source,
     trusted: Option<&Authorities>,
 ) -> anyhow::Result<Got> {
     let request = prover.request(store, purpose, ek_type, identity)?;

@@ -3,20 +3,23 @@
 use std::path::{Path, PathBuf};
 
 use enroll::{Authorities, Server, Url};
-use key_proof::Identity;
 use token_store::object::MAX_VALUE_LEN;
 use tpm_core::ek::EkType;
 
 use crate::files::{input_file, key_file};
 use crate::options::{EkTypeArg, EndorsementAuthArgs};
-use crate::proofs::join_token;
+use crate::proofs::identity::IdentityArgs;
+use crate::proofs::identity::Source;
 
 /// What an authority asks for, and what it is believed by.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AuthorityArgs {
-    /// The join token that the authority gave out, in a file; - is standard input
-    #[arg(long, value_name = "FILE")]
-    join_token: Option<PathBuf>,
+    #[command(flatten)]
+    identity: IdentityArgs,
+
+    /// The role that is meant, where several are possible
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
 
     /// The authority's name in proofs (its address)
     #[arg(long, value_name = "WORD")]
@@ -46,7 +49,8 @@ pub(crate) struct AuthorityArgs {
 pub(crate) struct Chosen {
     pub(crate) server: Server,
     pub(crate) audience: String,
-    pub(crate) identity: Identity,
+    pub(crate) identity: Source,
+    pub(crate) role: Option<String>,
     /// The keys that are believed; `None`: those of the first answer.
     pub(crate) authorities: Option<Authorities>,
     pub(crate) tls_roots: Option<Vec<u8>>,
@@ -56,8 +60,12 @@ pub(crate) struct Chosen {
 impl AuthorityArgs {
     /// Whether one of the options is given that mean nothing without an authority.
     pub(crate) fn is_given(&self) -> bool {
-        let files = [&self.join_token, &self.user_ca, &self.host_ca, &self.tls_ca];
-        files.iter().any(|it| it.is_some()) || self.audience.is_some() || self.ek_type.is_some()
+        let files = [&self.user_ca, &self.host_ca, &self.tls_ca];
+        let words = [&self.audience, &self.role];
+        self.identity.is_given()
+            || files.iter().any(|it| it.is_some())
+            || words.iter().any(|it| it.is_some())
+            || self.ek_type.is_some()
     }
 
     /// Reads what the options name, for the authority at `url`.
@@ -74,17 +82,14 @@ impl AuthorityArgs {
             (Some(user), Some(host)) => Some(Authorities::given(key(user)?, key(host)?)),
             _ => None,
         };
-        let identity = match &self.join_token {
-            Some(path) => join_token::read(path)?,
-            None => Identity::None,
-        };
         Ok(Chosen {
             audience: self
                 .audience
                 .clone()
                 .unwrap_or_else(|| url.as_str().to_owned()),
             server: Server::new(url, tls_roots.as_deref())?,
-            identity,
+            identity: self.identity.source()?,
+            role: self.role.clone(),
             authorities,
             tls_roots,
             ek_type: self.ek_type.map(EkType::from),

@@ -427,6 +427,14 @@ pub(crate) enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// Another key does not say who asks.
+    #[error("the key {key} does not say who asks: {why}")]
+    NoIdentity {
+        /// Its file or name.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
     /// No certificate of a maker was found.
     #[error("no certificate of a TPM maker in {}", path.display())]
     NoRoots {

@@ -89,6 +89,7 @@ impl Error {
             | Self::HostKeyNamed { .. }
             | Self::SettingTaken { .. }
             | Self::RevokedBefore
+            | Self::NoIdentity { .. }
             | Self::NotRoot => Kind::Failed,
             Self::NoLostCounter { .. }
             | Self::NoSuchKey { .. }

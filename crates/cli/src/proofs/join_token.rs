@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use key_proof::Identity;
-
 use crate::fail::error::Error;
 use crate::files::input_file;
 
@@ -15,7 +13,7 @@ const MAX_LEN: usize = 256;
 /// # Errors
 ///
 /// [`Error::NoJoinToken`], or that the file cannot be read.
-pub(crate) fn read(path: &Path) -> anyhow::Result<Identity> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
     let bytes = input_file::read(path, MAX_LEN)?;
     let token = str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -24,5 +22,5 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Identity> {
         }
         .into());
     }
-    Ok(Identity::Join(token.to_owned()))
+    Ok(token.to_owned())
 }

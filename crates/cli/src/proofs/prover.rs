@@ -16,12 +16,13 @@ use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::ask::hierarchy_auth;
-use crate::ask::pin_prompt::Source;
+use crate::ask::pin_prompt;
 use crate::ask::token_pin::read_pin_quickly;
 use crate::fail::error::Error;
 use crate::keys::signing::SigningKey;
 use crate::options::{EndorsementAuthArgs, UserPinArgs};
 use crate::proofs::by_agent;
+use crate::proofs::identity::Source;
 use crate::show::date;
 
 /// Who proves a key, and how its secrets are got.
@@ -40,6 +41,8 @@ pub(crate) struct Purpose<'a> {
     pub(crate) kind: Kind,
     pub(crate) principals: &'a [String],
     pub(crate) audience: &'a str,
+    /// The role that is asked for, if one is named.
+    pub(crate) role: Option<&'a str>,
 }
 
 /// Refuses a key that no proof would be accepted for, before anything is asked of the TPM.
@@ -79,13 +82,13 @@ impl Prover<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Unprovable`], those of the TPM and of the store.
+    /// [`Error::Unprovable`], those of the TPM and of the store, and of `identity`.
     pub(crate) fn request(
         &self,
         store: &mut Store,
         purpose: &Purpose<'_>,
         ek_type: Option<EkType>,
-        identity: Identity,
+        identity: &Source,
     ) -> anyhow::Result<Request> {
         refuse_unprovable(self.key)?;
         let tpm = self.app.tpm()?;
@@ -94,7 +97,7 @@ impl Prover<'_> {
         })?;
         let mut client_random = [0; 32];
         OsRng.fill_bytes(&mut client_random);
-        Ok(Request {
+        let mut request = Request {
             wall: wall(&evidence),
             ek: evidence.ek,
             ek_certificate: evidence.ek_certificate,
@@ -106,9 +109,12 @@ impl Prover<'_> {
             kind: purpose.kind,
             principals: purpose.principals.to_vec(),
             audience: purpose.audience.to_owned(),
-            identity,
+            identity: Identity::None,
+            role: purpose.role.map(str::to_owned),
             client_random,
-        })
+        };
+        request.identity = identity.of(self, store, &request)?;
+        Ok(request)
     }
 
     /// The proof, and whose login was used: `agent`, or `pin` for one of this command's own.
@@ -254,7 +260,7 @@ impl Prover<'_> {
     /// The token's PIN, if it has one.
     fn read_pin(&self, store: &Store) -> anyhow::Result<Option<Pin>> {
         let token = &self.key.token;
-        let would_ask = matches!(self.pin.source(), Source::Ask);
+        let would_ask = matches!(self.pin.source(), pin_prompt::Source::Ask);
         if self.unattended && would_ask && token.wall != WallKind::None {
             return Err(Error::TokenLocked {
                 token: shown(&token.label),

@@ -159,6 +159,40 @@ fn a_nonce_is_good_for_a_minute_at_its_own_verifier_alone() {
     }
 }
 
+/// The role is bound into the challenge as well, and no role is no empty one.
+#[test]
+fn v7_a_proof_for_another_role_than_its_challenge_is_refused() {
+    for (asked, shown) in [
+        (None, Some("")),
+        (Some("staff"), None),
+        (Some("staff"), Some("admins")),
+    ] {
+        let mut tpm = SoftwareTpm::new();
+        tpm.role = asked.map(str::to_owned);
+        let mut proof = tpm.proof();
+        let read = key_proof::Proof::from_json(proof.to_json().as_bytes()).unwrap();
+        assert_eq!(read, proof);
+        assert!(check(&proof, &any_tpm()).is_ok());
+        proof.request.role = shown.map(str::to_owned);
+        assert_eq!(refused(check(&proof, &any_tpm())).0, Check::V7);
+    }
+}
+
+/// What a signature of another key says who asks by is over all of the request but itself.
+#[test]
+fn the_hash_without_identity_is_that_of_the_request_without_one() {
+    let mut tpm = SoftwareTpm::new();
+    let bare = tpm.request();
+    assert_eq!(bare.without_identity(), bare.transcript());
+    tpm.identity = Identity::Ssh("signature".to_owned());
+    let shown = tpm.request();
+    assert_eq!(shown.without_identity(), bare.transcript());
+    assert_ne!(shown.transcript(), bare.transcript());
+    let mut other = shown.clone();
+    other.principals = vec!["bert".to_owned()];
+    assert_ne!(other.without_identity(), shown.without_identity());
+}
+
 /// A join token is bound into the challenge: another one cannot be put in its place.
 #[test]
 fn v7_a_proof_with_another_identity_than_its_challenge_is_refused() {
@@ -166,7 +200,11 @@ fn v7_a_proof_with_another_identity_than_its_challenge_is_refused() {
     tpm.identity = Identity::Join("canary7".to_owned());
     let proof = tpm.proof();
     assert!(check(&proof, &any_tpm()).is_ok());
-    for identity in [Identity::None, Identity::Join("two".to_owned())] {
+    for identity in [
+        Identity::None,
+        Identity::Join("two".to_owned()),
+        Identity::Ssh("canary7".to_owned()),
+    ] {
         let mut changed = proof.clone();
         changed.request.identity = identity;
         assert_eq!(refused(check(&changed, &any_tpm())).0, Check::V7);

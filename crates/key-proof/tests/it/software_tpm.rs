@@ -47,6 +47,7 @@ pub(crate) struct SoftwareTpm {
     pub(crate) principals: Vec<String>,
     pub(crate) audience: String,
     pub(crate) identity: Identity,
+    pub(crate) role: Option<String>,
     /// Clock, resets, restarts.
     pub(crate) time: (u64, u32, u32),
     pub(crate) certificate: Option<Vec<u8>>,
@@ -69,6 +70,7 @@ impl SoftwareTpm {
             principals: vec!["anna".to_owned()],
             audience: String::new(),
             identity: Identity::None,
+            role: None,
             time: (0, 0, 0),
             certificate: None,
             chain: Vec::new(),
@@ -128,6 +130,7 @@ impl SoftwareTpm {
             principals: self.principals.clone(),
             audience: self.audience.clone(),
             identity: self.identity.clone(),
+            role: self.role.clone(),
             client_random: [3; 32],
         }
     }

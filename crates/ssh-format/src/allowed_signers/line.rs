@@ -12,6 +12,8 @@ const BLANK: &[u8] = b" \t";
 /// The parts of a line: who may sign with which key, for what and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Line {
+    /// Its number in the file, from 1.
+    pub(super) number: usize,
     /// Patterns of the identities, separated by commas.
     pub(super) principals: String,
     pub(super) options: Options,
@@ -41,7 +43,7 @@ impl Line {
     /// # Source
     ///
     /// `parse_principals_key_and_options` of OpenSSH.
-    pub(super) fn parse(line: &[u8]) -> Result<Option<Self>, String> {
+    pub(super) fn parse(line: &[u8], number: usize) -> Result<Option<Self>, String> {
         // For OpenSSH, a program in C, a NUL ends the line.
         let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
         if let [] | [b'#', ..] = skip(line, WHITE) {
@@ -64,6 +66,7 @@ impl Line {
             }
         };
         Ok(Some(Self {
+            number,
             principals,
             options: Options::parse(options)?,
             key,

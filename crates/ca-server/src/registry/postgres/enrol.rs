@@ -5,7 +5,8 @@ use key_proof::{Kind, Verified};
 use super::pool::{Fault, Session};
 use super::renew::{answered, issue, take_names};
 use super::{Once, corrupt, signed, text};
-use crate::registry::{Enrolment, Outcome};
+use crate::policy::Rebind;
+use crate::registry::{Admission, Enrolment, Outcome};
 
 pub(super) async fn enrol(
     session: &mut Session,
@@ -23,24 +24,20 @@ pub(super) async fn enrol(
     if is_elsewhere(session, device, verified).await? {
         return Ok(Outcome::Unknown);
     }
-    let has_token = match enrolment.token {
-        Some(hash) if !use_token(session, hash, enrolment.answer.now).await? => {
-            return Ok(Outcome::NoToken);
-        }
-        Some(_) => true,
-        None => false,
-    };
-    let state = match assign(session, device, enrolment, has_token).await? {
+    if let Admission::Token(hash) = enrolment.admission
+        && !use_token(session, hash, enrolment.answer.now).await?
+    {
+        return Ok(Outcome::NoToken);
+    }
+    let state = match assign(session, device, enrolment).await? {
         Ok(state) => state,
         Err(refused) => return Ok(refused),
     };
     if went_back(session, verified).await? {
         return Ok(Outcome::TimeWentBack);
     }
-    // What an administrator gave a token for needs no second word of his.
-    let approve_rebind = enrolment.approve_rebind && !has_token;
     let waits = state == "pending";
-    let (binding, is_active) = bind(session, device, enrolment, approve_rebind, waits).await?;
+    let (binding, is_active) = bind(session, device, enrolment, waits).await?;
     if !is_active {
         let answer = enrolment.answer;
         let sql = "INSERT INTO used_nonce (nonce, expires, body, certificate, binding) VALUES ($1, $2, $3, NULL, $4)";
@@ -110,18 +107,17 @@ async fn use_token(session: &mut Session, hash: &[u8; 32], now: u64) -> Result<b
     Ok(session.execute(sql, &[&&hash[..], &signed(now)]).await? == 1)
 }
 
-/// The state of the device's role and name, which a join token gives it if it has none.
+/// The state of the device's role and name, which a join token or an identity gives it if it has none.
 async fn assign(
     session: &mut Session,
     device: i64,
     enrolment: &Enrolment<'_>,
-    has_token: bool,
 ) -> Result<Result<String, Outcome>, Fault> {
     let wanted = enrolment.assignment;
     let sql = "SELECT name, state FROM assignment WHERE device = $1 AND role = $2";
     let row = session.optional(sql, &[&device, &wanted.role]).await?;
     let Some(row) = row else {
-        if !has_token {
+        if !enrolment.admission.gives_role() {
             return Ok(Err(Outcome::Unknown));
         }
         let state = if enrolment.approve_first {
@@ -164,7 +160,6 @@ async fn bind(
     session: &mut Session,
     device: i64,
     enrolment: &Enrolment<'_>,
-    approve_rebind: bool,
     waits: bool,
 ) -> Result<(i64, bool), Fault> {
     let (verified, role) = (enrolment.verified, &enrolment.assignment.role);
@@ -187,7 +182,7 @@ async fn bind(
     let sql =
         "SELECT EXISTS (SELECT FROM binding WHERE device = $1 AND role = $2 AND state = 'active')";
     let has_others: bool = session.one(sql, &[&device, role]).await?.try_get(0)?;
-    let is_active = !(waits || (has_others && approve_rebind));
+    let is_active = !waits && (!has_others || may_replace(session, device, enrolment).await?);
     let state = if is_active { "active" } else { "pending" };
     let id = match known {
         Some(id) => {
@@ -233,6 +228,26 @@ async fn bind(
         replace_others(session, device, role, id).await?;
     }
     Ok((id, is_active))
+}
+
+/// Whether the key takes the place of the one that the device has in this role without an administrator's word.
+async fn may_replace(
+    session: &mut Session,
+    device: i64,
+    enrolment: &Enrolment<'_>,
+) -> Result<bool, Fault> {
+    match (enrolment.rebind, enrolment.admission) {
+        // What an administrator gave a token for needs no second word of his.
+        (_, Admission::Token(_)) | (Rebind::Auto, _) => Ok(true),
+        (Rebind::OldKey, Admission::OldKey(blob)) => {
+            let sql = "SELECT EXISTS (SELECT FROM binding WHERE device = $1 AND role = $2 AND state = 'active' AND ssh_key = $3)";
+            let row = session
+                .one(sql, &[&device, &enrolment.assignment.role, blob])
+                .await?;
+            Ok(row.try_get(0)?)
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Ends the other keys that the device has in this role. Their names go to `successor`, and not to whoever asks next: certificates with them

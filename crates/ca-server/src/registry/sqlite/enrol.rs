@@ -5,7 +5,8 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{signed, unsigned};
 use crate::Refusal;
-use crate::registry::{Answer, Enrolment, Outcome, Sign};
+use crate::policy::Rebind;
+use crate::registry::{Admission, Answer, Enrolment, Outcome, Sign};
 
 pub(super) fn enrol(
     tx: &Transaction<'_>,
@@ -23,22 +24,20 @@ pub(super) fn enrol(
     if is_elsewhere(tx, device, verified)? {
         return Ok(Outcome::Unknown);
     }
-    let has_token = match enrolment.token {
-        Some(hash) if !use_token(tx, hash, enrolment.answer.now)? => return Ok(Outcome::NoToken),
-        Some(_) => true,
-        None => false,
-    };
-    let state = match assign(tx, device, enrolment, has_token)? {
+    if let Admission::Token(hash) = enrolment.admission
+        && !use_token(tx, hash, enrolment.answer.now)?
+    {
+        return Ok(Outcome::NoToken);
+    }
+    let state = match assign(tx, device, enrolment)? {
         Ok(state) => state,
         Err(refused) => return Ok(refused),
     };
     if went_back(tx, &verified.attestation_key, verified.time)? {
         return Ok(Outcome::TimeWentBack);
     }
-    // What an administrator gave a token for needs no second word of his.
-    let approve_rebind = enrolment.approve_rebind && !has_token;
     let waits = state == "pending";
-    let (binding, state) = bind(tx, device, enrolment, approve_rebind, waits)?;
+    let (binding, state) = bind(tx, device, enrolment, waits)?;
     if state == "pending" {
         use_nonce(tx, enrolment.answer, None, binding)?;
         return Ok(Outcome::Pending(binding));
@@ -133,12 +132,11 @@ fn use_token(tx: &Transaction<'_>, hash: &[u8; 32], now: u64) -> Result<bool, Re
     Ok(tx.execute(sql, params![hash, signed(now)])? == 1)
 }
 
-/// The state of the device's role and name, which a join token gives it if it has none.
+/// The state of the device's role and name, which a join token or an identity gives it if it has none.
 fn assign(
     tx: &Transaction<'_>,
     device: i64,
     enrolment: &Enrolment<'_>,
-    has_token: bool,
 ) -> Result<Result<String, Outcome>, Refusal> {
     let wanted = enrolment.assignment;
     let sql = "SELECT name, state FROM assignment WHERE device = ? AND role = ?";
@@ -150,7 +148,7 @@ fn assign(
     Ok(match row {
         Some((name, state)) if name == wanted.name => Ok(state),
         Some(_) => Err(Outcome::OtherName),
-        None if !has_token => Err(Outcome::Unknown),
+        None if !enrolment.admission.gives_role() => Err(Outcome::Unknown),
         None => {
             let state = if enrolment.approve_first {
                 "pending"
@@ -196,7 +194,6 @@ fn bind(
     tx: &Transaction<'_>,
     device: i64,
     enrolment: &Enrolment<'_>,
-    approve_rebind: bool,
     waits: bool,
 ) -> Result<(i64, &'static str), Refusal> {
     let (verified, role) = (enrolment.verified, &enrolment.assignment.role);
@@ -217,7 +214,7 @@ fn bind(
     }
     let sql = "SELECT count(*) FROM binding WHERE device = ? AND role = ? AND state = 'active'";
     let others: i64 = tx.query_row(sql, params![device, role], |row| row.get(0))?;
-    let state = if waits || (others > 0 && approve_rebind) {
+    let state = if waits || (others > 0 && !may_replace(tx, device, enrolment)?) {
         "pending"
     } else {
         "active"
@@ -260,6 +257,24 @@ fn bind(
         replace_others(tx, device, role, id)?;
     }
     Ok((id, state))
+}
+
+/// Whether the key takes the place of the one that the device has in this role without an administrator's word.
+fn may_replace(
+    tx: &Transaction<'_>,
+    device: i64,
+    enrolment: &Enrolment<'_>,
+) -> Result<bool, Refusal> {
+    match (enrolment.rebind, enrolment.admission) {
+        // What an administrator gave a token for needs no second word of his.
+        (_, Admission::Token(_)) | (Rebind::Auto, _) => Ok(true),
+        (Rebind::OldKey, Admission::OldKey(blob)) => {
+            let sql = "SELECT EXISTS (SELECT 1 FROM binding WHERE device = ? AND role = ? AND state = 'active' AND ssh_key = ?)";
+            let values = params![device, enrolment.assignment.role, blob];
+            Ok(tx.query_row(sql, values, |row| row.get(0))?)
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Ends the other keys that the device has in this role. Their names go to `successor`, and not to whoever asks next: certificates with them

@@ -1,7 +1,8 @@
 //! Proofs: who becomes what.
 
 use ca_server::Refusal;
-use ca_server::registry::Outcome;
+use ca_server::policy::Rebind;
+use ca_server::registry::{Admission, Outcome};
 
 use super::world::{
     Come, Wish, World, assignment, host, issued, no_signer, pending, random, verified,
@@ -190,4 +191,48 @@ pub(super) fn the_newest_proof_counts(world: &World) {
     issued(world.enrol(&proof, &Wish::new("web1", None)));
     let bound = &world.bound(&tpm)[0];
     assert_eq!((bound.wall.as_str(), bound.mode.as_str()), ("counter", "B"));
+}
+
+/// An identity gives a role, and lets no second key in; the key that the device has does.
+pub(super) fn an_identity_gives_a_role_and_an_old_key_its_place(world: &World) {
+    let first = host("web1");
+    let mut wish = Wish::new("web1", None);
+    wish.admission = Admission::OldKey(verified(&first).key.blob().to_vec());
+    wish.rebind = Rebind::OldKey;
+    assert_eq!(world.enrol(&verified(&first), &wish), Outcome::Unknown);
+    wish.admission = Admission::Identity;
+    issued(world.enrol(&verified(&first), &wish));
+    let (ek, old) = (verified(&first).ek_name, verified(&first).key);
+    let has = |blob: &[u8]| world.registry.has_key(&ek, blob).unwrap();
+    assert_eq!(has(old.blob()), [assignment("web1")]);
+    let mut second = host("web1");
+    second.ek = first.ek.clone();
+    let proof = verified(&second);
+    assert!(has(proof.key.blob()).is_empty());
+    pending(world.enrol(&verified(&second), &wish));
+    // Not by the key itself, and not where the role does not say so.
+    for (key, rebind) in [(&proof.key, Rebind::OldKey), (&old, Rebind::Approve)] {
+        wish.admission = Admission::OldKey(key.blob().to_vec());
+        wish.rebind = rebind;
+        pending(world.enrol(&verified(&second), &wish));
+    }
+    wish.rebind = Rebind::OldKey;
+    issued(world.enrol(&verified(&second), &wish));
+    assert!(has(old.blob()).is_empty() && !world.bound(&first)[0].active);
+    assert_eq!(has(proof.key.blob()), [assignment("web1")]);
+    // Somebody else's endorsement key has none of this.
+    let other = verified(&host("web1")).ek_name;
+    let nothing = world.registry.has_key(&other, proof.key.blob()).unwrap();
+    assert!(nothing.is_empty());
+    // The first one has no say any more.
+    let mut third = host("web1");
+    third.ek = first.ek.clone();
+    wish.admission = Admission::OldKey(old.blob().to_vec());
+    pending(world.enrol(&verified(&third), &wish));
+    wish.admission = Admission::Identity;
+    wish.rebind = Rebind::Auto;
+    issued(world.enrol(&verified(&third), &wish));
+    let device = world.registry.devices().unwrap()[0].device;
+    assert!(world.registry.revoke(device, "", NOW, "uid 0").unwrap());
+    assert!(has(verified(&third).key.blob()).is_empty());
 }

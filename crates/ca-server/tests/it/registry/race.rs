@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use ca_server::policy::Rebind;
 use ca_server::registry::Outcome;
 use ca_server::{Refusal, registry::Registry};
 
@@ -74,7 +75,7 @@ pub(super) fn one_device_gets_one_of_fifty_keys(world: &World) {
     let tokens: Vec<_> = (0..2).map(|_| world.token("web1")).collect();
     let outcomes = at_once(|number| {
         let mut wish = Wish::new("web1", tokens.get(number).copied());
-        wish.approve_rebind = true;
+        wish.rebind = Rebind::Approve;
         world.try_enrol(&proofs[number], &wish)
     });
     let mut got = 0;

@@ -3,10 +3,11 @@
 use std::sync::OnceLock;
 
 use ca_server::Refusal;
+use ca_server::policy::Rebind;
 use ca_server::registry::postgres::{self, Location, Postgres};
 use ca_server::registry::sqlite::Sqlite;
 use ca_server::registry::{
-    Answer, Assignment, Bound, Custody, Enrolment, Outcome, Registry, Signed,
+    Admission, Answer, Assignment, Bound, Custody, Enrolment, Outcome, Registry, Signed,
 };
 use key_proof::{Kind, TpmTime, Verified};
 use rand_core::{OsRng, RngCore};
@@ -40,7 +41,9 @@ pub(crate) struct Wish<'a> {
     pub(crate) name: &'a str,
     pub(crate) token: Option<[u8; 32]>,
     pub(crate) approve_first: bool,
-    pub(crate) approve_rebind: bool,
+    pub(crate) rebind: Rebind,
+    /// Counts where there is no token.
+    pub(crate) admission: Admission,
     pub(crate) body: [u8; 32],
 }
 
@@ -50,7 +53,8 @@ impl<'a> Wish<'a> {
             name,
             token,
             approve_first: false,
-            approve_rebind: true,
+            rebind: Rebind::Approve,
+            admission: Admission::Known,
             body: [1; 32],
         }
     }
@@ -179,10 +183,14 @@ impl World {
         wish: &Wish<'_>,
         sign: &mut dyn FnMut() -> Result<Signed, Refusal>,
     ) -> Result<Outcome, Refusal> {
+        let admission = match wish.token {
+            Some(token) => Admission::Token(token),
+            None => wish.admission.clone(),
+        };
         let enrolment = Enrolment {
             verified: proof,
             assignment: &assignment(wish.name),
-            token: wish.token.as_ref(),
+            admission: &admission,
             answer: Answer {
                 nonce: &proof.nonce,
                 expires: proof.expires,
@@ -190,7 +198,7 @@ impl World {
                 now: NOW,
             },
             approve_first: wish.approve_first,
-            approve_rebind: wish.approve_rebind,
+            rebind: wish.rebind,
         };
         self.registry.enrol(&enrolment, &proof.principals, sign)
     }

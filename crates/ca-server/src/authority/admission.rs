@@ -1,0 +1,228 @@
+//! What lets a request into a role: that the device has it, a join token, or an identity that the role takes.
+
+use key_proof::{Identity, Name, PublicArea, Request};
+use ssh_format::{Signer, SshSig};
+
+use super::{Authority, Facts, NO_TOKEN, token_hash};
+use crate::Refusal;
+use crate::identity::{Rule, ssh};
+use crate::policy::{Policy, Rebind, Role};
+use crate::registry::{Admission, Assignment, Standing};
+
+/// A request, and what the registry has of its TPM.
+pub(super) struct Asking<'a> {
+    pub(super) policy: &'a Policy,
+    pub(super) request: &'a Request,
+    pub(super) ek: &'a Name,
+    pub(super) standing: &'a Standing,
+    pub(super) now: u64,
+}
+
+/// The longest name of a role that a request may have, in bytes.
+const MAX_ROLE: usize = 64;
+
+const WHICH_ROLE: Refusal = Refusal::Denied {
+    status: 403,
+    code: "role",
+    why: "several roles are possible: name the one that is meant (--role)",
+};
+const NO_IDENTITY: Refusal = Refusal::Denied {
+    status: 403,
+    code: "identity",
+    why: "no role takes this identity: its key is not expected here, or its signature is not over this request",
+};
+
+impl Authority {
+    /// The role and the name that a request is for, and what lets it in.
+    pub(super) fn admit(
+        &self,
+        asking: &Asking<'_>,
+        facts: &mut Facts,
+    ) -> Result<(Assignment, Admission), Refusal> {
+        if asking
+            .request
+            .role
+            .as_ref()
+            .is_some_and(|it| it.len() > MAX_ROLE)
+        {
+            return Err(other_role());
+        }
+        match &asking.request.identity {
+            Identity::None => self.known(asking),
+            Identity::Join(token) => self.by_token(asking, token),
+            Identity::Ssh(signature) => self.by_signature(asking, signature, facts),
+        }
+    }
+
+    fn by_token(
+        &self,
+        asking: &Asking<'_>,
+        token: &str,
+    ) -> Result<(Assignment, Admission), Refusal> {
+        let hash = token_hash(token);
+        match self.registry.join_token(&hash, asking.now)? {
+            Some(token) if token.is_good => {
+                if !asking.means(&token.assignment.role) {
+                    return Err(other_role());
+                }
+                Ok((token.assignment, Admission::Token(hash)))
+            }
+            // A client that shows a used token was once invited, so it may learn the reason.
+            Some(_) if asking.standing.revoked => Err(Refusal::NOT_EXPECTED),
+            _ if asking.assignments().is_empty() => Err(NO_TOKEN),
+            // A machine that used its token and did not get the answer: it is known now, and comes as one that has no token.
+            _ => self.known(asking),
+        }
+    }
+
+    /// The role of a machine that brings nothing: the only one that it has of this kind, or the only one of them that has the key.
+    fn known(&self, asking: &Asking<'_>) -> Result<(Assignment, Admission), Refusal> {
+        let policy = asking.policy;
+        let mut fitting: Vec<&Assignment> = asking
+            .assignments()
+            .iter()
+            .filter(|it| asking.fits(policy, &it.role).is_some())
+            .collect();
+        let takes_identity = |it: &&Assignment| {
+            let role = policy.role(&it.role);
+            role.is_some_and(|role| !role.identities.is_empty())
+        };
+        if fitting.len() > 1 || fitting.iter().any(takes_identity) {
+            let had = self.had_in(asking)?;
+            if fitting.len() > 1 && fitting.iter().any(|it| had.contains(&it.role)) {
+                fitting.retain(|it| had.contains(&it.role));
+            }
+            if let [one] = &fitting[..]
+                && takes_identity(one)
+                && !had.contains(&one.role)
+            {
+                return Err(Refusal::denied(
+                    403,
+                    "identity",
+                    "a key that is new to this role comes with an identity or a join token",
+                ));
+            }
+        }
+        match &fitting[..] {
+            [one] => Ok(((*one).clone(), Admission::Known)),
+            [] => Err(Refusal::NOT_EXPECTED),
+            _ => Err(WHICH_ROLE),
+        }
+    }
+
+    /// The roles in which the device has brought this key before.
+    fn had_in(&self, asking: &Asking<'_>) -> Result<Vec<String>, Refusal> {
+        let name = |public: &[u8]| PublicArea::parse(public).map(|it| it.name());
+        let (attestation_key, key) = (
+            name(&asking.request.attestation_key)?,
+            name(&asking.request.key)?,
+        );
+        let bound = self.registry.bound(&attestation_key, &key)?;
+        let ours = bound.into_iter().filter(|it| it.ek_name == *asking.ek);
+        Ok(ours.map(|it| it.assignment.role).collect())
+    }
+
+    /// The role of a request that another SSH key has signed: one that the device has in this role, or one that the policy names.
+    fn by_signature(
+        &self,
+        asking: &Asking<'_>,
+        signature: &str,
+        facts: &mut Facts,
+    ) -> Result<(Assignment, Admission), Refusal> {
+        let Ok(signature) = SshSig::from_armored(signature) else {
+            return Err(NO_IDENTITY);
+        };
+        let signer = signature.signer();
+        facts.push(("identity", format!("ssh {}", signer.key().fingerprint())));
+        let policy = asking.policy;
+        let has = match signer {
+            Signer::Key(key) => self.registry.has_key(asking.ek, key.blob())?,
+            Signer::Certificate(_) => Vec::new(),
+        };
+        let mut found: Vec<(Assignment, Admission)> = Vec::new();
+        for role in policy.roles() {
+            if asking.fits(policy, &role.name).is_none() {
+                continue;
+            }
+            let own = has.iter().find(|it| it.role == role.name);
+            if let Some(own) = own.filter(|_| role.rebind == Rebind::OldKey) {
+                let old = Admission::OldKey(signer.key().blob().to_vec());
+                found.push((own.clone(), old));
+                continue;
+            }
+            let names = role.identities.iter().flat_map(|rule| match rule {
+                Rule::Ssh(signers) => signers.names(signer, asking.now),
+            });
+            let meant = asking.meant(role, names.collect());
+            found.extend(meant.into_iter().map(|it| (it, Admission::Identity)));
+        }
+        // Nobody learns anything who has not signed.
+        if found.is_empty() || !ssh::is_over(&signature, asking.request) {
+            return Err(NO_IDENTITY);
+        }
+        one(found)
+    }
+}
+
+impl Asking<'_> {
+    /// The roles and names that the device has. A revoked TPM gets the answers for an unknown one, so that a stranger learns nothing from them.
+    fn assignments(&self) -> &[Assignment] {
+        if self.standing.revoked {
+            &[]
+        } else {
+            &self.standing.assignments
+        }
+    }
+
+    /// Whether a role is the one that the request names, if it names one.
+    fn means(&self, role: &str) -> bool {
+        self.request.role.as_ref().is_none_or(|it| it == role)
+    }
+
+    /// The role with this name, if the request can be for it.
+    fn fits<'p>(&self, policy: &'p Policy, role: &str) -> Option<&'p Role> {
+        let role = policy.role(role)?;
+        (role.kind == self.request.kind && self.means(&role.name)).then_some(role)
+    }
+
+    /// What an identity with these names may be in a role: those that the wanted principals belong to. If they belong to none, the first one:
+    /// the request is refused for its principals then, and not for its identity.
+    fn meant(&self, role: &Role, names: Vec<String>) -> Vec<Assignment> {
+        let fits = |name: &&String| {
+            let allowed = role.principals(name);
+            let wanted = &self.request.principals;
+            allowed.is_some_and(|allowed| wanted.iter().all(|it| allowed.contains(it)))
+        };
+        let mut meant: Vec<&String> = names.iter().filter(fits).collect();
+        if meant.is_empty() {
+            meant.extend(names.first());
+        }
+        meant.sort();
+        meant.dedup();
+        let assignment = |name: &String| Assignment {
+            role: role.name.clone(),
+            name: name.clone(),
+        };
+        meant.into_iter().map(assignment).collect()
+    }
+}
+
+/// The only one that is possible.
+fn one(mut found: Vec<(Assignment, Admission)>) -> Result<(Assignment, Admission), Refusal> {
+    let Some(last) = found.pop() else {
+        return Err(NO_IDENTITY);
+    };
+    match found.first() {
+        None => Ok(last),
+        Some((it, _)) if it.role != last.0.role => Err(WHICH_ROLE),
+        Some(_) => Err(Refusal::denied(
+            403,
+            "identity",
+            "this identity has several names here, and the wanted principals belong to more than one",
+        )),
+    }
+}
+
+fn other_role() -> Refusal {
+    Refusal::denied(403, "role", "it names another role than it can have")
+}

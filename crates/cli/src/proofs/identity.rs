@@ -1,0 +1,143 @@
+//! Who asks an authority, beside the TPM: by a join token, or by another SSH key that signs the request.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use key_proof::{IDENTITY_NAMESPACE, Identity, Request};
+use ssh_format::{SigHash, SshSig};
+use token_store::Store;
+
+use super::join_token;
+use super::prover::Prover;
+use crate::fail::error::Error;
+use crate::keys::signing;
+use crate::show::path;
+
+/// What is shown in the place of a join token, as options.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+pub(crate) struct IdentityArgs {
+    /// The join token that the authority gave out, in a file; - is standard input
+    #[arg(long, value_name = "FILE")]
+    join_token: Option<PathBuf>,
+
+    /// Say who asks by another SSH key that the authority knows: ssh-keygen signs with the key in this file, or with the agent if only
+    /// its public key is there
+    #[arg(long, value_name = "FILE")]
+    identity_key: Option<PathBuf>,
+
+    /// Say who asks by the key of this TPM that the new one replaces
+    #[arg(long, value_name = "KEY")]
+    old_key: Option<String>,
+}
+
+impl IdentityArgs {
+    pub(crate) fn is_given(&self) -> bool {
+        self.join_token.is_some() || self.identity_key.is_some() || self.old_key.is_some()
+    }
+
+    /// What the options say, with the join token read.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`join_token::read`].
+    pub(crate) fn source(&self) -> anyhow::Result<Source> {
+        Ok(match self {
+            Self {
+                join_token: Some(path),
+                ..
+            } => Source::JoinToken(join_token::read(path)?),
+            Self {
+                identity_key: Some(path),
+                ..
+            } => Source::KeyFile(path.clone()),
+            Self {
+                old_key: Some(name),
+                ..
+            } => Source::OldKey(name.clone()),
+            _ => Source::None,
+        })
+    }
+}
+
+/// Where the identity of a request comes from. A signature is over the request, and so made after it.
+pub(crate) enum Source {
+    /// Nobody in particular asks.
+    None,
+    /// The holder of a join token.
+    JoinToken(String),
+    /// The holder of the key in a file, or of the private half of it in an agent.
+    KeyFile(PathBuf),
+    /// The holder of a key in the store, by its name.
+    OldKey(String),
+}
+
+impl Source {
+    /// The identity for `request`, which has none yet.
+    ///
+    /// # Errors
+    ///
+    /// If the key does not sign: [`Error::NoIdentity`], and those of the PIN, the TPM and the store.
+    pub(super) fn of(
+        &self,
+        prover: &Prover<'_>,
+        store: &Store,
+        request: &Request,
+    ) -> anyhow::Result<Identity> {
+        let message = request.without_identity();
+        Ok(match self {
+            Self::None => Identity::None,
+            Self::JoinToken(token) => Identity::Join(token.clone()),
+            Self::KeyFile(path) => Identity::Ssh(by_ssh_keygen(path, &message)?),
+            Self::OldKey(name) => Identity::Ssh(by_own_key(prover, store, name, &message)?),
+        })
+    }
+}
+
+/// A signature by a key in the store.
+fn by_own_key(
+    prover: &Prover<'_>,
+    store: &Store,
+    name: &str,
+    message: &[u8],
+) -> anyhow::Result<String> {
+    let key = signing::find(signing::all(prover.app, store)?, Some(name))?;
+    let hash = SigHash::Sha512;
+    let digest = hash.of(message).map_err(|err| no_identity(name, &err))?;
+    let data = SshSig::to_sign(IDENTITY_NAMESPACE, hash, &digest)?;
+    let signature = key.sign(prover.app, store, prover.pin, &data)?;
+    Ok(SshSig::new(key.public, IDENTITY_NAMESPACE, hash, &signature)?.armored())
+}
+
+/// A signature by whatever key `ssh-keygen` can use: it asks for a passphrase, an agent, a security key.
+fn by_ssh_keygen(file: &Path, message: &[u8]) -> Result<String, Error> {
+    let shown = path::name(file);
+    let failed = |why: &dyn std::fmt::Display| no_identity(&shown, why);
+    let mut child = Command::new("ssh-keygen")
+        .args(["-q", "-Y", "sign", "-n", IDENTITY_NAMESPACE, "-f"])
+        .arg(file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|err| failed(&format_args!("ssh-keygen does not start: {err}")))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        match stdin.write_all(message) {
+            // What it says itself tells more.
+            Err(err) if err.kind() != io::ErrorKind::BrokenPipe => return Err(failed(&err)),
+            _ => {}
+        }
+    }
+    let output = child.wait_with_output().map_err(|err| failed(&err))?;
+    match String::from_utf8(output.stdout) {
+        Ok(signature) if output.status.success() => Ok(signature),
+        _ => Err(failed(&"ssh-keygen does not sign with it")),
+    }
+}
+
+fn no_identity(key: &str, why: &dyn std::fmt::Display) -> Error {
+    Error::NoIdentity {
+        key: key.to_owned(),
+        why: why.to_string(),
+    }
+}

@@ -1,0 +1,116 @@
+//! People and hosts who say who they are by another key.
+
+use std::fs;
+
+use super::people::enrol;
+use super::{AUDIENCE, Authority};
+use crate::program::{Program, run, text};
+
+/// An authority that knows anna by the key in `old.pub` of her home.
+fn authority(program: &Program) -> Authority {
+    let old = text(program.home.path().join("old"));
+    run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &old]);
+    let mut authority = Authority::start();
+    let public = fs::read_to_string(format!("{old}.pub")).unwrap();
+    let signers = authority.file("signers");
+    fs::write(&signers, format!("anna {public}")).unwrap();
+    let rule =
+        format!("ttl = \"8h\"\nidentity = [{{ type = \"ssh\", allowed_signers = {signers:?} }}]");
+    authority.serve_with("ttl = \"8h\"", &rule);
+    authority
+}
+
+#[test]
+fn a_person_comes_over_with_the_ssh_key_of_before() {
+    let program = Program::with_key();
+    let authority = authority(&program);
+    let old = text(program.home.path().join("old"));
+    enrol(
+        &program,
+        &authority.url,
+        &["--identity-key", &old, "--role", "user"],
+    )
+    .ok();
+    // The same key proves itself again without it.
+    enrol(&program, &authority.url, &[]).ok();
+    let renew = ["renew", "--all", "--pin-file", &program.pin];
+    program.run(&renew).ok();
+    // Another key of the machine needs the identity, and then an administrator.
+    let args = [
+        "enroll",
+        &authority.url,
+        "second",
+        "-n",
+        "anna",
+        "--audience",
+        AUDIENCE,
+    ];
+    program.keygen("second");
+    let second = |more: &[&str]| {
+        let pin = ["--pin-file", &program.pin];
+        program.run(&[&args[..], &pin, more].concat())
+    };
+    second(&[]).fails(
+        8,
+        "tpmssh: the authority refuses (identity): a key that is new to this role comes with an identity or a join token\n\
+         hint: the key that its administrator knows signs with --identity-key FILE, the one that is replaced with --old-key KEY, and a join token works as well (--join-token)\n",
+    );
+    let waits = second(&["--identity-key", &old]);
+    assert_eq!(waits.code, Some(10), "{waits:?}");
+    let outcome = second(&["--identity-key", &old, "--join-token", &old]);
+    assert_eq!(outcome.code, Some(2), "{outcome:?}");
+}
+
+#[test]
+fn a_key_that_the_authority_does_not_know_says_nothing() {
+    let program = Program::with_key();
+    let authority = authority(&program);
+    let at = |name: &str| text(program.home.path().join(name));
+    let stranger = at("stranger");
+    run(
+        "ssh-keygen",
+        &["-q", "-t", "ed25519", "-N", "", "-f", &stranger],
+    );
+    enrol(&program, &authority.url, &["--identity-key", &stranger]).fails(
+        8,
+        "tpmssh: the authority refuses (identity): no role takes this identity: its key is not expected here, or its signature is not over this request\n\
+         hint: the key that its administrator knows signs with --identity-key FILE, the one that is replaced with --old-key KEY, and a join token works as well (--join-token)\n",
+    );
+    let missing = at("missing");
+    let outcome = enrol(&program, &authority.url, &["--identity-key", &missing]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    let said = format!(
+        "tpmssh: the key {missing} does not say who asks: ssh-keygen does not sign with it\n"
+    );
+    assert!(outcome.stderr.ends_with(&said), "{outcome:?}");
+}
+
+/// `rebind = "old-key"`.
+#[test]
+fn the_key_that_is_replaced_lets_its_successor_in() {
+    let program = Program::with_key();
+    let mut authority = Authority::start();
+    authority.serve_with("rebind = \"approve\"", "rebind = \"old-key\"");
+    let token = authority.token("user", "anna");
+    enrol(&program, &authority.url, &["--join-token", &token]).ok();
+    program.keygen("second");
+    let args = [
+        "enroll",
+        &authority.url,
+        "second",
+        "-n",
+        "anna",
+        "--audience",
+        AUDIENCE,
+    ];
+    let second = |more: &[&str]| {
+        let pin = ["--pin-file", &program.pin];
+        program.run(&[&args[..], &pin, more].concat())
+    };
+    let outcome = second(&["--old-key", "third"]);
+    assert_ne!(outcome.code, Some(0), "{outcome:?}");
+    // By itself the new key is none of the machine's.
+    assert_eq!(second(&["--old-key", "second"]).code, Some(8));
+    second(&["--old-key", "first"]).ok();
+    assert_eq!(enrol(&program, &authority.url, &[]).code, Some(10));
+}
