@@ -3,6 +3,7 @@
 //! There is no such socket over the network. Only the user whom the node runs as, and root, are answered.
 
 mod keys;
+mod tokens;
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -15,13 +16,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use base64ct::{Base64, Encoding};
 use key_proof::Name;
-use rand_core::{OsRng, RngCore};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-use crate::authority::{Authority, now, token_hash};
+use crate::authority::{Authority, now};
 use crate::registry::{Assignment, Expected};
 use crate::reload::Reload;
 
@@ -53,14 +53,23 @@ pub enum Question {
         /// All of them, or none is taken.
         devices: Vec<Line>,
     },
-    /// Make a join token.
+    /// Make join tokens.
     JoinToken {
         /// For which role.
         role: String,
-        /// The machine or person.
-        name: String,
+        /// The machines or persons: one token for each.
+        names: Vec<String>,
         /// For how long, in seconds.
         lifetime: u64,
+        /// How often each can be used.
+        uses: u32,
+    },
+    /// The join tokens that are still good.
+    JoinTokens {},
+    /// Withdraw a join token.
+    WithdrawJoinToken {
+        /// Its number, as the list shows it.
+        id: String,
     },
     /// The list of revoked keys as it is now.
     Krl {},
@@ -253,19 +262,12 @@ fn handle(node: &Reload, question: Question, uid: u32) -> anyhow::Result<Value> 
         }
         Question::JoinToken {
             role,
-            name,
+            names,
             lifetime,
-        } => {
-            let assignment = assignment(authority, role, name)?;
-            let mut secret = [0; 16];
-            OsRng.fill_bytes(&mut secret);
-            let token: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-            let expires = now.saturating_add(lifetime);
-            registry.add_join_token(&token_hash(&token), &assignment, expires, &by)?;
-            let facts = vec![("role", assignment.role), ("name", assignment.name)];
-            note("join-token", facts)?;
-            Ok(json!({ "token": token, "expires": expires }))
-        }
+            uses,
+        } => tokens::make(authority, &role, &names, (now, lifetime), uses, &by),
+        Question::JoinTokens {} => tokens::list(authority, now),
+        Question::WithdrawJoinToken { id } => tokens::withdraw(authority, &id, now, &by),
         Question::CaList {} => keys::list(authority),
         Question::CaAdd { kind, key } => keys::add(authority, &kind, &key, &note),
         Question::CaRetire { id, force } => keys::retire(authority, id, force, now, &note),

@@ -3,8 +3,10 @@
 mod admin;
 mod ca;
 mod database;
+mod expected;
 mod files;
 mod init;
+mod join_token;
 mod notify;
 mod pages;
 mod restored;
@@ -54,7 +56,7 @@ enum Command {
     Policy(PolicyCommand),
     /// Let machines and people in
     #[command(subcommand)]
-    JoinToken(admin::JoinTokenCommand),
+    JoinToken(join_token::JoinTokenCommand),
     /// See, approve, revoke and expect machines
     #[command(subcommand)]
     Device(admin::DeviceCommand),
@@ -149,7 +151,7 @@ fn run(program: Program) -> anyhow::Result<()> {
         Command::Serve => serve::run(&dir),
         Command::Policy(PolicyCommand::Check) => serve::check(&dir, &out),
         Command::Policy(PolicyCommand::Reload) => admin::reload(&dir, &out),
-        Command::JoinToken(command) => admin::join_token(&dir, &command, &out),
+        Command::JoinToken(command) => join_token::run(&dir, &command, &out),
         Command::Device(command) => admin::device(&dir, &command, &out),
         Command::Krl(command) => admin::krl(&dir, &command, &out),
         Command::Ca(command) => ca::run(&dir, &command, &out),

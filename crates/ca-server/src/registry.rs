@@ -39,8 +39,23 @@ pub struct Assignment {
 pub struct JoinToken {
     /// What it is for.
     pub assignment: Assignment,
-    /// Whether it was not used and has not expired.
+    /// Whether it has uses left and has not expired.
     pub is_good: bool,
+}
+
+/// A join token that is to be made, or one that is still good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenLine {
+    /// Its hash.
+    pub hash: [u8; 32],
+    /// What it is for.
+    pub assignment: Assignment,
+    /// How often it can be used.
+    pub uses: u32,
+    /// Until when, in seconds since 1970.
+    pub expires: u64,
+    /// Who made it.
+    pub by: String,
 }
 
 /// A key that was proven before.
@@ -330,18 +345,26 @@ pub trait Registry: Send + Sync {
     /// [`Refusal::Unavailable`].
     fn states(&self) -> Result<Vec<(String, i64)>, Refusal>;
 
-    /// Notes a join token by its hash.
+    /// Notes a join token.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
-    fn add_join_token(
-        &self,
-        hash: &[u8; 32],
-        assignment: &Assignment,
-        expires: u64,
-        by: &str,
-    ) -> Result<(), Refusal>;
+    fn add_join_token(&self, token: &TokenLine) -> Result<(), Refusal>;
+
+    /// The join tokens that are good at `now`; those that end first come first.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn join_tokens(&self, now: u64) -> Result<Vec<TokenLine>, Refusal>;
+
+    /// Withdraws the join token with this hash. `false` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn withdraw_join_token(&self, hash: &[u8; 32]) -> Result<bool, Refusal>;
 
     /// Lets a waiting key have certificates; it replaces the key that the device has in this role, and gets its host names. Returns the key;
     /// `None` if none waits under this number.

@@ -2,36 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use base64ct::{Base64, Encoding};
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::Out;
 use super::files::{self, Dir};
-use crate::admin::{Line, Question, ask};
-use crate::policy::seconds;
+use super::{Out, expected};
+use crate::admin::{Question, ask};
 
 /// The longest file of devices, in bytes.
 const MAX_DEVICES: u64 = 16 * 1024 * 1024;
-
-#[derive(Debug, Subcommand)]
-pub(super) enum JoinTokenCommand {
-    /// Make a token that lets one machine or person in, once
-    ///
-    /// The first machine that shows the token gets the name: hand it over as you would a password.
-    New {
-        /// The role, as in the policy
-        #[arg(long)]
-        role: String,
-        /// The name of the machine or person
-        #[arg(long)]
-        name: String,
-        /// How long it can be used, at most 30d
-        #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = lifetime)]
-        expires_in: u64,
-    },
-}
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceCommand {
@@ -57,8 +37,8 @@ pub(super) enum DeviceCommand {
     },
     /// Expect the machines in a file: all of them or none
     ///
-    /// One JSON object a line: {"ek_name": "000b…", "role": "host", "name": "web1.example.com"}. The Name of
-    /// its endorsement key is what tpmssh ek show prints.
+    /// One JSON object a line, as tpmssh ek export --role ROLE --name NAME prints it: {"ek_name": "000b…", "role": "host",
+    /// "name": "web1.example.com"}. Or CSV without quotation marks, with the names of the columns (ek_name, name or hostname, role) in its first line.
     Import {
         /// The file
         file: PathBuf,
@@ -73,28 +53,6 @@ pub(super) enum KrlCommand {
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
     },
-}
-
-fn lifetime(text: &str) -> Result<u64, String> {
-    match seconds(text)? {
-        60..=2_592_000 => seconds(text),
-        _ => Err("a token can be used for 1m to 30d".to_owned()),
-    }
-}
-
-pub(super) fn join_token(dir: &Dir, command: &JoinTokenCommand, out: &Out) -> anyhow::Result<()> {
-    let JoinTokenCommand::New {
-        role,
-        name,
-        expires_in,
-    } = command;
-    let question = Question::JoinToken {
-        role: role.clone(),
-        name: name.clone(),
-        lifetime: *expires_in,
-    };
-    let value = ask(&dir.socket(), &question)?;
-    out.done(&value, &format!("{}\n", text(&value["token"])))
 }
 
 pub(super) fn device(dir: &Dir, command: &DeviceCommand, out: &Out) -> anyhow::Result<()> {
@@ -124,15 +82,9 @@ pub(super) fn device(dir: &Dir, command: &DeviceCommand, out: &Out) -> anyhow::R
         }
         DeviceCommand::Import { file } => {
             let content = files::read(file, MAX_DEVICES)?;
-            let lines = content.lines().enumerate();
-            let lines = lines.filter(|(_, line)| !line.trim().is_empty());
-            let devices: Result<Vec<Line>, _> = lines
-                .map(|(index, line)| {
-                    let at = || format!("nothing is imported: line {}", index + 1);
-                    serde_json::from_str(line).with_context(at)
-                })
-                .collect();
-            let question = Question::Import { devices: devices? };
+            let question = Question::Import {
+                devices: expected::read(&content)?,
+            };
             let value = ask(&socket, &question)?;
             let said = format!("{} machines are expected\n", value["imported"]);
             out.done(&value, &said)
@@ -164,7 +116,7 @@ pub(super) fn reload(dir: &Dir, out: &Out) -> anyhow::Result<()> {
     out.done(&value, &said)
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 

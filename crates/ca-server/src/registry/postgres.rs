@@ -22,7 +22,7 @@ use tokio_postgres::Row;
 
 use super::{
     Answer, Assignment, Bound, CaKeys, Custody, DeviceLine, Enrolment, Expected, JoinToken,
-    NotedRevocation, Outcome, Registry, Restored, Retired, Revoked, Sign, Standing,
+    NotedRevocation, Outcome, Registry, Restored, Retired, Revoked, Sign, Standing, TokenLine,
 };
 use crate::Refusal;
 
@@ -205,7 +205,8 @@ impl Registry for Postgres {
     }
 
     fn join_token(&self, hash: &[u8; 32], now: u64) -> Result<Option<JoinToken>, Refusal> {
-        let sql = "SELECT role, name, NOT used AND expires > $2 FROM join_token WHERE hash = $1";
+        let sql =
+            "SELECT role, name, uses_left > 0 AND expires > $2 FROM join_token WHERE hash = $1";
         self.pool.run(async |session| {
             let row = session.optional(sql, &[&&hash[..], &signed(now)]).await?;
             let Some(row) = row else { return Ok(None) };
@@ -326,22 +327,48 @@ impl Registry for Postgres {
             .run(async |session| manage::devices(session).await)
     }
 
-    fn add_join_token(
-        &self,
-        hash: &[u8; 32],
-        assignment: &Assignment,
-        expires: u64,
-        by: &str,
-    ) -> Result<(), Refusal> {
-        let sql = "INSERT INTO join_token (hash, role, name, expires, made_by) VALUES ($1, $2, $3, $4, $5)";
+    fn add_join_token(&self, token: &TokenLine) -> Result<(), Refusal> {
+        let sql = "INSERT INTO join_token (hash, role, name, expires, uses_left, made_by) VALUES ($1, $2, $3, $4, $5, $6)";
         self.pool.run(async |session| {
-            let (role, name) = (text(&assignment.role), text(&assignment.name));
-            let expires = signed(expires);
+            let (role, name) = (text(&token.assignment.role), text(&token.assignment.name));
+            let (expires, uses) = (signed(token.expires), i64::from(token.uses));
+            let hash = &token.hash[..];
             session
-                .execute(sql, &[&&hash[..], &role, &name, &expires, &text(by)])
+                .execute(
+                    sql,
+                    &[&hash, &role, &name, &expires, &uses, &text(&token.by)],
+                )
                 .await?;
             Ok(())
         })
+    }
+
+    fn join_tokens(&self, now: u64) -> Result<Vec<TokenLine>, Refusal> {
+        let sql = "SELECT hash, role, name, uses_left, expires, made_by FROM join_token \
+                   WHERE uses_left > 0 AND expires > $1 ORDER BY expires, role, name, hash";
+        let line = |row: &Row| {
+            let (role, name) = (row.try_get(1)?, row.try_get(2)?);
+            let hash: Vec<u8> = row.try_get(0)?;
+            Ok(TokenLine {
+                hash: hash
+                    .try_into()
+                    .map_err(|_| corrupt("a hash has 32 bytes"))?,
+                assignment: Assignment { role, name },
+                uses: u32::try_from(row.try_get::<_, i64>(3)?).unwrap_or(u32::MAX),
+                expires: unsigned(row.try_get(4)?),
+                by: row.try_get(5)?,
+            })
+        };
+        self.pool.run(async |session| {
+            let rows = session.rows(sql, &[&signed(now)]).await?;
+            rows.iter().map(line).collect()
+        })
+    }
+
+    fn withdraw_join_token(&self, hash: &[u8; 32]) -> Result<bool, Refusal> {
+        let sql = "UPDATE join_token SET uses_left = 0 WHERE hash = $1";
+        self.pool
+            .run(async |session| Ok(session.execute(sql, &[&&hash[..]]).await? > 0))
     }
 
     fn approve(&self, pending: i64) -> Result<Option<AnyKey>, Refusal> {

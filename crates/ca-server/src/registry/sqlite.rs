@@ -15,7 +15,7 @@ use ssh_format::AnyKey;
 
 use super::{
     Answer, Assignment, Bound, CaKeys, Custody, DeviceLine, Enrolment, Expected, JoinToken,
-    NotedRevocation, Outcome, Registry, Restored, Retired, Revoked, Sign, Standing,
+    NotedRevocation, Outcome, Registry, Restored, Retired, Revoked, Sign, Standing, TokenLine,
 };
 use crate::Refusal;
 
@@ -27,6 +27,7 @@ const SCHEMAS: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 /// Our transactions last one disk write and one signature. A lock held longer belongs to a stopped program.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -210,7 +211,8 @@ impl Registry for Sqlite {
     }
 
     fn join_token(&self, hash: &[u8; 32], now: u64) -> Result<Option<JoinToken>, Refusal> {
-        let sql = "SELECT role, name, used = 0 AND expires > ?2 FROM join_token WHERE hash = ?1";
+        let sql =
+            "SELECT role, name, uses_left > 0 AND expires > ?2 FROM join_token WHERE hash = ?1";
         let row = self
             .reader()
             .query_row(sql, params![hash, signed(now)], |row| {
@@ -314,19 +316,40 @@ impl Registry for Sqlite {
         manage::devices(&self.reader())
     }
 
-    fn add_join_token(
-        &self,
-        hash: &[u8; 32],
-        assignment: &Assignment,
-        expires: u64,
-        by: &str,
-    ) -> Result<(), Refusal> {
+    fn add_join_token(&self, token: &TokenLine) -> Result<(), Refusal> {
+        let of = &token.assignment;
         self.write(|tx| {
             tx.execute(
-                "INSERT INTO join_token (hash, role, name, expires, made_by) VALUES (?, ?, ?, ?, ?)",
-                params![hash, assignment.role, assignment.name, signed(expires), by],
+                "INSERT INTO join_token (hash, role, name, expires, uses_left, made_by) VALUES (?, ?, ?, ?, ?, ?)",
+                params![token.hash, of.role, of.name, signed(token.expires), token.uses, token.by],
             )?;
             Ok(((), true))
+        })
+    }
+
+    fn join_tokens(&self, now: u64) -> Result<Vec<TokenLine>, Refusal> {
+        let sql = "SELECT hash, role, name, uses_left, expires, made_by FROM join_token \
+                   WHERE uses_left > 0 AND expires > ? ORDER BY expires, role, name, hash";
+        let reader = self.reader();
+        let mut statement = reader.prepare_cached(sql)?;
+        let rows = statement.query_map([signed(now)], |row| {
+            let (role, name) = (row.get(1)?, row.get(2)?);
+            Ok(TokenLine {
+                hash: row.get(0)?,
+                assignment: Assignment { role, name },
+                uses: row.get(3)?,
+                expires: unsigned(row.get(4)?),
+                by: row.get(5)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn withdraw_join_token(&self, hash: &[u8; 32]) -> Result<bool, Refusal> {
+        self.write(|tx| {
+            let sql = "UPDATE join_token SET uses_left = 0 WHERE hash = ?";
+            let done = tx.execute(sql, [hash])? > 0;
+            Ok((done, done))
         })
     }
 

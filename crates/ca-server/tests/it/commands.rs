@@ -147,6 +147,10 @@ fn what_an_administrator_gets_wrong_is_said() {
     }
     for (content, says) in [
         (
+            "000b,web1,host",
+            "nothing is imported: line 1: it is neither JSON nor the head of CSV, ek_name,name,role: ek_name has to be there once",
+        ),
+        (
             "{}",
             "nothing is imported: line 1: missing field `ek_name` at line 1 column 2",
         ),
@@ -232,6 +236,84 @@ fn a_directory_that_others_can_look_into_is_refused() {
         dir.display()
     );
     assert_eq!(node.run(&["serve"]), (1, String::new(), says));
+}
+
+#[test]
+fn join_tokens_are_made_for_many_listed_and_withdrawn() {
+    let node = Node::start();
+    let names = node.at("names");
+    fs::write(&names, "# two machines\nweb1\n\n  web2\n").unwrap();
+    let file = names.to_str().unwrap();
+    let made = node.ok(&["join-token", "new", "--role", "host", "--names", file]);
+    let tokens: Vec<(&str, &str)> = made.lines().map(|it| it.split_once(' ').unwrap()).collect();
+    assert_eq!([tokens[0].0, tokens[1].0], ["web1", "web2"]);
+    let anna = [
+        "join-token",
+        "new",
+        "--role",
+        "user",
+        "--name",
+        "anna",
+        "--uses",
+        "3",
+        "--expires-in",
+        "1h",
+        "--json",
+    ];
+    let json: serde_json::Value = serde_json::from_str(&node.ok(&anna)).unwrap();
+    let id = json["id"].as_str().unwrap();
+    let list = node.ok(&["join-token", "list"]);
+    let lines: Vec<&str> = list.lines().collect();
+    assert!(
+        lines[0].starts_with("id            role  name  uses left  until"),
+        "{list}"
+    );
+    assert!(
+        lines[1].starts_with(&format!("{id}  user  anna  3 ")),
+        "{list}"
+    );
+    assert_eq!(lines.len(), 4);
+    assert!(!list.contains(tokens[0].1) && !list.contains(json["token"].as_str().unwrap()));
+    node.enrol(&host("web1", tokens[0].1)).certificate();
+    let said = node.ok(&["join-token", "revoke", id]);
+    assert_eq!(said, format!("join token {id} lets nobody in any more\n"));
+    assert_eq!(node.ok(&["join-token", "list"]).lines().count(), 2);
+    let mut person = host("anna", json["token"].as_str().unwrap());
+    person.kind = key_proof::Kind::User;
+    assert_eq!(node.begin(&person).refused().1, "join-token");
+    let none = format!("tpmssh-ca: no join token {id:?} is good (tpmssh-ca join-token list)\n");
+    assert_eq!(
+        node.run(&["join-token", "revoke", id]),
+        (1, String::new(), none)
+    );
+    // All or none.
+    fs::write(&names, "web3\nweb 4\n").unwrap();
+    let why = "tpmssh-ca: the role \"host\" makes no principals of the name \"web 4\"\n";
+    let refused = node.run(&["join-token", "new", "--role", "host", "--names", file]);
+    assert_eq!(refused, (1, String::new(), why.to_owned()));
+    fs::write(&names, "\n").unwrap();
+    let why = "tpmssh-ca: one to 1000 names are taken at once\n";
+    let refused = node.run(&["join-token", "new", "--role", "host", "--names", file]);
+    assert_eq!(refused, (1, String::new(), why.to_owned()));
+    assert_eq!(node.ok(&["join-token", "list"]).lines().count(), 2);
+    let log = fs::read_to_string(node.own("audit.log")).unwrap();
+    assert!(
+        log.contains("\"event\":\"join-token-revoke\"") && log.contains("\"uses\":\"3\""),
+        "{log}"
+    );
+}
+
+#[test]
+fn machines_are_expected_by_csv_as_well() {
+    let node = Node::start_with("mode = \"D\"\n# The weakest", "mode = \"B\"\n# The weakest");
+    let tpm = host("web1", "");
+    let ek = crate::software_tpm::ek_name(&tpm);
+    let file = node.at("devices.csv");
+    fs::write(&file, format!("ek_name,hostname,role\n{ek},web1,host\n")).unwrap();
+    let said = node.ok(&["device", "import", file.to_str().unwrap()]);
+    assert_eq!(said, "1 machines are expected\n");
+    let certificate = node.enrol(&tpm).certificate();
+    assert!(certificate.key_id().contains("mode=B"), "{certificate:?}");
 }
 
 /// Join tokens are in no log, no error and no file, not even in the registry.

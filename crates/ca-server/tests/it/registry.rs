@@ -45,7 +45,8 @@ conformance! {
         the_first_key_may_have_to_wait,
         an_attestation_key_belongs_to_one_device,
         the_newest_proof_counts,
-        an_identity_gives_a_role_and_an_old_key_its_place;
+        an_identity_gives_a_role_and_an_old_key_its_place,
+        a_token_with_several_uses_lets_in_as_many_and_can_be_withdrawn;
     renew:
         a_renewal_is_noted_and_moves_the_time,
         v14_time_does_not_go_back,

@@ -70,8 +70,8 @@ const TABLES: [Table; 8] = [
     },
     Table {
         name: "join_token",
-        select: "SELECT hash, role, name, expires, used, made_by FROM join_token",
-        insert: "INSERT INTO join_token (hash, role, name, expires, used, made_by) VALUES ($1, $2, $3, $4, $5, $6)",
+        select: "SELECT hash, role, name, expires, uses_left, made_by FROM join_token",
+        insert: "INSERT INTO join_token (hash, role, name, expires, uses_left, made_by) VALUES ($1, $2, $3, $4, $5, $6)",
     },
 ];
 

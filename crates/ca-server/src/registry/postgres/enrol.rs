@@ -103,7 +103,7 @@ async fn is_elsewhere(
 }
 
 async fn use_token(session: &mut Session, hash: &[u8; 32], now: u64) -> Result<bool, Fault> {
-    let sql = "UPDATE join_token SET used = TRUE WHERE hash = $1 AND NOT used AND expires > $2";
+    let sql = "UPDATE join_token SET uses_left = uses_left - 1 WHERE hash = $1 AND uses_left > 0 AND expires > $2";
     Ok(session.execute(sql, &[&&hash[..], &signed(now)]).await? == 1)
 }
 

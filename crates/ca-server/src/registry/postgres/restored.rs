@@ -22,7 +22,7 @@ pub(super) async fn restored(
             revoked.push(one.ek_name.clone());
         }
     }
-    let sql = "UPDATE join_token SET used = TRUE WHERE NOT used AND expires > $1";
+    let sql = "UPDATE join_token SET uses_left = 0 WHERE uses_left > 0 AND expires > $1";
     let tokens = session.execute(sql, &[&signed(now)]).await?;
     let krl_number = number_after_restore(last_list(session).await?.number, now);
     let sql = "UPDATE meta SET krl_number = $1, krl_keys = -1, krl_made = 0";

@@ -128,7 +128,7 @@ fn is_elsewhere(tx: &Transaction<'_>, device: i64, verified: &Verified) -> Resul
 }
 
 fn use_token(tx: &Transaction<'_>, hash: &[u8; 32], now: u64) -> Result<bool, Refusal> {
-    let sql = "UPDATE join_token SET used = 1 WHERE hash = ? AND used = 0 AND expires > ?";
+    let sql = "UPDATE join_token SET uses_left = uses_left - 1 WHERE hash = ? AND uses_left > 0 AND expires > ?";
     Ok(tx.execute(sql, params![hash, signed(now)])? == 1)
 }
 

@@ -24,7 +24,7 @@ pub(super) fn restored(
             revoked.push(one.ek_name.clone());
         }
     }
-    let sql = "UPDATE join_token SET used = 1 WHERE used = 0 AND expires > ?";
+    let sql = "UPDATE join_token SET uses_left = 0 WHERE uses_left > 0 AND expires > ?";
     let tokens = tx.execute(sql, [signed(now)])?;
     let krl_number = number_after_restore(last_list(tx)?.number, now);
     let sql = "UPDATE meta SET krl_number = ?, krl_keys = -1, krl_made = 0";

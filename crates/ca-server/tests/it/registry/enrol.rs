@@ -56,10 +56,7 @@ pub(super) fn a_token_is_good_once_and_until_it_expires(world: &World) {
         Outcome::NoToken
     );
     let old = random();
-    let made = world
-        .registry
-        .add_join_token(&old, &assignment("web1"), NOW, "uid 0");
-    made.unwrap();
+    world.add_token(old, "web1", NOW, 1);
     let old = Wish::new("web1", Some(old));
     assert_eq!(
         world.enrol(&verified(&host("web1")), &old),
@@ -235,4 +232,36 @@ pub(super) fn an_identity_gives_a_role_and_an_old_key_its_place(world: &World) {
     let device = world.registry.devices().unwrap()[0].device;
     assert!(world.registry.revoke(device, "", NOW, "uid 0").unwrap());
     assert!(has(verified(&third).key.blob()).is_empty());
+}
+
+/// A token may be for several machines of one person, and can be withdrawn.
+pub(super) fn a_token_with_several_uses_lets_in_as_many_and_can_be_withdrawn(world: &World) {
+    let (twice, once) = (random(), random());
+    world.add_token(twice, "anna", NOW + 50, 2);
+    world.add_token(once, "bert", NOW + 100, 1);
+    world.add_token(random(), "late", NOW, 1);
+    let good = || {
+        let tokens = world.again().join_tokens(NOW).unwrap();
+        let shown = tokens.into_iter();
+        let shown = shown.map(|it| (it.hash, it.assignment.name, it.uses, it.expires, it.by));
+        shown.collect::<Vec<_>>()
+    };
+    let bert = (once, "bert".to_owned(), 1, NOW + 100, "uid 0".to_owned());
+    let anna = |uses| (twice, "anna".to_owned(), uses, NOW + 50, "uid 0".to_owned());
+    assert_eq!(good(), [anna(2), bert.clone()]);
+    let wish = Wish::new("anna", Some(twice));
+    let person = |wish: &Wish<'_>| {
+        let mut proof = verified(&host("anna"));
+        proof.kind = key_proof::Kind::User;
+        world.enrol(&proof, wish)
+    };
+    issued(person(&wish));
+    assert_eq!(good(), [anna(1), bert.clone()]);
+    issued(person(&wish));
+    assert_eq!(person(&wish), Outcome::NoToken);
+    assert_eq!(good(), [bert]);
+    assert!(world.registry.withdraw_join_token(&once).unwrap());
+    assert!(!world.registry.withdraw_join_token(&random()).unwrap());
+    assert!(good().is_empty());
+    assert_eq!(person(&Wish::new("bert", Some(once))), Outcome::NoToken);
 }

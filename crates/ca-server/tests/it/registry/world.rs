@@ -7,7 +7,7 @@ use ca_server::policy::Rebind;
 use ca_server::registry::postgres::{self, Location, Postgres};
 use ca_server::registry::sqlite::Sqlite;
 use ca_server::registry::{
-    Admission, Answer, Assignment, Bound, Custody, Enrolment, Outcome, Registry, Signed,
+    Admission, Answer, Assignment, Bound, Custody, Enrolment, Outcome, Registry, Signed, TokenLine,
 };
 use key_proof::{Kind, TpmTime, Verified};
 use rand_core::{OsRng, RngCore};
@@ -136,12 +136,19 @@ impl World {
     /// A join token for `name`, good for 100 s.
     pub(crate) fn token(&self, name: &str) -> [u8; 32] {
         let hash = random();
-        let assignment = assignment(name);
-        let made = self
-            .registry
-            .add_join_token(&hash, &assignment, NOW + 100, "uid 0");
-        made.unwrap();
+        self.add_token(hash, name, NOW + 100, 1);
         hash
+    }
+
+    pub(crate) fn add_token(&self, hash: [u8; 32], name: &str, expires: u64, uses: u32) {
+        let token = TokenLine {
+            hash,
+            assignment: assignment(name),
+            uses,
+            expires,
+            by: "uid 0".to_owned(),
+        };
+        self.registry.add_join_token(&token).unwrap();
     }
 
     /// Signs a certificate for a key.

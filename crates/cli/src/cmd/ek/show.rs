@@ -10,7 +10,7 @@ use tpm_core::ek::{self, Ek, EkType};
 use crate::app::App;
 use crate::fail::error::Error;
 use crate::proofs::report::MakerReport;
-use crate::show::output::Facts;
+use crate::show::output::{self, Facts};
 use crate::show::pem;
 
 /// Show the endorsement keys of this TPM and their certificates
@@ -21,16 +21,46 @@ pub(crate) struct Args {}
 
 /// Print the Names and certificates for an authority's list
 ///
-/// A line for each endorsement key: its Name, its type, and the maker's certificate in PEM below it if there is one.
+/// A line for each endorsement key: its Name, its type, and the maker's certificate in PEM below it if there is one. With --role and --name
+/// one line of JSON for tpmssh-ca device import, with the key that tpmssh enroll shows.
 #[derive(Debug, clap::Args)]
-pub(crate) struct ExportArgs {}
+pub(crate) struct ExportArgs {
+    /// The role that the authority is to expect this TPM in
+    #[arg(long, requires = "name")]
+    role: Option<String>,
+
+    /// The name of the machine or person there
+    #[arg(long, requires = "role")]
+    name: Option<String>,
+}
 
 pub(crate) fn show(app: &App, _args: &Args) -> anyhow::Result<()> {
     app.out.print(&Report { keys: keys(app)? })
 }
 
-pub(crate) fn export(app: &App, _args: &ExportArgs) -> anyhow::Result<()> {
-    app.out.print(&Export { keys: keys(app)? })
+pub(crate) fn export(app: &App, args: &ExportArgs) -> anyhow::Result<()> {
+    let keys = keys(app)?;
+    let (Some(role), Some(name)) = (&args.role, &args.name) else {
+        return app.out.print(&Export { keys });
+    };
+    let shown = keys.iter().find(|it| it.certificate.is_some());
+    let Some(key) = shown.or(keys.first()) else {
+        return Err(Error::NoEk.into());
+    };
+    let line = serde_json::to_string(&Expected {
+        ek_name: &key.name,
+        role,
+        name,
+    })?;
+    Ok(output::write(&format!("{line}\n"))?)
+}
+
+/// A line of a file that `tpmssh-ca device import` takes.
+#[derive(Serialize)]
+struct Expected<'a> {
+    ek_name: &'a str,
+    role: &'a str,
+    name: &'a str,
 }
 
 fn keys(app: &App) -> anyhow::Result<Vec<Key>> {

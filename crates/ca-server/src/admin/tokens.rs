@@ -1,0 +1,106 @@
+//! Join tokens: made, listed, withdrawn.
+
+use anyhow::{Context, bail};
+use rand_core::{OsRng, RngCore};
+use serde_json::{Value, json};
+
+use super::assignment;
+use crate::authority::{Authority, token_hash};
+use crate::registry::TokenLine;
+
+/// Hexadecimal digits of a token's hash that tell it from the others.
+const ID_LEN: usize = 12;
+
+/// The most tokens that are made at once. Each is a line in the audit log, on the disk.
+const MAX_NAMES: usize = 1000;
+
+/// Makes a token for each name: all or none, if a name makes no principal. `span` is now and the lifetime, in seconds.
+pub(super) fn make(
+    authority: &Authority,
+    role: &str,
+    names: &[String],
+    span: (u64, u64),
+    uses: u32,
+    by: &str,
+) -> anyhow::Result<Value> {
+    if names.is_empty() || names.len() > MAX_NAMES {
+        bail!("one to {MAX_NAMES} names are taken at once");
+    }
+    let (now, lifetime) = span;
+    let expires = now.saturating_add(lifetime);
+    let mut lines = Vec::new();
+    for name in names {
+        let assignment = assignment(authority, role.to_owned(), name.clone())?;
+        let mut secret = [0; 16];
+        OsRng.fill_bytes(&mut secret);
+        let token = hex(&secret);
+        let line = TokenLine {
+            hash: token_hash(&token),
+            assignment,
+            uses,
+            expires,
+            by: by.to_owned(),
+        };
+        lines.push((token, line));
+    }
+    let mut made = Vec::new();
+    for (token, line) in lines {
+        authority.registry().add_join_token(&line)?;
+        let id = id(&line);
+        let facts = vec![
+            ("role", line.assignment.role),
+            ("name", line.assignment.name.clone()),
+            ("token", id.clone()),
+            ("uses", uses.to_string()),
+            ("by", by.to_owned()),
+        ];
+        let noted = authority.audit().write(now, "join-token", &facts);
+        noted.context("it is done, but it cannot be written into the audit log")?;
+        let name = line.assignment.name;
+        made.push(json!({"name": name, "token": token, "id": id, "expires": expires}));
+    }
+    Ok(Value::Array(made))
+}
+
+/// The tokens that are good. None of them can be used by what is shown.
+pub(super) fn list(authority: &Authority, now: u64) -> anyhow::Result<Value> {
+    let tokens = authority.registry().join_tokens(now)?;
+    let line = |token: &TokenLine| {
+        json!({
+            "id": id(token),
+            "role": token.assignment.role,
+            "name": token.assignment.name,
+            "uses_left": token.uses,
+            "expires": token.expires,
+            "by": token.by,
+        })
+    };
+    Ok(tokens.iter().map(line).collect())
+}
+
+pub(super) fn withdraw(
+    authority: &Authority,
+    wanted: &str,
+    now: u64,
+    by: &str,
+) -> anyhow::Result<Value> {
+    let registry = authority.registry();
+    let tokens = registry.join_tokens(now)?;
+    let Some(token) = tokens.iter().find(|it| id(it) == wanted) else {
+        bail!("no join token {wanted:?} is good (tpmssh-ca join-token list)");
+    };
+    registry.withdraw_join_token(&token.hash)?;
+    let facts = vec![("token", wanted.to_owned()), ("by", by.to_owned())];
+    let noted = authority.audit().write(now, "join-token-revoke", &facts);
+    noted.context("it is done, but it cannot be written into the audit log")?;
+    Ok(json!({ "revoked": wanted }))
+}
+
+/// What names a token. It is made of its hash, and so gives nothing of it away.
+fn id(token: &TokenLine) -> String {
+    hex(&token.hash).chars().take(ID_LEN).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
