@@ -53,7 +53,7 @@ fn a_person_comes_over_with_the_ssh_key_of_before() {
     second(&[]).fails(
         8,
         "tpmssh: the authority refuses (identity): a key that is new to this role comes with an identity or a join token\n\
-         hint: the key that its administrator knows signs with --identity-key FILE, the one that is replaced with --old-key KEY, and a join token works as well (--join-token)\n",
+         hint: who asks is shown by a key that its administrator knows (--identity-key FILE), a token of your organisation (--identity-command COMMAND), the key that is replaced (--old-key KEY), or a join token (--join-token FILE)\n",
     );
     let waits = second(&["--identity-key", &old]);
     assert_eq!(waits.code, Some(10), "{waits:?}");
@@ -74,7 +74,7 @@ fn a_key_that_the_authority_does_not_know_says_nothing() {
     enrol(&program, &authority.url, &["--identity-key", &stranger]).fails(
         8,
         "tpmssh: the authority refuses (identity): no role takes this identity: its key is not expected here, or its signature is not over this request\n\
-         hint: the key that its administrator knows signs with --identity-key FILE, the one that is replaced with --old-key KEY, and a join token works as well (--join-token)\n",
+         hint: who asks is shown by a key that its administrator knows (--identity-key FILE), a token of your organisation (--identity-command COMMAND), the key that is replaced (--old-key KEY), or a join token (--join-token FILE)\n",
     );
     let missing = at("missing");
     let outcome = enrol(&program, &authority.url, &["--identity-key", &missing]);
@@ -83,6 +83,72 @@ fn a_key_that_the_authority_does_not_know_says_nothing() {
         "tpmssh: the key {missing} does not say who asks: ssh-keygen does not sign with it\n"
     );
     assert!(outcome.stderr.ends_with(&said), "{outcome:?}");
+}
+
+/// An identity provider in a few lines of shell: it signs with `provider.key`, and puts the nonce into the token.
+const PROVIDER: &str = r#"
+b64() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
+now=$(date +%s)
+head=$(printf '{"alg":"RS256","kid":"one"}' | b64)
+claims=$(printf '{"iss":"https://id.example.com","aud":"tpmssh","iat":%s,"exp":%s,"nonce":"%s","preferred_username":"anna"}' \
+    "$now" "$((now + 60))" "$TPMSSH_NONCE" | b64)
+signature=$(printf '%s.%s' "$head" "$claims" | openssl dgst -sha256 -sign "$HOME/provider.key" -binary | b64)
+echo "$head.$claims.$signature"
+"#;
+
+#[test]
+fn a_person_comes_with_a_token_of_an_identity_provider() {
+    let program = Program::with_key();
+    let at = |name: &str| text(program.home.path().join(name));
+    let key = at("provider.key");
+    run("openssl", &["genrsa", "-out", &key, "2048"]);
+    let shown = run("openssl", &["rsa", "-in", &key, "-noout", "-modulus"]);
+    let hex = shown.trim().strip_prefix("Modulus=").unwrap().to_owned();
+    let n = base64url(&hex);
+    let mut authority = Authority::start();
+    let jwks = authority.file("jwks.json");
+    let set = format!(
+        "{{\"keys\": [{{\"kty\": \"RSA\", \"kid\": \"one\", \"n\": \"{n}\", \"e\": \"AQAB\"}}]}}"
+    );
+    fs::write(&jwks, set).unwrap();
+    let rule = format!(
+        "ttl = \"8h\"\nidentity = [{{ type = \"oidc\", issuer = \"https://id.example.com\", audience = \"tpmssh\", \
+         jwks = {jwks:?}, principal = \"preferred_username\" }}]"
+    );
+    authority.serve_with("ttl = \"8h\"", &rule);
+    program
+        .home
+        .script("provider", &format!("#!/bin/sh\n{PROVIDER}"));
+    let enrol = |command: &str| enrol(&program, &authority.url, &["--identity-command", command]);
+    // Of another key: its nonce differs.
+    enrol("TPMSSH_NONCE=AAAA ~/provider").fails(
+        8,
+        "tpmssh: the authority refuses (identity): the identity token was made for another key: its nonce differs\n\
+         hint: who asks is shown by a key that its administrator knows (--identity-key FILE), a token of your organisation (--identity-command COMMAND), the key that is replaced (--old-key KEY), or a join token (--join-token FILE)\n",
+    );
+    for (command, why) in [
+        ("echo canary; exit 7", "it ended with exit status: 7"),
+        ("true", "it prints something else than one token"),
+        (
+            "echo canary canary",
+            "it prints something else than one token",
+        ),
+    ] {
+        let said = format!("tpmssh: the command for the identity gives no token: {why}\n");
+        enrol(command).fails(1, &said);
+    }
+    enrol("~/provider").ok();
+    program
+        .run(&["renew", "--all", "--pin-file", &program.pin])
+        .ok();
+}
+
+/// Hexadecimal digits in base64url.
+fn base64url(hex: &str) -> String {
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+    Base64UrlUnpadded::encode_string(&bytes)
 }
 
 /// `rebind = "old-key"`.

@@ -3,6 +3,7 @@
 //! An identity gives a device a role and a name when it comes for the first time, and vouches for a new key. It is looked at when a key is
 //! proven, and not when its certificate is renewed: whoever is to get no more certificates is revoked.
 
+pub mod oidc;
 pub mod ssh;
 
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use crate::policy::Files;
 pub enum Rule {
     /// A signature by an SSH key that a file names.
     Ssh(Arc<ssh::Signers>),
+    /// A token of an identity provider.
+    Oidc(Arc<oidc::Issuer>),
 }
 
 /// A [`Rule`] as a policy has it.
@@ -23,6 +26,7 @@ pub enum Rule {
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum RuleFile {
     Ssh(ssh::SignersFile),
+    Oidc(oidc::IssuerFile),
 }
 
 impl Rule {
@@ -34,6 +38,7 @@ impl Rule {
     pub(crate) fn read(file: RuleFile, files: &mut dyn Files) -> Result<Self, String> {
         match file {
             RuleFile::Ssh(file) => ssh::Signers::read(&file, files).map(|it| Self::Ssh(it.into())),
+            RuleFile::Oidc(file) => oidc::Issuer::read(file, files).map(|it| Self::Oidc(it.into())),
         }
     }
 }

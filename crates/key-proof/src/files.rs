@@ -126,6 +126,7 @@ enum IdentityFile {
     None {},
     Join { value: String },
     Ssh { value: String },
+    Oidc { value: String },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -340,6 +341,7 @@ impl RequestFile {
                 IdentityFile::None {} => Identity::None,
                 IdentityFile::Join { value } => Identity::Join(value),
                 IdentityFile::Ssh { value } => Identity::Ssh(value),
+                IdentityFile::Oidc { value } => Identity::Oidc(value),
             },
             role: self.role,
             client_random: self.client_random.0,
@@ -383,6 +385,9 @@ impl From<&Request> for RequestFile {
                     value: value.clone(),
                 },
                 Identity::Ssh(value) => IdentityFile::Ssh {
+                    value: value.clone(),
+                },
+                Identity::Oidc(value) => IdentityFile::Oidc {
                     value: value.clone(),
                 },
             },

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use base64ct::{Base64UrlUnpadded, Encoding};
+
 use crate::{
-    WallClaim,
+    PublicArea, Result, WallClaim,
+    hash::sha256,
     transcript::{Fields, Transcript},
 };
 
@@ -46,6 +49,8 @@ pub enum Identity {
     /// The holder of an SSH key that the verifier knows: an SSHSIG file over [`Request::without_identity`], for the namespace
     /// [`IDENTITY_NAMESPACE`](crate::IDENTITY_NAMESPACE).
     Ssh(String),
+    /// The holder of a token of an identity provider (OpenID Connect), which has [`Request::identity_nonce`] in it.
+    Oidc(String),
 }
 
 impl fmt::Debug for Identity {
@@ -54,6 +59,7 @@ impl fmt::Debug for Identity {
             Self::None => "None",
             Self::Join(_) => "Join(…)",
             Self::Ssh(_) => "Ssh(…)",
+            Self::Oidc(_) => "Oidc(…)",
         })
     }
 }
@@ -99,6 +105,7 @@ impl Request {
             Identity::None => Vec::new(),
             Identity::Join(token) => [b"join:", token.as_bytes()].concat(),
             Identity::Ssh(signature) => [b"ssh:", signature.as_bytes()].concat(),
+            Identity::Oidc(token) => [b"oidc:", token.as_bytes()].concat(),
         })
     }
 
@@ -108,6 +115,19 @@ impl Request {
     #[must_use]
     pub fn without_identity(&self) -> Transcript {
         self.transcript_with(b"")
+    }
+
+    /// The nonce of a token of an identity provider that is for this request: base64url of the SHA-256 of `tpmssh-oidc-v1`, the Name of the
+    /// attestation key and that of the key. A token that was stolen is good for no other key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Malformed`](crate::Error::Malformed) if one of the keys is none.
+    pub fn identity_nonce(&self) -> Result<String> {
+        let attestation_key = PublicArea::parse(&self.attestation_key)?.name();
+        let key = PublicArea::parse(&self.key)?.name();
+        let hash = sha256(&[b"tpmssh-oidc-v1", attestation_key.bytes(), key.bytes()]);
+        Ok(Base64UrlUnpadded::encode_string(&hash))
     }
 
     fn transcript_with(&self, identity: &[u8]) -> Transcript {

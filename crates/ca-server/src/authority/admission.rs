@@ -5,7 +5,7 @@ use ssh_format::{Signer, SshSig};
 
 use super::{Authority, Facts, NO_TOKEN, token_hash};
 use crate::Refusal;
-use crate::identity::{Rule, ssh};
+use crate::identity::{Rule, oidc, ssh};
 use crate::policy::{Policy, Rebind, Role};
 use crate::registry::{Admission, Assignment, Standing};
 
@@ -51,6 +51,7 @@ impl Authority {
             Identity::None => self.known(asking),
             Identity::Join(token) => self.by_token(asking, token),
             Identity::Ssh(signature) => self.by_signature(asking, signature, facts),
+            Identity::Oidc(token) => self.by_provider(asking, token, facts),
         }
     }
 
@@ -152,6 +153,7 @@ impl Authority {
             }
             let names = role.identities.iter().flat_map(|rule| match rule {
                 Rule::Ssh(signers) => signers.names(signer, asking.now),
+                Rule::Oidc(_) => Vec::new(),
             });
             let meant = asking.meant(role, names.collect());
             found.extend(meant.into_iter().map(|it| (it, Admission::Identity)));
@@ -161,6 +163,46 @@ impl Authority {
             return Err(NO_IDENTITY);
         }
         one(found)
+    }
+
+    /// The role of a request with a token of an identity provider.
+    fn by_provider(
+        &self,
+        asking: &Asking<'_>,
+        token: &str,
+        facts: &mut Facts,
+    ) -> Result<(Assignment, Admission), Refusal> {
+        let refused = |why| Refusal::denied(403, "identity", why);
+        let token = oidc::Shown::read(token).map_err(refused)?;
+        let policy = self.policy();
+        let mut found: Vec<(Assignment, Admission)> = Vec::new();
+        let mut wrong = None;
+        for role in policy.roles() {
+            if asking.fits(policy, &role.name).is_none() {
+                continue;
+            }
+            let issuers = role.identities.iter().filter_map(|rule| match rule {
+                Rule::Oidc(issuer) if token.is_of(issuer) => Some(issuer),
+                _ => None,
+            });
+            let mut names = Vec::new();
+            for issuer in issuers {
+                match issuer.names(&token, asking.request, asking.now) {
+                    Ok(some) => names.extend(some),
+                    Err(why) => wrong = Some(why),
+                }
+            }
+            if let Some(name) = names.first() {
+                facts.push(("identity", format!("oidc {name}")));
+            }
+            let meant = asking.meant(role, names);
+            found.extend(meant.into_iter().map(|it| (it, Admission::Identity)));
+        }
+        match wrong {
+            Some(why) if found.is_empty() => Err(refused(why)),
+            None if found.is_empty() => Err(refused("no role takes this identity token")),
+            _ => one(found),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod limits;
 mod metrics;
 mod names;
 mod node;
+mod oidc;
 #[path = "../../../key-proof/tests/it/pair.rs"]
 #[allow(dead_code, reason = "shared with the tests of key-proof")]
 mod pair;

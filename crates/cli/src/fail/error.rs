@@ -435,6 +435,12 @@ pub(crate) enum Error {
         /// What is wrong.
         why: String,
     },
+    /// The command for an identity gives no token, of which nothing is shown.
+    #[error("the command for the identity gives no token: {why}")]
+    NoIdentityToken {
+        /// What is wrong.
+        why: String,
+    },
     /// No certificate of a maker was found.
     #[error("no certificate of a TPM maker in {}", path.display())]
     NoRoots {

@@ -56,7 +56,7 @@ pub(super) fn for_authority(err: &enroll::Error) -> Option<String> {
                 "the names have to be those of the role, and the authority's name is given with --audience"
             }
             "identity" => {
-                "the key that its administrator knows signs with --identity-key FILE, the one that is replaced with --old-key KEY, and a join token works as well (--join-token)"
+                "who asks is shown by a key that its administrator knows (--identity-key FILE), a token of your organisation (--identity-command COMMAND), the key that is replaced (--old-key KEY), or a join token (--join-token FILE)"
             }
             "V14" => {
                 "its administrator revokes the machine (tpmssh-ca device revoke), and lets in the one that is not a copy"

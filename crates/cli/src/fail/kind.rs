@@ -90,6 +90,7 @@ impl Error {
             | Self::SettingTaken { .. }
             | Self::RevokedBefore
             | Self::NoIdentity { .. }
+            | Self::NoIdentityToken { .. }
             | Self::NotRoot => Kind::Failed,
             Self::NoLostCounter { .. }
             | Self::NoSuchKey { .. }

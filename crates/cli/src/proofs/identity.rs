@@ -1,6 +1,6 @@
 //! Who asks an authority, beside the TPM: by a join token, or by another SSH key that signs the request.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -27,6 +27,11 @@ pub(crate) struct IdentityArgs {
     #[arg(long, value_name = "FILE")]
     identity_key: Option<PathBuf>,
 
+    /// Say who asks by a token of an identity provider (OpenID Connect), which this command prints; the shell runs it with the nonce for the
+    /// token in TPMSSH_NONCE
+    #[arg(long, value_name = "COMMAND")]
+    identity_command: Option<String>,
+
     /// Say who asks by the key of this TPM that the new one replaces
     #[arg(long, value_name = "KEY")]
     old_key: Option<String>,
@@ -34,7 +39,9 @@ pub(crate) struct IdentityArgs {
 
 impl IdentityArgs {
     pub(crate) fn is_given(&self) -> bool {
-        self.join_token.is_some() || self.identity_key.is_some() || self.old_key.is_some()
+        let words = [&self.identity_command, &self.old_key];
+        let files = [&self.join_token, &self.identity_key];
+        words.iter().any(|it| it.is_some()) || files.iter().any(|it| it.is_some())
     }
 
     /// What the options say, with the join token read.
@@ -53,6 +60,10 @@ impl IdentityArgs {
                 ..
             } => Source::KeyFile(path.clone()),
             Self {
+                identity_command: Some(command),
+                ..
+            } => Source::Command(command.clone()),
+            Self {
                 old_key: Some(name),
                 ..
             } => Source::OldKey(name.clone()),
@@ -69,6 +80,8 @@ pub(crate) enum Source {
     JoinToken(String),
     /// The holder of the key in a file, or of the private half of it in an agent.
     KeyFile(PathBuf),
+    /// The person whom an identity provider names in the token that this command prints.
+    Command(String),
     /// The holder of a key in the store, by its name.
     OldKey(String),
 }
@@ -90,6 +103,9 @@ impl Source {
             Self::None => Identity::None,
             Self::JoinToken(token) => Identity::Join(token.clone()),
             Self::KeyFile(path) => Identity::Ssh(by_ssh_keygen(path, &message)?),
+            Self::Command(command) => {
+                Identity::Oidc(by_command(command, &request.identity_nonce()?)?)
+            }
             Self::OldKey(name) => Identity::Ssh(by_own_key(prover, store, name, &message)?),
         })
     }
@@ -132,6 +148,43 @@ fn by_ssh_keygen(file: &Path, message: &[u8]) -> Result<String, Error> {
     match String::from_utf8(output.stdout) {
         Ok(signature) if output.status.success() => Ok(signature),
         _ => Err(failed(&"ssh-keygen does not sign with it")),
+    }
+}
+
+/// The longest token that is taken, in bytes.
+const MAX_TOKEN: u64 = 16 * 1024;
+
+/// What a command of the user prints: a token, which is shown nowhere, also not in an error. It may ask the person, on the terminal or in a browser.
+fn by_command(command: &str, nonce: &str) -> Result<String, Error> {
+    let failed = |why: &dyn std::fmt::Display| Error::NoIdentityToken {
+        why: why.to_string(),
+    };
+    let mut child = Command::new("/bin/sh")
+        .args(["-c", command])
+        .env("TPMSSH_NONCE", nonce)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|err| failed(&format_args!("the shell does not start: {err}")))?;
+    let mut printed = Vec::new();
+    let read = match child.stdout.take() {
+        Some(stdout) => stdout.take(MAX_TOKEN + 1).read_to_end(&mut printed),
+        None => Ok(0),
+    };
+    let ended = child.wait().map_err(|err| failed(&err))?;
+    read.map_err(|err| failed(&err))?;
+    if !ended.success() {
+        return Err(failed(&format_args!("it ended with {ended}")));
+    }
+    let is_in_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    match str::from_utf8(&printed).map(str::trim) {
+        Ok(token)
+            if !token.is_empty()
+                && token.bytes().all(|it| is_in_token(&it))
+                && printed.len() as u64 <= MAX_TOKEN =>
+        {
+            Ok(token.to_owned())
+        }
+        _ => Err(failed(&"it prints something else than one token")),
     }
 }
 

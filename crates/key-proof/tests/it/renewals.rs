@@ -193,6 +193,30 @@ fn the_hash_without_identity_is_that_of_the_request_without_one() {
     assert_ne!(other.without_identity(), shown.without_identity());
 }
 
+/// It is a hash that an identity provider repeats, and is of no other key.
+#[test]
+fn the_nonce_for_an_identity_provider_is_of_both_keys() {
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    use sha2::{Digest, Sha256};
+    let mut tpm = SoftwareTpm::new();
+    let names = [tpm.ak.name(), tpm.key.name()].concat();
+    let hash = Sha256::digest([b"tpmssh-oidc-v1", &names[..]].concat());
+    let nonce = tpm.request().identity_nonce().unwrap();
+    let expected = Base64UrlUnpadded::encode_string(&hash);
+    assert_eq!(nonce, expected);
+    assert_eq!(nonce.len(), 43);
+    let others = [SoftwareTpm::new().request(), {
+        tpm.key = SoftwareTpm::new().key;
+        tpm.request()
+    }];
+    for other in others {
+        assert_ne!(other.identity_nonce().unwrap(), nonce);
+    }
+    let mut bad = tpm.request();
+    bad.key.pop();
+    assert!(bad.identity_nonce().is_err());
+}
+
 /// A join token is bound into the challenge: another one cannot be put in its place.
 #[test]
 fn v7_a_proof_with_another_identity_than_its_challenge_is_refused() {
@@ -204,6 +228,7 @@ fn v7_a_proof_with_another_identity_than_its_challenge_is_refused() {
         Identity::None,
         Identity::Join("two".to_owned()),
         Identity::Ssh("canary7".to_owned()),
+        Identity::Oidc("canary7".to_owned()),
     ] {
         let mut changed = proof.clone();
         changed.request.identity = identity;

@@ -1,0 +1,178 @@
+//! An identity by OpenID Connect: a token of the organisation's identity provider.
+//!
+//! The token is asked for with a nonce that is made of the attestation key and the key, so that a token that was stolen is good for no other
+//! key. The signatures of the provider are checked by keys in a file; nothing is fetched.
+//!
+//! # Source
+//!
+//! OpenID Connect Core 1.0, sections 2 and 3.1.3.7; RFC 7515, 7517, 7518, 7519; RFC 8725 (what goes wrong with them).
+
+mod keys;
+mod token;
+
+use std::path::PathBuf;
+
+use key_proof::Request;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{check_ending, without_ending};
+use crate::policy::Files;
+
+use keys::Keys;
+use token::{Object, Token};
+
+/// Seconds by which the clock of the provider may differ.
+const SKEW: u64 = 60;
+
+/// A provider whose tokens a role takes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Issuer {
+    issuer: String,
+    audience: String,
+    /// The claim with the name, such as `preferred_username`.
+    principal: String,
+    /// What is left out at the end of each name.
+    cut: Option<String>,
+    keys: Keys,
+}
+
+/// An [`Issuer`] as a policy has it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IssuerFile {
+    issuer: String,
+    audience: String,
+    jwks: PathBuf,
+    principal: String,
+    #[serde(default)]
+    cut: Option<String>,
+}
+
+/// A token whose signature is not checked yet.
+pub struct Shown(Token);
+
+/// Why a token is not taken: a sentence for the person who has it.
+pub type Why = &'static str;
+
+impl Shown {
+    /// Reads a token.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn read(text: &str) -> Result<Self, Why> {
+        Token::read(text).map(Self)
+    }
+
+    /// Whether it says that it is of this provider and for this authority.
+    #[must_use]
+    pub fn is_of(&self, issuer: &Issuer) -> bool {
+        let claims = &self.0.claims;
+        text(claims, "iss") == Some(&issuer.issuer) && is_for(claims, &issuer.audience)
+    }
+}
+
+impl Issuer {
+    /// Reads the file with the provider's keys.
+    ///
+    /// # Errors
+    ///
+    /// A sentence.
+    pub(crate) fn read(file: IssuerFile, files: &mut dyn Files) -> Result<Self, String> {
+        check_ending(file.cut.as_deref())?;
+        for (word, value) in [
+            ("issuer", &file.issuer),
+            ("audience", &file.audience),
+            ("principal", &file.principal),
+        ] {
+            if value.is_empty() {
+                return Err(format!("{word} is empty"));
+            }
+        }
+        let keys = Keys::read(&files.read(&file.jwks)?);
+        let keys = keys.map_err(|why| format!("{}: {why}", file.jwks.display()))?;
+        Ok(Self {
+            issuer: file.issuer,
+            audience: file.audience,
+            principal: file.principal,
+            cut: file.cut,
+            keys,
+        })
+    }
+
+    /// The person whom a token names, if it is good for `request` at `now` (seconds since 1970); none if the name ends otherwise than the role
+    /// wants.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not taken.
+    pub fn names(&self, shown: &Shown, request: &Request, now: u64) -> Result<Vec<String>, Why> {
+        let Shown(token) = shown;
+        if !shown.is_of(self) {
+            return Err("the identity token is of another issuer, or for somebody else");
+        }
+        self.keys.verify(token)?;
+        let claims = &token.claims;
+        let (Some(expires), Some(issued)) = (time(claims, "exp")?, time(claims, "iat")?) else {
+            return Err("the identity token does not say from when until when it is good");
+        };
+        if now >= expires.saturating_add(SKEW) {
+            return Err("the identity token has expired");
+        }
+        let begins = time(claims, "nbf")?.unwrap_or(issued).max(issued);
+        if begins > now.saturating_add(SKEW) {
+            return Err("the identity token is not good yet: a clock is wrong");
+        }
+        let nonce = request.identity_nonce().ok();
+        if nonce.is_none() || text(claims, "nonce") != nonce.as_deref() {
+            return Err("the identity token was made for another key: its nonce differs");
+        }
+        if self.principal == "email" && claims.get("email_verified") != Some(&Value::Bool(true)) {
+            return Err("the identity token does not say that its e-mail address was verified");
+        }
+        let Some(name) = text(claims, &self.principal) else {
+            return Err("the identity token has no claim with the name of the person");
+        };
+        Ok(without_ending(vec![name.to_owned()], self.cut.as_deref()))
+    }
+}
+
+fn text<'a>(claims: &'a Object, name: &str) -> Option<&'a str> {
+    claims.get(name)?.as_str()
+}
+
+/// Whether `audience` is the one whom a token is for, or one of several for whom `azp` says that it was asked for.
+fn is_for(claims: &Object, audience: &str) -> bool {
+    match claims.get("aud") {
+        Some(Value::String(one)) => one == audience,
+        Some(Value::Array(several)) => {
+            let is_ours = |it: &Value| it.as_str() == Some(audience);
+            let all_texts = several.iter().all(Value::is_string);
+            let asked = several.len() == 1 || text(claims, "azp") == Some(audience);
+            all_texts && asked && several.iter().any(is_ours)
+        }
+        _ => false,
+    }
+}
+
+/// A time, in seconds since 1970 (RFC 7519, `NumericDate`, which may have a fraction).
+fn time(claims: &Object, name: &str) -> Result<Option<u64>, Why> {
+    let Some(value) = claims.get(name) else {
+        return Ok(None);
+    };
+    let whole = value.as_u64().or_else(|| {
+        let seconds = value.as_f64()?.floor();
+        let is_time = (0.0..4.0e9).contains(&seconds);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the range is checked"
+        )]
+        is_time.then_some(seconds as u64)
+    });
+    match whole {
+        Some(time) => Ok(Some(time)),
+        None => Err("a time in the identity token is none"),
+    }
+}

@@ -1,0 +1,453 @@
+//! People who say who they are by a token of an identity provider, which is played here, and tokens that say something else than they should.
+
+use std::fs;
+use std::path::Path;
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use ca_server::identity::{Rule, oidc::Shown};
+use ca_server::policy::{Files, Policy};
+use key_proof::{Anchors, Identity, Kind, Request};
+use serde_json::{Value, json};
+
+use crate::node::{Node, host};
+use crate::pair::{Hash, Pair};
+use crate::software_tpm::{NOW, SoftwareTpm};
+
+const ISSUER: &str = "https://id.example.com";
+
+/// A provider with one key.
+struct Provider {
+    algorithm: &'static str,
+    pair: Pair,
+}
+
+fn base64(bytes: &[u8]) -> String {
+    Base64UrlUnpadded::encode_string(bytes)
+}
+
+impl Provider {
+    fn new(algorithm: &'static str) -> Self {
+        let pair = match algorithm {
+            "RS256" => Pair::rsa2048(0),
+            "ES256" => Pair::p256(),
+            _ => Pair::p384(),
+        };
+        Self { algorithm, pair }
+    }
+
+    /// Its public key as a JWK.
+    fn key(&self) -> Value {
+        let (kid, alg) = ("one", self.algorithm);
+        if self.pair.is_rsa() {
+            let n = base64(&self.pair.modulus());
+            return json!({"kty": "RSA", "kid": kid, "use": "sig", "alg": alg, "n": n, "e": "AQAB"});
+        }
+        let (x, y) = self.pair.point();
+        let crv = if alg == "ES256" { "P-256" } else { "P-384" };
+        json!({"kty": "EC", "kid": kid, "crv": crv, "x": base64(&x), "y": base64(&y)})
+    }
+
+    fn head(&self) -> Value {
+        json!({"alg": self.algorithm, "kid": "one", "typ": "JWT"})
+    }
+
+    fn sign(&self, head: &Value, claims: &Value) -> String {
+        self.sign_text(&head.to_string(), &claims.to_string())
+    }
+
+    fn sign_text(&self, head: &str, claims: &str) -> String {
+        let signed = format!("{}.{}", base64(head.as_bytes()), base64(claims.as_bytes()));
+        let hash = match self.algorithm {
+            "ES384" => Hash::Sha384,
+            _ => Hash::Sha256,
+        };
+        let signature = self.pair.sign(hash, signed.as_bytes()).concat();
+        format!("{signed}.{}", base64(&signature))
+    }
+}
+
+/// The claims of anna's token for a request at the time `now`.
+fn claims(request: &Request, now: u64) -> Value {
+    json!({
+        "iss": ISSUER, "aud": "tpmssh", "sub": "4711", "preferred_username": "anna", "email": "anna@example.com",
+        "iat": now, "exp": now + 300, "nonce": request.identity_nonce().unwrap(),
+    })
+}
+
+/// The claims with one of them changed; `null` leaves it out.
+fn with(claims: &Value, name: &str, value: Value) -> Value {
+    let mut changed = claims.clone();
+    match value {
+        Value::Null => changed.as_object_mut().unwrap().remove(name),
+        value => changed
+            .as_object_mut()
+            .unwrap()
+            .insert(name.to_owned(), value),
+    };
+    changed
+}
+
+fn rule(jwks: &str, more: &str) -> String {
+    format!(
+        "identity = [{{ type = \"oidc\", issuer = \"{ISSUER}\", audience = \"tpmssh\", jwks = {jwks:?}, {more} }}]"
+    )
+}
+
+/// A policy whose file of keys has this content.
+struct Named(String);
+
+impl Files for Named {
+    fn roots(&mut self, _: &Path, _: &mut Anchors) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn read(&mut self, _: &Path) -> Result<Vec<u8>, String> {
+        Ok(self.0.clone().into_bytes())
+    }
+}
+
+fn read_rule(jwks: &str, more: &str) -> Result<Rule, String> {
+    let key = |pair: &Pair| {
+        let (x, y) = pair.point();
+        let key = ssh_format::PublicKey::ecdsa(ssh_format::Curve::NistP256, &x, &y).unwrap();
+        ssh_format::AnyKey::from_blob(key.blob()).unwrap().line("")
+    };
+    let text = format!(
+        "version = 1\naudience = \"x\"\n[listen]\naddress = \"127.0.0.1:0\"\n[ca]\nagent = \"a\"\nuser = \"{}\"\nhost = \"{}\"\n\
+         [role.user]\nkind = \"user\"\nmode = \"D\"\nttl = \"1h\"\nprincipals = [\"{{identity}}\"]\n{}\n",
+        key(&Pair::p256()),
+        key(&Pair::p256()),
+        rule("jwks.json", more)
+    );
+    let policy =
+        Policy::parse(&text, &mut Named(jwks.to_owned())).map_err(|err| err.to_string())?;
+    Ok(policy.role("user").unwrap().identities[0].clone())
+}
+
+const USERNAME: &str = "principal = \"preferred_username\"";
+
+/// Whom a token names at the time `NOW`.
+fn judge(rule: &Rule, token: &str, request: &Request) -> Result<Vec<String>, &'static str> {
+    let Rule::Oidc(issuer) = rule else {
+        panic!("another rule");
+    };
+    issuer.names(&Shown::read(token)?, request, NOW)
+}
+
+fn jwks(keys: &[Value]) -> String {
+    json!({ "keys": keys }).to_string()
+}
+
+#[test]
+fn a_token_of_each_algorithm_names_the_person() {
+    let request = SoftwareTpm::new().request();
+    for algorithm in ["RS256", "ES256", "ES384"] {
+        let provider = Provider::new(algorithm);
+        let rule = read_rule(&jwks(&[provider.key()]), USERNAME).unwrap();
+        let good = claims(&request, NOW);
+        let names =
+            |claims: &Value| judge(&rule, &provider.sign(&provider.head(), claims), &request);
+        assert_eq!(names(&good), Ok(vec!["anna".to_owned()]), "{algorithm}");
+        // One of several for whom it is, if it says that it was asked for by this one.
+        names(&with(&good, "aud", json!(["tpmssh"]))).unwrap();
+        let several = with(&good, "aud", json!(["other", "tpmssh"]));
+        assert!(names(&several).is_err());
+        names(&with(&several, "azp", json!("tpmssh"))).unwrap();
+        // Clocks differ, and some providers write fractions.
+        names(&with(&good, "exp", json!(NOW - 59))).unwrap();
+        names(&with(&good, "iat", json!(NOW + 60))).unwrap();
+        names(&with(&good, "exp", json!(NOW as f64 + 0.5))).unwrap();
+        // Without a name for the key, the only one for this algorithm.
+        let bare = provider.sign(&json!({"alg": algorithm}), &good);
+        judge(&rule, &bare, &request).unwrap();
+    }
+}
+
+#[test]
+fn a_token_with_wrong_claims_is_refused_by_the_claim_that_is_wrong() {
+    let request = SoftwareTpm::new().request();
+    let provider = Provider::new("ES256");
+    let rule = read_rule(&jwks(&[provider.key()]), USERNAME).unwrap();
+    let good = claims(&request, NOW);
+    let other = "the identity token is of another issuer, or for somebody else";
+    let span = "the identity token does not say from when until when it is good";
+    let expired = "the identity token has expired";
+    let early = "the identity token is not good yet: a clock is wrong";
+    let no_time = "a time in the identity token is none";
+    let nonce = "the identity token was made for another key: its nonce differs";
+    let no_name = "the identity token has no claim with the name of the person";
+    for (name, value, why) in [
+        ("iss", Value::Null, other),
+        ("iss", json!("https://id.example.com/"), other),
+        ("iss", json!([ISSUER]), other),
+        ("aud", Value::Null, other),
+        ("aud", json!("tpmssh2"), other),
+        ("aud", json!([]), other),
+        ("aud", json!(["tpmssh", 1]), other),
+        ("aud", json!({"tpmssh": true}), other),
+        ("exp", Value::Null, span),
+        ("iat", Value::Null, span),
+        ("exp", json!(NOW - 60), expired),
+        ("exp", json!("4000000000"), no_time),
+        ("exp", json!(-1), no_time),
+        ("exp", json!(1e300), no_time),
+        ("iat", json!(NOW + 61), early),
+        ("nbf", json!(NOW + 61), early),
+        ("nbf", json!("x"), no_time),
+        ("nonce", Value::Null, nonce),
+        ("nonce", json!("AAAA"), nonce),
+        ("nonce", json!([]), nonce),
+        ("preferred_username", Value::Null, no_name),
+        ("preferred_username", json!(["anna"]), no_name),
+    ] {
+        let token = provider.sign(&provider.head(), &with(&good, name, value.clone()));
+        assert_eq!(judge(&rule, &token, &request), Err(why), "{name} {value}");
+    }
+    // The nonce of another key, and of another attestation key.
+    let token = provider.sign(&provider.head(), &good);
+    let mut thief = SoftwareTpm::new();
+    assert_eq!(judge(&rule, &token, &thief.request()), Err(nonce));
+    thief.key = SoftwareTpm::new().key;
+    assert_eq!(judge(&rule, &token, &thief.request()), Err(nonce));
+}
+
+#[test]
+fn a_token_that_is_not_signed_by_the_provider_is_refused() {
+    let request = SoftwareTpm::new().request();
+    let (rsa, ec) = (Provider::new("RS256"), Provider::new("ES256"));
+    let mut second = ec.key();
+    second["kid"] = json!("two");
+    second["x"] = Provider::new("ES256").key()["x"].clone();
+    let other = Provider::new("ES256");
+    let mut named_two = other.key();
+    named_two["kid"] = json!("two");
+    let rule = read_rule(&jwks(&[rsa.key(), ec.key(), named_two]), USERNAME).unwrap();
+    let good = claims(&request, NOW);
+    let judge = |token: &str| judge(&rule, token, &request);
+    judge(&ec.sign(&ec.head(), &good)).unwrap();
+    judge(&rsa.sign(&rsa.head(), &good)).unwrap();
+    let algorithm = "the identity token is signed by another algorithm than RS256, ES256 or ES384";
+    let key = "the identity token is signed by a key that is not known here";
+    let signature = "the signature of the identity token is wrong";
+    let malformed = "the identity token is malformed";
+    // No signature, one by a shared secret, and other algorithms of the same keys.
+    for name in [
+        "none", "None", "HS256", "HS384", "RS384", "PS256", "ES512", "EdDSA", "",
+    ] {
+        let token = ec.sign(&json!({"alg": name, "kid": "one"}), &good);
+        assert_eq!(judge(&token), Err(algorithm), "{name}");
+    }
+    assert_eq!(
+        judge(&ec.sign(&json!({"kid": "one"}), &good)),
+        Err(algorithm)
+    );
+    assert_eq!(
+        judge(&ec.sign(&json!({"alg": ["ES256"]}), &good)),
+        Err(algorithm)
+    );
+    for kid in ["three", "ONE", ""] {
+        let token = ec.sign(&json!({"alg": "ES256", "kid": kid}), &good);
+        assert_eq!(judge(&token), Err(key), "{kid}");
+    }
+    // Two keys could have made it; and a key is for its own algorithm.
+    assert_eq!(judge(&ec.sign(&json!({"alg": "ES256"}), &good)), Err(key));
+    assert_eq!(
+        judge(&rsa.sign(&json!({"alg": "RS256", "kid": "two"}), &good)),
+        Err(key)
+    );
+    assert_eq!(
+        judge(&ec.sign(&json!({"alg": "ES256", "kid": "two"}), &good)),
+        Err(signature)
+    );
+    assert_eq!(judge(&other.sign(&ec.head(), &good)), Err(signature));
+    assert_eq!(judge(&ec.sign(&rsa.head(), &good)), Err(signature));
+    let token = ec.sign(&ec.head(), &good);
+    let (signed, made) = token.rsplit_once('.').unwrap();
+    let changed = with(&good, "preferred_username", json!("root")).to_string();
+    let head = signed.split('.').next().unwrap();
+    let forged = format!("{head}.{}.{made}", base64(changed.as_bytes()));
+    assert_eq!(judge(&forged), Err(signature));
+    for short in [String::new(), made[..40].to_owned(), format!("{made}AAAA")] {
+        assert_eq!(
+            judge(&format!("{signed}.{short}")),
+            Err(signature),
+            "{short}"
+        );
+    }
+    // Its form.
+    let extension = json!({"alg": "ES256", "kid": "one", "crit": ["exp"]});
+    assert_eq!(
+        judge(&ec.sign(&extension, &good)),
+        Err("the identity token has an extension that is not known")
+    );
+    let access = json!({"alg": "ES256", "kid": "one", "typ": "at+jwt"});
+    assert_eq!(
+        judge(&ec.sign(&access, &good)),
+        Err("the token is of another type than an identity token")
+    );
+    let text = good.to_string();
+    let twice = text.replacen('{', "{\"preferred_username\": \"root\",", 1);
+    assert_eq!(
+        judge(&ec.sign_text(&ec.head().to_string(), &twice)),
+        Err(malformed)
+    );
+    let twice = "{\"alg\": \"ES256\", \"alg\": \"ES256\", \"kid\": \"one\"}";
+    assert_eq!(judge(&ec.sign_text(twice, &text)), Err(malformed));
+    for nonsense in [
+        "",
+        ".",
+        "..",
+        "...",
+        "a.b.c",
+        &signed[1..],
+        &format!("{token}.x"),
+        &format!("{token}="),
+        "[].[].x",
+    ] {
+        assert_eq!(judge(nonsense), Err(malformed), "{nonsense}");
+    }
+    let long = format!("{token}{}", "A".repeat(17 * 1024));
+    assert_eq!(
+        judge(&long),
+        Err("the identity token is longer than 16 KiB")
+    );
+    let deep = format!("{}1{}", "[".repeat(4000), "]".repeat(4000));
+    assert_eq!(
+        judge(&ec.sign_text(&ec.head().to_string(), &deep)),
+        Err(malformed)
+    );
+}
+
+#[test]
+fn the_name_is_cut_only_where_the_policy_says_so_and_an_address_has_to_be_verified() {
+    let request = SoftwareTpm::new().request();
+    let provider = Provider::new("ES256");
+    let keys = jwks(&[provider.key()]);
+    let good = claims(&request, NOW);
+    let sign = |claims: &Value| provider.sign(&provider.head(), claims);
+    let plain = read_rule(&keys, "principal = \"email\"").unwrap();
+    let unverified = Err("the identity token does not say that its e-mail address was verified");
+    assert_eq!(judge(&plain, &sign(&good), &request), unverified);
+    for said in [json!(false), json!("true")] {
+        let claims = with(&good, "email_verified", said);
+        assert_eq!(judge(&plain, &sign(&claims), &request), unverified);
+    }
+    let verified = with(&good, "email_verified", json!(true));
+    let names = |rule: &Rule, claims: &Value| judge(rule, &sign(claims), &request).unwrap();
+    assert_eq!(names(&plain, &verified), ["anna@example.com"]);
+    let cut = read_rule(&keys, "principal = \"email\", cut = \"@example.com\"").unwrap();
+    assert_eq!(names(&cut, &verified), ["anna"]);
+    for address in [
+        "anna@example.org",
+        "anna@example.com.evil.org",
+        "@example.com",
+        "anna",
+    ] {
+        let claims = with(&verified, "email", json!(address));
+        assert!(names(&cut, &claims).is_empty(), "{address}");
+    }
+}
+
+#[test]
+fn a_file_of_keys_is_read_or_refused() {
+    let provider = Provider::new("ES256");
+    let (good, rsa) = (provider.key(), Provider::new("RS256").key());
+    let changed = |key: &Value, name: &str, value: &str| with(key, name, json!(value));
+    let other = json!({"kty": "OKP", "crv": "Ed25519", "kid": "x", "x": "AAAA"});
+    read_rule(&jwks(&[other.clone(), good.clone()]), USERNAME).unwrap();
+    let refused = |text: &str| read_rule(text, USERNAME).unwrap_err();
+    let at = "role.user.identity[0]: jwks.json: ";
+    for (keys, why) in [
+        (vec![], "no key for RS256, ES256 or ES384 is in it"),
+        (vec![other], "no key for RS256, ES256 or ES384 is in it"),
+        (
+            vec![changed(&good, "use", "enc")],
+            "no key for RS256, ES256 or ES384 is in it",
+        ),
+        (
+            vec![changed(&rsa, "alg", "PS256")],
+            "no key for RS256, ES256 or ES384 is in it",
+        ),
+        (
+            vec![good.clone(), json!({"kty": "oct", "k": "AAAA"})],
+            "key 2 is a secret one, which no verifier should have",
+        ),
+        (
+            vec![changed(&good, "d", "AAAA")],
+            "key 1 is a secret one, which no verifier should have",
+        ),
+        (
+            vec![good.clone(), good.clone()],
+            "two keys have the same kid, or none, and one algorithm",
+        ),
+        (vec![changed(&good, "x", "")], "key 1 has no good x"),
+        (vec![changed(&good, "x", "+/")], "key 1 has no good x"),
+        (
+            vec![changed(&rsa, "n", "AQAB")],
+            "key 1 is an RSA key of less than 2048 bits",
+        ),
+        (vec![changed(&rsa, "e", "AQABAQAB")], "key 1 has no good e"),
+    ] {
+        assert_eq!(refused(&jwks(&keys)), format!("{at}{why}"));
+    }
+    assert!(
+        refused(&jwks(&[changed(&good, "x", "AAAA")])).starts_with(&format!("{at}key 1 is none: "))
+    );
+    assert!(refused("nonsense").starts_with(&format!("{at}it is no set of keys (JWKS): ")));
+    let no_claim = read_rule(&jwks(&[good]), "principal = \"\"").unwrap_err();
+    assert_eq!(no_claim, "role.user.identity[0]: principal is empty");
+}
+
+/// The whole way, over HTTP.
+#[test]
+fn a_person_with_a_token_gets_a_certificate_and_a_thief_of_the_token_does_not() {
+    let provider = Provider::new("ES256");
+    let mut node = Node::initialised();
+    let keys = node.at("jwks.json");
+    fs::write(&keys, jwks(&[provider.key()])).unwrap();
+    let rule = rule(keys.to_str().unwrap(), USERNAME);
+    node.change_policy("ttl = \"8h\"", &format!("ttl = \"8h\"\n{rule}"));
+    node.serve();
+    let person = || {
+        let mut tpm = host("anna", "");
+        tpm.kind = Kind::User;
+        tpm.behind_lockout();
+        tpm
+    };
+    let mut tpm = person();
+    let claims = claims(&tpm.request(), ca_server::authority::now());
+    let token = provider.sign(&provider.head(), &claims);
+    tpm.identity = Identity::Oidc(token.clone());
+    let mut thief = person();
+    thief.identity = Identity::Oidc(token.clone());
+    let why = "the identity token was made for another key: its nonce differs";
+    let refused = (403, "identity".to_owned(), why.to_owned());
+    assert_eq!(node.begin(&thief).refused(), refused);
+    thief.ek = tpm.ek.clone();
+    assert_eq!(node.begin(&thief).refused(), refused);
+    thief.identity = Identity::Oidc("x".repeat(20_000));
+    assert_eq!(node.begin(&thief).refused().0, 403);
+    assert_eq!(node.rows("device"), 0);
+    let certificate = node.enrol(&tpm).certificate();
+    assert_eq!(certificate.principals(), ["anna"]);
+    // Not the other way round either: the nonce of the thief's key in a token of somebody else's provider.
+    let stranger = Provider::new("ES256");
+    let forged = stranger.sign(
+        &provider.head(),
+        &self::claims(&thief.request(), ca_server::authority::now()),
+    );
+    thief.identity = Identity::Oidc(forged);
+    let why = "the signature of the identity token is wrong";
+    assert_eq!(node.begin(&thief).refused().2, why);
+    let log = fs::read_to_string(node.own("audit.log")).unwrap();
+    assert!(log.contains("\"identity\":\"oidc anna\""), "{log}");
+    let said = fs::read_to_string(node.at("stderr")).unwrap();
+    for part in token.split('.') {
+        assert!(
+            !log.contains(part) && !said.contains(part),
+            "a token is shown"
+        );
+    }
+    tpm.identity = Identity::None;
+    node.renew(&tpm).certificate();
+}
