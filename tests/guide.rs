@@ -36,6 +36,7 @@ pages! {
     proof = "proof.md";
     administration = "admin.md";
     fleet = "fleet.md";
+    policy = "policy.md";
     moving_in = "moving-in.md";
     troubleshooting = "troubleshooting.md";
     reference = "reference.md";

@@ -112,7 +112,7 @@ pub enum Rebind {
 }
 
 /// The extensions of OpenSSH for users (PROTOCOL.certkeys).
-const EXTENSIONS: [&str; 6] = [
+pub(super) const EXTENSIONS: [&str; 6] = [
     "no-touch-required",
     "permit-X11-forwarding",
     "permit-agent-forwarding",
@@ -122,7 +122,7 @@ const EXTENSIONS: [&str; 6] = [
 ];
 
 /// The names of key types in a policy, and in SSH.
-const KEY_TYPES: [(&str, &str); 4] = [
+pub(super) const KEY_TYPES: [(&str, &str); 4] = [
     ("ecdsa-p256", "ecdsa-sha2-nistp256"),
     ("ecdsa-p384", "ecdsa-sha2-nistp384"),
     ("ecdsa-p521", "ecdsa-sha2-nistp521"),

@@ -1,5 +1,6 @@
 use key_proof::{Kind, Mode};
 
+use super::role::{EXTENSIONS, KEY_TYPES};
 use super::*;
 
 const KEY_A: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBAD+9COUiX7WYgcvIOdI8+djdoFDVUTxNrcog8sSYdbIzeG+bYdsssvcyy/nRfVhXC5QBCk8IThqs7D4/lFxX5g=";
@@ -184,5 +185,39 @@ fn what_is_wrong_is_said_and_nothing_is_taken() {
                 .starts_with("policy: "),
             "{unknown}"
         );
+    }
+}
+
+/// The guide's policy is one, and the page has each word that a policy can have.
+#[test]
+fn the_policy_in_the_guide_is_read() {
+    let page = include_str!("../../../../docs/guide/policy.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (block, rest) = rest.split_once("```").unwrap();
+    let jwks = "{\\\"keys\\\": [{\\\"kty\\\": \\\"EC\\\", \\\"crv\\\": \\\"P-256\\\", \
+                \\\"x\\\": \\\"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY\\\", \\\"y\\\": \\\"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU\\\"}]}";
+    let text = block
+        .replacen("ecdsa-sha2-nistp256 …", KEY_A, 1)
+        .replacen("ecdsa-sha2-nistp256 …", KEY_B, 1)
+        .replace("/etc/tpmssh-ca/signers", "anna@example.com KEY")
+        .replace("/etc/tpmssh-ca/jwks.json", jwks);
+    let policy = read(&text).unwrap();
+    let staff = policy.role("staff").unwrap();
+    assert_eq!(
+        (staff.identities.len(), staff.wall),
+        (2, key_proof::Wall::Counter)
+    );
+    assert_eq!(policy.role("web").unwrap().rebind, Rebind::OldKey);
+    for (word, _) in KEY_TYPES {
+        assert!(rest.contains(&format!("`{word}`")), "{word}");
+    }
+    for word in EXTENSIONS {
+        assert!(rest.contains(&format!("`{word}`")), "{word}");
+    }
+    let toml: toml::Table = toml::from_str(&text).unwrap();
+    for role in toml["role"].as_table().unwrap().values() {
+        for word in role.as_table().unwrap().keys() {
+            assert!(rest.contains(&format!("| `{word}` |")), "{word}");
+        }
     }
 }
