@@ -164,11 +164,6 @@ fn time(claims: &Object, name: &str) -> Result<Option<u64>, Why> {
     let whole = value.as_u64().or_else(|| {
         let seconds = value.as_f64()?.floor();
         let is_time = (0.0..4.0e9).contains(&seconds);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the range is checked"
-        )]
         is_time.then_some(seconds as u64)
     });
     match whole {

@@ -149,7 +149,7 @@ impl KeyFile {
                     return Err("is an RSA key of less than 2048 bits".to_owned());
                 }
                 let digits = e.iter().try_fold(0_u32, |sum, digit| {
-                    Some(sum.checked_mul(256)?.checked_add(u32::from(*digit))?)
+                    sum.checked_mul(256)?.checked_add(u32::from(*digit))
                 });
                 PublicKey::rsa(&n, digits.ok_or("has no good e")?)
             }
