@@ -20,7 +20,6 @@ use ssh_format::text::error_line;
 
 use crate::audit::Audit;
 use crate::metrics::Metrics;
-use crate::policy::Policy;
 use crate::registry::{Answer, CaKeys, Enrolment, Outcome, Registry};
 use crate::signer::{Signer, Watched};
 use crate::{Refusal, Reply};

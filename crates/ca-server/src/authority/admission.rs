@@ -174,7 +174,7 @@ impl Authority {
     ) -> Result<(Assignment, Admission), Refusal> {
         let refused = |why| Refusal::denied(403, "identity", why);
         let token = oidc::Shown::read(token).map_err(refused)?;
-        let policy = self.policy();
+        let policy = asking.policy;
         let mut found: Vec<(Assignment, Admission)> = Vec::new();
         let mut wrong = None;
         for role in policy.roles() {

@@ -104,7 +104,7 @@ impl Authority {
         }
         let policy = &force.policy;
         let list = list(&policy.audience, &keys, now)?;
-        let sign = |key: &AnyKey| sign_file(&*self.signer, key, NAMESPACE, list.as_bytes());
+        let sign = |key: &AnyKey| sign_file(&self.signer, key, NAMESPACE, list.as_bytes());
         let mut signatures = vec![sign(&policy.ca.host)?];
         for key in keys.active("host") {
             if key.public == policy.ca.host.blob() {

@@ -25,7 +25,7 @@ pub(super) async fn restored(
     let sql = "UPDATE join_token SET uses_left = 0 WHERE uses_left > 0 AND expires > $1";
     let tokens = session.execute(sql, &[&signed(now)]).await?;
     let krl_number = number_after_restore(last_list(session).await?.number, now);
-    let sql = "UPDATE meta SET krl_number = $1, krl_keys = -1, krl_made = 0";
+    let sql = "UPDATE meta SET krl_number = $1, krl_keys = -1, krl_made = 0, keys_number = greatest(keys_number, $1)";
     session.execute(sql, &[&signed(krl_number)]).await?;
     Ok(Restored {
         revoked,

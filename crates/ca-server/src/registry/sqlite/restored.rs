@@ -27,7 +27,7 @@ pub(super) fn restored(
     let sql = "UPDATE join_token SET uses_left = 0 WHERE uses_left > 0 AND expires > ?";
     let tokens = tx.execute(sql, [signed(now)])?;
     let krl_number = number_after_restore(last_list(tx)?.number, now);
-    let sql = "UPDATE meta SET krl_number = ?, krl_keys = -1, krl_made = 0";
+    let sql = "UPDATE meta SET krl_number = ?1, krl_keys = -1, krl_made = 0, keys_number = max(keys_number, ?1)";
     tx.execute(sql, [signed(krl_number)])?;
     Ok(Restored {
         revoked,
