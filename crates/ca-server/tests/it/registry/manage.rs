@@ -190,6 +190,10 @@ pub(super) fn the_authoritys_keys_are_published_and_retired(world: &World) {
     // By force the last one goes as well.
     assert!(matches!(retire(second, true), Retired::Done(_)));
     assert!(active("host").is_empty());
+    // After a restore, machines that had a newer list take the next one.
+    let before = number();
+    world.registry.restored(&[], NOW).unwrap();
+    assert!(number() > before + 1000);
 }
 
 /// Two administrators who retire one of two keys each leave one.
