@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use crate::certs::key_file;
 use crate::program::{Outcome, Program, text};
 
 /// A repository in the home of a program, with a file to commit.
