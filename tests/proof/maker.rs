@@ -9,7 +9,7 @@ use crate::program::{Outcome, text};
 
 /// An authority, and what its certificates say.
 pub(super) struct Maker<'a> {
-    home: &'a Home,
+    pub(super) home: &'a Home,
     /// The common name of the authority.
     pub(super) name: &'static str,
     /// The model of the TPM.
