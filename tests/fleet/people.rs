@@ -158,7 +158,7 @@ fn another_authority_at_the_same_address_is_not_believed() {
     let token = another.token("user", "anna");
     enrol(&program, &between.url, &["--join-token", &token]).fails(
         8,
-        "tpmssh: the answer of the authority is refused: it is not signed by the authority's key that is trusted\n\
+        "tpmssh: the answer of the authority is refused: its certificate is not signed by the authority's key that is trusted\n\
          hint: nothing was changed; if the authority has new keys, get them from its administrator and give them to tpmssh enroll (a host: tpmssh host setup --enroll) with --user-ca and --host-ca\n",
     );
     let [user, host] = ["user.pub", "host.pub"].map(|name| another.file(name));

@@ -421,9 +421,9 @@ pub trait Registry: Send + Sync {
 }
 
 /// The number of the list of revoked keys from which a restored registry goes on. `last` is the number in the backup. A list has been made at most
-/// once a second since 1970, so that the time is above all numbers but those after an earlier restore, which has added the same million.
+/// once a millisecond since 1970, so that the time is above all numbers but those after an earlier restore, which has added the same million.
 fn number_after_restore(last: u64, now: u64) -> u64 {
-    last.max(now).saturating_add(1_000_000)
+    last.max(now.saturating_mul(1000)).saturating_add(1_000_000)
 }
 
 /// The list of revoked keys that was given out last.

@@ -20,40 +20,65 @@ pub trait Signer: Send + Sync {
     /// [`Refusal::Signer`].
     fn sign(&self, key: &AnyKey, data: &[u8]) -> Result<Signature, Refusal>;
 
-    /// Whether all of these keys are there. It costs no signature, so it does not show that they sign.
+    /// The first of these keys that is not listed; `None` if all are. It costs no signature, and says little about signatures: a listed key may lack
+    /// its PIN, and the agent of tpmssh lists no keys of authorities, so that no client offers them to servers.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Signer`].
-    fn has(&self, keys: &[&AnyKey]) -> Result<(), Refusal>;
+    /// [`Refusal::Signer`] if nobody answers.
+    fn unlisted<'a>(&self, keys: &[&'a AnyKey]) -> Result<Option<&'a AnyKey>, Refusal>;
 }
 
-/// A signer that remembers whether the last signature has failed.
+/// A signer that remembers how its last signature ended, and whether it has ever listed the keys.
 pub(crate) struct Watched {
     signer: Box<dyn Signer>,
-    failed: AtomicBool,
+    /// Since the last signature: whether it was made.
+    signs: AtomicBool,
+    has_listed: AtomicBool,
 }
 
 impl Watched {
     pub(crate) fn new(signer: Box<dyn Signer>) -> Self {
-        let failed = AtomicBool::new(false);
-        Self { signer, failed }
+        Self {
+            signer,
+            signs: AtomicBool::new(false),
+            has_listed: AtomicBool::new(false),
+        }
     }
 
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Relaxed)
+    /// Checks without a signature, if that can be, that these keys sign: the last signature was made, and the keys are listed if they ever were.
+    /// Otherwise each of them signs once.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Signer`].
+    pub(crate) fn check(&self, keys: &[&AnyKey]) -> Result<(), Refusal> {
+        match self.signer.unlisted(keys)? {
+            None => self.has_listed.store(true, Ordering::Relaxed),
+            Some(key) if self.has_listed.load(Ordering::Relaxed) => {
+                let key = key.fingerprint();
+                return Err(failed(format!("the agent has the key {key} no longer")));
+            }
+            Some(_) => {}
+        }
+        if !self.signs.load(Ordering::Relaxed) {
+            for key in keys {
+                sign_file(self, key, "ready@tpmssh", b"")?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl Signer for Watched {
     fn sign(&self, key: &AnyKey, data: &[u8]) -> Result<Signature, Refusal> {
         let done = self.signer.sign(key, data);
-        self.failed.store(done.is_err(), Ordering::Relaxed);
+        self.signs.store(done.is_ok(), Ordering::Relaxed);
         done
     }
 
-    fn has(&self, keys: &[&AnyKey]) -> Result<(), Refusal> {
-        self.signer.has(keys)
+    fn unlisted<'a>(&self, keys: &[&'a AnyKey]) -> Result<Option<&'a AnyKey>, Refusal> {
+        self.signer.unlisted(keys)
     }
 }
 
@@ -138,7 +163,7 @@ impl Signer for Agent {
     /// # Source
     ///
     /// RFC 9987 section 3.5, "requesting a list of keys".
-    fn has(&self, keys: &[&AnyKey]) -> Result<(), Refusal> {
+    fn unlisted<'a>(&self, keys: &[&'a AnyKey]) -> Result<Option<&'a AnyKey>, Refusal> {
         let answer = self.ask(&[REQUEST_IDENTITIES], MAX_LIST);
         let answer = answer.map_err(|err| self.silent(&err))?;
         let Some((&IDENTITIES_ANSWER, rest)) = answer.split_first() else {
@@ -151,13 +176,8 @@ impl Signer for Agent {
             listed.push(reader.string().map_err(failed)?);
             reader.string().map_err(failed)?;
         }
-        match keys.iter().find(|key| !listed.contains(&key.blob())) {
-            Some(key) => {
-                let key = key.fingerprint();
-                Err(failed(format!("the agent does not have the key {key}")))
-            }
-            None => Ok(()),
-        }
+        let is_listed = |key: &AnyKey| listed.contains(&key.blob());
+        Ok(keys.iter().find(|key| !is_listed(key)).copied())
     }
 
     fn sign(&self, key: &AnyKey, data: &[u8]) -> Result<Signature, Refusal> {

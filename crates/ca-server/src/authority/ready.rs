@@ -4,7 +4,6 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::Authority;
-use crate::signer::{Signer, sign_file};
 
 /// Seconds that the clocks of the node and the database may differ.
 const SKEW: u64 = 5;
@@ -18,8 +17,8 @@ impl Authority {
     /// What is missing for certificates: nothing, or some of `registry`, `clock`, `signer` and `ticket-key`.
     ///
     /// The agent is asked which keys it has, which costs no signature. A key that is there and does not sign, such as one whose PIN is missing,
-    /// is known by the last signature: if that has failed, one is tried here, every two seconds at most. The causes are on standard error
-    /// whenever the answer changes.
+    /// is known by the last signature: if that has failed, or none was made yet, each key signs once here, every two seconds at most. The causes
+    /// are on standard error whenever the answer changes.
     #[must_use]
     pub fn missing(&self, now: u64) -> Vec<&'static str> {
         let mut found = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,14 +55,7 @@ impl Authority {
         }
         let force = self.in_force();
         let ca = &force.policy.ca;
-        let signs = self.signer.has(&[&ca.user, &ca.host]).and_then(|()| {
-            if self.signer.has_failed() {
-                sign_file(&self.signer, &ca.host, "ready@tpmssh", b"").map(drop)
-            } else {
-                Ok(())
-            }
-        });
-        if let Err(err) = signs {
+        if let Err(err) = self.signer.check(&[&ca.user, &ca.host]) {
             all.push(("signer", said(&err)));
         }
         if force.tickets.is_empty() {

@@ -118,7 +118,7 @@ fn a_store_of_another_version_is_left_alone() -> TestResult {
     let err = failure(bench.reopen());
     assert_eq!(
         err.to_string(),
-        "the store is of a newer version (10) than this program knows (9)"
+        "the store is of a newer version (11) than this program knows (10)"
     );
     assert_eq!(err.kind().exit_code(), 7);
     bench.tamper("PRAGMA user_version = 0");
