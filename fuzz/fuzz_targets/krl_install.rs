@@ -24,7 +24,11 @@ fuzz_target!(|data: &[u8]| {
         assert!(wanted.check(&granted.certificate, &trusted, NOW).is_err());
     }
     if let Ok(keys) = serde_json::from_slice(data) {
-        assert!(trusted.successor(&keys, "https://ca.example/", NOW).is_err());
+        assert!(
+            trusted
+                .successor(&keys, "https://ca.example/", NOW)
+                .is_err()
+        );
     }
     if let Ok(text) = str::from_utf8(data) {
         let _ = Url::parse(text);
