@@ -204,7 +204,7 @@ mod tests {
     fn a_program_that_was_left_behind_and_holds_a_pipe_is_killed() {
         let mut shell = Command::new("sh");
         let shell = shell
-            .args(["-c", "sleep 600 & echo $!"])
+            .args(["-c", "sleep 617 & echo $!"])
             .stdout(Stdio::piped());
         let shell = shell.spawn().expect("sh runs");
         let left = || {
@@ -212,7 +212,7 @@ mod tests {
             let mut pids = left_behind(&processes(), process::id(), now, Duration::ZERO);
             pids.retain(|pid| {
                 let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                command == b"sleep\x00600\x00"
+                command == b"sleep\x00617\x00"
             });
             (!pids.is_empty()).then_some(pids)
         };
