@@ -10,6 +10,7 @@ use std::path::Path;
 
 use key_proof::Name;
 use serde_json::Value;
+use ssh_format::AnyKey;
 
 use crate::Refusal;
 use crate::registry::{NotedRevocation, Registry};
@@ -38,6 +39,13 @@ pub enum Unknown {
         /// When it was revoked, in seconds since 1970.
         time: u64,
     },
+    /// That a key of the authority is retired.
+    Retirement {
+        /// Its fingerprint.
+        key: String,
+        /// When it was retired, in seconds since 1970.
+        time: u64,
+    },
 }
 
 /// What the log has of the time after the backup.
@@ -53,6 +61,8 @@ pub struct Since {
     pub approved: Vec<String>,
     /// How many imports were made since.
     pub imports: u64,
+    /// The fingerprints of all keys of the authority that were retired by the log, also those before the backup.
+    pub retired: Vec<String>,
     /// How many revocations the log has without the TPM's name: older versions wrote such.
     pub nameless: u64,
 }
@@ -118,10 +128,12 @@ pub fn unknown(path: &Path, registry: &dyn Registry, now: u64) -> Result<Option<
     let len = file.metadata().map_err(unreadable)?.len();
     file.seek(SeekFrom::Start(len.saturating_sub(TAIL)))
         .map_err(unreadable)?;
-    let (mut certificate, mut revocation) = (None, None);
+    let (mut certificate, mut revocation, mut retirement) = (None, None, None);
     each(BufReader::new(file.take(TAIL)), |line| {
         if line.event() == "restored" {
-            (certificate, revocation) = (None, None);
+            (certificate, revocation, retirement) = (None, None, None);
+        } else if line.event() == "ca-retire" {
+            retirement = Some((line.text("key").to_owned(), line.time()));
         } else if let Some(serial) = line.serial() {
             certificate = Some((serial, line.time()));
         } else if let Some(ek_name) = line.revoked() {
@@ -134,6 +146,11 @@ pub fn unknown(path: &Path, registry: &dyn Registry, now: u64) -> Result<Option<
         if !standing.is_some_and(|it| it.revoked) {
             return Ok(Some(Unknown::Revocation { ek_name, time }));
         }
+    }
+    if let Some((key, time)) = retirement
+        && !not_retired(registry, std::slice::from_ref(&key))?.is_empty()
+    {
+        return Ok(Some(Unknown::Retirement { key, time }));
     }
     if let Some((serial, time)) = certificate
         && now.saturating_sub(time) < KEPT
@@ -165,6 +182,7 @@ pub fn since(path: &Path, registry: &dyn Registry) -> Result<Since, Refusal> {
                 }),
                 None => since.nameless += 1,
             },
+            "ca-retire" => since.retired.push(line.text("key").to_owned()),
             _ if time < backup => {}
             "approve" => since.approved.push(line.text("pending").to_owned()),
             "import" => since.imports += 1,
@@ -184,6 +202,29 @@ pub fn since(path: &Path, registry: &dyn Registry) -> Result<Since, Refusal> {
         Ok(())
     })?;
     Ok(since)
+}
+
+/// Those of the authority's keys with these fingerprints that the registry knows, but not as retired: their numbers with the fingerprints.
+///
+/// # Errors
+///
+/// [`Refusal::Unavailable`].
+pub fn not_retired(
+    registry: &dyn Registry,
+    fingerprints: &[String],
+) -> Result<Vec<(i64, String)>, Refusal> {
+    let mut found = Vec::new();
+    for key in registry.ca_keys()?.keys {
+        let public = AnyKey::from_blob(&key.public);
+        let fingerprint = public
+            .map_err(|err| Refusal::Unavailable(err.into()))?
+            .fingerprint()
+            .to_string();
+        if key.state != "retired" && fingerprints.contains(&fingerprint) {
+            found.push((key.id, fingerprint));
+        }
+    }
+    Ok(found)
 }
 
 fn is_known(registry: &dyn Registry, ek_name: &Name) -> bool {

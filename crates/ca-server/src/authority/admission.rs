@@ -6,7 +6,7 @@ use ssh_format::{Signer, SshSig};
 use super::{Authority, Facts, NO_TOKEN, token_hash};
 use crate::Refusal;
 use crate::identity::{Rule, oidc, ssh};
-use crate::policy::{Policy, Rebind, Role};
+use crate::policy::{Policy, Rebind, Role, is_principal};
 use crate::registry::{Admission, Assignment, Standing};
 
 /// A request, and what the registry has of its TPM.
@@ -229,7 +229,9 @@ impl Asking<'_> {
 
     /// What an identity with these names may be in a role: those that the wanted principals belong to. If they belong to none, the first one:
     /// the request is refused for its principals then, and not for its identity.
-    fn meant(&self, role: &Role, names: Vec<String>) -> Vec<Assignment> {
+    fn meant(&self, role: &Role, mut names: Vec<String>) -> Vec<Assignment> {
+        // The name is in the certificate's key id, which sshd logs, also where no principal has it.
+        names.retain(|it| is_principal(it));
         let fits = |name: &&String| {
             let allowed = role.principals(name);
             let wanted = &self.request.principals;

@@ -11,7 +11,7 @@ use super::{Out, database};
 use crate::audit::Audit;
 use crate::authority::now;
 use crate::registry::Registry;
-use crate::restored::{Since, Unknown, since, unknown};
+use crate::restored::{Since, Unknown, not_retired, since, unknown};
 
 pub(super) fn run(dir: &Dir, out: &Out) -> anyhow::Result<()> {
     dir.check()?;
@@ -21,6 +21,13 @@ pub(super) fn run(dir: &Dir, out: &Out) -> anyhow::Result<()> {
     let log = dir.audit();
     let audit = Audit::open(&log)?;
     let (mut since, now) = (since(&log, &*registry)?, now());
+    // Before the numbers of the lists are raised, so that no list without it can be taken for newer.
+    let retired = not_retired(&*registry, &since.retired)?;
+    for (id, key) in &retired {
+        registry.retire_ca_key(*id, true)?;
+        let facts = [("ca", id.to_string()), ("key", key.clone())];
+        audit.write(now, "retire-again", &facts)?;
+    }
     let done = registry.restored(&since.revocations, now)?;
     let revoked: Vec<String> = done.revoked.iter().map(ToString::to_string).collect();
     for ek in &revoked {
@@ -44,9 +51,13 @@ pub(super) fn run(dir: &Dir, out: &Out) -> anyhow::Result<()> {
     for ek in &revoked {
         said += &format!("revoked: TPM {ek}\n");
     }
+    for (id, key) in &retired {
+        said += &format!("retired again: key {id} of the authority, {key}\n");
+    }
     said += &lost(&since);
     let value = json!({
         "revoked": revoked,
+        "retired": retired.iter().map(|(id, key)| json!({"id": id, "key": key})).collect::<Vec<_>>(),
         "join_tokens": done.tokens,
         "krl_number": done.krl_number,
         "unknown_certificates": since.certificates,
@@ -99,6 +110,9 @@ pub(super) fn check(log: &Path, registry: &dyn Registry) -> anyhow::Result<()> {
         }
         Some(Unknown::Revocation { ek_name, time }) => {
             format!("the revocation of TPM {ek_name} of {}", in_words(time))
+        }
+        Some(Unknown::Retirement { key, time }) => {
+            format!("the retirement of key {key} of {}", in_words(time))
         }
     };
     bail!(

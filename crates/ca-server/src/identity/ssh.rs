@@ -53,9 +53,15 @@ impl Signers {
         })
     }
 
-    /// Whom a signature by `signer` may name, at `now` (seconds since 1970).
+    /// Whom a signature by `signer` may name, at `now` (seconds since 1970). A certificate with critical options, such as `force-command`, names
+    /// nobody: the certificate that is asked for would not have them.
     #[must_use]
     pub fn names(&self, signer: &Signer, now: u64) -> Vec<String> {
+        if let Signer::Certificate(certificate) = signer
+            && !certificate.critical_options().is_empty()
+        {
+            return Vec::new();
+        }
         let names = self.allowed.identities(IDENTITY_NAMESPACE, signer, now);
         without_ending(names, self.cut.as_deref())
     }

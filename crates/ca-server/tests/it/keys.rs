@@ -14,7 +14,7 @@ fn key(node: &Node, name: &str) -> AnyKey {
 }
 
 /// Makes a key pair that the agent of the node gets if `in_agent`.
-fn another_key(node: &Node, name: &str, in_agent: bool) -> AnyKey {
+pub(crate) fn another_key(node: &Node, name: &str, in_agent: bool) -> AnyKey {
     run(Command::new("ssh-keygen")
         .args(["-q", "-t", "ecdsa", "-N", "", "-f"])
         .arg(node.at(name)));

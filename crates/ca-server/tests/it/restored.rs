@@ -6,6 +6,7 @@ use std::process::Command;
 use testing::Postgres;
 
 use crate::cluster;
+use crate::keys::another_key;
 use crate::node::{Node, host, shown, ssh_key};
 use crate::software_tpm::{SoftwareTpm, ek_name};
 
@@ -79,6 +80,11 @@ fn does_not_start(node: &Node) -> String {
 fn before_and_after(mut node: Node, place: &Place) {
     let (kept, stolen) = (node.host("web1"), node.host("web2"));
     let token = node.token("host", "web3");
+    let ca = another_key(&node, "second", false)
+        .fingerprint()
+        .to_string();
+    let path = node.at("second.pub");
+    node.ok(&["ca", "add", "--host", path.to_str().unwrap()]);
     assert_eq!(node.terminate(), Some(0));
     let backup = place.dump(&node);
     node.serve();
@@ -91,6 +97,7 @@ fn before_and_after(mut node: Node, place: &Place) {
     for device in ["2", "3"] {
         node.ok(&["device", "revoke", device, "--reason", "stolen"]);
     }
+    node.ok(&["ca", "retire", "3"]);
     let (number, is_listed) = list(&node, &stolen);
     assert!(is_listed);
     let waiting = node.token("host", "web5");
@@ -115,9 +122,10 @@ fn before_and_after(mut node: Node, place: &Place) {
     let expected = [
         format!("revoked: TPM {}", ek_name(&stolen)),
         format!("revoked: TPM {}", ek_name(&new_and_stolen)),
+        format!("retired again: key 3 of the authority, {ca}"),
         "3 certificates of the time after the backup are not in the registry; each is good until it ends by itself".to_owned(),
     ];
-    assert_eq!(rest[..3], expected, "{said}");
+    assert_eq!(rest[..4], expected, "{said}");
     let mut again = [("web3", &new_and_stolen), ("web4", &new)].map(|(name, tpm)| {
         let ek = ek_name(tpm);
         let line = format!("has to enrol again, with a new join token: host {name}, TPM {ek}");
@@ -130,9 +138,12 @@ fn before_and_after(mut node: Node, place: &Place) {
         .map(|(_, line)| line)
         .filter(|it| !it.contains("web3"))
         .collect();
-    assert_eq!(rest[3..], again, "{said}");
+    assert_eq!(rest[4..], again, "{said}");
 
     node.serve();
+    let keys: serde_json::Value =
+        serde_json::from_str(&node.ok(&["ca", "list", "--json"])).unwrap();
+    assert_eq!(keys["keys"][2]["state"], "retired", "{keys}");
     let (after, is_listed) = list(&node, &stolen);
     assert!(after > number && is_listed, "{after} {number}");
     node.renew(&kept).certificate();
