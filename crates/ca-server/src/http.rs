@@ -199,6 +199,10 @@ impl Service {
         if let Err(wait) = self.limits.take(&path, source, Instant::now()) {
             return too_often(wait);
         }
+        // As long as the node runs, also if all workers wait.
+        if path == "/healthz" {
+            return json_answer(StatusCode::OK, "{\"status\":\"ok\"}\n".to_owned());
+        }
         let known = request.headers().get(IF_NONE_MATCH).cloned();
         let body = match read(request).await {
             Ok(body) => body,

@@ -2,6 +2,7 @@
 //!
 //! Every label is one of a few: paths that there are, checks, and roles of the policy. What a machine sends is in none.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub struct Metrics {
     devices: Family<Labels<1>, Gauge>,
     krl_number: Gauge,
     krl_age: Gauge,
+    /// When the last list was made, in seconds since 1970; 0 before the first.
+    krl_made: AtomicU64,
     regressions: Counter,
     ticket_key_age: Gauge,
     counted: Mutex<Option<Instant>>,
@@ -40,8 +43,10 @@ pub struct Metrics {
 pub(crate) struct Looked {
     /// Devices by their state.
     pub(crate) devices: Option<Vec<(String, i64)>>,
-    /// The number of the list of revoked keys, and its age in seconds.
+    /// The number of the list of revoked keys, and when it was made, in seconds since 1970.
     pub(crate) krl: Option<(u64, u64)>,
+    /// The time, in seconds since 1970.
+    pub(crate) now: u64,
     /// The age of the newest key for challenges, in seconds.
     pub(crate) ticket_key_age: u64,
 }
@@ -62,6 +67,7 @@ impl Metrics {
             devices: Family::default(),
             krl_number: Gauge::default(),
             krl_age: Gauge::default(),
+            krl_made: AtomicU64::new(0),
             regressions: Counter::default(),
             ticket_key_age: Gauge::default(),
             counted: Mutex::new(None),
@@ -160,9 +166,14 @@ impl Metrics {
         for (state, count) in looked.devices.unwrap_or_default() {
             self.devices.get_or_create(&[("state", state)]).set(count);
         }
-        if let Some((number, age)) = looked.krl {
+        if let Some((number, made)) = looked.krl {
             self.krl_number.set(signed(number));
-            self.krl_age.set(signed(age));
+            self.krl_made.store(made, Ordering::Relaxed);
+        }
+        // It grows while no list can be made: an alert goes by it.
+        let made = self.krl_made.load(Ordering::Relaxed);
+        if made > 0 {
+            self.krl_age.set(signed(looked.now.saturating_sub(made)));
         }
         self.ticket_key_age.set(signed(looked.ticket_key_age));
         let mut text = String::new();

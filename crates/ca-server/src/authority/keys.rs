@@ -146,14 +146,11 @@ pub(super) fn start_with(
     kind: &str,
     key: &AnyKey,
 ) -> Result<i64, Refusal> {
-    let node = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let node = match node.trim() {
-        "" => "localhost",
-        node => node,
-    };
+    let names = rustix::system::uname();
+    let node = names.nodename().to_string_lossy();
     let custody = Custody {
         place: "agent",
-        node,
+        node: &node,
     };
     registry.ca_key(kind, key.blob(), &custody)
 }

@@ -39,11 +39,12 @@ impl Authority {
             // When it was made: after the magic bytes, the version of the format and the number (PROTOCOL.krl).
             let made = krl.bytes.get(20..28).and_then(|it| it.try_into().ok());
             let made = u64::from_be_bytes(made.unwrap_or_default());
-            (krl.number, now.saturating_sub(made))
+            (krl.number, made)
         });
         self.metrics.text(Looked {
             devices,
             krl,
+            now,
             ticket_key_age: now.saturating_sub(self.in_force().tickets_since),
         })
     }

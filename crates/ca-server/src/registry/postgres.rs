@@ -223,7 +223,7 @@ impl Registry for Postgres {
                    ak_public, signer, ssh_key, key_name, qualified_name, wall, mode, trusted, maker \
                    FROM binding JOIN device ON device.id = binding.device \
                    JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
-                   WHERE ak_name = $1 AND key_name = $2 ORDER BY binding.id";
+                   WHERE ak_name = $1 AND key_name = $2 ORDER BY binding.last_seen DESC, binding.id";
         self.pool.run(async |session| {
             let rows = session
                 .rows(sql, &[&attestation_key.bytes(), &key.bytes()])

@@ -230,7 +230,7 @@ impl Registry for Sqlite {
                    ak_public, signer, ssh_key, key_name, qualified_name, wall, mode, trusted, maker \
                    FROM binding JOIN device ON device.id = binding.device \
                    JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
-                   WHERE ak_name = ? AND key_name = ? ORDER BY binding.id";
+                   WHERE ak_name = ? AND key_name = ? ORDER BY binding.last_seen DESC, binding.id";
         let reader = self.reader();
         let mut statement = reader.prepare_cached(sql)?;
         let mut rows = statement.query(params![attestation_key.bytes(), key.bytes()])?;
