@@ -93,10 +93,10 @@ fn keys_of_the_authority_come_and_go_for_a_host_and_a_person() {
     let agent = Served::start(program);
     program.run(&["unlock", "--pin-file", &program.pin]).ok();
     let logs_in = || {
-        // The other server below makes the host key anew, which is in the same directory.
+        // The other server below makes the host key anew, which is in the same directory. OpenSSH 9 reads it for each connection, 10 at the start.
         let key = fs::read_to_string(for_users.known_hosts().with_file_name("host_key.pub"));
-        let line = format!("{address} {}", key.unwrap());
-        fs::write(for_users.known_hosts(), line).unwrap();
+        let lines = format!("{known}{address} {}", key.unwrap());
+        fs::write(for_users.known_hosts(), lines).unwrap();
         let options = ["-o", "IdentitiesOnly=no"];
         let output = for_users.run(&program.home, &agent.env(), &options, "echo in");
         output.stdout == b"in\n"
