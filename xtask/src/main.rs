@@ -43,7 +43,7 @@ cargo xtask install [--prefix P] [--from DIR]  install below P (/usr/local) and 
 cargo xtask uninstall [--prefix P]  remove what install wrote there
 cargo xtask dist [--check | --from DIR]  two Debian packages, a tarball, checksums and an SBOM in
                            target/dist; --check builds twice and compares, --from packs a build
-cargo xtask package-test [DEB CA_DEB]  the packages on a clean Debian 12, booted: from install to purge
+cargo xtask package-test [DEB CA_DEB]  the packages on a clean Debian 12 and 13, booted: from install to purge
 cargo xtask bench [ARG]... what tpmssh costs beyond the chip; --help says what ARGs there are
 
 Each installs the Debian packages that it needs and that are missing, and says which before.";

@@ -1,10 +1,12 @@
-//! `cargo xtask package-test`: the Debian packages on a clean Debian, booted with its own systemd.
+//! `cargo xtask package-test`: the Debian packages on each clean Debian, booted with its own systemd.
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,6 +16,9 @@ use crate::dist::{self, Dist};
 use crate::distro::check_mirror;
 use crate::packages::{self, For};
 use crate::unavailable::Unavailable;
+
+/// The releases of Debian that the packages are for.
+const SUITES: [&str; 2] = ["bookworm", "trixie"];
 
 /// Packages that the steps need and tpmssh's package does not depend on: system services, and
 /// programs that use tpmssh.
@@ -80,33 +85,50 @@ fn check_user() -> Result<(), Unavailable> {
     ))
 }
 
-/// Installs the packages in a clean Debian and goes through all steps.
+/// Installs the packages in each clean Debian and goes through all steps: in all of them at once, because most steps wait.
 fn live_with(dist: &Dist) -> Result<()> {
     lint(&dist.deb)?;
     lint(&dist.ca)?;
     let work = tempfile::Builder::new().prefix("tpmssh-root-").tempdir()?;
-    let tree = work.path().join("root");
-    fs::create_dir(&tree)?;
+    let live = |suite: &&str| {
+        let tree = work.path().join(suite).join("root");
+        live_in(&tree, suite, dist).with_context(|| format!("the packages in {suite}"))
+    };
+    thread::scope(|scope| {
+        let lives: Vec<_> = SUITES
+            .iter()
+            .map(|suite| scope.spawn(move || live(suite)))
+            .collect();
+        let ends = lives.into_iter().map(ScopedJoinHandle::join);
+        ends.map(|end| end.unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
+}
+
+/// Installs the packages in the clean Debian `suite`, which is made in `tree`, and goes through all steps.
+fn live_in(tree: &Path, suite: &str, dist: &Dist) -> Result<()> {
+    fs::create_dir_all(tree)?;
+    let clean = clean_root(suite)?;
     command::run(
         Command::new("tar")
             .arg("-C")
-            .arg(&tree)
+            .arg(tree)
             .arg("-xf")
-            .arg(clean_root()?),
+            .arg(clean),
     )?;
-    check_boots(&tree)?;
-    furnish(&tree, dist)?;
-    fetch_dependencies(&tree)?;
-    let outcome = boot(&tree, &[], PATIENCE);
+    check_boots(tree)?;
+    furnish(tree, dist)?;
+    fetch_dependencies(tree)?;
+    let outcome = boot(tree, &[], PATIENCE);
     let output = fs::read_to_string(tree.join("root/output")).unwrap_or_default();
-    print!("{output}");
+    print!("{suite}:\n{output}");
     let status = outcome?;
     ensure!(
         status.success(),
         "systemd-nspawn ended with {status}: {}",
-        console(&tree)
+        console(tree)
     );
-    judge(&output).with_context(|| console(&tree))
+    judge(&output).with_context(|| console(tree))
 }
 
 /// Whether this is the output of steps that were all done. No output is a failure too: that a
@@ -158,18 +180,18 @@ fn lint(deb: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A tar file with a Debian 12 of these packages; made once.
-fn clean_root() -> Result<PathBuf> {
-    let tar = root().join("target/roots/bookworm-packages.tar");
+/// A tar file with a Debian of these packages; made once.
+fn clean_root(suite: &str) -> Result<PathBuf> {
+    let tar = root().join(format!("target/roots/{suite}-packages.tar"));
     if !tar.exists() {
-        check_mirror("bookworm")?;
+        check_mirror(suite)?;
         fs::create_dir_all(tar.parent().context("it is in no directory")?)?;
         let part = tar.with_extension("part.tar");
         command::run(
             Command::new("mmdebstrap")
                 .arg("--variant=minbase")
                 .arg(format!("--include={PACKAGES}"))
-                .args(["--aptopt=APT::Install-Recommends false", "bookworm"])
+                .args(["--aptopt=APT::Install-Recommends false", suite])
                 .arg(&part),
         )
         .context("no clean Debian can be made here")?;
@@ -231,6 +253,13 @@ fn units_path(name: &str) -> PathBuf {
     Path::new("/etc/systemd/system").join(name)
 }
 
+/// A name of its own for a root: that of the temporary directory and the release.
+fn machine(tree: &Path) -> String {
+    let parts = tree.iter().rev().skip(1).take(2);
+    let parts: Vec<_> = parts.map(|part| part.to_string_lossy()).collect();
+    parts.join("-").replace(['.', '_'], "-")
+}
+
 /// Boots a root, with arguments for its systemd, and waits until it switches itself off. Returns how
 /// systemd-nspawn ended.
 ///
@@ -248,6 +277,8 @@ fn boot(tree: &Path, args: &[&str], patience: Duration) -> Result<ExitStatus> {
             "--private-network",
             "--boot",
         ])
+        .arg("--machine")
+        .arg(machine(tree))
         .arg("--directory")
         .arg(tree)
         .args(args)

@@ -172,7 +172,22 @@ fn dependencies(package: &Package, work: &Path, items: &[Item]) -> Result<String
     );
     let line = print(&mut command)?;
     let depends = line.strip_prefix("shlibs:Depends=");
-    Ok(depends.context("dpkg-shlibdeps says nothing")?.to_owned())
+    Ok(on_each_release(
+        depends.context("dpkg-shlibdeps says nothing")?,
+    ))
+}
+
+/// Adds the name that a library's package has in Debian 13 and Ubuntu 24.04 to that of Debian 12: the library, with its
+/// soname, is the same.
+fn on_each_release(depends: &str) -> String {
+    let each = depends.split(", ").map(|one| {
+        if one.split(' ').next() == Some("libtss2-mu0") {
+            format!("{one} | libtss2-mu-4.0.1-0t64")
+        } else {
+            one.to_owned()
+        }
+    });
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// The digests that dpkg --verify looks at.
@@ -220,6 +235,14 @@ fn print(command: &mut Command) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_has_its_name_in_each_release() {
+        assert_eq!(
+            on_each_release("libc6 (>= 2.34), libtss2-mu0 (>= 3.0.1), x"),
+            "libc6 (>= 2.34), libtss2-mu0 (>= 3.0.1) | libtss2-mu-4.0.1-0t64, x"
+        );
+    }
 
     #[test]
     fn scripts_are_plain_shell() {

@@ -12,7 +12,7 @@ use super::Release;
 use crate::command::cargo;
 
 /// The shipped crates. Dependencies of tests are not listed.
-const SHIPPED: [&str; 2] = ["tpmssh", "tpmssh-pkcs11"];
+const SHIPPED: [&str; 3] = ["tpmssh", "tpmssh-pkcs11", "ca-server"];
 
 /// The document.
 ///
