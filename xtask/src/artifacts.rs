@@ -1,4 +1,4 @@
-//! The program and the module, as cargo builds them.
+//! The programs and the module, as cargo builds them.
 
 use std::path::PathBuf;
 
@@ -36,7 +36,7 @@ pub(crate) fn build() -> Result<Artifacts> {
 pub(crate) fn built() -> Result<Artifacts> {
     let xtask = std::env::current_exe().context("cannot find this program")?;
     let dir = xtask.parent().context("this program is in no directory")?;
-    for name in ["tpmssh", MODULE] {
+    for name in ["tpmssh", "tpmssh-ca", MODULE] {
         ensure!(
             dir.join(name).is_file(),
             "cargo did not make {name} in {}",

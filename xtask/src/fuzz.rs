@@ -117,7 +117,7 @@ fn build() -> Result<PathBuf> {
             .args(["--target", &host])
             // It is a workspace of its own.
             .env("CARGO_TARGET_DIR", &dir)
-            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2")
+            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env("RUSTFLAGS", RUSTFLAGS),
     )?;

@@ -16,6 +16,7 @@ use crate::{
     process::{Daemon, command},
     temp::temp_dir,
     wait::poll,
+    watchdog,
 };
 
 /// Mounts the file systems that a shell needs and runs the script. The machine switches itself off
@@ -33,7 +34,10 @@ poweroff -f
 
 /// How long a guest may take, in seconds. It is emulated without KVM, so that it needs no
 /// privilege.
-const PATIENCE: &str = "480";
+const PATIENCE: &str = "450";
+
+/// The limit of its programs: `timeout` is to end the machine first, so that its output tells where it was.
+const LIMIT: &str = "460";
 
 /// A machine that is assembled and then runs one script.
 ///
@@ -119,6 +123,7 @@ impl Guest {
             .arg(format!("dir={}", state.display()))
             .arg("--ctrl")
             .arg(format!("type=unixio,path={}", control.display()));
+        watchdog::limit(&mut swtpm, LIMIT);
         let _swtpm = Daemon::spawn("swtpm", swtpm);
         poll(|| control.exists().then_some(())).expect("swtpm makes its socket");
 
@@ -142,6 +147,7 @@ impl Guest {
             .arg(format!("socket,id=tpm,path={}", control.display()))
             .args(["-tpmdev", "emulator,id=tpm,chardev=tpm"])
             .args(["-device", "tpm-tis,tpmdev=tpm"]);
+        watchdog::limit(&mut machine, LIMIT);
         let output = machine
             .output()
             .expect("qemu-system-x86_64 (package qemu-system-x86) is installed");

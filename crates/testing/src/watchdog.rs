@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write,
     path::PathBuf,
-    process,
+    process::{self, Command},
     sync::Once,
     thread,
     time::Duration,
@@ -21,6 +21,20 @@ const EVERY: Duration = Duration::from_secs(10);
 
 /// Clock ticks a second in `/proc`: `USER_HZ`, which is 100 on every architecture that Rust's std knows.
 const TICKS: u64 = 100;
+
+/// Gives a program, and what it starts, its own limit in seconds.
+pub(crate) fn limit(program: &mut Command, seconds: &str) {
+    program.env(VARIABLE, seconds);
+}
+
+/// The limit in the environment of a process, which is that of all unless [`limit`] has changed it.
+fn own_limit(pid: u32) -> Option<Duration> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let environment = String::from_utf8_lossy(&environment).into_owned();
+    let values = environment.split('\0').filter_map(|it| it.split_once('='));
+    let mut values = values.filter(|(name, _)| *name == VARIABLE);
+    values.next()?.1.parse().map(Duration::from_secs).ok()
+}
 
 /// From now on, kills each program that this process has started and that runs for longer than [`VARIABLE`] says, with all that it has
 /// started, and says so on standard error. The test that waits for it goes on, and fails.
@@ -47,6 +61,10 @@ fn look(limit: Duration) {
     let all = processes();
     let mut pids = overdue(&all, process::id(), now, limit);
     pids.extend(left_behind(&all, process::id(), now, limit));
+    pids.retain(|pid| {
+        let limit = own_limit(*pid).unwrap_or(limit);
+        now.saturating_sub(all[pid].started) > limit
+    });
     for pid in pids {
         let args = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let args = String::from_utf8_lossy(&args).replace('\0', " ");
@@ -164,7 +182,7 @@ fn with_descendants(pid: u32, all: &HashMap<u32, Process>) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
 
     use super::*;
     use crate::wait::poll;
@@ -181,6 +199,20 @@ mod tests {
         let mut tree = with_descendants(2, &all);
         tree.sort_unstable();
         assert_eq!(tree, [2, 4]);
+    }
+
+    #[test]
+    fn a_program_has_its_own_limit_if_it_was_given_one() {
+        let mut sleep = Command::new("sleep");
+        limit(sleep.arg("619"), "907");
+        let mut sleep = sleep.spawn().expect("sleep runs");
+        let own = poll(|| own_limit(sleep.id()));
+        kill(&[sleep.id()]);
+        sleep.wait().expect("it ends");
+        assert_eq!(
+            own.expect("it is in its environment"),
+            Duration::from_secs(907)
+        );
     }
 
     #[test]

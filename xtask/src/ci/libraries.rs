@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use crate::command::{self, cargo, target};
 
 /// The packages that are for others to use.
-const LIBRARIES: [&str; 7] = [
+pub(super) const LIBRARIES: [&str; 7] = [
     "tpm-core",
     "ssh-format",
     "key-proof",
@@ -14,6 +14,9 @@ const LIBRARIES: [&str; 7] = [
     "tpm-wire",
     "locked-memory",
 ];
+
+/// For cargo where nothing that it compiles runs: the bundled SQLite compiles in a fraction of the time.
+pub(super) const UNOPTIMIZED: [&str; 2] = ["--config", "profile.dev.package.'*'.opt-level=0"];
 
 /// The files that each must contain, and the only other files that it may contain.
 const REQUIRED: [&str; 5] = [
@@ -70,9 +73,7 @@ pub(super) fn document() -> Result<()> {
     let dir = target()?.join("docs-host");
     let mut doc = cargo();
     doc.args(["doc", "--no-deps", "--locked", "--all-features"])
-        // None of it runs, and without optimization the bundled SQLite compiles in a fraction of
-        // the time.
-        .args(["--config", "profile.dev.package.'*'.opt-level=0"]);
+        .args(UNOPTIMIZED);
     for library in LIBRARIES {
         doc.args(["-p", library]);
     }

@@ -6,7 +6,11 @@ use anyhow::{Context, Result, ensure};
 
 use crate::command::{self, cargo, root, target};
 
-/// Checks that the workspace compiles with the oldest version of each direct dependency.
+use super::libraries::{LIBRARIES, UNOPTIMIZED};
+
+/// Checks that the libraries compile with the oldest version of each direct dependency.
+///
+/// The programs are built with the lock file, so only those who depend on the libraries meet other versions.
 ///
 /// It is done in a copy, so that the lock file here is not changed. Cargo's option is unstable and
 /// the toolchain is stable. The variable enables unstable options for cargo and not for rustc.
@@ -39,9 +43,15 @@ pub(super) fn check() -> Result<()> {
             .env("RUSTC_BOOTSTRAP", "1")
             .current_dir(&copy),
     )?;
+    let mut check = cargo();
+    check
+        .args(["check", "--lib", "--locked", "--all-features"])
+        .args(UNOPTIMIZED);
+    for library in LIBRARIES {
+        check.args(["-p", library]);
+    }
     command::run(
-        cargo()
-            .args(["check", "--workspace", "--all-targets", "--locked"])
+        check
             .env("CARGO_TARGET_DIR", dir.join("build"))
             .current_dir(&copy),
     )
