@@ -237,7 +237,7 @@ fn handle(node: &Reload, question: Question, uid: u32) -> anyhow::Result<Value> 
             ];
             let noted = note("revoke", facts);
             // The list has to be there before the administrator reads that it is done.
-            let krl = authority.krl(now).with_context(|| {
+            let krl = authority.newest_krl(now).with_context(|| {
                 format!(
                     "device {device} is revoked, but the list of revoked keys cannot be made now"
                 )
@@ -272,7 +272,7 @@ fn handle(node: &Reload, question: Question, uid: u32) -> anyhow::Result<Value> 
         Question::CaAdd { kind, key } => keys::add(authority, &kind, &key, &note),
         Question::CaRetire { id, force } => keys::retire(authority, id, force, now, &note),
         Question::Krl {} => {
-            let krl = authority.krl(now)?;
+            let krl = authority.newest_krl(now)?;
             let bytes = Base64::encode_string(&krl.bytes);
             Ok(json!({ "number": krl.number, "krl": bytes, "signature": krl.signature }))
         }

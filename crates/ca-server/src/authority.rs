@@ -3,6 +3,7 @@
 mod admission;
 mod force;
 mod issue;
+mod kept;
 mod keys;
 mod krl;
 mod ready;
@@ -39,8 +40,7 @@ pub struct Authority {
     signer: Watched,
     audit: Audit,
     ca_ids: CaIds,
-    /// Whether it can certify, as it was found last.
-    ready: Mutex<ready::Found>,
+    ready: ready::Ready,
     keys: Mutex<Option<keys::Known>>,
     metrics: Metrics,
 }
@@ -99,7 +99,7 @@ impl Authority {
             signer: Watched::new(signer),
             audit,
             ca_ids,
-            ready: Mutex::new(None),
+            ready: ready::Ready::new(),
             keys: Mutex::new(None),
             metrics: Metrics::new(),
         })
@@ -234,6 +234,11 @@ fn reply(outcome: Outcome, keys: &CaKeys) -> Result<Reply, Refusal> {
         Outcome::Pending(id) => Ok(Reply::Pending(id)),
         _ => Err(Refusal::NOT_EXPECTED),
     }
+}
+
+/// Another request is at it, and takes long.
+fn busy() -> Refusal {
+    Refusal::Unavailable("the registry or the signer takes long".into())
 }
 
 const NO_TOKEN: Refusal = Refusal::Denied {

@@ -280,7 +280,7 @@ fn handle(authority: &Authority, path: &str, body: &[u8], known: Option<&HeaderV
         "/v1/ca-keys" => return ca_keys_answer(authority, now, known),
         "/v1/krl" => {
             return match authority.krl(now) {
-                Ok(krl) => krl_answer(krl, known),
+                Ok(krl) => krl_answer(&krl, known),
                 Err(refusal) => refused(&refusal),
             };
         }
@@ -322,7 +322,7 @@ fn ca_keys_answer(authority: &Authority, now: u64, known: Option<&HeaderValue>) 
     }
 }
 
-fn krl_answer(krl: crate::authority::SignedKrl, known: Option<&HeaderValue>) -> Answer {
+fn krl_answer(krl: &crate::authority::SignedKrl, known: Option<&HeaderValue>) -> Answer {
     let tag = format!("\"{}\"", krl.number);
     let is_known = known.is_some_and(|it| it.as_bytes() == tag.as_bytes());
     let mut answer = if is_known {
@@ -330,7 +330,7 @@ fn krl_answer(krl: crate::authority::SignedKrl, known: Option<&HeaderValue>) -> 
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         answer
     } else {
-        let mut answer = Response::new(Full::from(krl.bytes));
+        let mut answer = Response::new(Full::from(krl.bytes.clone()));
         let kind = HeaderValue::from_static("application/octet-stream");
         answer.headers_mut().insert(CONTENT_TYPE, kind);
         // The armoured file in one line of base64.

@@ -69,6 +69,8 @@ pub struct Bound {
     pub assignment: Assignment,
     /// Whether it gets certificates: not if it waits, was replaced or was revoked.
     pub active: bool,
+    /// Whether it was replaced or revoked, and comes back as a new key does.
+    pub ended: bool,
     /// What renewals are checked by.
     pub binding: Binding,
     /// Such as `counter`.

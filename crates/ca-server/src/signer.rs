@@ -1,11 +1,15 @@
 //! The authority's keys, which are in an agent: `tpmssh agent` with a TPM, or any other with an HSM.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use ssh_format::wire::{Reader, put_string, put_u32};
 use ssh_format::{AnyKey, Curve, RsaHash, SigHash, Signature, SshSig};
 
@@ -29,11 +33,11 @@ pub trait Signer: Send + Sync {
     fn unlisted<'a>(&self, keys: &[&'a AnyKey]) -> Result<Option<&'a AnyKey>, Refusal>;
 }
 
-/// A signer that remembers how its last signature ended, and whether it has ever listed the keys.
+/// A signer that remembers how the last signature by each key ended, and whether it has ever listed the keys.
 pub(crate) struct Watched {
     signer: Box<dyn Signer>,
-    /// Since the last signature: whether it was made.
-    signs: AtomicBool,
+    /// For each key that was asked for a signature, by its blob: whether the last one was made.
+    signs: Mutex<HashMap<Vec<u8>, bool>>,
     has_listed: AtomicBool,
 }
 
@@ -41,13 +45,13 @@ impl Watched {
     pub(crate) fn new(signer: Box<dyn Signer>) -> Self {
         Self {
             signer,
-            signs: AtomicBool::new(false),
+            signs: Mutex::default(),
             has_listed: AtomicBool::new(false),
         }
     }
 
-    /// Checks without a signature, if that can be, that these keys sign: the last signature was made, and the keys are listed if they ever were.
-    /// Otherwise each of them signs once.
+    /// Checks without a signature, if that can be, that these keys sign: the last signature by each was made, and they are listed if they ever were.
+    /// A key for which that does not hold signs once.
     ///
     /// # Errors
     ///
@@ -61,19 +65,24 @@ impl Watched {
             }
             Some(_) => {}
         }
-        if !self.signs.load(Ordering::Relaxed) {
-            for key in keys {
+        for key in keys {
+            let signs = self.signs().get(key.blob()).copied();
+            if signs != Some(true) {
                 sign_file(self, key, "ready@tpmssh", b"")?;
             }
         }
         Ok(())
+    }
+
+    fn signs(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u8>, bool>> {
+        self.signs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Signer for Watched {
     fn sign(&self, key: &AnyKey, data: &[u8]) -> Result<Signature, Refusal> {
         let done = self.signer.sign(key, data);
-        self.signs.store(done.is_ok(), Ordering::Relaxed);
+        self.signs().insert(key.blob().to_vec(), done.is_ok());
         done
     }
 
@@ -108,6 +117,7 @@ fn failed(err: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Refusal {
 #[derive(Debug)]
 pub struct Agent {
     socket: PathBuf,
+    patience: Duration,
 }
 
 /// A TPM signs in a tenth of a second; somebody may have to touch a token.
@@ -127,16 +137,33 @@ impl Agent {
     /// The agent at `socket`, which is connected to for each signature.
     #[must_use]
     pub fn new(socket: PathBuf) -> Self {
-        Self { socket }
+        Self {
+            socket,
+            patience: PATIENCE,
+        }
+    }
+
+    /// An agent that accepts no more connections leaves callers waiting once its backlog is full. The limit for writing ends that too
+    /// (unix(7), socket(7)), so that it is set before.
+    fn connect(&self) -> io::Result<UnixStream> {
+        let socket = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        set_socket_timeout(&socket, Timeout::Send, Some(self.patience))?;
+        let address = SocketAddrUnix::new(&self.socket)?;
+        rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))?;
+        Ok(socket.into())
     }
 
     /// # Source
     ///
     /// RFC 9987 section 3.6, "private key operations".
     fn ask(&self, message: &[u8], max: usize) -> io::Result<Vec<u8>> {
-        let mut stream = UnixStream::connect(&self.socket)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut stream = self.connect()?;
+        stream.set_read_timeout(Some(self.patience))?;
         let mut framed = Vec::new();
         put_string(&mut framed, message);
         stream.write_all(&framed)?;
@@ -224,4 +251,33 @@ fn read_signature(blob: &[u8]) -> ssh_format::Result<Signature> {
     };
     let (r, s) = (value.mpint()?, value.mpint()?);
     Signature::ecdsa(curve, r, s)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixListener;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// It hangs, and others wait for it already: the next one is not even accepted.
+    #[test]
+    fn an_agent_that_accepts_nobody_is_waited_for_no_longer_than_one_that_is_slow() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("agent");
+        let listener = UnixListener::bind(&socket).unwrap();
+        rustix::net::listen(listener.as_fd(), 0).unwrap();
+        let mut agent = Agent::new(socket.clone());
+        agent.patience = Duration::from_millis(100);
+        let (done, is_done) = channel();
+        std::thread::spawn(move || {
+            // The first fills the backlog.
+            let first = agent.connect();
+            let second = agent.connect().map(drop).map_err(|err| err.kind());
+            let _ = done.send((first.is_ok(), second));
+        });
+        let got = is_done.recv_timeout(Duration::from_secs(30));
+        assert_eq!(got, Ok((true, Err(io::ErrorKind::WouldBlock))));
+    }
 }

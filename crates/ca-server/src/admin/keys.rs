@@ -98,7 +98,7 @@ pub(super) fn retire(
         None
     } else {
         // The list has to be there before the administrator reads that it is done.
-        let krl = authority.krl(now).with_context(|| {
+        let krl = authority.newest_krl(now).with_context(|| {
             format!("key {id} is retired, but the list of revoked keys cannot be made now")
         })?;
         Some(krl.number)

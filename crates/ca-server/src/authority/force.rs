@@ -1,9 +1,10 @@
 //! The rules in force. They can be replaced while the node runs.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use key_proof::TicketKey;
 
+use super::kept::Kept;
 use super::{Authority, SignedKrl};
 use crate::policy::Policy;
 
@@ -23,9 +24,9 @@ pub(super) struct InForce {
     pub(super) policy: Arc<Policy>,
     pub(super) tickets: Vec<TicketKey>,
     pub(super) tickets_since: u64,
-    pub(super) krl: Mutex<Option<SignedKrl>>,
+    pub(super) krl: Kept<Arc<SignedKrl>>,
     /// The answer to `ca-keys`.
-    pub(super) ca_keys: Mutex<Option<super::keys::Made>>,
+    pub(super) ca_keys: Kept<Arc<super::keys::Made>>,
 }
 
 impl InForce {
@@ -34,8 +35,8 @@ impl InForce {
             policy: Arc::new(rules.policy),
             tickets: rules.tickets,
             tickets_since: rules.tickets_since,
-            krl: Mutex::new(None),
-            ca_keys: Mutex::new(None),
+            krl: Kept::new(),
+            ca_keys: Kept::new(),
         }
     }
 }

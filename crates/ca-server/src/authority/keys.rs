@@ -5,8 +5,9 @@ use std::sync::{Arc, PoisonError};
 use serde_json::json;
 use ssh_format::AnyKey;
 
-use super::Authority;
+use super::{Authority, busy};
 use crate::Refusal;
+use crate::policy::Policy;
 use crate::registry::{CaKeys, Custody};
 use crate::signer::sign_file;
 
@@ -97,13 +98,20 @@ impl Authority {
     pub fn ca_keys(&self, now: u64) -> Result<String, Refusal> {
         let keys = self.keys(now)?;
         let force = self.in_force();
-        let mut made = force.ca_keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_fresh = |it: &&Made| it.number == keys.number && it.at <= now && now - it.at < FRESH;
-        if let Some(made) = made.as_ref().filter(is_fresh) {
-            return Ok(made.text.clone());
-        }
-        let policy = &force.policy;
-        let list = list(&policy.audience, &keys, now)?;
+        let is_since =
+            |it: &Made, seconds| it.number == keys.number && it.at <= now && now - it.at < seconds;
+        let made = force.ca_keys.at_hand(
+            |it| is_since(it, 2 * FRESH),
+            |last| match last.filter(|it| is_since(it, FRESH)) {
+                Some(last) => Ok(last),
+                None => self.make_ca_keys(&force.policy, &keys, now),
+            },
+        );
+        Ok(made.unwrap_or_else(|| Err(busy()))?.text.clone())
+    }
+
+    fn make_ca_keys(&self, policy: &Policy, keys: &CaKeys, now: u64) -> Result<Arc<Made>, Refusal> {
+        let list = list(&policy.audience, keys, now)?;
         let sign = |key: &AnyKey| sign_file(&self.signer, key, NAMESPACE, list.as_bytes());
         let mut signatures = vec![sign(&policy.ca.host)?];
         for key in keys.active("host") {
@@ -119,12 +127,11 @@ impl Authority {
             "signatures": signatures,
             "krl_number": keys.krl_number,
         });
-        let new = Made {
+        Ok(Arc::new(Made {
             number: keys.number,
             at: now,
             text: format!("{fields}\n"),
-        };
-        Ok(made.insert(new).text.clone())
+        }))
     }
 }
 

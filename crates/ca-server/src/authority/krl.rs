@@ -1,10 +1,10 @@
 //! The list of revoked keys.
 
-use std::sync::PoisonError;
+use std::sync::Arc;
 
 use ssh_format::{AnyKey, Krl};
 
-use super::Authority;
+use super::{Authority, InForce, busy};
 use crate::Refusal;
 use crate::signer::sign_file;
 
@@ -20,6 +20,8 @@ pub struct SignedKrl {
     pub bytes: Vec<u8>,
     /// Its number.
     pub number: u64,
+    /// When it was made, in seconds since 1970.
+    pub made: u64,
     /// An SSHSIG over `bytes`, armoured.
     pub signature: String,
 }
@@ -28,20 +30,42 @@ impl Authority {
     /// The list of revoked keys: the last one, or a new one if a key was revoked since or an hour has passed. All nodes of an authority give
     /// out the same list under the same number, each with its own signature. A list that could not be signed is signed at the next call.
     ///
+    /// While another request waits for the registry or the signer, this is the list before.
+    ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`], [`Refusal::Signer`].
-    pub fn krl(&self, now: u64) -> Result<SignedKrl, Refusal> {
+    pub fn krl(&self, now: u64) -> Result<Arc<SignedKrl>, Refusal> {
+        let force = self.in_force();
+        let is_good = |last: &Arc<SignedKrl>| now.saturating_sub(last.made) < 2 * FRESH;
+        let made = force
+            .krl
+            .at_hand(is_good, |last| self.make_krl(&force, last, now));
+        made.unwrap_or_else(|| Err(busy()))
+    }
+
+    /// The list with all keys that were revoked before this call, however long that takes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::krl`].
+    pub fn newest_krl(&self, now: u64) -> Result<Arc<SignedKrl>, Refusal> {
+        let force = self.in_force();
+        force.krl.newest(|last| self.make_krl(&force, last, now))
+    }
+
+    fn make_krl(
+        &self,
+        force: &InForce,
+        last: Option<Arc<SignedKrl>>,
+        now: u64,
+    ) -> Result<Arc<SignedKrl>, Refusal> {
         // Not by a key that is retired.
         self.keys(now)?;
-        let force = self.in_force();
-        let mut last = force.krl.lock().unwrap_or_else(PoisonError::into_inner);
         let known = last.as_ref().map(|last| last.number);
         let list = self.registry.revoked(known, now, FRESH)?;
         let Some(list) = list else {
-            return last
-                .clone()
-                .ok_or_else(|| Refusal::Unavailable("there is no list".into()));
+            return last.ok_or_else(|| Refusal::Unavailable("there is no list".into()));
         };
         let policy = &force.policy;
         let mut krl = Krl::new(list.number, list.made, &policy.audience);
@@ -51,12 +75,11 @@ impl Authority {
         }
         let bytes = krl.to_bytes();
         let signature = sign_file(&self.signer, &policy.ca.host, NAMESPACE, &bytes)?;
-        let made = SignedKrl {
+        Ok(Arc::new(SignedKrl {
             bytes,
             number: list.number,
+            made: list.made,
             signature,
-        };
-        *last = Some(made.clone());
-        Ok(made)
+        }))
     }
 }

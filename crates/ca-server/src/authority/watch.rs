@@ -35,12 +35,7 @@ impl Authority {
     pub fn metrics_text(&self, now: u64) -> String {
         let states = || self.registry.states().ok();
         let devices = self.metrics.counts_devices().then(states).flatten();
-        let krl = self.krl(now).ok().map(|krl| {
-            // When it was made: after the magic bytes, the version of the format and the number (PROTOCOL.krl).
-            let made = krl.bytes.get(20..28).and_then(|it| it.try_into().ok());
-            let made = u64::from_be_bytes(made.unwrap_or_default());
-            (krl.number, made)
-        });
+        let krl = self.krl(now).ok().map(|krl| (krl.number, krl.made));
         self.metrics.text(Looked {
             devices,
             krl,

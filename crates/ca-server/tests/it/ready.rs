@@ -1,6 +1,9 @@
 //! Whether a node can certify.
 
+use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use crate::node::{Node, run, wait};
 
@@ -77,4 +80,70 @@ fn a_node_that_cannot_write_its_registry_is_not_ready() {
     assert_eq!(missing(&node), "missing: registry");
     other.execute_batch("ROLLBACK").unwrap();
     wait(|| missing(&node).is_empty());
+}
+
+/// An agent that asks for each signature with the key for users, where nobody says yes: it is not ready, however many hosts get certificates.
+#[test]
+fn each_of_the_two_keys_has_to_sign() {
+    let node = Node::start();
+    let agent = node.at("agent");
+    let add = |options: &[&str], key: &str| {
+        let mut command = Command::new("ssh-add");
+        command.env("SSH_AUTH_SOCK", &agent);
+        run(command.arg("-q").args(options).arg(node.at(key)));
+    };
+    add(&["-d"], "user");
+    add(&["-c"], "user");
+    let tpm = node.host("web1");
+    assert_eq!(missing(&node), "missing: signer");
+    node.renew(&tpm).certificate();
+    // Longer than an answer is kept.
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_millis(800));
+        node.renew(&tpm).certificate();
+        assert_eq!(missing(&node), "missing: signer");
+    }
+}
+
+/// An agent that takes each question and answers none: whoever comes while one request waits for it gets the answer before.
+#[test]
+fn a_hanging_agent_keeps_one_request_waiting_and_no_other() {
+    let mut node = Node::start();
+    node.host("web1");
+    assert_eq!(missing(&node), "");
+    let list = node.get("/v1/krl");
+    assert_eq!(list.status, 200);
+    node.stop_agent();
+    let socket = node.at("agent");
+    let _ = std::fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (asked, was_asked) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for stream in listener.incoming() {
+            held.push(stream);
+            let _ = asked.send(());
+        }
+    });
+    let was_asked = || was_asked.recv_timeout(Duration::from_secs(60)).unwrap();
+    std::thread::scope(|scope| {
+        let node = &node;
+        let revoke = scope.spawn(|| node.run(&["device", "revoke", "1"]));
+        was_asked();
+        assert_eq!(node.get("/v1/krl"), list);
+        // An answer is kept for two seconds.
+        std::thread::sleep(Duration::from_millis(2100));
+        let slow = scope.spawn(|| node.get("/readyz").status);
+        was_asked();
+        assert_eq!(missing(node), "");
+        // The limit is the agent's: ten seconds.
+        assert_eq!(slow.join().unwrap(), 503);
+        let (code, _, said) = revoke.join().unwrap();
+        let says = "device 1 is revoked, but the list of revoked keys cannot be made now";
+        assert!(code == 1 && said.contains(says), "{said}");
+    });
+    assert_eq!(missing(&node), "missing: signer");
+    node.start_agent();
+    wait(|| missing(&node).is_empty());
+    assert_ne!(node.get("/v1/krl").body, list.body);
 }

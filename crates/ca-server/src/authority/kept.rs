@@ -1,0 +1,135 @@
+//! Answers that take long to make, and are the same for all who ask: one request makes them, and no other one waits for it for long.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long others wait for one that is being made, counted from its beginning. A TPM signs in a tenth of a second.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The last answer, and a turn for the request that makes the next one.
+pub(super) struct Kept<T> {
+    state: Mutex<State<T>>,
+    ended: Condvar,
+}
+
+struct State<T> {
+    last: Option<T>,
+    /// When the one was begun that is being made.
+    since: Option<Instant>,
+}
+
+impl<T: Clone> Kept<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                last: None,
+                since: None,
+            }),
+            ended: Condvar::new(),
+        }
+    }
+
+    /// What `make` makes of the last one. If another request is at it and takes long: the last one if it `is_good`, or else `None`.
+    pub(super) fn at_hand<E>(
+        &self,
+        is_good: impl Fn(&T) -> bool,
+        make: impl FnOnce(Option<T>) -> Result<T, E>,
+    ) -> Option<Result<T, E>> {
+        let mut state = self.lock();
+        if let Some(since) = state.since {
+            let left = PATIENCE.saturating_sub(since.elapsed());
+            let is_at_it = |state: &mut State<T>| state.since == Some(since);
+            let waited = self.ended.wait_timeout_while(state, left, is_at_it);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let good = state.last.as_ref().filter(|it| is_good(it)).cloned();
+            if good.is_some() || state.since.is_some() {
+                return good.map(Ok);
+            }
+        }
+        Some(self.make(state, make))
+    }
+
+    /// What `make` makes of the last one, after any that is being made now.
+    pub(super) fn newest<E>(&self, make: impl FnOnce(Option<T>) -> Result<T, E>) -> Result<T, E> {
+        let is_at_it = |state: &mut State<T>| state.since.is_some();
+        let state = self.ended.wait_while(self.lock(), is_at_it);
+        self.make(state.unwrap_or_else(PoisonError::into_inner), make)
+    }
+
+    fn make<E>(
+        &self,
+        mut state: MutexGuard<'_, State<T>>,
+        make: impl FnOnce(Option<T>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        state.since = Some(Instant::now());
+        let last = state.last.clone();
+        drop(state);
+        // Given back also if `make` panics.
+        let _turn = Turn(self);
+        let made = make(last)?;
+        self.lock().last = Some(made.clone());
+        Ok(made)
+    }
+}
+
+impl<T> Kept<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Turn<'a, T>(&'a Kept<T>);
+
+impl<T> Drop for Turn<'_, T> {
+    fn drop(&mut self) {
+        self.0.lock().since = None;
+        self.0.ended.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread::scope;
+
+    use super::*;
+
+    #[test]
+    fn who_does_not_make_it_gets_the_last_one_and_is_not_kept_waiting() {
+        let kept = Kept::new();
+        let ok = |it: u32| Some(Ok::<_, ()>(it));
+        assert_eq!(kept.at_hand(|_| true, |_| Ok::<_, ()>(1)), ok(1));
+        let (begun, has_begun) = channel();
+        let (end, ends) = channel();
+        scope(|scope| {
+            let kept = &kept;
+            let slow = scope.spawn(move || {
+                kept.newest(|last| {
+                    begun.send(()).unwrap();
+                    let _: () = ends.recv_timeout(Duration::from_secs(60)).unwrap();
+                    Ok::<_, ()>(last.unwrap() + 1)
+                })
+            });
+            has_begun.recv().unwrap();
+            let not_again = |_| unreachable!("another request makes it");
+            assert_eq!(kept.at_hand(|_| true, not_again), ok(1));
+            assert_eq!(kept.at_hand::<()>(|_| false, not_again), None);
+            let next = scope.spawn(move || kept.newest(|last| Ok::<_, ()>(last.unwrap() + 10)));
+            end.send(()).unwrap();
+            assert_eq!(slow.join().unwrap(), Ok(2));
+            assert_eq!(next.join().unwrap(), Ok(12));
+        });
+    }
+
+    #[test]
+    fn what_fails_or_panics_is_tried_again_and_the_last_one_stays() {
+        let kept = Kept::new();
+        assert_eq!(kept.newest(|_| Ok::<_, ()>(1)), Ok(1));
+        assert_eq!(kept.newest(|_| Err::<i32, _>(())), Err(()));
+        let panics = || kept.newest(|_| -> Result<i32, ()> { panic!("a mistake") });
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics));
+        assert!(panicked.is_err());
+        let next = kept.at_hand(|_| false, |last| Ok::<_, ()>(last.unwrap() + 1));
+        assert_eq!(next, Some(Ok(2)));
+    }
+}
