@@ -7,7 +7,7 @@ use super::{Authority, Facts, NO_TOKEN, token_hash};
 use crate::Refusal;
 use crate::identity::{Rule, oidc, ssh};
 use crate::policy::{Policy, Rebind, Role, is_principal};
-use crate::registry::{Admission, Assignment, Standing};
+use crate::registry::{Admission, Assignment, Bound, Standing};
 
 /// A request, and what the registry has of its TPM.
 pub(super) struct Asking<'a> {
@@ -89,7 +89,7 @@ impl Authority {
             role.is_some_and(|role| !role.identities.is_empty())
         };
         if fitting.len() > 1 || fitting.iter().any(takes_identity) {
-            let had = self.had_in(asking)?;
+            let had = self.had_in(asking, |it| !it.ended)?;
             if fitting.len() > 1 && fitting.iter().any(|it| had.contains(&it.role)) {
                 fitting.retain(|it| had.contains(&it.role));
             }
@@ -111,15 +111,20 @@ impl Authority {
         }
     }
 
-    /// The roles in which the device has brought this key before.
-    fn had_in(&self, asking: &Asking<'_>) -> Result<Vec<String>, Refusal> {
+    /// The roles in which the device has brought this key before, if the key `is_still` one that counts.
+    fn had_in(
+        &self,
+        asking: &Asking<'_>,
+        is_still: impl Fn(&Bound) -> bool,
+    ) -> Result<Vec<String>, Refusal> {
         let name = |public: &[u8]| PublicArea::parse(public).map(|it| it.name());
         let (attestation_key, key) = (
             name(&asking.request.attestation_key)?,
             name(&asking.request.key)?,
         );
         let bound = self.registry.bound(&attestation_key, &key)?;
-        let ours = bound.into_iter().filter(|it| it.ek_name == *asking.ek);
+        let ours = bound.into_iter();
+        let ours = ours.filter(|it| it.ek_name == *asking.ek && is_still(it));
         Ok(ours.map(|it| it.assignment.role).collect())
     }
 
@@ -159,10 +164,23 @@ impl Authority {
             found.extend(meant.into_iter().map(|it| (it, Admission::Identity)));
         }
         // Nobody learns anything who has not signed.
-        if found.is_empty() || !ssh::is_over(&signature, asking.request) {
+        if !ssh::is_over(&signature, asking.request) {
             return Err(NO_IDENTITY);
         }
+        if found.is_empty() {
+            found = self.let_in_before(asking)?;
+        }
         one(found)
+    }
+
+    /// The roles in which this key gets certificates. The key that let it in was replaced by it, and signs for it again if the answer was lost.
+    fn let_in_before(&self, asking: &Asking<'_>) -> Result<Vec<(Assignment, Admission)>, Refusal> {
+        let had = self.had_in(asking, |it| it.active)?;
+        let is_in = |it: &&Assignment| {
+            asking.fits(asking.policy, &it.role).is_some() && had.contains(&it.role)
+        };
+        let all = asking.assignments().iter().filter(is_in);
+        Ok(all.map(|it| (it.clone(), Admission::Known)).collect())
     }
 
     /// The role of a request with a token of an identity provider.

@@ -153,6 +153,7 @@ fn read_bound(row: &Row) -> Result<Bound, Fault> {
         mode: row.try_get(11)?,
         trusted: row.try_get(12)?,
         maker: row.try_get(13)?,
+        ended: row.try_get(14)?,
     })
 }
 
@@ -220,7 +221,7 @@ impl Registry for Postgres {
 
     fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Vec<Bound>, Refusal> {
         let sql = "SELECT binding.id, ek_name, binding.role, name, binding.state = 'active' AND device.state = 'active', \
-                   ak_public, signer, ssh_key, key_name, qualified_name, wall, mode, trusted, maker \
+                   ak_public, signer, ssh_key, key_name, qualified_name, wall, mode, trusted, maker, binding.state IN ('retired', 'revoked') \
                    FROM binding JOIN device ON device.id = binding.device \
                    JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
                    WHERE ak_name = $1 AND key_name = $2 ORDER BY binding.last_seen DESC, binding.id";

@@ -152,6 +152,7 @@ fn read_bound(row: &Row<'_>) -> Result<Bound, Refusal> {
         mode: row.get(11)?,
         trusted: row.get(12)?,
         maker: row.get(13)?,
+        ended: row.get(14)?,
     })
 }
 
@@ -227,7 +228,7 @@ impl Registry for Sqlite {
 
     fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Vec<Bound>, Refusal> {
         let sql = "SELECT binding.id, ek_name, binding.role, name, binding.state = 'active' AND device.state = 'active', \
-                   ak_public, signer, ssh_key, key_name, qualified_name, wall, mode, trusted, maker \
+                   ak_public, signer, ssh_key, key_name, qualified_name, wall, mode, trusted, maker, binding.state IN ('retired', 'revoked') \
                    FROM binding JOIN device ON device.id = binding.device \
                    JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
                    WHERE ak_name = ? AND key_name = ? ORDER BY binding.last_seen DESC, binding.id";

@@ -270,6 +270,12 @@ fn a_new_key_of_a_known_machine_needs_the_identity_as_well() {
     assert_eq!(node.begin(&second).refused(), refused);
     old.vouch_for(&mut second, IDENTITY_NAMESPACE);
     node.enrol(&second).certificate();
+    // The one that was replaced does not come back by itself either.
+    let vouched = std::mem::replace(&mut first.identity, Identity::None);
+    assert_eq!(node.begin(&first).refused(), refused);
+    first.identity = vouched;
+    node.enrol(&first).certificate();
+    assert_eq!(node.renew(&second).refused().0, 410);
     // Nor does another person take the machine over.
     let mut third = person("bert");
     third.ek = first.ek.clone();
@@ -307,8 +313,14 @@ fn the_old_key_lets_a_new_one_in_and_nobody_elses_does() {
     vouch(&elsewhere, &mut second);
     assert_eq!(node.begin(&second).refused(), no_identity());
     vouch(&first, &mut second);
+    let proof = node.proof(&second);
+    let certificate = node.finish(&proof).certificate();
+    // It did not get the answer: the same again is the same certificate, and a new request is let in by the same signature.
+    let rows = node.rows("issued");
+    assert_eq!(node.finish(&proof).certificate().blob(), certificate.blob());
+    assert_eq!(node.rows("issued"), rows);
     node.enrol(&second).certificate();
-    // The first one vouches no more.
+    // The first one vouches for no other key.
     let mut third = host("web1", "");
     third.ek = first.ek.clone();
     vouch(&first, &mut third);

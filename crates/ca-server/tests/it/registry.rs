@@ -36,6 +36,7 @@ conformance! {
         a_first_proof_is_noted_with_its_certificate,
         without_a_token_a_stranger_leaves_no_trace,
         a_token_is_good_once_and_until_it_expires,
+        a_machine_that_comes_again_uses_its_token_once,
         a_device_has_one_name_in_a_role,
         a_name_belongs_to_one_key_and_a_refusal_uses_no_token,
         the_same_answer_gets_the_same_certificate_and_another_one_none,

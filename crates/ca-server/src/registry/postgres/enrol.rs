@@ -25,6 +25,7 @@ pub(super) async fn enrol(
         return Ok(Outcome::Unknown);
     }
     if let Admission::Token(hash) = enrolment.admission
+        && !has_come(session, device, enrolment).await?
         && !use_token(session, hash, enrolment.answer.now).await?
     {
         return Ok(Outcome::NoToken);
@@ -99,6 +100,24 @@ async fn is_elsewhere(
         verified.binding.ssh_key.blob(),
     );
     let row = session.one(sql, &[&ak, &device, &key]).await?;
+    Ok(row.try_get(0)?)
+}
+
+/// Whether the device has brought this key for this role, and a join token would change nothing: the first one is used, whose answer was lost.
+async fn has_come(
+    session: &mut Session,
+    device: i64,
+    enrolment: &Enrolment<'_>,
+) -> Result<bool, Fault> {
+    let (verified, role) = (enrolment.verified, &enrolment.assignment.role);
+    let sql = "SELECT EXISTS (SELECT FROM binding JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
+               WHERE binding.device = $1 AND binding.role = $2 AND ak_name = $3 AND key_name = $4 \
+               AND (binding.state = 'active' OR (binding.state = 'pending' AND assignment.state = 'pending')))";
+    let (ak, key) = (
+        verified.attestation_key.bytes(),
+        verified.binding.key.bytes(),
+    );
+    let row = session.one(sql, &[&device, role, &ak, &key]).await?;
     Ok(row.try_get(0)?)
 }
 

@@ -25,6 +25,7 @@ pub(super) fn enrol(
         return Ok(Outcome::Unknown);
     }
     if let Admission::Token(hash) = enrolment.admission
+        && !has_come(tx, device, enrolment)?
         && !use_token(tx, hash, enrolment.answer.now)?
     {
         return Ok(Outcome::NoToken);
@@ -123,6 +124,21 @@ fn is_elsewhere(tx: &Transaction<'_>, device: i64, verified: &Verified) -> Resul
         verified.attestation_key.bytes(),
         device,
         verified.binding.ssh_key.blob()
+    ];
+    Ok(tx.query_row(sql, values, |row| row.get(0))?)
+}
+
+/// Whether the device has brought this key for this role, and a join token would change nothing: the first one is used, whose answer was lost.
+fn has_come(tx: &Transaction<'_>, device: i64, enrolment: &Enrolment<'_>) -> Result<bool, Refusal> {
+    let verified = enrolment.verified;
+    let sql = "SELECT EXISTS (SELECT 1 FROM binding JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
+               WHERE binding.device = ? AND binding.role = ? AND ak_name = ? AND key_name = ? \
+               AND (binding.state = 'active' OR (binding.state = 'pending' AND assignment.state = 'pending')))";
+    let values = params![
+        device,
+        enrolment.assignment.role,
+        verified.attestation_key.bytes(),
+        verified.binding.key.bytes()
     ];
     Ok(tx.query_row(sql, values, |row| row.get(0))?)
 }

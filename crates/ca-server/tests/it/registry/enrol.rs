@@ -179,6 +179,37 @@ pub(super) fn an_attestation_key_belongs_to_one_device(world: &World) {
     assert_eq!(world.rows("device"), 1);
 }
 
+/// One that has to wait, or did not get its answer, and comes again with a token that others are to use as well.
+pub(super) fn a_machine_that_comes_again_uses_its_token_once(world: &World) {
+    let (token, tpm) = (random(), host("web1"));
+    world.add_token(token, "web1", NOW + 100, 3);
+    let uses = || world.registry.join_tokens(NOW).unwrap()[0].uses;
+    let mut wish = Wish::new("web1", Some(token));
+    wish.approve_first = true;
+    let number = pending(world.enrol(&verified(&tpm), &wish));
+    assert_eq!(
+        (number, uses()),
+        (pending(world.enrol(&verified(&tpm), &wish)), 2)
+    );
+    world.registry.approve(number).unwrap().unwrap();
+    for _ in 0..2 {
+        issued(world.enrol(&verified(&tpm), &wish));
+        assert_eq!(uses(), 2);
+    }
+    // Another key is let in by it, and the first one could come back by it.
+    let mut second = host("web1");
+    second.ek = tpm.ek.clone();
+    for _ in 0..2 {
+        issued(world.enrol(&verified(&second), &wish));
+        assert_eq!(uses(), 1);
+    }
+    pending(world.enrol(&verified(&tpm), &Wish::new("web1", None)));
+    issued(world.enrol(&verified(&tpm), &wish));
+    assert_eq!(world.registry.join_tokens(NOW).unwrap(), []);
+    assert!(world.bound(&tpm)[0].active && !world.bound(&tpm)[0].ended);
+    assert!(world.bound(&second)[0].ended);
+}
+
 /// A machine that enrols again behind a stronger wall is known by that one.
 pub(super) fn the_newest_proof_counts(world: &World) {
     let tpm = world.host("web1");
@@ -257,7 +288,15 @@ pub(super) fn a_token_with_several_uses_lets_in_as_many_and_can_be_withdrawn(wor
     };
     issued(person(&wish));
     assert_eq!(good(), [anna(1), bert.clone()]);
-    issued(person(&wish));
+    // The second one comes three times, as one that did not get its answer.
+    let second = host("anna");
+    for _ in 0..3 {
+        let mut proof = verified(&second);
+        proof.kind = key_proof::Kind::User;
+        issued(world.enrol(&proof, &wish));
+        assert_eq!(world.rows("join_token WHERE uses_left = 0"), 1);
+        assert!(good().contains(&bert) && good().len() == 1);
+    }
     assert_eq!(person(&wish), Outcome::NoToken);
     assert_eq!(good(), [bert]);
     assert!(world.registry.withdraw_join_token(&once).unwrap());
