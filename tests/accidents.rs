@@ -1,5 +1,5 @@
-//! What ordinary accidents get: a terminal that is lost, a place for the socket that is none, a
-//! simulator that does not start, a store that is replaced while a PIN is typed, a full disk.
+//! The messages after ordinary accidents: the terminal is lost, the socket cannot be at its path,
+//! the simulator does not start, the store is replaced while a PIN is typed, the disk is full.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use testing::Home;
 use crate::program::{Outcome, PIN, Program, text, tpmssh};
 use crate::terminal::Session;
 
-/// A program whose parent has it ignore that the terminal hangs up, as nohup does.
+/// The program inherits an ignored SIGHUP, as under nohup.
 #[test]
 fn a_terminal_that_is_lost_at_a_prompt_is_named_and_nothing_is_made() {
     let program = Program::with_token();
@@ -101,7 +101,7 @@ fn a_place_where_no_socket_can_be_is_named() {
         agent(&[]).fails(1, &format!("tpmssh: {said}"));
         agent(&["--daemon"]).fails(1, &format!("tpmssh: the agent did not start: {said}"));
     }
-    // No place at all, as after su.
+    // Without XDG_RUNTIME_DIR, as in a session of su, there is no usual place.
     for args in [&["agent", "--no-ask"][..], &["agent", "env"], &["lock"]] {
         let mut command = program.command();
         Outcome::of(command.env_remove("XDG_RUNTIME_DIR").args(args)).fails(
@@ -113,7 +113,7 @@ fn a_place_where_no_socket_can_be_is_named() {
 }
 
 #[test]
-fn a_socket_is_named_relative_to_where_one_is() {
+fn a_relative_socket_path_is_below_the_current_directory() {
     let program = Program::with_key();
     let dir = program.home.path().join("sub");
     fs::create_dir(&dir).unwrap();
@@ -134,7 +134,7 @@ fn a_socket_is_named_relative_to_where_one_is() {
 }
 
 #[test]
-fn a_simulator_that_does_not_start_says_what_it_says() {
+fn the_log_of_a_simulator_that_does_not_start_is_shown() {
     let home = Home::new();
     let bin = home.path().join("bin");
     fs::create_dir(&bin).unwrap();
@@ -159,10 +159,13 @@ fn a_simulator_that_does_not_start_says_what_it_says() {
             Outcome::of(command.args(args)).fails(5, said);
         }
     }
-    assert!(!home.config().exists(), "nothing names it");
+    assert!(
+        !home.config().exists(),
+        "the configuration does not name the simulator"
+    );
 }
 
-/// No file may grow, as on a full disk: nothing is half done, and what was there is there.
+/// No file may grow, as on a full disk: no change is half done, and no data is lost.
 #[test]
 fn on_a_full_disk_each_command_says_so_and_the_store_stays_whole() {
     let program = Program::with_key();

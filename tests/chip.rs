@@ -112,9 +112,9 @@ fn three_wrong_pins_lock_one_token_and_nothing_else() {
     keygen("mine", &program.pin).ok();
 }
 
-/// A power failure counts in the chip's own lockout where something that it protects was used
-/// since the start. Making a token uses such a thing (the SO object), a right PIN does not:
-/// hence the restart in good order before the failures.
+/// A power failure counts towards the chip's lockout if an object that the lockout protects was used
+/// since the start. Making a token uses one (the SO object), so the test restarts the TPM orderly
+/// before the failures. A right PIN uses none.
 #[test]
 fn nine_power_failures_after_a_right_pin_lock_nothing() {
     let mut program = Program::with_token();

@@ -338,7 +338,7 @@ fn what_needs_no_tpm_asks_none() {
 #[test]
 fn a_user_without_privileges_is_believed_what_the_environment_says() {
     if run("id", &["-u"]).trim() != "0" {
-        return; // then every other test has shown it
+        return; // without root every other test shows it
     }
     let program = Program::new();
     let home = program.home.path();

@@ -145,7 +145,8 @@ impl WebServer {
         started
     }
 
-    /// Without a certificate nobody sees a page: what the tests show is the certificate's doing.
+    /// Checks that a client without a certificate gets no page, so that a page shows that the
+    /// certificate was accepted.
     #[track_caller]
     fn assert_strangers_stay_out(&self, home: &Home) {
         let mut stranger = home.command("curl");

@@ -11,9 +11,9 @@ use crate::program::{Program, text};
 /// A server whose keys are in `~/.ssh/authorized_keys` of the home of the program.
 pub(crate) fn server(program: &Program) -> (Sshd, String) {
     let home = program.home.path().display();
+    // With `SetEnv` the shell of the server uses the home of the test.
     let config = format!("AuthorizedKeysFile {home}/.ssh/authorized_keys\nSetEnv HOME={home}\n");
     let sshd = Sshd::with_config(&program.home, &config);
-    // The shell of the server starts in the home of the test.
     let options = sshd.options().join("\n").replace('=', " ");
     let options = options.replace("IdentityFile none\n", "");
     let config = format!(

@@ -48,9 +48,9 @@ fn normalised(said: &str, home: &Home, tcti: &str) -> String {
             .replace(|c: char| c.is_ascii_digit(), "N")
             .replace("NN", "N");
         let detail = match name {
-            // How many that are, and for how many there is room, is the simulator's.
+            // The numbers depend on the simulator.
             "keys in the TPM" | "NV memory" => &counted,
-            // Which TPM the simulator is, and what is installed, is not doctor's doing.
+            // These depend on the simulator and on what is installed.
             "TPM" => "IDENTITY",
             "OpenSSH" => "VERSION",
             "storage root key" if detail.contains("Name") => "there, without a password, Name NAME",
@@ -82,7 +82,7 @@ fn warnings_around(said: &str) -> usize {
     warned.filter(is_around).count()
 }
 
-/// The last line: what it says of problems, and the number of warnings.
+/// The parts of the last line: the text about problems, and the number of warnings.
 fn total(line: &str) -> Option<(&str, usize)> {
     let (problems, warnings) = line.rsplit_once(", ")?;
     let number = warnings
@@ -96,7 +96,7 @@ fn total_line(problems: &str, warnings: usize) -> String {
     format!("{problems}, {warnings} warning{s}\n")
 }
 
-/// Three machines say the same of what they have in common.
+/// Machines that differ only in the checks of [`AROUND`] have the same golden file.
 #[test]
 fn the_total_of_a_golden_file_leaves_out_what_the_machine_has_around() {
     let common = format!(
@@ -149,7 +149,7 @@ impl Program {
         assert_eq!(got, (Some(8), expected.as_str()), "{}", outcome.stdout);
     }
 
-    /// Runs a command that doctor said mends something, with what it asks for besides.
+    /// Checks that doctor named `command` as a fix, and runs it with the arguments `more` added.
     #[track_caller]
     fn mend(&self, said: &str, command: &str, more: &[&str]) {
         assert!(said.contains(&format!("-> tpmssh {command}")), "{said}");
@@ -195,7 +195,7 @@ fn an_emulated_tpm_without_ek_certificate() {
     let said = program.doctor(&[], 0, "");
     assert_golden("emulated", &said);
     program.doctor_counts(6);
-    // What can be mended is mended by the commands that it names.
+    // The commands that doctor names fix what can be fixed.
     let password = program.secret("password", "of the owner");
     for which in ["lockout", "owner"] {
         let command = format!("tpm change-auth {which}");
@@ -207,7 +207,7 @@ fn an_emulated_tpm_without_ek_certificate() {
 #[test]
 fn a_machine_without_a_tpm() {
     if machine_has_tpm() {
-        return; // then it is not one
+        return; // this machine has a TPM
     }
     let home = Home::new();
     let outcome = Outcome::of(tpmssh(&home).arg("doctor"));

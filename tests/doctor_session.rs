@@ -51,7 +51,7 @@ fn with_an_unusable_configuration_it_names_the_line_and_goes_on() {
         "{}",
         broken.stdout
     );
-    // Other commands do not.
+    // Other commands stop at an unusable configuration.
     assert_eq!(program.run(&["list"]).code, Some(2));
 
     configure(

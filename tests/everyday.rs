@@ -22,7 +22,7 @@ fn the_token_of_the_environment_is_meant_by_every_command() {
     let listed = program.run(&["--token", "play", "export"]).ok();
     assert_eq!(listed.lines().count(), 1, "{listed}");
     assert_eq!(run("work", &["list"]).stdout, "");
-    // What is typed counts more.
+    // An option counts more than the environment.
     let typed = run("nope", &["--token", "play", "export"]).ok();
     assert_eq!(typed, listed);
 }
@@ -87,7 +87,7 @@ fn git_hears_that_the_key_it_is_to_sign_with_is_gone() {
     );
 }
 
-/// OpenSSL's engine hands a file over as it is.
+/// OpenSSL's engine passes the content of a PIN file to the module unchanged.
 #[test]
 fn the_module_takes_a_pin_from_a_file_with_a_line_end() {
     let program = Program::with_key();

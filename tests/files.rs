@@ -67,7 +67,7 @@ fn a_file_keeps_its_mode_and_its_links_and_what_is_no_file_stays() {
     fs::create_dir(program.at("directory")).unwrap();
     symlink("nothing", program.at("gone")).unwrap();
     if geteuid().is_root() {
-        // Never opened: what has these numbers is not touched.
+        // The program must not open these: they are the real /dev/null and /dev/loop0.
         for (name, kind, device) in [
             ("null", FileType::CharacterDevice, makedev(1, 3)),
             ("disk", FileType::BlockDevice, makedev(7, 0)),

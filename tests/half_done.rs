@@ -27,7 +27,7 @@ enum Break {
     Directory,
 }
 
-/// The state afterwards.
+/// Which PIN is valid after the interrupted command.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Valid {
     Old,
@@ -138,8 +138,8 @@ impl World {
     }
 }
 
-/// `tpmssh token …` with the PIN wall, where it breaks off, the exit code, how the message begins,
-/// what it hints at, and what holds then.
+/// The PIN wall, `tpmssh token …`, where it breaks off, the exit code, how the message begins, the
+/// hint, and which PIN is valid then.
 type Case = (
     &'static str,
     &'static str,
@@ -279,7 +279,7 @@ fn a_command_that_breaks_off_says_what_is_true() {
     }
 }
 
-/// With a counter the chip alone has the PIN, and a change leaves nothing to note.
+/// Behind a PIN counter only the chip has the PIN, so a change writes nothing to the store.
 #[test]
 fn a_pin_that_is_changed_in_the_chip_needs_no_room_on_the_disk() {
     let world = World::new("counter");
@@ -311,7 +311,7 @@ fn what_the_store_cannot_note_is_said_to_be_done() {
             format!("tpmssh: {says}: the store is in use by another program\nhint: {hint}\n");
         world.held_at(line, code).fails(10, &expected);
         assert_eq!(world.valid(), valid, "{line}");
-        // What is left is a note about the counter, which is gone.
+        // The store still has a note about a counter that is gone.
         match line {
             DELETE => {
                 let list = world.program.run(&["token", "list"]).ok();

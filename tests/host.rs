@@ -377,13 +377,13 @@ fn what_is_not_ours_or_not_for_this_host_is_refused_before_anything_is_made() {
     assert_eq!(store.code, Some(2), "given twice: {store:?}");
 }
 
-/// sshd counts failed logins against an address; a check is none.
+/// sshd penalises an address for failed logins. A check is not one.
 #[test]
 fn a_check_is_no_attempt_to_log_in() {
     let machine = Machine::new(Program::new());
     machine.setup(&[]).ok();
     let _agent = machine.serve();
-    // The default of OpenSSH 9.8 and newer: three logins of an unknown user, and an address is shut out.
+    // The default of OpenSSH 9.8 and newer: after three logins by an unknown user it refuses the address.
     let penalties = match Sshd::knows("PerSourcePenalties=yes") {
         true => "PerSourcePenalties yes\n",
         false => "",

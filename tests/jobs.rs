@@ -53,7 +53,7 @@ fn after_ctrl_z_and_fg_the_pin_is_asked_for_again_and_not_shown() {
         shell.expect("$ ");
         shell.type_in(back);
     }
-    // In the background it waits to be in the foreground.
+    // In the background it is stopped again.
     wait_for_stop(&mut shell);
     shell.type_in("fg\n");
     shell.expect(QUESTION);
@@ -67,7 +67,7 @@ fn a_command_that_is_started_in_the_background_asks_when_it_is_in_the_foreground
     let program = Program::with_token();
     let mut shell = shell(&program);
     shell.type_in("$tpmssh keygen -C mine &\n");
-    // Not on the screen yet: the terminal is the shell's.
+    // The question is not shown yet, because the shell has the terminal.
     wait_for_stop(&mut shell);
     shell.type_in("fg\n");
     shell.expect(QUESTION);
@@ -111,7 +111,7 @@ fn a_command_that_is_ended_while_it_is_stopped_ends() {
     shell.end();
 }
 
-/// No shell could continue it.
+/// The program was not started by a shell, so nothing could continue it.
 #[test]
 fn ctrl_z_does_nothing_where_nobody_could_continue_the_program() {
     let program = Program::with_token();

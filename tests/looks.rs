@@ -105,7 +105,7 @@ fn a_list_has_a_line_for_each_object_and_columns_that_line_up() {
         long.contains("  SSH certificate 1 of key \"first\"\n    state "),
         "{long}"
     );
-    // The token is in the line as soon as there is another.
+    // With two tokens there is a column for the token.
     program.init("play");
     let args = [
         "--token",
@@ -245,7 +245,7 @@ fn doctor_colours_the_words_that_say_how_grave_it_is() {
         assert!(!shown.contains('\u{1b}'), "{env:?} {args:?}: {shown:?}");
         assert!(shown.contains("warning"), "{shown}");
     }
-    // Not a terminal, nor a terminal that says so.
+    // Without a terminal there are no colours, unless an option or a variable asks for them.
     let piped = |env: &[(&str, &str)], args: &[&str]| {
         let mut command = program.command();
         command.arg("doctor").args(args).envs(env.iter().copied());
@@ -289,10 +289,10 @@ fn that_the_tpm_is_simulated_is_said_once_a_terminal_session() {
     // Each window of a terminal is a session.
     let shown = session("$P token list; $P doctor; $P doctor");
     assert_eq!(shown.matches(notice).count(), 3, "{shown}");
-    // A log is read without the lines before it.
+    // If stderr goes to a file, each command says it: the file may be read alone.
     let shown = session("$P list 2>a; $P list 2>b; cat a b");
     assert_eq!(shown.matches(notice).count(), 2, "{shown}");
-    // Where it cannot be written down it is said again.
+    // If the state directory cannot be written, each command says it.
     let state = text(program.home.path().join(".local/state"));
     run("rm", &["-r", &state]);
     fs::write(&state, "a file").unwrap();
@@ -300,7 +300,7 @@ fn that_the_tpm_is_simulated_is_said_once_a_terminal_session() {
     assert_eq!(shown.matches(notice).count(), 2, "{shown}");
 }
 
-/// RSA takes a while; the line that counts the seconds is one that can be written over, or none.
+/// The line that counts the seconds of an RSA key is shown only where it can be overwritten.
 #[test]
 fn progress_needs_a_terminal_that_can_write_over_a_line() {
     let program = Program::with_token();

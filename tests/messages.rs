@@ -1,4 +1,4 @@
-//! Texts and exit codes of failures that no other test meets.
+//! Texts and exit codes of failures that no other test checks.
 
 use crate::program::{Outcome, Program, text, tpmssh};
 use crate::terminal::Session;

@@ -1,5 +1,5 @@
-//! People come with keys that they have: they are replaced where that is possible, imported where
-//! it is not, and never mistaken for keys that were made in the TPM.
+//! Keys that people have already: they are replaced where that is possible and imported where it is
+//! not. An imported key is never shown as one that was made in the TPM.
 
 mod journeys;
 mod refused;

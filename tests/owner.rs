@@ -35,7 +35,7 @@ fn ownership_is_taken_at_a_terminal() {
     assert!(!rest.contains("of the owner"), "{rest}");
     assert_eq!(passwords(&program), [true; 3]);
 
-    // Who does not go on changes nothing.
+    // Without a confirmation nothing is changed.
     let cleared = program.secret("lockout", "of the lockout");
     let clear = ["tpm", "clear", "--yes", "--lockout-auth-file", &cleared];
     program.run(&clear).ok();
@@ -129,7 +129,7 @@ fn a_missing_storage_root_key_takes_the_owner() {
     let owner = program.secret("owner", "of the owner");
     let set = ["tpm", "change-auth", "owner", "--new-auth-file", &owner];
     program.run(&set).ok();
-    // The key that was there comes back from the same seed.
+    // `take-ownership` below makes the same key again, from the same seed.
     raw::evict_srk(&program.swtpm, "of the owner");
     let pins = ["--pin-file", &program.pin, "--so-pin-file", &program.so_pin];
     program
@@ -141,7 +141,7 @@ fn a_missing_storage_root_key_takes_the_owner() {
         );
     let own = ["tpm", "take-ownership", "--no-passwords", "--yes"];
     let owned = program.run(&[&own[..], &["--auth-file", &owner]].concat());
-    // Nobody reads a plan that is confirmed beforehand.
+    // With `--yes` the plan is not printed.
     assert_eq!(owned.stderr, "");
     owned.ok();
     program.keygen("works again");

@@ -40,7 +40,7 @@ fn every_help_page_ends_with_examples_and_the_options_of_all() {
     for page in [&["token", "delete"][..], &["ca", "revoke"], &["agent"]] {
         assert!(help(page).contains("\nExamples:\n  "), "{page:?}");
     }
-    // The first page fits a terminal, and names what packagers use nowhere.
+    // The first page fits a terminal, and does not name the commands for packagers.
     let first = Outcome::of(tpmssh(&home).arg("help")).ok();
     assert!(first.lines().count() <= 24 && first.lines().all(|line| line.len() <= 80));
     for hidden in ["man ", "completions", "complete "] {

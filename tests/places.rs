@@ -1,4 +1,4 @@
-//! Homes in which programs have a hard time: without locks, read-only, of another version.
+//! Homes that make trouble: without file locks, or read-only.
 
 use std::fs;
 
@@ -53,7 +53,7 @@ fn a_home_without_locks_is_told_from_a_busy_store() {
     assert_eq!(names.filter(|name| name.contains("locks")).count(), 0);
 }
 
-/// Runs lines of a shell with the home mounted read-only; none where namespaces need privileges.
+/// Runs lines of a shell with the home mounted read-only. `None` if this user cannot mount.
 fn read_only(home: &Home, lines: &str) -> Option<Outcome> {
     if !testing::namespace::can_mount() {
         return None;
@@ -94,7 +94,7 @@ fn a_read_only_home_is_of_use_and_told() {
         ),
         "{doctor:?}"
     );
-    // An agent that may not write its log says so, and not what it says at each start.
+    // An agent that cannot write its log says only that, and not the lines of a normal start.
     let log = program.home.path().join(".local/state/tpmssh/agent.log");
     run("TMPDIR=$home/run $tpmssh agent --daemon").unwrap().fails(
         1,

@@ -136,8 +136,8 @@ impl Outcome {
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let output = std::thread::scope(|scope| {
-            // Beside the reading, as a program may write before it has read everything; one that
-            // does not want it all is no failure here.
+            // In a thread of its own, because a program may write before it has read everything. It is
+            // no failure if it does not read everything.
             scope.spawn(move || stdin.write_all(input));
             child.wait_with_output().unwrap()
         });

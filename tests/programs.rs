@@ -38,7 +38,7 @@ fn script(name: &str) -> PathBuf {
     PathBuf::from(scripts).join(name)
 }
 
-/// A certificate of a key of the token, which is beside the key as well.
+/// A certificate of a key of the token. The token has the certificate too.
 struct Certified {
     /// What signed it, as a file.
     authority: String,

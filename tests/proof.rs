@@ -147,7 +147,7 @@ fn a_proof_made_here_is_checked_elsewhere() {
          hint: make a new challenge with: tpmssh ca challenge REQUEST -o challenge.json\n",
     );
 
-    // A request is no proof, and a proof of a TPM that nobody vouches for is none of a TPM.
+    // A request is no proof.
     files.proof = files.request.clone();
     let args = ["verify-proof", &files.proof, "--any-tpm"];
     verifier.run(&args).fails(
@@ -181,7 +181,7 @@ fn a_tpm_that_nobody_vouches_for_is_refused_unless_any_will_do() {
     let warning = "known by  nothing: it may be a program that plays a TPM (mode D)";
     assert!(shown.lines().any(|line| line == warning), "{shown}");
 
-    // Kept once, makers' certificates count from then on.
+    // Imported certificates of makers count from then on.
     program.run(&["ek", "roots", "import", &files.roots]).ok();
     let listed = program.run(&["ek", "roots", "list"]).ok();
     assert_eq!(listed.lines().count(), 3, "{listed}");

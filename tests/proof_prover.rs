@@ -142,7 +142,8 @@ fn a_tpm_without_endorsement_keys_is_told_how_to_make_one() {
     }
 }
 
-/// The key on P-384 takes nobody's password once it is there; to make one, or to use one of the low range, takes it.
+/// To use the existing key on P-384 takes no password. To make an endorsement key, or to use one of the low
+/// range, takes the endorsement password.
 #[test]
 fn the_endorsement_password_is_asked_for_only_if_it_is_needed() {
     let program = Program::with_tpm(Swtpm::manufactured());

@@ -38,7 +38,7 @@ struct Token {
 }
 
 impl Token {
-    /// A token of ours; none in Debian 12, which has no such provider.
+    /// A token of ours. `None` on Debian 12, which has no such provider.
     fn ours() -> Option<Self> {
         let provider = PROVIDER.as_str();
         if !Path::new(provider).exists() {
@@ -125,7 +125,8 @@ impl Token {
         self.run(self.plain("openssl"), args)
     }
 
-    /// `args` are separated by blanks; `@LABEL` is the private key, `+LABEL` the public key, of a URI.
+    /// `args` are separated by blanks; `@LABEL` stands for the URI of the private key, `+LABEL` for that of
+    /// the public key.
     fn run(&self, mut command: Command, args: &str) -> Output {
         for arg in args.split_whitespace() {
             match arg.split_at_checked(1) {
@@ -177,7 +178,7 @@ fn shown(output: &Output) -> String {
     written
 }
 
-/// Checks, of which all are made before one that failed ends the test.
+/// The checks of a test. All are made, then [`end`](Self::end) fails the test if one has failed.
 #[derive(Default)]
 struct Checks {
     made: usize,
@@ -195,7 +196,7 @@ impl Checks {
         }
     }
 
-    /// All that were made succeeded, and there were so many.
+    /// Fails if a check has failed, or if the number of checks is not `made`.
     #[track_caller]
     fn end(self, made: usize) {
         assert!(self.failed.is_empty(), "{}", self.failed.join("\n"));

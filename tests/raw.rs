@@ -33,7 +33,7 @@ pub(crate) fn signing_key_as_srk(swtpm: &Swtpm) {
     evict(swtpm, key, SRK);
 }
 
-/// Puts the storage root key's twin there whose wrong passwords would count.
+/// Puts a storage root key without NO_DA there: wrong passwords for it would count towards lockout.
 pub(crate) fn twin_of_srk(swtpm: &Swtpm) {
     let key = create_primary(swtpm, STORAGE_DA, "");
     evict(swtpm, key, SRK);

@@ -7,7 +7,7 @@ use testing::eavesdropper::Eavesdropper;
 
 use crate::program::{Outcome, Program};
 
-/// The secrets that people type: what each is, and whether the TPM gets it as it is.
+/// The secrets that people type: the file of each in the home, and its text.
 const TYPED: [(&str, &str); 11] = [
     ("owner", "the owner's first password"),
     ("endorsement", "first one of endorsement"),
@@ -22,7 +22,7 @@ const TYPED: [(&str, &str); 11] = [
     ("new-so-pin", "another code"),
 ];
 
-/// Which of them become a value by Argon2id, with the label of their role.
+/// Those from which Argon2id derives a value, with the associated data for their role.
 const DERIVED: [(&str, &[u8]); 5] = [
     ("pin", b"tpmssh user PIN"),
     ("new-pin", b"tpmssh user PIN"),

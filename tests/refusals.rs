@@ -43,7 +43,7 @@ fn a_wrong_owner_password_makes_no_token_and_no_other_wall() {
          hint: give the owner password with --owner-auth-file FILE\n",
     );
     assert_eq!(program.run(&["token", "list", "--json"]).ok(), "[]\n");
-    // Nobody gave it: no weaker wall is taken unless somebody asks for it.
+    // Without the owner password: no weaker wall is used unless the user asks for it.
     program.token_init(&[]).fails(
         3,
         "tpmssh: no PIN counter can be made: it takes the owner password of this TPM\n\
@@ -267,7 +267,7 @@ fn a_counter_that_somebody_removed() {
     keygen(&new).ok();
 }
 
-/// A program that is killed between the making of the counter and its being written down.
+/// A program is killed after it has made the counter and before it has written that to the store.
 #[test]
 fn a_counter_that_a_killed_program_left() {
     let program = Program::with_token();

@@ -12,7 +12,7 @@ fn parsed(text: &str) -> Value {
 }
 
 #[test]
-fn a_token_is_named_where_one_types_it() {
+fn a_token_can_be_named_as_an_argument() {
     let program = Program::new();
     let pins = ["--pin-file", &program.pin, "--so-pin-file", &program.so_pin];
     for label in ["work", "play"] {
@@ -65,7 +65,7 @@ fn one_key_is_exported_unless_more_are_asked_for() {
     let first = program.run(&["export"]).ok();
     let init = ["ca", "init", "--pin-file", &program.pin];
     program.run(&init).ok();
-    // An authority's key lets nobody in.
+    // The key of an authority is not for logins, so it is left out.
     assert_eq!(program.run(&["export"]).ok(), first);
     assert_eq!(program.run(&["export", "--all"]).ok(), first);
     assert!(program.run(&["export", "ca"]).ok().ends_with(" ca\n"));
@@ -86,7 +86,7 @@ fn one_key_is_exported_unless_more_are_asked_for() {
         "tpmssh: no key here is for logins: they are of certificate authorities, or do not sign\n\
          hint: name one: tpmssh export KEY; a key for logins: tpmssh keygen\n",
     );
-    // One that only decrypts is none either, and is printed by its name.
+    // A key that only decrypts is left out too, and is printed if it is named.
     let other = Program::with_token();
     let keygen = ["keygen", "-C", "box", "-t", "rsa", "--usage", "decrypt"];
     other

@@ -108,7 +108,7 @@ fn a_label_names_the_token_and_the_key_that_are_made_or_used() {
     assert!(another.stderr.contains(said), "{another:?}");
     another.ok();
 
-    // Without a label it is the token that is meant anyway.
+    // Without a label, one of two tokens has to be named.
     let both = setup(&program, &[]);
     both.fails(
         2,

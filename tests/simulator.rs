@@ -44,7 +44,7 @@ impl Drop for Sandbox {
 }
 
 fn is_running(pid: &Value) -> bool {
-    // One that has ended and that nobody has waited for has an empty command line.
+    // A zombie has an empty command line.
     fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
@@ -203,7 +203,7 @@ fn without_swtpm_the_package_is_named() {
 #[test]
 fn setup_starts_one_where_that_is_allowed() {
     if machine_has_tpm() {
-        return; // then the real one is used
+        return; // this machine has a TPM, which setup would use
     }
     let sandbox = Sandbox::new();
     let setup = sandbox.run(&["setup", "--simulator", "--pin-file", &sandbox.pin]);

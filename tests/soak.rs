@@ -67,7 +67,7 @@ impl Size {
     }
 }
 
-/// What was done, for the last line.
+/// Counts for the last line of the output.
 #[derive(Debug, Default)]
 struct Tally {
     operations: u32,
@@ -76,7 +76,7 @@ struct Tally {
     slowest: Duration,
 }
 
-/// A token with a key, an agent and a module host that are logged in, and what they stand on.
+/// A token with a key, an agent and a module host that are logged in, and the TPM below them.
 struct Stack<'a> {
     home: &'a Home,
     pin: &'a str,
@@ -85,7 +85,7 @@ struct Stack<'a> {
     env: Vec<(OsString, OsString)>,
     host: SshAgent,
     agent: Option<Served<'a>>,
-    /// The agent after its first signatures, and the module's host.
+    /// The sizes of the agent and of the module's host after their first signatures.
     sizes: [Size; 2],
     tally: Tally,
 }
@@ -180,7 +180,7 @@ impl<'a> Stack<'a> {
                 self.run(&mut tool).ok();
             }
             4 => {
-                // A client that is killed while it is served, and one that says half a word.
+                // A client that leaves before it is answered, and one that sends half a message.
                 let mut half = UnixStream::connect(self.agent().socket()).unwrap();
                 half.write_all(&[0, 0, 0, 9, 13]).unwrap();
                 let mut client = AgentClient::connect(self.agent().socket());
@@ -194,7 +194,7 @@ impl<'a> Stack<'a> {
     fn fail(&mut self, dice: &mut Dice) {
         self.tally.faults += 1;
         let while_it_lasts = |stack: &mut Self, dice: &mut Dice| {
-            // Whatever is tried now may fail, and must end.
+            // A signature may fail now, but must not hang.
             if dice.roll(2) == 0 {
                 sign(stack.agent().socket());
                 sign(stack.host.socket());

@@ -26,7 +26,7 @@ fn file(program: &Program, name: &str) -> PathBuf {
     program.home.path().join(".ssh/tpmssh").join(name)
 }
 
-/// Logs in as `ssh_config` has it, with the way to the server added.
+/// Logs in with the lines of `tpmssh ssh-config`, and with options that lead to the test's server.
 fn login(program: &Program, sshd: &Sshd, stanza: &str) -> Outcome {
     let port = sshd.port();
     let known = sshd.known_hosts();
@@ -84,7 +84,7 @@ fn a_key_has_a_file_as_long_as_it_is_there() {
 fn the_agent_keeps_the_files_of_keys_that_others_make() {
     let program = Program::with_key();
     let name = files(&program).remove(0);
-    // As if a program with the module had made the key: without a word to anybody.
+    // As if a program with the module had made the key: the module writes no file.
     let dir = program.home.path().join(".ssh/tpmssh");
     fs::remove_dir_all(&dir).unwrap();
     fs::create_dir(&dir).unwrap();
@@ -121,7 +121,7 @@ fn files_of_others_stay_and_a_home_that_cannot_be_written_is_told() {
     fs::write(&dir, "").unwrap();
     let made = program.run(&["keygen", "--label", "third", "--pin-file", &program.pin]);
     assert_eq!(made.code, Some(0), "{made:?}");
-    // The cause, and not only that there is no file.
+    // The message names the cause too.
     program.run(&["ssh-config", "server", "-k", "first"]).fails(
         11,
         &format!(

@@ -17,7 +17,7 @@ use tpm_core::{Scheme, Tpm};
 use crate::agent::served::{Served, eventually};
 use crate::program::{Outcome, PIN, Program, tpmssh};
 
-/// The event while everything is idle.
+/// What happens while everything is idle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loss {
     /// The TPM was switched off and on in good order.
@@ -26,11 +26,11 @@ enum Loss {
     PowerFailed,
     /// The machine slept.
     Suspended,
-    /// The TPM was away, which somebody noticed, and came back.
+    /// The TPM went away and came back. Meanwhile each signer tried to sign.
     AwayAndBack,
     /// The resource manager was killed and started again.
     ManagerRestarted,
-    /// The resource manager was away, which somebody noticed, and came back.
+    /// The resource manager went away and came back. Meanwhile each signer tried to sign.
     ManagerAwayAndBack,
     /// The message bus was killed and started again, and the manager with it.
     BusRestarted,
@@ -38,10 +38,10 @@ enum Loss {
     SuspendedBelowManager,
     /// The TPM was reset below the resource manager.
     ResetBelowManager,
-    /// The TPM was away below the resource manager, which somebody noticed.
+    /// The TPM below the resource manager went away and came back. Meanwhile each signer tried to sign.
     AwayBelowManager,
-    /// Somebody evicted the storage root key, which somebody noticed after what was loaded below it
-    /// was gone, and it was made again.
+    /// The storage root key was evicted, and the TPM or the manager restarted, which unloads the keys
+    /// below it. Each signer tried to sign. Then the storage root key was made again.
     Evicted,
     /// `TPM2_Clear`: the keys are gone for ever.
     Cleared,
@@ -75,7 +75,7 @@ struct Stack<'a> {
     clear: Command,
     /// Evicts the storage root key.
     evict: Command,
-    /// Makes it again.
+    /// Makes the storage root key again.
     own: Command,
 }
 
@@ -84,7 +84,7 @@ impl Stack<'_> {
         self.abrmd.as_mut().unwrap()
     }
 
-    /// Lets it happen. `notice` is called while something is away.
+    /// Brings about `loss`. `notice` is called while no signature is possible.
     fn suffer(&mut self, loss: Loss, mut notice: impl FnMut()) {
         match loss {
             Loss::Restarted => self.swtpm.restart(),
@@ -119,10 +119,10 @@ impl Stack<'_> {
     }
 }
 
-/// One of the ways to a signature: it answers whether it was made.
+/// Makes one signature; returns whether that succeeded.
 type Signer<'a> = Box<dyn FnMut() -> bool + 'a>;
 
-/// A client of an agent, whose keys need no more PIN.
+/// Signs by an agent whose key is unlocked.
 fn signer<'a>(mut client: AgentClient) -> Signer<'a> {
     let list = client.ask(&[11]);
     let len = u32::from_be_bytes(list[5..9].try_into().unwrap()) as usize;
@@ -257,7 +257,7 @@ fn row(managed: bool, before: usize, loss: Loss) -> [[bool; 2]; 3] {
     };
     stack.suffer(loss, || {
         for sign in &mut signers {
-            assert!(!sign(), "{loss:?}: there is nobody to sign");
+            assert!(!sign(), "{loss:?}: a signature while it is away");
         }
     });
     let mut results = signers.each_mut().map(|sign| [sign(), sign()]);
@@ -271,10 +271,10 @@ fn row(managed: bool, before: usize, loss: Loss) -> [[bool; 2]; 3] {
     ] {
         assert!(!log.contains(noise), "{loss:?}: {log}");
     }
-    // tpm2-abrmd takes no notice of a TPM's reset below it: it goes on to use handles that the
-    // TPM has forgotten, and loses track of others, which fill the TPM's three slots until it is
-    // restarted with `--flush-all`, or the TPM is. Nobody on the other side of it can free them.
-    // That is said, and the logins are good afterwards.
+    // tpm2-abrmd does not notice a reset of the TPM below it. It goes on to use handles that the TPM
+    // has forgotten, and loses track of others, which fill the TPM's three slots. Its clients cannot
+    // free those; a restart of the TPM, or of tpm2-abrmd with `--flush-all`, does. Until then the
+    // error says that the slots are full. Afterwards the logins are still good.
     let below = [
         Loss::SuspendedBelowManager,
         Loss::ResetBelowManager,
@@ -297,7 +297,7 @@ fn table(managed: bool, losses: &[Loss]) {
     for before in [1, 3] {
         for &loss in losses {
             let made = row(managed, before, loss);
-            // For who runs it with `--nocapture`.
+            // Shown with `--nocapture`.
             let stack = if managed { "managed" } else { "bare" };
             println!(
                 "{stack:8} {before} before  {:22} {}",

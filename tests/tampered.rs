@@ -31,7 +31,7 @@ fn with_etc(home: &Home, args: &[&str]) -> Outcome {
 fn copy_etc(home: &Home) {
     let etc = home.path().join("etc");
     fs::create_dir(&etc).unwrap();
-    // What others may not read is not needed.
+    // Files that this user cannot read are not needed.
     let mut copy = Command::new("cp");
     let _ = copy.args(["-a", "/etc/.", &text(etc)]).output();
 }

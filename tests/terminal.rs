@@ -31,7 +31,7 @@ impl Session {
         Self::spawn(command)
     }
 
-    /// Starts any program; with `setsid --ctty` the terminal is its own.
+    /// Starts any program; with `setsid --ctty` this is its controlling terminal.
     pub(crate) fn spawn(mut command: Command) -> Self {
         let terminal =
             openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
@@ -213,7 +213,7 @@ fn the_old_pin_is_looked_at_before_a_new_one_is_asked_for() {
     session.expect("PIN for token \"work\" (2 of 3 tries left): ");
     session.type_in("incorrect horse\n");
     assert_eq!(session.end().0.code(), Some(3));
-    // The last one: only with a yes.
+    // The last try has to be confirmed.
     let mut session = Session::start(&program, &["keygen"]);
     session.expect("Only 1 try is left. A wrong PIN now locks the token. Try anyway? [y/N] ");
     session.type_in("n\n");
@@ -229,7 +229,7 @@ fn the_old_pin_is_looked_at_before_a_new_one_is_asked_for() {
     session.type_in("incorrect horse\n");
     let (_, rest) = session.end();
     assert!(rest.contains("no more tries left"), "{rest}");
-    // A locked token asks nobody.
+    // For a locked token no PIN is asked for.
     let mut session = Session::start(&program, &["keygen"]);
     session.expect("tpmssh: the PIN is locked after too many wrong ones\r\n");
     assert_eq!(session.end().0.code(), Some(4));
@@ -305,7 +305,7 @@ fn ctrl_c_leaves_a_terminal_that_shows_typing() {
 }
 
 #[test]
-fn other_signals_do_so_too() {
+fn other_signals_leave_a_terminal_that_shows_typing() {
     let program = Program::with_token();
     for signal in [Signal::TERM, Signal::HUP, Signal::QUIT] {
         let mut session = Session::start(&program, &["keygen"]);

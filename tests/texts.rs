@@ -1,4 +1,4 @@
-//! Texts of reports, questions and refusals that no other test comes to.
+//! Texts of reports, questions and refusals that no other test checks.
 
 use std::fs;
 use std::thread;
@@ -67,7 +67,7 @@ fn a_revocation_of_nothing_that_was_signed_is_told_and_withdrawn_with_a_yes() {
 }
 
 #[test]
-fn a_certificate_has_to_end_and_after_it_begins() {
+fn a_certificate_has_to_end_after_its_beginning() {
     let program = with_authority();
     let public = program.secret("key.pub", &program.run(&["export", "first"]).ok());
     for (span, why) in [
@@ -201,7 +201,7 @@ fn the_help_of_yes_says_that_it_spends_the_last_try() {
         let page = program.run(&[command, &["--help"]].concat()).ok();
         let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
         let Some((_, yes)) = words.split_once("-y, --yes ") else {
-            // Recovery codes have no last try of their own that is guarded.
+            // A command that takes only recovery codes (SO PINs) does not ask before the last try.
             assert!(
                 !words.contains("--pin-file"),
                 "{command:?} takes a PIN and no --yes: {page}"

@@ -35,7 +35,7 @@ fn a_key_is_for_what_keygen_said() {
     let list = program.run(&["list"]).ok();
     assert_eq!(list.matches("key, not for signing").count(), 1, "{list}");
 
-    // The one that does not sign is no login.
+    // A key that does not sign is not for logins.
     let exported = program.run(&["export", "--all"]).ok();
     assert!(
         exported.contains(" disk\n") && !exported.contains(" mail\n"),

@@ -95,7 +95,7 @@ fn a_password_of_the_storage_root_key_is_found_and_removed() {
         let token = ["token", "init", "--label", label];
         program.run(&[&token[..], &pins[..]].concat())
     };
-    // tpmssh leaves it to others and uses a key of its own.
+    // tpmssh does not touch that key and uses one of its own.
     let made = init("beside it");
     assert!(
         made.stderr
@@ -107,7 +107,7 @@ fn a_password_of_the_storage_root_key_is_found_and_removed() {
     assert_eq!(found.code, Some(0), "{found:#?}");
     let why = "does not serve tpmssh: it has a password";
     assert!(unwrapped(&found.stdout).contains(why), "{found:#?}");
-    // Nobody else uses it: it may go.
+    // No other program uses that key, so it may be replaced.
     let replace = "tpm take-ownership --no-passwords --replace-storage-root-key --yes";
     let words: Vec<_> = replace.split(' ').collect();
     program.run(&words).ok();
@@ -211,8 +211,7 @@ fn a_missing_endorsement_key_is_made() {
     assert!(shown().contains("endorsement keys  rsa2048 without certificate\n"));
 }
 
-/// Nothing of the document's other files and daemons is left to go wrong: all that a user has
-/// is one directory.
+/// The other files and daemons of the document are not needed: a user has one directory.
 #[test]
 fn a_user_has_one_directory_with_one_file() {
     let program = Program::with_key();

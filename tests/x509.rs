@@ -199,7 +199,8 @@ fn a_certificate_gets_the_id_of_its_key() {
         "key and certificate: {objects}"
     );
 
-    // A chain, the wrong one first, with text around it; the same in DER; neither is added twice.
+    // A PEM chain, with the authority first and text around it; and the certificate in DER. Neither is added
+    // again.
     let chain = text(program.home.path().join("chain.pem"));
     let [authority, pem] = [&authority, &certificate].map(|path| fs::read_to_string(path).unwrap());
     fs::write(&chain, format!("authority\n{authority}alice\r\n{pem}")).unwrap();

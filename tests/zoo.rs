@@ -39,8 +39,8 @@ fn live(id: &str) {
     assert_eq!(zoo.left_over(), expected(&zoo), "left over in {id}");
 }
 
-/// The storage root key, where there was none, is to stay for others as well; and one of our own,
-/// where another cannot serve.
+/// What may stay in the chip: the storage root key if tpmssh made it, and tpmssh's own storage root
+/// key if the other one cannot serve.
 fn expected(zoo: &Zoo) -> Vec<u32> {
     let made = zoo.left_over();
     made.into_iter()
@@ -90,9 +90,9 @@ fn a_certificate_that_was_never_written_is_none() {
     Life::new(zoo.chip(), &zoo.tcti()).look();
 }
 
-/// Bursts of every answer that asks for patience, in all commands.
+/// All commands now and then get a burst of each response code that asks to send the command again.
 #[test]
-fn a_moody_chip() {
+fn a_chip_that_often_asks_to_send_a_command_again() {
     let chip = Chip::named("ifx-7.85.17.51968").with_quirks(|quirks| {
         for (rc, every) in [(0x90a, 7), (0x922, 5), (0x908, 11), (0x920, 13)] {
             quirks.moods.push(Mood {
@@ -125,7 +125,7 @@ fn a_report_is_a_chip_of_the_zoo() {
     assert_eq!(zoo.left_over(), expected(&zoo));
     assert!(!home.store().exists());
 
-    // Without a trial nothing is done to the chip at all.
+    // Without `--try` nothing is made in the chip.
     let zoo = Zoo::start(Chip::named("ifx-5.0-no-ecc"), &[State::Windows]);
     let home = Home::with_tcti(zoo.tcti());
     let report = Outcome::of(tpmssh(&home).args(["doctor", "--report"])).ok();

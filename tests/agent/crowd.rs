@@ -50,7 +50,7 @@ fn descriptors(pid: u32) -> usize {
 }
 
 #[test]
-fn a_thousand_clients_that_say_half_a_word_delay_nobody_and_cost_little() {
+fn a_thousand_clients_that_send_half_a_message_delay_nobody_and_cost_little() {
     many_descriptors();
     let program = free(&["one"]);
     let agent = Served::start(&program);
@@ -136,8 +136,8 @@ fn with_few_descriptors_idle_clients_make_room_and_the_agent_idles() {
     assert_eq!(last.ask(LIST)[0], 12);
 }
 
-/// Another process opens as many connections as it can and keeps them, as a host can to which the
-/// agent is forwarded.
+/// Another process opens as many connections as it can and keeps them. A host to which the agent
+/// is forwarded can do so.
 #[test]
 fn a_process_that_takes_all_places_keeps_no_other_from_being_served() {
     let program = free(&["one"]);
@@ -159,7 +159,8 @@ fn a_process_that_takes_all_places_keeps_no_other_from_being_served() {
     let mut lines = std::io::BufReader::new(flooding.stdout.take().unwrap());
     let mut line = String::new();
     std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
-    // In the meantime, and when it has all that it gets, old clients stay and new ones are served.
+    // While the process opens connections, and when it gets no more, old clients stay and new ones
+    // are served.
     while !line.ends_with("done\n") {
         assert_eq!(AgentClient::connect(&socket).ask(LIST)[0], 12);
         if lines.buffer().is_empty() && flooding.try_wait().unwrap().is_none() {
@@ -173,7 +174,11 @@ fn a_process_that_takes_all_places_keeps_no_other_from_being_served() {
             }
         }
         let read = std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
-        assert!(read > 0, "it has failed: {:?}", end_of(&mut flooding));
+        assert!(
+            read > 0,
+            "the other process has failed: {:?}",
+            end_of(&mut flooding)
+        );
     }
     for _ in 0..20 {
         assert_eq!(AgentClient::connect(&socket).ask(LIST)[0], 12);

@@ -15,7 +15,7 @@ impl Drop for Agent {
     }
 }
 
-/// What a shell that evaluates `lines` then says.
+/// Runs `command` in a shell that has evaluated `lines`.
 fn evaluated(program: &Program, lines: &str, command: &str) -> Outcome {
     let script = format!("{lines}{command}");
     Outcome::of(program.home.command("sh").args(["-c", &script]))

@@ -23,7 +23,7 @@ fn as_nobody(program: &str) -> std::process::Command {
     command
 }
 
-/// Only root can act as another user, so for others there is nothing to try.
+/// Only root can act as another user. Without root the test does nothing.
 #[test]
 fn another_user_is_hung_up_on_even_where_the_socket_lets_everybody_in() {
     if !testing::namespace::is_root() {
@@ -41,7 +41,8 @@ fn another_user_is_hung_up_on_even_where_the_socket_lets_everybody_in() {
         Outcome::of(command.arg("-l").env("SSH_AUTH_SOCK", &path))
     };
     let refused = list(as_nobody("ssh-add"));
-    // By SIGPIPE or an error, as it happens to find the connection closed.
+    // `ssh-add` ends by SIGPIPE or with an error: that depends on when it finds the connection
+    // closed.
     assert_ne!(refused.code, Some(0), "{refused:?}");
     assert_eq!(refused.stdout, "", "{refused:?}");
     assert!(agent.log().contains("refused a client of user 65534"));
@@ -217,20 +218,20 @@ fn it_can_change_no_file_but_its_own() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o700);
-    // Without it nothing is in the way.
+    // Started without the agent, the same program can do each action.
     let _ = Outcome::of(&mut std::process::Command::new(askpass));
     let free = done();
     for (name, _) in tries.iter().filter(|(name, _)| *name != "attribute") {
         assert!(free.lines().any(|line| line == *name), "{name}: {free}");
     }
-    // Its own socket still goes with it.
+    // The agent can still remove its own socket when it ends.
     let path = agent.socket().to_owned();
     agent.signal(Signal::TERM);
     agent.wait();
     assert!(!path.exists());
 }
 
-/// All of a process's memory that it can write, where it is there.
+/// The writable memory of a process.
 fn memory(pid: u32) -> Vec<u8> {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let mut mem = File::open(format!("/proc/{pid}/mem")).unwrap();
@@ -241,7 +242,7 @@ fn memory(pid: u32) -> Vec<u8> {
         let number = |text| u64::from_str_radix(text, 16).unwrap();
         let mut part = vec![0; usize::try_from(number(to) - number(from)).unwrap()];
         mem.seek(SeekFrom::Start(number(from))).unwrap();
-        // What cannot be read is not memory, such as what the kernel shares.
+        // Some mappings cannot be read, such as those that the kernel shares.
         if mem.read_exact(&mut part).is_ok() {
             all.extend(part);
         }
@@ -281,7 +282,7 @@ fn auth_value(program: &Program) -> Vec<u8> {
     value
 }
 
-/// Only root can look into an agent, so for others there is nothing to see.
+/// Only root can read the memory of an agent. Without root the test does nothing.
 #[test]
 fn after_a_lock_no_secret_is_in_memory() {
     if !testing::namespace::is_root() {
@@ -298,7 +299,10 @@ fn after_a_lock_no_secret_is_in_memory() {
     // Without its last byte, which `token-store` may have changed after Argon2.
     let auth = &auth_value(&program)[..31];
     let open = memory(agent.pid());
-    assert!(holds(&open, auth), "this is how it looks while it is open");
+    assert!(
+        holds(&open, auth),
+        "the value is in memory while the token is unlocked"
+    );
     assert!(!holds(&open, PIN.as_bytes()));
     assert!(!holds(&open, secret));
     program.run(&["lock"]).ok();

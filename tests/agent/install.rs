@@ -207,7 +207,7 @@ fn without_a_user_manager_it_names_both_commands_and_fails() {
          systemctl --user enable --now tpmssh-agent.socket\n",
     );
     assert!(home.path().join(".config").join(FILES[0]).exists());
-    // There is no manager that had to be told.
+    // No user manager runs, so none has to be told.
     let outcome = agent(&home, &["uninstall"]);
     assert!(outcome.stdout.contains("rm "), "{outcome:?}");
     outcome.ok();
@@ -269,11 +269,11 @@ fn a_file_of_somebody_else_is_not_replaced_and_not_removed() {
 /// The last file cannot be written: the files before it, and the line in the profile, are removed
 /// again.
 #[test]
-fn half_an_install_is_none() {
+fn a_failed_install_leaves_nothing() {
     let home = home(0);
     fs::create_dir_all(home.path().join(".config/systemd/user")).unwrap();
     fs::write(home.path().join(".profile"), "umask 022\n").unwrap();
-    // Nobody makes files there, root neither.
+    // Nobody can make files there, not even root.
     symlink("/proc", home.path().join(".config/environment.d")).unwrap();
     let before = everything(&home);
     let outcome = agent(&home, &["install", "--profile"]);

@@ -26,7 +26,7 @@ fn the_log_names_tokens_and_hosts_and_begins_where_one_says() {
         unknown.contains("sign \"one\" of token \"work\" SHA256:"),
         "{unknown}"
     );
-    // The server's key under the name that people know.
+    // Now the server's key has a name in known_hosts.
     let known = fs::read_to_string(sshd.known_hosts()).unwrap();
     let (_, key) = known.trim().split_once(' ').unwrap();
     let file = program.home.path().join(".ssh/known_hosts");
@@ -130,13 +130,13 @@ fn a_module_is_refused_with_what_to_say_instead() {
 }
 
 #[test]
-fn the_line_for_a_shell_is_in_its_words() {
+fn agent_env_prints_its_line_in_the_syntax_of_the_shell() {
     let program = free(&[]);
     let _agent = Served::start(&program);
     let path = super::served::socket(&program.home).display().to_string();
     let env = |args: &[&str]| program.run(&[&["agent", "env"], args].concat()).ok();
     let sh = format!("SSH_AUTH_SOCK={path}; export SSH_AUTH_SOCK;\n");
-    // The parent is the test, and there is no SHELL.
+    // The parent is the test, which is no shell, and SHELL is not set.
     assert_eq!(env(&[]), sh);
     for (shell, line) in [
         ("bash", sh.clone()),
@@ -157,7 +157,7 @@ fn the_line_for_a_shell_is_in_its_words() {
 }
 
 #[test]
-fn whoever_is_told_of_a_socket_hears_if_nobody_listens() {
+fn agent_env_warns_if_no_agent_is_running() {
     let program = free(&[]);
     let told = program.run(&["agent", "env"]);
     assert_eq!(told.code, Some(0));

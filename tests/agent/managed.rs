@@ -5,7 +5,8 @@ use testing::{Abrmd, AgentClient, Home, Swtpm, Tap, message};
 use super::served::Served;
 use crate::program::{Outcome, tpmssh};
 
-/// `TPM2_Sign`, and what the resource manager does around each command on its own account.
+/// The codes of `TPM2_Sign`, and of the commands that the resource manager itself sends around each
+/// command.
 const SIGN: u32 = 0x15d;
 const CONTEXT_LOAD: u32 = 0x161;
 const CONTEXT_SAVE: u32 = 0x162;
@@ -38,8 +39,7 @@ fn a_signature_with_a_warm_key_is_one_command() {
         let swaps = [CONTEXT_LOAD, CONTEXT_SAVE, FLUSH_CONTEXT];
         let own = commands.iter().filter(|code| !swaps.contains(code));
         assert_eq!(own.collect::<Vec<_>>(), [&SIGN], "{commands:x?}");
-        // The manager brings the key in and takes it out again; a load by the agent itself
-        // would be one more.
+        // The manager loads the context of the key once; a load by the agent would be a second one.
         let loads = commands.iter().filter(|&&code| code == CONTEXT_LOAD);
         assert!(loads.count() <= 1, "{commands:x?}");
     }

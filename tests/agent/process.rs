@@ -15,8 +15,8 @@ use crate::program::{Outcome, Program, text};
 
 const LIST: &[u8] = &[11];
 
-/// What the end of an agent takes at most: its own deadline is 1.5 s, and the machine may be busy.
-/// What it must not wait for lasts ten minutes, or for ever.
+/// In this time an agent has to end. Its own deadline is 1.5 s, and the machine may be busy. The
+/// question and the clients for which it must not wait last ten minutes or longer.
 const SOON: Duration = Duration::from_secs(20);
 
 fn request(agent: &Served) -> Vec<u8> {
@@ -45,14 +45,14 @@ fn a_signal_ends_an_agent_well_also_during_a_signature() {
         let tpm = tpm_core::Tpm::new(program.swtpm.tcti().parse().unwrap());
         let info = tpm_core::info::read(&tpm.begin().unwrap()).unwrap();
         let left = (info.loaded, info.active_sessions);
-        assert_eq!(left, (0, 0), "objects and sessions stay in the TPM");
+        assert_eq!(left, (0, 0), "objects and sessions left in the TPM");
     }
 }
 
 #[test]
-fn a_signal_takes_open_questions_and_idle_clients_with_it() {
+fn a_signal_also_ends_open_questions_and_idle_clients() {
     let program = Program::with_key();
-    // Programs that an agent starts can write only there.
+    // This is the only directory in which programs that an agent starts can write.
     let pid = program.home.path().join("run/tpmssh/pid");
     let script = format!(
         "#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\nexec sleep 600\n",
@@ -74,7 +74,7 @@ fn a_signal_takes_open_questions_and_idle_clients_with_it() {
     agent.signal(Signal::TERM);
     assert_eq!(agent.wait().code(), Some(0));
     assert!(start.elapsed() < SOON);
-    // Whoever inherits it may take a while to take note of its end.
+    // The process that inherits the question's program may take a while to wait for it.
     eventually(|| {
         let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
         stat.is_err() || stat.is_ok_and(|stat| stat.contains(") Z "))
@@ -196,7 +196,8 @@ fn a_signal_makes_it_forget_pins() {
     eventually(|| agent.log().contains("no way to ask"));
 }
 
-/// The unique name of the only client that stays on the bus: each query is made by another client.
+/// The unique name of the only client that stays on the bus. Each query is by a new client, which
+/// leaves.
 fn only_client(bus: &str) -> String {
     let ask = || {
         let list = ["--print-reply", "--dest=org.freedesktop.DBus", "/"];
@@ -214,8 +215,8 @@ fn only_client(bus: &str) -> String {
     client.unwrap()
 }
 
-/// On a bus of our own. A signal that is sent to the agent alone needs no sender of a
-/// certain name.
+/// On a private bus without logind. A signal that is addressed to the agent needs no sender with
+/// logind's name.
 #[test]
 fn before_sleep_and_with_the_session_pins_are_forgotten() {
     let program = Program::with_key();
@@ -296,7 +297,7 @@ fn a_socket_of_systemd_is_taken_and_left_in_place() {
     assert!(path.exists(), "it belongs to systemd");
 }
 
-/// Another store takes the place of the unlocked one: its keys and its logins count.
+/// If another store replaces the unlocked one, only the keys and logins of the new one count.
 #[test]
 fn a_store_that_was_replaced_takes_its_logins_with_it_and_one_that_comes_back_does_not() {
     let program = Program::with_key();

@@ -28,7 +28,7 @@ fn a_software_key_goes_to_the_other_agent_and_logs_in_from_there() {
     let login = || sshd.run(&program.home, &agent.env(), &[], "echo in");
     assert_eq!(login().stdout, b"in\n", "{}", agent.log());
 
-    // It may come and go.
+    // The other agent may end and start again.
     drop(other);
     assert!(!login().status.success());
     assert_eq!(agent.ssh_add(&["-L"]).ok().lines().count(), 1);

@@ -26,7 +26,7 @@ impl<'a> Served<'a> {
     pub(crate) fn with(home: &'a Home, args: &[&str], env: &[(OsString, OsString)]) -> Self {
         let mut command = home.daemon(env!("CARGO_BIN_EXE_tpmssh"));
         command.arg("agent").args(args);
-        // Not the machine's own.
+        // So that it does not use the system bus of the machine.
         command.env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent");
         command.envs(env.iter().map(|(name, value)| (name, value)));
         let service = Service::start("tpmssh agent", command, &socket(home));

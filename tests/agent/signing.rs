@@ -42,7 +42,7 @@ fn a_commit_is_signed_and_verified_by_git() {
     assert!(log.contains("to sign for \"git\""), "{log}");
 }
 
-/// With what people use.
+/// With files of 0 and of 250 KiB.
 #[test]
 fn a_file_is_signed_and_verified_by_ssh_keygen() {
     let program = free(&["one"]);
@@ -90,7 +90,7 @@ fn a_certificate_is_signed_by_an_authority_in_the_agent() {
     assert!(!login(&["-i", &user]).status.success(), "the key alone");
 }
 
-/// The server knows no key of the user, only who certifies.
+/// The server knows no key of the user, only the key of the authority.
 #[test]
 fn a_certificate_beside_a_key_logs_in() {
     let program = free(&["one"]);

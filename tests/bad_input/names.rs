@@ -109,7 +109,7 @@ fn tokens_that_are_not_there_or_not_told_apart() {
     );
 }
 
-/// Before a PIN is asked for: there is no PIN file and no terminal.
+/// The refusal comes before the question for a PIN: the test gives neither a PIN file nor a terminal.
 #[test]
 fn a_label_that_is_taken_or_cannot_be_one_is_refused() {
     let program = Program::with_key();

@@ -128,7 +128,7 @@ fn pin_files_that_are_not_safe_or_not_there() {
     assert_eq!(tries_left(&program), 3);
 }
 
-/// None of these is waited for, and none costs a try.
+/// The program waits for none of these, and none costs a try.
 #[test]
 fn pins_from_where_none_can_be() {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};

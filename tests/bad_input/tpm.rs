@@ -7,7 +7,7 @@ use crate::program::{Outcome, Program, machine_has_tpm, run, tpmssh};
 #[test]
 fn no_tpm_at_all() {
     if machine_has_tpm() {
-        return; // then there is one
+        return; // this machine has a TPM
     }
     let home = Home::new();
     let expected = "tpmssh: no TPM found: no device matches /dev/tpmrm*, and no other TPM is configured\n\
@@ -26,8 +26,8 @@ fn no_such_device() {
     );
 }
 
-/// In a mount namespace with a private `/dev`, in which `nodes` makes what has the names of a TPM,
-/// as a user without permission for what belongs to root.
+/// Runs `tpmssh tpm info` as a user without privileges in a mount namespace with an empty `/dev`.
+/// There `nodes`, a line of a shell, makes files with the names of TPM devices.
 fn fails_with_nodes(nodes: &str, expected: &str) {
     let home = Home::new();
     let script = format!(
@@ -48,7 +48,7 @@ fn no_permission_on_the_device() {
     if !namespace::can_mount() {
         return;
     }
-    // Also if another node comes first or later, which is no better.
+    // Also if there is another node, before or after this one, that cannot be used either.
     for (nodes, denied) in [
         ("umask 77 && : >tpmrm0", "tpmrm0"),
         (
@@ -66,7 +66,7 @@ fn no_permission_on_the_device() {
 }
 
 #[test]
-fn what_has_the_name_of_the_device_is_none() {
+fn a_file_with_the_name_of_the_device_is_no_tpm() {
     if !namespace::can_mount() {
         return;
     }

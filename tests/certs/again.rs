@@ -61,13 +61,13 @@ fn a_renewed_certificate_has_the_same_terms_and_another_time() {
     assert_eq!(length(&entry), 65 * 60);
     assert!(entry["valid_after"].as_u64() > first["valid_after"].as_u64());
 
-    // By its number, and for another time.
+    // Chosen by its serial number, and with another validity.
     let by_number = renew(&program, &["--serial", serial, "-V", "+52w"]).ok();
     let by_number = program.secret("number-cert.pub", &by_number);
     assert_eq!(terms(&program, &by_number), terms(&program, &old));
     assert_eq!(length(&listed(&program)[2]), 52 * 7 * 86_400 + 60);
 
-    // A certificate without a beginning has no length.
+    // A certificate without a beginning has no length that the new one could have.
     let always = sign(
         &program,
         "sign-user",

@@ -307,13 +307,14 @@ fn a_client_that_trusts_the_authority_alone_believes_a_host_by_its_certificate()
     let output = enter();
     assert_eq!(output.stdout, b"in\n", "{output:?}{}", sshd.log());
 
-    // One that is trusted for other hosts only, or nobody at all.
+    // An authority that is trusted for other hosts only, or none.
     for known in [line.replace(" * ", " *.example.org "), String::new()] {
         fs::write(sshd.known_hosts(), known).unwrap();
         let output = enter();
         assert_eq!(output.status.code(), Some(255), "{output:?}");
     }
-    // For another name it is no certificate of this host; the server reads it at its start.
+    // A certificate for another name is refused. A new server is started, because sshd reads its
+    // certificate at the start.
     sign(
         &program,
         "sign-host",

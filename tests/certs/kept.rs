@@ -34,7 +34,7 @@ fn a_certificate_is_kept_shown_exported_and_removed() {
         "tpmssh: certificate 1 of key \"first\" is kept: \"anna\" (valid)\n"
     );
     added.ok();
-    // Once is enough.
+    // Adding it again changes nothing.
     program.run(&["cert", "add", &file]).ok();
     let all = list(&program);
     assert_eq!(all.len(), 1);
@@ -126,7 +126,7 @@ fn what_is_of_no_use_is_refused_unless_it_is_forced() {
         "tpmssh: the certificate expired at 2020-01-02 00:00:00 UTC\n\
          hint: get a new one; --force keeps it anyway\n",
     );
-    // After 2106, where 32 bits end.
+    // After 2106, where 32 bits of seconds end.
     let early = sign(
         "early",
         &["-n", "a", "-V", "21700101000000Z:21800101000000Z"],
@@ -245,7 +245,7 @@ fn what_is_no_certificate_is_refused() {
         2,
         &format!("tpmssh: unusable {empty}: it has neither a key nor a certificate\n"),
     );
-    // Where exactly it was changed decides what is noticed first; that it is decides nothing.
+    // Which check fails first, and so the exit code, depends on the byte that was changed.
     let file = program.secret("changed", &changed);
     let outcome = program.run(&["cert", "add", &file]);
     assert_matches!(outcome.code, Some(2 | 8), "{outcome:?}");

@@ -40,7 +40,7 @@ fn authorities_that_are_not_there_or_not_told_apart() {
         12,
         "tpmssh: no key \"nothing\"\nhint: tpmssh list shows what there is\n",
     );
-    // A key that is there becomes one without a PIN; a new one is made with it.
+    // To make an existing key an authority takes no PIN; to make a new key takes one.
     program.run(&["ca", "init", "--key", "first"]).ok();
     sign(&[]).ok();
     program

@@ -41,7 +41,7 @@ fn keys_and_key_ids_are_revoked_too() {
         sign(&program, "sign-user", &key, &["-n", name, "-V", "+1h"])
     });
     program.run(&["ca", "revoke", "--key-id", "anna"]).ok();
-    // The key file has a comment of its own line before the key, which ssh-keygen takes.
+    // A comment and an empty line before the key, which ssh-keygen accepts too.
     let key = bert.replace("-cert.pub", ".pub");
     let public = fs::read_to_string(&key).unwrap();
     fs::write(&key, format!("# of bert\n\n{public}")).unwrap();

@@ -76,7 +76,7 @@ fn chromium(home: &Home) -> Command {
         .args(["--disable-component-update", "--disable-sync"])
         .args(["--password-store=basic", "--disable-dev-shm-usage"])
         .arg(format!("--user-data-dir={}", file(home, "browser")))
-        // What it leaves behind when it is killed goes with the home.
+        // The files that it leaves when it is killed are removed with the home.
         .env("TMPDIR", file(home, "run"))
         .env("DBUS_SESSION_BUS_ADDRESS", "disabled:");
     command
@@ -147,13 +147,13 @@ fn a_browser_with_a_window_asks_for_the_pin() {
     wait(&any, "let in - Chromium");
 }
 
-/// A browser that ends with the test, all of it: one that is still dying writes into a home that
-/// is being removed.
+/// A browser, all of whose processes have ended when this is dropped. Otherwise one could write into
+/// the home while it is removed.
 struct Running(Child);
 
 impl Running {
-    /// The first process of its namespace, which is gone when all of them are: `timeout` waits
-    /// for `unshare`, and that for it.
+    /// The first process of its namespace, with which all others of the namespace end. `timeout` is
+    /// the parent of `unshare`, and that of this process.
     fn first(&self) -> Option<Pid> {
         let child = |pid: Pid| {
             let pid = pid.as_raw_nonzero();
@@ -170,7 +170,7 @@ impl Drop for Running {
             .first()
             .is_some_and(|first| kill_process(first, Signal::KILL).is_ok());
         if !killed {
-            // It has not got so far, or has ended already.
+            // The process is not started yet, or has ended.
             let _ = self.0.kill();
         }
         let _ = self.0.wait();

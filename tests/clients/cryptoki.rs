@@ -22,9 +22,9 @@ use crate::program::{PIN, Program, SO_PIN};
 /// Tells a test that it is the process which [`runs_alone`] started.
 const ALONE: &str = "TPMSSH_TEST_RUNS_ALONE";
 
-/// Whether this process is for this test alone, with the environment of a token. In the process
-/// of all tests it starts that one, and is `false` once it has succeeded: the module reads
-/// the environment, which all threads of a process share.
+/// Whether this process runs this test alone, in the environment of a token. In the process that
+/// runs all tests, this starts such a process and returns `false` when that has succeeded: the
+/// module reads the environment, which all threads of a process share.
 fn runs_alone(make: impl FnOnce() -> Program) -> bool {
     if env::var_os(ALONE).is_some() {
         return true;

@@ -59,7 +59,7 @@ fn the_agent_adds_lists_tests_and_removes_the_keys() {
     let listed = refused(&mut ssh_add(&agent, home, &["-l"]));
     assert!(listed.contains("no identities"), "{listed}");
 
-    // Keys leave by themselves as well, and all together.
+    // Keys with a lifetime are added too, and `-D` removes all keys.
     let mut add = ssh_add(&agent, home, &["-t", "600", "-s", &module_path()]);
     ok(add.envs(askpass));
     ok(&mut ssh_add(&agent, home, &["-D"]));

@@ -225,7 +225,7 @@ fn the_module_is_named_by_a_variable_and_the_pin_by_the_url_of_the_key() {
     server.assert_page(&ok(&mut curl), "CN=alice", "TLSv1.3");
 }
 
-/// The PIN of the configuration is what opens the key.
+/// The engine uses the PIN of its configuration.
 #[test]
 fn a_wrong_pin_signs_nothing() {
     let program = engine();

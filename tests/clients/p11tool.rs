@@ -21,7 +21,7 @@ fn p11tool(program: &Program, args: &[&str]) -> String {
     ok(gnutls(&program.home, "p11tool").args(args))
 }
 
-/// Lists what there is not, which is a failure to p11tool.
+/// Runs a listing that finds nothing, which p11tool reports as a failure.
 fn lists_nothing(program: &Program, args: &[&str]) {
     let printed = refused(gnutls(&program.home, "p11tool").args(args));
     assert!(printed.contains("No matching objects found"), "{printed}");

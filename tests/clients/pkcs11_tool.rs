@@ -140,7 +140,7 @@ fn a_private_key_neither_enters_nor_leaves() {
     assert!(err.contains("CKR_TEMPLATE_INCONSISTENT"), "{err}");
 }
 
-/// There may be no log here. So what is looked at is the message on its way to it.
+/// This machine may have no system log, so the test looks for the message that is sent to it.
 #[test]
 fn the_reason_of_a_device_error_goes_to_the_systems_log() {
     use std::os::unix::fs::PermissionsExt;

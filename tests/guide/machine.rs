@@ -13,8 +13,9 @@ use crate::terminal::Session;
 const PROMPT: &str = "\u{2}ready ";
 const END: char = '\u{3}';
 
-/// What the person types when the last line shown ends so and the terminal hides typing, which
-/// programs do after the question too, and then forget what was typed. The first that fits counts.
+/// Ends of questions, and the answers that the person types while the terminal hides typing. The
+/// first match counts. Some programs hide typing only after they have shown the question, and
+/// discard what was typed before.
 const SECRETS: &[(&str, &str)] = &[
     ("again: ", "correct horse"),
     ("Recovery code (SO PIN) for token \"ssh\": ", RECOVERY_CODE),
@@ -28,7 +29,7 @@ const SECRETS: &[(&str, &str)] = &[
     ("'s password: ", "old password"),
 ];
 
-/// The same where typing is shown.
+/// The same for questions at which typing is shown.
 const ANSWERS: &[(&str, &str)] = &[
     ("(yes/no/[fingerprint])? ", "yes"),
     ("[y/N] ", "y"),
@@ -52,7 +53,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Starts one; none where the kernel gives no namespaces, which CI must.
+    /// Starts one. `None` if the kernel allows no namespaces, which in CI is a failure.
     pub(crate) fn start() -> Option<Self> {
         let is_root = rustix::process::getuid().is_root();
         let mut namespaces = vec!["--mount", "--net", "--pid", "--fork", "--kill-child"];

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// The keys of a fresh Debian, each in its file, beside one of the TPM: of another curve, of the
-/// same, of RSA, and two of the TPM.
+/// The keys in files are those of a fresh Debian: RSA, ECDSA on P-256 and Ed25519. The TPM has a key
+/// on another curve, one on the same curve, one of RSA, or two.
 #[test]
 fn every_algorithm_works_beside_keys_in_files() {
     for (options, in_tpm, left_out) in [
@@ -62,7 +62,7 @@ fn every_algorithm_works_beside_keys_in_files() {
         let mut offered: Vec<_> = shown.iter().map(|(it, _)| it.as_str()).collect();
         offered.sort_unstable();
         offered.dedup();
-        // The server's own ed25519 key of the test stands before that of the file.
+        // For ssh-ed25519 the server shows the key that `Sshd` made, not that of the file.
         assert_eq!(offered, algorithms, "{options:?}");
         for (algorithm, key) in shown.iter().filter(|(it, _)| it != "ssh-ed25519") {
             let in_file = expected(algorithm);

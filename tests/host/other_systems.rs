@@ -1,11 +1,11 @@
-//! Machines that lack what Debian has: systemd, or an OpenSSH that knows what ours asks.
+//! Machines without systemd, or with an OpenSSH that lacks an option which `tpmssh host` uses.
 
 use std::os::unix::fs::symlink;
 
 use super::{Machine, Outcome, Program, fs};
 use testing::Sshd;
 
-/// Runs `tpmssh host setup` with a directory of programs alone.
+/// Runs `tpmssh host setup` with the directory `programs` as its whole `PATH`.
 fn setup_with(machine: &Machine, programs: &str, options: &[&str]) -> Outcome {
     let mut command = machine.program.command();
     command.env("PATH", machine.program.home.path().join(programs));
@@ -27,13 +27,13 @@ fn without_systemd_nothing_is_made() {
          tpmssh host setup --dry-run\n",
     );
     assert!(!fs::exists(&machine.store).unwrap());
-    // What the hint names works here.
+    // The command of the hint works here.
     let shown = setup_with(&machine, "few", &["--dry-run"]).ok();
     assert!(shown.contains("\nExecStart="), "{shown}");
     assert!(!fs::exists(format!("{}/ssh/sshd_config.d", machine.etc)).unwrap());
 }
 
-/// Then the files are kept that every sshd has.
+/// If sshd cannot be asked for its host keys, those that it has by default are kept.
 #[test]
 fn a_server_that_does_not_say_which_keys_it_has_keeps_those_in_files() {
     let machine = Machine::new(Program::new());

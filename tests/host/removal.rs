@@ -42,7 +42,7 @@ fn remove_takes_back_what_setup_did_and_keeps_the_keys() {
         "PermitRootLogin no\n",
     )
     .unwrap();
-    // A key of somebody else under our kind of name.
+    // One of the keys has a name like ours, but tpmssh did not make it.
     for (name, of) in [
         ("ssh_host_ed25519_key", "ed25519"),
         ("ssh_host_tpm_rsa_key", "rsa"),
@@ -78,7 +78,7 @@ fn remove_takes_back_what_setup_did_and_keeps_the_keys() {
     );
     assert_eq!(everything(&etc), before);
 
-    // The key is still there for another time.
+    // The key is still in the store, and the next setup uses it.
     let again = machine.remove(&[]);
     assert_eq!(
         again.stderr,

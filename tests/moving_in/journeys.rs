@@ -11,7 +11,8 @@ use crate::clients::module_path;
 use crate::copy_id::server;
 use crate::program::{Outcome, Program, text};
 
-/// The key is pinned by others: it moves in, its file goes, and the login works as before.
+/// Others have pinned the key, so it cannot be replaced. It is imported, its file is deleted, and the
+/// login works as before.
 #[test]
 fn an_old_key_file_is_imported_and_logs_in_without_its_file() {
     for kind in [["ecdsa", "256"], ["rsa", "2048"]] {

@@ -107,7 +107,7 @@ fn a_key_that_this_tpm_does_not_take_is_refused_before_anybody_is_asked() {
         let listed = run(&["list", "--long"]).ok();
         let headline = format!("{takes} key \"me@old\" (imported)\n");
         assert!(listed.contains(&headline), "{chip}: {listed}");
-        // It signs, which takes its parent once more.
+        // A signature loads the parent of the key again.
         let message = program.secret("message", "message");
         run(&[&["sign", &message][..], &pin].concat()).ok();
         assert_eq!(zoo.left_over().len(), 1, "the storage root key alone");
@@ -221,7 +221,8 @@ fn passphrases_and_pins_fail_as_they_do_everywhere() {
     );
 }
 
-/// Neither to confirm nor for the passphrase: without a terminal and --yes either would fail first.
+/// Neither for a confirmation nor for the passphrase: without a terminal and `--yes` either question
+/// would fail first.
 #[test]
 fn a_token_that_no_pin_opens_asks_nobody() {
     let program = Program::with_token();
@@ -237,8 +238,8 @@ fn a_token_that_no_pin_opens_asks_nobody() {
     );
 }
 
-/// Labels that nobody chose: refused before the question if the file can be read, and else before
-/// the PIN is asked for.
+/// The comment of the file is the label. A bad one is refused before the confirmation if the file is
+/// not encrypted, and otherwise before the PIN is asked for.
 #[test]
 fn a_comment_that_cannot_be_a_label_is_refused_with_a_way_out() {
     let program = Program::with_token();
@@ -280,7 +281,7 @@ fn a_comment_that_cannot_be_a_label_is_refused_with_a_way_out() {
     }
 }
 
-/// The public half, which is not encrypted, says it.
+/// The exponent is in the public half, which is not encrypted.
 #[test]
 fn an_exponent_that_is_not_taken_is_refused_before_anybody_is_asked() {
     let program = Program::with_token();

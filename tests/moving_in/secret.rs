@@ -82,7 +82,7 @@ fn the_private_key_is_in_no_recording_of_the_bus_and_in_no_file() {
             let public = fs::read_to_string(format!("{file}.pub")).unwrap();
             let public = ssh_format::AnyKey::from_line(&public).unwrap().0;
             assert!(tap.saw(&public.blob()[public.blob().len() - 32..]));
-            // Nor can a guess of it, or of the PIN, be tried on what was recorded.
+            // No guess of the key or the PIN can be tested against the recording.
             let pin = ("the PIN", crate::program::PIN.as_bytes());
             let guesses: Vec<(&str, &[u8])> = secrets
                 .iter()

@@ -67,8 +67,8 @@ fn a_disk_is_unlocked_by_a_key_that_decrypts() {
     ok(&mut unlock(PIN));
 }
 
-/// Behind the last token is the slot for a new one, of which systemd makes an error, and then shows no
-/// token at all. SoftHSM has such a slot too. `--pkcs11-token-uri` with a name works, as above.
+/// After the last token comes the slot for a new one. systemd takes that slot for an error, and then shows
+/// no token at all. SoftHSM has such a slot too. `--pkcs11-token-uri` with a name works, as above.
 #[test]
 fn a_list_of_tokens_ends_as_with_softhsm() {
     let softhsm = "/usr/lib/softhsm/libsofthsm2.so";

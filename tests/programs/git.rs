@@ -94,7 +94,7 @@ impl<'a> Servers<'a> {
         }
         let pushed = ["--git-dir", "repository.git", "log", "--all", "--format=%s"];
         assert_eq!(ok(&mut git(&pushed)), "1\n");
-        // The connection is kept by a process that nobody else ends.
+        // Ends the background process of ssh that keeps the connection open.
         ok(home
             .command("ssh")
             .args(["-F", &config, "-O", "exit", "server"]));

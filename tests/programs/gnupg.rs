@@ -34,7 +34,7 @@ impl Drop for Daemons<'_> {
 
 /// A program of GnuPG with a directory of its own.
 fn gnupg(home: &Home, program: &str, args: &[&str]) -> Command {
-    // gpg-agent 2.4 starts a daemon of cards again and again if that one does not please it.
+    // gpg-agent 2.4 restarts a smartcard daemon without end if that does not answer as expected.
     let mut command = home.command("timeout");
     command
         .args(["60", program])
@@ -43,8 +43,8 @@ fn gnupg(home: &Home, program: &str, args: &[&str]) -> Command {
     command
 }
 
-/// It signs with RSA keys; of others gnupg-pkcs11-scd 0.10 knows nothing. With GnuPG 2.4 it hangs if the token
-/// has a certificate of an EC key, with SoftHSM as well.
+/// gnupg-pkcs11-scd 0.10 knows only RSA keys. With GnuPG 2.4 it hangs if the token has a certificate of an EC
+/// key; with SoftHSM too.
 #[test]
 fn gpgsm_signs_with_an_rsa_key() {
     needs("/usr/bin/gpgsm", "gpgsm");

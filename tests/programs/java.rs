@@ -16,7 +16,8 @@ fn configure(program: &Program) {
     write(&program.home, "sun.cfg", config);
 }
 
-/// A program of Java. It ends before the second compiler and the parallel collector would pay.
+/// A program of Java, without the second compiler and the parallel collector: it runs too short a time for
+/// them.
 fn java(home: &Home, tool: &str) -> Command {
     let mut command = home.command(tool);
     for option in ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"] {

@@ -9,7 +9,7 @@ use crate::program::{PIN, Program};
 
 use super::{modules_dir, needs, with_p11_kit};
 
-/// The ids of the two keys. Those pkcs11-tool signs by, not by labels.
+/// The ids of the two keys. To sign, pkcs11-tool takes an id, not a label.
 const IDS: [&str; 2] = ["51", "52"];
 
 fn two_keys() -> Program {

@@ -122,8 +122,9 @@ fn nginx_that_is_www_data_as_a_whole_proves_the_certificate() {
     }
 }
 
-/// Workers that became another user cannot open the store. The system's log always says so, and the
-/// server's with libp11 0.4.12, which waits for ever if the module fails in `C_OpenSession`.
+/// A worker that became another user cannot open the store, so `C_Initialize` fails in it. The system's log
+/// always says so; the server's log does with libp11 0.4.12. That version would wait for ever if
+/// `C_OpenSession` failed instead.
 #[test]
 fn workers_of_another_user_fail_and_the_logs_say_why() {
     needs("/usr/sbin/nginx", "nginx");
@@ -148,7 +149,8 @@ fn workers_of_another_user_fail_and_the_logs_say_why() {
     let refused = curl.output().unwrap();
     let log = server.log();
     let says_it = log.contains("PKCS#11 module::Function failed");
-    // 28: no answer in time. libp11 0.4.13 (Debian 13) waits here too, though the module fails at once.
+    // curl's exit codes: 35 is a failed TLS handshake, 28 is no answer in time. libp11 0.4.13 (Debian 13) waits
+    // though the module fails at once.
     let expected = if says_it { 35 } else { 28 };
     assert_eq!(refused.status.code(), Some(expected), "{refused:?}: {log}");
     let is_old = fs::read_to_string("/etc/debian_version").is_ok_and(|it| it.starts_with("12"));

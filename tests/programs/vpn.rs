@@ -20,7 +20,7 @@ fn openvpn_shows_the_certificates() {
     assert_eq!(shown.matches("Serialized id:").count(), 2, "{shown}");
 }
 
-/// Certificates that keys sign for themselves. The PIN is typed: strongSwan takes it from a terminal.
+/// Makes self-signed certificates. The PIN is typed: strongSwan takes it from a terminal.
 #[test]
 fn the_pki_program_of_strongswan_signs() {
     needs("/usr/bin/pki", "strongswan-pki");
@@ -60,7 +60,8 @@ fn the_pki_program_of_strongswan_signs() {
 /// eapol_test is its code without one, and hostapd the RADIUS server.
 #[test]
 fn wpa_supplicant_proves_the_certificate_to_a_network() {
-    /// In a directory of modules that wpa_supplicant trusts. `$3` ends a client that would go on to ask.
+    /// Starts hostapd and eapol_test. A client that has printed the text `$3` is ended, because it would
+    /// try again for ever.
     const INSIDE: &str = r#"
         stdbuf -oL hostapd hostapd.conf > hostapd.log 2>&1 & server=$!
         trap 'kill $server; wait $server' EXIT
@@ -87,7 +88,7 @@ fn wpa_supplicant_proves_the_certificate_to_a_network() {
     write(home, "users", "* TLS\n");
     write(home, "clients", "127.0.0.1 secret\n");
     for (label, keys) in &certified {
-        // hostapd takes no port of the system's choice. The one found is free, and 30,000 others are too.
+        // hostapd needs a port number. This one is free now; that another program takes it first is unlikely.
         let port = UdpSocket::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()

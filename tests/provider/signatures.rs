@@ -4,8 +4,8 @@ use super::{Checks, KEYS, Token};
 
 const HASHES: [&str; 3] = ["sha256", "sha384", "sha512"];
 
-/// Lengths of the salt of PSS, as OpenSSL names them. The chip makes that of the hash itself, the
-/// module the others.
+/// Lengths of the PSS salt, as OpenSSL names them. The chip pads if the salt is as long as the hash,
+/// and the module if it is not.
 const SALTS: [&str; 4] = ["digest", "max", "auto", "20"];
 
 /// Each hash and padding, verified by another OpenSSL, and by the provider with the public key.

@@ -138,7 +138,7 @@ fn forked_workers_sign() {
     checks.end(3);
 }
 
-/// The module signs in a process whose libcrypto has the provider, and with it the module once more.
+/// ssh loads the module, and its libcrypto loads the provider, which loads the module a second time.
 #[test]
 fn ssh_signs_with_the_module_while_the_provider_is_loaded() {
     let Some(token) = Token::ours() else { return };

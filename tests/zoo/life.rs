@@ -33,7 +33,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    /// Everything.
+    /// Goes through all steps.
     pub(crate) fn live(&self) {
         self.look();
         self.set_up();
@@ -77,7 +77,7 @@ impl<'a> Life<'a> {
         self.doctor(&[]);
     }
 
-    /// There may be something to say of the firmware, and nothing worse.
+    /// Doctor may find a problem of the firmware, and no other.
     pub(super) fn doctor(&self, args: &[&str]) {
         let said = self.run(&[&["doctor"], args].concat());
         let problems: Vec<_> = said
@@ -94,7 +94,7 @@ impl<'a> Life<'a> {
         assert!(said.stdout.contains(wanted), "{}", said.stdout);
     }
 
-    /// Returns what it said beside its data.
+    /// Runs `setup`; returns what it wrote to stderr.
     pub(super) fn set_up(&self) -> String {
         let made = self.run(&[
             "setup",
@@ -153,7 +153,7 @@ impl<'a> Life<'a> {
         made
     }
 
-    /// What OpenSSH may have a key of this kind sign.
+    /// The signature algorithms that OpenSSH may use with a key of this kind.
     fn algorithms(kind: &str) -> &'static [&'static str] {
         match kind {
             "ecdsa-p256" => &["ecdsa-sha2-nistp256"],
@@ -241,7 +241,7 @@ impl<'a> Life<'a> {
                 pin,
             ])
         };
-        // The old one is a wrong one now.
+        // The old PIN, which is wrong by now.
         let locked = (0..MOST_TRIES)
             .map(|_| try_pin(&self.pin))
             .find(|outcome| outcome.code == Some(4))
@@ -264,7 +264,7 @@ impl<'a> Life<'a> {
             assert!(!locked.stderr.contains("token reset-pin"), "{locked:?}");
             let refused = self.run(&reset);
             assert_eq!(refused.code, Some(4), "{refused:?}");
-            // Windows knows a lockout password and has thrown it away: waiting is left.
+            // Windows has set a lockout password and forgotten it, so that one can only wait.
             if self.run(&["tpm", "lockout", "reset"]).code != Some(0) {
                 return;
             }

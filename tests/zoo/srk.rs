@@ -4,10 +4,11 @@ use testing::{Chip, State, Zoo};
 
 use super::life::Life;
 
-/// Where tpmssh keeps one of its own.
+/// The handle at which tpmssh keeps a storage root key of its own.
 pub(super) const OWN: u32 = 0x8100_7373;
 
-/// A life on a chip in this state; `why` its storage root key does not serve, if so.
+/// The life of a token on a chip in this state. `why` is the reason why the chip's storage root key
+/// does not serve; `None` if it does.
 fn live(state: State, why: Option<&str>) {
     let zoo = Zoo::start(Chip::named("intc-600.18.25.2027"), &[state]);
     let life = Life::new(zoo.chip(), &zoo.tcti());
@@ -91,7 +92,7 @@ fn with_another_key_in_its_place_stays_aside() {
     live(State::Foreign, Some("another key is in its place"));
 }
 
-/// The owner's commands, such as `tpm lockout reset`, have to do without it as well.
+/// The owner's commands, such as `tpm lockout reset`, have to work without that key too.
 #[test]
 fn that_takes_no_salt_is_in_nobodys_way() {
     let states = [State::SrkUnsaltable, State::ThreeTries];
@@ -100,7 +101,7 @@ fn that_takes_no_salt_is_in_nobodys_way() {
     assert_eq!(zoo.left_over(), [OWN]);
 }
 
-/// Without room for one that is kept, it is made anew each time.
+/// If the chip has no room for a persistent storage root key, it is made again for each use.
 #[test]
 fn without_room_is_made_anew() {
     for id in ["stm-1.512.0.0", "ifx-5.0-no-ecc"] {

@@ -23,7 +23,7 @@ fn the_user_changes_the_pin() {
     login_works(&program, PIN);
     ok(&program, &[&LOGIN[..], &change].concat());
     login_works(&program, "another pin");
-    // Without a login the old PIN is proven all the same.
+    // The old PIN is checked without a login too.
     let change = ["--change-pin", "--new-pin", PIN, "--pin"];
     let err = refused(&program, &[&change[..], &["incorrect horse"]].concat());
     assert!(err.contains("CKR_PIN_INCORRECT"), "{err}");
@@ -54,7 +54,7 @@ fn the_officer_changes_both_pins() {
 fn the_officers_pin_unlocks_a_locked_token() {
     let program = Program::with_key();
     let unlock = ["--unlock-pin", "--new-pin", "new pin", "--puk"];
-    // Not while the user PIN can be proven: then that is what the old PIN is.
+    // Only if the user PIN is locked: before that, the old PIN is compared with the user PIN.
     let err = refused(&program, &[&unlock[..], &[SO_PIN]].concat());
     assert!(err.contains("CKR_PIN_INCORRECT"), "{err}");
     for _ in 0..2 {

@@ -15,7 +15,8 @@ const DIGEST_INFO: &[u8] =
 struct Case {
     /// The id of the key.
     key: &'static str,
-    /// `sha256`; that of the digest which the input is, where the mechanism has none.
+    /// The hash of the mechanism, such as `sha384`. If it has none the input is a digest, and this
+    /// is the hash of that: `sha256`.
     hash: String,
     /// Whether the input is hashed by the module.
     hashes: bool,
@@ -125,7 +126,7 @@ fn every_mechanism_signs_what_openssl_verifies() {
         openssl(home, &[&verify[..], &[&data]].concat());
         refused(home.command("openssl").args(&verify).arg(&other));
 
-        // The module verifies it as well, without a login, and nothing else.
+        // The module verifies it too, without a login, and refuses it with another last byte.
         let check = ["--verify", "--signature-file", &signature];
         let printed = ok(&program, &[&how[..], &check].concat());
         assert!(

@@ -247,7 +247,7 @@ fn files_that_others_can_read_are_refused() {
              hint: give it on standard input: tpmssh import - < {pipe}\n"
         ),
     );
-    // Standard input would not help with a directory.
+    // A directory cannot be given on standard input, so there is no hint.
     let directory = text(program.home.path().to_path_buf());
     import(&program, &directory, &[]).fails(
         1,
@@ -260,7 +260,7 @@ fn files_that_others_can_read_are_refused() {
     assert!(Path::new(&file).exists());
 }
 
-/// Somebody else may have a copy of it, or may exchange it.
+/// That user may have a copy of the key, or may replace the file.
 #[test]
 fn a_file_of_another_user_is_refused() {
     let may = std::process::Command::new("unshare")
@@ -271,7 +271,7 @@ fn a_file_of_another_user_is_refused() {
         return;
     }
     let program = Program::with_token();
-    // In a user namespace with one user, who is not root there. All others have no number in it.
+    // In a user namespace that maps one user, who is not root there. All other users are unmapped.
     let file = if rustix::process::geteuid().is_root() {
         let file = old_key(&program, "id", ["ecdsa", "256"], "");
         std::os::unix::fs::chown(&file, Some(1), None).unwrap();
