@@ -51,8 +51,8 @@ impl AgentClient {
             match self.0.read(&mut header[..1]) {
                 Ok(0) => return None,
                 Err(err) if err.kind() == io::ErrorKind::ConnectionReset => return None,
-                // An agent in this process has children, whose end is a signal; a read that
-                // may time out is not taken up again after one.
+                // SIGCHLD of an agent's child in this process interrupts the read. The kernel does
+                // not restart a read that has a timeout.
                 Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
                 read => {
                     read.expect("the agent answers");

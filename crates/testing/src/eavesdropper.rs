@@ -143,7 +143,7 @@ impl<'a> Eavesdropper<'a> {
         }
     }
 
-    /// A password in the clear.
+    /// Compares the guesses with a password that was sent in the clear.
     fn compare_clear(&mut self, command: &Message, given: &[u8]) {
         let guesses = self.guesses.iter();
         let confirmed = guesses.filter(|(_, guess)| !given.is_empty() && *guess == given);
@@ -222,7 +222,7 @@ impl<'a> Eavesdropper<'a> {
                 self.names.insert(handle, name("nvName"));
             }
             cc::NV_DEFINE_SPACE => {
-                // Before it is written, and after.
+                // The Names of the index before it is first written, and after.
                 let mut public = command.get("publicInfo");
                 let handle = command.number("publicInfo.nvIndex");
                 let unwritten = name_of(&public);

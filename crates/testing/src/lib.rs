@@ -17,10 +17,10 @@
 //! | [`Home`] | a home directory, and the environment for a child program |
 //! | [`Sshd`] | an SSH server on a loopback port |
 //! | [`SshAgent`] | OpenSSH's agent |
-//! | [`AgentClient`] | the bare wire of an agent |
+//! | [`AgentClient`] | a client that sends any bytes to an agent |
 //! | [`Display`] | an X server without a screen |
-//! | [`differential`] | our answers beside another program's, for inputs at random |
-//! | [`eavesdropper`] | who has a recording of the bus, and tries guesses on it |
+//! | [`differential`] | our answers compared with another program's, for random inputs |
+//! | [`eavesdropper`] | an attacker who tests guesses of secrets against a recording of the bus |
 //! | [`Postgres`] | a database server with a data directory of its own |
 //! | [`Guest`] | a virtual machine with a TPM and a kernel of its own |
 //! | [`eventually`] | a wait with a deadline; [`end_of`] waits for a program |

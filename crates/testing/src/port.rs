@@ -76,8 +76,8 @@ mod tests {
         assert!(hold(ports.first() + 1).is_err());
         // A server that allows address reuse gets in, as often as it likes.
         for _ in 0..2 {
-            // The other tests of this program start programs, each of which shares all sockets until it
-            // has executed; a listener may for that time outlive its drop.
+            // Other tests of this process start programs. Each has copies of all sockets between fork
+            // and exec, so a listener may stay open for a moment after it was dropped.
             let listener = poll(|| TcpListener::bind(("127.0.0.1", ports.first())).ok());
             let listener = listener.expect("the holder may");
             TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");

@@ -183,7 +183,7 @@ impl Postgres {
         command
     }
 
-    /// Ends it as a power cut of its own would: SIGKILL to the server; its children see that and end.
+    /// Ends it without a shutdown: SIGKILL to the server, whose children notice that and end.
     pub fn kill(&mut self) {
         self.process = None;
     }
@@ -240,7 +240,7 @@ impl Postgres {
     pub fn restart(&mut self) {
         self.stop();
         let log = self.dir.path().join("log");
-        // After a kill, the children of the one before hold its memory until they have seen it.
+        // After a kill, no start succeeds until the children of the old server have ended.
         let process = poll(|| {
             let file = fs::File::create(&log).expect("the directory is writable");
             let mut command = as_nobody(&["--pdeathsig", "KILL"], program("postgres"));
@@ -284,7 +284,7 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         if let Some(process) = self.process.take() {
             process.signal(Signal::CONT);
-            // Without a last write to the disk, and with the ends of its children.
+            // QUIT ends the server and its children at once, without a last write to the disk.
             process.signal(Signal::QUIT);
             process.terminate();
         }

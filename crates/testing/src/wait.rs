@@ -9,7 +9,7 @@ use std::{
 /// How long an operation of milliseconds may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Between two looks.
+/// The pause between two checks.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Waits until `holds` returns true, and asks it each millisecond.

@@ -1,4 +1,5 @@
-//! Ends what hangs: a test that waits for a program that never ends would take the whole time of a test run, and nobody would learn which.
+//! Kills programs that hang. Without this, a test that waits for such a program would use up the time of the whole test run, and
+//! nothing would show which test it was.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -39,8 +40,8 @@ fn own_limit(pid: u32) -> Option<Duration> {
 /// From now on, kills each program that this process has started and that runs for longer than [`VARIABLE`] says, with all that it has
 /// started, and says so on standard error. The test that waits for it goes on, and fails.
 ///
-/// The same with a program that was left behind by such a program, if it still holds a pipe of this process: a test reads the output of a
-/// program to its end, and the end comes only when the last holder of the pipe is gone.
+/// The same for a program that was started by such a program and outlived it, if it still holds a pipe of this process: a test reads the
+/// output of a program to its end, which comes only when no process holds the pipe.
 pub(crate) fn start() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -70,7 +71,7 @@ fn look(limit: Duration) {
         let args = String::from_utf8_lossy(&args).replace('\0', " ");
         let waits = fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap_or_default();
         let limit = limit.as_secs();
-        // Past the buffer of a test, which is shown only when the test has ended.
+        // `eprintln!` would write to the buffer of a test, which is shown only when the test has ended.
         let _ = writeln!(
             std::io::stderr(),
             "testing: process {pid} has run for {limit} s and is killed: {args}(in {waits})"
@@ -89,7 +90,7 @@ fn overdue(all: &HashMap<u32, Process>, parent: u32, now: Duration, limit: Durat
 /// The processes that hold a pipe of process `of`, were started longer ago than `limit`, and are neither its children nor its ancestors.
 fn left_behind(all: &HashMap<u32, Process>, of: u32, now: Duration, limit: Duration) -> Vec<u32> {
     let mut ours = pipes(of);
-    // The parent gave it these, and holds the other ends.
+    // Not the standard streams of `of`: its parent holds their other ends.
     let given = (0..3).filter_map(|fd| fs::read_link(format!("/proc/{of}/fd/{fd}")).ok());
     given.for_each(|pipe| {
         ours.remove(&pipe);
@@ -138,7 +139,7 @@ struct Process {
     started: Duration,
 }
 
-/// All processes by their numbers, but for zombies: they have ended, and nobody has asked how.
+/// All processes by their ids, without zombies.
 fn processes() -> HashMap<u32, Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries

@@ -82,7 +82,7 @@ pub(super) const NAMES: [(&str, u32); 24] = [
 /// How many handles stand before the authorizations of a command.
 pub(super) fn handles(code: u32) -> usize {
     match code {
-        // Two: NV commands by authorization and index, and others of a pair.
+        // Two handles: NV commands (authorization and index), and others that take a pair.
         0x11f | 0x120 | 0x122 | 0x134 | 0x136 | 0x137 | 0x138 | 0x147 | 0x148 | 0x149 | 0x14e
         | 0x14f | 0x150 | 0x151 | 0x176 => 2,
         0x121 | 0x126 | 0x127 | 0x129 | 0x12a | 0x131 | 0x139 | 0x13a | 0x13b | 0x153 | 0x154

@@ -42,7 +42,7 @@ pub(crate) struct Front {
     moods: Mutex<Vec<Active>>,
 }
 
-/// A mood, and the commands that it has seen.
+/// A mood, and the number of commands so far to which it could apply.
 #[derive(Debug)]
 struct Active {
     mood: Mood,
@@ -121,7 +121,7 @@ impl Front {
     /// Whether the chip has no room for the object or index that the command would make.
     fn is_full(&self, command: &Command<'_>, send: &mut Send<'_>) -> io::Result<bool> {
         let (first, room) = match command.code {
-            // Of a transient object: it is made persistent.
+            // The command makes a transient object persistent.
             CC_EVICT_CONTROL if command.handles[1] >> 24 == 0x80 => {
                 (0x8100_0000, self.chip.persistent_slots)
             }

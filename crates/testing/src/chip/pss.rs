@@ -36,7 +36,7 @@ pub(super) fn with_the_longest_salt(
         let mut area = Reader::new(reader.sized()?);
         area.take(8)?;
         area.sized()?;
-        // Symmetric algorithm and scheme are null; size and exponent.
+        // Skips the symmetric algorithm and the scheme, which are null, the size and the exponent.
         area.take(10)?;
         Ok(area.sized()?.len())
     };
