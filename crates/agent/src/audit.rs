@@ -20,7 +20,7 @@ pub(crate) use quota::{Quota, SPAN};
 use serde::{Deserialize, Serialize};
 use ssh_format::time::rfc_3339;
 
-/// The result of what was done.
+/// The result of an event that succeeded.
 pub(crate) const DONE: &str = "done";
 
 /// One thing that happened.

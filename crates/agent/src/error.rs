@@ -27,7 +27,7 @@ pub enum Error {
         /// The agent's process.
         pid: u32,
     },
-    /// What is in the socket's place, or around it, is not ours to use.
+    /// The file in the socket's place, or its directory, is not safe to use.
     #[error("unsafe path {}: {why}", path.display())]
     UnsafePath {
         /// The path.
@@ -95,7 +95,7 @@ pub enum Error {
         /// The socket.
         path: PathBuf,
     },
-    /// The agent at the socket is another program, or did not understand.
+    /// The agent at the socket is another program, or did not understand the request.
     #[error("the agent at {} is not tpmssh's", path.display())]
     NotOurs {
         /// The socket.

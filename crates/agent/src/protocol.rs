@@ -1,8 +1,8 @@
 //! What clients and the agent say to each other, decoded and encoded; no I/O but framing.
 //!
-//! Keys and signatures stay the bytes that came in: a key that this program cannot parse is a
-//! key that it does not hold, and no reason to end a conversation. That, and replies and limits
-//! as OpenSSH has them, is why the messages are read here and not by a library.
+//! Keys and signatures stay unparsed bytes: a key that this program cannot parse is one that it does
+//! not hold, and no reason to close the connection. Replies and limits are those of OpenSSH. No
+//! library does both, so the messages are decoded here.
 //!
 //! # Source
 //!

@@ -1,9 +1,9 @@
 //! Files with the public keys of the store, in `~/.ssh/tpmssh`, for programs that want the name of a file:
 //! ssh's `IdentityFile`, Ansible, development environments.
 //!
-//! A file is called `LABEL-HASH.pub`, where HASH is the beginning of the key's SHA-256 in hexadecimal. So a
-//! file shows by itself whether it was written here: its name fits the key in it. A file that does
-//! not is somebody else's, and is never replaced or removed. Beside it, `LABEL-HASH-cert.pub` has the newest
+//! A file is called `LABEL-HASH.pub`, where HASH is the beginning of the key's SHA-256 in hexadecimal. A file
+//! whose name fits the key in it was written here. Any other file is somebody else's, and is never
+//! replaced or removed. Beside it, `LABEL-HASH-cert.pub` has the newest
 //! certificate of the key.
 
 use std::collections::BTreeMap;
@@ -110,8 +110,8 @@ impl PublicFiles {
         matches!(state(&self.path(label, blob)), State::Ours(_))
     }
 
-    /// Makes the files as the store has the keys, and removes those of keys that it does not have. What
-    /// cannot be done for one file is told, and the others are done.
+    /// Writes the files of the keys in the store, and removes those of other keys. Returns the failures;
+    /// after one the other files are still written.
     ///
     /// Programs that do this at the same time take turns, and each looks at the store in its turn:
     /// none removes a file of which it has not heard yet.

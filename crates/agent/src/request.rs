@@ -35,7 +35,7 @@ impl Agent {
             return refuse_remote(client, event, &request);
         }
         match request {
-            // What this agent could do it has done before it asked the others.
+            // This agent did its part before it passed the request on.
             Request::List if client.path.comes_back() => Reply::Identities(KeyList::default()),
             Request::RemoveAll if client.path.comes_back() => Reply::Success,
             _ if client.path.comes_back() => Reply::Failure,
@@ -84,7 +84,7 @@ impl Agent {
     ) -> Reply {
         match name {
             protocol::QUERY => Reply::Query,
-            // Also while locked: what was missed now would later pass for a local connection.
+            // Also while locked: without this bind the connection would count as local later.
             protocol::SESSION_BIND => self.bind(client, contents, message),
             protocol::PROXY_PATH => done(self.upstreams.came_by(client.path, contents)),
             protocol::UNLOCK => self.unlock_token(client, contents).await,
@@ -99,8 +99,8 @@ impl Agent {
     fn bind(&self, client: &mut Client<'_>, contents: &[u8], message: &[u8]) -> Reply {
         let before = (client.binds.list().len(), client.binds.failed());
         let result = client.binds.add(contents);
-        // Other agents have to know of what is new, and of the first one that was refused:
-        // for them as well the connection must never pass for a local one.
+        // The other agents get each new bind and the first refused one: for them the connection
+        // must not count as local either.
         if before != (client.binds.list().len(), client.binds.failed()) {
             client.bind_messages.push(message.to_vec().into());
         }
@@ -114,7 +114,7 @@ impl Agent {
         }
     }
 
-    /// What another agent answers; a failure where none knows what to do.
+    /// The answer of another agent; a failure if none can carry out the request.
     async fn pass_on(&self, client: &Client<'_>, message: &[u8]) -> Reply {
         match self.upstreams.ask(client.passing(), message).await {
             Some(answer) => Reply::Forwarded(answer),
@@ -151,8 +151,7 @@ impl Agent {
         list
     }
 
-    /// Writes to the audit log what was done for a client, and what was refused to the other
-    /// log as well. Of many refusals only some are listed: see [`crate::audit::Quota`].
+    /// Writes what was done for a client to the audit log, and refusals also to the program's log. Of many refusals only some are listed: see [`crate::audit::Quota`].
     pub(crate) fn record(&self, peer: &Peer, records: Vec<Recorded>) {
         let mut listed = Vec::with_capacity(records.len());
         for record in records {
@@ -179,7 +178,7 @@ impl Agent {
         }
     }
 
-    /// Tells of refusals that were only counted, when their time is over. Never returns.
+    /// Records the refusals that were only counted, when their [`SPAN`] is over. Never returns.
     pub(crate) async fn tell_refusals(&self) {
         loop {
             self.refused.notified().await;
@@ -208,8 +207,8 @@ fn warn(peer: &Peer, record: &Record) {
 
 /// A connection that was bound to a server, or whose bind was refused, may come from another
 /// machine: it lists and signs, and manages nothing. It is refused before a PIN or passphrase is
-/// looked at, so it spends no try and adds nothing to the delay after wrong passphrases, which
-/// would be the owner's.
+/// looked at, so it spends no try and does not lengthen the delay after wrong passphrases, for
+/// which the owner would have to wait.
 fn refuse_remote(client: &Client<'_>, event: &'static str, request: &Request<'_>) -> Reply {
     const WHY: &str = "refused: the connection is not a local one";
     client.record(move || Record::of(event, WHY));

@@ -1,4 +1,4 @@
-//! Clients come, signals come, and in the end the socket goes.
+//! Running an agent: its clients, signals, and the end.
 
 mod clients;
 mod connection;
@@ -34,7 +34,7 @@ pub fn serve(socket: Socket, options: Options, started: impl FnOnce()) -> Result
     run(socket, options, started, None::<std::future::Pending<()>>)
 }
 
-/// As [`serve`], until `end` is there, and deaf to signals.
+/// As [`serve`], but runs until `end` is ready and handles no signals.
 ///
 /// # Errors
 ///
@@ -52,7 +52,7 @@ fn run(
     if let Some(path) = options.upstreams.iter().find(|path| socket.is_at(path)) {
         return Err(Error::OwnProxy { path: path.clone() });
     }
-    // Before the rest: without descriptors neither a runtime nor signals can be had.
+    // First: without descriptors neither the runtime nor signals work.
     let clients = Arc::new(Clients::new()?);
     let runtime = Builder::new_current_thread()
         .enable_all()

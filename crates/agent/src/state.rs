@@ -63,7 +63,7 @@ impl Options {
         writable.own.extend(own.clone());
         writable.own.push(self.store.path().to_owned());
         writable.own.extend(log.map(Path::to_owned));
-        // A link could lead to where others keep theirs.
+        // A symbolic link could lead to files of other programs.
         let files = self.public_files.as_ref().map(PublicFiles::dir);
         let files = files.filter(|dir| !dir.is_symlink());
         writable.own.extend(files.map(Path::to_owned));
@@ -163,7 +163,7 @@ impl Agent {
             log::error!("cannot read the store: {}", chain(&err));
             Arc::default()
         });
-        // A store that is away for a moment, or unreadable, takes no login with it.
+        // If the store is missing for a moment, or cannot be read, the logins stay.
         let is_open = store.is_open();
         drop(store);
         if is_open {
@@ -200,7 +200,7 @@ impl Agent {
             loop {
                 tokio::time::sleep(chip::IDLE).await;
                 let agent = self.clone();
-                // It saves the key that is loaded, for which a chip may take its time.
+                // This saves the context of the loaded key, which can take a slow chip a while.
                 let rested = tokio::task::spawn_blocking(move || agent.chip.rest()).await;
                 if rested.unwrap_or(true) {
                     break;

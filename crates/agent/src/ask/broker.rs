@@ -1,8 +1,7 @@
 //! Asking a person: for a PIN, or for a yes.
 //!
-//! The agent has no terminal. It runs a program that can reach the person, and waits for it
-//! without keeping anybody else waiting. Where there is no such program, that is a failure and
-//! never an empty PIN.
+//! The agent has no terminal. It runs a program that can reach the person; other clients do not
+//! wait meanwhile. Without such a program the request fails: the PIN is never taken to be empty.
 
 mod child;
 mod pinentry;
@@ -31,7 +30,7 @@ pub enum NoAnswer {
     /// Nobody answered in time.
     #[error("nobody answered in time")]
     Timeout,
-    /// The answer has no end.
+    /// The answer is longer than any PIN.
     #[error("the answer was too long")]
     TooLong,
     /// The program could not be run.
@@ -94,7 +93,7 @@ impl Way {
     }
 }
 
-/// Asks, in one way and with patience.
+/// Asks by one program, and waits a limited time for the answer.
 #[derive(Debug, Clone)]
 pub struct Broker {
     way: Option<Way>,
@@ -102,7 +101,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A broker that asks in this way, and takes `patience` of silence for a no.
+    /// A broker that asks in this way, and waits for an answer for `patience`.
     #[must_use]
     pub fn new(way: Option<Way>, patience: Duration) -> Self {
         Self { way, patience }
@@ -136,7 +135,7 @@ impl Broker {
     /// [`NoAnswer`]; anything but a yes is a no.
     pub async fn confirm(&self, text: &str) -> Result<(), NoAnswer> {
         let yes = match self.way()? {
-            // As OpenSSH: the exit code is the answer, unless there is a word.
+            // As in OpenSSH: the exit code is the answer, and a printed word must be "yes".
             Way::Askpass(program) => {
                 let prompt = [("SSH_ASKPASS_PROMPT", "confirm")];
                 let answer = self.run(program, &[text], &prompt).await?;

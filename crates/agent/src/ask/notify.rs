@@ -20,7 +20,7 @@ pub(crate) fn show(text: &str) {
         .kill_on_drop(true);
     match command.spawn() {
         Ok(mut child) => drop(tokio::spawn(async move {
-            // That it failed is its own affair; a note was tried.
+            // Its exit code does not matter.
             let _ = tokio::time::timeout(PATIENCE, child.wait()).await;
         })),
         Err(err) => log::warn!("cannot run notify-send: {err}"),

@@ -1,4 +1,4 @@
-//! Other agents, which get what this one does not hold.
+//! Other agents, which get the requests for keys that this one does not hold.
 //!
 //! Messages pass unread, so that kinds of keys which are unknown here pass as well. Each one
 //! has a connection of its own: an agent that was restarted is found again.
@@ -42,7 +42,7 @@ type Id = [u8; 16];
 #[derive(Debug, Default)]
 pub(crate) struct Path {
     passed: Vec<Id>,
-    /// Whether this agent is among them, and has done what it can.
+    /// Whether this agent is among them. It has then already answered what it can.
     comes_back: bool,
     /// Whether there are too many of them.
     is_long: bool,
@@ -74,7 +74,7 @@ struct Upstream {
 pub(crate) struct Upstreams {
     id: Id,
     others: Vec<Upstream>,
-    /// Whether a circle was told of.
+    /// Whether the log already has a warning about a circle.
     told: AtomicBool,
 }
 
@@ -98,8 +98,8 @@ impl Upstreams {
         self.others.iter().map(|other| other.socket.as_path())
     }
 
-    /// Takes what another agent says about the way of a connection's requests; whether it can
-    /// be read.
+    /// Sets `path` to the ids that another agent has sent for a connection. Returns whether they
+    /// can be read.
     pub(crate) fn came_by(&self, path: &mut Path, contents: &[u8]) -> bool {
         let (ids, []) = contents.as_chunks() else {
             return false;
@@ -149,7 +149,7 @@ impl Upstreams {
         None
     }
 
-    /// Tells all; whether all have done it.
+    /// Sends `message` to all; returns whether all have carried it out.
     pub(crate) async fn tell_all(&self, passing: Passing<'_>, message: &[u8]) -> bool {
         let before = self.introduction(passing);
         let mut done = true;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Record, older};
 
-/// A reader of the log that goes on where it has stopped, also in a new file in the place of the old one.
+/// A reader of the log that continues where it stopped, also after a new file has replaced the old one.
 #[derive(Debug)]
 pub struct Follower {
     path: PathBuf,
@@ -32,7 +32,7 @@ impl Follower {
     ///
     /// # Errors
     ///
-    /// The lines of the files. A missing file has no lines.
+    /// Those of reading the files. A missing file has no lines.
     pub fn all(&mut self) -> io::Result<Vec<Record>> {
         let mut records = Vec::new();
         if let Some(file) = open(&older(&self.path))? {

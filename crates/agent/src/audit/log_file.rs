@@ -64,7 +64,7 @@ impl Log {
 
     fn append(&mut self, mut lines: Vec<u8>) -> io::Result<()> {
         let (_lock, len) = self.place_for(lines.len() as u64)?;
-        // A machine that lost power leaves half a line, which must not swallow the next.
+        // After a power failure the file may end with half a line. The new records begin on a new one.
         let mut last = [b'\n'];
         if len > 0 {
             self.file.read_exact_at(&mut last, len - 1)?;
@@ -81,9 +81,9 @@ impl Log {
         result
     }
 
-    /// Locks the file that is at the path, with room for `more` bytes; how long it is.
+    /// Locks the file at the path, or a new one if `more` bytes do not fit. Returns its length.
     fn place_for(&mut self, more: u64) -> io::Result<(Option<Lock>, u64)> {
-        /// Others may put it aside, or take it away, at the same time.
+        /// Other programs may rename or remove the file at the same time.
         const TRIES: usize = 8;
         for _ in 0..TRIES {
             if !self.is_in_place()? {
@@ -127,7 +127,7 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Writes `bytes`; how many of them were written, and what stopped it.
+/// Writes `bytes`; returns how many of them were written, and the error if not all were.
 fn write(mut file: &File, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut written = 0;
     while written < bytes.len() {
@@ -145,7 +145,7 @@ fn write(mut file: &File, bytes: &[u8]) -> (usize, io::Result<()>) {
 struct Lock(File);
 
 impl Lock {
-    /// Waits for it, but not for long: a program that holds it and hangs must not stop the agent.
+    /// Waits for it for 50 ms at most: a program that holds it and hangs must not stop the agent.
     fn take(file: &File) -> Option<Self> {
         const PAUSE: Duration = Duration::from_millis(1);
         const TRIES: usize = 50;

@@ -12,8 +12,8 @@ pub(crate) const SPAN: Duration = Duration::from_secs(10 * 60);
 /// How many processes are counted apart; the others are counted together.
 const PROCESSES: usize = 64;
 
-/// Counts refused requests, by process. Those beyond the limit are told in one record when
-/// their time is over.
+/// Counts refused requests, by process. Those beyond the limit get one record together when the
+/// [`SPAN`] is over.
 #[derive(Debug, Default)]
 pub(crate) struct Quota {
     by_process: HashMap<Option<i32>, Count>,
@@ -28,7 +28,7 @@ struct Count {
 }
 
 impl Quota {
-    /// Whether a refusal is recorded, by the process that asked; otherwise it is counted.
+    /// Whether the refusal gets a record of its own. Otherwise it is counted for its process.
     pub(crate) fn admits(&mut self, record: &Record, now: Instant) -> bool {
         let is_known = self.by_process.contains_key(&record.pid);
         let process = match record.pid {
@@ -50,7 +50,8 @@ impl Quota {
         admitted
     }
 
-    /// Ends the counts that began [`SPAN`] before `now`, or all of them; what they left out.
+    /// Ends the counts that began [`SPAN`] before `now`, or all without `now`. Returns one record for
+    /// each process with refusals that got none.
     pub(crate) fn settle(&mut self, now: Option<Instant>) -> Vec<Record> {
         let ended = |count: &Count| now.is_none_or(|now| now.duration_since(count.since) >= SPAN);
         let mut left_out = Vec::new();

@@ -124,8 +124,8 @@ impl Binds {
         self.failed
     }
 
-    /// Whether the connection comes, or may come, from another machine or serves a login:
-    /// whoever it is may use keys, and not manage them.
+    /// Whether the connection was bound to a server, or a bind was refused. It may then come from
+    /// another machine, so it may use keys but not manage them.
     #[must_use]
     pub fn is_bound(&self) -> bool {
         self.failed || !self.list.is_empty()

@@ -37,7 +37,7 @@ pub fn visible(destinations: &[Destination], binds: &Binds) -> bool {
 ///
 /// # Errors
 ///
-/// What stands against it.
+/// The reason why it may not.
 pub fn permits(
     destinations: &[Destination],
     binds: &Binds,
@@ -119,8 +119,8 @@ fn fits(hop: &Hop, host_key: &[u8]) -> bool {
     }
 }
 
-/// Whether `certificate` is one of the authority with this key, for a host that the condition
-/// names, now.
+/// Whether `certificate` is valid now, is signed by the authority with this key, and names a host
+/// that the condition permits.
 ///
 /// The condition's host name is the pattern, and the certificate's principals are plain text: a
 /// certificate for `*` is one for a host of that name. A certificate without principals is for

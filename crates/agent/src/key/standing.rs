@@ -1,8 +1,8 @@
 //! What clients have said about keys: removed, or added under conditions.
 //!
-//! A condition outlives what a program can do by itself: adding a key again, removing and adding
-//! it, removing all, letting its time pass. Only a person, or the PIN of the token, puts a looser
-//! one in its place; who has to be asked is decided in `request/cards.rs`.
+//! A program cannot loosen a condition by itself: neither by adding the key again, nor by removing
+//! one or all keys first, nor by waiting until the lifetime is over. That takes a person or the PIN
+//! of the token; `request/cards.rs` decides who has to be asked.
 
 use std::collections::HashMap;
 
@@ -95,7 +95,7 @@ impl Terms {
     }
 }
 
-/// The keys of which something was said, by blob; the others are there, and free.
+/// The keys that were removed or have conditions, by blob. All other keys are there without conditions.
 #[derive(Debug, Default)]
 pub(crate) struct Standings {
     by_blob: HashMap<Vec<u8>, Standing>,
@@ -104,7 +104,7 @@ pub(crate) struct Standings {
 
 #[derive(Debug, Default)]
 struct Standing {
-    /// Kept while the key is removed and after its time: what replaces them is held against them.
+    /// Kept while the key is removed and after its lifetime: new conditions are compared with them.
     terms: Terms,
     is_removed: bool,
 }
@@ -127,7 +127,7 @@ impl Standings {
         Some(&standing.terms).filter(|terms| new.is_looser_than(terms))
     }
 
-    /// Adds a key, or replaces what was said of it.
+    /// Adds a key with these conditions, which replace earlier ones.
     pub(crate) fn add(&mut self, blob: &[u8], terms: Terms) {
         let is_removed = false;
         self.by_blob

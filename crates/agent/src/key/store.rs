@@ -94,7 +94,7 @@ impl Identity {
         self.origin
     }
 
-    /// By which people compare it.
+    /// The fingerprint, by which people compare it.
     #[must_use]
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of_blob(&self.blob)
@@ -189,7 +189,7 @@ pub(crate) struct KeyStore {
     dir: StoreDir,
     /// The only token to read, by label or serial number.
     only: Option<String>,
-    /// Kept as the keys are.
+    /// The files with the public keys, which are kept up to date.
     files: Option<PublicFiles>,
     store: Option<Store>,
     seen: Option<u64>,
@@ -216,7 +216,7 @@ impl KeyStore {
     /// Whatever is wrong with the store.
     pub(crate) fn read(&mut self) -> Result<Arc<Keys>, Error> {
         match self.try_read() {
-            // Put back from a copy, or deleted and made anew.
+            // The store was restored from a copy, or deleted and made again.
             Err(Error::Replaced) => {
                 self.store = None;
                 self.try_read()

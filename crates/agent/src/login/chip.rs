@@ -23,7 +23,7 @@ pub(crate) struct Chip {
     /// Whether somebody has the turn.
     taken: Mutex<bool>,
     free: Condvar,
-    /// Notified when a turn ends whose connection has to be closed.
+    /// Notified when a turn with tpm2-abrmd ends: its connection is closed after [`IDLE`].
     used: Notify,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Chip {
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     chip: &'a Chip,
-    /// What the chip is waited for in this turn counts from when the turn was waited for.
+    /// While this lives, the deadline of operations counts from the request for this turn.
     _waiting: Waiting<'a>,
 }
 
@@ -56,11 +56,11 @@ impl Chip {
         self.dir.path()
     }
 
-    /// Waits until nobody else works with the chip, for as long as it answers the others.
+    /// Waits until no other client uses the chip.
     ///
     /// # Errors
     ///
-    /// The chip's silence, for as long as one command waits for it.
+    /// A timeout if the chip has not answered any client for as long as one command may wait.
     pub(crate) fn turn(&self) -> Result<Turn<'_>, Error> {
         let began = Instant::now();
         let mut taken = lock(&self.taken);
@@ -87,7 +87,7 @@ impl Chip {
         }
     }
 
-    /// Waits until a turn with a resource manager whose connections are few has ended.
+    /// Waits until a turn with tpm2-abrmd, which has few connections, has ended.
     pub(crate) async fn used(&self) {
         self.used.notified().await;
     }

@@ -18,7 +18,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(crate) struct Lock {
     state: Mutex<State>,
-    /// Held during an attempt, so that many at once are as slow as one after the other.
+    /// Held during an attempt, so that parallel attempts take as long as sequential ones.
     attempt: tokio::sync::Mutex<()>,
 }
 
@@ -56,8 +56,8 @@ impl Lock {
         false
     }
 
-    /// Unlocks; the number of failures so far if `passphrase` is not the right one, and none
-    /// where there is nothing to unlock.
+    /// Unlocks and returns `None`. Otherwise returns the number of failures so far: 0 if the agent is
+    /// not locked.
     fn try_unlock(&self, passphrase: &[u8]) -> Option<u32> {
         let mut state = lock(&self.state);
         match &state.passphrase {

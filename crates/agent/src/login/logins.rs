@@ -81,8 +81,8 @@ impl Logins {
         self.open.get(serial).map(|login| login.token.clone())
     }
 
-    /// Keeps an open token, for `time` or until all logins end. Not if they ended after
-    /// `since`, a number from [`Logins::ended`]: it was asked for before.
+    /// Keeps an open token, for `time` or until all logins end. Does nothing if all logins have ended
+    /// since [`Logins::ended`] returned `since`: the PIN was asked for before that.
     pub(crate) fn keep(
         &mut self,
         serial: &str,
@@ -108,7 +108,7 @@ impl Logins {
         self.open.remove(serial);
     }
 
-    /// Ends the logins to tokens whose serial numbers `keeps` does not want.
+    /// Ends the logins to tokens for whose serial numbers `keeps` is false.
     pub(crate) fn keep_those(&mut self, keeps: impl Fn(&str) -> bool) {
         self.open.retain(|serial, _| keeps(serial));
     }

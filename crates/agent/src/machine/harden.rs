@@ -20,14 +20,13 @@ const RESERVED: usize = 32;
 /// The fewest clients that an agent is of use with.
 const MIN: usize = 8;
 
-/// Prepares this process to serve: no files for others, and no swapping out if that is allowed.
+/// Prepares this process to serve: other users cannot read its files, and its memory is not swapped
+/// out if the limits allow that. A failure is logged and otherwise ignored.
 ///
-/// That it must leave no core file and let no debugger in is for the program to see to before
-/// it touches any secret. A failure is logged and otherwise ignored: it leaves things as they
-/// are for every other program.
+/// The program itself has to switch off core files and debuggers before it touches any secret.
 pub fn server() {
     umask(Mode::RWXG | Mode::RWXO);
-    // With a limit, what is allocated beyond it would fail: then rather swap.
+    // With a limit, allocations beyond it would fail. Then swapping is better.
     if getrlimit(Resource::Memlock).current.is_none() {
         let all = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
         if let Err(err) = mlockall(all) {
@@ -89,19 +88,19 @@ pub struct Writable {
     pub socket: Option<PathBuf>,
 }
 
-/// Takes from this process, and from what it starts, the right to write to any file but those
-/// of [`Writable`] and terminals, `/dev/null` and its like; and to make, remove or link any.
-/// Directories, links and device nodes are made nowhere. Reading, running programs and talking
-/// to sockets stay as they are.
+/// Takes from this process, and from programs that it starts, the right to write, make, remove or
+/// link files, except for those of [`Writable`], terminals, and devices such as `/dev/null`.
+/// Directories, links and device nodes can be made nowhere. Reading files, running programs and
+/// connecting to sockets stay possible.
 ///
 /// An attacker who controls an agent therefore cannot come back by a file: no shell start-up file, no
-/// `authorized_keys`, no unit. Only threads that are started later are bound by it.
+/// `authorized_keys`, no unit. The restriction holds for this thread and threads that start later.
 ///
 /// A kernel without Landlock is noted in the log and otherwise accepted.
 ///
-/// Landlock has no say in the mode, owner and extended attributes of files, so a filter of
-/// system calls (seccomp) refuses to change them, on processors for which there is one. The
-/// times of a file can be set, and calls of another architecture (x32) are not looked at.
+/// Landlock does not cover the mode, owner and extended attributes of files. A filter of system
+/// calls (seccomp) refuses to change them, on processors for which there is one. It does not cover
+/// the times of files, nor calls of another architecture (x32).
 pub fn confine(writable: &Writable) {
     for dir in &writable.own {
         if let Err(err) = DirBuilder::new().recursive(true).mode(0o700).create(dir) {
@@ -145,13 +144,13 @@ fn restrict(writable: &Writable) -> Result<RulesetStatus, RulesetError> {
     Ok(status.ruleset)
 }
 
-/// Where the TPM's device may be: `/dev` where the rights of this process, without Landlock, reach
-/// no disk; else the nodes that are there now.
+/// Where the TPM's device may be: `/dev` if this process, even without Landlock, cannot write to a
+/// disk there; otherwise the nodes that exist now.
 ///
-/// A node that comes back is another file for Landlock, and a rule for a file that does not exist
-/// yet must be one for its directory. A user has no right to devices that hold files, and no more
-/// has a service of root with `DevicePolicy=closed`. An agent of root without that is kept to the
-/// nodes of today; it has to be started again if the TPM gets another one.
+/// For Landlock a node that comes back is another file, and a rule for a file that does not exist
+/// yet has to be one for its directory. A user has no right to disks, and neither has a service of
+/// root with `DevicePolicy=closed`. An agent of root without that setting can use only the nodes
+/// that exist at its start; it has to be restarted if the TPM gets another one.
 fn tpms() -> Vec<PathBuf> {
     let kernel_log = OpenOptions::new().write(true).open("/dev/kmsg");
     let is_refused = kernel_log.is_err_and(|err| err.kind() == ErrorKind::PermissionDenied);

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::sleep;
 
-/// How long to wait before asking a bus again that was there and went.
+/// How long to wait before connecting again to a bus that has ended.
 const PAUSE: Duration = Duration::from_secs(10);
 
 const SIGNALS: [&str; 2] = [

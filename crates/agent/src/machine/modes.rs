@@ -1,8 +1,8 @@
 //! Modes, owners and extended attributes of files: this process and what it starts cannot change
 //! them.
 //!
-//! Landlock, which keeps files from being written, does not cover them. With the mode of a
-//! directory alone, an agent in wrong hands could open `~/.ssh` to everybody.
+//! Landlock, which keeps files from being written, does not cover them. By changing
+//! the mode of a directory, an attacker who controls the agent could open `~/.ssh` to everybody.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;
@@ -30,7 +30,7 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_lremovexattr,
     libc::SYS_fremovexattr,
     REMOVEXATTRAT,
-    // It can make such calls where this filter does not see them.
+    // io_uring can make such calls without this filter.
     libc::SYS_io_uring_setup,
 ];
 

@@ -41,7 +41,7 @@ pub struct Destination {
     pub to: Hop,
 }
 
-/// A host, by the name for people and by its keys for us.
+/// A host: its name for people, and the keys by which it is recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hop {
     /// The host's name, for messages and for principals of host certificates.
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use crate::protocol::{fields, put_string};
 
-    /// An Ed25519 key, as far as its form goes.
+    /// Bytes in the form of an Ed25519 key.
     const KEY: &[u8] = b"\0\0\0\x0bssh-ed25519\0\0\0\x2001234567890123456789012345678901";
 
     fn hop_bytes(user: &str, host: &str, keys: &[&[u8]]) -> Vec<u8> {

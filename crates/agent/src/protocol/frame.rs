@@ -11,7 +11,7 @@ pub const MAX_FRAME: usize = 256 * 1024;
 /// A message as it came in, wiped when dropped: it may hold a PIN or a private key.
 pub type Frame = Zeroizing<Vec<u8>>;
 
-/// Reads the next frame; `None` where the peer is done, which it may be between frames only.
+/// Reads the next frame; `None` if the peer has hung up, which it may do only between frames.
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ pub fn read_frame(from: &mut impl Read) -> io::Result<Option<Frame>> {
 ///
 /// # Errors
 ///
-/// As [`read_frame`]; [`ErrorKind::UnexpectedEof`] where the peer is done.
+/// As [`read_frame`]; [`ErrorKind::UnexpectedEof`] if the peer has hung up.
 pub async fn await_frame(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Frame> {
     let mut header = [0; 4];
     from.read_exact(&mut header).await?;
@@ -46,9 +46,9 @@ pub async fn await_frame(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Fram
     Ok(frame)
 }
 
-/// Memory for a message of the length that `header` states. It is never grown, since growing
-/// would leave a copy behind that nobody wipes. Nor is it touched before bytes come in, where it
-/// is large: a length costs its sender more than it costs us.
+/// Memory for a message of the length that `header` states. It is never grown, because that would
+/// leave a copy that is not wiped. The kernel gives pages of a large one only as bytes arrive, so a
+/// header alone costs the agent little.
 fn place_for(header: [u8; 4]) -> io::Result<Frame> {
     let len = usize::try_from(u32::from_be_bytes(header)).unwrap_or(usize::MAX);
     if len == 0 || len > MAX_FRAME {

@@ -163,8 +163,8 @@ mod tests {
         assert_eq!(message[1..5], 2048_u32.to_be_bytes());
     }
 
-    /// RFC 9987: the answer repeats "query", then names the extensions, with nothing
-    /// counted or wrapped around them.
+    /// RFC 9987: the answer repeats "query", then names the extensions, without a
+    /// count and without further framing.
     #[test]
     fn query_names_the_extensions() {
         let message = Reply::Query.encode();

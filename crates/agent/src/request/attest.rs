@@ -1,8 +1,8 @@
 //! Answering a verifier's challenge, so that `tpmssh prove` needs no second PIN.
 //!
-//! This is no way to have something signed: the TPM signs what it says of the key, and the key signs a hash in a
-//! namespace that counts for proofs alone. Only a login that is there already is used, and a connection that
-//! `ssh` has bound to a forwarding is refused before it gets here, because a proof identifies the TPM.
+//! A client cannot have data of its choice signed in this way: the TPM signs its own statement about the key, and
+//! the key signs a hash in a namespace that counts for proofs alone. Only an existing login is used. A connection
+//! that `ssh` has bound to a server is refused before it gets here, because a proof identifies the TPM.
 
 use ssh_format::{Fingerprint, text};
 use ssh_keys::Attested;
@@ -155,7 +155,7 @@ impl Agent {
     ) -> Result<Attested, Refused> {
         let token = &identity.token;
         let confirm = self.permits_proof(identity)?;
-        // Before the question, so that nobody is asked for a yes that would be of no use.
+        // Before the question: without a login a confirmation would be of no use.
         if !token.login_required() {
             self.open_free(token)?;
         }

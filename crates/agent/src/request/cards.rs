@@ -72,8 +72,8 @@ impl Agent {
         self.put_terms(client, &found, constraints, proven).await
     }
 
-    /// Puts these conditions on keys. What loosens those that they have is for a person to
-    /// agree to, unless the PIN of the token was `proven`; without a yes none is changed.
+    /// Puts these conditions on keys. If they are looser than the present ones a person has to agree,
+    /// unless the PIN of the token was `proven`. Without agreement no key is changed.
     async fn put_terms(
         &self,
         client: &Client<'_>,

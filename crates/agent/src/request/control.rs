@@ -44,7 +44,7 @@ impl Agent {
             }
         };
         let text = result.as_ref().err().map_or(DONE, |(_, text)| text);
-        // Named by its serial number, which tells nobody anything.
+        // The client names the token by its serial number; the log has the label.
         let label = keys.token(name).map_or(name, |token| token.label.as_str());
         let (label, text) = (text::shown(label), text.to_owned());
         client.record(move || Record {

@@ -22,7 +22,7 @@ pub(super) enum Denied {
     /// A person was needed and did not answer.
     #[error("cannot get the PIN")]
     NoPin(#[source] NoAnswer),
-    /// The one try left was not to be spent.
+    /// A person did not agree to use the last try.
     #[error("only one try is left, and nobody agreed to spend it")]
     LastTry(#[source] NoAnswer),
     /// The use of the key was not confirmed.
@@ -66,7 +66,7 @@ impl Agent {
         }
         let turn = self.turn(token);
         let _turn = client.while_there(turn.lock()).await.ok_or(Denied::Gone)?;
-        // Whoever had the turn before may have opened it.
+        // The client that had the turn before may have opened the token.
         if !each_use && let Some(open) = self.kept(token) {
             return Ok(open);
         }
@@ -104,7 +104,7 @@ impl Agent {
         }
         let since = lock(&self.logins).ended();
         let turn = self.chip.turn()?;
-        // Whoever had the turn before may have opened it.
+        // The client that had the turn before may have opened the token.
         if let Some(open) = self.kept(token) {
             return Ok(open);
         }
@@ -143,7 +143,7 @@ impl Agent {
         Ok(tries)
     }
 
-    /// Has a person agree before the one try that is left is put at risk.
+    /// If only one try is left, asks a person whether to use it.
     async fn spend_last(
         &self,
         client: &Client<'_>,
@@ -211,7 +211,7 @@ impl Agent {
         since: u64,
     ) -> Result<Arc<OpenToken>, Denied> {
         let turn = self.chip.turn()?;
-        // Without this a PIN typed before the agent was locked would cost a try after it.
+        // Otherwise a PIN that was typed before the agent was locked could cost a try afterwards.
         if lock(&self.logins).ended() != since || self.lock.is_locked() {
             return Err(Denied::Ended);
         }

@@ -29,7 +29,7 @@ pub(crate) struct Client<'a> {
 }
 
 impl Client<'_> {
-    /// Has what `record` makes written to the audit log once the client has its answer.
+    /// Writes the result of `record` to the audit log after the client has its answer.
     pub(crate) fn record(&self, record: impl FnOnce() -> Record + 'static) {
         self.records.borrow_mut().push(Box::new(record));
     }
@@ -42,7 +42,7 @@ impl Client<'_> {
         }
     }
 
-    /// What `work` gives; `None` as soon as the client is gone.
+    /// The result of `work`; `None` as soon as the client is gone.
     pub(crate) async fn while_there<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             result = work => Some(result),
@@ -52,15 +52,15 @@ impl Client<'_> {
 
     /// Waits until the client has closed its end.
     async fn gone(&self) {
-        /// What the kernel tells about a waiting socket does not tell this apart from a further
-        /// request, so it is looked at again and again; only while a person is asked.
+        /// Waiting for an event of the socket would also end at a further request, so the socket is
+        /// checked again and again. That happens only while a person is asked.
         const LOOK: Duration = Duration::from_millis(100);
         while !self.is_gone() {
             sleep(LOOK).await;
         }
     }
 
-    /// Whether the client has closed its end. One that has only said its last word, or that
+    /// Whether the client has closed its end. A client that has shut down only its writing side, or
     /// has already sent its next request, is not gone.
     pub(crate) fn is_gone(&self) -> bool {
         let mut socket = [PollFd::new(self.stream, PollFlags::empty())];

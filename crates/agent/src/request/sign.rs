@@ -115,7 +115,7 @@ impl Agent {
             .sign_once(client, identity, algorithm, data, what)
             .await
         {
-            // The login was for a PIN that is no longer the right one.
+            // The PIN was changed after the login.
             Err(Refused::Sign(StoreError::LoggedOut)) => {
                 lock(&self.logins).end(&identity.token.serial);
                 self.sign_once(client, identity, algorithm, data, what)

@@ -19,8 +19,8 @@ use crate::state::Agent;
 const MAX: usize = 4096;
 /// The stack of a client's thread, in bytes; what is not used costs nothing.
 const STACK: usize = 512 * 1024;
-/// How long clients may take to go when the agent ends. What they wait for looks ten times a
-/// second whether they are there.
+/// How long the clients' threads may take to end when the agent ends. A thread that waits for a
+/// person checks ten times a second whether its client is gone.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// All clients. Each has a thread, so that what one waits for keeps nobody else waiting.
@@ -62,13 +62,13 @@ impl Clients {
         Ok(())
     }
 
-    /// Hears no more of what clients say; with [`Shutdown::Both`] says nothing more either, and
-    /// ends what they wait for.
+    /// Reads no more from clients. With [`Shutdown::Both`] also writes no more to them, which ends
+    /// what they wait for.
     pub(crate) fn hang_up(&self, how: Shutdown) {
         self.0.hang_up(how);
     }
 
-    /// Waits until all are gone, but not for long.
+    /// Waits until all are gone, for [`PATIENCE`] at most.
     pub(crate) async fn wait(&self) {
         if timeout(PATIENCE, self.0.all_free()).await.is_err() {
             log::warn!("a client is still being served");

@@ -26,15 +26,15 @@ use crate::state::Agent;
 /// How long a client may take over a message that it has begun, or over reading an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a client that does not ask on may let the audit log wait, and how much is kept for
-/// it from one that does.
+/// Audit records of a client are written when it has sent no request for this time, or when there
+/// are this many.
 const PAUSE: Duration = Duration::from_millis(2);
 const MOST_RECORDS: usize = 16;
 
-/// Answers all requests of a client, one after the other, until it goes or says nonsense.
+/// Answers all requests of a client, one after the other, until it hangs up or sends a bad frame.
 ///
-/// What a request waits for, this thread waits for: the TPM, or with the help of `runtime` a
-/// person or another agent.
+/// This thread waits for whatever a request needs: the TPM, or with the help of `runtime` a person
+/// or another agent.
 pub(crate) fn serve(agent: &Agent, taken: &Taken, cred: UCred, runtime: &Handle) {
     let Some(peer) = Peer::of(cred) else {
         return;
@@ -46,8 +46,8 @@ pub(crate) fn serve(agent: &Agent, taken: &Taken, cred: UCred, runtime: &Handle)
     agent.record(&peer, records);
 }
 
-/// On return, also after an error, `records` holds the audit records not yet written; the caller
-/// writes them.
+/// Answers the requests. On return, also after an error, `records` holds the audit records not yet
+/// written; the caller writes them.
 fn converse(
     agent: &Agent,
     taken: &Taken,
@@ -65,7 +65,7 @@ fn converse(
         if records.len() >= MOST_RECORDS {
             agent.record(peer, mem::take(records));
         }
-        // A client that asks on at once does not wait for the disk.
+        // A client that sends its next request at once does not wait for the disk.
         requests.wait((!records.is_empty()).then_some(PAUSE))?;
         let message = match requests.next() {
             Ok(Some(message)) => message,
@@ -91,8 +91,8 @@ fn converse(
     }
 }
 
-/// What `work` comes to. As a rule it waits for nothing but the chip, and then needs nothing of
-/// the runtime.
+/// The result of `work`. Usually it waits only for the chip, on this thread, and so is ready at the
+/// first poll. Only otherwise does the runtime drive it.
 fn at_once_or<T>(runtime: &Handle, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     let polled = {
@@ -108,12 +108,12 @@ fn at_once_or<T>(runtime: &Handle, work: impl Future<Output = T>) -> T {
 /// What a client sends.
 struct Requests<'a> {
     stream: &'a UnixStream,
-    /// What came in and is not yet read; it is wiped when it is.
+    /// Received bytes; those in `filled` are not read yet. They are wiped as they are read.
     buffer: Zeroizing<[u8; 1024]>,
     filled: Range<usize>,
-    /// When the message that has begun has to be there.
+    /// The deadline of the message that has begun.
     end: Option<Instant>,
-    /// How long the socket waits.
+    /// The read timeout of the socket.
     most: Option<Duration>,
 }
 
@@ -137,8 +137,8 @@ impl<'a> Requests<'a> {
         Ok(())
     }
 
-    /// The next one; `None` when the client is done. Before it a client may wait for as long as
-    /// it likes; within it it may not.
+    /// The next message; `None` if the client has hung up. Between messages a client may wait as long
+    /// as it likes, within one only for [`PATIENCE`].
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl<'a> Requests<'a> {
     fn next(&mut self) -> io::Result<Option<Frame>> {
         self.end = None;
         read_frame(self).map_err(|err| match err.kind() {
-            // Not a pause: half a message is no place to begin the next one.
+            // Within a message this is no pause but an error: the rest would be read as a header.
             ErrorKind::WouldBlock if self.end.is_some() => ErrorKind::TimedOut.into(),
             _ => err,
         })
@@ -159,7 +159,7 @@ impl Read for Requests<'_> {
             return receive(self.stream, self.end, wanted);
         }
         if self.filled.is_empty() {
-            // As a rule the whole message.
+            // Usually this is the whole message.
             self.filled = 0..receive(self.stream, self.end, &mut *self.buffer)?;
         }
         let len = wanted.len().min(self.filled.len());

@@ -47,7 +47,7 @@ pub(crate) struct Taken {
 /// How one more client gets a place.
 enum Room {
     There,
-    /// Somebody is on the way out, or all are busy.
+    /// A client was told to go, or all are busy.
     Wait,
     /// Its process has its share, and none of it is idle.
     None,
@@ -149,7 +149,7 @@ impl Seats {
 
 impl Seat {
     fn hang_up(&self, how: Shutdown) {
-        // One that has gone itself has nothing to be ended.
+        // It fails if the client has already hung up.
         let _ = self.stream.shutdown(how);
     }
 }
@@ -172,7 +172,7 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        // The client sees its end now, and not when the last reference to the place goes.
+        // Now, and not when the last reference to the place is dropped.
         self.seat.hang_up(Shutdown::Both);
         lock(&self.seats.taken).retain(|seat| !Arc::ptr_eq(seat, &self.seat));
         self.seats.freed.notify_one();
@@ -217,7 +217,7 @@ mod tests {
         let seats = Arc::new(Seats::new(8));
         let mut flood: Vec<_> = (0..5).map(|_| taken(&seats, 1)).collect();
         let mut others: Vec<_> = (2..5).map(|pid| taken(&seats, pid)).collect();
-        // The first one has said something since.
+        // The first one has sent a request since.
         flood[0].0.busy(|| ());
         for (pid, gone) in [(9, 1), (10, 2)] {
             assert!(take(&seats, pid).is_pending());

@@ -107,7 +107,7 @@ impl Socket {
         self.made.as_ref()?.path.parent()
     }
 
-    /// Whether it is what is at `path`, by whatever name or link.
+    /// Whether `path` leads to this socket, also by another name or a link.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         let id = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
         let address = self.listener.local_addr().ok();
@@ -176,7 +176,7 @@ fn lock(path: &Path) -> Result<File> {
         .open(&name)
         .map_err(failed)?;
     let take = || flock(&file, FlockOperation::NonBlockingLockExclusive);
-    // Somebody may just be looking whether it is held.
+    // Another program may hold it for a moment, in `unreachable_agent`.
     let taken = take().or_else(|_| {
         thread::sleep(Duration::from_millis(50));
         take()
@@ -194,10 +194,10 @@ fn lock(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// That an agent has made its socket at `path` and runs, but the socket was removed; `None` if
-/// that is not so.
+/// The error for an agent that runs but whose socket at `path` was removed; `None` if there is no
+/// such agent.
 ///
-/// The agent cannot make the socket anew: it has given up the right to make anything there.
+/// The agent cannot make the socket again: it has given up the right to make sockets.
 pub(crate) fn unreachable_agent(path: &Path) -> Option<Error> {
     let gone = fs::symlink_metadata(path).is_err_and(|err| err.kind() == io::ErrorKind::NotFound);
     let mut name = path.as_os_str().to_owned();

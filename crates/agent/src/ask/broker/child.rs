@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 
 use super::{NoAnswer, Secret};
 
-/// More than any PIN has.
+/// The longest answer, in bytes. No PIN is as long.
 const MAX_LEN: usize = 1024;
 
-/// Starts `program`, which dies with the value that is returned.
+/// Starts `program`. Dropping the returned value kills it.
 pub(super) fn start(
     program: &Path,
     arguments: &[&str],
@@ -35,14 +35,14 @@ pub(super) fn start(
 
 /// A command that runs `program` in a session of its own.
 ///
-/// A program in the background that reads the terminal is stopped, and everything of its process
-/// group with it: the agent that a shell started with `&`, for one. In a session of its own it may
-/// read a terminal that it is told of (`GPG_TTY`). `setsid` is of util-linux or busybox; without it
-/// the program has at least a process group of its own, and stops alone.
+/// The kernel stops a program in the background that reads the terminal, with its whole process
+/// group: also the agent, if a shell started that with `&`. In a session of its own the program may
+/// read the terminal that `GPG_TTY` names. `setsid` is part of util-linux and busybox. Without it the
+/// program gets a process group of its own, so that only the program is stopped.
 #[must_use]
 pub fn own_session(program: &Path) -> std::process::Command {
     match super::find("setsid") {
-        // setsid could not say that there is no such program.
+        // If the program is missing, setsid would start and only then fail.
         Some(setsid) if program.is_file() => {
             let mut command = std::process::Command::new(setsid);
             command.arg(program);
@@ -83,7 +83,7 @@ pub(super) async fn first_line(
     Ok(answer)
 }
 
-/// Reads to the end, into memory that is reserved beforehand: growing would leave copies.
+/// Reads to the end, into memory of the full size: growing it would leave copies that are not wiped.
 async fn read_all(from: &mut (impl AsyncRead + Unpin)) -> Result<Secret, NoAnswer> {
     let mut answer = Zeroizing::new(Vec::with_capacity(MAX_LEN));
     let mut chunk = Zeroizing::new([0; 256]);

@@ -93,7 +93,7 @@ impl Dialog {
         }
     }
 
-    /// A line, byte by byte: a buffer would keep what nobody wipes.
+    /// Reads a line byte by byte: a buffered reader would keep bytes of the PIN that are not wiped.
     async fn line(&mut self) -> Result<Secret, NoAnswer> {
         let mut line = Zeroizing::new(Vec::with_capacity(MAX_LINE));
         loop {
