@@ -5,8 +5,8 @@
 //! chapters in safe Rust: `slot`, `session`, `object`, `operation`, `keys`.
 //!
 //! The module keeps its state behind one lock. No thread holds it while the chip signs or makes a
-//! key. It starts no threads, touches nothing that belongs to the whole process, prints
-//! nothing, and turns a panic into `CKR_GENERAL_ERROR`.
+//! key. It starts no threads, leaves the signals, environment and standard output of the
+//! process alone, and turns a panic into `CKR_GENERAL_ERROR`.
 //!
 //! # Source
 //!

@@ -72,7 +72,7 @@ pub(crate) fn end(state: &mut State, handle: CK_SESSION_HANDLE, kind: Kind) -> R
     Ok(())
 }
 
-/// The place of a kind of operation in a session.
+/// Finds the place of a kind of operation in a session.
 type PlaceOf<T> = fn(&mut Session) -> &mut Active<T>;
 
 /// A function that begins an operation, or ends one if no mechanism is given.

@@ -29,8 +29,9 @@ const SOCKET: &str = "/dev/log";
 /// The longest message in bytes: RFC 3164, section 4.1.
 const MAX_LEN: usize = 1024;
 
-/// Writes the reason of a failure to the system's log, if the return value does not tell it. It is
-/// not written again until another reason took its place in `LAST`: hosts ask again and again.
+/// Writes the reason of a failure to the system's log, if the return value does not tell it. The same
+/// reason is written again only after another one took its place in `LAST`, because hosts repeat
+/// calls that failed.
 ///
 /// Never waits, and does nothing if there is no log.
 pub(crate) fn failure(function: &str, err: &Error) {
@@ -39,7 +40,7 @@ pub(crate) fn failure(function: &str, err: &Error) {
         return;
     }
     let reason = chain(err);
-    // A lock could be held by another thread when the host forks; the number cannot.
+    // An atomic number, because another thread could hold a lock when the host forks.
     let digest = digest(&reason);
     // The lowest bit of a digest is always set.
     let last = &LAST[(digest >> 1) as usize % LAST.len()];

@@ -137,7 +137,7 @@ fn is_locked(token: &Token) -> bool {
     token.wall == WallKind::Counter && token.tries.is_some_and(|tries| tries.left == 0)
 }
 
-/// The fault of a new PIN.
+/// The error for a new PIN that is not valid.
 fn refused_pin(err: PinError) -> Error {
     match err {
         PinError::TooShort { .. } | PinError::TooLong => Error::PinLenRange,

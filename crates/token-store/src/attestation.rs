@@ -118,14 +118,14 @@ fn certified(root: &OpenSrk<'_>) -> Result<(EkType, Option<Vec<u8>>)> {
     Ok((EkType::EccP384, None))
 }
 
-/// The secret of a challenge, and what it takes to bring it out.
+/// The encrypted secret of a challenge, and what is needed to decrypt it.
 #[derive(Debug, Clone, Copy)]
 pub struct Activation<'a> {
     /// The endorsement key that the challenge was made for.
     pub ek_type: EkType,
     /// The endorsement hierarchy's password: asked for by keys of the low range, and to make a key that has no persistent handle.
     pub endorsement: &'a EndorsementAuth,
-    /// What the verifier made.
+    /// The encrypted secret that the verifier made.
     pub credential: Credential<'a>,
 }
 
@@ -142,7 +142,7 @@ pub struct Asked<'a> {
     pub digest: &'a [u8],
 }
 
-/// The part of an answer that takes a login.
+/// The part of an answer that needs a login.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Attested {
@@ -305,7 +305,7 @@ impl OpenToken {
     }
 }
 
-/// The Name of the attestation key that speaks for `token`'s keys.
+/// The Name of the attestation key that certifies `token`'s keys.
 ///
 /// # Errors
 ///

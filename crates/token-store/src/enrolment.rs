@@ -1,4 +1,4 @@
-//! Authorities over the network that certify keys again and again.
+//! Enrolments: authorities on the network that renew the certificates of keys.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -21,28 +21,28 @@ pub struct Terms {
     pub server: String,
     /// Its name in proofs.
     pub audience: String,
-    /// Whom the certificates name.
+    /// The principals that the certificates name.
     pub principals: Vec<String>,
     /// The type of the endorsement key that the authority knows, in the caller's words.
     pub ek_type: String,
-    /// Whom to believe.
+    /// The keys and certificates that are trusted.
     pub trust: Trust,
 }
 
-/// Whom to believe at the next renewal.
+/// The keys and certificates that are trusted at the next renewal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
     /// The authority's keys for users, as the SSH protocol carries them.
     pub user_cas: Vec<Vec<u8>>,
     /// The authority's keys for hosts.
     pub host_cas: Vec<Vec<u8>>,
-    /// The number of the list in which the authority told its keys; 0 if they did not come in one.
+    /// The number of the list in which the authority told its keys; 0 if they came without a list.
     pub keys_number: u64,
     /// Certificates (PEM) that TLS trusts; `None`: those of the system.
     pub tls_roots: Option<Vec<u8>>,
 }
 
-/// An authority that certified a key, and how to come again.
+/// An authority that certified a key, and what the next renewal needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Enrolment {
@@ -148,8 +148,8 @@ impl Store {
         })
     }
 
-    /// Stores a certificate that an authority granted for the key pair of `object`, and the terms that it granted it under. It takes the place
-    /// of the last certificate of this sort, and the terms that of the former ones; both or neither are stored.
+    /// Stores a certificate that an authority granted for the key pair of `object`, and its terms. They replace the last certificate and
+    /// terms of this sort. Either both are stored or neither.
     ///
     /// The caller must check the certificate.
     ///

@@ -109,7 +109,7 @@ pub unsafe extern "C" fn C_Sign(
         let ended = |err| end(module, session, Kind::Sign, err);
         // SAFETY: the caller vouches for `data`.
         let data = unsafe { input(data, data_len) }.map_err(ended)?;
-        // SAFETY: the caller vouches for both.
+        // SAFETY: the caller vouches for `out` and `out_len`.
         let buffer = unsafe { Buffer::new(out, out_len) }.map_err(ended)?;
         let signed = module.with(|state| operation::sign(state, session, data, buffer.room()));
         buffer.answer(signed.and_then(Signed::finish))
@@ -133,7 +133,7 @@ pub unsafe extern "C" fn C_Digest(
         let ended = |err| end(module, session, Kind::Digest, err);
         // SAFETY: the caller vouches for `data`.
         let data = unsafe { input(data, data_len) }.map_err(ended)?;
-        // SAFETY: the caller vouches for both.
+        // SAFETY: the caller vouches for `out` and `out_len`.
         let buffer = unsafe { Buffer::new(out, out_len) }.map_err(ended)?;
         buffer.answer(module.with(|state| operation::digest(state, session, data, buffer.room())))
     })
@@ -156,7 +156,7 @@ pub unsafe extern "C" fn C_Decrypt(
         let ended = |err| end(module, session, Kind::Decrypt, err);
         // SAFETY: the caller vouches for `data`.
         let data = unsafe { input(data, data_len) }.map_err(ended)?;
-        // SAFETY: the caller vouches for both.
+        // SAFETY: the caller vouches for `out` and `out_len`.
         let buffer = unsafe { Buffer::new(out, out_len) }.map_err(ended)?;
         buffer.answer(module.with(|state| operation::decrypt(state, session, data, buffer.room())))
     })
@@ -232,7 +232,7 @@ pub unsafe extern "C" fn C_SignFinal(
 ) -> CK_RV {
     call("C_SignFinal", |module| {
         let ended = |err| end(module, session, Kind::Sign, err);
-        // SAFETY: the caller vouches for both.
+        // SAFETY: the caller vouches for `out` and `out_len`.
         let buffer = unsafe { Buffer::new(out, out_len) }.map_err(ended)?;
         let signed = module.with(|state| operation::sign_final(state, session, buffer.room()));
         buffer.answer(signed.and_then(Signed::finish))
@@ -252,7 +252,7 @@ pub unsafe extern "C" fn C_DigestFinal(
 ) -> CK_RV {
     call("C_DigestFinal", |module| {
         let ended = |err| end(module, session, Kind::Digest, err);
-        // SAFETY: the caller vouches for both.
+        // SAFETY: the caller vouches for `out` and `out_len`.
         let buffer = unsafe { Buffer::new(out, out_len) }.map_err(ended)?;
         buffer.answer(module.with(|state| operation::digest_final(state, session, buffer.room())))
     })

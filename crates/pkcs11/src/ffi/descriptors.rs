@@ -13,7 +13,7 @@ use std::ffi::c_int;
 /// Costs three short system calls.
 pub(super) fn keep_standard_free() {
     for number in 0..=2 {
-        // SAFETY: it takes a number and gives one back.
+        // SAFETY: the call takes and returns numbers, and no pointer.
         let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
         if flags < 0 && !occupy(number) {
             return;

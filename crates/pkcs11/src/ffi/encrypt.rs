@@ -45,7 +45,7 @@ pub unsafe extern "C" fn C_Encrypt(
         let ended = |err| end(module, session, Kind::Encrypt, err);
         // SAFETY: the caller vouches for `data`.
         let data = unsafe { input(data, data_len) }.map_err(ended)?;
-        // SAFETY: the caller vouches for both.
+        // SAFETY: the caller vouches for `out` and `out_len`.
         let buffer = unsafe { Buffer::new(out, out_len) }.map_err(ended)?;
         buffer.answer(module.with(|state| operation::encrypt(state, session, data, buffer.room())))
     })
@@ -71,7 +71,7 @@ macro_rules! parts {
                 let ended = |err| end(module, session, $kind, err);
                 // SAFETY: the caller vouches for `part`.
                 unsafe { input(part, part_len) }.map_err(ended)?;
-                // SAFETY: the caller vouches for both.
+                // SAFETY: the caller vouches for `out` and `out_len`.
                 unsafe { Buffer::new(out, out_len) }.map_err(ended)?;
                 module.with(|state| operation::refuse_part(state, session, $kind))
             })
@@ -90,7 +90,7 @@ macro_rules! parts {
         ) -> CK_RV {
             call(stringify!($last), |module| {
                 let ended = |err| end(module, session, $kind, err);
-                // SAFETY: the caller vouches for both.
+                // SAFETY: the caller vouches for `out` and `out_len`.
                 unsafe { Buffer::new(out, out_len) }.map_err(ended)?;
                 module.with(|state| operation::refuse_part(state, session, $kind))
             })

@@ -68,7 +68,7 @@ pub unsafe extern "C" fn C_GetInfo(info: CK_INFO_PTR) -> CK_RV {
     })
 }
 
-/// A function of old versions.
+/// A function of old versions of the standard; never succeeds (`CKR_FUNCTION_NOT_PARALLEL`).
 ///
 /// # Safety
 ///
@@ -81,7 +81,7 @@ pub unsafe extern "C" fn C_GetFunctionStatus(session: CK_SESSION_HANDLE) -> CK_R
     })
 }
 
-/// A function of old versions.
+/// A function of old versions of the standard; never succeeds (`CKR_FUNCTION_NOT_PARALLEL`).
 ///
 /// # Safety
 ///

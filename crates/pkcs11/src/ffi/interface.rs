@@ -244,7 +244,7 @@ pub unsafe extern "C" fn C_GetInterfaceList(
     count: CK_ULONG_PTR,
 ) -> CK_RV {
     boundary("C_GetInterfaceList", || {
-        // SAFETY: the caller vouches for both.
+        // SAFETY: the caller vouches for `interfaces` and `count`.
         let buffer = unsafe { Buffer::new(interfaces, count) }?;
         buffer.answer(buffer.room().give(ALL.to_vec()))
     })

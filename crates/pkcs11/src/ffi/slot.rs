@@ -20,7 +20,7 @@ pub unsafe extern "C" fn C_GetSlotList(
     count: CK_ULONG_PTR,
 ) -> CK_RV {
     call("C_GetSlotList", |module| {
-        // SAFETY: the caller vouches for both.
+        // SAFETY: the caller vouches for `list` and `count`.
         let buffer = unsafe { Buffer::new(list, count) }?;
         let slots = module.with(|state| state.slot_list(with_token != CK_FALSE))?;
         buffer.answer(buffer.room().give(slots))
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn C_GetMechanismList(
     count: CK_ULONG_PTR,
 ) -> CK_RV {
     call("C_GetMechanismList", |module| {
-        // SAFETY: the caller vouches for both.
+        // SAFETY: the caller vouches for `list` and `count`.
         let buffer = unsafe { Buffer::new(list, count) }?;
         let types = module.with(|state| Ok(state.token(slot)?.key_types))?;
         buffer.answer(buffer.room().give(mechanism::list(&types)))
@@ -157,7 +157,7 @@ pub unsafe extern "C" fn C_SetPIN(
     })
 }
 
-/// Slots do not come and go by themselves.
+/// Waits for a change of a slot. There never is one: `CKR_NO_EVENT`, or not supported if it is to block.
 ///
 /// # Safety
 ///

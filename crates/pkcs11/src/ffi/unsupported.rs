@@ -26,9 +26,9 @@ fn input<T>(pointer: *mut T, len: CK_ULONG) -> Result<()> {
     Ok(())
 }
 
-/// Functions by what they take after the session, in words of which each stands for one
-/// parameter or two: each step puts one word's parameters into the first brackets, and what
-/// has to be checked of them into the second.
+/// Defines functions. Words list their parameters after the session; each word stands for one or two
+/// parameters. Each step takes one word, and adds its parameters to the first brackets and their
+/// checks to the second.
 macro_rules! unsupported {
     (@ $name:ident [$($parameters:tt)*] [$($checks:tt)*]) => {
         /// Not supported.
@@ -60,7 +60,7 @@ macro_rules! unsupported {
     (@ $name:ident [$($p:tt)*] [$($c:tt)*] Mechanism $($rest:tt)*) => {
         unsupported!(@ $name [$($p)* mechanism: *mut CK_MECHANISM,] [$($c)* present(mechanism)?;] $($rest)*);
     };
-    // Without a mechanism an operation is cancelled: null is no mistake there.
+    // Null is allowed here: it cancels an operation.
     (@ $name:ident [$($p:tt)*] [$($c:tt)*] MechanismOrNull $($rest:tt)*) => {
         unsupported!(@ $name [$($p)* _: *mut CK_MECHANISM,] [$($c)*] $($rest)*);
     };

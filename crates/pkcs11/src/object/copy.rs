@@ -37,7 +37,7 @@ pub(crate) fn copy(
         .bool(CKA_TOKEN)?
         .unwrap_or(original.stored.is_some());
     if let Some(private) = template.bool(CKA_PRIVATE)? {
-        // What is hidden stays so.
+        // A private object has no public copy.
         if original.private && !private {
             return Err(Error::TemplateInconsistent);
         }
@@ -46,7 +46,8 @@ pub(crate) fn copy(
     create::add(state, slot, session, on_token, copy)
 }
 
-/// Has the copy of a public key, which stands alone, say of its uses what the original says.
+/// Gives the copy of a public key the uses of the original. The copy belongs to no key pair, from
+/// which they could be read.
 fn keep_uses(original: &Object, copy: &mut Object) {
     let Content::Kept(Body::PublicKey { public, .. }) = &original.content else {
         return;

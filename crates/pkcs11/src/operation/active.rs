@@ -261,7 +261,7 @@ mod tests {
             |active| active.take_whole().map(drop),
             |active| active.peek_whole().map(drop),
         ];
-        // Those that leave an operation active, each before all of the other way.
+        // Each call that leaves an operation active, and then each call of the other way.
         let mixed = [
             (parts[0], whole),
             (parts[1], whole),

@@ -15,7 +15,7 @@ use std::{
 /// A thread that stays inside longer waits for a chip that hangs. The fork then goes on, and the
 /// child may inherit a locked SQLite mutex.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The time that a waiting thread sleeps between two looks.
+/// The time that a waiting thread sleeps between two checks.
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// A gate for one thread at a time.

@@ -1,4 +1,4 @@
-//! A token has a key once, so that deleting it deletes it.
+//! A token has each key only once, so that no copy of a deleted key goes on working.
 
 use rusqlite::Transaction;
 use tpm_core::{Blob, Origin, PublicKey};

@@ -148,7 +148,7 @@ impl Store {
     pub(crate) fn add_key(&self, token: TokenId, spec: &KeySpec, blob: &Blob) -> Result<KeyPair> {
         self.write(|tx| {
             token::by_id(tx, token)?;
-            // As it will be read.
+            // Checked as it will be when it is read.
             let key = Arrival::of(tx, token)?.parse(blob.clone())?;
             insert_pair(tx, token, spec, key)
         })

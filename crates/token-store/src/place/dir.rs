@@ -144,8 +144,8 @@ impl Dir {
                 _ => return Err(refuse(&real.join(name), "it is not a directory")),
             }
         }
-        // Before it is opened: of another user's directory the reason says more than "permission
-        // denied". `dir` cannot be exchanged in between.
+        // Checked before it is opened, because for another user's directory this error says more than
+        // "permission denied". `dir` cannot be exchanged in between.
         check_private(&real, &fstat(&dir).map_err(disk)?, 0o700)?;
         let fd = openat(
             &dir,

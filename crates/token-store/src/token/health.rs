@@ -79,7 +79,7 @@ fn look(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Resu
                 Some(Ok(())) | None => {}
             }
         }
-        // A right PIN has given the tries back.
+        // The right PIN has set the count of wrong ones back.
         let op = tpm.begin()?;
         health.tries = objects.tries(&objects.srk.open(&op)?)?;
     }

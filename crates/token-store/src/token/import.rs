@@ -1,4 +1,4 @@
-//! Bringing a key into a token that was made outside of the chip.
+//! Importing into a token a key that was made outside of the chip.
 
 use rand_core::{OsRng, RngCore};
 use tpm_core::{
@@ -10,13 +10,13 @@ use super::open_token::OpenToken;
 use crate::{KeyPair, KeySpec, Result, Store};
 
 impl OpenToken {
-    /// Brings `software` into the chip as a key of this token and keeps it; its type counts, and not
-    /// that of `spec`.
+    /// Imports `software` into the chip as a key of this token, and stores it. Its type is that of
+    /// `software`; the one in `spec` is ignored.
     ///
     /// The key can never leave the chip again, and it stays marked: [`Key::origin`](crate::Key::origin).
     /// Copies of it from before go on working. Nothing is kept before the chip has signed with
-    /// it, and the signature was checked with the public key that `software` has. Killed on the way,
-    /// it leaves at most an arrival key without keys.
+    /// it, and the signature was checked with the public key that `software` has. If the
+    /// program is killed meanwhile, at most an arrival key without keys is left.
     ///
     /// # Errors
     ///
@@ -33,7 +33,7 @@ impl OpenToken {
         let mut spec = spec.clone();
         spec.key_type = software.key_type();
         self.check_spec(store, &spec)?;
-        // An early answer, before the chip works in vain. The check in the last transaction counts.
+        // Refuses it before the chip has any work. The check in the last transaction decides.
         store.refuse_twin(self.token(), software.public())?;
         let key = self
             .bring_in(store, software, spec.usage)

@@ -28,7 +28,8 @@ pub(crate) struct Parts {
     pub(crate) kdf: Kdf,
 }
 
-/// The objects of a token, compared with those that this crate makes. Making one sends nothing.
+/// The objects of a token, compared with those that this crate makes. The comparison sends no
+/// command to the TPM.
 #[derive(Debug, Clone)]
 pub(crate) struct TokenObjects {
     pub(crate) srk: Srk,

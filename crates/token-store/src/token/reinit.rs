@@ -209,7 +209,7 @@ fn empty(tx: &Transaction<'_>, token: &Token, label: &str, key: &Blob) -> Result
     row::replace_private(tx, token.id, Role::User, &token.parts.token_key, key)?;
     tx.execute("DELETE FROM key WHERE token = ?", [token.id.0])?;
     tx.execute("DELETE FROM object WHERE token = ?", [token.id.0])?;
-    // It is below the token key that was.
+    // The arrival key is below the old token key.
     tx.execute("DELETE FROM arrival WHERE token = ?", [token.id.0])?;
     tx.execute(
         "UPDATE token SET label = ? WHERE id = ?",

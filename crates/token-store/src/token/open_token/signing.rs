@@ -13,7 +13,7 @@ pub(crate) struct Signing<'a> {
 }
 
 impl<'a> Signing<'a> {
-    /// One by `key`, in a chip of which `chip` is known.
+    /// A signature by `key`. `chip` is what is known of the chip.
     ///
     /// # Errors
     ///
