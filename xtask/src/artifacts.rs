@@ -28,7 +28,7 @@ pub(crate) fn build() -> Result<Artifacts> {
     built()
 }
 
-/// The same, built before: beside this program, where cargo puts them as well.
+/// The files of an earlier build. Cargo puts them beside this program.
 ///
 /// # Errors
 ///

@@ -62,8 +62,8 @@ const TYPOS: Tool = Tool {
 ///
 /// # Errors
 ///
-/// The first of these that is not in order. At the end, if one could not be done, unless this is CI:
-/// there, nobody can install what the machine lacks.
+/// The first step that fails. At the end, if this machine could not do a step, unless this is CI,
+/// where nobody can install what the machine lacks.
 pub(crate) fn run() -> Result<()> {
     packages::install_missing(packages::For::All)?;
     let mut times = Vec::new();
@@ -116,7 +116,8 @@ fn spelling() -> Result<()> {
     )
 }
 
-/// `deny.toml` has the rules. Advisories need a download, and change when nothing here does.
+/// `deny.toml` has the rules. Advisories are not checked: they need a download, and a new one would
+/// fail a build in which nothing has changed.
 fn dependencies() -> Result<()> {
     let program = CARGO_DENY.path()?;
     for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {

@@ -19,9 +19,9 @@ use crate::source;
 
 /// The files that one run makes.
 pub(crate) struct Dist {
-    /// The Debian package.
+    /// The Debian package of the program and the module.
     pub(crate) deb: PathBuf,
-    /// That of the authority.
+    /// The Debian package of the authority.
     pub(crate) ca: PathBuf,
 }
 
@@ -193,7 +193,7 @@ fn check_again(before: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// What the builds say of the source they are made from.
+/// The version and the commit that a build of the present source contains.
 fn state() -> [String; 2] {
     [source::version(), source::commit()]
 }

@@ -69,12 +69,13 @@ pub(crate) fn trixie() -> Result<()> {
     run(&["trixie".into()])
 }
 
-/// The demo and the end-to-end tests, with what this release built: nothing is built there.
+/// The demo and the end-to-end tests, with programs that are built on this machine. Nothing is built
+/// in the other release.
 fn demo_and_tests(root: &Path) -> Result<()> {
     kernel::fetch()?;
     let built = artifacts::build()?;
     let tests = end_to_end_tests()?;
-    // By its place: cargo may have linked this program anew since it began.
+    // The file in the build directory: cargo may have replaced it since this program started.
     let xtask = built.dir.join("xtask");
     let show = [xtask.as_os_str(), "demo".as_ref(), "--built".as_ref()];
     timed("demo", || {
@@ -91,14 +92,14 @@ fn demo_and_tests(root: &Path) -> Result<()> {
     let left_out = LEFT_OUT.iter().flat_map(|part| ["--skip", *part]);
     let line = cheap.into_iter().chain([tests.as_os_str()]);
     let line = line.chain(left_out.map(OsStr::new));
-    // Where cargo runs them.
+    // The directory in which cargo runs them.
     let dir = command::root().join("crates/cli");
     timed("end-to-end tests", || {
         heard::many_tests(&mut inside::command(root, &dir, line)?)
     })
 }
 
-/// Does it, and says how long it took.
+/// Does the work, and prints how long it took.
 fn timed(what: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let start = Instant::now();
     work().with_context(|| format!("{what} in another release"))?;

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn half_an_install_is_none() {
+    fn a_failed_install_changes_nothing() {
         let dest = tempfile::tempdir().unwrap();
         let disk = Disk::at(dest.path());
         put(&disk, Path::new(PREFIX), items(&["bin/a", "old"], "1")).unwrap();

@@ -68,7 +68,7 @@ impl Layout {
         }
     }
 
-    /// That of a Debian package.
+    /// The directories of a Debian package.
     pub(crate) fn debian() -> Self {
         Self {
             zsh: "/usr/share/zsh/vendor-completions".into(),

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
     run_for(number(0, 30)?, number(1, 1)?)
 }
 
-/// The same.
+/// As [`run`], with numbers.
 ///
 /// # Errors
 ///

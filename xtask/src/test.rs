@@ -99,7 +99,8 @@ fn tests(wanted: packages::For, options: &[OsString], args: Vec<OsString>) -> Re
     if std::env::var_os("CI").is_none() {
         return command::run(&mut test);
     }
-    // Nobody is there to see a test that hangs. Compiling prints nothing there, and is done before.
+    // In CI nobody sees that a test hangs, so a run that is silent for too long is ended. Compiling may
+    // be silent for longer, so it is done before.
     let mut build = cargo();
     build
         .args(options)

@@ -19,7 +19,7 @@ const MIRROR: &str = "http://deb.debian.org/debian";
 ///
 /// # Errors
 ///
-/// [`Unavailable`] if the mirror cannot be reached. Else what mmdebstrap finds.
+/// [`Unavailable`] if the mirror cannot be reached; a failure of mmdebstrap.
 pub(super) fn make(suite: &str) -> Result<PathBuf> {
     let dir = command::target()?.join("distro");
     let (root, made) = (dir.join(suite), dir.join(format!("{suite}.packages")));
@@ -30,7 +30,7 @@ pub(super) fn make(suite: &str) -> Result<PathBuf> {
     }
     check_mirror(suite)?;
     fs::create_dir_all(&dir)?;
-    // The files of it are root's.
+    // Its files belong to root.
     command::run(
         packages::as_root("rm")
             .args(["-rf", "--one-file-system"])
