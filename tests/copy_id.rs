@@ -58,7 +58,8 @@ fn a_new_key_is_let_in_and_an_old_one_out_only_then() {
     assert!(added.stdout.contains("added"), "{added:?}{}", sshd.log());
     let expected = format!("{before}\n{line}");
     assert_eq!(fs::read_to_string(&allowed).unwrap(), expected);
-    // Once more changes nothing; a server that is not there is told, and the other is done.
+    // A second run changes nothing. A server that cannot be reached is reported, and the other one is
+    // still handled.
     let twice = copy(&["nowhere.invalid", "here"]);
     assert_eq!(twice.code, Some(1), "{twice:?}");
     assert!(

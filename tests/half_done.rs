@@ -269,7 +269,7 @@ fn a_command_that_breaks_off_says_what_is_true() {
         match line {
             // The old SO PIN is valid in all cases.
             CHANGE_SO => assert!(world.works(RESET), "{case}"),
-            // What the hint says does the rest.
+            // The command of the hint completes the change.
             DELETE => assert!(world.works(DELETE), "{case}"),
             _ => assert!(world.works(RESET), "{case}"),
         }

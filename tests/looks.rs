@@ -88,7 +88,7 @@ fn a_list_has_a_line_for_each_object_and_columns_that_line_up() {
     );
     let authorities: Vec<_> = (0..3).map(|entry| &list[entry]["authority"]).collect();
     assert_eq!(authorities, [false, true, false]);
-    // What is shown is good as an argument.
+    // The shown beginning of an id names the key.
     assert!(
         program
             .run(&["export", &short(2, "id", 8)])

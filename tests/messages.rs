@@ -137,7 +137,7 @@ fn a_token_that_does_not_exist_is_asked_nothing() {
     );
 }
 
-/// What is typed and would do nothing is refused.
+/// An option that would have no effect is refused.
 #[test]
 fn options_that_contradict_each_other_are_refused() {
     let program = Program::with_key();

@@ -122,7 +122,7 @@ fn clearing_says_what_is_lost_and_asks_for_the_word() {
     assert_eq!(keygen.code, Some(6));
 }
 
-/// Only the owner can make a storage root key; other users hear that it takes the owner.
+/// Only the owner can make a storage root key. The message to other users says so.
 #[test]
 fn a_missing_storage_root_key_takes_the_owner() {
     let program = Program::with_key();

@@ -139,7 +139,7 @@ fn a_proof_made_here_is_checked_elsewhere() {
         (&"B".into(), &"counter".into())
     );
 
-    // Whoever has not made the challenge cannot know whether it was answered.
+    // Only the verifier that made the challenge can tell whether it was answered.
     let args = ["verify-proof", &files.proof, "--any-tpm"];
     program.run(&args).fails(
         8,
@@ -258,7 +258,7 @@ fn a_key_that_asks_to_be_anna_does_not_become_root() {
         8,
         "tpmssh: proof refused: the principal \"root\" is not allowed (V6)\n",
     );
-    // Nor does one that asked for less.
+    // A proof for anna alone is not enough for anna and root.
     files.ask(&program, &["-n", "anna"]);
     files.challenge(&program);
     files.answer(&program).ok();
@@ -292,7 +292,7 @@ fn a_challenge_for_another_tpm_or_request_is_not_answered() {
     );
     assert!(!PathBuf::from(&files.proof).exists());
 
-    // What the other TPM cannot answer: the secret is not for its endorsement key.
+    // The other TPM cannot decrypt the secret, which is for another endorsement key.
     let theirs = Files::of(&other);
     theirs.ask(&other, &["--ek-type", "ecc-p384"]);
     let mut request: Value = serde_json::from_slice(&fs::read(&files.request).unwrap()).unwrap();

@@ -19,8 +19,7 @@ impl Program {
         self.run(&[&["token", "init"], &pins[..], args].concat())
     }
 
-    /// Checks that doctor finds problems of this code, with this line about `name` and this
-    /// way to mend it.
+    /// Checks that doctor ends with this exit code, and that its report contains `check`.
     #[track_caller]
     fn doctor_finds(&self, code: i32, check: &str) {
         let outcome = self.run(&["doctor"]);

@@ -100,7 +100,7 @@ fn one_key_is_exported_unless_more_are_asked_for() {
     other.run(&["export", "box"]).ok();
 }
 
-/// 12 for what is not there, 2 for what cannot be told apart.
+/// Exit code 12 for a name that does not exist, 2 for one that is ambiguous.
 #[test]
 fn a_script_can_ask_whether_something_is_there() {
     let program = Program::new();

@@ -193,7 +193,7 @@ fn what_was_not_signed_so_or_not_by_them_is_refused() {
              signers\n{hint}"
         ),
     );
-    // Somebody else's bad line stops nobody.
+    // A bad line for another signer is skipped.
     let allowed = fs::read_to_string(&it.allowed).unwrap();
     let mixed = it
         .program

@@ -152,7 +152,7 @@ fn keys_in_other_forms_are_refused_with_what_converts_them() {
         program.run(&sign).fails(2, &said);
         program.run(&["cert", "add", &file]).fails(2, &said);
     }
-    // What the text says does convert it.
+    // The command in the message does convert the key.
     let converted = run("ssh-keygen", &["-i", "-m", "PKCS8", "-f", &at("ec.pub")]);
     let file = program.secret("converted.pub", &converted);
     let sign = ["ca", "sign-user", &file, "-I", "a", "-n", "b", "-V", "+1d"];

@@ -26,7 +26,7 @@ fn the_key_of_an_authority_is_not_offered_as_a_login_and_still_certifies() {
     assert!(listed().contains(" one\n"), "{}", listed());
     assert!(!login().status.success(), "{}", sshd.log());
 
-    // As with OpenSSH's own tool.
+    // ssh-keygen signs a certificate with the authority's key in the agent.
     let user = text(program.home.path().join("user"));
     let mut keygen = program.home.command("ssh-keygen");
     keygen.args(["-q", "-t", "ed25519", "-N", "", "-f", &user]);

@@ -157,7 +157,7 @@ fn a_configuration_of_ssh_that_is_wrong_or_leads_elsewhere_is_told() {
     }
 }
 
-/// What git is told by hand, beside what `tpmssh git setup` writes.
+/// With settings of git that a person made, and with those of `tpmssh git setup`.
 #[test]
 fn what_git_signs_with_is_found_however_the_key_is_named() {
     let program = Program::with_key();

@@ -27,7 +27,7 @@ fn refused(program: &Program, file: &str, code: i32, stderr: &str) {
     assert_eq!(state(program, file), before);
 }
 
-/// What stands before the question.
+/// The text that is shown before the question.
 fn warned(program: &Program, file: &str) -> String {
     let mut keygen = program.home.command("ssh-keygen");
     let listed = Outcome::of(keygen.args(["-l", "-f", &format!("{file}.pub")])).ok();

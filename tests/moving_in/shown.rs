@@ -183,7 +183,7 @@ fn an_authority_with_an_imported_key_says_so() {
     assert!(!outcome.stderr.contains("imported"), "{outcome:#?}");
 }
 
-/// Before the TPM hears of it: no proof of such a key would be accepted.
+/// Refused before a command is sent to the TPM: no verifier would accept a proof of such a key.
 #[test]
 fn an_imported_key_is_not_proven() {
     let program = with_both();

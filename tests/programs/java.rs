@@ -54,7 +54,7 @@ fn keytool_lists_the_keys_that_have_certificates() {
 }
 
 /// SunPKCS11 makes an EC pair for the session, copies both halves into the token, and puts a certificate beside
-/// them. RSA pairs keytool makes in software, and a token of ours takes no private key from outside.
+/// them. keytool makes RSA pairs in software, and our module takes no private key from outside.
 #[test]
 fn keytool_makes_a_key_in_the_token() {
     let program = Program::with_token();

@@ -83,7 +83,7 @@ fn keys_are_made() {
     let Some(token) = Token::ours() else { return };
     let mut checks = Checks::default();
     token.write("data", "to be signed");
-    // What genpkey writes is the key; here that is a file with its name.
+    // genpkey writes the key that it makes; with this setting it writes the URI of the key.
     let config = std::fs::read_to_string(token.file("provider.cnf")).unwrap();
     let named = "pkcs11-module-encode-provider-uri-to-pem = true\n[req]\n";
     token.write("provider.cnf", config.replace("[req]\n", named));

@@ -168,7 +168,7 @@ fn oaep_without_named_hashes_fails_with_softhsm_too() {
             format!("pkeyutl -decrypt -inkey @rsa {oaep} {named} -in encrypted -out decrypted");
         token.openssl(&decrypt).status.success()
     };
-    // What OpenSSL has for both when they are not named.
+    // OpenSSL's defaults for both.
     assert!(decrypts(
         "-pkeyopt rsa_oaep_md:sha1 -pkeyopt rsa_mgf1_md:sha1"
     ));

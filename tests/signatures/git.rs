@@ -211,7 +211,7 @@ fn git_setup_is_taken_back() {
     // The second repository still needs the files.
     let files = program.home.path().join(".config/tpmssh");
     assert!(files.join("git-sign").exists());
-    // What was changed since is not ours any more.
+    // A setting that was changed since stays.
     Outcome::of(git(&program, &second).args(["config", "user.signingkey", "mine"])).ok();
     let done = setup(&second, &["--unset"]);
     assert!(

@@ -103,6 +103,6 @@ fn a_second_signal_does_not_wait() {
         "{said}"
     );
     assert!(start.elapsed() < Duration::from_secs(5), "at once");
-    // What it left is no obstacle: the next program frees it when the chip is full.
+    // The killed command may leave objects in the chip. The next one frees them if the chip is full.
     Outcome::of(tpmssh(&home).args(["keygen", "-C", "next", "--pin-file", &pin])).ok();
 }

@@ -1,4 +1,4 @@
-//! Whom the agent asks and tells: a person, and other agents.
+//! Questions and notes to a person, and requests to other agents.
 
 pub mod broker;
 pub(crate) mod notify;

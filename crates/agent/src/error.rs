@@ -49,7 +49,7 @@ pub enum Error {
         /// The socket, as it was named.
         path: PathBuf,
     },
-    /// Whoever started this program passed no usable socket.
+    /// systemd, or another program that started this one, passed no usable socket.
     #[error("no socket was passed to this program")]
     NotActivated,
     /// The audit log cannot be opened.

@@ -93,17 +93,17 @@ pub(crate) struct Agent {
     pub(crate) chip: Chip,
     pub(crate) audit: Option<Mutex<Log>>,
     pub(crate) audit_path: Option<PathBuf>,
-    /// Whether somebody else made the socket.
+    /// Whether systemd, or another program, made the socket.
     pub(crate) activated: bool,
     pub(crate) only_token: Option<String>,
     pub(crate) quota: Mutex<Quota>,
-    /// Told when a refused request was counted.
+    /// Notified when a refused request was counted.
     pub(crate) refused: Notify,
     pub(crate) standings: Mutex<Standings>,
     pub(crate) logins: Mutex<Logins>,
-    /// Told when a token was opened.
+    /// Notified when a token was opened.
     pub(crate) opened: Notify,
-    /// Told when there are logins to watch over.
+    /// Notified when a login was kept, so that its end is watched for.
     pub(crate) watch: Notify,
     /// One prompt for a token at a time.
     pub(crate) prompts: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -117,7 +117,7 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
-    /// An agent with these options; `activated` says that somebody else made its socket.
+    /// An agent with these options; `activated` says that another program made its socket.
     pub(crate) fn new(options: Options, activated: bool) -> Result<Self> {
         let audit_path = options.audit.clone();
         let audit = match options.audit {

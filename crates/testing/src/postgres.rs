@@ -53,7 +53,7 @@ impl Postgres {
     ///
     /// # Panics
     ///
-    /// As for [`start`](Self::start), and if the files are none.
+    /// As for [`start`](Self::start), and if the files are not a certificate and its key.
     #[must_use]
     pub fn with_tls(certificate: &str, key: &str) -> Self {
         let dir = memory_dir();

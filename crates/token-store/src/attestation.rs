@@ -180,7 +180,7 @@ pub fn activate(
 ///
 /// # Errors
 ///
-/// As for the two.
+/// As for [`activate`] and [`log_in_and_attest`].
 pub fn answer(
     store: &Store,
     tpm: &Tpm,

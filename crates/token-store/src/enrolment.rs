@@ -36,7 +36,7 @@ pub struct Trust {
     pub user_cas: Vec<Vec<u8>>,
     /// The authority's keys for hosts.
     pub host_cas: Vec<Vec<u8>>,
-    /// The number of the list in which the authority told its keys; 0 if they came without a list.
+    /// The number of the list in which the authority sent its keys; 0 if they came without a list.
     pub keys_number: u64,
     /// Certificates (PEM) that TLS trusts; `None`: those of the system.
     pub tls_roots: Option<Vec<u8>>,

@@ -196,6 +196,6 @@ fn a_wrong_pin_no_pin_and_a_wrong_length_sign_nothing() {
     assert!(printed.contains("CKR_DATA_LEN_RANGE"), "{printed}");
     let printed = refused(&mut with(&right, "SHA256-RSA-PKCS", "02"));
     assert!(printed.contains("CKR_KEY_TYPE_INCONSISTENT"), "{printed}");
-    // A mebibyte is no more than any other input to a mechanism that hashes.
+    // A mechanism that hashes takes a mebibyte of input.
     crate::clients::ok(&mut with(&right, "SHA256-RSA-PKCS", "01"));
 }

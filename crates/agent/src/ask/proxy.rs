@@ -35,7 +35,7 @@ const MOST_WAITING: usize = 32;
 /// The most agents that a request passes.
 const MOST_AGENTS: usize = 8;
 
-/// What tells an agent from all others, for as long as it runs.
+/// Random bytes that identify a running agent.
 type Id = [u8; 16];
 
 /// The agents that a client's requests have passed before this one.

@@ -80,7 +80,7 @@ impl Identity {
         format!("{}{}", text::quoted(&self.label), self.imported())
     }
 
-    /// What stands behind its label.
+    /// The text that follows its label.
     fn imported(&self) -> &'static str {
         match self.origin {
             Origin::Chip => "",
@@ -213,7 +213,7 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// Whatever is wrong with the store.
+    /// Those of the store.
     pub(crate) fn read(&mut self) -> Result<Arc<Keys>, Error> {
         match self.try_read() {
             // The store was restored from a copy, or deleted and made again.

@@ -20,7 +20,7 @@ pub(crate) const IDLE: Duration = Duration::from_secs(10);
 pub(crate) struct Chip {
     tpm: Arc<Tpm>,
     dir: StoreDir,
-    /// Whether somebody has the turn.
+    /// Whether a client has the turn.
     taken: Mutex<bool>,
     free: Condvar,
     /// Notified when a turn with tpm2-abrmd ends: its connection is closed after [`IDLE`].

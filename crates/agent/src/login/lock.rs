@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::machine::mutex::lock;
 
-/// What each wrong passphrase in a row adds to the delay, and the most it comes to: OpenSSH's.
+/// Each wrong passphrase in a row adds [`STEP`] to the delay, up to [`LONGEST`], as in OpenSSH.
 const STEP: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 

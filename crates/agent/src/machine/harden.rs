@@ -1,4 +1,4 @@
-//! What the process of an agent asks of the system, for itself and against others.
+//! Limits and restrictions that the process of an agent sets for itself.
 
 use std::fs::{self, DirBuilder, DirEntry, OpenOptions};
 use std::io::ErrorKind;

@@ -1,9 +1,9 @@
-//! What a client wants signed, where its form tells.
+//! What a signature is for, as far as the form of the data tells.
 
 use super::{Malformed, fields};
 
 const USERAUTH_REQUEST: u8 = 50;
-/// What data signed in the SSHSIG format begin with.
+/// The first bytes of data in the SSHSIG format.
 const SSHSIG: &[u8] = b"SSHSIG";
 
 /// The login that a signature is for.

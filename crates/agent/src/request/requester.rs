@@ -1,4 +1,4 @@
-//! Whom a request comes from.
+//! The client that a request comes from.
 
 use std::cell::RefCell;
 use std::os::unix::net::UnixStream;
@@ -16,7 +16,7 @@ use crate::request::peer::Peer;
 /// A record that is made when it is written.
 pub(crate) type Recorded = Box<dyn FnOnce() -> Record>;
 
-/// Whom a request comes from.
+/// The client that a request comes from.
 pub(crate) struct Client<'a> {
     pub(crate) peer: &'a Peer,
     pub(crate) binds: &'a mut Binds,

@@ -21,7 +21,7 @@ pub(crate) struct Seats {
     taken: Mutex<Vec<Arc<Seat>>>,
     /// Counts up each time a client becomes idle, which puts them in an order.
     moment: AtomicU64,
-    /// Told when a place becomes free.
+    /// Notified when a place becomes free.
     freed: Notify,
 }
 

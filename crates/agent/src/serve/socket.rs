@@ -159,8 +159,8 @@ fn check_dir(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes the lock that goes with a socket. It stays when the socket goes, as removing it would
-/// let two programs each hold one.
+/// Takes the lock of a socket. Its file stays when the socket is removed: if the file were removed
+/// too, two programs could each hold a lock.
 fn lock(path: &Path) -> Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");

@@ -164,7 +164,7 @@ pub(super) struct Secrets {
     so_pin_is_set: bool,
     pin: PinAuth,
     pin_is_set: bool,
-    /// That of the change guard.
+    /// The authorization value of the change guard.
     change: GuardAuth,
 }
 
