@@ -99,9 +99,8 @@ fn live_with(dist: &Dist) -> Result<()> {
             .iter()
             .map(|suite| scope.spawn(move || live(suite)))
             .collect();
-        let ends = lives.into_iter().map(ScopedJoinHandle::join);
-        ends.map(|end| end.unwrap_or_else(|panic| resume_unwind(panic)))
-            .collect()
+        let mut ends = lives.into_iter().map(ScopedJoinHandle::join);
+        ends.try_for_each(|end| end.unwrap_or_else(|panic| resume_unwind(panic)))
     })
 }
 
