@@ -1,34 +1,56 @@
 //! The audit log: JSON lines, each with the SHA-256 of the line before it.
+//!
+//! The line of a certificate is on the disk before the certificate leaves. Refusals cost nothing to ask for, so their lines do not wait for the disk
+//! one by one: they are in the file at once, and on the disk a few milliseconds later, many together.
+
+mod tail;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use tail::{Disk, Tail};
+
 /// The longest text of others in a line, in characters.
 const MAX_SHOWN: usize = 128;
+/// So long lines wait for others to come to the disk with them.
+const SOON: Duration = Duration::from_millis(5);
+/// And so long after the disk has failed.
+const LATER: Duration = Duration::from_secs(1);
 
-/// The log of one node.
-#[derive(Debug)]
+/// The log of one node. When it is dropped, all its lines are on the disk.
 pub struct Audit {
-    log: Mutex<Log>,
+    shared: Arc<Shared>,
+    /// Makes groups of lines durable.
+    thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug)]
+impl std::fmt::Debug for Audit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Audit").finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    log: Mutex<Log>,
+    /// A line waits, or the log ends.
+    changed: Condvar,
+}
+
 struct Log {
-    file: File,
-    /// The length of the whole lines in bytes.
-    len: u64,
-    /// Whether there may be more after them: the last write has failed.
-    torn: bool,
+    tail: Tail,
     /// Of the next line.
     seq: u64,
     /// The SHA-256 of the last line without its line feed; zeros before the first.
     prev: String,
+    ends: bool,
 }
 
 /// What is wrong with a log.
@@ -60,18 +82,30 @@ impl Audit {
             .open(path)?;
         let end = verify(&file)?;
         file.set_len(end.len)?;
-        Ok(Self {
+        Ok(Self::on(Arc::new(file), end)?)
+    }
+
+    fn on(disk: Arc<dyn Disk>, end: End) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
             log: Mutex::new(Log {
-                file,
-                len: end.len,
-                torn: false,
+                tail: Tail::new(disk, end.len),
                 seq: end.lines,
                 prev: end.prev,
+                ends: false,
             }),
+            changed: Condvar::new(),
+        });
+        let of_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("audit".to_owned())
+            .spawn(move || of_thread.make_durable())?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
         })
     }
 
-    /// Writes a line, and has it on the disk when this returns.
+    /// Writes a line, and has it on the disk when this returns, with all lines before it.
     ///
     /// Texts that came over the network are cut to 128 characters, and what could end a line or control a terminal is escaped.
     ///
@@ -79,7 +113,46 @@ impl Audit {
     ///
     /// If it cannot be written. The log is as before then, at the latest when the next line is written.
     pub fn write(&self, now: u64, event: &str, facts: &[(&'static str, String)]) -> io::Result<()> {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.add(now, event, facts, true)
+    }
+
+    /// Writes a line of something that gives nothing away, such as a refusal: it is in the file when this returns, and on the disk within
+    /// milliseconds, or with the next line of [`Self::write`]. At most 32 lines wait for the disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`].
+    pub fn note(&self, now: u64, event: &str, facts: &[(&'static str, String)]) -> io::Result<()> {
+        self.shared.add(now, event, facts, false)
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.shared.lock().ends = true;
+        self.shared.changed.notify_all();
+        // It has ended in any case; a panic was reported when it happened.
+        let _ = self.thread.take().map(JoinHandle::join);
+        let mut log = self.shared.lock();
+        if log.tail.waiting() > 0 {
+            complain(&log.tail.sync());
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(
+        &self,
+        now: u64,
+        event: &str,
+        facts: &[(&'static str, String)],
+        is_durable: bool,
+    ) -> io::Result<()> {
+        let mut log = self.lock();
         let mut line = Map::new();
         line.insert("seq".into(), log.seq.into());
         line.insert("time".into(), now.into());
@@ -89,20 +162,59 @@ impl Audit {
             let shown: String = value.chars().take(MAX_SHOWN).collect();
             line.insert((*name).into(), shown.into());
         }
-        let text = escaped(&Value::Object(line).to_string());
-        // A disk that is full takes half of a line, and one that fails may have the whole.
-        if log.torn {
-            log.file.set_len(log.len)?;
-        }
-        log.torn = true;
-        let whole = format!("{text}\n");
-        log.file.write_all(whole.as_bytes())?;
-        log.file.sync_data()?;
-        log.torn = false;
-        log.len += u64::try_from(whole.len()).unwrap_or(0);
+        let mut text = escaped(&Value::Object(line).to_string());
+        let prev = digest(text.as_bytes());
+        text.push('\n');
+        log.tail.append(text.as_bytes(), is_durable)?;
         log.seq += 1;
-        log.prev = digest(text.as_bytes());
+        log.prev = prev;
+        if log.tail.waiting() == 1 {
+            self.changed.notify_all();
+        }
         Ok(())
+    }
+
+    /// Has lines on the disk soon after they were written, until the log ends.
+    fn make_durable(&self) {
+        let wait = |log, time| {
+            let waited = self
+                .changed
+                .wait_timeout_while(log, time, |log: &mut Log| !log.ends);
+            waited.unwrap_or_else(PoisonError::into_inner).0
+        };
+        let mut log = self.lock();
+        loop {
+            let quiet = |log: &mut Log| log.tail.waiting() == 0 && !log.ends;
+            log = self
+                .changed
+                .wait_while(log, quiet)
+                .unwrap_or_else(PoisonError::into_inner);
+            // Others come meanwhile.
+            log = wait(log, SOON);
+            if log.ends {
+                return;
+            }
+            let done = match log.tail.group() {
+                Some(group) => {
+                    drop(log);
+                    let done = group.sync();
+                    log = self.lock();
+                    log.tail.synced(&group, &done);
+                    done
+                }
+                None => log.tail.sync(),
+            };
+            if done.is_err() {
+                complain(&done);
+                log = wait(log, LATER);
+            }
+        }
+    }
+}
+
+fn complain(done: &io::Result<()>) {
+    if let Err(err) = done {
+        eprintln!("tpmssh-ca: lines of the audit log are not on the disk: {err}");
     }
 }
 
@@ -176,8 +288,65 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write;
 
+    use super::tail::tests::Cached;
     use super::*;
+
+    fn on(disk: &Arc<Cached>) -> Audit {
+        let start = End {
+            lines: 0,
+            len: 0,
+            prev: "0".repeat(64),
+        };
+        Audit::on(Arc::clone(disk) as Arc<dyn Disk>, start).unwrap()
+    }
+
+    /// The lines that a power cut leaves.
+    fn kept(disk: &Cached) -> usize {
+        let kept = disk.change(|it| it.kept.clone());
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&kept).unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        let end = verify(&file).unwrap();
+        assert_eq!(end.len, u64::try_from(kept.len()).unwrap());
+        usize::try_from(end.lines).unwrap()
+    }
+
+    #[test]
+    fn a_thousand_refusals_cost_few_writes_to_the_disk_and_all_come_there() {
+        let disk = Arc::new(Cached::default());
+        let audit = on(&disk);
+        for line in 0..1000 {
+            audit.note(line, "begin", &[]).unwrap();
+        }
+        audit.write(1000, "renew", &[]).unwrap();
+        assert_eq!(kept(&disk), 1001);
+        // One for each 32, and a few by the thread if this one is held up.
+        let syncs = disk.change(|it| it.syncs);
+        assert!(syncs < 500, "{syncs}");
+    }
+
+    #[test]
+    fn a_refusal_is_on_the_disk_soon_and_at_the_latest_at_the_end() {
+        let disk = Arc::new(Cached::default());
+        let audit = on(&disk);
+        audit.note(0, "begin", &[]).unwrap();
+        let wait = |until: &dyn Fn() -> bool| {
+            let begun = std::time::Instant::now();
+            while !until() {
+                assert!(begun.elapsed().as_secs() < 30, "nobody writes it");
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        wait(&|| kept(&disk) == 1);
+        disk.change(|it| it.fails = true);
+        audit.note(1, "begin", &[]).unwrap();
+        wait(&|| !disk.change(|it| it.fails));
+        audit.note(2, "begin", &[]).unwrap();
+        drop(audit);
+        assert_eq!(kept(&disk), 3);
+    }
 
     fn write(path: &Path, lines: u64) {
         let audit = Audit::open(path).unwrap();

@@ -218,7 +218,10 @@ impl Authority {
             facts.push(("refused", refusal.code()));
             facts.push(("why", error_line(refusal)));
         }
-        let noted = self.audit.write(now, event, &facts);
+        let noted = match &result {
+            Ok(_) => self.audit.write(now, event, &facts),
+            Err(_) => self.audit.note(now, event, &facts),
+        };
         noted.map_err(|err| Refusal::Unavailable(err.into()))?;
         match result {
             // A stranger is not to tell a revoked TPM from an unknown one.

@@ -4,6 +4,7 @@ mod limits;
 mod queue;
 mod room;
 mod scrape;
+mod source;
 mod tls;
 
 use std::convert::Infallible;
@@ -79,10 +80,10 @@ pub async fn serve(
             let permit = Arc::clone(&connections).acquire_owned().await;
             (permit, listener.accept().await)
         };
-        let (permit, stream, source) = tokio::select! {
+        let (permit, stream, peer) = tokio::select! {
             () = &mut end => break,
             (permit, accepted) = next => match accepted {
-                Ok((stream, source)) => (permit?, stream, source.ip()),
+                Ok((stream, peer)) => (permit?, stream, peer.ip()),
                 Err(err) => {
                     // Such as too many open files: later there may be fewer.
                     eprintln!("tpmssh-ca: a connection is not accepted: {err}");
@@ -94,10 +95,10 @@ pub async fn serve(
         let (service, tls) = (service.clone(), tls.acceptor());
         tokio::spawn(async move {
             match tls {
-                None => service.connection(stream, source, permit).await,
+                None => service.connection(stream, peer, permit).await,
                 Some(tls) => {
                     if let Ok(Ok(stream)) = timeout(PATIENCE, tls.accept(stream)).await {
-                        service.connection(stream, source, permit).await;
+                        service.connection(stream, peer, permit).await;
                     }
                 }
             }
@@ -159,28 +160,28 @@ impl Service {
     async fn connection(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
-        source: IpAddr,
+        peer: IpAddr,
         _permit: OwnedSemaphorePermit,
     ) {
         talk(stream, move |request| {
             let service = self.clone();
-            async move { service.counted(request, source).await }
+            async move { service.counted(request, peer).await }
         })
         .await;
     }
 
-    async fn counted(&self, request: Request<Incoming>, source: IpAddr) -> Answer {
+    async fn counted(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         let path = request.uri().path();
         // A path that there is not is never a label.
         let path = PATHS.into_iter().find(|it| *it == path);
-        let answer = self.answer(request, source).await;
+        let answer = self.answer(request, peer).await;
         let status = answer.status().as_u16();
         let metrics = self.authority.metrics();
         metrics.request(path.unwrap_or("other"), status);
         answer
     }
 
-    async fn answer(&self, request: Request<Incoming>, source: IpAddr) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         let path = request.uri().path().to_owned();
         let method = request.method().clone();
         let wanted = match path.as_str() {
@@ -196,6 +197,9 @@ impl Service {
                 .extend(allow.ok().map(|it| (ALLOW, it)));
             return answer;
         }
+        let policy = self.authority.policy();
+        let source = source::of(peer, request.headers(), &policy.listen.trusted_proxies);
+        drop(policy);
         if let Err(wait) = self.limits.take(&path, source, Instant::now()) {
             return too_often(wait);
         }

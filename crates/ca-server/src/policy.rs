@@ -12,6 +12,7 @@ use key_proof::Anchors;
 use serde::Deserialize;
 use ssh_format::AnyKey;
 
+pub use network::Network;
 use role::RoleFile;
 pub use role::{Rebind, Role, is_principal};
 pub use span::{in_words, seconds};
@@ -86,6 +87,9 @@ pub struct Listen {
     /// A file with the key of the TLS certificate (PEM).
     #[serde(default)]
     pub key: Option<PathBuf>,
+    /// The proxies that say in `X-Forwarded-For` whose request they pass on.
+    #[serde(default)]
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// The keys that certify. They are in an agent, and so in a TPM or another device.

@@ -3,7 +3,7 @@
 use key_proof::{Kind, Mode, Wall};
 use serde::Deserialize;
 
-use super::network::is_network;
+use super::network::Network;
 use super::{Files, PolicyError, seconds, wrong};
 use crate::identity::{self, Rule};
 
@@ -193,7 +193,11 @@ impl RoleFile {
         {
             return wrong(at, format!("{unknown:?} is no extension of OpenSSH"));
         }
-        if let Some(bad) = self.source_address.iter().find(|it| !is_network(it)) {
+        if let Some(bad) = self
+            .source_address
+            .iter()
+            .find(|it| Network::parse(it).is_none())
+        {
             return wrong(
                 at,
                 format!("{bad:?} is no address or network, such as 10.0.0.0/8"),

@@ -10,6 +10,7 @@ mod commands;
 mod der;
 mod enrolment;
 mod faults;
+mod flood;
 mod identity;
 mod keys;
 mod limits;

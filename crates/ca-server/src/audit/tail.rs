@@ -1,0 +1,324 @@
+//! The end of the log: which lines are on the disk, and which are only in the file.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// So many lines may be in the file without being on the disk.
+pub(super) const MOST: usize = 32;
+
+/// What a log needs of its file.
+pub(super) trait Disk: Send + Sync {
+    /// Writes at the end of the file.
+    fn append(&self, bytes: &[u8]) -> io::Result<()>;
+    /// Returns once all that was written is on the disk.
+    fn sync(&self) -> io::Result<()>;
+    /// Cuts the file.
+    fn cut(&self, len: u64) -> io::Result<()>;
+}
+
+/// A file that was opened to append to it.
+impl Disk for File {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        (&*self).write_all(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+}
+
+/// The last lines of a log.
+pub(super) struct Tail {
+    disk: Arc<dyn Disk>,
+    /// The length of the lines that are on the disk, in bytes.
+    durable: u64,
+    /// The lines after them, at most [`MOST`]. They are kept here because a disk that fails may lose what it has taken.
+    waiting: Vec<u8>,
+    /// How many bytes of `waiting` are in the file.
+    written: usize,
+    /// Whether the file may have something else after them: the last write has failed.
+    torn: bool,
+    /// How often the file was cut or may have lost something.
+    mishaps: u64,
+}
+
+/// What a thread makes durable while others append.
+pub(super) struct Group {
+    disk: Arc<dyn Disk>,
+    end: u64,
+    mishaps: u64,
+}
+
+impl Group {
+    /// Returns once the lines are on the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.disk.sync()
+    }
+}
+
+impl Tail {
+    /// Of a file with `len` bytes of whole lines, which are on the disk.
+    pub(super) fn new(disk: Arc<dyn Disk>, len: u64) -> Self {
+        Self {
+            disk,
+            durable: len,
+            waiting: Vec::new(),
+            written: 0,
+            torn: false,
+            mishaps: 0,
+        }
+    }
+
+    /// How many lines are not known to be on the disk.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    /// Appends a line, which ends with a line feed. If `is_durable`, or if too many lines wait, it and all before it are on the disk then.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written. It is not in the log then; those before it are, and come to the disk later.
+    pub(super) fn append(&mut self, line: &[u8], is_durable: bool) -> io::Result<()> {
+        let before = self.waiting.len();
+        self.waiting.extend_from_slice(line);
+        let done = if is_durable || self.waiting() >= MOST {
+            self.sync()
+        } else {
+            self.put()
+        };
+        if done.is_err() {
+            self.waiting.truncate(before);
+            self.written = self.written.min(before);
+            self.torn = true;
+            self.mishaps += 1;
+        }
+        done
+    }
+
+    /// Has all lines on the disk.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be written. They are tried again with the next line.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.put()?;
+        if let Err(err) = self.disk.sync() {
+            self.lose();
+            return Err(err);
+        }
+        self.settle(self.waiting.len());
+        Ok(())
+    }
+
+    /// Has all lines in the file.
+    fn put(&mut self) -> io::Result<()> {
+        // A disk that is full takes half of a line, and one that fails may have the whole.
+        if self.torn {
+            let written = u64::try_from(self.written).unwrap_or(0);
+            self.disk.cut(self.durable + written)?;
+        }
+        self.torn = true;
+        self.disk.append(&self.waiting[self.written..])?;
+        self.torn = false;
+        self.written = self.waiting.len();
+        Ok(())
+    }
+
+    /// The lines that wait, to be made durable while others append; `None` if some are not even in the file.
+    pub(super) fn group(&self) -> Option<Group> {
+        let len = u64::try_from(self.waiting.len()).ok()?;
+        (!self.torn && self.written == self.waiting.len()).then(|| Group {
+            disk: Arc::clone(&self.disk),
+            end: self.durable + len,
+            mishaps: self.mishaps,
+        })
+    }
+
+    /// Notes how [`Group::sync`] ended.
+    pub(super) fn synced(&mut self, group: &Group, done: &io::Result<()>) {
+        match done {
+            Err(_) => self.lose(),
+            // Others may have been written in their place since.
+            Ok(()) if group.mishaps != self.mishaps => {}
+            Ok(()) => {
+                let len = group.end.saturating_sub(self.durable);
+                self.settle(usize::try_from(len).unwrap_or(0));
+            }
+        }
+    }
+
+    /// The first `len` bytes that waited are on the disk.
+    fn settle(&mut self, len: usize) {
+        let len = len.min(self.waiting.len());
+        self.waiting.drain(..len);
+        self.written = self.written.saturating_sub(len);
+        self.durable += u64::try_from(len).unwrap_or(0);
+    }
+
+    /// The disk may have lost what it has taken: all that waits is written anew.
+    fn lose(&mut self) {
+        self.written = 0;
+        self.torn = true;
+        self.mishaps += 1;
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    /// A disk with a cache before it, which fails when it is told to.
+    #[derive(Default)]
+    pub(in crate::audit) struct Cached(pub(in crate::audit) Mutex<State>);
+
+    #[derive(Default, Clone)]
+    pub(in crate::audit) struct State {
+        /// What the file has.
+        pub(in crate::audit) file: Vec<u8>,
+        /// What is left of it after a power cut.
+        pub(in crate::audit) kept: Vec<u8>,
+        pub(in crate::audit) syncs: usize,
+        /// The room, in bytes.
+        pub(in crate::audit) room: Option<usize>,
+        /// Whether the next sync loses what is not kept.
+        pub(in crate::audit) fails: bool,
+    }
+
+    impl Cached {
+        pub(in crate::audit) fn change<T>(&self, how: impl FnOnce(&mut State) -> T) -> T {
+            how(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        }
+    }
+
+    impl Disk for Cached {
+        fn append(&self, bytes: &[u8]) -> io::Result<()> {
+            self.change(|it| {
+                let room = it.room.unwrap_or(usize::MAX).saturating_sub(it.file.len());
+                it.file.extend(bytes.iter().take(room));
+                if bytes.len() > room {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                Ok(())
+            })
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            self.change(|it| {
+                it.syncs += 1;
+                if std::mem::take(&mut it.fails) {
+                    // As Linux does: the pages count as clean, and are not written again.
+                    it.file.clone_from(&it.kept);
+                    return Err(io::Error::other("a bad sector"));
+                }
+                it.kept.clone_from(&it.file);
+                Ok(())
+            })
+        }
+
+        fn cut(&self, len: u64) -> io::Result<()> {
+            self.change(|it| it.file.truncate(usize::try_from(len).unwrap_or(0)));
+            Ok(())
+        }
+    }
+
+    fn tail() -> (Arc<Cached>, Tail) {
+        let disk = Arc::new(Cached::default());
+        let tail = Tail::new(Arc::clone(&disk) as Arc<dyn Disk>, 0);
+        (disk, tail)
+    }
+
+    fn text(bytes: &[u8]) -> String {
+        String::from_utf8_lossy(bytes).replace('\n', " ")
+    }
+
+    #[test]
+    fn a_line_that_has_to_be_durable_takes_those_before_it_along_in_one_go() {
+        let (disk, mut tail) = tail();
+        for line in [b"1\n", b"2\n"] {
+            tail.append(line, false).unwrap();
+        }
+        let held = disk.change(|it| it.clone());
+        assert_eq!(
+            (text(&held.file), text(&held.kept), held.syncs),
+            ("1 2 ".into(), String::new(), 0)
+        );
+        tail.append(b"3\n", true).unwrap();
+        let held = disk.change(|it| it.clone());
+        assert_eq!((text(&held.kept), held.syncs), ("1 2 3 ".into(), 1));
+        assert_eq!(tail.waiting(), 0);
+    }
+
+    #[test]
+    fn no_more_than_32_lines_wait() {
+        let (disk, mut tail) = tail();
+        for _ in 0..10 * MOST {
+            tail.append(b"x\n", false).unwrap();
+            assert!(tail.waiting() < MOST);
+        }
+        assert_eq!(disk.change(|it| it.syncs), 10);
+        assert_eq!(disk.change(|it| it.kept.len()), 20 * MOST);
+    }
+
+    #[test]
+    fn a_full_disk_takes_no_line_and_loses_none_that_was_taken() {
+        let (disk, mut tail) = tail();
+        tail.append(b"1\n", false).unwrap();
+        disk.change(|it| it.room = Some(4));
+        for is_durable in [false, true] {
+            assert!(tail.append(b"two\n", is_durable).is_err());
+        }
+        disk.change(|it| it.room = None);
+        tail.append(b"3\n", false).unwrap();
+        tail.sync().unwrap();
+        assert_eq!(disk.change(|it| text(&it.kept)), "1 3 ");
+    }
+
+    #[test]
+    fn what_a_bad_disk_has_lost_is_written_again() {
+        let (disk, mut tail) = tail();
+        for line in [b"1\n", b"2\n"] {
+            tail.append(line, false).unwrap();
+        }
+        disk.change(|it| it.fails = true);
+        assert!(tail.append(b"3\n", true).is_err());
+        tail.append(b"4\n", true).unwrap();
+        assert_eq!(disk.change(|it| text(&it.kept)), "1 2 4 ");
+        // The same if it is found beside the writers.
+        tail.append(b"5\n", false).unwrap();
+        disk.change(|it| it.fails = true);
+        let group = tail.group().unwrap();
+        let done = group.sync();
+        tail.append(b"6\n", false).unwrap();
+        tail.synced(&group, &done);
+        tail.sync().unwrap();
+        assert_eq!(disk.change(|it| text(&it.kept)), "1 2 4 5 6 ");
+    }
+
+    #[test]
+    fn lines_that_come_while_a_group_is_made_durable_wait_for_the_next_one() {
+        let (disk, mut tail) = tail();
+        tail.append(b"1\n", false).unwrap();
+        let group = tail.group().unwrap();
+        tail.append(b"2\n", false).unwrap();
+        tail.synced(&group, &group.sync());
+        assert_eq!(tail.waiting(), 1);
+        // A line that could not be written was in the file for a moment: it does not count as the one that came instead.
+        let group = tail.group().unwrap();
+        let done = group.sync();
+        disk.change(|it| it.fails = true);
+        assert!(tail.append(b"3\n", true).is_err());
+        tail.append(b"4\n", false).unwrap();
+        tail.synced(&group, &done);
+        assert_eq!(tail.waiting(), 2);
+        tail.sync().unwrap();
+        assert_eq!(disk.change(|it| text(&it.kept)), "1 2 4 ");
+    }
+}
