@@ -103,6 +103,29 @@ macro_rules! curve {
 curve!(p256_verifies, p256_spki_verifies, p256_agree, p256, 32);
 curve!(p384_verifies, p384_spki_verifies, p384_agree, p384, 48);
 
+/// The same for P-256 in a quarter of the time. It can only accept: what it does not accept gets the plain check.
+///
+/// # Source
+///
+/// FIPS 186-5, section 6.4.2.
+#[cfg(feature = "fast-verify")]
+fn p256_accepts(x: &[u8], y: &[u8], digest: &[u8], r: &[u8], s: &[u8]) -> bool {
+    let mut point = [4; 65];
+    let mut numbers = [0; 64];
+    let (to_x, to_y) = point[1..].split_at_mut(32);
+    let (to_r, to_s) = numbers.split_at_mut(32);
+    for (to, from) in [(to_x, x), (to_y, y), (to_r, r), (to_s, s)] {
+        let Some(missing) = to.len().checked_sub(from.len()) else {
+            return false;
+        };
+        let (zeros, rest) = to.split_at_mut(missing);
+        zeros.fill(0);
+        rest.copy_from_slice(from);
+    }
+    let key = crrl::p256::PublicKey::decode(&point);
+    key.is_some_and(|key| key.verify_hash(&numbers, digest))
+}
+
 /// Whether (r, s) is an ECDSA signature by the point (x, y) over `message`. P-521 never is: nothing that
 /// attests has it.
 pub(crate) fn ecdsa_verifies(
@@ -113,6 +136,10 @@ pub(crate) fn ecdsa_verifies(
     (r, s): (&[u8], &[u8]),
 ) -> bool {
     let digest = hash.digest(&[message]);
+    #[cfg(feature = "fast-verify")]
+    if curve == Curve::NistP256 && p256_accepts(x, y, &digest, r, s) {
+        return true;
+    }
     match curve {
         Curve::NistP256 => p256_verifies(x, y, &digest, r, s).is_some(),
         Curve::NistP384 => p384_verifies(x, y, &digest, r, s).is_some(),
@@ -152,5 +179,49 @@ mod tests {
         }
         check!(p256, NistP256);
         check!(p384, NistP384);
+    }
+    /// The fast check says what the plain one says, also of numbers with other lengths.
+    #[cfg(feature = "fast-verify")]
+    #[test]
+    fn both_checks_of_p256_agree() {
+        use p256::ecdsa::{Signature, SigningKey, signature::hazmat::PrehashSigner};
+        let mut short = 0;
+        for secret in 1..600_u32 {
+            let mut bytes = [0; 32];
+            bytes[28..].copy_from_slice(&secret.to_be_bytes());
+            let key = SigningKey::from_slice(&bytes).expect("it is below the order");
+            let point = key.verifying_key().to_encoded_point(false);
+            let (x, y) = (point.x().expect("affine"), point.y().expect("affine"));
+            let digest = HashAlg::Sha384.digest(&[&bytes]);
+            let signature: Signature = key.sign_prehash(&digest).expect("a digest is signed");
+            let (r, s) = signature.split_bytes();
+            let bare = |bytes: &[u8]| {
+                let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+                bytes[zeros..].to_vec()
+            };
+            let good = [bare(x), bare(y), digest.clone(), bare(&r), bare(&s)];
+            short += good.iter().filter(|it| it.len() < 32).count();
+            let both = |of: &[Vec<u8>; 5]| {
+                let [x, y, digest, r, s] = of;
+                let said = p256_accepts(x, y, digest, r, s);
+                assert_eq!(said, p256_verifies(x, y, digest, r, s).is_some());
+                said
+            };
+            assert!(both(&good));
+            for place in 0..good.len() {
+                let mut bad = good.clone();
+                // The last bytes of a digest of 48 bytes do not count.
+                bad[place][7] ^= 1;
+                assert!(!both(&bad));
+                bad[place] = [&[0][..], &good[place]].concat();
+                let is_short = good[place].len() < 32;
+                assert_eq!(both(&bad), is_short, "{place}");
+                bad[place].clear();
+                if place != 2 {
+                    assert!(!both(&bad));
+                }
+            }
+        }
+        assert!(short > 0, "none had a leading zero");
     }
 }

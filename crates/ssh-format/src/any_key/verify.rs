@@ -1,5 +1,8 @@
 //! Verifying signatures.
 
+#[cfg(feature = "fast-verify")]
+mod fast;
+
 use ml_dsa::MlDsa44;
 use rsa::BigUint;
 use sha2::{Digest, Sha256, Sha512};
@@ -151,6 +154,10 @@ fn ecdsa(curve: Curve, point: &[u8], body: &mut Reader<'_>, message: &[u8]) -> R
         numbers.extend(number);
     }
     body.finish()?;
+    #[cfg(feature = "fast-verify")]
+    if curve == Curve::NistP256 && fast::accepts(point, &Sha256::digest(message), &numbers) {
+        return Ok(true);
+    }
     macro_rules! check {
         ($curve:ident) => {{
             let key = $curve::ecdsa::VerifyingKey::from_sec1_bytes(point);
