@@ -21,8 +21,8 @@ pub(super) fn accepts(point: &[u8], digest: &[u8], numbers: &[u8]) -> bool {
 mod tests {
     use p256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
     use p256::ecdsa::{Signature, SigningKey, VerifyingKey};
-    use p256::elliptic_curve::ops::Reduce;
     use p256::elliptic_curve::PrimeField;
+    use p256::elliptic_curve::ops::Reduce;
     use p256::{FieldBytes, Scalar};
     use proptest::prelude::*;
 
