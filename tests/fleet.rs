@@ -7,5 +7,6 @@ mod identities;
 mod people;
 mod refused;
 mod rotation;
+mod tls;
 
 pub(crate) use authority::{AUDIENCE, Authority};

@@ -261,7 +261,7 @@ fn settings_of_another_file_are_not_replaced() {
     .ok();
     machine.setup(&["--join-token", &token]).fails(
         2,
-        "tpmssh: --join-token, --identity-key, --identity-command, --old-key, --role, --audience, --user-ca, --host-ca, --tls-ca and --ek-type need --enroll\n",
+        "tpmssh: --join-token, --identity-key, --identity-command, --old-key, --role, --audience, --user-ca, --host-ca, --tls-ca, --tls-ca-sha256 and --ek-type need --enroll\n",
     );
 }
 

@@ -4,7 +4,7 @@ mod admin;
 mod ca;
 mod database;
 mod expected;
-mod files;
+pub(crate) mod files;
 mod init;
 mod join_token;
 mod notify;
@@ -12,6 +12,7 @@ mod pages;
 mod restored;
 mod serve;
 mod tickets;
+mod tls;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
@@ -66,6 +67,9 @@ enum Command {
     /// The authority's own keys: publish and retire them
     #[command(subcommand)]
     Ca(ca::CaCommand),
+    /// The TLS certificate of a node that makes its own
+    #[command(subcommand)]
+    Tls(tls::TlsCommand),
     /// The registry: after a restore, and in PostgreSQL for several nodes
     #[command(subcommand)]
     Database(database::DatabaseCommand),
@@ -155,6 +159,7 @@ fn run(program: Program) -> anyhow::Result<()> {
         Command::Device(command) => admin::device(&dir, &command, &out),
         Command::Krl(command) => admin::krl(&dir, &command, &out),
         Command::Ca(command) => ca::run(&dir, &command, &out),
+        Command::Tls(command) => tls::run(&dir, &command, &out),
         Command::Database(command) => database::run(&dir, &command, &out),
         Command::Audit(AuditCommand::Verify) => serve::verify(&dir, &out),
         Command::Man(args) => pages::man(&args, Program::command()),

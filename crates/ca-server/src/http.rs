@@ -69,6 +69,7 @@ pub async fn serve(
     let gauge = authority.metrics().sign_queue();
     let service = Service {
         authority,
+        tls: tls.clone(),
         limits: Arc::new(Limits::new()),
         renewals: Queue::new(WORKERS.0, gauge.clone()),
         enrolments: Queue::new(WORKERS.1, gauge),
@@ -135,13 +136,14 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// All that there is.
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 9] = [
     "/v1/enroll/begin",
     "/v1/enroll/finish",
     "/v1/renew",
     "/v1/nonce",
     "/v1/krl",
     "/v1/ca-keys",
+    "/v1/tls",
     "/healthz",
     "/readyz",
 ];
@@ -149,6 +151,7 @@ const PATHS: [&str; 8] = [
 #[derive(Clone)]
 struct Service {
     authority: Arc<Authority>,
+    tls: Tls,
     limits: Arc<Limits>,
     renewals: Queue,
     enrolments: Queue,
@@ -186,7 +189,9 @@ impl Service {
         let method = request.method().clone();
         let wanted = match path.as_str() {
             "/v1/enroll/begin" | "/v1/enroll/finish" | "/v1/renew" => Method::POST,
-            "/v1/nonce" | "/v1/krl" | "/v1/ca-keys" | "/healthz" | "/readyz" => Method::GET,
+            "/v1/nonce" | "/v1/krl" | "/v1/ca-keys" | "/v1/tls" | "/healthz" | "/readyz" => {
+                Method::GET
+            }
             _ => return problem(404, "not-found", "there is nothing here"),
         };
         if method != wanted {
@@ -206,6 +211,12 @@ impl Service {
         // As long as the node runs, also if all workers wait.
         if path == "/healthz" {
             return json_answer(StatusCode::OK, "{\"status\":\"ok\"}\n".to_owned());
+        }
+        if path == "/v1/tls" {
+            return match self.tls.chain() {
+                Some(chain) => pem_answer(&chain),
+                None => problem(404, "no-tls", "this node is asked without TLS"),
+            };
         }
         let known = request.headers().get(IF_NONE_MATCH).cloned();
         let body = match read(request).await {
@@ -358,6 +369,13 @@ fn json_answer(status: StatusCode, text: String) -> Answer {
     let mut answer = Response::new(Full::from(text));
     *answer.status_mut() = status;
     let kind = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+fn pem_answer(text: &str) -> Answer {
+    let mut answer = Response::new(Full::from(text.to_owned()));
+    let kind = HeaderValue::from_static("application/pem-certificate-chain");
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer
 }

@@ -16,6 +16,7 @@ pub mod http;
 pub mod identity;
 pub mod metrics;
 pub mod policy;
+mod private_tls;
 pub mod registry;
 pub mod reload;
 pub mod restored;

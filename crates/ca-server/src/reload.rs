@@ -7,7 +7,8 @@ use ssh_format::text::error_line;
 
 use crate::authority::{Authority, Rules, now};
 use crate::http::Tls;
-use crate::policy::Policy;
+use crate::policy::{Listen, Policy};
+use crate::private_tls::PrivateTls;
 
 /// Reads the node's files: the rules, and the SHA-256 of the policy's text in hexadecimal.
 pub type Read = Box<dyn Fn() -> anyhow::Result<(Rules, String)> + Send + Sync>;
@@ -77,12 +78,43 @@ impl Reload {
         done
     }
 
+    /// Makes the next TLS certificate if `own` made the one in use and it ends soon, and has new connections use it. Nothing else is read anew.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made; then the one before it is used on.
+    pub(crate) fn renew_tls(&self, own: &PrivateTls, now: u64) -> anyhow::Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let listen = self.authority.policy().listen.clone();
+        let Some(until) = renew_if_due(&listen, own, now)? else {
+            return Ok(());
+        };
+        self.tls.replace(&Tls::new(&listen)?);
+        let facts = [("until", until.to_string()), ("by", "serve".to_owned())];
+        let noted = self.authority.audit().write(now, "tls-renew", &facts);
+        noted.context("the audit log cannot be written")
+    }
+
     fn check(&self) -> anyhow::Result<(Rules, Tls, String)> {
         let (rules, digest) = (self.read)()?;
         check_fixed(&self.authority.policy(), &rules.policy)?;
         let tls = Tls::new(&rules.policy.listen)?;
         Ok((rules, tls, digest))
     }
+}
+
+/// Makes the next TLS certificate if `own` made the one in the policy and it ends soon; returns when the new one ends.
+pub(crate) fn renew_if_due(
+    listen: &Listen,
+    own: &PrivateTls,
+    now: u64,
+) -> anyhow::Result<Option<u64>> {
+    let certificate = listen.certificate.as_deref();
+    if !certificate.is_some_and(|it| own.is_own(it)) || !own.seen()?.is_due(now) {
+        return Ok(None);
+    }
+    let seen = own.renew(None, now)?;
+    Ok(Some(seen.until))
 }
 
 /// Refuses a change of what a node has only when it starts: its name, its port, and its keys.

@@ -16,9 +16,11 @@ mod authorities;
 mod error;
 pub mod krl;
 pub mod pace;
+mod pin;
 mod server;
 
 pub use answer::{Granted, Wanted};
 pub use authorities::Authorities;
-pub use error::{Error, Result};
+pub use error::{Error, Result, TlsFault};
+pub use pin::pinned_root;
 pub use server::{MAX_KRL_LEN, Server, SignedKeys, SignedKrl, Url};

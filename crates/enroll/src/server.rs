@@ -9,7 +9,7 @@ use key_proof::{Challenge, Proof, Renewal, Request};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::Deserialize;
 use ureq::http::{Response, StatusCode, header};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsConfigBuilder};
 use ureq::{Agent, Body};
 
 use crate::answer::{Answer, granted};
@@ -18,7 +18,7 @@ use crate::{Error, Granted, Result};
 /// The longest list of revoked keys that is taken: a million keys.
 pub const MAX_KRL_LEN: u64 = 64 * 1024 * 1024;
 /// The longest other answer.
-const MAX_ANSWER_LEN: u64 = 256 * 1024;
+pub(crate) const MAX_ANSWER_LEN: u64 = 256 * 1024;
 /// For a whole request, the list of revoked keys included.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// For a connection.
@@ -107,28 +107,10 @@ impl Server {
     ///
     /// [`Error::TlsRoots`].
     pub fn new(url: Url, roots: Option<&[u8]>) -> Result<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(provider)
-            .root_certs(root_certificates(&url, roots)?)
-            .build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .timeout_global(Some(PATIENCE))
-            .timeout_connect(Some(CONNECT))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("tpmssh/", env!("CARGO_PKG_VERSION")));
-        // A proxy on another machine would see the join token: without TLS, this machine is asked and nobody else.
-        let config = match url.as_str().starts_with("http:") {
-            true => config.proxy(None),
-            false => config,
-        };
-        Ok(Self {
-            url,
-            agent: config.build().into(),
-        })
+        let roots = root_certificates(&url, roots)?;
+        let tls = tls_config(TlsConfig::builder().root_certs(roots));
+        let agent = agent(&url, tls);
+        Ok(Self { url, agent })
     }
 
     /// Where it is.
@@ -257,7 +239,8 @@ impl Server {
             url: self.url.to_string(),
             source,
         };
-        let (head, body) = sent.map_err(|err| silent(err.into()))?.into_parts();
+        let sent = sent.map_err(|err| Error::no_server(&self.url, err))?;
+        let (head, body) = sent.into_parts();
         let text = |name: &str| Some(head.headers.get(name)?.to_str().ok()?.to_owned());
         let mut bytes = Vec::new();
         let mut reader = body.into_reader().take(limit + 1);
@@ -276,6 +259,30 @@ impl Server {
         }
         .accepted()
     }
+}
+
+/// With the cryptography of this project.
+pub(crate) fn tls_config(config: TlsConfigBuilder) -> TlsConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    config.unversioned_rustls_crypto_provider(provider).build()
+}
+
+/// What asks the authority at `url`.
+pub(crate) fn agent(url: &Url, tls: TlsConfig) -> Agent {
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .timeout_global(Some(PATIENCE))
+        .timeout_connect(Some(CONNECT))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("tpmssh/", env!("CARGO_PKG_VERSION")));
+    // A proxy on another machine would see the join token: without TLS, this machine is asked and nobody else.
+    let config = match url.as_str().starts_with("http:") {
+        true => config.proxy(None),
+        false => config,
+    };
+    config.build().into()
 }
 
 /// What TLS is to trust.

@@ -88,7 +88,7 @@ impl Dir {
 }
 
 /// Reads a text file of at most `max` bytes.
-pub(super) fn read(path: &Path, max: u64) -> anyhow::Result<String> {
+pub(crate) fn read(path: &Path, max: u64) -> anyhow::Result<String> {
     let shown = path.display();
     let mut text = String::new();
     let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
@@ -105,7 +105,7 @@ pub(super) fn read(path: &Path, max: u64) -> anyhow::Result<String> {
 }
 
 /// Writes a new file, whole and on the disk; not in the place of another.
-pub(super) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
     let mut open = OpenOptions::new();
     open.write(true).create_new(true).mode(mode);
     let written = open.open(path).and_then(|mut file| {
@@ -163,7 +163,7 @@ fn add_roots(path: &Path, anchors: &mut Anchors) -> Result<(), String> {
 }
 
 /// Writes a file in one step in the place of the one before it.
-pub(super) fn replace(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn replace(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
     let mut beside = path.to_owned().into_os_string();
     beside.push(".new");
     let beside = PathBuf::from(beside);

@@ -4,14 +4,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use hyper::Uri;
 use serde_json::json;
 use ssh_format::AnyKey;
 
 use super::files::{self, Dir};
-use super::{Out, database, tickets};
+use super::{Out, database, tickets, tls};
 use crate::audit::Audit;
 use crate::authority::now;
 use crate::policy::Policy;
+use crate::private_tls::PrivateTls;
 use crate::registry::sqlite::Sqlite;
 use crate::signer::{Agent, Signer};
 
@@ -40,13 +42,17 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8700")]
     listen: SocketAddr,
 
-    /// The TLS certificate (PEM); without one, only this machine can connect
+    /// The TLS certificate (PEM); without one, init makes one if another machine can connect, by a CA of the authority's own
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
 
     /// The key of the TLS certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
+
+    /// A name or address in the TLS certificate that is made, once for each (that of the audience)
+    #[arg(long, value_name = "NAME", conflicts_with = "tls_certificate")]
+    tls_name: Vec<String>,
 
     /// Certificates of TPM makers, a file or directory; without any, whoever has a join token is let in with any TPM
     #[arg(long, value_name = "PATH")]
@@ -63,8 +69,9 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
         bail!("there is an authority in {} already", dir.path().display());
     }
     let (user, host) = (key(&args.user_ca)?, key(&args.host_ca)?);
-    let text = policy(args, &user, &host)?;
-    Policy::parse(&text, &mut files::Disk)?;
+    let own_tls = own_tls(dir, args)?;
+    let text = policy(args, own_tls.as_ref().map(|it| &it.0), &user, &host)?;
+    let policy = Policy::parse(&text, &mut files::Disk)?;
     let agent = Agent::new(absolute(&args.agent)?);
     for (key, path) in [(&user, &args.user_ca), (&host, &args.host_ca)] {
         // Not a thing that means anything: no SSH message and no certificate begins like this.
@@ -77,6 +84,10 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
     }
     dir.make()?;
     dir.check()?;
+    let seen = match &own_tls {
+        Some((tls, names)) => Some(tls.make(names, now())?),
+        None => None,
+    };
     match &args.database {
         Some(url) => {
             database::keep(dir, url)?;
@@ -88,17 +99,44 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
     // Last: with it, the authority is there.
     files::write_new(&dir.policy_file(), 0o600, text.as_bytes())?;
     let shown = dir.path().display();
+    let (certificate, to_file, machines) = match &seen {
+        Some(seen) => (tls::shown(seen), " > token", tls::lines(&policy, seen)),
+        None => Default::default(),
+    };
     let said = format!(
         "the authority is in {shown}; its rules are in policy.toml there\n\
+         {certificate}\
          next: tpmssh-ca --dir {shown} serve\n\
-         then: tpmssh-ca --dir {shown} join-token new --role host --name HOST\n\
+         then: tpmssh-ca --dir {shown} join-token new --role host --name HOST{to_file}\n\
+         {machines}\
          hosts trust users by it with TrustedUserCAKeys: {}\n\
          users trust hosts by it with @cert-authority in known_hosts: {}\n",
         user.line(""),
         host.line("")
     );
-    let value = json!({"dir": dir.path(), "user_ca": user.line(""), "host_ca": host.line("")});
+    let mut value = json!({"dir": dir.path(), "user_ca": user.line(""), "host_ca": host.line("")});
+    if let Some(seen) = seen {
+        value["tls_ca_sha256"] = seen.ca_sha256.into();
+    }
     out.done(&value, &said)
+}
+
+/// The TLS that is made, and its names; `None` if it is given, or if only this machine can connect.
+fn own_tls(dir: &Dir, args: &Args) -> anyhow::Result<Option<(PrivateTls, Vec<String>)>> {
+    let is_here = args.listen.ip().is_loopback();
+    if args.tls_certificate.is_some() || (is_here && args.tls_name.is_empty()) {
+        return Ok(None);
+    }
+    let mut names = args.tls_name.clone();
+    if names.is_empty() {
+        let uri: Option<Uri> = args.audience.parse().ok();
+        let host = uri.as_ref().and_then(Uri::host).map(str::to_owned);
+        let host = host.filter(|_| args.audience.contains("://"));
+        names.push(host.context(
+            "the audience is no URL, so name what machines reach the authority by: --tls-name NAME",
+        )?);
+    }
+    Ok(Some((PrivateTls::new(&absolute(dir.path())?), names)))
 }
 
 fn key(path: &Path) -> anyhow::Result<AnyKey> {
@@ -121,10 +159,20 @@ fn quoted(text: &Path) -> anyhow::Result<String> {
     Ok(toml::Value::from(text).to_string())
 }
 
-fn policy(args: &Args, user: &AnyKey, host: &AnyKey) -> anyhow::Result<String> {
+fn policy(
+    args: &Args,
+    own_tls: Option<&PrivateTls>,
+    user: &AnyKey,
+    host: &AnyKey,
+) -> anyhow::Result<String> {
     let audience = toml::Value::from(args.audience.as_str()).to_string();
-    let tls = match (&args.tls_certificate, &args.tls_key) {
-        (Some(certificate), Some(key)) => format!(
+    let tls = match (&args.tls_certificate, &args.tls_key, own_tls) {
+        (_, _, Some(own)) => format!(
+            "# tpmssh-ca renews it by itself: tpmssh-ca tls show\ncertificate = {}\nkey = {}",
+            quoted(own.chain())?,
+            quoted(own.key())?
+        ),
+        (Some(certificate), Some(key), None) => format!(
             "certificate = {}\nkey = {}",
             quoted(certificate)?,
             quoted(key)?

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::json;
@@ -14,7 +15,8 @@ use crate::audit::{self, Audit};
 use crate::authority::{Authority, Rules, now};
 use crate::http::Tls;
 use crate::policy::in_words;
-use crate::reload::{Read, Reload};
+use crate::private_tls::PrivateTls;
+use crate::reload::{Read, Reload, renew_if_due};
 use crate::signer::Agent;
 use crate::{admin, http};
 
@@ -24,10 +26,15 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
     let (rules, digest) = read()?;
     let policy = &rules.policy;
     let listen = policy.listen.clone();
-    let tls = Tls::new(&listen)?;
     let connections = http::room()?;
     // Before anything is written: another node here would write as well.
     let socket = admin::claim(&dir.socket())?;
+    let own_tls = PrivateTls::new(dir.path());
+    // A node that was away for long would begin with a certificate that has ended. What is wrong with the file is said next.
+    if let Err(err) = renew_if_due(&listen, &own_tls, now()) {
+        eprintln!("tpmssh-ca: the TLS certificate is not renewed: {err:#}");
+    }
+    let tls = Tls::new(&listen)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let listener = runtime.block_on(http::listen(&listen))?;
     let metrics = match policy.metrics {
@@ -46,6 +53,7 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
         let socket = admin::adopt(socket)?;
         let end = http::ended()?;
         tokio::spawn(hang_ups(Arc::clone(&node))?);
+        tokio::spawn(renewals(Arc::clone(&node), own_tls));
         let scheme = if listen.certificate.is_some() {
             "https"
         } else {
@@ -93,6 +101,21 @@ fn hang_ups(node: Arc<Reload>) -> io::Result<impl Future<Output = ()>> {
             let _ = tokio::task::spawn_blocking(move || node.reload("SIGHUP")).await;
         }
     })
+}
+
+/// Looks every hour whether the TLS certificate ends soon.
+async fn renewals(node: Arc<Reload>, own: PrivateTls) {
+    let mut hours = tokio::time::interval(Duration::from_secs(3600));
+    loop {
+        hours.tick().await;
+        let (node, own) = (Arc::clone(&node), own.clone());
+        let renew = move || {
+            if let Err(err) = node.renew_tls(&own, now()) {
+                eprintln!("tpmssh-ca: the TLS certificate is not renewed: {err:#}");
+            }
+        };
+        let _ = tokio::task::spawn_blocking(renew).await;
+    }
 }
 
 pub(super) fn check(dir: &Dir, out: &Out) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
+use base64ct::{Base64, Encoding};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -14,7 +15,14 @@ use crate::policy::Listen;
 
 /// The TLS certificate and key in use. A renewed certificate is for the connections that come after it.
 #[derive(Clone)]
-pub struct Tls(Arc<RwLock<Option<TlsAcceptor>>>);
+pub struct Tls(Arc<RwLock<Option<InUse>>>);
+
+#[derive(Clone)]
+struct InUse {
+    acceptor: TlsAcceptor,
+    /// The certificate and what is between it and a root, or the root itself (PEM).
+    chain: Arc<str>,
+}
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,23 +37,32 @@ impl Tls {
     ///
     /// If a file cannot be used.
     pub fn new(listen: &Listen) -> anyhow::Result<Self> {
-        Ok(Self(Arc::new(RwLock::new(acceptor(listen)?))))
+        Ok(Self(Arc::new(RwLock::new(in_use(listen)?))))
     }
 
     /// Has new connections use what `other` read.
     pub(crate) fn replace(&self, other: &Self) {
-        let new = other.acceptor();
+        let new = other.now();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
     /// What speaks TLS; `None` without a certificate.
     pub(super) fn acceptor(&self) -> Option<TlsAcceptor> {
+        Some(self.now()?.acceptor)
+    }
+
+    /// The certificates that machines are shown (PEM); `None` without TLS. They are no secret: each handshake has them.
+    pub(super) fn chain(&self) -> Option<Arc<str>> {
+        Some(self.now()?.chain)
+    }
+
+    fn now(&self) -> Option<InUse> {
         let now = self.0.read().unwrap_or_else(PoisonError::into_inner);
         now.clone()
     }
 }
 
-fn acceptor(listen: &Listen) -> anyhow::Result<Option<TlsAcceptor>> {
+fn in_use(listen: &Listen) -> anyhow::Result<Option<InUse>> {
     let (Some(certificate), Some(key)) = (&listen.certificate, &listen.key) else {
         return Ok(None);
     };
@@ -53,6 +70,7 @@ fn acceptor(listen: &Listen) -> anyhow::Result<Option<TlsAcceptor>> {
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .with_context(|| unusable(certificate))?;
+    let shown = chain.iter().map(|it| pem(it)).collect::<String>();
     let secret = PrivateKeyDer::from_pem_file(key).with_context(|| unusable(key))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
@@ -60,5 +78,25 @@ fn acceptor(listen: &Listen) -> anyhow::Result<Option<TlsAcceptor>> {
         .with_single_cert(chain, secret)
         .with_context(|| unusable(certificate))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Some(TlsAcceptor::from(Arc::new(config))))
+    Ok(Some(InUse {
+        acceptor: TlsAcceptor::from(Arc::new(config)),
+        chain: shown.into(),
+    }))
+}
+
+/// A certificate in PEM.
+///
+/// # Source
+///
+/// RFC 7468 section 5.
+fn pem(der: &[u8]) -> String {
+    let body = Base64::encode_string(der);
+    let lines: Vec<&str> = (0..body.len())
+        .step_by(64)
+        .map(|at| &body[at..body.len().min(at + 64)])
+        .collect();
+    format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        lines.join("\n")
+    )
 }

@@ -31,3 +31,4 @@ mod revocation;
 #[allow(dead_code, reason = "shared with the tests of key-proof")]
 mod software_tpm;
 mod stricter;
+mod tls;

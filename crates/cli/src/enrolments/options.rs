@@ -37,12 +37,34 @@ pub(crate) struct AuthorityArgs {
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
 
+    /// The SHA-256 of the certificate that its TLS is checked by (tpmssh-ca tls show)
+    #[arg(long, value_name = "HEX", value_parser = sha256, conflicts_with = "tls_ca")]
+    tls_ca_sha256: Option<Sha256>,
+
     /// The endorsement key that identifies the TPM (the first with a certificate)
     #[arg(long, value_enum, value_name = "TYPE")]
     ek_type: Option<EkTypeArg>,
 
     #[command(flatten)]
     pub(crate) endorsement: EndorsementAuthArgs,
+}
+
+/// A SHA-256.
+#[derive(Debug, Clone)]
+struct Sha256([u8; 32]);
+
+/// Reads 64 hexadecimal digits; colons between the bytes are as openssl prints them.
+fn sha256(text: &str) -> Result<Sha256, String> {
+    let why = "a SHA-256 has 64 hexadecimal digits";
+    let digits = text.replace(':', "");
+    if digits.len() != 64 || !digits.is_ascii() {
+        return Err(why.to_owned());
+    }
+    let mut hash = [0; 32];
+    for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(&digits[at..at + 2], 16).map_err(|_| why.to_owned())?;
+    }
+    Ok(Sha256(hash))
 }
 
 /// The files and addresses in the options, read.
@@ -65,6 +87,7 @@ impl AuthorityArgs {
         self.identity.is_given()
             || files.iter().any(|it| it.is_some())
             || words.iter().any(|it| it.is_some())
+            || self.tls_ca_sha256.is_some()
             || self.ek_type.is_some()
     }
 
@@ -76,7 +99,10 @@ impl AuthorityArgs {
     pub(crate) fn chosen(&self, url: &str) -> anyhow::Result<Chosen> {
         let url = Url::parse(url)?;
         let read = |path: &PathBuf| input_file::read(path, MAX_VALUE_LEN);
-        let tls_roots = self.tls_ca.as_ref().map(read).transpose()?;
+        let tls_roots = match &self.tls_ca_sha256 {
+            Some(Sha256(hash)) => Some(enroll::pinned_root(&url, hash)?),
+            None => self.tls_ca.as_ref().map(read).transpose()?,
+        };
         let key = |path: &Path| Ok::<_, anyhow::Error>(key_file::read_key(path)?.0);
         let authorities = match (&self.user_ca, &self.host_ca) {
             (Some(user), Some(host)) => Some(Authorities::given(key(user)?, key(host)?)),

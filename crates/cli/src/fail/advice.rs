@@ -134,7 +134,11 @@ impl Advice for enroll::Error {
             Enroll::BadUrl { .. } | Enroll::TlsRoots(_) => Kind::Usage,
             Enroll::NoServer { .. } => Kind::NoTpm,
             Enroll::Busy { .. } | Enroll::Pending { .. } => Kind::Busy,
-            Enroll::Refused { .. } | Enroll::Gone | Enroll::NotTaken(_) => Kind::KeyRefused,
+            Enroll::Refused { .. }
+            | Enroll::Gone
+            | Enroll::NotTaken(_)
+            | Enroll::BadTls { .. }
+            | Enroll::OtherTls { .. } => Kind::KeyRefused,
             _ => Kind::Failed,
         }
     }

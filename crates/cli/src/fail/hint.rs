@@ -32,7 +32,7 @@ pub(super) fn for_proof(err: &key_proof::Error) -> Option<String> {
 }
 
 pub(super) fn for_authority(err: &enroll::Error) -> Option<String> {
-    use enroll::Error as Enroll;
+    use enroll::{Error as Enroll, TlsFault};
     let hint = match err {
         Enroll::BadUrl { .. } => return None,
         Enroll::TlsRoots(_) => {
@@ -40,6 +40,21 @@ pub(super) fn for_authority(err: &enroll::Error) -> Option<String> {
         }
         Enroll::NoServer { .. } => {
             "see whether it runs and whether the address is right; a certificate for its TLS that the system does not know is given with --tls-ca FILE"
+        }
+        Enroll::BadTls { fault, .. } => match fault {
+            TlsFault::Ended => {
+                "its administrator makes the next one with: tpmssh-ca tls renew; if it is not that old, see whether the clock of this machine is right"
+            }
+            TlsFault::NotYet => "see whether the clock of this machine is right",
+            TlsFault::OtherName => {
+                "use a name that it has, which its administrator sees with: tpmssh-ca tls show"
+            }
+            _ => {
+                "if the authority has a TLS of its own, its administrator sees with tpmssh-ca tls show what to give: --tls-ca-sha256 HEX, or --tls-ca FILE"
+            }
+        },
+        Enroll::OtherTls { .. } => {
+            "nothing secret was sent; compare the address and the SHA-256 with what its administrator sees with: tpmssh-ca tls show"
         }
         Enroll::Busy { .. } => "try again in a minute",
         Enroll::Pending { number } => {

@@ -1,0 +1,60 @@
+//! The first contact with an authority whose TLS is known by a hash: the certificate is fetched from anybody, and believed by its hash alone.
+
+use base64ct::{Base64, Encoding};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use sha2::{Digest, Sha256};
+use ureq::tls::TlsConfig;
+
+use crate::server::{MAX_ANSWER_LEN, agent, tls_config};
+use crate::{Error, Result, Url};
+
+/// The certificate with this SHA-256 among those that the authority at `url` shows (PEM), as the root for [`Server::new`](crate::Server::new).
+///
+/// Nothing is sent but the request for it, and whoever answers is checked by nothing but the hash. What follows has to be asked over a connection that this root
+/// vouches for.
+///
+/// # Errors
+///
+/// [`Error::OtherTls`] if there is no such certificate, also if what answers is no authority; [`Error::NoServer`] if nothing answers;
+/// [`Error::BadUrl`] for an address without TLS.
+pub fn pinned_root(url: &Url, sha256: &[u8; 32]) -> Result<Vec<u8>> {
+    if !url.as_str().starts_with("https:") {
+        return Err(Error::BadUrl {
+            url: url.to_string(),
+            why: "a certificate is known by its hash only with https",
+        });
+    }
+    let tls = tls_config(TlsConfig::builder().disable_verification(true));
+    let other = || Error::OtherTls {
+        url: url.to_string(),
+        sha256: sha256.iter().map(|it| format!("{it:02x}")).collect(),
+    };
+    let sent = agent(url, tls).get(format!("{url}v1/tls")).call();
+    let answer = sent.map_err(|err| Error::no_server(url, err))?;
+    if answer.status() != 200 {
+        return Err(other());
+    }
+    let body = answer.into_body().into_with_config().limit(MAX_ANSWER_LEN);
+    let body = body
+        .read_to_vec()
+        .map_err(|err| Error::no_server(url, err))?;
+    let found = CertificateDer::pem_slice_iter(&body)
+        .filter_map(std::result::Result::ok)
+        .find(|it| Sha256::digest(it)[..] == sha256[..]);
+    Ok(pem(&found.ok_or_else(other)?).into_bytes())
+}
+
+/// A certificate in PEM.
+///
+/// # Source
+///
+/// RFC 7468 section 5.
+fn pem(der: &[u8]) -> String {
+    let body = Base64::encode_string(der);
+    let lines: Vec<&str> = (0..body.len())
+        .step_by(64)
+        .map(|at| &body[at..body.len().min(at + 64)])
+        .collect();
+    let lines = lines.join("\n");
+    format!("-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n")
+}
