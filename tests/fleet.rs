@@ -8,5 +8,6 @@ mod people;
 mod refused;
 mod rotation;
 mod tls;
+mod token;
 
 pub(crate) use authority::{AUDIENCE, Authority};

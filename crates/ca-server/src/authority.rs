@@ -89,9 +89,10 @@ impl Authority {
         audit: Audit,
     ) -> Result<Self, Refusal> {
         let policy = &rules.policy;
+        let place = policy.ca.place.name();
         let ca_ids = CaIds {
-            user: keys::start_with(&*registry, "user", &policy.ca.user)?,
-            host: keys::start_with(&*registry, "host", &policy.ca.host)?,
+            user: keys::start_with(&*registry, "user", &policy.ca.user, place)?,
+            host: keys::start_with(&*registry, "host", &policy.ca.host, place)?,
         };
         Ok(Self {
             in_force: RwLock::new(Arc::new(InForce::new(rules))),

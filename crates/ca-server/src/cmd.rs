@@ -49,7 +49,7 @@ struct Program {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Init(init::Args),
+    Init(Box<init::Args>),
     /// Run the node, until SIGTERM or SIGINT
     Serve,
     /// Check the policy

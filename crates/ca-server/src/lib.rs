@@ -2,7 +2,7 @@
 //!
 //! A machine proves with [`key_proof`] that its TPM made a key and that the key cannot leave it. The authority looks up what the machine
 //! may be, and certifies the key for some hours. The machine comes again before they have passed. What the authority remembers is in its
-//! [`registry`]; its own keys are in an agent ([`signer`]), and so in a TPM.
+//! [`registry`]; its own keys are in an agent or in a token ([`signer`]), and so in a TPM.
 //!
 //! This is a package of its own: its dependencies reach neither `tpmssh` nor the agent nor the PKCS#11 module.
 #![forbid(unsafe_code)]

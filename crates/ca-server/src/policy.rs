@@ -92,15 +92,46 @@ pub struct Listen {
     pub trusted_proxies: Vec<Network>,
 }
 
-/// The keys that certify. They are in an agent, and so in a TPM or another device.
+/// The keys that certify.
 #[derive(Debug, Clone)]
 pub struct CaKeys {
-    /// The agent's socket.
-    pub agent: PathBuf,
+    /// What has their private halves.
+    pub place: CaPlace,
     /// Certifies users.
     pub user: AnyKey,
     /// Certifies hosts.
     pub host: AnyKey,
+}
+
+/// What has the private halves of the authority's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CaPlace {
+    /// The agent at this socket, and so a TPM or another device.
+    Agent(PathBuf),
+    /// A token of the store, and so the TPM of this machine.
+    Token(TokenPlace),
+}
+
+impl CaPlace {
+    /// A word for lists.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Agent(_) => "agent",
+            Self::Token(_) => "TPM",
+        }
+    }
+}
+
+/// A token of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenPlace {
+    /// Its label or serial number.
+    pub label: String,
+    /// The directory of the store; `None` for the user's.
+    pub store: Option<PathBuf>,
+    /// The file with its PIN, or the name of a credential of systemd; `None` for a token without a PIN.
+    pub pin: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -144,7 +175,10 @@ enum Expiry {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CaFile {
-    agent: PathBuf,
+    agent: Option<PathBuf>,
+    token: Option<String>,
+    store: Option<PathBuf>,
+    pin: Option<PathBuf>,
     user: String,
     host: String,
 }
@@ -183,6 +217,7 @@ impl Policy {
         if user == host {
             return wrong("ca", "users and hosts need two different keys");
         }
+        let place = ca_place(file.ca.agent, file.ca.token, file.ca.store, file.ca.pin)?;
         let mut roles = BTreeMap::new();
         for (name, role) in file.role {
             let role = role.check(&name, !file.ek.roots.is_empty(), files)?;
@@ -199,11 +234,7 @@ impl Policy {
             anchors,
             manufacturers: file.ek.manufacturers,
             ignore_expiry: file.ek.expiry == Expiry::Ignore,
-            ca: CaKeys {
-                agent: file.ca.agent,
-                user,
-                host,
-            },
+            ca: CaKeys { place, user, host },
             roles,
         })
     }
@@ -236,6 +267,23 @@ fn check_listen(listen: &Listen) -> Result<(), PolicyError> {
             "without certificate and key the address has to be one of this machine, such as 127.0.0.1",
         ),
         _ => wrong("listen", "certificate and key belong together"),
+    }
+}
+
+fn ca_place(
+    agent: Option<PathBuf>,
+    token: Option<String>,
+    store: Option<PathBuf>,
+    pin: Option<PathBuf>,
+) -> Result<CaPlace, PolicyError> {
+    match (agent, token) {
+        (Some(agent), None) if store.is_none() && pin.is_none() => Ok(CaPlace::Agent(agent)),
+        (Some(_), None) => wrong(
+            "ca",
+            "store and pin are those of a token, and there is none",
+        ),
+        (None, Some(label)) => Ok(CaPlace::Token(TokenPlace { label, store, pin })),
+        _ => wrong("ca", "the keys are in one place: either agent or token"),
     }
 }
 

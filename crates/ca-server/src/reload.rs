@@ -7,7 +7,7 @@ use ssh_format::text::error_line;
 
 use crate::authority::{Authority, Rules, now};
 use crate::http::Tls;
-use crate::policy::{Listen, Policy};
+use crate::policy::{CaPlace, Listen, Policy};
 use crate::private_tls::PrivateTls;
 
 /// Reads the node's files: the rules, and the SHA-256 of the policy's text in hexadecimal.
@@ -119,11 +119,15 @@ pub(crate) fn renew_if_due(
 
 /// Refuses a change of what a node has only when it starts: its name, its port, and its keys.
 fn check_fixed(now: &Policy, new: &Policy) -> anyhow::Result<()> {
+    let where_ = match now.ca.place {
+        CaPlace::Agent(_) => "ca.agent",
+        CaPlace::Token(_) => "ca.token",
+    };
     for (what, same) in [
         ("audience", now.audience == new.audience),
         ("listen.address", now.listen.address == new.listen.address),
         ("metrics.address", now.metrics == new.metrics),
-        ("ca.agent", now.ca.agent == new.ca.agent),
+        (where_, now.ca.place == new.ca.place),
         ("ca.user", now.ca.user.blob() == new.ca.user.blob()),
         ("ca.host", now.ca.host.blob() == new.ca.host.blob()),
     ] {

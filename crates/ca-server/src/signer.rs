@@ -1,4 +1,6 @@
-//! The authority's keys, which are in an agent: `tpmssh agent` with a TPM, or any other with an HSM.
+//! The authority's keys: in a token of the TPM ([`InToken`]), or in an agent, such as one with an HSM ([`Agent`]).
+
+mod token;
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -14,6 +16,9 @@ use ssh_format::wire::{Reader, put_string, put_u32};
 use ssh_format::{AnyKey, Curve, RsaHash, SigHash, Signature, SshSig};
 
 use crate::Refusal;
+use crate::policy::CaPlace;
+
+pub use token::InToken;
 
 /// What signs certificates.
 pub trait Signer: Send + Sync {
@@ -61,7 +66,7 @@ impl Watched {
             None => self.has_listed.store(true, Ordering::Relaxed),
             Some(key) if self.has_listed.load(Ordering::Relaxed) => {
                 let key = key.fingerprint();
-                return Err(failed(format!("the agent has the key {key} no longer")));
+                return Err(failed(format!("the key {key} is not there any more")));
             }
             Some(_) => {}
         }
@@ -89,6 +94,18 @@ impl Signer for Watched {
     fn unlisted<'a>(&self, keys: &[&'a AnyKey]) -> Result<Option<&'a AnyKey>, Refusal> {
         self.signer.unlisted(keys)
     }
+}
+
+/// What signs with the keys at `place`.
+///
+/// # Errors
+///
+/// If no thread can be started for it.
+pub fn at(place: &CaPlace) -> io::Result<Box<dyn Signer>> {
+    Ok(match place {
+        CaPlace::Agent(socket) => Box::new(Agent::new(socket.clone())),
+        CaPlace::Token(token) => Box::new(InToken::new(token.clone())?),
+    })
 }
 
 /// A file signature (SSHSIG, armoured) by `key` over `message`.

@@ -152,12 +152,10 @@ pub(super) fn start_with(
     registry: &dyn crate::registry::Registry,
     kind: &str,
     key: &AnyKey,
+    place: &'static str,
 ) -> Result<i64, Refusal> {
     let names = rustix::system::uname();
     let node = names.nodename().to_string_lossy();
-    let custody = Custody {
-        place: "agent",
-        node: &node,
-    };
+    let custody = Custody { place, node: &node };
     registry.ca_key(kind, key.blob(), &custody)
 }

@@ -104,6 +104,16 @@ pub(crate) fn read(path: &Path, max: u64) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// Reads a text file of at most `max` bytes that nobody else can read.
+pub(crate) fn read_secret(path: &Path, max: u64) -> anyhow::Result<String> {
+    let shown = path.display();
+    let meta = fs::metadata(path).with_context(|| format!("cannot read {shown}"))?;
+    if meta.mode() & 0o077 != 0 {
+        bail!("others can read {shown}: chmod 600");
+    }
+    read(path, max)
+}
+
 /// Writes a new file, whole and on the disk; not in the place of another.
 pub(crate) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
     let mut open = OpenOptions::new();

@@ -15,7 +15,7 @@ use crate::authority::now;
 use crate::policy::Policy;
 use crate::private_tls::PrivateTls;
 use crate::registry::sqlite::Sqlite;
-use crate::signer::{Agent, Signer};
+use crate::signer;
 
 /// Make an authority: its policy, its registry and its audit log
 ///
@@ -35,8 +35,25 @@ pub(super) struct Args {
     host_ca: PathBuf,
 
     /// The socket of the agent that has both keys
-    #[arg(long, value_name = "SOCKET", env = "SSH_AUTH_SOCK")]
-    agent: PathBuf,
+    #[arg(
+        long,
+        value_name = "SOCKET",
+        env = "SSH_AUTH_SOCK",
+        required_unless_present = "token"
+    )]
+    agent: Option<PathBuf>,
+
+    /// The token of the store that has both keys: then the node signs with the TPM itself, without an agent
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+
+    /// The directory of the store with the token (that of tpmssh)
+    #[arg(long, value_name = "DIR", requires = "token")]
+    store: Option<PathBuf>,
+
+    /// The file with the PIN of the token, or the name of a credential of systemd; without one, the token has none
+    #[arg(long, value_name = "FILE", requires = "token")]
+    pin: Option<PathBuf>,
 
     /// Where to listen
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8700")]
@@ -72,10 +89,10 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
     let own_tls = own_tls(dir, args)?;
     let text = policy(args, own_tls.as_ref().map(|it| &it.0), &user, &host)?;
     let policy = Policy::parse(&text, &mut files::Disk)?;
-    let agent = Agent::new(absolute(&args.agent)?);
+    let signer = signer::at(&policy.ca.place)?;
     for (key, path) in [(&user, &args.user_ca), (&host, &args.host_ca)] {
         // Not a thing that means anything: no SSH message and no certificate begins like this.
-        agent
+        signer
             .sign(key, b"tpmssh-ca init: does this key sign?")
             .with_context(|| format!("the key in {} cannot certify", path.display()))?;
     }
@@ -159,6 +176,41 @@ fn quoted(text: &Path) -> anyhow::Result<String> {
     Ok(toml::Value::from(text).to_string())
 }
 
+/// The lines of the policy that say where the keys are.
+fn place(args: &Args) -> anyhow::Result<String> {
+    let Some(token) = &args.token else {
+        let agent = args
+            .agent
+            .as_deref()
+            .context("the keys are in an agent or a token")?;
+        let agent = quoted(agent)?;
+        return Ok(format!(
+            "# The agent that has the authority's keys.\nagent = {agent}"
+        ));
+    };
+    let mut lines = format!(
+        "# The token of the store that has the authority's keys.\ntoken = {}",
+        toml::Value::from(token.as_str())
+    );
+    // Always written: a service has another home.
+    let store = match &args.store {
+        Some(store) => quoted(store)?,
+        None => quoted(token_store::StoreDir::for_user()?.path())?,
+    };
+    lines += &format!("\nstore = {store}");
+    if let Some(pin) = &args.pin {
+        // A name alone is a credential.
+        let pin = match pin.components().count() {
+            1 if !pin.exists() => toml::Value::from(pin.to_string_lossy().as_ref()).to_string(),
+            _ => quoted(pin)?,
+        };
+        lines += &format!(
+            "\n# A file for the user of the node alone, or the name of a credential of systemd.\npin = {pin}"
+        );
+    }
+    Ok(lines)
+}
+
 fn policy(
     args: &Args,
     own_tls: Option<&PrivateTls>,
@@ -188,7 +240,7 @@ fn policy(
         .replace("@LISTEN@", &args.listen.to_string())
         .replace("@TLS@", &tls)
         .replace("@ROOTS@", &roots?.join(", "))
-        .replace("@AGENT@", &quoted(&args.agent)?)
+        .replace("@PLACE@", &place(args)?)
         .replace("@USER@", &user.line(""))
         .replace("@HOST@", &host.line(""))
         .replace("@MODE@", mode))

@@ -17,8 +17,7 @@ use crate::http::Tls;
 use crate::policy::in_words;
 use crate::private_tls::PrivateTls;
 use crate::reload::{Read, Reload, renew_if_due};
-use crate::signer::Agent;
-use crate::{admin, http};
+use crate::{admin, http, signer};
 
 pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
     dir.check()?;
@@ -44,7 +43,7 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
     let registry = database::registry(dir)?;
     restored::check(&dir.audit(), &*registry)?;
     let audit = Audit::open(&dir.audit())?;
-    let signer = Box::new(Agent::new(policy.ca.agent.clone()));
+    let signer = signer::at(&policy.ca.place)?;
     let authority = Arc::new(Authority::new(rules, registry, signer, audit)?);
     let note = |event, facts: &[_]| authority.audit().write(now(), event, facts);
     note("start", &[("sha256", digest)])?;

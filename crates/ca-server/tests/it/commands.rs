@@ -226,6 +226,24 @@ fn a_policy_with_a_mistake_is_refused_whole() {
 }
 
 #[test]
+fn the_keys_of_an_authority_are_in_one_place() {
+    let node = Node::initialised();
+    let path = node.own("policy.toml");
+    let good = fs::read_to_string(&path).unwrap();
+    let one = "ca: the keys are in one place: either agent or token";
+    let of_token = "ca: store and pin are those of a token, and there is none";
+    for (from, to, says) in [
+        ("agent = ", "token = \"ca\"\nagent = ", one),
+        ("agent = ", "# agent = ", one),
+        ("agent = ", "pin = \"ca-pin\"\nagent = ", of_token),
+    ] {
+        fs::write(&path, good.replace(from, to)).unwrap();
+        let says = format!("tpmssh-ca: {} is not in force: {says}\n", path.display());
+        assert_eq!(node.run(&["policy", "check"]), (1, String::new(), says));
+    }
+}
+
+#[test]
 fn a_directory_that_others_can_look_into_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let node = Node::initialised();

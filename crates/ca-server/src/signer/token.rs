@@ -1,0 +1,216 @@
+//! The authority's keys in a token of the store: the TPM signs for the node itself, without an agent beside it.
+//!
+//! One thread has the token, and signatures wait in a queue before it: a TPM makes one at a time.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use ssh_format::{AnyKey, Signature};
+use token_store::{Config, Error as StoreError, Key, OpenToken, Pin, Store, StoreDir};
+use tpm_core::Tpm;
+use zeroize::Zeroizing;
+
+use super::{Signer, failed};
+use crate::Refusal;
+use crate::cmd::files;
+use crate::policy::TokenPlace;
+
+/// For a signature, and for those before it in the queue.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The most signatures that wait: more than there are workers.
+const QUEUE: usize = 64;
+/// The longest file with a PIN, in bytes.
+const MAX_PIN_FILE: u64 = 4096;
+
+/// What is asked of the thread, and where its answer goes.
+enum Ask {
+    Sign(AnyKey, Vec<u8>, SyncSender<anyhow::Result<Signature>>),
+    /// Which of these keys it lacks.
+    Lacks(Vec<AnyKey>, SyncSender<anyhow::Result<Option<usize>>>),
+}
+
+/// A token of the store.
+#[derive(Debug)]
+pub struct InToken {
+    label: String,
+    asks: SyncSender<Ask>,
+}
+
+impl InToken {
+    /// The token at `place`. It is opened by the first signature, and again after an error.
+    ///
+    /// # Errors
+    ///
+    /// If no thread can be started.
+    pub fn new(place: TokenPlace) -> std::io::Result<Self> {
+        // Whether the environment may be believed is read from a file in /proc that a hardened process cannot open.
+        let _ = StoreDir::for_user();
+        harden();
+        let (asks, queue) = sync_channel(QUEUE);
+        let label = place.label.clone();
+        let worker = Worker {
+            place,
+            open: None,
+            refused: None,
+        };
+        std::thread::Builder::new()
+            .name("signer".to_owned())
+            .spawn(move || worker.run(&queue))?;
+        Ok(Self { label, asks })
+    }
+
+    fn ask<T>(&self, ask: impl FnOnce(SyncSender<anyhow::Result<T>>) -> Ask) -> Result<T, Refusal> {
+        let (answer, answered) = sync_channel(1);
+        let why = |why: &str| failed(format!("the token \"{}\" {why}", self.label));
+        self.asks.try_send(ask(answer)).map_err(|err| match err {
+            TrySendError::Full(_) => why("has too much to sign"),
+            TrySendError::Disconnected(_) => why("has no thread any more"),
+        })?;
+        match answered.recv_timeout(PATIENCE) {
+            Ok(done) => done.map_err(|err| why(&format!("does not sign: {err:#}"))),
+            Err(RecvTimeoutError::Timeout) => Err(why("does not answer in time")),
+            Err(RecvTimeoutError::Disconnected) => Err(why("has no thread any more")),
+        }
+    }
+}
+
+impl Signer for InToken {
+    fn sign(&self, key: &AnyKey, data: &[u8]) -> Result<Signature, Refusal> {
+        let signature = self.ask(|answer| Ask::Sign(key.clone(), data.to_vec(), answer))?;
+        // A faulty chip must not give its key away.
+        key.verify(signature.blob(), data).map_err(failed)?;
+        Ok(signature)
+    }
+
+    fn unlisted<'a>(&self, keys: &[&'a AnyKey]) -> Result<Option<&'a AnyKey>, Refusal> {
+        let all = keys.iter().map(|it| (*it).clone()).collect();
+        let lacks = self.ask(|answer| Ask::Lacks(all, answer))?;
+        Ok(lacks.and_then(|index| keys.get(index).copied()))
+    }
+}
+
+/// Forbids this process to dump core and others of this user to attach to it: from now on it has a PIN.
+fn harden() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let done = setrlimit(Resource::Core, none)
+        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(err) = done {
+        eprintln!("tpmssh-ca: other processes can read this one's memory: {err}");
+    }
+}
+
+/// The thread's own.
+struct Worker {
+    place: TokenPlace,
+    open: Option<Opened>,
+    /// Why the PIN was refused: it is not tried again, since each try counts.
+    refused: Option<String>,
+}
+
+struct Opened {
+    store: Store,
+    token: OpenToken,
+    keys: HashMap<Vec<u8>, Arc<Key>>,
+}
+
+impl Worker {
+    fn run(mut self, queue: &Receiver<Ask>) {
+        while let Ok(ask) = queue.recv() {
+            // Whoever does not wait any more needs no answer.
+            match ask {
+                Ask::Sign(key, data, answer) => drop(answer.send(self.sign(&key, &data))),
+                Ask::Lacks(keys, answer) => drop(answer.send(self.lacks(&keys))),
+            }
+        }
+    }
+
+    fn sign(&mut self, key: &AnyKey, data: &[u8]) -> anyhow::Result<Signature> {
+        let opened = self.opened()?;
+        let Some(found) = opened.keys.get(key.blob()) else {
+            bail!("it has no key {}", key.fingerprint());
+        };
+        let signed = ssh_keys::sign(&opened.token, found, data);
+        if signed.is_err() {
+            self.open = None;
+        }
+        Ok(signed?)
+    }
+
+    fn lacks(&mut self, keys: &[AnyKey]) -> anyhow::Result<Option<usize>> {
+        let opened = self.opened()?;
+        let is_here = |key: &AnyKey| opened.keys.contains_key(key.blob());
+        Ok(keys.iter().position(|key| !is_here(key)))
+    }
+
+    /// The open token; it is opened anew if its PIN was set since.
+    fn opened(&mut self) -> anyhow::Result<&Opened> {
+        if let Some(why) = &self.refused {
+            bail!("{why}; the PIN is not tried again before the node is restarted");
+        }
+        let is_current = |it: &Opened| {
+            let token = it.store.token(it.token.token());
+            token.is_ok_and(|token| it.token.is_current(&token))
+        };
+        if !self.open.as_ref().is_some_and(is_current) {
+            self.open = None;
+            match open(&self.place) {
+                Ok(opened) => self.open = Some(opened),
+                Err(err) => {
+                    let refused = err.downcast_ref::<StoreError>();
+                    if matches!(refused, Some(StoreError::WrongPin { .. })) {
+                        self.refused = Some(format!("{err:#}"));
+                    }
+                    return Err(err);
+                }
+            }
+        }
+        self.open.as_ref().context("it is not open")
+    }
+}
+
+fn open(place: &TokenPlace) -> anyhow::Result<Opened> {
+    let dir = match &place.store {
+        Some(dir) => StoreDir::at(dir)?,
+        None => StoreDir::for_user()?,
+    };
+    let store = Store::open(&dir)?;
+    let tpm = Arc::new(Tpm::new(Config::load()?.tcti(None)?.tcti));
+    let token = store.find_token(&place.label)?;
+    let pin = place.pin.as_deref().map(read_pin).transpose()?;
+    let open = OpenToken::open(&store, &tpm, &token, pin.as_ref())?;
+    let mut keys = HashMap::new();
+    for object in store.objects(token.id)? {
+        let Some(key) = object.key() else { continue };
+        if let Ok(public) = ssh_keys::public_key(key.public()) {
+            keys.insert(public.blob().to_vec(), Arc::clone(key));
+        }
+    }
+    Ok(Opened {
+        store,
+        token: open,
+        keys,
+    })
+}
+
+/// The PIN in a file of this user alone; a name without a directory is a credential of systemd.
+///
+/// # Source
+///
+/// systemd.exec(5), "Credentials".
+fn read_pin(file: &Path) -> anyhow::Result<Pin> {
+    let path = match std::env::var_os("CREDENTIALS_DIRECTORY") {
+        Some(dir) if file.components().count() == 1 => PathBuf::from(dir).join(file),
+        _ => file.to_owned(),
+    };
+    let text = Zeroizing::new(files::read_secret(&path, MAX_PIN_FILE)?);
+    let pin = text.strip_suffix('\n').unwrap_or(&text);
+    Pin::new(pin.as_bytes()).with_context(|| format!("the PIN in {}", path.display()))
+}

@@ -1,0 +1,180 @@
+//! An authority whose keys are in a token of the TPM, without an agent beside it.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::AUDIENCE;
+use super::people::enrol;
+use crate::program::{Outcome, Program, text};
+
+/// A machine with the authority's keys in the token `ca`, and the key `first` of a person in another one.
+struct World {
+    program: Program,
+    node: Option<Child>,
+    url: String,
+}
+
+impl World {
+    /// With a PIN for the token `ca`, or without one.
+    fn new(has_pin: bool) -> Self {
+        let program = Program::with_key();
+        let so = ["--so-pin-file", &program.so_pin];
+        let pin = ["--pin-file", &program.pin];
+        let (wall, pin) = match has_pin {
+            true => (&[][..], &pin[..]),
+            false => (&["--pin-wall", "none"][..], &[][..]),
+        };
+        let token = ["token", "init", "--label", "ca"];
+        program.run(&[&token[..], wall, &so, pin].concat()).ok();
+        for label in ["user-ca", "host-ca"] {
+            let key = ["ca", "init", "--token", "ca", "--label", label];
+            program.run(&[&key[..], pin].concat()).ok();
+            let public = program.run(&["ca", "public-key", "--ca", label]).ok();
+            fs::write(program.home.path().join(label), public).unwrap();
+        }
+        Self {
+            program,
+            node: None,
+            url: String::new(),
+        }
+    }
+
+    fn at(&self, name: &str) -> String {
+        text(self.program.home.path().join(name))
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let ca = Path::new(env!("CARGO_BIN_EXE_tpmssh")).with_file_name("tpmssh-ca");
+        let mut command = self.program.home.daemon(ca);
+        command.arg("--dir").arg(self.at("authority")).args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Outcome {
+        Outcome::of(&mut self.command(args))
+    }
+
+    fn init(&self, options: &[&str]) -> Outcome {
+        let [user, host] = ["user-ca", "host-ca"].map(|it| self.at(it));
+        let keys = ["--token", "ca", "--user-ca", &user, "--host-ca", &host];
+        let listen = ["--audience", AUDIENCE, "--listen", "127.0.0.1:0"];
+        self.run(&[&["init"], &listen[..], &keys, options].concat())
+    }
+
+    fn serve(&mut self) {
+        let mut command = self.command(&["serve"]);
+        let log = fs::File::create(self.at("log")).unwrap();
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let said = lines.next().unwrap().unwrap();
+        self.node = Some(child);
+        std::thread::spawn(move || {
+            use std::io::Write;
+            let mut log = log;
+            for line in lines.map_while(Result::ok) {
+                let _ = writeln!(log, "{line}");
+            }
+        });
+        let url = said.strip_prefix("tpmssh-ca: listening at ");
+        self.url = url.unwrap_or_else(|| panic!("{said}")).to_owned();
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut node) = self.node.take() {
+            node.kill().unwrap();
+            node.wait().unwrap();
+        }
+    }
+
+    fn token(&self) -> String {
+        let token = self.run(&["join-token", "new", "--role", "user", "--name", "anna"]);
+        self.program.secret("join", &token.ok())
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.at("log")).unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[test]
+fn the_tpm_signs_for_the_node_itself() {
+    for has_pin in [true, false] {
+        let mut world = World::new(has_pin);
+        let pin = world.program.pin.clone();
+        let options = if has_pin { &["--pin", &pin][..] } else { &[] };
+        world.init(options).ok();
+        world.serve();
+        let join = world.token();
+        enrol(&world.program, &world.url, &["--join-token", &join]).ok();
+        let renew = ["renew", "--all", "--pin-file", &pin];
+        world.program.run(&renew).ok();
+        let list = world.run(&["ca", "list"]).ok();
+        let places = list.lines().filter(|line| line.contains("  TPM  "));
+        assert_eq!(places.count(), 2, "{list}");
+    }
+}
+
+#[test]
+fn a_wrong_pin_costs_one_try_however_often_the_node_is_asked() {
+    let mut world = World::new(true);
+    let file = world.program.secret("ca-pin", "correct horse");
+    world.init(&["--pin", &file]).ok();
+    fs::write(&file, "wrong").unwrap();
+    world.serve();
+    let join = world.token();
+    for _ in 0..3 {
+        let outcome = enrol(&world.program, &world.url, &["--join-token", &join]);
+        assert_eq!(outcome.code, Some(10), "{outcome:?}");
+    }
+    let log = world.log();
+    assert!(log.contains("2 tries left"), "{log}");
+    assert!(!log.contains("1 try left"), "{log}");
+    assert!(
+        log.contains("the PIN is not tried again before the node is restarted"),
+        "{log}"
+    );
+    // With the right one it goes on.
+    world.stop();
+    fs::write(&file, "correct horse\n").unwrap();
+    world.serve();
+    enrol(&world.program, &world.url, &["--join-token", &join]).ok();
+}
+
+#[test]
+fn what_cannot_be_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new(true);
+    let user = world.at("user-ca");
+    let cannot = |why: &str| {
+        format!(
+            "tpmssh-ca: the key in {user} cannot certify: the authority's key does not sign: the token \"ca\" does not sign: {why}\n"
+        )
+    };
+    let file = world.program.secret("ca-pin", "correct horse");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let why = format!("others can read {file}: chmod 600");
+    world.init(&["--pin", &file]).fails(1, &cannot(&why));
+    let none = world.init(&["--pin", "/nowhere/pin"]);
+    let why = "cannot read /nowhere/pin: No such file or directory (os error 2)";
+    none.fails(1, &cannot(why));
+    assert!(!Path::new(&world.at("authority/policy.toml")).exists());
+    // The other keys of the machine are none of the token's.
+    let first = world.program.run(&["export", "first"]).ok();
+    fs::write(&user, &first).unwrap();
+    let outcome = world.init(&["--pin", &world.program.pin]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(
+        outcome
+            .stderr
+            .contains("does not sign: it has no key SHA256:"),
+        "{outcome:?}"
+    );
+}
