@@ -5,6 +5,8 @@
 mod keys;
 mod tokens;
 
+pub(crate) use tokens::id as token_id;
+
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -18,6 +20,7 @@ use base64ct::{Base64, Encoding};
 use key_proof::Name;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use ssh_format::Fingerprint;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -230,12 +233,24 @@ fn handle(node: &Reload, question: Question, uid: u32) -> anyhow::Result<Value> 
             };
             registry.revoke(device, &reason, now, &by)?;
             // By the Name of the endorsement key, a registry that is restored from a backup learns of it.
-            let facts = vec![
-                ("device", device.to_string()),
-                ("ek", ek.to_string()),
-                ("reason", reason),
-            ];
-            let noted = note("revoke", facts);
+            let mut keys = registry.device_keys(&ek)?;
+            keys.sort_by(|a, b| a.1.cmp(&b.1));
+            keys.dedup_by(|a, b| a.1 == b.1);
+            let facts = |what, value| {
+                vec![
+                    ("device", device.to_string()),
+                    ("ek", ek.to_string()),
+                    (what, value),
+                ]
+            };
+            // Its keys as well: they may have come after the backup, by another node.
+            let noted = keys
+                .iter()
+                .try_for_each(|(_, key)| {
+                    let key = Fingerprint::of_blob(key).to_string();
+                    note("revoke-key", facts("key", key))
+                })
+                .and_then(|()| note("revoke", facts("reason", reason)));
             // The list has to be there before the administrator reads that it is done.
             let krl = authority.newest_krl(now).with_context(|| {
                 format!(

@@ -4,9 +4,11 @@ mod keys;
 pub mod postgres;
 pub mod sqlite;
 
+use std::collections::BTreeSet;
+
 use key_proof::{Binding, Name, TpmTime, Verified};
 use serde::Serialize;
-use ssh_format::{AnyKey, Certificate};
+use ssh_format::{AnyKey, Certificate, Fingerprint};
 
 use crate::Refusal;
 use crate::policy::Rebind;
@@ -201,6 +203,8 @@ pub struct Revoked {
     pub made: u64,
     /// The blobs of the keys, in the order in which they were revoked.
     pub keys: Vec<Vec<u8>>,
+    /// The fingerprints of more of them, of which nothing else is known: they are in no backup.
+    pub fingerprints: Vec<Fingerprint>,
 }
 
 /// A device that is expected.
@@ -223,6 +227,17 @@ pub struct NotedRevocation {
     pub made: u64,
     /// Who, such as `uid 0`.
     pub by: String,
+    /// The device's SSH keys, as far as the log has them.
+    pub keys: BTreeSet<Fingerprint>,
+}
+
+/// What the audit log has for [`Registry::restored`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// Revocations of devices.
+    pub revocations: Vec<NotedRevocation>,
+    /// Keys of the authority that were retired.
+    pub retired: Vec<Fingerprint>,
 }
 
 /// What [`Registry::restored`] has done.
@@ -230,6 +245,8 @@ pub struct NotedRevocation {
 pub struct Restored {
     /// The devices that the registry did not know to be revoked.
     pub revoked: Vec<Name>,
+    /// The keys that it does not know, and that are revoked by their fingerprints.
+    pub fingerprints: Vec<Fingerprint>,
     /// How many join tokens were ended.
     pub tokens: u64,
     /// The number of the next list of revoked keys is larger than this one.
@@ -391,6 +408,13 @@ pub trait Registry: Send + Sync {
     /// [`Refusal::Unavailable`].
     fn ek_name(&self, device: i64) -> Result<Option<Name>, Refusal>;
 
+    /// The SSH keys that a device has brought, whatever has come of them: each with its role, in the order in which they came.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    fn device_keys(&self, ek_name: &Name) -> Result<Vec<(String, Vec<u8>)>, Refusal>;
+
     /// Whether a certificate with this serial number was issued on the day of `time` (seconds since 1970) or the day before.
     ///
     /// # Errors
@@ -405,14 +429,14 @@ pub trait Registry: Send + Sync {
     /// [`Refusal::Unavailable`].
     fn last_seen(&self) -> Result<u64, Refusal>;
 
-    /// Makes a registry safe that was restored from a backup. Notes the revocations, also of devices that it does not know. Ends all join tokens:
+    /// Makes a registry safe that was restored from a backup. Notes the revocations, also of devices and keys that it does not know. Ends all join tokens:
     /// those that were used since the backup are good again in it. Raises the number of the list of revoked keys above all numbers that were
     /// given out, since machines refuse a smaller one.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
-    fn restored(&self, revocations: &[NotedRevocation], now: u64) -> Result<Restored, Refusal>;
+    fn restored(&self, noted: &Noted, now: u64) -> Result<Restored, Refusal>;
 
     /// Notes devices that are expected, none of which waits any more: all or none. Returns the first that has the role under another name or is revoked.
     ///
@@ -454,11 +478,12 @@ impl LastList {
         }
     }
 
-    fn with(self, keys: Vec<Vec<u8>>) -> Revoked {
+    fn with(self, keys: Vec<Vec<u8>>, fingerprints: Vec<Fingerprint>) -> Revoked {
         Revoked {
             number: self.number,
             made: self.made,
             keys,
+            fingerprints,
         }
     }
 }

@@ -3,17 +3,18 @@
 //! The row of a certificate is on the disk before its line in the audit log. So a certificate in the log that the registry does not know shows
 //! that the registry is older than the log, and so does a revocation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use key_proof::Name;
 use serde_json::Value;
-use ssh_format::AnyKey;
+use ssh_format::{AnyKey, Fingerprint};
 
 use crate::Refusal;
-use crate::registry::{NotedRevocation, Registry};
+use crate::admin::token_id;
+use crate::registry::{Noted, NotedRevocation, Registry};
 
 /// How much of the end of the log is looked at when a node starts, in bytes: some thousand lines.
 const TAIL: u64 = 1024 * 1024;
@@ -46,23 +47,36 @@ pub enum Unknown {
         /// When it was retired, in seconds since 1970.
         time: u64,
     },
+    /// That a join token was withdrawn.
+    Withdrawal {
+        /// What names it.
+        token: String,
+        /// When it was withdrawn, in seconds since 1970.
+        time: u64,
+    },
+    /// A key that waits for an administrator.
+    Waiting {
+        /// The Name of the device's endorsement key.
+        ek_name: Name,
+        /// When it came, in seconds since 1970.
+        time: u64,
+    },
 }
 
 /// What the log has of the time after the backup.
 #[derive(Debug, Default)]
 pub struct Since {
-    /// All revocations in the log, also those before the backup.
-    pub revocations: Vec<NotedRevocation>,
+    /// All revocations and retirements in the log, also those before the backup.
+    pub noted: Noted,
     /// How many certificates the registry does not know.
     pub certificates: u64,
-    /// The devices among them that have enrolled since: the Name of the endorsement key, with role and name.
+    /// The devices among them that have enrolled since, with a key that the registry does not know: the Name of the endorsement key, with
+    /// role and name.
     pub enrolled: BTreeMap<String, String>,
     /// Numbers of keys that were approved since.
     pub approved: Vec<String>,
     /// How many imports were made since.
     pub imports: u64,
-    /// The fingerprints of all keys of the authority that were retired by the log, also those before the backup.
-    pub retired: Vec<String>,
     /// How many revocations the log has without the TPM's name: older versions wrote such.
     pub nameless: u64,
 }
@@ -90,9 +104,15 @@ impl Line {
 
     /// The device that was revoked.
     fn revoked(&self) -> Option<Name> {
-        (self.event() == "revoke")
-            .then(|| Name::from_hex(self.text("ek")).ok())
-            .flatten()
+        (self.event() == "revoke").then(|| self.ek_name()).flatten()
+    }
+
+    fn ek_name(&self) -> Option<Name> {
+        Name::from_hex(self.text("ek")).ok()
+    }
+
+    fn key(&self) -> Option<Fingerprint> {
+        Fingerprint::from_text(self.text("key"))
     }
 }
 
@@ -114,8 +134,7 @@ fn unreadable(err: io::Error) -> Refusal {
     Refusal::Unavailable(format!("the audit log cannot be read: {err}").into())
 }
 
-/// The newest thing in the audit log at `path` that the registry does not know; `None` if it knows the last certificate and the last
-/// revocation. A log without lines, or none at all, has none.
+/// The newest thing in the audit log at `path` that the registry does not know; `None` if it knows the last one of each sort. A log without lines, or none at all, has none.
 ///
 /// # Errors
 ///
@@ -129,9 +148,15 @@ pub fn unknown(path: &Path, registry: &dyn Registry, now: u64) -> Result<Option<
     file.seek(SeekFrom::Start(len.saturating_sub(TAIL)))
         .map_err(unreadable)?;
     let (mut certificate, mut revocation, mut retirement) = (None, None, None);
+    let (mut withdrawal, mut waiting) = (None, None);
     each(BufReader::new(file.take(TAIL)), |line| {
         if line.event() == "restored" {
             (certificate, revocation, retirement) = (None, None, None);
+            (withdrawal, waiting) = (None, None);
+        } else if line.event() == "join-token-revoke" {
+            withdrawal = Some((line.text("token").to_owned(), line.time()));
+        } else if line.event() == "enrol" && !line.text("pending").is_empty() {
+            waiting = line.ek_name().zip(line.key()).map(|it| (it, line.time()));
         } else if line.event() == "ca-retire" {
             retirement = Some((line.text("key").to_owned(), line.time()));
         } else if let Some(serial) = line.serial() {
@@ -148,7 +173,8 @@ pub fn unknown(path: &Path, registry: &dyn Registry, now: u64) -> Result<Option<
         }
     }
     if let Some((key, time)) = retirement
-        && !not_retired(registry, std::slice::from_ref(&key))?.is_empty()
+        && let Some(print) = Fingerprint::from_text(&key)
+        && !not_retired(registry, &[print])?.is_empty()
     {
         return Ok(Some(Unknown::Retirement { key, time }));
     }
@@ -157,6 +183,19 @@ pub fn unknown(path: &Path, registry: &dyn Registry, now: u64) -> Result<Option<
         && !registry.has_issued(serial, time)?
     {
         return Ok(Some(Unknown::Certificate { serial, time }));
+    }
+    if let Some((token, time)) = withdrawal
+        && registry
+            .join_tokens(now)?
+            .iter()
+            .any(|it| token_id(it) == token)
+    {
+        return Ok(Some(Unknown::Withdrawal { token, time }));
+    }
+    if let Some(((ek_name, key), time)) = waiting
+        && !has_brought(registry, &ek_name, None, key)?
+    {
+        return Ok(Some(Unknown::Waiting { ek_name, time }));
     }
     Ok(None)
 }
@@ -170,19 +209,31 @@ pub fn since(path: &Path, registry: &dyn Registry) -> Result<Since, Refusal> {
     let backup = registry.last_seen()?.saturating_sub(SKEW);
     let file = File::open(path).map_err(unreadable)?;
     let mut since = Since::default();
+    let mut keys: BTreeMap<String, BTreeSet<Fingerprint>> = BTreeMap::new();
     each(BufReader::new(file), |line| {
         let time = line.time();
+        let is_in = line.serial().is_some() || !line.text("pending").is_empty();
+        let has_key = match line.event() {
+            "enrol" => time >= backup && is_in,
+            event => event == "revoke-key",
+        };
+        if let (true, Some(key)) = (has_key, line.key()) {
+            keys.entry(line.text("ek").to_owned())
+                .or_default()
+                .insert(key);
+        }
         match line.event() {
             "revoke" => match line.revoked() {
-                Some(ek_name) => since.revocations.push(NotedRevocation {
+                Some(ek_name) => since.noted.revocations.push(NotedRevocation {
                     ek_name,
                     reason: line.text("reason").to_owned(),
                     made: time,
                     by: line.text("by").to_owned(),
+                    keys: BTreeSet::new(),
                 }),
                 None => since.nameless += 1,
             },
-            "ca-retire" => since.retired.push(line.text("key").to_owned()),
+            "ca-retire" => since.noted.retired.extend(line.key()),
             _ if time < backup => {}
             "approve" => since.approved.push(line.text("pending").to_owned()),
             "import" => since.imports += 1,
@@ -191,8 +242,10 @@ pub fn since(path: &Path, registry: &dyn Registry) -> Result<Since, Refusal> {
                     && !registry.has_issued(serial, time)?
                 {
                     since.certificates += 1;
-                    let ek = Name::from_hex(line.text("ek"));
-                    if event == "enrol" && ek.is_ok_and(|ek| !is_known(registry, &ek)) {
+                    if event == "enrol"
+                        && let Some((ek, key)) = line.ek_name().zip(line.key())
+                        && !has_brought(registry, &ek, Some(line.text("role")), key)?
+                    {
                         let of = format!("{} {}", line.text("role"), line.text("name"));
                         since.enrolled.insert(line.text("ek").to_owned(), of);
                     }
@@ -201,6 +254,10 @@ pub fn since(path: &Path, registry: &dyn Registry) -> Result<Since, Refusal> {
         }
         Ok(())
     })?;
+    for one in &mut since.noted.revocations {
+        let of = keys.get(&one.ek_name.to_string());
+        one.keys = of.cloned().unwrap_or_default();
+    }
     Ok(since)
 }
 
@@ -211,15 +268,14 @@ pub fn since(path: &Path, registry: &dyn Registry) -> Result<Since, Refusal> {
 /// [`Refusal::Unavailable`].
 pub fn not_retired(
     registry: &dyn Registry,
-    fingerprints: &[String],
-) -> Result<Vec<(i64, String)>, Refusal> {
+    fingerprints: &[Fingerprint],
+) -> Result<Vec<(i64, Fingerprint)>, Refusal> {
     let mut found = Vec::new();
     for key in registry.ca_keys()?.keys {
         let public = AnyKey::from_blob(&key.public);
         let fingerprint = public
             .map_err(|err| Refusal::Unavailable(err.into()))?
-            .fingerprint()
-            .to_string();
+            .fingerprint();
         if key.state != "retired" && fingerprints.contains(&fingerprint) {
             found.push((key.id, fingerprint));
         }
@@ -227,6 +283,16 @@ pub fn not_retired(
     Ok(found)
 }
 
-fn is_known(registry: &dyn Registry, ek_name: &Name) -> bool {
-    matches!(registry.standing(ek_name), Ok(Some(_)))
+/// Whether the registry has this key of the device, for this role or for any.
+fn has_brought(
+    registry: &dyn Registry,
+    ek_name: &Name,
+    role: Option<&str>,
+    key: Fingerprint,
+) -> Result<bool, Refusal> {
+    let keys = registry.device_keys(ek_name)?;
+    let is_it = |(of, blob): &(String, Vec<u8>)| {
+        role.is_none_or(|it| it == of) && Fingerprint::of_blob(blob) == key
+    };
+    Ok(keys.iter().any(is_it))
 }

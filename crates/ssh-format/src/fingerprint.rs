@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 ///
 /// Displayed as `ssh-keygen -l` and `ssh` show it: `SHA256:` and base64
 /// without padding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
@@ -18,10 +18,25 @@ impl Fingerprint {
         Self(Sha256::digest(blob).into())
     }
 
+    /// The fingerprint that is shown as `text`; `None` if it is another text.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        match text.parse() {
+            Ok(ssh_key::Fingerprint::Sha256(hash)) => Some(Self(hash)),
+            _ => None,
+        }
+    }
+
     /// The hash itself, as an `SSHFP` record of type 2 carries it (RFC 6594).
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+impl From<[u8; 32]> for Fingerprint {
+    fn from(hash: [u8; 32]) -> Self {
+        Self(hash)
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use crate::{AnyKey, Certificate, Error, Result};
+use crate::{AnyKey, Certificate, Error, Fingerprint, Result};
 
 mod read;
 mod write;
@@ -101,6 +101,11 @@ impl Krl {
     /// Revokes a key, with any certificate.
     pub fn revoke_key(&mut self, key: &AnyKey) {
         self.keys.push(key.blob().to_vec());
+    }
+
+    /// Revokes the key with this fingerprint, with any certificate.
+    pub fn revoke_fingerprint(&mut self, fingerprint: Fingerprint) {
+        self.sha256.push(*fingerprint.as_bytes());
     }
 
     /// Its number.

@@ -97,7 +97,7 @@ pub(super) fn withdraw(
 }
 
 /// What names a token. It is made of its hash, and so gives nothing of it away.
-fn id(token: &TokenLine) -> String {
+pub(crate) fn id(token: &TokenLine) -> String {
     hex(&token.hash).chars().take(ID_LEN).collect()
 }
 

@@ -73,6 +73,9 @@ impl Authority {
             let key = AnyKey::from_blob(blob).map_err(|err| Refusal::Unavailable(err.into()))?;
             krl.revoke_key(&key);
         }
+        for print in list.fingerprints {
+            krl.revoke_fingerprint(print);
+        }
         let bytes = krl.to_bytes();
         let signature = sign_file(&self.signer, &policy.ca.host, NAMESPACE, &bytes)?;
         Ok(Arc::new(SignedKrl {

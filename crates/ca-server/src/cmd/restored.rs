@@ -22,17 +22,20 @@ pub(super) fn run(dir: &Dir, out: &Out) -> anyhow::Result<()> {
     let audit = Audit::open(&log)?;
     let (mut since, now) = (since(&log, &*registry)?, now());
     // Before the numbers of the lists are raised, so that no list without it can be taken for newer.
-    let retired = not_retired(&*registry, &since.retired)?;
+    let retired = not_retired(&*registry, &since.noted.retired)?;
     for (id, key) in &retired {
         registry.retire_ca_key(*id, true)?;
-        let facts = [("ca", id.to_string()), ("key", key.clone())];
+        let facts = [("ca", id.to_string()), ("key", key.to_string())];
         audit.write(now, "retire-again", &facts)?;
     }
-    let done = registry.restored(&since.revocations, now)?;
+    let done = registry.restored(&since.noted, now)?;
     let revoked: Vec<String> = done.revoked.iter().map(ToString::to_string).collect();
     for ek in &revoked {
         since.enrolled.remove(ek);
         audit.write(now, "revoke-again", &[("ek", ek.clone())])?;
+    }
+    for key in &done.fingerprints {
+        audit.write(now, "revoke-key-again", &[("key", key.to_string())])?;
     }
     let facts = [
         ("revoked", revoked.len().to_string()),
@@ -51,13 +54,18 @@ pub(super) fn run(dir: &Dir, out: &Out) -> anyhow::Result<()> {
     for ek in &revoked {
         said += &format!("revoked: TPM {ek}\n");
     }
+    for key in &done.fingerprints {
+        said +=
+            &format!("revoked by its fingerprint, for the registry does not know it: key {key}\n");
+    }
     for (id, key) in &retired {
         said += &format!("retired again: key {id} of the authority, {key}\n");
     }
     said += &lost(&since);
     let value = json!({
         "revoked": revoked,
-        "retired": retired.iter().map(|(id, key)| json!({"id": id, "key": key})).collect::<Vec<_>>(),
+        "revoked_keys": done.fingerprints.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "retired": retired.iter().map(|(id, key)| json!({"id": id, "key": key.to_string()})).collect::<Vec<_>>(),
         "join_tokens": done.tokens,
         "krl_number": done.krl_number,
         "unknown_certificates": since.certificates,
@@ -113,6 +121,15 @@ pub(super) fn check(log: &Path, registry: &dyn Registry) -> anyhow::Result<()> {
         }
         Some(Unknown::Retirement { key, time }) => {
             format!("the retirement of key {key} of {}", in_words(time))
+        }
+        Some(Unknown::Withdrawal { token, time }) => {
+            format!("the withdrawal of join token {token} of {}", in_words(time))
+        }
+        Some(Unknown::Waiting { ek_name, time }) => {
+            format!(
+                "a key that waits for approval, of TPM {ek_name} of {}",
+                in_words(time)
+            )
         }
     };
     bail!(

@@ -10,7 +10,9 @@
 mod keys;
 mod token;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use key_proof::Request;
 use serde::Deserialize;
@@ -34,7 +36,7 @@ pub struct Issuer {
     principal: String,
     /// What is left out at the end of each name.
     cut: Option<String>,
-    keys: Keys,
+    keys: Arc<Keys>,
 }
 
 /// An [`Issuer`] as a policy has it.
@@ -49,8 +51,14 @@ pub(crate) struct IssuerFile {
     cut: Option<String>,
 }
 
-/// A token whose signature is not checked yet.
-pub struct Shown(Token);
+/// A token, and what was found about its signature: several roles may take one provider, and a signature costs as much as a renewal.
+pub struct Shown {
+    token: Token,
+    checked: RefCell<Checked>,
+}
+
+/// For each set of keys that was asked, whether one of them has signed.
+type Checked = Vec<(Arc<Keys>, Result<(), Why>)>;
 
 /// Why a token is not taken: a sentence for the person who has it.
 pub type Why = &'static str;
@@ -62,14 +70,28 @@ impl Shown {
     ///
     /// What is wrong with it.
     pub fn read(text: &str) -> Result<Self, Why> {
-        Token::read(text).map(Self)
+        Ok(Self {
+            token: Token::read(text)?,
+            checked: RefCell::default(),
+        })
     }
 
     /// Whether it says that it is of this provider and for this authority.
     #[must_use]
     pub fn is_of(&self, issuer: &Issuer) -> bool {
-        let claims = &self.0.claims;
+        let claims = &self.token.claims;
         text(claims, "iss") == Some(&issuer.issuer) && is_for(claims, &issuer.audience)
+    }
+
+    /// Whether one of `keys` has signed it. Each set of keys is asked once.
+    fn is_signed_by(&self, keys: &Arc<Keys>) -> Result<(), Why> {
+        let mut checked = self.checked.borrow_mut();
+        if let Some((_, found)) = checked.iter().find(|(it, _)| it == keys) {
+            return *found;
+        }
+        let found = keys.verify(&self.token);
+        checked.push((Arc::clone(keys), found));
+        found
     }
 }
 
@@ -97,7 +119,7 @@ impl Issuer {
             audience: file.audience,
             principal: file.principal,
             cut: file.cut,
-            keys,
+            keys: Arc::new(keys),
         })
     }
 
@@ -108,12 +130,11 @@ impl Issuer {
     ///
     /// Why it is not taken.
     pub fn names(&self, shown: &Shown, request: &Request, now: u64) -> Result<Vec<String>, Why> {
-        let Shown(token) = shown;
         if !shown.is_of(self) {
             return Err("the identity token is of another issuer, or for somebody else");
         }
-        self.keys.verify(token)?;
-        let claims = &token.claims;
+        shown.is_signed_by(&self.keys)?;
+        let claims = &shown.token.claims;
         let (Some(expires), Some(issued)) = (time(claims, "exp")?, time(claims, "iat")?) else {
             return Err("the identity token does not say from when until when it is good");
         };
@@ -169,5 +190,39 @@ fn time(claims: &Object, name: &str) -> Result<Option<u64>, Why> {
     match whole {
         Some(time) => Ok(Some(time)),
         None => Err("a time in the identity token is none"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64ct::{Base64UrlUnpadded, Encoding};
+
+    use super::*;
+
+    /// A set with one key of P-256, the generator of the curve (SEC 2, section 2.4.2).
+    fn keys(id: &str) -> Arc<Keys> {
+        let set = format!(
+            r#"{{"keys": [{{"kty": "EC", "crv": "P-256", "kid": "{id}", "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+            "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}}]}}"#
+        );
+        Arc::new(Keys::read(set.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn a_signature_is_checked_once_for_all_roles_with_the_same_keys() {
+        let part = |text: &str| Base64UrlUnpadded::encode_string(text.as_bytes());
+        let head = part(r#"{"alg": "ES256", "kid": "a"}"#);
+        let signature = Base64UrlUnpadded::encode_string(&[1; 64]);
+        let token = format!("{head}.{}.{signature}", part("{}"));
+        let shown = Shown::read(&token).unwrap();
+        let wrong = Err("the signature of the identity token is wrong");
+        for _ in 0..3 {
+            // As read for each role.
+            assert_eq!(shown.is_signed_by(&keys("a")), wrong);
+        }
+        assert_eq!(shown.checked.borrow().len(), 1);
+        let unknown = Err("the identity token is signed by a key that is not known here");
+        assert_eq!(shown.is_signed_by(&keys("b")), unknown);
+        assert_eq!(shown.checked.borrow().len(), 2);
     }
 }

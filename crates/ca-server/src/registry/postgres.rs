@@ -21,8 +21,8 @@ use ssh_format::text::error_line;
 use tokio_postgres::Row;
 
 use super::{
-    Answer, Assignment, Bound, CaKeys, Custody, DeviceLine, Enrolment, Expected, JoinToken,
-    NotedRevocation, Outcome, Registry, Restored, Retired, Revoked, Sign, Standing, TokenLine,
+    Answer, Assignment, Bound, CaKeys, Custody, DeviceLine, Enrolment, Expected, JoinToken, Noted,
+    Outcome, Registry, Restored, Retired, Revoked, Sign, Standing, TokenLine,
 };
 use crate::Refusal;
 
@@ -396,6 +396,15 @@ impl Registry for Postgres {
         })
     }
 
+    fn device_keys(&self, ek_name: &Name) -> Result<Vec<(String, Vec<u8>)>, Refusal> {
+        let sql = "SELECT role, ssh_key FROM binding JOIN device ON device.id = binding.device WHERE ek_name = $1 ORDER BY binding.id";
+        self.pool.run(async |session| {
+            let rows = session.rows(sql, &[&ek_name.bytes()]).await?;
+            let of = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+            rows.iter().map(of).collect()
+        })
+    }
+
     fn has_issued(&self, serial: u64, time: u64) -> Result<bool, Refusal> {
         let sql = "SELECT EXISTS (SELECT FROM issued WHERE day IN ($1, $1 - 1) AND ca IN (SELECT id FROM ca_key) AND serial = $2)";
         let (day, serial) = (day(time), serial.cast_signed());
@@ -409,15 +418,15 @@ impl Registry for Postgres {
             .run(async |session| Ok(unsigned(session.one(sql, &[]).await?.try_get(0)?)))
     }
 
-    fn restored(&self, revocations: &[NotedRevocation], now: u64) -> Result<Restored, Refusal> {
-        self.pool.transaction(async |session| {
-            let done = restored::restored(session, revocations, now).await?;
+    fn restored(&self, noted: &Noted, now: u64) -> Result<Restored, Refusal> {
+        self.pool.long_transaction(async |session| {
+            let done = restored::restored(session, noted, now).await?;
             Ok((done, true))
         })
     }
 
     fn import(&self, expected: &[Expected], now: u64) -> Result<Option<usize>, Refusal> {
-        self.pool.transaction(async |session| {
+        self.pool.long_transaction(async |session| {
             let refused = manage::import(session, expected, now).await?;
             Ok((refused, refused.is_none()))
         })

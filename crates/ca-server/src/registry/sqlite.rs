@@ -14,8 +14,8 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use ssh_format::AnyKey;
 
 use super::{
-    Answer, Assignment, Bound, CaKeys, Custody, DeviceLine, Enrolment, Expected, JoinToken,
-    NotedRevocation, Outcome, Registry, Restored, Retired, Revoked, Sign, Standing, TokenLine,
+    Answer, Assignment, Bound, CaKeys, Custody, DeviceLine, Enrolment, Expected, JoinToken, Noted,
+    Outcome, Registry, Restored, Retired, Revoked, Sign, Standing, TokenLine,
 };
 use crate::Refusal;
 
@@ -28,6 +28,7 @@ const SCHEMAS: &[&str] = &[
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
+    include_str!("schema_6.sql"),
 ];
 /// Our transactions last one disk write and one signature. A lock held longer belongs to a stopped program.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -374,6 +375,14 @@ impl Registry for Sqlite {
             .transpose()
     }
 
+    fn device_keys(&self, ek_name: &Name) -> Result<Vec<(String, Vec<u8>)>, Refusal> {
+        let sql = "SELECT role, ssh_key FROM binding JOIN device ON device.id = binding.device WHERE ek_name = ? ORDER BY binding.id";
+        let reader = self.reader();
+        let mut statement = reader.prepare_cached(sql)?;
+        let rows = statement.query_map([ek_name.bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     fn has_issued(&self, serial: u64, _time: u64) -> Result<bool, Refusal> {
         let sql = "SELECT EXISTS (SELECT 1 FROM issued WHERE ca IN (SELECT id FROM ca_key) AND serial = ?)";
         let serial = serial.cast_signed();
@@ -386,8 +395,8 @@ impl Registry for Sqlite {
         Ok(unsigned(last))
     }
 
-    fn restored(&self, revocations: &[NotedRevocation], now: u64) -> Result<Restored, Refusal> {
-        self.write(|tx| Ok((restored::restored(tx, revocations, now)?, true)))
+    fn restored(&self, noted: &Noted, now: u64) -> Result<Restored, Refusal> {
+        self.write(|tx| Ok((restored::restored(tx, noted, now)?, true)))
     }
 
     fn import(&self, expected: &[Expected], now: u64) -> Result<Option<usize>, Refusal> {

@@ -7,12 +7,18 @@ mod steps;
 
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ca_server::audit::Audit;
+use ca_server::authority::{Authority, Rules, now};
+use ca_server::policy::{Files, Policy};
+use ca_server::signer::Agent;
+use key_proof::Anchors;
 use testing::Postgres;
 
 use crate::node::{Answer, Node, host, renewal};
-use crate::registry::prepared;
+use crate::registry::{opened, prepared};
 use crate::software_tpm::SoftwareTpm;
 
 /// A database, and a node that uses it.
@@ -80,6 +86,53 @@ fn two_nodes_are_one_authority() {
     let lists = [&first, &second].map(|node| node.get("/v1/krl"));
     assert_eq!(lists[0].body, lists[1].body);
     assert!(lists.iter().all(|it| it.head.contains("etag: \"1\"")));
+}
+
+/// For a policy that names no files.
+struct NoFiles;
+
+impl Files for NoFiles {
+    fn roots(&mut self, path: &Path, _: &mut Anchors) -> Result<(), String> {
+        Err(format!("{} is not read", path.display()))
+    }
+
+    fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
+        Err(format!("{} is not read", path.display()))
+    }
+}
+
+/// Certificates are dated by the clock of the node, and all nodes have to agree when they end.
+#[test]
+fn a_node_whose_clock_is_not_that_of_the_database_is_not_ready() {
+    let database = Postgres::start();
+    drop(prepared(&database));
+    let node = Node::initialised();
+    let policy = fs::read_to_string(node.own("policy.toml")).unwrap();
+    // Ten minutes before and after, and a few seconds more than may be; a machine may be slow.
+    for (shift, is_right) in [
+        (-600, false),
+        (-60, false),
+        (0, true),
+        (20, false),
+        (600, false),
+    ] {
+        let rules = Rules {
+            policy: Policy::parse(&policy, &mut NoFiles).unwrap(),
+            tickets: Vec::new(),
+            tickets_since: 0,
+        };
+        let registry = Box::new(opened(&database).unwrap());
+        let signer = Box::new(Agent::new(node.at("agent")));
+        let audit = Audit::open(&node.at("audit.log")).unwrap();
+        let authority = Authority::new(rules, registry, signer, audit).unwrap();
+        let missing = authority.missing(now().saturating_add_signed(shift));
+        let expected = if is_right {
+            &["ticket-key"][..]
+        } else {
+            &["clock", "ticket-key"]
+        };
+        assert_eq!(missing, expected, "{shift}");
+    }
 }
 
 #[test]

@@ -375,6 +375,7 @@ fn a_join_token_is_kept_nowhere_and_the_log_shows_what_happened() {
         "enrol ",
         "begin join-token",
         "begin join-token",
+        "revoke-key ",
         "revoke ",
         "stop ",
     ];
@@ -382,7 +383,7 @@ fn a_join_token_is_kept_nowhere_and_the_log_shows_what_happened() {
     assert!(!log.contains('\u{1b}'));
     assert!(
         node.ok(&["audit", "verify"])
-            .starts_with("8 lines, each follows from the one before it; ")
+            .starts_with("9 lines, each follows from the one before it; ")
     );
     fs::write(node.own("audit.log"), log.replacen("web1", "web2", 1)).unwrap();
     let broken = "tpmssh-ca: line 4 of the audit log does not follow from the one before it\n";

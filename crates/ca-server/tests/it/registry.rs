@@ -7,7 +7,7 @@ mod race;
 mod renew;
 mod world;
 
-pub(crate) use world::prepared;
+pub(crate) use world::{opened, prepared};
 
 /// One test for each case and database.
 macro_rules! conformance {
@@ -67,6 +67,7 @@ conformance! {
         the_authoritys_keys_keep_their_numbers,
         the_authoritys_keys_are_published_and_retired,
         one_key_stays_when_two_are_retired_at_once,
+        a_restored_registry_revokes_keys_that_it_does_not_know,
         the_list_of_revoked_keys_is_the_same_at_all_nodes,
         hostile_text_is_text;
     race:

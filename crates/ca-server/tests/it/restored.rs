@@ -78,7 +78,7 @@ fn does_not_start(node: &Node) -> String {
 }
 
 fn before_and_after(mut node: Node, place: &Place) {
-    let (kept, stolen) = (node.host("web1"), node.host("web2"));
+    let (kept, stolen, moved) = (node.host("web1"), node.host("web2"), node.host("web6"));
     let token = node.token("host", "web3");
     let ca = another_key(&node, "second", false)
         .fingerprint()
@@ -89,12 +89,16 @@ fn before_and_after(mut node: Node, place: &Place) {
     let backup = place.dump(&node);
     node.serve();
 
-    // The hour that is lost: a token is used, two machines are stolen, one of them new, another new one stays.
+    // The hour that is lost: a token is used, two machines are stolen, one of them new, another new one stays, and one
+    // gets a new key.
     let new_and_stolen = host("web3", &token);
     node.enrol(&new_and_stolen).certificate();
     let new = node.host("web4");
     node.renew(&kept).certificate();
-    for device in ["2", "3"] {
+    let mut with_new_key = host("web6", &node.token("host", "web6"));
+    with_new_key.ek = moved.ek.clone();
+    node.enrol(&with_new_key).certificate();
+    for device in ["2", "4"] {
         node.ok(&["device", "revoke", device, "--reason", "stolen"]);
     }
     node.ok(&["ca", "retire", "3"]);
@@ -122,11 +126,20 @@ fn before_and_after(mut node: Node, place: &Place) {
     let expected = [
         format!("revoked: TPM {}", ek_name(&stolen)),
         format!("revoked: TPM {}", ek_name(&new_and_stolen)),
+        format!(
+            "revoked by its fingerprint, for the registry does not know it: key {}",
+            ssh_key(&new_and_stolen).fingerprint()
+        ),
         format!("retired again: key 3 of the authority, {ca}"),
-        "3 certificates of the time after the backup are not in the registry; each is good until it ends by itself".to_owned(),
+        "4 certificates of the time after the backup are not in the registry; each is good until it ends by itself".to_owned(),
     ];
-    assert_eq!(rest[..4], expected, "{said}");
-    let mut again = [("web3", &new_and_stolen), ("web4", &new)].map(|(name, tpm)| {
+    assert_eq!(rest[..5], expected, "{said}");
+    let lost = [
+        ("web3", &new_and_stolen),
+        ("web4", &new),
+        ("web6", &with_new_key),
+    ];
+    let mut again = lost.map(|(name, tpm)| {
         let ek = ek_name(tpm);
         let line = format!("has to enrol again, with a new join token: host {name}, TPM {ek}");
         (ek.to_string(), line)
@@ -138,7 +151,7 @@ fn before_and_after(mut node: Node, place: &Place) {
         .map(|(_, line)| line)
         .filter(|it| !it.contains("web3"))
         .collect();
-    assert_eq!(rest[4..], again, "{said}");
+    assert_eq!(rest[5..], again, "{said}");
 
     node.serve();
     let keys: serde_json::Value =
@@ -146,6 +159,7 @@ fn before_and_after(mut node: Node, place: &Place) {
     assert_eq!(keys["keys"][2]["state"], "retired", "{keys}");
     let (after, is_listed) = list(&node, &stolen);
     assert!(after > number && is_listed, "{after} {number}");
+    assert!(list(&node, &new_and_stolen).1, "its key was in no backup");
     node.renew(&kept).certificate();
     assert_eq!(node.renew(&stolen).refused().0, 410);
     assert_eq!(node.begin(&new_and_stolen).refused().1, "V3");
@@ -154,6 +168,7 @@ fn before_and_after(mut node: Node, place: &Place) {
         assert_eq!(node.begin(&anybody).refused().1, "join-token");
     }
     assert_eq!(node.renew(&new).refused().0, 410);
+    assert_eq!(node.renew(&with_new_key).refused().0, 410);
     let mut comes_again = new;
     comes_again.identity = key_proof::Identity::Join(node.token("host", "web4"));
     node.enrol(&comes_again).certificate();
@@ -185,23 +200,25 @@ fn each_node_brings_its_own_revocations_back() {
     let mut first = cluster::node(&database);
     let mut second = cluster::second(&first, &database);
     let place = Place::Database(database);
-    let tpms = [first.host("web1"), second.host("web2")];
+    let (web1, web2) = (first.host("web1"), second.host("web2"));
     let backup = place.dump(&first);
+    // The second node has only revoked it: its log has no other line of it.
+    let tpms = [web1, web2, first.host("web3")];
     first.ok(&["device", "revoke", "1"]);
     second.ok(&["device", "revoke", "2"]);
+    second.ok(&["device", "revoke", "3"]);
     for node in [&mut first, &mut second] {
         assert_eq!(node.terminate(), Some(0));
     }
     place.restore(&first, &backup);
-    let (mut nodes, mut known) = ([first, second], 0);
+    let (mut nodes, mut known) = ([first, second], Vec::new());
     for node in &nodes {
         assert!(does_not_start(node).contains("which has the revocation of TPM"));
         let json: serde_json::Value =
             serde_json::from_str(&node.ok(&["database", "restored", "--json"])).unwrap();
-        assert_eq!(json["revoked"].as_array().unwrap().len(), 1, "{json}");
-        known += 1;
+        known.push(json["revoked"].as_array().unwrap().len());
     }
-    assert_eq!(known, 2);
+    assert_eq!(known, [1, 2]);
     nodes.iter_mut().for_each(Node::serve);
     for tpm in &tpms {
         for node in &nodes {
@@ -209,4 +226,41 @@ fn each_node_brings_its_own_revocations_back() {
             assert!(list(node, tpm).1);
         }
     }
+}
+
+/// No certificate was issued and nothing was revoked since the backup.
+#[test]
+fn a_withdrawn_token_and_a_key_that_waits_show_a_backup_as_well() {
+    let (mut node, place) = (Node::start(), Place::File);
+    let known = node.host("web1");
+    let _ = node.token("host", "web2");
+    let lost = |node: &mut Node, act: &dyn Fn(&Node) -> String| {
+        assert_eq!(node.terminate(), Some(0));
+        let backup = place.dump(node);
+        node.serve();
+        let says = act(node);
+        assert_eq!(node.terminate(), Some(0));
+        // As it is, it is one that the log knows.
+        node.serve();
+        assert_eq!(node.terminate(), Some(0));
+        place.restore(node, &backup);
+        let said = does_not_start(node);
+        assert!(said.contains(&says), "{said}");
+        node.ok(&["database", "restored"]);
+        node.serve();
+    };
+    lost(&mut node, &|node| {
+        let json = node.ok(&["join-token", "list", "--json"]);
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let token = json[0]["id"].as_str().unwrap();
+        node.ok(&["join-token", "revoke", token]);
+        format!("which has the withdrawal of join token {token} of 20")
+    });
+    lost(&mut node, &|node| {
+        let mut new = host("web1", "");
+        new.ek = known.ek.clone();
+        assert_eq!(node.enrol(&new).status, 202);
+        let ek = ek_name(&known);
+        format!("which has a key that waits for approval, of TPM {ek} of 20")
+    });
 }

@@ -28,7 +28,7 @@ struct Table {
 }
 
 /// In an order in which no row comes before one that it refers to.
-const TABLES: [Table; 8] = [
+const TABLES: [Table; 9] = [
     Table {
         name: "device",
         select: "SELECT id, ek_name, state, maker, first_seen FROM device",
@@ -72,6 +72,11 @@ const TABLES: [Table; 8] = [
         name: "join_token",
         select: "SELECT hash, role, name, expires, uses_left, made_by FROM join_token",
         insert: "INSERT INTO join_token (hash, role, name, expires, uses_left, made_by) VALUES ($1, $2, $3, $4, $5, $6)",
+    },
+    Table {
+        name: "revoked_print",
+        select: "SELECT sha256, made FROM revoked_print",
+        insert: "INSERT INTO revoked_print (sha256, made) VALUES ($1, $2)",
     },
 ];
 

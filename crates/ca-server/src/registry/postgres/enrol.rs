@@ -94,12 +94,12 @@ async fn is_elsewhere(
     verified: &Verified,
 ) -> Result<bool, Fault> {
     let sql = "SELECT EXISTS (SELECT FROM binding WHERE ak_name = $1 AND device <> $2) \
-               OR EXISTS (SELECT FROM revocation WHERE ssh_key = $3)";
-    let (ak, key) = (
-        verified.attestation_key.bytes(),
-        verified.binding.ssh_key.blob(),
-    );
-    let row = session.one(sql, &[&ak, &device, &key]).await?;
+               OR EXISTS (SELECT FROM revocation WHERE ssh_key = $3) OR EXISTS (SELECT FROM revoked_print WHERE sha256 = $4)";
+    let (ak, key) = (verified.attestation_key.bytes(), &verified.binding.ssh_key);
+    let print = key.fingerprint();
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+        [&ak, &device, &key.blob(), &&print.as_bytes()[..]];
+    let row = session.one(sql, &values).await?;
     Ok(row.try_get(0)?)
 }
 

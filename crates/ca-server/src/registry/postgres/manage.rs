@@ -88,7 +88,7 @@ const REVOKED: &str = "SELECT key FROM (SELECT 1 AS part, id, ssh_key AS key FRO
 /// The list that was given out last.
 pub(super) async fn last_list(session: &mut Session) -> Result<LastList, Fault> {
     let sql = "SELECT krl_number, krl_made, krl_keys, (SELECT count(*) FROM revocation) \
-               + (SELECT count(*) FROM ca_key WHERE state = 'retired') FROM meta";
+               + (SELECT count(*) FROM ca_key WHERE state = 'retired') + (SELECT count(*) FROM revoked_print) FROM meta";
     let row = session.one(sql, &[]).await?;
     Ok(LastList {
         number: unsigned(row.try_get(0)?),
@@ -109,7 +109,17 @@ pub(super) async fn revoked(session: &mut Session, now: u64, fresh: u64) -> Resu
     }
     let rows = session.rows(REVOKED, &[]).await?;
     let keys = rows.iter().map(|row| row.try_get(0));
-    Ok(last.with(keys.collect::<Result<_, _>>()?))
+    let keys = keys.collect::<Result<_, _>>()?;
+    let sql = "SELECT sha256 FROM revoked_print ORDER BY made, sha256";
+    let mut prints = Vec::new();
+    for row in session.rows(sql, &[]).await? {
+        let hash: [u8; 32] = row
+            .try_get::<_, Vec<u8>>(0)?
+            .try_into()
+            .map_err(|_| corrupt("a hash has 32 bytes"))?;
+        prints.push(hash.into());
+    }
+    Ok(last.with(keys, prints))
 }
 
 pub(super) async fn import(

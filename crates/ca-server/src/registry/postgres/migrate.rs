@@ -10,6 +10,7 @@ const SCHEMAS: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 /// What nodes may do, with `:"role"` for the name of their role.
 const ROLE: &str = include_str!("role.sql");

@@ -19,6 +19,8 @@ use crate::Refusal;
 const MAX: usize = 20;
 /// For all that is done for one request, a wait for a connection included. A database that is slower is one that is away.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for all that an administrator has begun at once, such as an import of all machines.
+const LONG: Duration = Duration::from_secs(10 * 60);
 /// How often a transaction is begun that the database ends because it met another one.
 const ATTEMPTS: u32 = 20;
 /// The settings of a connection. A row is locked for one statement, or for one enrolment with its signature; whoever waits longer meets a
@@ -77,7 +79,7 @@ pub(super) struct Session {
     statements: HashMap<&'static str, Statement>,
 }
 
-type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
+pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Session {
     async fn statement(&mut self, sql: &'static str) -> Result<Statement, Fault> {
@@ -142,6 +144,8 @@ pub(super) struct Pool {
     location: Location,
     idle: Mutex<Vec<Session>>,
     permits: Semaphore,
+    /// [`PATIENCE`]; a test has less.
+    patience: Duration,
     /// Reads from the connections, also from those that nobody uses: so a connection that has ended is known.
     runtime: Option<Runtime>,
 }
@@ -172,6 +176,7 @@ impl Pool {
             location,
             idle: Mutex::default(),
             permits: Semaphore::new(MAX),
+            patience: PATIENCE,
             runtime: Some(runtime.map_err(|err| Refusal::Unavailable(err.into()))?),
         })
     }
@@ -181,7 +186,7 @@ impl Pool {
         &self,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, Refusal> {
-        self.wait(PATIENCE, async {
+        self.wait(self.patience, async {
             let mut session = self.session().await?;
             let done = work(&mut session).await;
             self.give_back(session, done.as_ref().err());
@@ -205,9 +210,25 @@ impl Pool {
     /// result, and begun again if another one was in its way.
     pub(super) fn transaction<T>(
         &self,
+        work: impl AsyncFnMut(&mut Session) -> Result<(T, bool), Fault>,
+    ) -> Result<T, Refusal> {
+        self.transaction_within(self.patience, work)
+    }
+
+    /// The same for an administrator, with many rows.
+    pub(super) fn long_transaction<T>(
+        &self,
+        work: impl AsyncFnMut(&mut Session) -> Result<(T, bool), Fault>,
+    ) -> Result<T, Refusal> {
+        self.transaction_within(LONG, work)
+    }
+
+    fn transaction_within<T>(
+        &self,
+        patience: Duration,
         mut work: impl AsyncFnMut(&mut Session) -> Result<(T, bool), Fault>,
     ) -> Result<T, Refusal> {
-        self.wait(PATIENCE, async {
+        self.wait(patience, async {
             let mut session = self.session().await?;
             for attempt in 1.. {
                 let done = once(&mut session, &mut work).await;
@@ -311,4 +332,31 @@ async fn once<T>(
 fn pause(attempt: u32) -> Duration {
     let most = 4_u64 << attempt.min(6);
     Duration::from_millis(1 + OsRng.next_u64() % most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An import of all machines of a fleet is many rows, each of which is quick.
+    #[test]
+    fn an_administrator_may_take_longer_than_a_request() {
+        let server = testing::Postgres::start();
+        let location = Location::parse(&server.url("owner", "postgres")).unwrap();
+        let mut pool = Pool::new(location).unwrap();
+        pool.patience = Duration::from_millis(500);
+        let work = async |session: &mut Session| {
+            for _ in 0..10 {
+                session.batch("SELECT pg_sleep(0.1)").await?;
+            }
+            Ok(((), true))
+        };
+        pool.long_transaction(work).unwrap();
+        let cut = pool.transaction(work).unwrap_err();
+        let cause = std::error::Error::source(&cut).map(ToString::to_string);
+        assert_eq!(cause.as_deref(), Some("the database does not answer"));
+        // The connection is left in the middle of it, and is not used again.
+        pool.run(async |session| session.batch("BEGIN; COMMIT").await)
+            .unwrap();
+    }
 }

@@ -5,7 +5,7 @@
 
 GRANT USAGE ON SCHEMA public TO :"role";
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO :"role";
-GRANT INSERT ON device, assignment, binding, principal, ca_key, issued, used_nonce, join_token, revocation TO :"role";
+GRANT INSERT ON device, assignment, binding, principal, ca_key, issued, used_nonce, join_token, revocation, revoked_print TO :"role";
 GRANT UPDATE ON meta, device, assignment, binding, principal, join_token TO :"role";
 GRANT UPDATE (state, custody, node) ON ca_key TO :"role";
 GRANT DELETE ON principal, used_nonce TO :"role";

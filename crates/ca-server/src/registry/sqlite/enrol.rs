@@ -119,11 +119,14 @@ fn device(tx: &Transaction<'_>, verified: &Verified, now: u64) -> Result<Option<
 /// revoked does not come back as another one.
 fn is_elsewhere(tx: &Transaction<'_>, device: i64, verified: &Verified) -> Result<bool, Refusal> {
     let sql = "SELECT EXISTS (SELECT 1 FROM binding WHERE ak_name = ?1 AND device <> ?2) \
-               OR EXISTS (SELECT 1 FROM revocation WHERE ssh_key = ?3)";
+               OR EXISTS (SELECT 1 FROM revocation WHERE ssh_key = ?3) OR EXISTS (SELECT 1 FROM revoked_print WHERE sha256 = ?4)";
+    let key = &verified.binding.ssh_key;
+    let print = key.fingerprint();
     let values = params![
         verified.attestation_key.bytes(),
         device,
-        verified.binding.ssh_key.blob()
+        key.blob(),
+        print.as_bytes()
     ];
     Ok(tx.query_row(sql, values, |row| row.get(0))?)
 }

@@ -95,7 +95,7 @@ const REVOKED: &str = "SELECT key FROM (SELECT 1 AS part, id, ssh_key AS key FRO
 /// The list that was given out last.
 pub(super) fn last_list(db: &Connection) -> Result<LastList, Refusal> {
     let sql = "SELECT krl_number, krl_made, krl_keys, (SELECT count(*) FROM revocation) \
-               + (SELECT count(*) FROM ca_key WHERE state = 'retired') FROM meta";
+               + (SELECT count(*) FROM ca_key WHERE state = 'retired') + (SELECT count(*) FROM revoked_print) FROM meta";
     let list = db.query_row(sql, [], |row| {
         Ok(LastList {
             number: unsigned(row.get(0)?),
@@ -118,7 +118,11 @@ pub(super) fn revoked(tx: &Transaction<'_>, now: u64, fresh: u64) -> Result<Revo
     }
     let mut statement = tx.prepare_cached(REVOKED)?;
     let keys = statement.query_map([], |row| row.get(0))?;
-    Ok(last.with(keys.collect::<Result<_, _>>()?))
+    let keys = keys.collect::<Result<_, _>>()?;
+    let mut statement =
+        tx.prepare_cached("SELECT sha256 FROM revoked_print ORDER BY made, sha256")?;
+    let prints = statement.query_map([], |row| Ok(row.get::<_, [u8; 32]>(0)?.into()))?;
+    Ok(last.with(keys, prints.collect::<Result<_, _>>()?))
 }
 
 pub(super) fn import(

@@ -1,9 +1,12 @@
 //! A key for each node.
 
+use std::io::Write;
+use std::process::Stdio;
+
 use ssh_format::AnyKey;
 use testing::Postgres;
 
-use super::node;
+use super::{node, rows};
 use crate::keys::signed_list;
 use crate::node::{Node, wait};
 
@@ -56,4 +59,33 @@ fn each_node_has_its_key_and_a_lost_one_is_retired_at_another() {
     // It is told so itself, if it still asks the database.
     wait(|| second.renew(&tpm).status == 503);
     assert_eq!(second.get("/v1/krl").status, 503);
+}
+
+/// Each of two nodes has read that there are two keys for hosts when it retires one: only transactions as if each were alone (SERIALIZABLE) show
+/// one of them that the other has changed what it went by. The first one is played here.
+#[test]
+fn two_nodes_that_each_retire_one_of_two_keys_leave_one() {
+    let database = Postgres::start();
+    let first = node(&database);
+    drop(with_its_own_keys(&first, &database));
+    let mut psql = database.psql("postgres");
+    let mut other = psql
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut says = other.stdin.take().unwrap();
+    let begin = "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT * FROM ca_key; \
+                 UPDATE ca_key SET state = 'retired' WHERE kind = 'host' AND id < 3;\n";
+    says.write_all(begin.as_bytes()).unwrap();
+    let waits = "pg_stat_activity WHERE state = 'idle in transaction' AND usename = 'owner'";
+    wait(|| rows(&database, waits) == 1);
+    let here = first.run(&["ca", "retire", "4"]).0 == 0;
+    says.write_all(b"COMMIT;\n").unwrap();
+    drop(says);
+    let there = other.wait().unwrap().success();
+    assert!(here || there);
+    let active = rows(&database, "ca_key WHERE kind = 'host' AND state = 'active'");
+    assert_eq!((here && there, active), (false, 1), "{here} {there}");
 }

@@ -1,6 +1,8 @@
 //! What administrators do.
 
-use ca_server::registry::{Custody, Expected, Outcome, Registry, Retired};
+use ca_server::registry::{Custody, Expected, Noted, NotedRevocation, Outcome, Registry, Retired};
+use key_proof::Verified;
+use ssh_format::Fingerprint;
 
 use super::world::{Come, Wish, World, assignment, host, issued, pending, verified};
 use crate::software_tpm::{NOW, SoftwareTpm, ek_name};
@@ -192,8 +194,47 @@ pub(super) fn the_authoritys_keys_are_published_and_retired(world: &World) {
     assert!(active("host").is_empty());
     // After a restore, machines that had a newer list take the next one.
     let before = number();
-    world.registry.restored(&[], NOW).unwrap();
+    world.registry.restored(&Noted::default(), NOW).unwrap();
     assert!(number() > before + 1000);
+}
+
+/// The audit log has the fingerprints of keys that are in no backup.
+pub(super) fn a_restored_registry_revokes_keys_that_it_does_not_know(world: &World) {
+    let (known, lost) = (world.host("web1"), host("web2"));
+    let (proof, own) = (verified(&lost), verified(&known));
+    let noted = |proof: &Verified| NotedRevocation {
+        ek_name: proof.ek_name.clone(),
+        reason: "stolen".to_owned(),
+        made: NOW,
+        by: "uid 0".to_owned(),
+        keys: [proof.key.fingerprint()].into(),
+    };
+    let authority = Fingerprint::of_blob(b"lost as well");
+    let noted = Noted {
+        revocations: vec![noted(&proof), noted(&own)],
+        retired: vec![world.ca.key.fingerprint(), authority],
+    };
+    let done = world.registry.restored(&noted, NOW).unwrap();
+    assert_eq!(done.revoked, [proof.ek_name, own.ek_name]);
+    let unknown = [proof.key.fingerprint(), authority];
+    assert_eq!(done.fingerprints, unknown);
+    let mut list = world.again().revoked(None, NOW, 60).unwrap().unwrap();
+    list.fingerprints.sort_by_key(|it| *it == authority);
+    assert_eq!(list.keys, [own.key.blob()]);
+    assert_eq!(list.fingerprints, unknown);
+    let again = world.registry.restored(&noted, NOW).unwrap();
+    assert!(again.revoked.is_empty() && again.fingerprints.is_empty());
+    // The chip has other endorsement keys.
+    let mut other = host("web2");
+    (other.ak, other.srk) = (lost.ak.clone(), lost.srk.clone());
+    (other.parent, other.key) = (lost.parent.clone(), lost.key.clone());
+    let wish = Wish::new("web2", Some(world.token("web2")));
+    assert_eq!(world.enrol(&verified(&other), &wish), Outcome::Unknown);
+    let keys = world.registry.device_keys(&verified(&known).ek_name);
+    assert_eq!(
+        keys.unwrap(),
+        [("host".to_owned(), own.key.blob().to_vec())]
+    );
 }
 
 /// Two administrators who retire one of two keys each leave one.
