@@ -2,6 +2,7 @@
 
 mod authority;
 mod between;
+mod cluster;
 mod hosts;
 mod identities;
 mod people;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::agent::served::eventually;
 use tempfile::TempDir;
+use testing::Postgres;
 
 use crate::program::{Outcome, run, text};
 
@@ -28,7 +29,30 @@ impl Authority {
 
     /// One that was made with further options.
     pub(crate) fn start_with(options: &[&str]) -> Self {
-        let dir = tempfile::Builder::new().prefix("ca-").tempdir().unwrap();
+        Self::start_in(new_dir(), options)
+    }
+
+    /// Two nodes of one authority with one database.
+    pub(crate) fn pair(database: &Postgres) -> [Self; 2] {
+        let _ = database.sql("postgres", "CREATE ROLE node LOGIN");
+        let owner = database.url("owner", "postgres");
+        let prepare = ["database", "prepare", &owner, "--role", "node"];
+        Outcome::of(Command::new(program()).args(prepare)).ok();
+        let options = ["--database", &database.url("node", "postgres")];
+        let first = Self::start_with(&options);
+        let dir = new_dir();
+        for name in ["user", "user.pub", "host", "host.pub"] {
+            fs::copy(first.file(name), dir.path().join(name)).unwrap();
+        }
+        let mut second = Self::start_in(dir, &options);
+        second.stop();
+        fs::copy(first.file("ca/ticket-keys"), second.file("ca/ticket-keys")).unwrap();
+        second.serve();
+        [first, second]
+    }
+
+    /// With the keys that are in `dir`, or new ones.
+    fn start_in(dir: TempDir, options: &[&str]) -> Self {
         let at = |name: &str| text(dir.path().join(name));
         let socket = at("agent");
         let agent = Command::new("ssh-agent")
@@ -53,10 +77,12 @@ impl Authority {
         authority
     }
 
-    /// Makes a key, and gives it to the agent.
+    /// Makes a key if it is not there, and gives it to the agent.
     pub(crate) fn make_key(&self, name: &str) {
         let key = self.file(name);
-        run("ssh-keygen", &["-q", "-t", "ecdsa", "-N", "", "-f", &key]);
+        if !Path::new(&key).exists() {
+            run("ssh-keygen", &["-q", "-t", "ecdsa", "-N", "", "-f", &key]);
+        }
         let mut add = Command::new("ssh-add");
         let socket = self.file("agent");
         Outcome::of(add.args(["-q", &key]).env("SSH_AUTH_SOCK", socket)).ok();
@@ -86,12 +112,7 @@ impl Authority {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let program = Path::new(env!("CARGO_BIN_EXE_tpmssh")).with_file_name("tpmssh-ca");
-        assert!(
-            program.is_file(),
-            "no {program:?}: cargo build -p ca-server"
-        );
-        let mut command = Command::new(program);
+        let mut command = Command::new(program());
         command.arg("--dir").arg(self.dir.path().join("ca"));
         command.args(args);
         command
@@ -135,6 +156,19 @@ impl Authority {
         assert!(policy.contains(from), "{policy}");
         fs::write(path, policy.replace(from, to)).unwrap();
     }
+}
+
+fn program() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_tpmssh")).with_file_name("tpmssh-ca");
+    assert!(
+        program.is_file(),
+        "no {program:?}: cargo build -p ca-server"
+    );
+    program
+}
+
+fn new_dir() -> TempDir {
+    tempfile::Builder::new().prefix("ca-").tempdir().unwrap()
 }
 
 fn at_in(dir: &Path) -> impl Fn(&str) -> String {

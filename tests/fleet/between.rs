@@ -4,6 +4,9 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+/// The paths that were asked for, each with the place of the authority that has answered.
+pub(crate) type Passed = Vec<(String, usize)>;
+
 type Change = Box<dyn FnMut(&str, Vec<u8>) -> Vec<u8> + Send>;
 
 /// A server that passes each request on, and the answer back as `change` makes it.
@@ -17,7 +20,8 @@ impl Between {
         authority: &str,
         change: impl FnMut(&str, Vec<u8>) -> Vec<u8> + Send + 'static,
     ) -> Self {
-        Self::passing_to(Arc::new(Mutex::new(authority.to_owned())), change)
+        let authority = authority.to_owned();
+        Self::passing_by(move || authority.clone(), change)
     }
 
     /// One that passes everything to the authority whose address `to` is at the time.
@@ -29,14 +33,43 @@ impl Between {
         to: Arc<Mutex<String>>,
         change: impl FnMut(&str, Vec<u8>) -> Vec<u8> + Send + 'static,
     ) -> Self {
+        Self::passing_by(move || to.lock().unwrap().clone(), change)
+    }
+
+    /// One that passes each request to the next of `authorities`, and notes its path with the place of the authority among them. An address can
+    /// be replaced while it runs. One client asks at a time.
+    pub(crate) fn in_turn(authorities: &Arc<Mutex<Vec<String>>>) -> (Self, Arc<Mutex<Passed>>) {
+        let all = Arc::clone(authorities);
+        let passed = Arc::<Mutex<Passed>>::default();
+        let (noted, chosen) = (Arc::clone(&passed), Arc::new(Mutex::new(0)));
+        let choice = Arc::clone(&chosen);
+        let mut turn = 0;
+        let next = move || {
+            let all = all.lock().unwrap();
+            let at = turn % all.len();
+            turn += 1;
+            *choice.lock().unwrap() = at;
+            all[at].clone()
+        };
+        let between = Self::passing_by(next, move |path, answer| {
+            let at = *chosen.lock().unwrap();
+            noted.lock().unwrap().push((path.to_owned(), at));
+            answer
+        });
+        (between, passed)
+    }
+
+    fn passing_by(
+        mut to: impl FnMut() -> String + Send + 'static,
+        change: impl FnMut(&str, Vec<u8>) -> Vec<u8> + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let change: Arc<Mutex<Change>> = Arc::new(Mutex::new(Box::new(change)));
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (client, change) = (client.unwrap(), Arc::clone(&change));
-                let to = to.lock().unwrap().clone();
-                let to = to
+                let to = to()
                     .trim_start_matches("http://")
                     .trim_end_matches('/')
                     .to_owned();

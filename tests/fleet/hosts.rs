@@ -9,7 +9,7 @@ use super::{AUDIENCE, Authority};
 use crate::host::Machine;
 use crate::program::{Outcome, Program, text};
 
-fn machine() -> Machine {
+pub(super) fn machine() -> Machine {
     Machine::new(Program::with_tpm(Swtpm::manufactured()))
 }
 
@@ -31,7 +31,12 @@ pub(super) fn renew(machine: &Machine, more: &[&str]) -> Outcome {
 }
 
 /// Whether a client that knows nothing but the authority believes the server.
-fn is_believed(machine: &Machine, authority: &Authority, sshd: &Sshd, key: &str) -> bool {
+pub(super) fn is_believed(
+    machine: &Machine,
+    authority: &Authority,
+    sshd: &Sshd,
+    key: &str,
+) -> bool {
     let line = fs::read_to_string(authority.file("host.pub")).unwrap();
     fs::write(sshd.known_hosts(), format!("@cert-authority * {line}")).unwrap();
     let only = "HostKeyAlgorithms=ecdsa-sha2-nistp256-cert-v01@openssh.com";

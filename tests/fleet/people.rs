@@ -9,7 +9,7 @@ use testing::{Sshd, Swtpm};
 use super::between::Between;
 use super::{AUDIENCE, Authority};
 use crate::agent::served::Served;
-use crate::program::{Outcome, Program, text};
+use crate::program::{Outcome, Program, run, text};
 
 /// What `tpmssh enroll` is told for the key `first` of anna.
 pub(super) fn enrol(program: &Program, url: &str, more: &[&str]) -> Outcome {
@@ -23,13 +23,13 @@ pub(super) fn status(program: &Program) -> Value {
     serde_json::from_str(&shown).unwrap()
 }
 
-fn certificates(program: &Program) -> Vec<Value> {
+pub(super) fn certificates(program: &Program) -> Vec<Value> {
     let shown = program.run(&["cert", "list", "--json"]).ok();
     serde_json::from_str(&shown).unwrap()
 }
 
 /// A server that lets in whom the authority certifies, and whom it has not revoked.
-fn server(program: &Program, authority: &Authority) -> Sshd {
+pub(super) fn server(program: &Program, authority: &Authority) -> Sshd {
     let revoked = text(program.home.path().join("revoked"));
     authority.run(&["krl", "publish", "-o", &revoked]);
     let principals = text(program.home.path().join("principals"));
@@ -290,4 +290,59 @@ fn a_timer_is_installed_and_outlives_the_last_enrolment() {
     assert!(fs::exists(at(".config/systemd/user/tpmssh-renew.timer")).unwrap());
     program.run(&["enroll", "--end", "first"]).ok();
     assert_eq!(program.run(&["renew", "--unattended"]).ok(), "");
+}
+
+/// Each node of an authority may have keys of its own, and chance says which node answers.
+#[test]
+fn the_keys_of_several_nodes_are_given_together() {
+    let program = Program::with_key();
+    let authority = Authority::start();
+    for kind in ["user", "host"] {
+        // Another node's, which does not run.
+        let key = authority.file(&format!("other-{kind}"));
+        run("ssh-keygen", &["-q", "-t", "ecdsa", "-N", "", "-f", &key]);
+        let file = format!("{key}.pub");
+        authority.run(&["ca", "add", &format!("--{kind}"), &file]);
+    }
+    let token = authority.token("user", "anna");
+    let token = ["--join-token", &token];
+    let file = |name: &str| authority.file(name);
+    let (user, host) = (file("other-user.pub"), file("other-host.pub"));
+    let given = ["--user-ca", &user, "--host-ca", &host];
+    let outcome = enrol(&program, &authority.url, &[&token[..], &given].concat());
+    assert_eq!(outcome.code, Some(8), "{outcome:?}");
+    let (user, host) = (file("user.pub"), file("host.pub"));
+    let more = ["--user-ca", &user, "--host-ca", &host];
+    enrol(
+        &program,
+        &authority.url,
+        &[&token[..], &given, &more].concat(),
+    )
+    .ok();
+}
+
+/// The authority asks for a new proof, and the key has several roles there.
+#[test]
+fn a_key_that_is_proven_again_is_for_the_same_role() {
+    let program = Program::with_key();
+    let mut authority = Authority::start();
+    let path = authority.file("ca/policy.toml");
+    let policy = fs::read_to_string(&path).unwrap();
+    let of_user = &policy[policy.find("[role.user]").unwrap()..];
+    let of_admin = of_user.replace("[role.user]", "[role.admin]");
+    fs::write(&path, format!("{policy}\n{of_admin}")).unwrap();
+    authority.stop();
+    authority.serve();
+    for role in ["user", "admin"] {
+        let token = authority.token(role, "anna");
+        let how = ["--join-token", &token, "--role", role];
+        enrol(&program, &authority.url, &how).ok();
+    }
+    let db = rusqlite::Connection::open(authority.file("ca/registry.db")).unwrap();
+    // As if the wall had been none when it was proven.
+    db.execute("UPDATE binding SET wall = 'none'", []).unwrap();
+    let renew = ["renew", "--all", "--pin-file", &program.pin];
+    program.run(&renew).ok();
+    let id = certificates(&program)[0]["key_id"].to_string();
+    assert!(id.contains("role=admin "), "{id}");
 }

@@ -128,7 +128,7 @@ fn purpose(terms: &Terms) -> Purpose<'_> {
         },
         principals: &terms.principals,
         audience: &terms.audience,
-        role: None,
+        role: terms.role.as_deref(),
     }
 }
 

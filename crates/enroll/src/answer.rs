@@ -200,3 +200,36 @@ impl Wanted<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A certificate is dated back by five minutes, and taken by a clock that is five minutes behind its begin: a machine may be ten minutes
+    /// behind its authority, and is told to look at its clock when it is more.
+    #[test]
+    fn a_certificate_is_taken_by_a_clock_that_is_ten_minutes_behind() {
+        let answer = include_bytes!("../../../fuzz/seeds/krl_install/granted");
+        let granted = Granted::from_json(answer).unwrap();
+        let (certificate, trusted) = (&granted.certificate, &granted.authorities);
+        let wanted = Wanted {
+            key: certificate.key(),
+            kind: Kind::User,
+            principals: &["anna".to_owned()],
+        };
+        let (begin, end) = (certificate.valid_after(), certificate.valid_before());
+        let early = "its certificate is not valid yet: see that the clock is right";
+        let late = "its certificate has expired: see that the clock is right";
+        for (now, refused) in [
+            (begin - 301, Some(early)),
+            (begin - 300, None),
+            (end - 1, None),
+            (end, Some(late)),
+        ] {
+            let checked = wanted.check(certificate, trusted, now);
+            let said = checked.err().map(|err| err.to_string());
+            let says = refused.map(|why| Error::NotTaken(why).to_string());
+            assert_eq!(said, says, "{now}");
+        }
+    }
+}

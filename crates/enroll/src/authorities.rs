@@ -24,12 +24,12 @@ pub struct Authorities {
 }
 
 impl Authorities {
-    /// One key for users and one for hosts, that somebody gave.
+    /// Keys for users and for hosts that somebody gave.
     #[must_use]
-    pub fn given(user: AnyKey, host: AnyKey) -> Self {
+    pub fn given(users: Vec<AnyKey>, hosts: Vec<AnyKey>) -> Self {
         Self {
-            users: vec![user],
-            hosts: vec![host],
+            users,
+            hosts,
             number: 0,
         }
     }

@@ -23,6 +23,8 @@ pub struct Terms {
     pub audience: String,
     /// The principals that the certificates name.
     pub principals: Vec<String>,
+    /// The role that was named, by its name at the authority; `None` if it was left to the authority.
+    pub role: Option<String>,
     /// The type of the endorsement key that the authority knows, in the caller's words.
     pub ek_type: String,
     /// The keys and certificates that are trusted.
@@ -67,7 +69,7 @@ pub struct Enrolment {
 }
 
 const COLUMNS: &str = "e.id, object.id, e.is_host, e.server, e.audience, e.principals, e.tls_roots, \
-     e.certificate, e.renew_at, e.expires, e.failures, e.next_try, e.last_error, e.ek_type, e.keys_number";
+     e.certificate, e.renew_at, e.expires, e.failures, e.next_try, e.last_error, e.ek_type, e.keys_number, e.role";
 
 /// An enrolment, without the keys of its authority.
 fn read(row: &Row<'_>) -> rusqlite::Result<Enrolment> {
@@ -80,6 +82,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Enrolment> {
             server: row.get(3)?,
             audience: row.get(4)?,
             principals: principals.lines().map(str::to_owned).collect(),
+            role: row.get(15)?,
             ek_type: row.get(13)?,
             trust: Trust {
                 user_cas: Vec::new(),
@@ -170,7 +173,8 @@ impl Store {
             terms.trust.tls_roots.as_deref().unwrap_or_default(),
             MAX_VALUE_LEN,
         )?;
-        for text in [&terms.server, &terms.audience, &terms.ek_type] {
+        let texts = [&terms.server, &terms.audience, &terms.ek_type];
+        for text in texts.into_iter().chain(&terms.role) {
             check_text("address of the authority", text, 1024)?;
         }
         let comment: String = terms.server.chars().take(MAX_LABEL_LEN).collect();
@@ -190,10 +194,10 @@ impl Store {
             let certificate = ssh_certificate::add(tx, key, certificate, &comment)?;
             let id = tx.query_row(
                 "INSERT INTO enrolment (key, is_host, server, audience, principals, tls_roots, \
-                 certificate, renew_at, expires, ek_type, failures, next_try) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, 0) \
+                 certificate, renew_at, expires, ek_type, role, failures, next_try) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 0) \
                  ON CONFLICT (key, is_host) DO UPDATE SET server = ?3, audience = ?4, principals = ?5, \
-                 tls_roots = ?6, certificate = ?7, renew_at = ?8, expires = ?9, ek_type = ?10, failures = 0, \
+                 tls_roots = ?6, certificate = ?7, renew_at = ?8, expires = ?9, ek_type = ?10, role = ?11, failures = 0, \
                  next_try = 0, last_error = NULL RETURNING id",
                 params![
                     key,
@@ -206,6 +210,7 @@ impl Store {
                     renew_at,
                     expires,
                     terms.ek_type,
+                    terms.role,
                 ],
                 |row| row.get(0),
             )?;

@@ -63,6 +63,7 @@ pub(crate) fn enrol(
         server: url,
         audience: chosen.audience.clone(),
         principals: principals.to_vec(),
+        role: chosen.role.clone(),
         ek_type: String::new(),
         trust: Trust {
             user_cas: Vec::new(),

@@ -1,6 +1,6 @@
 //! Which authority certifies a key, and whom to believe, as options.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use enroll::{Authorities, Server, Url};
 use token_store::object::MAX_VALUE_LEN;
@@ -25,13 +25,13 @@ pub(crate) struct AuthorityArgs {
     #[arg(long, value_name = "WORD")]
     audience: Option<String>,
 
-    /// The authority's public key for users (the one in its first answer, which is shown)
+    /// A public key of the authority for users, once for each (those in its first answer, which are shown)
     #[arg(long, value_name = "FILE", requires = "host_ca")]
-    user_ca: Option<PathBuf>,
+    user_ca: Vec<PathBuf>,
 
-    /// The authority's public key for hosts
+    /// A public key of the authority for hosts, once for each
     #[arg(long, value_name = "FILE", requires = "user_ca")]
-    host_ca: Option<PathBuf>,
+    host_ca: Vec<PathBuf>,
 
     /// The certificates (PEM) that its TLS is checked by (those of the system)
     #[arg(long, value_name = "FILE")]
@@ -82,10 +82,11 @@ pub(crate) struct Chosen {
 impl AuthorityArgs {
     /// Whether one of the options is given that mean nothing without an authority.
     pub(crate) fn is_given(&self) -> bool {
-        let files = [&self.user_ca, &self.host_ca, &self.tls_ca];
+        let mut files = self.user_ca.iter().chain(&self.host_ca);
         let words = [&self.audience, &self.role];
         self.identity.is_given()
-            || files.iter().any(|it| it.is_some())
+            || files.next().is_some()
+            || self.tls_ca.is_some()
             || words.iter().any(|it| it.is_some())
             || self.tls_ca_sha256.is_some()
             || self.ek_type.is_some()
@@ -103,10 +104,13 @@ impl AuthorityArgs {
             Some(Sha256(hash)) => Some(enroll::pinned_root(&url, hash)?),
             None => self.tls_ca.as_ref().map(read).transpose()?,
         };
-        let key = |path: &Path| Ok::<_, anyhow::Error>(key_file::read_key(path)?.0);
-        let authorities = match (&self.user_ca, &self.host_ca) {
-            (Some(user), Some(host)) => Some(Authorities::given(key(user)?, key(host)?)),
-            _ => None,
+        let keys = |paths: &[PathBuf]| {
+            let keys = paths.iter().map(|path| Ok(key_file::read_key(path)?.0));
+            keys.collect::<anyhow::Result<Vec<_>>>()
+        };
+        let authorities = match (&self.user_ca[..], &self.host_ca[..]) {
+            ([], []) => None,
+            (users, hosts) => Some(Authorities::given(keys(users)?, keys(hosts)?)),
         };
         Ok(Chosen {
             audience: self

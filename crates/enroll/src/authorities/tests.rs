@@ -64,7 +64,7 @@ fn refused(trusted: &Authorities, signed: &SignedKeys, why: &str) {
 #[test]
 fn keys_come_and_go_under_a_signature_that_is_known() {
     let (user, old, new) = (Pair::new(), Pair::new(), Pair::new());
-    let given = Authorities::given(user.key(), old.key());
+    let given = Authorities::given(vec![user.key()], vec![old.key()]);
     let both = list(7, &[&user], &[&old, &new]);
     // One signature that is known is enough.
     let next = given.successor(&signed(&both, &[&new, &old]), AUDIENCE, NOW);
@@ -89,7 +89,7 @@ fn forged_shortened_and_old_lists_are_refused() {
     let (user, host, stranger) = (Pair::new(), Pair::new(), Pair::new());
     let trusted = Authorities {
         number: 3,
-        ..Authorities::given(user.key(), host.key())
+        ..Authorities::given(vec![user.key()], vec![host.key()])
     };
     let good = list(4, &[&user], &[&host]);
     assert!(

@@ -88,7 +88,7 @@ pub(super) fn schema_at(version: i64) -> Result<Vec<Line>> {
 }
 
 /// The SQL text that upgrades a store to each version; the first one creates it.
-const STEPS: [&str; 10] = [
+const STEPS: [&str; 11] = [
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
@@ -99,6 +99,7 @@ const STEPS: [&str; 10] = [
     include_str!("schema_8.sql"),
     include_str!("schema_9.sql"),
     include_str!("schema_10.sql"),
+    include_str!("schema_11.sql"),
 ];
 
 /// Upgrades from version `from` to version `to`.

@@ -113,17 +113,17 @@ fn a_flipped_bit_is_noticed_or_harmless() -> TestResult {
 #[test]
 fn a_store_of_another_version_is_left_alone() -> TestResult {
     let (bench, _) = filled();
-    bench.tamper("PRAGMA user_version = 11");
+    bench.tamper("PRAGMA user_version = 12");
     let before = fs::read(bench.file())?;
     let err = failure(bench.reopen());
     assert_eq!(
         err.to_string(),
-        "the store is of a newer version (11) than this program knows (10)"
+        "the store is of a newer version (12) than this program knows (11)"
     );
     assert_eq!(err.kind().exit_code(), 7);
     bench.tamper("PRAGMA user_version = 0");
     assert_matches!(failure(bench.reopen()), Error::Corrupt { .. });
-    bench.tamper("PRAGMA user_version = 11");
+    bench.tamper("PRAGMA user_version = 12");
     assert_eq!(fs::read(bench.file())?.len(), before.len());
     Ok(())
 }
@@ -180,6 +180,7 @@ fn a_store_of_version_9_keeps_whom_it_believes() -> TestResult {
     assert_eq!(trust.user_cas, [b"users".to_vec()]);
     assert_eq!(trust.host_cas, [b"hosts".to_vec()]);
     assert_eq!(trust.keys_number, 0);
+    assert_eq!(enrolment.terms.role, None);
 
     // Newer keys take their place, and older ones do not.
     let newer = Trust {
