@@ -2,9 +2,9 @@
 
 use crate::{
     measure::{
-        AGENT, AGENT_LOGIN, AGENT_MEMORY, C_SIGN, EXPIRED, INITIALIZE, LIBRARY, LIST, LIST_OBJECTS,
-        LOGIN, MANAGED, NODE_BUSY, NODE_CPU, NODE_IDLE, POSTGRES, RENEWAL, SMALL_FLEET, SQLITE,
-        TPMSSH, TPMSSH_BARE, VERIFIER, VERIFY, keys, sign_what,
+        AGENT, AGENT_LOGIN, AGENT_MEMORY, C_SIGN, CROWD, EXPIRED, INITIALIZE, LIBRARY, LIST,
+        LIST_OBJECTS, LOGIN, MANAGED, NODE_BUSY, NODE_CPU, NODE_IDLE, POSTGRES, REFUSED, RENEWAL,
+        SLOW_RENEWAL, SMALL_FLEET, SQLITE, TPMSSH, TPMSSH_BARE, VERIFIER, VERIFY, keys, sign_what,
     },
     report::{Group, Report, Verdict},
 };
@@ -209,6 +209,24 @@ fn budgets() -> Vec<Budget> {
             NODE_BUSY,
             POSTGRES,
             60.0,
+        ),
+        fleet(
+            "99 of 100 renewals during a flood of refused begins, ms",
+            SLOW_RENEWAL,
+            SQLITE,
+            250.0,
+        ),
+        fleet(
+            "a refused begin, ms of CPU of the node",
+            REFUSED,
+            SQLITE,
+            0.05,
+        ),
+        fleet(
+            "questions in a second after an outage of 5 min, 100,000 hosts, 14.5/s: three times that",
+            SMALL_FLEET,
+            CROWD,
+            43.5,
         ),
         fleet(
             "hosts of 100,000 that expire in an outage of 5 min",

@@ -48,7 +48,7 @@ impl Summary {
 }
 
 /// The value below which the share `at` of `sorted` is; between two samples, their weighted mean.
-fn quantile(sorted: &[f64], at: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], at: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else {
         return 0.0;
     };

@@ -35,8 +35,9 @@ use crate::authority::{Authority, now};
 use crate::policy::Listen;
 use crate::{Refusal, Reply};
 
-use limits::Limits;
-use queue::{Queue, come_again};
+pub use limits::Limits;
+use queue::Queue;
+pub use queue::{LONGEST_WAIT, come_again, work};
 pub use room::room;
 pub use scrape::serve_metrics;
 pub use tls::Tls;

@@ -1,5 +1,6 @@
 //! The authority over the network: how many renewals a second, and what becomes of a fleet when the authority is away.
 
+mod flood;
 mod load;
 mod machine;
 mod node;
@@ -13,12 +14,15 @@ use crate::{
     stats::Summary,
 };
 
+pub(crate) use flood::{REFUSED, SLOW};
 pub(crate) use load::{CPU, EACH, IDLE, MANY};
 pub(crate) use node::{POSTGRES, SQLITE};
-pub(crate) use simulate::{EXPIRED, SMALL};
+pub(crate) use simulate::{EXPIRED, PEAK, SMALL};
 
 pub(super) fn measure(effort: Effort) -> Result<Vec<Figure>> {
-    let mut figures = load::measure(effort)?;
+    let machines = load::machines()?;
+    let mut figures = load::measure(&machines, effort)?;
+    figures.extend(flood::measure(&machines)?);
     figures.extend(simulate::measure());
     Ok(figures)
 }

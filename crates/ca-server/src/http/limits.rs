@@ -103,7 +103,7 @@ impl<K: Hash + Eq> Buckets<K> {
 }
 
 /// The limits of a node. The machine itself has none.
-pub(super) struct Limits {
+pub struct Limits {
     enrolments: Buckets<Prefix>,
     /// By the source too, so that nobody can keep a machine out by asking in its name. Anybody can make up any number of keys; they must not
     /// keep out those who come later, and each has passed the limit of its network.
@@ -111,10 +111,23 @@ pub(super) struct Limits {
     others: Buckets<Prefix>,
 }
 
+impl std::fmt::Debug for Limits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Limits").finish_non_exhaustive()
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Limits {
     /// Enrolments: five a second and 20 at once from a network, and six a minute with the same endorsement key. The rest, such as renewals and the
     /// lists of a site behind one address: a hundred a second, and 1000 at once.
-    pub(super) fn new() -> Self {
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             enrolments: Buckets::new(Duration::from_millis(200), 20, Beyond::Shared),
             keys: Buckets::new(Duration::from_secs(10), 6, Beyond::Free),
@@ -122,13 +135,12 @@ impl Limits {
         }
     }
 
-    /// Notes a request, or says how long its source has to wait.
-    pub(super) fn take(
-        &self,
-        path: &str,
-        source: Option<IpAddr>,
-        now: Instant,
-    ) -> Result<(), Duration> {
+    /// Notes a request for `path` by `source`, or says how long its source has to wait. `None` is the machine itself.
+    ///
+    /// # Errors
+    ///
+    /// The time until the source may ask again.
+    pub fn take(&self, path: &str, source: Option<IpAddr>, now: Instant) -> Result<(), Duration> {
         let Some(source) = source else {
             return Ok(());
         };

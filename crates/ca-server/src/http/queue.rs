@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// The longest wait for a worker, and the most work that waits, before a machine is sent away for a while.
-const MOST: Duration = Duration::from_secs(2);
+pub const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// What a request is thought to take before any was measured, in microseconds.
 const FIRST: u64 = 10_000;
 
@@ -42,11 +42,11 @@ impl Queue {
     pub(super) async fn enter(&self) -> Result<Turn, Duration> {
         let inner = &self.0;
         let wait = self.wait();
-        if wait > MOST {
+        if wait > LONGEST_WAIT {
             return Err(wait);
         }
         let place = Place::new(self.clone());
-        let free = timeout(MOST, Arc::clone(&inner.free).acquire_owned()).await;
+        let free = timeout(LONGEST_WAIT, Arc::clone(&inner.free).acquire_owned()).await;
         drop(place);
         match free {
             Ok(Ok(permit)) => Ok(Turn {
@@ -54,16 +54,14 @@ impl Queue {
                 begun: Instant::now(),
                 _permit: permit,
             }),
-            _ => Err(self.wait().max(MOST)),
+            _ => Err(self.wait().max(LONGEST_WAIT)),
         }
     }
 
     /// How long a newcomer would wait.
     fn wait(&self) -> Duration {
-        let waiting = u64::try_from(self.waiting()).unwrap_or(u64::MAX);
-        let workers = u64::try_from(self.0.workers).unwrap_or(1).max(1);
-        let micros = waiting.saturating_mul(self.0.mean.load(Relaxed)) / workers;
-        Duration::from_micros(micros)
+        let mean = Duration::from_micros(self.0.mean.load(Relaxed));
+        work(self.waiting(), mean, self.0.workers)
     }
 
     /// How many wait.
@@ -113,9 +111,19 @@ impl Drop for Turn {
     }
 }
 
+/// How long `workers` take for the `waiting` requests before a newcomer, at `mean` for one.
+#[must_use]
+pub fn work(waiting: usize, mean: Duration, workers: usize) -> Duration {
+    let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
+    let workers = u64::try_from(workers).unwrap_or(1).max(1);
+    let mean = u64::try_from(mean.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(waiting.saturating_mul(mean) / workers)
+}
+
 /// Seconds after which a machine that would wait for `wait` may come again: twice that, and up to as much again by `chance`, so that those who
 /// were sent away together do not come together.
-pub(super) fn come_again(wait: Duration, chance: u32) -> u64 {
+#[must_use]
+pub fn come_again(wait: Duration, chance: u32) -> u64 {
     let least = wait.as_secs().saturating_add(1).saturating_mul(2).min(300);
     least + u64::from(chance) % (least + 1)
 }

@@ -34,13 +34,17 @@ const IDLERS: usize = 500;
 /// Different machines.
 const MACHINES: usize = 256;
 
-pub(super) fn measure(effort: Effort) -> Result<Vec<Figure>> {
-    let machines: Vec<Machine> = (0..MACHINES)
+/// The machines of a fleet.
+pub(super) fn machines() -> Result<Vec<Machine>> {
+    (0..MACHINES)
         .map(|number| Machine::new(&format!("host{number}.example")))
-        .collect::<Result<_>>()?;
+        .collect()
+}
+
+pub(super) fn measure(machines: &[Machine], effort: Effort) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for who in [SQLITE, POSTGRES] {
-        figures.extend(of(who, &machines, effort)?);
+        figures.extend(of(who, machines, effort)?);
     }
     Ok(figures)
 }
@@ -48,15 +52,7 @@ pub(super) fn measure(effort: Effort) -> Result<Vec<Figure>> {
 fn of(who: &str, machines: &[Machine], effort: Effort) -> Result<Vec<Figure>> {
     let node = Node::start(who)?;
     let (_, idle) = node.use_of()?;
-    let lines: Vec<String> = machines.iter().map(Machine::line).collect::<Result<_>>()?;
-    node.import(&lines.concat())?;
-    let mut connection = node.connect()?;
-    for machine in machines {
-        let path = "/v1/enroll/begin";
-        let challenge = connection.granted("POST", path, &machine.request())?;
-        let proof = machine.proof(&challenge)?;
-        connection.granted("POST", "/v1/enroll/finish", &proof)?;
-    }
+    let mut connection = enrol(&node, machines)?;
     let mut each = Vec::new();
     let mut answers = Vec::new();
     let mut cpu = Vec::new();
@@ -100,9 +96,23 @@ fn of(who: &str, machines: &[Machine], effort: Effort) -> Result<Vec<Figure>> {
     ])
 }
 
+/// Lets all of them have certificates.
+pub(super) fn enrol(node: &Node, machines: &[Machine]) -> Result<Connection> {
+    let lines: Vec<String> = machines.iter().map(Machine::line).collect::<Result<_>>()?;
+    node.import(&lines.concat())?;
+    let mut connection = node.connect()?;
+    for machine in machines {
+        let path = "/v1/enroll/begin";
+        let challenge = connection.granted("POST", path, &machine.request())?;
+        let proof = machine.proof(&challenge)?;
+        connection.granted("POST", "/v1/enroll/finish", &proof)?;
+    }
+    Ok(connection)
+}
+
 /// `count` renewals by all machines in turn, each with a nonce of its own. They are made before the clock runs: the machines of a fleet have
 /// processors of their own.
-fn renewals(
+pub(super) fn renewals(
     machines: &[Machine],
     connection: &mut Connection,
     count: usize,
@@ -146,6 +156,6 @@ fn blast(node: &Node, renewals: Vec<String>) -> Result<Vec<Duration>> {
     })
 }
 
-fn millis(time: Duration) -> f64 {
+pub(super) fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }

@@ -1,7 +1,13 @@
-//! A fleet in virtual time, around an outage of its authority: each host asks when `enroll::pace` says so.
+//! A fleet in virtual time, around an outage of its authority: each host asks when `enroll::pace` says so, and the node takes it or sends it away
+//! by its own limits and its own rule of the queue.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, Ipv4Addr},
+    time::{Duration, Instant},
+};
 
+use ca_server::http::{LONGEST_WAIT, Limits, come_again, work};
 use enroll::pace;
 
 use super::figure;
@@ -18,14 +24,13 @@ const LIFE: u64 = DAY;
 const BEFORE: u64 = DAY;
 /// The time after it.
 const AFTER: u64 = 60 * HOUR;
-/// A node that has work for so many seconds sends machines away.
-const QUEUE: u64 = 2;
-/// What it tells them then: seconds of `Retry-After`.
-const RETRY_AFTER: u64 = 30;
+/// Hosts behind one address.
+const SITE: u32 = 1_000;
 
 /// A small fleet, and a node that restarts.
 pub(crate) const SMALL: &str = "100,000 hosts, 5 min away, 14.5/s";
 pub(crate) const EXPIRED: &str = "expired";
+pub(crate) const PEAK: &str = "peak";
 
 /// When hosts come.
 #[derive(Clone, Copy, PartialEq)]
@@ -126,6 +131,42 @@ const SCENARIOS: [Scenario; 9] = [
     ),
 ];
 
+/// What a machine meets that comes to the node.
+struct Door {
+    limits: Limits,
+    /// The first second of the simulation.
+    start: Instant,
+    /// What a certificate takes.
+    each: Duration,
+}
+
+impl Door {
+    fn new(capacity: u64) -> Self {
+        Self {
+            limits: Limits::new(),
+            start: Instant::now(),
+            each: Duration::from_secs(10) / u32::try_from(capacity).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// `None` if the host may wait behind `waiting` others; else the seconds after which it may come again.
+    fn sends_away(
+        &self,
+        host: u32,
+        waiting: usize,
+        second: u64,
+        random: &mut Random,
+    ) -> Option<u64> {
+        let source = IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 | (host / SITE) << 8));
+        let now = self.start + Duration::from_secs(second);
+        if let Err(wait) = self.limits.take("/v1/renew", Some(source), now) {
+            return Some(wait.as_secs() + 1);
+        }
+        let wait = work(waiting, self.each, 1);
+        (wait > LONGEST_WAIT).then(|| come_again(wait, random.draw()))
+    }
+}
+
 /// What became of a fleet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct End {
@@ -146,11 +187,28 @@ pub(super) fn measure() -> Vec<Figure> {
             let value = Summary::exactly(value);
             figures.push(figure(scenario.what, who, unit, 1, value));
         };
-        add("peak", Unit::PerSecond, end.peak as f64);
+        add(PEAK, Unit::PerSecond, end.peak as f64);
         add("settled", Unit::Hours, end.settled);
         add(EXPIRED, Unit::Hosts, end.expired as f64);
     }
+    for millis in KEYS {
+        for (who, life) in [("for a day", DAY), ("for a week", 7 * DAY)] {
+            let what = format!("hosts of a key that signs in {millis} ms");
+            let value = Summary::exactly(hosts(millis, life));
+            figures.push(figure(&what, who, Unit::Hosts, 1, value));
+        }
+    }
     figures
+}
+
+/// What a key takes for a certificate, in milliseconds: a fast TPM, the one of docs/performance.md, and slow ones.
+const KEYS: [f64; 4] = [30.0, 68.9, 100.0, 200.0];
+
+/// How many hosts with certificates for `life` seconds a key keeps that signs half of the time: the other half is for the crowd after an outage.
+fn hosts(millis: f64, life: u64) -> f64 {
+    let each_second = 1000.0 / millis / 2.0;
+    let between = Habit::Ours.between() / LIFE as f64 * life as f64;
+    (each_second * between / 1000.0).floor() * 1000.0
 }
 
 /// Numbers that look random and are the same in each run.
@@ -237,6 +295,7 @@ fn simulate(scenario: &Scenario) -> End {
         });
         put(&mut due, first - begin - gone, number);
     }
+    let door = Door::new(capacity);
     let mut queue: VecDeque<u32> = VecDeque::new();
     let mut asked = vec![0_u64; due.len()];
     // In tenths of a certificate.
@@ -246,14 +305,18 @@ fn simulate(scenario: &Scenario) -> End {
         let is_away = (from..to).contains(&now);
         for number in std::mem::take(&mut due[second]) {
             asked[second] += 1;
-            let is_full = queue.len() as u64 * 10 >= QUEUE * capacity;
-            if !is_away && !is_full {
-                queue.push_back(number);
-                continue;
-            }
+            let after = if is_away {
+                None
+            } else {
+                let away = door.sends_away(number, queue.len(), second as u64, &mut random);
+                if away.is_none() {
+                    queue.push_back(number);
+                    continue;
+                }
+                away
+            };
             let host = &mut fleet[number as usize];
             host.failures += 1;
-            let after = (!is_away).then_some(RETRY_AFTER);
             let wait = habit.retry_in(host.failures, after, &mut random);
             put(&mut due, second as u64 + wait, number);
         }
@@ -316,6 +379,27 @@ mod tests {
         assert_eq!(end.expired, 0);
         // Three seconds of work at once at the most.
         assert!(end.peak <= 9, "{end:?}");
+    }
+
+    /// The rules of the node: two seconds of work may wait, and a site has a limit.
+    #[test]
+    fn a_full_node_and_a_full_site_send_hosts_away() {
+        let (door, mut random) = (Door::new(10), Random(1));
+        assert_eq!(door.sends_away(0, 2, 0, &mut random), None);
+        let again = door.sends_away(1, 3, 0, &mut random);
+        assert!(again.is_some_and(|it| (8..=16).contains(&it)), "{again:?}");
+        let passed = (0..3_000).filter(|_| door.sends_away(2, 0, 0, &mut random).is_none());
+        assert_eq!(passed.count(), 998);
+        assert_eq!(door.sends_away(2, 0, 0, &mut random), Some(1));
+        assert_eq!(door.sends_away(SITE, 0, 0, &mut random), None);
+        assert_eq!(door.sends_away(2, 0, 5, &mut random), None);
+    }
+
+    #[test]
+    fn a_key_of_a_tpm_is_enough_for_hundreds_of_thousands() {
+        let of = |life| KEYS.map(|millis| hosts(millis, life));
+        assert_eq!(of(DAY), [842_000.0, 366_000.0, 252_000.0, 126_000.0]);
+        assert_eq!(hosts(200.0, 7 * DAY), 884_000.0);
     }
 
     #[test]
