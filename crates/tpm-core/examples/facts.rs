@@ -2,8 +2,7 @@
 //! `cargo run --example facts -- swtpm:host=127.0.0.1,port=2321`
 //! (any TPM will do; without an argument, the kernel's).
 //!
-//! Nothing is changed and nothing is made. Nobody authenticates these answers: they are for a person
-//! to read.
+//! It changes nothing in the TPM. The answers are not authenticated: they are for a person to read.
 
 use std::{
     env,

@@ -30,7 +30,7 @@ pub(crate) fn run(tpm: &Tpm, out: &mut dyn Write) -> Result<(), Box<dyn StdError
     let srk = Srk::find_or_create(&op, &owner)?;
     let root = srk.open(&op)?;
 
-    // The SO object and the change guard are who may write the counter and change the PIN.
+    // The SO object authorizes writing the counter, the change guard a change of the PIN.
     let so_pin = SoAuth::random();
     let secret = GuardAuth::random();
     let so = SoObject::create(&root, &so_pin, &secret)?;

@@ -39,7 +39,7 @@ pub(crate) fn run(tpm: &Tpm, out: &mut dyn Write) -> Result<()> {
     let root = srk.open(&op)?;
     let owner = Owner::new(&root)?;
 
-    // What the verifier has: a secret, the Names of the TPMs that count (tpmssh ek show), and the time.
+    // What the verifier has: a secret, the Names of the TPMs that it accepts (tpmssh ek show), and the time.
     let mut secret = [0; 32];
     OsRng.fill_bytes(&mut secret);
     let verifier = Verifier {
@@ -99,7 +99,7 @@ impl Owner {
         }
     }
 
-    /// Has the TPM bring out the challenge's secret and certify the key, and the key sign the request.
+    /// Has the TPM recover the challenge's secret and certify the key, and signs the request with the key.
     fn answer(&self, root: &OpenSrk<'_>, request: &str, challenge: &str) -> Result<String> {
         let request = Request::from_json(request.as_bytes())?;
         let challenge = Challenge::from_json(challenge.as_bytes())?;
@@ -147,7 +147,7 @@ impl Owner {
     }
 }
 
-/// Somebody else, who believes nothing that is not proven.
+/// The verifier, who has no TPM.
 struct Verifier {
     tickets: TicketKey,
     tpms: Vec<Name>,
@@ -162,7 +162,7 @@ impl Verifier {
         policy
     }
 
-    /// A challenge that is good for two minutes. The verifier keeps nothing of it: that is in the challenge, sealed.
+    /// A challenge that is valid for two minutes. The verifier stores nothing: its state is sealed in the challenge.
     fn challenge(&self, request: &str) -> Result<String> {
         let request = Request::from_json(request.as_bytes())?;
         let checked = check_request(&request, &self.policy())?;

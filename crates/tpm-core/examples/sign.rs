@@ -24,7 +24,7 @@ pub(crate) fn run(tpm: &Tpm, out: &mut dyn Write) -> Result<(), Box<dyn Error>> 
     let srk = Srk::find_or_create(&op, &OwnerAuth::empty())?;
     let root = srk.open(&op)?;
 
-    // A token key is the parent of signing keys, and what a PIN guards if there is one.
+    // A token key is the parent of signing keys. A PIN, if there is one, protects the token key.
     let token_key = TokenKey::without_pin(&root)?;
     let none = PinAuth::empty();
     let blob = token_key.create_key(&root, &none, KeyType::EccP256, Usage::SIGN)?;

@@ -55,8 +55,8 @@ pub(crate) struct Command<'a, A = Open> {
     kind: PhantomData<A>,
 }
 
-/// How many times the usual deadline an RSA key may take to be made. With the usual 30 s that
-/// is 300: the longest of 80,000 measured ones took 253 s (an ST33, 3072 bits).
+/// How many times the usual deadline the making of an RSA key may take: 300 s with the default of
+/// 30 s. The longest of 80,000 measured ones took 253 s (an ST33, 3072 bits).
 const RSA_PATIENCE: u32 = 10;
 
 impl<'a> Command<'a, Open> {

@@ -183,8 +183,8 @@ impl Error {
             // The TPM has not answered at all.
             _ if rc.is_of_transport() => Self::Connection(io::Error::other(rc.to_string())),
             rc::INITIALIZE => Self::NotStarted,
-            // A secret that was encrypted to another RSA key has chips answer that they have failed, and go on; with
-            // another ECC key or attestation key its integrity is wrong. What is no secret at all is refused as a parameter.
+            // For a secret that was encrypted to another RSA key, chips return TPM_RC_FAILURE and keep working. For
+            // another ECC key or attestation key they return TPM_RC_INTEGRITY, for malformed data an error of the parameter.
             _ if command == CommandCode::ActivateCredential && rc.refuses_secret() => {
                 Self::OtherChallenge
             }
@@ -218,7 +218,7 @@ impl Error {
             | rc::CONTEXT_GAP => Self::NotReady(rc),
             rc::UPGRADE | rc::REBOOT => Self::NeedsRestart(rc),
             rc::COMMAND_CODE => Self::NotSupported(command.name()),
-            // Codes of a resource manager's layer: it answers for the chip.
+            // Codes of the layer of a resource manager, which answers in place of the chip.
             _ if code & 0xffff_0000 == 0x000b_0000 => match code & 0xffff {
                 0x143 => Self::NotSupported(command.name()),
                 rc::OBJECT_MEMORY | rc::SESSION_MEMORY | rc::MEMORY => Self::Full,
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disabled_hierarchy_is_named_and_no_other_thing_is_called_one() {
+    fn only_a_hierarchy_is_reported_as_disabled() {
         let err = |entity| Error::from_rc(CommandCode::CreatePrimary, entity, 0x185);
         assert_eq!(
             err(Entity::Endorsement).to_string(),
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_time_or_a_restart_mends_is_told_apart() {
+    fn codes_that_ask_to_wait_or_to_restart_are_told_apart() {
         let text = |code| Error::from_rc(CommandCode::Load, Entity::Key, code).to_string();
         assert_eq!(text(0x90a), "the TPM is still testing itself");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What is computed beside the chip, from public values alone: paddings and checks of signatures.
+//! What is computed in software: RSA paddings, and the verification of signatures.
 
 pub mod padding;
 pub(crate) mod verifier;

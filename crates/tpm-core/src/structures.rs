@@ -1,6 +1,5 @@
-//! What a TPM's things are: kinds, Names, public areas, templates, and their wire form.
-//!
-//! Part 2 of the specification. Nothing here sends a command.
+//! The TPM's data structures (part 2 of the specification): kinds, Names, public areas, templates,
+//! and their wire form. Nothing here sends a command.
 
 pub(crate) mod attributes;
 pub(crate) mod command_code;

@@ -1,4 +1,4 @@
-//! The chip: the connection to it, and who has it for how long.
+//! The chip: the connection to it, and the operations that take turns on it.
 
 mod operation;
 
@@ -52,8 +52,8 @@ pub struct Tpm {
 
 /// For how long a TPM lets its caller wait: for the chip, for a connection, or for other threads.
 ///
-/// Callers that show a person what goes on look at it from another thread. Of several threads that
-/// wait, the last one to begin counts.
+/// Another thread reads it, to show progress to a person. If several threads wait, it counts from
+/// the last request that began.
 #[derive(Debug, Clone, Default)]
 pub struct Silence(Arc<Mutex<Option<Instant>>>);
 
@@ -93,7 +93,7 @@ struct Clock {
     ended: Option<Instant>,
     /// A connection was closed after a key had been used on it.
     returned: Option<Instant>,
-    /// When each waiting request began, for the threads that told it ([`Tpm::waiting_since`]).
+    /// The time given to [`Tpm::waiting_since`], as long as it counts.
     waits_since: Option<Instant>,
 }
 

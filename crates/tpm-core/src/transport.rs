@@ -18,8 +18,8 @@ use self::{
 };
 use crate::{Result, Tcti};
 
-/// Opens a connection. `found` is the node at which this TPM was found before, if one was looked
-/// for, and then the node at which it is now.
+/// Opens a connection. For [`Tcti::Kernel`], `found` is the node at which this TPM was found
+/// before, and becomes the node that was opened.
 pub(crate) fn open(
     tcti: &Tcti,
     found: &mut Option<Node>,

@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_curve_counts_with_its_hash_alone() {
+    fn a_curve_without_its_hash_is_not_offered() {
         assert_eq!(amd().key_types(), [KeyType::EccP256, KeyType::Rsa2048]);
         let with_hash = Capabilities {
             algorithms: vec![1, 11, 12, 0x23],

@@ -101,7 +101,7 @@ pub struct Lockout {
     pub recovery: u32,
 }
 
-/// Reads it from the chip, in two commands.
+/// Reads the chip's model and state, in two commands.
 ///
 /// # Errors
 ///

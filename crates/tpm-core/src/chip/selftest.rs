@@ -33,7 +33,7 @@ pub enum Outcome {
 ///
 /// # Errors
 ///
-/// [`Error::FailureMode`](crate::Error::FailureMode) where the test fails.
+/// [`Error::FailureMode`](crate::Error::FailureMode) if the test fails.
 pub fn full(op: &Operation<'_>) -> Result<()> {
     run(op, Command::new(CommandCode::SelfTest).param_u8(1)).map(drop)
 }
@@ -42,7 +42,7 @@ pub fn full(op: &Operation<'_>) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Error::FailureMode`](crate::Error::FailureMode) where the test fails.
+/// [`Error::FailureMode`](crate::Error::FailureMode) if the test fails.
 pub fn incremental(op: &Operation<'_>) -> Result<()> {
     run(op, Command::new(CommandCode::SelfTest).param_u8(0)).map(drop)
 }

@@ -28,7 +28,7 @@ const TPM_FAIL_INTEL: Weakness = Weakness {
     effect: "ECDSA keys leak through the time that signatures take",
 };
 
-/// The same in chips of another manufacturer.
+/// TPM-FAIL in chips of STMicroelectronics.
 const TPM_FAIL_ST: Weakness = Weakness {
     cve: "CVE-2019-16863",
     ..TPM_FAIL_INTEL
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn firmware_is_weak_up_to_the_version_that_mends_it() {
+    fn firmware_is_weak_up_to_the_version_that_fixes_it() {
         let (roca, intel, st) = (
             Some("CVE-2017-15361"),
             Some("CVE-2019-11090"),

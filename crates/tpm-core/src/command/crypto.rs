@@ -108,7 +108,7 @@ fn kdfe(hash: Hash, z: &[u8], label: &str, party_u: &[u8], party_v: &[u8]) -> Ze
     })
 }
 
-/// What a secret that goes to a storage key is for: the label that its derivation has.
+/// The use of a secret that is encrypted to a storage key. It decides the label in the derivation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
     /// The salt of a session.

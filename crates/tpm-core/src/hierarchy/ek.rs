@@ -62,11 +62,11 @@ pub fn find(op: &Operation<'_>, ek_type: EkType) -> Result<Option<Ek>> {
     }))
 }
 
-/// The endorsement key `ek_type`, whether it has a persistent handle or not: one that has none is made, shown and
-/// forgotten. Its persistent handle may belong to something else.
+/// The endorsement key `ek_type`. If it is not at its persistent handle, it is made for this call; another object may
+/// have the handle.
 ///
-/// Nobody authenticates a key that is there. Who believes that a chip holds it has to see the chip use it
-/// ([`AttestationKey::activate`](crate::AttestationKey::activate)).
+/// For a key at its persistent handle the answer is not authenticated. Only the use of the key
+/// ([`AttestationKey::activate`](crate::AttestationKey::activate)) proves that the chip holds it.
 ///
 /// # Errors
 ///
@@ -110,7 +110,8 @@ impl EkInUse<'_> {
     }
 }
 
-/// The endorsement key `ek_type` for a command that covers its Name; `session`, which must be proven, authorizes making one.
+/// The endorsement key `ek_type`, for a command whose HMAC covers its Name. If it is not persistent, it is made, authorized
+/// in `session`, which must be proven.
 pub(crate) fn in_use<'op>(
     op: &'op Operation<'op>,
     ek_type: EkType,
@@ -176,8 +177,8 @@ pub fn create(
     })
 }
 
-/// The certificates of authorities between the endorsement keys and the maker's root that the chip holds, each DER. Skips NV
-/// indexes that cannot be read.
+/// The intermediate certificates that the chip holds, between its endorsement keys and the manufacturer's root, each DER.
+/// Skips NV indexes that cannot be read.
 ///
 /// # Errors
 ///
@@ -192,7 +193,7 @@ pub fn certificate_chain(op: &Operation<'_>) -> Result<Vec<Vec<u8>>> {
     for index in info::handles(op, CHAIN.0, CHAIN.1)? {
         match nv::read_open(op, index) {
             Ok(contents) => bytes.extend(contents.unwrap_or_default()),
-            // What was cut before it does not go on after it.
+            // A certificate that reaches into this index is lost, so the next index begins a new one.
             Err(Error::NvUnreadable(_)) => chain.extend(split(&std::mem::take(&mut bytes))),
             Err(err) => return Err(err),
         }
@@ -201,8 +202,8 @@ pub fn certificate_chain(op: &Operation<'_>) -> Result<Vec<Vec<u8>>> {
     Ok(chain)
 }
 
-/// The certificates in the contents of the indexes. A certificate may go on in the next index, an index
-/// may hold several, and manufacturers pad them. Ends at anything else.
+/// The certificates in the joined contents of the indexes. A certificate may continue in the next index, an
+/// index may hold several, and manufacturers pad them. Stops at anything else.
 fn split(mut rest: &[u8]) -> Vec<Vec<u8>> {
     let mut chain = Vec::new();
     loop {
@@ -220,7 +221,7 @@ fn split(mut rest: &[u8]) -> Vec<Vec<u8>> {
     }
 }
 
-/// The NV indexes of the certificates between.
+/// The NV indexes of the intermediate certificates.
 const CHAIN: (u32, u32) = (0x01c0_0100, 0x01c0_01ff);
 
 /// The endorsement keys for which the chip has a certificate, in the order of [`EkType::ALL`]. One command.

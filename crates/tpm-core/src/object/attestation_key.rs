@@ -1,12 +1,12 @@
-//! The attestation key: with it the chip says which of its keys are its own.
+//! The attestation key, with which the chip certifies other keys that it holds.
 //!
-//! It is restricted: it signs only what the chip itself has made. So what it says of another key
-//! ([`AttestationKey::certify`]) is true, if it is a key of a genuine chip. That is shown by bringing out a secret that
-//! was encrypted for the chip's endorsement key and for this key ([`AttestationKey::activate`]).
+//! It is restricted: it signs only data that the chip itself has made. So what it certifies about another key
+//! ([`AttestationKey::certify`]) is true if it is a key of a genuine chip. The chip proves that by recovering a secret
+//! that was encrypted for its endorsement key and for this key ([`AttestationKey::activate`]).
 //!
-//! It is below the storage root key and has no authorization value, so that it takes nobody's
-//! password. The chip therefore hides its firmware version and adds an offset, constant for each key, to its counters of
-//! resets and restarts (part 3, section 18.1).
+//! It is below the storage root key and has no authorization value, so nobody has to give a password. Because it is a key
+//! of the owner hierarchy, the chip obfuscates its firmware version and its counters of resets and restarts in what it
+//! signs, by an offset that is constant for each key (part 3, section 18.1).
 
 mod activation;
 
@@ -36,7 +36,7 @@ pub struct AttestationKey {
     name: Name,
 }
 
-/// What the chip says of a key, and its signature.
+/// The certificate of a key by the chip: the attestation and its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Certified {
@@ -111,14 +111,15 @@ impl AttestationKey {
         &self.name
     }
 
-    /// Has the chip say that it holds `key`, and below which other keys; `qualifying` (at most 64 bytes) is signed along with that.
+    /// Has the chip certify that it holds `key`, and the parents of `key` (Qualified Name). `qualifying` (at most 64 bytes)
+    /// is signed, too.
     ///
     /// Signature, Name and qualifying data are checked before anything is returned. Takes 3 commands; 2 if a managed connection still holds
     /// the key.
     ///
     /// # Errors
     ///
-    /// [`Error::WrongSignature`] if what comes back is not signed by this key, or is about something else;
+    /// [`Error::WrongSignature`] if the attestation is not signed by this key, or is about another key or other data;
     /// [`Error::Stale`] as for [`ReadyKey::sign`]; [`Error::OtherTpm`].
     ///
     /// # Source
@@ -133,7 +134,7 @@ impl AttestationKey {
         self.certify_loaded(root, key, qualifying, None)
     }
 
-    /// The same with `loaded`, if this key is loaded already.
+    /// As [`AttestationKey::certify`], with `loaded` if this key is loaded already.
     fn certify_loaded(
         &self,
         root: &OpenSrk<'_>,
@@ -170,7 +171,7 @@ impl AttestationKey {
         }
     }
 
-    /// Without a session: what the key signs is checked.
+    /// Loads this key without a session: its signatures are verified.
     fn load_unauthenticated<'op>(&self, root: &OpenSrk<'op>) -> Result<Transient<'op>> {
         let command = root
             .parent_of(CommandCode::Load)
@@ -179,7 +180,7 @@ impl AttestationKey {
         create_load::loaded_unauthenticated(root.op(), command, &self.blob)
     }
 
-    /// Whether this key has signed `attest`, and it is about the key `name` and `qualifying`.
+    /// Whether this key has signed `attest`, and `attest` is about the key `name` and `qualifying`.
     ///
     /// # Source
     ///

@@ -9,9 +9,9 @@ use crate::{
 
 /// Where a key was made, as its public area says and the chip enforces.
 ///
-/// The chip binds the private part to the public area, and refuses to import a key that claims to
-/// be fixed to it: `fixedTPM` and `fixedParent` are the mark. `sensitiveDataOrigin` is none, since an
-/// imported key may have it set.
+/// `fixedTPM` and `fixedParent` tell the two apart: the chip binds the private part to the public
+/// area, and refuses to import a key that has one of them set. `sensitiveDataOrigin` does not: the
+/// chip imports keys that have it set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// In this chip: there is no copy.
@@ -21,8 +21,8 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// What the attributes of `blob` claim, which decides by which of
-    /// [`KeyBlob::parse`] and [`KeyBlob::parse_imported`] it is to be checked. Nothing is checked here.
+    /// The origin that the attributes of `blob` claim. It is not checked here:
+    /// [`KeyBlob::parse`] checks a key of the chip, [`KeyBlob::parse_imported`] one from outside.
     #[must_use]
     pub fn claimed_by(blob: &Blob) -> Self {
         const FIXED: u32 = attributes::FIXED_TPM | attributes::FIXED_PARENT;
@@ -70,8 +70,8 @@ impl KeyBlob {
         Self::compare(blob, attributes, None)
     }
 
-    /// Checks that `blob` is a key exactly as [`TokenKey::import`](crate::TokenKey::import) brings them
-    /// in, below `arrival`. Its [`Origin`] is [`Origin::Outside`].
+    /// Checks that `blob` is a key exactly as [`TokenKey::import`](crate::TokenKey::import) makes it,
+    /// below `arrival`. Its [`Origin`] is [`Origin::Outside`].
     ///
     /// # Errors
     ///
@@ -182,7 +182,7 @@ fn refuse_what_can_leave(attributes: u32) -> Result<()> {
     Ok(())
 }
 
-/// Refuses what an imported key cannot say, with the reasons worth a message of their own.
+/// Refuses the attributes and policies of an imported key that have an error message of their own.
 fn refuse_false_claims(attributes: u32, blob: &Blob) -> Result<()> {
     let refuse = |why| Err(Error::KeyRefused(why));
     if attributes & (attributes::FIXED_TPM | attributes::FIXED_PARENT) != 0 {
@@ -190,8 +190,9 @@ fn refuse_false_claims(attributes: u32, blob: &Blob) -> Result<()> {
     }
     let mut reader = Reader::new(&blob.public, "public area");
     reader.take(8)?;
-    // An empty policy keeps Duplicate out by one rule of the specification alone (part 1, section
-    // 19.7); this one contradicts Duplicate itself.
+    // With an empty policy, a single rule of the specification forbids TPM2_Duplicate (part 1,
+    // section 19.7). This policy allows only another command, so no session can satisfy it for
+    // TPM2_Duplicate.
     if reader.sized()? != template::imported_policy() {
         return refuse("it can be duplicated out of the TPM");
     }
@@ -248,7 +249,7 @@ mod tests {
         ArrivalKey::from_blob(Blob { public, private }).unwrap()
     }
 
-    /// As what a key with these attributes and this policy is taken, by whichever parser.
+    /// The origin of a key with these attributes and this policy, by the parser that takes it.
     fn origin(attributes: u32, policy: &[u8], arrival: &ArrivalKey) -> Option<Origin> {
         let blob = key(attributes, policy);
         let born = KeyBlob::parse(blob.clone()).map(|key| key.origin()).ok();
@@ -260,7 +261,8 @@ mod tests {
         found
     }
 
-    /// What this crate makes: born here, and imported; for signing, and for more.
+    /// The four that this crate makes: born here and imported, each for signing alone and also for
+    /// decrypting.
     fn expected(attributes: u32, policy: &[u8]) -> Option<Origin> {
         match attributes {
             0x0004_0472 | 0x0006_0472 if policy.is_empty() => Some(Origin::Chip),

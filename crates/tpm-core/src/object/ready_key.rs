@@ -31,7 +31,7 @@ pub struct ReadyKey {
 impl ReadyKey {
     /// Takes over a key that was just loaded. It stays loaded: on a managed connection until another
     /// key takes its place, on a bare one until the operation ends at the latest. Its context is saved
-    /// then, if a copy of this is left.
+    /// then, if a clone of this key still exists.
     pub(crate) fn take(op: &Operation<'_>, key: Transient<'_>, blob: &KeyBlob) -> Result<Self> {
         let ready = Self {
             verifier: Arc::new(Verifier::new(blob.public().clone())),

@@ -15,8 +15,7 @@ use crate::{
 
 /// A private key that was made outside of the chip, and checked to be sound.
 ///
-/// It is there to be wrapped for an [`ArrivalKey`](crate::ArrivalKey), and for nothing else: it
-/// signs nothing. The private number is kept out of swap space, as far as the system lets this
+/// It can only be wrapped for an [`ArrivalKey`](crate::ArrivalKey); it does not sign. The private number is kept out of swap space, as far as the system lets this
 /// process lock memory, and is wiped when this is dropped. So is the form that is wrapped.
 ///
 /// The checks need copies of the numbers in memory that is not locked: the stack for an ECDSA key,
@@ -107,7 +106,7 @@ impl SoftwareKey {
         Ok(Self { public, secret })
     }
 
-    /// The kind of a key, or why it is refused by its public half alone, before anybody is asked for the private one.
+    /// Checks the public half alone, before anybody is asked for the private half. Returns the key type.
     ///
     /// # Errors
     ///
@@ -169,7 +168,7 @@ impl SoftwareKey {
         // private number. Part 2, section 12.3.2.4.
         let secret = self.secret.bytes();
         let len = u16::try_from(secret.len()).map_err(|_| HALVES)?;
-        // What stands before the number, which is no secret.
+        // The bytes before the number, which are not secret.
         let mut head = Vec::with_capacity(10);
         head.put_u16(len + 8);
         head.put_u16(match self.public {
@@ -240,9 +239,8 @@ point!(p256_point, p256);
 point!(p384_point, p384);
 point!(p521_point, p521);
 
-/// How often the primality of a factor is tested (Miller-Rabin), besides a Lucas test: a number
-/// that somebody made up to pass these bases would have to be a counterexample to Baillie-PSW,
-/// of which none is known.
+/// How many bases the Miller-Rabin test of a factor has. A Lucas test is done as well, so a
+/// composite number that passes would be a counterexample to Baillie-PSW; none is known.
 const ROUNDS: usize = 20;
 
 /// Checks that the numbers of an RSA key of `bits` bits belong together.

@@ -28,7 +28,7 @@ macro_rules! auth_kinds {
                     AuthValue::new(bytes).map(Self)
                 }
 
-                /// 32 bytes that nobody knows.
+                /// 32 random bytes.
                 #[must_use]
                 pub fn random() -> Self {
                     Self(AuthValue::random())
@@ -40,7 +40,7 @@ macro_rules! auth_kinds {
                     self.0.is_empty()
                 }
 
-                /// The value, whatever it opens.
+                /// The value without its kind.
                 pub(crate) fn value(&self) -> &AuthValue {
                     &self.0
                 }

@@ -102,7 +102,7 @@ impl Curve {
         }
     }
 
-    /// The curve of a `TPM_ECC_CURVE` (Part 4 of the algorithm registry).
+    /// The curve of a `TPM_ECC_CURVE` (part 2, section 6.4).
     pub(crate) fn from_id(id: u16) -> Result<Self> {
         match id {
             0x0003 => Ok(Self::P256),
@@ -141,8 +141,8 @@ impl Curve {
     }
 
     /// Brings a digest of any length to the one that the chip takes with this curve, without
-    /// changing the number that ECDSA makes of it: what is too long is cut on the right, what
-    /// is too short gets zeros in front.
+    /// changing the number that ECDSA makes of it: a longer digest is cut on the right, a shorter
+    /// one gets zeros in front.
     ///
     /// # Source
     ///

@@ -78,7 +78,7 @@ impl PublicKey {
     }
 
     /// Refuses keys that are known to be weak, points off their curve, RSA keys above 4096 bits, and
-    /// what is no RSA key: an even modulus or exponent, the exponent 1.
+    /// numbers that are not an RSA key: an even modulus or exponent, the exponent 1.
     ///
     /// # Errors
     ///

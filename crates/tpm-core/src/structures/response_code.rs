@@ -47,11 +47,11 @@ impl ResponseCode {
             && self.0 & 0xf00 != 0
     }
 
-    /// Whether it is one of the codes with which chips refuse a secret that `TPM2_ActivateCredential` is to bring out. Chips
-    /// differ, and many omit the number of the parameter or name that of the key's handle.
+    /// Whether it is one of the codes with which chips refuse the credential in a `TPM2_ActivateCredential`. Chips differ, and
+    /// many omit the number of the parameter or give that of the key's handle.
     pub(crate) fn refuses_secret(self) -> bool {
         match self.base() {
-            // No handle ends too early.
+            // A handle cannot be too short, so this is about a parameter even if it names a handle.
             rc::INSUFFICIENT => true,
             rc::FAILURE | rc::NO_RESULT | rc::SIZE | rc::VALUE | rc::INTEGRITY | rc::ECC_POINT => {
                 !self.is_about_handle()

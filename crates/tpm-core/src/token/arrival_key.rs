@@ -10,15 +10,13 @@ use crate::{
 /// A storage key below a [`TokenKey`](crate::TokenKey) that imports keys and loads them, and does
 /// nothing else.
 ///
-/// A private key that is wrapped for a storage key comes out again in the clear for whoever may
-/// use that key for `TPM2_Rewrap`. The policy of an arrival key allows `TPM2_Import` and `TPM2_Load`
-/// alone, so that what was wrapped for it stays shut. It has no PIN of its own: the token key,
-/// which opens for the PIN, is its parent.
+/// `TPM2_Rewrap` with a storage key returns a private key that was wrapped for it in the clear. The
+/// policy of an arrival key allows only `TPM2_Import` and `TPM2_Load`, so nobody can do that. It has
+/// no PIN of its own: its parent, the token key, needs the PIN.
 ///
-/// All arrival keys are alike but for their public key, so that one can be checked without its
-/// token.
+/// Arrival keys differ only in their public key, so one can be checked without its token.
 ///
-/// Cloning one is cheap: every key that is below it has it.
+/// A clone is cheap: every imported key holds one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArrivalKey(Arc<Parts>);
 
@@ -33,8 +31,8 @@ impl ArrivalKey {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyRefused`] where the blob is anything but an arrival key;
-    /// [`Error::Malformed`] where it is no key at all.
+    /// [`Error::KeyRefused`] if the blob is not an arrival key; [`Error::Malformed`] if it is not a
+    /// key.
     pub fn from_blob(blob: Blob) -> Result<Self> {
         blob.check_private()?;
         let head = template::arrival_key_head(StorageKind::of_public(&blob.public))?;

@@ -149,8 +149,8 @@ impl TokenKey {
         }
     }
 
-    /// Loads a key of this token. One that was made outside takes four commands more: its arrival
-    /// key is loaded, and that key's policy satisfied.
+    /// Loads a key of this token. An imported key takes four commands more: its arrival key is
+    /// loaded, and the policy of that key is satisfied.
     ///
     /// # Errors
     ///
@@ -159,7 +159,8 @@ impl TokenKey {
         self.load_key_in(root, pin, key, None)
     }
 
-    /// The same in `sessions`, if there are any that can serve.
+    /// As [`TokenKey::load_key`], in `sessions` if there are any. Keys of a token without a PIN and
+    /// imported keys do not use them.
     pub(crate) fn load_key_in<'op>(
         &'op self,
         root: &OpenSrk<'op>,

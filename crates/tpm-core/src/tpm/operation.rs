@@ -167,8 +167,8 @@ impl Operation<'_> {
         self.flush(before.handle)
     }
 
-    /// Saves the context of a key that was kept, if anybody may want it. If it cannot be saved, the
-    /// next use has to load the key from its blob.
+    /// Saves the context of a key that was kept, if a later operation may need it. If it cannot be
+    /// saved, the next use has to load the key from its blob.
     pub(super) fn save_kept(&self, kept: &Kept) {
         if !kept.is_to_be_saved() {
             return;

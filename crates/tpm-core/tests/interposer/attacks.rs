@@ -10,18 +10,18 @@ mod raised_limit;
 
 use crate::{TestResult, world::Kind};
 
-/// What an attack comes to with one wall.
+/// The outcome of an attack behind one wall.
 #[derive(Clone, Copy)]
 enum Cell {
     /// It is carried out, and has to fail.
     Fails(fn(Kind) -> TestResult),
-    /// The wall has nothing of the kind.
+    /// There is nothing to attack behind this wall.
     NotApplicable(&'static str),
 }
 
 use Cell::{Fails, NotApplicable};
 
-/// An attack and what it comes to with the counter, the lockout and no wall.
+/// Each attack, and its outcome behind the counter, the lockout and no wall.
 const TABLE: [(&str, [Cell; 3]); 9] = [
     (
         "a software key is planted when a key is made",
@@ -49,7 +49,7 @@ const TABLE: [(&str, [Cell; 3]); 9] = [
     ),
     (
         "a chip without a storage root key is claimed, to hear a password unsalted",
-        // The owner's password, which no wall has to do with.
+        // This is about the owner's password, which does not depend on the wall.
         [
             Fails(no_root::attack),
             NotApplicable(SAME),

@@ -11,7 +11,7 @@ use tpm_wire::Reader;
 
 use crate::world::World;
 
-/// What the credentials hide.
+/// The secret in the credentials.
 pub(crate) const SECRET: [u8; 32] = *b"what only this chip brings out..";
 
 pub(crate) struct Attestation {

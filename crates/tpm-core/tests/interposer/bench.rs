@@ -23,7 +23,7 @@ pub(crate) struct Bench {
     loot: Loot,
 }
 
-/// What a result is worth whose key the chip has to load again.
+/// The result of an operation whose key the chip no longer has, so that it must be loaded again.
 const STALE: &str = "worthless: Stale";
 
 /// How an undisturbed run goes.
@@ -55,7 +55,7 @@ impl Bench {
     pub(crate) fn baseline(&self, operation: &Operation) -> Baseline {
         self.set_up(operation);
         let before = self.state(true);
-        // Once more, as looking at the chip has loaded and tried things.
+        // Again, because reading the state has loaded objects and tried passwords.
         let ready = self.set_up(operation);
         self.tap.reset();
         self.tap.stop_interposing();
@@ -85,8 +85,12 @@ impl Bench {
         }
     }
 
-    /// Runs an operation with `variation`, and says what is wrong with what came of it: whether a
-    /// result differs that is [displayed](Operation::displayed) is none of that, and returned.
+    /// Runs an operation with `variation`. Returns whether its result differs from the baseline, which
+    /// is allowed for a failure, a stale key and a [displayed](Operation::displayed) result.
+    ///
+    /// # Errors
+    ///
+    /// What the variation has achieved that it must not.
     pub(crate) fn check(
         &self,
         operation: &Operation,
@@ -115,7 +119,7 @@ impl Bench {
         if !obeyed.is_empty() {
             return Err(format!("the chip obeyed {}", obeyed.join(", ")));
         }
-        // Passwords take long to try, and what changes a reply changes nothing in the chip by itself.
+        // Trying passwords is slow, and a changed reply alone changes nothing in the chip.
         let writes = baseline.before != baseline.after;
         let deep = writes || operation.first_use || !variation.is_about_a_reply();
         let state = self.state(deep);
@@ -124,7 +128,7 @@ impl Bench {
             (Ok(_), _) if operation.displayed.is_some() && state.agrees(&baseline.after) => {
                 Ok(differs)
             }
-            // A key whose context the chip does not take back is loaded again.
+            // The chip does not take the context back: the caller loads the key again.
             (Ok(found), Some(_)) if found == STALE => Ok(differs),
             (Ok(found), Some(expected)) if found != expected => {
                 Err(format!("result {found}\n      instead of {expected}"))
@@ -187,11 +191,11 @@ impl Bench {
     }
 }
 
-/// What there is in the chip.
+/// The state of the chip.
 #[derive(Debug, PartialEq, Eq)]
 struct State {
     chip: String,
-    /// What opens what, if that was tried.
+    /// Which passwords open what, if they were tried.
     openers: Option<String>,
 }
 
@@ -202,7 +206,8 @@ impl State {
         self.chip == other.chip && both.is_none_or(|(one, other)| one == other)
     }
 
-    /// Whether this is what `operation` should leave: of one that makes a storage root key, what opens what.
+    /// Whether this is the state that `operation` should leave. For an operation that makes a storage root key, the same
+    /// passwords have to open the same things.
     fn agrees_after(&self, operation: &Operation, after: &Self) -> bool {
         self.agrees(after) || operation.first_use && self.openers == after.openers
     }

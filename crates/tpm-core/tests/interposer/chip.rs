@@ -1,4 +1,4 @@
-//! The chip, looked at from the side, with plain commands.
+//! The state of the chip, read with plain commands past the man in the middle.
 
 use std::{
     fmt::Write as _,
@@ -15,7 +15,7 @@ use crate::world::{ENDORSEMENT, LOCKOUT, NEW_PIN, OWNER, PIN, World};
 
 /// A password that an operation of these tests gives to a hierarchy.
 pub(crate) const NEW_PASSWORD: &[u8] = b"another password";
-/// What the man in the middle would like everything to open for.
+/// The password that the man in the middle tries to set.
 pub(crate) const EVIL: &[u8] = b"the PIN of the man in the middle";
 
 pub(crate) const RH_OWNER: u32 = 0x4000_0001;
@@ -47,7 +47,7 @@ impl Chip {
         Message::parse_reply(command, &reply)
     }
 
-    /// What there is of one kind of handle, from the first on.
+    /// The handles in use of one handle type, from `first` on.
     fn handles(&mut self, first: u32) -> Vec<u32> {
         let parameters = [1_u32, first, 254].map(u32::to_be_bytes).concat();
         let command = Message::command(cc::GET_CAPABILITY).with_parameters(&parameters);
@@ -97,8 +97,8 @@ impl Chip {
         "no known PIN reads the limit".to_owned()
     }
 
-    /// Whether `password` is the authorization value of a hierarchy or index; a lockout hierarchy that a
-    /// wrong value has closed tells nothing, and so opens. `session` is a policy session.
+    /// Whether `password` is the authorization value of a hierarchy or index. Also true for a lockout
+    /// hierarchy that a wrong value has closed, because it cannot be tried. `session` is a policy session.
     fn opens(&mut self, session: u32, handle: u32, password: &[u8]) -> bool {
         let command = Message::command(cc::POLICY_SECRET)
             .with_handle(handle)
@@ -175,7 +175,7 @@ pub(crate) fn state(world: &World) -> String {
     state
 }
 
-/// What opens the token's counter and the hierarchies, as text: the numbers of the passwords.
+/// Which passwords open the token's counter and the hierarchies, as text: their numbers.
 pub(crate) fn openers(world: &World) -> String {
     let mut chip = Chip::connect(world.swtpm.port());
     let mut state = String::new();
@@ -184,7 +184,7 @@ pub(crate) fn openers(world: &World) -> String {
         (counter, &[PIN, NEW_PIN, EVIL]),
         (RH_OWNER, &[&[], OWNER, NEW_PASSWORD, EVIL]),
         (RH_ENDORSEMENT, &[&[], ENDORSEMENT, NEW_PASSWORD, EVIL]),
-        // A wrong one closes it.
+        // Only the right one: a wrong one closes the lockout hierarchy.
         (
             RH_LOCKOUT,
             &[if world.owner.is_empty() { &[] } else { LOCKOUT }],

@@ -1,4 +1,4 @@
-//! The control: what is not authenticated is believed, so that the other tests could have seen it.
+//! The control: where nothing is authenticated, forgeries succeed. So the other tests would notice one.
 
 use std::collections::HashMap;
 
@@ -16,8 +16,8 @@ use crate::{
     world::{Kind, World, tpm},
 };
 
-/// Every operation that is on the list of those with an unauthenticated result is fooled by something,
-/// so that the list is no longer than it has to be; and none of them does anything to the chip.
+/// For every operation with an unauthenticated result some forgery succeeds; otherwise it should not be
+/// on that list. None of the forgeries changes the chip.
 #[test]
 fn what_is_only_displayed_can_be_forged_and_changes_nothing() -> TestResult {
     let bench = Bench::new(World::new(Kind::Counter)?);
@@ -35,7 +35,7 @@ fn what_is_only_displayed_can_be_forged_and_changes_nothing() -> TestResult {
     Ok(())
 }
 
-/// A key that is made by a plain command is planted with ease.
+/// A key that is made by a command without a session can be replaced by a planted one.
 #[test]
 fn a_plain_command_is_fooled() -> TestResult {
     let swtpm = Swtpm::start();
@@ -64,7 +64,7 @@ fn a_plain_command_is_fooled() -> TestResult {
     Ok(())
 }
 
-/// A policy session in which a PIN was proven for whatever command is used for another one.
+/// A policy session in which a PIN was proven without naming a command can be used for any command.
 #[test]
 fn a_proof_that_names_no_command_is_used_by_the_man_in_the_middle() -> TestResult {
     let world = World::new(Kind::Counter)?;

@@ -1,4 +1,4 @@
-//! Everything that can be done to every operation, and none of it does anything.
+//! Every variation of every operation: none may achieve anything but a failure.
 
 use std::collections::HashMap;
 

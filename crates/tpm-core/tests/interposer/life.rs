@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Every secret in it, with what it is.
+/// All secrets in the life of the token, with their names.
 pub(crate) const SECRETS: [(&str, &[u8]); 10] = [
     ("PIN", PIN),
     ("new PIN", NEW_PIN),
@@ -66,7 +66,7 @@ pub(crate) fn record(kind: Kind) -> Result<Vec<Exchange>> {
     let counter = PinCounter::from_parts(PinCounter::pick_handle(&op)?, so.name(), guard.name());
     counter.define(&srk.open(&op)?, &owner, &so, &so_pin, &pin, LIMIT)?;
     let mut token_key = kind.token_key(&srk.open(&op)?, &so, &counter)?;
-    // What opens the token key, which is nothing behind no wall.
+    // The PIN of the token key, which is empty without a wall.
     let (key_pin, wrong_pin) = (kind.pin(PIN), kind.pin(NEW_PIN));
     let sealed = token_key.seal(&srk.open(&op)?, &key_pin, &auth(SECRET))?;
 

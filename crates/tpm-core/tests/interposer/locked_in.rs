@@ -272,12 +272,12 @@ fn an_imported_key_is_not_duplicated_in_any_way() -> TestResult {
             chip.flush(session);
         }
     }
-    // A policy that names two commands is none.
+    // A policy session cannot allow two commands.
     let session = chip.session(1);
     assert_eq!(chip.step(session, Command(cc::SIGN), name), 0);
     assert_eq!(chip.step(session, Command(cc::DUPLICATE), name), VALUE);
     chip.flush(session);
-    // A persistent copy is no other key.
+    // Making the key persistent does not help.
     const PERSISTENT: u32 = 0x8100_0777;
     let evict = Message::command(cc::EVICT_CONTROL)
         .with_handle(RH_OWNER)
@@ -300,7 +300,7 @@ fn an_imported_key_is_not_duplicated_in_any_way() -> TestResult {
     chip.step(session, Command(cc::DUPLICATE), &leaves_name);
     let stolen = chip.duplicate(leaves, RH_NULL, Some(session));
     assert!(stolen.succeeded() && is_open(&stolen.get("duplicate")));
-    // And the imported key is where it was.
+    // The imported key still loads.
     chip.flush(token_key);
     chip.flush(leaves);
     load(&mut chip);
@@ -340,7 +340,7 @@ fn what_is_wrapped_for_an_arrival_key_is_not_rewrapped() -> TestResult {
         assert_eq!(refused.code(), POLICY_FAIL, "{steps:?}");
         chip.flush(session);
     }
-    // What it is for works.
+    // Loading, which the policy allows, works.
     let session = chip.for_arrival(cc::LOAD);
     chip.load(arrival, Some(session), world.imported.blob());
     Ok(())
@@ -379,7 +379,7 @@ fn what_the_store_has_of_an_imported_key_is_no_duplicate() -> TestResult {
     Ok(())
 }
 
-/// A recording of our own import is of no more use.
+/// Nor does a recording of our own import help the thief.
 #[test]
 fn a_recorded_import_is_not_rewrapped_and_is_not_in_the_open() -> TestResult {
     use testing::Tap;
@@ -414,8 +414,8 @@ fn a_recorded_import_is_not_rewrapped_and_is_not_in_the_open() -> TestResult {
     let refused = chip.rewrap(arrival, Some(session), &wrapped);
     assert_eq!(refused.code(), POLICY_CC);
     chip.flush(session);
-    // The control: the recording is whole, and the chip imports from it what is then no use
-    // outside of it.
+    // The control: the recording is complete. The chip imports the key from it, and again it
+    // cannot leave.
     let session = chip.for_arrival(cc::IMPORT);
     let public = recorded.get("objectPublic");
     let imported = chip.import(arrival, Some(session), &public, &wrapped[0], &wrapped[2]);

@@ -10,7 +10,7 @@ use crate::{
     variation::{GENERATOR, POINT_X, Trace, Variation},
 };
 
-/// What he knows of the store that he has a copy of.
+/// What he knows from his copy of the store.
 #[derive(Debug, Clone)]
 pub(crate) struct Loot {
     pub(crate) srk: u32,
@@ -28,14 +28,14 @@ pub(crate) struct Man {
     notes: Notes,
 }
 
-/// What came of it.
+/// What happened in the run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notes {
     /// Whether the variation was carried out.
     pub(crate) done: bool,
     /// Commands of his own that the chip obeyed.
     pub(crate) obeyed: Vec<String>,
-    /// Whether the operation ran like the undisturbed one up to there.
+    /// Whether the operation differed from the undisturbed one before the variation.
     pub(crate) strayed: bool,
 }
 
@@ -173,7 +173,7 @@ impl Man {
         }
     }
 
-    /// Sends what he would like to be done, in every policy session that is open.
+    /// Sends his own commands ([`Man::wishes`]) in every policy session that is open.
     fn inject(&mut self, step: &Step<'_>) -> io::Result<()> {
         let policies = self.present.policies.clone();
         for session in policies {
@@ -200,7 +200,7 @@ impl Man {
             Message::command(cc::NV_CHANGE_AUTH)
                 .with_handle(counter)
                 .with_parameters(&evil),
-            // Count 0, and as many tries as there are numbers.
+            // Count 0 and the largest limit.
             Message::command(cc::NV_WRITE)
                 .with_handle(counter)
                 .with_handle(counter)

@@ -34,8 +34,8 @@ pub(crate) struct Operation {
     /// The key that has to be loaded before.
     pub(crate) ready: Option<fn(&World) -> &KeyBlob>,
     pub(crate) run: Run,
-    /// What a failure may leave in the chip besides the old state and the intended one: a part of
-    /// the text of [`chip::state`](crate::chip::state), and it opens nothing.
+    /// The states that a failure may leave besides the old one and the intended one, each as a part
+    /// of the text of [`chip::state`](crate::chip::state). No password opens anything more in them.
     pub(crate) may_leave: &'static [&'static str],
     /// Why nothing is harmed if its result is forged; `None` if that must not be possible.
     pub(crate) displayed: Option<&'static str>,

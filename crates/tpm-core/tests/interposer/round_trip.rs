@@ -1,4 +1,4 @@
-//! The interposer understands everything that this crate says and hears.
+//! The interposer parses every command and response of this crate.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ fn every_message_in_the_life_of_a_token_is_taken_apart_and_put_together_again() 
             }
         }
     }
-    // All that this crate knows how to say: there is no message of another kind.
+    // The life has most of the commands that this crate sends.
     assert!(names.len() >= 30, "{} commands: {names:?}", names.len());
     Ok(())
 }

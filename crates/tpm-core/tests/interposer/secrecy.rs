@@ -46,7 +46,7 @@ fn no_guess_can_be_tried_on_the_recording_of_a_life() -> TestResult {
     Ok(())
 }
 
-/// A password that a test proves in `salt`'s session: 0 for none, else to the key with that private half.
+/// Records a proof of the owner's password in a session that is unsalted, or salted to the key whose private half is 1.
 fn prove_owner_password(salted: bool) -> Vec<testing::Exchange> {
     let swtpm = Swtpm::start();
     let tap = Tap::start(&swtpm);
@@ -54,7 +54,7 @@ fn prove_owner_password(salted: bool) -> Vec<testing::Exchange> {
     let nonce_caller = [0x11; 32];
     let mut parameters = vec![0, 32];
     parameters.extend(nonce_caller);
-    // The salt's point is the generator itself: its shared secret with a key is that key's x.
+    // The ephemeral point of the salt is the generator.
     let point = crate::variation::GENERATOR;
     let salt = if salted {
         let mut salt = vec![0, 68];
@@ -81,7 +81,7 @@ fn prove_owner_password(salted: bool) -> Vec<testing::Exchange> {
     let started = chip.send(&start);
     assert!(started.succeeded(), "{started:?}");
     let nonce_tpm = started.get("nonceTPM");
-    // The man in the middle holds the key with private half 1, for which all of this was made.
+    // The HMAC is made as if the salt were for the key with private half 1, whose public point is the generator, too.
     let key = if salted {
         let one = 1_u32.to_be_bytes();
         let [x, _] = point;
@@ -100,7 +100,7 @@ fn prove_owner_password(salted: bool) -> Vec<testing::Exchange> {
     let text = [&hash[..], &nonce, &nonce_tpm, &[1]].concat();
     let proof = hmac(&[&key, OWNER].concat(), &text);
     let command = command.with_session(handle, &nonce, 1, &proof);
-    // The chip refuses it; the HMAC has been said.
+    // The chip refuses it, but the HMAC has crossed the bus.
     assert!(!chip.send(&command).succeeded());
     drop(chip);
     tap.exchanges()
@@ -121,7 +121,7 @@ fn create_primary(chip: &mut Chip) -> u32 {
     made.number("objectHandle")
 }
 
-/// The control: an HMAC without a salt, or with one to a key of the eavesdropper's, is tried with success.
+/// The control: the eavesdropper finds the password by an HMAC of a session that is unsalted, or salted to a key of his.
 #[test]
 fn a_guess_is_confirmed_where_there_is_no_salt_or_a_known_one() {
     let unsalted = prove_owner_password(false);

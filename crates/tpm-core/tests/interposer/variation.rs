@@ -26,9 +26,9 @@ pub(crate) enum Variation {
     Refuse(usize, u32),
     /// Lets the chip run it, and then says that it was refused.
     Deny(usize, u32),
-    /// Says "done" with nothing else, and lets the chip know nothing.
+    /// Answers with an empty success, and does not pass the command on.
     Pretend(usize),
-    /// Answers what the chip answered in the undisturbed run, and lets it know nothing.
+    /// Answers what the chip answered in the undisturbed run, and does not pass the command on.
     Replay(usize),
     /// Answers with what the chip answered to another command of the undisturbed run.
     Swap(usize, usize),
@@ -51,7 +51,7 @@ const REFUSALS: [u32; 12] = [
 ];
 
 pub(crate) const POINT_X: &str = "outPublic.unique.x";
-/// A point that is on P-256 for sure, the generator, whose private half is 1.
+/// The generator of P-256: the public point whose private half is 1.
 pub(crate) const GENERATOR: [[u8; 32]; 2] = [
     *b"\x6b\x17\xd1\xf2\xe1\x2c\x42\x47\xf8\xbc\xe6\xe5\x63\xa4\x40\xf2\
        \x77\x03\x7d\x81\x2d\xeb\x33\xa0\xf4\xa1\x39\x45\xd8\x98\xc2\x96",
@@ -67,9 +67,9 @@ const STEPS: [u32; 4] = [
     cc::POLICY_PASSWORD,
 ];
 
-/// The changes of a message: one of every field, and by turns another one, so that each sort of
-/// change is made somewhere to each field that comes often. With `TPMSSH_INTERPOSER=all` in the
-/// environment there is every change of every field, in some minutes.
+/// The changes of a message: one for each field, a different one each time, so that a field that
+/// comes often gets each kind of change somewhere. With `TPMSSH_INTERPOSER=all` in the environment,
+/// every change of every field, which takes some minutes.
 fn changes(index: usize, message: &Message) -> Vec<Change> {
     let all = Change::all(message);
     if is_exhaustive() {
@@ -98,12 +98,11 @@ fn is_exhaustive() -> bool {
 }
 
 impl Variation {
-    /// All that he can do to an operation that runs like `trace`. Commands in open policy sessions,
-    /// or about loaded objects, are left out where there are none: he would send nothing.
+    /// All variations of an operation that runs like `trace`. Those that need an open policy session
+    /// or a loaded object are left out if there is none.
     ///
-    /// `met` says how often each command came before, in this operation and others: of those that
-    /// come often, every second change is made from the fourth time on, and the other half the next
-    /// time.
+    /// `met` counts how often each command came before, in this operation and others. From the
+    /// fourth time on only every second variation is made, and the other half the next time.
     pub(crate) fn all(trace: &Trace, met: &mut HashMap<u32, usize>) -> Vec<Self> {
         const IN_FULL: usize = 3;
         let mut made = Vec::new();
@@ -169,7 +168,7 @@ impl fmt::Display for Variation {
 }
 
 impl Variation {
-    /// Whether the chip gets the same commands, as far as the client does not say others.
+    /// Whether only a response is changed: the chip gets the client's commands as they are.
     pub(crate) fn is_about_a_reply(&self) -> bool {
         matches!(
             self,

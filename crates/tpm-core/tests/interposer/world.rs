@@ -87,7 +87,7 @@ pub(crate) struct World {
     pub(crate) srk: Srk,
     pub(crate) so: SoObject,
     pub(crate) guard: ChangeGuard,
-    /// There on every wall, and what opens the token key on one of them.
+    /// Made behind every wall; the token key uses it only behind [`Kind::Counter`].
     pub(crate) counter: PinCounter,
     pub(crate) token_key: TokenKey,
     /// The guard's secret, sealed below the token key.
@@ -96,7 +96,7 @@ pub(crate) struct World {
     pub(crate) key: KeyBlob,
     /// Another key of the token, which signs and agrees on secrets.
     pub(crate) other: KeyBlob,
-    /// What keys that were made outside come in below.
+    /// The arrival key, below which keys are imported.
     pub(crate) arrival: ArrivalKey,
     /// A key that was made outside, and is still there.
     pub(crate) software: SoftwareKey,

@@ -1,4 +1,4 @@
-//! The attestation key: it answers for this chip and for no other, and what it says is checked.
+//! The attestation key: it proves this chip and no other, and its certificates are verified.
 
 use key_proof::{Name, PublicArea, make_credential};
 use rand_core::OsRng;
@@ -44,7 +44,7 @@ fn parts(credential: &key_proof::Credential) -> Credential<'_> {
     }
 }
 
-/// With the endorsement key made for the use and with one at its persistent handle.
+/// The endorsement key is made for the use, or is at its persistent handle.
 #[test]
 fn each_endorsement_key_brings_out_a_secret_that_was_made_for_it() -> TestResult {
     let swtpm = Swtpm::start();
@@ -108,7 +108,7 @@ fn a_secret_for_another_chip_or_another_attestation_key_stays_in() -> TestResult
             matches!(result, Err(Error::OtherChallenge)),
             "{ek_type:?} {result:?}"
         );
-        // The chip goes on.
+        // The chip still works.
         let right = credential(&own, &key)?;
         key.activate(&root, ek_type, &empty(), &parts(&right))?;
     }

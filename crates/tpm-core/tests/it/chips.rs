@@ -1,4 +1,4 @@
-//! Chips as they are: slow, moody, refusing in codes of their own.
+//! Peculiarities of real chips: slow ones, ones that ask to wait, ones with other response codes.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ fn tpm(tcti: &str) -> Result<Tpm, Error> {
     Ok(Tpm::new(tcti.parse()?))
 }
 
-/// The longest time that a Nuvoton NPCT65x took, a twentieth of it, against the same part of the
-/// deadline: 109 s and 30 s.
+/// The longest time that a Nuvoton NPCT65x took is 109 s, the default deadline is 30 s. The test runs
+/// with a twentieth of both.
 #[test]
 fn an_rsa_key_may_take_ten_times_the_deadline() -> TestResult {
     let part = 0.05;
@@ -118,7 +118,7 @@ fn a_pin_index_that_is_refused_is_not_supported_whatever_the_code() -> TestResul
     Ok(())
 }
 
-/// Only what means a changed blob is one; the rest is as it says.
+/// Only some response codes mean a changed blob; the others keep their own errors.
 #[test]
 fn a_refusal_to_load_is_not_taken_for_damage() -> TestResult {
     let swtpm = Swtpm::start();
@@ -129,7 +129,7 @@ fn a_refusal_to_load_is_not_taken_for_damage() -> TestResult {
     let token_key = TokenKey::without_pin(&srk.open(&op)?)?;
     let root = srk.open(&op)?;
     let check = |code| {
-        // Twice, as a full chip is tried once more.
+        // Twice, because a command to a full chip is sent once more.
         tap.inject(When::Next(0x157), Fault::Answer(code));
         tap.inject(When::Next(0x157), Fault::Answer(code));
         let err = token_key.check(&root).expect_err("refused");

@@ -109,7 +109,7 @@ fn what_a_chip_does_not_sign_itself_is_padded_outside_of_it() -> TestResult {
         }
         tap.clear_faults();
     }
-    // Any data can be padded; what the chip signs itself it signs itself.
+    // Any data can be padded. The chip's own schemes are not padded outside.
     tap.reset();
     let any = Scheme::RsaPkcs1Any;
     for len in [0, 36, 83, 245] {
@@ -119,7 +119,7 @@ fn what_a_chip_does_not_sign_itself_is_padded_outside_of_it() -> TestResult {
     }
     let long = both.sign(&op, any, &[9; 246]);
     assert_matches!(long, Err(Error::DigestLength(246)));
-    // The TPM is not to blame for that.
+    // The key cannot do this, whatever the TPM supports.
     let refused = signing
         .sign(&op, any, &[9; 36])
         .expect_err("a key for signing alone");
@@ -142,7 +142,7 @@ fn what_a_chip_does_not_sign_itself_is_padded_outside_of_it() -> TestResult {
     assert_idle(&tpm)
 }
 
-/// It would wait for itself for ever.
+/// Without the error, the thread would wait for itself for ever.
 #[test]
 fn a_second_operation_on_one_thread_is_an_error_and_on_another_waits() -> TestResult {
     let swtpm = Swtpm::start();
@@ -156,7 +156,7 @@ fn a_second_operation_on_one_thread_is_an_error_and_on_another_waits() -> TestRe
     );
     std::thread::scope(|scope| {
         let other = scope.spawn(|| info::read(&tpm.begin()?).map(drop));
-        // The first one goes on as if nothing had been.
+        // The first one still works.
         let read = info::read(&first);
         drop(first);
         other.join().expect("no panic").and(read.map(drop))

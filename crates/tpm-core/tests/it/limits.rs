@@ -1,4 +1,4 @@
-//! Where chips are weaker than their specification, and what holds all the same.
+//! Chips that do not keep to the specification, and the protection that holds all the same.
 
 use testing::{Swtpm, assert_matches};
 use tpm_core::{

@@ -1,4 +1,4 @@
-//! The same through a resource manager, tpm2-abrmd on a private message bus.
+//! The public API through a resource manager, tpm2-abrmd on a private message bus.
 //!
 //! The address of the bus is in the environment, so each test runs its body in a child process:
 //! this very binary again, with that variable set.
@@ -19,7 +19,7 @@ type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 const TCTI: &str = "TPMSSH_TEST_MANAGED_TCTI";
 
-/// The TPM to be used, where this process is such a child.
+/// The TPM to use, if this process is such a child; `None` in the parent.
 fn in_child() -> Result<Option<Tpm>, tpm_core::Error> {
     env::var(TCTI)
         .ok()
@@ -107,7 +107,7 @@ fn several_processes_share_the_chip() -> TestResult {
             }
             Ok(())
         };
-        // Seldom, the manager has lost an object between two commands. Whoever hears of it loads the key again.
+        // Now and then the manager loses an object between two commands. The caller then loads the key again.
         return match work() {
             Err(err) if matches!(err.downcast_ref(), Some(Error::Stale)) => work(),
             other => other,
@@ -213,7 +213,7 @@ fn a_program_that_shares_keeps_no_place_after_a_signature() -> TestResult {
         let ready = token_key.load_key(&srk.open(&program.begin()?)?, &empty(), &key)?;
         ready.sign(&program.begin()?, Scheme::Ecdsa, &[1; 32])?;
     }
-    // One that signs on keeps its connection, and with it the key.
+    // A program that keeps signing keeps its connection, and with it the key.
     let ready = token_key.load_key(&srk.open(&programs[0].begin()?)?, &empty(), &key)?;
     for _ in 0..3 {
         ready.sign(&programs[0].begin()?, Scheme::Ecdsa, &[1; 32])?;

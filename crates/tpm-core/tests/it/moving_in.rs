@@ -1,4 +1,4 @@
-//! Keys that were made outside of the chip: brought in, loaded, used, and marked for ever.
+//! Keys that were made outside of the chip: imported, loaded, used, and marked as imported.
 
 use rand_core::OsRng;
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
@@ -104,8 +104,8 @@ fn assert_signs(ready: &tpm_core::ReadyKey, op: &tpm_core::Operation<'_>, public
     assert!(public.verify(scheme, &[0x5a; 32], &signature));
 }
 
-/// What it takes, FlushContext aside: the arrival key, an import, a login with the first signature,
-/// the next signature of the same operation.
+/// The number of commands without FlushContext: for the arrival key, an import, a login with the
+/// first signature, and the next signature in the same operation.
 #[test]
 fn a_key_of_software_moves_in_behind_each_wall_at_a_known_price() -> TestResult {
     for (wall, price) in [
@@ -139,7 +139,7 @@ fn a_key_of_software_moves_in_behind_each_wall_at_a_known_price() -> TestResult 
         assert_signs(&ready, &op, software.public());
         assert_eq!([made, imported, first, spent()], price, "{wall}");
 
-        // What is kept are bytes.
+        // The stored bytes are enough to load it again.
         let arrival = ArrivalKey::from_blob(arrival.blob().clone())?;
         let key = KeyBlob::parse_imported(key.blob().clone(), &arrival)?;
         token.key.load_key(&root, pin, &key)?;
@@ -177,7 +177,7 @@ fn keys_of_every_type_and_use_move_in() -> TestResult {
     assert_idle(&tpm)
 }
 
-/// Scalars are shorter now and then: 1 of 256, and more often on P-521.
+/// One scalar in 256 begins with a zero byte; on P-521 more of them.
 #[test]
 fn a_short_private_number_is_padded_to_the_length_of_the_field() -> TestResult {
     use p256::elliptic_curve::sec1::ToEncodedPoint;

@@ -154,10 +154,11 @@ fn a_password_is_proven_in_a_session_that_is_salted_to_the_srk() -> TestResult {
         .filter(|exchange| exchange.code() == 0x176)
         .map(|exchange| exchange.command[10..14].to_vec())
         .collect();
-    // For the key and for keeping it; for the reset.
+    // With a storage root key: one session makes the endorsement key and makes it persistent, one is
+    // for the reset.
     let root = [0x81, 0x00, 0x00, 0x01];
-    // Without one: to a key that is thrown away. For a new one: to such a key for making it, and
-    // to itself for the removal of the old one and for keeping it.
+    // Without one: the reset is salted to a temporary key. `make_anew` salts to a temporary key, and
+    // then to the new root for removing the old one and for making the new one persistent.
     let transient = [0x80, 0x00, 0x00, 0x00];
     assert_eq!(
         sessions,

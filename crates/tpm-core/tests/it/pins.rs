@@ -89,7 +89,7 @@ fn lockout_mode_counts_in_the_chip_and_the_so_resets_it() -> TestResult {
     changed.load_key(&token.srk.open(&op)?, &auth("pin2"), &key)?;
     let reset = changed.reset_auth(&token.srk.open(&op)?, &token.so, &auth("so"), &auth("pin3"))?;
     reset.load_key(&token.srk.open(&op)?, &auth("pin3"), &key)?;
-    // The old private part still answers to the old PIN: the limit of this mode.
+    // The old private part still opens with the old PIN: the lockout wall cannot prevent that.
     token.key.load_key(&token.srk.open(&op)?, &pin, &key)?;
     drop(op);
     assert_idle(&tpm)

@@ -210,7 +210,7 @@ fn our_key_cannot_be_duplicated() -> TestResult {
     assert!(duplicate(&mut context, handle).is_err());
     assert!(duplicate(&mut context, parent).is_err());
     drop(context);
-    // And it is still ours to use.
+    // The owner can still use it.
     let op = tpm.begin()?;
     let ready = token_key.load_key(&srk.open(&op)?, &empty(), &KeyBlob::parse(key)?)?;
     ready.sign(&op, Scheme::Ecdsa, &[1; 32])?;
@@ -235,7 +235,7 @@ fn a_token_key_does_not_open_without_its_policy() -> TestResult {
 /// With the owner's authorization, which is empty, the thief deletes the PIN counter and
 /// defines it again with a PIN of his own.
 #[test]
-fn a_counter_that_was_made_again_opens_nothing_and_the_so_mends_it() -> TestResult {
+fn a_counter_that_a_thief_defines_again_opens_nothing_and_the_so_restores_it() -> TestResult {
     let swtpm = Swtpm::start();
     let tpm = tpm(&swtpm);
     let victim = victim(&tpm)?;

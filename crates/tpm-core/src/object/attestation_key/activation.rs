@@ -1,4 +1,4 @@
-//! Bringing out a verifier's secret, alone or as the beginning of an answer to its challenge.
+//! Recovering a verifier's secret (`TPM2_ActivateCredential`), alone or as the first step of the answer to its challenge.
 
 use std::fmt;
 
@@ -24,11 +24,11 @@ pub struct Credential<'a> {
 }
 
 impl AttestationKey {
-    /// Brings out the secret of `credential`, which somebody made for this chip's endorsement key `ek_type` and for this key.
+    /// Recovers the secret of `credential`, which was made for this chip's endorsement key `ek_type` and for this key.
     ///
     /// The reply comes encrypted and authenticated in a session that is salted to the storage root key. With an endorsement key
     /// at its persistent handle this takes 6 commands for RSA-2048 and P-256 of the low range and 4 for keys of the high range. A missing
-    /// one is made for this one use, with one command more. `endorsement` is asked for by keys of the low range, and to make a key.
+    /// one is made for this one use, with one command more. `endorsement` is used for keys of the low range, and to make a key.
     ///
     /// # Errors
     ///
@@ -50,9 +50,9 @@ impl AttestationKey {
         Ok(answer.secret)
     }
 
-    /// Brings out the secret as [`AttestationKey::activate`] does, as the beginning of an answer that needs a login as well. What was
-    /// started for the one serves the other: 12 commands at most for all of it, with a PIN counter, the certificate and one
-    /// signature.
+    /// Recovers the secret as [`AttestationKey::activate`] does, as the first step of an answer that needs a login as well. The
+    /// later steps use the same sessions and the loaded attestation key: with a PIN counter, the whole answer with its
+    /// certificate and one signature takes at most 12 commands.
     ///
     /// # Errors
     ///
@@ -106,26 +106,26 @@ impl AttestationKey {
                 key: self,
                 secret,
                 sessions: Some(Sessions { witness, policy }),
-                // A storage root key without a handle of its own has one of the three slots.
+                // A storage root key without a persistent handle occupies one of the three slots, so this key is flushed.
                 loaded: root.srk().is_persistent().then_some(loaded),
             })
         })
     }
 }
 
-/// The answer to a challenge, of which the chip has brought out the secret. The rest of it belongs into the same operation.
+/// An answer to a challenge whose secret the chip has recovered. Its other steps run in the same operation.
 #[must_use = "a key and two sessions stay in the chip until this is dropped"]
 pub struct ChallengeAnswer<'op> {
     key: &'op AttestationKey,
     secret: Zeroizing<Vec<u8>>,
-    /// Those of the activation. They stand before the key, so that their slots are freed first.
+    /// The sessions of the activation. They are declared before the key, so that their slots are freed first.
     sessions: Option<Sessions<'op>>,
     /// The attestation key, if it stays loaded.
     loaded: Option<Transient<'op>>,
 }
 
 impl<'op> ChallengeAnswer<'op> {
-    /// Loads `key`, which is below `token_key`, as [`TokenKey::load_key`] does, in the sessions that brought out the secret.
+    /// Loads `key`, which is below `token_key`, as [`TokenKey::load_key`] does, in the sessions that recovered the secret.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl<'op> ChallengeAnswer<'op> {
         token_key.load_key_in(root, pin, key, self.sessions.take())
     }
 
-    /// Has the chip certify `key`, as [`AttestationKey::certify`] does, and returns the secret beside the certificate.
+    /// Has the chip certify `key`, as [`AttestationKey::certify`] does, and returns the secret and the certificate.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl<'op> ChallengeAnswer<'op> {
         key: &ReadyKey,
         qualifying: &[u8],
     ) -> Result<(Zeroizing<Vec<u8>>, Certified)> {
-        // Not used, and a resource manager would save and load them around each command.
+        // They are not used any more, and a resource manager would save and load them around each command.
         drop(self.sessions);
         let certified = self
             .key

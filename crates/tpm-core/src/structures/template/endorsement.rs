@@ -9,8 +9,8 @@ use tss_esapi::{
 use super::{INVALID, StorageKind, storage_attributes, storage_key};
 use crate::{Result, structures::ek_type::EkType};
 
-/// `PolicyB` of the TCG's default templates with SHA-256: the endorsement hierarchy's authorization value, or what the platform's
-/// owner has written in a certain NV index.
+/// `PolicyB` of the TCG's default templates with SHA-256: the endorsement hierarchy's authorization value, or a policy that
+/// the owner has written to an NV index.
 const POLICY_B: [u8; 32] = [
     0xca, 0x3d, 0x0a, 0x99, 0xa2, 0xb9, 0x39, 0x06, 0xf7, 0xa3, 0x34, 0x24, 0x14, 0xef, 0xcf, 0xb3,
     0xa3, 0x85, 0xd4, 0x4c, 0xd1, 0xfd, 0x45, 0x90, 0x89, 0xd1, 0x9b, 0x50, 0x71, 0xc0, 0xb7, 0xa0,
@@ -39,7 +39,7 @@ pub(crate) fn endorsement_key(kind: EkType) -> Result<Vec<u8>> {
 }
 
 impl EkType {
-    /// The type of the endorsement key with this `TPMT_PUBLIC`; `None` if it is of no template of these.
+    /// The type of the endorsement key with this `TPMT_PUBLIC`; `None` if it matches no template.
     #[must_use]
     pub fn of_public(public: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.is_of(public))

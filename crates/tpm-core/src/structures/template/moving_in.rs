@@ -14,8 +14,8 @@ use crate::{
 /// The arrival key of a token: a storage key below the token key, which imports keys and loads
 /// them, and does nothing else.
 ///
-/// Its policy is [`arrival_policy`] and its authorization value opens nothing: `TPM2_Rewrap`, which
-/// would hand out what was wrapped for it, is refused.
+/// Only its policy ([`arrival_policy`]) authorizes its use, and not its authorization value. So
+/// `TPM2_Rewrap`, which would return the keys that were wrapped for it in the clear, is refused.
 pub(crate) fn arrival_key(kind: StorageKind) -> Result<Vec<u8>> {
     let attributes = storage_attributes().with_no_da(true);
     storage_key(kind, attributes, &arrival_policy())
@@ -28,12 +28,11 @@ pub(crate) fn arrival_key_head(kind: StorageKind) -> Result<Vec<u8>> {
     Ok(template)
 }
 
-/// What the public area of every key of this kind begins with that was made outside: all but its
-/// public key.
+/// The beginning of the public area of each imported key of this kind: all but its public key.
 ///
 /// `fixedTPM` and `fixedParent` cannot be set in such a key (`TPM2_Import` refuses them), so its
-/// policy locks it in: `TPM2_Duplicate` takes a policy that allows Duplicate, and this one allows
-/// Sign alone. Signing itself asks for no policy (`userWithAuth`).
+/// policy keeps it in the chip: `TPM2_Duplicate` needs a policy that allows Duplicate, and this one
+/// allows only Sign. Signing itself needs no policy (`userWithAuth`).
 pub(crate) fn imported_key_head(key_type: KeyType, usage: Usage) -> Result<Vec<u8>> {
     let attributes = ObjectAttributesBuilder::new()
         .with_user_with_auth(true)
@@ -49,7 +48,7 @@ pub(crate) fn arrival_branches() -> [Branch; 2] {
     [CommandCode::Import, CommandCode::Load].map(|code| Branch::new().command(code))
 }
 
-/// The policy of every arrival key: the same in all tokens, so that a stranger can check it.
+/// The policy of every arrival key: the same in all tokens, so that others can check it.
 pub(crate) fn arrival_policy() -> PolicyDigest {
     any_of(&arrival_branches())
 }
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
     use crate::structures::template::tests::hex;
 
-    /// Byte by byte, as every stranger may compare them.
+    /// Byte by byte, because verifiers compare them with their own copies.
     #[test]
     fn the_templates_of_moving_in_are_what_they_were() {
         const ARRIVAL: &str = "1e7626a5d4b685cbb04936a0fdcc77b8a3ca3c37f42ad40482bcf27534dd887f";
@@ -92,8 +91,8 @@ mod tests {
         );
     }
 
-    /// An imported key carries no bit that only the chip may vouch for, and a policy that no
-    /// command but Sign satisfies.
+    /// An imported key has none of the attributes that only a key from a chip may have, and a policy
+    /// that allows only Sign.
     #[test]
     fn an_imported_key_claims_nothing_and_is_locked_by_its_policy() {
         for key_type in KeyType::ALL {

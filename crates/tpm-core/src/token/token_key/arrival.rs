@@ -1,4 +1,4 @@
-//! Keys that were made outside of the chip: how they come in, and how they are loaded.
+//! Importing keys that were made outside of the chip, and loading them.
 
 use tpm_wire::algorithm;
 
@@ -15,14 +15,14 @@ use crate::{
 };
 
 impl TokenKey {
-    /// Makes the arrival key of this token: what [`TokenKey::import`] takes. One is enough for all
-    /// keys. Where the chip has no elliptic curves it is an RSA key, which can take minutes.
+    /// Makes an arrival key of this token, for [`TokenKey::import`]. One is enough for all keys. On
+    /// a chip without elliptic curves it is an RSA key, which can take minutes.
     ///
     /// # Errors
     ///
     /// As for [`TokenKey::verify`].
     pub fn create_arrival_key(&self, root: &OpenSrk<'_>, pin: &PinAuth) -> Result<ArrivalKey> {
-        // A storage key that cannot be duplicated has its parent's algorithms.
+        // A storage key that cannot be duplicated must have its parent's algorithms.
         let kind = StorageKind::of_public(&self.blob.public);
         root.within(|| {
             let unlocked = self.unlock(root, pin)?;
@@ -36,16 +36,14 @@ impl TokenKey {
         })
     }
 
-    /// Brings `key` into the chip, below `arrival`, for `usage`.
+    /// Imports `key` into the chip, below `arrival`, for `usage`. The caller stores the result.
     ///
     /// The private key is wrapped for the public key of `arrival` only after the chip has loaded
-    /// that very key below this token key, and has said so in a reply that the session salted to
-    /// the storage root key authenticates. So only that chip can read it, whatever is in
-    /// the store or on the bus.
+    /// that same key below this token key, in an authenticated reply. So only this chip can read
+    /// it, even if somebody changed the store or the messages on the bus.
     ///
-    /// What comes back is to be kept. For ever it is a key with an origin
-    /// ([`Origin::Outside`](crate::Origin::Outside)): its public area says so, and the chip loads the
-    /// private part with no other.
+    /// The origin of the key stays [`Origin::Outside`](crate::Origin::Outside): its public area
+    /// says so, and the chip loads the private part only with that public area.
     ///
     /// # Errors
     ///
@@ -98,8 +96,8 @@ impl TokenKey {
         create_load::loaded(root.op(), command, key.blob()).map_err(about_key)
     }
 
-    /// Loads a key that is below `arrival` behind no wall, where nothing is authenticated: what
-    /// the key signs is checked.
+    /// Loads a key below `arrival`, of a token without a PIN. The replies are not authenticated, and
+    /// signatures of the key are verified.
     pub(super) fn load_imported_unguarded<'op>(
         op: &'op Operation<'op>,
         token_key: Transient<'op>,
@@ -132,7 +130,7 @@ impl TokenKey {
         let command = unlocked.command(CommandCode::Load, Then::More);
         let command = unlocked.prove(create_load::with_blob(command, arrival.blob()))?;
         let key = create_load::loaded(root.op(), command, arrival.blob()).map_err(about_arrival)?;
-        // The token key's slot is needed for what comes.
+        // Frees the token key's slot for the imported key.
         let witness = unlocked.into_witness();
         let policy = policy(root.op(), code)?;
         Ok(OpenArrival {
@@ -145,7 +143,7 @@ impl TokenKey {
 
 /// A loaded arrival key, and what authorizes one command that uses it.
 ///
-/// The sessions stand first, so that they are dropped, and their slots freed, before the key's.
+/// The sessions are declared first, so that their slots are freed before that of the key.
 struct OpenArrival<'op> {
     /// The salted session that has proven the PIN, and authenticates the reply.
     witness: Session<'op>,
@@ -169,8 +167,8 @@ fn below<'a>(code: CommandCode, parent: &Transient<'_>, entity: Entity) -> Comma
         .handle(parent.handle(), parent.name())
 }
 
-/// A session that satisfies an arrival key's policy for `code`. Anybody could start one: what it
-/// may do is no secret, and the witness says what was done.
+/// A session that satisfies an arrival key's policy for `code`. It is unsalted, because that policy
+/// needs no secret; the witness authenticates the reply.
 fn policy<'op>(op: &'op Operation<'op>, code: CommandCode) -> Result<Session<'op, Unsalted>> {
     let policy = Session::unsalted_policy(op)?;
     policy.allow_command(code)?;

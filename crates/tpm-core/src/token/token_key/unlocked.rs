@@ -51,7 +51,8 @@ impl TokenKey {
         self.unlock_in(root, pin, sessions)
     }
 
-    /// The same in sessions that were started before, which saves the commands that start them.
+    /// As [`TokenKey::unlock`], in sessions that were started before. This saves the commands that
+    /// start them.
     pub(super) fn unlock_in<'op>(
         &'op self,
         root: &OpenSrk<'op>,

@@ -1,4 +1,4 @@
-//! An arrival key whose private half the attacker holds: what is wrapped for it he could read.
+//! An arrival key whose private half the attacker holds: he could read a key that is wrapped for it.
 
 use testing::{
     Tap,
@@ -27,7 +27,7 @@ fn evil(genuine: &Blob) -> Blob {
     }
 }
 
-/// Has the chip load the genuine key, and claim that it was the attacker's.
+/// Has the chip load the genuine key in place of the attacker's, and claim that it loaded his.
 fn claim(tap: &Tap, genuine: &Blob) {
     let genuine = genuine.clone();
     tap.interpose(move |step| {
@@ -52,7 +52,7 @@ fn claim(tap: &Tap, genuine: &Blob) {
     });
 }
 
-/// Somebody has written his own public key into the store, with and without a hold on the bus.
+/// The attacker has written his own public key into the store. He is on the bus or not.
 pub(super) fn planted(kind: Kind) -> TestResult {
     for on_the_bus in [false, true] {
         let world = World::new(kind)?;
@@ -73,7 +73,7 @@ pub(super) fn planted(kind: Kind) -> TestResult {
         let refused = import(&planted);
         match &refused {
             Err(Error::Integrity(_)) => {}
-            // What was changed on its way is not what was authorized.
+            // The chip did not get the command that was authorized.
             Err(Error::ReplyForged { .. } | Error::Policy(_) | Error::AuthRejected { .. })
                 if on_the_bus => {}
             other => return Err(format!("{other:?}").into()),
@@ -87,7 +87,7 @@ pub(super) fn planted(kind: Kind) -> TestResult {
     Ok(())
 }
 
-/// The chip makes one, and somebody answers with his own.
+/// The chip makes an arrival key, and the attacker answers with his own.
 pub(super) fn made(kind: Kind) -> TestResult {
     let world = World::new(kind)?;
     let tap = Tap::start(&world.swtpm);

@@ -23,7 +23,7 @@ const HANDLE: u32 = 0x18b;
 
 type Use = fn(&Operation<'_>) -> Result<()>;
 
-/// Whatever proves the password of a hierarchy, for a caller that knows no storage root key.
+/// All operations that prove the password of a hierarchy for a caller that knows no storage root key.
 const USES: &[(&str, Use)] = &[
     ("find_or_create", |op| {
         Srk::find_or_create(op, &auth(OWNER)).map(drop)
@@ -51,7 +51,7 @@ pub(super) fn attack(kind: Kind) -> TestResult {
     let world = World::owned(kind)?;
     let tap = Tap::start(&world.swtpm);
     for (name, run) in USES {
-        // Once it is denied, once it is there, once it is really not there.
+        // The storage root key is there and denied, is there, and is not there.
         for (deny, chip) in [
             (true, &world.full),
             (false, &world.full),

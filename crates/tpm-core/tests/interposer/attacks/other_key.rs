@@ -20,7 +20,7 @@ const LOGIN: Operation = Operation::new("login", |world, op, _| {
     Ok(crate::operations::Done::Ready(Box::new(ready)))
 });
 
-/// Before every command of a login, in our session and in one that he gives us.
+/// The attacker loads it before every command of a login, in our session and in one that he gives us.
 pub(super) fn attack(kind: Kind) -> TestResult {
     let bench = Bench::new(World::new(kind)?);
     let login = bench.baseline(&LOGIN);
@@ -36,7 +36,7 @@ pub(super) fn attack(kind: Kind) -> TestResult {
     for variation in variations {
         bench.check(&LOGIN, &login, &variation)?;
     }
-    // And in the place of the user's own: the Name is not the one that was asked for.
+    // He also puts it in the place of the user's key: its Name is wrong.
     let world = World::new(kind)?;
     let other = world.other.blob().clone();
     let own = world.key.blob().private.clone();

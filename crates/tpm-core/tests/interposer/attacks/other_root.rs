@@ -33,7 +33,7 @@ fn replaced(srk: &Srk, adapt_name: bool) -> Vec<u8> {
 
 type Use = fn(&World, &Operation<'_>, &Srk) -> Result<()>;
 
-/// Whatever proves a secret.
+/// All operations that prove a secret.
 const USES: &[(&str, Use)] = &[
     ("verify", |world, op, srk| {
         world.token_key.verify(&srk.open(op)?, &world.pin())
@@ -131,7 +131,7 @@ pub(super) fn attack(kind: Kind) -> TestResult {
             .holding(1)
             .listen(&tap.exchanges());
         assert_eq!(heard.confirmed, Vec::<String>::new(), "{name}: {used:?}");
-        // Not a try is gone.
+        // No try was counted.
         let state = world
             .counter
             .state(&world.srk.open(&world.direct().begin()?)?)?;

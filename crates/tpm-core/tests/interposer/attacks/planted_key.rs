@@ -72,7 +72,7 @@ fn sign(command: &Message, reply: &mut Message) {
     reply.set("signature.signatureS", &signature.s().to_bytes());
 }
 
-/// The whole attack: whatever it is that is believed, the key is the attacker's.
+/// The whole attack: every reply about the key is forged, so that the key seems to be the attacker's.
 pub(super) fn attack(kind: Kind) -> TestResult {
     let world = World::new(kind)?;
     let tap = Tap::start(&world.swtpm);

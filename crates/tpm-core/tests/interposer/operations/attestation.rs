@@ -1,11 +1,11 @@
-//! The attestation key, and what it takes to show that the chip holds it.
+//! The attestation key, and the proof that the chip holds it.
 
 use tpm_core::{AttestationKey, Credential, Result, ek::EkType};
 
 use super::{Done, Operation};
 use crate::{attestation::SECRET, world::World};
 
-/// Brings out the secret of a credential for `ek_type`, with `key`.
+/// Recovers the secret of a credential for `ek_type`, with `key`.
 fn activate(
     world: &World,
     op: &tpm_core::Operation<'_>,

@@ -10,7 +10,7 @@ fn another(world: &World) -> PinCounter {
     PinCounter::from_parts(PROBE, world.so.name(), world.guard.name())
 }
 
-/// What takes the authorization of the owner hierarchy.
+/// The operations that need the authorization of the owner hierarchy.
 pub(crate) const OWNERS: &[Operation] = &[
     Operation::new("PinCounter::define", |world, op, _| {
         let counter = another(world);
@@ -32,7 +32,7 @@ pub(crate) const OWNERS: &[Operation] = &[
     }),
 ];
 
-/// What does not.
+/// The operations that do not need it.
 pub(crate) const COUNTER: &[Operation] = &[
     Operation::new("PinCounter::pick_handle", |_, op, _| {
         let handle = PinCounter::pick_handle(op)?;

@@ -9,7 +9,7 @@ pub(crate) const KEYS: &[Operation] = &[
     Operation::new("ReadyKey::sign", |_, op, ready| {
         let ready = ready.expect("it is loaded");
         let signature = ready.sign(op, Scheme::Ecdsa, &[0x5a; 32])?;
-        // By the plain check and not by the one that was inside.
+        // Verified again, without the check that `sign` does.
         let good = ready
             .public()
             .verify(Scheme::Ecdsa, &[0x5a; 32], &signature);
@@ -26,7 +26,7 @@ pub(crate) const KEYS: &[Operation] = &[
     .with(|world| &world.other),
 ];
 
-/// `signature`, by the plain check and not by the one that was inside.
+/// Verifies `signature` again, without the check that `sign` does.
 fn checked(ready: &ReadyKey, scheme: Scheme, signature: Result<Signature>) -> Result<Done> {
     let good = ready.public().verify(scheme, &[0x5a; 32], &signature?);
     Ok(Done::Text(format!("verified: {good}")))

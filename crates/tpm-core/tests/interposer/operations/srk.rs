@@ -1,4 +1,4 @@
-//! The storage root key, and what is decided before there is a token.
+//! The storage root key, and the capabilities that are read before there is a token.
 
 use tpm_core::{Capabilities, Srk};
 
@@ -18,7 +18,7 @@ pub(crate) const SRK: &[Operation] = &[
         Srk::make_anew(op, &world.owner).map(Done::Srk)
     })
     .first_use()
-    // The old one has to go before the new one has its handle.
+    // The old one is removed before the new one can have its handle.
     .may_leave(&["no storage root key"]),
     Operation::new("Srk::check", |world, op, _| {
         world.srk.check(op).map(Done::nothing)
@@ -33,7 +33,7 @@ pub(crate) const SRK: &[Operation] = &[
     }),
 ];
 
-/// What decides which keys are made.
+/// The capabilities, which decide which keys are made.
 pub(crate) const CAPABILITIES: &[Operation] = &[Operation::new(
     "Capabilities::read_authentic",
     |world, op, _| {

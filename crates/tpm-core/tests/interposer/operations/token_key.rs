@@ -5,7 +5,7 @@ use tpm_core::{KeyType, Usage};
 use super::{Done, Operation};
 use crate::world::{NEW_PIN, PIN, SECRET, SO_PIN, auth};
 
-/// What there is behind every wall.
+/// The operations behind every wall.
 pub(crate) const TOKEN_KEY: &[Operation] = &[
     Operation::new(
         "TokenKey::behind_counter, behind_lockout, without_pin",
@@ -53,7 +53,7 @@ pub(crate) const TOKEN_KEY: &[Operation] = &[
     }),
 ];
 
-/// How keys come in that were made outside, and are used: behind every wall.
+/// Importing keys that were made outside, and using them: behind every wall.
 pub(crate) const MOVING_IN: &[Operation] = &[
     Operation::new("TokenKey::create_arrival_key", |world, op, _| {
         let root = world.srk.open(op)?;
@@ -96,7 +96,7 @@ pub(crate) const OPEN: &[Operation] = &[
     }),
 ];
 
-/// What only the lockout wall has, besides what needs a PIN.
+/// The operations of the lockout wall alone.
 pub(crate) const LOCKOUT_KEY: &[Operation] = &[
     Operation::new("TokenKey::change_auth", |world, op, _| {
         let (old, new) = (auth(PIN), auth(NEW_PIN));
@@ -115,7 +115,7 @@ pub(crate) const LOCKOUT_KEY: &[Operation] = &[
     }),
 ];
 
-/// What a wall with a PIN refuses.
+/// The operations that fail behind a wall with a PIN.
 pub(crate) const WRONG_PIN: &[Operation] = &[
     Operation::new("TokenKey::verify, a wrong PIN", |world, op, _| {
         let verified = world.token_key.verify(&world.srk.open(op)?, &auth(NEW_PIN));

@@ -19,11 +19,10 @@ pub(crate) enum Done {
     /// A sealed value of the token.
     Sealed(Blob),
     TokenKey(Box<TokenKey>),
-    /// What answers for the keys of the chip.
     AttestationKey(Box<AttestationKey>),
-    /// What the chip says of the world's key.
+    /// The certificate of the world's key.
     Certified(Box<Certified>),
-    /// What a key is then imported below.
+    /// An arrival key, below which a key is then imported.
     Arrival(ArrivalKey),
     /// A key that came from outside.
     Imported(Box<KeyBlob>),
@@ -32,7 +31,7 @@ pub(crate) enum Done {
     Srk(Srk),
     /// The guard's secret.
     Secret(GuardAuth),
-    /// What the chip can do, or less: a refusal is never authenticated, and takes something away.
+    /// The chip's capabilities, or fewer: refusals are not authenticated, so a forged one can remove some.
     Capabilities(Box<Capabilities>),
 }
 
@@ -83,7 +82,7 @@ impl Done {
                 key.certify(&root, &ready, &[7; 32])?;
                 Ok("certifies".to_owned())
             }
-            // By the verifier's own check, and not by the one that was inside. The chip's time differs from run to run.
+            // Verified again, without the check that `certify` does. The chip's time differs from run to run.
             Self::Certified(certified) => {
                 let found = world.attestation().look(world, &certified);
                 assert_eq!(found, "true true true true true true");
