@@ -117,7 +117,7 @@ impl<const N: usize> fmt::Debug for Locked<N> {
 mod tests {
     use super::*;
 
-    /// proc(5): the flag `lo` stands for pages that are locked.
+    /// Whether the page at `address` is locked: the flag `lo` in smaps (proc(5)).
     fn is_locked(address: usize) -> bool {
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let mut here = false;

@@ -199,7 +199,7 @@ mod tests {
         );
     }
 
-    /// Each of these keys OpenSSH refuses.
+    /// OpenSSH refuses each of these keys.
     #[test]
     fn a_key_that_cannot_be_is_refused() {
         let fields = |name: &str, fields: &[&[u8]]| {

@@ -1,4 +1,4 @@
-//! Private keys as `ssh-keygen` keeps them in files.
+//! Private key files of `ssh-keygen`.
 
 mod numbers;
 mod secret;
@@ -130,16 +130,16 @@ impl PrivateKeyFile {
         self.cipher != Cipher::None
     }
 
-    /// Shows `take` the numbers of the key and its comment; they are wiped when it returns.
+    /// Calls `take` with the numbers of the key and its comment, which are wiped afterwards.
     ///
-    /// `passphrase` counts only if the file is encrypted. That takes as long as the file asks for:
-    /// 0.1 to 0.5 seconds with the rounds of `ssh-keygen`.
+    /// `passphrase` is used only if the file is encrypted. The time then depends on the rounds that
+    /// the file states: 0.1 to 0.5 seconds with those of `ssh-keygen`.
     ///
     /// # Errors
     ///
     /// [`Error::WrongPassphrase`]; [`Error::HalvesDiffer`] if the public half in the file is another
     /// one; [`Error::UnknownAlgorithm`] for keys that are neither RSA nor ECDSA; [`Error::Cut`] and
-    /// [`Error::Malformed`] for a private half that is none.
+    /// [`Error::Malformed`] for a private half in another form.
     ///
     /// # Source
     ///
@@ -179,7 +179,7 @@ impl PrivateKeyFile {
         let mut section = SecretBytes::new(&self.bytes.bytes()[begin..end])
             .ok_or_else(|| Error::malformed(WHAT, "it is too long"))?;
         if let Cipher::Aes256Ctr { salt, rounds } = &self.cipher {
-            // An empty one encrypts nothing: ssh-keygen takes it for none.
+            // For ssh-keygen an empty passphrase means no encryption, so it is never the right one.
             if passphrase.is_empty() {
                 return Err(Error::WrongPassphrase);
             }
@@ -202,7 +202,7 @@ impl fmt::Debug for PrivateKeyFile {
     }
 }
 
-/// What stands between the lines that begin and end such a file.
+/// The decoded base64 between the first and the last line of such a file.
 fn dearmor(text: &[u8]) -> Result<SecretBytes> {
     let refuse = |why: &str| Error::malformed(WHAT, why);
     let body = text

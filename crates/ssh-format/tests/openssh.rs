@@ -14,8 +14,8 @@ use ssh_format::{Curve, PublicKey, RsaHash, Signature};
 const MESSAGE: &[u8] = b"signed outside, encoded here";
 const NAMESPACE: &str = "test";
 
-/// The middle of each check: `ssh-keygen` shows the size, the fingerprint and
-/// the comment that we meant, and finds the signature good.
+/// Checks that `ssh-keygen` shows the size, the fingerprint and the comment that
+/// we encoded, and accepts the signature.
 fn check(key: &PublicKey, kind: &str, sign: impl FnOnce(&[u8]) -> Signature) {
     let dir = tempfile::tempdir().unwrap();
     let line = key.authorized_keys_line("anna@laptop key");

@@ -35,7 +35,8 @@ impl Algorithm {
         [Self::preferred(key)].into_iter().chain(other).collect()
     }
 
-    /// The algorithm that OpenSSH prefers of those that the key's owner lets it be used with.
+    /// The algorithm that OpenSSH prefers of those that the key's owner allows; `None` if there is
+    /// none.
     #[must_use]
     pub fn allowed(key: &Key) -> Option<Self> {
         let is_allowed = |algorithm: &Self| {
@@ -45,7 +46,7 @@ impl Algorithm {
         Self::all(key.public()).into_iter().find(is_allowed)
     }
 
-    /// The algorithm that OpenSSH prefers of those that the key may be used with; of all, if it may be used with none.
+    /// As [`Algorithm::allowed`]; the one preferred of all if none is allowed.
     pub(crate) fn of(key: &Key) -> Self {
         Self::allowed(key).unwrap_or_else(|| Self::preferred(key.public()))
     }

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::Algorithm;
 
-/// The part of a proof that takes an open token.
+/// The part of a proof that needs an open token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attested {
     /// The `TPMS_ATTEST` of `TPM2_Certify`, as the TPM returned it.
@@ -23,10 +23,10 @@ pub struct Attested {
     pub sshsig: String,
 }
 
-/// A challenge, without the secret in it, and the key that is to answer it.
+/// A challenge, without the secret in it, and the key to prove.
 ///
-/// The caller chooses the bytes of neither signature of the answer: the TPM signs its own statement about the key,
-/// and the key signs in the namespace [`ENROLL_NAMESPACE`], which is used for nothing else.
+/// The caller cannot choose the signed bytes: the TPM signs its own attestation of the key, and the key signs in the
+/// namespace [`ENROLL_NAMESPACE`], which is used for nothing else.
 #[derive(Debug, Clone, Copy)]
 pub struct Challenged<'a> {
     /// The key.
@@ -48,7 +48,7 @@ pub fn attest(open: &OpenToken, store: &Store, challenged: &Challenged<'_>) -> R
         .map(|((), attested)| attested)
 }
 
-/// Answers with a login of its own, which ends with that.
+/// Answers with a login of its own, which ends afterwards.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub fn log_in_and_attest(
         .map(|((), attested)| attested)
 }
 
-/// Answers with a login of its own, and with the secret of the challenge.
+/// Answers with a login of its own, and recovers the secret of the challenge.
 ///
 /// # Errors
 ///
@@ -85,7 +85,7 @@ pub fn answer(
 }
 
 impl Challenged<'_> {
-    /// Has `body` ask the TPM, and gives the result SSH's form.
+    /// Runs `body`, which asks the TPM, and converts the result to SSH's form.
     fn answered<T>(
         &self,
         body: impl FnOnce(&Asked<'_>) -> Result<(T, attestation::Attested)>,

@@ -2,8 +2,8 @@
 //! a TPM.
 //!
 //! `tpm-core` and `token-store` do not know SSH, and `ssh-format` does not know TPMs. This crate
-//! connects them, for the agent and the program. So it also has the part of a proof (`key-proof`) that
-//! takes an open token: [`attest`](attest()).
+//! connects them, for the agent and the program. It also has the part of a proof (`key-proof`) that
+//! needs an open token: [`attest`](attest()).
 //!
 //! ```no_run
 //! use token_store::{Key, OpenToken};
@@ -42,7 +42,7 @@ pub fn public_key(key: &tpm_core::PublicKey) -> ssh_format::Result<PublicKey> {
     }
 }
 
-/// Whether the owner of a key lets it make signatures of SSH.
+/// Whether the key's owner allows it to make SSH signatures.
 #[must_use]
 pub fn can_sign(key: &Key) -> bool {
     Algorithm::allowed(key).is_some()

@@ -1,4 +1,4 @@
-//! Keys of `ssh-keygen` that are to be brought into a TPM.
+//! Keys of `ssh-keygen` that are to be imported into a TPM.
 
 use ssh_format::{AnyKey, PrivateNumbers, wire::Reader};
 use tpm_core::{Curve, Error, KeyType, PublicKey, Result, RsaNumbers, SoftwareKey};
@@ -37,7 +37,7 @@ fn parse(key: &AnyKey) -> Option<PublicKey> {
             });
             // An exponent that does not fit becomes 0, which is refused like all but 65537.
             let e = e.unwrap_or(0);
-            // `PublicKey::key_type` counts bytes, and this one may have a bit less.
+            // `PublicKey::key_type` counts bytes. A modulus whose top bit is clear has fewer bits.
             let whole = n.first().is_some_and(|&first| first >= 0x80);
             return whole.then_some(PublicKey::Rsa { n, e });
         }
@@ -54,7 +54,7 @@ fn parse(key: &AnyKey) -> Option<PublicKey> {
     Some(PublicKey::Ecc { curve, x, y })
 }
 
-/// The key with these numbers, checked to be sound.
+/// The key with these numbers, after checking that they belong together.
 ///
 /// # Errors
 ///
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    /// The base point of P-256, SP 800-186 section 3.2.1.3, there and back.
+    /// The base point of P-256, SP 800-186 section 3.2.1.3, as an SSH key and parsed again.
     #[test]
     fn a_point_comes_back_as_it_was() {
         const X: &str = "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296";

@@ -1,6 +1,6 @@
 //! The fingerprint of RSA keys made by a faulty library of Infineon (ROCA, CVE-2017-15361).
 
-/// Small primes that divide the product that primes of the faulty library are made of.
+/// Small primes that divide `M`, the product from which the faulty library makes its primes.
 ///
 /// # Source
 ///
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn random_moduli_are_not() {
+    fn random_moduli_are_not_found() {
         let mut found = 0;
         for _ in 0..1000 {
             let mut modulus = [0; 256];

@@ -1,13 +1,13 @@
-//! Whom a signer may be, where nobody says who it is meant to be.
+//! The identities of a signer, for a caller that expects none in particular.
 
 use super::{AllowedSigners, Line};
 use crate::sshsig::Signer;
 
 impl AllowedSigners {
-    /// Whom `signer` may be for this purpose at `now`, by all lines and without repetition: for a key, the principals of its lines that are
-    /// names and no patterns; for a certificate, those of its own principals that a line allows.
+    /// The identities of `signer` for this purpose at `now`, from all lines, each once. For a key: the principals of its lines without
+    /// patterns. For a certificate: those of its own principals that a line allows.
     ///
-    /// [`allow`](Self::allow) allows each of them. What it allows beyond them it allows by a pattern alone, which names nobody.
+    /// [`allow`](Self::allow) allows each of them. It allows other identities only by a pattern.
     #[must_use]
     pub fn identities(&self, namespace: &str, signer: &Signer, now: u64) -> Vec<String> {
         let fitting = self
@@ -26,8 +26,8 @@ impl AllowedSigners {
         all
     }
 
-    /// The lines, by their numbers, that allow a key and not an authority, and have a pattern among their principals: with such a key one may be
-    /// anybody whom the pattern matches.
+    /// The numbers of the lines that allow a key (not an authority) and have a pattern among their principals: the holder of the key may sign
+    /// as every identity that matches the pattern.
     #[must_use]
     pub fn with_patterns(&self) -> Vec<usize> {
         let has_pattern = |line: &&Line| !line.options.authority && line.has_pattern();
@@ -37,7 +37,7 @@ impl AllowedSigners {
 }
 
 impl Line {
-    /// The principals that are no patterns.
+    /// The principals without patterns.
     fn names(&self) -> Vec<String> {
         let all = self.principals.split(',').take_while(|it| !it.is_empty());
         let is_name = |it: &&str| !it.starts_with('!') && !it.contains(['*', '?']);

@@ -7,7 +7,7 @@ use crate::wire::{Reader, put_mpint, put_string};
 use crate::{Curve, Error, Result};
 
 /// The numbers of a private key, each unsigned and most significant byte first, without zero bytes
-/// in front. Whether they belong together is for those to find out who use the key.
+/// in front. They are not checked to belong together: the user of the key does that.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub enum PrivateNumbers<'a> {
@@ -40,8 +40,8 @@ pub enum PrivateNumbers<'a> {
 }
 
 impl<'a> PrivateNumbers<'a> {
-    /// Reads the type of a key and its numbers, up to its comment; and the blob of the public key
-    /// that they come with.
+    /// Reads the type of a key and its numbers, up to its comment. Also returns the blob of the
+    /// public key that they contain.
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<(Self, Vec<u8>)> {
         let name = reader.text("type")?;
         let fields = KeyType::named(name).map(|kind| kind.fields);

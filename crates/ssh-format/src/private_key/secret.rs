@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_longer_than_there_is_room_for_is_refused() {
+    fn more_bytes_than_fit_are_refused() {
         let full = vec![7; SecretBytes::MAX];
         assert_eq!(SecretBytes::new(&full).unwrap().bytes(), full);
         assert_eq!(SecretBytes::read(&full[..]).unwrap().unwrap().bytes(), full);

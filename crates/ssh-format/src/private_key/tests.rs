@@ -1,4 +1,4 @@
-//! Files of the real `ssh-keygen`, and what is near them.
+//! Files of the real `ssh-keygen`, also changed ones.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::wire::{put_string, put_u32};
 
-/// A new key of `ssh-keygen`; the directory goes with the first part.
+/// A new key of `ssh-keygen`, and the directory that is removed when the first part is dropped.
 fn keygen(kind: &str, bits: &str, passphrase: &str) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("id");
@@ -125,7 +125,7 @@ fn another_cipher_is_named() {
     );
 }
 
-/// Both names are known, and together they are nothing that any program writes.
+/// Both names are known, but no program writes this combination.
 #[test]
 fn a_cipher_with_the_wrong_key_derivation_is_damage_and_not_an_unknown_cipher() {
     for (cipher, kdf, expected) in [
@@ -199,8 +199,8 @@ fn a_file_that_is_cut_anywhere_is_refused() {
     assert!(open(&armor(&more)).is_err());
 }
 
-/// Whatever changes in the private half, numbers that are not those of the public half are never
-/// shown as if they were.
+/// After any change in the private half, either the file is refused or the numbers are still those
+/// of the public half.
 #[test]
 fn no_changed_byte_makes_another_public_half() {
     let (_dir, path) = keygen("ecdsa", "256", "");

@@ -23,7 +23,7 @@ const ZONES: [&str; 5] = [
     "Australia/Lord_Howe",
     "CET-1CEST,M3.5.0,M10.5.0/3",
 ];
-/// Says that this process has the zone that it shall have.
+/// Set in a process that already has the time zone of its test.
 const IN_ZONE: &str = "TPMSSH_DIFFERENTIAL_IN_ZONE";
 
 #[test]
@@ -192,8 +192,8 @@ impl Case {
         keygen.prints(&args, MESSAGE)
     }
 
-    /// Whom `ssh-keygen` names for any one line of the file. Where we skip the first line that
-    /// counts for it, we name those of a later one.
+    /// The principals that `ssh-keygen` finds by any single line of the file. If we skip the first
+    /// line that it accepts, we return the principals of a later one.
     fn named_by_a_line(&self, keygen: &Keygen) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for line in self.file.split(|&byte| byte == b'\n') {
@@ -208,7 +208,7 @@ impl Case {
         names
     }
 
-    /// Why we say no, where `ours` is our verdict at other times.
+    /// The reasons for our refusal; `ours` is our verdict at another time.
     fn why_not(&self, ours: impl Fn(u64) -> bool) -> String {
         let mut why: Vec<String> = self
             .allowed

@@ -46,7 +46,7 @@ fn certificates() {
             }
             line(random, &encode(&nodes))
         };
-        // As `tpmssh cert add` does, but for critical options, which -L shows and does not judge.
+        // As `tpmssh cert add` does, without the check of critical options: -L only shows them.
         check(random, keygen, make, |line| {
             let read = Certificate::from_line(line).and_then(|(it, _)| it.verify());
             read.map_err(|err| err.to_string())
@@ -74,12 +74,12 @@ fn check(
     lines.into_iter().zip(theirs).map(verdict).collect()
 }
 
-/// Which of the lines `ssh-keygen -L` accepts: as a certificate, or as a key that is none.
+/// Which of the lines `ssh-keygen -L` accepts, as a certificate or as a plain key.
 fn theirs(keygen: &Keygen, lines: &[Vec<u8>]) -> Vec<bool> {
     let file = keygen.write("lines", &lines.concat());
     let output = keygen.run(&["-L", "-f", file.to_str().unwrap()], b"");
     if output.status.code() == Some(255) && lines.len() > 1 {
-        // It gave up at one line; the others have to be shown to it one by one.
+        // It gives up at the first line that it refuses, so it gets the lines one by one.
         let alone = |line: &Vec<u8>| theirs(keygen, std::slice::from_ref(line))[0];
         return lines.iter().map(alone).collect();
     }
@@ -117,7 +117,7 @@ fn line(random: &mut Random, blob: &[u8]) -> Vec<u8> {
     line
 }
 
-/// A key that nobody has: of DSA, of another size, of another name.
+/// A key of a kind that [`secret::all`] lacks: DSA, another size, another name.
 fn other_key(random: &mut Random) -> Vec<Node> {
     let number = |random: &mut Random, len: usize| {
         let mut bytes = random.bytes(len);
@@ -159,7 +159,7 @@ fn other_key(random: &mut Random) -> Vec<Node> {
     }
 }
 
-/// A certificate for `secret` with so many changes, made before its authority signs it.
+/// A certificate for `secret` with `changes` changes, made before its authority signs it.
 pub(crate) fn certificate(random: &mut Random, secret: &Secret, changes: usize) -> Vec<Node> {
     let half = secret::all().len() / 2;
     let authority = &secret::all()[half + random.below(half)];

@@ -1,4 +1,4 @@
-//! The real `ssh-keygen`, whose verdict is the one to hold.
+//! The real `ssh-keygen`, with whose verdicts ours are compared.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,10 +1,9 @@
-//! Every parser held against the real `ssh-keygen`, with inputs that were good before they were
+//! Every parser compared with the real `ssh-keygen`, on inputs that were valid before they were
 //! changed.
 //!
-//! There are some hundred inputs of each kind, and as many as the environment variable
-//! `TPMSSH_DIFFERENTIAL` says: `cargo xtask differential N`. What is made depends on the number of
-//! the input alone. No input may be accepted here and refused there; what is the other way round
-//! is in STRICTER.md.
+//! There are some hundred inputs of each kind; the environment variable `TPMSSH_DIFFERENTIAL` sets
+//! another number (`cargo xtask differential N`). Each input depends only on its number. No input
+//! may be accepted here and refused by `ssh-keygen`; STRICTER.md lists what only we refuse.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod allowed_signers;

@@ -1,4 +1,4 @@
-//! Keys that sign whatever they are given, of every type that OpenSSH has.
+//! Keys in software that sign any bytes, of OpenSSH's types.
 
 use std::sync::OnceLock;
 
@@ -25,7 +25,7 @@ pub(crate) enum Secret {
 
 const APPLICATION: &str = "ssh:";
 
-/// Two of each type, the second of which serve as authorities; the same ones in each run.
+/// Two keys of each type, the same in each run. The second half are the authorities.
 pub(crate) fn all() -> &'static [Secret] {
     static ALL: OnceLock<Vec<Secret>> = OnceLock::new();
     ALL.get_or_init(|| {
@@ -174,7 +174,8 @@ fn sign_sha1(key: &rsa::RsaPrivateKey, message: &[u8]) -> Vec<u8> {
     key.sign(message).to_vec()
 }
 
-/// An Ed25519 signature with another number S for the same point, where OpenSSH takes it.
+/// Adds the order of the curve to the number S of an Ed25519 signature. A check that allows a large S
+/// accepts it.
 pub(crate) fn with_other_s(signature: &mut [Node]) {
     /// The order of the curve, least significant byte first (RFC 8032 section 5.1).
     const ORDER: [u8; 32] = [

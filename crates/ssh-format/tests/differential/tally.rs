@@ -1,4 +1,4 @@
-//! Inputs in number, each to be judged by us and by `ssh-keygen`.
+//! Many inputs, each judged by us and by `ssh-keygen`.
 
 pub(crate) use testing::differential::{FIRST, Random, Verdict};
 

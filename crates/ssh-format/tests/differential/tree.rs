@@ -11,7 +11,7 @@ pub(crate) enum Node {
     Raw(Vec<u8>),
     /// A `string` that holds other fields, or one `Raw`.
     String(Vec<Node>),
-    /// A `string` with a length in front that is not its own.
+    /// A `string` with a wrong length in front.
     Lying(u32, Vec<u8>),
 }
 
