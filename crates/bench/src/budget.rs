@@ -1,4 +1,4 @@
-//! What tpmssh may cost, and whether it keeps to it.
+//! The budgets of tpmssh's figures, and whether they are met.
 
 use crate::{
     measure::{
@@ -93,7 +93,7 @@ fn budgets() -> Vec<Budget> {
             AGENT,
             1.10,
         ),
-        // The aim of 0.6 is out of reach, see docs/performance.md, "What cannot be faster".
+        // A limit of 0.6 cannot be reached, see docs/performance.md, "What cannot be faster".
         of(
             "ssh -I, cold, on a chip, bare: times tpm2-pkcs11",
             Group::Chip,
@@ -279,7 +279,7 @@ mod tests {
         assert!(with(Some(1.10)).met);
         assert!(!with(Some(1.11)).met);
         assert_eq!(with(Some(1.11)).value, Some(1.11));
-        // A time without anything to compare it with proves nothing.
+        // A time without a ratio does not meet a limit of the ratio.
         assert!(!with(None).met);
     }
 

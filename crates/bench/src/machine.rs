@@ -20,7 +20,7 @@ const PACKAGES: [&str; 6] = [
 ///
 /// # Errors
 ///
-/// If the machine does not say what it is.
+/// If a file or program that describes the machine cannot be read or run.
 pub(crate) fn describe(quick: bool) -> Result<Report> {
     let command = if quick {
         "cargo xtask bench --quick"

@@ -98,7 +98,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all that was asked for is in order.
+/// Runs what the arguments ask for. Returns whether the budgets are met, if they are checked.
 fn run(args: Args) -> Result<bool> {
     if let Some(Hidden::Contestant { role }) = args.contestant {
         role.play()?;

@@ -52,7 +52,7 @@ impl Effort {
         renewals: 3_000,
     };
 
-    /// Enough to see whether anything is badly wrong.
+    /// Enough to notice a large change.
     pub(crate) const QUICK: Self = Self {
         sign_rounds: 20,
         command_rounds: 12,
@@ -103,8 +103,8 @@ impl<'a> Racer<'a> {
     }
 }
 
-/// Lets each contestant run once, to warm up, and then `rounds` times one after the other, so that
-/// other work on the machine slows all of them alike. Each round begins with another contestant.
+/// Lets each contestant run once, to warm up, and then once in each of `rounds` rounds, so that other
+/// work on the machine slows all of them alike. Each round begins with another contestant.
 ///
 /// The ratios are to `base`, pair by pair.
 fn race(

@@ -10,7 +10,7 @@ use crate::stats::Summary;
 /// The version of the JSON.
 const SCHEMA: u32 = 1;
 
-/// What became of a budget.
+/// The result of a budget.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Verdict {
     /// The promise.
@@ -36,7 +36,7 @@ pub(crate) struct Report {
     pub(crate) versions: BTreeMap<String, String>,
     /// In the order in which they were taken.
     pub(crate) figures: Vec<Figure>,
-    /// What became of the budgets.
+    /// The results of the budgets.
     pub(crate) budgets: Vec<Verdict>,
 }
 
@@ -120,7 +120,7 @@ pub(crate) enum Unit {
     /// Mebibytes.
     #[serde(rename = "MiB")]
     Mebibytes,
-    /// Questions to an authority in a second.
+    /// Requests to an authority per second.
     #[serde(rename = "/s")]
     PerSecond,
     /// Hours.

@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(Summary::of(&[1.0, 1.0, 1.0, 1.0, 900.0]).median, 1.0);
     }
 
-    /// The machine was twice as slow for the second pair, and the ratio does not care.
+    /// The machine was twice as slow for the second pair, which does not change the ratio.
     #[test]
     fn ratios_are_taken_pair_by_pair() {
         let ratio = Summary::of_ratios(&[2.0, 4.0, 2.0], &[1.0, 2.0, 1.0]);

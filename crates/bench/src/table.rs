@@ -174,7 +174,7 @@ mod tests {
     use crate::{report::tests::report, stats::Summary};
 
     #[test]
-    fn numbers_have_the_digits_that_they_deserve() {
+    fn numbers_have_three_significant_digits() {
         assert_eq!(
             [0.0, 0.4567, 1.5, 45.67, 456.7, 8.0].map(number),
             ["0", "0.457", "1.50", "45.7", "457", "8"]

@@ -1,4 +1,4 @@
-//! The floor: the bytes of a `TPM2_Sign`, over and over, with nothing around them.
+//! The floor: the recorded bytes of a `TPM2_Sign`, sent again and again.
 
 use std::{
     fs,
@@ -83,8 +83,8 @@ fn succeeded(response: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Has the library sign once with the key `label` in view of `tap`, and keeps the bytes with
-/// which it loads the key's saved context and signs.
+/// Has the library sign with the key `label` through `tap`, and stores the commands with which it
+/// loads the key's saved context and signs.
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
 //! Bytes to a TPM and back, with nothing in between.
 //!
-//! `swtpm:` is a TCP connection. `tabrmd:` is libtss2's own transport module: the resource
-//! manager is reached by it and by nothing simpler in C, so it is part of the floor.
+//! `swtpm:` is a TCP connection. `tabrmd:` is libtss2's own transport module: C has nothing simpler
+//! to reach the resource manager, so it is part of the floor.
 
 #![expect(
     unsafe_code,

@@ -73,7 +73,7 @@ impl Scene {
         }
         fs::write(sshd.authorized_keys(), keys)?;
 
-        // OpenSSH's agents have one place in a home, so each gets its own.
+        // Each of OpenSSH's agents gets a socket of its own in the home.
         let ours_in_ssh_agent = world.their_agent(&our_module(), "ours")?;
         let theirs_in_ssh_agent = match reach {
             Reach::Managed => Some(world.their_agent(&their_module, "theirs")?),

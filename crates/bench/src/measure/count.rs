@@ -38,8 +38,8 @@ pub(super) fn measure() -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The commands of a second run: the first use of an agent, or of a TPM after a start, costs more
-/// than everyday use.
+/// The number of commands in a second run: the first use of an agent, or of a TPM after a start,
+/// takes more.
 fn count(what: &str, who: &str, scene: &Scene) -> Result<f64> {
     let tap = scene.world.tap()?;
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! The authority over the network: how many renewals a second, and what becomes of a fleet when the authority is away.
+//! The authority over the network: its renewals per second, and a fleet during an outage of it.
 
 mod flood;
 mod load;

@@ -88,7 +88,7 @@ fn count(world: &World, what: &str, program: &mut Command) -> Result<Figure> {
     })
 }
 
-/// The processor time of this thread alone: other work on the machine does not show in it.
+/// The processor time of this thread alone, which other work on the machine does not change.
 fn verification(world: &World, files: &Files, effort: Effort) -> Result<Figure> {
     let key = fs::read(world.home.store().join("verifier.key"))?;
     let key = TicketKey::new(

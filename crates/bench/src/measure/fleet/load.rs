@@ -1,4 +1,4 @@
-//! Renewals over HTTP by many machines, each renewal another one.
+//! Renewals over HTTP by many machines, each with its own nonce.
 
 use std::{
     sync::Mutex,
@@ -22,9 +22,9 @@ use crate::{
 
 /// Wall time over the number of renewals: 3.33 ms are 300 a second.
 pub(crate) const EACH: &str = "one of many renewals, 64 connections";
-/// From the question to the answer.
+/// The time from request to response.
 const ANSWER: &str = "the answer to a renewal, 64 connections";
-/// All threads of the node; not the database, the agent and the machines.
+/// The processor time of all threads of the node, without the database, the agent and the machines.
 pub(crate) const CPU: &str = "a renewal, CPU of the node";
 pub(crate) const IDLE: &str = "memory of the node, idle";
 pub(crate) const MANY: &str = "memory of the node, 500 connections";
@@ -110,8 +110,8 @@ pub(super) fn enrol(node: &Node, machines: &[Machine]) -> Result<Connection> {
     Ok(connection)
 }
 
-/// `count` renewals by all machines in turn, each with a nonce of its own. They are made before the clock runs: the machines of a fleet have
-/// processors of their own.
+/// `count` renewals by all machines in turn, each with a nonce of its own. They are made before the time is taken, because the machines of
+/// a fleet have processors of their own.
 pub(super) fn renewals(
     machines: &[Machine],
     connection: &mut Connection,

@@ -1,4 +1,4 @@
-//! A machine of the fleet: a TPM in software, which costs no time of a chip.
+//! A machine of the fleet. Its TPM is a fast one in software.
 
 use anyhow::{Context, Result};
 use key_proof::{
@@ -32,7 +32,7 @@ impl Machine {
         })
     }
 
-    /// The line of the administrator who expects it.
+    /// The line with which an administrator announces it to the authority.
     pub(super) fn line(&self) -> Result<String> {
         let ek = PublicArea::parse(&self.tpm.ek.bytes())?.name();
         let host = self.tpm.principals.first().context("it has a name")?;

@@ -83,7 +83,7 @@ impl Node {
             .with_context(|| first.clone())?
             .trim_end_matches('/')
             .to_owned();
-        // Somebody has to read what it says.
+        // Reads its messages, so that the pipe does not fill up.
         std::thread::spawn(move || {
             lines
                 .map_while(Result::ok)
@@ -99,7 +99,7 @@ impl Node {
         })
     }
 
-    /// Expects machines, by their lines.
+    /// Announces machines to the node, by their lines.
     pub(super) fn import(&self, lines: &str) -> Result<()> {
         let file = self.home.path().join("machines");
         fs::write(&file, lines)?;
@@ -171,7 +171,7 @@ impl Connection {
         })
     }
 
-    /// Status and body of an answer. A connection that the node has closed, which it does after half a minute, is made anew.
+    /// Status and body of an answer. Connects again if the node has closed the connection, which it does after half a minute.
     pub(super) fn ask(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, Vec<u8>)> {
         match self.try_ask(method, path, body) {
             Ok(answer) => Ok(answer),
@@ -211,7 +211,7 @@ impl Connection {
         Ok((status.context("a status line")?, answer))
     }
 
-    /// The body of an answer that grants what was asked for.
+    /// The body of an answer with a success status.
     pub(super) fn granted(&mut self, method: &str, path: &str, body: &str) -> Result<Vec<u8>> {
         let (status, answer) = self.ask(method, path, body)?;
         let shown = String::from_utf8_lossy(&answer);

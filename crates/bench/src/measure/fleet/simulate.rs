@@ -32,7 +32,7 @@ pub(crate) const SMALL: &str = "100,000 hosts, 5 min away, 14.5/s";
 pub(crate) const EXPIRED: &str = "expired";
 pub(crate) const PEAK: &str = "peak";
 
-/// When hosts come.
+/// When hosts ask.
 #[derive(Clone, Copy, PartialEq)]
 enum Habit {
     /// That of `enroll::pace`.
@@ -170,10 +170,10 @@ impl Door {
 /// What became of a fleet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct End {
-    /// The most questions in one second after the outage.
+    /// The most requests in one second after the outage.
     peak: u64,
-    /// Hours from the end of the outage until the questions are less than 1.5 times the usual for good, in means over five minutes;
-    /// 60, the end of the simulation, if they never are.
+    /// Hours from the end of the outage until the rate of requests (mean of five minutes) stays below 1.5 times the usual one; 60,
+    /// the end of the simulation, if it never does.
     settled: f64,
     /// Hosts that were without a good certificate at any time.
     expired: u64,
@@ -358,7 +358,7 @@ fn usize_of(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Notes that a host comes at `second`; after the end of the simulation nobody looks.
+/// Notes that a host asks at `second`; ignored after the end of the simulation.
 fn put(due: &mut [Vec<u32>], second: u64, number: u32) {
     if let Some(all) = due.get_mut(usize_of(second)) {
         all.push(number);
