@@ -1,4 +1,4 @@
-//! What every command starts from: the configuration, the TPM, the store and the token.
+//! The state that every command starts with: the configuration, the TPM, the store and the token.
 
 use std::cell::Cell;
 use std::path::PathBuf;
@@ -22,11 +22,11 @@ pub(crate) struct App {
     token: Option<String>,
     /// The token that the environment or the configuration names.
     shown_token: Option<String>,
-    /// Whether it is known that the TPM is simulated, or was said.
+    /// Whether this command has said that the TPM is simulated.
     announced: Cell<bool>,
     /// Whether to say so even if this terminal session has heard it.
     always_announces: bool,
-    /// Whether somebody waits for this command.
+    /// Whether a person waits for this command.
     has_a_person: bool,
     unusable_config: Option<anyhow::Error>,
 }
@@ -40,8 +40,8 @@ impl App {
     pub(crate) fn new(global: &Global) -> anyhow::Result<Self> {
         let config = Config::load()?;
         let shown_token = config.shown_token();
-        // Not earlier: whether the environment may be believed is read from a file in /proc
-        // that a hardened process cannot open.
+        // After the configuration: whether the environment can be trusted is read from a file in
+        // /proc, which a hardened process cannot open.
         harden::process();
         Ok(Self {
             out: Output::new(global.json),
@@ -56,7 +56,7 @@ impl App {
         })
     }
 
-    /// The same, which goes on with every default if the configuration file is unusable: see
+    /// As [`App::new`], but with all defaults if the configuration file is unusable: see
     /// [`App::unusable_config`].
     pub(crate) fn forgiving(global: &Global) -> Self {
         Self::new(global).unwrap_or_else(|err| {
@@ -88,8 +88,8 @@ impl App {
         }
     }
 
-    /// The same for a program that runs on by itself, and starts no threads before it gives its
-    /// rights away.
+    /// The same for a service without a person, which must start no threads before it gives up its
+    /// rights.
     pub(crate) fn unattended(self) -> Self {
         Self {
             has_a_person: false,
@@ -152,7 +152,7 @@ impl App {
         Ok(tpm)
     }
 
-    /// Which TPM is meant, and who said so.
+    /// The configured TPM, and where it is configured.
     ///
     /// # Errors
     ///
@@ -178,7 +178,8 @@ impl App {
         Ok(running)
     }
 
-    /// The port that earlier commands were told, so that they find the simulator again.
+    /// The port in the configuration file, so that programs with the old setting find the simulator
+    /// again.
     fn preferred_port(&self) -> Option<u16> {
         match self.config.tcti.as_deref()?.parse() {
             Ok(Tcti::Swtpm { port, .. }) => Some(port),
@@ -311,7 +312,7 @@ impl App {
         }
     }
 
-    /// The same for commands that need no TPM: whether one is configured is not their concern.
+    /// As [`App::announce`], for commands that need no TPM: without a configured one nothing is said.
     fn announce_if_configured(&self) {
         if let Ok(choice) = self.tpm_choice() {
             self.announce(&choice);

@@ -20,19 +20,19 @@ use crate::show::date;
 use crate::show::output::{Facts, tell};
 use crate::show::style::Tone;
 
-/// What can be said about a certificate now.
+/// The state of a certificate at present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum State {
     Valid,
     NotYetValid,
     Expired,
-    /// The clock is before the time at which the certificate came here.
+    /// The clock is before the time at which the certificate was stored.
     ClockSuspect,
 }
 
 impl State {
-    /// The state at `now` of a certificate that was there at `seen` already.
+    /// The state at `now` of a certificate that was stored at `seen`.
     pub(crate) fn at(certificate: &Certificate, seen: u64, now: u64) -> Self {
         if now < seen {
             return Self::ClockSuspect;
@@ -44,7 +44,7 @@ impl State {
         }
     }
 
-    /// It in a word or two, for a column.
+    /// The state in a word or two, for a column.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Valid => "valid",
@@ -54,7 +54,7 @@ impl State {
         }
     }
 
-    /// How it stands out.
+    /// Its colour.
     pub(crate) fn tone(self) -> Tone {
         match self {
             Self::Valid => Tone::Good,
@@ -73,14 +73,14 @@ impl fmt::Display for State {
     }
 }
 
-/// What a certificate says.
+/// The contents of a certificate.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Contents {
     pub(crate) state: State,
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
     pub(crate) key_id: String,
-    /// As text: JSON's numbers end earlier than these.
+    /// As text, because many JSON readers have no exact 64-bit numbers.
     pub(crate) serial: String,
     /// Empty means any.
     pub(crate) principals: Vec<String>,
@@ -178,7 +178,7 @@ fn options(options: &[CertOption]) -> Vec<String> {
 /// A certificate of the store.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Kept {
-    /// By which commands name it.
+    /// The number by which commands name it.
     pub(crate) number: i64,
     /// The label of its token.
     pub(crate) token: String,
@@ -211,7 +211,7 @@ impl fmt::Display for Kept {
     }
 }
 
-/// The certificates of `token`, oldest first; what cannot be read is told and left out.
+/// The certificates of `token`, oldest first. Says which ones cannot be read, and leaves them out.
 ///
 /// # Errors
 ///

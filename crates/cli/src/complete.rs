@@ -28,7 +28,7 @@ pub(crate) fn offers(program: Command, words: Vec<OsString>) -> Vec<Offer> {
     let Some(last) = words.len().checked_sub(1) else {
         return Vec::new();
     };
-    // Options are offered to those who begin one.
+    // Options are offered only after a `-`.
     let begins_option = words[last].to_string_lossy().starts_with('-');
     let cwd = std::env::current_dir().ok();
     let mut command = with_names(program);
@@ -40,7 +40,7 @@ pub(crate) fn offers(program: Command, words: Vec<OsString>) -> Vec<Offer> {
         .collect()
 }
 
-/// Only what a person could type and see: a name with a line feed would be two lines.
+/// The candidate, if a person can type and see it: a name with a line feed would be two lines.
 fn offer(candidate: &CompletionCandidate) -> Option<Offer> {
     let value = candidate.get_value().to_str()?.to_owned();
     let help = candidate.get_help().map(ToString::to_string);
@@ -50,8 +50,8 @@ fn offer(candidate: &CompletionCandidate) -> Option<Offer> {
     (!value.contains(unseen) && !help.contains(unseen)).then_some(Offer { value, help })
 }
 
-/// Has each argument that takes a name offer those that there are; files are offered only where
-/// a file is meant.
+/// Has each argument that takes a name offer the existing names. Files are offered only for
+/// arguments that take a file.
 fn with_names(command: Command) -> Command {
     command.mut_args(with_values).mut_subcommands(with_names)
 }

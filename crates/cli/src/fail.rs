@@ -1,4 +1,4 @@
-//! What can fail, what is said about it, and the exit code.
+//! The failures, their messages, hints and exit codes.
 
 pub(crate) mod advice;
 pub(crate) mod error;

@@ -34,7 +34,7 @@ pub(crate) struct Key {
     pub(crate) public_key: String,
     /// Whether the private half is in the TPM.
     pub(crate) private: bool,
-    /// Whether it signs certificates; logins are not its use then.
+    /// Whether it signs certificates. It is then not used for logins.
     pub(crate) authority: bool,
     /// Where a key whose private half is in the TPM was made: `born-here` or `imported`.
     #[serde(

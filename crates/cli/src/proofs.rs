@@ -1,4 +1,4 @@
-//! Proofs that a key was born in a TPM: what its prover, its verifier and an authority share.
+//! Proofs that a key was born in a TPM: the code that prover, verifier and authority share.
 
 mod by_agent;
 pub(crate) mod identity;
@@ -19,7 +19,7 @@ use crate::proofs::trust::TrustArgs;
 use crate::show::date;
 use crate::show::output::{self, tell};
 
-/// Reads a file of this family, or standard input (`-`), with `parse`.
+/// Reads a request, challenge or proof from a file, or standard input (`-`), with `parse`.
 ///
 /// # Errors
 ///
@@ -32,8 +32,8 @@ pub(crate) fn read<T>(
     Ok(parse(&bytes)?)
 }
 
-/// Writes a file of this family, and says so: `said` on standard error, or `report` on standard output with `--json`. A file that goes to
-/// standard output is JSON already, and stands there alone.
+/// Writes a request, challenge or proof, then prints `said` on standard error, or with `--json` `report` on standard output. A file that goes to
+/// standard output is JSON itself, so the report is left out.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub(crate) fn check(
     let proof = read(path, Proof::from_json)?;
     let mut policy = trust.policy(date::now())?;
     change(&mut policy);
-    // Without a key no challenge was made here: the ticket check says so, as for any foreign one.
+    // Without a key no challenge was made here. The check of the ticket then fails, as for any challenge made elsewhere.
     let keys = verifier_key::all(policy.now)?;
     Ok(key_proof::verify(&proof, &policy, &keys)?)
 }

@@ -1,4 +1,4 @@
-//! Asking before something that cannot be undone.
+//! Asking before an action that cannot be undone.
 
 use crate::ask::pin_prompt::Terminal;
 use crate::fail::error::{Error, Result};

@@ -95,10 +95,10 @@ fn auth_value(typed: &[u8], name: &str) -> anyhow::Result<AuthValue> {
         .with_context(|| format!("unusable {name} password"))
 }
 
-/// `err`, told by what it means for a password where it is about one.
+/// `err`, as an error about a password if it is one.
 ///
-/// One wrong lockout password makes the TPM refuse the right one as well for the recovery
-/// time, which its counters do not show.
+/// After one wrong lockout password the TPM refuses also the right one for the recovery time. Its
+/// counters do not show that.
 pub(crate) fn explain(err: Tpm, info: &Info, hierarchy: Hierarchy) -> anyhow::Error {
     let recovery = info.lockout.recovery;
     match (err, hierarchy) {

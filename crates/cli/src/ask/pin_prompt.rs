@@ -1,7 +1,7 @@
 //! Where a PIN comes from: a file, a descriptor, the terminal or an askpass program.
 //!
 //! Never from the command line or the environment, which other processes can
-//! read. Where nobody can be asked, that is an error and not an empty PIN.
+//! read. If nobody can be asked, that is an error: the PIN is never taken to be empty.
 
 mod askpass;
 mod input;
@@ -89,7 +89,7 @@ impl Source {
         tell(rule);
         self.attempts(|| {
             let first = ask(what, asker.clone())?;
-            // Before it has to be typed once more.
+            // Before the second entry.
             let accepted = accept(&first)?;
             let second = ask(&format!("{what}, again"), asker.clone())?;
             if first == second {
@@ -122,7 +122,7 @@ impl Source {
 /// How often a person is asked.
 const ATTEMPTS: usize = 3;
 
-/// Whether a person only has to type it better.
+/// Whether the answer was only mistyped, so that the person can try again.
 fn is_a_slip(err: &anyhow::Error) -> bool {
     matches!(
         err.downcast_ref(),

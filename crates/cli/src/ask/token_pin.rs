@@ -35,7 +35,7 @@ pub(crate) fn read_pin(
 /// Gets the user PIN of `token` as [`read_pin`] does. Asks the TPM for the tries left only if the store does not say that all are
 /// left, which saves 5 commands.
 ///
-/// The store learns of each PIN that is tried with it. It does not know of tries with a copy of it.
+/// The store records the tries of all programs that use it, but not those with a copy of the store.
 ///
 /// # Errors
 ///

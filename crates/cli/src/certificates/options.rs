@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ssh_format::CertOption;
 
-/// What a user's certificate allows unless it is told otherwise.
+/// The extensions of a user's certificate unless options change them.
 const ALLOWED: [&str; 5] = [
     "permit-X11-forwarding",
     "permit-agent-forwarding",
@@ -37,7 +37,7 @@ impl CertOptions {
         Ok(result)
     }
 
-    /// Those of a host's certificate: none, but for those with a name of their own.
+    /// Those of a host's certificate: only custom ones (`critical:NAME`, `extension:NAME`).
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl CertOptions {
 }
 
 /// Adds an option. One that is there already stays if it is the same flag; anything else is
-/// refused, as ssh-keygen does: a certificate has each option once, and which one was meant nobody knows.
+/// refused, as ssh-keygen does: a certificate has each option once, and it is unclear which one is meant.
 fn set(options: &mut Vec<CertOption>, option: CertOption) -> Result<(), String> {
     match options.iter().find(|it| it.name() == option.name()) {
         None => options.push(option),

@@ -1,4 +1,4 @@
-//! What an authority revoked: the list, and the certificates that are concerned.
+//! The revocations of an authority: its list, and the revoked certificates.
 
 use anyhow::{Context, Result};
 use ssh_format::{AnyKey, Certificate, Krl};
@@ -7,7 +7,7 @@ use token_store::{Revoked, Store};
 use crate::keys::signing::SigningKey;
 use crate::show::date;
 
-/// The list of what `authority` revoked, made now.
+/// The revocation list of `authority`, made now.
 ///
 /// # Errors
 ///
@@ -17,7 +17,7 @@ pub(crate) fn list(store: &Store, authority: &SigningKey) -> Result<Krl> {
     of(authority, revocations.number, revocations.revoked)
 }
 
-/// The same with those revocations that were withdrawn: a list that is within it has nothing that
+/// As [`list`], with the withdrawn revocations as well. A list within this one revokes nothing that
 /// the store does not know of.
 ///
 /// # Errors

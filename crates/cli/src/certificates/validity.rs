@@ -23,7 +23,7 @@ impl Validity {
     }
 }
 
-/// How far back a certificate begins that is to be valid from now on: clocks differ.
+/// How many seconds before now a new certificate becomes valid, because clocks differ.
 const LEEWAY: u64 = 60;
 
 /// Reads `[FROM:]TO`. Each is `+` or `-` and a span, counted from now; or `YYYYMMDD[HHMM[SS]]` in

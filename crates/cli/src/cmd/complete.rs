@@ -1,4 +1,4 @@
-//! `tpmssh complete`: what the completion scripts ask.
+//! `tpmssh complete`: the candidates for the completion scripts.
 
 use std::ffi::OsString;
 

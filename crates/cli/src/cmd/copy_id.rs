@@ -1,4 +1,4 @@
-//! `tpmssh copy-id`: let a key in on servers, and an old one out.
+//! `tpmssh copy-id`: add a key to servers, and remove an old one.
 
 mod remote;
 
@@ -130,7 +130,7 @@ fn copy(
     old: Option<&AnyKey>,
 ) -> anyhow::Result<&'static str> {
     let host = remote.host;
-    // First, so that a second run needs no other login.
+    // First: if the key is there already, a second run needs no other login.
     let there = remote.check(login, key).is_ok();
     if !there {
         tell(&format!("tpmssh: {host}: adding the key by today's login"));

@@ -90,7 +90,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     app.out.print(&Report { request })
 }
 
-/// What is signed.
+/// The part of the request that is signed.
 ///
 /// # Source
 ///

@@ -38,7 +38,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     app.out.done(&format!("{name} is deleted"))
 }
 
-/// What goes with the key, for the question.
+/// What is lost with the key, for the question.
 fn consequences(store: &Store, key: &Key) -> anyhow::Result<String> {
     if !key.authority {
         return Ok(String::new());

@@ -110,8 +110,8 @@ impl Report {
     }
 }
 
-/// How much a sort of problem keeps from working: without a TPM nothing does, in a wrong one
-/// no token, with a broken store none of its tokens, and so on.
+/// The order of problems by how much they keep from working: without a TPM everything, with another
+/// TPM all tokens, with a broken store the tokens in it, and so on.
 fn gravity(kind: Kind) -> u8 {
     match kind {
         Kind::NoTpm => 10,

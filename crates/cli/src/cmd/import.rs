@@ -90,7 +90,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<()> {
     spec.label = label(&store, &token, &moving, args, &comment)?;
     let pin = read_pin(app, &store, &token, &args.pin)?;
     let open = OpenToken::open(&store, &app.tpm()?, &token, pin.as_ref())?;
-    // Not earlier: while people are asked, the private key stays in its file.
+    // Only now: while a person is asked, the private key is not in memory.
     let pair = {
         let software = software_key(&moving, &passphrase)?.0;
         open.import(&mut store, &software, &spec)
@@ -135,7 +135,7 @@ fn warn(moving: &Moving, args: &Args) {
     ));
 }
 
-/// What the key is going to be called: as the option says, or as its comment in the file does.
+/// The label of the key: that of the option, else its comment in the file.
 ///
 /// # Errors
 ///
@@ -183,7 +183,7 @@ fn software_key(moving: &Moving, passphrase: &[u8]) -> Result<(SoftwareKey, Stri
     Ok((key, comment))
 }
 
-/// What the chip's refusals mean here.
+/// The chip's refusals, as errors about this key.
 fn explain(moving: &Moving, err: StoreError) -> anyhow::Error {
     match err {
         StoreError::Tpm(Tpm::NotSupported(what)) if what == moving.key_type().name() => {

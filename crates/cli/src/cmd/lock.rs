@@ -1,4 +1,4 @@
-//! `tpmssh lock`: take back what `tpmssh unlock` gave.
+//! `tpmssh lock`: make the agent forget all PINs.
 
 use agent::client::Client;
 

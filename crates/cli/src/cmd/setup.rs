@@ -1,4 +1,4 @@
-//! `tpmssh setup`: from a fresh machine to a key, once.
+//! `tpmssh setup`: everything that a new machine needs for a key.
 
 mod offers;
 

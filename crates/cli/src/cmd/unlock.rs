@@ -1,4 +1,4 @@
-//! `tpmssh unlock`: the PIN for the agent, given before it is needed.
+//! `tpmssh unlock`: give the agent a PIN before it needs it.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
-    // First, so that nobody types a PIN for nothing.
+    // First: without an agent no PIN is asked for.
     let mut agent = Client::connect(&args.socket.path()?)?;
     let store = app.store()?;
     let token = app.named_token(&store, &args.token)?;

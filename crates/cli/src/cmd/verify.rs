@@ -14,7 +14,7 @@ use crate::show::date;
 use crate::show::output::{Facts, escape, tell};
 use crate::show::path;
 
-/// More than any signature has.
+/// The longest signature file and allowed signers file that are read, in bytes.
 const MAX_SIGNATURE_LEN: usize = 1 << 20;
 const MAX_SIGNERS_LEN: usize = 1 << 24;
 
@@ -83,7 +83,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     })
 }
 
-/// Who signed, by the file of allowed signers.
+/// The identities of the signer, by the file of allowed signers.
 fn who(allowed: &AllowedSigners, args: &Args, signature: &SshSig) -> Result<Vec<String>, Error> {
     let (signer, now) = (signature.signer(), date::now());
     let found = match &args.identity {
@@ -102,7 +102,7 @@ fn who(allowed: &AllowedSigners, args: &Args, signature: &SshSig) -> Result<Vec<
 
 #[derive(Debug, Serialize)]
 struct Report {
-    /// Empty where nobody asked.
+    /// Empty without `--allowed-signers`.
     signers: Vec<String>,
     key: String,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! `tpmssh verify-proof`: check a proof, and say so to others.
+//! `tpmssh verify-proof`: check a proof, and sign a statement about it.
 
 use std::path::{Path, PathBuf};
 

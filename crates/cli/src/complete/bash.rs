@@ -9,7 +9,7 @@ use clap::Command;
 
 use super::{Offer, offers};
 
-/// What bash may put in the place of `word`, the end of `line` as bash sees it.
+/// The candidates for `word`, which is what bash takes for the last word of `line`.
 ///
 /// `line` is all that was typed up to the cursor.
 pub(crate) fn words(program: Command, line: &str, word: &str) -> Vec<String> {

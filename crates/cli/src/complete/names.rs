@@ -1,4 +1,4 @@
-//! The names that there are: of tokens, keys, authorities and certificates.
+//! The existing names of tokens, keys, authorities and certificates.
 
 use token_store::{Store, StoreDir, Token};
 

@@ -1,4 +1,4 @@
-//! What the program makes of an error: its exit code, and what to try.
+//! The exit code and the hint of each error.
 
 use std::error::Error as StdError;
 

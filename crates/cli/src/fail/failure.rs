@@ -50,7 +50,7 @@ struct Failure<'a> {
     exit_code: u8,
 }
 
-/// Says of a failure what it prevented, unless the failure itself says how far it came.
+/// Adds what a failure prevented, unless the error itself says how far it came.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub(crate) fn prevented<T>(
     }
 }
 
-/// `tpmssh … | head`: nobody is left to read, and nobody needs to hear of it.
+/// Whether the reader of stdout has gone, as in `tpmssh … | head`. That is not reported.
 fn reader_is_gone(err: &anyhow::Error) -> bool {
     matches!(
         err.downcast_ref(),

@@ -71,7 +71,7 @@ fn page(args: &[OsString]) -> String {
     page
 }
 
-/// What to say where the likeness of words misleads.
+/// A better hint than clap's similar word, if that would mislead.
 fn better_hint(error: &str, page: &str) -> Option<&'static str> {
     let is_pin = [
         "--pin'",
@@ -87,7 +87,7 @@ fn better_hint(error: &str, page: &str) -> Option<&'static str> {
     }
     let unknown = error.strip_prefix("unrecognized subcommand '");
     if let Some(word) = unknown.and_then(|rest| rest.strip_suffix('\'')) {
-        // Below a group of commands the word means something of the group.
+        // Below a group of commands the word means a command of the group.
         return meant(word).filter(|_| page == "tpmssh");
     }
     if error.starts_with("invalid value 'ed25519'") || error.starts_with("invalid value 'dsa'") {

@@ -60,7 +60,7 @@ impl Block {
         Ok(self.find(&read(path)?).is_some())
     }
 
-    /// Where the block is, in bytes, with both comments. A begin without an end is none.
+    /// Where the block is, in bytes, with both comments. A beginning without an end does not count.
     fn find(self, text: &str) -> Option<(usize, usize)> {
         let mut offset = 0;
         let mut start = None;

@@ -1,4 +1,4 @@
-//! What a command changes on the machine beside store and TPM: shown as it happens, or as JSON.
+//! The changes that a command makes beside store and TPM: shown as it makes them, or as JSON.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ impl Changes {
     ///
     /// # Errors
     ///
-    /// If stdout cannot be written: nobody would see what was written.
+    /// If stdout cannot be written, so that the person would not see the change.
     pub(crate) fn write(&mut self, path: &Path, contents: &str) -> Result<()> {
         self.text(&format!("# {}\n{contents}\n", path.display()))?;
         self.written.push(Lines::new(path, contents));

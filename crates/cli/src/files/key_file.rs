@@ -67,7 +67,7 @@ fn read_line(path: &Path) -> Result<String> {
 /// The only line of `text` that is neither empty nor a comment.
 ///
 /// ssh-keygen takes the first such line that is a key, whatever follows. A second one is refused
-/// here: nobody can know which of the two should be certified or revoked.
+/// here, because it is unclear which of the two should be certified or revoked.
 ///
 /// # Source
 ///

@@ -38,7 +38,7 @@ pub(crate) fn write(path: &Path, mode: u32, contents: &[u8]) -> Result<()> {
         Target::Pipe => send(path, contents).map_err(failed),
         Target::New => {
             let file = beside(path, contents, mode).map_err(failed)?;
-            // Somebody may have made it meanwhile.
+            // Another program may have made it meanwhile.
             let put = file.persist_noclobber(path).map_err(|err| err.error);
             put.map_err(failed)?;
             confirm(path, parent(path))
@@ -138,7 +138,7 @@ fn send(path: &Path, contents: &[u8]) -> io::Result<()> {
 
 /// Replaces a file by another with the same mode and owner.
 fn replace(real: &Path, meta: &Metadata, contents: &[u8]) -> io::Result<()> {
-    // A directory lets a file be replaced that may not be written.
+    // A rename needs only the directory to be writable, so this checks the file as well.
     access(real, Access::WRITE_OK)?;
     let file = beside(real, contents, 0o600)?;
     let made = file.as_file().metadata()?;
@@ -188,7 +188,7 @@ fn parent(path: &Path) -> &Path {
 fn confirm(path: &Path, dir: &Path) -> Result<()> {
     let synced = match File::open(dir) {
         Ok(dir) => dir.sync_all(),
-        // It may be written, not read.
+        // The directory may be writable but not readable.
         Err(err) if err.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         Err(err) => Err(err),
     };

@@ -29,7 +29,7 @@ pub(crate) struct Moving {
 }
 
 impl Moving {
-    /// Reads a file, or standard input for `-`, and looks at all that needs no passphrase.
+    /// Reads a file, or standard input for `-`, and checks all that needs no passphrase.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl Moving {
         anyhow::Error::from(token_store::Error::from(err)).context(path::name(&self.path))
     }
 
-    /// Shows `take` the numbers of the key and its comment; they are wiped when it returns.
+    /// Calls `take` with the numbers of the key and its comment, which are wiped afterwards.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ fn read(path: &Path) -> Result<SecretBytes> {
         let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
         let file = File::options().read(true).custom_flags(flags).open(path);
         let file = file.map_err(unreadable)?;
-        // Of the open file: the path could name another one by now.
+        // Metadata of the open file, because the path could name another one by now.
         let meta = file.metadata().map_err(unreadable)?;
         if meta.is_dir() {
             return Err(unreadable(io::ErrorKind::IsADirectory.into()).into());

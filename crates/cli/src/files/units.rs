@@ -1,4 +1,4 @@
-//! Files for systemd and its neighbours, that the program writes, shows and may write again.
+//! Files for systemd, sshd and shells that the program writes, shows and may replace later.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -70,7 +70,7 @@ impl OwnFiles {
     /// If stdout or a file cannot be written.
     pub(crate) fn put(&self, changes: &mut Changes, dirs: u32) -> anyhow::Result<()> {
         let text_of = |text| format!("{}{text}", self.mark);
-        // First, so that nothing is written if nobody can read what.
+        // Shown first, so that nothing is written if stdout fails.
         for (path, text) in &self.files {
             changes.write(path, &text_of(text))?;
         }
@@ -87,8 +87,8 @@ impl OwnFiles {
         Ok(())
     }
 
-    /// Removes those files that are there, unless this is a dry run. Files of somebody else stay,
-    /// which is told. Directories below `below` that are empty then go as well.
+    /// Removes those files that are there, unless this is a dry run. Files that another program wrote
+    /// stay, and are named. Directories below `below` that are then empty are removed as well.
     ///
     /// # Errors
     ///
@@ -124,7 +124,7 @@ impl OwnFiles {
             Ok(text) if text.starts_with(self.mark.as_bytes()) => Ok(State::Ours),
             Ok(_) => Ok(State::Foreign),
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
-                // A link to nothing is somebody's, too.
+                // A dangling link is not ours.
                 Ok(match fs::symlink_metadata(path) {
                     Ok(_) => State::Foreign,
                     Err(_) => State::None,

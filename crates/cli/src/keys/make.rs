@@ -13,7 +13,7 @@ use crate::keys::{self, Key, public_files};
 use crate::machine::user;
 use crate::show::progress;
 
-/// Opens the token and makes the key, showing that it works while it does.
+/// Opens the token and makes the key, and shows progress meanwhile.
 ///
 /// # Errors
 ///
@@ -59,8 +59,8 @@ pub(crate) fn check_offered(token: &Token, spec: &KeySpec) -> Result<()> {
 /// Refuses a label for a new key that the token has already, or that cannot be one: empty, too
 /// long, or with characters that would make two lines of it.
 ///
-/// Only this program refuses a second key of the same label: to PKCS#11 callers a label is no
-/// name, and some, such as NSS, give several keys the same one.
+/// Only this program refuses a second key with the same label. PKCS#11 callers need not have unique
+/// labels, and some, such as NSS, give several keys the same one.
 ///
 /// # Errors
 ///

@@ -18,10 +18,11 @@ use crate::show::output::tell;
 /// The label of a token that nobody named.
 pub(crate) const DEFAULT_LABEL: &str = "ssh";
 
-/// Makes a token and says everything about it that is not data.
+/// Makes a token, and prints the messages about it on stderr.
 ///
 /// Its PIN wall is that of `options`, else the one that the configuration names, else a PIN
-/// counter. Where there can be none, the person at the terminal is asked about the lockout.
+/// counter. If the chip can have no counter, the person at the terminal is asked whether to use the
+/// lockout.
 ///
 /// Returns the token and the PIN that was chosen for it.
 ///
@@ -36,7 +37,7 @@ pub(crate) fn init(
     owner: &Source,
     so_pin_out: &SoPinOutArgs,
 ) -> anyhow::Result<(Initialized, Option<Pin>)> {
-    // Before anybody is asked for anything.
+    // Before a person is asked for anything.
     token::check_label(&options.label)?;
     let mut options = options.clone();
     options.wall = options.wall.or(app.config.pin_wall);
@@ -96,8 +97,8 @@ pub(crate) fn init(
     Ok((made, pin))
 }
 
-/// Asks for the owner password if the TPM has one and a PIN counter needs it. Where nobody can be
-/// asked, making the counter fails and says so.
+/// Asks for the owner password if the TPM has one and a PIN counter needs it. If nobody can be asked,
+/// making the counter fails with the TPM's error.
 fn ask_owner(tpm: &Tpm, wall: Option<WallKind>) -> anyhow::Result<OwnerAuth> {
     if matches!(wall, Some(WallKind::Lockout | WallKind::None)) {
         return Ok(OwnerAuth::empty());

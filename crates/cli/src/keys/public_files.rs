@@ -5,15 +5,15 @@ use token_store::Store;
 
 use crate::show::output::{error_line, tell};
 
-/// Makes the files in `~/.ssh/tpmssh` as the store has the keys. What cannot be done is told: the change of
-/// the keys holds without the files.
+/// Updates the files in `~/.ssh/tpmssh` to the keys in the store. Prints failures, and does not return them: the
+/// keys are changed without the files as well.
 pub(crate) fn update(store: &Store) {
     for err in updated(store) {
         tell(&format!("tpmssh: {}", error_line(&err.into())));
     }
 }
 
-/// The same; returns what cannot be done.
+/// As [`update`]; returns the failures.
 pub(crate) fn updated(store: &Store) -> Vec<Error> {
     match PublicFiles::of_store(store.dir()) {
         Ok(Some(files)) => files.update(store),

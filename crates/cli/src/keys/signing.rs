@@ -34,7 +34,7 @@ impl SigningKey {
         self.public.line(&self.label)
     }
 
-    /// Signs what `data` holds, with the PIN from `pin`.
+    /// Signs `data`, with the PIN from `pin`.
     ///
     /// # Errors
     ///
@@ -80,8 +80,8 @@ pub(crate) fn all(app: &App, store: &Store) -> Result<Vec<SigningKey>> {
     Ok(all)
 }
 
-/// The key for a login that is called `name`, or the only one. The key of an authority is none: the
-/// agent does not offer it to servers.
+/// The key for a login that is called `name`, or the only one. The key of an authority does not count,
+/// because the agent does not offer it to servers.
 ///
 /// # Errors
 ///

@@ -8,8 +8,8 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 
 /// Forbids this process to dump core and other processes of this user to attach to it.
 ///
-/// A failure is logged and otherwise ignored: it leaves things as they are for
-/// every other program, and refusing to work would help nobody.
+/// A failure is logged and otherwise ignored: the program is then as exposed as any other, and
+/// refusing to work would not help the user.
 pub(crate) fn process() {
     let none = Rlimit {
         current: Some(0),

@@ -1,4 +1,4 @@
-//! What still has to happen when a signal such as Ctrl-C ends the program.
+//! Cleaning up when a signal such as Ctrl-C ends the program.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ type Cleanup = Box<dyn FnOnce() + Send>;
 struct State {
     watching: bool,
     cleanup: Option<Cleanup>,
-    /// Whether the first signal waits for the end of what is going on.
+    /// Whether the first signal is held back until the work is done.
     waits: bool,
     /// The signal that waits.
     waiting: Option<i32>,
@@ -50,7 +50,7 @@ pub(crate) fn guard(cleanup: impl FnOnce() + Send + 'static) -> io::Result<Guard
 /// Has the first signal wait until this is dropped, or [`Hold::end_if_interrupted`] is called,
 /// and runs `first` when it comes; a second signal ends the program at once, after `second`.
 ///
-/// For work that leaves something behind where it breaks off.
+/// For work that would leave something behind if it were interrupted.
 ///
 /// # Errors
 ///
@@ -94,7 +94,7 @@ impl Drop for Hold {
 /// The signals that end the program.
 const SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
-/// How long a program that goes on waits for a signal that came while it was stopped.
+/// How long a continued program waits for a signal that came while it was stopped.
 const NOTICE: Duration = Duration::from_millis(100);
 
 /// Set as soon as one of [`SIGNALS`] is there, before its cleanup runs.

@@ -1,9 +1,9 @@
 //! Ctrl-Z and `fg` while a person is asked something.
 //!
-//! A program that stops in the middle of a question leaves a terminal without echo to the shell, and
-//! finds one with echo when it goes on. So the question hears of both: it puts the terminal in
-//! order, stops this process itself, and asks again. Everywhere else the signals do what they do by
-//! default.
+//! A program that stops in the middle of a question would leave a terminal without echo to the shell,
+//! and find one with echo when it continues. So the question handles both signals: it restores the
+//! terminal, stops this process itself, and asks again. Everywhere else the signals have their default
+//! effect.
 //!
 //! # Source
 //!
@@ -44,7 +44,7 @@ struct Signals {
 
 static SIGNALS: Mutex<Option<Signals>> = Mutex::new(None);
 
-/// A question that is being asked; signals are its concern until this is dropped.
+/// A question that is being asked. It handles the signals until it is dropped.
 pub(crate) struct Question {
     signals: MutexGuard<'static, Option<Signals>>,
 }
@@ -102,7 +102,7 @@ impl Question {
     }
 
     /// Stops this process, as Ctrl-Z does to programs that do not watch it; returns when it goes
-    /// on. In an orphaned process group nobody could make it go on, so nothing happens there.
+    /// on. Does nothing in an orphaned process group, where no shell could continue it.
     ///
     /// # Errors
     ///
@@ -115,14 +115,14 @@ impl Question {
         self.forget()
     }
 
-    /// Forgets that the process was stopped and goes on: what it is about to do is in order.
+    /// Forgets that the process was stopped and continued: the question need not be asked again.
     pub(crate) fn is_in_order(&self) {
         if let Some(signals) = self.signals.as_ref() {
             signals.continued.store(false, Ordering::SeqCst);
         }
     }
 
-    /// Forgets signals that were meant for what was before.
+    /// Forgets signals from before this question.
     fn forget(&self) -> io::Result<()> {
         self.drain()?;
         if let Some(signals) = self.signals.as_ref() {
@@ -179,8 +179,8 @@ impl Signals {
     }
 }
 
-/// Whether no process of this session, outside of this process group, is an ancestor: such a one
-/// is the shell that would continue us.
+/// Whether this process group is orphaned: no ancestor in the same session is outside of the group.
+/// Such an ancestor is the shell that would continue us.
 fn is_orphaned() -> bool {
     let Some(own) = Ids::of("self") else {
         return true;

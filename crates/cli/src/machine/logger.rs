@@ -1,5 +1,4 @@
-//! What a program that runs for long has to say about its work: lines on stderr, which
-//! systemd puts into the journal.
+//! The log of a program that runs for long: lines on stderr, which systemd puts into the journal.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 

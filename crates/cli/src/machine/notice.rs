@@ -1,4 +1,4 @@
-//! What is said once a terminal session and not by each command of it.
+//! A notice that is shown once in a terminal session, and not by each command.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -9,17 +9,16 @@ use token_store::state_dir;
 
 use crate::machine::jobs::own_session;
 
-/// The file with the sessions that heard it, one a line; younger ones last.
+/// The file with the sessions that have seen it, one on each line, the newest last.
 const FILE: &str = "simulated";
 
 /// How many sessions it has at most.
 const SESSIONS: usize = 50;
 
-/// Whether to say it now: in a terminal session that has not heard it, and whenever stderr goes
-/// somewhere else, where each command is read by itself.
+/// Whether to show it now: in a terminal session that has not seen it, and always if stderr is not a
+/// terminal.
 ///
-/// The session counts as one that heard it from then on. If that cannot be written down, it hears
-/// it again.
+/// Records the session as one that has seen it. If that fails, the next command shows it again.
 pub(crate) fn is_due() -> bool {
     if !io::stderr().is_terminal() {
         return true;
@@ -30,7 +29,8 @@ pub(crate) fn is_due() -> bool {
     is_new(&dir, &session).unwrap_or(true)
 }
 
-/// This terminal session, if it has a number here: the id of its first process and when that started, as ids come again.
+/// This terminal session: the id of its first process, and the start time of that process, because ids are reused. `None`
+/// if the process is outside of this PID namespace.
 fn session() -> Option<String> {
     let id = own_session()?;
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
@@ -41,7 +41,7 @@ fn session() -> Option<String> {
     Some(format!("{id} {}", start.unwrap_or("0")))
 }
 
-/// Whether `session` is not in the file yet; it is afterwards.
+/// Whether `session` is not in the file yet. Adds it.
 fn is_new(dir: &Path, session: &str) -> io::Result<bool> {
     let path = dir.join(FILE);
     let heard = fs::read_to_string(&path).unwrap_or_default();
@@ -57,7 +57,7 @@ fn is_new(dir: &Path, session: &str) -> io::Result<bool> {
     text += session;
     text.push('\n');
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    // Two commands that write at once lose a line: a session hears it twice.
+    // If two commands write at once, a line can be lost: that session sees the notice twice.
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     options.open(path)?.write_all(text.as_bytes())?;

@@ -76,7 +76,7 @@ impl Error {
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// The place of the simulator, whether it runs or not.
+/// The simulator of a user, running or not.
 #[derive(Debug)]
 pub(crate) struct Simulator {
     dir: PathBuf,
@@ -145,7 +145,7 @@ impl Simulator {
         let Some(pid) = pid.and_then(Pid::from_raw) else {
             return Ok(None);
         };
-        // Held from before the check, so that the id cannot be given away after it.
+        // Opened before the check, so that it refers to the process that is checked.
         let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
             return Ok(None);
         };
@@ -260,7 +260,7 @@ impl Simulator {
         let Some(running) = self.running()? else {
             return Ok(false);
         };
-        // Where another program keeps it busy, this is a power failure after all.
+        // If another program keeps it busy, it ends as in a power failure.
         if let Err(err) = exchange(running.port, SHUTDOWN) {
             log::warn!("the simulated TPM was not shut down in order: {err}");
         }

@@ -9,13 +9,13 @@ use tpm_core::{Silence, Tpm};
 
 use crate::show::{output, progress};
 
-/// How long the TPM may take before something is said.
+/// How long the TPM may take before the line is shown.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often the time is looked at.
+/// The pause between two checks of the time.
 const PACE: Duration = Duration::from_millis(100);
 
-/// Whether it was said. A command may connect to the TPM several times, and says it once.
+/// Whether the line was shown. A command may connect to the TPM several times, and shows it once.
 static SAID: AtomicBool = AtomicBool::new(false);
 
 /// Has a thread say once on the terminal that the TPM is waited for, as soon as it lets this
@@ -25,7 +25,7 @@ pub(crate) fn tell_of(tpm: &Tpm) {
         return;
     }
     let silence = tpm.silence();
-    // Without a thread it is only not said.
+    // Without a thread the line is not shown; nothing else depends on it.
     let _ = thread::Builder::new().spawn(move || watch(&silence));
 }
 

@@ -32,7 +32,7 @@ impl Unlocked {
         (is_open && is_ours).then_some(Self(client))
     }
 
-    /// Its answer for the key with this public half; `None` if the PIN is needed.
+    /// The agent's answer for the key with this public half; `None` if the PIN is needed.
     pub(crate) fn attest(
         mut self,
         public: &AnyKey,
@@ -43,7 +43,7 @@ impl Unlocked {
             .attest(public.blob(), challenged.request, challenged.nonce);
         match answer {
             Ok(attested) => Some(attested),
-            // An agent from before it knew how to.
+            // An older agent without this request.
             Err(AgentError::NotOurs { .. }) => None,
             Err(err) => {
                 tell(&format!("tpmssh: the agent does not answer: {err}"));

@@ -1,4 +1,4 @@
-//! Who asks an authority, beside the TPM: by a join token, or by another SSH key that signs the request.
+//! The identity in a request to an authority, beside the TPM: a join token, a token of an identity provider, or a signature by another key.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -139,7 +139,7 @@ fn by_ssh_keygen(file: &Path, message: &[u8]) -> Result<String, Error> {
         .map_err(|err| failed(&format_args!("ssh-keygen does not start: {err}")))?;
     if let Some(mut stdin) = child.stdin.take() {
         match stdin.write_all(message) {
-            // What it says itself tells more.
+            // ssh-keygen has ended; its own message tells more.
             Err(err) if err.kind() != io::ErrorKind::BrokenPipe => return Err(failed(&err)),
             _ => {}
         }
@@ -154,7 +154,8 @@ fn by_ssh_keygen(file: &Path, message: &[u8]) -> Result<String, Error> {
 /// The longest token that is taken, in bytes.
 const MAX_TOKEN: u64 = 16 * 1024;
 
-/// What a command of the user prints: a token, which is shown nowhere, also not in an error. It may ask the person, on the terminal or in a browser.
+/// Runs the user's command and returns the token that it prints. The token is shown nowhere, not even in an error. The command may ask the
+/// person, on the terminal or in a browser.
 fn by_command(command: &str, nonce: &str) -> Result<String, Error> {
     let failed = |why: &dyn std::fmt::Display| Error::NoIdentityToken {
         why: why.to_string(),

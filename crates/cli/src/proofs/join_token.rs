@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::fail::error::Error;
 use crate::files::input_file;
 
-/// Far more than a join token has, with the end of its line.
+/// The most bytes that are read. A join token is much shorter.
 const MAX_LEN: usize = 256;
 
 /// Reads a token. It goes into the request, which nobody else should see then.

@@ -1,4 +1,4 @@
-//! What proves a key: the request, the answer to its challenge, and the answer to a nonce.
+//! Proving a key: the request, the answer to its challenge, and the answer to a nonce.
 
 use key_proof::{
     Challenge, Identity, Kind, Name, Origin, Proof, PublicArea, Renewal, Request, WallClaim,
@@ -25,7 +25,7 @@ use crate::proofs::by_agent;
 use crate::proofs::identity::Source;
 use crate::show::date;
 
-/// Who proves a key, and how its secrets are got.
+/// The key to prove, and where its secrets come from.
 pub(crate) struct Prover<'a> {
     pub(crate) app: &'a App,
     pub(crate) key: &'a SigningKey,
@@ -35,7 +35,7 @@ pub(crate) struct Prover<'a> {
     pub(crate) unattended: bool,
 }
 
-/// What a proof is to be for.
+/// The purpose of a proof.
 #[derive(Debug, Clone)]
 pub(crate) struct Purpose<'a> {
     pub(crate) kind: Kind,
@@ -134,7 +134,7 @@ impl Prover<'_> {
             id_object: &challenge.id_object,
             secret: &challenge.secret,
         };
-        // Read once before: what is malformed says so better than that its type is unknown.
+        // Parsed first, because "malformed" is a better error than "unknown type".
         let ek = PublicArea::parse(&request.ek)?;
         let ek_type = EkType::of_public(&request.ek).ok_or(Error::RequestOfOtherEk)?;
         challenge.check_form(&ek)?;
@@ -221,7 +221,7 @@ impl Prover<'_> {
             })?;
             return Ok((secret, attested, "pin"));
         };
-        // Before the agent is asked, which shows and records each answer.
+        // Before the agent is asked, because it shows and records each answer.
         let secret = self.with_endorsement(|endorsement| {
             let activation = Activation {
                 ek_type,
@@ -270,8 +270,8 @@ impl Prover<'_> {
         read_pin_quickly(self.app, store, token, self.pin)
     }
 
-    /// Does what may take the endorsement hierarchy's password. Nobody is asked for it before the TPM has refused an empty one, which
-    /// it does not count: keys of the high range that are there need none.
+    /// Runs `what`, which may need the endorsement hierarchy's password. Tries an empty one first, which the TPM does not count, and asks for
+    /// the password only if that is refused: existing keys of the high range need none.
     fn with_endorsement<T>(
         &self,
         mut what: impl FnMut(&EndorsementAuth) -> token_store::Result<T>,

@@ -1,4 +1,4 @@
-//! What a verifier prints of a proof.
+//! The verifier's report about a proof.
 
 use std::fmt;
 

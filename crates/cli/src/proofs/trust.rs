@@ -1,4 +1,4 @@
-//! Which TPMs, walls and times a verifier takes: the options of `verify-proof` and `ca sign-*`, and the certificates of makers.
+//! Which TPMs, walls and times a verifier accepts: the options of `verify-proof` and `ca sign-*`, and the certificates of makers.
 
 use std::fs;
 use std::path::{Path, PathBuf};

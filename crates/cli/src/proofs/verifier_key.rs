@@ -1,7 +1,7 @@
 //! The verifier's keys, which seal the tickets of challenges: files beside the store.
 //!
 //! `verifier.key` seals. After 30 days a new one takes its place, and the old one is kept as `verifier-TIME.key`, TIME being when it
-//! was put aside (seconds since 1970), until no ticket of its can still be good. So a key that was read once does not count for ever.
+//! was put aside (seconds since 1970), until no ticket that it sealed can still be valid. So a stolen key is not accepted for ever.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,7 +19,7 @@ use crate::fail::error::Error;
 const DAY: u64 = 24 * 60 * 60;
 /// Seconds for which a key seals.
 const SEALS_FOR: u64 = 30 * DAY;
-/// Seconds for which a key that seals no more still opens: as long as a ticket can be good, and a day more than clocks differ.
+/// Seconds for which a retired key still opens tickets: as long as a ticket can be valid, and a day for differing clocks.
 const OPENS_FOR: u64 = MAX_LIFETIME + DAY;
 
 /// The name of the key that seals.
@@ -29,7 +29,7 @@ fn dir() -> anyhow::Result<PathBuf> {
     Ok(StoreDir::for_user()?.path().to_owned())
 }
 
-/// The keys whose tickets can be good at the time `now`; none if no challenge was made here.
+/// The keys whose tickets can be valid at the time `now`; none if no challenge was made here.
 ///
 /// # Errors
 ///
@@ -53,7 +53,7 @@ pub(crate) fn all(now: u64) -> anyhow::Result<Vec<TicketKey>> {
 
 /// The key that seals at the time `now`: made at its first use, and again when it is 30 days old.
 ///
-/// Removes those that open no more.
+/// Removes keys whose tickets are all invalid.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub(crate) fn sealing(now: u64) -> anyhow::Result<TicketKey> {
         .mode(0o700)
         .create(&dir)
         .map_err(unwritable)?;
-    // Held to the end: of two programs that find an old key one puts it aside.
+    // Held to the end, so that only one of two programs retires an old key.
     let lock = File::open(&dir).map_err(unwritable)?;
     flock(&lock, FlockOperation::LockExclusive).map_err(|err| unwritable(err.into()))?;
     for (path, retired) in put_aside(&dir)? {
@@ -122,7 +122,7 @@ fn age(path: &Path, now: u64) -> io::Result<u64> {
 fn make(dir: &Path) -> io::Result<()> {
     let mut bytes = Zeroizing::new([0; 32]);
     OsRng.fill_bytes(&mut *bytes);
-    // Mode 0600, as its maker has it.
+    // tempfile gives it mode 0600.
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     file.write_all(&*bytes)?;
     file.as_file().sync_all()?;

@@ -138,7 +138,7 @@ pub(crate) fn error_line(err: &anyhow::Error) -> String {
     ssh_format::text::error_line(err.as_ref())
 }
 
-/// `text` with what cannot be seen spelled out, as part of a line.
+/// `text` as part of a line, with invisible characters escaped.
 ///
 /// Texts come from the store, from other programs and from other people: they must not start
 /// lines, move the cursor or look like something else. Names between quotation marks go through

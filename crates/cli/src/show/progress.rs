@@ -1,4 +1,4 @@
-//! Something that takes a while, and shows that it has not stopped.
+//! Progress of work that takes a while.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,9 +16,9 @@ use crate::show::style;
 /// Runs `work` and prints `what` on stderr.
 ///
 /// On a terminal the line counts the seconds and vanishes at the end; elsewhere
-/// it is one plain line. A signal ends the program at once where `tpm` cleans up after programs
-/// that end; where nobody does, it ends after `work`, which then is undone by
-/// being dropped, and a second signal does not wait.
+/// it is one plain line. A signal ends the program at once if a resource manager cleans up at
+/// `tpm`. Otherwise it ends after `work`, whose result is dropped and so undone; a second signal
+/// does not wait.
 pub(crate) fn while_running<T>(tpm: &Tpm, what: &str, work: impl FnOnce() -> T) -> T {
     let shown = style::stderr_is_redrawn();
     if !shown {

@@ -21,7 +21,7 @@ pub(crate) enum When {
     Never,
 }
 
-/// What a text says by its looks.
+/// The meaning of a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     /// Nothing.

@@ -5,7 +5,7 @@ use token_store::{Token, Tries};
 
 use crate::show::style::Tone;
 
-/// What there is to say about a token.
+/// The properties of a token.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     pub(crate) label: String,
@@ -13,7 +13,7 @@ pub(crate) struct Summary {
     pub(crate) pin_wall: &'static str,
     pin_set: bool,
     so_pin_set: bool,
-    /// As last seen; absent where there is no PIN.
+    /// As last seen; absent if there is no PIN.
     tries_left: Option<u32>,
     max_tries: Option<u32>,
 }
@@ -33,7 +33,7 @@ impl From<&Token> for Summary {
 }
 
 impl Summary {
-    /// How the state of the PIN stands out: less than all tries, or none.
+    /// The colour of the PIN's state: fewer than all tries left, or none.
     pub(crate) fn tone(&self) -> Tone {
         match self.tries_left.zip(self.max_tries) {
             _ if self.pin_wall == "none" || !self.pin_set => Tone::Plain,

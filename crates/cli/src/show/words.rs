@@ -1,4 +1,4 @@
-//! Pieces of the sentences of messages.
+//! Parts of messages.
 
 use crate::show::duration::in_words;
 
@@ -61,7 +61,7 @@ pub(crate) fn closed_for(seconds: u32) -> String {
     }
 }
 
-/// The same where some of the time may have passed.
+/// The same if some of the time may have passed.
 pub(crate) fn closed_for_at_most(seconds: u32) -> String {
     closed_for(seconds).replacen("for", "for at most", 1)
 }

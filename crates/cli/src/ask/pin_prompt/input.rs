@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::Secret;
 use crate::fail::error::{Error, Result};
 
-/// More than any PIN or authorization value has; only bounds what is read.
+/// The most bytes that are read. No PIN or authorization value is as long.
 pub(super) const MAX_LEN: usize = 1024;
 
 /// How long a pipe may take: its other end may be a program that asks somebody.
@@ -39,7 +39,7 @@ fn from_path(path: &Path, patience: Duration) -> Result<Secret> {
     };
     let file = open(path).map_err(unreadable)?;
     refuse_terminal(&file, &name)?;
-    // Of the open file: the path could name another one by now.
+    // Metadata of the open file, because the path could name another one by now.
     let meta = file.metadata().map_err(unreadable)?;
     let me = rustix::process::geteuid().as_raw();
     if meta.mode() & 0o077 != 0 || ![me, 0].contains(&meta.uid()) {
@@ -66,7 +66,7 @@ fn from_descriptor(fd: u32, patience: Duration) -> Result<Secret> {
         from: format!("file descriptor {fd}"),
         source,
     };
-    // The other end of a pipe could be opened by its name, and waits for this process.
+    // Its name in /dev/fd would open the reading end of the pipe, and reading would wait for this process itself.
     if is_for_writing(fd) {
         return Err(unreadable(io::Error::other("it is open for writing only")));
     }
@@ -79,9 +79,9 @@ fn from_descriptor(fd: u32, patience: Duration) -> Result<Secret> {
     line_within(&file, &name, patience)
 }
 
-/// The descriptor with this number, of which this process may own none.
+/// A copy of the descriptor with this number, which other code of this process may own.
 fn descriptor(fd: u32) -> io::Result<File> {
-    // A copy stands where the descriptor stands; what its name opens stands at the start.
+    // A duplicate keeps the file position. Opening it by its name in /dev/fd would begin at the start of the file.
     let copy = || {
         let this = pidfd_open(getpid(), PidfdFlags::empty())?;
         let fd = i32::try_from(fd).map_err(|_| Errno::BADF)?;
@@ -89,7 +89,7 @@ fn descriptor(fd: u32) -> io::Result<File> {
     };
     match copy() {
         Ok(copy) => Ok(copy.into()),
-        // Older kernels, and containers, lack this.
+        // Older kernels, and some containers, do not support pidfd_getfd.
         Err(_) => open(Path::new(&format!("/dev/fd/{fd}"))),
     }
 }
@@ -108,7 +108,7 @@ fn is_for_writing(fd: u32) -> bool {
     flags.is_some_and(|flags| flags & 3 == OFlags::WRONLY.bits())
 }
 
-/// What is typed there would be seen, and nobody is asked for it.
+/// Refuses a terminal: it would show the secret, and there would be no prompt.
 fn refuse_terminal(file: impl AsFd, name: &str) -> Result<()> {
     match file.as_fd().is_terminal() {
         true => Err(Error::IsATerminal { from: name.into() }),

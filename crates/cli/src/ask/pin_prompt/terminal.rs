@@ -18,7 +18,7 @@ use crate::machine::jobs::{Event, Question, own_group};
 #[derive(Debug)]
 pub(crate) struct Terminal(Arc<File>);
 
-/// What became of a line.
+/// The result of reading a line.
 enum Line {
     Read(Secret),
     /// The question has to be asked again: the program was stopped, or continued.
@@ -72,14 +72,15 @@ impl Terminal {
     fn asked(&self, prompt: &str, hidden: bool) -> Result<Secret> {
         let question = Question::new().map_err(Error::Terminal)?;
         loop {
-            // In the background this stops the process until it is in the foreground: what the
-            // terminal's modes were before that are those of the shell.
+            // In the background this stops the process until it is in the foreground. Only then are
+            // the modes read: before that they are those of the shell.
             if hidden {
                 tcflush(&self.0, QueueSelector::IFlush).map_err(terminal)?;
             }
             let mode = hidden.then(|| Hidden::new(&self.0)).transpose();
             let mode = mode.map_err(Error::Terminal)?;
-            // That the process came to the foreground is no reason to ask a second time.
+            // The question is not yet shown, so it need not be asked again because the process was
+            // stopped before.
             question.is_in_order();
             self.write(prompt)?;
             let line = self.line(&question, mode)?;
@@ -90,7 +91,7 @@ impl Terminal {
         }
     }
 
-    /// Reads a line, in the mode that is given back at its end.
+    /// Reads a line in the mode `mode`, which is dropped at its end.
     fn line(&self, question: &Question, mode: Option<Hidden>) -> Result<Line> {
         let mut line = Zeroizing::new(Vec::with_capacity(input::MAX_LEN));
         loop {
@@ -140,8 +141,8 @@ impl Hidden {
         let guard = interrupt::guard({
             let (tty, before) = (tty.clone(), before.clone());
             move || {
-                // In the background the terminal is somebody else's, and touching it would stop
-                // this process instead of ending it.
+                // In the background the terminal is in use by another program, and changing it would
+                // stop this process instead of ending it.
                 // A group outside of this PID namespace has no number, and comes as an error.
                 let foreground = tcgetpgrp(&tty).map_or(0, |group| group.as_raw_pid());
                 if own_group() == Some(foreground) {

@@ -52,7 +52,7 @@ pub(super) fn start(socket: &Path, shell: Shell, options: &[String]) -> anyhow::
     tell_shell(shell, socket, Some(child.id()))
 }
 
-/// Leaves the session of the terminal, so that nothing that happens to it happens to the agent.
+/// Leaves the session of the terminal, so that its signals (Ctrl-C, hangup) do not reach the agent.
 ///
 /// # Errors
 ///
@@ -65,7 +65,8 @@ pub(super) fn detach() -> anyhow::Result<()> {
     }
 }
 
-/// Where stderr goes once the agent answers. Opened before the agent gives up the right to open files.
+/// `/dev/null`, for stderr once the agent answers. Opened before the agent gives up the right to open
+/// files.
 ///
 /// # Errors
 ///
@@ -75,15 +76,15 @@ pub(super) fn silence() -> anyhow::Result<File> {
     null.context("cannot open /dev/null")
 }
 
-/// Says nothing more to the program that started this one: it reads stderr until the agent answers.
+/// Redirects stderr. The program that started this one reads it only until the agent answers.
 pub(super) fn fall_silent(silence: &File) {
     if let Err(err) = rustix::stdio::dup2_stderr(silence) {
         log::warn!("stderr stays open: {err}");
     }
 }
 
-/// Waits until the agent answers; gives how it ended if it did. A socket takes connections before
-/// all is there that the agent needs.
+/// Waits until the agent answers, not only until the socket accepts connections, which is earlier.
+/// Returns the exit status if the agent has ended.
 fn wait(child: &mut Child, socket: &Path) -> anyhow::Result<Option<ExitStatus>> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -104,7 +105,7 @@ fn wait(child: &mut Child, socket: &Path) -> anyhow::Result<Option<ExitStatus>> 
 
 fn not_started(said: &mut File, status: ExitStatus) -> Error {
     let mut text = String::new();
-    // What cannot be read is not told.
+    // If the output cannot be read, the exit status alone is shown.
     let read = said
         .seek(SeekFrom::Start(0))
         .and_then(|_| said.read_to_string(&mut text));

@@ -63,7 +63,7 @@ pub(crate) fn install(changes: &mut Changes, in_profile: bool) -> anyhow::Result
     let profile = session::profile()?;
     let packaged = session::are_packaged();
     let files = session::files(!packaged)?;
-    // What can be refused is, before anything is written.
+    // Checks everything that can be refused before anything is written.
     session::files(true)?.check()?;
     if !changes.dry_run {
         units::need_systemd(
@@ -83,8 +83,8 @@ pub(crate) fn install(changes: &mut Changes, in_profile: bool) -> anyhow::Result
     Ok(())
 }
 
-/// Shows the files, and writes them unless it is a dry run. Units of an older version go if the
-/// package has some, which they would hide.
+/// Shows the files, and writes them unless it is a dry run. If the package has units, removes those of
+/// an older version, which would hide them.
 fn put(
     changes: &mut Changes,
     files: &OwnFiles,

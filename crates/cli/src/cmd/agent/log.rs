@@ -83,7 +83,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
 #[serde(transparent)]
 struct Report(Vec<Entry>);
 
-/// A record, and what this machine knows besides.
+/// A record, with the names of the host.
 #[derive(Debug, Serialize)]
 struct Entry {
     #[serde(flatten)]

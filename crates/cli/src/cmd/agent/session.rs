@@ -13,20 +13,20 @@ use crate::files::units::OwnFiles;
 /// The first line of each file that `agent install` writes, in this version and all before it.
 const MARK: &str = "# Written by tpmssh agent install.\n";
 
-/// What sessions of systemd's user manager read: desktops and their terminals.
+/// The file that sessions of systemd's user manager read: desktops and their terminals.
 const ENVIRONMENT: &str = "SSH_AUTH_SOCK=${XDG_RUNTIME_DIR}/tpmssh/agent.sock\n";
 
 /// The line for logins on a console and by ssh. A forwarded agent stays in use.
 pub(super) const PROFILE: &str = "[ -n \"${SSH_AUTH_SOCK:-}\" ] || \
      export SSH_AUTH_SOCK=\"${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/tpmssh/agent.sock\"\n";
 
-/// The same for ssh alone, in `~/.ssh/config`.
+/// The line for ssh alone, in `~/.ssh/config`.
 pub(super) const STANZA: &str = "IdentityAgent /run/user/%i/tpmssh/agent.sock";
 
 pub(super) const SOCKET_UNIT: &str = "tpmssh-agent.socket";
 pub(super) const SERVICE_UNIT: &str = "tpmssh-agent.service";
 
-/// What `systemctl --global enable` makes: the agent is there for every user.
+/// The link that `systemctl --global enable` makes: the agent is enabled for every user.
 const ENABLED_FOR_ALL: &str = "/etc/systemd/user/sockets.target.wants/tpmssh-agent.socket";
 
 /// Where the line for logins goes.
@@ -74,7 +74,7 @@ pub(super) fn are_packaged() -> bool {
     unit_texts::installed_for_this(&format!("user/{SERVICE_UNIT}")).is_some()
 }
 
-/// What `systemctl --user enable` makes.
+/// The link that `systemctl --user enable` makes.
 ///
 /// # Errors
 ///

@@ -31,8 +31,8 @@ pub(super) enum Shell {
 impl ShellArgs {
     /// The shell that was named, else the one that runs this program, else the login shell.
     ///
-    /// The variable `SHELL` is the last to be asked: a script of sh, such as `~/.profile`, runs in sh
-    /// whatever the login shell is.
+    /// The variable `SHELL` comes last: a script of sh, such as `~/.profile`, runs in sh whatever the
+    /// login shell is.
     pub(super) fn get(&self) -> Shell {
         let parent = || {
             let pid = rustix::process::getppid()?;

@@ -66,18 +66,18 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
 struct Report {
     socket: PathBuf,
     agent: Found,
-    /// What `SSH_AUTH_SOCK` names, by which ssh finds its agent.
+    /// The socket in `SSH_AUTH_SOCK`, by which ssh finds its agent.
     auth_sock: Option<AuthSock>,
-    /// What the log says was refused last.
+    /// The last refusal in the log.
     last_refusal: Option<Record>,
 }
 
 #[derive(Debug, Serialize)]
 struct AuthSock {
     path: PathBuf,
-    /// Whether it is the agent that this is about.
+    /// Whether it is the socket of the agent in this report.
     is_this: bool,
-    /// Who is there otherwise.
+    /// The agent at the socket, if it is another one.
     agent: Option<Found>,
 }
 

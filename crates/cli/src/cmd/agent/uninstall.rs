@@ -64,8 +64,8 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     changes.end(app.out, "the agent is uninstalled")
 }
 
-/// Stops socket and service, and takes SSH_AUTH_SOCK out of the user manager if it is ours. Without
-/// a user manager nothing of it runs.
+/// Stops socket and service, and removes SSH_AUTH_SOCK from the user manager if it is ours. Without a
+/// user manager none of them runs.
 fn stop(changes: &mut Changes) -> Result<(), Error> {
     if !manager_answers() {
         return Ok(());

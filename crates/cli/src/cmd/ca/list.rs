@@ -103,14 +103,14 @@ impl Entry {
         }
     }
 
-    /// Whether it is of use now, and not any more `seconds` later.
+    /// Whether it is valid now, and no longer valid `seconds` later.
     fn ends_within(&self, seconds: u32, now: u64) -> bool {
         let end = now.saturating_add(seconds.into());
         let ends = self.contents.valid_before.is_some_and(|at| at <= end);
         ends && self.contents.state == State::Valid && !self.revoked
     }
 
-    /// Whether it is of use now, and how that stands out.
+    /// Its state in a word, and the colour.
     fn state(&self) -> (&'static str, Tone) {
         match self.revoked {
             true => ("revoked", Tone::Bad),

@@ -1,4 +1,4 @@
-//! `tpmssh ca public-key`: what others need in order to trust an authority.
+//! `tpmssh ca public-key`: the line with which others trust an authority.
 
 use std::fmt;
 

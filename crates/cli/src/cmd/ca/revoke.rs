@@ -39,7 +39,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let what = match revoked {
         Revoked::Serial(_) => Some("serial number"),
         Revoked::KeyId(_) => Some("key id"),
-        // A key is revoked by itself as well.
+        // A key can be revoked without a certificate.
         Revoked::Key(_) => None,
     };
     if let Some(what) = what.filter(|_| matched.is_empty() && !args.force) {

@@ -123,7 +123,7 @@ fn run(
     };
     let mut store = app.store()?;
     let authority = authorities::find(app, &store, args.authority.ca.as_deref())?;
-    // What cannot be certified is refused before a PIN is asked for.
+    // Refuses an invalid request before a PIN is asked for.
     request.unsigned(&[0; 32], &authority.public)?;
     let proof = check_proof(&store, &authority, args, kind, &request)?;
     let pin = read_pin(app, &store, &authority.token, &args.pin)?;
@@ -178,7 +178,7 @@ fn check_proof(
     if verified.key.blob() != request.key.blob() {
         return Err(Error::ProofOfOtherKey.into());
     }
-    // A key that asked for some names is not given others.
+    // A request for some names is not answered with a certificate for others.
     let asked = &verified.principals;
     if !asked.is_empty() && !args.principals.iter().all(|name| asked.contains(name)) {
         return Err(Error::ProofOfOtherNames.into());
@@ -219,7 +219,7 @@ pub(super) fn issue(
     }
 }
 
-/// A random number but 0, which means "not numbered".
+/// A random number other than 0, which means "not numbered".
 fn random_serial() -> anyhow::Result<u64> {
     loop {
         let mut bytes = [0; 8];

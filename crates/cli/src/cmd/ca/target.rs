@@ -47,7 +47,7 @@ impl TargetArgs {
         let key = match key_file::read(&file)? {
             Entry::Key(key) => key,
             Entry::Certificate(certificate) => {
-                // Serial number 0 is that of all certificates without one.
+                // Certificates without a serial number have 0.
                 let alone = match certificate.serial() {
                     0 => String::new(),
                     serial => format!("; for this one alone: tpmssh ca {verb} --serial {serial}"),

@@ -51,7 +51,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     ))
 }
 
-/// Refuses a certificate that is of no use now.
+/// Refuses a certificate that is not valid now.
 fn check_time(certificate: &Certificate) -> Result<(), Error> {
     match certificate.state(date::now()) {
         CertificateState::Valid => Ok(()),
@@ -87,7 +87,7 @@ fn kept(app: &App, store: &Store, number: i64) -> anyhow::Result<Kept> {
     certificates::find(all, &number.to_string())
 }
 
-/// As much of a comment as is kept.
+/// The part of a comment that is stored.
 fn shortened(comment: &str) -> String {
     let mut end = comment.len().min(MAX_LABEL_LEN);
     while !comment.is_char_boundary(end) {

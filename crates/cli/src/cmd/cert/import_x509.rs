@@ -112,7 +112,7 @@ fn pair<'a>(
     Ok(None)
 }
 
-/// The object, whose attributes are what the certificate itself says.
+/// The object, with the attributes that the certificate states.
 fn new_certificate(
     certificate: &Certificate,
     label: String,

@@ -1,4 +1,4 @@
-//! `tpmssh cert remove`: keep a certificate no longer.
+//! `tpmssh cert remove`: remove a certificate from the store.
 
 use crate::app::App;
 use crate::certificates;

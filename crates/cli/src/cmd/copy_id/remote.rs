@@ -29,8 +29,8 @@ cp -p "$f" "$new" && { grep -vF -- "$key" "$f" >"$new"; [ $? -le 1 ]; } && [ -s 
 { rm -f "$new"; exit 1; }
 echo "$n"'"#;
 
-/// How long the PIN is kept, whatever the configuration says: as long as somebody types
-/// passwords of servers.
+/// How long the agent keeps the PIN, whatever the configuration says. In this time a person types
+/// the passwords of servers.
 const UNLOCKED: Duration = Duration::from_secs(3600);
 /// How long the agent may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -152,7 +152,7 @@ impl Remote<'_> {
         bail!("{}", why.unwrap_or("another key logged in"))
     }
 
-    /// Removes a public key, logged in with the new one; how many lines had it.
+    /// Removes a public key, logged in with the new one. Returns how many lines had it.
     pub(super) fn remove(&self, login: &Login, old: &AnyKey) -> anyhow::Result<u32> {
         let line = old.line("");
         let blob = line.split_whitespace().nth(1).unwrap_or_default();
@@ -175,7 +175,7 @@ impl Remote<'_> {
         ssh
     }
 
-    /// Runs a command on the server with a line as its input; what it printed.
+    /// Runs a command on the server with a line as its input. Returns its output.
     fn feed(&self, mut ssh: Command, command: &str, line: &str) -> anyhow::Result<String> {
         let mut child = ssh
             .args(["--", self.host, command])
@@ -184,7 +184,7 @@ impl Remote<'_> {
             .spawn()
             .context("cannot run ssh")?;
         if let Some(mut stdin) = child.stdin.take() {
-            // If ssh ends first, its exit says so.
+            // If ssh has ended, its exit code tells why.
             let _ = writeln!(stdin, "{line}");
         }
         let output = child.wait_with_output().context("cannot run ssh")?;

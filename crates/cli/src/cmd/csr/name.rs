@@ -1,11 +1,11 @@
-//! Whose certificate it is to be: a name as people write one, and as X.520 wants it.
+//! The subject of a certificate: parsed from text, and encoded by X.520.
 
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::der::asn1::{Any, ObjectIdentifier, SetOfVec};
 use x509_cert::der::{self, Tag};
 use x509_cert::name::{Name, RelativeDistinguishedName};
 
-/// What a name looks like.
+/// The hint for a name in another form.
 const FORM: &str = "it is a name such as CN=alice,O=Example or /O=Example/CN=alice";
 
 /// An attribute that a name may have.

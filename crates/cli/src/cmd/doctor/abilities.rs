@@ -1,4 +1,4 @@
-//! What this chip can do and what it cannot, and what tpmssh makes of that.
+//! The abilities of this chip, and what follows from them for tpmssh.
 
 use tpm_core::{Capabilities, Hash};
 
@@ -27,7 +27,7 @@ fn key_types(chip: &Capabilities) -> Check {
     }
 }
 
-/// OpenSSH signs with SHA-512 by preference, which next to no chip has.
+/// OpenSSH prefers RSA signatures with SHA-512, which few chips have.
 fn rsa_signatures(chip: &Capabilities) -> Check {
     let name = "RSA signatures";
     let lacking: Vec<_> = [

@@ -161,7 +161,7 @@ mod tests {
 
     const TSS: u32 = 110;
 
-    /// What `anna`, who has the groups `mine`, hears about a node of group and mode.
+    /// The explanation that `anna`, who has the groups `mine`, gets for a node of this group and mode.
     fn explained(gid: u32, mode: u32, mine: &[u32], members: &str) -> (String, String) {
         let me = Me {
             name: "anna".into(),

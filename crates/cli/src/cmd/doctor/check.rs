@@ -1,4 +1,4 @@
-//! One thing that was looked at, and what was found.
+//! One check, and its result.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -15,13 +15,13 @@ const INDENT: usize = 31;
 /// The fewest columns that details get on a narrow terminal.
 const MIN_DETAIL: usize = 20;
 
-/// How grave it is.
+/// The severity of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
     Ok,
-    /// It works, and could be better.
+    /// It works, but something should be improved.
     Warning,
-    /// It keeps something from working, or from being safe.
+    /// Something does not work, or is not safe.
     Problem(Kind),
 }
 
@@ -57,7 +57,7 @@ impl Serialize for Status {
     }
 }
 
-/// One thing that was looked at.
+/// One check with its result.
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
     name: &'static str,
@@ -94,7 +94,7 @@ impl Check {
         Self::known(name, &err.into())
     }
 
-    /// The same for an error that somebody else keeps.
+    /// As [`Check::failed`], for an error that the caller keeps.
     pub(super) fn known(name: &'static str, err: &anyhow::Error) -> Self {
         let check = Self::problem(name, advice::kind(err), error_line(err));
         match advice::hint(err) {
@@ -103,7 +103,7 @@ impl Check {
         }
     }
 
-    /// The same, where one can live with it.
+    /// The same as a warning.
     pub(super) fn only_a_warning(self) -> Self {
         Self {
             status: Status::Warning,

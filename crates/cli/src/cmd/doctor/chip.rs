@@ -11,7 +11,7 @@ use super::check::Check;
 use super::{abilities, contents, passwords};
 use crate::show::chip::{firmware, revision, words};
 
-/// Looks the chip over; `false` where it does not answer, so that nothing else can be asked.
+/// Checks the chip. Returns `false` if it does not answer, so that further checks would fail as well.
 pub(super) fn check(tpm: &Arc<Tpm>, checks: &mut Vec<Check>) -> bool {
     let asked = tpm.begin().and_then(|op| {
         Ok((

@@ -109,7 +109,7 @@ fn nv_memory(op: &Operation<'_>, info: &Info) -> tpm_core::Result<Check> {
         1 => "1 index".to_owned(),
         used => format!("{used} indexes"),
     };
-    // An estimate: swtpm still sees room for some where there is none for a PIN counter.
+    // An estimate: swtpm can report room for some although a PIN counter does not fit.
     Ok(match info.counters_available {
         0 => Check::warning(
             NV,

@@ -14,7 +14,7 @@ pub(super) const NAME: &str = "EK certificate";
 enum Found {
     /// A certificate for the key that is in the TPM.
     Ours { issuer: String },
-    /// A certificate for a key of which the TPM shows nothing yet.
+    /// A certificate for a key that is not at its persistent handle, so it cannot be compared.
     Unmatched { issuer: String },
     /// A certificate for another key.
     Others { issuer: String },
@@ -55,7 +55,7 @@ fn look(der: &[u8], key: Option<&Ek>) -> Found {
     }
 }
 
-/// What is worst is told.
+/// The check for the worst of them.
 fn told(found: &[(EkType, Found)], emulated: bool) -> Check {
     let others = |it: &&(EkType, Found)| matches!(it.1, Found::Others { .. });
     let worst_first = found.iter().filter(others).chain(found);

@@ -1,4 +1,4 @@
-//! What else of this machine uses the keys: sshd with its host keys, and git.
+//! Other programs of this machine that use the keys: sshd with its host keys, and git.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -79,7 +79,7 @@ fn host(tpm: Option<&Arc<Tpm>>, dir: &Path, socket: &Path, drop_in: &Path) -> Ch
     }
 }
 
-/// How many keys the store of the host has, each of whose tokens the TPM knows.
+/// How many keys the store of the host has. Checks that the TPM knows their tokens.
 fn look_at_store(tpm: Option<&Arc<Tpm>>, dir: &Path) -> Result<usize, StoreError> {
     let store = Store::open(&StoreDir::at(dir)?)?;
     let mut keys = 0;
@@ -96,7 +96,7 @@ fn look_at_store(tpm: Option<&Arc<Tpm>>, dir: &Path) -> Result<usize, StoreError
 fn git() -> Check {
     let get = |name: &str| -> Option<String> {
         let output = Command::new("git")
-            // As a path: `~/` is the home. Other values are as they are.
+            // `--type=path` expands `~/` to the home and leaves other values unchanged.
             .args(["config", "--type=path", "--get", name])
             .stdin(Stdio::null())
             .stderr(Stdio::null())

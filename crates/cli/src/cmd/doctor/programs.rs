@@ -51,8 +51,8 @@ fn ssh_version() -> Option<String> {
     version.strip_prefix("OpenSSH_").map(str::to_owned)
 }
 
-/// In 10.1 and 10.2 `ssh` has a helper that cannot ask load the module, and so finds no keys
-/// behind a PIN.
+/// OpenSSH 10.1 and 10.2 load the module in a helper process that cannot ask for a PIN, so `ssh`
+/// finds no keys behind a PIN.
 fn openssh(version: Option<&str>, module: Option<&Path>) -> Check {
     let name = "OpenSSH";
     let Some(version) = version else {

@@ -1,4 +1,4 @@
-//! `tpmssh doctor --report`: what kind of chip this is, in the form in which the tests play chips.
+//! `tpmssh doctor --report`: what kind of chip this is, in the format from which the tests simulate chips.
 //!
 //! Nothing in it tells one machine from another: no endorsement key, no serial number, no Name.
 
@@ -34,7 +34,7 @@ pub(super) struct Chip {
     sources: [Source; 1],
 }
 
-/// In which state it was.
+/// The state of the chip when the report was made.
 #[derive(Debug, Serialize)]
 struct Seen {
     max_auth_fail: u32,

@@ -110,7 +110,7 @@ fn of_agent(app: &App, socket: &Path, agent: &Found) -> Check {
     Check::ok(AGENT, detail)
 }
 
-/// The errors of an agent are not to be cloned, and doctor keeps them.
+/// As [`Check::failed`], for an error of the agent that is only borrowed: it cannot be cloned.
 fn failed(err: &agent::Error) -> Check {
     let fix = crate::fail::hint::for_agent(err);
     let check = Check::problem(AGENT, err.kind(), err.to_string());

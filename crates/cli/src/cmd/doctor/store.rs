@@ -18,7 +18,7 @@ use crate::show::path::quote_text;
 
 const TOKEN: &str = "token";
 
-/// Looks at the store, and where `tpm` answers at each token in it.
+/// Checks the store and, if there is a `tpm`, each token in it.
 ///
 /// # Errors
 ///
@@ -101,7 +101,7 @@ fn open(checks: &mut Vec<Check>) -> Option<Store> {
     }
 }
 
-/// A token, and how a command is told that it is meant.
+/// A token, and whether commands need `--token` to name it.
 struct Called<'a> {
     token: &'a Token,
     alone: bool,
@@ -286,7 +286,7 @@ fn leftovers(store: &Store, tpm: &Arc<Tpm>) -> Vec<Check> {
     orphans.iter().map(check).collect()
 }
 
-/// Whether nobody can write there, whatever the modes are.
+/// Whether `dir` is on a read-only mount, where modes do not matter.
 fn is_on_read_only_mount(dir: &Path) -> bool {
     statvfs(dir).is_ok_and(|about| about.f_flag.contains(StatVfsMountFlags::RDONLY))
 }

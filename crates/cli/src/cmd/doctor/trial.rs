@@ -12,7 +12,7 @@ use tpm_core::{Capabilities, Hash, KeyType, OwnerAuth, Scheme, Tpm, random};
 use crate::show::output::error_line;
 use crate::show::progress;
 
-/// Something that was tried, how long it took, and what came of it.
+/// One step of the trial: its time and its result.
 #[derive(Debug, Serialize)]
 pub(super) struct Step {
     step: String,
@@ -20,7 +20,7 @@ pub(super) struct Step {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// The operation that the chip's times know it by.
+    /// The name of the operation in the report's table of times.
     #[serde(skip)]
     operation: Option<&'static str>,
 }
@@ -169,7 +169,7 @@ fn making(key_type: KeyType) -> Option<&'static str> {
     }
 }
 
-/// Where the chip lacks the hash, its private operation without padding signs.
+/// The operation that signs. If the chip lacks the hash, that is the private operation without padding.
 fn signing(key_type: KeyType, has_hash: bool) -> Option<&'static str> {
     match (key_type, has_hash) {
         (KeyType::EccP256, _) => Some("sign_ecc256"),
@@ -182,7 +182,7 @@ fn signing(key_type: KeyType, has_hash: bool) -> Option<&'static str> {
     }
 }
 
-/// What SSH may have a key of this kind sign.
+/// The signature schemes of SSH for a key of this kind.
 fn schemes(key_type: KeyType) -> Vec<(Scheme, &'static str, Hash)> {
     if key_type.is_rsa() {
         vec![

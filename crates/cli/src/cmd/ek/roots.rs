@@ -49,7 +49,7 @@ pub(crate) struct RemoveArgs {
     fingerprints: Vec<String>,
 }
 
-/// The least digits of a fingerprint by which a certificate is named.
+/// The fewest digits of a fingerprint that can name a certificate.
 const MIN_DIGITS: usize = 8;
 
 /// Lower case and without the colons of other programs.

@@ -68,7 +68,7 @@ fn keys(app: &App) -> anyhow::Result<Vec<Key>> {
     let found = tpm.begin().and_then(|op| {
         let mut found = Vec::new();
         for ek_type in EkType::ALL {
-            // Something else at its handle is no endorsement key.
+            // Another object at the handle is skipped.
             match ek::find(&op, ek_type) {
                 Ok(Some(key)) => {
                     let certificate = match ek::certificate(&op, ek_type) {

@@ -25,8 +25,7 @@ impl Git {
         output.map(drop).ok_or_else(|| Error::NoRepository.into())
     }
 
-    /// What tells the places apart in which settings are: the directory of the repository, or
-    /// `global`.
+    /// Where the settings are: the directory of the repository, or `global`.
     pub(super) fn place(&self) -> anyhow::Result<String> {
         if self.scope == "--global" {
             return Ok("global".to_owned());

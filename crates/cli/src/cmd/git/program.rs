@@ -36,12 +36,12 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         let fingerprint = key.fingerprint().to_string();
         return Err(Error::SigningKeyGone { fingerprint }.into());
     }
-    // Checking needs no key of ours, and another key is somebody else's to sign with.
+    // ssh-keygen checks signatures, and signs with keys that are not in the TPM.
     let failed = Command::new("ssh-keygen").args(&args.arguments).exec();
     Err(failed).context("cannot run ssh-keygen")
 }
 
-/// What became of a request for a signature.
+/// The result of a request for a signature.
 enum Signed {
     Here,
     /// The key is not in the TPM: the public key that git named, if git named a key.
@@ -65,7 +65,7 @@ impl Request {
                 Some("-Y") => operation = rest.next(),
                 Some("-n") => namespace = rest.next(),
                 Some("-f") => key = rest.next(),
-                // The private half is in the agent: it is in the TPM here.
+                // "The private half is in the agent." Here it is in the TPM.
                 Some("-U") => {}
                 Some(option) if option.starts_with('-') => return None,
                 _ => file = Some(argument),

@@ -49,7 +49,7 @@ impl Record {
         }
     }
 
-    /// Takes a place out, and those that are not there any more. Returns whether it was in.
+    /// Removes a place, and those that do not exist any more. Returns whether the place was in the list.
     pub(super) fn remove_place(&mut self, place: &str) -> bool {
         let before = self.0.len();
         let gone = format!("at {place}");
@@ -90,7 +90,8 @@ impl Record {
     }
 }
 
-/// Takes lines out of a file, and the file away if nothing is left in it. Returns whether it went.
+/// Removes lines from a file, and the file if nothing is left in it. Returns whether the file was
+/// removed.
 ///
 /// # Errors
 ///

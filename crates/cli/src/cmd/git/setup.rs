@@ -71,11 +71,11 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     app.out.print_done(&report, "git is set up", hint)
 }
 
-/// With what git signs in all repositories of this user.
+/// The key with which git signs in all repositories of this user.
 pub(crate) enum Signing {
-    /// There is no git.
+    /// git is not installed.
     NoGit,
-    /// It was not told.
+    /// No key is set.
     Nothing,
     /// A key of tpmssh.
     Ours,
@@ -83,7 +83,7 @@ pub(crate) enum Signing {
     Other,
 }
 
-/// With what git signs in all repositories of this user.
+/// The key with which git signs in all repositories of this user.
 pub(crate) fn signing_of_user() -> Signing {
     let git = Git::new(true);
     let (Ok(format), Ok(key)) = (git.own("gpg.format"), git.own("user.signingkey")) else {
@@ -141,7 +141,8 @@ fn set_up(app: &App, git: &Git, args: &Args) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// The program that git calls in the place of `ssh-keygen`: git names a file, and no arguments.
+/// The program that git calls in the place of `ssh-keygen`. It is a script, because git's setting
+/// takes a file without arguments.
 fn script() -> anyhow::Result<String> {
     let program = std::env::current_exe().context("cannot tell where tpmssh is")?;
     let program = quote(&program);

@@ -128,12 +128,12 @@ impl fmt::Display for Setting {
     }
 }
 
-/// The setting in which the value is kept that was written.
+/// The setting that keeps the written value.
 pub(super) fn written(name: &str) -> String {
     format!("tpmssh.{name}.written")
 }
 
-/// The setting in which the value is kept that was there before.
+/// The setting that keeps the former value.
 pub(super) fn previous(name: &str) -> String {
     format!("tpmssh.{name}.previous")
 }
@@ -150,8 +150,8 @@ fn was_set_up_before(git: &Git, files: &Path) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// Whether an older version writes this. Whether it also set `commit.gpgsign` nobody knows; a
-/// setting without a key to sign with would stop every commit.
+/// Whether an older version of tpmssh writes this value. It is unknown whether it also set
+/// `commit.gpgsign`, but that setting without a key to sign with would make every commit fail.
 fn is_usual(name: &str, value: &str, files: &Path) -> bool {
     match name {
         "gpg.format" => value == "ssh",

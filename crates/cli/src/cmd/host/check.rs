@@ -55,8 +55,8 @@ impl ServerArgs {
     }
 }
 
-/// sshd counts a connection that ends without a login for a second (`PerSourcePenalties`,
-/// `noauth`): at this pace these seconds do not add up.
+/// The time between two checks. sshd penalizes a connection that ends without a login by one second
+/// (`PerSourcePenalties`, `noauth`); at this pace the penalties do not add up.
 const PACE: Duration = Duration::from_millis(1100);
 
 /// How long the agent may take to answer.
@@ -134,7 +134,7 @@ fn why(
     if said.contains("Not allowed at this time") {
         return NotProven::ShutOut;
     }
-    // What ssh says of its own options, before it connects.
+    // An error of ssh about its options, before it connects.
     if let Some(line) = said.lines().find(|line| line.starts_with("command-line")) {
         return NotProven::OldClient(escape(line));
     }
@@ -186,7 +186,7 @@ fn no_agent(machine: &MachineArgs, key: &SigningKey) -> Option<NotProven> {
     }
 }
 
-/// The list of keys of an agent, as it comes: this only looks for a key in it.
+/// The unparsed list of keys of an agent. The caller only looks for a key in it.
 ///
 /// # Source
 ///

@@ -9,7 +9,7 @@ use super::place::{KINDS, MachineArgs, algorithm};
 use super::server_keys::FileKey;
 use crate::show::output::tell;
 
-/// What sshd is told: the keys and certificates of the TPM, and the files that stay in use.
+/// The settings for sshd: the keys and certificates of the TPM, and the files that stay in use.
 pub(super) struct DropIn {
     /// The kind of each key, and whether there is a certificate.
     keys: Vec<(KeyType, bool)>,
@@ -22,8 +22,8 @@ pub(super) struct DropIn {
 }
 
 impl DropIn {
-    /// For a key of this kind, with a certificate or not. Of `files`, those that sshd has anyway, none stays with `only`. `users`: whether an
-    /// authority's users are let in and revoked keys are refused; `None` as it is now.
+    /// For a key of this kind, with a certificate or not. `files` are sshd's keys in files; with `only` none of them stays in use. `users`:
+    /// whether an authority's users may log in and revoked keys are refused; `None` keeps the present settings.
     pub(super) fn new(
         machine: &MachineArgs,
         (kind, certified): (KeyType, bool),
@@ -44,7 +44,7 @@ impl DropIn {
             let same = |(kind, _): &(KeyType, bool)| file.has_algorithm(algorithm(*kind));
             keys.iter().any(same)
         };
-        // A file that another line names is in use without a line here.
+        // A file that another line of the configuration names needs no line here.
         let unnamed = files
             .into_iter()
             .filter(|file| !only && file.named.is_none());

@@ -1,8 +1,8 @@
 //! The exchange of keys with an SSH server, done by `ssh` and cut off before anybody logs in.
 //!
-//! `ssh` talks to the server through this program. Until both sides have new keys, nothing is
-//! encrypted; the client says that it has accepted the host key and its signature with the message
-//! `SSH_MSG_NEWKEYS`. At that message the connection is closed, so that the server has no login to
+//! `ssh` connects to the server through this program. Until both sides have new keys, nothing is
+//! encrypted. With the message `SSH_MSG_NEWKEYS` the client shows that it has accepted the host key
+//! and its signature. At that message the connection is closed, so that the server has no login to
 //! refuse. An exchange of our own would have to know every method of key exchange that an
 //! administrator may demand.
 //!
@@ -23,10 +23,10 @@ use crate::fail::host_key::NotProven;
 
 const SSH_MSG_NEWKEYS: u8 = 21;
 
-/// How long a server may take for all of it.
+/// How long the whole exchange may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long to wait between two looks at the client.
+/// The pause between two checks of the client.
 const STEP: Duration = Duration::from_millis(20);
 
 /// The longest packet before encryption (RFC 4253 section 6.1 demands 35,000 bytes).
@@ -146,7 +146,7 @@ fn is_local(from: SocketAddr) -> bool {
     from.ip().is_loopback()
 }
 
-/// Passes on what both say; whether the client accepted the host key.
+/// Passes the messages of both sides on. Returns whether the client accepted the host key.
 fn relayed(client: TcpStream, server: TcpStream) -> io::Result<bool> {
     for stream in [&client, &server] {
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -161,7 +161,7 @@ fn relayed(client: TcpStream, server: TcpStream) -> io::Result<bool> {
     if !matches!(accepted, Ok(false)) {
         let _ = closing.shutdown(Shutdown::Both);
     }
-    // A client that gave up has told why already, and the server hears of its end.
+    // A client that gave up has printed the reason. The server sees the end of the connection.
     let _ = server.shutdown(Shutdown::Both);
     let _ = answers.join();
     accepted

@@ -31,7 +31,7 @@ pub(super) fn are_packaged(machine: &MachineArgs) -> bool {
     is_usual && unit.is_some()
 }
 
-/// The files that systemd needs on this machine: units, or what those of a package lack. With `renews`, those of the timer as well.
+/// The files that systemd needs on this machine: units, or additions to those of a package. With `renews`, those of the timer as well.
 ///
 /// # Errors
 ///
@@ -107,7 +107,7 @@ fn variable(tcti: &str) -> String {
     format!("Environment=\"TPMSSH_TCTI={}\"\n", escape(tcti))
 }
 
-/// The line that lets the service use a device which it may not use anyway.
+/// The line that lets the service use the TPM's device, unless the unit already allows it.
 fn device(tcti: &str) -> String {
     match tcti.strip_prefix("device:") {
         Some("/dev/tpmrm0" | "/dev/tpm0") | None => String::new(),

@@ -101,8 +101,8 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     changes.end(app.out, "sshd uses its keys in files again")
 }
 
-/// The public keys and certificates of the TPM's host keys. A file with a private half beside it
-/// is somebody else's, and so is what is no key.
+/// The public keys and certificates of the TPM's host keys. Leaves out files that are not keys, and
+/// those with a private half beside them, because tpmssh did not write them.
 fn public_files(machine: &MachineArgs) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for kind in KINDS {
@@ -126,7 +126,7 @@ fn public_files(machine: &MachineArgs) -> Vec<PathBuf> {
     found
 }
 
-/// Stops the timer, if it was started, socket and service. Without systemd nothing of it runs.
+/// Stops the timer, if it was started, the socket and the service. Without systemd none of them runs.
 fn stop(changes: &mut Changes, has_timer: bool) -> Result<(), Error> {
     let units: &[&str] = &["stop", TIMER_UNIT, SOCKET_UNIT, SERVICE_UNIT];
     let units = match has_timer {

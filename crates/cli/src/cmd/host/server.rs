@@ -23,7 +23,7 @@ pub(super) fn reload(changes: &mut Changes) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether systemctl says yes.
+/// Whether systemctl succeeds with these arguments.
 pub(super) fn asks(arguments: &[&str]) -> bool {
     Command::new("systemctl")
         .args(arguments)

@@ -98,7 +98,7 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         let server = ServerArgs::new(&args.server.address, args.server.port);
         return check::check(app, &args.machine, &server);
     }
-    // What can be refused is, before anything is made.
+    // Checks everything that can be refused before anything is made.
     if args.enrol.enroll.is_none() && args.enrol.authority.is_given() {
         let why = "--join-token, --identity-key, --identity-command, --old-key, --role, --audience, --user-ca, --host-ca, --tls-ca, --tls-ca-sha256 and --ek-type need --enroll";
         return Err(Error::Usage(why.to_owned()).into());

@@ -17,7 +17,7 @@ pub(super) fn shown(command: &Command) -> impl Iterator<Item = &Command> {
 ///
 /// # Errors
 ///
-/// None that happen: memory is written.
+/// None in practice, because it writes to memory.
 pub(super) fn of(command: &Command, name: &str, path: &str) -> std::io::Result<String> {
     let mut roff = Roff::new();
     title(&mut roff, name, "1");

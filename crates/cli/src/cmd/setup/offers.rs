@@ -26,7 +26,7 @@ pub(super) struct OfferArgs {
     git: bool,
 }
 
-/// What became of an offer.
+/// The result of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum State {
@@ -44,7 +44,7 @@ enum State {
     Failed,
 }
 
-/// What became of the offers.
+/// The results of the offers.
 #[derive(Debug, Serialize)]
 pub(super) struct Offered {
     agent: State,
@@ -105,7 +105,7 @@ impl OfferArgs {
     }
 }
 
-/// [`State::Done`] if it is to be done.
+/// Asks the question. Returns [`State::Done`] if the answer is yes.
 fn answer(yes: bool, question: &str) -> anyhow::Result<State> {
     if yes {
         return Ok(State::Done);

@@ -1,4 +1,4 @@
-//! `tpmssh token change-pin`: the user's own change.
+//! `tpmssh token change-pin`: the user changes the PIN.
 
 use token_store::{OpenToken, token};
 
@@ -25,7 +25,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut store = app.store()?;
     let token = app.named_token(&store, &args.token)?;
     let old = read_pin(app, &store, &token, &args.pin)?.ok_or(token_store::Error::NoPin)?;
-    // Before anybody thinks of a new one.
+    // Checks the old PIN before a new one is asked for.
     prevented(
         OpenToken::open(&store, &tpm, &token, Some(&old)),
         "the PIN was not changed",

@@ -1,4 +1,4 @@
-//! `tpmssh token change-so-pin`: the SO's own change.
+//! `tpmssh token change-so-pin`: the SO changes the recovery code.
 
 use anyhow::Context;
 use ssh_format::text::shown;
@@ -52,7 +52,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         return Err(StoreError::NoSo.into());
     }
     let old = read_so_pin(&token, &args.so_pin.source())?;
-    // Before anybody thinks of a new one.
+    // Checks the old SO PIN before a new one is asked for.
     let mut so_token =
         SoToken::open(&store, &tpm, &token, &old).context("the SO PIN was not changed")?;
     let chosen = args.new_so_pin(&token.label)?;

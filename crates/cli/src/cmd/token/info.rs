@@ -1,4 +1,4 @@
-//! `tpmssh token info`: all there is to say about one token.
+//! `tpmssh token info`: the properties of one token.
 
 use std::fmt;
 
@@ -53,7 +53,7 @@ struct Report {
     max_tries: Option<u32>,
     so_pin_set: bool,
     so_tries_left: Option<u32>,
-    /// The Name of the storage root key that it hangs from.
+    /// The Name of the storage root key that it is below.
     storage_root_key: String,
     /// Whether the TPM in use is the one that it was made in, as far as could be seen.
     in_this_tpm: bool,

@@ -90,7 +90,7 @@ fn finish(app: &App, made: &Token) -> anyhow::Result<()> {
         .print_done(&report, &done, "see it with: tpmssh token list")
 }
 
-/// Makes the token that is meant anew.
+/// Makes an existing token anew.
 fn again(app: &App, args: &Args) -> anyhow::Result<()> {
     let tpm = app.tpm()?;
     let mut store = app.store()?;

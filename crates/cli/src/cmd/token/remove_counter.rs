@@ -1,4 +1,4 @@
-//! `tpmssh token remove-counter`: clean up what a killed program or a lost store left.
+//! `tpmssh token remove-counter`: remove a counter that a killed program or a lost store left behind.
 
 use token_store::Error as StoreError;
 use token_store::token::{self, Orphan};

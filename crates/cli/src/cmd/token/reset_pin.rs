@@ -1,4 +1,4 @@
-//! `tpmssh token reset-pin`: the SO lets the user in again.
+//! `tpmssh token reset-pin`: the SO sets a new PIN.
 
 use token_store::{Error as StoreError, SoToken, WallKind};
 
@@ -31,7 +31,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         return Err(StoreError::NoSo.into());
     }
     let so = read_so_pin(&token, &args.so_pin.source())?;
-    // Before anybody thinks of a new one.
+    // Checks the SO PIN before a new PIN is asked for.
     let so_token = prevented(
         SoToken::open(&store, &tpm, &token, &so),
         "the PIN was not reset",

@@ -119,7 +119,7 @@ impl Contents {
             )
         };
         Ok(Self {
-            // What else may be at its handle is for `tpmssh doctor` to say.
+            // `tpmssh doctor` reports another object at its handle.
             storage_root_key: Srk::find(op)
                 .ok()
                 .flatten()

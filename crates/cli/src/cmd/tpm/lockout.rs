@@ -1,4 +1,4 @@
-//! `tpmssh tpm lockout`: the chip's answer to guessing.
+//! `tpmssh tpm lockout`: the chip's dictionary-attack lockout.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! `tpmssh tpm pin-srk`: root records which TPM is this machine's.
+//! `tpmssh tpm pin-srk`: root records the TPM of this machine.
 
 use std::fmt;
 

@@ -34,7 +34,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     app.out.print(&Report::new(&result))?;
     match result.outcome {
         Outcome::Passed => Ok(()),
-        // The rest is tested before its first use.
+        // The chip tests the rest before its first use.
         Outcome::Incomplete if args.incremental => Ok(()),
         outcome => bail!("the self test did not pass: {}", words(outcome)),
     }

@@ -1,4 +1,4 @@
-//! `tpmssh tpm take-ownership`: from a fresh or cleared chip to one that is its owner's.
+//! `tpmssh tpm take-ownership`: make the storage root key, and set passwords.
 
 use std::fmt;
 
@@ -121,7 +121,7 @@ enum Root {
     /// It is there.
     Keep,
     Make,
-    /// Something that cannot be used is in its place, and may go.
+    /// An object that cannot be used is in its place, and may be removed.
     Replace,
 }
 
@@ -142,7 +142,7 @@ impl Root {
     }
 }
 
-/// Nothing is changed where a password would have to be: that takes the old one.
+/// Refuses if one of the chosen hierarchies has a password: changing it takes the old one.
 fn refuse_if_taken(info: &Info, chosen: &[Hierarchy]) -> Result<(), Error> {
     let taken: Vec<_> = chosen
         .iter()
@@ -186,7 +186,8 @@ fn purpose(hierarchy: Hierarchy) -> &'static str {
     }
 }
 
-/// The owner password comes last: until then the storage root key can be made without one.
+/// Makes the key and sets the passwords. The owner password comes last: before it the storage root key
+/// can be made without one.
 fn take(
     tpm: &Tpm,
     info: &Info,

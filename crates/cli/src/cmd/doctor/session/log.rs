@@ -11,7 +11,7 @@ use crate::show::date;
 
 const LOG: &str = "agent's log";
 
-/// A refusal before this is no news.
+/// Older refusals are not reported.
 const NEWS: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn of_log(agent: &Found) -> Check {

@@ -23,7 +23,7 @@ pub(super) struct SshConfig {
 }
 
 impl SshConfig {
-    /// What holds for a server that no line names.
+    /// The settings for a server that no line names.
     pub(super) fn read() -> Result<Self, String> {
         let output = Command::new("ssh")
             .args([
