@@ -129,7 +129,7 @@ fn a_proof_made_here_is_checked_elsewhere() {
     let fingerprint = listed[0]["fingerprint"].as_str().unwrap();
     assert!(shown.contains(fingerprint), "{shown}");
 
-    // The same by the TPM's Name, which is what the owner sees.
+    // The verifier can also name the TPM by the Name of its endorsement key, which the owner can show.
     let names: Value = serde_json::from_str(&program.run(&["ek", "show", "--json"]).ok()).unwrap();
     let name = names["keys"][1]["name"].as_str().unwrap();
     let args = ["verify-proof", &files.proof, "--ek", name, "--json"];
@@ -147,7 +147,7 @@ fn a_proof_made_here_is_checked_elsewhere() {
          hint: make a new challenge with: tpmssh ca challenge REQUEST -o challenge.json\n",
     );
 
-    // A request is no proof.
+    // A request is not accepted as a proof.
     files.proof = files.request.clone();
     let args = ["verify-proof", &files.proof, "--any-tpm"];
     verifier.run(&args).fails(
@@ -181,7 +181,7 @@ fn a_tpm_that_nobody_vouches_for_is_refused_unless_any_will_do() {
     let warning = "known by  nothing: it may be a program that plays a TPM (mode D)";
     assert!(shown.lines().any(|line| line == warning), "{shown}");
 
-    // Imported certificates of makers count from then on.
+    // Imported certificates of makers are then used by default.
     program.run(&["ek", "roots", "import", &files.roots]).ok();
     let listed = program.run(&["ek", "roots", "list"]).ok();
     assert_eq!(listed.lines().count(), 3, "{listed}");
@@ -221,7 +221,7 @@ fn an_authority_certifies_only_what_is_proven_and_each_proof_once() {
          hint: make a new challenge with: tpmssh ca challenge REQUEST -o challenge.json\n",
     );
 
-    // The proof is for one key and not for another.
+    // The proof is not accepted for another key.
     program.keygen("second");
     let public = program.secret("second.pub", &program.run(&["export", "second"]).ok());
     let args = [
@@ -308,7 +308,7 @@ fn a_challenge_for_another_tpm_or_request_is_not_answered() {
     );
 }
 
-/// With the module, at a server that trusts the authority and knows no key.
+/// Logs in with the PKCS#11 module at a server that trusts the authority and has no `authorized_keys`.
 #[test]
 fn a_certificate_for_a_proven_key_logs_in() {
     let program = manufactured();
@@ -336,7 +336,7 @@ fn a_certificate_for_a_proven_key_logs_in() {
     }
 }
 
-/// The statement is for people without tpmssh.
+/// People without tpmssh can check the statement.
 #[test]
 fn ssh_keygen_checks_what_a_verifier_states() {
     let program = manufactured();

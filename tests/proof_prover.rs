@@ -1,4 +1,4 @@
-//! What the owner of a key is told where a proof cannot be made, and which passwords it takes.
+//! The owner's messages if a proof cannot be made, and the passwords that a proof needs.
 
 use std::fs;
 
@@ -86,7 +86,7 @@ fn a_request_of_another_key_and_an_old_challenge_are_not_answered() {
     );
 }
 
-/// A request that somebody changed, with a challenge for it. The prover does not ask its TPM then.
+/// The request was changed, and has a challenge. The prover refuses it without asking its TPM.
 #[test]
 fn a_request_with_an_endorsement_key_of_no_template_is_not_answered() {
     let program = Program::with_key();

@@ -27,7 +27,7 @@ for file in /usr/share/p11-kit/modules/*; do rm "$file"; done
 echo "module: $libraries/pkcs11/libtpmssh_pkcs11.so" >/usr/share/p11-kit/modules/tpmssh.module
 printf '#!/bin/sh\nexec "$@"\n' >/usr/local/bin/sudo
 printf '#!/bin/sh\nexit 0\n' >/usr/local/bin/systemctl
-# The passwords of tests protect nothing, and cryptsetup's own hash of one takes seconds.
+# A cheap hash: cryptsetup's own takes seconds, and the passwords of tests protect nothing.
 if [ -e /usr/sbin/cryptsetup ]; then
     printf '%s\n' '#!/bin/sh' \
         '[ "$1" != luksFormat ] || set -- "$@" --pbkdf pbkdf2 --pbkdf-force-iterations 1000' \
@@ -48,9 +48,9 @@ mkdir -p /etc/ssh/sshd_config.d /run/sshd
 for type in ecdsa ed25519; do
     ssh-keygen -q -t "$type" -N '' -f "/etc/ssh/ssh_host_${type}_key"
 done
-# A third of the time that the usual 3072 bits take.
+# 2048 bits take a third of the time of the default 3072.
 ssh-keygen -q -t rsa -b 2048 -N '' -f /etc/ssh/ssh_host_rsa_key
-# The key exchange that is left out is slow, and tests nothing of ours.
+# Without the slow sntrup761 key exchange, which does not concern tpmssh.
 printf '%s\n' 'Include /etc/ssh/sshd_config.d/*.conf' 'UsePAM no' 'MaxStartups 100' \
     'Subsystem sftp internal-sftp' 'KexAlgorithms -sntrup761*' \
     >/etc/ssh/sshd_config
@@ -66,7 +66,7 @@ sed -i 's,^root:.*,root:x:0:0:root:/home/you:/bin/bash,' /etc/passwd
 mkdir -m 700 /home/you /home/you/.ssh /run/user
 mkdir -p -m 700 /run/user/you
 export HOME=/home/you USER=you LOGNAME=you XDG_RUNTIME_DIR=/run/user/you LC_ALL=C.UTF-8
-# /tmp is that of the machine outside.
+# /tmp is shared with the real machine.
 export TMPDIR=$XDG_RUNTIME_DIR
 export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
 unset TPMSSH_TCTI TPMSSH_STORE XDG_CONFIG_HOME XDG_DATA_HOME XDG_STATE_HOME XDG_CACHE_HOME
@@ -76,7 +76,7 @@ mkdir -m 700 /home/anna/.ssh
 cp .ssh/id_ed25519.pub /home/anna/.ssh/authorized_keys
 chown -R 4243:4243 /home/anna/.ssh
 printf 'Host *\n    User anna\n' >.ssh/config
-# In the order in which ssh learns them.
+# In the order in which ssh itself would add them.
 for type in ed25519 ecdsa rsa; do
     for host in localhost server web1 web2 bastion; do
         echo "$host $(cut -d ' ' -f 1,2 "/etc/ssh/ssh_host_${type}_key.pub")"

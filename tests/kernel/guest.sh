@@ -1,12 +1,12 @@
-# What tests/kernel.rs runs in its virtual machine, as root, with busybox's shell.
+# tests/kernel.rs runs this in its virtual machine, as root, with busybox's shell.
 #
-# Each step says what it is and ends the whole with "FAILED" if it does not hold, after what the
-# program said. `$M` is the module, `$PIN` a file with the PIN.
+# Each step prints its name. If it fails, it prints the program's output and "FAILED", and ends the
+# script. `$M` is the module, `$PIN` a file with the PIN.
 
 M=/usr/lib/libtpmssh_pkcs11.so
 PIN=/root/pin
 umask 077
-# The processor is emulated, and the tokens protect nothing.
+# A cheap key derivation: the processor is emulated, and the tokens protect nothing.
 export TPMSSH_TEST_KDF=cheap
 echo "correct horse" >$PIN
 export XDG_RUNTIME_DIR=/run SSH_AUTH_SOCK=/run/tpmssh/agent.sock
@@ -42,13 +42,13 @@ sign() {
     [ "$1" != 0 ] || mv /root/data.sig /root/sig
 }
 
-# A signature by the module in a process of its own.
+# Signs with the module, in a new process.
 module_sign() {
     TPMSSH_PIN=$(cat $PIN) pkcs11-tool --module $M --login --pin env:TPMSSH_PIN --sign \
         -m ECDSA-SHA256 --id "$(cat /root/id)" -i /root/data -o "$1" >"$1.log" 2>&1
 }
 
-# Sends a command of hexadecimal digits to the open /dev/tpm0 and says its response code.
+# Sends a command, in hexadecimal digits, to the open /dev/tpm0, and prints its response code.
 raw() {
     echo "$1" | xxd -r -p >/root/command
     cat /root/command >&3
@@ -168,7 +168,7 @@ SSH_AUTH_SOCK=/run/openssh.sock sign 0
 step "a device node that goes and comes back costs no login"
 mv /dev/tpmrm0 /dev/away
 must 5 tpmssh tpm info
-# Both have it open.
+# Both agents keep the device open.
 sign 0
 SSH_AUTH_SOCK=/run/openssh.sock sign 0
 mv /dev/away /dev/tpmrm0
@@ -187,7 +187,7 @@ sed -i 's|/root/|/home/anna/|' /home/anna/askpass
 chown -R anna /home/anna /run/anna
 chmod 755 /home /run
 chmod 666 /dev/tpmrm0
-# anna_signs CODE SOCKET: by the agent that listens there.
+# anna_signs CODE SOCKET: signs through the agent at SOCKET, which must end with this exit code.
 anna_signs() {
     rm -f /home/anna/data.sig
     must "$1" anna "SSH_AUTH_SOCK=$2 ssh-keygen -q -Y sign -f key.pub -n kernel data"
@@ -207,7 +207,7 @@ must 0 anna "SSH_AUTH_SOCK=/run/anna/openssh SSH_ASKPASS=/home/anna/askpass SSH_
 must 0 anna "tpmssh unlock --pin-file pin --socket /run/anna/agent"
 anna_signs 0 /run/anna/agent
 anna_signs 0 /run/anna/openssh
-# What DeviceAllow=char-tpm in tpmssh-host.service goes by.
+# DeviceAllow=char-tpm in tpmssh-host.service needs this name in /proc/devices.
 grep -q " tpm$" /proc/devices || failed "no devices of the group tpm"
 driver=$(ls -d /sys/bus/*/drivers/tpm_tis | head -n 1)
 chip=$(basename "$(find $driver/ -type l -name 'MSFT*' | head -n 1)")
@@ -230,7 +230,7 @@ anna_signs 0 /run/anna/openssh
 must 0 anna tpmssh agent status --socket /run/anna/agent
 says "device:/dev/tpmrm1"
 SSH_AUTH_SOCK=/run/openssh.sock sign 0
-# An agent of root without a unit is kept to the nodes of its start.
+# An agent that root started without a unit can use only the nodes that existed when it started.
 sign 255
 kill $agent
 wait $agent

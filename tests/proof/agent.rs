@@ -25,7 +25,7 @@ fn with_an_unlocked_agent_the_whole_way_takes_one_pin() {
     files.challenge(&program);
     answer(&files, &program).fails(1, NO_PIN);
 
-    // The one PIN, for the day's work.
+    // The only PIN.
     program.run(&["unlock", "--pin-file", &program.pin]).ok();
     answer(&files, &program).ok();
     let args = ["verify-proof", &files.proof, "--ek-roots", &files.roots];

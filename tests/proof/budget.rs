@@ -1,4 +1,4 @@
-//! What a proof costs, in commands to the TPM. `TPM2_FlushContext` is not counted.
+//! The number of TPM commands that a proof takes. `TPM2_FlushContext` is not counted.
 //!
 //! `cargo test -p tpmssh --test e2e proof::budget -- --nocapture` prints each command.
 
@@ -8,7 +8,7 @@ use super::Files;
 use crate::agent::served::Served;
 use crate::program::{Outcome, Program};
 
-/// A new chip, whose endorsement keys have to be made for each use, or one with its maker's.
+/// A chip with its maker's endorsement keys if `is_manufactured`; otherwise one whose endorsement keys have to be made for each use.
 fn with_key(is_manufactured: bool) -> Program {
     if is_manufactured {
         super::manufactured()
@@ -88,7 +88,7 @@ fn the_first_answer_takes_twelve_commands_at_most() {
     }
 }
 
-/// The agent has the token open: its part is the renewal of a proof.
+/// With the token open, the agent's part of a proof takes no login.
 #[test]
 fn a_renewal_with_an_open_token_takes_three_commands_behind_a_resource_manager() {
     let mut program = super::manufactured();

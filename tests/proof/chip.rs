@@ -1,4 +1,4 @@
-//! Chips that are not as their makers left them.
+//! Chips whose hierarchies, handles or NV indexes were changed.
 
 use super::{Files, manufactured};
 use crate::program::{Outcome, Program};
@@ -61,7 +61,7 @@ fn something_else_at_the_handle_of_an_endorsement_key_is_not_taken_for_one() {
         let verify = ["verify-proof", &files.proof, "--any-tpm"];
         program.run(&verify).ok();
     }
-    // Nor is it shown as one.
+    // It is not shown as an endorsement key, either.
     program.run(&["ek", "show"]).fails(
         12,
         "tpmssh: this TPM has no persistent endorsement key\n\
@@ -70,7 +70,7 @@ fn something_else_at_the_handle_of_an_endorsement_key_is_not_taken_for_one() {
 }
 
 #[test]
-fn without_the_makers_certificate_the_name_vouches() {
+fn without_the_makers_certificate_the_tpm_is_named_by_its_ek() {
     let program = manufactured();
     let files = Files::of(&program);
     tool(&program, "tpm2_nvundefine", &["-C", "p", "0x01c00016"]);
@@ -101,7 +101,7 @@ struct Index {
 }
 
 impl Index {
-    /// As makers define it, with `contents`.
+    /// An index as makers define it, with `contents`.
     const fn open(contents: Option<&'static [u8]>) -> Self {
         Self {
             attributes: "authread|authwrite|ownerread|ownerwrite|read_stclear|no_da",
@@ -130,7 +130,7 @@ impl Index {
     }
 }
 
-/// The key's Name vouches then, another key with a certificate is taken first, and no password is guessed.
+/// The proof then has no certificate, another key with a certificate is preferred, and no password is guessed.
 #[test]
 fn an_index_without_a_readable_certificate_ends_no_proof() {
     let unreadable = "NV index that cannot be read";

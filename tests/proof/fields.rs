@@ -91,7 +91,7 @@ fn json_of(path: &str) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
 }
 
-/// Whether the outcome is one that a script can act upon, and a sentence without control characters.
+/// Checks that the outcome has one of these exit codes, and a message without control characters.
 fn assert_told(outcome: &Outcome, codes: &[i32], what: &str) {
     let code = outcome.code.unwrap_or(-1);
     assert!(codes.contains(&code), "{what}: {outcome:#?}");
@@ -118,7 +118,7 @@ fn a_challenge_with_any_field_changed_is_answered_or_refused_with_a_reason() {
             let _ = fs::remove_file(&files.proof);
             files.challenge.clone_from(&changed_file);
             let outcome = files.answer(&program);
-            // What only its verifier understands is not looked at here.
+            // The prover does not check these fields: only the verifier can.
             let is_blind = ["/nonce", "/ticket", "/expires"]
                 .iter()
                 .any(|field| what.starts_with(field));
@@ -154,7 +154,7 @@ fn a_request_with_any_field_changed_gets_a_challenge_or_a_reason() {
             &changed.challenge,
         ];
         assert_told(&program.run(&args), &[0, 2, 8], &what);
-        // A verifier that would challenge anything: the prover looks for itself.
+        // Even if a verifier made a challenge for it: the prover checks its request itself.
         if let Ok(request) = Request::from_json(request.as_bytes()) {
             challenge["request"] = json!(Base64::encode_string(&request.transcript()));
         }
@@ -172,7 +172,7 @@ fn a_proof_with_any_field_changed_is_refused_with_a_reason() {
     for Changed { what, file } in all_changes(&json_of(&files.proof)) {
         fs::write(&changed, file.to_string()).unwrap();
         let outcome = verify(&program);
-        // What follows the last line of the armour does not count.
+        // Text after the last line of the armour is ignored.
         let is_ending = ["/sshsig: cut by a letter", "/sshsig: longer by a letter"];
         if is_ending.contains(&&what[..]) {
             outcome.ok();

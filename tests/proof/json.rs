@@ -1,4 +1,4 @@
-//! What the commands of a proof say to programs. A file that goes to standard output stands there alone.
+//! The JSON output of the commands of a proof. A file that goes to standard output is printed alone.
 
 use std::fs;
 
@@ -65,7 +65,7 @@ fn each_step_says_what_it_wrote() {
             .contains("swtpm")
     );
 
-    // The files themselves, from one program to the next.
+    // The files themselves, on standard output.
     let request = program.run(&[&ask[..], &["--json"]].concat());
     assert!(request.stderr.contains("not yet a proof"), "{request:?}");
     let request: Value = serde_json::from_str(&request.ok()).unwrap();

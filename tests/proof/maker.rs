@@ -7,7 +7,7 @@ use testing::Home;
 
 use crate::program::{Outcome, text};
 
-/// An authority, and what its certificates say.
+/// An authority, and the names in its certificates.
 pub(super) struct Maker<'a> {
     pub(super) home: &'a Home,
     /// The common name of the authority.
@@ -34,8 +34,8 @@ impl<'a> Maker<'a> {
         Outcome::of(self.home.command("openssl").args(args)).ok()
     }
 
-    /// Makes a new authority, and replaces the certificate in the request by one of this authority. The old certificate says which
-    /// key it is for. The new one is good for `days`; with 0, for this second alone. Returns the file of the authority's certificate.
+    /// Makes a new authority, and replaces the certificate in the request by one of this authority. The key
+    /// comes from the old certificate. The new one is valid for `days`; with 0, for this second only. Returns the file of the authority's certificate.
     pub(super) fn certify(&self, request: &str, days: &str) -> String {
         let mut json: Value = serde_json::from_slice(&fs::read(request).unwrap()).unwrap();
         let [old, key, csr, made] =

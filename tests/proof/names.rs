@@ -1,4 +1,4 @@
-//! Names that other people chose, in certificates and requests: they do nothing to the terminal of those who read them.
+//! Names that other people chose, in certificates and requests, cannot control the terminal that shows them.
 
 use std::fs;
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use super::{Files, maker::Maker, manufactured};
 use crate::program::Program;
 
-/// Turns the writing direction.
+/// U+202E, which turns the writing direction.
 const OVERRIDE: char = '\u{202e}';
 
-/// Takes `name` for the principal of the request.
+/// Makes `name` the principal of the request.
 fn ask_to_be(files: &Files, name: &str) {
     let mut request: Value = serde_json::from_slice(&fs::read(&files.request).unwrap()).unwrap();
     request["kind"] = json!("user");

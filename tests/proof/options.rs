@@ -1,4 +1,4 @@
-//! What a verifier asks of a proof: each option that it is refused by, and that it passes.
+//! The options of a verifier: for each, a proof that is refused and one that passes.
 
 use std::fs;
 use std::thread::sleep;
@@ -121,7 +121,7 @@ fn a_tpm_is_named_by_the_whole_name_of_its_endorsement_key() {
     assert_eq!(proven["mode"], "C");
     let name = proven["ek_name"].as_str().unwrap();
     let other = format!("000b{}", "ab".repeat(32));
-    // One of several will do; with the maker's certificate both have to be right.
+    // One of several Names is enough. If makers' certificates are asked for as well, both have to match.
     let listed = ["--ek", &other, "--ek", name, "--json"];
     assert_eq!(report(verify(&program, &files, &listed))["mode"], "B");
     let both = [&roots[..], &["--ek", name]].concat();
@@ -162,7 +162,7 @@ fn a_file_with_no_join_token_is_refused() {
     assert!(request.contains("\"value\": \"0123abcd\""), "{request}");
 }
 
-/// The options of trust are of use with a proof alone.
+/// The options about trust need `--proof`.
 #[test]
 fn without_a_proof_they_are_a_mistake() {
     let program = Program::with_key();
@@ -209,7 +209,7 @@ fn an_expired_makers_certificate_is_taken_on_demand_alone() {
         files.challenge(&program);
         files.answer(&program).ok();
         if expired {
-            // It was good for this second alone.
+            // It was valid for this second only.
             std::thread::sleep(std::time::Duration::from_secs(2));
         }
         let roots = ["--ek-roots", &roots];

@@ -1,4 +1,4 @@
-//! Requests that no challenge is made for, and secrets that are told to nobody.
+//! Requests for which no challenge is made, and secrets that are never shown.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn changed(request: &Value, field: &str, change: impl Fn(&mut Vec<u8>)) -> Value
     request
 }
 
-/// Where the attributes are in a `TPMT_PUBLIC`: after type and name algorithm.
+/// Sets the attributes in a `TPMT_PUBLIC`, which follow type and name algorithm.
 fn set_attributes(attributes: u32) -> impl Fn(&mut Vec<u8>) {
     move |public| public[4..8].copy_from_slice(&attributes.to_be_bytes())
 }
@@ -85,7 +85,7 @@ fn what_cannot_be_proven_gets_no_challenge() {
     }
 }
 
-/// The verifier's key opens every ticket, and the secret in a ticket is all that a TPM has to show.
+/// With the verifier's key anybody could open tickets, and answer challenges with the secrets in them without a TPM.
 #[test]
 fn no_secret_of_a_verifier_is_shown_or_written_elsewhere() {
     let program = manufactured();
@@ -116,7 +116,7 @@ fn no_secret_of_a_verifier_is_shown_or_written_elsewhere() {
         let is_shown = shown.windows(secret.len()).any(|it| it == secret);
         assert!(!is_shown, "{}", String::from_utf8_lossy(secret));
     }
-    // The join token is in the request, which goes to the authority, and so in the proof. Nobody is shown it.
+    // The join token is in the request, and so in the proof. It is not printed.
     let output = said(&["verify-proof", &files.proof, "--any-tpm"]);
     assert!(!String::from_utf8(output).unwrap().contains(token));
 }

@@ -1,4 +1,4 @@
-//! The certificates of TPM makers that count: imported, listed, removed.
+//! The trusted certificates of TPM makers: imported, listed, removed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use testing::Swtpm;
 use super::{Files, manufactured};
 use crate::program::{Outcome, Program, text};
 
-/// A directory as a maker's archive unpacks: PEM, DER, and what is no certificate.
+/// A directory like an unpacked archive of a maker: PEM, DER, and a file that is not a certificate.
 fn archive(program: &Program) -> String {
     let dir = program.home.path().join("roots");
     fs::create_dir(&dir).unwrap();
@@ -27,7 +27,7 @@ fn archive(program: &Program) -> String {
     text(dir)
 }
 
-/// What OpenSSL says the SHA-256 is.
+/// The SHA-256 fingerprint by OpenSSL.
 fn fingerprint(program: &Program, file: &str) -> String {
     let mut openssl = program.home.command("openssl");
     openssl.args(["x509", "-noout", "-fingerprint", "-sha256", "-in", file]);

@@ -48,7 +48,7 @@ fn a_key_that_others_could_have_read_seals_and_opens_nothing() {
         chown(&path, Some(0), None).unwrap();
     }
 
-    // Nor is another file taken for it.
+    // A symbolic link in its place is refused as well.
     let elsewhere = program.home.path().join("elsewhere");
     fs::rename(&path, &elsewhere).unwrap();
     symlink(&elsewhere, &path).unwrap();
@@ -66,7 +66,7 @@ fn a_key_that_others_could_have_read_seals_and_opens_nothing() {
     }
 }
 
-/// The keys that were put aside.
+/// The retired keys.
 fn old(program: &Program) -> Vec<PathBuf> {
     let entries = fs::read_dir(program.home.store()).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
@@ -94,7 +94,7 @@ fn after_30_days_a_new_key_seals_and_the_old_one_opens_until_its_tickets_have_ex
     assert_eq!(fs::read(&path).unwrap(), first);
     assert!(old(&program).is_empty());
 
-    // Nobody made a challenge since: what it sealed has expired.
+    // Without a new challenge the key is not replaced, but after 38 days all its tickets have expired.
     age(39);
     assert_eq!(verify(&program, &files).code, Some(8));
     age(37);
@@ -110,7 +110,7 @@ fn after_30_days_a_new_key_seals_and_the_old_one_opens_until_its_tickets_have_ex
     let mode = fs::metadata(aside).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o600);
     verify(&program, &files).ok();
-    // It is a secret as before.
+    // The mode of a retired key is checked, too.
     fs::set_permissions(aside, Permissions::from_mode(0o644)).unwrap();
     let shown = aside.display();
     verify(&program, &files).fails(
@@ -121,7 +121,7 @@ fn after_30_days_a_new_key_seals_and_the_old_one_opens_until_its_tickets_have_ex
     );
     fs::set_permissions(aside, Permissions::from_mode(0o600)).unwrap();
 
-    // A challenge lasts 7 days, and a day more is for clocks.
+    // A challenge is valid for at most 7 days; one more day allows for differing clocks.
     let name = aside.file_name().unwrap().to_str().unwrap();
     let time: u64 = name["verifier-".len()..name.len() - 4].parse().unwrap();
     let named = |time: u64| program.home.store().join(format!("verifier-{time}.key"));
@@ -132,13 +132,13 @@ fn after_30_days_a_new_key_seals_and_the_old_one_opens_until_its_tickets_have_ex
     let gone = named(time - 8 * day - 60);
     fs::rename(&week, &gone).unwrap();
     verify(&program, &files).fails(8, FOREIGN);
-    // The next challenge removes it, also if the key that seals stays.
+    // The next challenge removes it, even if the sealing key is not replaced.
     challenge();
     assert!(!gone.exists() && old(&program).is_empty());
     age(31);
     challenge();
     assert_eq!(old(&program).len(), 1);
-    // What has another name is somebody else's.
+    // A file with another name is left alone.
     let other = text(program.home.store().join("verifier-old.key"));
     fs::write(&other, "note").unwrap();
     age(31);
