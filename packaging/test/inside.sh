@@ -2,7 +2,7 @@
 # The life of the packages on a clean Debian, from installing to purging. It runs as root in a
 # container that systemd has booted; `cargo xtask package-test` makes one.
 #
-# Prints a line for each thing that holds, and ends at the first that does not.
+# Prints a line for each check that passes, and ends at the first that fails.
 set -uo pipefail
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 HOME=/root
 deb=/root/tpmssh.deb
@@ -43,12 +43,12 @@ not_said() {
     ! grep -qF -- "$1" /tmp/last || fail "said: $1"
 }
 
-# as_anna COMMAND: in a login of her own by ssh, as people have them.
+# as_anna COMMAND: runs it in a login of anna by ssh.
 as_anna() {
     ssh -o LogLevel=ERROR -o BatchMode=yes -o StrictHostKeyChecking=accept-new -i /root/login anna@localhost "$1"
 }
 
-# All files of /etc but those that any installation changes, and those of udev, which comes along.
+# All files of /etc but those that any installation changes, and those of udev, which is installed too.
 etc() {
     find /etc -type f ! -path '/etc/ld.so.cache' ! -path '/etc/passwd*' ! -path '/etc/group*' \
         ! -path '/etc/shadow*' ! -path '/etc/gshadow*' ! -path '/etc/sub*' ! -name '.pwd.lock' \
@@ -150,7 +150,7 @@ tpmssh simulator start >/tmp/last 2>&1 || fail "no simulator for root"
 fails "host setup is root's" 1 as_anna 'tpmssh host setup'
 said "only root can do this"
 holds "host setup" tpmssh host setup
-# It says of the key that the private half is elsewhere.
+# sshd -t also prints that the private half of the key is not in the file.
 holds "sshd takes it" sshd -t
 not_said UNPROTECTED
 holds "sshd reads it" systemctl reload ssh
