@@ -63,7 +63,7 @@ impl Effort {
     };
 }
 
-/// All of it, or one part.
+/// Runs all measurements, or one group.
 ///
 /// # Errors
 ///

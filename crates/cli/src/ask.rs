@@ -1,4 +1,4 @@
-//! What a person is asked: secrets, and whether to go on.
+//! Questions to a person: secrets and confirmations.
 
 pub(crate) mod confirm;
 pub(crate) mod hierarchy_auth;

@@ -1,4 +1,4 @@
-//! What the program prints, and how times, spans and certificates are written.
+//! Output: tables, colours, and the formats of times, spans and certificates.
 
 pub(crate) mod chip;
 pub(crate) mod date;

@@ -26,11 +26,11 @@ pub(crate) const INCUMBENT: &str = "tpm2-pkcs11";
 /// An ordinary P-256 key in a file.
 pub(crate) const FILE: &str = "key file";
 
-/// What keys are there?
+/// Listing the keys.
 pub(crate) const LIST: &str = "ssh-keygen -D";
-/// What objects are there?
+/// Listing all objects.
 pub(crate) const OBJECTS: &str = "pkcs11-tool -O";
-/// A first login, with everything to be loaded.
+/// A login that loads the module, the store and the key.
 pub(crate) const LOGIN: &str = "ssh -I, cold";
 /// A login through OpenSSH's agent with the module in it.
 pub(crate) const NEXT_LOGIN: &str = "ssh through ssh-agent";

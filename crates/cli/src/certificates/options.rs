@@ -1,4 +1,4 @@
-//! What a certificate limits and allows, as `ssh-keygen -O` takes it.
+//! Critical options and extensions of a certificate, as `ssh-keygen -O` takes them.
 
 use std::net::IpAddr;
 

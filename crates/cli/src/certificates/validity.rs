@@ -1,4 +1,4 @@
-//! From when until when a certificate is valid, as `ssh-keygen -V` takes it.
+//! The validity of a certificate, as `ssh-keygen -V` takes it.
 
 use ssh_format::time::local_or_utc;
 

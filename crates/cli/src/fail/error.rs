@@ -172,9 +172,9 @@ pub(crate) enum Error {
     /// The configuration file has an unusable policy for PINs.
     #[error("unusable {key} in the configuration file: {why}")]
     BadPolicy {
-        /// Where it stands.
+        /// Its setting in the file.
         key: String,
-        /// What would do.
+        /// The reason, with the accepted form.
         why: &'static str,
     },
     /// A file that tpmssh did not write is in the place of one that it would write.
@@ -197,9 +197,9 @@ pub(crate) enum Error {
     /// The agent ended before it listened.
     #[error("the agent did not start: {why}")]
     NotStarted {
-        /// What it said.
+        /// The last error that it printed.
         why: String,
-        /// What it proposed.
+        /// Its hint.
         hint: Option<String>,
     },
     /// There is no `systemctl`.
@@ -226,7 +226,7 @@ pub(crate) enum Error {
     /// The token has no PIN counter that could be made again.
     #[error("this token has no PIN counter: its PIN wall is {wall}")]
     NoCounter {
-        /// What it has.
+        /// Its PIN wall.
         wall: WallKind,
     },
     /// There is no PIN counter without a token at this NV index.
@@ -267,7 +267,7 @@ pub(crate) enum Error {
         /// Its label.
         label: String,
     },
-    /// Nothing that is an X.509 certificate was read.
+    /// No X.509 certificate was read.
     #[error("no X.509 certificate in {from}")]
     NotX509 {
         /// The file.
@@ -316,7 +316,7 @@ pub(crate) enum Error {
         /// How to name one.
         hint: &'static str,
     },
-    /// A command needs a key for logins, and all keys here are authorities' or do not sign.
+    /// A command needs a key for logins, but all keys here are those of authorities, or do not sign.
     #[error("no key here is for logins: they are of certificate authorities, or do not sign")]
     NoLoginKey,
     /// A signature is valid, but by a key that is not allowed.
@@ -435,7 +435,7 @@ pub(crate) enum Error {
         /// What is wrong.
         why: String,
     },
-    /// The command for an identity gives no token, of which nothing is shown.
+    /// The command for an identity prints no token. Its output is not shown.
     #[error("the command for the identity gives no token: {why}")]
     NoIdentityToken {
         /// What is wrong.
@@ -499,7 +499,7 @@ pub(crate) enum Error {
         /// The number of the new list.
         new: u64,
     },
-    /// The path of an output names something that a file must not replace.
+    /// The path of an output names something other than a file, such as a device.
     #[error("cannot write {}: it is {what}", path.display())]
     NotAFile {
         /// The path.
@@ -512,7 +512,7 @@ pub(crate) enum Error {
     Unconfirmed {
         /// The file.
         path: PathBuf,
-        /// What the disk said.
+        /// The error of the disk.
         source: io::Error,
     },
     /// No certificate is kept.

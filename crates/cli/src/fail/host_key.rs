@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// What was seen, by what an administrator can do about it.
+/// The reasons, one for each action that an administrator can take.
 #[derive(Debug, Error)]
 pub(crate) enum NotProven {
     /// No server is there.
@@ -58,7 +58,7 @@ fn of(file: Option<&PathBuf>) -> String {
 }
 
 impl NotProven {
-    /// What to try.
+    /// The hint.
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::NoServer(_) => "start it: sudo systemctl start ssh; or name another --port".into(),

@@ -76,7 +76,7 @@ pub(crate) enum NotImported {
 }
 
 impl NotImported {
-    /// What sort of failure it is.
+    /// The kind of the failure, which gives the exit code.
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Type(_)

@@ -17,9 +17,9 @@ pub(crate) enum Answer {
     NoCommand(String),
     /// A complaint.
     Wrong {
-        /// What is wrong.
+        /// The error.
         error: String,
-        /// What would be right.
+        /// The hint.
         hint: String,
     },
 }

@@ -88,7 +88,7 @@ fn only_line(text: &str) -> Result<&str, &'static str> {
     }
 }
 
-/// What a file is that begins with `line` and has something else than a public key of OpenSSH.
+/// The description of a file that begins with `line`, if it is known and not a public key of OpenSSH.
 fn known(line: &str) -> Option<&'static str> {
     let line = line.trim();
     if line.starts_with("-----BEGIN ") && line.contains("PRIVATE KEY") {

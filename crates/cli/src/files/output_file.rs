@@ -62,7 +62,7 @@ pub(crate) fn existing(path: &Path, max: usize) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// What a path names.
+/// The kind of file that a path names.
 enum Target {
     /// An open descriptor of this process.
     Descriptor(u32),

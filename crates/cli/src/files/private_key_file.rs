@@ -198,8 +198,8 @@ fn beside(path: &Path, key: &AnyKey) -> Result<Option<String>> {
     }
 }
 
-/// What a file is that does not begin as OpenSSH's private keys do; `None` for one that does, and is
-/// damaged.
+/// The reason to refuse a file that does not begin as OpenSSH's private keys do; `None` for a damaged
+/// one that does.
 fn known(text: &[u8]) -> Option<NotImported> {
     let text = text.trim_ascii_start();
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);

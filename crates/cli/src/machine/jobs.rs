@@ -22,7 +22,7 @@ use signal_hook::{flag, low_level};
 
 use crate::machine::interrupt;
 
-/// What a question waits for.
+/// An event that ends the waiting of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Event {
     /// There is something to read, or its end.

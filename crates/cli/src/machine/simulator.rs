@@ -27,7 +27,7 @@ const READ_CLOCK: &[u8] = b"\x80\x01\x00\x00\x00\x0a\x00\x00\x01\x81";
 /// How long swtpm may take to end, or to answer the shutdown command.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What can go wrong with the simulator.
+/// A failure of the simulator.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum Error {

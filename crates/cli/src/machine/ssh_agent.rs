@@ -12,13 +12,13 @@ use serde::Serialize;
 /// The hidden option that `--daemon` gives to the agent in the background.
 pub(crate) const DETACHED: &str = "--detached";
 
-/// What listens at a socket.
+/// The program that listens at a socket.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(crate) enum Found {
     /// An agent of tpmssh.
     Tpmssh {
-        /// What it says of itself.
+        /// Its own report.
         status: Box<Status>,
         /// What started it.
         started_by: Starter,

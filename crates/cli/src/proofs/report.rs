@@ -9,7 +9,7 @@ use ssh_format::time;
 use crate::keys::{self, hex};
 use crate::show::output::Facts;
 
-/// What was proven.
+/// The contents of an accepted proof.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     key: String,

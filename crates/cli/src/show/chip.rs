@@ -1,4 +1,4 @@
-//! What a chip says about itself, as a person reads it.
+//! A chip's version numbers and strings, formatted for a person.
 
 use tpm_core::info::Info;
 

@@ -32,7 +32,7 @@ const PIN_INDEXES_SINCE: u32 = 138;
 /// The sizes of RSA keys that the chip is asked about.
 const RSA_SIZES: [u16; 4] = [1024, 2048, 3072, 4096];
 
-/// What a chip can do.
+/// The capabilities of a chip: algorithms, sizes and limits.
 ///
 /// Capabilities change only with the firmware ([`Capabilities::is_of`]), so they are read once and
 /// stored, and no login has to read them. A caller decides by them before it sends a command,

@@ -5,7 +5,7 @@ use crate::{
     chip::get_capability::{Asker, commands, properties},
 };
 
-/// What a chip reports about its model and its state.
+/// The raw properties that a chip reports about its model and its state.
 ///
 /// It holds nothing that identifies one chip among those of its model: no endorsement key, no
 /// serial number, no Names.

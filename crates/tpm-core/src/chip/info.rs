@@ -28,7 +28,7 @@ mod pt {
     pub(super) const LOCKOUT_RECOVERY: u32 = 0x211;
 }
 
-/// What a chip reports about itself.
+/// The model and state that a chip reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {

@@ -10,7 +10,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TestResult {
-    /// What the chip concludes.
+    /// The chip's conclusion.
     pub outcome: Outcome,
     /// Data of the manufacturer, in the manufacturer's own format.
     pub details: Vec<u8>,

@@ -18,7 +18,7 @@ const DECRYPT: u8 = 0x20;
 const ENCRYPT: u8 = 0x40;
 const AUDIT: u8 = 0x80;
 
-/// What a session is for.
+/// The use of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Proves an authorization value.

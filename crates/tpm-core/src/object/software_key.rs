@@ -15,8 +15,9 @@ use crate::{
 
 /// A private key that was made outside of the chip, and checked to be sound.
 ///
-/// It can only be wrapped for an [`ArrivalKey`](crate::ArrivalKey); it does not sign. The private number is kept out of swap space, as far as the system lets this
-/// process lock memory, and is wiped when this is dropped. So is the form that is wrapped.
+/// It can only be wrapped for an [`ArrivalKey`](crate::ArrivalKey); it does not sign. The private
+/// number is kept out of swap space, as far as the system lets this process lock memory, and is
+/// wiped when this is dropped. So is the form that is wrapped.
 ///
 /// The checks need copies of the numbers in memory that is not locked: the stack for an ECDSA key,
 /// the heap for an RSA key. The copies are wiped, but not all intermediate results of an RSA check.

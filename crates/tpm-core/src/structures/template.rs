@@ -128,7 +128,7 @@ pub(crate) fn token_key_head(kind: StorageKind, guard: Guard, policy: &[u8]) -> 
     Ok(template)
 }
 
-/// An attestation key: it signs nothing but what the chip itself has made.
+/// An attestation key, which signs only data that the chip itself has made.
 pub(crate) fn attestation_key(kind: StorageKind) -> Result<Vec<u8>> {
     let attributes = fixed_attributes()
         .with_sensitive_data_origin(true)
@@ -161,7 +161,7 @@ pub(crate) fn attestation_key(kind: StorageKind) -> Result<Vec<u8>> {
     })
 }
 
-/// What the public area of every attestation key of this kind begins with.
+/// The beginning of the public area of each attestation key of this kind: all but its public key.
 pub(crate) fn attestation_key_head(kind: StorageKind) -> Result<Vec<u8>> {
     let mut template = attestation_key(kind)?;
     template.truncate(template.len() - kind.empty_unique());
@@ -201,7 +201,7 @@ fn signing(key_type: KeyType, builder: PublicBuilder) -> Result<Vec<u8>> {
     })
 }
 
-/// What the public area of every signing key of this kind begins with: all but its public key.
+/// The beginning of the public area of each signing key of this kind: all but its public key.
 pub(crate) fn signing_key_head(key_type: KeyType, usage: Usage) -> Result<Vec<u8>> {
     Ok(without_unique(signing_key(key_type, usage)?, key_type))
 }

@@ -167,7 +167,7 @@ impl Door {
     }
 }
 
-/// What became of a fleet.
+/// The result for a fleet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct End {
     /// The most requests in one second after the outage.

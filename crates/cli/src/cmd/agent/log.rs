@@ -1,4 +1,4 @@
-//! `tpmssh agent log`: what keys were used for.
+//! `tpmssh agent log`: the record of each use of a key.
 
 use std::fmt;
 use std::thread;

@@ -110,7 +110,7 @@ impl Report {
     }
 }
 
-/// What listens at a socket, in a few words.
+/// The program at a socket, in a few words.
 fn in_short(found: &Found) -> String {
     match found {
         Found::Tpmssh { status, started_by } => {

@@ -1,4 +1,4 @@
-//! `tpmssh agent uninstall`: take back what `agent install` did.
+//! `tpmssh agent uninstall`: undo `agent install`.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `tpmssh ca list`: what an authority signed.
+//! `tpmssh ca list`: the certificates that an authority signed.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a revocation is about, on the command line.
+//! The target of a revocation, on the command line.
 
 use std::path::PathBuf;
 

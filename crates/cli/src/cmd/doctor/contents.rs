@@ -1,4 +1,4 @@
-//! What is in the chip: storage root key, endorsement keys, other keys, NV memory.
+//! The contents of the chip: storage root key, endorsement keys, other keys, NV memory.
 
 use std::sync::Arc;
 

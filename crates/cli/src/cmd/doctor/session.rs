@@ -1,4 +1,4 @@
-//! This session: its agents, what ssh makes of its configuration, and how a PIN is asked for.
+//! This session: its agents, ssh's configuration, and how a PIN is asked for.
 
 mod log;
 mod ssh_config;

@@ -1,4 +1,4 @@
-//! The store, its tokens, and what lost ones left in the chip.
+//! The store, its tokens, and PIN counters that lost tokens left in the chip.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -94,7 +94,7 @@ fn keys(app: &App) -> anyhow::Result<Vec<Key>> {
     Ok(keys)
 }
 
-/// What the NV index of a certificate holds.
+/// The contents of a certificate's NV index.
 enum Contents {
     Nothing,
     Unreadable,

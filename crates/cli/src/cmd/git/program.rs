@@ -1,4 +1,4 @@
-//! `tpmssh git program`: what git calls instead of `ssh-keygen`.
+//! `tpmssh git program`: the program that git calls instead of `ssh-keygen`.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;

@@ -1,4 +1,4 @@
-//! `tpmssh host remove`: take back what `host setup` did.
+//! `tpmssh host remove`: undo `host setup`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

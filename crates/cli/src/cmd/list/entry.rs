@@ -36,7 +36,7 @@ pub(super) enum Entry {
     },
 }
 
-/// What a line has.
+/// The columns of a line.
 pub(super) struct Row {
     pub(super) label: String,
     pub(super) kind: &'static str,
@@ -88,7 +88,7 @@ impl Entry {
         }
     }
 
-    /// What it is, in a word or two.
+    /// Its kind in a word or two.
     fn kind(&self) -> &'static str {
         match self {
             Self::KeyPair(key) if key.authority => "CA key",

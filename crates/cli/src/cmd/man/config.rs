@@ -5,7 +5,7 @@ use roff::{Roff, bold, italic, roman};
 use super::parts::{entry, example, named, paragraphs, title};
 use super::sections::see_also;
 
-/// What a file may have, outside of any section.
+/// The keys outside of any section.
 const KEYS: &[(&str, &str, &str)] = &[
     (
         "tcti",
@@ -35,7 +35,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// What the section `[agent]` may have.
+/// The keys of the section `[agent]`.
 const AGENT: &[(&str, &str, &str)] = &[
     (
         "pin",

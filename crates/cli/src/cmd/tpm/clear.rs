@@ -49,7 +49,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     app.out.done("the TPM is cleared")
 }
 
-/// What clearing destroys.
+/// The objects that clearing destroys.
 #[derive(Debug, Serialize)]
 struct Loss {
     /// The Name of the storage root key, which the tokens are pinned to.

@@ -1,4 +1,4 @@
-//! `tpmssh tpm info`: what the chip says about itself and what is in it.
+//! `tpmssh tpm info`: the chip's model, state and contents.
 
 use std::fmt;
 
@@ -61,7 +61,7 @@ struct Report {
     room_for_keys: u32,
 }
 
-/// What is in the chip.
+/// The keys and NV indexes in the chip.
 #[derive(Debug, Serialize)]
 struct Contents {
     /// The Name of the storage root key.

@@ -115,7 +115,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         .print_done(&Report::new(&srk, &chosen), "ownership is taken", hint)
 }
 
-/// What is to be done about the storage root key.
+/// The action for the storage root key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Root {
     /// It is there.

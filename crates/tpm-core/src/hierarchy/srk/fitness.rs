@@ -27,7 +27,7 @@ pub enum Unfit {
     Unsaltable,
 }
 
-/// What is at [`Srk::HANDLE`].
+/// The object at [`Srk::HANDLE`].
 pub(super) enum Found {
     Nothing,
     Fit(Srk),

@@ -51,7 +51,7 @@ impl EkType {
     }
 }
 
-/// What the public area of every endorsement key of this type begins with: all but its public key.
+/// The beginning of the public area of each endorsement key of this type: all but its public key.
 ///
 /// Type, name algorithm, attributes (8 bytes), policy with its length, symmetric algorithm (6), scheme (2), then size and
 /// exponent (RSA, 6) or curve and KDF (ECC, 4).

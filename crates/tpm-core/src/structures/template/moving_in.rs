@@ -21,7 +21,7 @@ pub(crate) fn arrival_key(kind: StorageKind) -> Result<Vec<u8>> {
     storage_key(kind, attributes, &arrival_policy())
 }
 
-/// What the public area of every arrival key of this kind begins with: all but its public key.
+/// The beginning of the public area of each arrival key of this kind: all but its public key.
 pub(crate) fn arrival_key_head(kind: StorageKind) -> Result<Vec<u8>> {
     let mut template = arrival_key(kind)?;
     template.truncate(template.len() - kind.empty_unique());

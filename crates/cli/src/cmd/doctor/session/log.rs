@@ -1,4 +1,4 @@
-//! What the agent refused last.
+//! The last refusal of the agent.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What ssh makes of its configuration.
+//! The check of ssh's configuration.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ const SSH: &str = "ssh's configuration";
 /// sshd_config(5).
 const MAX_TRIES: usize = 6;
 
-/// What `ssh -G` says that concerns keys.
+/// The settings about keys that `ssh -G` prints.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct SshConfig {
     identity_agent: Option<String>,
