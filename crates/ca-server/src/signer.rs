@@ -22,7 +22,7 @@ pub use token::InToken;
 
 /// What signs certificates.
 pub trait Signer: Send + Sync {
-    /// A signature by `key` over `data`.
+    /// A signature by `key` over `data`. Whoever uses it verifies it first: a faulty chip must not give its key away.
     ///
     /// # Errors
     ///
@@ -122,6 +122,7 @@ pub fn sign_file(
     let digest = SigHash::Sha512.of(message).map_err(failed)?;
     let data = SshSig::to_sign(namespace, SigHash::Sha512, &digest).map_err(failed)?;
     let signature = signer.sign(key, &data)?;
+    key.verify(signature.blob(), &data).map_err(failed)?;
     let file = SshSig::new(key.clone(), namespace, SigHash::Sha512, &signature).map_err(failed)?;
     Ok(file.armored())
 }
@@ -240,13 +241,8 @@ impl Signer for Agent {
             let key = key.fingerprint();
             return Err(failed(format!("the agent does not sign with {key}")));
         };
-        let signature = Reader::new(rest, "signature")
-            .string()
-            .and_then(read_signature)
-            .map_err(failed)?;
-        // A faulty chip must not give its key away.
-        key.verify(signature.blob(), data).map_err(failed)?;
-        Ok(signature)
+        let signature = Reader::new(rest, "signature").string();
+        signature.and_then(read_signature).map_err(failed)
     }
 }
 

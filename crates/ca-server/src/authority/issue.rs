@@ -45,6 +45,7 @@ impl Authority {
             .map_err(unusable)?;
         let signature = self.signer.sign(authority, unsigned.bytes())?;
         Ok(Signed {
+            // This verifies it.
             certificate: unsigned.signed(&signature).map_err(unusable)?,
             ca: number,
         })

@@ -91,9 +91,7 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
     let policy = Policy::parse(&text, &mut files::Disk)?;
     let signer = signer::at(&policy.ca.place)?;
     for (key, path) in [(&user, &args.user_ca), (&host, &args.host_ca)] {
-        // Not a thing that means anything: no SSH message and no certificate begins like this.
-        signer
-            .sign(key, b"tpmssh-ca init: does this key sign?")
+        signer::sign_file(&*signer, key, "init@tpmssh", b"")
             .with_context(|| format!("the key in {} cannot certify", path.display()))?;
     }
     if let Some(url) = &args.database {

@@ -80,10 +80,7 @@ impl InToken {
 
 impl Signer for InToken {
     fn sign(&self, key: &AnyKey, data: &[u8]) -> Result<Signature, Refusal> {
-        let signature = self.ask(|answer| Ask::Sign(key.clone(), data.to_vec(), answer))?;
-        // A faulty chip must not give its key away.
-        key.verify(signature.blob(), data).map_err(failed)?;
-        Ok(signature)
+        self.ask(|answer| Ask::Sign(key.clone(), data.to_vec(), answer))
     }
 
     fn unlisted<'a>(&self, keys: &[&'a AnyKey]) -> Result<Option<&'a AnyKey>, Refusal> {
