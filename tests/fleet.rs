@@ -8,6 +8,7 @@ mod identities;
 mod people;
 mod refused;
 mod rotation;
+mod sealed;
 mod tls;
 mod token;
 

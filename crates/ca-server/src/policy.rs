@@ -110,6 +110,8 @@ pub enum CaPlace {
     Agent(PathBuf),
     /// A token of the store, and so the TPM of this machine.
     Token(TokenPlace),
+    /// This process: the keys in this file, which the TPM of this machine opens when the node starts.
+    Sealed(PathBuf),
 }
 
 impl CaPlace {
@@ -119,6 +121,7 @@ impl CaPlace {
         match self {
             Self::Agent(_) => "agent",
             Self::Token(_) => "TPM",
+            Self::Sealed(_) => "in memory",
         }
     }
 }
@@ -177,6 +180,7 @@ enum Expiry {
 struct CaFile {
     agent: Option<PathBuf>,
     token: Option<String>,
+    sealed: Option<PathBuf>,
     store: Option<PathBuf>,
     pin: Option<PathBuf>,
     user: String,
@@ -217,7 +221,7 @@ impl Policy {
         if user == host {
             return wrong("ca", "users and hosts need two different keys");
         }
-        let place = ca_place(file.ca.agent, file.ca.token, file.ca.store, file.ca.pin)?;
+        let place = ca_place(&file.ca)?;
         let mut roles = BTreeMap::new();
         for (name, role) in file.role {
             let role = role.check(&name, !file.ek.roots.is_empty(), files)?;
@@ -270,21 +274,29 @@ fn check_listen(listen: &Listen) -> Result<(), PolicyError> {
     }
 }
 
-fn ca_place(
-    agent: Option<PathBuf>,
-    token: Option<String>,
-    store: Option<PathBuf>,
-    pin: Option<PathBuf>,
-) -> Result<CaPlace, PolicyError> {
-    match (agent, token) {
-        (Some(agent), None) if store.is_none() && pin.is_none() => Ok(CaPlace::Agent(agent)),
-        (Some(_), None) => wrong(
+fn ca_place(file: &CaFile) -> Result<CaPlace, PolicyError> {
+    let (store, pin) = (file.store.clone(), file.pin.clone());
+    let place = match (&file.agent, &file.token, &file.sealed) {
+        (None, Some(label), None) => {
+            let label = label.clone();
+            return Ok(CaPlace::Token(TokenPlace { label, store, pin }));
+        }
+        (Some(agent), None, None) => CaPlace::Agent(agent.clone()),
+        (None, None, Some(sealed)) => CaPlace::Sealed(sealed.clone()),
+        _ => {
+            return wrong(
+                "ca",
+                "the keys are in one place: either agent, token or sealed",
+            );
+        }
+    };
+    if store.is_some() || pin.is_some() {
+        return wrong(
             "ca",
             "store and pin are those of a token, and there is none",
-        ),
-        (None, Some(label)) => Ok(CaPlace::Token(TokenPlace { label, store, pin })),
-        _ => wrong("ca", "the keys are in one place: either agent or token"),
+        );
     }
+    Ok(place)
 }
 
 fn ca_key(where_: &str, line: &str) -> Result<AnyKey, PolicyError> {

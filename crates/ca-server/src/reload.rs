@@ -122,6 +122,7 @@ fn check_fixed(now: &Policy, new: &Policy) -> anyhow::Result<()> {
     let where_ = match now.ca.place {
         CaPlace::Agent(_) => "ca.agent",
         CaPlace::Token(_) => "ca.token",
+        CaPlace::Sealed(_) => "ca.sealed",
     };
     for (what, same) in [
         ("audience", now.audience == new.audience),

@@ -1,5 +1,6 @@
-//! The authority's keys: in a token of the TPM ([`InToken`]), or in an agent, such as one with an HSM ([`Agent`]).
+//! The authority's keys: in a token of the TPM ([`InToken`]), in an agent, such as one with an HSM ([`Agent`]), or in this process ([`InMemory`]).
 
+pub(crate) mod sealed;
 mod token;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use ssh_format::{AnyKey, Curve, RsaHash, SigHash, Signature, SshSig};
 use crate::Refusal;
 use crate::policy::CaPlace;
 
+pub use sealed::InMemory;
 pub use token::InToken;
 
 /// What signs certificates.
@@ -100,12 +102,27 @@ impl Signer for Watched {
 ///
 /// # Errors
 ///
-/// If no thread can be started for it.
-pub fn at(place: &CaPlace) -> io::Result<Box<dyn Signer>> {
+/// If no thread can be started for it, or the TPM does not open sealed keys.
+pub fn at(place: &CaPlace) -> anyhow::Result<Box<dyn Signer>> {
     Ok(match place {
         CaPlace::Agent(socket) => Box::new(Agent::new(socket.clone())),
         CaPlace::Token(token) => Box::new(InToken::new(token.clone())?),
+        CaPlace::Sealed(file) => Box::new(InMemory::open(file)?),
     })
+}
+
+/// Forbids this process to dump core and others of this user to attach to it: from now on it has a secret, such as a PIN.
+fn harden() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let done = setrlimit(Resource::Core, none)
+        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(err) = done {
+        eprintln!("tpmssh-ca: other processes can read this one's memory: {err}");
+    }
 }
 
 /// A file signature (SSHSIG, armoured) by `key` over `message`.

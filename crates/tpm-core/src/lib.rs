@@ -84,9 +84,11 @@ pub use object::{
     attestation_key::{AttestationKey, Certified, ChallengeAnswer, Credential},
     key_blob::{KeyBlob, Origin},
     ready_key::ReadyKey,
+    sealed_data::SealedData,
     software_key::{RsaNumbers, SoftwareKey},
 };
 pub use secret::{
+    Locked,
     auth::AuthValue,
     auth_kinds::{EndorsementAuth, GuardAuth, LockoutAuth, OwnerAuth, PinAuth, SoAuth},
 };

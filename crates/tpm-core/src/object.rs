@@ -6,5 +6,6 @@ pub(crate) mod key_blob;
 pub(crate) mod nv;
 pub(crate) mod ready_key;
 pub(crate) mod sealed;
+pub(crate) mod sealed_data;
 pub(crate) mod software_key;
 pub(crate) mod transient;

@@ -3,5 +3,5 @@
 pub(crate) mod auth;
 pub(crate) mod auth_kinds;
 
-/// Memory for a short secret: one page, which is the least that the kernel locks.
-pub(crate) type Locked = locked_memory::Locked<4096>;
+/// Memory for a short secret: one page, which is the least that the kernel locks. It is wiped when dropped.
+pub type Locked = locked_memory::Locked<4096>;

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Subcommand;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Out;
 use super::files::{self, Dir};
 use crate::admin::{Question, ask};
+use crate::signer::sealed;
 
 /// The longest file with a public key, in bytes.
 const MAX_KEY: u64 = 64 * 1024;
@@ -17,6 +18,15 @@ const MAX_KEY: u64 = 64 * 1024;
 pub(super) enum CaCommand {
     /// List the keys of all nodes
     List,
+    /// Make two keys that the node has in its memory, sealed to the TPM of this machine
+    ///
+    /// For more signatures than a TPM makes: the keys are software keys. Whoever has a copy of the disk cannot use them without this TPM;
+    /// whoever is root on this machine while the node serves can copy them. Then: tpmssh-ca init --sealed FILE.
+    Seal {
+        /// The file that is made: it has the sealed keys, and opens with no other TPM
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Publish a key before a node signs with it
     ///
     /// Machines trust it from their next renewal on. Then give it to a node: put it into policy.toml, and restart the node.
@@ -52,6 +62,18 @@ pub(super) fn run(dir: &Dir, command: &CaCommand, out: &Out) -> anyhow::Result<(
         CaCommand::List => {
             let value = ask(&socket, &Question::CaList {})?;
             out.done(&value, &table(&value))
+        }
+        CaCommand::Seal { out: file } => {
+            let [user, host] = sealed::seal(file)?.map(|key| key.line(""));
+            let shown = file.display();
+            let said = format!(
+                "{shown} has two keys, sealed to the TPM of this machine; while the node serves, they are in its memory\n\
+                 next: tpmssh-ca init --sealed {shown}\n\
+                 user-ca: {user}\n\
+                 host-ca: {host}\n"
+            );
+            let value = json!({"file": file, "user_ca": user, "host_ca": host});
+            out.done(&value, &said)
         }
         CaCommand::Add { user, host } => {
             let (kind, path) = match (user, host) {

@@ -15,11 +15,11 @@ use crate::authority::now;
 use crate::policy::Policy;
 use crate::private_tls::PrivateTls;
 use crate::registry::sqlite::Sqlite;
-use crate::signer;
+use crate::signer::{self, sealed};
 
 /// Make an authority: its policy, its registry and its audit log
 ///
-/// Its two keys are in an agent: that of tpmssh, with the TPM behind it, or any other. Each has to sign once.
+/// Its two keys are in an agent (that of tpmssh, with the TPM behind it, or any other), in a token, or sealed in a file. Each has to sign once.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The authority's own name, which proofs are made for: the URL that machines use
@@ -27,25 +27,29 @@ pub(super) struct Args {
     audience: String,
 
     /// The public key that certifies users
-    #[arg(long, value_name = "FILE")]
-    user_ca: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "sealed")]
+    user_ca: Option<PathBuf>,
 
     /// The public key that certifies hosts: another one
-    #[arg(long, value_name = "FILE")]
-    host_ca: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "sealed")]
+    host_ca: Option<PathBuf>,
 
     /// The socket of the agent that has both keys
     #[arg(
         long,
         value_name = "SOCKET",
         env = "SSH_AUTH_SOCK",
-        required_unless_present = "token"
+        required_unless_present_any = ["token", "sealed"]
     )]
     agent: Option<PathBuf>,
 
     /// The token of the store that has both keys: then the node signs with the TPM itself, without an agent
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
+
+    /// The file of tpmssh-ca ca seal, which has both keys: the node has them in its memory and signs with them itself
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["token", "user_ca", "host_ca"])]
+    sealed: Option<PathBuf>,
 
     /// The directory of the store with the token (that of tpmssh)
     #[arg(long, value_name = "DIR", requires = "token")]
@@ -85,12 +89,12 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
     if dir.policy_file().exists() {
         bail!("there is an authority in {} already", dir.path().display());
     }
-    let (user, host) = (key(&args.user_ca)?, key(&args.host_ca)?);
+    let [(user, user_file), (host, host_file)] = keys(args)?;
     let own_tls = own_tls(dir, args)?;
     let text = policy(args, own_tls.as_ref().map(|it| &it.0), &user, &host)?;
     let policy = Policy::parse(&text, &mut files::Disk)?;
     let signer = signer::at(&policy.ca.place)?;
-    for (key, path) in [(&user, &args.user_ca), (&host, &args.host_ca)] {
+    for (key, path) in [(&user, user_file), (&host, host_file)] {
         signer::sign_file(&*signer, key, "init@tpmssh", b"")
             .with_context(|| format!("the key in {} cannot certify", path.display()))?;
     }
@@ -154,6 +158,16 @@ fn own_tls(dir: &Dir, args: &Args) -> anyhow::Result<Option<(PrivateTls, Vec<Str
     Ok(Some((PrivateTls::new(&absolute(dir.path())?), names)))
 }
 
+/// The public keys for users and hosts, and the files that they are from.
+fn keys(args: &Args) -> anyhow::Result<[(AnyKey, &Path); 2]> {
+    if let Some(file) = &args.sealed {
+        return Ok(sealed::public_keys(file)?.map(|key| (key, file.as_path())));
+    }
+    let both = args.user_ca.as_deref().zip(args.host_ca.as_deref());
+    let (user, host) = both.context("there are two public keys")?;
+    Ok([(key(user)?, user), (key(host)?, host)])
+}
+
 fn key(path: &Path) -> anyhow::Result<AnyKey> {
     let line = files::read(path, 64 * 1024)?;
     let key = AnyKey::from_line(line.trim());
@@ -176,11 +190,17 @@ fn quoted(text: &Path) -> anyhow::Result<String> {
 
 /// The lines of the policy that say where the keys are.
 fn place(args: &Args) -> anyhow::Result<String> {
+    if let Some(file) = &args.sealed {
+        return Ok(format!(
+            "# The authority's keys, sealed to the TPM of this machine. They are in the node's memory while it serves.\nsealed = {}",
+            quoted(file)?
+        ));
+    }
     let Some(token) = &args.token else {
         let agent = args
             .agent
             .as_deref()
-            .context("the keys are in an agent or a token")?;
+            .context("the keys are in an agent, a token or a file")?;
         let agent = quoted(agent)?;
         return Ok(format!(
             "# The agent that has the authority's keys.\nagent = {agent}"

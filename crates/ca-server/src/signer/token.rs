@@ -14,7 +14,7 @@ use token_store::{Config, Error as StoreError, Key, OpenToken, Pin, Store, Store
 use tpm_core::Tpm;
 use zeroize::Zeroizing;
 
-use super::{Signer, failed};
+use super::{Signer, failed, harden};
 use crate::Refusal;
 use crate::cmd::files;
 use crate::policy::TokenPlace;
@@ -87,20 +87,6 @@ impl Signer for InToken {
         let all = keys.iter().map(|it| (*it).clone()).collect();
         let lacks = self.ask(|answer| Ask::Lacks(all, answer))?;
         Ok(lacks.and_then(|index| keys.get(index).copied()))
-    }
-}
-
-/// Forbids this process to dump core and others of this user to attach to it: from now on it has a PIN.
-fn harden() {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    let done = setrlimit(Resource::Core, none)
-        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
-    if let Err(err) = done {
-        eprintln!("tpmssh-ca: other processes can read this one's memory: {err}");
     }
 }
 

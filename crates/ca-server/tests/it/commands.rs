@@ -230,12 +230,14 @@ fn the_keys_of_an_authority_are_in_one_place() {
     let node = Node::initialised();
     let path = node.own("policy.toml");
     let good = fs::read_to_string(&path).unwrap();
-    let one = "ca: the keys are in one place: either agent or token";
+    let one = "ca: the keys are in one place: either agent, token or sealed";
     let of_token = "ca: store and pin are those of a token, and there is none";
     for (from, to, says) in [
         ("agent = ", "token = \"ca\"\nagent = ", one),
         ("agent = ", "# agent = ", one),
+        ("agent = ", "sealed = \"/keys\"\nagent = ", one),
         ("agent = ", "pin = \"ca-pin\"\nagent = ", of_token),
+        ("agent = ", "pin = \"ca-pin\"\nsealed = ", of_token),
     ] {
         fs::write(&path, good.replace(from, to)).unwrap();
         let says = format!("tpmssh-ca: {} is not in force: {says}\n", path.display());

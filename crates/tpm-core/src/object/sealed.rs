@@ -136,6 +136,16 @@ pub(crate) fn unseal(
     entity: Entity,
     proof: Use<'_>,
 ) -> Result<AuthValue> {
+    AuthValue::new(&unsealed(op, object, entity, proof)?)
+}
+
+/// The same as it was sealed: zeros at its end are part of it.
+pub(crate) fn unsealed(
+    op: &Operation<'_>,
+    object: &Transient<'_>,
+    entity: Entity,
+    proof: Use<'_>,
+) -> Result<Zeroizing<Vec<u8>>> {
     let command = Command::new(CommandCode::Unseal)
         .about(entity)
         .handle(object.handle(), object.name())
@@ -144,7 +154,7 @@ pub(crate) fn unseal(
     let mut reader = response.reader();
     let data = Zeroizing::new(reader.sized()?.to_vec());
     reader.finish()?;
-    AuthValue::new(&data)
+    Ok(data)
 }
 
 /// 32 random bytes, for objects that need contents and whose contents are never used.
@@ -156,7 +166,8 @@ pub(crate) fn nothing() -> Zeroizing<[u8; 32]> {
 
 /// The contents of a `TPM2B_SENSITIVE_CREATE`: authorization value and sealed data.
 pub(crate) fn sensitive(auth: &AuthValue, data: &[u8]) -> Zeroizing<Vec<u8>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(80));
+    // Large enough at once: a longer one would leave a copy behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4 + auth.bytes().len() + data.len()));
     bytes.put_sized(auth.bytes());
     bytes.put_sized(data);
     bytes

@@ -30,7 +30,7 @@ pub enum Entity {
     So,
     /// A [`ChangeGuard`](crate::ChangeGuard).
     ChangeGuard,
-    /// A secret sealed below a token key.
+    /// A secret sealed below a token key, or a [`SealedData`](crate::SealedData).
     SealedSecret,
     /// A signing key of a token.
     Key,
