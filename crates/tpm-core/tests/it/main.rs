@@ -11,6 +11,7 @@ mod managed;
 mod moving_in;
 mod ownership;
 mod pins;
+mod sealed_data;
 mod theft;
 mod token;
 

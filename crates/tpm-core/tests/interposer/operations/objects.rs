@@ -1,6 +1,6 @@
 //! The SO object and the change guard.
 
-use tpm_core::{ChangeGuard, SoObject};
+use tpm_core::{ChangeGuard, SealedData, SoObject};
 
 use super::{Done, Operation};
 use crate::world::{NEW_PIN, NEW_SO_PIN, SECRET, SO_PIN, auth};
@@ -30,6 +30,11 @@ pub(crate) const OBJECTS: &[Operation] = &[
         let (old, new) = (auth(SO_PIN), auth(NEW_SO_PIN));
         let changed = world.so.change_auth(&world.srk.open(op)?, &old, &new);
         changed.map(Done::So)
+    }),
+    Operation::new("SealedData::seal and unseal", |world, op, _| {
+        let root = world.srk.open(op)?;
+        let secret = SealedData::seal(&root, SECRET)?.unseal(&root)?;
+        Ok(Done::debug(secret.bytes() == SECRET))
     }),
     Operation::new("ChangeGuard::create", |world, op, _| {
         ChangeGuard::create(&world.srk.open(op)?, &auth(SECRET)).map(Done::Guard)
