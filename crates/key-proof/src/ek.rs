@@ -2,4 +2,5 @@
 
 pub(crate) mod certificate;
 pub(crate) mod chain;
+pub(crate) mod expected;
 pub(crate) mod template;

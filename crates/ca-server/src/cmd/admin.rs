@@ -10,9 +10,6 @@ use super::files::{self, Dir};
 use super::{Out, expected};
 use crate::admin::{Question, ask};
 
-/// The longest file of devices, in bytes.
-const MAX_DEVICES: u64 = 16 * 1024 * 1024;
-
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceCommand {
     /// List machines, their names, and until when their certificates are good
@@ -39,10 +36,10 @@ pub(super) enum DeviceCommand {
     ///
     /// One JSON object a line, as tpmssh ek export --role ROLE --name NAME prints it: {"ek_name": "000b…", "role": "host",
     /// "name": "web1.example.com"}. Or CSV without quotation marks, with the names of the columns (ek_name, name or hostname, role) in its first line.
-    Import {
-        /// The file
-        file: PathBuf,
-    },
+    /// The column ek_certificate, in the place of ek_name, has files with the makers' certificates, from the directory of the list on.
+    ///
+    /// One machine by its maker's certificate: --ek-certificate FILE --role ROLE --name NAME.
+    Import(expected::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,10 +77,9 @@ pub(super) fn device(dir: &Dir, command: &DeviceCommand, out: &Out) -> anyhow::R
                 format!("revoked: list {krl} of revoked keys has the keys of device {number}\n");
             out.done(&value, &said)
         }
-        DeviceCommand::Import { file } => {
-            let content = files::read(file, MAX_DEVICES)?;
+        DeviceCommand::Import(args) => {
             let question = Question::Import {
-                devices: expected::read(&content)?,
+                devices: args.devices()?,
             };
             let value = ask(&socket, &question)?;
             let said = format!("{} machines are expected\n", value["imported"]);

@@ -1,15 +1,108 @@
-//! Files of machines that are expected: JSON lines, or CSV.
+//! Machines that are expected: by the Names of their endorsement keys, or by their makers' certificates. In a file of JSON lines or CSV, or one
+//! by options.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::ValueEnum;
+use key_proof::{EkCertificate, EkRange};
 
+use super::files;
 use crate::admin::Line;
+
+/// The longest file of devices, in bytes.
+const MAX_DEVICES: u64 = 16 * 1024 * 1024;
+/// The longest file with a certificate, in bytes.
+const MAX_CERTIFICATE: u64 = 64 * 1024;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The file with the machines
+    #[arg(required_unless_present = "ek_certificate", conflicts_with_all = ["ek_certificate", "role", "name"])]
+    file: Option<PathBuf>,
+
+    /// The maker's certificate of one machine's endorsement key, PEM or DER
+    #[arg(long, value_name = "FILE", requires_all = ["role", "name"])]
+    ek_certificate: Option<PathBuf>,
+
+    /// The role of that machine
+    #[arg(long, requires = "ek_certificate")]
+    role: Option<String>,
+
+    /// The name of that machine or person
+    #[arg(long, requires = "ek_certificate")]
+    name: Option<String>,
+
+    /// The templates that RSA 2048 and P-256 keys with certificates follow
+    ///
+    /// low is for the certificates at 0x01c00002 and 0x01c0000a in the chip, which most chips come with, and high for those at 0x01c00012 and
+    /// 0x01c00014. Keys of other types have one template.
+    #[arg(long, value_enum, default_value = "low")]
+    ek_range: Range,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Range {
+    Low,
+    High,
+}
+
+impl Args {
+    /// The machines.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a file.
+    pub(super) fn devices(&self) -> anyhow::Result<Vec<Line>> {
+        let range = match self.ek_range {
+            Range::Low => EkRange::Low,
+            Range::High => EkRange::High,
+        };
+        if let (Some(path), Some(role), Some(name)) = (&self.ek_certificate, &self.role, &self.name)
+        {
+            return Ok(vec![Line {
+                ek_name: ek_name(path, range).context("nothing is imported")?,
+                role: role.clone(),
+                name: name.clone(),
+            }]);
+        }
+        let file = self.file.as_deref().context("a file is missing")?;
+        let content = files::read(file, MAX_DEVICES)?;
+        let dir = file.parent().unwrap_or(Path::new(""));
+        read(&content, &|path| ek_name(&dir.join(path), range))
+    }
+}
+
+/// The Name of the endorsement key whose certificate is in a file, in hexadecimal.
+fn ek_name(path: &Path, range: EkRange) -> anyhow::Result<String> {
+    let shown = path.display();
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_CERTIFICATE + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("cannot read {shown}"))?;
+    if u64::try_from(bytes.len())? > MAX_CERTIFICATE {
+        bail!("{shown} is longer than {MAX_CERTIFICATE} bytes");
+    }
+    let area = EkCertificate::from_file(&bytes).and_then(|it| it.public_area(range));
+    match area {
+        Ok(area) => Ok(area.name().to_string()),
+        // No proof is refused here.
+        Err(key_proof::Error::Refused { why, .. }) => bail!("{shown}: {why}"),
+        Err(err) => bail!("{shown}: {err}"),
+    }
+}
+
+/// What makes the Name of an endorsement key of a path to its certificate.
+type NameOf<'a> = &'a dyn Fn(&str) -> anyhow::Result<String>;
 
 /// The machines in a file.
 ///
 /// # Errors
 ///
 /// The first line that is none.
-pub(super) fn read(content: &str) -> anyhow::Result<Vec<Line>> {
+fn read(content: &str, name_of: NameOf<'_>) -> anyhow::Result<Vec<Line>> {
     let mut columns = None;
     let mut devices = Vec::new();
     for (line, number) in content.lines().zip(1..) {
@@ -23,7 +116,7 @@ pub(super) fn read(content: &str) -> anyhow::Result<Vec<Line>> {
             continue;
         }
         devices.push(match &columns {
-            Some(columns) => columns.line(line).with_context(at)?,
+            Some(columns) => columns.line(line, name_of).with_context(at)?,
             None => serde_json::from_str(line).with_context(at)?,
         });
     }
@@ -32,7 +125,9 @@ pub(super) fn read(content: &str) -> anyhow::Result<Vec<Line>> {
 
 /// Which field of a line is what.
 struct Columns {
-    ek_name: usize,
+    /// The Name of the endorsement key, or the path to its certificate.
+    ek: usize,
+    is_certificate: bool,
     name: usize,
     role: usize,
     len: usize,
@@ -51,15 +146,17 @@ impl Columns {
                 ),
             }
         };
+        let ek = only(&["ek_name", "ek_certificate"])?;
         Ok(Self {
-            ek_name: only(&["ek_name"])?,
+            ek,
+            is_certificate: fields.get(ek) == Some(&"ek_certificate"),
             name: only(&["name", "hostname"])?,
             role: only(&["role"])?,
             len: fields.len(),
         })
     }
 
-    fn line(&self, line: &str) -> anyhow::Result<Line> {
+    fn line(&self, line: &str, name_of: NameOf<'_>) -> anyhow::Result<Line> {
         let fields = fields(line)?;
         if fields.len() != self.len {
             bail!(
@@ -74,8 +171,13 @@ impl Columns {
                 .map(|it| (*it).to_owned())
                 .unwrap_or_default()
         };
+        let ek = field(self.ek);
         Ok(Line {
-            ek_name: field(self.ek_name),
+            ek_name: if self.is_certificate {
+                name_of(&ek)?
+            } else {
+                ek
+            },
             role: field(self.role),
             name: field(self.name),
         })
@@ -94,6 +196,10 @@ fn fields(line: &str) -> anyhow::Result<Vec<&str>> {
 mod tests {
     use super::*;
 
+    fn read(content: &str) -> anyhow::Result<Vec<Line>> {
+        super::read(content, &|path| Ok(format!("Name of {path}")))
+    }
+
     #[test]
     fn both_forms_say_the_same() {
         let json = "\n{\"ek_name\": \"00\", \"role\": \"host\", \"name\": \"web1\"}\n";
@@ -110,6 +216,8 @@ mod tests {
             assert_eq!(shown, [["00", "host", "web1"]], "{text}");
         }
         assert!(read("\n").unwrap().is_empty());
+        let by_certificate = read("ek_certificate,name,role\ncerts/1.pem,web1,host\n").unwrap();
+        assert_eq!(by_certificate[0].ek_name, "Name of certs/1.pem");
     }
 
     #[test]
@@ -118,11 +226,15 @@ mod tests {
         for (text, says) in [
             (
                 "000b,web1,host\n",
-                format!("line 1: {head}: ek_name has to be there once"),
+                format!("line 1: {head}: ek_name or ek_certificate has to be there once"),
             ),
             (
                 "ek_name,name,hostname,role",
                 format!("line 1: {head}: name or hostname has to be there once"),
+            ),
+            (
+                "ek_name,ek_certificate,name,role\n",
+                format!("line 1: {head}: ek_name or ek_certificate has to be there once"),
             ),
             (
                 "ek_name,name\n",

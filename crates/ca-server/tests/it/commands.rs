@@ -148,7 +148,7 @@ fn what_an_administrator_gets_wrong_is_said() {
     for (content, says) in [
         (
             "000b,web1,host",
-            "nothing is imported: line 1: it is neither JSON nor the head of CSV, ek_name,name,role: ek_name has to be there once",
+            "nothing is imported: line 1: it is neither JSON nor the head of CSV, ek_name,name,role: ek_name or ek_certificate has to be there once",
         ),
         (
             "{}",

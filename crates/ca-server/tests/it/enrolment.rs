@@ -1,8 +1,12 @@
 //! Machines that come for the first time, and those that pretend to.
 
+use std::fs;
+
+use base64ct::{Base64, Encoding};
 use key_proof::Identity;
 use ssh_format::CertificateKind;
 
+use crate::der::{Authority as Maker, Draft, ek_usage, seq, tlv};
 use crate::node::{Node, host, run, ssh_key};
 
 const NOT_EXPECTED: &str = "this TPM is not one of those that are expected";
@@ -308,6 +312,118 @@ fn a_machine_that_is_expected_needs_no_token() {
         "{}",
         certificate.key_id()
     );
+}
+
+#[test]
+fn a_machine_is_expected_by_its_makers_certificate() {
+    let node = Node::start_with("mode = \"D\"", "mode = \"B\"");
+    let maker = Maker::root("Maker");
+    let draft = Draft::new("TPM", vec![ek_usage()]);
+    let machines = ["web1", "web2", "web3", "web4"].map(|name| host(name, ""));
+    let [one, two, three, stranger] = &machines;
+    for (tpm, file) in machines.iter().zip(["1.der", "2.der", "3.der", "4.der"]) {
+        fs::write(node.at(file), maker.certify(&draft, &tpm.ek.key)).unwrap();
+    }
+    let at = |name: &str| node.at(name).to_str().unwrap().to_owned();
+    let by = |file: &str, name: &str, more: &[&str]| {
+        let file = at(file);
+        let options = ["--ek-certificate", &file, "--role", "host", "--name", name];
+        node.run(&[&["device", "import"], &options[..], more].concat())
+    };
+    let expected = "1 machines are expected\n".to_owned();
+    assert_eq!(by("1.der", "web1", &[]), (0, expected, String::new()));
+    // A list names the files from its own directory on.
+    let pem = "-----BEGIN CERTIFICATE-----\n";
+    let base64 = Base64::encode_string(&fs::read(node.at("2.der")).unwrap());
+    let pem = format!("about web2\n{pem}{base64}\n-----END CERTIFICATE-----\n");
+    fs::write(node.at("2.pem"), &pem).unwrap();
+    fs::write(
+        node.at("list.csv"),
+        "name,role,ek_certificate\nweb2,host,2.pem\n",
+    )
+    .unwrap();
+    node.ok(&["device", "import", &at("list.csv")]);
+    // By the other template it is another Name.
+    assert_eq!(by("3.der", "web3", &["--ek-range", "high"]).0, 0);
+    for tpm in [one, two] {
+        node.enrol(tpm).certificate();
+    }
+    for tpm in [three, stranger] {
+        assert_eq!(node.begin(tpm).refused(), refused(403, "V3", NOT_EXPECTED));
+    }
+
+    // Files that it is not made of.
+    let rsa_1024 = [&seq(&[
+        &tlv(2, &[&[0][..], &[0xff; 128]].concat()),
+        &[2, 3, 1, 0, 1],
+    ])[..]]
+    .concat();
+    let id = seq(&[
+        &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1],
+        &[5, 0],
+    ]);
+    let spki = seq(&[&id, &tlv(3, &[&[0][..], &rsa_1024].concat())]);
+    for (name, content) in [
+        ("short", maker.certify_spki(&draft, &spki)),
+        (
+            "server",
+            maker.certify(&Draft::new("x", vec![]), &one.ek.key),
+        ),
+        ("maker", maker.der.clone()),
+        ("text", b"no certificate".to_vec()),
+        ("two", format!("{pem}{pem}").into_bytes()),
+        ("long", vec![0; 65 * 1024]),
+    ] {
+        fs::write(node.at(name), content).unwrap();
+    }
+    for (file, says) in [
+        (
+            "short",
+            "malformed certificate: no template of the TCG's is for its key: RSA of 2048 or 3072 bits, or ECC on P-256 or P-384\n",
+        ),
+        (
+            "server",
+            "the certificate is not one for an endorsement key\n",
+        ),
+        (
+            "maker",
+            "the certificate is that of an authority and not of a TPM\n",
+        ),
+        ("text", "malformed certificate: "),
+        (
+            "two",
+            "malformed certificate: the file has several, and one is needed\n",
+        ),
+    ] {
+        let (code, _, said) = by(file, "web5", &[]);
+        let says = format!("tpmssh-ca: nothing is imported: {}: {says}", at(file));
+        assert!(code == 1 && said.starts_with(&says), "{said}");
+    }
+    let (code, _, said) = by("long", "web5", &[]);
+    let says = format!(
+        "tpmssh-ca: nothing is imported: {} is longer than 65536 bytes\n",
+        at("long")
+    );
+    assert_eq!((code, said), (1, says));
+    let (code, _, said) = by("none", "web5", &[]);
+    let says = format!(
+        "tpmssh-ca: nothing is imported: cannot read {}: ",
+        at("none")
+    );
+    assert!(code == 1 && said.starts_with(&says), "{said}");
+    fs::write(
+        node.at("list.csv"),
+        "ek_certificate,name,role\ntext,web5,host\n",
+    )
+    .unwrap();
+    let (code, _, said) = node.run(&["device", "import", &at("list.csv")]);
+    let says = format!(
+        "tpmssh-ca: nothing is imported: line 2: {}: malformed certificate: ",
+        at("text")
+    );
+    assert!(code == 1 && said.starts_with(&says), "{said}");
+    assert_eq!(node.run(&["device", "import"]).0, 2);
+    assert_eq!(node.rows("device"), 3);
 }
 
 #[test]

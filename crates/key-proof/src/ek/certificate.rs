@@ -220,7 +220,7 @@ impl EkCertificate {
     /// Whether its key is `ek`, whatever else it says.
     #[must_use]
     pub fn has_key_of(&self, ek: &PublicArea) -> bool {
-        is_key(&self.0, ek)
+        key(&self.0).as_ref() == Some(&ek.key)
     }
 
     /// Checks that it is the certificate of an endorsement key, and of this one.
@@ -289,29 +289,34 @@ fn text_of(der: &[u8]) -> Option<String> {
     (text.len() <= MAX_TEXT && !text.chars().any(char::is_control)).then_some(text)
 }
 
-/// Whether the certificate's key is `ek`.
-fn is_key(certificate: &Parsed, ek: &PublicArea) -> bool {
+/// The certificate's key, if it is RSA, or ECC on P-256 or P-384.
+pub(super) fn key(certificate: &Parsed) -> Option<PublicKey> {
     use rsa::{pkcs1::DecodeRsaPublicKey, traits::PublicKeyParts};
     let spki = &certificate.inner.tbs_certificate.subject_public_key_info;
     let key = spki.subject_public_key.raw_bytes();
-    match &ek.key {
-        PublicKey::Rsa { n, e } => {
-            let is_rsa = [oid::RSA, oid::RSA_OAEP].contains(&spki.algorithm.oid);
-            is_rsa
-                && rsa::RsaPublicKey::from_pkcs1_der(key).is_ok_and(|key| {
-                    key.n().to_bytes_be() == *n && key.e() == &rsa::BigUint::from(*e)
-                })
-        }
-        PublicKey::Ecc { curve, x, y } => {
-            let wanted = match curve {
-                ssh_format::Curve::NistP256 => oid::P256,
-                ssh_format::Curve::NistP384 => oid::P384,
-                _ => return false,
-            };
-            let found = spki.algorithm.parameters.as_ref();
-            let is_curve = found.is_some_and(|it| it.decode_as::<Oid>() == Ok(wanted));
-            let point = [&[4][..], x, y].concat();
-            spki.algorithm.oid == oid::EC && is_curve && key == point
-        }
+    if [oid::RSA, oid::RSA_OAEP].contains(&spki.algorithm.oid) {
+        let key = rsa::RsaPublicKey::from_pkcs1_der(key).ok()?;
+        let digits = key.e().to_bytes_be();
+        let e = digits.iter().try_fold(0_u32, |sum, &digit| {
+            sum.checked_mul(256)?.checked_add(u32::from(digit))
+        });
+        let n = key.n().to_bytes_be();
+        return Some(PublicKey::Rsa { n, e: e? });
     }
+    if spki.algorithm.oid != oid::EC {
+        return None;
+    }
+    let curve = spki.algorithm.parameters.as_ref()?;
+    let curve = match curve.decode_as::<Oid>().ok()? {
+        oid::P256 => ssh_format::Curve::NistP256,
+        oid::P384 => ssh_format::Curve::NistP384,
+        _ => return None,
+    };
+    let point = key.strip_prefix(&[4])?;
+    if point.len() != 2 * curve.field_size() {
+        return None;
+    }
+    let (x, y) = point.split_at(curve.field_size());
+    let (x, y) = (x.to_vec(), y.to_vec());
+    Some(PublicKey::Ecc { curve, x, y })
 }

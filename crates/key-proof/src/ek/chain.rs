@@ -40,6 +40,14 @@ pub struct Anchor {
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
+/// The certificates of a file: one in DER, or any number in PEM.
+pub(super) fn in_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.contains(BEGIN) => from_pem(text),
+        _ => Ok(vec![bytes.to_vec()]),
+    }
+}
+
 impl Anchors {
     /// None: no chain ends in it.
     #[must_use]
@@ -54,12 +62,8 @@ impl Anchors {
     /// [`Error::Malformed`] if there is none, or one of them cannot be read; nothing is added then.
     /// [`Error::Refused`] for a certificate that is not that of an authority.
     pub fn add_file(&mut self, bytes: &[u8]) -> Result<()> {
-        let ders = match std::str::from_utf8(bytes) {
-            Ok(text) if text.contains(BEGIN) => from_pem(text)?,
-            _ => vec![bytes.to_vec()],
-        };
         let mut all = Vec::new();
-        for der in ders {
+        for der in in_file(bytes)? {
             let anchor = Parsed::read(&der)?;
             if anchor.is_ca()?.is_some_and(|it| !it.ca) {
                 return refuse(

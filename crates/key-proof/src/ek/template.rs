@@ -5,8 +5,9 @@
 //! TCG EK Credential Profile, annex B "Default EK Templates".
 
 use ssh_format::Curve;
-use tpm_wire::roca;
+use tpm_wire::{Put, algorithm, roca};
 
+use super::expected::EkRange;
 use crate::{
     Check, HashAlg, PublicArea, Result,
     error::refuse,
@@ -87,6 +88,52 @@ pub(crate) fn check(ek: &PublicArea) -> Result<()> {
     }
 }
 
+/// The public area that a chip makes of the template for this key in `range`; `None` if there is no such template.
+pub(super) fn public_area(key: &PublicKey, range: EkRange) -> Option<Vec<u8>> {
+    let (kind, is_256) = match key {
+        PublicKey::Rsa { n, e: 65537 } if n.len() == 256 => (algorithm::RSA, true),
+        PublicKey::Rsa { n, e: 65537 } if n.len() == 384 => (algorithm::RSA, false),
+        PublicKey::Ecc { curve, .. } => match curve {
+            Curve::NistP256 => (algorithm::ECC, true),
+            Curve::NistP384 => (algorithm::ECC, false),
+            _ => return None,
+        },
+        PublicKey::Rsa { .. } => return None,
+    };
+    let (hash, bits, attributes, policy) = match (is_256, range) {
+        (true, EkRange::Low) => (HashAlg::Sha256, 128, LOW, &POLICY_A_SHA256[..]),
+        (true, EkRange::High) => (HashAlg::Sha256, 128, HIGH, &POLICY_B_SHA256[..]),
+        // Only the high range has keys of this size.
+        (false, _) => (HashAlg::Sha384, 256, HIGH, &POLICY_B_SHA384[..]),
+    };
+    let mut area = Vec::new();
+    area.put_u16(kind);
+    area.put_u16(hash.id());
+    area.put_u32(attributes);
+    area.put_sized(policy);
+    area.put_u16(algorithm::AES);
+    area.put_u16(bits);
+    area.put_u16(algorithm::CFB);
+    // No scheme.
+    area.put_u16(algorithm::NULL);
+    match key {
+        PublicKey::Rsa { n, .. } => {
+            area.put_u16(if is_256 { 2048 } else { 3072 });
+            // 0 is the TPM's word for 65537.
+            area.put_u32(0);
+            area.put_sized(n);
+        }
+        PublicKey::Ecc { x, y, .. } => {
+            // TPM_ECC_NIST_P256 and P384 (part 2, section 6.4); no key derivation.
+            area.put_u16(if is_256 { 3 } else { 4 });
+            area.put_u16(algorithm::NULL);
+            area.put_sized(x);
+            area.put_sized(y);
+        }
+    }
+    Some(area)
+}
+
 fn sha256_range(attributes: u32, policy: &[u8]) -> bool {
     attributes == LOW && policy == POLICY_A_SHA256
         || attributes == HIGH && policy == POLICY_B_SHA256
@@ -94,8 +141,6 @@ fn sha256_range(attributes: u32, policy: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tpm_wire::Put;
-
     use super::*;
     use crate::{Name, policy_digest::PolicyDigest};
 

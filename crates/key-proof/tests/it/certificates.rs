@@ -1,6 +1,6 @@
 //! V1: makers' certificates, ordinary and peculiar, and what none may be.
 
-use key_proof::{Check, EkCertificate, Error, Maker, Mode, Name, PublicArea};
+use key_proof::{Check, EkCertificate, EkRange, Error, Maker, Mode, Name, PublicArea};
 
 use crate::der::{
     Authority, Draft, ECDSA_SHA1, authority, ek_usage, extension, maker, maker_of, seq, tlv,
@@ -422,4 +422,27 @@ fn a_key_of_which_one_part_is_another_is_that_of_another_tpm() {
         factory.tpm.certificate = Some(factory.between.certify_spki(&leaf(), &spki));
         assert_eq!(factory.refused(), "the certificate is that of another TPM");
     }
+}
+
+/// An authority that has only the certificate of a machine knows its endorsement key's Name by it.
+#[test]
+fn the_name_of_an_endorsement_key_follows_from_its_certificate() {
+    let maker = Authority::root("Maker");
+    for kind in Ek::ALL {
+        let area = kind.area();
+        let range = match kind {
+            Ek::Rsa2048High | Ek::P256High => EkRange::High,
+            _ => EkRange::Low,
+        };
+        let der = maker.certify(&leaf(), &area.key);
+        let certificate = EkCertificate::from_file(&der).unwrap();
+        let found = certificate.public_area(range).unwrap();
+        assert_eq!(found.bytes(), area.bytes(), "{kind:?}");
+    }
+    let no_template = maker.certify(&leaf(), &Pair::p521());
+    let refused = EkCertificate::from_file(&no_template).unwrap();
+    assert_eq!(
+        refused.public_area(EkRange::Low).unwrap_err().to_string(),
+        "malformed certificate: no template of the TCG's is for its key: RSA of 2048 or 3072 bits, or ECC on P-256 or P-384"
+    );
 }

@@ -272,6 +272,9 @@ fn the_keys_of_a_factory_are_found_with_their_certificates() -> TestResult {
             let certificate = key_proof::EkCertificate::parse(&der)?;
             certificate.check_is_for(&PublicArea::parse(&found.public)?)?;
             assert_eq!(EkType::of_public(&found.public), Some(ek_type));
+            // Who has the certificate alone knows the Name.
+            let area = certificate.public_area(key_proof::EkRange::Low)?;
+            assert_eq!(area.name().bytes(), found.name.bytes(), "{ek_type:?}");
         }
     }
     Ok(())
