@@ -7,10 +7,13 @@ mod span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use key_proof::Anchors;
 use serde::Deserialize;
 use ssh_format::AnyKey;
+
+use crate::identity::{Rule, oidc::Remote};
 
 pub use network::Network;
 use role::RoleFile;
@@ -253,6 +256,17 @@ impl Policy {
     #[must_use]
     pub fn trusts(&self, fingerprint: &[u8]) -> bool {
         self.trusted.contains(fingerprint)
+    }
+
+    /// The keys of identity providers that are fetched.
+    #[must_use]
+    pub fn remotes(&self) -> Vec<Arc<Remote>> {
+        let rules = self.roles().flat_map(|role| &role.identities);
+        let remotes = rules.filter_map(|rule| match rule {
+            Rule::Oidc(issuer) => issuer.remote(),
+            Rule::Ssh(_) => None,
+        });
+        remotes.cloned().collect()
     }
 
     /// All roles, by name.

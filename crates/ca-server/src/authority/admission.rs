@@ -190,7 +190,10 @@ impl Authority {
         token: &str,
         facts: &mut Facts,
     ) -> Result<(Assignment, Admission), Refusal> {
-        let refused = |why| Refusal::denied(403, "identity", why);
+        let refused = |why| {
+            let is_ours = why == oidc::UNAVAILABLE;
+            Refusal::denied(if is_ours { 503 } else { 403 }, "identity", why)
+        };
         let token = oidc::Shown::read(token).map_err(refused)?;
         let policy = asking.policy;
         let mut found: Vec<(Assignment, Admission)> = Vec::new();

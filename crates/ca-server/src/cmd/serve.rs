@@ -14,6 +14,7 @@ use super::{Out, database, notify, restored, tickets};
 use crate::audit::{self, Audit};
 use crate::authority::{Authority, Rules, now};
 use crate::http::Tls;
+use crate::identity::oidc;
 use crate::policy::in_words;
 use crate::private_tls::PrivateTls;
 use crate::reload::{Read, Reload, renew_if_due};
@@ -65,6 +66,7 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
             eprintln!("tpmssh-ca: counters at http://{address}/metrics");
             tokio::spawn(http::serve_metrics(Arc::clone(&authority), metrics));
         }
+        oidc::keep_fetched(Arc::clone(&authority))?;
         tokio::spawn(admin::serve(node, socket));
         notify::tell("READY=1");
         http::serve(Arc::clone(&authority), listener, tls, connections, end).await?;

@@ -1,17 +1,18 @@
 //! An identity by OpenID Connect: a token of the organisation's identity provider.
 //!
 //! The token is asked for with a nonce that is made of the attestation key and the key, so that a token that was stolen is good for no other
-//! key. The signatures of the provider are checked by keys in a file; nothing is fetched.
+//! key. The signatures of the provider are checked by keys in a file, or by those at its address, which are fetched in the background.
 //!
 //! # Source
 //!
 //! OpenID Connect Core 1.0, sections 2 and 3.1.3.7; RFC 7515, 7517, 7518, 7519; RFC 8725 (what goes wrong with them).
 
 mod keys;
+mod remote;
 mod token;
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use key_proof::Request;
@@ -21,7 +22,9 @@ use serde_json::Value;
 use super::{check_ending, without_ending};
 use crate::policy::Files;
 
-use keys::Keys;
+use keys::{Keys, UNKNOWN};
+pub use remote::Remote;
+pub(crate) use remote::keep_fetched;
 use token::{Object, Token};
 
 /// Seconds by which the clock of the provider may differ.
@@ -36,7 +39,14 @@ pub struct Issuer {
     principal: String,
     /// What is left out at the end of each name.
     cut: Option<String>,
-    keys: Arc<Keys>,
+    keys: Source,
+}
+
+/// Where the provider's keys are.
+#[derive(Debug, PartialEq, Eq)]
+enum Source {
+    File(Arc<Keys>),
+    Address(Arc<Remote>),
 }
 
 /// An [`Issuer`] as a policy has it.
@@ -45,7 +55,10 @@ pub struct Issuer {
 pub(crate) struct IssuerFile {
     issuer: String,
     audience: String,
-    jwks: PathBuf,
+    /// A file, or an address of https.
+    jwks: String,
+    #[serde(default)]
+    jwks_ca: Option<PathBuf>,
     principal: String,
     #[serde(default)]
     cut: Option<String>,
@@ -62,6 +75,9 @@ type Checked = Vec<(Arc<Keys>, Result<(), Why>)>;
 
 /// Why a token is not taken: a sentence for the person who has it.
 pub type Why = &'static str;
+
+/// No token can be judged: the provider's keys were not fetched, or too long ago.
+pub const UNAVAILABLE: Why = "the keys of the identity provider are not available now";
 
 impl Shown {
     /// Reads a token.
@@ -96,7 +112,7 @@ impl Shown {
 }
 
 impl Issuer {
-    /// Reads the file with the provider's keys.
+    /// Reads the file with the provider's keys, if they are in one.
     ///
     /// # Errors
     ///
@@ -112,15 +128,45 @@ impl Issuer {
                 return Err(format!("{word} is empty"));
             }
         }
-        let keys = Keys::read(&files.read(&file.jwks)?);
-        let keys = keys.map_err(|why| format!("{}: {why}", file.jwks.display()))?;
+        let jwks = &file.jwks;
+        let keys = if jwks.contains("://") {
+            let roots = file.jwks_ca.as_deref().map(|path| files.read(path));
+            Source::Address(Remote::at(jwks, roots.transpose()?)?)
+        } else if file.jwks_ca.is_some() {
+            return Err("jwks_ca is for keys at an address, and jwks is a file".to_owned());
+        } else {
+            let keys = Keys::read(&files.read(Path::new(jwks))?);
+            Source::File(Arc::new(keys.map_err(|why| format!("{jwks}: {why}"))?))
+        };
         Ok(Self {
             issuer: file.issuer,
             audience: file.audience,
             principal: file.principal,
             cut: file.cut,
-            keys: Arc::new(keys),
+            keys,
         })
+    }
+
+    /// The provider's keys, if they are at an address.
+    #[must_use]
+    pub fn remote(&self) -> Option<&Arc<Remote>> {
+        match &self.keys {
+            Source::File(_) => None,
+            Source::Address(remote) => Some(remote),
+        }
+    }
+
+    /// Checks that the provider has signed a token.
+    fn check_signature(&self, shown: &Shown, now: u64) -> Result<(), Why> {
+        let remote = match &self.keys {
+            Source::File(keys) => return shown.is_signed_by(keys),
+            Source::Address(remote) => remote,
+        };
+        let signed = shown.is_signed_by(&remote.keys(now).ok_or(UNAVAILABLE)?);
+        if signed == Err(UNKNOWN) {
+            remote.want();
+        }
+        signed
     }
 
     /// The person whom a token names, if it is good for `request` at `now` (seconds since 1970); none if the name ends otherwise than the role
@@ -128,12 +174,12 @@ impl Issuer {
     ///
     /// # Errors
     ///
-    /// Why it is not taken.
+    /// Why it is not taken; [`UNAVAILABLE`] if that is not the token's fault.
     pub fn names(&self, shown: &Shown, request: &Request, now: u64) -> Result<Vec<String>, Why> {
         if !shown.is_of(self) {
             return Err("the identity token is of another issuer, or for somebody else");
         }
-        shown.is_signed_by(&self.keys)?;
+        self.check_signature(shown, now)?;
         let claims = &shown.token.claims;
         let (Some(expires), Some(issued)) = (time(claims, "exp")?, time(claims, "iat")?) else {
             return Err("the identity token does not say from when until when it is good");

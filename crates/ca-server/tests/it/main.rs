@@ -12,6 +12,7 @@ mod enrolment;
 mod faults;
 mod flood;
 mod identity;
+mod jwks;
 mod keys;
 mod limits;
 mod metrics;

@@ -16,7 +16,7 @@ use crate::software_tpm::{NOW, SoftwareTpm};
 const ISSUER: &str = "https://id.example.com";
 
 /// A provider with one key.
-struct Provider {
+pub(crate) struct Provider {
     algorithm: &'static str,
     pair: Pair,
 }
@@ -26,7 +26,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 impl Provider {
-    fn new(algorithm: &'static str) -> Self {
+    pub(crate) fn new(algorithm: &'static str) -> Self {
         let pair = match algorithm {
             "RS256" => Pair::rsa2048(0),
             "ES256" => Pair::p256(),
@@ -36,7 +36,7 @@ impl Provider {
     }
 
     /// Its public key as a JWK.
-    fn key(&self) -> Value {
+    pub(crate) fn key(&self) -> Value {
         let (kid, alg) = ("one", self.algorithm);
         if self.pair.is_rsa() {
             let n = base64(&self.pair.modulus());
@@ -47,11 +47,11 @@ impl Provider {
         json!({"kty": "EC", "kid": kid, "crv": crv, "x": base64(&x), "y": base64(&y)})
     }
 
-    fn head(&self) -> Value {
+    pub(crate) fn head(&self) -> Value {
         json!({"alg": self.algorithm, "kid": "one", "typ": "JWT"})
     }
 
-    fn sign(&self, head: &Value, claims: &Value) -> String {
+    pub(crate) fn sign(&self, head: &Value, claims: &Value) -> String {
         self.sign_text(&head.to_string(), &claims.to_string())
     }
 
@@ -67,7 +67,7 @@ impl Provider {
 }
 
 /// The claims of anna's token for a request at the time `now`.
-fn claims(request: &Request, now: u64) -> Value {
+pub(crate) fn claims(request: &Request, now: u64) -> Value {
     json!({
         "iss": ISSUER, "aud": "tpmssh", "sub": "4711", "preferred_username": "anna", "email": "anna@example.com",
         "iat": now, "exp": now + 300, "nonce": request.identity_nonce().unwrap(),
@@ -75,7 +75,7 @@ fn claims(request: &Request, now: u64) -> Value {
 }
 
 /// The claims with one of them changed; `null` leaves it out.
-fn with(claims: &Value, name: &str, value: Value) -> Value {
+pub(crate) fn with(claims: &Value, name: &str, value: Value) -> Value {
     let mut changed = claims.clone();
     match value {
         Value::Null => changed.as_object_mut().unwrap().remove(name),
@@ -87,7 +87,7 @@ fn with(claims: &Value, name: &str, value: Value) -> Value {
     changed
 }
 
-fn rule(jwks: &str, more: &str) -> String {
+pub(crate) fn rule(jwks: &str, more: &str) -> String {
     format!(
         "identity = [{{ type = \"oidc\", issuer = \"{ISSUER}\", audience = \"tpmssh\", jwks = {jwks:?}, {more} }}]"
     )
@@ -106,7 +106,12 @@ impl Files for Named {
     }
 }
 
-fn read_rule(jwks: &str, more: &str) -> Result<Rule, String> {
+pub(crate) fn read_rule(jwks: &str, more: &str) -> Result<Rule, String> {
+    read_rule_at("jwks.json", jwks, more)
+}
+
+/// The rule whose keys are at `place`, where each file that it names has this content.
+pub(crate) fn read_rule_at(place: &str, content: &str, more: &str) -> Result<Rule, String> {
     let key = |pair: &Pair| {
         let (x, y) = pair.point();
         let key = ssh_format::PublicKey::ecdsa(ssh_format::Curve::NistP256, &x, &y).unwrap();
@@ -117,24 +122,37 @@ fn read_rule(jwks: &str, more: &str) -> Result<Rule, String> {
          [role.user]\nkind = \"user\"\nmode = \"D\"\nttl = \"1h\"\nprincipals = [\"{{identity}}\"]\n{}\n",
         key(&Pair::p256()),
         key(&Pair::p256()),
-        rule("jwks.json", more)
+        rule(place, more)
     );
     let policy =
-        Policy::parse(&text, &mut Named(jwks.to_owned())).map_err(|err| err.to_string())?;
+        Policy::parse(&text, &mut Named(content.to_owned())).map_err(|err| err.to_string())?;
     Ok(policy.role("user").unwrap().identities[0].clone())
 }
 
-const USERNAME: &str = "principal = \"preferred_username\"";
+pub(crate) const USERNAME: &str = "principal = \"preferred_username\"";
 
 /// Whom a token names at the time `NOW`.
-fn judge(rule: &Rule, token: &str, request: &Request) -> Result<Vec<String>, &'static str> {
+pub(crate) fn judge(
+    rule: &Rule,
+    token: &str,
+    request: &Request,
+) -> Result<Vec<String>, &'static str> {
+    judge_at(rule, token, request, NOW)
+}
+
+pub(crate) fn judge_at(
+    rule: &Rule,
+    token: &str,
+    request: &Request,
+    now: u64,
+) -> Result<Vec<String>, &'static str> {
     let Rule::Oidc(issuer) = rule else {
         panic!("another rule");
     };
-    issuer.names(&Shown::read(token)?, request, NOW)
+    issuer.names(&Shown::read(token)?, request, now)
 }
 
-fn jwks(keys: &[Value]) -> String {
+pub(crate) fn jwks(keys: &[Value]) -> String {
     json!({ "keys": keys }).to_string()
 }
 
@@ -394,6 +412,16 @@ fn a_file_of_keys_is_read_or_refused() {
         refused(&jwks(&[changed(&good, "x", "AAAA")])).starts_with(&format!("{at}key 1 is none: "))
     );
     assert!(refused("nonsense").starts_with(&format!("{at}it is no set of keys (JWKS): ")));
+    let with_ca = read_rule("", "principal = \"x\", jwks_ca = \"ca.pem\"").unwrap_err();
+    assert_eq!(
+        with_ca,
+        "role.user.identity[0]: jwks_ca is for keys at an address, and jwks is a file"
+    );
+    let plain = read_rule_at("http://id.example.com/keys", "", USERNAME).unwrap_err();
+    assert_eq!(
+        plain,
+        "role.user.identity[0]: jwks is a file or an address such as https://id.example.com/keys, and not \"http://id.example.com/keys\""
+    );
     let no_claim = read_rule(&jwks(&[good]), "principal = \"\"").unwrap_err();
     assert_eq!(no_claim, "role.user.identity[0]: principal is empty");
 }

@@ -7,6 +7,9 @@ use ssh_format::{AnyKey, Curve, PublicKey, RsaHash, Signature};
 use super::Why;
 use super::token::{Algorithm, Token};
 
+/// A token names a key that is not there.
+pub(super) const UNKNOWN: Why = "the identity token is signed by a key that is not known here";
+
 /// The keys that can sign a token, each for the one algorithm that it is for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Keys(Vec<Key>);
@@ -89,7 +92,7 @@ impl Keys {
             None => true,
         });
         let (Some(key), None) = (fitting.next(), fitting.next()) else {
-            return Err("the identity token is signed by a key that is not known here");
+            return Err(UNKNOWN);
         };
         let wrong = "the signature of the identity token is wrong";
         let signature = token.signature().ok_or(wrong)?;
