@@ -7,6 +7,7 @@ mod outside;
 mod release;
 mod tools;
 
+use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -58,18 +59,19 @@ const TYPOS: Tool = Tool {
     program: "typos",
 };
 
-/// Does all of [`STEPS`], and says at the end how long each took, and which this machine cannot do.
+/// Does all of [`STEPS`], or those that are named, and says at the end how long each took, and which this machine cannot do.
 ///
 /// # Errors
 ///
-/// The first step that fails. At the end, if this machine could not do a step, unless this is CI,
+/// If there is no such step. Else the first step that fails. At the end, if this machine could not do a step, unless this is CI,
 /// where nobody can install what the machine lacks.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(names: &[OsString]) -> Result<()> {
+    let steps = chosen(names)?;
     packages::install_missing(packages::For::All)?;
     let mut times = Vec::new();
     let mut left_out = Vec::new();
     let begun = Instant::now();
-    for (name, step) in STEPS {
+    for (name, step) in steps {
         eprintln!("ci: after {} s: {name}", begun.elapsed().as_secs());
         let start = Instant::now();
         match step() {
@@ -83,6 +85,25 @@ pub(crate) fn run() -> Result<()> {
         eprintln!("ci: {:>5} s  {name}", Duration::as_secs(&time));
     }
     finish(&left_out, std::env::var_os("CI").is_some())
+}
+
+/// The steps with these names, in the order in which they are done; all without names.
+fn chosen(names: &[OsString]) -> Result<Vec<&'static Step>> {
+    for name in names {
+        let is_there = STEPS.iter().any(|(step, _)| name == step);
+        ensure!(
+            is_there,
+            "there is no step {}; there are: {}",
+            name.display(),
+            STEPS
+                .iter()
+                .map(|(step, _)| *step)
+                .collect::<Vec<_>>()
+                .join("; ")
+        );
+    }
+    let is_chosen = |step: &&Step| names.is_empty() || names.iter().any(|name| name == step.0);
+    Ok(STEPS.iter().filter(is_chosen).collect())
 }
 
 /// Says what was left out, and whether the rest is enough.
@@ -162,6 +183,20 @@ mod tests {
         let err = finish(&left_out, false).expect_err("a step was not done");
         let said = format!("and 1 of {} steps were not done", STEPS.len());
         assert!(err.to_string().contains(&said), "{err}");
+    }
+
+    #[test]
+    fn steps_are_chosen_by_their_names() {
+        let chosen = |names: &[&str]| {
+            let names: Vec<OsString> = names.iter().map(OsString::from).collect();
+            let steps = chosen(&names)?;
+            Ok::<_, anyhow::Error>(steps.iter().map(|step| step.0).collect::<Vec<_>>())
+        };
+        assert_eq!(chosen(&[]).expect("all").len(), STEPS.len());
+        let some = chosen(&["tests", "demo"]).expect("both are there");
+        assert_eq!(some, ["demo", "tests"]);
+        let err = chosen(&["no such thing"]).expect_err("it is not there");
+        assert!(err.to_string().contains("formatting; spelling"), "{err}");
     }
 
     #[test]

@@ -32,7 +32,8 @@ cargo xtask demo           show tpmssh at work: from an empty TPM to an ssh logi
 cargo xtask test [--times] [--without-programs] [ARG]...  build everything and run all tests; ARGs go
                            to cargo test; --times shows at the end how long each test program ran;
                            --without-programs needs no Java, Go, nginx and the like, and tests none
-cargo xtask ci             all that must be in order before a merge; .ci/run calls this
+cargo xtask ci [STEP]...   all that must be in order before a merge, or some steps of it; .ci/run
+                           calls this
 cargo xtask fuzz [SECONDS]  every fuzz target, 20 seconds each
 cargo xtask memcheck       call the module wrongly, under valgrind
 cargo xtask differential [N]  compare the parsers of SSH's formats with OpenSSH's, N inputs each
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
         // For another release of Debian, which has no compiler: see `distro`.
         (Some("demo"), false) if rest == ["--built"] => demo::run_built(),
         (Some("test"), _) => test::run(&rest),
-        (Some("ci"), true) => ci::run(),
+        (Some("ci"), _) => ci::run(&rest),
         (Some("memcheck"), true) => memcheck::run(),
         (Some("differential"), _) if rest.len() < 2 => differential::run(&rest),
         (Some("fuzz"), _) if rest.len() < 2 => fuzz::run(&rest),
