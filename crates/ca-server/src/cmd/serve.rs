@@ -66,7 +66,7 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
             eprintln!("tpmssh-ca: counters at http://{address}/metrics");
             tokio::spawn(http::serve_metrics(Arc::clone(&authority), metrics));
         }
-        oidc::keep_fetched(Arc::clone(&authority))?;
+        oidc::keep_fetched(&authority)?;
         tokio::spawn(admin::serve(node, socket));
         notify::tell("READY=1");
         http::serve(Arc::clone(&authority), listener, tls, connections, end).await?;

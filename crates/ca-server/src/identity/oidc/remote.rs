@@ -206,15 +206,17 @@ impl Remote {
     }
 }
 
-/// Fetches the keys that the policy in force names, for good, in a thread of its own.
+/// Fetches the keys that the policy in force names, in a thread of its own, as long as the authority is there. It does not keep it: at the end of
+/// the node the registry and the audit log have to be closed.
 ///
 /// # Errors
 ///
 /// If there can be no thread.
-pub(crate) fn keep_fetched(authority: Arc<Authority>) -> std::io::Result<()> {
+pub(crate) fn keep_fetched(authority: &Arc<Authority>) -> std::io::Result<()> {
+    let authority = Arc::downgrade(authority);
     let work = move || {
-        loop {
-            let remotes = authority.policy().remotes();
+        let named = || Some(authority.upgrade()?.policy().remotes());
+        while let Some(remotes) = named() {
             remotes.iter().for_each(|it| it.keep());
             drop(remotes);
             thread::sleep(TICK);
