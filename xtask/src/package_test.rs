@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -85,7 +86,7 @@ fn check_user() -> Result<(), Unavailable> {
     ))
 }
 
-/// Installs the packages in each clean Debian and goes through all steps: in all of them at once, because most steps wait.
+/// Installs the packages in each clean Debian and goes through all steps. The clean ones are made at the same time, because that waits for a mirror.
 fn live_with(dist: &Dist) -> Result<()> {
     lint(&dist.deb)?;
     lint(&dist.ca)?;
@@ -259,6 +260,9 @@ fn machine(tree: &Path) -> String {
     parts.join("-").replace(['.', '_'], "-")
 }
 
+/// Held by the container that runs: two would be in one control group, and each would end the processes of the other.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Boots a root, with arguments for its systemd, and waits until it switches itself off. Returns how
 /// systemd-nspawn ended.
 ///
@@ -283,6 +287,7 @@ fn boot(tree: &Path, args: &[&str], patience: Duration) -> Result<ExitStatus> {
         .args(args)
         .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
         .stdin(Stdio::null());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     eprintln!("$ {}", command::line(&command));
     let log = fs::File::create(tree.with_file_name("console"))?;
     command.stdout(log.try_clone()?).stderr(log);
