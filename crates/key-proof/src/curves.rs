@@ -103,7 +103,7 @@ macro_rules! curve {
 curve!(p256_verifies, p256_spki_verifies, p256_agree, p256, 32);
 curve!(p384_verifies, p384_spki_verifies, p384_agree, p384, 48);
 
-/// The same for P-256 in a quarter of the time. It can only accept: what it does not accept gets the plain check.
+/// The same for P-256, by a faster crate. It can only accept: what it does not accept gets the plain check.
 ///
 /// # Source
 ///
