@@ -24,7 +24,7 @@ pub use token::InToken;
 
 /// What signs certificates.
 pub trait Signer: Send + Sync {
-    /// A signature by `key` over `data`. Whoever uses it verifies it first: a faulty chip must not give its key away.
+    /// A signature by `key` over `data`. It is not verified yet. The caller must verify it before it is shown to anybody, because a wrong signature of a faulty chip can give its key away.
     ///
     /// # Errors
     ///
@@ -75,10 +75,29 @@ impl Watched {
         for key in keys {
             let signs = self.signs().get(key.blob()).copied();
             if signs != Some(true) {
-                sign_file(self, key, "ready@tpmssh", b"")?;
+                self.sign_file(key, "ready@tpmssh", b"")?;
             }
         }
         Ok(())
+    }
+
+    /// [`sign_file`] with these keys.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Signer`].
+    pub(crate) fn sign_file(
+        &self,
+        key: &AnyKey,
+        namespace: &str,
+        message: &[u8],
+    ) -> Result<String, Refusal> {
+        sign_file(self, key, namespace, message).inspect_err(|_| self.disbelieve(key))
+    }
+
+    /// Notes that the last signature by `key` was not a good one.
+    pub(crate) fn disbelieve(&self, key: &AnyKey) {
+        self.signs().insert(key.blob().to_vec(), false);
     }
 
     fn signs(&self) -> std::sync::MutexGuard<'_, HashMap<Vec<u8>, bool>> {
@@ -290,6 +309,34 @@ mod tests {
     use std::sync::mpsc::channel;
 
     use super::*;
+
+    /// Its signatures have the right form, and are good for nothing.
+    struct Faulty;
+
+    impl Signer for Faulty {
+        fn sign(&self, _: &AnyKey, _: &[u8]) -> Result<Signature, Refusal> {
+            Signature::ecdsa(Curve::NistP256, &[1; 32], &[1; 32]).map_err(failed)
+        }
+
+        fn unlisted<'a>(&self, _: &[&'a AnyKey]) -> Result<Option<&'a AnyKey>, Refusal> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn a_key_whose_signature_was_wrong_has_to_show_that_it_signs() {
+        let line = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBGsX0fLhLEJH+Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT+NC4v4af5uO5+tKfA+eFivOM1drMV7Oy7ZAaDe/UfU=";
+        let (key, _) = AnyKey::from_line(line).unwrap();
+        let watched = Watched::new(Box::new(Faulty));
+        for _ in 0..2 {
+            assert!(watched.check(&[&key]).is_err(), "not ready, each time");
+        }
+        // As if a good one had been made once.
+        watched.signs().insert(key.blob().to_vec(), true);
+        watched.check(&[&key]).unwrap();
+        assert!(watched.sign_file(&key, "krl@tpmssh", b"list").is_err());
+        assert!(watched.check(&[&key]).is_err(), "not ready after that");
+    }
 
     /// It hangs, and others wait for it already: the next one is not even accepted.
     #[test]

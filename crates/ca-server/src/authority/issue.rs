@@ -44,9 +44,13 @@ impl Authority {
             .unsigned(&nonce, authority)
             .map_err(unusable)?;
         let signature = self.signer.sign(authority, unsigned.bytes())?;
+        // This verifies it.
+        let certificate = unsigned.signed(&signature);
         Ok(Signed {
-            // This verifies it.
-            certificate: unsigned.signed(&signature).map_err(unusable)?,
+            certificate: certificate.map_err(|err| {
+                self.signer.disbelieve(authority);
+                unusable(err)
+            })?,
             ca: number,
         })
     }

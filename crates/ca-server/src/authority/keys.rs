@@ -9,7 +9,6 @@ use super::{Authority, busy};
 use crate::Refusal;
 use crate::policy::Policy;
 use crate::registry::{CaKeys, Custody};
-use crate::signer::sign_file;
 
 /// The namespace of the authority's signatures under the list of its keys.
 const NAMESPACE: &str = "ca-keys@tpmssh";
@@ -112,7 +111,7 @@ impl Authority {
 
     fn make_ca_keys(&self, policy: &Policy, keys: &CaKeys, now: u64) -> Result<Arc<Made>, Refusal> {
         let list = list(&policy.audience, keys, now)?;
-        let sign = |key: &AnyKey| sign_file(&self.signer, key, NAMESPACE, list.as_bytes());
+        let sign = |key: &AnyKey| self.signer.sign_file(key, NAMESPACE, list.as_bytes());
         let mut signatures = vec![sign(&policy.ca.host)?];
         for key in keys.active("host") {
             if key.public == policy.ca.host.blob() {

@@ -6,7 +6,6 @@ use ssh_format::{AnyKey, Krl};
 
 use super::{Authority, InForce, busy};
 use crate::Refusal;
-use crate::signer::sign_file;
 
 /// The namespace of the authority's signature under the list.
 const NAMESPACE: &str = "krl@tpmssh";
@@ -77,7 +76,7 @@ impl Authority {
             krl.revoke_fingerprint(print);
         }
         let bytes = krl.to_bytes();
-        let signature = sign_file(&self.signer, &policy.ca.host, NAMESPACE, &bytes)?;
+        let signature = self.signer.sign_file(&policy.ca.host, NAMESPACE, &bytes)?;
         Ok(Arc::new(SignedKrl {
             bytes,
             number: list.number,
