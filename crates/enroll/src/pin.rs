@@ -1,9 +1,9 @@
 //! The first contact with an authority whose TLS is known by a hash: the certificate is fetched from anybody, and believed by its hash alone.
 
-use base64ct::{Base64, Encoding};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use ureq::tls::TlsConfig;
+use x509_cert::der::pem::{LineEnding, encode_string};
 
 use crate::server::{MAX_ANSWER_LEN, agent, tls_config};
 use crate::{Error, Result, Url};
@@ -41,20 +41,6 @@ pub fn pinned_root(url: &Url, sha256: &[u8; 32]) -> Result<Vec<u8>> {
     let found = CertificateDer::pem_slice_iter(&body)
         .filter_map(std::result::Result::ok)
         .find(|it| Sha256::digest(it)[..] == sha256[..]);
-    Ok(pem(&found.ok_or_else(other)?).into_bytes())
-}
-
-/// A certificate in PEM.
-///
-/// # Source
-///
-/// RFC 7468 section 5.
-fn pem(der: &[u8]) -> String {
-    let body = Base64::encode_string(der);
-    let lines: Vec<&str> = (0..body.len())
-        .step_by(64)
-        .map(|at| &body[at..body.len().min(at + 64)])
-        .collect();
-    let lines = lines.join("\n");
-    format!("-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n")
+    let pem = encode_string("CERTIFICATE", LineEnding::LF, &found.ok_or_else(other)?);
+    pem.map(String::into_bytes).map_err(Error::bad)
 }

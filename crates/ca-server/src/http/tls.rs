@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::Context;
-use base64ct::{Base64, Encoding};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use x509_cert::der::pem::{LineEnding, encode_string};
 
 use crate::policy::Listen;
 
@@ -70,7 +70,8 @@ fn in_use(listen: &Listen) -> anyhow::Result<Option<InUse>> {
     let chain = CertificateDer::pem_file_iter(certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .with_context(|| unusable(certificate))?;
-    let shown = chain.iter().map(|it| pem(it)).collect::<String>();
+    let pem = |it: &CertificateDer<'_>| encode_string("CERTIFICATE", LineEnding::LF, it);
+    let shown: String = chain.iter().map(pem).collect::<Result<_, _>>()?;
     let secret = PrivateKeyDer::from_pem_file(key).with_context(|| unusable(key))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
@@ -82,21 +83,4 @@ fn in_use(listen: &Listen) -> anyhow::Result<Option<InUse>> {
         acceptor: TlsAcceptor::from(Arc::new(config)),
         chain: shown.into(),
     }))
-}
-
-/// A certificate in PEM.
-///
-/// # Source
-///
-/// RFC 7468 section 5.
-fn pem(der: &[u8]) -> String {
-    let body = Base64::encode_string(der);
-    let lines: Vec<&str> = (0..body.len())
-        .step_by(64)
-        .map(|at| &body[at..body.len().min(at + 64)])
-        .collect();
-    format!(
-        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
-        lines.join("\n")
-    )
 }
