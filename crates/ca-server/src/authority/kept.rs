@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long others wait for one that is being made, counted from its beginning. A TPM signs in a tenth of a second.
+/// How long other requests wait for an answer that is being made, from when that was begun. A TPM signs in a tenth of a second.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The last answer, and a turn for the request that makes the next one.

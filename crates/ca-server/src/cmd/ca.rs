@@ -20,8 +20,8 @@ pub(super) enum CaCommand {
     List,
     /// Make two keys that the node has in its memory, sealed to the TPM of this machine
     ///
-    /// For more signatures than a TPM makes: the keys are software keys. Whoever has a copy of the disk cannot use them without this TPM;
-    /// whoever is root on this machine while the node serves can copy them. Then: tpmssh-ca init --sealed FILE.
+    /// For more signatures than a TPM makes. The keys are software keys: a copy of the disk cannot be used without this TPM, but root on this
+    /// machine can copy the keys while the node serves. Then: tpmssh-ca init --sealed FILE.
     Seal {
         /// The file that is made: it has the sealed keys, and opens with no other TPM
         #[arg(long, value_name = "FILE")]

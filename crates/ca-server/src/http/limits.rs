@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(limits.take(BEGIN, Some(source(3 * most)), later), Ok(()));
         assert_eq!(held(), 1);
     }
-    /// Keys cost nothing: whoever makes up many does not keep out a machine that comes then.
+    /// A client can make up any number of keys. That must not keep out a machine that comes later.
     #[test]
     fn many_keys_take_bounded_memory_and_keep_nobody_out() {
         let (limits, now) = (Limits::new(), Instant::now());

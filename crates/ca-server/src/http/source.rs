@@ -10,7 +10,7 @@ use crate::policy::Network;
 const FORWARDED: &str = "x-forwarded-for";
 
 /// Where a request on a connection from `peer` comes from: from there, or, if that is one of `proxies`, from the last address in
-/// `X-Forwarded-For` that is none of them. Everything before that address may be the client's own invention.
+/// `X-Forwarded-For` that is not a proxy's. A client can write anything into the header, but only before that address.
 ///
 /// `None` is the machine itself, which has no limits.
 pub(super) fn of(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> Option<IpAddr> {

@@ -1,6 +1,6 @@
 //! The authority's keys in this process: sealed to the TPM on the disk, and in locked memory while the node serves.
 //!
-//! For authorities that need more signatures than a TPM makes. Whoever is root on the machine while the node serves can copy the keys.
+//! For authorities that need more signatures than a TPM makes. Root on the machine can copy the keys while the node serves.
 
 mod file;
 
