@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use key_proof::Anchors;
+use zeroize::Zeroizing;
 
 use crate::audit;
 use crate::policy::{Files, MAX_POLICY_LEN, Policy};
@@ -89,29 +90,41 @@ impl Dir {
 
 /// Reads a text file of at most `max` bytes.
 pub(crate) fn read(path: &Path, max: u64) -> anyhow::Result<String> {
-    let shown = path.display();
     let mut text = String::new();
-    let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
-    if !file.metadata()?.is_file() {
-        bail!("{shown} is not a file");
-    }
-    file.take(max + 1)
-        .read_to_string(&mut text)
-        .with_context(|| format!("cannot read {shown}"))?;
-    if u64::try_from(text.len())? > max {
-        bail!("{shown} is longer than {max} bytes");
-    }
+    read_into(&mut text, open(path)?, path, max)?;
     Ok(text)
 }
 
 /// Reads a text file of at most `max` bytes that nobody else can read.
-pub(crate) fn read_secret(path: &Path, max: u64) -> anyhow::Result<String> {
-    let shown = path.display();
-    let meta = fs::metadata(path).with_context(|| format!("cannot read {shown}"))?;
-    if meta.mode() & 0o077 != 0 {
-        bail!("others can read {shown}: chmod 600");
+pub(crate) fn read_secret(path: &Path, max: u64) -> anyhow::Result<Zeroizing<String>> {
+    let file = open(path)?;
+    if file.metadata()?.mode() & 0o077 != 0 {
+        bail!("others can read {}: chmod 600", path.display());
     }
-    read(path, max)
+    // With room for all of it: growing would leave copies that are not wiped.
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(max)? + 1));
+    read_into(&mut text, file, path, max)?;
+    Ok(text)
+}
+
+fn open(path: &Path) -> anyhow::Result<File> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
+    if !file.metadata()?.is_file() {
+        bail!("{shown} is not a file");
+    }
+    Ok(file)
+}
+
+fn read_into(text: &mut String, file: File, path: &Path, max: u64) -> anyhow::Result<()> {
+    let shown = path.display();
+    file.take(max + 1)
+        .read_to_string(text)
+        .with_context(|| format!("cannot read {shown}"))?;
+    if u64::try_from(text.len())? > max {
+        bail!("{shown} is longer than {max} bytes");
+    }
+    Ok(())
 }
 
 /// Writes a new file, whole and on the disk; not in the place of another.

@@ -12,7 +12,6 @@ use anyhow::{Context, bail};
 use ssh_format::{AnyKey, Signature};
 use token_store::{Config, Error as StoreError, Key, OpenToken, Pin, Store, StoreDir};
 use tpm_core::Tpm;
-use zeroize::Zeroizing;
 
 use super::{Signer, failed, harden};
 use crate::Refusal;
@@ -193,7 +192,7 @@ fn read_pin(file: &Path) -> anyhow::Result<Pin> {
         Some(dir) if file.components().count() == 1 => PathBuf::from(dir).join(file),
         _ => file.to_owned(),
     };
-    let text = Zeroizing::new(files::read_secret(&path, MAX_PIN_FILE)?);
+    let text = files::read_secret(&path, MAX_PIN_FILE)?;
     let pin = text.strip_suffix('\n').unwrap_or(&text);
     Pin::new(pin.as_bytes()).with_context(|| format!("the PIN in {}", path.display()))
 }
