@@ -1,7 +1,7 @@
 //! The audit log: JSON lines, each with the SHA-256 of the line before it.
 //!
-//! The line of a certificate is on the disk before the certificate leaves. Refusals cost nothing to ask for, so their lines do not wait for the disk
-//! one by one: they are in the file at once, and on the disk a few milliseconds later, many together.
+//! The line of a certificate is on the disk before the certificate leaves. Anybody can cause refusals at no cost, so a refusal does not wait for
+//! the disk: its line is in the file at once, and one sync a few milliseconds later brings many such lines to the disk.
 
 mod tail;
 
@@ -18,17 +18,17 @@ use sha2::{Digest, Sha256};
 
 use tail::{Disk, Tail};
 
-/// The longest text of others in a line, in characters.
+/// The longest value of a field in a line, in characters. Values may come from the network.
 const MAX_SHOWN: usize = 128;
-/// So long lines wait for others to come to the disk with them.
+/// How long the thread waits for more lines before one sync brings all of them to the disk.
 const SOON: Duration = Duration::from_millis(5);
-/// And so long after the disk has failed.
+/// How long the thread waits after a sync has failed.
 const LATER: Duration = Duration::from_secs(1);
 
-/// The log of one node. When it is dropped, all its lines are on the disk.
+/// The log of one node. Dropping it syncs all its lines to the disk; a failure is printed.
 pub struct Audit {
     shared: Arc<Shared>,
-    /// Makes groups of lines durable.
+    /// Syncs groups of lines to the disk.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -40,13 +40,13 @@ impl std::fmt::Debug for Audit {
 
 struct Shared {
     log: Mutex<Log>,
-    /// A line waits, or the log ends.
+    /// Notified when a first line waits for the disk, and when the log ends.
     changed: Condvar,
 }
 
 struct Log {
     tail: Tail,
-    /// Of the next line.
+    /// The number of the next line, counted from 0.
     seq: u64,
     /// The SHA-256 of the last line without its line feed; zeros before the first.
     prev: String,
@@ -56,7 +56,7 @@ struct Log {
 /// What is wrong with a log.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
-    /// It cannot be read or written.
+    /// The file cannot be read or written.
     #[error("the audit log cannot be read or written")]
     Io(#[from] io::Error),
     /// A line was changed, removed or inserted.
@@ -68,11 +68,11 @@ pub enum AuditError {
 }
 
 impl Audit {
-    /// Opens the log at `path` to go on with it; a half line at its end, of a node that was killed while it wrote, is cut off.
+    /// Opens the log at `path` to append to it, or creates it. A node that was killed while it wrote leaves an incomplete last line, which is cut off.
     ///
     /// # Errors
     ///
-    /// [`AuditError`], also for a log that was changed.
+    /// [`AuditError`], also if a line was changed.
     pub fn open(path: &Path) -> Result<Self, AuditError> {
         let file = OpenOptions::new()
             .read(true)
@@ -105,19 +105,19 @@ impl Audit {
         })
     }
 
-    /// Writes a line, and has it on the disk when this returns, with all lines before it.
+    /// Appends a line. When this returns, the line and all lines before it are on the disk.
     ///
-    /// Texts that came over the network are cut to 128 characters, and what could end a line or control a terminal is escaped.
+    /// Values are cut to 128 characters. Characters that could end a line or control a terminal are escaped.
     ///
     /// # Errors
     ///
-    /// If it cannot be written. The log is as before then, at the latest when the next line is written.
+    /// If the line cannot be written. It is not in the log then: the next line overwrites what the file may have of it.
     pub fn write(&self, now: u64, event: &str, facts: &[(&'static str, String)]) -> io::Result<()> {
         self.shared.add(now, event, facts, true)
     }
 
-    /// Writes a line of something that gives nothing away, such as a refusal: it is in the file when this returns, and on the disk within
-    /// milliseconds, or with the next line of [`Self::write`]. At most 32 lines wait for the disk.
+    /// Appends a line that a power cut may lose, such as a refusal. When this returns, the line is in the file. It is on the disk some
+    /// milliseconds later, or with the next line of [`Self::write`]. Fewer than 32 lines wait for the disk at any time.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl Drop for Audit {
     fn drop(&mut self) {
         self.shared.lock().ends = true;
         self.shared.changed.notify_all();
-        // It has ended in any case; a panic was reported when it happened.
+        // Fails only if the thread has panicked, which was reported when it happened.
         let _ = self.thread.take().map(JoinHandle::join);
         let mut log = self.shared.lock();
         if log.tail.waiting() > 0 {
@@ -174,7 +174,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Has lines on the disk soon after they were written, until the log ends.
+    /// Syncs lines to the disk soon after they were written, until the log ends. This is the work of the thread.
     fn make_durable(&self) {
         let wait = |log, time| {
             let waited = self
@@ -189,7 +189,7 @@ impl Shared {
                 .changed
                 .wait_while(log, quiet)
                 .unwrap_or_else(PoisonError::into_inner);
-            // Others come meanwhile.
+            // More lines may come meanwhile, and share the sync.
             log = wait(log, SOON);
             if log.ends {
                 return;
@@ -218,7 +218,7 @@ fn complain(done: &io::Result<()>) {
     }
 }
 
-/// JSON with escapes in its strings for all that a terminal would not show as itself: serde_json escapes only what is below U+0020.
+/// Escapes each character of JSON that a terminal would not show as itself, such as U+009B. serde_json escapes only those below U+0020.
 fn escaped(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for letter in json.chars() {
@@ -246,7 +246,7 @@ pub struct End {
 
 /// Checks that each line follows from the one before it.
 ///
-/// A program that can write the file can also replace all of it. The last hash, kept elsewhere, shows that.
+/// A program that can write the file can also replace all of it with a new chain. Only a copy of the last hash, kept elsewhere, shows that.
 ///
 /// # Errors
 ///
@@ -302,7 +302,7 @@ mod tests {
         Audit::on(Arc::clone(disk) as Arc<dyn Disk>, start).unwrap()
     }
 
-    /// The lines that a power cut leaves.
+    /// How many lines a power cut would leave.
     fn kept(disk: &Cached) -> usize {
         let kept = disk.change(|it| it.kept.clone());
         let mut file = tempfile::tempfile().unwrap();
@@ -322,7 +322,7 @@ mod tests {
         }
         audit.write(1000, "renew", &[]).unwrap();
         assert_eq!(kept(&disk), 1001);
-        // One for each 32, and a few by the thread if this one is held up.
+        // One sync for each 32 lines, and a few more by the thread if this test runs slowly.
         let syncs = disk.change(|it| it.syncs);
         assert!(syncs < 500, "{syncs}");
     }

@@ -1,4 +1,4 @@
-//! The service over HTTP/1.1: limits first, then the work on threads of its own.
+//! The service over HTTP/1.1. A request passes the rate limits, and then waits for one of a few worker threads.
 
 mod limits;
 mod queue;
@@ -42,24 +42,24 @@ pub use room::room;
 pub use scrape::serve_metrics;
 pub use tls::Tls;
 
-/// The longest head of a request, in bytes: the smallest that hyper takes.
+/// The longest head of a request, in bytes: the smallest limit that hyper accepts.
 const MAX_HEAD: usize = 8 * 1024;
-/// For the head, for the body, and for the TLS handshake.
+/// The longest time for each of the TLS handshake, the head and the body of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a machine is sent away if the registry or the agent is away.
+/// The wait that [`come_again`] gets if the registry or the signer cannot be used: `Retry-After` is 30 to 60 seconds then.
 const OUTAGE: Duration = Duration::from_secs(14);
-/// Workers for renewals, and for enrolments, which must not starve them.
+/// The numbers of workers for renewals and for enrolments. Enrolments have workers of their own so that they do not delay renewals.
 const WORKERS: (usize, usize) = (12, 4);
-/// The longest that a connection takes new requests, and again until its last answer has to be read.
+/// How long a connection accepts requests. The client then has the same time again to read the last answer.
 const TURN: Duration = Duration::from_secs(30);
-/// The longest that a request may last after the node was told to end.
+/// How long the node waits for requests that have begun after it was told to end.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Serves until `end` is done, at most `connections` at a time; requests that have begun are finished.
+/// Serves until `end` is ready, with at most `connections` connections at a time. Then requests that have begun get ten seconds to finish.
 ///
 /// # Errors
 ///
-/// If it cannot count its connections.
+/// If the semaphore that counts the connections was closed. Nothing closes it.
 pub async fn serve(
     authority: Arc<Authority>,
     listener: TcpListener,
@@ -87,7 +87,7 @@ pub async fn serve(
             (permit, accepted) = next => match accepted {
                 Ok((stream, peer)) => (permit?, stream, peer.ip()),
                 Err(err) => {
-                    // Such as too many open files: later there may be fewer.
+                    // Such as too many open files, which may be better after a pause.
                     eprintln!("tpmssh-ca: a connection is not accepted: {err}");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
@@ -110,33 +110,33 @@ pub async fn serve(
     let idle = async {
         service.renewals.idle().await;
         service.enrolments.idle().await;
-        // The answers are on their way.
+        // Time for the answers to be written to their sockets.
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     let _ = timeout(GRACE, idle).await;
     Ok(())
 }
 
-/// Opens the port.
+/// Opens the port of the service.
 ///
 /// # Errors
 ///
-/// If it is taken.
+/// If the port is in use.
 pub async fn listen(listen: &Listen) -> anyhow::Result<TcpListener> {
     bind(listen.address).await
 }
 
-/// Opens another port.
+/// Opens a port at `address`.
 ///
 /// # Errors
 ///
-/// If it is taken.
+/// If the port is in use.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).await;
     listener.with_context(|| format!("cannot listen at {address}"))
 }
 
-/// All that there is.
+/// All paths of the service.
 const PATHS: [&str; 9] = [
     "/v1/enroll/begin",
     "/v1/enroll/finish",
@@ -176,7 +176,7 @@ impl Service {
 
     async fn counted(&self, request: Request<Incoming>, peer: IpAddr) -> Answer {
         let path = request.uri().path();
-        // A path that there is not is never a label.
+        // An unknown path must not become a label, because clients can ask for any number of them.
         let path = PATHS.into_iter().find(|it| *it == path);
         let answer = self.answer(request, peer).await;
         let status = answer.status().as_u16();
@@ -209,7 +209,7 @@ impl Service {
         if let Err(wait) = self.limits.take(&path, source, Instant::now()) {
             return too_often(wait);
         }
-        // As long as the node runs, also if all workers wait.
+        // Answered without a worker, so that it also works while all workers are busy.
         if path == "/healthz" {
             return json_answer(StatusCode::OK, "{\"status\":\"ok\"}\n".to_owned());
         }
@@ -248,7 +248,7 @@ impl Service {
     }
 }
 
-/// Answers the requests of one connection, for a minute at most: whoever does not read the answers holds it no longer.
+/// Answers the requests of one connection, which lasts a minute at most, also if the client does not read the answers.
 async fn talk<F: Future<Output = Answer>>(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     answer: impl Fn(Request<Incoming>) -> F,
@@ -263,14 +263,14 @@ async fn talk<F: Future<Output = Answer>>(
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), serve);
     tokio::pin!(connection);
-    // Whoever is gone needs no answer.
+    // Errors of the connection are ignored: the client is gone.
     if timeout(TURN, connection.as_mut()).await.is_err() {
         connection.as_mut().graceful_shutdown();
         let _ = timeout(TURN, connection).await;
     }
 }
 
-/// The body, at most 64 KiB, within ten seconds.
+/// Reads the body: at most 64 KiB, within ten seconds.
 async fn read(request: Request<Incoming>) -> Result<Bytes, Answer> {
     let body = Limited::new(request.into_body(), MAX_FILE_LEN).collect();
     match timeout(PATIENCE, body).await {
@@ -316,7 +316,7 @@ fn handle(authority: &Authority, path: &str, body: &[u8], known: Option<&HeaderV
     }
 }
 
-/// The authority's keys, unless the machine has this list.
+/// The authority's keys, or 304 if the machine has this list already.
 fn ca_keys_answer(authority: &Authority, now: u64, known: Option<&HeaderValue>) -> Answer {
     let done = authority.keys_number(now).and_then(|number| {
         let tag = format!("\"{number}\"");
@@ -349,7 +349,7 @@ fn krl_answer(krl: &crate::authority::SignedKrl, known: Option<&HeaderValue>) ->
         let mut answer = Response::new(Full::from(krl.bytes.clone()));
         let kind = HeaderValue::from_static("application/octet-stream");
         answer.headers_mut().insert(CONTENT_TYPE, kind);
-        // The armoured file in one line of base64.
+        // The armoured signature file, encoded once more so that it fits into one line.
         let signature = Base64::encode_string(krl.signature.as_bytes());
         let signature = HeaderValue::from_str(&signature).ok();
         let headers = signature.map(|it| {
@@ -381,7 +381,7 @@ fn pem_answer(text: &str) -> Answer {
     answer
 }
 
-/// What a machine is told: never more than the check and its reason.
+/// The answer for a refusal: its code and its reason. The cause of a failure of the node is printed, not sent.
 fn refused(refusal: &Refusal) -> Answer {
     if refusal.status() == 503 {
         eprintln!("tpmssh-ca: {}", error_line(refusal));
@@ -411,7 +411,7 @@ fn later(mut answer: Answer, seconds: u64) -> Answer {
     answer
 }
 
-/// A problem.
+/// An error as a JSON document of problem details.
 ///
 /// # Source
 ///

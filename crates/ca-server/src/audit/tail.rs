@@ -1,19 +1,19 @@
-//! The end of the log: which lines are on the disk, and which are only in the file.
+//! The last lines of the log: which are on the disk, and which are only in the file (in the cache of the system).
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-/// So many lines may be in the file without being on the disk.
+/// Once this many lines are not on the disk, the next write syncs them.
 pub(super) const MOST: usize = 32;
 
-/// What a log needs of its file.
+/// The operations on its file that a log needs. Tests have a disk that fails.
 pub(super) trait Disk: Send + Sync {
     /// Writes at the end of the file.
     fn append(&self, bytes: &[u8]) -> io::Result<()>;
     /// Returns once all that was written is on the disk.
     fn sync(&self) -> io::Result<()>;
-    /// Cuts the file.
+    /// Cuts the file to `len` bytes.
     fn cut(&self, len: u64) -> io::Result<()>;
 }
 
@@ -37,17 +37,17 @@ pub(super) struct Tail {
     disk: Arc<dyn Disk>,
     /// The length of the lines that are on the disk, in bytes.
     durable: u64,
-    /// The lines after them, at most [`MOST`]. They are kept here because a disk that fails may lose what it has taken.
+    /// The lines after those, fewer than [`MOST`]. They are kept here because a failed sync may lose bytes that a write has accepted.
     waiting: Vec<u8>,
     /// How many bytes of `waiting` are in the file.
     written: usize,
-    /// Whether the file may have something else after them: the last write has failed.
+    /// Whether the file may have other bytes after these, because a write or a sync has failed.
     torn: bool,
-    /// How often the file was cut or may have lost something.
+    /// How many writes and syncs have failed. A [`Group`] of an earlier count says nothing of the lines that are waiting now.
     mishaps: u64,
 }
 
-/// What a thread makes durable while others append.
+/// Lines that one thread syncs to the disk while others append.
 pub(super) struct Group {
     disk: Arc<dyn Disk>,
     end: u64,
@@ -62,7 +62,7 @@ impl Group {
 }
 
 impl Tail {
-    /// Of a file with `len` bytes of whole lines, which are on the disk.
+    /// The tail of a file with `len` bytes of whole lines, all of which are on the disk.
     pub(super) fn new(disk: Arc<dyn Disk>, len: u64) -> Self {
         Self {
             disk,
@@ -79,11 +79,11 @@ impl Tail {
         self.waiting.iter().filter(|byte| **byte == b'\n').count()
     }
 
-    /// Appends a line, which ends with a line feed. If `is_durable`, or if too many lines wait, it and all before it are on the disk then.
+    /// Appends a line, which ends with a line feed. If `is_durable`, or if [`MOST`] lines wait, this line and all before it are on the disk then.
     ///
     /// # Errors
     ///
-    /// If it cannot be written. It is not in the log then; those before it are, and come to the disk later.
+    /// If the line cannot be written. It is not in the log then. Lines before it stay in the log, and come to the disk later.
     pub(super) fn append(&mut self, line: &[u8], is_durable: bool) -> io::Result<()> {
         let before = self.waiting.len();
         self.waiting.extend_from_slice(line);
@@ -101,11 +101,11 @@ impl Tail {
         done
     }
 
-    /// Has all lines on the disk.
+    /// Writes all lines to the file and syncs it.
     ///
     /// # Errors
     ///
-    /// If they cannot be written. They are tried again with the next line.
+    /// If the lines cannot be written. The next line tries them again.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         self.put()?;
         if let Err(err) = self.disk.sync() {
@@ -116,9 +116,9 @@ impl Tail {
         Ok(())
     }
 
-    /// Has all lines in the file.
+    /// Writes all lines to the file.
     fn put(&mut self) -> io::Result<()> {
-        // A disk that is full takes half of a line, and one that fails may have the whole.
+        // A full disk may have taken a part of a line, and a failed sync may have left a whole one: write them anew from the last good place.
         if self.torn {
             let written = u64::try_from(self.written).unwrap_or(0);
             self.disk.cut(self.durable + written)?;
@@ -130,7 +130,7 @@ impl Tail {
         Ok(())
     }
 
-    /// The lines that wait, to be made durable while others append; `None` if some are not even in the file.
+    /// The waiting lines, to be synced while others append; `None` if some of them are not in the file.
     pub(super) fn group(&self) -> Option<Group> {
         let len = u64::try_from(self.waiting.len()).ok()?;
         (!self.torn && self.written == self.waiting.len()).then(|| Group {
@@ -140,11 +140,11 @@ impl Tail {
         })
     }
 
-    /// Notes how [`Group::sync`] ended.
+    /// Records the result of [`Group::sync`].
     pub(super) fn synced(&mut self, group: &Group, done: &io::Result<()>) {
         match done {
             Err(_) => self.lose(),
-            // Others may have been written in their place since.
+            // A write has failed meanwhile, so other lines may be in their place now.
             Ok(()) if group.mishaps != self.mishaps => {}
             Ok(()) => {
                 let len = group.end.saturating_sub(self.durable);
@@ -153,7 +153,7 @@ impl Tail {
         }
     }
 
-    /// The first `len` bytes that waited are on the disk.
+    /// Records that the first `len` waiting bytes are on the disk.
     fn settle(&mut self, len: usize) {
         let len = len.min(self.waiting.len());
         self.waiting.drain(..len);
@@ -161,7 +161,7 @@ impl Tail {
         self.durable += u64::try_from(len).unwrap_or(0);
     }
 
-    /// The disk may have lost what it has taken: all that waits is written anew.
+    /// Has all waiting lines written anew: after a failed sync, the disk may have lost them.
     fn lose(&mut self) {
         self.written = 0;
         self.torn = true;
@@ -175,20 +175,20 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A disk with a cache before it, which fails when it is told to.
+    /// A disk with a write cache, whose next sync fails if a test asks for that.
     #[derive(Default)]
     pub(in crate::audit) struct Cached(pub(in crate::audit) Mutex<State>);
 
     #[derive(Default, Clone)]
     pub(in crate::audit) struct State {
-        /// What the file has.
+        /// The bytes of the file, as programs read it.
         pub(in crate::audit) file: Vec<u8>,
-        /// What is left of it after a power cut.
+        /// The bytes that are left after a power cut.
         pub(in crate::audit) kept: Vec<u8>,
         pub(in crate::audit) syncs: usize,
-        /// The room, in bytes.
+        /// The size of the disk in bytes; without limit if `None`.
         pub(in crate::audit) room: Option<usize>,
-        /// Whether the next sync loses what is not kept.
+        /// Whether the next sync fails and loses the bytes that are not in `kept`.
         pub(in crate::audit) fails: bool,
     }
 
@@ -214,7 +214,7 @@ pub(super) mod tests {
             self.change(|it| {
                 it.syncs += 1;
                 if std::mem::take(&mut it.fails) {
-                    // As Linux does: the pages count as clean, and are not written again.
+                    // As Linux does: after the error, the pages count as clean and are not written again.
                     it.file.clone_from(&it.kept);
                     return Err(io::Error::other("a bad sector"));
                 }
@@ -291,7 +291,7 @@ pub(super) mod tests {
         assert!(tail.append(b"3\n", true).is_err());
         tail.append(b"4\n", true).unwrap();
         assert_eq!(disk.change(|it| text(&it.kept)), "1 2 4 ");
-        // The same if it is found beside the writers.
+        // The same if the sync of a group fails while others write.
         tail.append(b"5\n", false).unwrap();
         disk.change(|it| it.fails = true);
         let group = tail.group().unwrap();
@@ -310,7 +310,7 @@ pub(super) mod tests {
         tail.append(b"2\n", false).unwrap();
         tail.synced(&group, &group.sync());
         assert_eq!(tail.waiting(), 1);
-        // A line that could not be written was in the file for a moment: it does not count as the one that came instead.
+        // Line 3 was in the file for a moment and was lost. The sync of its group must not count for line 4, which took its place.
         let group = tail.group().unwrap();
         let done = group.sync();
         disk.change(|it| it.fails = true);

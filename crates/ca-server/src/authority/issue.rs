@@ -11,10 +11,10 @@ use crate::registry::{Assignment, CaKeys, Signed};
 use crate::signer::Signer;
 use crate::{Refusal, Reply};
 
-/// Clocks of machines may be behind by so many seconds.
+/// Certificates are valid from this many seconds before now, for machines whose clocks are behind.
 const BACKDATED: u64 = 5 * 60;
 
-/// Whom a certificate is for.
+/// The key that a certificate is for, and what the certificate says of it.
 pub(super) struct Subject<'a> {
     pub(super) key: &'a AnyKey,
     pub(super) ek_name: &'a Name,
@@ -25,7 +25,7 @@ pub(super) struct Subject<'a> {
 }
 
 impl Authority {
-    /// Has a certificate signed. It is not to be shown to anybody before its row is on the disk.
+    /// Signs a certificate. Its row in the registry must be on the disk before the certificate leaves the node.
     pub(super) fn sign(
         &self,
         ca: &Own,
@@ -44,7 +44,7 @@ impl Authority {
             .unsigned(&nonce, authority)
             .map_err(unusable)?;
         let signature = self.signer.sign(authority, unsigned.bytes())?;
-        // This verifies it.
+        // Verifies the signature.
         let certificate = unsigned.signed(&signature);
         Ok(Signed {
             certificate: certificate.map_err(|err| {
@@ -67,7 +67,7 @@ fn request(role: &Role, subject: &Subject<'_>, word: &str, now: u64) -> Certific
     };
     let flags = role.extensions.iter().map(|it| CertOption::flag(it));
     let mut extensions: Vec<CertOption> = flags.collect();
-    // OpenSSH ignores an extension that it does not know; an unknown critical option it refuses.
+    // An extension, because OpenSSH ignores unknown extensions but refuses unknown critical options.
     let value = format!("{ek} {mode} {wall}");
     extensions.push(CertOption::with_value("ek@tpmssh", &value));
     CertificateRequest {
@@ -89,12 +89,12 @@ fn request(role: &Role, subject: &Subject<'_>, word: &str, now: u64) -> Certific
     }
 }
 
-/// A random serial number. It is not 0, which stands for a certificate without one.
+/// A random serial number, but not 0, which means that a certificate has none.
 fn serial() -> u64 {
     OsRng.next_u64().max(1)
 }
 
-/// What a machine gets. It may come again when half of the certificate's life has passed.
+/// The answer with the certificate. The machine may renew it when half of its life has passed.
 pub(super) fn reply(blob: &[u8], keys: &CaKeys) -> Result<Reply, Refusal> {
     let certificate =
         Certificate::from_blob(blob).map_err(|err| Refusal::Unavailable(err.into()))?;

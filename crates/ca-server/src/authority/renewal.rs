@@ -36,7 +36,7 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// [`Refusal`], after it was noted in the audit log. 410: the machine has to enrol anew.
+    /// The [`Refusal`], which is in the audit log then. Status 410: the machine has to enrol again.
     pub fn renew(&self, body: &[u8], now: u64) -> Result<Reply, Refusal> {
         let (force, keys) = (self.in_force(), self.keys(now)?);
         let done = self.try_renew(&force, body, now);
@@ -107,7 +107,9 @@ impl Authority {
     }
 }
 
-/// Which role of a key a renewal is for: the first that the renewal fits, or else the first of which it can be said why not.
+/// The entry of `known` that a renewal is for: the first active one whose role allows the renewal.
+///
+/// Without such an entry, the first active one or else the first one is returned, so that the refusal can name a reason.
 fn meant<'a>(policy: &Policy, known: &'a [Bound], renewal: &Renewal) -> Option<&'a Bound> {
     let fits = |it: &&Bound| it.active && renewable(policy, it, renewal).is_ok();
     let active = |it: &&Bound| it.active;
@@ -116,7 +118,7 @@ fn meant<'a>(policy: &Policy, known: &'a [Bound], renewal: &Renewal) -> Option<&
     meant.or_else(|| all().next())
 }
 
-/// The role of a key, if it still gets certificates: the rules may be stricter than on the day of the proof.
+/// The role of a key, if the key still gets certificates. The policy may be stricter now than when the key was proven.
 fn renewable<'a>(
     policy: &'a Policy,
     bound: &Bound,
@@ -133,7 +135,7 @@ fn renewable<'a>(
     }
 }
 
-/// Whether the certificate that vouched for the TPM is still trusted, and its maker still taken, if the role asks for that.
+/// Whether the policy still trusts the certificate that vouched for the TPM, and still accepts the TPM's maker. Modes B and D do not ask for it.
 fn still_vouched(policy: &Policy, bound: &Bound, wanted: Mode) -> bool {
     if matches!(wanted, Mode::B | Mode::D) {
         return true;
@@ -143,7 +145,7 @@ fn still_vouched(policy: &Policy, bound: &Bound, wanted: Mode) -> bool {
     trusted.is_some_and(|it| policy.trusts(it)) && rules::takes_maker(policy, manufacturer)
 }
 
-/// Whether a proof in the mode `shown` is worth one in the mode that the role asks for now.
+/// Whether a proof that was accepted in the mode `shown` satisfies the mode that the role asks for now.
 fn vouches(shown: &str, wanted: Mode) -> bool {
     let enough = match wanted {
         Mode::A => &["A"][..],

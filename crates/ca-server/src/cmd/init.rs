@@ -115,7 +115,7 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
         None => drop(Sqlite::open(&dir.registry())?),
     }
     Audit::open(&dir.audit())?.write(now(), "init", &[("audience", args.audience.clone())])?;
-    // Last: with it, the authority is there.
+    // Written last, because an authority exists if its policy file does.
     files::write_new(&dir.policy_file(), 0o600, text.as_bytes())?;
     let shown = dir.path().display();
     let (certificate, to_file, machines) = match &seen {
@@ -140,7 +140,7 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
     out.done(&value, &said)
 }
 
-/// The TLS that is made, and its names; `None` if it is given, or if only this machine can connect.
+/// The TLS certificate to make, and its names; `None` if the user gave a certificate, or if only this machine can connect and no name was given.
 fn own_tls(dir: &Dir, args: &Args) -> anyhow::Result<Option<(PrivateTls, Vec<String>)>> {
     let is_here = args.listen.ip().is_loopback();
     if args.tls_certificate.is_some() || (is_here && args.tls_name.is_empty()) {
@@ -158,7 +158,7 @@ fn own_tls(dir: &Dir, args: &Args) -> anyhow::Result<Option<(PrivateTls, Vec<Str
     Ok(Some((PrivateTls::new(&absolute(dir.path())?), names)))
 }
 
-/// The public keys for users and hosts, and the files that they are from.
+/// The public keys for users and for hosts, each with the file that it was read from.
 fn keys(args: &Args) -> anyhow::Result<[(AnyKey, &Path); 2]> {
     if let Some(file) = &args.sealed {
         return Ok(sealed::public_keys(file)?.map(|key| (key, file.as_path())));
@@ -179,7 +179,7 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))
 }
 
-/// A path or word as TOML has it.
+/// An absolute path as a string of TOML.
 fn quoted(text: &Path) -> anyhow::Result<String> {
     let text = absolute(text)?;
     let text = text
@@ -210,14 +210,14 @@ fn place(args: &Args) -> anyhow::Result<String> {
         "# The token of the store that has the authority's keys.\ntoken = {}",
         toml::Value::from(token.as_str())
     );
-    // Always written: a service has another home.
+    // Always written, because a service has another home directory than the person who runs `init`.
     let store = match &args.store {
         Some(store) => quoted(store)?,
         None => quoted(token_store::StoreDir::for_user()?.path())?,
     };
     lines += &format!("\nstore = {store}");
     if let Some(pin) = &args.pin {
-        // A name alone is a credential.
+        // A name without a directory that is no file here names a credential of systemd.
         let pin = match pin.components().count() {
             1 if !pin.exists() => toml::Value::from(pin.to_string_lossy().as_ref()).to_string(),
             _ => quoted(pin)?,

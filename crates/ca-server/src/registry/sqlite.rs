@@ -21,7 +21,7 @@ use crate::Refusal;
 
 /// `PRAGMA application_id`: "tpCA".
 const APPLICATION: i32 = 0x7470_4341;
-/// The schemas, oldest first; `PRAGMA user_version` is how many of them are applied.
+/// The schemas, oldest first. `PRAGMA user_version` holds how many of them were applied.
 const SCHEMAS: &[&str] = &[
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
@@ -39,9 +39,9 @@ impl From<rusqlite::Error> for Refusal {
     }
 }
 
-/// A registry in one file, with a second one beside it for what is not yet merged (`-wal`).
+/// A registry in one file of SQLite in WAL mode, which adds the files `-wal` and `-shm` beside it.
 ///
-/// One connection writes, so that all writers of this process wait in one queue; another one reads meanwhile.
+/// One connection writes, so all writers of this process wait for one mutex. A second connection reads meanwhile.
 #[derive(Debug)]
 pub struct Sqlite {
     writer: Mutex<Connection>,
@@ -49,11 +49,11 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the registry at `path`, and makes or updates its tables.
+    /// Opens the registry at `path`, and creates or updates its tables.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`], also for a file that is something else or of a newer version.
+    /// [`Refusal::Unavailable`], also for a file of another program or of a newer version.
     pub fn open(path: &Path) -> Result<Self, Refusal> {
         let mut writer = connect(path)?;
         migrate(&mut writer)?;
@@ -86,7 +86,7 @@ fn connect(path: &Path) -> Result<Connection, Refusal> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // A certificate is released after its row is on the disk.
+    // FULL syncs each commit, because a certificate may leave only after its row is on the disk.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     Ok(connection)
@@ -119,7 +119,7 @@ fn migrate(connection: &mut Connection) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A time or counter as SQLite has it.
+/// A time or counter as a 64-bit integer of SQLite, which is signed. Larger values become the largest.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -128,7 +128,7 @@ fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-/// A key from a row of `bound`.
+/// A proven key from a row of the query in [`Sqlite::bound`](Registry::bound).
 fn read_bound(row: &Row<'_>) -> Result<Bound, Refusal> {
     let name = |column| -> Result<Name, Refusal> {
         Name::from_bytes(&row.get::<_, Vec<u8>>(column)?).map_err(corrupt)
@@ -157,7 +157,7 @@ fn read_bound(row: &Row<'_>) -> Result<Bound, Refusal> {
     })
 }
 
-/// A structure from a row that does not read back.
+/// The error for a stored structure that cannot be parsed.
 fn corrupt(err: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Refusal {
     Refusal::Unavailable(err.into())
 }
@@ -171,7 +171,7 @@ impl Registry for Sqlite {
     }
 
     fn ready(&self) -> Result<Option<u64>, Refusal> {
-        // A write that is rolled back: a file that is read-only, or gone, does not take it.
+        // A write that is rolled back. It fails if the file is read-only.
         self.write(|tx| {
             tx.execute(
                 "INSERT INTO used_nonce SELECT * FROM used_nonce LIMIT 0",
@@ -306,7 +306,7 @@ impl Registry for Sqlite {
         now: u64,
         fresh: u64,
     ) -> Result<Option<Revoked>, Refusal> {
-        // Nearly always nothing has changed, and nobody has to wait for the writers to find that.
+        // The list has rarely changed, and finding that out must not wait for the writers.
         let last = manage::last_list(&self.reader())?;
         if !last.is_over(now, fresh) && known == Some(last.number) {
             return Ok(None);

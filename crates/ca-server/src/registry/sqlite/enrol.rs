@@ -1,4 +1,4 @@
-//! Proofs and renewals: who becomes what, and the row that each certificate has.
+//! Enrolments and renewals: the role and names that a proven key gets, and the row of each certificate.
 
 use key_proof::{Kind, Name, TpmTime, Verified};
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -69,14 +69,14 @@ pub(super) fn renew(
     if went_back(tx, &Name::from_bytes(&name).map_err(super::corrupt)?, time)? {
         return Ok(Outcome::TimeWentBack);
     }
-    // The policy may have allowed it a name since that another host has got meanwhile.
+    // The policy may allow the host a new name, which another host may have taken already.
     if !take_names(tx, bound, names)? {
         return Ok(Outcome::NameTaken);
     }
     issue(tx, bound, time, answer, sign)
 }
 
-/// What came of this nonce before, if it was answered: the same again for the same answer.
+/// The outcome that this nonce had before, if it was answered already. The same answer gets the same outcome, so a client can repeat a request.
 fn answered(tx: &Transaction<'_>, answer: Answer<'_>) -> Result<Option<Outcome>, Refusal> {
     let sql = "SELECT body, certificate, binding FROM used_nonce WHERE nonce = ?";
     let row: Option<(Vec<u8>, Option<Vec<u8>>, i64)> = tx
@@ -90,7 +90,7 @@ fn answered(tx: &Transaction<'_>, answer: Answer<'_>) -> Result<Option<Outcome>,
     if body != answer.body {
         return Ok(Some(Outcome::NonceUsed));
     }
-    // Not for a key that was revoked in between.
+    // A key that was revoked since does not get its certificate again.
     let sql = "SELECT state FROM binding WHERE id = ?";
     let state: String = tx.query_row(sql, [binding], |row| row.get(0))?;
     Ok(Some(match (state.as_str(), certificate) {
@@ -100,7 +100,7 @@ fn answered(tx: &Transaction<'_>, answer: Answer<'_>) -> Result<Option<Outcome>,
     }))
 }
 
-/// The device's number; `None` if it was revoked.
+/// The device's number, for a new device as well; `None` if the device was revoked.
 fn device(tx: &Transaction<'_>, verified: &Verified, now: u64) -> Result<Option<i64>, Refusal> {
     let maker = verified.maker.as_ref().map_or_else(String::new, |maker| {
         format!("{} {} {}", maker.manufacturer, maker.model, maker.version)
@@ -115,8 +115,9 @@ fn device(tx: &Transaction<'_>, verified: &Verified, now: u64) -> Result<Option<
     Ok(id.optional()?)
 }
 
-/// Whether the attestation key came with another endorsement key before (a TPM has several), or the key was revoked: a machine that was
-/// revoked does not come back as another one.
+/// Whether the attestation key belongs to another device here, or the key was revoked.
+///
+/// A TPM has several endorsement keys, so without this check a revoked machine could enrol again as a new device.
 fn is_elsewhere(tx: &Transaction<'_>, device: i64, verified: &Verified) -> Result<bool, Refusal> {
     let sql = "SELECT EXISTS (SELECT 1 FROM binding WHERE ak_name = ?1 AND device <> ?2) \
                OR EXISTS (SELECT 1 FROM revocation WHERE ssh_key = ?3) OR EXISTS (SELECT 1 FROM revoked_print WHERE sha256 = ?4)";
@@ -131,7 +132,7 @@ fn is_elsewhere(tx: &Transaction<'_>, device: i64, verified: &Verified) -> Resul
     Ok(tx.query_row(sql, values, |row| row.get(0))?)
 }
 
-/// Whether the device has brought this key for this role, and a join token would change nothing: the first one is used, whose answer was lost.
+/// Whether the device has enrolled this key for this role before. Then it needs no second join token: it repeats an enrolment whose answer was lost.
 fn has_come(tx: &Transaction<'_>, device: i64, enrolment: &Enrolment<'_>) -> Result<bool, Refusal> {
     let verified = enrolment.verified;
     let sql = "SELECT EXISTS (SELECT 1 FROM binding JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
@@ -151,7 +152,7 @@ fn use_token(tx: &Transaction<'_>, hash: &[u8; 32], now: u64) -> Result<bool, Re
     Ok(tx.execute(sql, params![hash, signed(now)])? == 1)
 }
 
-/// The state of the device's role and name, which a join token or an identity gives it if it has none.
+/// The state of the device's assignment for this role. A device without one gets it by a join token or an identity.
 fn assign(
     tx: &Transaction<'_>,
     device: i64,
@@ -183,10 +184,10 @@ fn assign(
     })
 }
 
-/// V14: whether `time` is before the last one that a proof with this attestation key has shown.
+/// Whether `time` is before the last time that a proof with this attestation key has shown (check V14).
 ///
-/// The counters are obfuscated by a constant offset, so that only differences count; they wrap. The clock may fall back when the power
-/// fails, and then the resets have gone up.
+/// The TPM adds a constant offset to its counters, so only differences count, and the counters wrap. A power failure may set the clock back,
+/// and then the counter of resets has gone up.
 fn went_back(tx: &Transaction<'_>, ak: &Name, time: TpmTime) -> Result<bool, Refusal> {
     let mut statement =
         tx.prepare_cached("SELECT resets, restarts, clock FROM binding WHERE ak_name = ?")?;
@@ -194,7 +195,7 @@ fn went_back(tx: &Transaction<'_>, ak: &Name, time: TpmTime) -> Result<bool, Ref
     while let Some(row) = rows.next()? {
         let (resets, restarts): (u32, u32) = (row.get(0)?, row.get(1)?);
         let clock = unsigned(row.get(2)?);
-        // A difference of 2^31 or more is one backwards.
+        // Counters wrap: a difference of 2^31 or more is a step back.
         let ahead = |now: u32, then: u32| now.wrapping_sub(then).cast_signed().signum();
         let order = match (ahead(time.resets, resets), ahead(time.restarts, restarts)) {
             (0, 0) if time.clock < clock => -1,
@@ -208,7 +209,7 @@ fn went_back(tx: &Transaction<'_>, ak: &Name, time: TpmTime) -> Result<bool, Ref
     Ok(false)
 }
 
-/// The number and state of the row of this key in this role.
+/// Stores the key in this role, and returns the number and the state of its row.
 fn bind(
     tx: &Transaction<'_>,
     device: i64,
@@ -223,7 +224,7 @@ fn bind(
         .query_row(sql, names, |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     if let Some((id, state)) = &row {
-        // The newest proof counts: a machine that has to enrol again because the policy is stricter now can renew by it.
+        // The newest proof counts: a machine that enrolled again because the policy became stricter can renew after that.
         let sql = "UPDATE binding SET wall = ?, mode = ?, trusted = ? WHERE id = ?";
         let (wall, mode) = (verified.wall.name(), verified.mode.name());
         tx.execute(sql, params![wall, mode, verified.trusted, id])?;
@@ -278,14 +279,14 @@ fn bind(
     Ok((id, state))
 }
 
-/// Whether the key takes the place of the one that the device has in this role without an administrator's word.
+/// Whether the key may replace the device's other key in this role without an administrator's approval.
 fn may_replace(
     tx: &Transaction<'_>,
     device: i64,
     enrolment: &Enrolment<'_>,
 ) -> Result<bool, Refusal> {
     match (enrolment.rebind, enrolment.admission) {
-        // What an administrator gave a token for needs no second word of his.
+        // An administrator made the token, which is an approval.
         (_, Admission::Token(_)) | (Rebind::Auto, _) => Ok(true),
         (Rebind::OldKey, Admission::OldKey(blob)) => {
             let sql = "SELECT EXISTS (SELECT 1 FROM binding WHERE device = ? AND role = ? AND state = 'active' AND ssh_key = ?)";
@@ -296,8 +297,9 @@ fn may_replace(
     }
 }
 
-/// Ends the other keys that the device has in this role. Their names go to `successor`, and not to whoever asks next: certificates with them
-/// may still be good.
+/// Retires the other keys of the device in this role. Their host names go to `successor`.
+///
+/// The names do not become free, because certificates with them may still be valid.
 pub(super) fn replace_others(
     tx: &Transaction<'_>,
     device: i64,
@@ -314,7 +316,7 @@ pub(super) fn replace_others(
     Ok(())
 }
 
-/// Gives the host names to this key, besides those that it has; `false` if another key has one of them.
+/// Adds host names to those of this key; `false` if one of them belongs to another key.
 fn take_names(tx: &Transaction<'_>, binding: i64, names: &[String]) -> Result<bool, Refusal> {
     for name in names {
         let sql = "INSERT INTO principal (name, binding) VALUES (?1, ?2) \
@@ -326,7 +328,7 @@ fn take_names(tx: &Transaction<'_>, binding: i64, names: &[String]) -> Result<bo
     Ok(true)
 }
 
-/// Signs, and notes the certificate: nobody gets it before this transaction is on the disk.
+/// Signs a certificate and stores it. The caller gives it out after this transaction is on the disk.
 fn issue(
     tx: &Transaction<'_>,
     binding: i64,
@@ -364,7 +366,7 @@ fn use_nonce(
     certificate: Option<&[u8]>,
     binding: i64,
 ) -> Result<(), Refusal> {
-    // An hour more than clocks differ, should this one have been set back.
+    // Kept for an hour after it has expired, in case the clock of this machine was set back.
     let old = signed(answer.now.saturating_sub(60 * 60));
     tx.execute("DELETE FROM used_nonce WHERE expires < ?", [old])?;
     tx.execute(

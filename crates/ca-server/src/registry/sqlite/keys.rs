@@ -6,7 +6,7 @@ use super::unsigned;
 use crate::Refusal;
 use crate::registry::{CaKey, CaKeys, Custody, Retired, check_known};
 
-/// The number of a key, which is published from now on.
+/// Stores a key, which is published from now on, and returns its number.
 pub(super) fn publish(
     tx: &Transaction<'_>,
     kind: &str,
@@ -33,7 +33,7 @@ pub(super) fn publish(
     Ok(id)
 }
 
-/// The list of keys is another one.
+/// Increases the number of the list of keys, since the list has changed.
 fn count(tx: &Transaction<'_>) -> Result<(), Refusal> {
     tx.execute("UPDATE meta SET keys_number = keys_number + 1", [])?;
     Ok(())

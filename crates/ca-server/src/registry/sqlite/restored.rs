@@ -48,7 +48,7 @@ pub(super) fn restored(tx: &Transaction<'_>, noted: &Noted, now: u64) -> Result<
     })
 }
 
-/// The fingerprints of the keys that a query finds.
+/// The fingerprints of the keys that a query returns.
 fn prints(
     tx: &Transaction<'_>,
     sql: &str,
