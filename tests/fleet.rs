@@ -5,6 +5,7 @@ mod between;
 mod cluster;
 mod hosts;
 mod identities;
+mod made;
 mod people;
 mod refused;
 mod rotation;

@@ -19,7 +19,7 @@ pub(crate) struct Machine {
     pub(crate) program: Program,
     pub(crate) etc: String,
     pub(crate) store: String,
-    socket: String,
+    pub(crate) socket: String,
 }
 
 impl Machine {

@@ -5,7 +5,7 @@
 mod keys;
 mod tokens;
 
-pub(crate) use tokens::id as token_id;
+pub(crate) use tokens::{Books, id as token_id, make as make_join_tokens};
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -25,6 +25,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::authority::{Authority, now};
+use crate::policy::Policy;
 use crate::registry::{Assignment, Expected};
 use crate::reload::Reload;
 
@@ -280,7 +281,14 @@ fn handle(node: &Reload, question: Question, uid: u32) -> anyhow::Result<Value> 
             names,
             lifetime,
             uses,
-        } => tokens::make(authority, &role, &names, (now, lifetime), uses, &by),
+        } => {
+            let books = Books {
+                policy: &authority.policy(),
+                registry,
+                audit: authority.audit(),
+            };
+            tokens::make(&books, &role, &names, (now, lifetime), uses, &by)
+        }
         Question::JoinTokens {} => tokens::list(authority, now),
         Question::WithdrawJoinToken { id } => tokens::withdraw(authority, &id, now, &by),
         Question::CaList {} => keys::list(authority),
@@ -296,11 +304,12 @@ fn handle(node: &Reload, question: Question, uid: u32) -> anyhow::Result<Value> 
 }
 
 fn expected(authority: &Authority, lines: &[Line]) -> anyhow::Result<Vec<Expected>> {
+    let policy = authority.policy();
     let expect = |(index, line): (usize, &Line)| {
         let at = || format!("nothing is imported: device {}", index + 1);
         Ok(Expected {
             ek_name: Name::from_hex(&line.ek_name).with_context(at)?,
-            assignment: assignment(authority, line.role.clone(), line.name.clone())
+            assignment: assignment(&policy, line.role.clone(), line.name.clone())
                 .with_context(at)?,
         })
     };
@@ -308,8 +317,15 @@ fn expected(authority: &Authority, lines: &[Line]) -> anyhow::Result<Vec<Expecte
 }
 
 /// A role that there is, with a name that it makes principals of.
-fn assignment(authority: &Authority, role: String, name: String) -> anyhow::Result<Assignment> {
-    let policy = authority.policy();
+///
+/// # Errors
+///
+/// If there is no such role, or the name makes none.
+pub(crate) fn assignment(
+    policy: &Policy,
+    role: String,
+    name: String,
+) -> anyhow::Result<Assignment> {
     let Some(rules) = policy.role(&role) else {
         bail!("there is no role {role:?} in the policy");
     };

@@ -53,6 +53,8 @@ pub(crate) struct Seen {
     pub(crate) until: u64,
     /// The SHA-256 of the last certificate of the chain, in hexadecimal.
     pub(crate) ca_sha256: String,
+    /// Whether that one is a root, by which machines can know the node.
+    pub(crate) has_root: bool,
 }
 
 impl Seen {
@@ -161,6 +163,8 @@ pub(crate) fn seen(chain: &Path) -> anyhow::Result<Seen> {
         bail!("{}: there is no certificate", unusable());
     };
     let first = x509_cert::Certificate::from_der(first).with_context(unusable)?;
+    let root = x509_cert::Certificate::from_der(last).with_context(unusable)?;
+    let root = root.tbs_certificate;
     let certificate = &first.tbs_certificate;
     let names = certificate.get::<SubjectAltName>().with_context(unusable)?;
     let names = names.map_or(Vec::new(), |(_, it)| it.0);
@@ -171,6 +175,7 @@ pub(crate) fn seen(chain: &Path) -> anyhow::Result<Seen> {
             .iter()
             .map(|it| format!("{it:02x}"))
             .collect(),
+        has_root: root.issuer == root.subject,
     })
 }
 

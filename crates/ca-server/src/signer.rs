@@ -21,6 +21,7 @@ use crate::policy::CaPlace;
 
 pub use sealed::InMemory;
 pub use token::InToken;
+pub(crate) use token::read_pin;
 
 /// What signs certificates.
 pub trait Signer: Send + Sync {
@@ -131,7 +132,7 @@ pub fn at(place: &CaPlace) -> anyhow::Result<Box<dyn Signer>> {
 }
 
 /// Forbids this process to dump core and others of this user to attach to it: from now on it has a secret, such as a PIN.
-fn harden() {
+pub(crate) fn harden() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit {
         current: Some(0),

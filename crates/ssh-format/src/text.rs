@@ -206,6 +206,21 @@ impl Marks {
     }
 }
 
+/// A text as one word of a shell: quoted if it needs that.
+///
+/// # Source
+///
+/// POSIX.1-2017, Shell Command Language, section 2.2.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -350,6 +365,22 @@ mod tests {
                     prop_assert!(chars.next().is_some(), "{quoted}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_word_of_a_shell_is_quoted_if_it_needs_that() {
+        for (text, word) in [
+            (
+                "https://ca.example.com:8700/",
+                "https://ca.example.com:8700/",
+            ),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+        ] {
+            assert_eq!(shell_word(text), word);
         }
     }
 }

@@ -66,7 +66,7 @@ pub use object::{
     key_spec::{KeyPair, KeySpec},
     stored::{Class, Object, ObjectId},
 };
-pub use pin::{MAX_PIN_LEN, MIN_PIN_LEN, MIN_SO_PIN_CHARS, Pin, PinError, Role, SoPin};
+pub use pin::{MAX_PIN_LEN, MIN_PIN_LEN, MIN_SO_PIN_CHARS, Pin, PinError, Role, SoPin, SoPinFile};
 pub use place::{
     SRK_RECORD, StoreDir,
     config::{self, file::Config},

@@ -6,8 +6,10 @@ use rand_core::{OsRng, RngCore};
 use unicode_normalization::UnicodeNormalization;
 use zeroize::{Zeroize, Zeroizing};
 
+mod file;
 mod kdf;
 
+pub use file::SoPinFile;
 pub(crate) use kdf::Kdf;
 
 /// The longest PIN, in bytes after normalization.
@@ -81,6 +83,12 @@ impl Pin {
         Ok(Self(text))
     }
 
+    /// A random PIN of 100 bits, for a program that keeps it in a file and that nobody types it for.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(random_text())
+    }
+
     /// The normalized bytes, for handing the PIN on to another process of this user.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -118,17 +126,7 @@ impl SoPin {
     /// easily misread on paper.
     #[must_use]
     pub fn generate() -> Self {
-        const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-        let mut random = Zeroizing::new([0; 20]);
-        OsRng.fill_bytes(&mut *random);
-        let mut text = Zeroizing::new(String::with_capacity(23));
-        for (i, byte) in random.iter().enumerate() {
-            if i > 0 && i % 5 == 0 {
-                text.push('-');
-            }
-            text.push(char::from(ALPHABET[usize::from(byte % 32)]));
-        }
-        Self(text)
+        Self(random_text())
     }
 
     /// The text, to be shown once and written down.
@@ -161,6 +159,21 @@ fn too_short(role: Role, min: usize) -> String {
         Role::User => format!("a PIN has at least {min} bytes"),
         Role::So => format!("an SO PIN has at least {min} characters"),
     }
+}
+
+/// 100 random bits, as four groups of five letters and digits.
+fn random_text() -> Zeroizing<String> {
+    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    let mut random = Zeroizing::new([0; 20]);
+    OsRng.fill_bytes(&mut *random);
+    let mut text = Zeroizing::new(String::with_capacity(23));
+    for (i, byte) in random.iter().enumerate() {
+        if i > 0 && i % 5 == 0 {
+            text.push('-');
+        }
+        text.push(char::from(ALPHABET[usize::from(byte % 32)]));
+    }
+    text
 }
 
 /// The typed text in normalization form C, so that the same text typed on two systems is the same
@@ -241,6 +254,14 @@ mod tests {
             pin.bytes()
         );
         assert_ne!(pin.reveal(), SoPin::generate().reveal());
+    }
+
+    #[test]
+    fn a_generated_pin_is_one_and_differs_each_time() {
+        let pin = Pin::generate();
+        assert_eq!(pin.bytes().len(), 23);
+        assert_eq!(Pin::new(pin.bytes()).unwrap().bytes(), pin.bytes());
+        assert_ne!(pin.bytes(), Pin::generate().bytes());
     }
 
     #[test]

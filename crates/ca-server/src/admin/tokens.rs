@@ -5,8 +5,10 @@ use rand_core::{OsRng, RngCore};
 use serde_json::{Value, json};
 
 use super::assignment;
+use crate::audit::Audit;
 use crate::authority::{Authority, token_hash};
-use crate::registry::TokenLine;
+use crate::policy::Policy;
+use crate::registry::{Registry, TokenLine};
 
 /// Hexadecimal digits of a token's hash that tell it from the others.
 const ID_LEN: usize = 12;
@@ -14,9 +16,20 @@ const ID_LEN: usize = 12;
 /// The most tokens that are made at once. Each is a line in the audit log, on the disk.
 const MAX_NAMES: usize = 1000;
 
+/// By what a token is made, and where it is noted.
+pub(crate) struct Books<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) registry: &'a dyn Registry,
+    pub(crate) audit: &'a Audit,
+}
+
 /// Makes a token for each name: all or none, if a name makes no principal. `span` is now and the lifetime, in seconds.
-pub(super) fn make(
-    authority: &Authority,
+///
+/// # Errors
+///
+/// If a name is none for the role, or the registry or the audit log cannot be written.
+pub(crate) fn make(
+    books: &Books<'_>,
     role: &str,
     names: &[String],
     span: (u64, u64),
@@ -30,7 +43,7 @@ pub(super) fn make(
     let expires = now.saturating_add(lifetime);
     let mut lines = Vec::new();
     for name in names {
-        let assignment = assignment(authority, role.to_owned(), name.clone())?;
+        let assignment = assignment(books.policy, role.to_owned(), name.clone())?;
         let mut secret = [0; 16];
         OsRng.fill_bytes(&mut secret);
         let token = hex(&secret);
@@ -45,7 +58,7 @@ pub(super) fn make(
     }
     let mut made = Vec::new();
     for (token, line) in lines {
-        authority.registry().add_join_token(&line)?;
+        books.registry.add_join_token(&line)?;
         let id = id(&line);
         let facts = vec![
             ("role", line.assignment.role),
@@ -54,7 +67,7 @@ pub(super) fn make(
             ("uses", uses.to_string()),
             ("by", by.to_owned()),
         ];
-        let noted = authority.audit().write(now, "join-token", &facts);
+        let noted = books.audit.write(now, "join-token", &facts);
         noted.context("it is done, but it cannot be written into the audit log")?;
         let name = line.assignment.name;
         made.push(json!({"name": name, "token": token, "id": id, "expires": expires}));

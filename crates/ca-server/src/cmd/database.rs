@@ -76,7 +76,7 @@ pub(super) fn run(dir: &Dir, command: &DatabaseCommand, out: &Out) -> anyhow::Re
                     dir.registry().display()
                 );
             }
-            look(database)?;
+            drop(look(database)?);
             keep(dir, database)?;
             let said = "the node uses this database from its next start on\n";
             out.done(&json!({ "used": true }), said)
@@ -113,10 +113,9 @@ fn migrate(dir: &Dir, location: Location, out: &Out) -> anyhow::Result<()> {
     out.done(&value, &said)
 }
 
-/// Looks whether a node can use the database.
-pub(super) fn look(url: &str) -> anyhow::Result<()> {
-    Postgres::open(Location::parse(url)?)?;
-    Ok(())
+/// Opens the database at `url`, if a node can use it.
+pub(super) fn look(url: &str) -> anyhow::Result<Postgres> {
+    Ok(Postgres::open(Location::parse(url)?)?)
 }
 
 /// Notes the database that the node uses.

@@ -57,6 +57,16 @@ impl Dir {
         self.0.join("admin.sock")
     }
 
+    /// The PIN of the token that `init --make-keys` made.
+    pub(super) fn pin(&self) -> PathBuf {
+        self.0.join("ca-pin")
+    }
+
+    /// The mark of an `init --make-keys` that has not ended.
+    pub(super) fn unfinished(&self) -> PathBuf {
+        self.0.join("init-unfinished")
+    }
+
     /// Makes the directory, for its owner alone.
     pub(super) fn make(&self) -> anyhow::Result<()> {
         let made = DirBuilder::new()
@@ -72,7 +82,12 @@ impl Dir {
         let meta = fs::metadata(&self.0)
             .with_context(|| format!("there is no authority in {shown} (tpmssh-ca init)"))?;
         let me = rustix::process::geteuid().as_raw();
-        if !meta.is_dir() || meta.uid() != me || meta.mode() & 0o077 != 0 {
+        if meta.uid() != me {
+            bail!(
+                "{shown} belongs to another user: run tpmssh-ca as that one, such as with sudo -u tpmssh-ca"
+            );
+        }
+        if !meta.is_dir() || meta.mode() & 0o077 != 0 {
             bail!("{shown} has to be a directory of the user that runs tpmssh-ca, mode 0700");
         }
         Ok(())
@@ -101,6 +116,15 @@ pub(crate) fn read_secret(path: &Path, max: u64) -> anyhow::Result<Zeroizing<Str
     if file.metadata()?.mode() & 0o077 != 0 {
         bail!("others can read {}: chmod 600", path.display());
     }
+    read_secret_from(file, path, max)
+}
+
+/// Reads a secret text file of at most `max` bytes from a directory that others cannot read. The mode of the file is not checked.
+pub(crate) fn read_private(path: &Path, max: u64) -> anyhow::Result<Zeroizing<String>> {
+    read_secret_from(open(path)?, path, max)
+}
+
+fn read_secret_from(file: File, path: &Path, max: u64) -> anyhow::Result<Zeroizing<String>> {
     // With room for all of it: growing would leave copies that are not wiped.
     let mut text = Zeroizing::new(String::with_capacity(usize::try_from(max)? + 1));
     read_into(&mut text, file, path, max)?;
@@ -136,6 +160,21 @@ pub(crate) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<
         file.sync_all()
     });
     match written {
+        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
+            bail!("{} is there already", path.display())
+        }
+        other => other.with_context(|| format!("cannot write {}", path.display())),
+    }
+}
+
+/// Writes a new file, which is there whole or not at all; not in the place of another.
+pub(crate) fn place_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
+    let beside = beside(path);
+    let _ = fs::remove_file(&beside);
+    write_new(&beside, mode, bytes)?;
+    let placed = fs::hard_link(&beside, path);
+    let _ = fs::remove_file(&beside);
+    match placed {
         Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {
             bail!("{} is there already", path.display())
         }
@@ -187,10 +226,15 @@ fn add_roots(path: &Path, anchors: &mut Anchors) -> Result<(), String> {
 
 /// Writes a file in one step in the place of the one before it.
 pub(crate) fn replace(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
-    let mut beside = path.to_owned().into_os_string();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
+    let beside = beside(path);
     let _ = fs::remove_file(&beside);
     write_new(&beside, mode, bytes)?;
     fs::rename(&beside, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Where the next content of a file is written.
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.to_owned().into_os_string();
+    beside.push(".new");
+    PathBuf::from(beside)
 }

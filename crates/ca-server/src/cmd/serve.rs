@@ -1,6 +1,6 @@
 //! `tpmssh-ca serve`, `policy check` and `audit verify`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,8 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
     dir.check()?;
     let read = reader(dir);
     let (rules, digest) = read()?;
+    // Left by an `init` that was killed after it had written the policy. The keys are in use from now on.
+    let _ = fs::remove_file(dir.unfinished());
     let policy = &rules.policy;
     let listen = policy.listen.clone();
     let connections = http::room()?;

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use hyper::Uri;
 use serde_json::json;
+use ssh_format::text::shell_word;
 use ssh_format::time::in_words;
 
 use super::Out;
@@ -68,12 +69,7 @@ pub(super) fn shown(seen: &Seen) -> String {
 
 /// What a host and a person type.
 pub(super) fn lines(policy: &Policy, seen: &Seen) -> String {
-    let (url, audience) = (url(policy, seen), &policy.audience);
-    let name = if url == *audience {
-        String::new()
-    } else {
-        format!(" --audience {audience}")
-    };
+    let (url, name) = address(policy, Some(seen));
     let end = format!(
         "{name} --join-token token --tls-ca-sha256 {}",
         seen.ca_sha256
@@ -82,6 +78,20 @@ pub(super) fn lines(policy: &Policy, seen: &Seen) -> String {
         "on a host, with the join token in the file token:\nsudo tpmssh host setup --enroll {url}{end}\n\
          on the machine of a person:\ntpmssh enroll {url} -n NAME{end}\n"
     )
+}
+
+/// Where machines find the node, and what a client has to be told if that is not the audience.
+pub(super) fn address(policy: &Policy, seen: Option<&Seen>) -> (String, String) {
+    let url = match seen {
+        Some(seen) => url(policy, seen),
+        None => format!("http://{}/", policy.listen.address),
+    };
+    let name = if url == policy.audience {
+        String::new()
+    } else {
+        format!(" --audience {}", shell_word(&policy.audience))
+    };
+    (url, name)
 }
 
 /// Where machines find the node: the audience, with the port that the node listens at if the audience has none.

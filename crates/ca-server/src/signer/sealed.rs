@@ -163,6 +163,15 @@ fn unseal(root: &OpenSrk<'_>, key: SealedKey) -> anyhow::Result<Secret> {
     })
 }
 
+/// A public key whose private half nobody has.
+///
+/// # Errors
+///
+/// None that is known.
+pub(crate) fn nobodys_key() -> anyhow::Result<AnyKey> {
+    public_half(&SecretKey::random(&mut OsRng))
+}
+
 fn public_half(secret: &SecretKey) -> anyhow::Result<AnyKey> {
     let point = secret.public_key().to_encoded_point(false);
     let (x, y) = point.x().zip(point.y()).context("a key without a point")?;

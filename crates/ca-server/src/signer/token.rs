@@ -184,15 +184,27 @@ fn open(place: &TokenPlace) -> anyhow::Result<Opened> {
 
 /// The PIN in a file of this user alone; a name without a directory is a credential of systemd.
 ///
+/// systemd keeps credentials in a directory that only the user of the unit can read. Where its file system has access control lists, the mode of
+/// a credential shows their mask in the place of the group (0440), so the mode is not checked.
+///
+/// # Errors
+///
+/// If it cannot be read, others can read it, or it is no PIN.
+///
 /// # Source
 ///
 /// systemd.exec(5), "Credentials".
-fn read_pin(file: &Path) -> anyhow::Result<Pin> {
-    let path = match std::env::var_os("CREDENTIALS_DIRECTORY") {
-        Some(dir) if file.components().count() == 1 => PathBuf::from(dir).join(file),
-        _ => file.to_owned(),
+pub(crate) fn read_pin(file: &Path) -> anyhow::Result<Pin> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let credential = credentials.filter(|_| file.components().count() == 1);
+    let (path, text) = match credential {
+        Some(dir) => {
+            let path = PathBuf::from(dir).join(file);
+            let text = files::read_private(&path, MAX_PIN_FILE)?;
+            (path, text)
+        }
+        None => (file.to_owned(), files::read_secret(file, MAX_PIN_FILE)?),
     };
-    let text = files::read_secret(&path, MAX_PIN_FILE)?;
     let pin = text.strip_suffix('\n').unwrap_or(&text);
     Pin::new(pin.as_bytes()).with_context(|| format!("the PIN in {}", path.display()))
 }

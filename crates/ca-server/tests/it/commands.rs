@@ -59,6 +59,55 @@ fn an_authority_is_made_once_and_says_what_comes_next() {
     );
 }
 
+#[test]
+fn an_authority_has_its_keys_from_one_place() {
+    let node = Node::initialised();
+    let given = ["--user-ca", "user.pub", "--host-ca", "host.pub"];
+    let with = |option: &str| format!("the argument '--make-keys' cannot be used with '{option}'");
+    for (options, says) in [
+        (
+            &[][..],
+            "<--make-keys|--user-ca <FILE>|--sealed <FILE>>".to_owned(),
+        ),
+        (
+            &[&["--make-keys"], &given[..]].concat(),
+            with("--user-ca <FILE>"),
+        ),
+        (&["--make-keys", "--sealed", "x"], with("--sealed <FILE>")),
+        (&["--make-keys", "--agent", "x"], with("--agent <SOCKET>")),
+        (&["--make-keys", "--token", "x"], with("--token <TOKEN>")),
+        (
+            &given,
+            "the keys are in an agent or in a token: --agent SOCKET (or SSH_AUTH_SOCK), or --token TOKEN".to_owned(),
+        ),
+        (
+            &["--make-keys", "--pin", "x"],
+            with("--pin <FILE>"),
+        ),
+        (
+            &[&given[..], &["--agent", "x", "--so-pin-out", "y"]].concat(),
+            "the argument '--user-ca <FILE>' cannot be used with '--so-pin-out <FILE>'".to_owned(),
+        ),
+        (
+            &["--sealed", "x", "--owner-auth-file", "y"],
+            "the argument '--sealed <FILE>' cannot be used with '--owner-auth-file <FILE>'".to_owned(),
+        ),
+        (
+            &[&given[..], &["--agent", "x", "--store", "y"]].concat(),
+            "<--make-keys|--token <TOKEN>>".to_owned(),
+        ),
+        (
+            &["--sealed", "x", "--store", "y"],
+            "the argument '--sealed <FILE>' cannot be used with '--store <DIR>'".to_owned(),
+        ),
+    ] {
+        let mut command = node.command(&["init", "--audience", "x"]);
+        command.args(options).env_remove("SSH_AUTH_SOCK");
+        let (code, _, said) = shown(&command.output().unwrap());
+        assert!(code == 2 && said.contains(&says), "{options:?}: {said}");
+    }
+}
+
 /// What packagers install. `tpmssh ca` has its pages in section 1.
 #[test]
 fn each_command_has_a_manual_page_and_is_completed() {

@@ -209,3 +209,51 @@ fn a_certificate_is_renewed_by_the_same_ca_and_key() {
 fn read_log(node: &Node) -> String {
     fs::read_to_string(node.own("audit.log")).unwrap()
 }
+
+#[test]
+fn the_first_host_gets_its_token_and_lines_that_work_as_they_stand() {
+    let node = Node::initialised();
+    let other = "https://ca.example:8700/";
+    let open = ["--audience", other, "--listen", "0.0.0.0:8700"];
+    let first = ["--first-host", "web1"];
+    let (code, said, err) = init(&node, "open", &[&open[..], &first].concat());
+    assert_eq!((code, err.as_str()), (0, ""));
+    let token = node.at("open/join-token-web1");
+    let mode = fs::metadata(&token).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let secret = fs::read_to_string(&token).unwrap();
+    assert!(
+        secret.len() == 33 && !said.contains(secret.trim()),
+        "{said}"
+    );
+    let bring = format!(
+        "cat {} | ssh web1 'umask 077; cat > join-token'\nthen on web1:\n",
+        token.display()
+    );
+    let enrol = "\nsudo tpmssh host setup --enroll https://ca.example:8700/ -n web1 --join-token join-token --tls-ca-sha256 ";
+    assert!(said.contains(&bring) && said.contains(enrol), "{said}");
+
+    // A certificate of a CA that the system knows, and so does the host.
+    let chain = fs::read_to_string(node.at("open/tls.pem")).unwrap();
+    let end = "-----END CERTIFICATE-----\n";
+    let (leaf, _) = chain.split_once(end).unwrap();
+    let leaf_file = node.at("leaf.pem");
+    fs::write(&leaf_file, format!("{leaf}{end}")).unwrap();
+    let [leaf_file, key] = [leaf_file, node.at("open/tls.key")].map(|it| it.display().to_string());
+    let given = ["--tls-certificate", &leaf_file, "--tls-key", &key, "--json"];
+    let (code, said, err) = init(&node, "given", &[&open[..], &first, &given].concat());
+    assert_eq!((code, err.as_str()), (0, ""));
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        said["first_host"]["enroll"],
+        "sudo tpmssh host setup --enroll https://ca.example:8700/ -n web1 --join-token join-token"
+    );
+    let (code, _, err) = init(
+        &node,
+        "none",
+        &[&open[..], &["--first-host", "a/b"]].concat(),
+    );
+    let why = "tpmssh-ca: the role \"host\" makes no principals of the name \"a/b\"\n";
+    assert_eq!((code, err.as_str()), (1, why));
+    assert!(!node.at("none").exists());
+}

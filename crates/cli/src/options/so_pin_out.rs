@@ -1,11 +1,9 @@
 //! Where a recovery code (SO PIN) goes that was made up: to the person, or into a file.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use token_store::SoPin;
+use token_store::{SoPin, SoPinFile};
 use zeroize::Zeroizing;
 
 use crate::fail::error::{Error, Result};
@@ -28,14 +26,8 @@ impl SoPinOutArgs {
         let Some(path) = self.so_pin_out.clone() else {
             return Ok(SoPinOut(None));
         };
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(0o600);
-        match options.open(&path) {
-            Ok(file) => Ok(SoPinOut(Some(NewFile {
-                file,
-                path,
-                done: false,
-            }))),
+        match SoPinFile::create(&path) {
+            Ok(file) => Ok(SoPinOut(Some(file))),
             Err(source) => Err(Error::Unwritable { path, source }),
         }
     }
@@ -43,7 +35,7 @@ impl SoPinOutArgs {
 
 /// An open file for an SO PIN, or the person at stderr.
 #[derive(Debug)]
-pub(crate) struct SoPinOut(Option<NewFile>);
+pub(crate) struct SoPinOut(Option<SoPinFile>);
 
 impl SoPinOut {
     /// Shows an SO PIN, which is in no other file; `unseen` is what is done if that fails.
@@ -70,33 +62,5 @@ impl SoPinOut {
             hint: HINT,
             source,
         })
-    }
-}
-
-/// A file that is removed unless it is written.
-#[derive(Debug)]
-struct NewFile {
-    file: File,
-    path: PathBuf,
-    done: bool,
-}
-
-impl NewFile {
-    fn write(mut self, so: &SoPin) -> io::Result<()> {
-        let line = Zeroizing::new(format!("{}\n", so.reveal()));
-        self.file.write_all(line.as_bytes())?;
-        self.file.sync_all()?;
-        self.done = true;
-        Ok(())
-    }
-}
-
-impl Drop for NewFile {
-    fn drop(&mut self) {
-        if !self.done
-            && let Err(err) = fs::remove_file(&self.path)
-        {
-            log::warn!("cannot remove {}: {err}", self.path.display());
-        }
     }
 }

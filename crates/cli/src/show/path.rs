@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use ssh_format::text::shell_word;
+
 /// The name of an input file in a message.
 pub(crate) fn name(path: &Path) -> String {
     if path == Path::new("-") {
@@ -18,10 +20,5 @@ pub(crate) fn quote(path: &Path) -> String {
 
 /// Any text as one word of a shell.
 pub(crate) fn quote_text(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
+    shell_word(text)
 }
