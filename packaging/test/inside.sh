@@ -184,10 +184,9 @@ said in
 holds "ssh-add -s and -e" as_anna "eval \$(ssh-agent) >/dev/null; $ask ssh-add -s $module && ssh-add -l && ssh-add -e $module; kill \$SSH_AGENT_PID"
 
 # --- the authority, a package of its own ------------------------------------------------------
-# as_ca COMMAND...: as the user of the authority, whose keys and simulated TPM are in its directory.
+# as_ca COMMAND...: as the user of the authority, as sudo -u does it.
 as_ca() {
-    runuser -u tpmssh-ca -- env HOME=/var/lib/tpmssh-ca TPMSSH_STORE=/var/lib/tpmssh-ca/keys \
-        TPMSSH_CA_DIR=/var/lib/tpmssh-ca "$@"
+    runuser -u tpmssh-ca -- env HOME=/var/lib/tpmssh-ca "$@"
 }
 etc >/tmp/etc-without-ca
 holds "the authority installs" apt-get -qq -y install /root/tpmssh-ca.deb
@@ -208,25 +207,46 @@ test -s "$(dpkg -L tpmssh-ca | grep 'man8/tpmssh-ca.8.gz$')" || fail "no manual 
 test -s "$(dpkg -L tpmssh-ca | grep 'man8/tpmssh-ca-device-revoke.8.gz$')" || fail "no manual page of a command"
 bash -c '. /usr/share/bash-completion/completions/tpmssh-ca && complete -p tpmssh-ca' >/tmp/last 2>&1 || fail "no completions"
 holds "a simulated TPM" as_ca tpmssh simulator start
-tcti=$(as_ca tpmssh simulator status --json | sed -n 's/.*"tcti": *"\([^"]*\)".*/\1/p')
-install -d /etc/systemd/system/tpmssh-ca-agent.service.d
-printf '[Service]\nEnvironment="TPMSSH_TCTI=%s"\n' "$tcti" >/etc/systemd/system/tpmssh-ca-agent.service.d/simulator.conf
-systemctl daemon-reload
-install -m 600 -o tpmssh-ca -g tpmssh-ca <(echo 5555-authority) /var/lib/tpmssh-ca/pin
-install -m 600 -o tpmssh-ca -g tpmssh-ca <(echo 87654321) /var/lib/tpmssh-ca/sopin
-holds "a token for its keys" as_ca tpmssh token init ca --pin-file /var/lib/tpmssh-ca/pin --so-pin-file /var/lib/tpmssh-ca/sopin
-for key in user-ca host-ca; do
-    holds "a key $key" as_ca tpmssh ca init --token ca --label "$key" --pin-file /var/lib/tpmssh-ca/pin
-    holds "its public half" as_ca sh -c "tpmssh ca public-key --ca $key >/var/lib/tpmssh-ca/$key.pub"
-done
-holds "the agent of its keys" systemctl enable --now tpmssh-ca-agent.service
-agent=/run/tpmssh-ca/agent.sock
-wait_for test -S "$agent"
-holds "gets the PIN" as_ca tpmssh unlock --token ca --socket "$agent" --pin-file /var/lib/tpmssh-ca/pin --time 8h
-holds "tpmssh-ca init" as_ca tpmssh-ca init --audience https://ca.example.com/ --agent "$agent" \
-    --user-ca /var/lib/tpmssh-ca/user-ca.pub --host-ca /var/lib/tpmssh-ca/host-ca.pub
+state=/var/lib/tpmssh-ca
+holds "tpmssh-ca init" as_ca tpmssh-ca init --audience https://ca.example.com/ --make-keys --first-host localhost
+said "Recovery code (SO PIN): "
+said "next: sudo systemctl enable --now tpmssh-ca.service"
+enrol=$(grep '^sudo tpmssh host setup --enroll http://127.0.0.1:8700/ ' /tmp/last) || fail "no line for the first host"
 holds "the service starts" systemctl enable --now tpmssh-ca.service
-wait_for curl -fsS http://127.0.0.1:8700/healthz
+wait_for curl -fsS http://127.0.0.1:8700/readyz
+# shellcheck disable=SC2086 # It is printed as words.
+holds "the first host comes in by the line that init has printed" ${enrol#sudo }
+holds "sshd reads it" systemctl reload ssh
+printf '@cert-authority * %s\n' "$(cat $state/host-ca.pub)" >/tmp/known-ca
+believed() {
+    ssh -F /dev/null -o UserKnownHostsFile=/tmp/known-ca -o BatchMode=yes -o StrictHostKeyChecking=yes \
+        -o 'HostKeyAlgorithms=*-cert-v01@openssh.com' -i /root/login anna@localhost true
+}
+wait_for believed
+holds "a login to a host that the authority certifies" believed
+holds "the host renews" tpmssh host renew --all
+said "has a certificate for localhost until"
+holds "the first host is removed" tpmssh host remove
+
+# The PIN of the token as a credential: as it is, and encrypted.
+install -d /etc/tpmssh-ca /etc/systemd/system/tpmssh-ca.service.d
+mv $state/ca-pin /etc/tpmssh-ca/ca-pin
+chown root: /etc/tpmssh-ca/ca-pin
+sed -i 's,^pin = .*,pin = "ca-pin",' $state/policy.toml
+fails "without its PIN the node is not ready" 22 bash -c 'systemctl restart tpmssh-ca.service && curl -fsS http://127.0.0.1:8700/readyz'
+for setting in LoadCredential=ca-pin:/etc/tpmssh-ca/ca-pin LoadCredentialEncrypted=ca-pin:/etc/tpmssh-ca/ca-pin.cred; do
+    case $setting in
+    LoadCredentialEncrypted*)
+        holds "the PIN is encrypted" systemd-creds encrypt --name=ca-pin /etc/tpmssh-ca/ca-pin /etc/tpmssh-ca/ca-pin.cred
+        rm /etc/tpmssh-ca/ca-pin
+        ;;
+    esac
+    printf '[Service]\n%s\n' "$setting" >/etc/systemd/system/tpmssh-ca.service.d/pin.conf
+    systemctl daemon-reload
+    holds "the node starts with ${setting%%=*}" systemctl restart tpmssh-ca.service
+    wait_for curl -fsS http://127.0.0.1:8700/readyz
+    holds "and has the PIN" curl -fsS http://127.0.0.1:8700/readyz
+done
 as_ca tpmssh-ca join-token new --role user --name anna >/home/anna/token || fail "no join token"
 chown anna: /home/anna/token
 holds "anna asks" as_anna 'tpmssh prove --token ssh -n anna --audience https://ca.example.com/ --join-token token -o request.json'
@@ -239,15 +259,27 @@ holds "a restart keeps what it knows" systemctl restart tpmssh-ca.service
 wait_for curl -fsS http://127.0.0.1:8700/healthz
 holds "anna's machine is known" as_ca tpmssh-ca device list
 said anna
-holds "and can be revoked" as_ca tpmssh-ca device revoke 1
+device=$(awk '$3 == "anna" { print $1 }' /tmp/last)
+holds "and can be revoked" as_ca tpmssh-ca device revoke "$device"
 fails "it gets nothing any more" 22 curl -fsS --data-binary @/home/anna/request.json http://127.0.0.1:8700/v1/enroll/begin
 said 403
 holds "the audit log is whole" as_ca tpmssh-ca audit verify
+
+# The agent, which other keys of an authority can be in.
+tcti=$(as_ca tpmssh simulator status --json | sed -n 's/.*"tcti": *"\([^"]*\)".*/\1/p')
+install -d /etc/systemd/system/tpmssh-ca-agent.service.d
+printf '[Service]\nEnvironment="TPMSSH_TCTI=%s"\n' "$tcti" >/etc/systemd/system/tpmssh-ca-agent.service.d/simulator.conf
+systemctl daemon-reload
+holds "the agent of an authority's keys" systemctl enable --now tpmssh-ca-agent.service
+wait_for test -S /run/tpmssh-ca/agent.sock
+install -m 600 -o tpmssh-ca -g tpmssh-ca <(echo 5555-authority) $state/pin
+holds "a token in it" as_ca env TPMSSH_STORE=$state/keys tpmssh token init other --pin-file $state/pin --so-pin-out $state/code
+holds "gets its PIN" as_ca env TPMSSH_STORE=$state/keys tpmssh unlock --token other --socket /run/tpmssh-ca/agent.sock --pin-file $state/pin --time 8h
 holds "the authority is removed" apt-get -qq -y remove tpmssh-ca
 said "the authority stays in /var/lib/tpmssh-ca"
 holds "nothing of it runs" bash -c '! pgrep -u tpmssh-ca -x "tpmssh-ca|tpmssh"'
 holds "it is purged" apt-get -qq -y purge tpmssh-ca
-rm -r /etc/systemd/system/tpmssh-ca-agent.service.d
+rm -r /etc/systemd/system/tpmssh-ca{,-agent}.service.d /etc/tpmssh-ca
 etc >/tmp/etc-with-ca-gone
 holds "/etc is as before the authority" diff /tmp/etc-without-ca /tmp/etc-with-ca-gone
 test -s /var/lib/tpmssh-ca/registry.db || fail "the registry is gone"

@@ -57,10 +57,14 @@ impl World {
     }
 
     fn init(&self, options: &[&str]) -> Outcome {
+        Outcome::of(&mut self.init_command(options))
+    }
+
+    fn init_command(&self, options: &[&str]) -> Command {
         let [user, host] = ["user-ca", "host-ca"].map(|it| self.at(it));
         let keys = ["--token", "ca", "--user-ca", &user, "--host-ca", &host];
         let listen = ["--audience", AUDIENCE, "--listen", "127.0.0.1:0"];
-        self.run(&[&["init"], &listen[..], &keys, options].concat())
+        self.command(&[&["init"], &listen[..], &keys, options].concat())
     }
 
     fn serve(&mut self) {
@@ -146,6 +150,22 @@ fn a_wrong_pin_costs_one_try_however_often_the_node_is_asked() {
     fs::write(&file, "correct horse\n").unwrap();
     world.serve();
     enrol(&world.program, &world.url, &["--join-token", &join]).ok();
+}
+
+/// The mode is that which systemd gives it where its directory has access control lists.
+#[test]
+fn a_pin_can_be_a_credential_of_systemd() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new(true);
+    let dir = world.at("credentials");
+    fs::create_dir(&dir).unwrap();
+    let file = format!("{dir}/ca-pin");
+    fs::write(&file, "correct horse\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o440)).unwrap();
+    let mut init = world.init_command(&["--pin", "ca-pin"]);
+    Outcome::of(init.env("CREDENTIALS_DIRECTORY", &dir)).ok();
+    let policy = fs::read_to_string(world.at("authority/policy.toml")).unwrap();
+    assert!(policy.contains("\npin = \"ca-pin\"\n"), "{policy}");
 }
 
 #[test]
