@@ -137,7 +137,14 @@ fn two_commands_make_an_authority_and_a_third_brings_a_host_in() {
     }
     assert_eq!(world.counters(), 1);
 
+    // As if it was killed between its last two steps.
+    let mark = world.at("authority/init-unfinished");
+    fs::write(&mark, world.at("authority/keys")).unwrap();
     let address = world.serve();
+    assert!(
+        !Path::new(&mark).exists(),
+        "the next init would remove the keys"
+    );
     let line = json["first_host"]["enroll"].as_str().unwrap();
     let line = line.replace("127.0.0.1:0", &address);
     let words: Vec<&str> = line.split(' ').collect();

@@ -305,6 +305,16 @@ fn a_directory_that_others_can_look_into_is_refused() {
         dir.display()
     );
     assert_eq!(node.run(&["serve"]), (1, String::new(), says));
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    std::os::unix::fs::chown(&dir, Some(12345), None).unwrap();
+    let says = format!(
+        "tpmssh-ca: {} belongs to another user: run tpmssh-ca as that one, such as with sudo -u tpmssh-ca\n",
+        dir.display()
+    );
+    assert_eq!(node.run(&["serve"]), (1, String::new(), says));
 }
 
 #[test]

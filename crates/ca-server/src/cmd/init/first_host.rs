@@ -95,7 +95,7 @@ impl FirstHost {
                 "take its join token to the host {name}, once the node serves; it is good for one day:\n{bring}\nthen on {name}:\n{enrol}\n"
             ),
             None => format!(
-                "the host {name} is this machine, to which alone the node listens; once it serves:\n{enrol}\n"
+                "the node listens at an address of this machine alone, so the host {name} is this machine; once the node serves:\n{enrol}\n"
             ),
         }
     }

@@ -362,6 +362,12 @@ mod tests {
             error_line(advise(err).as_ref()),
             "no PIN counter can be made: it takes the owner password of this TPM; give it with --owner-auth-file FILE"
         );
+        let path = PathBuf::from("/dev/tpmrm0");
+        let err = StoreError::from(TpmError::PermissionDenied { path });
+        assert_eq!(
+            error_line(advise(err.into()).as_ref()),
+            "permission denied on /dev/tpmrm0; run this as a user of the group tss, such as with sudo -u tpmssh-ca"
+        );
         let err = anyhow::Error::from(StoreError::Busy);
         assert_eq!(
             error_line(advise(err).as_ref()),
