@@ -135,6 +135,6 @@ fn measure(quick: bool, only: Option<Group>) -> Result<Report> {
     let note = |what: &str| eprintln!("[{:4} s] {what}", start.elapsed().as_secs());
     report.figures = measure::all(effort, only, note)?;
     note("done");
-    report.budgets = budget::judge(&report, only);
+    report.budgets = budget::judge(&report, effort.hosts, only);
     Ok(report)
 }

@@ -19,7 +19,7 @@ pub(crate) use command::{
 };
 pub(crate) use fleet::{
     CPU as NODE_CPU, EACH as RENEWAL, EXPIRED, IDLE as NODE_IDLE, MANY as NODE_BUSY, PEAK as CROWD,
-    POSTGRES, REFUSED, SLOW as SLOW_RENEWAL, SMALL as SMALL_FLEET, SQLITE,
+    POSTGRES, REFUSED, SLOW as SLOW_RENEWAL, SMALL as SMALL_FLEET, SQLITE, real_handlers,
 };
 pub(crate) use proof::{LIBRARY as VERIFIER, VERIFY};
 pub(crate) use scale::{AGENT_MEMORY, INITIALIZE, LIST_OBJECTS, keys};
@@ -39,6 +39,8 @@ pub(crate) struct Effort {
     /// Rounds of renewals over HTTP, and the renewals of one.
     load_rounds: usize,
     renewals: usize,
+    /// Hosts of the simulated fleet that has a real authority.
+    pub(crate) hosts: u32,
 }
 
 impl Effort {
@@ -50,6 +52,7 @@ impl Effort {
         scale_rounds: 15,
         load_rounds: 5,
         renewals: 3_000,
+        hosts: 100_000,
     };
 
     /// Enough to notice a large change.
@@ -60,6 +63,7 @@ impl Effort {
         scale_rounds: 3,
         load_rounds: 2,
         renewals: 1_000,
+        hosts: 5_000,
     };
 }
 

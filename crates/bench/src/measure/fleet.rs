@@ -4,6 +4,7 @@ mod flood;
 mod load;
 mod machine;
 mod node;
+mod renewer;
 mod simulate;
 
 use anyhow::Result;
@@ -17,13 +18,13 @@ use crate::{
 pub(crate) use flood::{REFUSED, SLOW};
 pub(crate) use load::{CPU, EACH, IDLE, MANY};
 pub(crate) use node::{POSTGRES, SQLITE};
-pub(crate) use simulate::{EXPIRED, PEAK, SMALL};
+pub(crate) use simulate::{EXPIRED, PEAK, SMALL, real_handlers};
 
 pub(super) fn measure(effort: Effort) -> Result<Vec<Figure>> {
     let machines = load::machines()?;
     let mut figures = load::measure(&machines, effort)?;
     figures.extend(flood::measure(&machines)?);
-    figures.extend(simulate::measure());
+    figures.extend(simulate::measure(effort.hosts)?);
     Ok(figures)
 }
 

@@ -125,7 +125,7 @@ pub(super) fn renewals(
             .as_str()
             .and_then(|it| Base64::decode_vec(it).ok());
         let nonce = nonce.and_then(|it| it.try_into().ok());
-        made.push(machine.renewal(nonce.context("a nonce has 32 bytes")?));
+        made.push(machine.renewal(nonce.context("a nonce has 32 bytes")?)?);
     }
     Ok(made)
 }

@@ -1,21 +1,18 @@
 //! A machine of the fleet. Its TPM is a fast one in software.
 
 use anyhow::{Context, Result};
-use key_proof::{
-    Challenge, ENROLL_NAMESPACE, Kind, Name, Proof, PublicArea, Renewal, renewal_transcript,
-};
-use ssh_format::SigHash;
+use key_proof::{Challenge, Kind, Name, Proof, PublicArea};
 
-use crate::software_tpm::{SoftwareTpm, name};
+use super::renewer::Renewer;
+use crate::software_tpm::SoftwareTpm;
 
 /// The authority's name.
 pub(super) const AUDIENCE: &str = "https://ca.example/";
 
-/// A host with a key of its own.
+/// A host with keys of its own.
 pub(super) struct Machine {
     tpm: SoftwareTpm,
-    attestation_key: Name,
-    key: Name,
+    renewer: Renewer,
 }
 
 impl Machine {
@@ -25,17 +22,31 @@ impl Machine {
         tpm.kind = Kind::Host;
         tpm.principals = vec![host.to_owned()];
         tpm.audience = AUDIENCE.to_owned();
+        let name = |area: &[u8]| PublicArea::parse(area).map(|it| it.name());
+        let (attestation_key, key) = (name(&tpm.ak.bytes())?, name(&tpm.key.bytes())?);
         Ok(Self {
-            attestation_key: PublicArea::parse(&tpm.ak.bytes())?.name(),
-            key: Name::from_bytes(&name(&tpm.key.bytes()))?,
+            renewer: Renewer::new(&tpm, &attestation_key, &key)?,
             tpm,
         })
     }
 
+    /// Sets the clock of its TPM, in milliseconds.
+    pub(super) fn set_clock(&mut self, millis: u64) {
+        self.tpm.time.0 = millis;
+    }
+
+    pub(super) fn name(&self) -> Result<&str> {
+        let first = self.tpm.principals.first();
+        Ok(first.context("it has a name")?)
+    }
+
+    pub(super) fn ek_name(&self) -> Result<Name> {
+        Ok(PublicArea::parse(&self.tpm.ek.bytes())?.name())
+    }
+
     /// The line with which an administrator announces it to the authority.
     pub(super) fn line(&self) -> Result<String> {
-        let ek = PublicArea::parse(&self.tpm.ek.bytes())?.name();
-        let host = self.tpm.principals.first().context("it has a name")?;
+        let (ek, host) = (self.ek_name()?, self.name()?);
         Ok(format!(
             "{{\"ek_name\": \"{ek}\", \"role\": \"host\", \"name\": \"{host}\"}}\n"
         ))
@@ -51,27 +62,12 @@ impl Machine {
     }
 
     /// A renewal for a fresh nonce.
-    pub(super) fn renewal(&self, nonce: [u8; 32]) -> String {
-        let tpm = &self.tpm;
-        let transcript = renewal_transcript(
-            &self.attestation_key,
-            &self.key,
-            tpm.kind,
-            &tpm.principals,
-            AUDIENCE,
-            &nonce,
-        );
-        let attest = tpm.attest(&nonce, &transcript);
-        let renewal = Renewal {
-            attestation_key: self.attestation_key.clone(),
-            key: self.key.clone(),
-            kind: tpm.kind,
-            principals: tpm.principals.clone(),
-            nonce,
-            signature: tpm.signature(&attest),
-            attest,
-            sshsig: tpm.own_signature(ENROLL_NAMESPACE, SigHash::Sha512, &transcript),
-        };
-        renewal.to_json()
+    pub(super) fn renewal(&self, nonce: [u8; 32]) -> Result<String> {
+        self.renewer.renewal(self.name()?, nonce, self.tpm.time.0)
+    }
+
+    /// What is needed of it once it has enrolled.
+    pub(super) fn into_renewer(self) -> Renewer {
+        self.renewer
     }
 }

@@ -1,0 +1,172 @@
+//! What a machine needs for renewals: a few hundred bytes, so that a hundred thousand machines fit into memory.
+
+use std::ops::Range;
+
+use anyhow::{Context, Result};
+use crrl::p256::PrivateKey;
+use key_proof::{ENROLL_NAMESPACE, Kind, Name, Renewal, qualifying_data, renewal_transcript};
+use rand_core::OsRng;
+use sha2::{Digest, Sha256};
+use ssh_format::{AnyKey, Curve, PublicKey, SigHash, Signature, SshSig};
+
+use super::machine::AUDIENCE;
+use crate::{
+    pair::{Pair, sized},
+    software_tpm::SoftwareTpm,
+};
+
+/// Where the qualifying data and the clock are in a `TPMS_ATTEST` of keys whose Names are SHA-256.
+const QUALIFYING: Range<usize> = 44..76;
+const CLOCK: Range<usize> = 76..84;
+/// The begin of a `TPMT_SIGNATURE`: ECDSA with SHA-256.
+const ECDSA_SHA256: [u8; 4] = [0, 0x18, 0, 0x0b];
+
+/// A key of P-256. `crrl` signs several times as fast as `p256`.
+#[derive(Clone)]
+pub(super) struct SoftwareKey(PrivateKey);
+
+impl SoftwareKey {
+    pub(super) fn new() -> Self {
+        Self(PrivateKey::generate(&mut OsRng))
+    }
+
+    fn of(pair: &Pair) -> Result<Self> {
+        let key = match pair {
+            Pair::P256(key) => PrivateKey::decode(&key.to_bytes()),
+            _ => None,
+        };
+        key.map(Self).context("it is no key of P-256")
+    }
+
+    /// The SSH key.
+    pub(super) fn public(&self) -> Result<AnyKey> {
+        let point = self.0.to_public_key().encode_uncompressed();
+        let key = PublicKey::ecdsa(Curve::NistP256, &point[1..33], &point[33..])?;
+        Ok(AnyKey::from_blob(key.blob())?)
+    }
+
+    /// r and s.
+    fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.sign_hash(&Sha256::digest(message), &[])
+    }
+
+    /// The signature as SSH has it.
+    pub(super) fn signature(&self, message: &[u8]) -> ssh_format::Result<Signature> {
+        let numbers = self.sign(message);
+        let (r, s) = numbers.split_at(32);
+        Signature::ecdsa(Curve::NistP256, r, s)
+    }
+
+    /// The same as a `TPMT_SIGNATURE`.
+    fn tpm_signature(&self, message: &[u8]) -> Vec<u8> {
+        let numbers = self.sign(message);
+        let (r, s) = numbers.split_at(32);
+        [&ECDSA_SHA256[..], &sized(r), &sized(s)].concat()
+    }
+}
+
+/// A proven key, and the attestation key beside it.
+pub(super) struct Renewer {
+    attestation_key: Name,
+    key: Name,
+    attesting: SoftwareKey,
+    own: SoftwareKey,
+    /// The SSH key's blob.
+    public: Box<[u8]>,
+    /// A `TPMS_ATTEST` of the key, without qualifying data and clock.
+    attest: Box<[u8]>,
+}
+
+impl Renewer {
+    pub(super) fn new(tpm: &SoftwareTpm, attestation_key: &Name, key: &Name) -> Result<Self> {
+        let own = SoftwareKey::of(&tpm.key.key)?;
+        Ok(Self {
+            attestation_key: attestation_key.clone(),
+            key: key.clone(),
+            attesting: SoftwareKey::of(&tpm.ak.key)?,
+            public: own.public()?.blob().into(),
+            own,
+            attest: tpm.attest(&[0; 32], &[0; 32]).into(),
+        })
+    }
+
+    /// The SSH key.
+    pub(super) fn public(&self) -> Result<AnyKey> {
+        Ok(AnyKey::from_blob(&self.public)?)
+    }
+
+    /// A renewal of the host certificate for `host` in answer to `nonce`, when the TPM's clock is at `clock` milliseconds.
+    pub(super) fn renewal(&self, host: &str, nonce: [u8; 32], clock: u64) -> Result<String> {
+        let (kind, principals) = (Kind::Host, vec![host.to_owned()]);
+        let transcript = renewal_transcript(
+            &self.attestation_key,
+            &self.key,
+            kind,
+            &principals,
+            AUDIENCE,
+            &nonce,
+        );
+        let attest = self.attest(&nonce, &transcript, clock);
+        let hash = SigHash::Sha512;
+        let data = SshSig::to_sign(ENROLL_NAMESPACE, hash, &hash.of(&transcript[..])?)?;
+        let signature = self.own.signature(&data)?;
+        let sshsig = SshSig::new(self.public()?, ENROLL_NAMESPACE, hash, &signature)?;
+        let renewal = Renewal {
+            attestation_key: self.attestation_key.clone(),
+            key: self.key.clone(),
+            kind,
+            principals,
+            nonce,
+            signature: self.attesting.tpm_signature(&attest),
+            attest,
+            sshsig: sshsig.armored(),
+        };
+        Ok(renewal.to_json())
+    }
+
+    fn attest(&self, nonce: &[u8; 32], transcript: &[u8; 32], clock: u64) -> Vec<u8> {
+        let mut attest = self.attest.to_vec();
+        attest[QUALIFYING].copy_from_slice(&qualifying_data(nonce, transcript));
+        attest[CLOCK].copy_from_slice(&clock.to_be_bytes());
+        attest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::fleet::machine::Machine;
+
+    #[test]
+    fn it_attests_what_the_tpm_attests() {
+        let mut tpm = SoftwareTpm::new();
+        tpm.time = (7, 3, 9);
+        let name = |area: &[u8]| key_proof::PublicArea::parse(area).unwrap().name();
+        let names = (name(&tpm.ak.bytes()), name(&tpm.key.bytes()));
+        let renewer = Renewer::new(&tpm, &names.0, &names.1).unwrap();
+        tpm.time.0 = 5_000;
+        let (nonce, transcript) = ([1; 32], [2; 32]);
+        let attest = renewer.attest(&nonce, &transcript, 5_000);
+        assert_eq!(attest, tpm.attest(&nonce, &transcript));
+        assert_eq!(renewer.own.sign(b"text"), tpm_numbers(&tpm));
+    }
+
+    /// Both are deterministic (RFC 6979).
+    fn tpm_numbers(tpm: &SoftwareTpm) -> [u8; 64] {
+        let numbers = tpm.key.key.sign(crate::pair::Hash::Sha256, b"text");
+        numbers.concat().try_into().unwrap()
+    }
+
+    #[test]
+    fn a_machine_is_small() {
+        let renewer = Machine::new("web1").unwrap().into_renewer();
+        let heap = [
+            renewer.attestation_key.bytes().len(),
+            renewer.key.bytes().len(),
+            renewer.public.len(),
+            renewer.attest.len(),
+        ];
+        let all = size_of::<Renewer>() + heap.iter().sum::<usize>();
+        assert!(all < 700, "{all}");
+    }
+}
