@@ -140,7 +140,7 @@ impl SoftwareTpm {
     }
 
     /// `TPM2_ActivateCredential`; `None` where a chip would refuse.
-    fn activate(&self, id_object: &[u8], secret: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn activate(&self, id_object: &[u8], secret: &[u8]) -> Option<Vec<u8>> {
         let hash = self.ek.hash;
         let seed = self.ek.key.seed(hash, secret)?;
         let kdfa = |label: &[u8], context: &[u8], bits: u32| {

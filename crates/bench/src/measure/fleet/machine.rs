@@ -1,7 +1,7 @@
 //! A machine of the fleet. Its TPM is a fast one in software.
 
 use anyhow::{Context, Result};
-use key_proof::{Challenge, Kind, Name, Proof, PublicArea};
+use key_proof::{Challenge, Kind, Name, Proof, PublicArea, Request, activation};
 
 use super::renewer::Renewer;
 use crate::software_tpm::SoftwareTpm;
@@ -12,6 +12,8 @@ pub(super) const AUDIENCE: &str = "https://ca.example/";
 /// A host with keys of its own.
 pub(super) struct Machine {
     tpm: SoftwareTpm,
+    /// Made once: the software TPM computes its public keys for each request.
+    request: Request,
     renewer: Renewer,
 }
 
@@ -22,10 +24,10 @@ impl Machine {
         tpm.kind = Kind::Host;
         tpm.principals = vec![host.to_owned()];
         tpm.audience = AUDIENCE.to_owned();
-        let name = |area: &[u8]| PublicArea::parse(area).map(|it| it.name());
-        let (attestation_key, key) = (name(&tpm.ak.bytes())?, name(&tpm.key.bytes())?);
+        let request = tpm.request();
         Ok(Self {
-            renewer: Renewer::new(&tpm, &attestation_key, &key)?,
+            renewer: Renewer::new(&tpm, &request)?,
+            request,
             tpm,
         })
     }
@@ -36,12 +38,12 @@ impl Machine {
     }
 
     pub(super) fn name(&self) -> Result<&str> {
-        let first = self.tpm.principals.first();
+        let first = self.request.principals.first();
         Ok(first.context("it has a name")?)
     }
 
     pub(super) fn ek_name(&self) -> Result<Name> {
-        Ok(PublicArea::parse(&self.tpm.ek.bytes())?.name())
+        Ok(PublicArea::parse(&self.request.ek)?.name())
     }
 
     /// The line with which an administrator announces it to the authority.
@@ -53,11 +55,24 @@ impl Machine {
     }
 
     pub(super) fn request(&self) -> String {
-        self.tpm.request().to_json()
+        self.request.to_json()
     }
 
     pub(super) fn proof(&self, challenge: &[u8]) -> Result<String> {
-        let proof: Proof = self.tpm.answer(&Challenge::from_json(challenge)?);
+        let challenge = Challenge::from_json(challenge)?;
+        let transcript = self.request.transcript();
+        let secret = self.tpm.activate(&challenge.id_object, &challenge.secret);
+        let secret = secret.context("the challenge is for another TPM")?;
+        let (nonce, clock) = (&challenge.nonce, self.tpm.time.0);
+        let signed = self.renewer.sign(nonce, &transcript, clock)?;
+        let proof = Proof {
+            request: self.request.clone(),
+            ticket: challenge.ticket,
+            activation: activation(&secret, &transcript).to_vec(),
+            attest: signed.attest,
+            signature: signed.signature,
+            sshsig: signed.sshsig,
+        };
         Ok(proof.to_json())
     }
 

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use anyhow::{Context, Result};
 use crrl::p256::PrivateKey;
-use key_proof::{ENROLL_NAMESPACE, Kind, Name, Renewal, qualifying_data, renewal_transcript};
+use key_proof::{
+    ENROLL_NAMESPACE, Kind, Name, PublicArea, Renewal, Request, qualifying_data, renewal_transcript,
+};
 use rand_core::OsRng;
 use sha2::{Digest, Sha256};
 use ssh_format::{AnyKey, Curve, PublicKey, SigHash, Signature, SshSig};
@@ -12,9 +14,15 @@ use ssh_format::{AnyKey, Curve, PublicKey, SigHash, Signature, SshSig};
 use super::machine::AUDIENCE;
 use crate::{
     pair::{Pair, sized},
-    software_tpm::SoftwareTpm,
+    software_tpm::{self, SoftwareTpm},
 };
 
+/// The handle of the owner hierarchy, which is its Name.
+const OWNER: [u8; 4] = [0x40, 0, 0, 1];
+/// The begin of a `TPMS_ATTEST` of `TPM2_Certify`.
+const ATTEST_CERTIFY: [u8; 6] = [0xff, 0x54, 0x43, 0x47, 0x80, 0x17];
+/// Clock, resets, restarts, whether it is safe, and the version of the firmware.
+const CLOCK_INFO_AND_FIRMWARE: usize = 8 + 4 + 4 + 1 + 8;
 /// Where the qualifying data and the clock are in a `TPMS_ATTEST` of keys whose Names are SHA-256.
 const QUALIFYING: Range<usize> = 44..76;
 const CLOCK: Range<usize> = 76..84;
@@ -77,16 +85,40 @@ pub(super) struct Renewer {
     attest: Box<[u8]>,
 }
 
+/// What shows that a TPM holds the keys.
+pub(super) struct Signed {
+    /// A `TPMS_ATTEST`, and its `TPMT_SIGNATURE`.
+    pub(super) attest: Vec<u8>,
+    pub(super) signature: Vec<u8>,
+    /// The signature by the SSH key.
+    pub(super) sshsig: String,
+}
+
 impl Renewer {
-    pub(super) fn new(tpm: &SoftwareTpm, attestation_key: &Name, key: &Name) -> Result<Self> {
+    /// That of `tpm`, which makes `request`.
+    pub(super) fn new(tpm: &SoftwareTpm, request: &Request) -> Result<Self> {
+        let name = |area: &[u8]| PublicArea::parse(area).map(|it| it.name());
+        let (attestation_key, key) = (name(&request.attestation_key)?, name(&request.key)?);
+        // TPM 2.0 Part 1, "Qualified Name".
+        let below = |parent: &[u8], it: &Name| software_tpm::name(&[parent, it.bytes()].concat());
+        let root = below(&OWNER, &name(&request.srk)?);
+        let parent = below(&root, &name(&request.parent)?);
+        let attest = [
+            &ATTEST_CERTIFY[..],
+            &sized(&below(&root, &attestation_key)),
+            &sized(&[0; 32]),
+            &[0; CLOCK_INFO_AND_FIRMWARE],
+            &sized(key.bytes()),
+            &sized(&below(&parent, &key)),
+        ];
         let own = SoftwareKey::of(&tpm.key.key)?;
         Ok(Self {
-            attestation_key: attestation_key.clone(),
-            key: key.clone(),
+            attest: attest.concat().into(),
+            attestation_key,
+            key,
             attesting: SoftwareKey::of(&tpm.ak.key)?,
             public: own.public()?.blob().into(),
             own,
-            attest: tpm.attest(&[0; 32], &[0; 32]).into(),
         })
     }
 
@@ -106,22 +138,37 @@ impl Renewer {
             AUDIENCE,
             &nonce,
         );
-        let attest = self.attest(&nonce, &transcript, clock);
-        let hash = SigHash::Sha512;
-        let data = SshSig::to_sign(ENROLL_NAMESPACE, hash, &hash.of(&transcript[..])?)?;
-        let signature = self.own.signature(&data)?;
-        let sshsig = SshSig::new(self.public()?, ENROLL_NAMESPACE, hash, &signature)?;
+        let signed = self.sign(&nonce, &transcript, clock)?;
         let renewal = Renewal {
             attestation_key: self.attestation_key.clone(),
             key: self.key.clone(),
             kind,
             principals,
             nonce,
+            attest: signed.attest,
+            signature: signed.signature,
+            sshsig: signed.sshsig,
+        };
+        Ok(renewal.to_json())
+    }
+
+    /// The signatures under an answer to `nonce` with this transcript.
+    pub(super) fn sign(
+        &self,
+        nonce: &[u8; 32],
+        transcript: &[u8; 32],
+        clock: u64,
+    ) -> Result<Signed> {
+        let attest = self.attest(nonce, transcript, clock);
+        let hash = SigHash::Sha512;
+        let data = SshSig::to_sign(ENROLL_NAMESPACE, hash, &hash.of(&transcript[..])?)?;
+        let signature = self.own.signature(&data)?;
+        let sshsig = SshSig::new(self.public()?, ENROLL_NAMESPACE, hash, &signature)?;
+        Ok(Signed {
             signature: self.attesting.tpm_signature(&attest),
             attest,
             sshsig: sshsig.armored(),
-        };
-        Ok(renewal.to_json())
+        })
     }
 
     fn attest(&self, nonce: &[u8; 32], transcript: &[u8; 32], clock: u64) -> Vec<u8> {
@@ -140,10 +187,7 @@ mod tests {
     #[test]
     fn it_attests_what_the_tpm_attests() {
         let mut tpm = SoftwareTpm::new();
-        tpm.time = (7, 3, 9);
-        let name = |area: &[u8]| key_proof::PublicArea::parse(area).unwrap().name();
-        let names = (name(&tpm.ak.bytes()), name(&tpm.key.bytes()));
-        let renewer = Renewer::new(&tpm, &names.0, &names.1).unwrap();
+        let renewer = Renewer::new(&tpm, &tpm.request()).unwrap();
         tpm.time.0 = 5_000;
         let (nonce, transcript) = ([1; 32], [2; 32]);
         let attest = renewer.attest(&nonce, &transcript, 5_000);

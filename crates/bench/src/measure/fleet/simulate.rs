@@ -15,7 +15,7 @@ mod scenario;
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use self::{
     certify::Assumed,
@@ -90,8 +90,8 @@ fn with_real_handlers(scenario: &Scenario, ttl: &str) -> Result<Course> {
     let certificates = real.end()?;
     let rest = begun.elapsed().saturating_sub(enrolled);
     if let Some(second) = course.differs(&expected) {
-        anyhow::bail!(
-            "with real handlers other hosts ask than in the model, from second {second} on"
+        bail!(
+            "with real handlers the number of requests is not that of the model, from second {second} on"
         );
     }
     ensure!(course == expected, "the model is wrong: {}", course.expired);
@@ -113,6 +113,8 @@ fn with_real_handlers(scenario: &Scenario, ttl: &str) -> Result<Course> {
 mod tests {
     use super::*;
 
+    const HOSTS: u32 = 200;
+
     /// The certificates of the authority are what the model assumes, and none of them ends before its host has the next one.
     #[test]
     fn nobody_expires_with_real_handlers_in_an_outage_of_minutes() {
@@ -130,7 +132,9 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            said.starts_with("with real handlers other hosts ask"),
+            said.starts_with(
+                "with real handlers the number of requests is not that of the model, "
+            ),
             "{said}"
         );
     }
@@ -145,6 +149,4 @@ mod tests {
         let course = with_real_handlers(&scenario, real::TTL).unwrap();
         assert!((10..20).contains(&course.expired), "{}", course.expired);
     }
-
-    const HOSTS: u32 = 200;
 }

@@ -5,10 +5,9 @@ use std::collections::VecDeque;
 use anyhow::{Result, ensure};
 
 use super::{
-    DAY, HOUR,
+    HOUR,
     certify::{Assumed, Certify, Turn},
     door::Door,
-    habit::Habit,
     random::Random,
     scenario::{Scenario, Until},
 };
@@ -242,7 +241,10 @@ fn put(due: &mut [Vec<u32>], second: u64, number: u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{DAY, habit::Habit},
+        *,
+    };
 
     fn small(away: u64, capacity: u64, habit: Habit) -> End {
         let scenario = Scenario::new("", 20_000, away, capacity, habit);
