@@ -6,6 +6,7 @@ mod machine;
 mod node;
 mod renewer;
 mod simulate;
+mod software_key;
 
 use anyhow::Result;
 

@@ -2,18 +2,15 @@
 
 use std::ops::Range;
 
-use anyhow::{Context, Result};
-use crrl::p256::PrivateKey;
+use anyhow::Result;
 use key_proof::{
     ENROLL_NAMESPACE, Kind, Name, PublicArea, Renewal, Request, qualifying_data, renewal_transcript,
 };
-use rand_core::OsRng;
-use sha2::{Digest, Sha256};
-use ssh_format::{AnyKey, Curve, PublicKey, SigHash, Signature, SshSig};
+use ssh_format::{AnyKey, SigHash, SshSig};
 
-use super::machine::AUDIENCE;
+use super::{machine::AUDIENCE, software_key::SoftwareKey};
 use crate::{
-    pair::{Pair, sized},
+    pair::sized,
     software_tpm::{self, SoftwareTpm},
 };
 
@@ -26,52 +23,6 @@ const CLOCK_INFO_AND_FIRMWARE: usize = 8 + 4 + 4 + 1 + 8;
 /// Where the qualifying data and the clock are in a `TPMS_ATTEST` of keys whose Names are SHA-256.
 const QUALIFYING: Range<usize> = 44..76;
 const CLOCK: Range<usize> = 76..84;
-/// The begin of a `TPMT_SIGNATURE`: ECDSA with SHA-256.
-const ECDSA_SHA256: [u8; 4] = [0, 0x18, 0, 0x0b];
-
-/// A key of P-256. `crrl` signs several times as fast as `p256`.
-#[derive(Clone)]
-pub(super) struct SoftwareKey(PrivateKey);
-
-impl SoftwareKey {
-    pub(super) fn new() -> Self {
-        Self(PrivateKey::generate(&mut OsRng))
-    }
-
-    fn of(pair: &Pair) -> Result<Self> {
-        let key = match pair {
-            Pair::P256(key) => PrivateKey::decode(&key.to_bytes()),
-            _ => None,
-        };
-        key.map(Self).context("it is no key of P-256")
-    }
-
-    /// The SSH key.
-    pub(super) fn public(&self) -> Result<AnyKey> {
-        let point = self.0.to_public_key().encode_uncompressed();
-        let key = PublicKey::ecdsa(Curve::NistP256, &point[1..33], &point[33..])?;
-        Ok(AnyKey::from_blob(key.blob())?)
-    }
-
-    /// r and s.
-    fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign_hash(&Sha256::digest(message), &[])
-    }
-
-    /// The signature as SSH has it.
-    pub(super) fn signature(&self, message: &[u8]) -> ssh_format::Result<Signature> {
-        let numbers = self.sign(message);
-        let (r, s) = numbers.split_at(32);
-        Signature::ecdsa(Curve::NistP256, r, s)
-    }
-
-    /// The same as a `TPMT_SIGNATURE`.
-    fn tpm_signature(&self, message: &[u8]) -> Vec<u8> {
-        let numbers = self.sign(message);
-        let (r, s) = numbers.split_at(32);
-        [&ECDSA_SHA256[..], &sized(r), &sized(s)].concat()
-    }
-}
 
 /// A proven key, and the attestation key beside it.
 pub(super) struct Renewer {
@@ -192,13 +143,6 @@ mod tests {
         let (nonce, transcript) = ([1; 32], [2; 32]);
         let attest = renewer.attest(&nonce, &transcript, 5_000);
         assert_eq!(attest, tpm.attest(&nonce, &transcript));
-        assert_eq!(renewer.own.sign(b"text"), tpm_numbers(&tpm));
-    }
-
-    /// Both are deterministic (RFC 6979).
-    fn tpm_numbers(tpm: &SoftwareTpm) -> [u8; 64] {
-        let numbers = tpm.key.key.sign(crate::pair::Hash::Sha256, b"text");
-        numbers.concat().try_into().unwrap()
     }
 
     #[test]

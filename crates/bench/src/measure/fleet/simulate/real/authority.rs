@@ -19,7 +19,7 @@ use testing::memory_dir;
 
 use crate::measure::fleet::{
     machine::{AUDIENCE, Machine},
-    renewer::SoftwareKey,
+    software_key::SoftwareKey,
 };
 
 const ROLE: &str = "host";
