@@ -147,6 +147,7 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
     }
     let own_tls = own_tls(dir, args)?;
     let tls = own_tls.as_ref().map(|it| &it.0);
+    let database = args.database.as_deref().map(database::look).transpose()?;
     // Every other mistake is reported before the TPM makes keys.
     let mut made = if args.make_keys {
         let nobodys = [sealed::nobodys_key()?, sealed::nobodys_key()?];
@@ -169,7 +170,6 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
             .with_context(|| format!("the key in {} cannot certify", path.display()))?;
     }
     drop(signer);
-    let database = args.database.as_deref().map(database::look).transpose()?;
     dir.make()?;
     dir.check()?;
     let own_seen = match &own_tls {
