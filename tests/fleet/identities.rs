@@ -52,7 +52,7 @@ fn a_person_comes_over_with_the_ssh_key_of_before() {
     };
     second(&[]).fails(
         8,
-        "tpmssh: the authority refuses (identity): a key that is new to this role comes with an identity or a join token\n\
+        "tpmssh: the authority refuses: a key that is new to this role comes with an identity or a join token\n\
          hint: who asks is shown by a key that its administrator knows (--identity-key FILE), a token of your organisation (--identity-command COMMAND), the key that is replaced (--old-key KEY), or a join token (--join-token FILE)\n",
     );
     let waits = second(&["--identity-key", &old]);
@@ -73,7 +73,7 @@ fn a_key_that_the_authority_does_not_know_says_nothing() {
     );
     enrol(&program, &authority.url, &["--identity-key", &stranger]).fails(
         8,
-        "tpmssh: the authority refuses (identity): no role takes this identity: its key is not expected here, or its signature is not over this request\n\
+        "tpmssh: the authority refuses: no role takes this identity: its key is not expected here, or its signature is not over this request\n\
          hint: who asks is shown by a key that its administrator knows (--identity-key FILE), a token of your organisation (--identity-command COMMAND), the key that is replaced (--old-key KEY), or a join token (--join-token FILE)\n",
     );
     let missing = at("missing");
@@ -123,7 +123,7 @@ fn a_person_comes_with_a_token_of_an_identity_provider() {
     // Of another key: its nonce differs.
     enrol("TPMSSH_NONCE=AAAA ~/provider").fails(
         8,
-        "tpmssh: the authority refuses (identity): the identity token was made for another key: its nonce differs\n\
+        "tpmssh: the authority refuses: the identity token was made for another key: its nonce differs\n\
          hint: who asks is shown by a key that its administrator knows (--identity-key FILE), a token of your organisation (--identity-command COMMAND), the key that is replaced (--old-key KEY), or a join token (--join-token FILE)\n",
     );
     for (command, why) in [

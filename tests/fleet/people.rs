@@ -99,14 +99,14 @@ fn a_person_enrols_logs_in_renews_and_is_revoked() {
     let outcome = program.run(&["renew", "--all"]);
     outcome.fails(
         8,
-        "tpmssh: key \"first\" is not renewed: the authority refuses (V3): this TPM is not one of those that are expected\n\
+        "tpmssh: key \"first\" is not renewed: the authority refuses: this TPM is not one of those that are expected\n\
          hint: its administrator lets this TPM in with a join token, or by its Name (tpmssh ek show) with: tpmssh-ca device import\n",
     );
     let status = status(&program);
     assert_eq!(status[0]["failures"], 1);
     assert_eq!(
         status[0]["last_error"],
-        "the authority refuses (V3): this TPM is not one of those that are expected"
+        "the authority refuses: this TPM is not one of those that are expected"
     );
     program.run(&["enroll", "--end", "first"]).ok();
     program.run(&["renew", "--all"]).fails(

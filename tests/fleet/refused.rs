@@ -62,13 +62,13 @@ fn refusals_of_an_authority_are_told() {
     let wrong = program.secret("wrong", "0123456789abcdef");
     enrol(&program, &authority.url, &["--join-token", &wrong]).fails(
         8,
-        "tpmssh: the authority refuses (join-token): the join token is unknown, was used or has expired\n\
+        "tpmssh: the authority refuses: the join token is unknown, was used or has expired\n\
          hint: its administrator makes one with: tpmssh-ca join-token new\n",
     );
     let token = authority.token("user", "otto");
     enrol(&program, &authority.url, &["--join-token", &token]).fails(
         8,
-        "tpmssh: the authority refuses (V6): it names a principal that is not allowed\n\
+        "tpmssh: the authority refuses: it names a principal that is not allowed\n\
          hint: the names have to be those of the role, and the authority's name is given with --audience\n",
     );
 }
@@ -123,7 +123,7 @@ fn answers_that_were_changed_on_the_way() {
             "/v1/enroll/finish",
             with_status("403 No", br#"{"code":"x","detail":"\u001b]0;a\u0007gone\n"}"#),
             8,
-            "the authority refuses (x): ]0;agone",
+            "the authority refuses: ]0;agone",
         ),
         (
             "/v1/enroll/finish",

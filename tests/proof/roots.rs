@@ -77,7 +77,7 @@ fn makers_certificates_are_imported_shown_with_fingerprints_and_removed() {
     );
     program.run(&verify).fails(
         8,
-        "tpmssh: proof refused: nothing vouches for this TPM (V3)\n\
+        "tpmssh: proof refused: nothing vouches for this TPM\n\
          hint: name the TPM with --ek NAME (its owner sees it with: tpmssh ek show), \
          or its maker's certificates with --ek-roots DIR\n",
     );

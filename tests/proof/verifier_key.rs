@@ -8,7 +8,7 @@ use std::process::Command;
 use super::{Files, manufactured};
 use crate::program::{Outcome, Program, text};
 
-const FOREIGN: &str = "tpmssh: proof refused: its challenge was not made by this verifier, or too long ago (V7)\n\
+const FOREIGN: &str = "tpmssh: proof refused: its challenge was not made by this verifier, or too long ago\n\
                        hint: make a new challenge with: tpmssh ca challenge REQUEST -o challenge.json\n";
 
 fn path(program: &Program) -> PathBuf {

@@ -14,7 +14,7 @@ use ssh_format::{CertOption, Certificate, CertificateKind, CertificateState};
 use token_store::{SshCertificate, SshCertificateId, Store, Token};
 
 use crate::app::App;
-use crate::fail::error::Error;
+use crate::fail::error::CertificateError;
 use crate::keys;
 use crate::show::date;
 use crate::show::output::{Facts, tell};
@@ -263,8 +263,8 @@ pub(crate) fn find(all: Vec<Kept>, name: &str) -> Result<Kept> {
     let name = || shown(name);
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one),
-        (Some(_), Some(_)) => Err(Error::AmbiguousCertificate { name: name() }.into()),
-        (None, _) => Err(Error::NoSuchCertificate { name: name() }.into()),
+        (Some(_), Some(_)) => Err(CertificateError::AmbiguousCertificate { name: name() }.into()),
+        (None, _) => Err(CertificateError::NoSuchCertificate { name: name() }.into()),
     }
 }
 

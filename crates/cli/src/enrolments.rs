@@ -14,7 +14,7 @@ use token_store::{Enrolment, EnrolmentId, Store, Terms, Trust};
 use tpm_core::ek::EkType;
 
 use crate::app::App;
-use crate::fail::error::Error;
+use crate::fail::error::EnrolmentError;
 use crate::keys::signing::{self, SigningKey};
 use crate::options::EkTypeArg;
 use crate::proofs::prover::{Prover, Purpose};
@@ -61,7 +61,7 @@ pub(crate) fn all(app: &App, store: &Store) -> anyhow::Result<Vec<Enrolled>> {
 ///
 /// # Errors
 ///
-/// [`Error::NotEnrolled`], and those of [`all`].
+/// [`EnrolmentError::NotEnrolled`], and those of [`all`].
 pub(crate) fn named(app: &App, store: &Store, key: Option<&str>) -> anyhow::Result<Vec<Enrolled>> {
     let mut all = all(app, store)?;
     if key.is_some() {
@@ -69,7 +69,7 @@ pub(crate) fn named(app: &App, store: &Store, key: Option<&str>) -> anyhow::Resu
         all.retain(|it| it.key.object == key.object);
     }
     if all.is_empty() {
-        return Err(Error::NotEnrolled.into());
+        return Err(EnrolmentError::NotEnrolled.into());
     }
     Ok(all)
 }

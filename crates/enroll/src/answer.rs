@@ -1,4 +1,4 @@
-//! What an authority answers, and whether it is what was asked for.
+//! The answers of an authority, and the check that a certificate is the one that was asked for.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use ureq::http::StatusCode;
 use crate::krl::SKEW;
 use crate::{Authorities, Error, Result};
 
-/// The longest life of a certificate that is taken, in seconds.
+/// The longest validity of a certificate that is accepted, in seconds.
 const MAX_LIFE: u64 = 366 * 24 * 60 * 60;
 
 /// An answer over HTTP.
@@ -22,7 +22,7 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
-/// A refusal.
+/// A refusal, as a JSON document of problem details.
 ///
 /// # Source
 ///
@@ -57,21 +57,21 @@ impl Answer {
     }
 }
 
-/// A text of a stranger: short, and in one line.
+/// A text from the network, cut to `max` characters and without control characters.
 fn shortened(text: &str, max: usize) -> String {
     let safe = text.chars().filter(|c| !c.is_control());
     safe.take(max).collect()
 }
 
-/// What an authority granted. Nothing of it is checked before [`Wanted::check`].
+/// The certificate that an authority issued. Nothing of it is checked before [`Wanted::check`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Granted {
     /// The certificate.
     pub certificate: Certificate,
-    /// From when on it may be renewed, in seconds since 1970.
+    /// When the certificate may be renewed, in seconds since 1970.
     pub renew_after: u64,
-    /// The authority's keys, as it says.
+    /// The authority's keys, as its answer names them.
     pub authorities: Authorities,
 }
 
@@ -127,19 +127,19 @@ impl Granted {
     }
 }
 
-/// What a certificate has to be for.
+/// What a certificate was asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     /// The key.
     pub key: &'a AnyKey,
-    /// A user's or a host's.
+    /// A user certificate or a host certificate.
     pub kind: Kind,
     /// The names that were asked for.
     pub principals: &'a [String],
 }
 
 impl Wanted<'_> {
-    /// Checks that `certificate` is for this, good at `now` (seconds since 1970), and signed by one of `trusted`.
+    /// Checks that `certificate` is for this key, kind and these names, valid at `now` (seconds since 1970), and signed by a key in `trusted`.
     ///
     /// # Errors
     ///
@@ -163,7 +163,7 @@ impl Wanted<'_> {
                 certificate.kind() != kind,
                 "its certificate is of the other kind: of a user or of a host",
             ),
-            // A certificate without names is good for every name.
+            // A certificate without names would be valid for every name.
             (
                 names.is_empty() || !names.iter().all(|it| allowed.contains(it)),
                 "its certificate has other names than those that were asked for",
@@ -205,8 +205,8 @@ impl Wanted<'_> {
 mod tests {
     use super::*;
 
-    /// A certificate is dated back by five minutes, and taken by a clock that is five minutes behind its begin: a machine may be ten minutes
-    /// behind its authority, and is told to look at its clock when it is more.
+    /// Certificates are valid from five minutes before they are made, and the check accepts five minutes more. So the clock of a machine may be
+    /// ten minutes behind; if it is further behind, the error says to check the clock.
     #[test]
     fn a_certificate_is_taken_by_a_clock_that_is_ten_minutes_behind() {
         let answer = include_bytes!("../../../fuzz/seeds/krl_install/granted");

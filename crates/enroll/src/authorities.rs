@@ -1,4 +1,4 @@
-//! The keys of an authority that are believed, and how they are followed by others.
+//! The keys of an authority that are trusted, and how new ones replace them.
 
 use ssh_format::{AnyKey, CertificateKind, SigHash, SshSig};
 
@@ -15,16 +15,16 @@ const MAX_KEYS: usize = 256;
 /// The keys of an authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorities {
-    /// Sign the certificates of users.
+    /// The keys that sign user certificates.
     pub users: Vec<AnyKey>,
-    /// Sign the certificates of hosts, the list of revoked keys, and the list of their successors.
+    /// The keys that sign host certificates, the list of revoked keys, and the list of the authority's keys.
     pub hosts: Vec<AnyKey>,
-    /// The number of the list that they are from: larger for each newer one; 0 if they are from none.
+    /// The number of the list of keys that they come from, which grows with each change; 0 if somebody gave the keys.
     pub number: u64,
 }
 
 impl Authorities {
-    /// Keys for users and for hosts that somebody gave.
+    /// Keys that a person gave as files.
     #[must_use]
     pub fn given(users: Vec<AnyKey>, hosts: Vec<AnyKey>) -> Self {
         Self {
@@ -34,11 +34,11 @@ impl Authorities {
         }
     }
 
-    /// Reads lines of `authorized_keys`.
+    /// Reads keys in the form of lines of `authorized_keys`.
     ///
     /// # Errors
     ///
-    /// [`Error::BadAnswer`], also without a key of either kind, or with one that is of both.
+    /// [`Error::BadAnswer`], also if a kind has no key, or if a key is of both kinds.
     pub fn from_lines(users: &[String], hosts: &[String], number: u64) -> Result<Self> {
         let keys = |lines: &[String]| {
             let keys = lines.iter().map(|line| AnyKey::from_line(line));
@@ -75,20 +75,22 @@ impl Authorities {
         }
     }
 
-    /// The keys that follow these: those in `signed`, if one of the host keys here signed them for the authority with the name `audience`, their
-    /// number is not smaller than the one here, and they were signed at most [`MAX_AGE`] seconds before `now` (seconds since 1970).
+    /// The keys in `signed`, which replace these.
+    ///
+    /// They are accepted if one of the host keys here signed them for the authority with the name `audience`, if their number is not smaller than
+    /// the one here, and if they were signed at most [`MAX_AGE`] seconds before `now` (seconds since 1970).
     ///
     /// # Errors
     ///
     /// [`Error::NotTaken`], [`Error::BadAnswer`]. Keep the keys that are there.
     pub fn successor(&self, signed: &SignedKeys, audience: &str, now: u64) -> Result<Self> {
-        // One of them is by a key that is known here; the others are for those who know another one.
+        // One signature by a key that is trusted here is enough. The others are for machines that trust other keys.
         let signatures = signed.signatures.iter().take(MAX_KEYS);
         let mut refused = Error::NotTaken(STRANGER);
         let is_signed = signatures.into_iter().any(|it| {
             match self.check_signature(it, NAMESPACE, signed.list.as_bytes()) {
                 Ok(()) => true,
-                // Why one by a known key is wrong says more than that another one is by a stranger.
+                // If a signature by a known key is wrong, that error is reported rather than the one about unknown keys.
                 Err(Error::NotTaken(STRANGER)) => false,
                 Err(err) => {
                     refused = err;
@@ -149,19 +151,19 @@ impl Authorities {
 
 const STRANGER: &str = "it is not signed by the authority's key that is trusted";
 
-/// A list of keys, as it is signed.
+/// The contents of a signed list of keys.
 #[derive(Default)]
 struct List {
     audience: String,
     number: u64,
-    /// In seconds since 1970.
+    /// When the list was signed, in seconds since 1970.
     made: u64,
     users: Vec<String>,
     hosts: Vec<String>,
 }
 
 impl List {
-    /// Reads lines of a word and a value. A word that is not known is refused: it may take back what the others say.
+    /// Reads lines of a word and a value. Unknown words are refused, because a later version may use them to restrict the others.
     fn parse(text: &str) -> Result<Self> {
         let bad = || Error::BadAnswer("its list of keys is of another format".into());
         let rest = text.strip_prefix(FORMAT).ok_or_else(bad)?;

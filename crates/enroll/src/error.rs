@@ -1,4 +1,4 @@
-//! Why there is no certificate.
+//! The errors of a client: why it got no certificate.
 
 use std::time::Duration;
 
@@ -9,72 +9,72 @@ use crate::Url;
 /// A [`Result`](std::result::Result) with an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why an authority gave nothing, or why its answer is not taken.
+/// Why an authority refused, or why its answer is not accepted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The address is none of an authority.
+    /// The address is not one of an authority.
     #[error("{url} is not the address of an authority: {why}")]
     BadUrl {
-        /// What was given.
+        /// The address as it was given.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the address.
         why: &'static str,
     },
     /// The certificates for TLS cannot be used.
     #[error("the certificates that TLS is to trust cannot be used: {0}")]
     TlsRoots(String),
-    /// Nothing answers, or no TLS connection is made.
+    /// Nothing answers, or there is no TLS connection.
     #[error("the authority at {url} does not answer")]
     NoServer {
-        /// Where it should be.
+        /// The address that was asked.
         url: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Its TLS certificate is not taken.
+    /// The authority's TLS certificate is not accepted.
     #[error("the TLS certificate of the authority at {url} is not taken: {fault}")]
     BadTls {
-        /// Where it is.
+        /// The address that was asked.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the certificate.
         fault: TlsFault,
     },
-    /// What answers has no TLS certificate with the SHA-256 that was given.
+    /// The server shows no TLS certificate with the SHA-256 that was given.
     #[error("what answers at {url} shows no TLS certificate with the SHA-256 {sha256}")]
     OtherTls {
-        /// Where it was asked.
+        /// The address that was asked.
         url: String,
-        /// In hexadecimal.
+        /// The SHA-256, in hexadecimal.
         sha256: String,
     },
-    /// The authority cannot do it now.
+    /// The authority cannot answer now.
     #[error("the authority cannot do this now")]
     Busy {
-        /// When it may be asked again, if it said so.
+        /// How long to wait before the next try, if the authority said so.
         retry_after: Option<Duration>,
     },
-    /// The authority refuses: `code` is a check such as `V11`, or a rule such as `name-taken`.
-    #[error("the authority refuses ({code}): {detail}")]
+    /// The authority refuses. The message is its sentence, or its code if it sent no sentence.
+    #[error("the authority refuses: {}", if detail.is_empty() { code } else { detail })]
     Refused {
-        /// A short word that does not change.
+        /// The code, for programs: a check of the proof such as `V11`, or a rule such as `name-taken`.
         code: String,
-        /// Its sentence.
+        /// The authority's sentence, for people.
         detail: String,
     },
-    /// The authority does not know the key any more: it has to be proven anew.
+    /// The authority issues no more certificates for the key until it is proven again.
     #[error("the authority wants the key to be proven anew")]
     Gone,
-    /// An administrator has to approve it first.
+    /// An administrator has to approve the key first.
     #[error("it waits for an administrator of the authority, under number {number}")]
     Pending {
         /// The number for `tpmssh-ca device approve`.
         number: i64,
     },
-    /// What came is no answer of an authority, or of another kind.
+    /// The answer is not one of an authority, or not of the kind that was asked for.
     #[error("the answer of the authority is not what it should be: {0}")]
     BadAnswer(String),
-    /// The answer is in order, but not for what was asked for, or not signed by a key that is trusted.
+    /// The answer can be read, but is not for what was asked for, too old, or not signed by a trusted key.
     #[error("the answer of the authority is refused: {0}")]
     NotTaken(&'static str),
 }
@@ -83,16 +83,16 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsFault {
-    /// It has ended.
+    /// The certificate has expired.
     #[error("it has ended")]
     Ended,
-    /// It begins later, by the clock of this machine.
+    /// The certificate is not valid yet by the clock of this machine.
     #[error("by the clock of this machine it is not valid yet")]
     NotYet,
-    /// It is for other names.
+    /// The certificate is for other names.
     #[error("it is for another name than this one")]
     OtherName,
-    /// Nothing that is trusted vouches for it.
+    /// No trusted certificate vouches for this one.
     #[error("no certificate that is trusted vouches for it")]
     Unknown,
     /// Something else.
@@ -113,7 +113,7 @@ impl From<&CertificateError> for TlsFault {
     }
 }
 
-/// What TLS did not like about the certificate, if that is the cause.
+/// The fault of the TLS certificate, if that is the cause of `err`.
 fn certificate_error(err: &ureq::Error) -> Option<&CertificateError> {
     let cause = match err {
         ureq::Error::Rustls(cause) => Some(cause),
@@ -127,7 +127,7 @@ fn certificate_error(err: &ureq::Error) -> Option<&CertificateError> {
 }
 
 impl Error {
-    /// For a request that got no answer.
+    /// The error for a request that got no answer.
     pub(crate) fn no_server(url: &Url, err: ureq::Error) -> Self {
         let url = url.to_string();
         match certificate_error(&err) {

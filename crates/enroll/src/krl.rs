@@ -1,4 +1,4 @@
-//! The list of revoked keys: taken only from the authority, and never an older one.
+//! The list of revoked keys. It has to be signed by the authority, and must not be older than the last one.
 
 use ssh_format::Krl;
 
@@ -6,9 +6,9 @@ use crate::{Authorities, Error, Result, SignedKrl};
 
 /// The namespace of the signature under the list.
 const NAMESPACE: &str = "krl@tpmssh";
-/// The authority makes a new list at least each hour. A day leaves room for its weekend.
+/// The longest age of a list, in seconds. The authority makes a new list every hour, so it may be away for a day.
 pub const MAX_AGE: u64 = 24 * 60 * 60;
-/// How far a clock here may be behind that of the authority, in seconds.
+/// How far the clock of this machine may be behind that of the authority, in seconds.
 pub(crate) const SKEW: u64 = 5 * 60;
 
 /// Reads a list, and checks that a key in `trusted` signed it, that its number is at least `installed`, and that it was made

@@ -1,10 +1,11 @@
-//! The client of `tpmssh-ca`: gets SSH certificates over HTTP, and believes nothing that it does not check.
+//! The client of `tpmssh-ca`: gets SSH certificates over HTTP, and checks every answer.
 //!
-//! [`Server`] speaks to the authority. [`Wanted::check`] holds an answer against what was asked for, and [`Authorities`] are the keys that are
-//! believed: those that the user gave or those of the first answer, and those that follow them ([`Authorities::successor`]).
-//! [`krl::check`] takes a list of revoked keys only if they signed it and it is newer than the last. [`pace`] says when to come again.
+//! [`Server`] sends requests to the authority. [`Wanted::check`] compares a certificate with what was asked for. [`Authorities`] are the
+//! authority's keys that are trusted: those that the user gave or those of the first answer, and later ones that they signed
+//! ([`Authorities::successor`]). [`krl::check`] accepts a list of revoked keys only if a trusted key signed it and it is not older than the last one.
+//! [`pace`] says when to renew, and when to try again.
 //!
-//! What proves the key is in the crate `key-proof`, and what the TPM has to say for it in `token-store`; this crate has neither a TPM nor files.
+//! The crate `key-proof` has the formats of proofs, and `token-store` makes them with the TPM. This crate uses neither a TPM nor files.
 #![forbid(unsafe_code)]
 
 #[cfg(doctest)]

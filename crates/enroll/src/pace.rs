@@ -1,19 +1,20 @@
-//! When to come again: spread over the fleet, so that a million machines that lost their authority do not return to it at once.
+//! When to renew, and when to try again. Times are random, so that a million machines do not ask at once after the authority was away.
 
 use std::time::Duration;
 
-/// The first wait after a failure doubles from here.
+/// The random part of the first wait after a failure is below this, in seconds. It doubles with each failure.
 const FIRST: u64 = 60;
-/// Up to half an hour.
+/// The random part of a wait does not grow beyond this, in seconds.
 const LONGEST: u64 = 30 * 60;
-/// Each wait is at least this long.
+/// The shortest wait, in seconds.
 const LEAST: u64 = 30;
 
-/// No wait is longer.
+/// The longest wait.
 pub const LONGEST_RETRY: Duration = Duration::from_secs(61 * 60);
 
-/// When to renew a certificate that was got at `got` and ends at `expires` (seconds since 1970): between 50 and 67 % of its
-/// life, at a point that is drawn once by `random`; not before `renew_after`, but never after 75 %.
+/// When to renew a certificate that was issued at `got` and expires at `expires`, in seconds since 1970.
+///
+/// The time is between 50 and 67 % of the certificate's life, chosen by `random`. It is not before `renew_after`, but never after 75 %.
 #[must_use]
 pub fn renewal(got: u64, expires: u64, renew_after: u64, random: u32) -> u64 {
     let life = expires.saturating_sub(got);
@@ -23,15 +24,17 @@ pub fn renewal(got: u64, expires: u64, renew_after: u64, random: u32) -> u64 {
     drawn.max(renew_after).min(part(75))
 }
 
-/// How long to wait after `failures` in a row, the last included: 30 s and a random part of a span that doubles from a
-/// minute to half an hour. If the authority said how long, at least as long, up to an hour. At most [`LONGEST_RETRY`].
+/// How long to wait after `failures` failures in a row, including the last.
+///
+/// The wait is 30 s and a random part of a span, which doubles from one minute up to half an hour. If the authority said how long, the wait is at
+/// least that, up to an hour. It is at most [`LONGEST_RETRY`].
 #[must_use]
 pub fn retry(failures: u32, retry_after: Option<Duration>, random: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let span = (FIRST << doublings).min(LONGEST);
     let asked = retry_after.map_or(0, |it| it.as_secs().min(60 * 60));
     let wait = LEAST + scaled(span, u64::from(random), 1 << 32);
-    // Spread as well: all machines were told the same.
+    // Random as well, because the authority told all machines the same.
     let told = match asked {
         0 => 0,
         asked => asked + scaled(FIRST, u64::from(random), 1 << 32),
@@ -74,7 +77,7 @@ mod tests {
         assert_eq!(told(600, 0), 600);
         assert_eq!(told(600, u32::MAX), 659);
         assert_eq!(told(1_000_000, 0), 3600);
-        // A short word of the authority does not undo the spread.
+        // A short Retry-After does not shorten the random wait.
         assert_eq!(
             retry(60, Some(Duration::from_secs(30)), u32::MAX).as_secs(),
             30 + 1799

@@ -1,4 +1,4 @@
-//! The first contact with an authority whose TLS is known by a hash: the certificate is fetched from anybody, and believed by its hash alone.
+//! The first contact with an authority whose TLS certificate is known only by its hash: the certificate is fetched without trust, and accepted by its hash.
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
@@ -8,14 +8,14 @@ use x509_cert::der::pem::{LineEnding, encode_string};
 use crate::server::{MAX_ANSWER_LEN, agent, tls_config};
 use crate::{Error, Result, Url};
 
-/// The certificate with this SHA-256 among those that the authority at `url` shows (PEM), as the root for [`Server::new`](crate::Server::new).
+/// Gets the certificate with this SHA-256 from the authority at `url` (PEM), as the root for [`Server::new`](crate::Server::new).
 ///
-/// Nothing is sent but the request for it, and whoever answers is checked by nothing but the hash. What follows has to be asked over a connection that this root
-/// vouches for.
+/// The server is not authenticated for this one request, which contains no secret; only the hash of the certificate is checked. All later requests have to use
+/// a connection that trusts this root.
 ///
 /// # Errors
 ///
-/// [`Error::OtherTls`] if there is no such certificate, also if what answers is no authority; [`Error::NoServer`] if nothing answers;
+/// [`Error::OtherTls`] if there is no such certificate, also if the server is not an authority; [`Error::NoServer`] if nothing answers;
 /// [`Error::BadUrl`] for an address without TLS.
 pub fn pinned_root(url: &Url, sha256: &[u8; 32]) -> Result<Vec<u8>> {
     if !url.as_str().starts_with("https:") {

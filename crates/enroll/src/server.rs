@@ -15,18 +15,18 @@ use ureq::{Agent, Body};
 use crate::answer::{Answer, granted};
 use crate::{Error, Granted, Result};
 
-/// The longest list of revoked keys that is taken: a million keys.
+/// The longest list of revoked keys that is read, in bytes: about a million keys.
 pub const MAX_KRL_LEN: u64 = 64 * 1024 * 1024;
-/// The longest other answer.
+/// The longest other answer, in bytes.
 pub(crate) const MAX_ANSWER_LEN: u64 = 256 * 1024;
-/// For a whole request, the list of revoked keys included.
+/// The longest time for a whole request, also for the list of revoked keys.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// For a connection.
+/// The longest time to connect.
 const CONNECT: Duration = Duration::from_secs(10);
-/// The longest that an authority may send a client away for.
+/// The longest `Retry-After` that is followed, in seconds.
 const MAX_RETRY_AFTER: u64 = 60 * 60;
 
-/// The address of an authority: `https://HOST[:PORT]/`, or `http://` for this machine alone.
+/// The address of an authority: `https://HOST[:PORT]/`, or `http://` only for an authority on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url(String);
 
@@ -35,7 +35,7 @@ impl Url {
     ///
     /// # Errors
     ///
-    /// [`Error::BadUrl`], also for plain HTTP to another machine: a join token would be seen on the way.
+    /// [`Error::BadUrl`], also for plain HTTP to another machine, because others on the network could read the join token.
     pub fn parse(text: &str) -> Result<Self> {
         let bad = |why| Error::BadUrl {
             url: text.chars().take(256).collect(),
@@ -80,7 +80,7 @@ pub struct Server {
     agent: Agent,
 }
 
-/// A list of revoked keys, and what signed it.
+/// A list of revoked keys, and the signature of the authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedKrl {
     /// The list, as OpenSSH writes it. Nothing of it is checked yet.
@@ -89,23 +89,23 @@ pub struct SignedKrl {
     pub signature: String,
 }
 
-/// The list of an authority's keys, and what signed it.
+/// The list of an authority's keys, and signatures by its host keys.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SignedKeys {
-    /// The list, whose lines have a word and a value. Nothing of it is checked yet.
+    /// The list: lines with a word and a value. Nothing of it is checked yet.
     pub list: String,
-    /// A signature of each host key that the authority has at hand, SSHSIG files.
+    /// Signatures by the authority's host keys (SSHSIG files), one for each host key that could sign.
     pub signatures: Vec<String>,
 }
 
 impl Server {
-    /// The authority at `url`. With `roots` (PEM), TLS trusts these certificates and no others; otherwise those of the system.
+    /// The authority at `url`. TLS trusts only the certificates in `roots` (PEM), or those of the system if `roots` is `None`.
     ///
     /// For `https`, a proxy is used if the environment names one (`HTTPS_PROXY`, `ALL_PROXY`). Redirections are not followed.
     ///
     /// # Errors
     ///
-    /// [`Error::TlsRoots`].
+    /// [`Error::TlsRoots`] if there are no certificates to trust, or they cannot be read.
     pub fn new(url: Url, roots: Option<&[u8]>) -> Result<Self> {
         let roots = root_certificates(&url, roots)?;
         let tls = tls_config(TlsConfig::builder().root_certs(roots));
@@ -113,7 +113,7 @@ impl Server {
         Ok(Self { url, agent })
     }
 
-    /// Where it is.
+    /// The address of the authority.
     #[must_use]
     pub fn url(&self) -> &Url {
         &self.url
@@ -123,7 +123,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`Error`]; a challenge for another request is a [`Error::BadAnswer`].
+    /// [`Error`]; [`Error::NotTaken`] if the challenge is for another request.
     pub fn begin(&self, request: &Request) -> Result<Challenge> {
         let answer = self.post("v1/enroll/begin", &request.to_json())?;
         let challenge = Challenge::from_json(&answer.body).map_err(Error::bad)?;
@@ -142,7 +142,7 @@ impl Server {
         granted(&self.post("v1/enroll/finish", &proof.to_json())?)
     }
 
-    /// A nonce for a renewal.
+    /// Gets a nonce for a renewal.
     ///
     /// # Errors
     ///
@@ -165,12 +165,12 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`Error`]; [`Error::Gone`] if the key has to be proven anew.
+    /// [`Error`]; [`Error::Gone`] if the key has to enrol again.
     pub fn renew(&self, renewal: &Renewal) -> Result<Granted> {
         granted(&self.post("v1/renew", &renewal.to_json())?)
     }
 
-    /// The list of the authority's keys; `None` if it is still the one with the number `known`.
+    /// Gets the list of the authority's keys; `None` if it still has the number `known`.
     ///
     /// # Errors
     ///
@@ -181,7 +181,7 @@ impl Server {
         answer.map(read).transpose()
     }
 
-    /// The list of revoked keys; `None` if it is still the one with the number `known`.
+    /// Gets the list of revoked keys; `None` if it still has the number `known`.
     ///
     /// # Errors
     ///
@@ -209,7 +209,7 @@ impl Server {
         self.read(sent, MAX_ANSWER_LEN)
     }
 
-    /// Gets a list; `None` if it is still the one with the number `known`.
+    /// Gets a list; `None` if it still has the number `known`.
     fn get_newer(&self, path: &str, known: Option<u64>, limit: u64) -> Result<Option<Answer>> {
         let tag = known.map(|number| format!("\"{number}\""));
         let answer = self.get(path, tag.as_deref(), limit)?;
@@ -261,13 +261,13 @@ impl Server {
     }
 }
 
-/// With the cryptography of this project.
+/// Completes a TLS configuration with the cryptography that this project uses (ring).
 pub(crate) fn tls_config(config: TlsConfigBuilder) -> TlsConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     config.unversioned_rustls_crypto_provider(provider).build()
 }
 
-/// What asks the authority at `url`.
+/// The HTTP client for the authority at `url`.
 pub(crate) fn agent(url: &Url, tls: TlsConfig) -> Agent {
     let config = Agent::config_builder()
         .tls_config(tls)
@@ -277,7 +277,7 @@ pub(crate) fn agent(url: &Url, tls: TlsConfig) -> Agent {
         .max_redirects(0)
         .max_redirects_will_error(false)
         .user_agent(concat!("tpmssh/", env!("CARGO_PKG_VERSION")));
-    // A proxy on another machine would see the join token: without TLS, this machine is asked and nobody else.
+    // Without TLS, a proxy on another machine would see the join token. Such requests go directly to this machine.
     let config = match url.as_str().starts_with("http:") {
         true => config.proxy(None),
         false => config,
@@ -285,14 +285,14 @@ pub(crate) fn agent(url: &Url, tls: TlsConfig) -> Agent {
     config.build().into()
 }
 
-/// What TLS is to trust.
+/// The certificates that TLS trusts.
 fn root_certificates(url: &Url, roots: Option<&[u8]>) -> Result<RootCerts> {
     let unusable = |why: String| Error::TlsRoots(why);
     let found: Vec<CertificateDer<'static>> = match roots {
         Some(pem) => CertificateDer::pem_slice_iter(pem)
             .collect::<std::result::Result<_, _>>()
             .map_err(|err| unusable(err.to_string()))?,
-        // Nothing is read for a connection without TLS.
+        // A connection without TLS needs no certificates.
         None if url.as_str().starts_with("http:") => Vec::new(),
         None => rustls_native_certs::load_native_certs().certs,
     };

@@ -1,4 +1,4 @@
-//! What a TPM says of a key that it holds (`TPMS_ATTEST`), and its signature.
+//! A TPM's attestation of a key that it holds (`TPMS_ATTEST`), and the signature of the attestation.
 
 use tpm_wire::{Reader, algorithm};
 
@@ -7,15 +7,15 @@ use crate::{
     public_area::{KeyScheme, PublicArea, PublicKey},
 };
 
-/// `TPM_GENERATED_VALUE`: no other data that a restricted key signs begin with it.
+/// `TPM_GENERATED_VALUE`. A restricted key signs data from outside only if it does not begin with this value.
 const MAGIC: u32 = 0xff54_4347;
 /// `TPM_ST_ATTEST_CERTIFY`.
 const CERTIFY: u16 = 0x8017;
 
 /// The time of a TPM, as it is in an attestation by a key of the owner hierarchy.
 ///
-/// The counters are obfuscated by an offset that is constant for each attestation key: their
-/// differences are exact. It is not the time of a clock on the wall.
+/// The TPM adds a constant offset to the counters, another one for each attestation key, so only their differences mean something. The clock
+/// counts powered time; it is not the time of day.
 ///
 /// # Source
 ///
@@ -23,11 +23,11 @@ const CERTIFY: u16 = 0x8017;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TpmTime {
-    /// Milliseconds that the TPM was powered.
+    /// How long the TPM was powered, in milliseconds.
     pub clock: u64,
-    /// TPM resets.
+    /// The number of TPM resets.
     pub resets: u32,
-    /// TPM restarts and resumes since the last reset.
+    /// The number of TPM restarts and resumes since the last reset.
     pub restarts: u32,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Attest {
     pub(crate) time: TpmTime,
     /// The Name of the key that was certified.
     pub(crate) name: Vec<u8>,
-    /// Its Qualified Name.
+    /// The Qualified Name of that key.
     pub(crate) qualified_name: Vec<u8>,
 }
 
@@ -65,7 +65,7 @@ impl Attest {
             resets: reader.u32()?,
             restarts: reader.u32()?,
         };
-        // TPMI_YES_NO safe; the version of the firmware, obfuscated.
+        // `safe` of the clock, and the obfuscated version of the firmware.
         reader.u8()?;
         reader.u64()?;
         let name = reader.sized()?.to_vec();
@@ -81,7 +81,7 @@ impl Attest {
     }
 }
 
-/// Checks that the `TPMT_SIGNATURE` in `signature` is one by `key`, with its scheme, over `message`.
+/// Checks that `signature` (a `TPMT_SIGNATURE`) is by `key` with the key's own scheme, over `message`.
 ///
 /// # Source
 ///

@@ -1,4 +1,4 @@
-//! What an authority keeps of a proof, so that a renewal needs no endorsement key and no challenge.
+//! The part of a proof that an authority stores. With it, a renewal needs no endorsement key and no challenge.
 
 use ssh_format::AnyKey;
 
@@ -11,7 +11,7 @@ pub struct Binding {
     pub attestation_key: PublicArea,
     /// The Qualified Name of the attestation key: where in the TPM it is.
     pub signer: Name,
-    /// The key, as SSH has it.
+    /// The key in SSH's form.
     pub ssh_key: AnyKey,
     /// The Name of the key.
     pub key: Name,

@@ -1,4 +1,4 @@
-//! What a verifier asks of a prover: to bring out a secret that only one TPM with one attestation key can.
+//! A verifier's challenge: an encrypted secret that only one TPM can decrypt, and only if it holds the attestation key.
 
 use rand_core::CryptoRngCore;
 use zeroize::Zeroizing;
@@ -8,10 +8,10 @@ use crate::{
     transcript::Transcript,
 };
 
-/// The seconds for which a challenge that travels in a file is good, unless told otherwise.
+/// The default validity of a challenge in a file, in seconds: one day.
 pub const DEFAULT_LIFETIME: u64 = 24 * 60 * 60;
 
-/// The most seconds for which a challenge may be good: 7 days.
+/// The longest validity of a challenge, in seconds: 7 days.
 pub const MAX_LIFETIME: u64 = 7 * 24 * 60 * 60;
 
 /// A challenge for one request.
@@ -19,20 +19,20 @@ pub const MAX_LIFETIME: u64 = 7 * 24 * 60 * 60;
 pub struct Challenge {
     /// The contents of the `TPM2B_ID_OBJECT` for `TPM2_ActivateCredential`.
     pub id_object: Vec<u8>,
-    /// The contents of its `TPM2B_ENCRYPTED_SECRET`.
+    /// The contents of the `TPM2B_ENCRYPTED_SECRET` for `TPM2_ActivateCredential`.
     pub secret: Vec<u8>,
-    /// Goes into the attestation.
+    /// The nonce for the attestation: see [`qualifying_data`](crate::qualifying_data).
     pub nonce: [u8; 32],
-    /// For the verifier, who alone can read it.
+    /// The verifier's sealed memory of this challenge. The prover sends it back unread.
     pub ticket: Vec<u8>,
-    /// When it ends to be good, in seconds since 1970.
+    /// The end of the challenge's validity, in seconds since 1970.
     pub expires: u64,
-    /// The request that it is for.
+    /// The hash of the request that the challenge is for.
     pub request: Transcript,
 }
 
 impl Challenge {
-    /// Makes a challenge for a request that was checked, good for `lifetime` seconds from `now` on and at most for
+    /// Makes a challenge for a request that was checked. It is valid for `lifetime` seconds from `now` on, but at most for
     /// [`MAX_LIFETIME`].
     ///
     /// # Errors
@@ -69,8 +69,9 @@ impl Challenge {
         })
     }
 
-    /// Checks that the secret has the form that the TPM with the endorsement key `ek` takes, so that a file that was cut or
-    /// mixed up is told apart from a secret for another TPM. Only the TPM can tell whether the secret is for it.
+    /// Checks that the encrypted secret has the lengths that fit the endorsement key `ek`.
+    ///
+    /// That tells a damaged file apart from a secret for another TPM. Only the TPM can find out whether the secret is for it.
     ///
     /// # Errors
     ///

@@ -14,8 +14,7 @@ use crate::{
     public_area::{PublicKey, Symmetric},
 };
 
-/// A secret that only the TPM with a certain endorsement key brings out, and only if it also holds
-/// the object with a certain Name.
+/// An encrypted secret. Only the TPM with a certain endorsement key can decrypt it, and only if it also holds the object with a certain Name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Credential {
@@ -25,8 +24,8 @@ pub struct Credential {
     pub secret: Vec<u8>,
 }
 
-/// Encrypts `secret`, which is at most as long as a digest of the endorsement key's name algorithm, for the
-/// holder of `ek` and of the object `name`.
+/// Encrypts `secret` for the TPM that holds `ek` and the object `name`. The secret is at most as long as a digest of the
+/// endorsement key's name algorithm.
 ///
 /// # Errors
 ///
@@ -78,8 +77,7 @@ pub fn make_credential(
     })
 }
 
-/// Whether `id_object` and `secret` have the lengths of those that [`make_credential`] makes for `ek`. The encrypted part may be
-/// shorter, because a verifier may choose a shorter secret.
+/// Checks that `id_object` and `secret` have lengths that [`make_credential`] can produce for `ek`.
 ///
 /// # Source
 ///
@@ -90,7 +88,7 @@ pub(crate) fn check_form(ek: &PublicArea, id_object: &[u8], secret: &[u8]) -> Re
     let size = ek.name_alg.size();
     let mut reader = Reader::new(id_object, ID_OBJECT);
     let mac = reader.sized()?;
-    // A TPM2B_DIGEST, encrypted with its length.
+    // An encrypted TPM2B_DIGEST: 2 bytes of length, and a secret of 1 byte or more.
     let identity = reader.remainder();
     if mac.len() != size || !(3..=2 + size).contains(&identity.len()) {
         return Err(Error::malformed(
@@ -124,7 +122,7 @@ fn rsa_seed(n: &[u8], e: u32, hash: HashAlg, rng: &mut impl CryptoRngCore) -> Op
     let mut seed = Zeroizing::new(vec![0; hash.size()]);
     rng.fill_bytes(&mut seed);
     let key = RsaPublicKey::new(BigUint::from_bytes_be(n), e.into()).ok()?;
-    // The label ends with a zero byte, which counts.
+    // The zero byte at the end belongs to the label.
     let label = "IDENTITY\0";
     let padding = match hash {
         HashAlg::Sha256 => Oaep::new_with_label::<Sha256, _>(label),
@@ -132,7 +130,7 @@ fn rsa_seed(n: &[u8], e: u32, hash: HashAlg, rng: &mut impl CryptoRngCore) -> Op
         HashAlg::Sha512 => Oaep::new_with_label::<Sha512, _>(label),
     };
     let encrypted = key.encrypt(rng, padding, &seed).ok()?;
-    // The number as the crate writes it may lack leading zeros.
+    // The crate may leave out leading zeros.
     let missing = n.len().checked_sub(encrypted.len())?;
     Some((seed, [&vec![0; missing][..], &encrypted].concat()))
 }
@@ -149,7 +147,7 @@ fn ecc_seed(
         Curve::NistP384 => curves::p384_agree(x, y, rng)?,
         _ => return None,
     };
-    // KDFe (part 1, section 11.4.10.3): one round gives a whole digest.
+    // KDFe (part 1, section 11.4.10.3). One round is enough, because the seed is as long as a digest.
     let parts = [&[0, 0, 0, 1][..], &z, b"IDENTITY\0", &our_x, x];
     let seed = Zeroizing::new(hash.digest(&parts));
     let mut encrypted = Vec::new();

@@ -1,4 +1,4 @@
-//! Signatures and points: what the crates of the curves and of RSA do for this one.
+//! Verification of RSA and ECDSA signatures, and key agreement for challenges.
 
 use rsa::{BigUint, Pkcs1v15Sign, RsaPublicKey, pkcs1::DecodeRsaPublicKey, traits::PublicKeyParts};
 use sha2::{Sha256, Sha384, Sha512};
@@ -18,7 +18,7 @@ pub(crate) fn rsa_verifies(
         .is_ok_and(|key| rsa_key_verifies(&key, hash, message, signature))
 }
 
-/// The same for a key as certificates have it (`RSAPublicKey`), with 2048 bits or more.
+/// As [`rsa_verifies`], for a key in the form of certificates (`RSAPublicKey`) with 2048 bits or more.
 pub(crate) fn rsa_spki_verifies(
     key: &[u8],
     hash: HashAlg,
@@ -103,7 +103,7 @@ macro_rules! curve {
 curve!(p256_verifies, p256_spki_verifies, p256_agree, p256, 32);
 curve!(p384_verifies, p384_spki_verifies, p384_agree, p384, 48);
 
-/// The same for P-256, by a faster crate. It can only accept: what it does not accept gets the plain check.
+/// A faster check for P-256. It can only accept: if it does not, the plain check decides.
 ///
 /// # Source
 ///
@@ -126,8 +126,8 @@ fn p256_accepts(x: &[u8], y: &[u8], digest: &[u8], r: &[u8], s: &[u8]) -> bool {
     key.is_some_and(|key| key.verify_hash(&numbers, digest))
 }
 
-/// Whether (r, s) is an ECDSA signature by the point (x, y) over `message`. P-521 never is: nothing that
-/// attests has it.
+/// Whether (r, s) is an ECDSA signature by the key (x, y) over `message`. Always `false` for P-521, because no attestation key that is
+/// accepted is on that curve.
 pub(crate) fn ecdsa_verifies(
     curve: Curve,
     (x, y): (&[u8], &[u8]),
@@ -151,7 +151,7 @@ pub(crate) fn ecdsa_verifies(
 mod tests {
     use super::*;
 
-    /// The numbers of a signature are those of this key, hash and message on each curve that a TPM may attest with.
+    /// A signature is refused for another key, hash, message or curve.
     #[test]
     fn a_signature_counts_on_its_own_curve_with_its_own_numbers() {
         macro_rules! check {
@@ -180,7 +180,7 @@ mod tests {
         check!(p256, NistP256);
         check!(p384, NistP384);
     }
-    /// The fast check says what the plain one says, also of numbers with other lengths.
+    /// The fast check agrees with the plain one, also for numbers of other lengths.
     #[cfg(feature = "fast-verify")]
     #[test]
     fn both_checks_of_p256_agree() {

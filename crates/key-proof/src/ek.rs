@@ -1,4 +1,4 @@
-//! Endorsement keys: what identifies a TPM, and its maker's certificate of it.
+//! Endorsement keys, which identify a TPM, and the makers' certificates for them.
 
 pub(crate) mod certificate;
 pub(crate) mod chain;

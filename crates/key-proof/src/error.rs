@@ -1,4 +1,4 @@
-//! What can be wrong with a file, and what a proof is refused for.
+//! What can be wrong with a file, and why a proof is refused.
 
 use std::fmt;
 
@@ -11,15 +11,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// It is not what it claims to be: bad JSON, bad base64, a structure cut short or with bytes left over.
+    /// A file or structure cannot be read: bad JSON, bad base64, cut short, or bytes left over.
     #[error("malformed {what}: {why}")]
     Malformed {
         /// Such as `request` or `public area`.
         what: &'static str,
-        /// What is wrong with it, as one line. It may quote the file; characters that cannot be seen are escaped then.
+        /// The reason, as one line. It may quote the file; invisible characters are escaped.
         why: String,
     },
-    /// It is a file of this family, and not the one that is needed here.
+    /// A file of this crate, but of another format than the one that is needed.
     #[error("this is a {found} file, and a {wanted} file is needed")]
     OtherFile {
         /// The `format` of the file, from a list of known ones.
@@ -30,22 +30,22 @@ pub enum Error {
     /// A request was shown as a proof. Anybody can write a request.
     #[error("proof refused: this is a request, which proves nothing yet")]
     OnlyARequest,
-    /// A maker's certificate, or one on the path to it, has expired (V1). [`Policy::ignore_expiry`](crate::Policy::ignore_expiry) takes
-    /// it all the same.
-    #[error("proof refused: a certificate has expired ({})", Check::V1)]
+    /// A certificate on the path from the endorsement key to the maker's root has expired (V1).
+    /// [`Policy::ignore_expiry`](crate::Policy::ignore_expiry) accepts it.
+    #[error("proof refused: a certificate has expired")]
     Expired,
-    /// The key wants to be somebody that it may not be (V6).
-    #[error("proof refused: the principal {} is not allowed ({})", quoted(.name), Check::V6)]
+    /// The request names a principal that the policy does not allow (V6).
+    #[error("proof refused: the principal {} is not allowed", quoted(.name))]
     PrincipalNotAllowed {
         /// The first such principal, as the prover wrote it.
         name: String,
     },
     /// Another check failed.
-    #[error("proof refused: {why} ({check})")]
+    #[error("proof refused: {why}")]
     Refused {
-        /// The check.
+        /// The check that failed.
         check: Check,
-        /// What it found, as the end of a sentence.
+        /// What was wrong, as the end of a sentence.
         why: &'static str,
     },
 }
@@ -57,7 +57,7 @@ impl From<tpm_wire::Malformed> for Error {
 }
 
 impl Error {
-    /// The check that refused the proof; `None` for a file that is malformed or is no proof.
+    /// The check that refused the proof; `None` for a file that cannot be read or is not a proof.
     #[must_use]
     pub const fn check(&self) -> Option<Check> {
         match self {
@@ -90,10 +90,10 @@ macro_rules! checks {
         }
 
         impl Check {
-            /// All of them.
+            /// All checks.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// What it looks at.
+            /// What the check looks at.
             #[must_use]
             pub const fn about(self) -> &'static str {
                 match self {

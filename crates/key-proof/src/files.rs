@@ -1,7 +1,7 @@
 //! Requests, challenges, proofs and statements as files: JSON with base64 in it.
 //!
-//! One object, UTF-8, `"format"` in it, unknown fields refused, at most [`MAX_FILE_LEN`] bytes. What is hashed and signed are the
-//! bytes of the fields, so that a file may be written otherwise and means the same.
+//! A file is one JSON object with a field `"format"`, at most [`MAX_FILE_LEN`] bytes long. Unknown fields are refused. Hashes and signatures
+//! are over the bytes of the fields, not over the JSON, so spaces and the order of fields do not matter.
 
 use base64ct::{Base64, Encoding};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -37,7 +37,7 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
-/// Exactly 32 bytes.
+/// Exactly 32 bytes, in base64.
 struct Bytes32([u8; 32]);
 
 impl Serialize for Bytes32 {
@@ -292,7 +292,7 @@ impl Renewal {
 }
 
 impl Statement {
-    /// Reads a statement file. Whether its verifier signed it is for `ssh-keygen -Y verify` to say.
+    /// Reads a statement file. It does not check the verifier's signature: `ssh-keygen -Y verify` does.
     ///
     /// # Errors
     ///
@@ -397,7 +397,7 @@ impl From<&Request> for RequestFile {
     }
 }
 
-/// Reads a file of the format `wanted`, which errors call `what`.
+/// Reads a file of the format `wanted`; `what` is its name in errors.
 fn read<T: de::DeserializeOwned>(
     bytes: &[u8],
     wanted: &'static str,
@@ -414,7 +414,7 @@ fn read<T: de::DeserializeOwned>(
     serde_json::from_slice(bytes).map_err(|err| Error::malformed(what, err))
 }
 
-/// The format that a file says it has, if it is a known one.
+/// The format in the field `format`, if it is a known one.
 fn format_of(bytes: &[u8]) -> Option<&'static str> {
     #[derive(Deserialize)]
     struct Head {

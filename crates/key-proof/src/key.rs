@@ -1,4 +1,4 @@
-//! Which public areas are those of an attestation key, a key of tpmssh and a storage root key.
+//! Checks of the public areas of an attestation key, a key of tpmssh and a storage root key.
 
 use ssh_format::{AnyKey, Curve, PublicKey as SshKey};
 use tpm_wire::roca;
@@ -11,13 +11,13 @@ use crate::{
 
 const BORN_HERE: u32 = attr::FIXED_TPM | attr::FIXED_PARENT | attr::SENSITIVE_DATA_ORIGIN;
 
-/// V4: fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, noDA, restricted, sign, and nothing else.
+/// The attributes of an attestation key (V4): fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, noDA, restricted, sign, and no others.
 ///
-/// Restricted is what counts: such a key signs only what the TPM itself has made, so that what it says of other keys is true.
+/// "Restricted" is the important one: such a key signs only data that the TPM itself has made. Its attestations of other keys are therefore true.
 const ATTESTATION_KEY: u32 =
     BORN_HERE | attr::USER_WITH_AUTH | attr::NO_DA | attr::RESTRICTED | attr::SIGN;
 
-/// V5: as above without restricted.
+/// The attributes of a key of tpmssh (V5): as above, but not restricted.
 const SIGNING_KEY: u32 = BORN_HERE | attr::USER_WITH_AUTH | attr::NO_DA | attr::SIGN;
 
 pub(crate) fn check_attestation_key(key: &PublicArea) -> Result<()> {
@@ -48,7 +48,7 @@ pub(crate) fn check_attestation_key(key: &PublicArea) -> Result<()> {
     }
 }
 
-/// V5, but for the parent. Returns the key as SSH has it.
+/// Check V5 without the parent. Returns the key in SSH's form.
 pub(crate) fn check_key(key: &PublicArea) -> Result<AnyKey> {
     let v5 = |why| refuse(Check::V5, why);
     match origin(key) {
@@ -89,7 +89,7 @@ pub(crate) fn check_key(key: &PublicArea) -> Result<AnyKey> {
     }
 }
 
-/// V12: what is at the root has to be a storage key that cannot leave the TPM.
+/// A part of check V12: the storage root key has to be a storage key that cannot leave the TPM.
 pub(crate) fn check_root(srk: &PublicArea) -> Result<()> {
     let needed = BORN_HERE | attr::RESTRICTED | attr::DECRYPT;
     let allowed = needed | attr::USER_WITH_AUTH | attr::ADMIN_WITH_POLICY | attr::NO_DA;
@@ -116,8 +116,8 @@ pub(crate) fn origin(key: &PublicArea) -> Origin {
 }
 
 impl PublicArea {
-    /// Where the key comes from, by its attributes. A TPM keeps them; a prover's file may say anything until the
-    /// [proof](crate::verify) is checked.
+    /// Where the key comes from, by its attributes. A TPM does not let them change, but a prover may write any attributes into a file:
+    /// they count only after the [proof](crate::verify) was checked.
     #[must_use]
     pub fn origin(&self) -> Origin {
         origin(self)

@@ -6,11 +6,11 @@
 //! # The four steps
 //!
 //! 1. The prover sends a [`Request`]: public areas of its TPM's keys, and the key. Anybody can write one.
-//! 2. The verifier checks it ([`check_request`]) and answers with a [`Challenge`]: a secret that only the TPM with this endorsement
-//!    key brings out, and only if the attestation key is in the same TPM.
-//! 3. The TPM brings the secret out (`TPM2_ActivateCredential`) and certifies the key (`TPM2_Certify`). With a signature by the key itself
-//!    that makes a [`Proof`].
-//! 4. The verifier checks it ([`verify`]) and knows what [`Verified`] says. For everybody else it may sign a [`Statement`].
+//! 2. The verifier checks it ([`check_request`]) and answers with a [`Challenge`]: an encrypted secret. Only the TPM with this endorsement
+//!    key can decrypt it, and only if the attestation key is in the same TPM.
+//! 3. The TPM decrypts the secret (`TPM2_ActivateCredential`) and certifies the key (`TPM2_Certify`). With a signature by the key itself
+//!    that is a [`Proof`].
+//! 4. The verifier checks it ([`verify`]) and gets a [`Verified`]. For people without tpmssh it may sign a [`Statement`].
 //!
 //! ```
 //! use key_proof::{
@@ -58,12 +58,12 @@
 //! let challenge = verifier.challenge(REQUEST, now)?;
 //! assert!(challenge.starts_with("{\n  \"format\": \"tpmssh-challenge-v1\""));
 //!
-//! // The answer to an earlier challenge, while that one is good, and when it is not any more.
+//! // The answer to an earlier challenge, while that challenge is valid, and after it has expired.
 //! let verified = verifier.check(PROOF, now + 60)?;
 //! assert_eq!(verified.wall, Wall::Counter);
 //! println!("{} {}", verified.principals.join(","), verified.key.line(""));
 //! let refused = verifier.check(PROOF, now + 3600).unwrap_err();
-//! assert_eq!(refused.to_string(), "proof refused: its challenge has expired (V7)");
+//! assert_eq!(refused.to_string(), "proof refused: its challenge has expired");
 //! # Ok::<(), Error>(())
 //! ```
 //!
@@ -72,7 +72,7 @@
 //! # What is not proven
 //!
 //! The number of wrong PINs that the counter allows, how strong the SO PIN is, who knows the PIN, and that the program which
-//! made the token forgot nothing. With [`Mode::D`] not even that there is a TPM.
+//! made the token did all that it should. With [`Mode::D`], not even that there is a TPM.
 //!
 //! Section numbers refer to the TCG's *Trusted Platform Module Library Specification*, revision 1.59, parts 1 to 3.
 #![forbid(unsafe_code)]

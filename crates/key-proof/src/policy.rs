@@ -11,7 +11,7 @@ pub enum Mode {
     B,
     /// By its maker's certificate alone: any chip of these makers.
     C,
-    /// Not at all: whoever asked first. A program that plays a TPM passes as well.
+    /// Not at all: any TPM passes, and also a program that simulates one.
     D,
 }
 
@@ -34,30 +34,30 @@ impl Mode {
 pub struct Policy {
     /// The time, in seconds since 1970.
     pub now: u64,
-    /// The verifier's own word; a proof for any other is refused.
+    /// The verifier's own name. A proof for another audience is refused.
     pub audience: String,
-    /// The certificates that chains of endorsement keys may end in. `None`: no certificate is asked for or looked at.
+    /// The trusted certificates, in which the path from an endorsement key's certificate has to end. `None`: no certificate is needed or checked.
     pub anchors: Option<Anchors>,
-    /// The Names of the endorsement keys that count. `None`: all do.
+    /// The Names of the endorsement keys that are accepted. `None`: all of them.
     pub inventory: Option<Vec<Name>>,
-    /// The Names of endorsement keys that count no more.
+    /// The Names of endorsement keys that are refused.
     pub revoked: Vec<Name>,
-    /// Whether a TPM may pass that neither a certificate nor the inventory vouches for.
+    /// Whether a TPM passes without a certificate and without an inventory ([`Mode::D`]).
     pub any_tpm: bool,
-    /// Whether certificates that have expired are taken. A chip outlives the certificate of its maker.
+    /// Whether expired certificates are accepted. A chip may outlive the certificate of its maker.
     pub ignore_expiry: bool,
-    /// The weakest wall that will do.
+    /// The weakest wall that is accepted.
     pub least_wall: Wall,
-    /// What the proof must be for. `None`: anything.
+    /// What the proof must be for; a proof of [`Kind::None`] always passes. `None`: anything.
     pub kind: Option<Kind>,
-    /// The principals that the key may be. `None`: any.
+    /// The principals that a request may name. `None`: any.
     pub principals: Option<Vec<String>>,
-    /// The most seconds since the challenge was made. `None`: as long as the challenge is good.
+    /// The longest time since the challenge was made, in seconds. `None`: the validity of the challenge.
     pub max_age: Option<u64>,
 }
 
 impl Policy {
-    /// A policy that takes no TPM at all before [`anchors`](Self::anchors), [`inventory`](Self::inventory) or
+    /// A policy that refuses every TPM until [`anchors`](Self::anchors), [`inventory`](Self::inventory) or
     /// [`any_tpm`](Self::any_tpm) is set; `now` is in seconds since 1970.
     #[must_use]
     pub fn new(now: u64) -> Self {

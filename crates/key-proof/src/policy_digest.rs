@@ -1,4 +1,4 @@
-//! The digests of TPM policies, which say what it takes to use an object.
+//! The digests of TPM policies. A policy says what a TPM asks for before it uses an object.
 //!
 //! # Source
 //!
@@ -24,7 +24,7 @@ pub(crate) struct PolicyDigest {
 }
 
 impl PolicyDigest {
-    /// The policy that nothing has been added to.
+    /// The empty policy.
     pub(crate) fn new(hash: HashAlg) -> Self {
         let digest = vec![0; hash.size()];
         Self { hash, digest }
@@ -37,12 +37,12 @@ impl PolicyDigest {
         Self { digest, ..self }
     }
 
-    /// `TPM2_PolicyCommandCode`: for this command alone.
+    /// Adds `TPM2_PolicyCommandCode`: the policy is only for this command.
     pub(crate) fn command(self, code: u32) -> Self {
         self.extend(0x016c, &[&code.to_be_bytes()])
     }
 
-    /// `TPM2_PolicySecret`: with the authorization value of the entity whose Name is `name`.
+    /// Adds `TPM2_PolicySecret`: it needs the authorization value of the entity with the Name `name`.
     pub(crate) fn secret(self, name: &[u8]) -> Self {
         let first = self.extend(0x0151, &[name]);
         // PolicyUpdate() hashes a second time, over the empty policyRef.
@@ -50,18 +50,18 @@ impl PolicyDigest {
         Self { digest, ..first }
     }
 
-    /// `TPM2_PolicyAuthValue`: with the object's own authorization value.
+    /// Adds `TPM2_PolicyAuthValue`: it needs the object's own authorization value.
     pub(crate) fn auth_value(self) -> Self {
         self.extend(0x016b, &[])
     }
 
-    /// `TPM2_PolicyAuthorizeNV`: with a policy that is written in the index `name`.
+    /// Adds `TPM2_PolicyAuthorizeNV`: it needs the policy that is stored in the NV index with the Name `name`.
     #[cfg(test)]
     pub(crate) fn authorized_by_nv(self, name: &[u8]) -> Self {
         self.extend(0x0192, &[name])
     }
 
-    /// `TPM2_PolicyOR`: any of the branches.
+    /// `TPM2_PolicyOR`: one of the branches is enough.
     pub(crate) fn any_of(hash: HashAlg, branches: &[Self]) -> Self {
         let parts: Vec<&[u8]> = branches.iter().map(|it| &it.digest[..]).collect();
         Self::new(hash).extend(POLICY_OR, &parts)
@@ -77,15 +77,15 @@ pub(crate) fn behind_counter(counter: &Name) -> PolicyDigest {
     PolicyDigest::new(HashAlg::Sha256).secret(counter.bytes())
 }
 
-/// The policy of a token key behind the chip's lockout: who may change its authorization value.
+/// The policy of a token key behind the chip's lockout: its authorization value is changed with the SO PIN or with the old value.
 pub(crate) fn behind_lockout(so: &Name) -> PolicyDigest {
     let change = PolicyDigest::new(HashAlg::Sha256).command(command::OBJECT_CHANGE_AUTH);
     let branches = [change.clone().secret(so.bytes()), change.auth_value()];
     PolicyDigest::any_of(HashAlg::Sha256, &branches)
 }
 
-/// The policy of a PIN counter: the SO writes it and sets the PIN, the user changes the PIN with
-/// the change guard, anybody reads.
+/// The policy of a PIN counter. The SO writes the counter and sets the PIN, the user changes the PIN with the change guard and the old PIN,
+/// and everybody may read the counter.
 pub(crate) fn of_counter(so: &Name, guard: &Name) -> PolicyDigest {
     let start = || PolicyDigest::new(HashAlg::Sha256);
     let change = || start().command(command::NV_CHANGE_AUTH);

@@ -55,7 +55,7 @@ impl Name {
         Ok(Self(bytes.to_vec()))
     }
 
-    /// The Name that `text` spells in hexadecimal, as it is shown.
+    /// Reads a Name in hexadecimal, as [`Display`](fmt::Display) writes it.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Name {
             .chunks(2)
             .map(|pair| {
                 let pair = std::str::from_utf8(pair).ok().filter(|it| it.len() == 2)?;
-                // A sign is no digit.
+                // from_str_radix would accept a plus sign.
                 let digits = pair.bytes().all(|byte| byte.is_ascii_hexdigit());
                 digits.then(|| u8::from_str_radix(pair, 16).ok())?
             })
@@ -150,7 +150,7 @@ pub struct PublicArea {
 impl PublicArea {
     /// Reads a `TPMT_PUBLIC`: RSA or ECC on P-256, P-384 or P-521.
     ///
-    /// Coordinates that a chip wrote without leading zeros are filled up; the Name is that of `bytes` as they are.
+    /// Some chips leave out leading zeros of coordinates. The coordinates here have them; the Name is the hash of `bytes` unchanged.
     ///
     /// # Errors
     ///
@@ -224,8 +224,8 @@ impl PublicArea {
         Name::of(self.name_alg, &[&self.bytes])
     }
 
-    /// The Qualified Name below a parent with the Qualified Name `parent`: it names the whole path
-    /// from the hierarchy on. Hashed with this key's own name algorithm.
+    /// The Qualified Name below a parent with the Qualified Name `parent`. It identifies the whole path
+    /// from the hierarchy to this key, and is a hash with this key's own name algorithm.
     ///
     /// # Source
     ///
@@ -252,7 +252,7 @@ fn scheme(reader: &mut Reader<'_>) -> Result<KeyScheme> {
 
 fn rsa(reader: &mut Reader<'_>) -> Result<PublicKey> {
     let bits = reader.u16()?;
-    // 0 is the TPM's word for 65537.
+    // 0 stands for the default exponent, 65537.
     let e = match reader.u32()? {
         0 => 65537,
         e => e,

@@ -10,10 +10,10 @@ use crate::{
     verify::{Attestation, SKEW, check_attestation, check_own_signature},
 };
 
-/// Seconds for which a nonce for a renewal is good.
+/// Seconds for which a nonce for a renewal is valid.
 pub const RENEWAL_LIFETIME: u64 = 60;
 
-/// The answer of a TPM to a nonce, for a key that its verifier knows already.
+/// The answer of a TPM to a nonce, for a key that the verifier has a [`Binding`] of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renewal {
     /// The Name of the attestation key.
@@ -22,19 +22,19 @@ pub struct Renewal {
     pub key: Name,
     /// What the certificate is to be for.
     pub kind: Kind,
-    /// Who the key wants to be.
+    /// The principals that the key asks for.
     pub principals: Vec<String>,
-    /// The verifier's nonce, as it came.
+    /// The verifier's nonce, unchanged.
     pub nonce: [u8; 32],
     /// The `TPMS_ATTEST` of `TPM2_Certify`, with [`qualifying_data`](crate::qualifying_data) of the nonce and the transcript.
     pub attest: Vec<u8>,
-    /// Its `TPMT_SIGNATURE`.
+    /// The `TPMT_SIGNATURE` of `attest`.
     pub signature: Vec<u8>,
     /// The signature by the key itself over the transcript, armoured (SSHSIG, [`ENROLL_NAMESPACE`](crate::ENROLL_NAMESPACE)).
     pub sshsig: String,
 }
 
-/// The hash that a renewal is bound to: which key, for what, for which verifier (`audience`) and in answer to which nonce.
+/// The hash that a renewal is bound to: the keys, the kind and principals, the verifier (`audience`) and the nonce.
 #[must_use]
 pub fn renewal_transcript(
     attestation_key: &Name,
@@ -55,9 +55,9 @@ pub fn renewal_transcript(
     fields.hash()
 }
 
-/// Checks a renewal (V9 to V13) by what was kept of the key's proof. Returns the TPM's time, which must not go back.
+/// Checks a renewal (V9 to V13) with the [`Binding`] from the key's proof. Returns the TPM's time, which must not go back.
 ///
-/// The nonce is checked by [`TicketKey::check_renewal_nonce`]; kind and principals are the caller's to compare.
+/// [`TicketKey::check_renewal_nonce`] checks the nonce. The caller checks kind and principals.
 ///
 /// # Errors
 ///
@@ -92,8 +92,8 @@ pub fn verify_renewal(renewal: &Renewal, binding: &Binding, audience: &str) -> R
 }
 
 impl TicketKey {
-    /// A nonce for a renewal, made at `now` (seconds since 1970): the time, 8 random bytes, and 16 bytes of an HMAC-SHA-256 of
-    /// both. The verifier keeps nothing of it until it is used.
+    /// A nonce for a renewal, made at `now` (seconds since 1970): the time, 8 random bytes, and the first 16 bytes of an HMAC-SHA-256 of
+    /// both. The verifier stores nothing until the nonce is used.
     #[must_use]
     pub fn renewal_nonce(
         &self,
@@ -109,12 +109,12 @@ impl TicketKey {
         nonce
     }
 
-    /// Checks that one of `keys` made `nonce` for `audience`, at most [`RENEWAL_LIFETIME`] seconds before `now`. Returns
-    /// until when it is good, in seconds since 1970: a verifier remembers used nonces until then.
+    /// Checks that one of `keys` made `nonce` for `audience`, at most [`RENEWAL_LIFETIME`] seconds before `now`; clocks may differ by
+    /// 30 seconds. Returns the end of its validity, in seconds since 1970: a verifier has to remember a used nonce until then.
     ///
     /// # Errors
     ///
-    /// [`Check::V7`].
+    /// [`Error::Refused`](crate::Error::Refused) with [`Check::V7`].
     pub fn check_renewal_nonce(
         keys: &[Self],
         nonce: &[u8; 32],

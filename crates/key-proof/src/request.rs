@@ -1,4 +1,4 @@
-//! What a prover says of itself. It proves nothing: anybody can write it.
+//! A prover's request. It proves nothing yet: anybody can write one.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use crate::{
     transcript::{Fields, Transcript},
 };
 
-/// What a certificate for the key would be for.
+/// The kind of certificate that is wanted for the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// A user's.
+    /// A user certificate.
     User,
-    /// A host's.
+    /// A host certificate.
     Host,
-    /// Nothing yet: whoever gets the proof decides.
+    /// Not said: the verifier decides.
     None,
 }
 
@@ -39,17 +39,17 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Who the prover is beside its TPM, for a verifier that asks.
+/// Who the person or machine with the TPM is, for a verifier that asks for it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Identity {
-    /// Nobody in particular.
+    /// Not said.
     None,
     /// The holder of a join token: a secret that the verifier gave out before.
     Join(String),
-    /// The holder of an SSH key that the verifier knows: an SSHSIG file over [`Request::without_identity`], for the namespace
+    /// The holder of an SSH key that the verifier knows: an SSHSIG file over [`Request::without_identity`], with the namespace
     /// [`IDENTITY_NAMESPACE`](crate::IDENTITY_NAMESPACE).
     Ssh(String),
-    /// The holder of a token of an identity provider (OpenID Connect), which has [`Request::identity_nonce`] in it.
+    /// The holder of an ID token of an identity provider (OpenID Connect). The token contains [`Request::identity_nonce`].
     Oidc(String),
 }
 
@@ -64,14 +64,14 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// What a prover says of its TPM and its key: public areas as the chip has them, and what the proof is for.
+/// A prover's claims: the public areas of its TPM's keys as the chip has them, and what the proof is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The endorsement key (`TPMT_PUBLIC`).
     pub ek: Vec<u8>,
-    /// The maker's certificate of it (DER, as the chip has it).
+    /// The maker's certificate of the endorsement key (DER, as the chip has it).
     pub ek_certificate: Option<Vec<u8>>,
-    /// The certificates between that one and a root (DER), nearest first.
+    /// The certificates between that certificate and a root (DER). The prover puts the nearest first; the verifier takes any order.
     pub chain: Vec<Vec<u8>>,
     /// The attestation key, below the storage root key.
     pub attestation_key: Vec<u8>,
@@ -83,17 +83,17 @@ pub struct Request {
     pub wall: WallClaim,
     /// The key that is proven.
     pub key: Vec<u8>,
-    /// What a certificate for it would be for.
+    /// The kind of certificate that is wanted for the key.
     pub kind: Kind,
-    /// Who the key wants to be: none, or those that a certificate may name.
+    /// The principals that a certificate may name; empty if the prover names none.
     pub principals: Vec<String>,
-    /// Whom the proof is for: the verifier's own word. No other verifier takes it.
+    /// The name of the verifier that the proof is for. Other verifiers refuse the proof.
     pub audience: String,
-    /// Who the prover is beside its TPM.
+    /// Who the person or machine with the TPM is.
     pub identity: Identity,
-    /// The role that is asked for, by the verifier's own word, if the prover names one.
+    /// The role that the prover asks for, if it names one. The verifier defines the roles.
     pub role: Option<String>,
-    /// Random, so that two requests are never the same.
+    /// Random bytes, so that no two requests are the same.
     pub client_random: [u8; 32],
 }
 
@@ -109,20 +109,20 @@ impl Request {
         })
     }
 
-    /// The hash of the same request with [`Identity::None`]: what the signature in an [`Identity::Ssh`] is over.
+    /// The hash of the same request with [`Identity::None`]. The signature in an [`Identity::Ssh`] is over this hash.
     ///
-    /// It has the TPM, the key, the names, the audience and the random number in it, so that the signature is good for this request alone.
+    /// The hash covers the TPM, the key, the names, the audience and the random bytes, so the signature is valid for this request only.
     #[must_use]
     pub fn without_identity(&self) -> Transcript {
         self.transcript_with(b"")
     }
 
-    /// The nonce of a token of an identity provider that is for this request: base64url of the SHA-256 of `tpmssh-oidc-v1`, the Name of the
-    /// attestation key and that of the key. A token that was stolen is good for no other key.
+    /// The nonce that an identity provider's ID token for this request has to contain: base64url of the SHA-256 of `tpmssh-oidc-v1`, the Name
+    /// of the attestation key and the Name of the key. A stolen token cannot be used for another key.
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`](crate::Error::Malformed) if one of the keys is none.
+    /// [`Error::Malformed`](crate::Error::Malformed) if the public area of one of the keys cannot be read.
     pub fn identity_nonce(&self) -> Result<String> {
         let attestation_key = PublicArea::parse(&self.attestation_key)?.name();
         let key = PublicArea::parse(&self.key)?.name();
@@ -157,7 +157,7 @@ impl Request {
         fields.string(self.audience.as_bytes());
         fields.string(identity);
         fields.string(&self.client_random);
-        // One string more, so that it is no other request's bytes. Without a role, the hash is that of versions before there was one.
+        // Added only if there is one, so that requests without a role have the same hash as in versions that knew no roles.
         if let Some(role) = &self.role {
             fields.string(role.as_bytes());
         }

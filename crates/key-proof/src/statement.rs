@@ -1,12 +1,12 @@
-//! What a verifier tells everybody else about a proof that it has checked.
+//! A verifier's statement about a proof that it has checked, for people without tpmssh.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Verified;
 
-/// "I have checked a proof of this key, at this time." Worth what the verifier's signature under it is worth.
+/// "I have checked a proof of this key, at this time."
 ///
-/// The signature is over the bytes of the file, an SSHSIG with the namespace
+/// A statement counts only with the verifier's signature: an SSHSIG over the bytes of the file, with the namespace
 /// [`STATEMENT_NAMESPACE`](crate::STATEMENT_NAMESPACE).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,18 +24,18 @@ pub struct Statement {
     pub ek_name: String,
     /// How the verifier knew the TPM: A, B, C or D (see [`Mode`](crate::Mode)).
     pub mode: String,
-    /// Maker, model and version by the maker's certificate; empty if none was looked at.
+    /// Maker, model and version from the maker's certificate; empty if no certificate was checked.
     pub maker: String,
-    /// When the challenge was made that the TPM answered, in seconds since 1970.
+    /// The time of the challenge that the TPM answered, in seconds since 1970.
     pub verified: u64,
-    /// Until when the verifier stands by it, in seconds since 1970.
+    /// The end of the statement's validity, in seconds since 1970.
     pub expires: u64,
     /// The hash of the request, in hexadecimal.
     pub request: String,
 }
 
 impl Statement {
-    /// What `verified` shows, to be believed until `expires` (seconds since 1970).
+    /// A statement of `verified` that is valid until `expires` (seconds since 1970).
     #[must_use]
     pub fn new(verified: &Verified, expires: u64) -> Self {
         let maker = verified

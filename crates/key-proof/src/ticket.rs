@@ -1,4 +1,4 @@
-//! What a verifier knows of a challenge, sealed, and carried by the prover: so no verifier keeps any state.
+//! Tickets: what a verifier has to remember of a challenge, sealed and sent to the prover, who sends it back. So the verifier stores nothing.
 
 use std::fmt;
 
@@ -36,7 +36,7 @@ impl TicketKey {
         )
     }
 
-    /// Which key it is: 4 bytes, public.
+    /// The id of the key: 4 bytes, not secret.
     fn id(&self) -> [u8; KID] {
         let digest = sha256(&[b"tpmssh-ticket-key-v1", &self.0]);
         [digest[0], digest[1], digest[2], digest[3]]
@@ -49,25 +49,25 @@ impl fmt::Debug for TicketKey {
     }
 }
 
-/// What a ticket holds.
+/// The contents of a ticket.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    /// Of the request that the challenge is for.
+    /// The hash of the request that the challenge is for.
     pub(crate) transcript: Transcript,
-    /// Of the challenge.
+    /// The nonce of the challenge.
     pub(crate) nonce: [u8; 32],
-    /// What only the right TPM brings out.
+    /// The secret that only the right TPM can decrypt.
     pub(crate) secret: Zeroizing<[u8; 32]>,
-    /// Seconds since 1970.
+    /// When the challenge was made, in seconds since 1970.
     pub(crate) issued: u64,
-    /// Seconds since 1970.
+    /// The end of the challenge's validity, in seconds since 1970.
     pub(crate) expires: u64,
 }
 
 impl Ticket {
-    /// Seals it: key id (4 bytes), nonce (24), XChaCha20-Poly1305 of the fields.
+    /// Seals the ticket: key id (4 bytes), nonce (24), XChaCha20-Poly1305 of the fields.
     ///
-    /// Random nonces of 192 bits do not repeat, so verifiers that share a key need not agree on any.
+    /// Random nonces of 192 bits do not repeat, so verifiers that share a key need not coordinate.
     pub(crate) fn seal(
         &self,
         key: &TicketKey,
@@ -93,7 +93,7 @@ impl Ticket {
         [&key.id()[..], &nonce, &sealed].concat()
     }
 
-    /// Opens a ticket with that of `keys` that sealed it.
+    /// Opens a ticket with the key in `keys` that sealed it.
     pub(crate) fn open(sealed: &[u8], keys: &[TicketKey], audience: &str) -> Result<Self> {
         let v7 = |why| refuse(Check::V7, why);
         let Some((id, rest)) = sealed.split_at_checked(KID) else {

@@ -1,13 +1,13 @@
-//! The hash that everything in a proof is bound to, and the messages that are made of it.
+//! The hash of a request, to which every part of a proof is bound, and the messages that contain it.
 
 use crate::hash::sha256;
 
-/// The SHA-256 of a request: what a challenge is for, and what a proof answers for.
+/// The SHA-256 of a request. Its challenge and its proof contain it.
 ///
-/// It is over the bytes of the fields and not over JSON.
+/// The hash is over the bytes of the fields, not over the JSON.
 pub type Transcript = [u8; 32];
 
-/// Collects fields as RFC 4251 (section 5) writes them, so that none can pass for a part of another.
+/// Collects fields as strings of RFC 4251 (section 5). Each has its length before it, so bytes cannot move from one field to the next.
 #[derive(Default)]
 pub(crate) struct Fields(Vec<u8>);
 
@@ -17,7 +17,7 @@ impl Fields {
         ssh_format::wire::put_string(&mut self.0, bytes);
     }
 
-    /// Adds how many strings follow, 4 bytes, and the strings.
+    /// Adds a list: 4 bytes with the number of strings, big-endian, then the strings.
     pub(crate) fn list<'a>(&mut self, items: impl ExactSizeIterator<Item = &'a [u8]>) {
         let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
         self.0.extend_from_slice(&count.to_be_bytes());
@@ -32,7 +32,7 @@ impl Fields {
 /// The namespace of the signature by the key itself (SSHSIG) over a [`Transcript`].
 pub const ENROLL_NAMESPACE: &str = "enroll@tpmssh";
 
-/// The namespace of the signature (SSHSIG) by which the holder of another key says who asks: [`Identity::Ssh`](crate::Identity::Ssh).
+/// The namespace of the signature (SSHSIG) by another SSH key of the person who asks: [`Identity::Ssh`](crate::Identity::Ssh).
 pub const IDENTITY_NAMESPACE: &str = "identity@tpmssh";
 
 /// The namespace of a verifier's signature under a statement.
@@ -44,7 +44,7 @@ pub fn qualifying_data(nonce: &[u8; 32], transcript: &Transcript) -> [u8; 32] {
     sha256(&[b"tpmssh-certify-v1", nonce, transcript])
 }
 
-/// What shows that the TPM brought out the challenge's secret, without giving the secret away: HMAC-SHA-256.
+/// An HMAC-SHA-256 that shows knowledge of the challenge's secret without revealing the secret.
 #[must_use]
 pub fn activation(secret: &[u8], transcript: &Transcript) -> [u8; 32] {
     let mac = crate::HashAlg::Sha256.hmac(secret, &[b"tpmssh-activate-v1", transcript]);

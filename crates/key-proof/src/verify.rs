@@ -22,7 +22,7 @@ use crate::{
 /// Seconds by which the clocks of verifiers may differ.
 pub(crate) const SKEW: u64 = 30;
 
-/// A request that passed V1 to V6: worth a challenge, and no proof.
+/// A request that passed the checks V1 to V6. It proves nothing yet, but a verifier may make a challenge for it.
 #[derive(Debug, Clone)]
 pub struct Checked {
     ek: PublicArea,
@@ -49,7 +49,7 @@ impl Checked {
         &self.binding.attestation_key
     }
 
-    /// The key that wants to be proven.
+    /// The key that the request is about.
     #[must_use]
     pub fn ssh_key(&self) -> &AnyKey {
         &self.binding.ssh_key
@@ -101,25 +101,25 @@ pub struct Verified {
     pub wall: Wall,
     /// The Name of the TPM's endorsement key.
     pub ek_name: Name,
-    /// What the maker's certificate says of the TPM, if it was looked at.
+    /// What the maker's certificate says of the TPM, if the policy asks for a certificate.
     pub maker: Option<Maker>,
-    /// The SHA-256 of the trusted certificate that vouches for the TPM, if one was asked for.
+    /// The SHA-256 of the trusted certificate that vouches for the TPM, if the policy asks for one.
     pub trusted: Option<[u8; 32]>,
     /// How the TPM is known.
     pub mode: Mode,
     /// The Name of the attestation key.
     pub attestation_key: Name,
-    /// What renewals are checked by.
+    /// What [`verify_renewal`](crate::verify_renewal) needs of this proof.
     pub binding: Binding,
-    /// When the challenge was made, in seconds since 1970. The proof is younger.
+    /// When the challenge was made, in seconds since 1970. The proof was made later.
     pub issued: u64,
-    /// Until when the challenge is good, in seconds since 1970.
+    /// The end of the challenge's validity, in seconds since 1970.
     pub expires: u64,
-    /// The challenge's nonce, by which a verifier knows a proof that it has seen.
+    /// The challenge's nonce. A verifier recognizes by it a proof that it has seen before.
     pub nonce: [u8; 32],
     /// What the proof is for.
     pub kind: Kind,
-    /// Who the key wanted to be.
+    /// The principals that the key asked for.
     pub principals: Vec<String>,
     /// The hash of the request.
     pub request: Transcript,
@@ -132,9 +132,9 @@ pub struct Verified {
 /// # Errors
 ///
 /// [`Error::Refused`], [`Error::Expired`] or [`Error::PrincipalNotAllowed`]: [`Error::check`] says by which check.
-/// [`Error::Malformed`] for a structure that is none.
+/// [`Error::Malformed`] for a structure that cannot be read.
 pub fn check_request(request: &Request, policy: &Policy) -> Result<Checked> {
-    // The cheap checks stand first: whoever sends nonsense is not to cost a signature.
+    // The cheap checks come first, so that nonsense does not cost the verification of a signature.
     let ek = PublicArea::parse(&request.ek)?;
     ek::template::check(&ek)?;
     let attestation_key = PublicArea::parse(&request.attestation_key)?;
@@ -185,7 +185,7 @@ pub fn check_request(request: &Request, policy: &Policy) -> Result<Checked> {
     })
 }
 
-/// V6: for what and for whom.
+/// Check V6: for what, for whom and for which verifier the proof is.
 fn check_purpose(request: &Request, policy: &Policy) -> Result<()> {
     let v6 = |why| refuse(Check::V6, why);
     if request.audience != policy.audience {
@@ -208,7 +208,7 @@ fn check_purpose(request: &Request, policy: &Policy) -> Result<()> {
     Ok(())
 }
 
-/// V3, which is cheap, before the signatures of V1.
+/// Check V3: whether this TPM is one of those that count. It is cheap, so it runs before the signatures of V1.
 fn check_inventory(ek: &Name, policy: &Policy) -> Result<Mode> {
     let v3 = |why| refuse(Check::V3, why);
     if policy.revoked.contains(ek) {
@@ -225,7 +225,7 @@ fn check_inventory(ek: &Name, policy: &Policy) -> Result<Mode> {
     }
 }
 
-/// V1: the maker's certificate. Returns what it says, and the SHA-256 of the trusted one that vouches for it.
+/// Check V1: the maker's certificate. Returns what it says of the TPM, and the SHA-256 of the trusted certificate at the end of its path.
 fn check_certificate(
     request: &Request,
     ek: &PublicArea,
@@ -248,13 +248,13 @@ fn check_certificate(
 
 /// Checks a proof: all of V1 to V13. `keys` are the verifier's ticket keys, in any order.
 ///
-/// The same proof passes as often as it is shown while its challenge is good. A verifier that gives something for it
-/// once keeps the [`nonce`](Verified::nonce) until [`expires`](Verified::expires).
+/// The same proof passes any number of times while its challenge is valid. A verifier that accepts a proof only once
+/// stores the [`nonce`](Verified::nonce) until [`expires`](Verified::expires), and for the 30 seconds by which clocks may differ.
 ///
 /// # Errors
 ///
 /// [`Error::Refused`], [`Error::Expired`] or [`Error::PrincipalNotAllowed`]: [`Error::check`] says by which check.
-/// [`Error::Malformed`] for a structure that is none.
+/// [`Error::Malformed`] for a structure that cannot be read.
 pub fn verify(proof: &Proof, policy: &Policy, keys: &[TicketKey]) -> Result<Verified> {
     let checked = check_request(&proof.request, policy)?;
     let ticket = Ticket::open(&proof.ticket, keys, &policy.audience)?;
@@ -291,7 +291,7 @@ pub fn verify(proof: &Proof, policy: &Policy, keys: &[TicketKey]) -> Result<Veri
     })
 }
 
-/// V7.
+/// The rest of check V7, after [`Ticket::open`]: the challenge is for this request, and is neither too old nor from the future.
 fn check_ticket(ticket: &Ticket, checked: &Checked, policy: &Policy) -> Result<()> {
     let v7 = |why| refuse(Check::V7, why);
     if ticket.transcript != checked.transcript {
@@ -310,17 +310,17 @@ fn check_ticket(ticket: &Ticket, checked: &Checked, policy: &Policy) -> Result<(
     Ok(())
 }
 
-/// What a TPM says of a key, and what it has to be an answer to.
+/// A TPM's attestation of a key, and the nonce and request that it has to answer.
 pub(crate) struct Attestation<'a> {
     /// The `TPMS_ATTEST`.
     pub(crate) attest: &'a [u8],
-    /// Its `TPMT_SIGNATURE`.
+    /// The `TPMT_SIGNATURE` of `attest`.
     pub(crate) signature: &'a [u8],
     pub(crate) nonce: &'a [u8; 32],
     pub(crate) transcript: &'a Transcript,
 }
 
-/// V9 to V12.
+/// Checks V9 to V12: the attestation and its signature, the challenge, the key, and where in the TPM the keys are.
 pub(crate) fn check_attestation(of: &Attestation<'_>, binding: &Binding) -> Result<TpmTime> {
     let attest = match Attest::parse(of.attest) {
         Ok(attest) => attest,
@@ -353,7 +353,7 @@ pub(crate) fn check_attestation(of: &Attestation<'_>, binding: &Binding) -> Resu
     Ok(attest.time)
 }
 
-/// The key itself has signed the request (V13).
+/// Check V13: the key itself has signed the request.
 pub(crate) fn check_own_signature(
     sshsig: &str,
     key: &AnyKey,

@@ -1,4 +1,4 @@
-//! What stands between a key and whoever has its blob: which wall the public areas show.
+//! The PIN wall of a key: what a TPM asks for before it uses the key. The verifier derives it from the public areas.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::{
 /// What a TPM asks for before it uses a key, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Wall {
-    /// Nothing: who has the blob and reaches the TPM uses the key.
+    /// Nothing: everybody who has the blob and reaches the TPM can use the key.
     None,
     /// A PIN. Wrong ones count towards the lockout of the whole chip.
     Lockout,
@@ -41,7 +41,7 @@ impl fmt::Display for Wall {
     }
 }
 
-/// The wall that a prover says there is, with what shows it.
+/// The wall that a prover claims, with the public areas and Names that show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WallClaim {
     /// A PIN counter.
@@ -58,23 +58,22 @@ pub enum WallClaim {
         /// The Name of the object whose authorization value is the SO PIN.
         so_name: Vec<u8>,
     },
-    /// None.
+    /// No wall.
     None,
 }
 
-// Attributes of token keys, each word whole: fixedTPM, fixedParent, sensitiveDataOrigin, restricted and
-// decrypt in all of them; then
+// The attributes of token keys. All have fixedTPM, fixedParent, sensitiveDataOrigin, restricted and decrypt, and besides:
 const BEHIND_COUNTER: u32 = 0x0003_04b2; // adminWithPolicy, noDA
 const BEHIND_LOCKOUT: u32 = 0x0003_00f2; // userWithAuth, adminWithPolicy
 const BEHIND_NOTHING: u32 = 0x0003_0472; // userWithAuth, noDA
 
-/// `TPM_NT_PIN_FAIL`, POLICYWRITE, AUTHREAD, POLICYREAD, NO_DA, WRITTEN. In particular not OWNERWRITE, AUTHWRITE or
-/// PPWRITE: with those, others than the SO could set the count back.
+/// `TPM_NT_PIN_FAIL`, POLICYWRITE, AUTHREAD, POLICYREAD, NO_DA, WRITTEN. OWNERWRITE, AUTHWRITE and PPWRITE are clear: with them, somebody
+/// without the SO PIN could set the count back.
 const COUNTER_ATTRIBUTES: u32 = 0x220c_0088;
 /// `TPMS_NV_PIN_COUNTER_PARAMETERS`: count and limit, 4 bytes each.
 const COUNTER_SIZE: u16 = 8;
 
-/// Checks that the token key `parent` has the wall that is claimed (V5).
+/// A part of check V5: the token key `parent` has the wall that `claim` names.
 pub(crate) fn check(parent: &PublicArea, claim: &WallClaim) -> Result<Wall> {
     let v5 = |why| refuse(Check::V5, why);
     check_storage_key(parent)?;
@@ -113,7 +112,7 @@ pub(crate) fn check(parent: &PublicArea, claim: &WallClaim) -> Result<Wall> {
     }
 }
 
-/// A storage key of tpmssh's templates: P-256 or RSA-2048, SHA-256, AES-128.
+/// Checks that `parent` is a storage key of tpmssh's templates: P-256 or RSA-2048, SHA-256, AES-128.
 fn check_storage_key(parent: &PublicArea) -> Result<()> {
     let is_kind = match &parent.key {
         PublicKey::Ecc { curve, .. } => *curve == Curve::NistP256,
@@ -129,7 +128,8 @@ fn check_storage_key(parent: &PublicArea) -> Result<()> {
     }
 }
 
-/// A Name of an object with SHA-256. A hierarchy's, of four bytes, would let its owner stand in for the SO.
+/// Reads the Name of an object with SHA-256. The Name of a hierarchy (4 bytes) is refused: with it, the owner of that hierarchy could take
+/// the place of the SO.
 fn checked_name(bytes: &[u8]) -> Result<Name> {
     match Name::from_bytes(bytes) {
         Ok(name) if bytes.starts_with(&[0x00, 0x0b]) => Ok(name),
@@ -137,6 +137,8 @@ fn checked_name(bytes: &[u8]) -> Result<Name> {
     }
 }
 
+/// Checks that the NV index with the public area `public` is a PIN counter with this policy.
+///
 /// # Source
 ///
 /// Part 2, section 13.5 "TPMS_NV_PUBLIC".

@@ -5,7 +5,7 @@ use ssh_format::text::shown;
 use token_store::Store;
 
 use crate::app::App;
-use crate::fail::error::Error;
+use crate::fail::error::AuthorityError;
 use crate::keys::signing::{self, SigningKey};
 use crate::show::output::tell;
 
@@ -24,7 +24,7 @@ pub(crate) fn find(app: &App, store: &Store, name: Option<&str>) -> Result<Signi
         let key = signing::find(keys, name)?;
         if !authorities.contains(&key.object) {
             let label = shown(&key.label);
-            return Err(Error::NotAnAuthority { label }.into());
+            return Err(AuthorityError::NotAnAuthority { label }.into());
         }
         return Ok(key);
     }
@@ -32,12 +32,12 @@ pub(crate) fn find(app: &App, store: &Store, name: Option<&str>) -> Result<Signi
         .into_iter()
         .filter(|key| authorities.contains(&key.object));
     match (found.next(), found.next()) {
-        (None, _) => Err(Error::NoAuthority.into()),
+        (None, _) => Err(AuthorityError::NoAuthority.into()),
         (Some(one), None) => Ok(one),
         (Some(first), Some(second)) => {
             let all = [first, second].into_iter().chain(found);
             let labels = all.map(|key| key.label).collect();
-            Err(Error::WhichAuthority { labels }.into())
+            Err(AuthorityError::WhichAuthority { labels }.into())
         }
     }
 }

@@ -8,7 +8,7 @@ use token_store::Store;
 use tpm_core::ek::EkType;
 
 use crate::app::App;
-use crate::fail::error::Error;
+use crate::fail::error::ProofError;
 use crate::keys::signing::{self, SigningKey};
 use crate::options::{EkTypeArg, EndorsementAuthArgs, UserPinArgs};
 use crate::proofs::identity::Source;
@@ -186,5 +186,5 @@ fn key_of(app: &App, store: &Store, args: &Args, request: &Request) -> anyhow::R
     }
     let wanted = |key: &SigningKey| key.key.blob().blob().public == request.key;
     let key = all.into_iter().find(wanted);
-    key.ok_or_else(|| Error::RequestOfOtherKey.into())
+    key.ok_or_else(|| ProofError::RequestOfOtherKey.into())
 }

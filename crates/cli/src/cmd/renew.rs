@@ -8,7 +8,7 @@ use super::enroll;
 use crate::app::App;
 use crate::enrolments;
 use crate::enrolments::again::{self, Which};
-use crate::fail::error::Error;
+use crate::fail::error::EnrolmentError;
 use crate::keys::public_files;
 use crate::options::UserPinArgs;
 use crate::show::date;
@@ -42,7 +42,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         Err(err)
             if args.unattended
                 && args.key.is_none()
-                && matches!(err.downcast_ref(), Some(Error::NotEnrolled)) =>
+                && matches!(err.downcast_ref(), Some(EnrolmentError::NotEnrolled)) =>
         {
             Vec::new()
         }

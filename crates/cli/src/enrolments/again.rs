@@ -7,7 +7,7 @@ use token_store::{Enrolment, Store};
 
 use super::{Enrolled, Got, authorities, checked, ek_type, first, keep, purpose, random};
 use crate::app::App;
-use crate::fail::error::Error;
+use crate::fail::error::EnrolmentError;
 use crate::options::{EndorsementAuthArgs, UserPinArgs};
 use crate::proofs::identity::Source;
 use crate::proofs::prover::Prover;
@@ -115,7 +115,7 @@ fn try_renew(prover: &Prover<'_>, store: &mut Store, enrolled: &Enrolled) -> any
     // Somebody may have ended or replaced it while the authority was asked.
     let is_same = |it: &Enrolment| it.id == enrolled.enrolment.id && it.terms == *terms;
     if !store.enrolments(prover.key.token.id)?.iter().any(is_same) {
-        return Err(Error::NotEnrolled.into());
+        return Err(EnrolmentError::NotEnrolled.into());
     }
     keep(store, prover.key, terms.clone(), &got)?;
     Ok(got)

@@ -4,7 +4,9 @@ use std::error::Error as StdError;
 
 use token_store::Kind;
 
-use crate::fail::error::Error;
+use crate::fail::error::{
+    AuthorityError, CertificateError, EnrolmentError, Error, HostError, ProofError,
+};
 use crate::fail::hint;
 use crate::machine::simulator;
 
@@ -41,6 +43,11 @@ fn of<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a dyn Advice> {
     let types = [
         known::<token_store::Error>,
         known::<Error>,
+        known::<ProofError>,
+        known::<EnrolmentError>,
+        known::<HostError>,
+        known::<CertificateError>,
+        known::<AuthorityError>,
         known::<agent::Error>,
         known::<agent::public_files::Error>,
         known::<ssh_format::Error>,

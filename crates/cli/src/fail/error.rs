@@ -1,16 +1,25 @@
-//! What can go wrong in the program itself, before or after it calls a library.
+//! What can go wrong in the program itself, before or after it calls a library. Subjects with several failures have files of their own.
+
+mod authority;
+mod certificate;
+mod enrol;
+mod host;
+mod proof;
 
 use std::io;
 use std::path::PathBuf;
 
 use token_store::{Kind, WallKind};
 
-use crate::fail::host_key::NotProven;
 use crate::fail::not_imported::NotImported;
 use crate::show::path;
-use crate::show::words::{
-    closed_for, closed_for_at_most, found, is_or_are, list, passwords_are, size, whose,
-};
+use crate::show::words::{closed_for, closed_for_at_most, found, list, passwords_are, size, whose};
+
+pub(crate) use authority::AuthorityError;
+pub(crate) use certificate::CertificateError;
+pub(crate) use enrol::EnrolmentError;
+pub(crate) use host::HostError;
+pub(crate) use proof::ProofError;
 
 /// A failure that is not the TPM's or the store's.
 #[derive(Debug, thiserror::Error)]
@@ -99,26 +108,6 @@ pub(crate) enum Error {
         source: io::Error,
     },
 
-    /// sshd's configuration sets what an authority's file would set as well, and sshd takes the first.
-    #[error("{}, line {line}: {keyword} is set there, and sshd takes one", config.display())]
-    SettingTaken {
-        /// Such as `RevokedKeys`.
-        keyword: &'static str,
-        /// The file.
-        config: PathBuf,
-        /// The number of the line in it.
-        line: usize,
-    },
-    /// A token has a PIN, no agent has it open, and nobody is there to be asked.
-    #[error("token \"{token}\" is locked, and nobody is asked for its PIN")]
-    TokenLocked {
-        /// Its label.
-        token: String,
-    },
-    /// No key was enrolled.
-    #[error("no key is enrolled with an authority")]
-    NotEnrolled,
-
     /// Something irreversible was not confirmed.
     #[error("not confirmed, nothing was changed")]
     NotConfirmed,
@@ -144,24 +133,6 @@ pub(crate) enum Error {
         failed: usize,
         /// Of how many.
         hosts: usize,
-    },
-    /// `ca revoke` names a certificate that this authority did not sign.
-    #[error("this authority signed no certificate with this {what}")]
-    NothingToRevoke {
-        /// `serial number` or `key id`.
-        what: &'static str,
-    },
-    /// `ca unrevoke` names a certificate or key that is not revoked.
-    #[error("this authority has not revoked that")]
-    NotRevoked,
-    /// `ca renew` names a certificate that another authority signed.
-    #[error("this authority did not sign this certificate")]
-    NotIssued,
-    /// A certificate that is to be renewed is revoked.
-    #[error("the certificate with serial number {serial} is revoked")]
-    RenewsRevoked {
-        /// Its serial number.
-        serial: u64,
     },
     /// The key with which git is to sign is in no token.
     #[error("the key {fingerprint} that git is to sign with is in no token here")]
@@ -191,9 +162,6 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
-    /// Without the TPM's host keys, sshd would have no host key.
-    #[error("sshd would have no host key left")]
-    NoOtherHostKey,
     /// The agent ended before it listened.
     #[error("the agent did not start: {why}")]
     NotStarted {
@@ -267,18 +235,6 @@ pub(crate) enum Error {
         /// Its label.
         label: String,
     },
-    /// No X.509 certificate was read.
-    #[error("no X.509 certificate in {from}")]
-    NotX509 {
-        /// The file.
-        from: String,
-    },
-    /// A certificate is for another key.
-    #[error("no key here is the one that the certificate in {from} is for")]
-    NoKeyFits {
-        /// The file.
-        from: String,
-    },
     /// A file has no public key or certificate of SSH, or several.
     #[error("unusable {from}: {why}")]
     NotAKeyFile {
@@ -286,27 +242,6 @@ pub(crate) enum Error {
         from: String,
         /// What it has, and what to do.
         why: &'static str,
-    },
-    /// A certificate has no principals.
-    #[error("the certificate has no principals, and servers refuse such a certificate")]
-    NoPrincipals,
-    /// A certificate is not valid any more.
-    #[error("the certificate expired at {since}")]
-    CertificateExpired {
-        /// When.
-        since: String,
-    },
-    /// A certificate is not valid yet.
-    #[error("the certificate is not valid before {until}")]
-    CertificateNotYetValid {
-        /// When it will be.
-        until: String,
-    },
-    /// A certificate is for a key that is elsewhere.
-    #[error("the certificate is for another key: {fingerprint} is not in the TPM")]
-    NoKeyForCertificate {
-        /// Of the key that it is for.
-        fingerprint: String,
     },
     /// The token has several keys, and none was named.
     #[error("there are several keys: {}", list(labels))]
@@ -327,146 +262,12 @@ pub(crate) enum Error {
         /// Who should have signed; anybody that is allowed otherwise.
         identity: Option<String>,
     },
-    /// A server did not show that it has a host key of the TPM.
-    #[error("the server at {at} does not prove host key \"{label}\": {why}")]
-    HostKeyNotProven {
-        /// Address and port.
-        at: String,
-        /// The label of the key.
-        label: String,
-        /// What was seen.
-        why: NotProven,
-    },
-    /// No host key of the TPM is set up for sshd.
-    #[error("no host key of the TPM is set up for sshd")]
-    NoHostKeySetUp,
-    /// A file of sshd's configuration names a host key that would have to be left out.
-    #[error(
-        "line {line} of {} names the host key {}{}",
-        config.display(), key.display(),
-        if *same { ", which has the same type and curve" } else { ", which --only cannot leave out" }
-    )]
-    HostKeyNamed {
-        /// The host key.
-        key: PathBuf,
-        /// The file that names it.
-        config: PathBuf,
-        /// The line in that file.
-        line: usize,
-        /// Whether it is of the same type and curve as the key of the TPM.
-        same: bool,
-    },
     /// There is no git.
     #[error("git is not installed")]
     NoGit,
     /// Not in a git repository.
     #[error("there is no git repository here")]
     NoRepository,
-    /// No key was made an authority.
-    #[error("there is no certificate authority yet")]
-    NoAuthority,
-    /// There are several authorities, and none was named.
-    #[error("there are several certificate authorities: {}", list(labels))]
-    WhichAuthority {
-        /// Their labels.
-        labels: Vec<String>,
-    },
-    /// The key that was named signs no certificates.
-    #[error("key \"{label}\" is no certificate authority")]
-    NotAnAuthority {
-        /// Its label.
-        label: String,
-    },
-    /// A key was not made in the TPM, or can leave it.
-    #[error(
-        "key \"{label}\" was made outside of this TPM: nothing can prove that there is no copy"
-    )]
-    Unprovable {
-        /// Its label.
-        label: String,
-    },
-    /// The challenge and the request that were given do not belong together.
-    #[error("the challenge is for another request, or for another TPM")]
-    OtherRequest,
-    /// The challenge has expired.
-    #[error("the challenge expired at {since}")]
-    ChallengeExpired {
-        /// When.
-        since: String,
-    },
-    /// The request is for a key that is not here, or not the one that was named.
-    #[error("the request is for another key")]
-    RequestOfOtherKey,
-    /// The request names an endorsement key of no template that is known here.
-    #[error("the endorsement key of the request is of no kind that a TPM makes for tpmssh")]
-    RequestOfOtherEk,
-    /// The proof is for another key than the one to be certified.
-    #[error("proof refused: it is for another key than the one to be certified")]
-    ProofOfOtherKey,
-    /// The proof asks for other principals than the certificate would have.
-    #[error("proof refused: it does not ask for all of these principals (V6)")]
-    ProofOfOtherNames,
-    /// A certificate was signed for this proof before.
-    #[error("proof refused: a certificate was signed for it before (V7)")]
-    ProofUsed,
-    /// The authority certifies only with a proof, and none was given.
-    #[error("authority \"{label}\" certifies only keys with a proof that a TPM holds them")]
-    ProofRequired {
-        /// Its label.
-        label: String,
-    },
-    /// The file with the verifier's key is damaged.
-    #[error("{} is not the key of a verifier", path.display())]
-    BadVerifierKey {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file with something else than a join token.
-    #[error("{} is not a join token", path.display())]
-    NoJoinToken {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another key does not say who asks.
-    #[error("the key {key} does not say who asks: {why}")]
-    NoIdentity {
-        /// Its file or name.
-        key: String,
-        /// What is wrong.
-        why: String,
-    },
-    /// The command for an identity prints no token. Its output is not shown.
-    #[error("the command for the identity gives no token: {why}")]
-    NoIdentityToken {
-        /// What is wrong.
-        why: String,
-    },
-    /// No certificate of a maker was found.
-    #[error("no certificate of a TPM maker in {}", path.display())]
-    NoRoots {
-        /// The file or directory.
-        path: PathBuf,
-    },
-    /// No certificate that is kept has this fingerprint.
-    #[error("no certificate is kept whose SHA-256 begins with {fingerprint}")]
-    NoSuchRoot {
-        /// As it was given.
-        fingerprint: String,
-    },
-    /// The TPM has no endorsement key at a persistent handle.
-    #[error("this TPM has no persistent endorsement key")]
-    NoEk,
-    /// `ca revoke` names something that is revoked already.
-    #[error("that has been revoked before")]
-    RevokedBefore,
-    /// A key or certificate that was asked about is revoked.
-    #[error("{revoked} of {asked} {} revoked", is_or_are(*.revoked))]
-    Revoked {
-        /// How many are.
-        revoked: usize,
-        /// How many were asked about.
-        asked: usize,
-    },
     /// A file could not be written.
     #[error("cannot write {}", path.display())]
     Unwritable {
@@ -474,30 +275,6 @@ pub(crate) enum Error {
         path: PathBuf,
         /// Why.
         source: io::Error,
-    },
-    /// The file that a revocation list would replace is not one, or cannot be parsed.
-    #[error("{} is not replaced", path.display())]
-    NotAKrl {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: ssh_format::Error,
-    },
-    /// A new revocation list would lack something that the present one revokes.
-    #[error("the list in {} revokes what this store does not", path.display())]
-    KrlForgets {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A new revocation list would have a lower number than the present one.
-    #[error("the list in {} has number {old}, and the new one would have {new}", path.display())]
-    KrlGoesBack {
-        /// The file.
-        path: PathBuf,
-        /// The number in the file.
-        old: u64,
-        /// The number of the new list.
-        new: u64,
     },
     /// The path of an output names something other than a file, such as a device.
     #[error("cannot write {}: it is {what}", path.display())]
@@ -514,21 +291,6 @@ pub(crate) enum Error {
         path: PathBuf,
         /// The error of the disk.
         source: io::Error,
-    },
-    /// No certificate is kept.
-    #[error("there is no certificate yet")]
-    NoCertificate,
-    /// No certificate has this number or key id.
-    #[error("no certificate \"{name}\"")]
-    NoSuchCertificate {
-        /// What was looked for.
-        name: String,
-    },
-    /// Several certificates have this key id.
-    #[error("several certificates are called \"{name}\"")]
-    AmbiguousCertificate {
-        /// What was looked for.
-        name: String,
     },
     /// The hierarchy has a password that this would have to replace.
     #[error(
@@ -595,6 +357,22 @@ pub(crate) enum Error {
         /// Why.
         source: io::Error,
     },
+
+    /// See [`ProofError`].
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// See [`EnrolmentError`].
+    #[error(transparent)]
+    Enrol(#[from] EnrolmentError),
+    /// See [`HostError`].
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// See [`CertificateError`].
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// See [`AuthorityError`].
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
 }
 
 /// The result of the program's own functions.

@@ -7,6 +7,7 @@ use token_store::token::NoCounter;
 use token_store::{Change, Error as Store, PinError, Role};
 use tpm_core::{CommandCode, Entity, Error as Tpm};
 
+use crate::fail::advice::Advice;
 use crate::fail::error::Error;
 use crate::machine::simulator;
 use crate::show::path::quote;
@@ -229,19 +230,7 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
         }
         Error::NotImported { path, why } => return why.hint(path),
         Error::ExposedFile { path } => return Some(for_unsafe_path(path)),
-        Error::ProofRequired { .. } => {
-            "the owner of the key makes one: tpmssh prove KEY -o request.json; then give it with --proof FILE"
-        }
-        Error::Unprovable { .. } => "make a key that can be proven with: tpmssh keygen",
-        Error::OtherRequest => "give the request that the challenge was made for with --request",
-        Error::RequestOfOtherEk => "make a new request with: tpmssh prove KEY -o request.json",
-        Error::ChallengeExpired { .. } | Error::ProofUsed => {
-            "make a new challenge with: tpmssh ca challenge REQUEST -o challenge.json"
-        }
-        Error::NoSuchRoot { .. } => "see which there are with: tpmssh ek roots list",
-        Error::NoEk => "make one with: tpmssh tpm create-ek",
         Error::NotOurFile { .. } => "move it away first if it is not needed",
-        Error::NoOtherHostKey => "sudo ssh-keygen -A makes some; --force removes the TPM's anyway",
         Error::Unremovable { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
             "put sudo before the command"
         }
@@ -251,79 +240,32 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
             return Some(format!("when it runs for you (after a login): {commands}"));
         }
         Error::DoneUnseen { hint, .. } => hint,
-        Error::NotAKrl { .. } => "name another file, or replace it anyway with --force",
-        Error::KrlForgets { .. } | Error::KrlGoesBack { .. } => {
-            "the store may be an old copy: revoke again what is missing (tpmssh ca revoke), or add --force"
-        }
         Error::IsATerminal { .. } => "leave the option out to be asked",
         Error::ByteOrderMark { .. } => "save it as UTF-8 without one; no try was spent",
         Error::NotRoot => "put sudo before the command",
         Error::LastTry => "add --yes if you are sure of the PIN",
-        Error::NothingToRevoke { .. } => {
-            "tpmssh ca list shows what was signed; --force revokes it anyway"
-        }
-        Error::NotRevoked => {
-            "name it as it was revoked: a serial number, a key id or a key; tpmssh ca list shows what is revoked"
-        }
-        Error::NotIssued => "tpmssh ca list shows what was signed",
-        Error::RenewsRevoked { .. } => {
-            "tpmssh ca unrevoke accepts it again; name it as it was revoked, by --serial, --key-id or --key"
-        }
         Error::SigningKeyGone { .. } => "choose another key: tpmssh git setup",
         Error::NeedsYes => "add --yes if you mean it",
         Error::NoToken => "make one first: tpmssh token init",
         Error::WhichToken { .. } => "say which one with --token LABEL",
         Error::NoKey => "make one first: tpmssh keygen",
-        Error::NotEnrolled => {
-            "get a first certificate with: tpmssh enroll URL -n NAME; for a host: sudo tpmssh host setup --enroll URL"
-        }
-        Error::TokenLocked { .. } => "open it for the agent with: tpmssh unlock",
         Error::NoLostCounter { .. } => "tpmssh doctor shows what there is",
-        Error::CertificateExpired { .. } => "get a new one; --force keeps it anyway",
-        Error::CertificateNotYetValid { .. } => {
-            "see with date whether the clock is right; --force keeps it anyway"
-        }
-        Error::NoKeyForCertificate { .. } => "tpmssh export --all shows the keys to have certified",
         Error::WhichKey { hint, .. } => hint,
         Error::NoLoginKey => "name one: tpmssh export KEY; a key for logins: tpmssh keygen",
         Error::SignerNotAllowed { .. } => {
             "its owner gets the line with: tpmssh export --allowed-signer WHO KEY"
         }
-        Error::HostKeyNotProven { why, .. } => return Some(why.hint()),
-        Error::NoHostKeySetUp => "set one up: sudo tpmssh host setup",
-        Error::HostKeyNamed { same: true, .. } => {
-            "take that line out, or choose another kind with -t and -b"
-        }
-        Error::SettingTaken { .. } => {
-            "that of the authority takes its place, so what it does is to be done otherwise first; then take that line out, and try again"
-        }
-        Error::HostKeyNamed { .. } => "take that line out, then try again",
         Error::NoGit => "sudo apt install git",
         Error::NoRepository => "go to one, or add --global",
-        Error::NoAuthority => "make one first: tpmssh ca init",
-        Error::WhichAuthority { .. } => "say which one with --ca LABEL",
-        Error::NotAnAuthority { .. } => "to make it one: tpmssh ca init --key LABEL",
-        Error::NoCertificate => "add one that an authority made: tpmssh cert add FILE",
-        Error::NoSuchCertificate { .. } => "tpmssh cert list shows what there is",
-        Error::AmbiguousCertificate { .. } => {
-            "give the number instead, which tpmssh cert list shows"
-        }
         Error::LabelTaken { what: "key", .. } => {
             "give another with --label; tpmssh list shows what there is"
         }
         Error::LabelTaken { .. } => "give another label; tpmssh token list shows what there is",
-        Error::NoPrincipals => {
-            "have it signed again with ssh-keygen -n NAMES; --force keeps it anyway"
-        }
         Error::NoSuchKey { .. } => "tpmssh list shows what there is",
         Error::AmbiguousKey { .. } => {
             "give the id or the fingerprint instead, which tpmssh list shows"
         }
         Error::NoPrivateHalf { .. } => "tpmssh keygen makes a key that can sign",
-        Error::NotX509 { .. } => {
-            "it takes PEM, DER and PKCS#7 (.p7b); tpmssh cert add takes SSH certificates"
-        }
-        Error::NoKeyFits { .. } => "make the request for a certificate with: tpmssh csr",
         Error::AlreadyOwned { .. } => {
             "change a password with tpmssh tpm change-auth; if it is lost, only tpmssh tpm clear or the firmware setup helps"
         }
@@ -335,6 +277,11 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
         Error::NoTpmToSetUp => {
             "switch the TPM on in the firmware setup, or add --simulator to try a simulated one"
         }
+        Error::Proof(err) => return err.hint(),
+        Error::Enrol(err) => return err.hint(),
+        Error::Host(err) => return err.hint(),
+        Error::Certificate(err) => return err.hint(),
+        Error::Authority(err) => return err.hint(),
         _ => return None,
     };
     Some(hint.into())

@@ -2,6 +2,7 @@
 
 use token_store::Kind;
 
+use crate::fail::advice::Advice;
 use crate::fail::error::Error;
 
 impl Error {
@@ -22,42 +23,23 @@ impl Error {
             | Self::EmptyPassword
             | Self::WhichToken { .. }
             | Self::NoPrivateHalf { .. }
-            | Self::NotX509 { .. }
             | Self::NotAKeyFile { .. }
-            | Self::NoJoinToken { .. }
-            | Self::NoRoots { .. }
-            | Self::RequestOfOtherKey
-            | Self::RequestOfOtherEk
             | Self::LabelTaken { .. }
             | Self::BadLabel(_)
-            | Self::WhichAuthority { .. }
             | Self::WhichKey { .. }
             | Self::NoRepository
-            | Self::NotAnAuthority { .. }
-            | Self::AmbiguousCertificate { .. }
             | Self::AmbiguousKey { .. } => Kind::Usage,
+            Self::Proof(err) => err.kind(),
+            Self::Enrol(err) => err.kind(),
+            Self::Host(err) => err.kind(),
+            Self::Certificate(err) => err.kind(),
+            Self::Authority(err) => err.kind(),
             Self::Unwell { kind, .. } => *kind,
             Self::NotImported { why, .. } => why.kind(),
             Self::ExposedFile { .. } | Self::NotAFile { .. } => Kind::UnsafePath,
-            Self::CertificateExpired { .. }
-            | Self::Unprovable { .. }
-            | Self::ChallengeExpired { .. }
-            | Self::ProofOfOtherKey
-            | Self::ProofOfOtherNames
-            | Self::ProofUsed
-            | Self::ProofRequired { .. }
-            | Self::RenewsRevoked { .. }
-            | Self::NoPrincipals
-            | Self::CertificateNotYetValid { .. }
-            | Self::NoKeyForCertificate { .. }
-            | Self::SignerNotAllowed { .. }
-            | Self::Revoked { .. } => Kind::KeyRefused,
-            Self::OtherRequest => Kind::OtherTpm,
-            Self::BadVerifierKey { .. } => Kind::Corrupt,
+            Self::SignerNotAllowed { .. } => Kind::KeyRefused,
             Self::NoTpmToSetUp => Kind::NoTpm,
-            Self::TokenLocked { .. }
-            | Self::WrongPassword { .. }
-            | Self::WrongLockoutPassword { .. } => Kind::WrongPin,
+            Self::WrongPassword { .. } | Self::WrongLockoutPassword { .. } => Kind::WrongPin,
             Self::LockoutClosed { .. } => Kind::PinLocked,
             Self::Stdout(_)
             | Self::DoneUnseen { .. }
@@ -65,13 +47,9 @@ impl Error {
             | Self::Unremovable { .. }
             | Self::Unconfirmed { .. } => Kind::Disk,
             Self::NobodyToAsk { .. }
-            | Self::NotAKrl { .. }
-            | Self::KrlForgets { .. }
-            | Self::KrlGoesBack { .. }
             | Self::NotOurFile { .. }
             | Self::NoSystemd { .. }
             | Self::NotStarted { .. }
-            | Self::NoOtherHostKey
             | Self::SystemdNotTold { .. }
             | Self::Declined
             | Self::SecretsDiffer
@@ -81,31 +59,14 @@ impl Error {
             | Self::NotConfirmed
             | Self::NoCounter { .. }
             | Self::AlreadyOwned { .. }
-            | Self::NoKeyFits { .. }
             | Self::NoGit
-            | Self::HostKeyNotProven { .. }
             | Self::SigningKeyGone { .. }
             | Self::NotCopied { .. }
-            | Self::HostKeyNamed { .. }
-            | Self::SettingTaken { .. }
-            | Self::RevokedBefore
-            | Self::NoIdentity { .. }
-            | Self::NoIdentityToken { .. }
             | Self::NotRoot => Kind::Failed,
             Self::NoLostCounter { .. }
             | Self::NoSuchKey { .. }
-            | Self::NoSuchCertificate { .. }
-            | Self::NothingToRevoke { .. }
-            | Self::NotRevoked
-            | Self::NotIssued
             | Self::NoToken
-            | Self::NoCertificate
-            | Self::NoAuthority
-            | Self::NoHostKeySetUp
             | Self::NoLoginKey
-            | Self::NoEk
-            | Self::NoSuchRoot { .. }
-            | Self::NotEnrolled
             | Self::NoKey => Kind::NotThere,
         }
     }

@@ -10,7 +10,7 @@ use token_store::Store;
 
 use super::join_token;
 use super::prover::Prover;
-use crate::fail::error::Error;
+use crate::fail::error::EnrolmentError;
 use crate::keys::signing;
 use crate::show::path;
 
@@ -91,7 +91,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// If the key does not sign: [`Error::NoIdentity`], and those of the PIN, the TPM and the store.
+    /// If the key does not sign: [`EnrolmentError::NoIdentity`], and those of the PIN, the TPM and the store.
     pub(super) fn of(
         &self,
         prover: &Prover<'_>,
@@ -127,7 +127,7 @@ fn by_own_key(
 }
 
 /// A signature by whatever key `ssh-keygen` can use: it asks for a passphrase, an agent, a security key.
-fn by_ssh_keygen(file: &Path, message: &[u8]) -> Result<String, Error> {
+fn by_ssh_keygen(file: &Path, message: &[u8]) -> Result<String, EnrolmentError> {
     let shown = path::name(file);
     let failed = |why: &dyn std::fmt::Display| no_identity(&shown, why);
     let mut child = Command::new("ssh-keygen")
@@ -156,8 +156,8 @@ const MAX_TOKEN: u64 = 16 * 1024;
 
 /// Runs the user's command and returns the token that it prints. The token is shown nowhere, not even in an error. The command may ask the
 /// person, on the terminal or in a browser.
-fn by_command(command: &str, nonce: &str) -> Result<String, Error> {
-    let failed = |why: &dyn std::fmt::Display| Error::NoIdentityToken {
+fn by_command(command: &str, nonce: &str) -> Result<String, EnrolmentError> {
+    let failed = |why: &dyn std::fmt::Display| EnrolmentError::NoIdentityToken {
         why: why.to_string(),
     };
     let mut child = Command::new("/bin/sh")
@@ -189,8 +189,8 @@ fn by_command(command: &str, nonce: &str) -> Result<String, Error> {
     }
 }
 
-fn no_identity(key: &str, why: &dyn std::fmt::Display) -> Error {
-    Error::NoIdentity {
+fn no_identity(key: &str, why: &dyn std::fmt::Display) -> EnrolmentError {
+    EnrolmentError::NoIdentity {
         key: key.to_owned(),
         why: why.to_string(),
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::fail::error::Error;
+use crate::fail::error::EnrolmentError;
 use crate::files::input_file;
 
 /// The most bytes that are read. A join token is much shorter.
@@ -12,12 +12,12 @@ const MAX_LEN: usize = 256;
 ///
 /// # Errors
 ///
-/// [`Error::NoJoinToken`], or that the file cannot be read.
+/// [`EnrolmentError::NoJoinToken`], or that the file cannot be read.
 pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
     let bytes = input_file::read(path, MAX_LEN)?;
     let token = str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(Error::NoJoinToken {
+        return Err(EnrolmentError::NoJoinToken {
             path: path.to_owned(),
         }
         .into());

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::ask::hierarchy_auth;
 use crate::ask::pin_prompt;
 use crate::ask::token_pin::read_pin_quickly;
-use crate::fail::error::Error;
+use crate::fail::error::{EnrolmentError, ProofError};
 use crate::keys::signing::SigningKey;
 use crate::options::{EndorsementAuthArgs, UserPinArgs};
 use crate::proofs::by_agent;
@@ -49,11 +49,11 @@ pub(crate) struct Purpose<'a> {
 ///
 /// # Errors
 ///
-/// [`Error::Unprovable`].
+/// [`ProofError::Unprovable`].
 pub(crate) fn refuse_unprovable(key: &SigningKey) -> anyhow::Result<()> {
     match PublicArea::parse(&key.key.blob().blob().public)?.origin() {
         Origin::BornHere => Ok(()),
-        Origin::Imported | Origin::CanLeave => Err(Error::Unprovable {
+        Origin::Imported | Origin::CanLeave => Err(ProofError::Unprovable {
             label: shown(&key.label),
         }
         .into()),
@@ -64,13 +64,13 @@ pub(crate) fn refuse_unprovable(key: &SigningKey) -> anyhow::Result<()> {
 ///
 /// # Errors
 ///
-/// [`Error::OtherRequest`], [`Error::ChallengeExpired`].
-pub(crate) fn check_challenge(request: &Request, challenge: &Challenge) -> Result<(), Error> {
+/// [`ProofError::OtherRequest`], [`ProofError::ChallengeExpired`].
+pub(crate) fn check_challenge(request: &Request, challenge: &Challenge) -> Result<(), ProofError> {
     if challenge.request != request.transcript() {
-        return Err(Error::OtherRequest);
+        return Err(ProofError::OtherRequest);
     }
     if challenge.expires < date::now() {
-        return Err(Error::ChallengeExpired {
+        return Err(ProofError::ChallengeExpired {
             since: ssh_format::time::in_words(challenge.expires),
         });
     }
@@ -82,7 +82,7 @@ impl Prover<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::Unprovable`], those of the TPM and of the store, and of `identity`.
+    /// [`ProofError::Unprovable`], those of the TPM and of the store, and of `identity`.
     pub(crate) fn request(
         &self,
         store: &mut Store,
@@ -121,7 +121,7 @@ impl Prover<'_> {
     ///
     /// # Errors
     ///
-    /// [`Error::OtherRequest`], [`Error::ChallengeExpired`], those of the PIN, the TPM and the store.
+    /// [`ProofError::OtherRequest`], [`ProofError::ChallengeExpired`], those of the PIN, the TPM and the store.
     pub(crate) fn answer(
         &self,
         store: &Store,
@@ -136,7 +136,7 @@ impl Prover<'_> {
         };
         // Parsed first, because "malformed" is a better error than "unknown type".
         let ek = PublicArea::parse(&request.ek)?;
-        let ek_type = EkType::of_public(&request.ek).ok_or(Error::RequestOfOtherEk)?;
+        let ek_type = EkType::of_public(&request.ek).ok_or(ProofError::RequestOfOtherEk)?;
         challenge.check_form(&ek)?;
         let challenged = Challenged {
             key: &self.key.key,
@@ -262,7 +262,7 @@ impl Prover<'_> {
         let token = &self.key.token;
         let would_ask = matches!(self.pin.source(), pin_prompt::Source::Ask);
         if self.unattended && would_ask && token.wall != WallKind::None {
-            return Err(Error::TokenLocked {
+            return Err(EnrolmentError::TokenLocked {
                 token: shown(&token.label),
             }
             .into());

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use key_proof::{Anchors, Name, Policy, Wall};
 use token_store::config_dir;
 
-use crate::fail::error::Error;
+use crate::fail::error::{Error, ProofError};
 use crate::files::input_file;
 use crate::show::duration;
 
@@ -93,7 +93,7 @@ impl TrustArgs {
             Some(path) => {
                 let anchors = read(path)?;
                 if anchors.is_empty() {
-                    return Err(Error::NoRoots { path: path.clone() }.into());
+                    return Err(ProofError::NoRoots { path: path.clone() }.into());
                 }
                 Some(anchors)
             }

@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use token_store::StoreDir;
 use zeroize::Zeroizing;
 
-use crate::fail::error::Error;
+use crate::fail::error::{Error, ProofError};
 
 const DAY: u64 = 24 * 60 * 60;
 /// Seconds for which a key seals.
@@ -157,9 +157,11 @@ fn read(path: &Path) -> anyhow::Result<Option<TicketKey>> {
         .take(33)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
-    let key: [u8; 32] = bytes[..].try_into().map_err(|_| Error::BadVerifierKey {
-        path: path.to_owned(),
-    })?;
+    let key: [u8; 32] = bytes[..]
+        .try_into()
+        .map_err(|_| ProofError::BadVerifierKey {
+            path: path.to_owned(),
+        })?;
     Ok(Some(TicketKey::new(key)))
 }
 

@@ -60,13 +60,13 @@ fn refused(trusted: &Authorities, signed: &SignedKeys, why: &str) {
     assert!(err.to_string().contains(why), "{err}");
 }
 
-/// A key comes, is trusted for what follows, and the one before it goes.
+/// A new key is published, is then trusted to sign the next list, and the old key is retired.
 #[test]
 fn keys_come_and_go_under_a_signature_that_is_known() {
     let (user, old, new) = (Pair::new(), Pair::new(), Pair::new());
     let given = Authorities::given(vec![user.key()], vec![old.key()]);
     let both = list(7, &[&user], &[&old, &new]);
-    // One signature that is known is enough.
+    // One signature by a known key is enough.
     let next = given.successor(&signed(&both, &[&new, &old]), AUDIENCE, NOW);
     let next = next.unwrap();
     assert_eq!((next.number, &next.hosts), (7, &vec![old.key(), new.key()]));
@@ -74,13 +74,13 @@ fn keys_come_and_go_under_a_signature_that_is_known() {
     let last = next.successor(&retired, AUDIENCE, NOW).unwrap();
     assert_eq!((last.number, &last.hosts), (8, &vec![new.key()]));
     assert_eq!(last.successor(&retired, AUDIENCE, NOW).unwrap(), last);
-    // Replayed: the retired key stays out.
+    // An old list does not bring the retired key back.
     let replayed = signed(&both, &[&old, &new]);
     refused(&last, &replayed, "older than the one that was taken last");
-    // And signs nothing more.
+    // The retired key cannot sign a new list.
     let by_old = signed(&list(9, &[&user], &[&old]), &[&old]);
     refused(&last, &by_old, STRANGER);
-    // Who only knew the one that is retired has to be told by somebody else.
+    // A machine that knows only the retired key cannot follow.
     refused(&given, &retired, STRANGER);
 }
 
@@ -101,7 +101,7 @@ fn forged_shortened_and_old_lists_are_refused() {
     refused(&trusted, &signed(&good, &[&user]), STRANGER);
     refused(&trusted, &signed(&good, &[]), STRANGER);
 
-    // Every shortened list, and one with a key more, has a signature that is wrong.
+    // The signature is wrong for every shortened list, and for a list with one more key.
     let shortened = good
         .match_indices('\n')
         .map(|(at, _)| good[..at].to_owned());
@@ -113,14 +113,14 @@ fn forged_shortened_and_old_lists_are_refused() {
         };
         refused(&trusted, &forged, "its signature is wrong");
     }
-    // A signature over something else than keys.
+    // A signature with the namespace of another kind of file.
     let other = SignedKeys {
         list: good.clone(),
         signatures: vec![host.sign_as("krl@tpmssh", &good)],
     };
     refused(&trusted, &other, "its signature is wrong");
 
-    // Signed, but not what it should be.
+    // Lists with a good signature and wrong contents.
     let by_host = |list: &str| signed(list, &[&host]);
     let line = format!("user {}\n", user.key().line("").trim_end());
     for (changed, why) in [

@@ -1,4 +1,4 @@
-//! X.509 certificates as TPM makers write them, and what one says of an endorsement key (V1).
+//! X.509 certificates as TPM makers write them, and what such a certificate says of an endorsement key (check V1).
 
 use x509_cert::{
     certificate::{CertificateInner, Raw},
@@ -11,7 +11,7 @@ use x509_cert::{
 
 use crate::{Check, Error, PublicArea, Result, error::refuse, public_area::PublicKey};
 
-/// The longest certificate that is read, in bytes. Those of chips have 1 to 2 KiB.
+/// The longest certificate that is read, in bytes. Certificates in chips have 1 to 2 KiB.
 const MAX_LEN: usize = 16 * 1024;
 
 /// The longest text that is taken from a certificate, in bytes.
@@ -20,7 +20,7 @@ const MAX_TEXT: usize = 128;
 pub(crate) mod oid {
     use super::Oid;
     pub(crate) const RSA: Oid = Oid::new_unwrap("1.2.840.113549.1.1.1");
-    /// RSAES-OAEP, as some of Infineon's certificates have it.
+    /// RSAES-OAEP: the algorithm of the key in some of Infineon's certificates.
     pub(crate) const RSA_OAEP: Oid = Oid::new_unwrap("1.2.840.113549.1.1.7");
     pub(crate) const EC: Oid = Oid::new_unwrap("1.2.840.10045.2.1");
     pub(crate) const P256: Oid = Oid::new_unwrap("1.2.840.10045.3.1.7");
@@ -37,9 +37,9 @@ pub(crate) mod oid {
     pub(super) const VERSION: Oid = Oid::new_unwrap("2.23.133.2.3");
 }
 
-/// A certificate, with its parts as the bytes that came.
+/// A certificate, and the original bytes of its parts.
 ///
-/// Signatures are checked over those bytes: written again they might be others, as some makers do not sort what DER wants sorted.
+/// Signatures are checked over the original bytes. Encoding the parts again could change them, because some makers do not sort sets as DER demands.
 #[derive(Debug, Clone)]
 pub(crate) struct Parsed {
     pub(crate) der: Vec<u8>,
@@ -51,7 +51,7 @@ pub(crate) struct Parsed {
 }
 
 impl Parsed {
-    /// Reads a certificate. Bytes after it are cut off, and one OCTET STRING around it is taken away: so chips keep it.
+    /// Reads a certificate. Bytes after it and an OCTET STRING around it are removed, because some chips store it with them.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
         if bytes.len() > MAX_LEN {
             return Err(Error::malformed("certificate", "it is too long"));
@@ -72,7 +72,7 @@ impl Parsed {
         let mut parts = SliceReader::new(AnyRef::from_der(der)?.value())?;
         let tbs = parts.tlv_bytes()?;
         let mut fields = SliceReader::new(AnyRef::from_der(tbs)?.value())?;
-        // The version is left out for the first one.
+        // Certificates of version 1 leave the version out.
         if fields.peek_tag()?.is_context_specific() {
             fields.tlv_bytes()?;
         }
@@ -91,7 +91,7 @@ impl Parsed {
         })
     }
 
-    /// The extension `id`, if it is there; refused if it is there twice.
+    /// The extension `id`, if the certificate has it. A certificate that has it twice is refused.
     pub(crate) fn extension<'a, T: Decode<'a>>(&'a self, id: Oid) -> Result<Option<T>> {
         let all = self.inner.tbs_certificate.extensions.as_deref();
         let mut found = all.unwrap_or_default().iter().filter(|it| it.extn_id == id);
@@ -107,14 +107,14 @@ impl Parsed {
         }
     }
 
-    /// Refuses critical extensions that nothing here understands.
+    /// Refuses a certificate with a critical extension that this crate does not know.
     pub(crate) fn check_critical(&self) -> Result<()> {
         const KNOWN: [Oid; 5] = [
             oid::BASIC_CONSTRAINTS,
             oid::KEY_USAGE,
             oid::EXT_KEY_USAGE,
             oid::SUBJECT_ALT_NAME,
-            // Accepted and not evaluated: STM, Infineon and Intel mark theirs as critical.
+            // Accepted but not evaluated, because STM, Infineon and Intel mark their policies as critical.
             oid::POLICIES,
         ];
         let all = self.inner.tbs_certificate.extensions.as_deref();
@@ -128,12 +128,12 @@ impl Parsed {
         }
     }
 
-    /// Whether it may sign certificates: `None` if it says nothing about that, as those of version 1.
+    /// The basic constraints: whether this is the certificate of an authority. `None` if they are missing, as in X.509 version 1.
     pub(crate) fn is_ca(&self) -> Result<Option<BasicConstraints>> {
         self.extension(oid::BASIC_CONSTRAINTS)
     }
 
-    /// Whether its key may sign certificates, if it limits its key's use.
+    /// Whether the key usage, if there is one, allows to sign certificates.
     pub(crate) fn may_sign_certificates(&self) -> Result<bool> {
         let usage: Option<KeyUsage> = self.extension(oid::KEY_USAGE)?;
         Ok(usage.is_none_or(|usage| usage.key_cert_sign()))
@@ -152,8 +152,8 @@ pub struct EkCertificate(pub(crate) Parsed);
 
 /// What a maker's certificate says of a TPM.
 ///
-/// The texts are the maker's, at most 128 characters each, without control characters. Marks that turn the writing direction may be among them:
-/// show them escaped, as `ssh_format::text::one_line` does.
+/// The texts are the maker's, at most 128 characters each, without control characters. They may contain marks that change the writing direction:
+/// escape them before showing them, as `ssh_format::text::one_line` does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Maker {
@@ -163,7 +163,7 @@ pub struct Maker {
     pub model: String,
     /// The firmware's version when the certificate was made.
     pub version: String,
-    /// Who signed the certificate (RFC 4514).
+    /// The issuer of the certificate (RFC 4514).
     pub issuer: String,
 }
 
@@ -193,7 +193,7 @@ impl Maker {
 }
 
 impl EkCertificate {
-    /// Reads the certificate as it is in the chip: with padding after it, or in an OCTET STRING.
+    /// Reads a certificate as chips store it, also with padding after it or an OCTET STRING around it.
     ///
     /// # Errors
     ///
@@ -208,8 +208,8 @@ impl EkCertificate {
         &self.0.der
     }
 
-    /// Who signed it, in the words of RFC 4514; nobody has checked the signature. At most 128 characters, none of them a
-    /// control character.
+    /// The issuer that the certificate names (RFC 4514). The signature was not checked. At most 128 characters, without control
+    /// characters.
     #[must_use]
     pub fn issuer(&self) -> String {
         let text = self.0.inner.tbs_certificate.issuer.to_string();
@@ -217,13 +217,13 @@ impl EkCertificate {
         printed.take(MAX_TEXT).collect()
     }
 
-    /// Whether its key is `ek`, whatever else it says.
+    /// Whether the certificate is for the key `ek`. Nothing else is checked.
     #[must_use]
     pub fn has_key_of(&self, ek: &PublicArea) -> bool {
         key(&self.0).as_ref() == Some(&ek.key)
     }
 
-    /// Checks that it is the certificate of an endorsement key, and of this one.
+    /// Checks that this is the certificate of an endorsement key, and of the key `ek`.
     ///
     /// # Errors
     ///
@@ -245,7 +245,7 @@ impl EkCertificate {
         }
     }
 
-    /// What it says of the TPM.
+    /// What the certificate says of the TPM.
     ///
     /// # Errors
     ///
@@ -280,7 +280,7 @@ impl EkCertificate {
     }
 }
 
-/// A string of a name, if it is short and has no control characters.
+/// A string of a name, if it has at most 128 bytes and no control characters.
 fn text_of(der: &[u8]) -> Option<String> {
     let text = Utf8StringRef::from_der(der)
         .map(|it| it.as_str().to_owned())

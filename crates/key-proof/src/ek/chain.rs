@@ -1,7 +1,7 @@
-//! V1: the path from an endorsement key's certificate to one that the verifier trusts.
+//! Check V1: the path from an endorsement key's certificate to one that the verifier trusts.
 //!
-//! `rustls-webpki` cannot do it: the intermediate certificates of three of the large makers have critical
-//! certificate policies, which it refuses, and it asks the usage of an endorsement key of their issuers.
+//! `rustls-webpki` cannot be used. It refuses critical certificate policies, which the intermediate certificates of three large makers
+//! have. It also wants issuers to have the extended key usage of an endorsement key.
 
 use base64ct::{Base64, Encoding};
 use x509_cert::der::{Encode, asn1::ObjectIdentifier as Oid};
@@ -12,16 +12,16 @@ use crate::{Check, Error, HashAlg, Result, curves, error::refuse, hash::sha256};
 /// The most certificates of a path, the first and the trusted one included.
 const MAX_PATH: usize = 4;
 
-/// The most certificates that a prover may give beside that of its endorsement key. A chip has a path for each kind of its keys.
+/// The most certificates that a prover may send besides that of its endorsement key. A chip may have paths for several kinds of keys.
 const MAX_CHAIN: usize = 16;
 
-/// The most signatures that are checked in one search: certificates that all have signed each other make many paths.
+/// The most signatures that are checked in one search. Certificates that have all signed each other would make very many paths.
 const MAX_SIGNATURES: u32 = 32;
 
-/// Certificates that the verifier trusts: makers' roots, or certificates of theirs between.
+/// Certificates that the verifier trusts: makers' roots, or intermediate certificates.
 ///
-/// The signature of each is not looked at, so that one whose issuer still signs with SHA-1 can be trusted by itself. Its
-/// time, its critical extensions and what it may sign are checked with each path.
+/// Their own signatures are not checked. So an intermediate certificate can be trusted whose issuer still signs with SHA-1. Validity,
+/// critical extensions and the right to sign are checked with each path.
 #[derive(Debug, Clone, Default)]
 pub struct Anchors(Vec<Parsed>);
 
@@ -29,9 +29,9 @@ pub struct Anchors(Vec<Parsed>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Anchor {
-    /// Whom it is for (RFC 4514), without control characters.
+    /// The subject (RFC 4514), without control characters.
     pub subject: String,
-    /// The SHA-256 of it.
+    /// The SHA-256 of the certificate.
     pub fingerprint: [u8; 32],
     /// The certificate, DER.
     pub der: Vec<u8>,
@@ -49,7 +49,7 @@ pub(super) fn in_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
 }
 
 impl Anchors {
-    /// None: no chain ends in it.
+    /// No certificates: every path is refused.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -59,8 +59,8 @@ impl Anchors {
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] if there is none, or one of them cannot be read; nothing is added then.
-    /// [`Error::Refused`] for a certificate that is not that of an authority.
+    /// [`Error::Malformed`] if a certificate cannot be read; [`Error::Refused`] if a certificate says that it is not that of an authority.
+    /// Nothing is added then.
     pub fn add_file(&mut self, bytes: &[u8]) -> Result<()> {
         let mut all = Vec::new();
         for der in in_file(bytes)? {
@@ -77,7 +77,7 @@ impl Anchors {
         Ok(())
     }
 
-    /// All of them.
+    /// The certificates, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = Anchor> + '_ {
         self.0.iter().map(|it| Anchor {
             subject: it.subject_text(),
@@ -86,14 +86,14 @@ impl Anchors {
         })
     }
 
-    /// Whether there is none.
+    /// Whether there are no certificates.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Checks that a path leads from `leaf` by way of certificates in `chain` (DER, in any order, at most 16) to one of these, at the
-    /// time `now` (seconds since 1970). Returns the SHA-256 of the trusted one.
+    /// Checks that a path leads from `leaf` through certificates in `chain` (DER, in any order, at most 16) to one of these, and that each is
+    /// valid at `now` (seconds since 1970) unless `ignore_expiry`. Returns the SHA-256 of the trusted certificate.
     ///
     /// # Errors
     ///
@@ -125,25 +125,25 @@ impl Anchors {
     }
 }
 
-/// The search for a path. A maker may have renewed an authority's certificate, so that two have the same name and key:
-/// all are tried, and one path that is good is enough.
+/// The search for a path. Two certificates may have the same name and key, because a maker renewed one: all paths are tried, and one good path is
+/// enough.
 struct Search<'a> {
     anchors: &'a [Parsed],
     chain: &'a [Parsed],
     /// Seconds since 1970; `None` if the time does not matter.
     when: Option<u64>,
-    /// How many more may be checked.
+    /// How many more signatures may be checked.
     signatures: u32,
 }
 
 impl<'a> Search<'a> {
-    /// Extends `path` (not empty) until its last certificate is signed by a trusted one, which it returns.
+    /// Extends `path`, which is not empty, until a trusted certificate has signed its last one. Returns the trusted certificate.
     fn climb(&mut self, path: &mut Vec<&'a Parsed>) -> Result<&'a Parsed> {
         const NO_PATH: &str = "no path leads from its certificate to a trusted one";
         let Some(&current) = path.last() else {
             return refuse(Check::V1, NO_PATH);
         };
-        // The certificates between the first one and the issuer of this one.
+        // How many certificates are between the first one and the issuer of the last one.
         let below = path.len() - 1;
         let mut refused = None;
         for anchor in self.anchors {
@@ -169,7 +169,7 @@ impl<'a> Search<'a> {
         refused.map_or_else(|| refuse(Check::V1, NO_PATH), Err)
     }
 
-    /// Goes on with `next`, which has signed the last certificate of `path`.
+    /// Continues the search with `next`, which has signed the last certificate of `path`.
     fn step(
         &mut self,
         path: &mut Vec<&'a Parsed>,
@@ -192,9 +192,9 @@ impl<'a> Search<'a> {
         result
     }
 
-    /// Whether `issuer` is the one that `certificate` names, and its key has signed it.
+    /// Whether `certificate` names `issuer` as its issuer, and the key of `issuer` has signed it.
     ///
-    /// SHA-1, MD5 and DSA never count.
+    /// Signatures with SHA-1, MD5 or DSA do not count.
     fn has_signed(&mut self, issuer: &Parsed, certificate: &Parsed) -> Result<bool> {
         if issuer.subject != certificate.issuer {
             return Ok(false);
@@ -233,7 +233,7 @@ fn check_time(certificate: &Parsed, now: Option<u64>) -> Result<()> {
     Ok(())
 }
 
-/// Checks that `issuer` may sign a certificate with `below` more between it and the first.
+/// Checks that `issuer` may sign a path with `below` certificates between it and the first one.
 fn check_issuer(issuer: &Parsed, below: usize, is_trusted: bool) -> Result<()> {
     let v1 = |why| refuse(Check::V1, why);
     match issuer.is_ca()? {
@@ -246,7 +246,7 @@ fn check_issuer(issuer: &Parsed, below: usize, is_trusted: bool) -> Result<()> {
             return v1("the path is longer than an authority allows");
         }
         Some(_) => {}
-        // Certificates of version 1 say nothing: a trusted one may be such.
+        // Certificates of X.509 version 1 have no basic constraints. That is accepted for trusted certificates only.
         None if is_trusted => {}
         None => return v1("a certificate is signed by one that is no authority's"),
     }
@@ -268,7 +268,7 @@ const ECDSA_SHA512: Oid = Oid::new_unwrap("1.2.840.10045.4.3.4");
 fn verify(issuer: &Parsed, certificate: &Parsed) -> Option<()> {
     let inner = &certificate.inner;
     let algorithm = &inner.signature_algorithm;
-    // What is signed has to say the same as what is not.
+    // The algorithm is in the certificate twice, once inside of the signed part.
     if inner.tbs_certificate.signature.to_der().ok()? != algorithm.to_der().ok()? {
         return None;
     }

@@ -1,4 +1,4 @@
-//! The endorsement key of a machine of which only the maker's certificate is at hand.
+//! The endorsement key of a machine that is not there yet, computed from its maker's certificate.
 //!
 //! # Source
 //!
@@ -7,10 +7,10 @@
 use super::{certificate, chain, template};
 use crate::{EkCertificate, Error, PublicArea, Result};
 
-/// Which templates a maker's keys follow, where the profile has two of them: RSA of 2048 bits, and ECC on P-256.
+/// Which template a maker's key follows, if the profile has two for its kind. It has two for RSA of 2048 bits and for ECC on P-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum EkRange {
-    /// Templates L-1 and L-2, which chips usually come with.
+    /// Templates L-1 and L-2, which most chips have.
     #[default]
     Low,
     /// Templates H-1 and H-2.
@@ -33,15 +33,15 @@ impl EkCertificate {
         }
     }
 
-    /// The public area of its endorsement key, and so the Name: the key by the TCG's template. P-384 and RSA of 3072 bits have one template
-    /// (H-3, H-6), whatever `range` is.
+    /// The public area of the certificate's endorsement key, by the TCG's template; the Name follows from it. P-384 and RSA of 3072 bits have
+    /// only one template (H-3, H-6), and ignore `range`.
     ///
-    /// A chip that writes a coordinate of a point without its leading zeros has another Name. Nobody has checked the certificate's signature.
+    /// The result is wrong for a chip that leaves out leading zeros of a coordinate. The certificate's signature is not checked.
     ///
     /// # Errors
     ///
-    /// [`Error::Malformed`] for a key that no template is for; [`Error::Refused`] by V1 for a certificate that is not one of an endorsement key, and by V2
-    /// for a key that can be computed from its public half.
+    /// [`Error::Malformed`] if there is no template for the key. [`Error::Refused`] by V1 if the certificate is not for an endorsement key, and by V2
+    /// if the private half can be computed from the public half (ROCA).
     pub fn public_area(&self, range: EkRange) -> Result<PublicArea> {
         let key = certificate::key(&self.0);
         let area = key.and_then(|key| template::public_area(&key, range));

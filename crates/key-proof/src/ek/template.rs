@@ -1,4 +1,4 @@
-//! V2: the endorsement keys of the TCG's templates.
+//! Check V2: whether an endorsement key follows a template of the TCG.
 //!
 //! # Source
 //!
@@ -14,7 +14,7 @@ use crate::{
     public_area::{KeyScheme, PublicKey, Symmetric, attributes as attr},
 };
 
-/// The attributes of the low range; the high range has userWithAuth besides.
+/// The attributes of templates of the low range. Those of the high range have userWithAuth as well.
 const LOW: u32 = attr::FIXED_TPM
     | attr::FIXED_PARENT
     | attr::SENSITIVE_DATA_ORIGIN
@@ -28,7 +28,7 @@ const POLICY_A_SHA256: [u8; 32] = [
     0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc, 0x8d, 0x46, 0xa5, 0xd7, 0x24,
     0xfd, 0x52, 0xd7, 0x6e, 0x06, 0x52, 0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa,
 ];
-/// `PolicyB`: `PolicyA`, or what the owner of the platform has written in a certain NV index.
+/// `PolicyB`: `PolicyA`, or a policy that is stored in an NV index which the profile reserves for it.
 const POLICY_B_SHA256: [u8; 32] = [
     0xca, 0x3d, 0x0a, 0x99, 0xa2, 0xb9, 0x39, 0x06, 0xf7, 0xa3, 0x34, 0x24, 0x14, 0xef, 0xcf, 0xb3,
     0xa3, 0x85, 0xd4, 0x4c, 0xd1, 0xfd, 0x45, 0x90, 0x89, 0xd1, 0x9b, 0x50, 0x71, 0xc0, 0xb7, 0xa0,
@@ -39,8 +39,9 @@ const POLICY_B_SHA384: [u8; 48] = [
     0xcb, 0x47, 0xba, 0x09, 0x69, 0x96, 0x46, 0x15, 0x0f, 0x9f, 0xc0, 0x00, 0xf3, 0xf8, 0x0e, 0x12,
 ];
 
-/// Checks that `ek` is a key of the templates L-1, L-2, H-1, H-2, H-3 or H-6, and none whose private half
-/// follows from its public one: with that, software would answer every challenge for it.
+/// Checks that `ek` follows one of the templates L-1, L-2, H-1, H-2, H-3 and H-6.
+///
+/// Also refuses keys with the ROCA fault, whose private half can be computed: with such a key, software could answer every challenge.
 pub(crate) fn check(ek: &PublicArea) -> Result<()> {
     if let PublicKey::Rsa { n, .. } = &ek.key
         && roca::is_vulnerable(n)
@@ -119,7 +120,7 @@ pub(super) fn public_area(key: &PublicKey, range: EkRange) -> Option<Vec<u8>> {
     match key {
         PublicKey::Rsa { n, .. } => {
             area.put_u16(if is_256 { 2048 } else { 3072 });
-            // 0 is the TPM's word for 65537.
+            // 0 stands for the default exponent, 65537.
             area.put_u32(0);
             area.put_sized(n);
         }
@@ -199,7 +200,7 @@ mod tests {
         let refused = check(&rsa(faulty)).expect_err("it has the fingerprint");
         assert_eq!(
             refused.to_string(),
-            "proof refused: the endorsement key can be computed from its public half (ROCA) (V2)"
+            "proof refused: the endorsement key can be computed from its public half (ROCA)"
         );
     }
 }

@@ -11,7 +11,7 @@ use token_store::Revoked;
 
 use crate::app::App;
 use crate::certificates::{authorities, revocations};
-use crate::fail::error::Error;
+use crate::fail::error::{AuthorityError, Error};
 use crate::files::input_file;
 use crate::files::key_file::{self, Entry};
 use crate::files::output_file;
@@ -110,19 +110,20 @@ fn check_replaced(path: &Path, list: &Krl, known: &Krl) -> Result<(), Error> {
         return Ok(());
     };
     let path = || path.to_owned();
-    let old = Krl::from_bytes(&bytes).map_err(|source| Error::NotAKrl {
+    let old = Krl::from_bytes(&bytes).map_err(|source| AuthorityError::NotAKrl {
         path: path(),
         source,
     })?;
     if !old.is_within(known) {
-        return Err(Error::KrlForgets { path: path() });
+        return Err(AuthorityError::KrlForgets { path: path() }.into());
     }
     if old.number() > list.number() {
-        return Err(Error::KrlGoesBack {
+        return Err(AuthorityError::KrlGoesBack {
             path: path(),
             old: old.number(),
             new: list.number(),
-        });
+        }
+        .into());
     }
     Ok(())
 }
@@ -150,7 +151,7 @@ pub(crate) fn read(app: &App, args: &ReadArgs) -> anyhow::Result<()> {
     let revoked = report.asked.iter().filter(|it| it.revoked).count();
     match revoked {
         0 => Ok(()),
-        _ => Err(Error::Revoked {
+        _ => Err(AuthorityError::Revoked {
             revoked,
             asked: report.asked.len(),
         }

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::ask::token_pin::read_pin;
 use crate::certificates::validity::{self, Validity};
 use crate::certificates::{authorities, revocations};
-use crate::fail::error::Error;
+use crate::fail::error::{AuthorityError, Error, ProofError};
 use crate::files::key_file;
 use crate::keys::signing::SigningKey;
 use crate::options::{AuthorityArgs, UserPinArgs};
@@ -68,12 +68,12 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     };
     if revocations::list(&store, &authority)?.revokes_certificate(&old) {
         let serial = old.serial();
-        return Err(Error::RenewsRevoked { serial }.into());
+        return Err(AuthorityError::RenewsRevoked { serial }.into());
     }
     // Whether a proof was given for the old one is not recorded.
     if store.requires_proof(authority.object)? {
         let label = shown(&authority.label);
-        return Err(Error::ProofRequired { label }.into());
+        return Err(ProofError::ProofRequired { label }.into());
     }
     let validity = match args.validity {
         Some(validity) => validity,
@@ -112,7 +112,7 @@ fn issued(
         .iter()
         .filter_map(|it| Certificate::from_blob(&it.certificate).ok());
     let found = certificates.find(is_meant);
-    found.ok_or_else(|| Error::NotIssued.into())
+    found.ok_or_else(|| AuthorityError::NotIssued.into())
 }
 
 /// From now on, as long as `old` was valid.

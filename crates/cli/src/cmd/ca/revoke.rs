@@ -10,7 +10,7 @@ use token_store::Revoked;
 use super::target::TargetArgs;
 use crate::app::App;
 use crate::certificates::{Contents, State, authorities, revocations};
-use crate::fail::error::Error;
+use crate::fail::error::AuthorityError;
 use crate::options::AuthorityArgs;
 use crate::show::date;
 use crate::show::output::tell;
@@ -43,10 +43,10 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         Revoked::Key(_) => None,
     };
     if let Some(what) = what.filter(|_| matched.is_empty() && !args.force) {
-        return Err(Error::NothingToRevoke { what }.into());
+        return Err(AuthorityError::NothingToRevoke { what }.into());
     }
     if !store.add_revocation(authority.object, &revoked)? {
-        return Err(Error::RevokedBefore.into());
+        return Err(AuthorityError::RevokedBefore.into());
     }
     let now = date::now();
     let report = Report {

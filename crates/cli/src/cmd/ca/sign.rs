@@ -16,7 +16,7 @@ use crate::certificates::authorities;
 use crate::certificates::options::CertOptions;
 use crate::certificates::validity::{self, Validity};
 use crate::certificates::{Contents, State};
-use crate::fail::error::Error;
+use crate::fail::error::{Error, ProofError};
 use crate::files::key_file;
 use crate::keys::signing::SigningKey;
 use crate::options::AuthorityArgs;
@@ -161,7 +161,7 @@ fn check_proof(
 ) -> anyhow::Result<Option<Verified>> {
     let Some(path) = &args.proof else {
         return match store.requires_proof(authority.object)? {
-            true => Err(Error::ProofRequired {
+            true => Err(ProofError::ProofRequired {
                 label: shown(&authority.label),
             }
             .into()),
@@ -176,12 +176,12 @@ fn check_proof(
         policy.principals = Some(args.principals.clone());
     })?;
     if verified.key.blob() != request.key.blob() {
-        return Err(Error::ProofOfOtherKey.into());
+        return Err(ProofError::ProofOfOtherKey.into());
     }
     // A request for some names is not answered with a certificate for others.
     let asked = &verified.principals;
     if !asked.is_empty() && !args.principals.iter().all(|name| asked.contains(name)) {
-        return Err(Error::ProofOfOtherNames.into());
+        return Err(ProofError::ProofOfOtherNames.into());
     }
     Ok(Some(verified))
 }
@@ -191,7 +191,7 @@ fn check_proof(
 ///
 /// # Errors
 ///
-/// Failures of TPM and store; [`Error::ProofUsed`].
+/// Failures of TPM and store; [`ProofError::ProofUsed`].
 pub(super) fn issue(
     store: &mut Store,
     authority: &SigningKey,
@@ -210,7 +210,7 @@ pub(super) fn issue(
         if let Some(proof) = proof.take()
             && !store.use_proof(&proof.nonce, proof.expires, date::now())?
         {
-            return Err(Error::ProofUsed.into());
+            return Err(ProofError::ProofUsed.into());
         }
         match store.add_issued(authority.object, request.serial, certificate.blob()) {
             Err(StoreError::Conflict) => {}

@@ -9,7 +9,7 @@ use super::target::TargetArgs;
 use crate::app::App;
 use crate::ask::confirm;
 use crate::certificates::{Contents, State, authorities, revocations};
-use crate::fail::error::Error;
+use crate::fail::error::AuthorityError;
 use crate::options::AuthorityArgs;
 use crate::show::date;
 use crate::show::output::tell;
@@ -42,7 +42,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         .revoked
         .contains(&revoked)
     {
-        return Err(Error::NotRevoked.into());
+        return Err(AuthorityError::NotRevoked.into());
     }
     let matched = revocations::matched(&store, &authority, &revoked)?;
     let question = format!(
@@ -51,7 +51,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     );
     confirm::confirm(&question, args.yes)?;
     if !store.withdraw_revocation(authority.object, &revoked)? {
-        return Err(Error::NotRevoked.into());
+        return Err(AuthorityError::NotRevoked.into());
     }
 
     // A certificate may be revoked in another way as well.

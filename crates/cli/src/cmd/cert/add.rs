@@ -10,7 +10,7 @@ use token_store::{ObjectId, Store};
 
 use crate::app::App;
 use crate::certificates::{self, Kept};
-use crate::fail::error::Error;
+use crate::fail::error::CertificateError;
 use crate::files::key_file;
 use crate::keys::public_files;
 use crate::show::date;
@@ -35,7 +35,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     if !args.force {
         check_time(&certificate)?;
         if certificate.principals().is_empty() {
-            return Err(Error::NoPrincipals.into());
+            return Err(CertificateError::NoPrincipals.into());
         }
     }
     let mut store = app.store()?;
@@ -52,13 +52,13 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
 }
 
 /// Refuses a certificate that is not valid now.
-fn check_time(certificate: &Certificate) -> Result<(), Error> {
+fn check_time(certificate: &Certificate) -> Result<(), CertificateError> {
     match certificate.state(date::now()) {
         CertificateState::Valid => Ok(()),
-        CertificateState::Expired => Err(Error::CertificateExpired {
+        CertificateState::Expired => Err(CertificateError::CertificateExpired {
             since: date::in_words(certificate.valid_before()),
         }),
-        CertificateState::NotYetValid => Err(Error::CertificateNotYetValid {
+        CertificateState::NotYetValid => Err(CertificateError::CertificateNotYetValid {
             until: date::in_words(certificate.valid_after()),
         }),
     }
@@ -75,7 +75,7 @@ fn key_of(app: &App, store: &Store, wanted: &AnyKey) -> anyhow::Result<ObjectId>
         }
     }
     let fingerprint = wanted.fingerprint().to_string();
-    Err(Error::NoKeyForCertificate { fingerprint }.into())
+    Err(CertificateError::NoKeyForCertificate { fingerprint }.into())
 }
 
 /// The certificate with this number, for the report.

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::certificates::{self, Kept};
-use crate::fail::error::Error;
+use crate::fail::error::CertificateError;
 
 /// Print certificates as lines for files
 ///
@@ -24,7 +24,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         all = vec![certificates::find(all, name)?];
     }
     if all.is_empty() {
-        return Err(Error::NoCertificate.into());
+        return Err(CertificateError::NoCertificate.into());
     }
     app.out.print(&Report(all))
 }

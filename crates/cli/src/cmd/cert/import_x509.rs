@@ -13,7 +13,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Encode;
 
 use crate::app::App;
-use crate::fail::error::{Error, Result};
+use crate::fail::error::{CertificateError, Error, Result};
 use crate::files::x509_file;
 use crate::keys::hex;
 use crate::show::output::{Facts, tell};
@@ -43,11 +43,11 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     };
     let certificates = x509_file::certificates(&read(&args.file, &from)?);
     if certificates.is_empty() {
-        return Err(Error::NotX509 { from }.into());
+        return Err(CertificateError::NotX509 { from }.into());
     }
     let tokens = app.some_tokens(&store)?;
     let Some((certificate, token, key)) = pair(&store, &tokens, &certificates)? else {
-        return Err(Error::NoKeyFits { from }.into());
+        return Err(CertificateError::NoKeyFits { from }.into());
     };
     let label = args.label.clone().unwrap_or_else(|| key.label.clone());
     let new = new_certificate(certificate, label, key.cka_id)?;

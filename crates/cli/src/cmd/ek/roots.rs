@@ -10,7 +10,7 @@ use key_proof::{Anchor, Anchors};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::fail::error::Error;
+use crate::fail::error::{Error, ProofError};
 use crate::files::{input_file, output_file};
 use crate::keys::hex;
 use crate::proofs::trust;
@@ -88,7 +88,7 @@ fn import(app: &App, args: &ImportArgs) -> anyhow::Result<()> {
         }
     }
     if anchors.is_empty() {
-        return Err(Error::NoRoots {
+        return Err(ProofError::NoRoots {
             path: args.path.clone(),
         }
         .into());
@@ -118,7 +118,7 @@ fn remove(app: &App, args: &RemoveArgs) -> anyhow::Result<()> {
         let mut found = kept
             .iter()
             .filter(|it| hex(&it.fingerprint).starts_with(name));
-        let one = found.next().ok_or_else(|| Error::NoSuchRoot {
+        let one = found.next().ok_or_else(|| ProofError::NoSuchRoot {
             fingerprint: name.clone(),
         })?;
         if found.any(|other| other.fingerprint != one.fingerprint) {

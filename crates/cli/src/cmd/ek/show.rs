@@ -8,7 +8,7 @@ use token_store::Error as StoreError;
 use tpm_core::ek::{self, Ek, EkType};
 
 use crate::app::App;
-use crate::fail::error::Error;
+use crate::fail::error::ProofError;
 use crate::proofs::report::MakerReport;
 use crate::show::output::{self, Facts};
 use crate::show::pem;
@@ -45,7 +45,7 @@ pub(crate) fn export(app: &App, args: &ExportArgs) -> anyhow::Result<()> {
     };
     let shown = keys.iter().find(|it| it.certificate.is_some());
     let Some(key) = shown.or(keys.first()) else {
-        return Err(Error::NoEk.into());
+        return Err(ProofError::NoEk.into());
     };
     let line = serde_json::to_string(&Expected {
         ek_name: &key.name,
@@ -89,7 +89,7 @@ fn keys(app: &App) -> anyhow::Result<Vec<Key>> {
         .map(|(key, certificate)| Key::new(&key, &certificate))
         .collect();
     if keys.is_empty() {
-        return Err(Error::NoEk.into());
+        return Err(ProofError::NoEk.into());
     }
     Ok(keys)
 }

@@ -16,7 +16,7 @@ use super::exchange::{self, Refusal};
 use super::place::MachineArgs;
 use super::server_keys::{self, FileKey};
 use crate::app::App;
-use crate::fail::error::Error;
+use crate::fail::error::HostError;
 use crate::fail::host_key::NotProven;
 use crate::files::input_file;
 use crate::keys::Key;
@@ -69,7 +69,7 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
 /// Has the server prove each host key of the store that was set up for it.
 pub(super) fn check(app: &App, machine: &MachineArgs, server: &ServerArgs) -> anyhow::Result<()> {
     let store = match Store::open(&StoreDir::at(&machine.store)?) {
-        Err(token_store::Error::NoStore { .. }) => return Err(Error::NoHostKeySetUp.into()),
+        Err(token_store::Error::NoStore { .. }) => return Err(HostError::NoHostKeySetUp.into()),
         store => store?,
     };
     let keys = signing::all(app, &store)?;
@@ -83,7 +83,7 @@ pub(super) fn check(app: &App, machine: &MachineArgs, server: &ServerArgs) -> an
         ));
     }
     if keys.is_empty() {
-        return Err(Error::NoHostKeySetUp.into());
+        return Err(HostError::NoHostKeySetUp.into());
     }
     for (index, key) in keys.iter().enumerate() {
         if index > 0 {
@@ -112,7 +112,7 @@ fn prove(key: &SigningKey, machine: &MachineArgs, server: &ServerArgs) -> anyhow
     let Err(refusal) = exchange::prove(&server.address, server.port, &key.public)? else {
         return Ok(());
     };
-    Err(Error::HostKeyNotProven {
+    Err(HostError::HostKeyNotProven {
         at: format!("{}:{}", server.address, server.port),
         label: shown(&key.label),
         why: why(refusal, key, machine, server),

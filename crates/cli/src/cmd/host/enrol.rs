@@ -9,7 +9,7 @@ use super::{renew, server_keys};
 use crate::app::App;
 use crate::enrolments::options::AuthorityArgs;
 use crate::enrolments::{Enrolled, first, revoked};
-use crate::fail::error::Error;
+use crate::fail::error::{EnrolmentError, Error};
 use crate::files::units;
 use crate::keys::make;
 use crate::keys::signing::SigningKey;
@@ -42,12 +42,15 @@ pub(super) struct EnrolArgs {
 }
 
 /// Refuses to take the place of a list of revoked keys, or of another authority for users, that somebody else's file names.
-pub(super) fn check_settings(machine: &MachineArgs, args: &EnrolArgs) -> Result<(), Error> {
+pub(super) fn check_settings(
+    machine: &MachineArgs,
+    args: &EnrolArgs,
+) -> Result<(), EnrolmentError> {
     let users = (!args.no_users).then_some(("TrustedUserCAKeys", "trustedusercakeys"));
     let settings = users.into_iter().chain([("RevokedKeys", "revokedkeys")]);
     for (keyword, lower) in settings {
         if let Some(line) = server_keys::set_elsewhere(machine, lower) {
-            return Err(Error::SettingTaken {
+            return Err(EnrolmentError::SettingTaken {
                 keyword,
                 config: line.file,
                 line: line.number,

@@ -10,7 +10,7 @@ use super::host_units::{self, MARK, SERVICE_UNIT, SOCKET_UNIT, TIMER_UNIT};
 use super::place::{KINDS, MachineArgs};
 use super::{renew, server, server_keys};
 use crate::app::App;
-use crate::fail::error::Error;
+use crate::fail::error::{Error, HostError};
 use crate::files::changes::Changes;
 use crate::files::input_file;
 use crate::files::units::{OwnFiles, remove_empty_dirs, remove_file, systemctl};
@@ -50,7 +50,7 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             .any(|key| key.path.exists())
     };
     if !args.force && drop_in.are_ours()? && !has_other() {
-        return Err(Error::NoOtherHostKey.into());
+        return Err(HostError::NoOtherHostKey.into());
     }
     let below = &machine.etc;
     drop_in.remove(&mut changes, below)?;

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::cmd::enroll::Report as Renewed;
 use crate::enrolments::again::{self, Which};
 use crate::enrolments::{self, Enrolled, revoked};
-use crate::fail::error::Error;
+use crate::fail::error::EnrolmentError;
 use crate::files::changes::Changes;
 use crate::files::output_file;
 use crate::files::units::remove_file;
@@ -89,7 +89,7 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     machine.check_user()?;
     let all = enrolled(app, machine)?;
     if all.is_empty() {
-        return Err(Error::NotEnrolled.into());
+        return Err(EnrolmentError::NotEnrolled.into());
     }
     let which = match (args.all, args.unattended) {
         (true, _) => Which::All,

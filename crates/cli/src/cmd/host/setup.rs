@@ -21,7 +21,7 @@ use super::renew;
 use super::server_keys::{self, FileKey};
 use crate::app::App;
 use crate::ask::hierarchy_auth::read_owner_auth;
-use crate::fail::error::Error;
+use crate::fail::error::{CertificateError, Error, HostError};
 use crate::files::changes::Changes;
 use crate::files::key_file;
 use crate::files::output_file;
@@ -139,7 +139,7 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         (Some(key), Some(certificate)) if *certificate.key() == key.public => Some(certificate),
         (_, Some(certificate)) => {
             let fingerprint = certificate.key_fingerprint().to_string();
-            return Err(Error::NoKeyForCertificate { fingerprint }.into());
+            return Err(CertificateError::NoKeyForCertificate { fingerprint }.into());
         }
     };
     let enrols = args.enrol.enroll.is_some();
@@ -277,12 +277,12 @@ fn named(files: &[FileKey]) -> impl Iterator<Item = (&FileKey, &server_keys::Lin
 }
 
 /// Refuses a kind that a named file has as well, and `--only` beside named files.
-fn check_named(args: &Args, kind: KeyType, files: &[FileKey]) -> Result<(), Error> {
+fn check_named(args: &Args, kind: KeyType, files: &[FileKey]) -> Result<(), HostError> {
     let in_the_way =
         named(files).find(|(file, _)| args.only || file.has_algorithm(algorithm(kind)));
     match in_the_way {
         None => Ok(()),
-        Some((file, line)) => Err(Error::HostKeyNamed {
+        Some((file, line)) => Err(HostError::HostKeyNamed {
             key: file.path.clone(),
             config: line.file.clone(),
             line: line.number,
