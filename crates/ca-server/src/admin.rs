@@ -1,6 +1,6 @@
-//! What an administrator asks of a running node: one line of JSON over a Unix socket, and one back.
+//! Commands of administrators to a running node: one line of JSON over a Unix socket, and one line back.
 //!
-//! There is no such socket over the network. Only the user whom the node runs as, and root, are answered.
+//! There is no access over the network. Only the user whom the node runs as, and root, are answered.
 
 mod keys;
 mod tokens;
@@ -29,57 +29,57 @@ use crate::policy::Policy;
 use crate::registry::{Assignment, Expected};
 use crate::reload::Reload;
 
-/// The longest line, in bytes: 100,000 devices.
+/// The longest line, in bytes: about 100,000 devices.
 const MAX_LINE: u64 = 32 * 1024 * 1024;
-/// How long a question or an answer may take.
+/// How long a command may take, from its first byte to the end of the answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is asked.
+/// A command of an administrator.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Question {
-    /// All devices.
+    /// List all devices.
     Devices {},
-    /// Let a waiting key have certificates.
+    /// Approve a waiting key, which then gets certificates.
     Approve {
-        /// Its number.
+        /// The number of the key.
         pending: i64,
     },
     /// Revoke a device.
     Revoke {
-        /// Its number.
+        /// The number of the device.
         device: i64,
-        /// Why.
+        /// The reason, for the registry and the audit log.
         reason: String,
     },
     /// Expect devices.
     Import {
-        /// All of them, or none is taken.
+        /// The devices. Either all are imported, or none.
         devices: Vec<Line>,
     },
     /// Make join tokens.
     JoinToken {
-        /// For which role.
+        /// The role.
         role: String,
-        /// The machines or persons: one token for each.
+        /// The names of machines or people: one token for each.
         names: Vec<String>,
-        /// For how long, in seconds.
+        /// How long the tokens are valid, in seconds.
         lifetime: u64,
         /// How often each can be used.
         uses: u32,
     },
-    /// The join tokens that are still good.
+    /// List the join tokens that can still be used.
     JoinTokens {},
     /// Withdraw a join token.
     WithdrawJoinToken {
-        /// Its number, as the list shows it.
+        /// The id of the token, as the list shows it.
         id: String,
     },
-    /// The list of revoked keys as it is now.
+    /// Get the current list of revoked keys.
     Krl {},
-    /// Read the policy anew.
+    /// Read the policy again.
     PolicyReload {},
-    /// The authority's keys.
+    /// List the authority's keys.
     CaList {},
     /// Publish a key of the authority.
     CaAdd {
@@ -90,9 +90,9 @@ pub enum Question {
     },
     /// Retire a key of the authority.
     CaRetire {
-        /// Its number.
+        /// The number of the key.
         id: i64,
-        /// Whatever stops then.
+        /// Whether to retire it even if it is the last of its kind, or this node signs with it.
         force: bool,
     },
 }
@@ -116,11 +116,11 @@ enum Said {
     Error(String),
 }
 
-/// Asks the node whose socket is at `path`.
+/// Sends a command to the node whose socket is at `path`, and returns its answer.
 ///
 /// # Errors
 ///
-/// If no node runs there, or it says no.
+/// If no node runs there, or the command fails.
 pub fn ask(path: &Path, question: &Question) -> anyhow::Result<Value> {
     let stream = Blocking::connect(path)
         .with_context(|| format!("no node runs here (tpmssh-ca serve): {}", path.display()))?;
@@ -139,7 +139,7 @@ pub fn ask(path: &Path, question: &Question) -> anyhow::Result<Value> {
     }
 }
 
-/// Opens the socket at `path`, in the place of one that a node left behind. While it is held, no node starts here.
+/// Opens the socket at `path`, and replaces one that a killed node left behind. While this process listens there, no other node starts here.
 ///
 /// # Errors
 ///
@@ -158,17 +158,17 @@ pub fn claim(path: &Path) -> anyhow::Result<BlockingListener> {
     Ok(listener)
 }
 
-/// The socket for [`serve`], within a runtime.
+/// Makes the socket usable for [`serve`]. Call it within a Tokio runtime.
 ///
 /// # Errors
 ///
-/// If the runtime cannot watch it.
+/// If the runtime cannot watch the socket.
 pub fn adopt(socket: BlockingListener) -> anyhow::Result<UnixListener> {
     socket.set_nonblocking(true)?;
     Ok(UnixListener::from_std(socket)?)
 }
 
-/// Answers administrators, for good.
+/// Answers administrators. It does not return.
 pub async fn serve(node: Arc<Reload>, listener: UnixListener) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -205,7 +205,7 @@ async fn answer(node: Arc<Reload>, mut stream: UnixStream) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Writes what was done into the audit log.
+/// Writes a change that was made into the audit log.
 type Note<'a> = &'a dyn Fn(&str, Vec<(&'static str, String)>) -> anyhow::Result<()>;
 
 fn handle(node: &Reload, question: Question, uid: u32) -> anyhow::Result<Value> {
@@ -233,7 +233,7 @@ fn handle(node: &Reload, question: Question, uid: u32) -> anyhow::Result<Value> 
                 bail!("there is no device {device}");
             };
             registry.revoke(device, &reason, now, &by)?;
-            // By the Name of the endorsement key, a registry that is restored from a backup learns of it.
+            // The audit log gets the Name of the endorsement key, by which `database restored` finds the device in an older registry.
             let mut keys = registry.device_keys(&ek)?;
             keys.sort_by(|a, b| a.1.cmp(&b.1));
             keys.dedup_by(|a, b| a.1 == b.1);
@@ -244,7 +244,7 @@ fn handle(node: &Reload, question: Question, uid: u32) -> anyhow::Result<Value> 
                     (what, value),
                 ]
             };
-            // Its keys as well: they may have come after the backup, by another node.
+            // It gets the device's keys as well, because a backup may lack them: they may have been enrolled later, by another node.
             let noted = keys
                 .iter()
                 .try_for_each(|(_, key)| {
@@ -252,7 +252,7 @@ fn handle(node: &Reload, question: Question, uid: u32) -> anyhow::Result<Value> 
                     note("revoke-key", facts("key", key))
                 })
                 .and_then(|()| note("revoke", facts("reason", reason)));
-            // The list has to be there before the administrator reads that it is done.
+            // The new list has to exist before the administrator gets the answer.
             let krl = authority.newest_krl(now).with_context(|| {
                 format!(
                     "device {device} is revoked, but the list of revoked keys cannot be made now"
@@ -316,11 +316,11 @@ fn expected(authority: &Authority, lines: &[Line]) -> anyhow::Result<Vec<Expecte
     lines.iter().enumerate().map(expect).collect()
 }
 
-/// A role that there is, with a name that it makes principals of.
+/// Checks that the role exists, and that it makes principals of the name.
 ///
 /// # Errors
 ///
-/// If there is no such role, or the name makes none.
+/// If there is no such role, or it makes no principals of the name.
 pub(crate) fn assignment(
     policy: &Policy,
     role: String,

@@ -6,20 +6,20 @@ use key_proof::{Check, Error as ProofError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The body is not what it should be, or a check failed.
+    /// The body cannot be read, or a check of the proof failed.
     #[error(transparent)]
     Proof(#[from] ProofError),
-    /// A rule of the authority's own forbids it. `code` is short and does not change.
+    /// The policy or the registry forbids it.
     #[error("{why}")]
     Denied {
         /// The HTTP status.
         status: u16,
-        /// Such as `name-taken`.
+        /// The code for programs, such as `name-taken`. It does not change between versions.
         code: &'static str,
-        /// What to tell the machine.
+        /// The sentence for people.
         why: &'static str,
     },
-    /// The registry cannot be read or written now.
+    /// The registry or something else that the node needs is not available now.
     #[error("the registry is not available")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The authority's key does not sign now.
@@ -28,7 +28,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// One text for a TPM that is unknown and one that is revoked: a stranger learns nothing from it.
+    /// The refusal of a TPM that is unknown, and also of one that is revoked. Both get the same text, so that strangers do not learn which it is.
     pub(crate) const NOT_EXPECTED: Self = Self::Denied {
         status: 403,
         code: "V3",
@@ -50,7 +50,7 @@ impl Refusal {
         }
     }
 
-    /// A short word for programs: the check that failed, or the rule.
+    /// The code for programs: the check that failed, or the rule.
     #[must_use]
     pub fn code(&self) -> String {
         match self {
@@ -64,7 +64,7 @@ impl Refusal {
         }
     }
 
-    /// Whether V3 refused it: then the machine gets one text for all reasons.
+    /// Whether check V3 refused the proof. The machine is then told [`Self::NOT_EXPECTED`], whatever the reason.
     pub(crate) fn is_v3(&self) -> bool {
         matches!(
             self,

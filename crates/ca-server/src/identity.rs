@@ -1,7 +1,7 @@
-//! Who somebody is, beside the TPM: what a role takes in the place of a join token.
+//! Identities of people, which a role may accept instead of a join token.
 //!
-//! An identity gives a device a role and a name when it comes for the first time, and vouches for a new key. It is looked at when a key is
-//! proven, and not when its certificate is renewed: whoever is to get no more certificates is revoked.
+//! An identity gives a device a role and a name at its first enrolment, and vouches for a new key. It is checked when a key is enrolled, but not
+//! when a certificate is renewed. To end somebody's certificates, revoke the device.
 
 pub mod oidc;
 pub mod ssh;
@@ -12,16 +12,16 @@ use serde::Deserialize;
 
 use crate::policy::Files;
 
-/// One kind of identity that a role takes.
+/// A kind of identity that a role accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rule {
     /// A signature by an SSH key that a file names.
     Ssh(Arc<ssh::Signers>),
-    /// A token of an identity provider.
+    /// An ID token of an identity provider.
     Oidc(Arc<oidc::Issuer>),
 }
 
-/// A [`Rule`] as a policy has it.
+/// A [`Rule`] in the form of the policy file.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum RuleFile {
@@ -30,11 +30,11 @@ pub(crate) enum RuleFile {
 }
 
 impl Rule {
-    /// The rule in a policy, with the files that it names.
+    /// Checks a rule of a policy, and reads the files that it names.
     ///
     /// # Errors
     ///
-    /// A sentence.
+    /// What is wrong, as a sentence.
     pub(crate) fn read(file: RuleFile, files: &mut dyn Files) -> Result<Self, String> {
         match file {
             RuleFile::Ssh(file) => ssh::Signers::read(&file, files).map(|it| Self::Ssh(it.into())),
@@ -43,7 +43,7 @@ impl Rule {
     }
 }
 
-/// Names without the ending that a rule cuts off. A name with another ending is none of them.
+/// Removes `ending` from each name. Names with another ending are left out.
 pub(crate) fn without_ending(names: Vec<String>, ending: Option<&str>) -> Vec<String> {
     let Some(ending) = ending else {
         return names;
@@ -53,11 +53,11 @@ pub(crate) fn without_ending(names: Vec<String>, ending: Option<&str>) -> Vec<St
     cut.filter(|name| !name.is_empty()).collect()
 }
 
-/// Checks an ending, such as `@example.com`.
+/// Checks the ending that a rule cuts off, such as `@example.com`.
 ///
 /// # Errors
 ///
-/// A sentence.
+/// What is wrong, as a sentence.
 pub(crate) fn check_ending(ending: Option<&str>) -> Result<(), String> {
     match ending {
         Some(text) if !text.starts_with('@') || text.len() < 2 => Err(format!(

@@ -1,10 +1,10 @@
-//! `tpmssh-ca`: an authority that certifies SSH keys for the TPMs that they live in.
+//! `tpmssh-ca`: an authority that certifies SSH keys which are held by TPMs.
 //!
-//! A machine proves with [`key_proof`] that its TPM made a key and that the key cannot leave it. The authority looks up what the machine
-//! may be, and certifies the key for some hours. The machine comes again before they have passed. What the authority remembers is in its
-//! [`registry`]; its own keys are in an agent or in a token ([`signer`]), and so in a TPM.
+//! A machine proves with [`key_proof`] that its TPM made a key and that the key cannot leave it. The authority looks up the role and the name of
+//! the machine, and issues a certificate for some hours, which the machine renews. Devices, keys and certificates are stored in the
+//! [`registry`]. The authority's own keys are in an agent, in a token of the TPM, or sealed to the TPM ([`signer`]).
 //!
-//! This is a package of its own: its dependencies reach neither `tpmssh` nor the agent nor the PKCS#11 module.
+//! This is a package of its own, so that its dependencies do not become dependencies of `tpmssh`, its agent or its PKCS#11 module.
 #![forbid(unsafe_code)]
 
 pub mod admin;
@@ -24,11 +24,11 @@ pub mod signer;
 
 pub use error::Refusal;
 
-/// What a machine gets.
+/// The answer to a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// A JSON text.
     Json(String),
-    /// It waits for an administrator, under this number.
+    /// The key waits for an administrator's approval, under this number.
     Pending(i64),
 }

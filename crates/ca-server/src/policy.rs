@@ -1,4 +1,4 @@
-//! The authority's rules: `policy.toml`, checked whole and refused whole.
+//! The authority's rules: `policy.toml`. A file with a mistake is refused as a whole.
 
 mod network;
 mod role;
@@ -27,7 +27,7 @@ pub const MAX_POLICY_LEN: usize = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 #[error("{where_}: {why}")]
 pub struct PolicyError {
-    /// Such as `role.web-host`.
+    /// The place in the file, such as `role.web-host`.
     where_: String,
     why: String,
 }
@@ -45,80 +45,80 @@ pub trait Files {
     ///
     /// # Errors
     ///
-    /// If there is none, or one cannot be read.
+    /// If there is no certificate, or one cannot be read.
     fn roots(&mut self, path: &Path, anchors: &mut Anchors) -> Result<(), String>;
 
-    /// The content of another file.
+    /// The contents of another file.
     ///
     /// # Errors
     ///
-    /// If it cannot be read.
+    /// If the file cannot be read.
     fn read(&mut self, path: &Path) -> Result<Vec<u8>, String>;
 }
 
-/// The rules, checked.
+/// The rules, after they were checked.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// The authority's own name, which proofs are made for.
+    /// The authority's own name, which each proof has to contain.
     pub audience: String,
-    /// Where it listens.
+    /// The address of the service.
     pub listen: Listen,
-    /// Where its counters are, if anywhere.
+    /// The address of the metrics, if the policy has one.
     pub metrics: Option<SocketAddr>,
     /// The makers' certificates, if a role needs them.
     pub anchors: Anchors,
-    /// The SHA-256 of each of them.
+    /// The SHA-256 of each certificate in `anchors`.
     trusted: BTreeSet<[u8; 32]>,
-    /// The letters of the makers that are taken; empty for all.
+    /// The letters of the makers that are accepted; empty for all.
     pub manufacturers: Vec<String>,
-    /// Whether certificates of makers that have expired are taken.
+    /// Whether expired certificates are accepted.
     pub ignore_expiry: bool,
     /// The authority's keys.
     pub ca: CaKeys,
     roles: BTreeMap<String, Role>,
 }
 
-/// Where the authority listens.
+/// The address of the service, and its TLS certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listen {
     /// Address and port.
     pub address: SocketAddr,
-    /// A file with the TLS certificate and those between it and a root (PEM).
+    /// A file with the TLS certificate and its intermediate certificates (PEM).
     #[serde(default)]
     pub certificate: Option<PathBuf>,
     /// A file with the key of the TLS certificate (PEM).
     #[serde(default)]
     pub key: Option<PathBuf>,
-    /// The proxies that say in `X-Forwarded-For` whose request they pass on.
+    /// The proxies whose `X-Forwarded-For` is trusted.
     #[serde(default)]
     pub trusted_proxies: Vec<Network>,
 }
 
-/// The keys that certify.
+/// The authority's keys.
 #[derive(Debug, Clone)]
 pub struct CaKeys {
-    /// What has their private halves.
+    /// Where the private halves are.
     pub place: CaPlace,
-    /// Certifies users.
+    /// The key that signs user certificates.
     pub user: AnyKey,
-    /// Certifies hosts.
+    /// The key that signs host certificates.
     pub host: AnyKey,
 }
 
-/// What has the private halves of the authority's keys.
+/// Where the private halves of the authority's keys are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaPlace {
-    /// The agent at this socket, and so a TPM or another device.
+    /// In the agent at this socket, which may use a TPM or another device.
     Agent(PathBuf),
-    /// A token of the store, and so the TPM of this machine.
+    /// In a token of the store, and so in the TPM of this machine.
     Token(TokenPlace),
-    /// This process: the keys in this file, which the TPM of this machine opens when the node starts.
+    /// In the memory of this process. The keys are in this file, which the TPM of this machine opens when the node starts.
     Sealed(PathBuf),
 }
 
 impl CaPlace {
-    /// A word for lists.
+    /// The word that `tpmssh-ca ca list` shows.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -195,7 +195,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong.
+    /// The first mistake.
     pub fn parse(text: &str, files: &mut dyn Files) -> Result<Self, PolicyError> {
         let file: PolicyFile = match toml::from_str(text) {
             Ok(file) => file,
@@ -252,13 +252,13 @@ impl Policy {
         self.roles.get(name)
     }
 
-    /// Whether the certificate with this SHA-256 is one of the makers' that are trusted.
+    /// Whether the certificate with this SHA-256 is in `anchors`.
     #[must_use]
     pub fn trusts(&self, fingerprint: &[u8]) -> bool {
         self.trusted.contains(fingerprint)
     }
 
-    /// The keys of identity providers that are fetched.
+    /// The keys of identity providers that are fetched from addresses.
     #[must_use]
     pub fn remotes(&self) -> Vec<Arc<Remote>> {
         let rules = self.roles().flat_map(|role| &role.identities);
@@ -275,7 +275,7 @@ impl Policy {
     }
 }
 
-/// Without TLS the network could read join tokens and answer in the authority's place.
+/// Refuses an address that other machines reach without TLS: others on the network could read join tokens and answer instead of the authority.
 fn check_listen(listen: &Listen) -> Result<(), PolicyError> {
     match (&listen.certificate, &listen.key) {
         (Some(_), Some(_)) => Ok(()),

@@ -1,4 +1,4 @@
-//! The authority's keys, as an administrator sees and changes them.
+//! The authority's keys: listed, added and retired by an administrator.
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
@@ -97,7 +97,7 @@ pub(super) fn retire(
     let krl = if signs {
         None
     } else {
-        // The list has to be there before the administrator reads that it is done.
+        // The new list has to exist before the administrator gets the answer.
         let krl = authority.newest_krl(now).with_context(|| {
             format!("key {id} is retired, but the list of revoked keys cannot be made now")
         })?;

@@ -10,24 +10,24 @@ use crate::authority::{Authority, token_hash};
 use crate::policy::Policy;
 use crate::registry::{Registry, TokenLine};
 
-/// Hexadecimal digits of a token's hash that tell it from the others.
+/// The length of a token's id: so many hexadecimal digits of its hash.
 const ID_LEN: usize = 12;
 
-/// The most tokens that are made at once. Each is a line in the audit log, on the disk.
+/// The most tokens that are made at once. Each is a line in the audit log that is synced to the disk.
 const MAX_NAMES: usize = 1000;
 
-/// By what a token is made, and where it is noted.
+/// The policy that a token has to fit, and the registry and audit log that record it.
 pub(crate) struct Books<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) registry: &'a dyn Registry,
     pub(crate) audit: &'a Audit,
 }
 
-/// Makes a token for each name: all or none, if a name makes no principal. `span` is now and the lifetime, in seconds.
+/// Makes a token for each name, or none if a name makes no principal. `span` is the time now and the lifetime, in seconds.
 ///
 /// # Errors
 ///
-/// If a name is none for the role, or the registry or the audit log cannot be written.
+/// If the role makes no principals of a name, or the registry or the audit log cannot be written.
 pub(crate) fn make(
     books: &Books<'_>,
     role: &str,
@@ -75,7 +75,7 @@ pub(crate) fn make(
     Ok(Value::Array(made))
 }
 
-/// The tokens that are good. None of them can be used by what is shown.
+/// The tokens that can still be used. The list shows ids, not the tokens themselves.
 pub(super) fn list(authority: &Authority, now: u64) -> anyhow::Result<Value> {
     let tokens = authority.registry().join_tokens(now)?;
     let line = |token: &TokenLine| {
@@ -109,7 +109,7 @@ pub(super) fn withdraw(
     Ok(json!({ "revoked": wanted }))
 }
 
-/// What names a token. It is made of its hash, and so gives nothing of it away.
+/// The id of a token: the beginning of its hash, which does not reveal the token.
 pub(crate) fn id(token: &TokenLine) -> String {
     hex(&token.hash).chars().take(ID_LEN).collect()
 }

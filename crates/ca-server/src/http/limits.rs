@@ -1,4 +1,4 @@
-//! How often one source may ask.
+//! Rate limits: how often one source may send requests.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-/// The most keys that are remembered, each for as long as its bucket fills.
+/// The most sources that are remembered. Each is remembered until its bucket is full again.
 const MOST: usize = 32 * 1024;
-/// The least time between two searches for sources that can be forgotten.
+/// The shortest time between two removals of sources with full buckets.
 const SWEEP: Duration = Duration::from_millis(250);
 
 /// A network: /24 of IPv4, /56 of IPv6.
@@ -21,35 +21,35 @@ impl Prefix {
     fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self(u128::from(address.to_bits() & !0xff)),
-            // No IPv4 address: those are below 2^32.
+            // The bit keeps it apart from IPv4, whose values are below 2^32.
             IpAddr::V6(address) => Self(address.to_bits() & (u128::MAX << 72) | 1 << 64),
         }
     }
 }
 
-/// Buckets of tokens, one for each key: each is full at first, and each request takes one token.
+/// Token buckets, one for each source `K`. A bucket is full at first, and each request takes one token.
 struct Buckets<K> {
-    /// The time in which a token comes back.
+    /// The time after which one token is added.
     each: Duration,
-    /// The tokens of a full bucket.
+    /// The number of tokens in a full bucket.
     burst: u32,
     beyond: Beyond,
     state: Mutex<State<K>>,
 }
 
-/// What becomes of those who are too many to be remembered.
+/// What happens to sources beyond [`MOST`].
 #[derive(Clone, Copy, PartialEq)]
 enum Beyond {
-    /// They have one bucket together.
+    /// They share one bucket.
     Shared,
-    /// They have no limit here, because they have another one.
+    /// They have no limit here, because another limit applies to them.
     Free,
 }
 
 struct State<K> {
-    /// When the bucket will be full; missing for one that is full.
+    /// When each bucket will be full. Full buckets may be missing.
     full_at: HashMap<K, Instant>,
-    /// The same for all sources together that are too many to be remembered.
+    /// When the shared bucket of the sources beyond [`MOST`] will be full.
     others: Option<Instant>,
     swept: Option<Instant>,
 }
@@ -68,7 +68,7 @@ impl<K: Hash + Eq> Buckets<K> {
         }
     }
 
-    /// Takes a token, or says how long it takes until there is one.
+    /// Takes a token. `Err` with the time until there is one.
     fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = state.full_at.len() >= MOST && !state.full_at.contains_key(&key);
@@ -102,11 +102,11 @@ impl<K: Hash + Eq> Buckets<K> {
     }
 }
 
-/// The limits of a node. The machine itself has none.
+/// The limits of a node. Requests from the machine itself are not limited.
 pub struct Limits {
     enrolments: Buckets<Prefix>,
-    /// By the source too, so that nobody can keep a machine out by asking in its name. Anybody can make up any number of keys; they must not
-    /// keep out those who come later, and each has passed the limit of its network.
+    /// The buckets of endorsement keys, each for one network: otherwise anybody could use up the limit of another machine's key.
+    /// Clients can invent any number of keys. Beyond [`MOST`] there is no limit by key, because the limit of the network has been applied already.
     keys: Buckets<(Prefix, [u8; 16])>,
     others: Buckets<Prefix>,
 }
@@ -124,8 +124,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Enrolments: five a second and 20 at once from a network, and six a minute with the same endorsement key. The rest, such as renewals and the
-    /// lists of a site behind one address: a hundred a second, and 1000 at once.
+    /// Enrolments: 5 requests per second and 20 at once from a network, and 6 per minute with the same endorsement key. Other requests, such as renewals
+    /// of a site behind one address: 100 per second, and 1000 at once.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -135,7 +135,7 @@ impl Limits {
         }
     }
 
-    /// Notes a request for `path` by `source`, or says how long its source has to wait. `None` is the machine itself.
+    /// Counts a request for `path` from `source`; `None` is the machine itself.
     ///
     /// # Errors
     ///
@@ -152,7 +152,7 @@ impl Limits {
         }
     }
 
-    /// The same for the endorsement key of a request for a challenge.
+    /// Counts a request for a challenge by its endorsement key.
     pub(super) fn take_key(
         &self,
         body: &[u8],
@@ -166,7 +166,7 @@ impl Limits {
         let Some(source) = source else {
             return Ok(());
         };
-        // What is no request is refused by its reader.
+        // A body that is not a request is refused later, when it is parsed.
         let Ok(Ek { ek }) = serde_json::from_slice(body) else {
             return Ok(());
         };
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(taken(&limits, BEGIN, "2001:db8:0:100::1", now, 50), 20);
         assert_eq!(taken(&limits, BEGIN, "2001:db8:0:1ff::1", now, 50), 0);
         assert_eq!(taken(&limits, BEGIN, "2001:db8:0:200::1", now, 50), 20);
-        // A site with a thousand machines behind one address.
+        // A site with 1000 machines behind one address.
         assert_eq!(taken(&limits, "/v1/renew", "192.0.2.1", now, 2000), 1000);
         assert_eq!(taken(&limits, "/healthz", "192.0.2.1", now, 2000), 2000);
         let own = (0..2000).map(|_| limits.take(BEGIN, None, now));
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(limits.take_key(b"x", source, now), Ok(()));
     }
 
-    /// Somebody with a whole /32 of IPv6.
+    /// A client that has a whole /32 of IPv6.
     #[test]
     fn many_sources_take_bounded_memory_and_are_forgotten() {
         let (limits, now) = (Limits::new(), Instant::now());
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(limits.take(BEGIN, Some(source(3 * most)), later), Ok(()));
         assert_eq!(held(), 1);
     }
-    /// A client can make up any number of keys. That must not keep out a machine that comes later.
+    /// A client can invent any number of keys. That must not lock out a machine that comes later.
     #[test]
     fn many_keys_take_bounded_memory_and_keep_nobody_out() {
         let (limits, now) = (Limits::new(), Instant::now());

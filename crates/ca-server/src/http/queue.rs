@@ -1,4 +1,4 @@
-//! The threads that do the work, and the wait for one of them.
+//! Queues: how many requests are worked on at the same time, and how long others wait for a free worker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -8,12 +8,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// The longest wait for a worker, and the most work that waits, before a machine is sent away for a while.
+/// The longest wait for a worker, and the most work that may wait. Beyond that, a request is answered with 503.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(2);
-/// What a request is thought to take before any was measured, in microseconds.
+/// The assumed time of a request before any was measured, in microseconds.
 const FIRST: u64 = 10_000;
 
-/// Workers of one sort, and those who wait for them.
+/// A number of workers, and the requests that wait for them.
 #[derive(Clone)]
 pub(super) struct Queue(Arc<Inner>);
 
@@ -21,9 +21,9 @@ struct Inner {
     workers: usize,
     free: Arc<Semaphore>,
     waiting: AtomicUsize,
-    /// The same, for all queues together.
+    /// The number of waiting requests in all queues together.
     gauge: Gauge,
-    /// What a request takes, in microseconds, by the last ones.
+    /// The moving average of the time of a request, in microseconds.
     mean: AtomicU64,
 }
 
@@ -38,7 +38,7 @@ impl Queue {
         }))
     }
 
-    /// A worker, or how long the work would take that waits already.
+    /// Waits for a free worker. `Err` with the expected wait if that would be too long.
     pub(super) async fn enter(&self) -> Result<Turn, Duration> {
         let inner = &self.0;
         let wait = self.wait();
@@ -58,25 +58,25 @@ impl Queue {
         }
     }
 
-    /// How long a newcomer would wait.
+    /// How long a new request would wait.
     fn wait(&self) -> Duration {
         let mean = Duration::from_micros(self.0.mean.load(Relaxed));
         work(self.waiting(), mean, self.0.workers)
     }
 
-    /// How many wait.
+    /// How many requests wait.
     pub(super) fn waiting(&self) -> usize {
         self.0.waiting.load(Relaxed)
     }
 
-    /// Waits until nobody is served any more.
+    /// Waits until no worker is busy.
     pub(super) async fn idle(&self) {
         let all = u32::try_from(self.0.workers).unwrap_or(u32::MAX);
         let _ = self.0.free.acquire_many(all).await;
     }
 }
 
-/// A place among those who wait, given back when dropped: a machine may go away meanwhile.
+/// A place in the queue, which is freed when it is dropped: the client may close the connection while it waits.
 struct Place(Queue);
 
 impl Place {
@@ -94,7 +94,7 @@ impl Drop for Place {
     }
 }
 
-/// A worker at work.
+/// A busy worker. Dropping it frees the worker, and updates the average.
 pub(super) struct Turn {
     queue: Queue,
     begun: Instant,
@@ -105,13 +105,13 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let took = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let mean = &self.queue.0.mean;
-        // One that is lost between two threads does not matter.
+        // Two threads may overwrite each other's update, which does not matter for an average.
         let before = mean.load(Relaxed);
         mean.store(before - before / 16 + took / 16, Relaxed);
     }
 }
 
-/// How long `workers` take for the `waiting` requests before a newcomer, at `mean` for one.
+/// How long `workers` workers take for `waiting` requests, if one request takes `mean`.
 #[must_use]
 pub fn work(waiting: usize, mean: Duration, workers: usize) -> Duration {
     let waiting = u64::try_from(waiting).unwrap_or(u64::MAX);
@@ -120,8 +120,8 @@ pub fn work(waiting: usize, mean: Duration, workers: usize) -> Duration {
     Duration::from_micros(waiting.saturating_mul(mean) / workers)
 }
 
-/// Seconds after which a machine that would wait for `wait` may come again: twice that, and up to as much again by `chance`, so that those who
-/// were sent away together do not come together.
+/// The `Retry-After` in seconds for a request that would wait for `wait`: about twice that, and a random part of the same length by `chance`.
+/// The random part spreads machines that were sent away at the same time.
 #[must_use]
 pub fn come_again(wait: Duration, chance: u32) -> u64 {
     let least = wait.as_secs().saturating_add(1).saturating_mul(2).min(300);

@@ -1,20 +1,20 @@
-//! How many connections the limit of open files has room for.
+//! How many connections the limit of open files allows.
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The most connections at a time; more wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 1024;
-/// The fewest: a node with less room for open files does not start.
+/// The fewest connections: a node that can have fewer does not start.
 const MIN_CONNECTIONS: usize = 64;
-/// Open files that are no connection of a machine: the registry, the agent for each worker, the audit log, administrators.
+/// Open files besides the connections: the registry, the agent for each worker, the audit log, administrators.
 const OTHER_FILES: usize = 128;
 
-/// How many connections there can be, after the limit of open files was raised as far as it goes.
+/// Raises the limit of open files as far as needed and possible, and returns how many connections it allows.
 ///
 /// # Errors
 ///
-/// If there can be too few of them.
+/// If fewer than 64 connections are possible.
 pub fn room() -> anyhow::Result<usize> {
     let files = getrlimit(Resource::Nofile);
     let needed = u64::try_from(MAX_CONNECTIONS + OTHER_FILES)?;

@@ -1,4 +1,4 @@
-//! The counters of a node, at an address of their own.
+//! The metrics of a node, at an address of their own.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::authority::{Authority, now};
 /// The most connections at a time.
 const MOST: usize = 8;
 
-/// Answers `GET /metrics` at `listener`, for good.
+/// Answers `GET /metrics` at `listener`. It does not return.
 pub async fn serve_metrics(authority: Arc<Authority>, listener: TcpListener) {
     let connections = Arc::new(Semaphore::new(MOST));
     loop {

@@ -1,4 +1,4 @@
-//! Whose request it is: the address that the limits count by.
+//! The source of a request: the address that the rate limits use.
 
 use std::net::IpAddr;
 
@@ -9,8 +9,10 @@ use crate::policy::Network;
 /// The header that proxies append the address of their client to.
 const FORWARDED: &str = "x-forwarded-for";
 
-/// Where a request on a connection from `peer` comes from: from there, or, if that is one of `proxies`, from the last address in
-/// `X-Forwarded-For` that is not a proxy's. A client can write anything into the header, but only before that address.
+/// The source of a request on a connection from `peer`.
+///
+/// That is `peer`, or if `peer` is one of `proxies`, the last address in `X-Forwarded-For` that is not a proxy's. A client can write
+/// anything into the header, but only before that address.
 ///
 /// `None` is the machine itself, which has no limits.
 pub(super) fn of(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> Option<IpAddr> {
@@ -30,7 +32,7 @@ pub(super) fn of(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> Opti
                 _ => break,
             }
         }
-        // What cannot be read counts as the proxy's own.
+        // An address that cannot be read is replaced by the proxy's own.
         if !lines.is_empty() {
             return Some(last.unwrap_or(peer));
         }
@@ -76,26 +78,26 @@ mod tests {
         for peer in ["127.0.0.1", "::ffff:127.0.0.1", "10.1.1.1"] {
             let of = |lines: &[&str]| source(peer, lines, &proxies);
             assert_eq!(of(&["192.0.2.1"]), some("192.0.2.1"));
-            // A client has written the first one.
+            // The client has written the first address itself.
             assert_eq!(of(&["203.0.113.9, 192.0.2.1"]), some("192.0.2.1"));
             assert_eq!(of(&["203.0.113.9", "192.0.2.1"]), some("192.0.2.1"));
             assert_eq!(of(&["127.0.0.1,192.0.2.1"]), some("192.0.2.1"));
-            // One proxy behind the other.
+            // Two proxies in a row.
             assert_eq!(of(&["x, 192.0.2.1 , 10.2.2.2"]), some("192.0.2.1"));
             assert_eq!(of(&["192.0.2.1:4711"]), some("192.0.2.1"));
             assert_eq!(of(&["[2001:db8::1]:4711"]), some("2001:db8::1"));
             assert_eq!(of(&["[2001:db8::1]"]), some("2001:db8::1"));
             assert_eq!(of(&["::ffff:192.0.2.1"]), some("192.0.2.1"));
-            // From a machine of the proxies themselves.
+            // A client in the network of the proxies.
             assert_eq!(of(&["10.3.3.3"]), some("10.3.3.3"));
         }
-        // Without the header, or with one that cannot be read.
+        // Without the header, or with a header that cannot be read.
         assert_eq!(source("10.1.1.1", &[], &proxies), some("10.1.1.1"));
         assert_eq!(source("127.0.0.1", &[], &proxies), None);
         for bad in ["", "unknown", "192.0.2.1, _hidden"] {
             assert_eq!(source("127.0.0.1", &[bad], &proxies), some("127.0.0.1"));
         }
-        // Anybody can send the header.
+        // The header counts only if a proxy sends it.
         let line = ["127.0.0.1"];
         assert_eq!(source("192.0.2.1", &line, &proxies), some("192.0.2.1"));
         assert_eq!(source("127.0.0.1", &["192.0.2.1"], &[]), None);

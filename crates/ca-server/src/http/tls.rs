@@ -13,14 +13,14 @@ use x509_cert::der::pem::{LineEnding, encode_string};
 
 use crate::policy::Listen;
 
-/// The TLS certificate and key in use. A renewed certificate is for the connections that come after it.
+/// The TLS certificate and key in use. After a renewal, new connections use the new certificate.
 #[derive(Clone)]
 pub struct Tls(Arc<RwLock<Option<InUse>>>);
 
 #[derive(Clone)]
 struct InUse {
     acceptor: TlsAcceptor,
-    /// The certificate and what is between it and a root, or the root itself (PEM).
+    /// The certificates in the file: that of the server, its intermediate certificates, and perhaps its root (PEM).
     chain: Arc<str>,
 }
 
@@ -31,27 +31,27 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads certificate and key, if there is one.
+    /// Reads certificate and key, if the policy names them.
     ///
     /// # Errors
     ///
-    /// If a file cannot be used.
+    /// If a file cannot be used for TLS.
     pub fn new(listen: &Listen) -> anyhow::Result<Self> {
         Ok(Self(Arc::new(RwLock::new(in_use(listen)?))))
     }
 
-    /// Has new connections use what `other` read.
+    /// Has new connections use the certificate and key that `other` has read.
     pub(crate) fn replace(&self, other: &Self) {
         let new = other.now();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = new;
     }
 
-    /// What speaks TLS; `None` without a certificate.
+    /// Accepts TLS connections; `None` without a certificate.
     pub(super) fn acceptor(&self) -> Option<TlsAcceptor> {
         Some(self.now()?.acceptor)
     }
 
-    /// The certificates that machines are shown (PEM); `None` without TLS. They are no secret: each handshake has them.
+    /// The certificates that clients see in the handshake (PEM); `None` without TLS.
     pub(super) fn chain(&self) -> Option<Arc<str>> {
         Some(self.now()?.chain)
     }

@@ -1,11 +1,11 @@
-//! An identity by OpenID Connect: a token of the organisation's identity provider.
+//! An identity by OpenID Connect: an ID token of the organisation's identity provider.
 //!
-//! The token is asked for with a nonce that is made of the attestation key and the key, so that a token that was stolen is good for no other
-//! key. The signatures of the provider are checked by keys in a file, or by those at its address, which are fetched in the background.
+//! The token contains a nonce that is derived from the attestation key and the key, so a stolen token cannot be used for another key. The
+//! provider's public keys are in a file, or at an address from which they are fetched in the background.
 //!
 //! # Source
 //!
-//! OpenID Connect Core 1.0, sections 2 and 3.1.3.7; RFC 7515, 7517, 7518, 7519; RFC 8725 (what goes wrong with them).
+//! OpenID Connect Core 1.0, sections 2 and 3.1.3.7; RFC 7515, 7517, 7518, 7519; RFC 8725 (attacks on such tokens).
 
 mod keys;
 mod remote;
@@ -27,17 +27,17 @@ pub use remote::Remote;
 pub(crate) use remote::keep_fetched;
 use token::{Object, Token};
 
-/// Seconds by which the clock of the provider may differ.
+/// How far the clock of the provider may differ, in seconds.
 const SKEW: u64 = 60;
 
-/// A provider whose tokens a role takes.
+/// An identity provider whose tokens a role accepts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Issuer {
     issuer: String,
     audience: String,
     /// The claim with the name, such as `preferred_username`.
     principal: String,
-    /// What is left out at the end of each name.
+    /// The ending that is removed from each name.
     cut: Option<String>,
     keys: Source,
 }
@@ -49,7 +49,7 @@ enum Source {
     Address(Arc<Remote>),
 }
 
-/// An [`Issuer`] as a policy has it.
+/// An [`Issuer`] in the form of the policy file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct IssuerFile {
@@ -64,19 +64,19 @@ pub(crate) struct IssuerFile {
     cut: Option<String>,
 }
 
-/// A token, and what was found about its signature: several roles may take one provider, and a signature costs as much as a renewal.
+/// A token, and the results of the checks of its signature. Several roles may have the same provider, and each check costs as much as a renewal.
 pub struct Shown {
     token: Token,
     checked: RefCell<Checked>,
 }
 
-/// For each set of keys that was asked, whether one of them has signed.
+/// For each set of keys that was tried, whether one of its keys has signed the token.
 type Checked = Vec<(Arc<Keys>, Result<(), Why>)>;
 
-/// Why a token is not taken: a sentence for the person who has it.
+/// Why a token is refused: a sentence for the person who has it.
 pub type Why = &'static str;
 
-/// No token can be judged: the provider's keys were not fetched, or too long ago.
+/// The refusal if no token can be checked, because the provider's keys were never fetched, or not since a day.
 pub const UNAVAILABLE: Why = "the keys of the identity provider are not available now";
 
 impl Shown {
@@ -92,14 +92,14 @@ impl Shown {
         })
     }
 
-    /// Whether it says that it is of this provider and for this authority.
+    /// Whether the token names this provider as its issuer, and the provider's audience for us.
     #[must_use]
     pub fn is_of(&self, issuer: &Issuer) -> bool {
         let claims = &self.token.claims;
         text(claims, "iss") == Some(&issuer.issuer) && is_for(claims, &issuer.audience)
     }
 
-    /// Whether one of `keys` has signed it. Each set of keys is asked once.
+    /// Checks that one of `keys` has signed the token. Each set of keys is tried only once.
     fn is_signed_by(&self, keys: &Arc<Keys>) -> Result<(), Why> {
         let mut checked = self.checked.borrow_mut();
         if let Some((_, found)) = checked.iter().find(|(it, _)| it == keys) {
@@ -112,11 +112,11 @@ impl Shown {
 }
 
 impl Issuer {
-    /// Reads the file with the provider's keys, if they are in one.
+    /// Checks a provider of a policy, and reads its keys if they are in a file.
     ///
     /// # Errors
     ///
-    /// A sentence.
+    /// What is wrong, as a sentence.
     pub(crate) fn read(file: IssuerFile, files: &mut dyn Files) -> Result<Self, String> {
         check_ending(file.cut.as_deref())?;
         for (word, value) in [
@@ -147,7 +147,7 @@ impl Issuer {
         })
     }
 
-    /// The provider's keys, if they are at an address.
+    /// The provider's keys, if the policy names an address for them.
     #[must_use]
     pub fn remote(&self) -> Option<&Arc<Remote>> {
         match &self.keys {
@@ -156,7 +156,7 @@ impl Issuer {
         }
     }
 
-    /// Checks that the provider has signed a token.
+    /// Checks that the provider has signed a token. If a key is unknown, the keys at the provider's address are fetched again soon.
     fn check_signature(&self, shown: &Shown, now: u64) -> Result<(), Why> {
         let remote = match &self.keys {
             Source::File(keys) => return shown.is_signed_by(keys),
@@ -169,12 +169,12 @@ impl Issuer {
         signed
     }
 
-    /// The person whom a token names, if it is good for `request` at `now` (seconds since 1970); none if the name ends otherwise than the role
-    /// wants.
+    /// The name of the person in a token that is valid for `request` at `now` (seconds since 1970). Empty if the name does not have the ending that
+    /// the role cuts off.
     ///
     /// # Errors
     ///
-    /// Why it is not taken; [`UNAVAILABLE`] if that is not the token's fault.
+    /// Why the token is refused; [`UNAVAILABLE`] if it cannot be checked now.
     pub fn names(&self, shown: &Shown, request: &Request, now: u64) -> Result<Vec<String>, Why> {
         if !shown.is_of(self) {
             return Err("the identity token is of another issuer, or for somebody else");
@@ -209,7 +209,7 @@ fn text<'a>(claims: &'a Object, name: &str) -> Option<&'a str> {
     claims.get(name)?.as_str()
 }
 
-/// Whether `audience` is the one whom a token is for, or one of several for whom `azp` says that it was asked for.
+/// Whether a token is for `audience`. If it is for several, `azp` has to be `audience` too.
 fn is_for(claims: &Object, audience: &str) -> bool {
     match claims.get("aud") {
         Some(Value::String(one)) => one == audience,

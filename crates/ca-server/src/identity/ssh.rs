@@ -1,6 +1,6 @@
 //! An identity by an SSH key: a signature over the request, by a key in a file of allowed signers.
 //!
-//! It brings people over from the keys that they have: whoever can sign with the old key gets certificates for a key in the TPM.
+//! With it, people change from an SSH key that they have to a key in a TPM: they sign the request with the old key.
 
 use std::path::PathBuf;
 
@@ -11,15 +11,15 @@ use ssh_format::{AllowedSigners, Signer, SshSig};
 use super::{check_ending, without_ending};
 use crate::policy::Files;
 
-/// Whose signatures a role takes.
+/// The keys whose signatures a role accepts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Signers {
     allowed: AllowedSigners,
-    /// What is left out at the end of each name.
+    /// The ending that is removed from each name.
     cut: Option<String>,
 }
 
-/// [`Signers`] as a policy has them.
+/// [`Signers`] in the form of the policy file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignersFile {
@@ -29,12 +29,12 @@ pub(crate) struct SignersFile {
 }
 
 impl Signers {
-    /// Reads the file. A line that cannot be read is refused, and not skipped as OpenSSH does, and so is a key that may be anybody whom a pattern
-    /// matches.
+    /// Reads the file.
     ///
     /// # Errors
     ///
-    /// A sentence.
+    /// What is wrong, as a sentence. A line that cannot be read is an error, although OpenSSH skips such lines. So is a key with a pattern, because
+    /// its holder could choose any matching name.
     pub(crate) fn read(file: &SignersFile, files: &mut dyn Files) -> Result<Self, String> {
         check_ending(file.cut.as_deref())?;
         let allowed = AllowedSigners::parse(files.read(&file.allowed_signers)?);
@@ -53,8 +53,8 @@ impl Signers {
         })
     }
 
-    /// Whom a signature by `signer` may name, at `now` (seconds since 1970). A certificate with critical options, such as `force-command`, names
-    /// nobody: the certificate that is asked for would not have them.
+    /// The names that a signature by `signer` stands for at `now` (seconds since 1970). A certificate with critical options, such as `force-command`,
+    /// stands for none, because the new certificate would not have these restrictions.
     #[must_use]
     pub fn names(&self, signer: &Signer, now: u64) -> Vec<String> {
         if let Signer::Certificate(certificate) = signer
@@ -67,7 +67,7 @@ impl Signers {
     }
 }
 
-/// Whether `signature` is over `request`, for the purpose of an identity. Whether its signer counts is another question.
+/// Whether `signature` is a valid signature over `request` with the namespace of identities. The signer is not checked.
 #[must_use]
 pub fn is_over(signature: &SshSig, request: &Request) -> bool {
     let digest = signature.hash().of(&request.without_identity()[..]);

@@ -1,10 +1,10 @@
-//! Networks, as the critical option `source-address` has them.
+//! Networks, in the form of the critical option `source-address`.
 
 use std::net::IpAddr;
 
 use serde::Deserialize;
 
-/// An address, or one with the length of a prefix.
+/// An address, or a network: an address with the length of its prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Network {
@@ -14,7 +14,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads such as `10.0.0.0/8` or `2001:db8::1`; `None` for anything else.
+    /// Reads a network such as `10.0.0.0/8`, or an address such as `2001:db8::1`; `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = match text.split_once('/') {
@@ -33,7 +33,7 @@ impl Network {
         is_network.then_some(Self { address, len })
     }
 
-    /// Whether the address is in the network. IPv4 in IPv6 is IPv4.
+    /// Whether the address is in the network. An IPv4-mapped IPv6 address counts as IPv4.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let ((own, own_most), (other, most)) = (bits(self.address), bits(address.to_canonical()));
@@ -51,7 +51,7 @@ impl TryFrom<String> for Network {
     }
 }
 
-/// The address in the highest bits of 128, and how many bits it has.
+/// The address in the highest bits of a 128-bit number, and how many bits the address has.
 fn bits(address: IpAddr) -> (u128, u32) {
     match address {
         IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),

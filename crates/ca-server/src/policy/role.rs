@@ -1,4 +1,4 @@
-//! Roles: what a machine or person may be, and what it has to show for that.
+//! Roles: what a certificate of a kind of machine or person contains, and what is needed to get it.
 
 use key_proof::{Kind, Mode, Wall};
 use serde::Deserialize;
@@ -7,37 +7,37 @@ use super::network::Network;
 use super::{Files, PolicyError, seconds, wrong};
 use crate::identity::{self, Rule};
 
-/// The longest life of a certificate: a year.
+/// The longest validity of a certificate, in seconds: a year.
 const MAX_TTL: u64 = 366 * 24 * 60 * 60;
 
-/// One sort of machine or person.
+/// A role: one kind of machine or person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
-    /// Its name.
+    /// The name of the role.
     pub name: String,
     /// Host or user.
     pub kind: Kind,
     /// How the TPM is known.
     pub mode: Mode,
-    /// The weakest wall that will do.
+    /// The weakest wall that is accepted.
     pub wall: Wall,
-    /// What a certificate may name, with `{name}` or `{identity}` for the name that the registry has.
+    /// The principals of a certificate, with `{name}` or `{identity}` for the name in the registry.
     principals: Vec<String>,
-    /// What no certificate may name.
+    /// Principals that no certificate gets.
     deny_principals: Vec<String>,
-    /// How long a certificate is good, in seconds.
+    /// The validity of a certificate, in seconds.
     pub ttl: u64,
-    /// Whether an administrator approves the first key.
+    /// Whether an administrator has to approve the first key.
     pub approve_first: bool,
-    /// What another key of a device that has one needs.
+    /// What a new key needs if the device has a key in this role already.
     pub rebind: Rebind,
-    /// Who is taken without a join token. If there is one, a key that the authority has not seen needs one of them or a join token.
+    /// The identities that are accepted instead of a join token. If there are any, a key that is new to the role needs one of them or a join token.
     pub identities: Vec<Rule>,
-    /// Where users may come from: the critical option `source-address`.
+    /// The addresses from which a user certificate can be used: the critical option `source-address`.
     pub source_address: Vec<String>,
-    /// What users may do, such as `permit-pty`.
+    /// The extensions of user certificates, such as `permit-pty`.
     pub extensions: Vec<String>,
-    /// The names of the key types that are taken; empty for all.
+    /// The names of the key types that are accepted; empty for all.
     pub key_types: Vec<String>,
 }
 
@@ -98,14 +98,14 @@ enum Approval {
     Auto,
 }
 
-/// What another key of a device needs before it takes the place of the one that the device has in a role. A join token is enough for each.
+/// What a new key needs before it replaces the key that the device has in a role. A join token is enough in each case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rebind {
-    /// An administrator's word.
+    /// An administrator's approval.
     #[default]
     Approve,
-    /// A signature by the key that it replaces. Without one, an administrator's word.
+    /// A signature by the key that it replaces; without one, an administrator's approval.
     OldKey,
     /// Nothing.
     Auto,
@@ -130,7 +130,7 @@ pub(super) const KEY_TYPES: [(&str, &str); 4] = [
 ];
 
 impl RoleFile {
-    /// The role, or the first thing that is wrong with it.
+    /// The role, or the first mistake in it.
     pub(super) fn check(
         self,
         name: &str,
@@ -238,7 +238,8 @@ impl RoleFile {
 }
 
 impl Role {
-    /// What a certificate may name if the registry has `name`: never empty; `None` if a template makes no name of it, or a name that is denied.
+    /// The principals that a certificate may have if the registry has `name`. The list is never empty. `None` if a template makes an invalid principal, or
+    /// one that is denied.
     #[must_use]
     pub fn principals(&self, name: &str) -> Option<Vec<String>> {
         let all: Option<Vec<String>> = self
@@ -250,13 +251,13 @@ impl Role {
     }
 }
 
-/// A principal of a template.
+/// The principal that a template makes of a name; `None` if it is invalid.
 fn expand(template: &str, name: &str) -> Option<String> {
     let done = template.replace("{name}", name).replace("{identity}", name);
     is_principal(&done).then_some(done)
 }
 
-/// Whether a certificate may name this: 1 to 255 letters, digits and `. _ @ -`.
+/// Whether this is a valid principal: 1 to 255 letters, digits and `. _ @ -`.
 #[must_use]
 pub fn is_principal(text: &str) -> bool {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);

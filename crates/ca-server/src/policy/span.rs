@@ -4,7 +4,7 @@
 ///
 /// # Errors
 ///
-/// What is expected, for a message.
+/// What is wrong, as a sentence.
 pub fn seconds(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no span of time, such as 30m, 24h or 7d");
     let split = text.len().checked_sub(1).ok_or_else(wrong)?;

@@ -14,7 +14,7 @@ fn good() -> String {
     )
 }
 
-/// Each file is its own name.
+/// Files that contain their own name.
 struct Named;
 
 impl Files for Named {
@@ -51,7 +51,7 @@ fn a_policy_is_read() {
     );
 }
 
-/// CVE-2024-7594: a template that makes nothing of a name must not become a certificate for all names.
+/// CVE-2024-7594: a template that makes no principal of a name must not lead to a certificate for all names.
 #[test]
 fn a_name_that_makes_no_principal_makes_no_certificate() {
     let policy = read(&good()).unwrap();
@@ -188,7 +188,7 @@ fn what_is_wrong_is_said_and_nothing_is_taken() {
     }
 }
 
-/// The guide's policy is one, and the page has each word that a policy can have.
+/// The policy in the guide is accepted, and the page explains each word that a policy can have.
 #[test]
 fn the_policy_in_the_guide_is_read() {
     let page = include_str!("../../../../docs/guide/policy.md");

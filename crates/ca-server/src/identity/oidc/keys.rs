@@ -7,10 +7,10 @@ use ssh_format::{AnyKey, Curve, PublicKey, RsaHash, Signature};
 use super::Why;
 use super::token::{Algorithm, Token};
 
-/// A token names a key that is not there.
+/// The refusal of a token that names a key which is not in the set.
 pub(super) const UNKNOWN: Why = "the identity token is signed by a key that is not known here";
 
-/// The keys that can sign a token, each for the one algorithm that it is for.
+/// The keys that can sign a token. Each is for one algorithm.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Keys(Vec<Key>);
 
@@ -18,7 +18,7 @@ pub(super) struct Keys(Vec<Key>);
 struct Key {
     id: Option<String>,
     algorithm: Algorithm,
-    /// The signature checks are those of SSH keys, which are the same numbers.
+    /// The same key as an SSH key, because signatures are checked with the code for SSH keys.
     key: AnyKey,
 }
 
@@ -27,7 +27,7 @@ struct KeySet {
     keys: Vec<KeyFile>,
 }
 
-/// A key. What else it says does not matter here.
+/// A key of the set. Other members are ignored.
 #[derive(Deserialize)]
 struct KeyFile {
     kty: String,
@@ -56,7 +56,7 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// What is wrong: also if no key is left, or one is secret.
+    /// What is wrong, as a sentence; also if no key is left, or a key is secret.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
         let set: KeySet = serde_json::from_slice(bytes)
             .map_err(|err| format!("it is no set of keys (JWKS): {err}"))?;
@@ -84,7 +84,7 @@ impl Keys {
         Ok(Self(keys))
     }
 
-    /// Checks the signature of a token, by the key that it names, or by the only one for its algorithm if it names none.
+    /// Checks the signature of a token with the key that it names. If it names none, there has to be only one key for its algorithm.
     pub(super) fn verify(&self, token: &Token) -> Result<(), Why> {
         let can = |it: &&Key| it.algorithm == token.algorithm;
         let mut fitting = self.0.iter().filter(can).filter(|it| match &token.key_id {
@@ -102,7 +102,7 @@ impl Keys {
 }
 
 impl Token {
-    /// The signature as SSH has it (RFC 7518, sections 3.3 and 3.4).
+    /// The signature in SSH's form (RFC 7518, sections 3.3 and 3.4).
     fn signature(&self) -> Option<Signature> {
         let curve = match self.algorithm {
             Algorithm::Rs256 => return Signature::rsa(RsaHash::Sha256, &self.signature).ok(),
@@ -118,7 +118,7 @@ impl Token {
 }
 
 impl KeyFile {
-    /// The key; `None` if it is for something else.
+    /// The key; `None` if it is not for signatures with an accepted algorithm.
     fn key(self) -> Result<Option<Key>, String> {
         if self.purpose.as_deref().is_some_and(|it| it != "sig") {
             return Ok(None);

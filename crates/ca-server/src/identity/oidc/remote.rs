@@ -1,4 +1,4 @@
-//! The keys of a provider, fetched from its address: in the background, and never while a request waits.
+//! The keys of a provider, fetched from its address in the background. Requests never wait for the provider.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -16,25 +16,25 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use super::keys::Keys;
 use crate::authority::{Authority, now};
 
-/// The longest set of keys that is taken, in bytes.
+/// The longest set of keys that is read, in bytes.
 const MAX_LEN: u64 = 64 * 1024;
-/// For a whole answer, the name of the server and the connection included.
+/// The longest time for one fetch, including name lookup and connection.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// For a connection.
+/// The longest time to connect.
 const CONNECT: Duration = Duration::from_secs(10);
-/// After this time the set is fetched again.
+/// The time after which the set is fetched again.
 const FRESH: Duration = Duration::from_secs(60 * 60);
-/// The least time between two tries after a failure, and between two that tokens of unknown keys have caused.
+/// The shortest time between two tries after a failure, and between two fetches for unknown keys.
 const PAUSE: Duration = Duration::from_secs(60);
-/// For so long the last good set is used, in seconds.
+/// How long the last good set is used if the next cannot be fetched, in seconds.
 const KEPT: u64 = 24 * 60 * 60;
-/// How often it is looked whether a set is to be fetched.
+/// How often the thread looks whether a set is due.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The address, and the certificates (PEM) that TLS trusts there; `None` for those of the system.
+/// The address, and the certificates (PEM) that TLS trusts for it; `None` for those of the system.
 type Place = (String, Option<Vec<u8>>);
 
-/// All that are in use: roles with one provider share its keys, and they are kept when the policy is read anew.
+/// All addresses in use. Roles with the same provider share its keys, and a reload of the policy keeps them.
 static ALL: Mutex<BTreeMap<Place, Weak<Remote>>> = Mutex::new(BTreeMap::new());
 
 /// The keys at an address.
@@ -48,18 +48,18 @@ pub struct Remote {
 struct State {
     /// The last good set, and when it came (seconds since 1970).
     kept: Option<(Arc<Keys>, u64)>,
-    /// When it was last tried.
+    /// The time of the last try.
     tried: Option<Instant>,
-    /// What the last try failed for.
+    /// Why the last try failed; `None` if it succeeded.
     failed: Option<String>,
-    /// Whether a token has come that names a key which is not in the set.
+    /// Whether a token has named an unknown key since the last try.
     wanted: bool,
-    /// When one was last fetched for.
+    /// The time of the last try for such a token.
     asked: Option<Instant>,
 }
 
 impl State {
-    /// Whether the set is to be fetched now.
+    /// Whether the set is due to be fetched.
     fn is_due(&self) -> bool {
         let Some(tried) = self.tried else {
             return true;
@@ -84,7 +84,7 @@ impl Remote {
     ///
     /// # Errors
     ///
-    /// A sentence.
+    /// What is wrong with the address or the certificates, as a sentence.
     pub(super) fn at(url: &str, roots: Option<Vec<u8>>) -> Result<Arc<Self>, String> {
         let uri = url.parse::<Uri>().ok();
         let has_host = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty());
@@ -111,7 +111,7 @@ impl Remote {
         Ok(new)
     }
 
-    /// The last good set at the time `now` (seconds since 1970), if it is not too old.
+    /// The last good set, if it is less than a day old at `now` (seconds since 1970).
     pub(super) fn keys(&self, now: u64) -> Option<Arc<Keys>> {
         let mut state = self.state();
         let good = state.kept.as_ref();
@@ -123,12 +123,12 @@ impl Remote {
         good
     }
 
-    /// Has the set fetched soon: a token names a key that is not in it.
+    /// Has the set fetched soon, because a token names an unknown key.
     pub(super) fn want(&self) {
         self.state().wanted = true;
     }
 
-    /// Fetches the set. If that fails, the last good one is kept.
+    /// Fetches the set. If that fails, the last good set is kept.
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ impl Remote {
         }
     }
 
-    /// Fetches the set if it is time to, and says what has changed.
+    /// Fetches the set if it is due. Prints a failure that is new, and the first success after a failure.
     fn keep(&self) {
         let before = {
             let state = self.state();
@@ -206,12 +206,13 @@ impl Remote {
     }
 }
 
-/// Fetches the keys that the policy in force names, in a thread of its own, as long as the authority is there. It does not keep it: at the end of
-/// the node the registry and the audit log have to be closed.
+/// Starts a thread that fetches the keys which the policy in force names. It ends with the authority.
+///
+/// The thread holds only a weak reference, so that the registry and the audit log are closed when the node ends.
 ///
 /// # Errors
 ///
-/// If there can be no thread.
+/// If the thread cannot be started.
 pub(crate) fn keep_fetched(authority: &Arc<Authority>) -> std::io::Result<()> {
     let authority = Arc::downgrade(authority);
     let work = move || {
@@ -226,7 +227,7 @@ pub(crate) fn keep_fetched(authority: &Arc<Authority>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What asks: by TLS alone, and it follows no redirections.
+/// The HTTP client: only HTTPS, and no redirections.
 fn agent(roots: Option<&[u8]>) -> Result<Agent, String> {
     let roots = match roots {
         Some(pem) => certificates(pem)?,
@@ -254,7 +255,7 @@ fn agent(roots: Option<&[u8]>) -> Result<Agent, String> {
     Ok(config.build().into())
 }
 
-/// The certificates in PEM: at least one.
+/// Reads certificates in PEM. There has to be at least one.
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match found {
@@ -288,7 +289,7 @@ mod tests {
             (state(ago(1), false, true, None), true),
             (state(ago(50), false, true, ago(50)), false),
             (state(ago(61), false, true, ago(61)), true),
-            // One that comes each hour, or after a failure, does not count.
+            // Hourly fetches, and those after a failure, do not count for the pause.
             (state(ago(1), false, true, ago(61)), true),
             (state(ago(61), false, false, ago(61)), false),
         ] {

@@ -1,4 +1,4 @@
-//! A token as it is written: three parts in base64, the first two of which are JSON.
+//! The encoding of a token: three parts in base64. The first two are JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +12,7 @@ use super::Why;
 /// The longest token that is read, in bytes.
 const MAX_LEN: usize = 16 * 1024;
 
-/// An algorithm that is taken. There is no other way to name one: neither `none` nor a hash with a shared secret.
+/// The algorithms that are accepted. `none` and those with a shared secret (HS256) are not among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Algorithm {
     Rs256,
@@ -20,18 +20,18 @@ pub(super) enum Algorithm {
     Es384,
 }
 
-/// A signed token (RFC 7515, section 7.1). Nothing of it is believed yet.
+/// A signed token (RFC 7515, section 7.1). Nothing of it is checked yet.
 pub(super) struct Token {
     pub(super) algorithm: Algorithm,
-    /// Which key has signed.
+    /// The id of the key that has signed, if the token names it.
     pub(super) key_id: Option<String>,
     pub(super) claims: Object,
-    /// What is signed.
+    /// The text that is signed: the first two parts.
     pub(super) signed: String,
     pub(super) signature: Vec<u8>,
 }
 
-/// A JSON object in which each name stands once.
+/// A JSON object without repeated names.
 pub(super) struct Object(BTreeMap<String, Value>);
 
 impl Object {
@@ -58,7 +58,7 @@ impl Token {
             serde_json::from_slice(&bytes(part)?).map_err(|_| NONE)
         };
         let head = object(head)?;
-        // An extension that has to be understood (RFC 7515, section 4.1.11): none is.
+        // `crit` lists extensions that a reader must understand (RFC 7515, section 4.1.11). None is known here.
         if head.get("crit").is_some() {
             return Err("the identity token has an extension that is not known");
         }
@@ -107,7 +107,7 @@ impl<'de> Deserialize<'de> for Object {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
                 let mut all = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    // Two readers of such an object may see two different ones.
+                    // With a repeated name, two parsers may read different values.
                     if all.insert(name, value).is_some() {
                         return Err(A::Error::custom("a name stands twice"));
                     }
