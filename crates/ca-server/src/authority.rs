@@ -1,4 +1,4 @@
-//! The authority: from a request to a certificate.
+//! A node of the authority: it turns a request into a certificate.
 
 mod admission;
 mod force;
@@ -29,12 +29,12 @@ use force::InForce;
 pub use force::Rules;
 pub use krl::SignedKrl;
 
-/// Seconds for which a challenge over the network is good.
+/// The validity of a challenge over the network, in seconds.
 const CHALLENGE_LIFETIME: u64 = 120;
 
 /// One node of an authority.
 pub struct Authority {
-    /// Each request takes it once.
+    /// The rules in force. Each request reads them once.
     in_force: RwLock<Arc<InForce>>,
     registry: Box<dyn Registry>,
     signer: Watched,
@@ -66,22 +66,22 @@ pub fn now() -> u64 {
         .map_or(0, |since| since.as_secs())
 }
 
-/// What the registry keeps of a join token.
+/// The hash of a join token, which the registry stores instead of the token.
 #[must_use]
 pub fn token_hash(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-/// A refusal, with what the audit log is to say of it.
+/// A result whose error also has the facts for the audit log.
 type Audited<T> = Result<T, (Refusal, Facts)>;
 type Facts = Vec<(&'static str, String)>;
 
 impl Authority {
-    /// A node.
+    /// Starts a node, and publishes its keys.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`].
+    /// [`Refusal::Unavailable`]; [`Refusal::Signer`] if one of its keys is retired or known as a key of the other kind.
     pub fn new(
         rules: Rules,
         registry: Box<dyn Registry>,
@@ -122,7 +122,7 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// [`Refusal`], after it was noted in the audit log.
+    /// The [`Refusal`], which is in the audit log then, except for a body that cannot be read.
     pub fn begin(&self, body: &[u8], now: u64) -> Result<Reply, Refusal> {
         let challenge = self.try_begin(&self.in_force(), body, now);
         self.audited(now, "begin", challenge.map(|it| (it, Vec::new())))
@@ -145,7 +145,7 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// [`Refusal`], after it was noted in the audit log.
+    /// The [`Refusal`], which is in the audit log then, except for a body that cannot be read.
     pub fn finish(&self, body: &[u8], now: u64) -> Result<Reply, Refusal> {
         let (force, keys) = (self.in_force(), self.keys(now)?);
         let done = self.try_finish(&force, body, now);
@@ -202,16 +202,16 @@ impl Authority {
         Ok((outcome, facts))
     }
 
-    /// Notes what came of a request. Nothing is released that the log does not have.
+    /// Writes the result of a request into the audit log. A certificate is released only if its line could be written.
     fn audited<T>(&self, now: u64, event: &str, done: Audited<(T, Facts)>) -> Result<T, Refusal> {
         if let Err((refusal, _)) = &done {
             self.metrics.refused(refusal.code());
         }
         let (result, mut facts) = match done {
-            // A challenge gives nothing away, and there may be many.
+            // Challenges are not logged: they reveal nothing, and there may be many.
             Ok((it, facts)) if facts.is_empty() => return Ok(it),
             Ok((it, facts)) => (Ok(it), facts),
-            // Any client can send any number of these, and their texts quote the body, which may have a join token.
+            // Bodies that cannot be read are not logged: any client can send them, and the error may quote a join token.
             Err((refusal, _)) if refusal.status() == 400 => return Err(refusal),
             Err((refusal, facts)) => (Err(refusal), facts),
         };
@@ -225,7 +225,7 @@ impl Authority {
         };
         noted.map_err(|err| Refusal::Unavailable(err.into()))?;
         match result {
-            // A stranger is not to tell a revoked TPM from an unknown one.
+            // Strangers must not learn whether a TPM is revoked or unknown.
             Err(refusal) if refusal.is_v3() => Err(Refusal::NOT_EXPECTED),
             other => other,
         }
@@ -240,7 +240,7 @@ fn reply(outcome: Outcome, keys: &CaKeys) -> Result<Reply, Refusal> {
     }
 }
 
-/// Another request is at it, and takes long.
+/// The refusal if another request makes the same answer, and takes long.
 fn busy() -> Refusal {
     Refusal::Unavailable("the registry or the signer takes long".into())
 }
@@ -251,7 +251,7 @@ const NO_TOKEN: Refusal = Refusal::Denied {
     why: "the join token is unknown, was used or has expired",
 };
 
-/// What the registry refused.
+/// Turns an outcome of the registry that is a refusal into an error.
 fn refuse_outcome(outcome: Outcome) -> Result<Outcome, Refusal> {
     Err(match outcome {
         Outcome::Issued(_) | Outcome::Pending(_) => return Ok(outcome),

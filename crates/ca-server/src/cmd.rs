@@ -112,7 +112,7 @@ impl Out {
             text.to_owned()
         };
         match io::stdout().write_all(line.as_bytes()) {
-            // The reader has closed the pipe: the rest is not wanted.
+            // The reader has closed the pipe and wants no more output.
             Err(err) if err.kind() == ErrorKind::BrokenPipe => Ok(()),
             other => Ok(other?),
         }
@@ -135,7 +135,7 @@ fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     shown
 }
 
-/// Runs the program with the arguments of this process: exit code 0 done, 1 failed, 2 wrong usage.
+/// Runs the program with the arguments of this process. The exit code is 0 for success, 1 for a failure and 2 for wrong usage.
 #[must_use]
 pub fn main() -> ExitCode {
     let program = Program::parse();

@@ -1,6 +1,6 @@
-//! What a node counts, for Prometheus.
+//! The metrics of a node, for Prometheus.
 //!
-//! Every label is one of a few: paths that there are, checks, and roles of the policy. What a machine sends is in none.
+//! Labels have few values: known paths, checks, and roles of the policy. No label contains anything that a client sends.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 type Labels<const N: usize> = [(&'static str, String); N];
 type Steps = Family<Labels<1>, Histogram, fn() -> Histogram>;
 
-/// How long a count of all devices is kept: it reads the whole table.
+/// How long a count of all devices is reused. Counting reads the whole table.
 const KEPT: Duration = Duration::from_secs(60);
 
 /// The counters of one node.
@@ -38,7 +38,7 @@ pub struct Metrics {
     counted: Mutex<Option<Instant>>,
 }
 
-/// What is looked up when somebody asks.
+/// The values that are looked up for each scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
     /// Devices by their state.
@@ -47,7 +47,7 @@ pub(crate) struct Looked {
     pub(crate) krl: Option<(u64, u64)>,
     /// The time, in seconds since 1970.
     pub(crate) now: u64,
-    /// The age of the newest key for challenges, in seconds.
+    /// The age of the keys that seal challenges, in seconds.
     pub(crate) ticket_key_age: u64,
 }
 
@@ -139,18 +139,18 @@ impl Metrics {
         self.issued.get_or_create(&labels).inc();
     }
 
-    /// Notes how long `step` took: `verify`, `db` or `sign`.
+    /// Records how long `step` took: `verify`, `db` or `sign`.
     pub(crate) fn took(&self, step: &'static str, time: Duration) {
         let histogram = self.seconds.get_or_create(&[("step", step.to_owned())]);
         histogram.observe(time.as_secs_f64());
     }
 
-    /// The number of those who wait.
+    /// The gauge of requests that wait for a worker.
     pub(crate) fn sign_queue(&self) -> Gauge {
         self.sign_queue.clone()
     }
 
-    /// Whether it is time to count the devices again.
+    /// Whether the devices have to be counted again. Then this counts as the time of the last count.
     pub(crate) fn counts_devices(&self) -> bool {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let is_time = counted.is_none_or(|it| it.elapsed() >= KEPT);
@@ -160,7 +160,7 @@ impl Metrics {
         is_time
     }
 
-    /// All of them, as OpenMetrics has them.
+    /// All metrics in the text format of OpenMetrics.
     pub(crate) fn text(&self, looked: Looked) -> String {
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         for (state, count) in looked.devices.unwrap_or_default() {
@@ -170,14 +170,14 @@ impl Metrics {
             self.krl_number.set(signed(number));
             self.krl_made.store(made, Ordering::Relaxed);
         }
-        // It grows while no list can be made: an alert goes by it.
+        // The age also grows while no list can be made, which triggers an alert.
         let made = self.krl_made.load(Ordering::Relaxed);
         if made > 0 {
             self.krl_age.set(signed(looked.now.saturating_sub(made)));
         }
         self.ticket_key_age.set(signed(looked.ticket_key_age));
         let mut text = String::new();
-        // A String takes everything.
+        // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
     }

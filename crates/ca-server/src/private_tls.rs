@@ -1,7 +1,7 @@
-//! TLS certificates of the authority's own: a private CA, and a certificate for the names of the authority.
+//! TLS certificates that the authority makes itself: a private CA, and a certificate for the names of the authority.
 //!
-//! The key of the CA stays in the directory of the node, with mode 0600. Without it each renewal would need a new CA, and machines know the old one.
-//! It is worth little more to a thief than the key of the certificate, which is beside it and has to be there: neither signs SSH certificates.
+//! The key of the CA stays in the directory of the node, with mode 0600. Without it, each renewal would need a new CA, which machines do not know.
+//! A thief gains little more from it than from the key of the certificate, which has to be in the same directory: neither signs SSH certificates.
 
 use std::fs;
 use std::net::IpAddr;
@@ -24,13 +24,13 @@ use zeroize::Zeroizing;
 
 use crate::cmd::files;
 
-/// The life of a certificate, in days.
+/// The validity of a certificate, in days.
 const LIFE: i64 = 90;
-/// A certificate is renewed when it has fewer days left.
+/// A certificate is renewed when it has fewer days left than this.
 const EARLY: i64 = 30;
-/// The life of the CA: machines know it by its hash, and nobody can change it for them.
+/// The validity of the CA, in days: long, because machines know the CA by its hash and cannot be told another one.
 const CA_LIFE: i64 = 25 * 365;
-/// Clocks differ.
+/// Certificates are valid from this time before now, because clocks differ.
 const BEFORE: Duration = Duration::days(1);
 /// The longest file, in bytes.
 const MAX_PEM: u64 = 256 * 1024;
@@ -93,7 +93,7 @@ impl PrivateTls {
         same && self.ca_key.exists()
     }
 
-    /// Makes what is missing of CA and keys, and a certificate for `names`. A CA that is there already is used: several nodes can have the same.
+    /// Makes the CA and the keys if they are missing, and a certificate for `names`. An existing CA is used, so that several nodes can have the same.
     pub(crate) fn make(&self, names: &[String], now: u64) -> anyhow::Result<Seen> {
         let names: Vec<String> = names.iter().map(|it| bare(it)).collect();
         ensure!(!names.is_empty(), "a certificate needs a name");
@@ -111,7 +111,7 @@ impl PrivateTls {
         self.seen()
     }
 
-    /// A certificate for the same names, or for other ones. Only the file with the certificate changes, in one step.
+    /// Makes a new certificate for the same names, or for `names`. Only the file with the certificate is replaced, in one step.
     pub(crate) fn renew(&self, names: Option<&[String]>, now: u64) -> anyhow::Result<Seen> {
         if !self.ca_key.exists() {
             bail!(
@@ -142,17 +142,17 @@ impl PrivateTls {
         files::replace(&self.chain, 0o644, chain.as_bytes())
     }
 
-    /// What is in the file now.
+    /// The certificate that is in the file now.
     pub(crate) fn seen(&self) -> anyhow::Result<Seen> {
         seen(&self.chain)
     }
 }
 
-/// What the file with a chain shows to machines.
+/// The certificate in a file, as machines see it.
 ///
 /// # Errors
 ///
-/// If there is no certificate in it that can be read.
+/// If the file has no certificate that can be read.
 pub(crate) fn seen(chain: &Path) -> anyhow::Result<Seen> {
     let text = files::read(chain, MAX_PEM)?;
     let unusable = || format!("{} cannot be used for TLS", chain.display());
@@ -192,13 +192,13 @@ fn shown(name: &GeneralName) -> Option<String> {
     }
 }
 
-/// The name as a certificate has it: an IPv6 address without brackets.
+/// The name in the form of certificates: an IPv6 address without brackets.
 fn bare(name: &str) -> String {
     let inner = name.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
     inner.unwrap_or(name).to_owned()
 }
 
-/// The same at each renewal, so that the name of the issuer is the one that the CA has.
+/// The parameters of the CA. They have the same name each time, so that a new certificate names the existing CA as its issuer.
 fn ca_params(now: OffsetDateTime) -> anyhow::Result<CertificateParams> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name = common_name("tpmssh-ca TLS");
@@ -215,7 +215,7 @@ fn common_name(name: &str) -> DistinguishedName {
     whole
 }
 
-/// Positive, and of 16 bytes.
+/// A random serial number: positive, with 16 bytes.
 fn serial() -> SerialNumber {
     let mut bytes = [0; 16];
     OsRng.fill_bytes(&mut bytes);

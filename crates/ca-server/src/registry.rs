@@ -1,4 +1,4 @@
-//! What the authority remembers: devices, their keys, their names, and every certificate.
+//! The registry: devices, their keys, their names, and every certificate.
 
 mod keys;
 pub mod postgres;
@@ -16,14 +16,14 @@ use crate::policy::Rebind;
 use keys::check_known;
 pub use keys::{CaKey, CaKeys, Custody, Retired};
 
-/// Where a device stands in the registry.
+/// What the registry knows of a device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {
-    /// Whether it was revoked.
+    /// Whether the device was revoked.
     pub revoked: bool,
-    /// Roles and names that it has or waits for.
+    /// Its roles and names, also those that wait for approval.
     pub assignments: Vec<Assignment>,
-    /// Those of the roles that an administrator imported for this endorsement key.
+    /// The roles that an administrator imported for this endorsement key.
     pub imported: Vec<String>,
 }
 
@@ -32,110 +32,110 @@ pub struct Standing {
 pub struct Assignment {
     /// The role, by its name in the policy.
     pub role: String,
-    /// The machine or person.
+    /// The name of the machine or person.
     pub name: String,
 }
 
-/// A join token that was made here.
+/// A join token of this authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JoinToken {
-    /// What it is for.
+    /// The role and name that it gives.
     pub assignment: Assignment,
-    /// Whether it has uses left and has not expired.
+    /// Whether the token has uses left and has not expired.
     pub is_good: bool,
 }
 
-/// A join token that is to be made, or one that is still good.
+/// A join token that is to be made, or that can still be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenLine {
-    /// Its hash.
+    /// The SHA-256 of the token.
     pub hash: [u8; 32],
-    /// What it is for.
+    /// The role and name that it gives.
     pub assignment: Assignment,
-    /// How often it can be used.
+    /// How often it can be used (again).
     pub uses: u32,
-    /// Until when, in seconds since 1970.
+    /// The end of its validity, in seconds since 1970.
     pub expires: u64,
-    /// Who made it.
+    /// Who made it, such as `uid 0`.
     pub by: String,
 }
 
-/// A key that was proven before.
+/// A key that was proven before, in one role.
 #[derive(Debug, Clone)]
 pub struct Bound {
-    /// Its number.
+    /// The number of this entry.
     pub id: i64,
     /// The Name of the device's endorsement key.
     pub ek_name: Name,
-    /// The role that it was proven for.
+    /// The role and name that it was enrolled for.
     pub assignment: Assignment,
-    /// Whether it gets certificates: not if it waits, was replaced or was revoked.
+    /// Whether the key gets certificates. It does not while it waits for approval, or after it was replaced or revoked.
     pub active: bool,
-    /// Whether it was replaced or revoked, and comes back as a new key does.
+    /// Whether the key was replaced or revoked. If it enrols again, it is treated as a new key.
     pub ended: bool,
-    /// What renewals are checked by.
+    /// The part of the proof that renewals are checked with.
     pub binding: Binding,
-    /// Such as `counter`.
+    /// The PIN wall, such as `counter`.
     pub wall: String,
-    /// Such as `A`.
+    /// The mode of the proof, such as `A`.
     pub mode: String,
     /// The SHA-256 of the trusted certificate that vouches for the TPM.
     pub trusted: Option<Vec<u8>>,
-    /// The maker by its certificate, such as `id:4E544300 NPCT75x id:0702`; empty without one.
+    /// The maker, by the TPM's certificate, such as `id:4E544300 NPCT75x id:0702`; empty without a certificate.
     pub maker: String,
 }
 
-/// An answer to a nonce, which counts once.
+/// An answer to a nonce. Each nonce is accepted with one answer only.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {
     /// The nonce.
     pub nonce: &'a [u8; 32],
-    /// Until when the nonce is good.
+    /// The end of the nonce's validity, in seconds since 1970.
     pub expires: u64,
-    /// SHA-256 of the whole answer.
+    /// The SHA-256 of the whole answer.
     pub body: &'a [u8; 32],
     /// The time, in seconds since 1970.
     pub now: u64,
 }
 
-/// What lets a device into a role, or another key of a device that has the role.
+/// Why a device may have a role, or why a new key may replace the device's key in a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
-    /// Nothing: the device has the role.
+    /// The device has the role already.
     Known,
-    /// A join token, by its hash. It is used up, gives the role, and lets another key in.
+    /// A join token, by its hash. It gives the role, allows a new key, and is used up.
     Token([u8; 32]),
-    /// An identity that the policy takes. It gives the role.
+    /// An identity that the policy accepts. It gives the role.
     Identity,
-    /// A signature by the SSH key with this blob. If it is a key that the device has in this role, it lets another key in.
+    /// A signature by the SSH key with this blob. If the device has that key in this role, it allows a new key.
     OldKey(Vec<u8>),
 }
 
 impl Admission {
-    /// Whether it gives a device a role that it does not have yet.
+    /// Whether this gives a device a role that it does not have yet.
     pub(crate) fn gives_role(&self) -> bool {
         matches!(self, Self::Token(_) | Self::Identity)
     }
 }
 
-/// A proof that passed V1 to V13, and what it asks for.
+/// A proof that passed the checks V1 to V13, and what it asks for.
 #[derive(Debug)]
 pub struct Enrolment<'a> {
     /// What was proven.
     pub verified: &'a Verified,
     /// The role and the name.
     pub assignment: &'a Assignment,
-    /// What lets the device in.
+    /// Why the device may have the role.
     pub admission: &'a Admission,
     /// The answer to the challenge.
     pub answer: Answer<'a>,
     /// Whether an administrator has to approve the first key.
     pub approve_first: bool,
-    /// What another key for a device that has one needs.
+    /// What a new key needs if the device has a key in this role already.
     pub rebind: Rebind,
 }
 
-/// A certificate that was signed and is not released yet.
+/// A certificate that was signed, but is not stored and sent yet.
 #[derive(Debug)]
 pub struct Signed {
     /// The certificate.
@@ -144,14 +144,14 @@ pub struct Signed {
     pub ca: i64,
 }
 
-/// What came of an answer.
+/// The result of an enrolment or a renewal.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The certificate, whose row is on the disk.
+    /// The certificate. Its row is on the disk.
     Issued(Vec<u8>),
-    /// It waits for an administrator, under this number.
+    /// The key waits for an administrator's approval, under this number.
     Pending(i64),
-    /// The nonce was answered before, otherwise.
+    /// The nonce was used before, with another answer.
     NonceUsed,
     /// The join token was used, has expired or is unknown.
     NoToken,
@@ -161,24 +161,24 @@ pub enum Outcome {
     NameTaken,
     /// The device or the key was revoked or replaced, or was never here.
     Unknown,
-    /// The TPM's time has gone back (V14).
+    /// The TPM's time went back (check V14).
     TimeWentBack,
 }
 
-/// A device as an administrator sees it.
+/// A line of the list of devices that an administrator sees.
 #[derive(Debug, Serialize)]
 pub struct DeviceLine {
-    /// Its number.
+    /// The number of the device.
     pub device: i64,
     /// The Name of its endorsement key, in hexadecimal.
     pub ek_name: String,
     /// `active` or `revoked`.
     pub state: String,
-    /// The maker by its certificate; empty without one.
+    /// The maker, by the TPM's certificate; empty without a certificate.
     pub maker: String,
-    /// The role and name; empty without any.
+    /// The role; empty if the device has none.
     pub role: String,
-    /// The name.
+    /// The name; empty if the device has no role.
     pub name: String,
     /// The number of a key that waits for approval.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -186,24 +186,24 @@ pub struct DeviceLine {
     /// The fingerprint of that key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_key: Option<String>,
-    /// When it was last seen, in seconds since 1970.
+    /// When the device last got a certificate in this role, or enrolled, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_seen: Option<u64>,
-    /// Until when its last certificate is good, in seconds since 1970.
+    /// The end of its last certificate, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid_until: Option<u64>,
 }
 
-/// What a list of revoked keys has.
+/// The contents of a list of revoked keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revoked {
     /// The number of the list: larger than those of all lists before it.
     pub number: u64,
-    /// When it was made, in seconds since 1970.
+    /// When the list was made, in seconds since 1970.
     pub made: u64,
-    /// The blobs of the keys, in the order in which they were revoked.
+    /// The blobs of revoked keys, in the order in which they were revoked.
     pub keys: Vec<Vec<u8>>,
-    /// The fingerprints of more of them, of which nothing else is known: they are in no backup.
+    /// The fingerprints of revoked keys that the backup lacked: nothing else is known of them.
     pub fingerprints: Vec<Fingerprint>,
 }
 
@@ -212,26 +212,26 @@ pub struct Revoked {
 pub struct Expected {
     /// The Name of its endorsement key.
     pub ek_name: Name,
-    /// What it may be.
+    /// The role and name that it gets.
     pub assignment: Assignment,
 }
 
-/// A revocation as the audit log has it.
+/// A revocation of a device, from the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotedRevocation {
     /// The Name of the device's endorsement key.
     pub ek_name: Name,
-    /// Why.
+    /// The reason that the administrator gave.
     pub reason: String,
-    /// When, in seconds since 1970.
+    /// When it was revoked, in seconds since 1970.
     pub made: u64,
-    /// Who, such as `uid 0`.
+    /// Who revoked it, such as `uid 0`.
     pub by: String,
     /// The device's SSH keys, as far as the log has them.
     pub keys: BTreeSet<Fingerprint>,
 }
 
-/// What the audit log has for [`Registry::restored`].
+/// What [`Registry::restored`] needs from the audit log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Noted {
     /// Revocations of devices.
@@ -240,32 +240,32 @@ pub struct Noted {
     pub retired: Vec<Fingerprint>,
 }
 
-/// What [`Registry::restored`] has done.
+/// What [`Registry::restored`] has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// The devices that the registry did not know to be revoked.
+    /// The devices that were not revoked in the backup, and are now.
     pub revoked: Vec<Name>,
-    /// The keys that it does not know, and that are revoked by their fingerprints.
+    /// The keys that the backup lacks, and that are now revoked by their fingerprints.
     pub fingerprints: Vec<Fingerprint>,
     /// How many join tokens were ended.
     pub tokens: u64,
-    /// The number of the next list of revoked keys is larger than this one.
+    /// The next list of revoked keys has a number above this one.
     pub krl_number: u64,
 }
 
-/// Signs a certificate; called at most once, before the transaction ends.
+/// Signs a certificate. It is called at most once, before the transaction ends.
 pub type Sign<'a> = &'a mut dyn FnMut() -> Result<Signed, Refusal>;
 
-/// The registry. Each call is one transaction: done whole and on the disk, or not at all.
+/// The registry. Each call is one transaction: it is done completely and is on the disk, or changes nothing.
 pub trait Registry: Send + Sync {
-    /// Whether it answers and could write now. Returns its own clock in seconds since 1970, if it has one.
+    /// Checks that the registry answers and can write. Returns its own clock in seconds since 1970, if it has one.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn ready(&self) -> Result<Option<u64>, Refusal>;
 
-    /// Where a device stands; `None` if it was never here.
+    /// What is known of a device; `None` if it is unknown.
     ///
     /// # Errors
     ///
@@ -279,21 +279,21 @@ pub trait Registry: Send + Sync {
     /// [`Refusal::Unavailable`].
     fn join_token(&self, hash: &[u8; 32], now: u64) -> Result<Option<JoinToken>, Refusal>;
 
-    /// The key with these Names, once for each of its roles.
+    /// The entries of the key with these Names: one for each of its roles.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Vec<Bound>, Refusal>;
 
-    /// The roles and names in which the device with this endorsement key has the SSH key with this blob, and gets certificates for it.
+    /// The roles and names in which the device with this endorsement key gets certificates for the SSH key with this blob.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn has_key(&self, ek_name: &Name, ssh_key: &[u8]) -> Result<Vec<Assignment>, Refusal>;
 
-    /// Takes a proof: binds the key, has the certificate signed, and notes both.
+    /// Enrols a key: stores it, has the certificate signed, and stores that.
     ///
     /// # Errors
     ///
@@ -305,7 +305,7 @@ pub trait Registry: Send + Sync {
         sign: Sign<'_>,
     ) -> Result<Outcome, Refusal>;
 
-    /// Takes a renewal by the key with the number `bound`, and gives it the host names in `names` that no other key has.
+    /// Renews the certificate of the entry with the number `bound`, and reserves the host names in `names` for it.
     ///
     /// # Errors
     ///
@@ -319,11 +319,11 @@ pub trait Registry: Send + Sync {
         sign: Sign<'_>,
     ) -> Result<Outcome, Refusal>;
 
-    /// Publishes a key of the authority, for a node that starts with it or before any does. Returns its number.
+    /// Publishes a key of the authority, when a node starts with it or before. Returns its number.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`]; [`Refusal::Signer`] for one that is retired or of the other kind.
+    /// [`Refusal::Unavailable`]; [`Refusal::Signer`] for a key that is retired or of the other kind.
     fn ca_key(&self, kind: &str, public: &[u8], custody: &Custody<'_>) -> Result<i64, Refusal>;
 
     /// The authority's keys.
@@ -333,16 +333,16 @@ pub trait Registry: Send + Sync {
     /// [`Refusal::Unavailable`].
     fn ca_keys(&self) -> Result<CaKeys, Refusal>;
 
-    /// Retires a key of the authority, for good: it is not published, and is in the list of revoked keys. The last active one of its kind only
-    /// with `force`.
+    /// Retires a key of the authority, which cannot be undone. The key is no longer published, and is in the list of revoked keys. The last active key
+    /// of a kind is retired only with `force`.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn retire_ca_key(&self, id: i64, force: bool) -> Result<Retired, Refusal>;
 
-    /// The list of revoked keys, the same for all nodes; `None` if it is still the one with the number `known`. A new one is made if a key
-    /// was revoked since, or the last one was made `fresh` seconds before `now`.
+    /// The list of revoked keys, the same for all nodes; `None` if it still has the number `known`. A new list is made if a key was revoked since
+    /// the last one, or the last one is `fresh` seconds old at `now`.
     ///
     /// # Errors
     ///
@@ -350,28 +350,28 @@ pub trait Registry: Send + Sync {
     fn revoked(&self, known: Option<u64>, now: u64, fresh: u64)
     -> Result<Option<Revoked>, Refusal>;
 
-    /// All devices, one line for each role, and one for each of several keys that wait in it.
+    /// All devices: one line for each role, and if several keys wait in a role, one line for each of them.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn devices(&self) -> Result<Vec<DeviceLine>, Refusal>;
 
-    /// The states of devices, and how many there are of each.
+    /// The number of devices in each state.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn states(&self) -> Result<Vec<(String, i64)>, Refusal>;
 
-    /// Notes a join token.
+    /// Stores a join token.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn add_join_token(&self, token: &TokenLine) -> Result<(), Refusal>;
 
-    /// The join tokens that are good at `now`; those that end first come first.
+    /// The join tokens that can be used at `now`, in the order in which they expire.
     ///
     /// # Errors
     ///
@@ -385,30 +385,30 @@ pub trait Registry: Send + Sync {
     /// [`Refusal::Unavailable`].
     fn withdraw_join_token(&self, hash: &[u8; 32]) -> Result<bool, Refusal>;
 
-    /// Lets a waiting key have certificates; it replaces the key that the device has in this role, and gets its host names. Returns the key;
-    /// `None` if none waits under this number.
+    /// Approves a waiting key. It replaces the key that the device has in this role, and gets that key's host names. Returns the key; `None` if no
+    /// key waits under this number.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn approve(&self, pending: i64) -> Result<Option<AnyKey>, Refusal>;
 
-    /// Revokes a device for good, with all its keys, also where another endorsement key of the chip has brought them. `false` if there is none
-    /// with this number.
+    /// Revokes a device with all its keys, which cannot be undone. Other devices lose these keys as well: they are other endorsement keys of the same
+    /// chip. `false` if there is no device with this number.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn revoke(&self, device: i64, reason: &str, now: u64, by: &str) -> Result<bool, Refusal>;
 
-    /// The Name of the endorsement key of a device; `None` if there is none with this number.
+    /// The Name of the endorsement key of a device; `None` if there is no device with this number.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn ek_name(&self, device: i64) -> Result<Option<Name>, Refusal>;
 
-    /// The SSH keys that a device has brought, whatever has come of them: each with its role, in the order in which they came.
+    /// All SSH keys that a device has enrolled, in every state: each with its role, oldest first.
     ///
     /// # Errors
     ///
@@ -422,23 +422,26 @@ pub trait Registry: Send + Sync {
     /// [`Refusal::Unavailable`].
     fn has_issued(&self, serial: u64, time: u64) -> Result<bool, Refusal>;
 
-    /// When a machine was last seen, in seconds since 1970; 0 if there was none.
+    /// The last enrolment or renewal of any machine, in seconds since 1970; 0 if there was none.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn last_seen(&self) -> Result<u64, Refusal>;
 
-    /// Makes a registry safe that was restored from a backup. Notes the revocations, also of devices and keys that it does not know. Ends all join tokens:
-    /// those that were used since the backup are good again in it. Raises the number of the list of revoked keys above all numbers that were
-    /// given out, since machines refuse a smaller one.
+    /// Makes a registry safe that was restored from a backup.
+    ///
+    /// It stores the revocations in `noted`, also of devices and keys that the backup lacks. It ends all join tokens, because tokens that were
+    /// used after the backup would be valid again. It raises the number of the list of revoked keys above all numbers that were given out,
+    /// because machines refuse a smaller number.
     ///
     /// # Errors
     ///
     /// [`Refusal::Unavailable`].
     fn restored(&self, noted: &Noted, now: u64) -> Result<Restored, Refusal>;
 
-    /// Notes devices that are expected, none of which waits any more: all or none. Returns the first that has the role under another name or is revoked.
+    /// Stores expected devices, all or none. Their assignments no longer wait for approval. Returns the index of the first device that is revoked or
+    /// has the role under another name; then nothing is stored.
     ///
     /// # Errors
     ///
@@ -446,25 +449,27 @@ pub trait Registry: Send + Sync {
     fn import(&self, expected: &[Expected], now: u64) -> Result<Option<usize>, Refusal>;
 }
 
-/// The number of the list of revoked keys from which a restored registry goes on. `last` is the number in the backup. A list has been made at most
-/// once a millisecond since 1970, so that the time is above all numbers but those after an earlier restore, which has added the same million.
+/// A number above those of all lists of revoked keys that were given out. `last` is the number in the backup.
+///
+/// Lists are made less often than once a millisecond. So the milliseconds since 1970 are above all numbers, except those after an earlier restore, which
+/// added the same million.
 fn number_after_restore(last: u64, now: u64) -> u64 {
     last.max(now.saturating_mul(1000)).saturating_add(1_000_000)
 }
 
-/// The list of revoked keys that was given out last.
+/// What is stored of the last list of revoked keys.
 #[derive(Debug, Clone, Copy)]
 struct LastList {
     number: u64,
     made: u64,
-    /// The number of its keys; -1 if there was no list yet.
+    /// How many keys the list has; -1 if there was no list yet.
     had: i64,
-    /// The number of revoked keys by now.
+    /// How many keys are revoked now.
     has: i64,
 }
 
 impl LastList {
-    /// Whether it is time for the next one.
+    /// Whether the next list has to be made.
     fn is_over(self, now: u64, fresh: u64) -> bool {
         self.had != self.has || now.saturating_sub(self.made) >= fresh
     }

@@ -1,4 +1,4 @@
-//! New rules for a running node: taken whole, or refused whole.
+//! Reloads the rules of a running node: all of them, or none if anything is wrong.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,15 +10,15 @@ use crate::http::Tls;
 use crate::policy::{CaPlace, Listen, Policy};
 use crate::private_tls::PrivateTls;
 
-/// Reads the node's files: the rules, and the SHA-256 of the policy's text in hexadecimal.
+/// Reads the node's files. Returns the rules, and the SHA-256 of the policy's text in hexadecimal.
 pub type Read = Box<dyn Fn() -> anyhow::Result<(Rules, String)> + Send + Sync>;
 
-/// A node whose rules can be read anew.
+/// A node whose rules can be reloaded.
 pub struct Reload {
     authority: Arc<Authority>,
     tls: Tls,
     read: Read,
-    /// One at a time.
+    /// Held during a reload, so that there is only one at a time.
     turn: Mutex<()>,
 }
 
@@ -29,7 +29,7 @@ impl std::fmt::Debug for Reload {
 }
 
 impl Reload {
-    /// For a node and its TLS certificate.
+    /// Reloads for a node and its TLS certificate, with `read` to read the files.
     #[must_use]
     pub fn new(authority: Arc<Authority>, tls: Tls, read: Read) -> Self {
         Self {
@@ -46,13 +46,13 @@ impl Reload {
         &self.authority
     }
 
-    /// Puts what the files have now in force, for requests that begin from now on. Returns the SHA-256 of the policy's text in hexadecimal.
+    /// Reads the files again, and applies them to requests that begin from now on. Returns the SHA-256 of the policy's text in hexadecimal.
     ///
-    /// What came of it is a line in the audit log, with `by`, and a line on standard error.
+    /// The result is a line in the audit log, with `by`, and a line on standard error.
     ///
     /// # Errors
     ///
-    /// If anything in the files is wrong, or the audit log cannot be written. Then nothing has changed.
+    /// If anything in the files is wrong, or the audit log cannot be written. Then nothing is changed.
     pub fn reload(&self, by: &str) -> anyhow::Result<String> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let by = || ("by", by.to_owned());
@@ -78,11 +78,11 @@ impl Reload {
         done
     }
 
-    /// Makes the next TLS certificate if `own` made the one in use and it ends soon, and has new connections use it. Nothing else is read anew.
+    /// Makes the next TLS certificate if the one in use was made by `own` and expires soon. New connections use it. Nothing else is reloaded.
     ///
     /// # Errors
     ///
-    /// If it cannot be made; then the one before it is used on.
+    /// If the certificate cannot be made; then the old one stays in use.
     pub(crate) fn renew_tls(&self, own: &PrivateTls, now: u64) -> anyhow::Result<()> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let listen = self.authority.policy().listen.clone();
@@ -103,7 +103,7 @@ impl Reload {
     }
 }
 
-/// Makes the next TLS certificate if `own` made the one in the policy and it ends soon; returns when the new one ends.
+/// Makes the next TLS certificate if the one in the policy was made by `own` and expires soon. Returns the end of the new one.
 pub(crate) fn renew_if_due(
     listen: &Listen,
     own: &PrivateTls,
@@ -117,7 +117,7 @@ pub(crate) fn renew_if_due(
     Ok(Some(seen.until))
 }
 
-/// Refuses a change of what a node has only when it starts: its name, its port, and its keys.
+/// Refuses changes that need a restart of the node: its name, its addresses, and its keys.
 fn check_fixed(now: &Policy, new: &Policy) -> anyhow::Result<()> {
     let where_ = match now.ca.place {
         CaPlace::Agent(_) => "ca.agent",

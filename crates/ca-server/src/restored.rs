@@ -1,7 +1,7 @@
-//! A registry that was restored from a backup: the audit log knows what has happened since.
+//! Compares the registry with the audit log, which is newer after the registry was restored from a backup.
 //!
-//! The row of a certificate is on the disk before its line in the audit log. So a certificate in the log that the registry does not know shows
-//! that the registry is older than the log, and so does a revocation.
+//! The row of a certificate is on the disk before its line in the audit log. So if the log has a certificate that the registry lacks, the
+//! registry is older than the log. The same holds for revocations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,68 +16,67 @@ use crate::Refusal;
 use crate::admin::token_id;
 use crate::registry::{Noted, NotedRevocation, Registry};
 
-/// How much of the end of the log is looked at when a node starts, in bytes: some thousand lines.
+/// How much of the end of the log is read when a node starts, in bytes: some thousand lines.
 const TAIL: u64 = 1024 * 1024;
-/// Older certificates may have been dropped from the registry, in seconds.
+/// Certificates older than this, in seconds, are not looked up: an administrator may have dropped them from the registry.
 const KEPT: u64 = 30 * 24 * 60 * 60;
-/// By how many seconds the clocks of nodes may differ.
+/// How far the clocks of nodes may differ, in seconds.
 const SKEW: u64 = 10 * 60;
 
-/// What the registry does not know.
+/// An entry of the audit log that the registry does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unknown {
-    /// A certificate.
+    /// A certificate was issued.
     Certificate {
         /// Its serial number.
         serial: u64,
         /// When it was issued, in seconds since 1970.
         time: u64,
     },
-    /// That a device is revoked.
+    /// A device was revoked.
     Revocation {
         /// The Name of its endorsement key.
         ek_name: Name,
         /// When it was revoked, in seconds since 1970.
         time: u64,
     },
-    /// That a key of the authority is retired.
+    /// A key of the authority was retired.
     Retirement {
         /// Its fingerprint.
         key: String,
         /// When it was retired, in seconds since 1970.
         time: u64,
     },
-    /// That a join token was withdrawn.
+    /// A join token was withdrawn.
     Withdrawal {
-        /// What names it.
+        /// The id of the token.
         token: String,
         /// When it was withdrawn, in seconds since 1970.
         time: u64,
     },
-    /// A key that waits for an administrator.
+    /// A key was enrolled that waits for an administrator's approval.
     Waiting {
         /// The Name of the device's endorsement key.
         ek_name: Name,
-        /// When it came, in seconds since 1970.
+        /// When it was enrolled, in seconds since 1970.
         time: u64,
     },
 }
 
-/// What the log has of the time after the backup.
+/// What the audit log has about the time after the backup.
 #[derive(Debug, Default)]
 pub struct Since {
     /// All revocations and retirements in the log, also those before the backup.
     pub noted: Noted,
     /// How many certificates the registry does not know.
     pub certificates: u64,
-    /// The devices among them that have enrolled since, with a key that the registry does not know: the Name of the endorsement key, with
-    /// role and name.
+    /// The devices that have enrolled since with a key that the registry does not know: the Name of the endorsement key, and role and name.
     pub enrolled: BTreeMap<String, String>,
-    /// Numbers of keys that were approved since.
+    /// The numbers of the keys that were approved since.
     pub approved: Vec<String>,
     /// How many imports were made since.
     pub imports: u64,
-    /// How many revocations the log has without the TPM's name: older versions wrote such.
+    /// How many revocations in the log do not name the TPM, because an older version wrote them.
     pub nameless: u64,
 }
 
@@ -122,7 +121,7 @@ fn each(
 ) -> Result<(), Refusal> {
     for line in log.split(b'\n') {
         let line = line.map_err(unreadable)?;
-        // A half line, of which the rest is before the part that is read, or was never written.
+        // Incomplete lines are skipped: the first one that is read may be cut, and the last one may not have been written completely.
         if let Ok(value) = serde_json::from_slice(&line) {
             what(Line(value))?;
         }
@@ -134,7 +133,8 @@ fn unreadable(err: io::Error) -> Refusal {
     Refusal::Unavailable(format!("the audit log cannot be read: {err}").into())
 }
 
-/// The newest thing in the audit log at `path` that the registry does not know; `None` if it knows the last one of each sort. A log without lines, or none at all, has none.
+/// An entry in the audit log at `path` that the registry does not know. Only the last entry of each kind is looked up. `None` if the registry knows
+/// all of them, and if there is no log.
 ///
 /// # Errors
 ///
@@ -200,7 +200,7 @@ pub fn unknown(path: &Path, registry: &dyn Registry, now: u64) -> Result<Option<
     Ok(None)
 }
 
-/// What the audit log at `path` has that the registry may not know.
+/// What the audit log at `path` has, and the registry may not know.
 ///
 /// # Errors
 ///
@@ -261,7 +261,7 @@ pub fn since(path: &Path, registry: &dyn Registry) -> Result<Since, Refusal> {
     Ok(since)
 }
 
-/// Those of the authority's keys with these fingerprints that the registry knows, but not as retired: their numbers with the fingerprints.
+/// The authority's keys with these fingerprints that are in the registry and not retired: their numbers and fingerprints.
 ///
 /// # Errors
 ///
@@ -283,7 +283,7 @@ pub fn not_retired(
     Ok(found)
 }
 
-/// Whether the registry has this key of the device, for this role or for any.
+/// Whether the registry has this key of the device, in this role or (without `role`) in any.
 fn has_brought(
     registry: &dyn Registry,
     ek_name: &Name,

@@ -1,4 +1,5 @@
-//! The authority's keys: in a token of the TPM ([`InToken`]), in an agent, such as one with an HSM ([`Agent`]), or in this process ([`InMemory`]).
+//! Signatures by the authority's keys, which are in a token of the TPM ([`InToken`]), in an agent, for example with an HSM ([`Agent`]), or in the
+//! memory of this process ([`InMemory`]).
 
 pub(crate) mod sealed;
 mod token;
@@ -23,28 +24,31 @@ pub use sealed::InMemory;
 pub use token::InToken;
 pub(crate) use token::read_pin;
 
-/// What signs certificates.
+/// Signs with the authority's keys.
 pub trait Signer: Send + Sync {
-    /// A signature by `key` over `data`. It is not verified yet. The caller must verify it before it is shown to anybody, because a wrong signature of a faulty chip can give its key away.
+    /// A signature by `key` over `data`, which is not verified. The caller must verify it before anybody sees it, because a wrong signature by a faulty
+    /// chip can reveal the private key.
     ///
     /// # Errors
     ///
     /// [`Refusal::Signer`].
     fn sign(&self, key: &AnyKey, data: &[u8]) -> Result<Signature, Refusal>;
 
-    /// The first of these keys that is not listed; `None` if all are. It costs no signature, and says little about signatures: a listed key may lack
-    /// its PIN, and the agent of tpmssh lists no keys of authorities, so that no client offers them to servers.
+    /// The first of these keys that the place does not list; `None` if it lists all of them.
+    ///
+    /// This makes no signature, and says little about signatures. A listed key may need a PIN that is missing. A missing key may sign: the agent of
+    /// tpmssh lists no keys of authorities, so that no client offers them to servers.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Signer`] if nobody answers.
+    /// [`Refusal::Signer`] if the place does not answer.
     fn unlisted<'a>(&self, keys: &[&'a AnyKey]) -> Result<Option<&'a AnyKey>, Refusal>;
 }
 
-/// A signer that remembers how the last signature by each key ended, and whether it has ever listed the keys.
+/// A signer that remembers whether the last signature by each key succeeded, and whether the keys were ever listed.
 pub(crate) struct Watched {
     signer: Box<dyn Signer>,
-    /// For each key that was asked for a signature, by its blob: whether the last one was made.
+    /// For each key that has been used, by its blob: whether its last signature succeeded.
     signs: Mutex<HashMap<Vec<u8>, bool>>,
     has_listed: AtomicBool,
 }
@@ -58,8 +62,9 @@ impl Watched {
         }
     }
 
-    /// Checks without a signature, if that can be, that these keys sign: the last signature by each was made, and they are listed if they ever were.
-    /// A key for which that does not hold signs once.
+    /// Checks that these keys can sign.
+    ///
+    /// If they were ever listed, they have to be listed now. If the last signature by a key did not succeed, or there was none, the key signs once.
     ///
     /// # Errors
     ///
@@ -82,7 +87,7 @@ impl Watched {
         Ok(())
     }
 
-    /// [`sign_file`] with these keys.
+    /// [`sign_file`] with this signer. A signature that fails or is wrong is remembered.
     ///
     /// # Errors
     ///
@@ -96,7 +101,7 @@ impl Watched {
         sign_file(self, key, namespace, message).inspect_err(|_| self.disbelieve(key))
     }
 
-    /// Notes that the last signature by `key` was not a good one.
+    /// Remembers that the last signature by `key` was wrong.
     pub(crate) fn disbelieve(&self, key: &AnyKey) {
         self.signs().insert(key.blob().to_vec(), false);
     }
@@ -118,11 +123,11 @@ impl Signer for Watched {
     }
 }
 
-/// What signs with the keys at `place`.
+/// The signer for the keys at `place`.
 ///
 /// # Errors
 ///
-/// If no thread can be started for it, or the TPM does not open sealed keys.
+/// If its thread cannot be started, or the TPM does not open the sealed keys.
 pub fn at(place: &CaPlace) -> anyhow::Result<Box<dyn Signer>> {
     Ok(match place {
         CaPlace::Agent(socket) => Box::new(Agent::new(socket.clone())),
@@ -131,7 +136,7 @@ pub fn at(place: &CaPlace) -> anyhow::Result<Box<dyn Signer>> {
     })
 }
 
-/// Forbids this process to dump core and others of this user to attach to it: from now on it has a secret, such as a PIN.
+/// Protects the memory of this process before it holds a secret, such as a PIN: no core dumps, and no other process of this user can attach to it.
 pub(crate) fn harden() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit {
@@ -175,11 +180,11 @@ pub struct Agent {
     patience: Duration,
 }
 
-/// A TPM signs in a tenth of a second; somebody may have to touch a token.
+/// The longest wait for the agent. A TPM signs in about 100 ms, but somebody may have to touch a token.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A signature with RSA-16384 is 2 KiB.
+/// The longest answer with a signature, in bytes. A signature with RSA-16384 has 2 KiB.
 const MAX_ANSWER: usize = 16 * 1024;
-/// A list of keys, with the certificates beside them.
+/// The longest answer with a list of keys and their certificates, in bytes.
 const MAX_LIST: usize = 256 * 1024;
 const REQUEST_IDENTITIES: u8 = 11;
 const IDENTITIES_ANSWER: u8 = 12;
@@ -189,7 +194,7 @@ const SIGN_RESPONSE: u8 = 14;
 const RSA_SHA2_512: u32 = 4;
 
 impl Agent {
-    /// The agent at `socket`, which is connected to for each signature.
+    /// The agent at `socket`. Each signature uses a new connection.
     #[must_use]
     pub fn new(socket: PathBuf) -> Self {
         Self {
@@ -198,8 +203,8 @@ impl Agent {
         }
     }
 
-    /// An agent that accepts no more connections leaves callers waiting once its backlog is full. The limit for writing ends that too
-    /// (unix(7), socket(7)), so that it is set before.
+    /// Connects to the agent. If the agent hangs and its backlog is full, `connect` waits. The send timeout also limits that wait (unix(7), socket(7)),
+    /// so it is set before.
     fn connect(&self) -> io::Result<UnixStream> {
         let socket = rustix::net::socket_with(
             AddressFamily::UNIX,
@@ -213,6 +218,8 @@ impl Agent {
         Ok(socket.into())
     }
 
+    /// Sends a message to the agent, and returns its answer, at most `max` bytes.
+    ///
     /// # Source
     ///
     /// RFC 9987 section 3.6, "private key operations".
@@ -283,7 +290,7 @@ impl Signer for Agent {
     }
 }
 
-/// A signature blob.
+/// Reads the blob of a signature.
 ///
 /// # Source
 ///
@@ -311,7 +318,7 @@ mod tests {
 
     use super::*;
 
-    /// Its signatures have the right form, and are good for nothing.
+    /// A signer whose signatures have the right form, and are always wrong.
     struct Faulty;
 
     impl Signer for Faulty {
@@ -332,14 +339,14 @@ mod tests {
         for _ in 0..2 {
             assert!(watched.check(&[&key]).is_err(), "not ready, each time");
         }
-        // As if a good one had been made once.
+        // As if a signature had succeeded before.
         watched.signs().insert(key.blob().to_vec(), true);
         watched.check(&[&key]).unwrap();
         assert!(watched.sign_file(&key, "krl@tpmssh", b"list").is_err());
         assert!(watched.check(&[&key]).is_err(), "not ready after that");
     }
 
-    /// It hangs, and others wait for it already: the next one is not even accepted.
+    /// The agent hangs and its backlog is full, so that it does not accept the next connection.
     #[test]
     fn an_agent_that_accepts_nobody_is_waited_for_no_longer_than_one_that_is_slow() {
         let dir = tempfile::tempdir().unwrap();
@@ -350,7 +357,7 @@ mod tests {
         agent.patience = Duration::from_millis(100);
         let (done, is_done) = channel();
         std::thread::spawn(move || {
-            // The first fills the backlog.
+            // The first connection fills the backlog.
             let first = agent.connect();
             let second = agent.connect().map(drop).map_err(|err| err.kind());
             let _ = done.send((first.is_ok(), second));

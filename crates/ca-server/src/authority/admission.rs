@@ -1,4 +1,4 @@
-//! What lets a request into a role: that the device has it, a join token, or an identity that the role takes.
+//! Decides the role and name of a request. The device has the role already, or brings a join token or an identity that the role accepts.
 
 use key_proof::{Identity, Name, PublicArea, Request};
 use ssh_format::{Signer, SshSig};
@@ -9,7 +9,7 @@ use crate::identity::{Rule, oidc, ssh};
 use crate::policy::{Policy, Rebind, Role, is_principal};
 use crate::registry::{Admission, Assignment, Bound, Standing};
 
-/// A request, and what the registry has of its TPM.
+/// A request, and what the registry knows of its TPM.
 pub(super) struct Asking<'a> {
     pub(super) policy: &'a Policy,
     pub(super) request: &'a Request,
@@ -18,7 +18,7 @@ pub(super) struct Asking<'a> {
     pub(super) now: u64,
 }
 
-/// The longest name of a role that a request may have, in bytes.
+/// The longest name of a role in a request, in bytes.
 const MAX_ROLE: usize = 64;
 
 const WHICH_ROLE: Refusal = Refusal::Denied {
@@ -33,7 +33,7 @@ const NO_IDENTITY: Refusal = Refusal::Denied {
 };
 
 impl Authority {
-    /// The role and the name that a request is for, and what lets it in.
+    /// The role and the name that a request is for, and why the device may have them.
     pub(super) fn admit(
         &self,
         asking: &Asking<'_>,
@@ -68,15 +68,15 @@ impl Authority {
                 }
                 Ok((token.assignment, Admission::Token(hash)))
             }
-            // A client that shows a used token was once invited, so it may learn the reason.
+            // A client that has a used token was invited once, so it may learn the reason below. A revoked one gets the general refusal.
             Some(_) if asking.standing.revoked => Err(Refusal::NOT_EXPECTED),
             _ if asking.assignments().is_empty() => Err(NO_TOKEN),
-            // A machine that used its token and did not get the answer: it is known now, and comes as one that has no token.
+            // The machine has used its token before and the answer was lost. It is known now, and is treated like a machine without a token.
             _ => self.known(asking),
         }
     }
 
-    /// The role of a machine that brings nothing: the only one that it has of this kind, or the only one of them that has the key.
+    /// The role of a machine that brings neither token nor identity: its only role of this kind. If it has several, the only one in which it has this key.
     fn known(&self, asking: &Asking<'_>) -> Result<(Assignment, Admission), Refusal> {
         let policy = asking.policy;
         let mut fitting: Vec<&Assignment> = asking
@@ -111,7 +111,7 @@ impl Authority {
         }
     }
 
-    /// The roles in which the device has brought this key before, if the key `is_still` one that counts.
+    /// The roles in which the device has enrolled this key before, and for which `is_still` holds.
     fn had_in(
         &self,
         asking: &Asking<'_>,
@@ -128,7 +128,7 @@ impl Authority {
         Ok(ours.map(|it| it.assignment.role).collect())
     }
 
-    /// The role of a request that another SSH key has signed: one that the device has in this role, or one that the policy names.
+    /// The role of a request that another SSH key has signed: the device's old key in this role, or a key that the policy names.
     fn by_signature(
         &self,
         asking: &Asking<'_>,
@@ -163,7 +163,7 @@ impl Authority {
             let meant = asking.meant(role, names.collect());
             found.extend(meant.into_iter().map(|it| (it, Admission::Identity)));
         }
-        // Nobody learns anything who has not signed.
+        // Checked before any other error, so that only holders of the key learn the reason of a refusal.
         if !ssh::is_over(&signature, asking.request) {
             return Err(NO_IDENTITY);
         }
@@ -173,7 +173,9 @@ impl Authority {
         one(found)
     }
 
-    /// The roles in which this key gets certificates. The key that let it in was replaced by it, and signs for it again if the answer was lost.
+    /// The roles in which the key gets certificates already.
+    ///
+    /// This is for an enrolment whose answer was lost: the old key that signs the request again was replaced in the meantime.
     fn let_in_before(&self, asking: &Asking<'_>) -> Result<Vec<(Assignment, Admission)>, Refusal> {
         let had = self.had_in(asking, |it| it.active)?;
         let is_in = |it: &&Assignment| {
@@ -183,7 +185,7 @@ impl Authority {
         Ok(all.map(|it| (it.clone(), Admission::Known)).collect())
     }
 
-    /// The role of a request with a token of an identity provider.
+    /// The role of a request with an ID token of an identity provider.
     fn by_provider(
         &self,
         asking: &Asking<'_>,
@@ -228,7 +230,7 @@ impl Authority {
 }
 
 impl Asking<'_> {
-    /// The roles and names that the device has. A revoked TPM gets the answers for an unknown one, so that a stranger learns nothing from them.
+    /// The roles and names of the device; none for a revoked TPM, which gets the same answers as an unknown one.
     fn assignments(&self) -> &[Assignment] {
         if self.standing.revoked {
             &[]
@@ -237,7 +239,7 @@ impl Asking<'_> {
         }
     }
 
-    /// Whether a role is the one that the request names, if it names one.
+    /// Whether the request names this role, or no role.
     fn means(&self, role: &str) -> bool {
         self.request.role.as_ref().is_none_or(|it| it == role)
     }
@@ -248,10 +250,11 @@ impl Asking<'_> {
         (role.kind == self.request.kind && self.means(&role.name)).then_some(role)
     }
 
-    /// What an identity with these names may be in a role: those that the wanted principals belong to. If they belong to none, the first one:
-    /// the request is refused for its principals then, and not for its identity.
+    /// The assignments that an identity with these names may have in a role: the names to which the wanted principals belong.
+    ///
+    /// If the principals belong to no name, this is the first name, and the request is refused later because of its principals.
     fn meant(&self, role: &Role, mut names: Vec<String>) -> Vec<Assignment> {
-        // The name is in the certificate's key id, which sshd logs, also where no principal has it.
+        // The name has to be a valid principal even if no principal contains it, because it is in the certificate's key id, which sshd logs.
         names.retain(|it| is_principal(it));
         let fits = |name: &&String| {
             let allowed = role.principals(name);
@@ -272,7 +275,7 @@ impl Asking<'_> {
     }
 }
 
-/// The only one that is possible.
+/// The only possible assignment, or why there is not exactly one.
 fn one(mut found: Vec<(Assignment, Admission)>) -> Result<(Assignment, Admission), Refusal> {
     let Some(last) = found.pop() else {
         return Err(NO_IDENTITY);

@@ -1,4 +1,4 @@
-//! The rules in force. They can be replaced while the node runs.
+//! The rules in force, which can be replaced while the node runs.
 
 use std::sync::{Arc, PoisonError};
 
@@ -13,19 +13,19 @@ use crate::policy::Policy;
 pub struct Rules {
     /// The policy.
     pub policy: Policy,
-    /// Keys that challenges are sealed with, at least one: the first one seals, all open.
+    /// The keys that seal challenges, at least one. The first one seals, and all of them can open.
     pub tickets: Vec<TicketKey>,
-    /// Since when there are these keys, in seconds since 1970.
+    /// When these keys were made, in seconds since 1970.
     pub tickets_since: u64,
 }
 
-/// The rules that a request goes by from its beginning to its end, and the answers that were made by them and end with them.
+/// The rules for a request from its beginning to its end, and the cached answers that depend on them.
 pub(super) struct InForce {
     pub(super) policy: Arc<Policy>,
     pub(super) tickets: Vec<TicketKey>,
     pub(super) tickets_since: u64,
     pub(super) krl: Kept<Arc<SignedKrl>>,
-    /// The answer to `ca-keys`.
+    /// The cached answer to `ca-keys`.
     pub(super) ca_keys: Kept<Arc<super::keys::Made>>,
 }
 
@@ -54,7 +54,7 @@ impl Authority {
         Arc::clone(&now.unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts other rules in force for the requests that begin from now on.
+    /// Replaces the rules for requests that begin from now on.
     pub(crate) fn replace(&self, rules: Rules) {
         let new = Arc::new(InForce::new(rules));
         *self

@@ -1,9 +1,9 @@
-//! Answers that take long to make, and are the same for all who ask: one request makes them, and no other one waits for it for long.
+//! A cache for an answer that takes long to make and is the same for all clients. One request makes it, and the others wait only briefly.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long other requests wait for an answer that is being made, from when that was begun. A TPM signs in a tenth of a second.
+/// How long other requests wait for an answer, counted from when its making began. A TPM signs in about 100 ms.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The last answer, and a turn for the request that makes the next one.
@@ -14,7 +14,7 @@ pub(super) struct Kept<T> {
 
 struct State<T> {
     last: Option<T>,
-    /// When the one was begun that is being made.
+    /// When the making of the next answer began; `None` if no request makes one.
     since: Option<Instant>,
 }
 
@@ -29,7 +29,7 @@ impl<T: Clone> Kept<T> {
         }
     }
 
-    /// What `make` makes of the last one. If another request is at it and takes long: the last one if it `is_good`, or else `None`.
+    /// The answer that `make` makes from the last one. If another request makes one and takes long, this is the last answer if it `is_good`, or else `None`.
     pub(super) fn at_hand<E>(
         &self,
         is_good: impl Fn(&T) -> bool,
@@ -49,7 +49,7 @@ impl<T: Clone> Kept<T> {
         Some(self.make(state, make))
     }
 
-    /// What `make` makes of the last one, after any that is being made now.
+    /// The answer that `make` makes from the last one. It waits until no other request makes one.
     pub(super) fn newest<E>(&self, make: impl FnOnce(Option<T>) -> Result<T, E>) -> Result<T, E> {
         let is_at_it = |state: &mut State<T>| state.since.is_some();
         let state = self.ended.wait_while(self.lock(), is_at_it);
@@ -64,7 +64,7 @@ impl<T: Clone> Kept<T> {
         state.since = Some(Instant::now());
         let last = state.last.clone();
         drop(state);
-        // Given back also if `make` panics.
+        // Ends the turn also if `make` panics.
         let _turn = Turn(self);
         let made = make(last)?;
         self.lock().last = Some(made.clone());

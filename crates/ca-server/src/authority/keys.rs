@@ -1,4 +1,4 @@
-//! The authority's own keys: which ones count, and how machines hear of others.
+//! The authority's own keys: which of them are valid, and the signed list by which machines learn of new ones.
 
 use std::sync::{Arc, PoisonError};
 
@@ -14,9 +14,9 @@ use crate::registry::{CaKeys, Custody};
 const NAMESPACE: &str = "ca-keys@tpmssh";
 /// The first line of the list.
 const FORMAT: &str = "tpmssh-ca-keys-v1";
-/// Seconds for which a node goes by what it has read of the keys: so long it may sign with one that another node has retired.
+/// How long a node reuses the keys that it has read, in seconds. For this time it may still sign with a key that another node has retired.
 const KNOWN_FOR: u64 = 5;
-/// Seconds after which the list is signed again, so that an old one shows its age.
+/// How long a signed list is reused, in seconds. It contains the time of signing, by which machines recognize an old list.
 const FRESH: u64 = 60 * 60;
 
 /// The keys as they were last read.
@@ -47,7 +47,7 @@ impl Authority {
             .map(|it| Arc::clone(&it.keys));
         let keys = match before {
             Some(keys) => keys,
-            // Not while others wait for the lock: a database may take long to fail.
+            // Read without the lock, because a database may take long to fail.
             None => {
                 let keys = Arc::new(self.registry.ca_keys()?);
                 *known() = Some(Known {
@@ -67,7 +67,7 @@ impl Authority {
         Ok(keys)
     }
 
-    /// Reads the keys anew at the next question.
+    /// Has the keys read again for the next request.
     pub(crate) fn keys_have_changed(&self) {
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -87,9 +87,10 @@ impl Authority {
         Ok(self.keys(now)?.number)
     }
 
-    /// The list of the authority's keys as JSON, with signatures by this node's key for hosts and by every other active one that is at
-    /// hand, for machines that do not know this one yet. It is made once for each number and hour: every client can ask for it, and each
-    /// signature takes the time of a chip.
+    /// The list of the authority's keys as JSON, signed by this node's host key.
+    ///
+    /// It is also signed by every other active host key that this node can use, for machines that do not know this node's key yet. The list is
+    /// signed once for each number and hour, because every client can ask for it and a signature takes the TPM's time.
     ///
     /// # Errors
     ///
@@ -118,7 +119,7 @@ impl Authority {
                 continue;
             }
             let other = AnyKey::from_blob(&key.public).ok();
-            // Nearly always it is another node's, and not here.
+            // Fails for a key that only another node has, which is the usual case.
             signatures.extend(other.and_then(|key| sign(&key).ok()));
         }
         let fields = json!({
@@ -134,7 +135,7 @@ impl Authority {
     }
 }
 
-/// The list as it is signed: lines of a word and a value.
+/// The text of the list: lines of a word and a value.
 fn list(audience: &str, keys: &CaKeys, now: u64) -> Result<String, Refusal> {
     let number = keys.number;
     let mut list = format!("{FORMAT}\naudience {audience}\nnumber {number}\nmade {now}\n");

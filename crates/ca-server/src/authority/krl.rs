@@ -9,7 +9,7 @@ use crate::Refusal;
 
 /// The namespace of the authority's signature under the list.
 const NAMESPACE: &str = "krl@tpmssh";
-/// Seconds after which a new list is made even if nothing has changed, so that an old one shows its age.
+/// Seconds after which a new list is made even if nothing has changed, so that machines recognize an old list by its time.
 const FRESH: u64 = 60 * 60;
 
 /// A list of revoked keys with the signature of the authority's host key.
@@ -26,10 +26,10 @@ pub struct SignedKrl {
 }
 
 impl Authority {
-    /// The list of revoked keys: the last one, or a new one if a key was revoked since or an hour has passed. All nodes of an authority give
-    /// out the same list under the same number, each with its own signature. A list that could not be signed is signed at the next call.
+    /// The list of revoked keys: the last one, or a new one if a key was revoked since or an hour has passed.
     ///
-    /// While another request waits for the registry or the signer, this is the list before.
+    /// All nodes of an authority have the same list under the same number, each with its own signature. A list that could not be signed is signed
+    /// at the next call. While another request waits for the registry or the signer, this is the previous list.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Authority {
         made.unwrap_or_else(|| Err(busy()))
     }
 
-    /// The list with all keys that were revoked before this call, however long that takes.
+    /// The list with all keys that were revoked before this call. It waits as long as that takes.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl Authority {
         last: Option<Arc<SignedKrl>>,
         now: u64,
     ) -> Result<Arc<SignedKrl>, Refusal> {
-        // Not by a key that is retired.
+        // Fails if this node's key is retired: its list would not be accepted.
         self.keys(now)?;
         let known = last.as_ref().map(|last| last.number);
         let list = self.registry.revoked(known, now, FRESH)?;

@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 use super::Authority;
 use super::kept::Kept;
 
-/// Seconds that the clocks of the node and the database may differ.
+/// How far the clocks of the node and the database may differ, in seconds.
 const SKEW: u64 = 5;
-/// How long an answer is kept: a balancer asks often, and a stranger can.
+/// How long an answer is reused, because load balancers and strangers may ask often.
 const KEPT: Duration = Duration::from_secs(2);
-/// How old an answer may be while the next one is looked for. The registry and the signer have ten seconds each.
+/// How old an answer may be while the next one is being made. The registry and the signer have ten seconds each.
 const RECENT: Duration = Duration::from_secs(25);
 
-/// Whether a node can certify, as it was found last.
+/// The last answer to whether a node can certify.
 pub(super) struct Ready {
     found: Kept<Found>,
-    /// Whether the signer is waited for now; otherwise the registry.
+    /// Whether the next answer waits for the signer; otherwise it waits for the registry.
     asks_signer: AtomicBool,
 }
 
-/// What was found, and when.
+/// An answer, and when it was made.
 #[derive(Clone)]
 struct Found {
     at: Instant,
@@ -38,13 +38,13 @@ impl Ready {
 }
 
 impl Authority {
-    /// What is missing for certificates: nothing, or some of `registry`, `clock`, `signer` and `ticket-key`.
+    /// What the node lacks to issue certificates: some of `registry`, `clock`, `signer` and `ticket-key`, or nothing.
     ///
-    /// The agent is asked which keys it has, which costs no signature. A key that is there and does not sign, such as one whose PIN is missing,
-    /// is known by its last signature: if that has failed, or none was made yet, it signs once here, every two seconds at most. The causes
-    /// are on standard error whenever the answer changes.
+    /// The signer is asked which keys it has, which needs no signature. A listed key may still not sign, for example because its PIN is missing. So if its
+    /// last signature failed, or there was none, it signs once here, at most every two seconds. The causes are printed whenever the answer changes.
     ///
-    /// While another request waits for the registry or the signer, this is the last answer, or the one that is waited for.
+    /// While another request waits for the registry or the signer, the result is the last answer. If that is too old, it is `registry` or `signer`,
+    /// whichever is waited for.
     #[must_use]
     pub fn missing(&self, now: u64) -> Vec<&'static str> {
         let is_good = |it: &Found| it.at.elapsed() < RECENT;
@@ -92,7 +92,7 @@ impl Authority {
         }
         let force = self.in_force();
         let ca = &force.policy.ca;
-        // A node whose own key is retired answers nothing but readiness.
+        // A node whose own key is retired cannot certify. Whether the registry answers was checked above.
         let own = self.keys(now).map(drop);
         let own = own.or_else(|err| match err {
             crate::Refusal::Unavailable(_) => Ok(()),

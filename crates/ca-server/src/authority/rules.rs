@@ -1,4 +1,4 @@
-//! What a request has to fulfil, by the registry and the policy.
+//! The requirements for a request, from the registry and the policy.
 
 use key_proof::{Kind, Maker, Mode, Name, Policy as ProofPolicy, PublicArea, Request, Verified};
 use ssh_format::AnyKey;
@@ -9,7 +9,7 @@ use crate::Refusal;
 use crate::policy::{Policy, Role};
 use crate::registry::{Admission, Assignment, Standing};
 
-/// What one request has to fulfil.
+/// The requirements for one request.
 pub(super) struct Rules {
     pub(super) role: Role,
     pub(super) assignment: Assignment,
@@ -18,7 +18,7 @@ pub(super) struct Rules {
 }
 
 impl Authority {
-    /// The facts about who asks, for the audit log, and the rules for the request.
+    /// The facts about the client for the audit log, and the requirements for the request.
     pub(super) fn rules(
         &self,
         policy: &Policy,
@@ -94,7 +94,7 @@ impl Authority {
     }
 }
 
-/// V6: kind and names are those of the role, and at least one name.
+/// A part of check V6: the kind is that of the role, and there is at least one principal and none that the role does not allow.
 pub(super) fn check_names(
     role: &Role,
     assignment: &Assignment,
@@ -130,14 +130,14 @@ pub(super) fn check_key_type(key: &AnyKey, role: &Role) -> Result<(), Refusal> {
     }
 }
 
-/// Whether a maker, such as `id:4E544300`, is one of those in the policy.
+/// Whether the policy accepts a maker, such as `id:4E544300`.
 pub(super) fn takes_maker(policy: &Policy, manufacturer: &str) -> bool {
     let taken = &policy.manufacturers;
     let letters = Maker::letters_of(manufacturer);
     taken.is_empty() || taken.iter().any(|it| Some(it) == letters.as_ref())
 }
 
-/// V1: the maker is one of those in the policy, if a certificate was looked at.
+/// A part of check V1: the policy accepts the maker, if a maker's certificate was checked.
 pub(super) fn check_maker(verified: &Verified, policy: &Policy) -> Result<(), Refusal> {
     let Some(maker) = &verified.maker else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What an administrator watches a node by.
+//! The metrics of a node, and the times of its steps.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ impl Authority {
         &self.metrics
     }
 
-    /// Begins a call of the registry.
+    /// Begins to measure a call of the registry.
     pub(super) fn step(&self) -> Step<'_> {
         Step {
             metrics: &self.metrics,
@@ -30,7 +30,7 @@ impl Authority {
         }
     }
 
-    /// The counters as a text for Prometheus. What the registry does not answer now is as it was.
+    /// The metrics as text for Prometheus. Values that the registry does not answer now keep their last value.
     #[must_use]
     pub fn metrics_text(&self, now: u64) -> String {
         let states = || self.registry.states().ok();
@@ -45,7 +45,7 @@ impl Authority {
     }
 }
 
-/// One call of the registry, with the signature in it.
+/// The times of one call of the registry, and of the signature within it.
 pub(super) struct Step<'a> {
     metrics: &'a Metrics,
     begun: Instant,
@@ -53,7 +53,7 @@ pub(super) struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Signs, and notes how long that takes.
+    /// Signs, and records how long that takes.
     pub(super) fn sign<T>(&self, sign: impl FnOnce() -> T) -> T {
         let begun = Instant::now();
         let done = sign();
@@ -62,7 +62,7 @@ impl Step<'_> {
         done
     }
 
-    /// Notes what the registry took without it.
+    /// Records the time of the registry without that of the signature.
     pub(super) fn end(self) {
         let registry = self.begun.elapsed().saturating_sub(self.signing.get());
         self.metrics.took("db", registry);

@@ -1,4 +1,4 @@
-//! The commands that ask a running node.
+//! The commands that are sent to a running node.
 
 use std::path::PathBuf;
 

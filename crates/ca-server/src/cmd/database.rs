@@ -90,7 +90,7 @@ fn migrate(dir: &Dir, location: Location, out: &Out) -> anyhow::Result<()> {
     if !path.exists() {
         bail!("there is no registry in a file here: {shown}");
     }
-    // No node runs here while this socket is held.
+    // No node can start while this process has the socket.
     let socket = crate::admin::claim(&dir.socket())?;
     let copied = postgres::copy(&path, location)?;
     let to = path.with_extension("db.migrated");
@@ -118,17 +118,17 @@ pub(super) fn look(url: &str) -> anyhow::Result<Postgres> {
     Ok(Postgres::open(Location::parse(url)?)?)
 }
 
-/// Notes the database that the node uses.
+/// Stores the URL of the database that the node uses.
 pub(super) fn keep(dir: &Dir, url: &str) -> anyhow::Result<()> {
     files::replace(&dir.database(), 0o600, format!("{url}\n").as_bytes())
 }
 
-/// Opens the registry of a node: the database that is named here, or else the file.
+/// Opens the registry of a node: the database that the directory names, or else the file.
 pub(super) fn registry(dir: &Dir) -> anyhow::Result<Box<dyn Registry>> {
     let named = dir.database();
     if !named.exists() {
         let path = dir.registry();
-        // A new one would know of no revocation.
+        // A new registry is not made here: it would have no revocations.
         ensure!(
             path.exists(),
             "there is no registry in {}: after a migration run tpmssh-ca database use URL",

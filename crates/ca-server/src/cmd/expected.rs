@@ -1,5 +1,5 @@
-//! Machines that are expected: by the Names of their endorsement keys, or by their makers' certificates. In a file of JSON lines or CSV, or one
-//! by options.
+//! Expected machines: their endorsement keys by Name or by maker's certificate. They are read from a file of JSON lines or CSV; a single one is given by
+//! options.
 
 use std::fs::File;
 use std::io::Read;
@@ -88,20 +88,20 @@ fn ek_name(path: &Path, range: EkRange) -> anyhow::Result<String> {
     let area = EkCertificate::from_file(&bytes).and_then(|it| it.public_area(range));
     match area {
         Ok(area) => Ok(area.name().to_string()),
-        // No proof is refused here.
+        // Only the reason, because the whole message would speak of a proof.
         Err(key_proof::Error::Refused { why, .. }) => bail!("{shown}: {why}"),
         Err(err) => bail!("{shown}: {err}"),
     }
 }
 
-/// What makes the Name of an endorsement key of a path to its certificate.
+/// A function from the path of a certificate to the Name of its endorsement key.
 type NameOf<'a> = &'a dyn Fn(&str) -> anyhow::Result<String>;
 
 /// The machines in a file.
 ///
 /// # Errors
 ///
-/// The first line that is none.
+/// The first line that cannot be read, and why.
 fn read(content: &str, name_of: NameOf<'_>) -> anyhow::Result<Vec<Line>> {
     let mut columns = None;
     let mut devices = Vec::new();
@@ -123,7 +123,7 @@ fn read(content: &str, name_of: NameOf<'_>) -> anyhow::Result<Vec<Line>> {
     Ok(devices)
 }
 
-/// Which field of a line is what.
+/// The positions of the fields in a line.
 struct Columns {
     /// The Name of the endorsement key, or the path to its certificate.
     ek: usize,
@@ -184,7 +184,7 @@ impl Columns {
     }
 }
 
-/// The fields of a line. No Name, role or name of a machine needs a quotation mark.
+/// Splits a line at its commas. Quotation marks are refused: no Name, role or name of a machine needs one.
 fn fields(line: &str) -> anyhow::Result<Vec<&str>> {
     if line.contains('"') {
         bail!("it has a quotation mark, and no field needs one");

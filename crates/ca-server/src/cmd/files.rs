@@ -12,10 +12,10 @@ use zeroize::Zeroizing;
 use crate::audit;
 use crate::policy::{Files, MAX_POLICY_LEN, Policy};
 
-/// The most that is read of a file with makers' certificates, in bytes.
+/// How much of a file with makers' certificates is read, in bytes.
 const MAX_ROOTS: u64 = 4 * 1024 * 1024;
 
-/// The most that is read of another file that a policy names, in bytes.
+/// The longest other file that a policy names, in bytes.
 const MAX_NAMED: u64 = 16 * 1024 * 1024;
 
 /// The directory of a node.
@@ -44,7 +44,7 @@ impl Dir {
         self.0.join("database")
     }
 
-    /// The keys that challenges are sealed with, if several nodes share them.
+    /// The file with the keys that seal challenges, if several nodes share them.
     pub(super) fn tickets(&self) -> PathBuf {
         self.0.join("ticket-keys")
     }
@@ -62,12 +62,12 @@ impl Dir {
         self.0.join("ca-pin")
     }
 
-    /// The mark of an `init --make-keys` that has not ended.
+    /// A file that exists while `init --make-keys` has not finished.
     pub(super) fn unfinished(&self) -> PathBuf {
         self.0.join("init-unfinished")
     }
 
-    /// Makes the directory, for its owner alone.
+    /// Makes the directory with mode 0700.
     pub(super) fn make(&self) -> anyhow::Result<()> {
         let made = DirBuilder::new()
             .recursive(true)
@@ -76,7 +76,7 @@ impl Dir {
         made.with_context(|| format!("cannot make {}", self.0.display()))
     }
 
-    /// Refuses a directory that others can write to or look into: there are the registry, and the socket of administrators.
+    /// Refuses a directory that other users can read or write, because it has the registry and the socket for administrators.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         let shown = self.0.display();
         let meta = fs::metadata(&self.0)
@@ -110,7 +110,7 @@ pub(crate) fn read(path: &Path, max: u64) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Reads a text file of at most `max` bytes that nobody else can read.
+/// Reads a text file of at most `max` bytes. Refuses a file that other users can read.
 pub(crate) fn read_secret(path: &Path, max: u64) -> anyhow::Result<Zeroizing<String>> {
     let file = open(path)?;
     if file.metadata()?.mode() & 0o077 != 0 {
@@ -125,7 +125,7 @@ pub(crate) fn read_private(path: &Path, max: u64) -> anyhow::Result<Zeroizing<St
 }
 
 fn read_secret_from(file: File, path: &Path, max: u64) -> anyhow::Result<Zeroizing<String>> {
-    // With room for all of it: growing would leave copies that are not wiped.
+    // Allocated at full size, because a string that grows leaves copies that are not wiped.
     let mut text = Zeroizing::new(String::with_capacity(usize::try_from(max)? + 1));
     read_into(&mut text, file, path, max)?;
     Ok(text)
@@ -151,7 +151,7 @@ fn read_into(text: &mut String, file: File, path: &Path, max: u64) -> anyhow::Re
     Ok(())
 }
 
-/// Writes a new file, whole and on the disk; not in the place of another.
+/// Writes a new file and syncs it to the disk. An existing file is not replaced.
 pub(crate) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
     let mut open = OpenOptions::new();
     open.write(true).create_new(true).mode(mode);
@@ -167,7 +167,7 @@ pub(crate) fn write_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<
     }
 }
 
-/// Writes a new file, which is there whole or not at all; not in the place of another.
+/// Writes a new file, completely or not at all. An existing file is not replaced.
 pub(crate) fn place_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
     let beside = beside(path);
     let _ = fs::remove_file(&beside);
@@ -182,7 +182,7 @@ pub(crate) fn place_new(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<
     }
 }
 
-/// The files that a policy names, from the disk.
+/// Reads the files that a policy names from the disk.
 pub(super) struct Disk;
 
 impl Files for Disk {
@@ -224,7 +224,7 @@ fn add_roots(path: &Path, anchors: &mut Anchors) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes a file in one step in the place of the one before it.
+/// Replaces a file in one step: readers see the old contents or the new ones.
 pub(crate) fn replace(path: &Path, mode: u32, bytes: &[u8]) -> anyhow::Result<()> {
     let beside = beside(path);
     let _ = fs::remove_file(&beside);

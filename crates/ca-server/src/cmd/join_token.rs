@@ -99,7 +99,7 @@ pub(super) fn run(dir: &Dir, command: &JoinTokenCommand, out: &Out) -> anyhow::R
     }
 }
 
-/// The names in a file: not empty lines, and not comments.
+/// The names in a file, one a line. Empty lines and comments are skipped.
 fn read_names(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim);
     let names = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));

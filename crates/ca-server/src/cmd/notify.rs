@@ -1,4 +1,4 @@
-//! What systemd is told of a service with `Type=notify`.
+//! Tells systemd the state of a service with `Type=notify`.
 
 use std::env;
 use std::ffi::OsStr;
@@ -7,7 +7,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Tells the service manager `state`, such as `READY=1`, if it started this process. A node does not end because nobody listens.
+/// Tells the service manager `state`, such as `READY=1`, if it started this process. A failure is only printed.
 ///
 /// # Source
 ///

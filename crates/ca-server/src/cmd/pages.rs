@@ -1,4 +1,4 @@
-//! `tpmssh-ca man` and `completions`: what packagers install.
+//! `tpmssh-ca man` and `completions`: the files that packages install.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `tpmssh-ca database restored`: a registry from a backup becomes safe to use.
+//! `tpmssh-ca database restored`: makes a registry from a backup safe to use.
 
 use std::path::Path;
 
@@ -15,13 +15,13 @@ use crate::restored::{Since, Unknown, not_retired, since, unknown};
 
 pub(super) fn run(dir: &Dir, out: &Out) -> anyhow::Result<()> {
     dir.check()?;
-    // No node runs here while this socket is held.
+    // No node can start while this process has the socket.
     let socket = crate::admin::claim(&dir.socket())?;
     let registry = database::registry(dir)?;
     let log = dir.audit();
     let audit = Audit::open(&log)?;
     let (mut since, now) = (since(&log, &*registry)?, now());
-    // Before the numbers of the lists are raised, so that no list without it can be taken for newer.
+    // Before the numbers of the lists are raised, so that no list without these retirements can have a newer number.
     let retired = not_retired(&*registry, &since.noted.retired)?;
     for (id, key) in &retired {
         registry.retire_ca_key(*id, true)?;
@@ -77,7 +77,7 @@ pub(super) fn run(dir: &Dir, out: &Out) -> anyhow::Result<()> {
     out.done(&value, &said)
 }
 
-/// What an administrator has to do himself.
+/// What the administrator has to do by hand.
 fn lost(since: &Since) -> String {
     let mut said = String::new();
     if since.certificates > 0 {

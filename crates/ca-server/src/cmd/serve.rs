@@ -29,10 +29,10 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
     let policy = &rules.policy;
     let listen = policy.listen.clone();
     let connections = http::room()?;
-    // Before anything is written: another node here would write as well.
+    // Claimed before anything is written, so that two nodes never write to the same directory.
     let socket = admin::claim(&dir.socket())?;
     let own_tls = PrivateTls::new(dir.path());
-    // A node that was away for long would begin with a certificate that has ended. What is wrong with the file is said next.
+    // A node that was stopped for long would start with an expired certificate. Errors in the file are reported by the next step.
     if let Err(err) = renew_if_due(&listen, &own_tls, now()) {
         eprintln!("tpmssh-ca: the TLS certificate is not renewed: {err:#}");
     }
@@ -79,7 +79,7 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
     })
 }
 
-/// Reads the node's files, each time anew.
+/// A function that reads the node's files.
 fn reader(dir: &Dir) -> Read {
     let (dir, own, start) = (dir.clone(), tickets::own(), now());
     Box::new(move || {
@@ -100,13 +100,13 @@ fn hang_ups(node: Arc<Reload>) -> io::Result<impl Future<Output = ()>> {
     Ok(async move {
         while signal.recv().await.is_some() {
             let node = Arc::clone(&node);
-            // It says itself what came of it.
+            // `reload` prints the result itself.
             let _ = tokio::task::spawn_blocking(move || node.reload("SIGHUP")).await;
         }
     })
 }
 
-/// Looks every hour whether the TLS certificate ends soon.
+/// Checks every hour whether the TLS certificate expires soon.
 async fn renewals(node: Arc<Reload>, own: PrivateTls) {
     let mut hours = tokio::time::interval(Duration::from_secs(3600));
     loop {

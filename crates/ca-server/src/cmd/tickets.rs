@@ -1,4 +1,4 @@
-//! The keys that challenges are sealed with.
+//! The keys that seal challenges.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +13,7 @@ use super::files::{self, Dir};
 /// The longest file of keys, in bytes: 60 keys.
 const MAX: u64 = 4096;
 
-/// Makes a file with a new key, unless there is one. With the same file, one node takes the answer to the challenge of another.
+/// Makes a file with a new key, unless there is a file. Nodes with the same file accept answers to each other's challenges.
 pub(super) fn make(dir: &Dir) -> anyhow::Result<()> {
     if dir.tickets().exists() {
         return Ok(());
@@ -28,20 +28,20 @@ pub(super) fn make(dir: &Dir) -> anyhow::Result<()> {
     files::write_new(&dir.tickets(), 0o600, line.as_bytes())
 }
 
-/// A key for a node without a file of them, in memory alone: a challenge lives two minutes.
+/// A key for a node without such a file. It is only in memory, which is enough because a challenge is valid for two minutes.
 pub(super) fn own() -> TicketKey {
     let mut secret = Zeroizing::new([0; 32]);
     OsRng.fill_bytes(&mut *secret);
     TicketKey::new(*secret)
 }
 
-/// Since when there are the keys of the file, in seconds since 1970; `None` without one.
+/// When the file was last changed, in seconds since 1970; `None` if there is no file.
 pub(super) fn since(dir: &Dir) -> Option<u64> {
     let meta = fs::metadata(dir.tickets()).ok()?;
     u64::try_from(meta.mtime()).ok()
 }
 
-/// The keys of this node: the first one seals, all open. Without a file it is `own`.
+/// The keys of this node: those of the file, or `own` without a file. The first one seals, and all of them can open.
 pub(super) fn keys(dir: &Dir, own: &TicketKey) -> anyhow::Result<Vec<TicketKey>> {
     let path = dir.tickets();
     let shown = path.display();

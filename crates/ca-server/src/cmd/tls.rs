@@ -46,7 +46,7 @@ pub(super) fn run(dir: &Dir, command: &TlsCommand, out: &Out) -> anyhow::Result<
             }
             let names = Some(&tls_name[..]).filter(|it| !it.is_empty());
             let seen = own.renew(names, now())?;
-            // A node that does not run reads the file when it starts.
+            // If the node does not run, it reads the file when it starts.
             if std::os::unix::net::UnixStream::connect(dir.socket()).is_ok() {
                 ask(&dir.socket(), &Question::PolicyReload {})?;
             }
@@ -57,7 +57,7 @@ pub(super) fn run(dir: &Dir, command: &TlsCommand, out: &Out) -> anyhow::Result<
     out.done(&value, &(shown(&seen) + &lines(&policy, &seen)))
 }
 
-/// The certificate in a line, and the hash that machines know it by.
+/// A line about the certificate, and the SHA-256 of its CA.
 pub(super) fn shown(seen: &Seen) -> String {
     format!(
         "the TLS certificate is for {}, until {}; the SHA-256 of its CA is\n{}\n",
@@ -67,7 +67,7 @@ pub(super) fn shown(seen: &Seen) -> String {
     )
 }
 
-/// What a host and a person type.
+/// The commands for a host and for a person, ready to be typed.
 pub(super) fn lines(policy: &Policy, seen: &Seen) -> String {
     let (url, name) = address(policy, Some(seen));
     let end = format!(
@@ -80,7 +80,7 @@ pub(super) fn lines(policy: &Policy, seen: &Seen) -> String {
     )
 }
 
-/// Where machines find the node, and what a client has to be told if that is not the audience.
+/// The URL by which machines reach the node, and the option `--audience` for clients if the URL is not the audience.
 pub(super) fn address(policy: &Policy, seen: Option<&Seen>) -> (String, String) {
     let url = match seen {
         Some(seen) => url(policy, seen),
@@ -94,7 +94,7 @@ pub(super) fn address(policy: &Policy, seen: Option<&Seen>) -> (String, String) 
     (url, name)
 }
 
-/// Where machines find the node: the audience, with the port that the node listens at if the audience has none.
+/// The URL by which machines reach the node: the audience, with the node's port if the audience has none.
 fn url(policy: &Policy, seen: &Seen) -> String {
     let address = policy.listen.address;
     let uri: Option<Uri> = policy.audience.parse().ok();

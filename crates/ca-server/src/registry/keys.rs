@@ -1,4 +1,4 @@
-//! What the registry has of the authority's own keys.
+//! The authority's own keys, as the registry stores them.
 
 use ssh_format::AnyKey;
 
@@ -7,22 +7,22 @@ use crate::Refusal;
 /// A key of the authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaKey {
-    /// Its number.
+    /// The number of the key.
     pub id: i64,
-    /// Whom it certifies: `user` or `host`.
+    /// The kind of certificates that it signs: `user` or `host`.
     pub kind: String,
-    /// The key, as the SSH protocol carries it.
+    /// The public key, as the SSH protocol encodes it.
     pub public: Vec<u8>,
-    /// `active`: published. `retired`: revoked with all that it signed. `past`: noted by an older version, and neither.
+    /// `active`: published. `retired`: revoked, and so are all certificates that it signed. `past`: stored by an older version, and not published.
     pub state: String,
-    /// Where its private half is, such as `agent`; empty if no node has started with it.
+    /// Where the private half is, such as `agent`; empty if no node has started with the key.
     pub custody: String,
     /// The node that last started with it.
     pub node: String,
 }
 
 impl CaKey {
-    /// Whether machines are told of it.
+    /// Whether the key is published.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.state == "active"
@@ -41,17 +41,17 @@ pub struct CaKeys {
 }
 
 impl CaKeys {
-    /// Those that machines are told of, of one kind.
+    /// The published keys of one kind.
     pub fn active<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a CaKey> {
         let all = self.keys.iter();
         all.filter(move |key| key.is_active() && key.kind == kind)
     }
 
-    /// The same as lines of `authorized_keys`.
+    /// The published keys of one kind, as lines of `authorized_keys`.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`] for one that does not read back.
+    /// [`Refusal::Unavailable`] if a stored key cannot be read.
     pub fn lines(&self, kind: &str) -> Result<Vec<String>, Refusal> {
         let line = |key: &CaKey| match AnyKey::from_blob(&key.public) {
             Ok(key) => Ok(key.line("")),
@@ -67,7 +67,7 @@ impl CaKeys {
         all.any(|key| key.public == public && key.state == "retired")
     }
 
-    /// What comes of retiring a key: the last active one of its kind only with `force`.
+    /// Whether a key may be retired. The last active key of a kind may be only with `force`.
     pub(super) fn retirable(&self, id: i64, force: bool) -> Retired {
         let Some(key) = self.keys.iter().find(|key| key.id == id) else {
             return Retired::Unknown;
@@ -83,29 +83,29 @@ impl CaKeys {
     }
 }
 
-/// Who has the private half of a key.
+/// Where the private half of a key is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Custody<'a> {
-    /// Where it is, such as `agent`.
+    /// The place, such as `agent`.
     pub place: &'a str,
-    /// The node that starts with it; empty if none does.
+    /// The node that starts with the key; empty if no node does.
     pub node: &'a str,
 }
 
-/// What came of retiring a key.
+/// The result of retiring a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retired {
-    /// It is retired.
+    /// The key is retired.
     Done(CaKey),
-    /// It was retired before.
+    /// The key was retired before.
     Before,
-    /// It is the last active one of its kind.
+    /// The key is the last active one of its kind, and is not retired.
     Last(CaKey),
-    /// There is none with this number.
+    /// There is no key with this number.
     Unknown,
 }
 
-/// Refuses a key that is noted for the other kind, or retired.
+/// Refuses a key that is stored with the other kind, or is retired.
 pub(super) fn check_known(kind: &str, known: &str, state: &str) -> Result<(), Refusal> {
     if known != kind {
         return Err(Refusal::Signer(

@@ -1,7 +1,7 @@
 //! The registry in PostgreSQL, for several nodes.
 //!
-//! What a request does is one transaction, as if it were alone (SERIALIZABLE), and begun again if another one was in its way. Renewals, of
-//! which there are many, do it in one statement with locks on the rows of their key.
+//! An enrolment is one SERIALIZABLE transaction, which is repeated if it collides with another one. A renewal is one statement that locks the rows of
+//! its key, because renewals are by far the most requests.
 
 mod copy;
 mod enrol;
@@ -31,30 +31,30 @@ pub use location::Location;
 pub use migrate::prepare;
 use pool::{Fault, Pool};
 
-/// Seconds between two looks for nonces that can be forgotten.
+/// Seconds between two deletions of old nonces.
 const TIDY: u64 = 60;
-/// Days for which there are partitions, from today on.
+/// For how many days after today partitions are made.
 const AHEAD: u64 = 3;
 const DAY: u64 = 24 * 60 * 60;
 
 /// A registry in PostgreSQL.
 ///
-/// It is to be used by threads that may wait: within an asynchronous task it panics.
+/// Its calls block, so do not use them within an asynchronous task: there they panic.
 #[derive(Debug)]
 pub struct Postgres {
     pool: Pool,
-    /// When nonces were last forgotten, in seconds since 1970.
+    /// When old nonces were last deleted, in seconds since 1970.
     tidied: AtomicU64,
     /// The last day that has a partition, in days since 1970.
     partitioned: AtomicU64,
 }
 
 impl Postgres {
-    /// Opens the registry at `location`, whose tables [`prepare`] has made.
+    /// Opens the registry at `location`, whose tables were made by [`prepare`].
     ///
     /// # Errors
     ///
-    /// [`Refusal::Unavailable`], also without the tables, or with those of another version.
+    /// [`Refusal::Unavailable`], also if there are no tables, or those of another version.
     pub fn open(location: Location) -> Result<Self, Refusal> {
         let pool = Pool::new(location)?;
         pool.run(async |session| migrate::check(session).await)?;
@@ -65,8 +65,7 @@ impl Postgres {
         })
     }
 
-    /// Forgets nonces that are long over, and makes the partitions of the coming days. What fails here is done later, and no machine has
-    /// to hear of it.
+    /// Deletes old nonces, and makes the partitions of the coming days. A failure is printed and not returned, because the next call tries again.
     fn tidy(&self, now: u64) {
         let before = self.tidied.load(Ordering::Relaxed);
         let is_time = now.saturating_sub(before) >= TIDY || now < before;
@@ -78,7 +77,7 @@ impl Postgres {
         if !mine {
             return;
         }
-        // An hour more than clocks differ, should this one have been set back.
+        // Nonces are kept for an hour after they have expired, in case the clock of this machine was set back.
         let old = signed(now.saturating_sub(60 * 60));
         let forgotten = self.pool.run(async |session| {
             let sql = "DELETE FROM used_nonce WHERE expires < $1";
@@ -106,7 +105,7 @@ impl Postgres {
     }
 }
 
-/// A time or counter as the database has it.
+/// A time or counter as a BIGINT, which is signed. Larger values become the largest.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -120,17 +119,17 @@ fn day(time: u64) -> i32 {
     i32::try_from(time / DAY).unwrap_or(i32::MAX)
 }
 
-/// A structure from a row that does not read back.
+/// The error for a stored structure that cannot be parsed.
 fn corrupt(err: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Fault {
     Fault::Refusal(Refusal::Unavailable(err.into()))
 }
 
-/// A text as the database takes it: it has no NUL.
+/// A text without NUL, which PostgreSQL does not accept.
 fn text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// A key from a row of `bound`.
+/// A proven key from a row of the query in [`Postgres::bound`](Registry::bound).
 fn read_bound(row: &Row) -> Result<Bound, Fault> {
     let blob = |column: usize| row.try_get::<_, Vec<u8>>(column);
     let name = |column| Name::from_bytes(&blob(column)?).map_err(corrupt);
@@ -273,7 +272,7 @@ impl Registry for Postgres {
         self.tidy(answer.now);
         let mut sign = Once::new(sign);
         let mut names = names.to_vec();
-        // In one order for all, so that two who take the same names do not wait for each other.
+        // All requests take names in the same order, which avoids deadlocks.
         names.sort();
         names.dedup();
         let renewal = renew::Renewal {
@@ -433,7 +432,7 @@ impl Registry for Postgres {
     }
 }
 
-/// Signs once, however often a transaction is begun again.
+/// Signs only once, even if the transaction is repeated.
 struct Once<'a> {
     sign: Sign<'a>,
     signed: Option<super::Signed>,

@@ -1,6 +1,6 @@
-//! The authority's keys in this process: sealed to the TPM on the disk, and in locked memory while the node serves.
+//! The authority's keys in this process: sealed to the TPM on the disk, and in locked memory while the node runs.
 //!
-//! For authorities that need more signatures than a TPM makes. Root on the machine can copy the keys while the node serves.
+//! This is for authorities that need more signatures than a TPM can make. Root on the machine can copy the keys while the node runs.
 
 mod file;
 
@@ -40,11 +40,11 @@ struct Secret {
 }
 
 impl InMemory {
-    /// Has the TPM open the keys in `file`, once.
+    /// Has the TPM open the keys in `file`. This is the only use of the TPM.
     ///
     /// # Errors
     ///
-    /// If others can read the file, it has another format, or it is not of this machine's TPM.
+    /// If others can read the file, it has another format, or it was sealed to another TPM.
     pub fn open(file: &Path) -> anyhow::Result<Self> {
         let shown = file.display();
         let sealed = read(file)?;
@@ -67,13 +67,13 @@ impl InMemory {
 impl Signer for InMemory {
     /// # Source
     ///
-    /// RFC 5656 section 3.1.2; the nonce is that of RFC 6979.
+    /// RFC 5656 section 3.1.2. The nonce is made as in RFC 6979.
     fn sign(&self, key: &AnyKey, data: &[u8]) -> Result<Signature, Refusal> {
         let Some(secret) = self.keys.iter().find(|it| it.public == *key) else {
             let (file, key) = (self.file.display(), key.fingerprint());
             return Err(failed(format!("{file} has no key {key}")));
         };
-        // Made for each signature and wiped after it: the key stays only in the locked memory.
+        // Made for each signature and wiped after it, so that the key stays only in locked memory.
         let signing = SigningKey::from_slice(secret.scalar.bytes()).map_err(failed)?;
         let made: p256::ecdsa::Signature = signing.sign(data);
         let (r, s) = made.split_bytes();
@@ -86,11 +86,11 @@ impl Signer for InMemory {
     }
 }
 
-/// The public keys for users and hosts in `file`, which this reads without a TPM.
+/// The public keys for users and hosts in `file`. This needs no TPM.
 ///
 /// # Errors
 ///
-/// If others can read the file, or it is not one of [`seal`].
+/// If others can read the file, or it was not made by [`seal`].
 pub(crate) fn public_keys(file: &Path) -> anyhow::Result<[AnyKey; 2]> {
     let KeyFile { user, host, .. } = read(file)?;
     Ok([user.public, host.public])
@@ -101,7 +101,7 @@ pub(crate) fn public_keys(file: &Path) -> anyhow::Result<[AnyKey; 2]> {
 ///
 /// # Errors
 ///
-/// If there is such a file; failures of the TPM and of the disk.
+/// If the file exists already; failures of the TPM and of the disk.
 pub(crate) fn seal(out: &Path) -> anyhow::Result<[AnyKey; 2]> {
     if out.exists() {
         bail!("{} is there already", out.display());
@@ -132,7 +132,7 @@ fn read(file: &Path) -> anyhow::Result<KeyFile> {
 
 /// The TPM that the configuration of this user names, or that of the machine.
 fn machine_tpm() -> anyhow::Result<Tpm> {
-    // Whether the environment may be believed is read from a file in /proc that a hardened process cannot open.
+    // Reads a file in /proc to decide whether the environment can be trusted. A hardened process cannot open it, so this comes first.
     let _ = StoreDir::for_user();
     Ok(Tpm::new(Config::load()?.tcti(None)?.tcti))
 }
@@ -143,7 +143,7 @@ fn new_key(root: &OpenSrk<'_>) -> anyhow::Result<SealedKey> {
     let sealed = SealedData::seal(root, &scalar)?;
     let public = public_half(&secret)?;
     let key = SealedKey { public, sealed };
-    // What does not come out again is better known now than at the next start.
+    // Opened again at once, so that a key which the TPM cannot open is noticed now and not at the next start.
     Ok(SealedKey {
         public: unseal(root, key.clone())?.public,
         ..key

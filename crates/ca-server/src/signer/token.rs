@@ -1,6 +1,6 @@
 //! The authority's keys in a token of the store: the TPM signs for the node itself, without an agent beside it.
 //!
-//! One thread has the token, and signatures wait in a queue before it: a TPM makes one at a time.
+//! One thread uses the token, and requests wait in its queue, because a TPM makes one signature at a time.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,17 +18,17 @@ use crate::Refusal;
 use crate::cmd::files;
 use crate::policy::TokenPlace;
 
-/// For a signature, and for those before it in the queue.
+/// The longest time for a signature, including the wait in the queue.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most signatures that wait: more than there are workers.
+/// The most requests in the queue, which is more than there are workers.
 const QUEUE: usize = 64;
 /// The longest file with a PIN, in bytes.
 const MAX_PIN_FILE: u64 = 4096;
 
-/// What is asked of the thread, and where its answer goes.
+/// A request to the thread, and the channel for its answer.
 enum Ask {
     Sign(AnyKey, Vec<u8>, SyncSender<anyhow::Result<Signature>>),
-    /// Which of these keys it lacks.
+    /// The index of the first of these keys that the token does not have.
     Lacks(Vec<AnyKey>, SyncSender<anyhow::Result<Option<usize>>>),
 }
 
@@ -40,13 +40,13 @@ pub struct InToken {
 }
 
 impl InToken {
-    /// The token at `place`. It is opened by the first signature, and again after an error.
+    /// The token at `place`. It is opened for the first request, and again after an error.
     ///
     /// # Errors
     ///
-    /// If no thread can be started.
+    /// If the thread cannot be started.
     pub fn new(place: TokenPlace) -> std::io::Result<Self> {
-        // Whether the environment may be believed is read from a file in /proc that a hardened process cannot open.
+        // Reads a file in /proc to decide whether the environment can be trusted. A hardened process cannot open it, so this comes first.
         let _ = StoreDir::for_user();
         harden();
         let (asks, queue) = sync_channel(QUEUE);
@@ -89,11 +89,11 @@ impl Signer for InToken {
     }
 }
 
-/// The thread's own.
+/// The state of the thread.
 struct Worker {
     place: TokenPlace,
     open: Option<Opened>,
-    /// Why the PIN was refused: it is not tried again, since each try counts.
+    /// Why the PIN was refused. A wrong PIN is not tried again, because the TPM counts each try.
     refused: Option<String>,
 }
 
@@ -106,7 +106,7 @@ struct Opened {
 impl Worker {
     fn run(mut self, queue: &Receiver<Ask>) {
         while let Ok(ask) = queue.recv() {
-            // Whoever does not wait any more needs no answer.
+            // Sending fails if the caller has stopped waiting, which does not matter.
             match ask {
                 Ask::Sign(key, data, answer) => drop(answer.send(self.sign(&key, &data))),
                 Ask::Lacks(keys, answer) => drop(answer.send(self.lacks(&keys))),
@@ -132,7 +132,7 @@ impl Worker {
         Ok(keys.iter().position(|key| !is_here(key)))
     }
 
-    /// The open token; it is opened anew if its PIN was set since.
+    /// The open token. It is opened again if its PIN was changed since.
     fn opened(&mut self) -> anyhow::Result<&Opened> {
         if let Some(why) = &self.refused {
             bail!("{why}; the PIN is not tried again before the node is restarted");
@@ -182,7 +182,7 @@ fn open(place: &TokenPlace) -> anyhow::Result<Opened> {
     })
 }
 
-/// The PIN in a file of this user alone; a name without a directory is a credential of systemd.
+/// Reads the PIN from a file that only this user can read. A name without a directory is a credential of systemd.
 ///
 /// systemd keeps credentials in a directory that only the user of the unit can read. Where its file system has access control lists, the mode of
 /// a credential shows their mask in the place of the group (0440), so the mode is not checked.

@@ -1,4 +1,4 @@
-//! The registry of one node in a file becomes that of several.
+//! Copies the registry of a single node from its file into PostgreSQL.
 
 use std::path::Path;
 
@@ -27,7 +27,7 @@ struct Table {
     insert: &'static str,
 }
 
-/// In an order in which no row comes before one that it refers to.
+/// The tables, in an order in which each row comes after those that it refers to.
 const TABLES: [Table; 9] = [
     Table {
         name: "device",
@@ -80,21 +80,21 @@ const TABLES: [Table; 9] = [
     },
 ];
 
-/// Apart from the others, for its number of rows is told.
+/// The table of revocations, which is copied last because its rows are counted for the result.
 const REVOCATION: Table = Table {
     name: "revocation",
     select: "SELECT id, device, ssh_key, reason, made, made_by FROM revocation",
     insert: "INSERT INTO revocation (id, device, ssh_key, reason, made, made_by) VALUES ($1, $2, $3, $4, $5, $6)",
 };
 
-/// Copies the registry in the file `from` into the database at `to`, whose tables are there and empty: all of it or nothing. The connection
-/// is one of the tables' owner. The file is left in one piece (without `-wal`), and is otherwise not changed.
+/// Copies the registry in the file `from` into the database at `to`, completely or not at all. The tables have to exist and to be empty, and the
+/// connection has to be that of their owner. The file is merged with its `-wal`, and not changed otherwise.
 ///
 /// # Errors
 ///
 /// [`Refusal::Unavailable`], also for a file that is in use or of another version.
 pub fn copy(from: &Path, to: Location) -> Result<Copied, Refusal> {
-    // It is brought up to date before.
+    // Opening it updates its tables to this version.
     drop(crate::registry::sqlite::Sqlite::open(from)?);
     let source = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     source.pragma_update(None, "journal_mode", "DELETE")?;
@@ -132,7 +132,7 @@ pub fn copy(from: &Path, to: Location) -> Result<Copied, Refusal> {
         session
             .execute(sql, &[&list.0, &list.1, &list.2, &list.3])
             .await?;
-        // The next numbers are larger than those that were copied.
+        // New rows have to get numbers above those that were copied.
         for table in ["device", "binding", "ca_key", "revocation"] {
             let sql = format!(
                 "SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT coalesce(max(id), 0) + 1 FROM {table}), FALSE)"
@@ -145,7 +145,7 @@ pub fn copy(from: &Path, to: Location) -> Result<Copied, Refusal> {
 }
 
 impl Table {
-    /// Copies all rows; returns how many.
+    /// Copies all rows, and returns their number.
     async fn copy(&self, source: &Connection, session: &mut Session) -> Result<u64, Fault> {
         let types = session.types(self.insert).await?;
         let mut select = source.prepare(self.select).map_err(corrupt)?;
@@ -167,7 +167,7 @@ impl Table {
     }
 }
 
-/// A value of a row, as the column in PostgreSQL has it.
+/// A value of a row, in the type of the column in PostgreSQL.
 fn value(
     row: &rusqlite::Row<'_>,
     column: usize,

@@ -1,4 +1,4 @@
-//! Proofs: who becomes what, and the row that each certificate has.
+//! Enrolments: the role and names that a proven key gets, and the row of its first certificate.
 
 use key_proof::{Kind, Verified};
 
@@ -63,7 +63,7 @@ pub(super) async fn enrol(
     }
 }
 
-/// The device's number; `None` if it was revoked.
+/// The device's number, for a new device as well; `None` if the device was revoked.
 async fn device(
     session: &mut Session,
     verified: &Verified,
@@ -86,8 +86,9 @@ async fn device(
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
-/// Whether the attestation key came with another endorsement key before (a TPM has several), or the key was revoked: a machine that was
-/// revoked does not come back as another one.
+/// Whether the attestation key belongs to another device here, or the key was revoked.
+///
+/// A TPM has several endorsement keys, so without this check a revoked machine could enrol again as a new device.
 async fn is_elsewhere(
     session: &mut Session,
     device: i64,
@@ -103,7 +104,7 @@ async fn is_elsewhere(
     Ok(row.try_get(0)?)
 }
 
-/// Whether the device has brought this key for this role, and a join token would change nothing: the first one is used, whose answer was lost.
+/// Whether the device has enrolled this key for this role before. Then it needs no second join token: it repeats an enrolment whose answer was lost.
 async fn has_come(
     session: &mut Session,
     device: i64,
@@ -126,7 +127,7 @@ async fn use_token(session: &mut Session, hash: &[u8; 32], now: u64) -> Result<b
     Ok(session.execute(sql, &[&&hash[..], &signed(now)]).await? == 1)
 }
 
-/// The state of the device's role and name, which a join token or an identity gives it if it has none.
+/// The state of the device's assignment for this role. A device without one gets it by a join token or an identity.
 async fn assign(
     session: &mut Session,
     device: i64,
@@ -157,7 +158,7 @@ async fn assign(
     }
 }
 
-/// V14. The rows are locked, so that no renewal moves the time meanwhile.
+/// Check V14: whether the TPM's time went back. The rows are locked, so that no renewal changes the time meanwhile.
 async fn went_back(session: &mut Session, verified: &Verified) -> Result<bool, Fault> {
     let time = verified.time;
     let sql = "SELECT went_back($2, $3, $4, clock, resets, restarts) FROM binding WHERE ak_name = $1 ORDER BY id FOR UPDATE";
@@ -174,7 +175,7 @@ async fn went_back(session: &mut Session, verified: &Verified) -> Result<bool, F
     Ok(false)
 }
 
-/// The number of the row of this key in this role, and whether it is active.
+/// Stores the key in this role, and returns the number of its row and whether it is active.
 async fn bind(
     session: &mut Session,
     device: i64,
@@ -185,7 +186,7 @@ async fn bind(
     let (binding, ak) = (&verified.binding, verified.attestation_key.bytes());
     let (wall, mode) = (verified.wall.name(), verified.mode.name());
     let trusted = verified.trusted.as_ref().map(|it| &it[..]);
-    // The newest proof counts: a machine that has to enrol again because the policy is stricter now can renew by it.
+    // The newest proof counts: a machine that enrolled again because the policy became stricter can renew after that.
     let sql = "UPDATE binding SET wall = $4, mode = $5, trusted = $6 WHERE ak_name = $1 AND key_name = $2 AND role = $3 RETURNING id, state";
     let row = session
         .optional(
@@ -249,14 +250,14 @@ async fn bind(
     Ok((id, is_active))
 }
 
-/// Whether the key takes the place of the one that the device has in this role without an administrator's word.
+/// Whether the key may replace the device's other key in this role without an administrator's approval.
 async fn may_replace(
     session: &mut Session,
     device: i64,
     enrolment: &Enrolment<'_>,
 ) -> Result<bool, Fault> {
     match (enrolment.rebind, enrolment.admission) {
-        // What an administrator gave a token for needs no second word of his.
+        // An administrator made the token, which is an approval.
         (_, Admission::Token(_)) | (Rebind::Auto, _) => Ok(true),
         (Rebind::OldKey, Admission::OldKey(blob)) => {
             let sql = "SELECT EXISTS (SELECT FROM binding WHERE device = $1 AND role = $2 AND state = 'active' AND ssh_key = $3)";
@@ -269,8 +270,9 @@ async fn may_replace(
     }
 }
 
-/// Ends the other keys that the device has in this role. Their names go to `successor`, and not to whoever asks next: certificates with them
-/// may still be good.
+/// Retires the other keys of the device in this role. Their host names go to `successor`.
+///
+/// The names do not become free, because certificates with them may still be valid.
 pub(super) async fn replace_others(
     session: &mut Session,
     device: i64,

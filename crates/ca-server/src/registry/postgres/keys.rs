@@ -4,7 +4,7 @@ use super::pool::{Fault, Session};
 use super::{corrupt, text, unsigned};
 use crate::registry::{CaKey, CaKeys, Custody, Retired, check_known};
 
-/// The number of a key, which is published from now on.
+/// Stores a key, which is published from now on, and returns its number.
 pub(super) async fn publish(
     session: &mut Session,
     kind: &str,
@@ -36,7 +36,7 @@ pub(super) async fn publish(
     Ok(i64::from(id))
 }
 
-/// The list of keys is another one.
+/// Increases the number of the list of keys, since the list has changed.
 async fn count(session: &mut Session) -> Result<(), Fault> {
     let sql = "UPDATE meta SET keys_number = keys_number + 1";
     session.execute(sql, &[]).await?;

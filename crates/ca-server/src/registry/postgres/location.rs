@@ -1,4 +1,4 @@
-//! Where the database is, and how this node shows who it is.
+//! The address of the database, and how node and database authenticate each other.
 
 use std::fs;
 use std::net::IpAddr;
@@ -20,11 +20,11 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 /// The longest file of passwords that is read, in bytes.
 const MAX_PASSFILE: u64 = 1024 * 1024;
 
-/// Where a database is: a URL as `psql` takes it.
+/// The address of a database: a URL as `psql` takes it.
 ///
-/// Over a network the server has to show a certificate for its name by one of the authorities in `sslrootcert`, whatever `sslmode` is. The
-/// password, if one is needed, is in the file `passfile` or `$PGPASSFILE`, in the format of PostgreSQL; never in the URL, which other users
-/// of the machine may read.
+/// Over a network the server has to show a certificate for its name by one of the authorities in `sslrootcert`, also without `sslmode`. A
+/// password is in the file `passfile` or `$PGPASSFILE`, in the format of PostgreSQL. It must not be in the URL, which other users of the machine
+/// may be able to read.
 #[derive(Clone)]
 pub struct Location {
     pub(super) config: Config,
@@ -33,7 +33,7 @@ pub struct Location {
 
 impl std::fmt::Debug for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Not the password.
+        // Without the password.
         f.debug_struct("Location").finish_non_exhaustive()
     }
 }
@@ -43,7 +43,7 @@ impl Location {
     ///
     /// # Errors
     ///
-    /// If it is none, has a password, names a host of the network without `sslrootcert`, or a file cannot be used.
+    /// If the URL cannot be read, has a password, or names a host of the network without `sslrootcert`, or if a file cannot be used.
     pub fn parse(url: &str) -> anyhow::Result<Self> {
         let scheme = ["postgresql://", "postgres://"];
         let is_url = scheme.iter().any(|it| url.starts_with(it));
@@ -68,7 +68,7 @@ impl Location {
             config.get_dbname().is_some(),
             "the URL of the database names no database"
         );
-        // It is connected to in the place of the host whose name says whether TLS is needed.
+        // The library would connect to hostaddr, while the decision about TLS is made by the name of the host.
         ensure!(
             config.get_hostaddrs().is_empty(),
             "hostaddr in the URL of the database is not taken: name the host"
@@ -85,14 +85,14 @@ impl Location {
         config.keepalives_idle(Duration::from_secs(30));
         config.application_name("tpmssh-ca");
         if config.get_hosts().len() > 1 {
-            // Of several, the one that is not a copy.
+            // Of several hosts, the one that accepts writes, not a standby.
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         Ok(Self { config, tls })
     }
 }
 
-/// The parameters of the URL that the library does not know.
+/// The parameters of the URL that are handled here, because the library does not know them.
 #[derive(Default)]
 struct Own {
     roots: Option<PathBuf>,
@@ -125,7 +125,7 @@ fn own_parameters(url: &str) -> anyhow::Result<(String, Own)> {
     Ok((url, own))
 }
 
-/// The text of a parameter, in which `%2F` stands for `/`.
+/// Decodes percent-encoding: `%2F` stands for `/`.
 fn decoded(text: &str) -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
@@ -193,17 +193,17 @@ impl Own {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        // It checks the certificate also with this one; the others of the library would go on without TLS.
+        // `Require` here also checks the certificate, because the TLS configuration does. The other modes of the library fall back to no TLS.
         config.ssl_mode(SslMode::Require);
         Ok(Some(MakeRustlsConnect::new(tls)))
     }
 }
 
-/// The password for this database in a file as PostgreSQL has it; `None` if no line fits.
+/// The password for this database in a password file of PostgreSQL; `None` if no line fits.
 ///
 /// # Source
 ///
-/// PostgreSQL, "The Password File": `host:port:database:user:password`, `*` fits all, a backslash goes before a colon or backslash.
+/// PostgreSQL, "The Password File": `host:port:database:user:password`. `*` fits everything; a backslash escapes a colon or a backslash.
 fn password(path: &Path, config: &Config) -> anyhow::Result<Option<String>> {
     let shown = path.display();
     let meta =

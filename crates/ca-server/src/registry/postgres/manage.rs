@@ -1,4 +1,4 @@
-//! What an administrator sees and does.
+//! Queries and changes by an administrator: devices, approvals, revocations, imports.
 
 use ssh_format::AnyKey;
 
@@ -65,13 +65,13 @@ pub(super) async fn revoke(
     if session.execute(sql, &[&device]).await? == 0 {
         return Ok(false);
     }
-    // Also the keys that were replaced: their certificates may still be good.
+    // Also the keys that were replaced: their certificates may still be valid.
     let sql = "INSERT INTO revocation (device, ssh_key, reason, made, made_by) \
                SELECT DISTINCT device, ssh_key, $2, $3::BIGINT, $4 FROM binding WHERE device = $1 ON CONFLICT DO NOTHING";
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
         [&device, &text(reason), &signed(now), &text(by)];
     session.execute(sql, &values).await?;
-    // A chip has several endorsement keys, and one of its keys may have come with each of them.
+    // A TPM has several endorsement keys, so the same SSH key may belong to several devices here.
     let sql = "DELETE FROM principal WHERE binding IN (SELECT id FROM binding WHERE device = $1 \
                OR ssh_key IN (SELECT ssh_key FROM binding WHERE device = $1))";
     session.execute(sql, &[&device]).await?;
@@ -81,11 +81,11 @@ pub(super) async fn revoke(
     Ok(true)
 }
 
-/// The keys of revoked devices, and then the authority's own that are retired: in one query.
+/// The keys of revoked devices, and after them the retired keys of the authority, in one query.
 const REVOKED: &str = "SELECT key FROM (SELECT 1 AS part, id, ssh_key AS key FROM revocation \
                        UNION ALL SELECT 2, id, public FROM ca_key WHERE state = 'retired') AS revoked ORDER BY part, id";
 
-/// The list that was given out last.
+/// What the registry knows of the last list of revoked keys: its number, its time, and how many keys it had.
 pub(super) async fn last_list(session: &mut Session) -> Result<LastList, Fault> {
     let sql = "SELECT krl_number, krl_made, krl_keys, (SELECT count(*) FROM revocation) \
                + (SELECT count(*) FROM ca_key WHERE state = 'retired') + (SELECT count(*) FROM revoked_print) FROM meta";

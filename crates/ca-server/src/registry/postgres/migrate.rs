@@ -1,10 +1,10 @@
-//! The tables: making them, and looking whether they are those of this version.
+//! The tables: creating and updating them, and checking their version.
 
 use super::pool::{Fault, Pool, Session};
 use super::{Location, corrupt};
 use crate::Refusal;
 
-/// The schemas, oldest first; `schema_version` is how many of them are applied.
+/// The schemas, oldest first. `schema_version` holds how many of them were applied.
 const SCHEMAS: &[&str] = &[
     include_str!("schema_1.sql"),
     include_str!("schema_2.sql"),
@@ -12,21 +12,21 @@ const SCHEMAS: &[&str] = &[
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
 ];
-/// What nodes may do, with `:"role"` for the name of their role.
+/// The rights of nodes, with `:"role"` for the name of their role.
 const ROLE: &str = include_str!("role.sql");
 
-/// Makes or updates the tables in the database at `location`, as the user who owns them from then on, and gives the rights of a node to `role`.
-/// Two that do it at once wait for each other.
+/// Creates or updates the tables in the database at `location`, and gives the rights of a node to `role`. The user of the connection owns the tables.
+/// A lock makes a second call wait for the first.
 ///
 /// # Errors
 ///
-/// [`Refusal::Unavailable`], also for a database that has other tables, and one of a newer version.
+/// [`Refusal::Unavailable`], also for a database that has other tables, or tables of a newer version.
 pub fn prepare(location: Location, role: Option<&str>) -> Result<(), Refusal> {
     Pool::new(location)?.patiently(async |session| {
         session
             .batch("SET statement_timeout = 0; SET lock_timeout = '30s'; BEGIN")
             .await?;
-        // "tpCA".
+        // The number of the lock is "tpCA".
         session
             .batch("SELECT pg_advisory_xact_lock(1953514305)")
             .await?;
@@ -49,7 +49,7 @@ pub fn prepare(location: Location, role: Option<&str>) -> Result<(), Refusal> {
     })
 }
 
-/// Whether the tables are those of this version.
+/// Checks that the tables are those of this version.
 pub(super) async fn check(session: &mut Session) -> Result<(), Fault> {
     let Some(done) = version(session).await? else {
         return Err(corrupt(

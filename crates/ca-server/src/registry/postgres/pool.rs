@@ -1,4 +1,4 @@
-//! Connections to the database, and what is done over one.
+//! Connections to the database, and the transactions over them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,21 +15,21 @@ use tokio_postgres::{Client, NoTls, Row, Statement};
 use super::location::Location;
 use crate::Refusal;
 
-/// The most connections of a node: its workers (16), and some for administrators.
+/// The most connections of a node: one for each of its 16 workers, and some for administrators.
 const MAX: usize = 20;
-/// For all that is done for one request, a wait for a connection included. A database that is slower is one that is away.
+/// The longest wait for a connection, and the longest time for the work of one request. A slower database counts as unavailable.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The same for all that an administrator has begun at once, such as an import of all machines.
+/// The longest time for a command of an administrator, such as an import of all machines.
 const LONG: Duration = Duration::from_secs(10 * 60);
-/// How often a transaction is begun that the database ends because it met another one.
+/// How often a transaction is tried that collides with others.
 const ATTEMPTS: u32 = 20;
-/// The settings of a connection. A row is locked for one statement, or for one enrolment with its signature; whoever waits longer meets a
-/// node that hangs.
+/// The settings of a connection. A row is locked for the time of one statement, or of one enrolment with its signature. A lock that is held longer
+/// belongs to a node that hangs.
 const SETTINGS: &str = "SET statement_timeout = '5s'; SET lock_timeout = '4s'; SET idle_in_transaction_session_timeout = '30s'; \
                         SET search_path = public; \
                         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
-/// Why something was not done.
+/// Why a query or a transaction failed.
 #[derive(Debug)]
 pub(super) enum Fault {
     Database(tokio_postgres::Error),
@@ -58,7 +58,7 @@ impl From<Fault> for Refusal {
 }
 
 impl Fault {
-    /// Whether the database ended the transaction because another one was in its way: it may go on a second time.
+    /// Whether the transaction collided with another one, and may succeed if it is repeated.
     pub(super) fn is_collision(&self) -> bool {
         let Self::Database(err) = self else {
             return false;
@@ -66,14 +66,14 @@ impl Fault {
         let collisions = [
             &SqlState::T_R_SERIALIZATION_FAILURE,
             &SqlState::T_R_DEADLOCK_DETECTED,
-            // Both have seen that there is no such row yet.
+            // Two transactions have inserted the same new row.
             &SqlState::UNIQUE_VIOLATION,
         ];
         err.code().is_some_and(|code| collisions.contains(&code))
     }
 }
 
-/// One connection, with the statements that the database has parsed for it.
+/// One connection, and its prepared statements.
 pub(super) struct Session {
     client: Client,
     statements: HashMap<&'static str, Statement>,
@@ -118,7 +118,7 @@ impl Session {
         Ok(self.client.query_one(&statement, values).await?)
     }
 
-    /// The number of rows that were changed.
+    /// Executes a statement, and returns the number of rows that it changed.
     pub(super) async fn execute(
         &mut self,
         sql: &'static str,
@@ -139,14 +139,14 @@ impl Session {
     }
 }
 
-/// The connections of a node. It is used by threads that may wait, and by none of an asynchronous runtime.
+/// The connections of a node. Its calls block, so they must not be made on threads of an asynchronous runtime.
 pub(super) struct Pool {
     location: Location,
     idle: Mutex<Vec<Session>>,
     permits: Semaphore,
-    /// [`PATIENCE`]; a test has less.
+    /// [`PATIENCE`], or less in a test.
     patience: Duration,
-    /// Reads from the connections, also from those that nobody uses: so a connection that has ended is known.
+    /// Reads from all connections, also from idle ones, so that a connection which was closed is noticed.
     runtime: Option<Runtime>,
 }
 
@@ -159,7 +159,7 @@ impl std::fmt::Debug for Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Dropped in place, it would wait, which a thread of another runtime may not.
+            // Dropping a runtime blocks, which is not allowed on a thread of another runtime.
             runtime.shutdown_background();
         }
     }
@@ -181,7 +181,7 @@ impl Pool {
         })
     }
 
-    /// Does `work` over one connection; each of its statements is a transaction.
+    /// Does `work` over one connection. Each statement is a transaction of its own.
     pub(super) fn run<T>(
         &self,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>,
@@ -194,8 +194,7 @@ impl Pool {
         })
     }
 
-    /// Does `work` for an administrator, however long it takes. The connection is not used again: it may have a transaction that is to be
-    /// rolled back.
+    /// Does `work` for an administrator, without a time limit. The connection is closed afterwards, which rolls back a transaction that `work` left open.
     pub(super) fn patiently<T>(
         &self,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>,
@@ -206,8 +205,8 @@ impl Pool {
         })
     }
 
-    /// Does `work` in a transaction, as if there were no other one at the same time. It is rolled back unless `work` returns `true` with its
-    /// result, and begun again if another one was in its way.
+    /// Does `work` in a SERIALIZABLE transaction. It is rolled back unless `work` returns `true` with its result, and repeated if it collides with
+    /// another transaction.
     pub(super) fn transaction<T>(
         &self,
         work: impl AsyncFnMut(&mut Session) -> Result<(T, bool), Fault>,
@@ -215,7 +214,7 @@ impl Pool {
         self.transaction_within(self.patience, work)
     }
 
-    /// The same for an administrator, with many rows.
+    /// As [`Self::transaction`], for commands of administrators that change many rows.
     pub(super) fn long_transaction<T>(
         &self,
         work: impl AsyncFnMut(&mut Session) -> Result<(T, bool), Fault>,
@@ -238,7 +237,7 @@ impl Pool {
                         sleep(pause(attempt)).await;
                     }
                     Err(fault) => {
-                        // Without a connection there is nothing to roll back.
+                        // If this fails, the connection is lost, and the database rolls back by itself.
                         let rolled_back = session.batch("ROLLBACK").await;
                         self.give_back(session, rolled_back.as_ref().err());
                         return Err(fault);
@@ -280,7 +279,7 @@ impl Pool {
         let client = match &self.location.tls {
             Some(tls) => {
                 let (client, connection) = self.location.config.connect(tls.clone()).await?;
-                // Its error is that of the statement which was waiting.
+                // The error of the connection is ignored, because the waiting statement fails with it as well.
                 tokio::spawn(async move { drop(connection.await) });
                 client
             }
@@ -298,11 +297,11 @@ impl Pool {
         Ok(session)
     }
 
-    /// Keeps a connection for later, unless it was left in the middle of something.
+    /// Keeps a connection for later use, unless its state is unknown after a fault.
     fn give_back(&self, session: Session, fault: Option<&Fault>) {
         let usable = match fault {
             None | Some(Fault::Refusal(_)) => true,
-            // The database refused a statement, and has rolled it back.
+            // An error that the database reported: it has rolled the statement back.
             Some(Fault::Database(err)) => err.as_db_error().is_some(),
         };
         if usable && !session.client.is_closed() {
@@ -321,14 +320,14 @@ async fn once<T>(
 ) -> Result<T, Fault> {
     session.batch("BEGIN ISOLATION LEVEL SERIALIZABLE").await?;
     let (done, keep) = work(session).await?;
-    // If the connection ends here, nobody knows whether it was kept: the caller gets the error, and releases nothing.
+    // If the connection is lost here, nobody knows whether the transaction was committed. The caller gets the error, and sends no certificate.
     session
         .batch(if keep { "COMMIT" } else { "ROLLBACK" })
         .await?;
     Ok(done)
 }
 
-/// A wait before the next attempt, longer from time to time and not the same for all who met.
+/// The wait before the next attempt: random, and longer after each attempt.
 fn pause(attempt: u32) -> Duration {
     let most = 4_u64 << attempt.min(6);
     Duration::from_millis(1 + OsRng.next_u64() % most)
@@ -338,7 +337,7 @@ fn pause(attempt: u32) -> Duration {
 mod tests {
     use super::*;
 
-    /// An import of all machines of a fleet is many rows, each of which is quick.
+    /// An import of all machines of a fleet changes many rows, each of them quickly.
     #[test]
     fn an_administrator_may_take_longer_than_a_request() {
         let server = testing::Postgres::start();
@@ -355,7 +354,7 @@ mod tests {
         let cut = pool.transaction(work).unwrap_err();
         let cause = std::error::Error::source(&cut).map(ToString::to_string);
         assert_eq!(cause.as_deref(), Some("the database does not answer"));
-        // The connection is left in the middle of it, and is not used again.
+        // The connection was left within a transaction, and is not used again.
         pool.run(async |session| session.batch("BEGIN; COMMIT").await)
             .unwrap();
     }

@@ -1,4 +1,4 @@
-//! Renewals: two statements, one that looks and one that does all.
+//! Renewals: one statement that checks, and one that makes all changes.
 
 use key_proof::TpmTime;
 
@@ -7,7 +7,7 @@ use super::{Once, day, signed, text};
 use crate::Refusal;
 use crate::registry::{Answer, Outcome, Signed};
 
-/// What is asked for. `names` are sorted, and none stands there twice.
+/// A renewal. `names` are sorted and unique.
 pub(super) struct Renewal<'a> {
     pub(super) bound: i64,
     pub(super) names: &'a [String],
@@ -15,11 +15,13 @@ pub(super) struct Renewal<'a> {
     pub(super) answer: Answer<'a>,
 }
 
-/// What is in the way of a renewal.
+/// The result of the checks before a renewal.
 enum Before {
+    /// The renewal can be made.
     Nothing,
-    /// The key has not all of the names yet.
+    /// The renewal can be made, but has to reserve names for the key first.
     Names,
+    /// The renewal is refused, or was made before.
     Known(Outcome),
 }
 
@@ -28,9 +30,9 @@ pub(super) async fn renew(
     renewal: &Renewal<'_>,
     sign: &mut Once<'_>,
 ) -> Result<Outcome, Fault> {
-    // Twice: another renewal with the same key may come in between.
+    // A second try, because another renewal with the same key may come between the check and the change.
     for _ in 0..2 {
-        // Whoever is refused costs no signature.
+        // Checked first, so that a refused renewal costs no signature.
         let before = look(session, renewal).await?;
         if let Before::Known(outcome) = before {
             return Ok(outcome);
@@ -99,7 +101,7 @@ async fn look(session: &mut Session, renewal: &Renewal<'_>) -> Result<Before, Fa
     if row.try_get(1)? {
         return Ok(Before::Known(Outcome::TimeWentBack));
     }
-    // The policy may have allowed it a name since that another host has got meanwhile.
+    // The policy may allow the host a new name, which another host may have taken already.
     if row.try_get(2)? {
         return Ok(Before::Known(Outcome::NameTaken));
     }
@@ -111,7 +113,7 @@ async fn look(session: &mut Session, renewal: &Renewal<'_>) -> Result<Before, Fa
     })
 }
 
-/// What came of this nonce before, if it was answered: the same again for the same answer.
+/// The outcome that this nonce had before, if it was answered already. The same answer gets the same outcome, so a client can repeat a request.
 pub(super) async fn answered(
     session: &mut Session,
     answer: Answer<'_>,
@@ -141,14 +143,14 @@ fn again(
 ) -> Outcome {
     match (state, certificate) {
         _ if body != answer.body => Outcome::NonceUsed,
-        // Not for a key that was revoked in between.
+        // A key that was revoked since does not get its certificate again.
         (None | Some("revoked" | "retired"), _) => Outcome::Unknown,
         (_, Some(certificate)) => Outcome::Issued(certificate),
         (_, None) => Outcome::Pending(binding),
     }
 }
 
-/// Takes the names that the key has not yet, and renews: both or none.
+/// Reserves the missing names for the key and renews, in one transaction.
 async fn with_names(
     session: &mut Session,
     renewal: &Renewal<'_>,
@@ -169,7 +171,7 @@ async fn with_names(
     done
 }
 
-/// Renews, if nothing is in the way by now.
+/// Renews. `false` if it is not possible any more.
 async fn once(
     session: &mut Session,
     renewal: &Renewal<'_>,
@@ -184,8 +186,9 @@ async fn once(
     issue(session, *bound, *time, *answer, names, signed).await
 }
 
-/// Moves the time of a key forward, uses the nonce, and notes the certificate, which nobody gets before this is on the disk. `false` if the
-/// key is not active, its time would go back, or it has not all of `names`: then nothing is done.
+/// Stores the TPM's new time, the nonce and the certificate. The certificate may be sent after this is on the disk.
+///
+/// `false` if the key is not active, the TPM's time would go back, or the key does not have all of `names`. Then nothing is changed.
 pub(super) async fn issue(
     session: &mut Session,
     binding: i64,
@@ -194,7 +197,7 @@ pub(super) async fn issue(
     names: &[String],
     one: &Signed,
 ) -> Result<bool, Fault> {
-    // All keys with the attestation key are locked, always in the same order: of two renewals, the second one sees the time of the first.
+    // All rows with this attestation key are locked, in the same order each time. So of two renewals, the second one sees the time of the first.
     let sql = "WITH held AS MATERIALIZED ( \
                 SELECT clock, resets, restarts FROM binding \
                 WHERE ak_name = (SELECT ak_name FROM binding WHERE id = $1) ORDER BY id FOR UPDATE \
@@ -240,7 +243,7 @@ pub(super) async fn issue(
     Ok(row.try_get::<_, i64>(0)? == 1)
 }
 
-/// Gives the host names to this key, besides those that it has; `false` if another key has one of them.
+/// Adds host names to those of this key; `false` if one of them belongs to another key.
 pub(super) async fn take_names(
     session: &mut Session,
     binding: i64,

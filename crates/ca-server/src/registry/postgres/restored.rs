@@ -52,7 +52,7 @@ pub(super) async fn restored(
     })
 }
 
-/// The fingerprints of the keys that a query finds.
+/// The fingerprints of the keys that a query returns.
 async fn prints(
     session: &mut Session,
     sql: &'static str,

@@ -6,19 +6,19 @@ use serde::{Deserialize, Serialize};
 use ssh_format::AnyKey;
 use tpm_core::{Blob, SealedData, Srk};
 
-/// What the file begins with.
+/// The comment at the beginning of the file.
 const HEAD: &str = "# The keys of an SSH authority, sealed to the TPM of one machine (tpmssh-ca ca seal). No other machine can open them.\n";
 
-/// The keys as they are stored.
+/// The contents of the file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct KeyFile {
-    /// The storage root key that they are sealed below.
+    /// The storage root key under which the keys are sealed.
     pub(super) srk: Srk,
     pub(super) user: SealedKey,
     pub(super) host: SealedKey,
 }
 
-/// One of them.
+/// A sealed key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SealedKey {
     pub(super) public: AnyKey,
@@ -47,7 +47,7 @@ impl KeyFile {
     /// Reads the text of a file, without a TPM.
     pub(super) fn parse(text: &str) -> anyhow::Result<Self> {
         let text: Text = toml::from_str(text).map_err(|err| {
-            // The rest quotes the file.
+            // Only the message: the rest of the error quotes the file.
             let why = err.message().lines().next().unwrap_or("it is not TOML");
             anyhow::anyhow!("{why}")
         })?;
@@ -112,7 +112,7 @@ fn bytes(name: &str, text: &str) -> anyhow::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// Made by `tpmssh-ca ca seal` with a swtpm that is gone.
+    /// Made by `tpmssh-ca ca seal` with a simulated TPM that no longer exists.
     const GOOD: &str = include_str!("good.toml");
 
     fn why(text: &str) -> String {
@@ -173,7 +173,7 @@ mod tests {
             assert_ne!(broken, GOOD, "{says}");
             assert_eq!(why(&broken), says);
         }
-        // Cut short anywhere, it never parses, and never panics.
+        // A file that is cut at any place is refused, without a panic.
         let last = GOOD.trim_end().len() - 1;
         for len in (0..last).filter(|&len| GOOD.is_char_boundary(len)) {
             why(&GOOD[..len]);
