@@ -239,7 +239,7 @@ fn settings_of_another_file_are_not_replaced() {
         enrol(&machine, &authority, &["--join-token", &token]).fails(
             1,
             &format!(
-                "tpmssh: {file}, line 2: {keyword} is set there, and sshd takes one\n\
+                "tpmssh: {file}, line 2: {keyword} is set there, and sshd uses only one\n\
                  hint: that of the authority takes its place, so what it does is to be done otherwise first; then take that line out, and try again\n"
             ),
         );

@@ -80,7 +80,7 @@ fn a_key_that_the_authority_does_not_know_says_nothing() {
     let outcome = enrol(&program, &authority.url, &["--identity-key", &missing]);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     let said = format!(
-        "tpmssh: the key {missing} does not say who asks: ssh-keygen does not sign with it\n"
+        "tpmssh: the key {missing} gives no identity: ssh-keygen does not sign with it\n"
     );
     assert!(outcome.stderr.ends_with(&said), "{outcome:?}");
 }

@@ -1,4 +1,4 @@
-//! Certificates that an authority over the network (`tpmssh-ca`) gives for some hours, and gives again.
+//! Certificates by an authority over the network (`tpmssh-ca`), which are valid for some hours and are renewed.
 
 pub(crate) mod again;
 pub(crate) mod first;
@@ -21,14 +21,14 @@ use crate::proofs::prover::{Prover, Purpose};
 use crate::show::date;
 use crate::show::output::{error_line, tell};
 
-/// A certificate that was got and is kept.
+/// A certificate that was issued and is stored.
 #[derive(Debug)]
 pub(crate) struct Got {
     pub(crate) certificate: Certificate,
-    /// When to get the next one, in seconds since 1970.
+    /// When to renew it, in seconds since 1970.
     pub(crate) renew_at: u64,
     pub(crate) authorities: Authorities,
-    /// The endorsement key that was shown; `None` if none was.
+    /// The endorsement key of the proof; `None` for a renewal without a proof.
     ek_type: Option<EkType>,
 }
 
@@ -38,11 +38,11 @@ pub(crate) struct Enrolled {
     pub(crate) enrolment: Enrolment,
 }
 
-/// The enrolments of the tokens that are meant.
+/// The enrolments of the tokens that the options select.
 ///
 /// # Errors
 ///
-/// Whatever is wrong with the store.
+/// Errors of the store.
 pub(crate) fn all(app: &App, store: &Store) -> anyhow::Result<Vec<Enrolled>> {
     let keys = signing::all(app, store)?;
     let mut all = Vec::new();
@@ -79,12 +79,12 @@ fn ek_type(name: &str) -> Option<EkType> {
     EkTypeArg::from_str(name, false).ok().map(EkType::from)
 }
 
-/// A random number for the pace.
+/// A random number for [`enroll::pace`].
 pub(crate) fn random() -> u32 {
     OsRng.next_u32()
 }
 
-/// Whom the store says to believe.
+/// The authority's keys that the store has for an enrolment.
 ///
 /// # Errors
 ///
@@ -108,7 +108,7 @@ pub(crate) fn fingerprints(keys: &[AnyKey]) -> Vec<String> {
         .collect()
 }
 
-/// The same as the store has it.
+/// The authority's keys in the form of the store.
 fn trust(authorities: &Authorities, tls_roots: Option<Vec<u8>>) -> Trust {
     let blobs = |keys: &[AnyKey]| keys.iter().map(|key| key.blob().to_vec()).collect();
     Trust {
@@ -132,8 +132,10 @@ fn purpose(terms: &Terms) -> Purpose<'_> {
     }
 }
 
-/// The answer of an authority, checked. If it has other keys than those that are trusted, they count if the trusted ones signed them; without
-/// any, those in the answer count. If the other keys cannot be taken, a certificate by a key that is trusted is.
+/// Checks the answer of an authority.
+///
+/// If the authority has other keys than the trusted ones, they are accepted if a trusted key signed them. Without trusted keys, those in the answer are
+/// accepted. If the other keys are not accepted, a certificate by a trusted key still is.
 fn checked(
     prover: &Prover<'_>,
     server: &Server,
@@ -174,17 +176,17 @@ fn checked(
     })
 }
 
-/// The authority's keys that follow those that are trusted; `None` if it has no others.
+/// The authority's keys that replace the trusted ones; `None` if the authority has no others.
 ///
 /// # Errors
 ///
-/// Those of the authority, and of an answer that is not believed.
+/// Errors of the authority, and of an answer that is refused.
 fn new_keys(
     server: &Server,
     trusted: &Authorities,
     audience: &str,
 ) -> anyhow::Result<Option<Authorities>> {
-    // Keys that somebody gave are from no list.
+    // Keys that a person gave come from no list, so the whole list is asked for.
     let known = Some(trusted.number).filter(|&number| number > 0);
     let Some(signed) = server.keys(known)? else {
         return Ok(None);
@@ -193,11 +195,11 @@ fn new_keys(
     Ok(Some(keys).filter(|keys| keys != trusted))
 }
 
-/// Asks the authority of an enrolment for other keys, and keeps them. Returns the keys that are trusted from now on.
+/// Asks the authority of an enrolment for its keys, and stores new ones. Returns the keys that are trusted from now on.
 ///
 /// # Errors
 ///
-/// Those of the authority, of an answer that is not believed, and of the store. The keys that are there stay.
+/// Errors of the authority, of an answer that is refused, and of the store. The stored keys are not changed then.
 pub(crate) fn refresh_keys(
     store: &mut Store,
     enrolment: &Enrolment,
@@ -215,7 +217,7 @@ pub(crate) fn refresh_keys(
     Ok(new)
 }
 
-/// Says which lines of `known_hosts` name keys that are new or that are no longer the authority's.
+/// Prints the lines of `known_hosts` for keys that are new, or that the authority no longer has.
 fn tell_changed(before: &Authorities, now: &Authorities) {
     let line = |key: &AnyKey| format!("@cert-authority * {}", key.line("tpmssh-ca"));
     for key in now.hosts.iter().filter(|it| !before.hosts.contains(it)) {
@@ -232,14 +234,14 @@ fn tell_changed(before: &Authorities, now: &Authorities) {
     }
 }
 
-/// Keeps a certificate that was checked, in the place of the last one.
+/// Stores a certificate that was checked. It replaces the last one.
 fn keep(
     store: &mut Store,
     key: &SigningKey,
     terms: Terms,
     got: &Got,
 ) -> anyhow::Result<EnrolmentId> {
-    // Whoever enrols for the first time is shown all keys.
+    // At a first enrolment, all keys are shown elsewhere.
     if let Ok(before) = authorities(&terms.trust)
         && !before.hosts.is_empty()
     {

@@ -23,7 +23,7 @@ use crate::show::output::{self, tell};
 ///
 /// # Errors
 ///
-/// If it cannot be read, or is not what it should be.
+/// If the file cannot be read, or is of another format.
 pub(crate) fn read<T>(
     path: &Path,
     parse: impl FnOnce(&[u8]) -> key_proof::Result<T>,

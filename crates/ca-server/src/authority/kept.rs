@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_does_not_make_it_gets_the_last_one_and_is_not_kept_waiting() {
+    fn other_requests_get_the_last_answer_and_do_not_wait() {
         let kept = Kept::new();
         let ok = |it: u32| Some(Ok::<_, ()>(it));
         assert_eq!(kept.at_hand(|_| true, |_| Ok::<_, ()>(1)), ok(1));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_or_panics_is_tried_again_and_the_last_one_stays() {
+    fn after_a_failure_or_panic_the_last_answer_stays_and_the_next_try_succeeds() {
         let kept = Kept::new();
         assert_eq!(kept.newest(|_| Ok::<_, ()>(1)), Ok(1));
         assert_eq!(kept.newest(|_| Err::<i32, _>(())), Err(()));

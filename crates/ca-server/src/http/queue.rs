@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn only_two_seconds_of_work_wait_and_the_rest_is_sent_away_at_once() {
+    async fn two_seconds_of_work_may_wait_and_more_is_refused_at_once() {
         let queue = Queue::new(2, Gauge::default());
         let (first, _second) = (queue.enter().await.unwrap(), queue.enter().await.unwrap());
         queue.0.mean.store(100_000, Relaxed);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_sent_away_comes_again_the_later_the_longer_the_queue_is() {
+    fn the_longer_the_queue_the_longer_is_the_retry_after() {
         let of = |millis, chance| come_again(Duration::from_millis(millis), chance);
         assert_eq!((of(0, 0), of(0, 2), of(200, 7)), (2, 4, 3));
         assert_eq!((of(2050, 0), of(2050, 6)), (6, 12));

@@ -1,4 +1,4 @@
-//! Several nodes with one database, and a database that goes away at the worst moments.
+//! Several nodes with one database, and a database that fails at the worst moments.
 
 mod commands;
 mod cut;
@@ -42,7 +42,7 @@ fn rows(database: &Postgres, table: &str) -> i64 {
     database.sql("postgres", &sql).parse().unwrap()
 }
 
-/// Whether the certificate in an answer has its row.
+/// Whether the database has a row for the certificate in an answer.
 fn is_noted(database: &Postgres, answer: &Answer) -> bool {
     let serial = answer.certificate().serial().cast_signed();
     rows(database, &format!("issued WHERE serial = {serial}")) == 1
@@ -56,11 +56,11 @@ fn assert_sent_away(answer: &Answer) {
     assert!((30..=60).contains(&again), "{}", answer.head);
 }
 
-/// The first answer that is not "busy": a node may notice that a connection was ended only when it uses it.
+/// The first answer that is not "busy". A node may notice only at the next request that a connection was closed.
 fn once_it_can(mut ask: impl FnMut() -> Answer) -> Answer {
     let mut last = None;
     testing::eventually(|| last.insert(ask()).status != 503);
-    last.expect("it was asked")
+    last.expect("there was at least one request")
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn two_nodes_are_one_authority() {
     let database = Postgres::start();
     let first = node(&database);
     let second = second(&first, &database);
-    // Begun at one, finished at the other.
+    // Begun at one node, finished at the other.
     let tpm = host("web1", &first.token("host", "web1"));
     let proof = first.proof(&tpm);
     let answer = second.finish(&proof);
@@ -79,23 +79,23 @@ fn two_nodes_are_one_authority() {
         "the same answer at the other node"
     );
     assert_eq!(rows(&database, "issued"), 1);
-    // A nonce of one counts at the other, once.
+    // A nonce of one node is accepted by the other, once.
     let body = renewal(&tpm, first.nonce()).to_json();
     let got = second.post("/v1/renew", body.as_bytes()).certificate();
     let again = first.post("/v1/renew", body.as_bytes()).certificate();
     assert_eq!(got.blob(), again.blob());
     assert_eq!(rows(&database, "issued"), 2);
-    // Revoked at one, refused at the other at once.
+    // Revoked at one node, refused by the other at once.
     second.ok(&["device", "revoke", "1"]);
     assert_eq!(first.renew(&tpm).refused().0, 410);
     assert_eq!(first.begin(&tpm).refused().0, 403);
-    // One list of revoked keys under one number: clients take no smaller one.
+    // Both nodes give the same list of revoked keys the same number, because clients refuse a smaller one.
     let lists = [&first, &second].map(|node| node.get("/v1/krl"));
     assert_eq!(lists[0].body, lists[1].body);
     assert!(lists.iter().all(|it| it.head.contains("etag: \"1\"")));
 }
 
-/// For a policy that names no files.
+/// Files for a policy that names none.
 struct NoFiles;
 
 impl Files for NoFiles {
@@ -108,14 +108,14 @@ impl Files for NoFiles {
     }
 }
 
-/// Certificates are dated by the clock of the node, and all nodes have to agree when they end.
+/// The clock of the node dates certificates, so the clocks of all nodes have to agree.
 #[test]
 fn a_node_whose_clock_is_not_that_of_the_database_is_not_ready() {
     let database = Postgres::start();
     drop(prepared(&database));
     let node = Node::initialised();
     let policy = fs::read_to_string(node.own("policy.toml")).unwrap();
-    // Ten minutes before and after, and a few seconds more than may be; a machine may be slow.
+    // Ten minutes before and after, and some seconds more than allowed, in case this machine is slow.
     for (shift, is_right) in [
         (-600, false),
         (-60, false),
@@ -204,7 +204,7 @@ fn a_database_that_cannot_be_written_gives_no_certificate() {
     let proof = node.proof(&new);
     let set = |on: &str| {
         let sql = format!("ALTER DATABASE postgres SET default_transaction_read_only = {on}");
-        // Connections that are open keep their setting.
+        // Open connections keep the setting.
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'node'";
         let change = "SET default_transaction_read_only = off";
         let mut psql = database.psql("postgres");
@@ -219,7 +219,7 @@ fn a_database_that_cannot_be_written_gives_no_certificate() {
     assert_eq!(rows(&database, "issued"), 3);
 }
 
-/// Each certificate takes longer to write than a node waits: it is sent away in time, and gets one when the database is quick again.
+/// Writing a certificate takes longer than a node waits. The machine gets 503 in time, and a certificate when the database is fast again.
 #[test]
 fn a_database_that_is_slow_gives_no_certificate() {
     let database = Postgres::start();
@@ -237,7 +237,7 @@ fn a_database_that_is_slow_gives_no_certificate() {
         assert_sent_away(&node.post("/v1/renew", body.as_bytes()));
         assert_sent_away(&finish.join().unwrap());
     });
-    // The statements were ended, and not waited for.
+    // The statements were cancelled, not waited for.
     assert!(begun.elapsed().as_secs() < 18, "{:?}", begun.elapsed());
     let _ = database.sql("postgres", "DROP FUNCTION slow CASCADE");
     assert_eq!(rows(&database, "issued"), 1);
@@ -246,7 +246,7 @@ fn a_database_that_is_slow_gives_no_certificate() {
     assert!(is_noted(&database, &node.finish(&proof)));
 }
 
-/// A row that another program has locked: the machine is sent away, and the nonce is still good.
+/// Another program has locked a row. The machine gets 503, and its nonce stays valid.
 #[test]
 fn a_row_that_is_locked_for_long_sends_the_machine_away() {
     let database = Postgres::start();
@@ -267,8 +267,8 @@ fn a_row_that_is_locked_for_long_sends_the_machine_away() {
     assert!(is_noted(&database, &answer));
 }
 
-/// Another renewal has moved the time of the TPM, and its transaction ends while this one waits for the row: what this one has read before
-/// does not count.
+/// Another renewal has stored a later time of the TPM, and commits while this one waits for the row. This one has to use the new time, not the
+/// one that it has read before.
 #[test]
 fn v14_a_renewal_that_waited_for_another_one_sees_its_time() {
     let database = Postgres::start();
@@ -287,7 +287,7 @@ fn v14_a_renewal_that_waited_for_another_one_sees_its_time() {
     crate::node::wait(|| waits("state = 'idle in transaction' AND usename = 'owner'"));
     let answer = std::thread::scope(|scope| {
         let answer = scope.spawn(|| node.post("/v1/renew", body.as_bytes()));
-        // Or it has waited for too long.
+        // The renewal may also have waited too long.
         let is_there = || answer.is_finished() || waits("wait_event_type = 'Lock'");
         crate::node::wait(is_there);
         says.write_all(b"COMMIT;\n").unwrap();
@@ -295,7 +295,7 @@ fn v14_a_renewal_that_waited_for_another_one_sees_its_time() {
         answer.join().unwrap()
     });
     other.wait().unwrap();
-    // 503 on a machine that is so busy that the wait for the row was too long.
+    // "busy" on a slow machine, where the wait for the row was too long.
     let code = answer.refused().1;
     assert!(["V14", "busy"].contains(&code.as_str()), "{code}");
     assert_eq!(rows(&database, "issued"), 2);
@@ -303,7 +303,7 @@ fn v14_a_renewal_that_waited_for_another_one_sees_its_time() {
     assert!(is_noted(&database, &node.renew(&tpm)));
 }
 
-/// Renewals without end while the database is killed and comes back.
+/// Renewals without a pause while the database is killed and restarted.
 #[test]
 fn no_certificate_is_without_a_row_whenever_the_database_is_killed() {
     let mut database = Postgres::start();

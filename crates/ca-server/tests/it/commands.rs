@@ -108,7 +108,7 @@ fn an_authority_has_its_keys_from_one_place() {
     }
 }
 
-/// What packagers install. `tpmssh ca` has its pages in section 1.
+/// The files that packages install. The pages are in section 8, because `tpmssh ca` has pages in section 1.
 #[test]
 fn each_command_has_a_manual_page_and_is_completed() {
     let node = Node::initialised();
@@ -238,7 +238,7 @@ fn what_an_administrator_gets_wrong_is_said() {
     assert_eq!(node.rows("device") + node.rows("join_token"), 0);
 }
 
-/// An import is taken whole or not at all.
+/// Either all machines of a file are imported, or none.
 #[test]
 fn an_import_with_a_revoked_machine_takes_none() {
     let node = Node::start();
@@ -365,7 +365,7 @@ fn join_tokens_are_made_for_many_listed_and_withdrawn() {
         node.run(&["join-token", "revoke", id]),
         (1, String::new(), none)
     );
-    // All or none.
+    // Either all tokens are made, or none.
     fs::write(&names, "web3\nweb 4\n").unwrap();
     let why = "tpmssh-ca: the role \"host\" makes no principals of the name \"web 4\"\n";
     let refused = node.run(&["join-token", "new", "--role", "host", "--names", file]);
@@ -395,7 +395,7 @@ fn machines_are_expected_by_csv_as_well() {
     assert!(certificate.key_id().contains("mode=B"), "{certificate:?}");
 }
 
-/// Join tokens are in no log, no error and no file, not even in the registry.
+/// A join token is in no log, no error and no file, also not in the registry.
 #[test]
 fn a_join_token_is_kept_nowhere_and_the_log_shows_what_happened() {
     let mut node = Node::start();
@@ -407,7 +407,7 @@ fn a_join_token_is_kept_nowhere_and_the_log_shows_what_happened() {
     let mut hostile = host("web1", &token);
     hostile.principals = vec!["\n\u{1b}]0;x\u{7}".repeat(50)];
     node.begin(&hostile);
-    // The text of this refusal quotes what it was about.
+    // The text of this refusal quotes the request.
     let torn = format!("{{\"format\":\"tpmssh-request-v1\",\"identity\":\"{token}\"}}");
     for path in ["/v1/enroll/begin", "/v1/renew"] {
         assert_eq!(node.post(path, torn.as_bytes()).refused().0, 400);

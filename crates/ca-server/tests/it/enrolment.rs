@@ -1,4 +1,4 @@
-//! Machines that come for the first time, and those that pretend to.
+//! First enrolments of machines, and attacks on them.
 
 use std::fs;
 
@@ -66,7 +66,7 @@ fn a_user_needs_a_wall_as_strong_as_the_role_asks_for() {
     );
 }
 
-/// The same answer again, because the first reply was lost: the same certificate, and one row. Any other answer is refused.
+/// The same answer is sent again because the reply was lost: it gets the same certificate, with one row. Any other answer is refused.
 #[test]
 fn v7_a_challenge_is_answered_once() {
     let node = Node::start();
@@ -108,7 +108,7 @@ fn v6_names_and_audience_are_those_of_the_token_and_the_authority() {
     let mut tpm = host("web1", &token);
     tpm.audience = "https://other.example/".to_owned();
     assert_eq!(node.begin(&tpm).refused().1, "V6");
-    // A host's token is none for a user.
+    // The token of a host is refused for a user.
     let mut tpm = host("web1", &token);
     tpm.kind = key_proof::Kind::User;
     assert_eq!(node.begin(&tpm).refused().1, "V6");
@@ -128,7 +128,7 @@ fn v8_a_challenge_for_one_tpm_is_not_answered_by_another() {
     let tpm = host("web1", &node.token("host", "web1"));
     let answer = node.begin(&tpm);
     let challenge = key_proof::Challenge::from_json(&answer.body).unwrap();
-    // It has all of the machine but its endorsement key, which alone brings the secret out.
+    // The other TPM has everything of the machine except its endorsement key, which is needed to decrypt the secret.
     let mut other = host("web1", "");
     other.ak = tpm.ak.clone();
     other.srk = tpm.srk.clone();
@@ -161,7 +161,7 @@ fn a_stranger_and_a_used_token_are_refused() {
     assert_eq!(node.begin(&host("web1", &token)).refused(), no_token);
 }
 
-/// Fifty machines with one token at the same time: one is let in.
+/// Fifty machines use the same token at the same time: one of them enrols.
 #[test]
 fn a_token_lets_in_one_of_many_that_show_it_at_once() {
     let node = Node::start();
@@ -202,12 +202,12 @@ fn a_name_that_another_host_has_is_not_given_away() {
     assert_eq!(node.enrol(&second).refused(), taken);
     assert_eq!((node.rows("device"), node.rows("issued")), (1, 1));
     node.renew(&first).certificate();
-    // The refused token still counts, once the name is free.
+    // The refused token is still valid when the name becomes free.
     node.ok(&["device", "revoke", "1"]);
     node.enrol(&second).certificate();
 }
 
-/// Whoever can reach the TPM can make keys in it: another key waits for an administrator.
+/// Everybody who can use the TPM can make keys in it, so another key waits for an administrator.
 #[test]
 fn another_key_of_a_known_machine_waits_for_approval() {
     let node = Node::start();
@@ -222,7 +222,7 @@ fn another_key_of_a_known_machine_waits_for_approval() {
     assert_eq!(node.enrol(&new).status, 202);
     assert_eq!(node.renew(&new).refused().0, 410);
     node.renew(&old).certificate();
-    // One that an administrator does not know: he sees which is which.
+    // A second waiting key, which the administrator does not know: the list shows which is which.
     let mut unknown = host("web1", "");
     unknown.ek = old.ek.clone();
     assert_eq!(node.enrol(&unknown).json()["pending"], 3);
@@ -280,7 +280,7 @@ fn a_machine_that_comes_with_a_new_token_needs_no_approval() {
     assert_eq!(node.enrol(&other_name).refused(), other);
 }
 
-/// The answer was lost with the node: the machine is known by then, and comes again with the same token.
+/// The answer was lost when the node was killed. The machine is known by then, and enrols again with the same token.
 #[test]
 fn a_machine_whose_answer_was_lost_comes_again() {
     let mut node = Node::start();
@@ -299,7 +299,7 @@ fn a_machine_that_is_expected_needs_no_token() {
     let node = Node::start_with("mode = \"D\"", "mode = \"B\"");
     let tpm = host("web1", "");
     assert_eq!(node.begin(&tpm).refused(), refused(403, "V3", NOT_EXPECTED));
-    // Mode B: not even a token helps a TPM that is not expected.
+    // In mode B, a TPM that is not expected is refused even with a token.
     let with_token = host("web1", &node.token("host", "web1"));
     assert_eq!(
         node.begin(&with_token).refused(),
@@ -332,7 +332,7 @@ fn a_machine_is_expected_by_its_makers_certificate() {
     };
     let expected = "1 machines are expected\n".to_owned();
     assert_eq!(by("1.der", "web1", &[]), (0, expected, String::new()));
-    // A list names the files from its own directory on.
+    // The paths in a list are relative to its directory.
     let pem = "-----BEGIN CERTIFICATE-----\n";
     let base64 = Base64::encode_string(&fs::read(node.at("2.der")).unwrap());
     let pem = format!("about web2\n{pem}{base64}\n-----END CERTIFICATE-----\n");
@@ -343,7 +343,7 @@ fn a_machine_is_expected_by_its_makers_certificate() {
     )
     .unwrap();
     node.ok(&["device", "import", &at("list.csv")]);
-    // By the other template it is another Name.
+    // The other template gives another Name.
     assert_eq!(by("3.der", "web3", &["--ek-range", "high"]).0, 0);
     for tpm in [one, two] {
         node.enrol(tpm).certificate();
@@ -352,7 +352,7 @@ fn a_machine_is_expected_by_its_makers_certificate() {
         assert_eq!(node.begin(tpm).refused(), refused(403, "V3", NOT_EXPECTED));
     }
 
-    // Files that it is not made of.
+    // Files that cannot be used.
     let rsa_1024 = [&seq(&[
         &tlv(2, &[&[0][..], &[0xff; 128]].concat()),
         &[2, 3, 1, 0, 1],
@@ -427,7 +427,7 @@ fn a_machine_is_expected_by_its_makers_certificate() {
 }
 
 #[test]
-fn in_mode_d_an_administrator_can_have_the_first_word() {
+fn in_mode_d_an_administrator_can_approve_the_first_key() {
     let node = Node::start_with("first = \"auto\"", "first = \"approve\"");
     let tpm = host("web1", &node.token("host", "web1"));
     let proof = node.proof(&tpm);

@@ -1,4 +1,4 @@
-//! The node and its agent end at the worst moments.
+//! The node and its agent fail at the worst moments.
 
 use std::fs;
 use std::io::Read;
@@ -29,7 +29,7 @@ fn without_the_agent_there_is_no_certificate_and_no_row() {
     node.finish(&proof).certificate();
 }
 
-/// Killed while the key signs: no row, and the token is still good.
+/// The node is killed while the key signs: there is no row, and the token is still valid.
 #[test]
 fn a_node_that_is_killed_while_it_signs_has_issued_nothing() {
     let mut node = Node::start();
@@ -38,7 +38,7 @@ fn a_node_that_is_killed_while_it_signs_has_issued_nothing() {
     node.stop_agent();
     let socket = node.at("agent");
     let _ = std::fs::remove_file(&socket);
-    // An agent that takes the question and never answers.
+    // An agent that reads the request and never answers.
     let listener = UnixListener::bind(&socket).unwrap();
     let (asked, was_asked) = mpsc::channel();
     std::thread::spawn(move || {
@@ -82,14 +82,14 @@ fn a_registry_that_cannot_be_written_gives_no_certificate() {
     node.renew(&tpm).certificate();
 }
 
-/// A disk that is full takes half of a line. Once there is room, the log goes on as if nothing had been.
+/// A full disk accepts a part of a line. When there is space again, the log continues without a fault.
 #[test]
 fn a_full_disk_stops_certificates_and_not_the_authority() {
     let mut node = Node::initialised();
     lengthen(&node);
     let log = node.own("audit.log");
     let len = || fs::metadata(&log).unwrap().len();
-    // The signal of the limit would end it; a full disk sends none.
+    // The signal for the limit (SIGXFSZ) would kill the node. A full disk sends no signal.
     let mut command = Command::new("sh");
     command.args([
         "-c",
@@ -117,7 +117,7 @@ fn a_full_disk_stops_certificates_and_not_the_authority() {
     node.serve();
 }
 
-/// What a machine asks for.
+/// A request of a machine.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Renew,
@@ -125,7 +125,7 @@ enum Act {
 }
 
 impl Act {
-    /// The machine does not ask twice with one nonce: it lives as long as the node.
+    /// Each try uses a new nonce, because a nonce is lost with the node that made it.
     fn ask(self, node: &Node, tpm: &SoftwareTpm, then: impl FnOnce()) -> Option<Answer> {
         let (path, body) = match self {
             Self::Renew => ("/v1/renew", renewal(tpm, node.nonce()).to_json()),
@@ -136,15 +136,15 @@ impl Act {
     }
 }
 
-/// Lets a machine ask a node whose files may not become longer than `length` gives. If the node is killed by that, returns how many rows the
-/// certificate has, after the machine has come again and got one.
+/// Sends a request to a node whose files may not become longer than `length` allows. If that kills the node, the machine asks again and gets a
+/// certificate; returns how many rows that has.
 fn killed_at(node: &mut Node, act: Act, length: impl FnOnce(&Node) -> u64) -> Option<i64> {
     let name = format!("web{}", node.rows("device"));
     let tpm = match act {
         Act::Renew => node.host(&name),
         Act::Enrol => host(&name, &node.token("host", &name)),
     };
-    // The registry is in one file again, so that its journal begins anew.
+    // The registry is merged into one file, so that its journal starts empty.
     assert_eq!(node.terminate(), Some(0));
     node.serve();
     let rows = node.rows("issued");
@@ -189,7 +189,7 @@ fn a_node_that_is_killed_at_any_write_has_a_row_for_each_certificate() {
     }
 }
 
-/// Makes the audit log longer than the files of the registry, which are to have room.
+/// Makes the audit log longer than the files of the registry, so that the limit hits the log first.
 fn lengthen(node: &Node) {
     let log = node.own("audit.log");
     let audit = ca_server::audit::Audit::open(&log).unwrap();
@@ -201,7 +201,7 @@ fn lengthen(node: &Node) {
     assert!(fs::metadata(&log).unwrap().len() > 600_000);
 }
 
-/// The longest that files of the node may become, in bytes; `None`: any length.
+/// The longest that files of the node may become, in bytes; `None` for no limit.
 fn limit_files(node: &Node, bytes: Option<u64>) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(node.pid()).unwrap());
     let maximum = rustix::process::getrlimit(Resource::Fsize).maximum;
@@ -209,7 +209,7 @@ fn limit_files(node: &Node, bytes: Option<u64>) {
     rustix::process::prlimit(pid, Resource::Fsize, Rlimit { current, maximum }).unwrap();
 }
 
-/// Killed at any moment of many renewals: each certificate that came out has its row.
+/// The node is killed at any moment of many renewals. Each certificate that a machine got has its row.
 #[test]
 fn no_certificate_is_without_a_row_whenever_the_node_is_killed() {
     let mut node = Node::start();

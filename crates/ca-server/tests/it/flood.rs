@@ -1,4 +1,4 @@
-//! Somebody asks for more than a node can give: machines that have their certificates go on.
+//! A flood of requests, more than a node can answer: known machines still renew.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::node::{Node, host};
 
-/// Begins by TPMs that nobody knows.
+/// The number of requests by unknown TPMs.
 const BEGINS: usize = 10_000;
-/// Connections of the flood.
+/// The number of connections of the flood.
 const CONNECTIONS: usize = 8;
 
 /// A connection that is kept for many requests.
@@ -26,7 +26,7 @@ impl<'a> Kept<'a> {
         Self { node, stream }
     }
 
-    /// The status of the answer. The node closes a connection after half a minute; it is made anew then.
+    /// The status of the answer. Connects again if the node has closed the connection, which it does after half a minute.
     fn begin(&mut self, body: &str) -> u16 {
         self.try_begin(body).unwrap_or_else(|| {
             *self = Self::new(self.node);
@@ -61,7 +61,7 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// A request by a TPM of its own: nothing of it is checked before the endorsement key is known.
+/// A request by another TPM each time. The node checks first whether it knows the endorsement key.
 fn stranger(request: &serde_json::Value, number: usize) -> String {
     use base64ct::{Base64, Encoding};
     let mut request = request.clone();
@@ -80,7 +80,7 @@ fn memory(node: &Node) -> u64 {
     kib.parse().unwrap()
 }
 
-/// The time that the node has computed.
+/// The processor time of the node.
 fn computed(node: &Node) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{}/stat", node.pid())).unwrap();
     let (_, rest) = stat.rsplit_once(')').unwrap();
@@ -90,7 +90,7 @@ fn computed(node: &Node) -> Duration {
     Duration::from_millis(10 * ticks)
 }
 
-/// `cargo xtask bench --only fleet` has the figures of the optimised program; here is what holds on any machine.
+/// `cargo xtask bench --only fleet` measures the optimised program. The limits here hold on any machine.
 #[test]
 fn ten_thousand_strangers_do_not_keep_a_machine_from_its_renewal() {
     let node = Node::start();
@@ -102,7 +102,7 @@ fn ten_thousand_strangers_do_not_keep_a_machine_from_its_renewal() {
         let log = fs::read_to_string(node.own("audit.log")).unwrap();
         log.lines().filter(|it| it.contains("\"V3\"")).count()
     };
-    // The first ones take the memory that is kept.
+    // The first requests fill the memory that the node reuses.
     let mut first = Kept::new(&node);
     for number in 0..100 {
         assert_eq!(first.begin(&stranger(&request, BEGINS + number)), 403);
@@ -143,7 +143,7 @@ fn ten_thousand_strangers_do_not_keep_a_machine_from_its_renewal() {
     assert!(said.contains(" lines, each follows"), "{said}");
 }
 
-/// The requests of all networks come over one proxy, which says whose they are.
+/// The requests of all networks come through one proxy, which names their sources.
 #[test]
 fn behind_a_proxy_each_network_has_a_limit_of_its_own() {
     let mut node = Node::start();
@@ -154,7 +154,7 @@ fn behind_a_proxy_each_network_has_a_limit_of_its_own() {
     let from = |node: &Node, source: &str| {
         begin(node, &format!("X-Forwarded-For: 127.0.0.1, {source}\r\n"))
     };
-    // A header that anybody can send counts for nothing.
+    // The part of the header that the client wrote is ignored.
     for _ in 0..30 {
         assert_eq!(from(&node, "192.0.2.1").status, 403);
     }
@@ -171,14 +171,14 @@ fn behind_a_proxy_each_network_has_a_limit_of_its_own() {
     );
     assert_eq!(last.refused(), too_often);
     assert!((1..=11).contains(&last.retry_after()), "{}", last.head);
-    // With one key, from another network: six at once, and then one in ten seconds.
+    // With the same key from another network: six at once, and then one every ten seconds.
     let passed = (0..20).filter(|_| from(&node, "198.51.100.1").status == 403);
     assert!((6..=12).contains(&passed.count()));
     assert_eq!(from(&node, "203.0.113.1").status, 403);
     assert_eq!(begin(&node, "").status, 403);
     node.renew(&tpm).certificate();
 
-    // A network that is none.
+    // A text that is not a network.
     assert_eq!(node.terminate(), Some(0));
     node.change_policy("\"127.0.0.1\"]", "\"127.0.0.1/8\"]");
     let (code, _, said) = node.run(&["policy", "check"]);

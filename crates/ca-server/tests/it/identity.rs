@@ -1,4 +1,4 @@
-//! People who say who they are by an SSH key that they had before.
+//! People who identify themselves with an SSH key that they have already.
 
 use std::fs;
 use std::io::Write;
@@ -23,13 +23,13 @@ impl Key {
         Self(path)
     }
 
-    /// Its public half, as a line.
+    /// The public key, as a line.
     fn line(&self) -> String {
         let text = fs::read_to_string(self.0.with_extension("pub")).unwrap();
         text.trim().to_owned()
     }
 
-    /// Has the request of `tpm` say who asks, by a signature for `namespace`.
+    /// Adds an identity to the request of `tpm`: a signature for `namespace`.
     fn vouch_for(&self, tpm: &mut SoftwareTpm, namespace: &str) {
         tpm.identity = Identity::Ssh(signed(
             &self.0,
@@ -54,12 +54,12 @@ fn signed(key: &Path, namespace: &str, message: &[u8]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A node whose role for users takes the keys in the file `signers`.
+/// A node whose role for users accepts the keys in the file `signers`.
 fn node(signers: impl FnOnce(&Node) -> String) -> Node {
     node_with(signers, "")
 }
 
-/// The same with more in the rule for the identity.
+/// As [`node`], with more in the rule for the identity.
 fn node_with(signers: impl FnOnce(&Node) -> String, more: &str) -> Node {
     let mut node = Node::initialised();
     let file = node.at("signers");
@@ -88,7 +88,7 @@ fn no_identity() -> (u16, String, String) {
 }
 
 #[test]
-fn a_person_comes_over_with_the_key_that_she_has() {
+fn a_person_enrols_with_the_ssh_key_that_she_has() {
     let node = node(|node| format!("anna {}\n", Key::new(node, "old").line()));
     let old = Key(node.at("old"));
     let mut tpm = person("anna");
@@ -96,17 +96,17 @@ fn a_person_comes_over_with_the_key_that_she_has() {
     let certificate = node.enrol(&tpm).certificate();
     assert_eq!(certificate.principals(), ["anna"]);
     assert!(certificate.key_id().contains("role=user mode=D"));
-    // The audit log names the key, and the next certificate needs it no more.
+    // The audit log names the key. The next certificate does not need it.
     let log = fs::read_to_string(node.own("audit.log")).unwrap();
     assert!(log.contains("\"identity\":\"ssh SHA256:"), "{log}");
     tpm.identity = Identity::None;
     node.renew(&tpm).certificate();
-    // She proves the key again, as she has to if the rules have become stricter.
+    // She proves the key again, as she has to after the policy became stricter.
     node.enrol(&tpm).certificate();
 }
 
 #[test]
-fn whoever_is_not_in_the_file_or_signs_something_else_is_refused() {
+fn an_unknown_signer_or_a_signature_over_something_else_is_refused() {
     let node = node(|node| {
         let (bert, late) = (Key::new(node, "bert").line(), Key::new(node, "late").line());
         let (early, git) = (Key::new(node, "early").line(), Key::new(node, "git").line());
@@ -117,7 +117,7 @@ fn whoever_is_not_in_the_file_or_signs_something_else_is_refused() {
         )
     });
     Key::new(&node, "stranger");
-    // No key for this name, time or purpose; and the key of an authority is none of a person.
+    // Keys for another name, time or purpose, and the key of an authority instead of a person's.
     for name in ["stranger", "late", "early", "git", "authority"] {
         let mut tpm = person("anna");
         Key(node.at(name)).vouch_for(&mut tpm, IDENTITY_NAMESPACE);
@@ -130,7 +130,7 @@ fn whoever_is_not_in_the_file_or_signs_something_else_is_refused() {
     let mut tpm = person("bert");
     bert.vouch_for(&mut tpm, "file");
     assert_eq!(node.begin(&tpm).refused(), no_identity(), "namespace");
-    // A signature that was seen is for one TPM, one key and one set of names.
+    // A stolen signature is valid for one TPM, one key and one set of names.
     bert.vouch_for(&mut tpm, IDENTITY_NAMESPACE);
     let seen = tpm.identity.clone();
     let mut thief = person("bert");
@@ -148,7 +148,7 @@ fn whoever_is_not_in_the_file_or_signs_something_else_is_refused() {
         tpm.identity = Identity::Ssh(nonsense.to_owned());
         assert_eq!(node.begin(&tpm).refused(), no_identity(), "{nonsense}");
     }
-    // Not for another kind of certificate.
+    // It is not valid for another kind of certificate.
     let mut host = host("bert", "");
     bert.vouch_for(&mut host, IDENTITY_NAMESPACE);
     assert_eq!(node.begin(&host).refused(), no_identity(), "a host");
@@ -198,7 +198,7 @@ fn a_certificate_names_its_own_principals_alone() {
 }
 
 #[test]
-fn a_key_with_several_names_or_roles_needs_a_word_more() {
+fn a_key_with_several_names_or_roles_has_to_name_one() {
     let node = node(|node| format!("anna,anna2 {}\nroot {0}\n", Key::new(node, "old").line()));
     let old = Key(node.at("old"));
     let mut tpm = person("anna2");
@@ -229,7 +229,7 @@ fn a_key_with_several_names_or_roles_needs_a_word_more() {
     tpm.role = Some("host".to_owned());
     old.vouch_for(&mut tpm, IDENTITY_NAMESPACE);
     assert_eq!(node.begin(&tpm).refused(), no_identity());
-    // What it has by now it can name as well, and a token is for its own role.
+    // A role that the machine has already can be named as well, and a token is for its own role only.
     tpm.identity = Identity::None;
     tpm.role = None;
     assert_eq!(node.begin(&tpm).refused(), expected);
@@ -247,7 +247,7 @@ fn a_key_with_several_names_or_roles_needs_a_word_more() {
     node.enrol(&other).certificate();
 }
 
-/// Otherwise whoever reaches the TPM could have a key of his own certified in the person's name.
+/// Otherwise everybody who can use the TPM could get a certificate for a key of his own in the person's name.
 #[test]
 fn a_new_key_of_a_known_machine_needs_the_identity_as_well() {
     let mut node = node(|node| format!("anna {}\n", Key::new(node, "old").line()));
@@ -270,13 +270,13 @@ fn a_new_key_of_a_known_machine_needs_the_identity_as_well() {
     assert_eq!(node.begin(&second).refused(), refused);
     old.vouch_for(&mut second, IDENTITY_NAMESPACE);
     node.enrol(&second).certificate();
-    // The one that was replaced does not come back by itself either.
+    // The key that was replaced needs the identity as well to come back.
     let vouched = std::mem::replace(&mut first.identity, Identity::None);
     assert_eq!(node.begin(&first).refused(), refused);
     first.identity = vouched;
     node.enrol(&first).certificate();
     assert_eq!(node.renew(&second).refused().0, 410);
-    // Nor does another person take the machine over.
+    // Another person cannot take the machine over.
     let mut third = person("bert");
     third.ek = first.ek.clone();
     third.identity = Identity::Join(node.token("user", "bert"));
@@ -294,7 +294,7 @@ fn a_revoked_machine_learns_nothing_from_an_identity() {
     assert_eq!(node.begin(&tpm).refused().1, "V3");
 }
 
-/// `rebind = "old-key"`: the key that the machine has vouches for the one that takes its place.
+/// `rebind = "old-key"`: the key that the machine has signs for the key that replaces it.
 #[test]
 fn the_old_key_lets_a_new_one_in_and_nobody_elses_does() {
     let mut node = Node::initialised();
@@ -308,19 +308,19 @@ fn the_old_key_lets_a_new_one_in_and_nobody_elses_does() {
     let (first, elsewhere) = (node.host("web1"), node.host("web2"));
     let mut second = host("web1", "");
     second.ek = first.ek.clone();
-    // Nothing, or a key of another machine.
+    // Without a signature, or with one by a key of another machine.
     assert_eq!(node.enrol(&second).status, 202);
     vouch(&elsewhere, &mut second);
     assert_eq!(node.begin(&second).refused(), no_identity());
     vouch(&first, &mut second);
     let proof = node.proof(&second);
     let certificate = node.finish(&proof).certificate();
-    // It did not get the answer: the same again is the same certificate, and a new request is let in by the same signature.
+    // The answer was lost: the same proof gets the same certificate, and a new request is accepted with a signature by the same key.
     let rows = node.rows("issued");
     assert_eq!(node.finish(&proof).certificate().blob(), certificate.blob());
     assert_eq!(node.rows("issued"), rows);
     node.enrol(&second).certificate();
-    // The first one vouches for no other key.
+    // The first key cannot sign for another key.
     let mut third = host("web1", "");
     third.ek = first.ek.clone();
     vouch(&first, &mut third);
@@ -329,7 +329,7 @@ fn the_old_key_lets_a_new_one_in_and_nobody_elses_does() {
     assert_eq!(taken.status, 410);
     vouch(&second, &mut third);
     node.enrol(&third).certificate();
-    // Not a machine that has no role, and no other name.
+    // Not for a machine without a role, and not for another name.
     let mut stranger = host("web1", "");
     vouch(&third, &mut stranger);
     assert_eq!(node.begin(&stranger).refused(), no_identity());
@@ -339,7 +339,7 @@ fn the_old_key_lets_a_new_one_in_and_nobody_elses_does() {
     assert_eq!(node.begin(&fourth).refused().1, "V6");
 }
 
-/// Has the key of one machine say who another one is.
+/// Adds a signature by the key of one machine to the request of another.
 fn vouch(by: &SoftwareTpm, tpm: &mut SoftwareTpm) {
     let message = tpm.request().without_identity();
     tpm.identity =

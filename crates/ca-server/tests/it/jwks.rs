@@ -1,4 +1,4 @@
-//! The keys of an identity provider that are fetched from its address, over TLS, from a server that is played here.
+//! The keys of an identity provider, fetched over TLS from a server that runs in the test.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,7 +17,7 @@ use crate::node::{Node, host, wait};
 use crate::oidc::{Provider, USERNAME, claims, judge, jwks, read_rule, rule, with};
 use crate::software_tpm::SoftwareTpm;
 
-/// A server over TLS with one answer to everything.
+/// A TLS server that gives the same answer to all requests.
 struct Server {
     url: String,
     /// Its certificate, PEM.
@@ -50,7 +50,7 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let answer = said.lock().unwrap().clone();
-                // A client that does not trust the certificate goes away.
+                // A client that does not trust the certificate closes the connection.
                 let _ = Self::answer(&config, stream, &answer);
             }
         });
@@ -94,7 +94,7 @@ fn named(kid: &str) -> (Provider, Value) {
     (provider, key)
 }
 
-/// A rule with the keys at an address, and the keys there.
+/// The rule of a policy for the address of keys, and its remote keys.
 fn remote(url: &str, certificate: &str) -> (Rule, Arc<Remote>) {
     let more = format!("{USERNAME}, jwks_ca = \"ca.pem\"");
     let rule = crate::oidc::read_rule_at(url, certificate, &more).unwrap();
@@ -108,7 +108,7 @@ fn remote(url: &str, certificate: &str) -> (Rule, Arc<Remote>) {
 const UNAVAILABLE: &str = "the keys of the identity provider are not available now";
 
 #[test]
-fn a_set_that_cannot_be_had_leaves_the_last_good_one_for_a_day() {
+fn if_a_set_cannot_be_fetched_the_last_good_one_is_used_for_a_day() {
     let provider = Provider::new("ES256");
     let good = ok(&jwks(&[provider.key()]));
     let server = Server::start(good.clone());
@@ -156,7 +156,7 @@ fn a_set_that_cannot_be_had_leaves_the_last_good_one_for_a_day() {
     assert_eq!(at(now), Ok(vec!["anna".to_owned()]));
     assert_eq!(at(now + day - 60), Ok(vec!["anna".to_owned()]));
     assert_eq!(at(now + day + 60), Err(UNAVAILABLE));
-    // A file has no such end.
+    // Keys in a file have no such limit.
     let file = read_rule(&jwks(&[provider.key()]), USERNAME).unwrap();
     let token = provider.sign(
         &provider.head(),
@@ -166,14 +166,14 @@ fn a_set_that_cannot_be_had_leaves_the_last_good_one_for_a_day() {
 }
 
 #[test]
-fn a_server_whose_certificate_is_not_trusted_or_that_is_not_there_gives_no_keys() {
+fn a_server_that_is_not_trusted_or_does_not_answer_gives_no_keys() {
     let provider = Provider::new("ES256");
     let server = Server::start(ok(&jwks(&[provider.key()])));
     let other = Server::start(Vec::new());
     let (_rule, wrong) = remote(&server.url, &other.certificate);
     let why = wrong.fetch().unwrap_err();
     assert!(why.contains("certificate"), "{why}");
-    // The certificate is for the address alone.
+    // The certificate is only for the IP address.
     let by_name = server.url.replace("127.0.0.1", "localhost");
     let (_rule, wrong) = remote(&by_name, &server.certificate);
     let why = wrong.fetch().unwrap_err();
@@ -183,7 +183,7 @@ fn a_server_whose_certificate_is_not_trusted_or_that_is_not_there_gives_no_keys(
     assert!(why.contains("refused"), "{why}");
 }
 
-/// A node for people with tokens, whose provider's keys are at an address.
+/// A node that accepts ID tokens, with the provider's keys at an address.
 fn node(server: &Server) -> Node {
     let mut node = Node::initialised();
     let ca = node.at("provider.pem");
@@ -194,7 +194,7 @@ fn node(server: &Server) -> Node {
     node
 }
 
-/// Somebody with a token that the key `kid` has signed.
+/// A machine with a token that the key `kid` has signed.
 fn person(provider: &Provider, kid: &str) -> SoftwareTpm {
     let mut tpm = host("anna", "");
     tpm.kind = Kind::User;
@@ -206,7 +206,7 @@ fn person(provider: &Provider, kid: &str) -> SoftwareTpm {
 }
 
 #[test]
-fn a_node_fetches_the_keys_and_again_for_a_token_of_a_new_one() {
+fn a_node_fetches_the_keys_and_again_for_a_token_by_a_new_key() {
     let (first, first_key) = named("first");
     let server = Server::start(ok(&jwks(&[first_key])));
     let node = node(&server);
@@ -221,7 +221,7 @@ fn a_node_fetches_the_keys_and_again_for_a_token_of_a_new_one() {
     assert_eq!(node.begin(&next).refused(), refused);
     wait(|| node.begin(&next).status == 200);
     assert_eq!(node.begin(&tpm).refused(), refused);
-    // A reload keeps what was fetched.
+    // A reload of the policy keeps the fetched keys.
     server.says(b"nonsense".to_vec());
     node.ok(&["policy", "reload"]);
     assert_eq!(node.begin(&next).status, 200);
@@ -242,7 +242,7 @@ fn a_node_whose_provider_cannot_be_reached_serves_everybody_else() {
         said.contains(&says)
     });
     node.host("web1");
-    // It is asked again because of the person.
+    // The token makes the node fetch the keys again.
     server.says(ok(&jwks(&[key])));
     let tpm = person(&provider, "one");
     let (status, code, _) = node.begin(&tpm).refused();

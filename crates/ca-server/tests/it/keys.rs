@@ -27,7 +27,7 @@ pub(crate) fn another_key(node: &Node, name: &str, in_agent: bool) -> AnyKey {
     key(node, &format!("{name}.pub"))
 }
 
-/// The list in an answer, and whose signatures are under it.
+/// The list in an answer, and the keys that signed it.
 pub(crate) fn signed_list(answer: &Answer) -> (String, Vec<AnyKey>) {
     let json = answer.json();
     let list = json["list"].as_str().unwrap().to_owned();
@@ -43,7 +43,7 @@ pub(crate) fn signed_list(answer: &Answer) -> (String, Vec<AnyKey>) {
 }
 
 #[test]
-fn the_list_of_keys_is_signed_by_each_key_for_hosts_that_is_at_hand() {
+fn the_list_of_keys_is_signed_by_each_host_key_that_the_node_can_use() {
     let mut node = Node::start();
     let first = node.get("/v1/ca-keys");
     let (list, signers) = signed_list(&first);
@@ -61,7 +61,7 @@ fn the_list_of_keys_is_signed_by_each_key_for_hosts_that_is_at_hand() {
     ];
     assert_eq!(lines[4..], keys);
     assert_eq!(signers, std::slice::from_ref(&host));
-    // Signed once, however often it is asked for, and not sent to whoever has it.
+    // The list is signed only once for many requests, and not sent to a client that has it.
     node.stop_agent();
     assert_eq!(node.get("/v1/ca-keys").body, first.body);
     assert!(first.head.contains("etag: \"2\""), "{}", first.head);
@@ -82,7 +82,7 @@ fn the_list_of_keys_is_signed_by_each_key_for_hosts_that_is_at_hand() {
         assert!(list.contains(&format!("\nhost {}\n", key.line("").trim_end())));
     }
     assert_eq!(signers, [host, here]);
-    // A certificate comes with the same keys.
+    // The answer with a certificate has the same keys.
     let tpm = node.host("web1");
     let json = node.renew(&tpm).json();
     assert_eq!(json["ca_keys"]["number"], 4);
@@ -92,7 +92,7 @@ fn the_list_of_keys_is_signed_by_each_key_for_hosts_that_is_at_hand() {
 }
 
 #[test]
-fn a_key_is_added_and_retired_and_what_stops_is_said() {
+fn a_key_is_added_and_retired_with_warnings() {
     let node = Node::start();
     let new = another_key(&node, "new", false);
     let path = node.at("new.pub");
@@ -175,7 +175,7 @@ fn a_key_is_added_and_retired_and_what_stops_is_said() {
     );
 }
 
-/// A node whose key is retired gives nothing, until it has another one.
+/// A node whose key is retired issues nothing until it has another key.
 #[test]
 fn with_a_key_that_is_retired_a_node_signs_nothing() {
     let mut node = Node::start();
@@ -207,7 +207,7 @@ fn with_a_key_that_is_retired_a_node_signs_nothing() {
     node.serve();
     let certificate = node.renew(&tpm).certificate();
     assert_eq!(certificate.authority(), &new);
-    // The certificate of before is refused by the list.
+    // The list revokes the old certificate.
     write(&node.at("krl"), &node.get("/v1/krl").body);
     let krl = ssh_format::Krl::from_bytes(&fs::read(node.at("krl")).unwrap()).unwrap();
     assert!(krl.revokes_key(&old) && !krl.revokes_certificate(&certificate));

@@ -1,4 +1,4 @@
-//! Bodies that are too long, too deep, too slow or no bodies at all.
+//! Bodies that are too long, too deep, too slow or missing, and limits of the system.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit};
 use crate::node::{Node, shown};
 
 #[test]
-fn what_is_no_request_is_refused_and_the_node_goes_on() {
+fn bodies_that_are_not_requests_are_refused_and_the_node_goes_on() {
     let node = Node::start();
     let deep = "[".repeat(60_000);
     let deep_field = format!("{{\"format\":\"tpmssh-request-v1\",\"ek\":{deep}");
@@ -44,7 +44,7 @@ fn what_is_no_request_is_refused_and_the_node_goes_on() {
 }
 
 #[test]
-fn a_machine_that_sends_nothing_is_sent_away() {
+fn a_machine_that_sends_nothing_is_disconnected() {
     let node = Node::start();
     let mut silent = node.connect();
     let mut slow = node.connect();
@@ -94,10 +94,10 @@ fn a_node_raises_its_limit_of_open_files_and_says_so_if_it_is_low() {
     assert_eq!(first, few);
 }
 
-/// As many connections as there can be, and none of them says anything: the administrator can still end the node.
+/// All connections are open and silent. The administrator can still stop the node.
 #[test]
 fn a_node_whose_connections_are_all_taken_ends_at_once() {
-    // One file for each, here and there.
+    // Each connection needs an open file in this process and in the node.
     let mut files = rustix::process::getrlimit(Resource::Nofile);
     files.current = files.maximum;
     rustix::process::setrlimit(Resource::Nofile, Rlimit { ..files }).unwrap();
@@ -105,13 +105,13 @@ fn a_node_whose_connections_are_all_taken_ends_at_once() {
     let begun = std::time::Instant::now();
     let _silent: Vec<_> = (0..1024)
         .map(|_| {
-            // The queue of those that are not accepted yet may be short.
+            // The kernel's queue for connections that are not accepted yet may be full.
             std::thread::sleep(std::time::Duration::from_millis(1));
             node.connect()
         })
         .collect();
     std::thread::sleep(std::time::Duration::from_millis(500));
     assert_eq!(node.terminate(), Some(0));
-    // After ten seconds the first one would have been sent away.
+    // After ten seconds the node would close the first connection.
     assert!(begun.elapsed().as_secs() < 9, "{:?}", begun.elapsed());
 }

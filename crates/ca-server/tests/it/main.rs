@@ -1,6 +1,6 @@
-//! `tpmssh-ca` as a machine and an administrator meet it: the program itself, over HTTP and on the command line.
+//! Tests of the program `tpmssh-ca`, over HTTP and on the command line.
 //!
-//! The machines are played by the software TPM of `key-proof`'s tests, so that an attack costs nothing.
+//! The machines use the software TPM of `key-proof`'s tests, which makes attacks easy and fast.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod cluster;

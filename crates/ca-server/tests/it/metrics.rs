@@ -7,10 +7,10 @@ use std::net::{TcpListener, TcpStream};
 
 use crate::node::{Node, wait};
 
-/// A node with counters, and where they are.
+/// A node with metrics, and their address.
 fn counted() -> (Node, String) {
     let mut node = Node::initialised();
-    // Free a moment ago; if another program takes it meanwhile, the node does not start.
+    // The port was free a moment ago. If another program takes it meanwhile, the node does not start.
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap().to_string();
     node.change_policy("[ek]", &format!("[metrics]\naddress = {address:?}\n\n[ek]"));
@@ -35,7 +35,7 @@ fn get(address: &str, path: &str) -> String {
 }
 
 #[test]
-fn what_a_node_does_is_counted_and_what_a_machine_sends_is_in_no_label() {
+fn requests_are_counted_and_no_label_has_text_from_a_machine() {
     let (node, address) = counted();
     let tpm = node.host("web1");
     node.renew(&tpm).certificate();
@@ -72,7 +72,7 @@ fn what_a_node_does_is_counted_and_what_a_machine_sends_is_in_no_label() {
 
     assert_eq!(node.get("/metrics").refused().0, 404);
     assert!(get(&address, "/v1/renew").starts_with("HTTP/1.1 404 "));
-    // It is there as soon as the node is; it cannot move.
+    // The address of the metrics is used from the start, and cannot be changed by a reload.
     node.change_policy(&address, "127.0.0.1:1");
     let (code, _, said) = node.run(&["policy", "reload"]);
     assert!(
@@ -86,9 +86,9 @@ fn what_a_node_does_is_counted_and_what_a_machine_sends_is_in_no_label() {
     });
 }
 
-/// An alert on a counter that there is not never fires.
+/// An alert for a counter that does not exist would never fire.
 #[test]
-fn each_alert_is_on_counters_that_there_are() {
+fn each_alert_uses_counters_that_exist() {
     let (node, address) = counted();
     let tpm = node.host("web1");
     node.renew(&tpm).certificate();
@@ -119,7 +119,7 @@ fn each_alert_is_on_counters_that_there_are() {
         };
         assert!(text.lines().any(has), "no {name}\n{text}");
     }
-    // Each alert is whole.
+    // Each alert has all its fields.
     let count = |what: &str| rules.matches(what).count();
     let alerts = count("- alert: ");
     assert!(alerts >= 6);

@@ -59,9 +59,9 @@ fn a_renewal_takes_no_name_of_another_host() {
     node.renew(&first).certificate();
 }
 
-/// A certificate with the name may still be good.
+/// A certificate with the name may still be valid.
 #[test]
-fn a_name_is_kept_by_who_asks_for_fewer_names_later() {
+fn a_name_stays_reserved_if_the_host_later_asks_for_fewer_names() {
     let node = Node::start_with(ONE, TWO);
     let mut first = node.host("web1");
     first.principals.push("www.example.com".to_owned());
@@ -71,7 +71,7 @@ fn a_name_is_kept_by_who_asks_for_fewer_names_later() {
     let mut second = rival(&node, "web2");
     second.principals.push("www.example.com".to_owned());
     assert_eq!(node.enrol(&second).refused(), taken());
-    // Also over another key of the machine.
+    // The name also stays reserved when the machine changes its key.
     let mut new = rival(&node, "web1");
     new.ek = first.ek.clone();
     node.enrol(&new).certificate();

@@ -112,7 +112,7 @@ fn end(app: &App, key: &str) -> anyhow::Result<()> {
     ))
 }
 
-/// A certificate that was got.
+/// The report about a new certificate.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     key: String,

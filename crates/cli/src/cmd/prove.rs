@@ -174,11 +174,11 @@ impl Args {
 struct Answered<'a> {
     proof: &'a Path,
     fingerprint: String,
-    /// Whose login was used: `agent`, or `pin` for one of this command's own.
+    /// How the token was opened: `agent`, or `pin` for a login of this command.
     by: &'static str,
 }
 
-/// The key that the request is for. If one is named, it has to be that one.
+/// The key that the request is for. If the user names a key, it has to be the same.
 fn key_of(app: &App, store: &Store, args: &Args, request: &Request) -> anyhow::Result<SigningKey> {
     let mut all = signing::all(app, store)?;
     if args.key.is_some() {

@@ -38,7 +38,7 @@ pub(crate) struct Args {
 pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     let mut store = app.store()?;
     let enrolled = match enrolments::named(app, &store, args.key.as_deref()) {
-        // The timer outlives the last enrolment.
+        // The timer still runs after the last enrolment has ended, which is not an error.
         Err(err)
             if args.unattended
                 && args.key.is_none()
@@ -73,7 +73,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
         tell("tpmssh: no certificate has to be renewed yet; --all renews them anyway");
     }
     app.out.print(&report)?;
-    // The last one is told as every failure of a command is.
+    // The last failure is returned, and printed like that of any command.
     let last = failed.pop();
     for err in &failed {
         tell(&format!("tpmssh: {}", error_line(err)));

@@ -1,4 +1,4 @@
-//! The next certificate of an authority: for an answer of the TPM to a nonce.
+//! The renewal of a certificate: the TPM answers a nonce of the authority.
 
 use anyhow::Context;
 use enroll::{Error as EnrollError, Server, Url, pace};
@@ -17,16 +17,16 @@ use crate::show::output::error_line;
 /// Which enrolments are renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
-    /// Those whose time has come.
+    /// Those that are due.
     Due,
-    /// The same, but a failed one waits its time, and nobody is asked for a PIN.
+    /// Those that are due, but after a failure only when the wait is over. Nobody is asked for a PIN.
     Unattended,
     /// All.
     All,
 }
 
 impl Which {
-    /// Whether it is this one's turn at `now`.
+    /// Whether an enrolment is renewed at `now`.
     pub(crate) fn takes(self, enrolled: &Enrolled, now: u64) -> bool {
         let it = &enrolled.enrolment;
         self.takes_one(it.renew_at, it.next_try, now)
@@ -36,7 +36,7 @@ impl Which {
         match self {
             Self::All => true,
             Self::Due => renew_at <= now,
-            // A time that is farther away than any wait was written by a clock that was wrong.
+            // A time that is farther away than the longest wait was written while the clock was wrong.
             Self::Unattended => {
                 let waits = next_try.saturating_sub(now);
                 renew_at <= now && (waits == 0 || waits > pace::LONGEST_RETRY.as_secs())
@@ -45,11 +45,11 @@ impl Which {
     }
 }
 
-/// Gets the next certificate, and keeps it. What fails is noted in the store.
+/// Gets the next certificate and stores it. A failure is recorded in the store.
 ///
 /// # Errors
 ///
-/// Those of the authority and its answer, of the TPM, the PIN and the store. The certificate that is there stays.
+/// Errors of the authority and its answer, of the TPM, the PIN and the store. The old certificate stays.
 pub(crate) fn renew(
     app: &App,
     store: &mut Store,
@@ -69,16 +69,16 @@ pub(crate) fn renew(
     if let Err(err) = &renewed {
         let it = &enrolled.enrolment;
         let next_try = date::now().saturating_add(wait(err, it.failures));
-        // The failure itself counts more than that it cannot be noted.
+        // If the failure cannot be recorded, only the failure itself is reported.
         let _ = store.note_failed_renewal(it.id, &error_line(err), next_try);
     }
     renewed.with_context(|| format!("key \"{}\" is not renewed", shown(&enrolled.key.label)))
 }
 
-/// For how many seconds a timer leaves the authority alone.
+/// How long a timer waits before it asks the authority again, in seconds.
 fn wait(err: &anyhow::Error, failures: u32) -> u64 {
     match err.downcast_ref::<EnrollError>() {
-        // What failed is here: a locked token may be open the next time.
+        // The failure is on this machine: a locked token may be open the next time.
         None => 0,
         Some(EnrollError::Busy { retry_after }) => {
             pace::retry(failures.saturating_add(1), *retry_after, random()).as_secs()
@@ -100,7 +100,7 @@ fn try_renew(prover: &Prover<'_>, store: &mut Store, enrolled: &Enrolled) -> any
         .and_then(|renewal| Ok(server.renew(&renewal)?));
     let got = match granted {
         Ok(granted) => checked(prover, &server, Some(&trusted), granted, &purpose)?,
-        // The authority's rules are stricter now, or it has lost its registry: the machine is known by its TPM.
+        // The authority's policy is stricter now, or its registry was lost. The machine enrols again without a token, because its TPM may be known.
         Err(err) if is_gone(&err) => first::proven(
             prover,
             store,

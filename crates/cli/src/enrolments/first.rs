@@ -1,4 +1,4 @@
-//! The first certificate of an authority: for a proof.
+//! An enrolment: the first certificate by an authority, for a proof.
 
 use enroll::{Authorities, Server};
 use key_proof::Kind;
@@ -11,13 +11,13 @@ use crate::proofs::identity::Source;
 use crate::proofs::prover::{Prover, Purpose};
 use crate::show::output::tell;
 
-/// Proves a key to an authority, and keeps its certificate. A certificate of another authority for this key and kind goes.
+/// Proves a key to an authority, and stores the certificate. It replaces a certificate of another authority for the same key and kind.
 ///
-/// `before_kept` does what has to be done before that; if it fails, nothing is kept.
+/// `before_kept` runs before the certificate is stored. If it fails, nothing is stored.
 ///
 /// # Errors
 ///
-/// Those of the authority and its answer, of the TPM, the PIN and the store, and of `before_kept`. Nothing is kept then.
+/// Errors of the authority and its answer, of the TPM, the PIN and the store, and of `before_kept`. Nothing is stored then.
 pub(crate) fn enrol(
     prover: &Prover<'_>,
     store: &mut Store,
@@ -33,7 +33,7 @@ pub(crate) fn enrol(
         role: chosen.role.as_deref(),
     };
     let (is_host, url) = (kind == Kind::Host, chosen.server.url().to_string());
-    // Only the first answer of an authority is believed about its own keys.
+    // Only the first answer of an authority may introduce its keys.
     let earlier = store
         .enrolments(prover.key.token.id)?
         .into_iter()

@@ -1,4 +1,4 @@
-//! Which authority certifies a key, and whom to believe, as options.
+//! The options that name an authority and the keys and certificates that are trusted.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::options::{EkTypeArg, EndorsementAuthArgs};
 use crate::proofs::identity::IdentityArgs;
 use crate::proofs::identity::Source;
 
-/// What an authority asks for, and what it is believed by.
+/// The options for an authority: what it asks for, and how it is recognized.
 #[derive(Debug, clap::Args)]
 pub(crate) struct AuthorityArgs {
     #[command(flatten)]
@@ -49,11 +49,11 @@ pub(crate) struct AuthorityArgs {
     pub(crate) endorsement: EndorsementAuthArgs,
 }
 
-/// A SHA-256.
+/// A SHA-256 of a certificate.
 #[derive(Debug, Clone)]
 struct Sha256([u8; 32]);
 
-/// Reads 64 hexadecimal digits; colons between the bytes are as openssl prints them.
+/// Reads 64 hexadecimal digits, with or without colons between the bytes, as openssl prints them.
 fn sha256(text: &str) -> Result<Sha256, String> {
     let why = "a SHA-256 has 64 hexadecimal digits";
     let digits = text.replace(':', "");
@@ -67,20 +67,20 @@ fn sha256(text: &str) -> Result<Sha256, String> {
     Ok(Sha256(hash))
 }
 
-/// The files and addresses in the options, read.
+/// The contents of the files that the options name.
 pub(crate) struct Chosen {
     pub(crate) server: Server,
     pub(crate) audience: String,
     pub(crate) identity: Source,
     pub(crate) role: Option<String>,
-    /// The keys that are believed; `None`: those of the first answer.
+    /// The authority's keys that are trusted; `None` to trust those in the first answer.
     pub(crate) authorities: Option<Authorities>,
     pub(crate) tls_roots: Option<Vec<u8>>,
     pub(crate) ek_type: Option<EkType>,
 }
 
 impl AuthorityArgs {
-    /// Whether one of the options is given that mean nothing without an authority.
+    /// Whether an option is given that has no meaning without an authority.
     pub(crate) fn is_given(&self) -> bool {
         let mut files = self.user_ca.iter().chain(&self.host_ca);
         let words = [&self.audience, &self.role];
@@ -92,11 +92,11 @@ impl AuthorityArgs {
             || self.ek_type.is_some()
     }
 
-    /// Reads what the options name, for the authority at `url`.
+    /// Reads the files that the options name, for the authority at `url`.
     ///
     /// # Errors
     ///
-    /// If a file or the address is not what it should be.
+    /// If a file or the address cannot be used.
     pub(crate) fn chosen(&self, url: &str) -> anyhow::Result<Chosen> {
         let url = Url::parse(url)?;
         let read = |path: &PathBuf| input_file::read(path, MAX_VALUE_LEN);

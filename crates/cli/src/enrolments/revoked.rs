@@ -10,11 +10,11 @@ use crate::files::output_file;
 use crate::files::units::make_parent;
 use crate::show::date;
 
-/// Gets the newest list, checks it, and puts it in the place of the one at `path`. Returns its number, and whether it is new there.
+/// Gets the newest list, checks it, and replaces the list at `path`. Returns its number, and whether the file was replaced.
 ///
 /// # Errors
 ///
-/// Those of the authority, of its list and of the file. The list that is there stays.
+/// Errors of the authority, of its list and of the file. The old list stays.
 pub(crate) fn pull(
     server: &Server,
     trusted: &Authorities,
@@ -22,11 +22,11 @@ pub(crate) fn pull(
 ) -> anyhow::Result<(u64, bool)> {
     let max = usize::try_from(MAX_KRL_LEN).unwrap_or(usize::MAX);
     let here = output_file::existing(path, max)?;
-    // A file that cannot be read has sshd refuse every key: it is replaced.
+    // With a damaged file, sshd refuses every key, so it is replaced.
     let here = here.and_then(|bytes| Krl::from_bytes(&bytes).ok());
     let now = date::now();
     let is_fresh = |krl: &&Krl| now.saturating_sub(krl.generated()) <= krl::MAX_AGE;
-    // An authority that says for ever that nothing is new hides what it revoked: with an old list, it is asked for the whole one.
+    // Somebody who always answers "nothing new" could hide revocations. So if the list here is old, the whole list is asked for.
     let known = here.as_ref().filter(is_fresh).map(Krl::number);
     match (server.krl(known)?, known) {
         (None, Some(known)) => Ok((known, false)),
@@ -37,7 +37,7 @@ pub(crate) fn pull(
     }
 }
 
-/// The same for another authority than the one whose list is there.
+/// As [`pull`], if the list at `path` may be that of another authority.
 ///
 /// # Errors
 ///

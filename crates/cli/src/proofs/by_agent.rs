@@ -43,7 +43,7 @@ impl Unlocked {
             .attest(public.blob(), challenged.request, challenged.nonce);
         match answer {
             Ok(attested) => Some(attested),
-            // An older agent without this request.
+            // An agent of an older version does not know this request.
             Err(AgentError::NotOurs { .. }) => None,
             Err(err) => {
                 tell(&format!("tpmssh: the agent does not answer: {err}"));

@@ -1,4 +1,4 @@
-//! The identity in a request to an authority, beside the TPM: a join token, a token of an identity provider, or a signature by another key.
+//! The identity in a request to an authority: a join token, a token of an identity provider, or a signature by another key.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::fail::error::EnrolmentError;
 use crate::keys::signing;
 use crate::show::path;
 
-/// What is shown in the place of a join token, as options.
+/// The options for a join token, or for an identity that replaces it.
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
 pub(crate) struct IdentityArgs {
@@ -44,7 +44,7 @@ impl IdentityArgs {
         words.iter().any(|it| it.is_some()) || files.iter().any(|it| it.is_some())
     }
 
-    /// What the options say, with the join token read.
+    /// The source that the options name. A join token is read here.
     ///
     /// # Errors
     ///
@@ -72,15 +72,15 @@ impl IdentityArgs {
     }
 }
 
-/// Where the identity of a request comes from. A signature is over the request, and so made after it.
+/// Where the identity of a request comes from. A signature is over the request, so it is made after the request.
 pub(crate) enum Source {
-    /// Nobody in particular asks.
+    /// No identity.
     None,
     /// The holder of a join token.
     JoinToken(String),
     /// The holder of the key in a file, or of the private half of it in an agent.
     KeyFile(PathBuf),
-    /// The person whom an identity provider names in the token that this command prints.
+    /// The person in the ID token that this command prints.
     Command(String),
     /// The holder of a key in the store, by its name.
     OldKey(String),
@@ -126,7 +126,7 @@ fn by_own_key(
     Ok(SshSig::new(key.public, IDENTITY_NAMESPACE, hash, &signature)?.armored())
 }
 
-/// A signature by whatever key `ssh-keygen` can use: it asks for a passphrase, an agent, a security key.
+/// A signature by `ssh-keygen`, which can ask for a passphrase and use an agent or a security key.
 fn by_ssh_keygen(file: &Path, message: &[u8]) -> Result<String, EnrolmentError> {
     let shown = path::name(file);
     let failed = |why: &dyn std::fmt::Display| no_identity(&shown, why);
@@ -139,7 +139,7 @@ fn by_ssh_keygen(file: &Path, message: &[u8]) -> Result<String, EnrolmentError> 
         .map_err(|err| failed(&format_args!("ssh-keygen does not start: {err}")))?;
     if let Some(mut stdin) = child.stdin.take() {
         match stdin.write_all(message) {
-            // ssh-keygen has ended; its own message tells more.
+            // ssh-keygen has ended early. It has printed the reason itself.
             Err(err) if err.kind() != io::ErrorKind::BrokenPipe => return Err(failed(&err)),
             _ => {}
         }
@@ -151,11 +151,11 @@ fn by_ssh_keygen(file: &Path, message: &[u8]) -> Result<String, EnrolmentError> 
     }
 }
 
-/// The longest token that is taken, in bytes.
+/// The longest token that is accepted, in bytes.
 const MAX_TOKEN: u64 = 16 * 1024;
 
-/// Runs the user's command and returns the token that it prints. The token is shown nowhere, not even in an error. The command may ask the
-/// person, on the terminal or in a browser.
+/// Runs the user's command and returns the token that it prints. The token is not shown, also not in errors. The command may ask the person on
+/// the terminal or in a browser.
 fn by_command(command: &str, nonce: &str) -> Result<String, EnrolmentError> {
     let failed = |why: &dyn std::fmt::Display| EnrolmentError::NoIdentityToken {
         why: why.to_string(),

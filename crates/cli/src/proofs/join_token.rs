@@ -1,18 +1,18 @@
-//! The join token of an authority that enrols machines by itself.
+//! Reads the join token of an authority over the network (`tpmssh-ca`).
 
 use std::path::Path;
 
 use crate::fail::error::EnrolmentError;
 use crate::files::input_file;
 
-/// The most bytes that are read. A join token is much shorter.
+/// The most bytes that are read. A join token has 32.
 const MAX_LEN: usize = 256;
 
-/// Reads a token. It goes into the request, which nobody else should see then.
+/// Reads a join token. The request contains it, so nobody else should see that request.
 ///
 /// # Errors
 ///
-/// [`EnrolmentError::NoJoinToken`], or that the file cannot be read.
+/// [`EnrolmentError::NoJoinToken`], or if the file cannot be read.
 pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
     let bytes = input_file::read(path, MAX_LEN)?;
     let token = str::from_utf8(&bytes).map(str::trim).unwrap_or_default();

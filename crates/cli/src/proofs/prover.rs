@@ -31,7 +31,7 @@ pub(crate) struct Prover<'a> {
     pub(crate) key: &'a SigningKey,
     pub(crate) pin: &'a UserPinArgs,
     pub(crate) endorsement: &'a EndorsementAuthArgs,
-    /// Whether nobody is there to be asked: then only an agent opens a token with a PIN.
+    /// Whether nobody can be asked for a PIN. Then a token with a PIN is used only through an agent that has it open.
     pub(crate) unattended: bool,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Purpose<'a> {
     pub(crate) kind: Kind,
     pub(crate) principals: &'a [String],
     pub(crate) audience: &'a str,
-    /// The role that is asked for, if one is named.
+    /// The role that the request names, if any.
     pub(crate) role: Option<&'a str>,
 }
 
@@ -117,7 +117,7 @@ impl Prover<'_> {
         Ok(request)
     }
 
-    /// The proof, and whose login was used: `agent`, or `pin` for one of this command's own.
+    /// The proof, and how the token was opened: `agent`, or `pin` for a login of this command.
     ///
     /// # Errors
     ///
@@ -198,7 +198,7 @@ impl Prover<'_> {
         })
     }
 
-    /// The secret of the challenge, the rest of the answer, and whose login was used.
+    /// The secret of the challenge, the rest of the answer, and how the token was opened.
     fn activated(
         &self,
         store: &Store,
@@ -238,7 +238,7 @@ impl Prover<'_> {
         Ok((secret, attested, "pin"))
     }
 
-    /// The part of an answer that takes a login: the agent's, or one of this command's own.
+    /// The part of an answer that needs an open token: that of the agent, or one that this command opens.
     fn attested(&self, store: &Store, challenged: &Challenged<'_>) -> anyhow::Result<Attested> {
         let token = &self.key.token;
         if let Some(agent) = by_agent::Unlocked::find(self.pin, token)

@@ -1,4 +1,4 @@
-//! Which TPMs, walls and times a verifier accepts: the options of `verify-proof` and `ca sign-*`, and the certificates of makers.
+//! What a verifier accepts: the options of `verify-proof` and `ca sign-*` for TPMs, walls and times, and the certificates of makers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::fail::error::{Error, ProofError};
 use crate::files::input_file;
 use crate::show::duration;
 
-/// The longest file of certificates that is read.
+/// The longest file of certificates, in bytes.
 pub(crate) const MAX_ROOTS_LEN: usize = 1 << 20;
 
 /// What a verifier asks of a proof.
@@ -72,7 +72,7 @@ fn ek_name(text: &str) -> Result<Name, String> {
 }
 
 impl TrustArgs {
-    /// What is asked for, at the time `now`.
+    /// The policy that the options stand for, at the time `now`.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl TrustArgs {
                 }
                 Some(anchors)
             }
-            // A TPM that is named needs no maker to vouch for it.
+            // A TPM that is named by --ek needs no maker's certificate.
             None if self.any_tpm || !self.eks.is_empty() => None,
             None => Some(read(&roots_dir()?)?).filter(|anchors| !anchors.is_empty()),
         };

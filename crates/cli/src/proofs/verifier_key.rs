@@ -88,7 +88,7 @@ pub(crate) fn sealing(now: u64) -> anyhow::Result<TicketKey> {
     read(&path)?.ok_or_else(|| unwritable(ErrorKind::NotFound.into()).into())
 }
 
-/// The keys that seal no more, and since when.
+/// The retired keys, and when each was retired.
 fn put_aside(dir: &Path) -> anyhow::Result<Vec<(PathBuf, u64)>> {
     let unreadable = |source| Error::Unreadable {
         from: dir.display().to_string(),
@@ -118,7 +118,7 @@ fn age(path: &Path, now: u64) -> io::Result<u64> {
     Ok(now.saturating_sub(u64::try_from(written).unwrap_or(0)))
 }
 
-/// Makes the key that seals: whole or not at all, and never in the place of another.
+/// Makes the key that seals, completely or not at all. An existing key is not replaced.
 fn make(dir: &Path) -> io::Result<()> {
     let mut bytes = Zeroizing::new([0; 32]);
     OsRng.fill_bytes(&mut *bytes);
@@ -165,7 +165,7 @@ fn read(path: &Path) -> anyhow::Result<Option<TicketKey>> {
     Ok(Some(TicketKey::new(key)))
 }
 
-/// `O_NOFOLLOW`: a link in its place is not followed. `O_NONBLOCK`: a pipe is not waited for.
+/// `O_NOFOLLOW`: a symbolic link is refused. `O_NONBLOCK`: opening a pipe does not block.
 fn no_follow() -> i32 {
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     i32::try_from(flags.bits()).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! V7 to V13: for each the attack on the answer to a challenge, and beside it what passes.
+//! Checks V7 to V13: for each an attack on the answer to a challenge, and a similar answer that passes.
 
 use key_proof::{Check, ENROLL_NAMESPACE, qualifying_data};
 use ssh_format::SigHash;
@@ -9,13 +9,13 @@ use crate::software_tpm::{NOW, SoftwareTpm, any_tpm, check, refused};
 fn v7_a_ticket_is_good_for_one_request_one_verifier_and_some_time() {
     let tpm = SoftwareTpm::new();
     let proof = tpm.proof();
-    // Of another verifier.
+    // A ticket of another verifier.
     let stranger = key_proof::TicketKey::new([8; 32]);
     let result = key_proof::verify(&proof, &any_tpm(), std::slice::from_ref(&stranger));
     assert_eq!(refused(result).0, Check::V7);
     let both = [stranger, crate::software_tpm::ticket_key()];
     key_proof::verify(&proof, &any_tpm(), &both).unwrap();
-    // Of another request.
+    // A ticket of another request.
     let other = SoftwareTpm::new().proof();
     let mut mixed = proof.clone();
     mixed.ticket = other.ticket;
@@ -23,7 +23,7 @@ fn v7_a_ticket_is_good_for_one_request_one_verifier_and_some_time() {
         refused(check(&mixed, &any_tpm())),
         (Check::V7, "its challenge was made for another request")
     );
-    // In time: 120 s, and 30 for clocks that differ.
+    // The challenge is valid for 120 s, and 30 s more because clocks differ.
     for (now, passes) in [
         (NOW - 31, false),
         (NOW - 30, true),
@@ -55,7 +55,7 @@ fn v7_a_ticket_is_good_for_one_request_one_verifier_and_some_time() {
     }
 }
 
-/// Chip A's certificate and endorsement key, and a key that is in chip B.
+/// The certificate and endorsement key of chip A, with a key in chip B.
 #[test]
 fn v8_the_endorsement_key_of_one_tpm_does_not_vouch_for_keys_of_another() {
     let (mut b, a) = (SoftwareTpm::new(), SoftwareTpm::new());
@@ -73,7 +73,7 @@ fn v8_the_endorsement_key_of_one_tpm_does_not_vouch_for_keys_of_another() {
     assert_eq!(refused(check(&proof, &any_tpm())).0, Check::V8);
 }
 
-/// The secret is brought out only together with the attestation key that the challenge names.
+/// The TPM decrypts the secret only if it holds the attestation key that the challenge names.
 #[test]
 fn v8_another_attestation_key_of_the_same_tpm_does_not_answer() {
     let mut tpm = SoftwareTpm::new();
@@ -166,7 +166,7 @@ fn v11_the_attestation_of_another_key_is_refused() {
     );
 }
 
-/// The key is behind no PIN, and the parent of a key with a PIN is shown in its parent's place.
+/// The key has no PIN, but the prover shows the parent of a key with a PIN instead of its parent.
 #[test]
 fn v12_a_key_without_a_pin_does_not_pass_for_one_with_a_pin() {
     let mut tpm = SoftwareTpm::new();
@@ -216,7 +216,7 @@ fn v13_the_key_itself_has_to_sign_this_request_for_this_purpose() {
     let sha512 = SigHash::Sha512;
     let other = SoftwareTpm::new().own_signature(ENROLL_NAMESPACE, sha512, &transcript);
     assert_eq!(with(other), (Check::V13, "another key has signed"));
-    // A file that somebody had signed is not good for a proof.
+    // A signature that was made over a file cannot be used for a proof.
     assert_eq!(
         with(tpm.own_signature("file", sha512, &transcript)).0,
         Check::V13

@@ -1,4 +1,4 @@
-//! V1: makers' certificates, ordinary and peculiar, and what none may be.
+//! Check V1: makers' certificates that are accepted, also unusual ones, and certificates that are refused.
 
 use key_proof::{Check, EkCertificate, EkRange, Error, Maker, Mode, Name, PublicArea};
 
@@ -48,7 +48,7 @@ fn no_certificate_a_foreign_root_and_a_gap_are_refused() {
     assert_eq!((by, why), (Check::V1, no_path));
     let chain = std::mem::take(&mut factory.tpm.chain);
     assert_eq!(factory.refused(), no_path);
-    // The certificate between can be trusted by itself.
+    // The intermediate certificate can be trusted directly.
     factory
         .tpm
         .checked(&trusting(&[&factory.between.der]))
@@ -65,7 +65,7 @@ fn the_certificate_of_another_chip_is_refused() {
     assert_eq!(factory.refused(), "the certificate is that of another TPM");
 }
 
-/// A key that the attacker has and that an authority certified for something else.
+/// The attacker has a key that the authority certified for another purpose.
 #[test]
 fn certificates_for_other_purposes_are_refused() {
     let web = extension(37, false, &seq(&[&[6, 8, 0x2b, 6, 1, 5, 5, 7, 3, 1]]));
@@ -97,7 +97,7 @@ fn certificates_for_other_purposes_are_refused() {
 }
 
 #[test]
-fn who_is_no_authority_certifies_nothing() {
+fn only_an_authority_can_certify() {
     let no_authority = "a certificate is signed by one that is no authority's";
     for (extensions, why) in [
         (vec![authority(false, None)], no_authority),
@@ -114,7 +114,7 @@ fn who_is_no_authority_certifies_nothing() {
         let factory = Factory::with(&Draft::new("Maker CA 1", extensions), &leaf());
         assert_eq!(factory.refused(), why);
     }
-    // Another endorsement key, as an authority.
+    // Another endorsement key as the issuer.
     let mut factory = Factory::new();
     let chip = factory.between.below(&leaf());
     let key = factory.tpm.ek.key.clone();
@@ -124,7 +124,7 @@ fn who_is_no_authority_certifies_nothing() {
 }
 
 #[test]
-fn an_expired_certificate_is_refused_unless_that_does_not_matter() {
+fn an_expired_certificate_is_refused_unless_expiry_is_ignored() {
     let old = |draft: Draft| Draft {
         not_after: tlv(0x17, b"250101000000Z"),
         ..draft
@@ -145,7 +145,7 @@ fn an_expired_certificate_is_refused_unless_that_does_not_matter() {
     );
 }
 
-/// Both ends of the time belong to it (RFC 5280, section 4.1.2.5).
+/// The validity includes its first and its last second (RFC 5280, section 4.1.2.5).
 #[test]
 fn a_certificate_is_valid_from_its_first_to_its_last_second() {
     let draft = Draft {
@@ -184,7 +184,7 @@ fn weak_signatures_never_count_but_their_certificates_can_be_trusted() {
 }
 
 #[test]
-fn what_chips_do_to_their_certificates_is_undone() {
+fn padding_and_wrapping_by_chips_are_removed() {
     let mut factory = Factory::new();
     let der = factory.tpm.certificate.clone().unwrap();
     for (name, stored) in [
@@ -202,7 +202,7 @@ fn what_chips_do_to_their_certificates_is_undone() {
     }
 }
 
-/// DER wants the parts of a SET sorted. Some makers do not sort them, and sign what they wrote.
+/// DER demands that the elements of a SET are sorted. Some makers do not sort them, and sign the unsorted bytes.
 #[test]
 fn a_name_that_is_not_sorted_passes_as_it_was_signed() {
     let mut unsorted = Draft::new("TPM", vec![authority(false, None), ek_usage()]);
@@ -212,9 +212,9 @@ fn a_name_that_is_not_sorted_passes_as_it_was_signed() {
     checked.unwrap();
 }
 
-/// DER has one way to say TRUE, and both readers of X.509 that the chain of trust rests on ask for it.
+/// DER has one encoding of TRUE, and both parsers of X.509 here demand it.
 #[test]
-fn a_true_that_is_no_true_is_malformed() {
+fn another_byte_for_true_than_0xff_is_malformed() {
     let mut odd = leaf();
     let flag = [1, 1, 0xff];
     for extension in &mut odd.extensions {
@@ -233,7 +233,7 @@ fn a_true_that_is_no_true_is_malformed() {
     ));
 }
 
-/// As in Infineon's certificates: the algorithm of the key is RSAES-OAEP.
+/// In some of Infineon's certificates, the algorithm of the key is RSAES-OAEP.
 #[test]
 fn a_key_for_oaep_alone_passes() {
     let mut factory = Factory::new();
@@ -243,7 +243,7 @@ fn a_key_for_oaep_alone_passes() {
     for (spki, passes) in [
         (plain.clone(), true),
         (oaep, true),
-        // RSASSA-PSS signs.
+        // RSASSA-PSS is for signatures.
         (
             Pair::with_algorithm(
                 &plain,
@@ -279,7 +279,7 @@ fn each_kind_of_key_is_certified_by_each() {
                 tpm.certificate = Some(between.certify(&leaf, &tpm.ek.key));
                 tpm.chain = vec![between.der];
                 tpm.checked(&trusting(&[&root.der])).unwrap();
-                // The same authority, and a key of the same kind that is another one's.
+                // The same authority, and another key of the same kind.
                 tpm.ek.key = match kind {
                     Ek::Rsa2048 | Ek::Rsa2048High => Pair::rsa2048(2),
                     Ek::Rsa3072 => Pair::rsa3072(1),
@@ -315,14 +315,14 @@ fn no_change_of_a_byte_of_a_certificate_passes() {
     }
 }
 
-/// What is shown of a TPM is its Name, which nothing else has.
+/// The Name of a TPM's endorsement key is unique, and is what people are shown.
 #[test]
 fn the_name_is_that_of_the_whole_public_area() {
     let tpm = SoftwareTpm::new();
     let area = PublicArea::parse(&tpm.ek.bytes()).unwrap();
     assert_eq!(area.bytes(), tpm.ek.bytes());
     assert_eq!(area.name().bytes(), tpm.ek.name());
-    // In logs and failed tests it is what people compare.
+    // Also in the Debug output, which people compare in logs and failed tests.
     assert_eq!(
         format!("{:?}", area.name()),
         format!("Name({})", area.name())
@@ -342,7 +342,7 @@ fn a_certificate_is_read_without_what_a_chip_puts_around_it_and_up_to_16_kib() {
     assert_eq!(refused.to_string(), "malformed certificate: it is too long");
 }
 
-/// The number of a maker is its letters in ASCII (TCG Vendor ID Registry), filled up with zeros or spaces.
+/// The number of a maker consists of ASCII letters (TCG Vendor ID Registry), padded with zeros or spaces.
 #[test]
 fn the_letters_of_a_maker_are_shown_if_they_are_letters() {
     for (number, letters) in [
@@ -424,7 +424,7 @@ fn a_key_of_which_one_part_is_another_is_that_of_another_tpm() {
     }
 }
 
-/// An authority that has only the certificate of a machine knows its endorsement key's Name by it.
+/// An authority computes the Name of a machine's endorsement key from its certificate.
 #[test]
 fn the_name_of_an_endorsement_key_follows_from_its_certificate() {
     let maker = Authority::root("Maker");

@@ -1,4 +1,4 @@
-//! The form of a challenge: what was cut, extended or made for another kind of key never reaches a TPM.
+//! The form of a challenge: one that was cut, extended or made for another kind of key is refused before a TPM gets it.
 
 use key_proof::{Challenge, DEFAULT_LIFETIME, MAX_LIFETIME, PublicArea};
 use rand_core::OsRng;

@@ -1,4 +1,4 @@
-//! Files: what is written is read back, and no change of a byte passes.
+//! Files: they are read back as they were written, and no changed byte passes.
 
 use key_proof::{Challenge, Error, Proof, Request};
 use proptest::prelude::*;
@@ -83,7 +83,7 @@ fn files_that_are_too_long_or_too_deep_are_refused() {
         Err(Error::Malformed { what, why }) => (what, why),
         other => panic!("{other:?}"),
     };
-    // 64 KiB and no byte more; spaces mean nothing.
+    // Exactly 64 KiB pass. The file is filled up with spaces, which have no meaning.
     let padded = |len: usize| format!("{good}{}", " ".repeat(len - good.len()));
     Request::from_json(padded(64 * 1024).as_bytes()).unwrap();
     let long = ("request", "it is longer than 64 KiB".to_owned());
@@ -122,10 +122,10 @@ fn a_file_of_another_kind_is_called_what_it_is() {
         says(Proof::from_json(request.as_bytes()).unwrap_err()),
         "proof refused: this is a request, which proves nothing yet"
     );
-    // No check has looked at it.
+    // No check of the proof has run.
     let no_proof = Proof::from_json(request.as_bytes()).unwrap_err();
     assert_eq!(no_proof.check(), None);
-    // A request in a proof that says it is something else.
+    // A proof whose request has another format.
     let proof = tpm.proof().to_json();
     let odd = proof.replacen("tpmssh-request-v1", "tpmssh-proof-v1", 1);
     assert_eq!(

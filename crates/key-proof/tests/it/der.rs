@@ -1,4 +1,4 @@
-//! Certificates written byte by byte, as a maker with any ideas could write them.
+//! Certificates that are encoded byte by byte, so that tests can make unusual and wrong ones.
 
 use crate::pair::{Hash, Pair};
 
@@ -68,12 +68,12 @@ pub(crate) fn unsorted_maker() -> Vec<u8> {
     extension(17, true, &seq(&[&tlv(0xa4, &names)]))
 }
 
-/// The extended usage of endorsement keys.
+/// The extended key usage of endorsement keys.
 pub(crate) fn ek_usage() -> Vec<u8> {
     extension(37, false, &seq(&[&[6, 5, 0x67, 0x81, 5, 8, 1]]))
 }
 
-/// Basic constraints: whether it is an authority, and how many more may be below it.
+/// Basic constraints: whether this is an authority, and how many authorities may be below it.
 pub(crate) fn authority(is: bool, below: Option<u8>) -> Vec<u8> {
     let below = below.map(|most| tlv(2, &[most])).unwrap_or_default();
     let flag: &[u8] = if is { &[1, 1, 0xff] } else { &[] };
@@ -89,13 +89,13 @@ pub(crate) fn usage(bits: u8) -> Vec<u8> {
     extension(15, true, &[3, 2, 0, bits])
 }
 
-/// A certificate to be written.
+/// The contents of a certificate to be made.
 #[derive(Clone)]
 pub(crate) struct Draft {
     pub(crate) serial: Vec<u8>,
     /// The hash of the signature.
     pub(crate) hash: Hash,
-    /// The algorithm that it says it is signed with; `None` for that of the issuer's key and of `hash`.
+    /// The signature algorithm that the certificate names; `None` for the right one, by the issuer's key and `hash`.
     pub(crate) algorithm: Option<Vec<u8>>,
     pub(crate) not_before: Vec<u8>,
     pub(crate) subject: String,
@@ -142,13 +142,13 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// One that has signed itself.
+    /// A self-signed authority.
     pub(crate) fn root(name: &str) -> Self {
         let draft = Draft::new(name, vec![authority(true, None), usage(0x04)]);
         Self::with_key(&draft, Pair::p256())
     }
 
-    /// One with this key that has signed itself.
+    /// A self-signed authority with this key.
     pub(crate) fn with_key(draft: &Draft, key: Pair) -> Self {
         let mut root = Self {
             name: draft.subject.clone(),
@@ -159,12 +159,12 @@ impl Authority {
         root
     }
 
-    /// One that this one has certified.
+    /// An authority that this one has certified.
     pub(crate) fn below(&self, draft: &Draft) -> Self {
         self.below_with_key(draft, Pair::p256())
     }
 
-    /// One with this key that this one has certified.
+    /// An authority with this key that this one has certified.
     pub(crate) fn below_with_key(&self, draft: &Draft, key: Pair) -> Self {
         let der = self.certify(draft, &key);
         Self {

@@ -5,7 +5,7 @@ use key_proof::{Anchors, Check, Policy};
 use crate::der::{Authority, Draft, authority, critical_policies, ek_usage, maker, usage};
 use crate::software_tpm::{SoftwareTpm, any_tpm, refused};
 
-/// A maker's root, one authority below it, and a TPM that this one has certified.
+/// A maker's root, an authority below it, and a TPM that this authority has certified.
 pub(crate) struct Factory {
     pub(crate) root: Authority,
     pub(crate) between: Authority,

@@ -1,6 +1,6 @@
-//! Files that an earlier version wrote: what their bytes mean must not change without a new number in `format`.
+//! Files that an earlier version wrote. The meaning of their bytes must not change without a new number in `format`.
 //!
-//! The software TPM of these tests has made them, with the ticket key `[7; 32]` at the time [`NOW`].
+//! The files were made by the software TPM of these tests, with the ticket key `[7; 32]` at the time [`NOW`].
 
 use key_proof::{
     Anchors, Challenge, Kind, Mode, Policy, Proof, Request, Statement, TicketKey, Wall,
@@ -48,7 +48,7 @@ fn a_proof_of_an_earlier_version_is_read_and_passes() {
     );
 }
 
-/// Byte by byte, so that files of this version are read by an earlier one.
+/// The bytes have to be the same, so that an earlier version can read the files of this one.
 #[test]
 fn what_was_read_is_written_as_it_was() {
     let text = |bytes| std::str::from_utf8(bytes).unwrap();
@@ -63,7 +63,7 @@ fn what_was_read_is_written_as_it_was() {
     assert_eq!(Proof::from_json(PROOF).unwrap().to_json(), text(PROOF));
 }
 
-/// The words that files, statements and JSON have, and people read.
+/// The words in files, statements and JSON, which people and programs read.
 #[test]
 fn the_words_of_files_are_what_they_were() {
     use key_proof::{Check, Origin};

@@ -1,4 +1,4 @@
-//! Keys of every kind, in every role: which pass, and which do not.
+//! Keys of every kind in every role: which are accepted, and which are refused.
 
 use key_proof::{Check, Error, Kind, Wall, WallClaim};
 
@@ -69,7 +69,7 @@ fn v2_no_endorsement_key_passes_with_another_attribute_policy_hash_or_cipher() {
             });
             refuses(Check::V2, no_template, &tpm);
         }
-        // With a scheme it would do one thing more.
+        // With a scheme, the key could do more than decrypt.
         let tpm = with(|it| {
             it.ek = kind.area();
             it.ek.scheme = match it.ek.key.is_rsa() {
@@ -163,7 +163,7 @@ fn v5_keys_of_every_kind_of_ssh_pass_and_no_others() {
     ] {
         passes(&with(|it| it.key.key = key));
     }
-    // An RSA key of tpmssh may decrypt as well; one on a curve may not agree on secrets.
+    // An RSA key of tpmssh may also decrypt. An ECC key may not be used for key agreement.
     let decrypts = |key| {
         with(|it| {
             it.key.key = key;
@@ -202,7 +202,7 @@ fn rsa_area(attributes: u32, head: &[u8], n: &[u8], e: u32) -> Vec<u8> {
     .concat()
 }
 
-/// A modulus of so many bytes with the fingerprint of ROCA: 1 + k times the primes that the fingerprint is about.
+/// A modulus of `len` bytes with the fingerprint of ROCA: 1 + k times the product of the primes in the fingerprint.
 fn roca(len: usize) -> Vec<u8> {
     let product: u128 = tpm_wire::roca::PRIMES
         .iter()
@@ -300,7 +300,7 @@ fn v5_each_wall_has_its_own_policy() {
     );
 }
 
-/// Names of objects with SHA-256 alone: those of an NV index or a hierarchy would be somebody else's, and tpmssh makes no others.
+/// Only Names of objects with SHA-256 are accepted. Somebody else could own an NV index or a hierarchy, and tpmssh uses no other hash.
 #[test]
 fn v5_a_name_in_the_wall_is_that_of_an_object() {
     let no_object = "a Name in the PIN wall is not that of an object";
@@ -326,7 +326,7 @@ fn v5_a_name_in_the_wall_is_that_of_an_object() {
     }
 }
 
-/// The storage root key belongs to others too: each of the specification's hashes is met with.
+/// The storage root key may have been made by another program, with any of the specification's hashes.
 #[test]
 fn v12_storage_root_keys_of_other_hashes_and_kinds_pass() {
     for hash in [Hash::Sha256, Hash::Sha384, Hash::Sha512] {

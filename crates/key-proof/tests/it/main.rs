@@ -1,4 +1,4 @@
-//! Each check of a proof, with the attack that it stops and with what it lets pass.
+//! Tests of each check of a proof: attacks that it stops, and proofs that pass.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod answers;

@@ -1,4 +1,4 @@
-//! Key pairs of every kind that a TPM's objects have, in software.
+//! Key pairs in software, of every kind that objects of a TPM can have.
 
 use std::sync::OnceLock;
 
@@ -90,21 +90,21 @@ impl Pair {
         Self::P521(p521::SecretKey::random(&mut OsRng))
     }
 
-    /// One of a few that are made once, because making one takes a second. Those with other numbers differ.
+    /// An RSA key of 2048 bits. Each `number` has its own key, which is made only once, because that takes a second.
     pub(crate) fn rsa2048(number: usize) -> Self {
         static MADE: [OnceLock<RsaPrivateKey>; 4] = [const { OnceLock::new() }; 4];
         let key = MADE[number].get_or_init(|| RsaPrivateKey::new(&mut OsRng, 2048).unwrap());
         Self::Rsa(Box::new(key.clone()))
     }
 
-    /// The same with 3072 bits.
+    /// As [`Self::rsa2048`], with 3072 bits.
     pub(crate) fn rsa3072(number: usize) -> Self {
         static MADE: [OnceLock<RsaPrivateKey>; 2] = [const { OnceLock::new() }; 2];
         let key = MADE[number].get_or_init(|| RsaPrivateKey::new(&mut OsRng, 3072).unwrap());
         Self::Rsa(Box::new(key.clone()))
     }
 
-    /// One of 1024 bits.
+    /// An RSA key of 1024 bits.
     pub(crate) fn weak_rsa() -> Self {
         Self::Rsa(Box::new(RsaPrivateKey::new(&mut OsRng, 1024).unwrap()))
     }
@@ -193,7 +193,7 @@ impl Pair {
         [head, numbers.concat()].concat()
     }
 
-    /// What a certificate has at the end: the signature as the contents of a BIT STRING.
+    /// A signature of a certificate, as the contents of its BIT STRING.
     pub(crate) fn x509_signature(&self, hash: Hash, message: &[u8]) -> Vec<u8> {
         let numbers = self.sign(hash, message);
         let bytes = match &numbers[..] {
@@ -231,7 +231,7 @@ impl Pair {
         seq(&[&algorithm, &tlv(3, &[&[0][..], &key].concat())])
     }
 
-    /// The seed in the encrypted secret of a credential, as the TPM with this endorsement key brings it out.
+    /// Decrypts the seed in the secret of a credential, as the TPM with this endorsement key does.
     pub(crate) fn seed(&self, hash: Hash, secret: &[u8]) -> Option<Vec<u8>> {
         macro_rules! agree {
             ($curve:ident, $key:expr, $size:literal) => {{

@@ -1,4 +1,4 @@
-//! Ordinary paths of certificates at random: this crate, `openssl verify` and rustls-webpki agree which are good.
+//! Random paths of certificates: this crate, `openssl verify` and rustls-webpki agree which of them are good.
 
 use std::{
     cell::RefCell,
@@ -15,7 +15,7 @@ use crate::pair::{Hash, Pair};
 use crate::pem::pem;
 use crate::software_tpm::{NOW, SoftwareTpm};
 
-/// What may be wrong with a certificate.
+/// A fault of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Nothing,
@@ -23,13 +23,13 @@ enum Fault {
     NotYetValid,
     NoAuthority,
     NoCertSign,
-    /// A critical extension that nobody knows.
+    /// An unknown critical extension.
     UnknownCritical,
     /// The signature is over something else.
     Changed,
-    /// It names an issuer that is not there.
+    /// It names an issuer that does not exist.
     OtherIssuer,
-    /// It is not given.
+    /// The certificate is missing.
     Missing,
 }
 
@@ -63,7 +63,7 @@ fn link() -> impl Strategy<Value = Link> {
     })
 }
 
-/// The key of a link; no two links of a path have the same one.
+/// The key of a certificate. Each certificate of a path has another key.
 fn key(kind: u8, level: usize) -> Pair {
     match kind {
         0 => Pair::p256(),
@@ -98,7 +98,7 @@ fn draft(link: Link, name: &str, is_leaf: bool) -> Draft {
     draft
 }
 
-/// `issuer` as a certificate with this fault has it.
+/// The issuer that signs a certificate with this fault.
 fn issuer_for(issuer: &Authority, fault: Fault) -> Authority {
     let mut issuer = issuer.clone();
     match fault {
@@ -116,7 +116,7 @@ fn issuer_for(issuer: &Authority, fault: Fault) -> Authority {
     issuer
 }
 
-/// Whether `openssl verify` takes `leaf`, and what it says.
+/// Whether `openssl verify` accepts `leaf`, and its output.
 fn openssl(leaf: &[u8], chain: &[Vec<u8>], root: &[u8]) -> (bool, String) {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str, ders: &[Vec<u8>]| {
@@ -157,10 +157,10 @@ struct Path {
 fn path() -> impl Strategy<Value = Path> {
     let links = (link(), proptest::collection::vec(link(), 0..=2), link());
     links.prop_map(|(root, between, leaf)| Path {
-        // The verifier's own certificate is there, and as it was given.
+        // The verifier's own certificate is always there, and its signature is not checked.
         root: without(root, &[Fault::Missing, Fault::Changed, Fault::OtherIssuer]),
         between,
-        // What an end is not, it cannot lack; and it is always given.
+        // The certificate of a TPM is not an authority, so it cannot lack that, and it is always sent.
         leaf: without(
             leaf,
             &[Fault::Missing, Fault::NoAuthority, Fault::NoCertSign],
@@ -205,7 +205,7 @@ impl Certificates {
         self.tpm.certificate.as_deref().unwrap()
     }
 
-    /// What this crate says.
+    /// The result of this crate.
     fn checked(&self) -> Result<(), key_proof::Error> {
         let mut anchors = Anchors::new();
         anchors.add_file(&self.root)?;
@@ -215,7 +215,7 @@ impl Certificates {
     }
 }
 
-/// Compares this crate with `other`, which says what it thinks of a path, or nothing of paths that it does not know.
+/// Compares this crate with `other`. `other` returns its result for a path, or `None` for paths that it does not support.
 fn agree(cases: u32, mut other: impl FnMut(&Path, &Certificates) -> Option<Result<(), String>>) {
     let mut runner = TestRunner::new(ProptestConfig {
         cases,
@@ -254,7 +254,7 @@ fn openssl_takes_and_refuses_the_same_paths() {
     });
 }
 
-/// Whether rustls-webpki takes the path, as one of an endorsement key.
+/// Whether rustls-webpki accepts the path of an endorsement key.
 fn webpki(certificates: &Certificates) -> Result<(), webpki::Error> {
     use rustls_pki_types::{CertificateDer, UnixTime};
     /// 2.23.133.8.1, without its tag and length.
@@ -277,8 +277,8 @@ fn webpki(certificates: &Certificates) -> Result<(), webpki::Error> {
         .map(drop)
 }
 
-/// Paths that rustls-webpki looks at as a whole: of a trusted certificate it takes name and key alone, it does not ask for
-/// keyCertSign, and it has no ECDSA with SHA-512.
+/// Whether rustls-webpki makes the same checks for a path. It uses only the name and key of a trusted certificate, does not require keyCertSign, and
+/// does not support ECDSA with SHA-512.
 fn is_looked_at_by_webpki(path: &Path) -> bool {
     let is_plain_root = path.root.fault == Fault::Nothing && path.root.path_len.is_none();
     let signers = [path.root].into_iter().chain(path.between.iter().copied());

@@ -11,7 +11,7 @@ use crate::software_tpm::{NOW, SoftwareTpm, any_tpm, check, refused, ticket_key}
 
 const AUDIENCE: &str = "https://ca.example/";
 
-/// A TPM, and what its verifier keeps of the proof.
+/// A TPM, and the binding that its verifier stores.
 fn enrolled() -> (SoftwareTpm, Binding) {
     let tpm = SoftwareTpm::new();
     let verified = check(&tpm.proof(), &any_tpm()).unwrap();
@@ -94,7 +94,7 @@ fn a_renewal_for_anything_else_than_was_signed_is_refused() {
 fn a_renewal_by_another_tpm_is_refused() {
     let (tpm, binding) = enrolled();
     let (other, other_binding) = enrolled();
-    // Its own renewal, shown for the first one's key.
+    // The other TPM's renewal, sent as one for the first TPM's key.
     let mut relayed = renewal(&other, &other_binding, nonce());
     let result = verify_renewal(&relayed, &binding, AUDIENCE);
     assert_eq!(refused(result).0, Check::V11);
@@ -159,7 +159,7 @@ fn a_nonce_is_good_for_a_minute_at_its_own_verifier_alone() {
     }
 }
 
-/// The role is bound into the challenge as well, and no role is no empty one.
+/// The challenge is bound to the role, and a missing role differs from an empty one.
 #[test]
 fn v7_a_proof_for_another_role_than_its_challenge_is_refused() {
     for (asked, shown) in [
@@ -178,7 +178,7 @@ fn v7_a_proof_for_another_role_than_its_challenge_is_refused() {
     }
 }
 
-/// What a signature of another key says who asks by is over all of the request but itself.
+/// A signature by another key as an identity is over the whole request without that signature.
 #[test]
 fn the_hash_without_identity_is_that_of_the_request_without_one() {
     let mut tpm = SoftwareTpm::new();
@@ -193,7 +193,7 @@ fn the_hash_without_identity_is_that_of_the_request_without_one() {
     assert_ne!(other.without_identity(), shown.without_identity());
 }
 
-/// It is a hash that an identity provider repeats, and is of no other key.
+/// The nonce is a hash of both keys. The identity provider puts it into its token.
 #[test]
 fn the_nonce_for_an_identity_provider_is_of_both_keys() {
     use base64ct::{Base64UrlUnpadded, Encoding};
@@ -217,7 +217,7 @@ fn the_nonce_for_an_identity_provider_is_of_both_keys() {
     assert!(bad.identity_nonce().is_err());
 }
 
-/// A join token is bound into the challenge: another one cannot be put in its place.
+/// The challenge is bound to the join token, so the token cannot be replaced.
 #[test]
 fn v7_a_proof_with_another_identity_than_its_challenge_is_refused() {
     let mut tpm = SoftwareTpm::new();

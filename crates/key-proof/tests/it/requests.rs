@@ -1,4 +1,4 @@
-//! V2 to V6: for each the attack on a request, and beside it what passes.
+//! Checks V2 to V6: for each an attack on a request, and a similar request that passes.
 
 use key_proof::{Check, Kind, Mode, Origin, Wall, WallClaim};
 
@@ -56,7 +56,7 @@ fn v3_a_tpm_that_is_not_expected_is_refused() {
     );
 }
 
-/// A key that is not restricted signs whatever it is given, also what looks like an attestation.
+/// A key that is not restricted signs any data, also data that looks like an attestation.
 #[test]
 fn v4_an_attestation_key_with_any_other_attribute_gets_no_challenge() {
     for bit in 0..32 {
@@ -91,7 +91,7 @@ fn v5_a_key_with_any_other_attribute_is_refused() {
             _ => {}
         }
     }
-    // As tpmssh keeps keys that were made elsewhere.
+    // The attributes of keys that were imported into tpmssh.
     let mut tpm = SoftwareTpm::new();
     tpm.key.attributes = 0x0004_0440;
     tpm.key.policy = vec![0xcc; 32];
@@ -127,7 +127,7 @@ fn v5_a_parent_with_any_other_attribute_is_refused() {
     }
 }
 
-/// With OWNERWRITE or AUTHWRITE somebody else than the SO sets the count back.
+/// With OWNERWRITE or AUTHWRITE, somebody without the SO PIN could set the count back.
 #[test]
 fn v5_a_pin_counter_that_others_can_change_is_no_wall() {
     let right = policy::counter(&SO, &GUARD);
@@ -146,7 +146,7 @@ fn v5_a_pin_counter_that_others_can_change_is_no_wall() {
         tpm.behind_counter(&nv_public(index, COUNTER, policy, size));
         assert_eq!(refused(tpm.checked(&any_tpm())).0, Check::V5);
     }
-    // An SO that is a hierarchy: whoever owns it may set the count back.
+    // A hierarchy as the SO: its owner could set the count back.
     let mut tpm = SoftwareTpm::new();
     let owner = [0x40, 0, 0, 1];
     tpm.behind_counter(&nv_public(
@@ -178,7 +178,7 @@ fn v5_the_counter_of_another_token_is_refused() {
             "the key's parent does not ask for this PIN counter"
         )
     );
-    // Left out, or another wall than there is.
+    // The claim is missing, or names another wall.
     for wall in [
         WallClaim::None,
         WallClaim::Lockout {

@@ -1,4 +1,4 @@
-//! V9: the signature of an attestation names the scheme of the attestation key, and no other.
+//! Check V9: the signature of an attestation has to name the scheme of the attestation key.
 
 use key_proof::Check;
 
@@ -52,7 +52,7 @@ fn v9_a_signature_with_bytes_left_over_is_refused() {
     }
 }
 
-/// The message is right, and the signature is one by another key of the same kind, or has one bit changed.
+/// The attestation is right, but the signature is by another key of the same kind, or one bit of it is changed.
 #[test]
 fn v9_an_attestation_that_its_key_has_not_signed_is_refused() {
     let not_signed = (

@@ -1,6 +1,6 @@
-//! A TPM in software that does what its owner wants: the worst prover that there can be, without a chip.
+//! A TPM in software that its owner controls completely: the most powerful attacker among provers.
 //!
-//! It also shows what a proof without a vouched-for endorsement key is worth: this one passes in mode D.
+//! It also shows that a proof without a trusted endorsement key proves nothing: this TPM passes in mode D.
 
 use aes::cipher::{AsyncStreamCipher, KeyIvInit};
 use hmac::{Hmac, Mac};
@@ -14,7 +14,7 @@ use ssh_format::{AnyKey, Curve, PublicKey, RsaHash, SigHash, Signature, SshSig};
 
 use crate::pair::{Hash, Pair, sized};
 
-// With a path, because programs outside of this directory include this file by its path.
+// Named by its path, because programs outside of this directory include this file as well.
 #[path = "software_tpm/areas.rs"]
 mod areas;
 
@@ -28,14 +28,14 @@ pub(crate) fn ticket_key() -> TicketKey {
     TicketKey::new([7; 32])
 }
 
-/// A policy that takes this TPM.
+/// A policy that accepts this TPM.
 pub(crate) fn any_tpm() -> Policy {
     let mut policy = Policy::new(NOW);
     policy.any_tpm = true;
     policy
 }
 
-/// What a prover has.
+/// The keys and certificates of a prover.
 pub(crate) struct SoftwareTpm {
     pub(crate) ek: Area,
     pub(crate) ak: Area,
@@ -55,7 +55,7 @@ pub(crate) struct SoftwareTpm {
 }
 
 impl SoftwareTpm {
-    /// With a key behind a PIN counter.
+    /// A TPM with a key behind a PIN counter.
     pub(crate) fn new() -> Self {
         let mut ak = Area::new(0x0005_0472);
         ak.scheme = vec![0, 0x18, 0, 0x0b];
@@ -84,14 +84,14 @@ impl SoftwareTpm {
         tpm
     }
 
-    /// With an attestation key of RSA.
+    /// Replaces the attestation key by an RSA key.
     pub(crate) fn with_rsa_attestation_key(mut self) -> Self {
         self.ak.key = Pair::rsa2048(1);
         self.ak.scheme = vec![0, 0x14, 0, 0x0b];
         self
     }
 
-    /// Has the parent ask for the PIN counter with this public area.
+    /// Makes the parent require the PIN counter with this public area.
     pub(crate) fn behind_counter(&mut self, counter: &[u8]) {
         self.parent.attributes = 0x0003_04b2;
         self.parent.policy = policy::secret([0; 32], &name(counter)).to_vec();
@@ -139,7 +139,7 @@ impl SoftwareTpm {
         check_request(&self.request(), policy)
     }
 
-    /// `TPM2_ActivateCredential`; `None` where a chip would refuse.
+    /// `TPM2_ActivateCredential`; `None` if a chip would refuse.
     pub(crate) fn activate(&self, id_object: &[u8], secret: &[u8]) -> Option<Vec<u8>> {
         let hash = self.ek.hash;
         let seed = self.ek.key.seed(hash, secret)?;
@@ -180,7 +180,7 @@ impl SoftwareTpm {
             &self.time.0.to_be_bytes(),
             &self.time.1.to_be_bytes(),
             &self.time.2.to_be_bytes(),
-            // safe, firmware.
+            // `safe` of the clock, and the version of the firmware.
             &[0; 1 + 8],
             &sized(&self.key.name()),
             &sized(&key),
@@ -232,7 +232,7 @@ impl SoftwareTpm {
         let request = self.request();
         let transcript = request.transcript();
         let secret = self.activate(&challenge.id_object, &challenge.secret);
-        // A TPM that cannot bring the secret out has to guess it.
+        // A TPM that cannot decrypt the secret has to guess it.
         let secret = secret.unwrap_or_else(|| {
             let mut guess = [0; 32];
             OsRng.fill_bytes(&mut guess);

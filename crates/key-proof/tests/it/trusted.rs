@@ -1,4 +1,4 @@
-//! V1: which certificates a path may end in, and how it is found among several.
+//! Check V1: in which certificates a path may end, and how the path is found among several certificates.
 
 use key_proof::{Anchors, Check, Error};
 
@@ -29,7 +29,7 @@ fn a_path_that_is_too_long_is_refused() {
             assert_eq!(refused(result).0, Check::V1, "{depth}");
         }
     }
-    // An authority that allows none below it.
+    // An authority that allows no authority below it.
     let root = Authority::root("Maker root");
     let first = root.below(&between());
     let second = first.below(&named("Maker CA 2"));
@@ -42,7 +42,7 @@ fn a_path_that_is_too_long_is_refused() {
     );
 }
 
-/// A maker renews its authority's certificate: the old one and the new one have one name and one key.
+/// A maker renews its authority's certificate: the old and the new certificate have the same name and key.
 #[test]
 fn of_two_certificates_of_one_authority_a_good_one_is_enough() {
     let root = Authority::root("Maker root");
@@ -75,7 +75,7 @@ fn of_two_certificates_of_one_authority_a_good_one_is_enough() {
             (Check::V1, why)
         );
     }
-    // The same for those that are trusted.
+    // The same for trusted certificates.
     tpm.chain = vec![first.der.clone()];
     let old = Draft {
         not_after: tlv(0x17, b"250101000000Z"),
@@ -91,7 +91,7 @@ fn of_two_certificates_of_one_authority_a_good_one_is_enough() {
     );
 }
 
-/// A chip keeps the paths of all its keys in one place. What is counted is the path.
+/// A chip stores the certificates of all its keys in one place. Only the length of the path is limited.
 #[test]
 fn certificates_beside_the_path_do_not_count() {
     let mut factory = Factory::new();
@@ -106,7 +106,7 @@ fn certificates_beside_the_path_do_not_count() {
     assert_eq!(factory.refused(), "there are too many certificates");
 }
 
-/// Certificates that have all signed each other: there are more paths than anybody wants to try.
+/// Certificates that have all signed each other make far too many paths to try.
 #[test]
 fn certificates_that_go_in_circles_end() {
     let same = Draft::new("Maker CA 1", vec![authority(true, None), usage(0x04)]);
@@ -131,7 +131,7 @@ fn certificates_that_go_in_circles_end() {
     );
 }
 
-/// As above by the anchors' numbers: 31 of the wrong key are looked at, and the right one is the last.
+/// The limit of signatures allows ordinary lists of trusted certificates: 31 with the wrong key, and then the right one.
 #[test]
 fn the_number_of_signatures_is_that_of_ordinary_lists() {
     let mut factory = Factory::new();
@@ -170,7 +170,7 @@ fn what_is_trusted_is_an_authority_that_may_sign_and_is_understood() {
             (Check::V1, why)
         );
     }
-    // Those of old say nothing of what they may do.
+    // Old certificates (X.509 version 1) have no extensions.
     let root = Authority::with_key(&Draft::new(name, vec![]), Pair::p256());
     let mut tpm = SoftwareTpm::new();
     tpm.certificate = Some(root.certify(&leaf(), &tpm.ek.key));

@@ -1,5 +1,5 @@
-//! V5 and the attributes, policies and hashes of every object that tpmssh makes: one kind is a key that proves something,
-//! three are parents of such keys.
+//! Check V5 for every object that tpmssh makes, by its attributes, policies and hashes. One kind is a key that can be proven, and three kinds are
+//! parents of such keys.
 
 use key_proof::{Check, WallClaim};
 
@@ -8,12 +8,12 @@ use crate::{
     software_tpm::{SO, SoftwareTpm, any_tpm, policy, refused},
 };
 
-/// Whether a public area may be that of the key.
+/// Whether an object passes as the key of a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AsKey {
-    /// Whatever its algorithm.
+    /// With every algorithm.
     Passes,
-    /// If it is RSA.
+    /// Only as an RSA key.
     PassesAsRsa,
     Outside,
     Unfit,
@@ -32,8 +32,8 @@ fn arrival() -> Vec<u8> {
     policy::or(&branches).to_vec()
 }
 
-/// What each object is, its attributes, its policy, and whether it may be the key. The attributes are those that
-/// tpm-core's templates are compared with byte by byte.
+/// Each object: what it is, its attributes, its policy, and whether it passes as the key. Tests of tpm-core compare its templates with the same
+/// attributes byte by byte.
 fn objects() -> Vec<(&'static str, u32, Vec<u8>, AsKey)> {
     use AsKey::{Outside, Passes, PassesAsRsa, Unfit};
     let imported = || sign_alone(Hash::Sha256);
@@ -50,7 +50,7 @@ fn objects() -> Vec<(&'static str, u32, Vec<u8>, AsKey)> {
         ("low endorsement key", 0x0003_00b2, vec![5; 32], Unfit),
         ("sealed, counted", 0x0000_0052, vec![], Outside),
         ("sealed", 0x0000_0452, vec![], Outside),
-        // A key of this user that another program made.
+        // A key that another program of the user made.
         ("key that can leave", 0x0004_0460, vec![], Unfit),
     ]
 }
@@ -77,7 +77,7 @@ fn v5_of_all_objects_that_tpmssh_makes_its_signing_keys_alone_are_proven() {
     }
 }
 
-/// As a chip keeps them whose storage keys have SHA-384, and with a policy that says nothing.
+/// Also on a chip whose storage keys have SHA-384, and with an empty policy.
 #[test]
 fn v5_an_imported_key_is_refused_with_each_hash_and_policy() {
     let sha256 = sign_alone(Hash::Sha256);
@@ -96,7 +96,7 @@ fn v5_an_imported_key_is_refused_with_each_hash_and_policy() {
                         "the key was made outside of the TPM, and there may be a copy"
                     )
                 );
-                // Nor does it help to say that it was born here: that is what its policy is not for.
+                // The claim that it was born here does not help: a key that was born here has another policy.
                 tpm.key.attributes |= 0x32;
                 if !policy.is_empty() || hash != Hash::Sha256 {
                     assert_eq!(refused(tpm.checked(&any_tpm())).0, Check::V5, "{hash:?}");
@@ -106,7 +106,7 @@ fn v5_an_imported_key_is_refused_with_each_hash_and_policy() {
     }
 }
 
-/// Imported keys are below an arrival key: a key that is there was not born behind the PIN.
+/// Imported keys are below an arrival key, so a key below an arrival key was not born in the token.
 #[test]
 fn v5_only_token_keys_are_parents_and_each_with_its_own_wall() {
     type Wall = fn(&mut SoftwareTpm);
@@ -134,7 +134,7 @@ fn v5_only_token_keys_are_parents_and_each_with_its_own_wall() {
         tpm.parent.policy = arrival();
         assert_eq!(refused(tpm.checked(&any_tpm())).0, Check::V5);
     }
-    // A parent without a wall does not pass because somebody claims one, nor the other way round.
+    // A parent without a wall does not pass with a claim of a wall, and the reverse.
     let mut tpm = SoftwareTpm::new();
     tpm.behind_nothing();
     tpm.wall = WallClaim::Lockout {

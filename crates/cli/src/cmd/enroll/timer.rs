@@ -9,7 +9,7 @@ use crate::files::changes::Changes;
 use crate::files::unit_texts::{self, RENEW_SERVICE, RENEW_TIMER};
 use crate::files::units::{self, OwnFiles};
 
-/// The first line of each file that `enroll --timer` writes, in this version and all before it.
+/// The first line of each file that `enroll --timer` writes, in this and all earlier versions.
 const MARK: &str = "# Written by tpmssh enroll.\n";
 const SERVICE: &str = "tpmssh-renew.service";
 const TIMER: &str = "tpmssh-renew.timer";
@@ -19,7 +19,7 @@ const COMMANDS: [&[&str]; 2] = [
     &["--user", "enable", "--now", TIMER],
 ];
 
-/// Refuses what cannot be done, before anything is.
+/// Checks that the timer can be installed, before anything is changed.
 ///
 /// # Errors
 ///

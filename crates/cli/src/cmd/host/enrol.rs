@@ -16,7 +16,7 @@ use crate::keys::signing::SigningKey;
 use crate::options::UserPinArgs;
 use crate::proofs::prover::Prover;
 
-/// An authority that certifies the key.
+/// The options for an authority that certifies the host key.
 #[derive(Debug, clap::Args)]
 pub(super) struct EnrolArgs {
     /// Get certificates for the key, again and again, from the authority (tpmssh-ca) at this address
@@ -41,7 +41,7 @@ pub(super) struct EnrolArgs {
     pub(super) authority: AuthorityArgs,
 }
 
-/// Refuses to take the place of a list of revoked keys, or of another authority for users, that somebody else's file names.
+/// Refuses if another file of sshd's configuration names a list of revoked keys or an authority for users, because sshd uses only the first setting.
 pub(super) fn check_settings(
     machine: &MachineArgs,
     args: &EnrolArgs,
@@ -87,7 +87,7 @@ pub(super) fn enrol(
     };
     if before.iter().any(is_elsewhere) {
         return Err(Error::Usage(
-            "another host key is enrolled with another authority, and sshd takes one list of revoked keys".to_owned(),
+            "another host key is enrolled with another authority, and sshd uses only one list of revoked keys".to_owned(),
         )
         .into());
     }
@@ -97,9 +97,9 @@ pub(super) fn enrol(
         let hosts = &got.authorities.hosts;
         let is_known = |blob: &Vec<u8>| hosts.iter().any(|key| key.blob() == blob);
         let is_another = |it: &Enrolled| !it.enrolment.terms.trust.host_cas.iter().any(is_known);
-        // sshd refuses every key if a list that it is told to use is not there.
+        // sshd refuses every key if the list in its configuration does not exist.
         if before.iter().any(is_another) {
-            // The numbers of the former authority's lists say nothing of this one's.
+            // The list may be that of another authority, whose numbers cannot be compared.
             revoked::pull_anew(&chosen.server, &got.authorities, &list)?;
         } else {
             revoked::pull(&chosen.server, &got.authorities, &list)?;

@@ -1,4 +1,4 @@
-//! `tpmssh host renew`: keep the certificates of host keys, and the list of revoked keys, new.
+//! `tpmssh host renew`: renew the certificates of host keys, and update the list of revoked keys.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ pub(crate) struct Args {
 
 /// The longest file with the authority's keys for users, in bytes.
 const MAX_USER_CAS: usize = 4 * 1024 * 1024;
-/// The file in the store's directory that says that sshd has not read a certificate yet.
+/// A file in the store's directory. It exists while sshd has not yet read a new certificate.
 const UNREAD: &str = "certificate-unread";
 
 /// The host keys that an authority certifies; none if there is no store.
@@ -68,7 +68,7 @@ pub(super) fn end(app: &App, machine: &MachineArgs) -> anyhow::Result<()> {
     Ok(remove_file(&machine.store.join(UNREAD))?)
 }
 
-/// Writes the authority's keys for users to where sshd finds them.
+/// Writes the authority's keys for users into the file that sshd's configuration names.
 pub(super) fn write_user_ca(machine: &MachineArgs, keys: &Authorities) -> anyhow::Result<()> {
     let lines = user_ca_lines(keys);
     Ok(output_file::write(
@@ -113,16 +113,16 @@ pub(super) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
             Err(err) => failed.push(err),
         }
     }
-    // Still there if sshd could not be told the last time.
+    // The file also exists if sshd could not be reloaded the last time.
     let unread = machine.store.join(UNREAD);
     if is_new || unread.exists() {
-        // What systemctl says is on standard error.
+        // systemctl has printed the reason.
         let told = server::reload(&mut Changes::unseen()).and_then(|()| remove_file(&unread));
         failed.extend(told.err().map(anyhow::Error::from));
     }
     let refreshed = refresh_keys(app, machine, &mut store, &mut failed);
     failed.extend(refreshed.err());
-    // Read again: a renewal may have brought new keys of the authority.
+    // Read again, because a renewal may have stored new keys of the authority.
     for it in enrolled(app, machine)? {
         match pull(machine, &it) {
             Ok((number, true)) => report.revoked_keys = Some(number),
@@ -151,8 +151,8 @@ fn renew(
     Ok(Renewed::new(&enrolled.key.label, server, &got))
 }
 
-/// Puts the certificate that is kept to where sshd finds it. Returns whether another one or none was there: an earlier run may have been
-/// ended between the two.
+/// Writes the stored certificate into sshd's file. Returns whether the file changed: an earlier run may have been killed after it stored the
+/// certificate.
 fn put(machine: &MachineArgs, store: &Store, enrolled: &Enrolled) -> anyhow::Result<bool> {
     let kept = store.ssh_certificates(enrolled.key.token.id)?;
     let last = |it: &&SshCertificate| Some(it.id) == enrolled.enrolment.certificate;
@@ -175,14 +175,14 @@ fn server(terms: &Terms) -> anyhow::Result<Server> {
     Ok(Server::new(Url::parse(&terms.server)?, roots)?)
 }
 
-/// Gets the list of revoked keys, and puts it to where sshd finds it. Returns its number, and whether it is new.
+/// Gets the list of revoked keys, and writes it into sshd's file. Returns its number, and whether it is new.
 fn pull(machine: &MachineArgs, enrolled: &Enrolled) -> anyhow::Result<(u64, bool)> {
     let terms = &enrolled.enrolment.terms;
     let trusted = enrolments::authorities(&terms.trust)?;
     revoked::pull(&server(terms)?, &trusted, &machine.revoked())
 }
 
-/// Has the authority tell its keys, and puts the newest ones to where sshd finds them. What fails leaves the ones that are there.
+/// Asks the authority for its keys, and writes the newest ones into sshd's file. If that fails, the old ones stay.
 fn refresh_keys(
     app: &App,
     machine: &MachineArgs,
@@ -194,7 +194,7 @@ fn refresh_keys(
             .and_then(|server| enrolments::refresh_keys(store, &it.enrolment, &server));
         failed.extend(refreshed.err());
     }
-    // All are of one authority, and what one of them could not get another one may have.
+    // All enrolments are with the same authority, so keys that one of them has got are written for all.
     let all = enrolled(app, machine)?;
     let newest = all.iter().map(|it| &it.enrolment.terms.trust);
     match newest.max_by_key(|it| it.keys_number) {
@@ -203,7 +203,7 @@ fn refresh_keys(
     }
 }
 
-/// Puts the authority's keys for users to where sshd finds them, if it lets such users in.
+/// Writes the authority's keys for users into sshd's file, if sshd is configured to accept such users.
 fn put_user_cas(machine: &MachineArgs, keys: &Authorities) -> anyhow::Result<()> {
     let here = output_file::existing(&machine.user_ca(), MAX_USER_CAS)?;
     if here.is_some_and(|here| here != user_ca_lines(keys).as_bytes()) {
@@ -215,7 +215,7 @@ fn put_user_cas(machine: &MachineArgs, keys: &Authorities) -> anyhow::Result<()>
 #[derive(Debug, Default, Serialize)]
 struct Report {
     certificates: Vec<Renewed>,
-    /// The number of the list of revoked keys, if a newer one was got.
+    /// The number of the list of revoked keys, if there was a newer one.
     revoked_keys: Option<u64>,
 }
 

@@ -10,8 +10,8 @@ use crate::fail::advice::Advice;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum EnrolmentError {
-    /// sshd's configuration sets what an authority's file would set as well, and sshd takes the first.
-    #[error("{}, line {line}: {keyword} is set there, and sshd takes one", config.display())]
+    /// Another file of sshd's configuration has a setting that the authority's file needs, and sshd uses only the first.
+    #[error("{}, line {line}: {keyword} is set there, and sshd uses only one", config.display())]
     SettingTaken {
         /// Such as `RevokedKeys`.
         keyword: &'static str,
@@ -20,7 +20,7 @@ pub(crate) enum EnrolmentError {
         /// The number of the line in it.
         line: usize,
     },
-    /// A token has a PIN, no agent has it open, and nobody is there to be asked.
+    /// A token has a PIN, no agent has it open, and nobody can be asked.
     #[error("token \"{token}\" is locked, and nobody is asked for its PIN")]
     TokenLocked {
         /// Its label.
@@ -29,21 +29,21 @@ pub(crate) enum EnrolmentError {
     /// No key was enrolled.
     #[error("no key is enrolled with an authority")]
     NotEnrolled,
-    /// A file with something else than a join token.
+    /// The file does not contain a join token.
     #[error("{} is not a join token", path.display())]
     NoJoinToken {
         /// The file.
         path: PathBuf,
     },
-    /// Another key does not say who asks.
-    #[error("the key {key} does not say who asks: {why}")]
+    /// The key for the identity did not sign the request.
+    #[error("the key {key} gives no identity: {why}")]
     NoIdentity {
         /// Its file or name.
         key: String,
         /// What is wrong.
         why: String,
     },
-    /// The command for an identity prints no token. Its output is not shown.
+    /// The command for an identity printed no token. Its output is not shown.
     #[error("the command for the identity gives no token: {why}")]
     NoIdentityToken {
         /// What is wrong.

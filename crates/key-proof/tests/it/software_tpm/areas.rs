@@ -1,5 +1,4 @@
-//! What the objects of a TPM look like from outside: public areas, policies and Names, written down once more. What these tests compare with
-//! is not the crate's own.
+//! Public areas, policies and Names of a TPM's objects. They are written here a second time, so that the tests do not compare the crate with itself.
 
 use sha2::{Digest, Sha256};
 
@@ -42,7 +41,7 @@ pub(crate) mod policy {
         let change = command([0; 32], 0x150);
         or(&[secret(change, so), auth_value(change)])
     }
-    /// Of the endorsement keys of the low range.
+    /// The policy of the endorsement keys of the low range.
     pub(crate) fn endorsement() -> [u8; 32] {
         secret([0; 32], &[0x40, 0, 0, 0x0b])
     }
