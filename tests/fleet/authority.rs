@@ -27,7 +27,7 @@ impl Authority {
         Self::start_with(&[])
     }
 
-    /// One that was made with further options.
+    /// An authority with further options of `init`.
     pub(crate) fn start_with(options: &[&str]) -> Self {
         Self::start_in(new_dir(), options)
     }
@@ -51,7 +51,7 @@ impl Authority {
         [first, second]
     }
 
-    /// With the keys that are in `dir`, or new ones.
+    /// An authority with the keys that are in `dir`, or new ones.
     fn start_in(dir: TempDir, options: &[&str]) -> Self {
         let at = |name: &str| text(dir.path().join(name));
         let socket = at("agent");
@@ -97,13 +97,13 @@ impl Authority {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let said = lines.next().unwrap().unwrap();
         self.node = Some(child);
-        // What it says later is read, so that it does not wait for a reader.
+        // Later messages are read as well, so that the pipe does not fill up.
         std::thread::spawn(move || lines.for_each(drop));
         let url = said.strip_prefix("tpmssh-ca: listening at ");
         self.url = url.unwrap_or_else(|| panic!("{said}")).to_owned();
     }
 
-    /// Ends the node.
+    /// Stops the node.
     pub(crate) fn stop(&mut self) {
         if let Some(mut node) = self.node.take() {
             node.kill().unwrap();
@@ -118,13 +118,13 @@ impl Authority {
         command
     }
 
-    /// What a command prints.
+    /// Runs a command, and returns its output.
     #[track_caller]
     pub(crate) fn run(&self, args: &[&str]) -> String {
         Outcome::of(&mut self.command(args)).ok()
     }
 
-    /// A join token in a file.
+    /// Makes a join token, in a file.
     pub(crate) fn token(&self, role: &str, name: &str) -> String {
         let token = self.run(&["join-token", "new", "--role", role, "--name", name]);
         let path = self.dir.path().join(format!("token-{name}"));
@@ -137,7 +137,7 @@ impl Authority {
         text(self.dir.path().join(name))
     }
 
-    /// Ends the node, and starts it with another policy.
+    /// Stops the node, and starts it with another policy.
     pub(crate) fn serve_with(&mut self, from: &str, to: &str) {
         self.stop();
         self.change_policy(from, to);

@@ -1,15 +1,15 @@
-//! Somebody between a client and an authority, who changes what the authority answers.
+//! A proxy between a client and an authority, which changes the answers of the authority.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// The paths that were asked for, each with the place of the authority that has answered.
+/// The paths of the requests, each with the index of the authority that has answered.
 pub(crate) type Passed = Vec<(String, usize)>;
 
 type Change = Box<dyn FnMut(&str, Vec<u8>) -> Vec<u8> + Send>;
 
-/// A server that passes each request on, and the answer back as `change` makes it.
+/// A server that passes each request on, and changes each answer by `change`.
 pub(crate) struct Between {
     pub(crate) url: String,
 }
@@ -24,7 +24,7 @@ impl Between {
         Self::passing_by(move || authority.clone(), change)
     }
 
-    /// One that passes everything to the authority whose address `to` is at the time.
+    /// A proxy that changes nothing. `to` is the address of the authority, which can be replaced while the proxy runs.
     pub(crate) fn switching(to: &Arc<Mutex<String>>) -> Self {
         Self::passing_to(Arc::clone(to), |_, answer| answer)
     }
@@ -36,8 +36,8 @@ impl Between {
         Self::passing_by(move || to.lock().unwrap().clone(), change)
     }
 
-    /// One that passes each request to the next of `authorities`, and notes its path with the place of the authority among them. An address can
-    /// be replaced while it runs. One client asks at a time.
+    /// A balancer that passes each request to the next of `authorities`, and records its path and the index of the authority. Addresses can be
+    /// replaced while it runs. Only one client may use it at a time.
     pub(crate) fn in_turn(authorities: &Arc<Mutex<Vec<String>>>) -> (Self, Arc<Mutex<Passed>>) {
         let all = Arc::clone(authorities);
         let passed = Arc::<Mutex<Passed>>::default();
@@ -105,7 +105,7 @@ fn pass(mut client: TcpStream, to: &str, change: &Mutex<Change>) {
         let read = client.read(&mut buffer).unwrap();
         body.extend_from_slice(&buffer[..read]);
     }
-    // One request for each connection.
+    // There is one request per connection.
     let head: String = text
         .lines()
         .filter(|line| !line.to_ascii_lowercase().starts_with("connection:") && !line.is_empty())

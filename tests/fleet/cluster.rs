@@ -1,4 +1,4 @@
-//! Clients of an authority of two nodes with PostgreSQL, behind a balancer without a memory.
+//! Clients of an authority with two nodes and PostgreSQL, behind a balancer without session state.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,7 @@ use super::{AUDIENCE, Authority};
 use crate::agent::served::Served;
 use crate::program::{Program, text};
 
-/// Which node has answered the last request for `path`.
+/// The node that has answered the last request for `path`.
 fn last(passed: &Mutex<Vec<(String, usize)>>, path: &str) -> usize {
     let passed = passed.lock().unwrap();
     let found = passed.iter().rev().find(|(it, _)| it == path);
@@ -49,14 +49,14 @@ fn a_host_enrols_at_two_nodes_renews_and_goes_on_with_one() {
     assert_ne!(certificate(), before);
     assert_ne!(last(&passed, "/v1/nonce"), last(&passed, "/v1/renew"));
 
-    // One node dies; the balancer knows that, and the machine hears nothing of it.
+    // One node dies. The balancer sends all requests to the other, and the machine does not notice.
     first.stop();
     *nodes.lock().unwrap() = vec![second.url.clone(), second.url.clone()];
     let before = certificate();
     renew(&machine, &["--all"]).ok();
     assert_ne!(certificate(), before);
 
-    // Revoked at the node that is left, and known at once to the one that comes back.
+    // Revoked at the remaining node. The other node knows it as soon as it is back.
     second.run(&["device", "revoke", "1"]);
     first.serve();
     *nodes.lock().unwrap() = vec![first.url.clone(), first.url.clone()];
@@ -93,7 +93,7 @@ fn a_person_who_is_revoked_at_one_node_is_refused_by_sshd() {
     };
     assert!(logs_in(), "{}{}", sshd.log(), agent.log());
     second.run(&["device", "revoke", "1", "--reason", "stolen"]);
-    // The list of the other node has it.
+    // The list of the other node has the key.
     let revoked = text(program.home.path().join("revoked"));
     first.run(&["krl", "publish", "-o", &revoked]);
     assert!(!logs_in(), "sshd has the list");

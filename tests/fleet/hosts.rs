@@ -1,4 +1,4 @@
-//! Host certificates, and what sshd has of the authority.
+//! Host certificates, and sshd's files of the authority.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ pub(super) fn renew(machine: &Machine, more: &[&str]) -> Outcome {
     machine.run(&[&["host", "renew"], &places[..], more].concat())
 }
 
-/// Whether a client that knows nothing but the authority believes the server.
+/// Whether a client that trusts only the authority trusts the server.
 pub(super) fn is_believed(
     machine: &Machine,
     authority: &Authority,
@@ -86,7 +86,7 @@ fn a_host_is_set_up_for_an_authority_renewed_and_revoked() {
         agent.log()
     );
 
-    // A renewal brings another certificate, and has sshd read it.
+    // A renewal gets another certificate, and reloads sshd.
     let certificate = || machine.read("ssh/ssh_host_tpm_ecdsa_key-cert.pub");
     let first = certificate();
     assert_eq!(renew(&machine, &["--unattended"]).ok(), "");
@@ -101,7 +101,7 @@ fn a_host_is_set_up_for_an_authority_renewed_and_revoked() {
     let calls = fs::read_to_string(machine.program.home.path().join("calls")).unwrap();
     assert!(calls.ends_with("reload sshd.service\n"), "{calls}");
 
-    // One that was ended between the store and the file is made good by the next run.
+    // If a renewal was killed after it stored the certificate, the next run writes the file.
     fs::write(
         format!("{}/ssh/ssh_host_tpm_ecdsa_key-cert.pub", machine.etc),
         &first,
@@ -134,7 +134,7 @@ fn a_host_is_set_up_for_an_authority_renewed_and_revoked() {
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(report["certificates"], Value::Array(Vec::new()));
 
-    // Set up again without an address, it stays enrolled; removed, nothing of it is left.
+    // After another setup without an address, the key stays enrolled. After a removal, nothing is left.
     machine.setup(&[]).ok();
     assert!(
         machine
@@ -154,7 +154,7 @@ fn a_host_is_set_up_for_an_authority_renewed_and_revoked() {
     }
 }
 
-/// The same chip and a new store, such as on a new disk.
+/// The same chip with a new store, as after a new installation.
 #[test]
 fn a_machine_that_was_installed_anew_waits_for_an_administrator() {
     let machine = machine();
@@ -175,7 +175,7 @@ fn a_machine_that_was_installed_anew_waits_for_an_administrator() {
     assert_ne!(machine.read("ssh/ssh_host_tpm_ecdsa_key-cert.pub"), before);
 }
 
-/// The authority's rules became stricter, so that the first proof is not enough any more: the next renewal brings a new one.
+/// The authority's policy became stricter, so that the first proof is not enough any more: the next renewal makes a new proof.
 #[test]
 fn a_renewal_proves_the_key_anew_if_the_authority_wants_it() {
     let machine = machine();
@@ -211,7 +211,7 @@ fn an_authority_that_moved_is_told_by_the_next_setup() {
     let token = authority.token("host", "127.0.0.1");
     enrol(&machine, &authority, &["--join-token", &token]).ok();
     let first = machine.read("ssh/ssh_host_tpm_ecdsa_key-cert.pub");
-    // It gets another port.
+    // The authority gets another port.
     authority.stop();
     authority.serve();
     let outcome = renew(&machine, &["--all"]);
@@ -222,7 +222,7 @@ fn an_authority_that_moved_is_told_by_the_next_setup() {
     assert_ne!(machine.read("ssh/ssh_host_tpm_ecdsa_key-cert.pub"), first);
 }
 
-/// sshd takes the first of two settings, and a list that somebody keeps by hand is not to be lost.
+/// sshd uses the first of two settings, and a list of revoked keys that somebody maintains by hand must not be replaced.
 #[test]
 fn settings_of_another_file_are_not_replaced() {
     let machine = machine();
@@ -279,7 +279,7 @@ fn users_are_let_in_or_not_as_the_last_setup_says() {
     enrol(&machine, &authority, &["--no-users"]).ok();
     let drop_in = || machine.read("ssh/sshd_config.d/10-tpmssh.conf");
     assert!(!drop_in().contains("TrustedUserCAKeys"), "{}", drop_in());
-    // Another authority starts to count its lists anew.
+    // The lists of another authority have numbers of their own.
     authority.run(&["device", "revoke", "1"]);
     renew(&machine, &[]).ok();
     let another = Authority::start();

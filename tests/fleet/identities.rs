@@ -1,4 +1,4 @@
-//! People and hosts who say who they are by another key.
+//! People and hosts that identify themselves with another key or with an ID token.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use super::people::enrol;
 use super::{AUDIENCE, Authority};
 use crate::program::{Program, run, text};
 
-/// An authority that knows anna by the key in `old.pub` of her home.
+/// An authority that accepts the key `old.pub` in anna's home as her identity.
 fn authority(program: &Program) -> Authority {
     let old = text(program.home.path().join("old"));
     run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &old]);
@@ -21,7 +21,7 @@ fn authority(program: &Program) -> Authority {
 }
 
 #[test]
-fn a_person_comes_over_with_the_ssh_key_of_before() {
+fn a_person_enrols_with_an_old_ssh_key() {
     let program = Program::with_key();
     let authority = authority(&program);
     let old = text(program.home.path().join("old"));
@@ -31,7 +31,7 @@ fn a_person_comes_over_with_the_ssh_key_of_before() {
         &["--identity-key", &old, "--role", "user"],
     )
     .ok();
-    // The same key proves itself again without it.
+    // The same key can enrol again without the identity.
     enrol(&program, &authority.url, &[]).ok();
     let renew = ["renew", "--all", "--pin-file", &program.pin];
     program.run(&renew).ok();
@@ -62,7 +62,7 @@ fn a_person_comes_over_with_the_ssh_key_of_before() {
 }
 
 #[test]
-fn a_key_that_the_authority_does_not_know_says_nothing() {
+fn a_key_that_the_authority_does_not_know_is_no_identity() {
     let program = Program::with_key();
     let authority = authority(&program);
     let at = |name: &str| text(program.home.path().join(name));
@@ -79,9 +79,8 @@ fn a_key_that_the_authority_does_not_know_says_nothing() {
     let missing = at("missing");
     let outcome = enrol(&program, &authority.url, &["--identity-key", &missing]);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
-    let said = format!(
-        "tpmssh: the key {missing} gives no identity: ssh-keygen does not sign with it\n"
-    );
+    let said =
+        format!("tpmssh: the key {missing} gives no identity: ssh-keygen does not sign with it\n");
     assert!(outcome.stderr.ends_with(&said), "{outcome:?}");
 }
 
@@ -120,7 +119,7 @@ fn a_person_comes_with_a_token_of_an_identity_provider() {
         .home
         .script("provider", &format!("#!/bin/sh\n{PROVIDER}"));
     let enrol = |command: &str| enrol(&program, &authority.url, &["--identity-command", command]);
-    // Of another key: its nonce differs.
+    // A token for another key has another nonce.
     enrol("TPMSSH_NONCE=AAAA ~/provider").fails(
         8,
         "tpmssh: the authority refuses: the identity token was made for another key: its nonce differs\n\
@@ -153,7 +152,7 @@ fn base64url(hex: &str) -> String {
 
 /// `rebind = "old-key"`.
 #[test]
-fn the_key_that_is_replaced_lets_its_successor_in() {
+fn the_old_key_signs_for_its_successor() {
     let program = Program::with_key();
     let mut authority = Authority::start();
     authority.serve_with("rebind = \"approve\"", "rebind = \"old-key\"");
@@ -175,7 +174,7 @@ fn the_key_that_is_replaced_lets_its_successor_in() {
     };
     let outcome = second(&["--old-key", "third"]);
     assert_ne!(outcome.code, Some(0), "{outcome:?}");
-    // By itself the new key is none of the machine's.
+    // A signature by the new key itself is refused.
     assert_eq!(second(&["--old-key", "second"]).code, Some(8));
     second(&["--old-key", "first"]).ok();
     assert_eq!(enrol(&program, &authority.url, &[]).code, Some(10));

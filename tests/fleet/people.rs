@@ -11,7 +11,7 @@ use super::{AUDIENCE, Authority};
 use crate::agent::served::Served;
 use crate::program::{Outcome, Program, run, text};
 
-/// What `tpmssh enroll` is told for the key `first` of anna.
+/// The arguments of `tpmssh enroll` for anna's key `first`.
 pub(super) fn enrol(program: &Program, url: &str, more: &[&str]) -> Outcome {
     let args = ["enroll", url, "first", "-n", "anna", "--audience", AUDIENCE];
     let pin = ["--pin-file", &program.pin];
@@ -28,7 +28,7 @@ pub(super) fn certificates(program: &Program) -> Vec<Value> {
     serde_json::from_str(&shown).unwrap()
 }
 
-/// A server that lets in whom the authority certifies, and whom it has not revoked.
+/// A server that accepts the authority's users, except revoked ones.
 pub(super) fn server(program: &Program, authority: &Authority) -> Sshd {
     let revoked = text(program.home.path().join("revoked"));
     authority.run(&["krl", "publish", "-o", &revoked]);
@@ -65,7 +65,7 @@ fn a_person_enrols_logs_in_renews_and_is_revoked() {
     let first = certificates(&program);
     assert_eq!(first.len(), 1);
 
-    // The agent answers for the renewal, so that nobody types a PIN.
+    // The agent answers for the renewal, so no PIN is needed.
     let agent = Served::start(&program);
     program.run(&["renew", "--unattended"]).ok();
     assert_eq!(certificates(&program), first, "its time has not come");
@@ -121,7 +121,7 @@ fn the_authoritys_keys_are_those_that_were_given_or_those_of_the_first_answer() 
     let authority = Authority::start();
     let token = authority.token("user", "anna");
     let [user, host] = ["user.pub", "host.pub"].map(|name| authority.file(name));
-    // The keys of the wrong sort: nothing of it is kept.
+    // Keys of the wrong kind: nothing is stored.
     let swapped = ["--user-ca", &host, "--host-ca", &user];
     enrol(
         &program,
@@ -134,7 +134,7 @@ fn the_authoritys_keys_are_those_that_were_given_or_those_of_the_first_answer() 
          hint: nothing was changed; if the authority has new keys, get them from its administrator and give them to tpmssh enroll (a host: tpmssh host setup --enroll) with --user-ca and --host-ca\n",
     );
     assert_eq!(status(&program), Value::Array(Vec::new()));
-    // The token is used up, and the machine is known by its TPM.
+    // The token is used up, but the authority knows the TPM.
     let given = ["--user-ca", &user, "--host-ca", &host];
     let outcome = enrol(
         &program,
@@ -145,9 +145,9 @@ fn the_authoritys_keys_are_those_that_were_given_or_those_of_the_first_answer() 
     outcome.ok();
 }
 
-/// What is believed at the first time holds also when the same command is run again.
+/// The keys of the first answer stay trusted when the same command is run again.
 #[test]
-fn another_authority_at_the_same_address_is_not_believed() {
+fn another_authority_at_the_same_address_is_not_trusted() {
     let program = Program::with_key();
     let (authority, another) = (Authority::start(), Authority::start());
     let to = Arc::new(Mutex::new(authority.url.clone()));
@@ -172,7 +172,7 @@ fn an_agent_that_is_locked_is_told_by_a_timer_and_nobody_is_asked() {
     let mut authority = Authority::start();
     let token = authority.token("user", "anna");
     enrol(&program, &authority.url, &["--join-token", &token]).ok();
-    // A certificate whose time has come: one for a minute is renewed after half a minute at the earliest, so the store is told.
+    // The certificate has to be due. Even one for a minute is renewed after 30 s at the earliest, so the time in the store is changed.
     let store = program.home.store().join("store.db");
     let due = || {
         let db = rusqlite::Connection::open(&store).unwrap();
@@ -185,7 +185,7 @@ fn an_agent_that_is_locked_is_told_by_a_timer_and_nobody_is_asked() {
         "tpmssh: key \"first\" is not renewed: token \"work\" is locked, and nobody is asked for its PIN\n\
          hint: open it for the agent with: tpmssh unlock\n",
     );
-    // An authority that is down is left alone for a while: the second run does nothing.
+    // After a failure of the authority, the timer waits: the second run does nothing.
     authority.stop();
     let outcome = renew();
     assert_eq!(outcome.code, Some(5), "{outcome:?}");
@@ -197,12 +197,12 @@ fn an_agent_that_is_locked_is_told_by_a_timer_and_nobody_is_asked() {
     );
     assert_eq!(renew().ok(), "");
     assert_eq!(status(&program)[0]["failures"], 2);
-    // Whoever is there need not wait.
+    // A person who runs the command does not have to wait.
     let outcome = program.run(&["renew", "--pin-file", &program.pin]);
     assert_eq!(outcome.code, Some(5), "{outcome:?}");
 }
 
-/// The machine's own trust counts, or the certificates in `--tls-ca` and no others.
+/// TLS trusts the certificates of the system, or only those in `--tls-ca`.
 #[test]
 fn over_tls_the_authority_has_to_be_known() {
     let program = Program::with_key();
@@ -254,13 +254,13 @@ fn over_tls_the_authority_has_to_be_known() {
     );
     let known = ["--join-token", &token, "--tls-ca", &certificate];
     enrol(&program, &authority.url, &known).ok();
-    // A renewal trusts what the first certificate was got with.
+    // A renewal trusts the same certificates as the enrolment.
     program
         .run(&["renew", "--all", "--pin-file", &program.pin])
         .ok();
 }
 
-/// systemd is told by files that it takes, and whoever ends the last enrolment hears of no failure afterwards.
+/// systemd accepts the files, and the timer does not fail after the last enrolment was ended.
 #[test]
 fn a_timer_is_installed_and_outlives_the_last_enrolment() {
     let program = Program::with_key();
@@ -292,13 +292,13 @@ fn a_timer_is_installed_and_outlives_the_last_enrolment() {
     assert_eq!(program.run(&["renew", "--unattended"]).ok(), "");
 }
 
-/// Each node of an authority may have keys of its own, and chance says which node answers.
+/// Each node of an authority may have keys of its own, and any node may answer.
 #[test]
 fn the_keys_of_several_nodes_are_given_together() {
     let program = Program::with_key();
     let authority = Authority::start();
     for kind in ["user", "host"] {
-        // Another node's, which does not run.
+        // The keys of another node, which does not run.
         let key = authority.file(&format!("other-{kind}"));
         run("ssh-keygen", &["-q", "-t", "ecdsa", "-N", "", "-f", &key]);
         let file = format!("{key}.pub");
@@ -321,7 +321,7 @@ fn the_keys_of_several_nodes_are_given_together() {
     .ok();
 }
 
-/// The authority asks for a new proof, and the key has several roles there.
+/// The authority demands a new proof, and the key has several roles there.
 #[test]
 fn a_key_that_is_proven_again_is_for_the_same_role() {
     let program = Program::with_key();
@@ -339,7 +339,7 @@ fn a_key_that_is_proven_again_is_for_the_same_role() {
         enrol(&program, &authority.url, &how).ok();
     }
     let db = rusqlite::Connection::open(authority.file("ca/registry.db")).unwrap();
-    // As if the wall had been none when it was proven.
+    // As if the key had been proven with the wall "none".
     db.execute("UPDATE binding SET wall = 'none'", []).unwrap();
     let renew = ["renew", "--all", "--pin-file", &program.pin];
     program.run(&renew).ok();

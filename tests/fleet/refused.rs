@@ -1,4 +1,4 @@
-//! Answers that are not believed, and what a user is told then.
+//! Answers that are refused, and the messages about them.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -73,7 +73,7 @@ fn refusals_of_an_authority_are_told() {
     );
 }
 
-/// Each answer is changed on its way. No certificate is kept, and the command ends with a sentence.
+/// Each answer is changed on its way. No certificate is stored, and the command fails with a message.
 #[test]
 fn answers_that_were_changed_on_the_way() {
     let program = Program::with_key();
@@ -142,11 +142,11 @@ fn answers_that_were_changed_on_the_way() {
         assert!(outcome.stderr.contains(error), "{error}: {outcome:?}");
         assert_eq!(status(&program), Value::Array(Vec::new()), "{error}");
     }
-    // None of it has cost the token.
+    // The token is still valid after all that.
     enrol(&program, &authority.url, &["--join-token", &token]).ok();
 }
 
-/// What the authority answers to somebody else's proof.
+/// The authority's answer to another person's proof.
 fn certificate_of_another_key(authority: &Authority) -> Vec<u8> {
     let other = Program::with_key();
     let token = authority.token("user", "berta");
@@ -173,7 +173,7 @@ fn certificate_of_another_key(authority: &Authority) -> Vec<u8> {
     body.clone()
 }
 
-/// A list of revoked keys that is older, or that another key signed, leaves the one that is there.
+/// A list of revoked keys that is older, or signed by another key, does not replace the installed one.
 #[test]
 fn lists_of_revoked_keys_that_are_not_taken() {
     let machine = Machine::new(Program::new());

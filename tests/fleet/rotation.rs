@@ -1,4 +1,4 @@
-//! The authority's keys change: others come, and the old ones go with all that they have signed.
+//! The authority's keys are changed: new keys are published, and the old ones are retired with all certificates that they signed.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -13,10 +13,10 @@ use crate::agent::served::Served;
 use crate::host::Machine;
 use crate::program::{Program, text};
 
-/// What becomes of the authority's answers with its keys.
+/// What the proxy does with the authority's answers about its keys.
 #[derive(Default)]
 struct Keys {
-    /// The first one.
+    /// It sends the first answer again.
     first: Option<Vec<u8>>,
     is_replayed: bool,
 }
@@ -34,7 +34,7 @@ impl Keys {
     }
 }
 
-/// Whether a client believes the server that trusts the key in `ca` and knows which ones are revoked.
+/// Whether a client that trusts the key in `ca`, and has the list of revoked keys, trusts the server.
 fn is_believed(machine: &Machine, sshd: &Sshd, key: &str, ca: &str, revoked: &str) -> bool {
     let line = fs::read_to_string(ca).unwrap();
     fs::write(sshd.known_hosts(), format!("@cert-authority * {line}")).unwrap();
@@ -74,7 +74,7 @@ fn keys_of_the_authority_come_and_go_for_a_host_and_a_person() {
     let token = authority.token("user", "anna");
     enrol(program, &between.url, &["--join-token", &token]).ok();
 
-    // The host lets users in by what its timer keeps in /etc.
+    // The host accepts users by the file that its timer updates in /etc.
     let users = || machine.read("ssh/tpmssh_user_ca.pub");
     let principals = text(program.home.path().join("principals"));
     fs::write(&principals, "anna\n").unwrap();
@@ -93,7 +93,7 @@ fn keys_of_the_authority_come_and_go_for_a_host_and_a_person() {
     let agent = Served::start(program);
     program.run(&["unlock", "--pin-file", &program.pin]).ok();
     let logs_in = || {
-        // The other server below makes the host key anew, which is in the same directory. OpenSSH 9 reads it for each connection, 10 at the start.
+        // The other server below replaces the host key, which is in the same directory. OpenSSH 9 reads it for each connection, OpenSSH 10 at the start.
         let key = fs::read_to_string(for_users.known_hosts().with_file_name("host_key.pub"));
         let lines = format!("{known}{address} {}", key.unwrap());
         fs::write(for_users.known_hosts(), lines).unwrap();
@@ -104,7 +104,7 @@ fn keys_of_the_authority_come_and_go_for_a_host_and_a_person() {
     assert!(logs_in(), "{}", for_users.log());
     let [old_ca, new_ca] = ["host.pub", "host2.pub"].map(|name| authority.file(name));
 
-    // Other keys are published, and reach the host with its timer and the person with a renewal.
+    // New keys are published. The host gets them with its timer, and the person with a renewal.
     for (kind, name) in [("--user", "user2"), ("--host", "host2")] {
         authority.make_key(name);
         let public = authority.file(&format!("{name}.pub"));
@@ -125,7 +125,7 @@ fn keys_of_the_authority_come_and_go_for_a_host_and_a_person() {
     assert!(said.stderr.contains(&new), "{said:?}");
     said.ok();
 
-    // The node signs with them, and the old ones are retired.
+    // The node signs with the new keys, and the old ones are retired.
     for (old, new) in [("user.pub", "user2.pub"), ("host.pub", "host2.pub")] {
         let [old, new] = [old, new].map(|name| line(&authority.file(name)));
         authority.serve_with(&old, &new);
@@ -164,7 +164,7 @@ fn keys_of_the_authority_come_and_go_for_a_host_and_a_person() {
     assert!(!logs_in(), "a certificate by a retired key");
     assert!(!is_believed(&machine, &sshd, &key, &old_ca, &list));
 
-    // Renewed, they are by the new ones.
+    // Renewed certificates are signed by the new keys.
     renew(&machine, &["--all"]).ok();
     program.run(&["renew", "--all"]).ok();
     assert!(logs_in(), "{}", for_users.log());
@@ -177,7 +177,7 @@ fn keys_of_the_authority_come_and_go_for_a_host_and_a_person() {
     );
     assert!(!is_believed(&machine, &sshd, &key, &old_ca, &list));
 
-    // The list of before does not bring the retired keys back.
+    // The old list does not bring the retired keys back.
     keys.lock().unwrap().is_replayed = true;
     let before = users();
     let outcome = renew(&machine, &[]);

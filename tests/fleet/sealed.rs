@@ -1,4 +1,4 @@
-//! An authority whose keys are in the node's memory, and sealed to its TPM on the disk.
+//! An authority with sealed keys: they are sealed to the TPM on the disk, and in the node's memory while it runs.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -92,7 +92,7 @@ fn the_node_signs_with_keys_in_its_memory() {
     let places = list.lines().filter(|line| line.contains("  in memory  "));
     assert_eq!(places.count(), 2, "{list}");
 
-    // Other processes of its user cannot read its memory, and the keys are locked in it: at least a page each.
+    // Other processes of the user cannot read the node's memory, and the keys are in locked memory: at least a page each.
     let proc = format!("/proc/{}", world.node.as_ref().unwrap().id());
     let status = fs::read_to_string(format!("{proc}/status")).unwrap();
     let locked = status.lines().find_map(|it| it.strip_prefix("VmLck:"));
@@ -102,7 +102,7 @@ fn the_node_signs_with_keys_in_its_memory() {
         fs::read(format!("{proc}/environ")).unwrap_err();
     }
 
-    // What was said of it holds for the policy as well: another file needs a restart.
+    // Another file of keys in the policy needs a restart.
     let policy = world.at("authority/policy.toml");
     let text = fs::read_to_string(&policy).unwrap();
     let line = format!("sealed = \"{keys}\"");
@@ -124,7 +124,7 @@ fn another_tpm_does_not_open_the_keys() {
         "tpmssh-ca: the TPM does not open the keys in {keys}: this is another TPM, or it has been cleared\n"
     );
     Outcome::of(&mut serve).fails(1, &says);
-    // Nor if it has a storage root key of its own.
+    // It does not open them either with a storage root key of its own.
     other.init("work");
     let mut serve = world.command(&other.home, &["serve"]);
     Outcome::of(&mut serve).fails(1, &says);
@@ -146,7 +146,7 @@ fn a_file_that_cannot_be_is_refused_with_a_reason() {
     let letter = if &changed[at..=at] == "A" { "B" } else { "A" };
     changed.replace_range(at..=at, letter);
     let cannot = format!("the TPM does not open the keys in {keys}: ");
-    // The two sealed halves, each where the other one was.
+    // The two sealed private halves are exchanged.
     let user_key = good.lines().find(|line| line.starts_with("key ")).unwrap();
     let host_key = good.lines().rfind(|line| line.starts_with("key ")).unwrap();
     let swapped = good

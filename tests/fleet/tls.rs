@@ -1,4 +1,4 @@
-//! TLS that the authority makes, and that machines know by a hash.
+//! TLS certificates that the authority makes itself, and that machines recognize by a hash.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn ca_of(authority: &Authority) -> String {
     shown["ca_sha256"].as_str().unwrap().to_owned()
 }
 
-/// From the first contact on nothing is asked of anybody but the server with this CA, and its certificate can change.
+/// After the first contact, machines use only a server with a certificate by this CA. The certificate can change.
 #[test]
 fn a_machine_knows_the_authority_by_the_hash_that_init_prints() {
     let program = Program::with_key();
@@ -61,7 +61,7 @@ fn a_machine_knows_the_authority_by_the_hash_that_init_prints() {
     authority.run(&["tls", "renew"]);
     renew().ok();
     assert_eq!(status(&program)[0]["failures"], 0);
-    // A name that the certificate has no longer.
+    // The new certificate no longer has the name.
     authority.run(&["tls", "renew", "--tls-name", "ca.example"]);
     let not_taken = |fault: &str, hint: &str| {
         format!(
@@ -93,7 +93,7 @@ fn a_certificate_that_has_ended_is_told() {
     run("openssl", &[&signed[..], &by].concat());
     let whole = fs::read_to_string(&chain).unwrap() + &fs::read_to_string(&ca).unwrap();
     fs::write(&chain, whole).unwrap();
-    // Otherwise the node would renew it.
+    // Without the key of the CA, the node cannot renew the certificate.
     fs::remove_file(Path::new(&ca_key)).unwrap();
     authority.serve();
     let ask = || {
@@ -103,7 +103,7 @@ fn a_certificate_that_has_ended_is_told() {
             &["--join-token", &token, "--tls-ca-sha256", &pin],
         )
     };
-    // It ends a second after it was made.
+    // The certificate expires a second after it was made.
     std::thread::sleep(std::time::Duration::from_secs(2));
     ask().fails(
         8,

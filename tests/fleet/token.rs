@@ -17,7 +17,7 @@ struct World {
 }
 
 impl World {
-    /// With a PIN for the token `ca`, or without one.
+    /// A machine whose token `ca` has a PIN or not.
     fn new(has_pin: bool) -> Self {
         let program = Program::with_key();
         let so = ["--so-pin-file", &program.so_pin];
@@ -145,7 +145,7 @@ fn a_wrong_pin_costs_one_try_however_often_the_node_is_asked() {
         log.contains("the PIN is not tried again before the node is restarted"),
         "{log}"
     );
-    // With the right one it goes on.
+    // With the right PIN, the node signs again.
     world.stop();
     fs::write(&file, "correct horse\n").unwrap();
     world.serve();
@@ -186,7 +186,7 @@ fn what_cannot_be_is_told() {
     let why = "cannot read /nowhere/pin: No such file or directory (os error 2)";
     none.fails(1, &cannot(why));
     assert!(!Path::new(&world.at("authority/policy.toml")).exists());
-    // The other keys of the machine are none of the token's.
+    // The token does not have the other keys of the machine.
     let first = world.program.run(&["export", "first"]).ok();
     fs::write(&user, &first).unwrap();
     let outcome = world.init(&["--pin", &world.program.pin]);

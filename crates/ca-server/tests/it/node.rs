@@ -1,4 +1,4 @@
-//! A node with its agent, and machines that ask it.
+//! A node with its agent, and the requests of machines.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,7 +20,7 @@ use crate::software_tpm::{SoftwareTpm, name};
 
 pub(crate) const AUDIENCE: &str = "https://ca.example/";
 
-/// A process that ends with its owner.
+/// A child process that is killed when this is dropped.
 struct Process(Child);
 
 impl Drop for Process {
@@ -32,7 +32,7 @@ impl Drop for Process {
 
 /// An authority of one node.
 pub(crate) struct Node {
-    // Dropped first: it uses the agent.
+    // Dropped first, because the node uses the agent.
     process: Option<Process>,
     address: String,
     agent: Option<Process>,
@@ -53,7 +53,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// Seconds until a machine may come again; 0 if nothing is said of it.
+    /// The `Retry-After` in seconds; 0 without one.
     pub(crate) fn retry_after(&self) -> u64 {
         let line = self
             .head
@@ -62,7 +62,7 @@ impl Answer {
         line.map_or(0, |it| it.parse().unwrap())
     }
 
-    /// The code and the text of a refusal.
+    /// The status, the code and the text of a refusal.
     #[track_caller]
     pub(crate) fn refused(&self) -> (u16, String, String) {
         let json = self.json();
@@ -81,14 +81,14 @@ impl Answer {
 }
 
 impl Node {
-    /// A node that runs, with the policy that `init` makes.
+    /// A running node with the policy that `init` makes.
     pub(crate) fn start() -> Self {
         let mut node = Self::initialised();
         node.serve();
         node
     }
 
-    /// A node that runs, with `from` replaced by `to` in the policy that `init` makes.
+    /// A running node, with `from` replaced by `to` in the policy that `init` makes.
     pub(crate) fn start_with(from: &str, to: &str) -> Self {
         let mut node = Self::initialised();
         node.change_policy(from, to);
@@ -112,7 +112,7 @@ impl Node {
         self.serve();
     }
 
-    /// Expects a machine, as an administrator does.
+    /// Imports a machine as an administrator does.
     pub(crate) fn import(&self, tpm: &SoftwareTpm, name: &str) {
         let ek = crate::software_tpm::ek_name(tpm);
         let file = self.at("devices.jsonl");
@@ -123,12 +123,12 @@ impl Node {
         assert_eq!(said, "1 machines are expected\n");
     }
 
-    /// A node that does not run yet.
+    /// A node that is not started yet.
     pub(crate) fn initialised() -> Self {
         Self::initialised_with(&[])
     }
 
-    /// Another node of the same authority, that does not run yet: it has the same keys, in an agent of its own.
+    /// Another node of the same authority, not started yet. It has the same keys, in an agent of its own.
     pub(crate) fn beside(other: &Self, options: &[&str]) -> Self {
         let mut node = Self::bare();
         for key in ["user", "user.pub", "host", "host.pub"] {
@@ -139,7 +139,7 @@ impl Node {
         node
     }
 
-    /// The same with more options of `init`.
+    /// A node that is not started yet, with more options of `init`.
     pub(crate) fn initialised_with(options: &[&str]) -> Self {
         let mut node = Self::bare();
         for key in ["user", "host"] {
@@ -206,7 +206,7 @@ impl Node {
         self.dir.path().join(name)
     }
 
-    /// The directory that the program has.
+    /// A file in the directory of the program.
     pub(crate) fn own(&self, name: &str) -> PathBuf {
         self.at("ca").join(name)
     }
@@ -217,12 +217,12 @@ impl Node {
         command
     }
 
-    /// Runs a command: exit code, what it printed, and what it said.
+    /// Runs a command: exit code, standard output, and standard error.
     pub(crate) fn run(&self, args: &[&str]) -> (i32, String, String) {
         shown(&self.command(args).output().unwrap())
     }
 
-    /// What a command prints that succeeds.
+    /// Runs a command that has to succeed, and returns its output.
     #[track_caller]
     pub(crate) fn ok(&self, args: &[&str]) -> String {
         let (code, out, err) = self.run(args);
@@ -245,7 +245,7 @@ impl Node {
             .trim_start_matches('s')
             .trim_matches(['/', ':'])
             .to_owned();
-        // Opened here: the thread could make it anew while the directory is being removed.
+        // Opened here, because the thread could create the file again while the directory is being removed.
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -262,12 +262,12 @@ impl Node {
         self.process.as_ref().unwrap().0.id()
     }
 
-    /// Ends the node as a power cut would.
+    /// Kills the node (SIGKILL).
     pub(crate) fn kill(&mut self) {
         self.process = None;
     }
 
-    /// Ends the node as an administrator does; returns its exit code.
+    /// Stops the node as an administrator does (SIGTERM), and returns its exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         let mut process = self.process.take().unwrap();
         let pid = rustix::process::Pid::from_child(&process.0);
@@ -275,7 +275,7 @@ impl Node {
         process.0.wait().unwrap().code()
     }
 
-    /// Where it listens.
+    /// The address of the node.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
@@ -336,7 +336,7 @@ impl Node {
         self.finish(&self.proof(tpm))
     }
 
-    /// A host that has its certificate.
+    /// A host that has enrolled.
     pub(crate) fn host(&self, name: &str) -> SoftwareTpm {
         let tpm = host(name, &self.token("host", name));
         self.enrol(&tpm).certificate();
@@ -355,7 +355,7 @@ impl Node {
         self.post("/v1/renew", renewal.to_json().as_bytes())
     }
 
-    /// The same while somebody kills the node; `None` once it is gone.
+    /// As above, but the node may be killed meanwhile; `None` once it is gone.
     pub(crate) fn try_renew(&self, tpm: &SoftwareTpm) -> Option<Answer> {
         use base64ct::{Base64, Encoding};
         let ask = |method: &str, path: &str, body: &str| {
@@ -376,7 +376,7 @@ impl Node {
         is_whole.then_some(answer)
     }
 
-    /// The same for any body; `None` if the node was gone before it answered.
+    /// As above for any body; `None` if the node was killed before it answered.
     pub(crate) fn try_post(&self, path: &str, body: &[u8]) -> Option<Answer> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
         let head = format!(
@@ -416,7 +416,7 @@ fn read_answer(mut stream: TcpStream) -> Answer {
     }
 }
 
-/// A machine with a PIN-less key that wants to be the host `name`.
+/// A machine with a key without a PIN, which asks for a certificate of the host `name`.
 pub(crate) fn host(name: &str, token: &str) -> SoftwareTpm {
     let mut tpm = SoftwareTpm::new();
     tpm.behind_nothing();
@@ -429,7 +429,7 @@ pub(crate) fn host(name: &str, token: &str) -> SoftwareTpm {
     tpm
 }
 
-/// A renewal for what the machine had before.
+/// A renewal with the same names as before.
 pub(crate) fn renewal(tpm: &SoftwareTpm, nonce: [u8; 32]) -> Renewal {
     let attestation_key = PublicArea::parse(&tpm.ak.bytes()).unwrap().name();
     let key = Name::from_bytes(&name(&tpm.key.bytes())).unwrap();
@@ -468,7 +468,7 @@ pub(crate) fn wait(mut until: impl FnMut() -> bool) {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    panic!("waited for too long");
+    panic!("the condition was not met in time");
 }
 
 #[track_caller]
@@ -487,7 +487,7 @@ pub(crate) fn shown(output: &Output) -> (i32, String, String) {
     )
 }
 
-/// A file with `content` in the node's own place.
+/// Writes a file with `content` into the node's directory.
 pub(crate) fn write(path: &Path, content: &[u8]) {
     fs::write(path, content).unwrap();
 }

@@ -1,4 +1,4 @@
-//! People who say who they are by a token of an identity provider, which is played here, and tokens that say something else than they should.
+//! People who identify themselves with a token of an identity provider, and tokens that are wrong. The test plays the provider.
 
 use std::fs;
 use std::path::Path;
@@ -35,7 +35,7 @@ impl Provider {
         Self { algorithm, pair }
     }
 
-    /// Its public key as a JWK.
+    /// The public key of the provider as a JWK.
     pub(crate) fn key(&self) -> Value {
         let (kid, alg) = ("one", self.algorithm);
         if self.pair.is_rsa() {
@@ -66,7 +66,7 @@ impl Provider {
     }
 }
 
-/// The claims of anna's token for a request at the time `now`.
+/// The claims of a token of anna for a request at the time `now`.
 pub(crate) fn claims(request: &Request, now: u64) -> Value {
     json!({
         "iss": ISSUER, "aud": "tpmssh", "sub": "4711", "preferred_username": "anna", "email": "anna@example.com",
@@ -74,7 +74,7 @@ pub(crate) fn claims(request: &Request, now: u64) -> Value {
     })
 }
 
-/// The claims with one of them changed; `null` leaves it out.
+/// The claims with one of them changed; `null` removes it.
 pub(crate) fn with(claims: &Value, name: &str, value: Value) -> Value {
     let mut changed = claims.clone();
     match value {
@@ -93,7 +93,7 @@ pub(crate) fn rule(jwks: &str, more: &str) -> String {
     )
 }
 
-/// A policy whose file of keys has this content.
+/// Reads a policy whose file of keys has this content.
 struct Named(String);
 
 impl Files for Named {
@@ -110,7 +110,7 @@ pub(crate) fn read_rule(jwks: &str, more: &str) -> Result<Rule, String> {
     read_rule_at("jwks.json", jwks, more)
 }
 
-/// The rule whose keys are at `place`, where each file that it names has this content.
+/// The rule whose keys are at `place`. Each file that it names has this content.
 pub(crate) fn read_rule_at(place: &str, content: &str, more: &str) -> Result<Rule, String> {
     let key = |pair: &Pair| {
         let (x, y) = pair.point();
@@ -131,7 +131,7 @@ pub(crate) fn read_rule_at(place: &str, content: &str, more: &str) -> Result<Rul
 
 pub(crate) const USERNAME: &str = "principal = \"preferred_username\"";
 
-/// Whom a token names at the time `NOW`.
+/// The name in a token at the time `NOW`.
 pub(crate) fn judge(
     rule: &Rule,
     token: &str,
@@ -166,16 +166,16 @@ fn a_token_of_each_algorithm_names_the_person() {
         let names =
             |claims: &Value| judge(&rule, &provider.sign(&provider.head(), claims), &request);
         assert_eq!(names(&good), Ok(vec!["anna".to_owned()]), "{algorithm}");
-        // One of several for whom it is, if it says that it was asked for by this one.
+        // Several audiences, if `azp` is the right one.
         names(&with(&good, "aud", json!(["tpmssh"]))).unwrap();
         let several = with(&good, "aud", json!(["other", "tpmssh"]));
         assert!(names(&several).is_err());
         names(&with(&several, "azp", json!("tpmssh"))).unwrap();
-        // Clocks differ, and some providers write fractions.
+        // Clocks differ, and some providers write times with fractions.
         names(&with(&good, "exp", json!(NOW - 59))).unwrap();
         names(&with(&good, "iat", json!(NOW + 60))).unwrap();
         names(&with(&good, "exp", json!(NOW as f64 + 0.5))).unwrap();
-        // Without a name for the key, the only one for this algorithm.
+        // Without a `kid`, the only key for this algorithm is used.
         let bare = provider.sign(&json!({"alg": algorithm}), &good);
         judge(&rule, &bare, &request).unwrap();
     }
@@ -248,7 +248,7 @@ fn a_token_that_is_not_signed_by_the_provider_is_refused() {
     let key = "the identity token is signed by a key that is not known here";
     let signature = "the signature of the identity token is wrong";
     let malformed = "the identity token is malformed";
-    // No signature, one by a shared secret, and other algorithms of the same keys.
+    // No signature, a signature with a shared secret, and other algorithms with the same keys.
     for name in [
         "none", "None", "HS256", "HS384", "RS384", "PS256", "ES512", "EdDSA", "",
     ] {
@@ -267,7 +267,7 @@ fn a_token_that_is_not_signed_by_the_provider_is_refused() {
         let token = ec.sign(&json!({"alg": "ES256", "kid": kid}), &good);
         assert_eq!(judge(&token), Err(key), "{kid}");
     }
-    // Two keys could have made it; and a key is for its own algorithm.
+    // Two keys could have signed it, and a key for another algorithm.
     assert_eq!(judge(&ec.sign(&json!({"alg": "ES256"}), &good)), Err(key));
     assert_eq!(
         judge(&rsa.sign(&json!({"alg": "RS256", "kid": "two"}), &good)),
@@ -292,7 +292,7 @@ fn a_token_that_is_not_signed_by_the_provider_is_refused() {
             "{short}"
         );
     }
-    // Its form.
+    // Tokens that cannot be parsed.
     let extension = json!({"alg": "ES256", "kid": "one", "crit": ["exp"]});
     assert_eq!(
         judge(&ec.sign(&extension, &good)),
@@ -426,7 +426,7 @@ fn a_file_of_keys_is_read_or_refused() {
     assert_eq!(no_claim, "role.user.identity[0]: principal is empty");
 }
 
-/// The whole way, over HTTP.
+/// An enrolment with a token, over HTTP.
 #[test]
 fn a_person_with_a_token_gets_a_certificate_and_a_thief_of_the_token_does_not() {
     let provider = Provider::new("ES256");
@@ -458,7 +458,7 @@ fn a_person_with_a_token_gets_a_certificate_and_a_thief_of_the_token_does_not() 
     assert_eq!(node.rows("device"), 0);
     let certificate = node.enrol(&tpm).certificate();
     assert_eq!(certificate.principals(), ["anna"]);
-    // Not the other way round either: the nonce of the thief's key in a token of somebody else's provider.
+    // A token with the nonce of the thief's key, but by another provider, is refused as well.
     let stranger = Provider::new("ES256");
     let forged = stranger.sign(
         &provider.head(),

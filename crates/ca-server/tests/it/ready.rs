@@ -1,4 +1,4 @@
-//! Whether a node can certify.
+//! `/readyz`: whether a node can issue certificates.
 
 use std::os::unix::net::UnixListener;
 use std::process::Command;
@@ -38,7 +38,7 @@ fn a_node_without_its_agent_is_not_ready_and_says_why() {
     );
     node.start_agent();
     wait(|| missing(&node).is_empty());
-    // The agent is there, and one of the two keys is not.
+    // The agent answers, but lacks one of the two keys.
     run(Command::new("ssh-add")
         .arg("-qd")
         .arg(node.at("user"))
@@ -46,7 +46,7 @@ fn a_node_without_its_agent_is_not_ready_and_says_why() {
     wait(|| missing(&node) == "missing: signer");
 }
 
-/// As a key whose PIN is missing: the agent lists it, and does not sign.
+/// The agent lists the key but does not sign with it, like a key whose PIN is missing.
 #[test]
 fn a_node_whose_key_is_there_and_does_not_sign_is_not_ready_until_it_does() {
     let node = Node::start();
@@ -63,7 +63,7 @@ fn a_node_whose_key_is_there_and_does_not_sign_is_not_ready_until_it_does() {
             run(add().arg("-q").args(options).arg(node.at(key)));
         }
     };
-    // The agent asks for each signature, and there is nobody to say yes.
+    // The agent asks for confirmation of each signature, and nobody confirms.
     add(&["-c"]);
     assert_eq!(node.renew(&tpm).status, 503);
     wait(|| missing(&node) == "missing: signer");
@@ -82,7 +82,7 @@ fn a_node_that_cannot_write_its_registry_is_not_ready() {
     wait(|| missing(&node).is_empty());
 }
 
-/// An agent that asks for each signature with the key for users, where nobody says yes: it is not ready, however many hosts get certificates.
+/// Nobody confirms signatures with the key for users. So the node is not ready, although hosts get certificates.
 #[test]
 fn each_of_the_two_keys_has_to_sign() {
     let node = Node::start();
@@ -97,7 +97,7 @@ fn each_of_the_two_keys_has_to_sign() {
     let tpm = node.host("web1");
     assert_eq!(missing(&node), "missing: signer");
     node.renew(&tpm).certificate();
-    // Longer than an answer is kept.
+    // Longer than an answer is reused.
     for _ in 0..3 {
         std::thread::sleep(Duration::from_millis(800));
         node.renew(&tpm).certificate();
@@ -105,7 +105,7 @@ fn each_of_the_two_keys_has_to_sign() {
     }
 }
 
-/// An agent that takes each question and answers none: whoever comes while one request waits for it gets the answer before.
+/// The agent reads each request and answers none. While one request waits for it, the others get the previous answer.
 #[test]
 fn a_hanging_agent_keeps_one_request_waiting_and_no_other() {
     let mut node = Node::start();
@@ -132,12 +132,12 @@ fn a_hanging_agent_keeps_one_request_waiting_and_no_other() {
         was_asked();
         let now = node.get("/v1/krl");
         assert_eq!((now.status, &now.body), (200, &list.body));
-        // An answer is kept for two seconds.
+        // An answer is reused for two seconds.
         std::thread::sleep(Duration::from_millis(2100));
         let slow = scope.spawn(|| node.get("/readyz").status);
         was_asked();
         assert_eq!(missing(node), "");
-        // The limit is the agent's: ten seconds.
+        // The node waits ten seconds for the agent.
         assert_eq!(slow.join().unwrap(), 503);
         let (code, _, said) = revoke.join().unwrap();
         let says = "device 1 is revoked, but the list of revoked keys cannot be made now";

@@ -1,4 +1,4 @@
-//! What every registry does alike, whichever database is behind it: each case runs on SQLite and on PostgreSQL.
+//! Tests that every registry has to pass: each case runs on SQLite and on PostgreSQL.
 
 mod enrol;
 mod manage;

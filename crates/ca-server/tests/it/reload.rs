@@ -105,7 +105,7 @@ fn a_wrong_policy_is_refused_whole_and_the_one_before_it_stays() {
     let no_pem = node.at("nothing.pem");
     let tls = format!("certificate = {no_pem:?}\nkey = {no_pem:?}\n\n[ek]");
     for (from, to, why) in [
-        // The life of certificates would change as well, but for the other line.
+        // A good line beside the wrong one, which must not be applied either: it changes the validity of certificates.
         (
             "mode = \"D\"",
             "mode = \"A\"",
@@ -134,7 +134,7 @@ fn a_wrong_policy_is_refused_whole_and_the_one_before_it_stays() {
         ),
     ] {
         let (from, to, why) = if to.is_empty() {
-            // The two keys, exchanged.
+            // The two keys are exchanged.
             let swapped = good.replace("\nuser = ", "\n@ = ");
             let swapped = swapped.replace("\nhost = ", "\nuser = ");
             (
@@ -166,20 +166,20 @@ fn a_wrong_policy_is_refused_whole_and_the_one_before_it_stays() {
     assert_eq!(life(&node, &tpm), 2 * 3600);
 }
 
-/// Answers that were signed once and kept are made anew, by the policy that is in force.
+/// Cached signed answers are made again with the policy in force.
 #[test]
-fn kept_answers_end_with_the_policy_that_they_were_made_by() {
+fn cached_answers_end_with_their_policy() {
     let node = Node::start();
     for path in ["/v1/ca-keys", "/v1/krl"] {
         let (first, again) = (node.get(path), node.get(path));
         assert_eq!((first.status, &first), (200, &again), "the answer is kept");
         node.ok(&["policy", "reload"]);
-        // Each signature with ECDSA is another one.
+        // Each ECDSA signature is different, so a new signature shows a new answer.
         assert_ne!(first, node.get(path), "{path}");
     }
 }
 
-/// A second key for challenges, and then the first one removed, as when they are changed on several nodes.
+/// A second ticket key is added, and then the first one removed, as in a change on several nodes.
 #[test]
 fn ticket_keys_are_read_anew() {
     let node = Node::start();
@@ -214,7 +214,7 @@ fn ticket_keys_are_read_anew() {
     node.enrol(&tpm).certificate();
 }
 
-/// A certificate for 127.0.0.1, by itself.
+/// A self-signed certificate for 127.0.0.1.
 fn tls(dir: &Path) {
     let mut command = Command::new("openssl");
     command.args([
@@ -240,7 +240,7 @@ fn a_renewed_tls_certificate_is_taken_up() {
         "[ek]",
         &format!("certificate = {pem:?}\nkey = {key:?}\n\n[ek]"),
     );
-    // Behind [listen] there is only a comment.
+    // The section [listen] ends with a comment, so the lines are added there.
     node.serve();
     let fetch = |trusted: &str| {
         let mut curl = Command::new("curl");
@@ -256,7 +256,7 @@ fn a_renewed_tls_certificate_is_taken_up() {
         fetch("old.pem") && !fetch("tls.pem"),
         "nobody has asked for a reload"
     );
-    // Half of it: the certificate is there, and the key is that of another.
+    // Only the certificate was replaced, and does not fit the key.
     let good = fs::read(&key).unwrap();
     fs::copy(node.at("user"), &key).unwrap();
     assert_eq!(node.run(&["policy", "reload"]).0, 1);

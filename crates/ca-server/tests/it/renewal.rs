@@ -1,4 +1,4 @@
-//! Machines that come again.
+//! Renewals of certificates.
 
 use crate::node::{Node, renewal};
 
@@ -37,7 +37,7 @@ fn a_renewal_for_more_than_the_machine_has_is_refused() {
     tpm.principals = vec!["web1".to_owned()];
     tpm.kind = key_proof::Kind::User;
     assert_eq!(node.renew(&tpm).refused().1, "V6");
-    // Signed for one name, shown for another.
+    // Signed for one name, sent with another.
     tpm.kind = key_proof::Kind::Host;
     let mut changed = renewal(&tpm, node.nonce());
     changed.principals = vec!["web2".to_owned()];
@@ -58,13 +58,13 @@ fn a_key_that_was_never_here_has_to_enrol() {
     assert_eq!(node.renew(&tpm).refused(), gone);
 }
 
-/// Two copies of one virtual TPM take turns: the second one's time is behind.
+/// Two copies of one virtual TPM renew in turn: the time of the second copy is behind.
 #[test]
 fn v14_a_copy_of_a_tpm_is_found_by_its_time() {
     let node = Node::start();
     let token = node.token("host", "web1");
     let mut tpm = crate::node::host("web1", &token);
-    // Just before the counters wrap, as the offset of an attestation key may have them.
+    // The counters are about to wrap, which can happen because the TPM adds an offset to them.
     tpm.time = (5_000, u32::MAX, 3);
     node.enrol(&tpm).certificate();
     let went_back = "the time of this TPM has gone back: it is a copy, or was restored from one";
@@ -75,7 +75,7 @@ fn v14_a_copy_of_a_tpm_is_found_by_its_time() {
         ((1, u32::MAX, 4), true),
         ((9_000, u32::MAX, 3), false),
         ((9_000, u32::MAX - 1, 9), false),
-        // A reset: the clock may have fallen back.
+        // After a reset, the clock may be earlier.
         ((0, 0, 0), true),
         ((9_000, u32::MAX, 9), false),
     ] {

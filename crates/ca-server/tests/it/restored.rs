@@ -1,4 +1,4 @@
-//! A registry that comes out of a backup, while machines and servers have what happened since.
+//! A registry is restored from a backup, while machines and servers have newer certificates and lists.
 
 use std::fs;
 use std::process::Command;
@@ -10,14 +10,14 @@ use crate::keys::another_key;
 use crate::node::{Node, host, shown, ssh_key};
 use crate::software_tpm::{SoftwareTpm, ek_name};
 
-/// Where the registry is, and how it is brought back.
+/// The kind of registry, and how it is backed up and restored.
 enum Place {
     File,
     Database(Postgres),
 }
 
 impl Place {
-    /// The backup, of a node that does not run.
+    /// Makes a backup. The node has to be stopped.
     fn dump(&self, node: &Node) -> Vec<u8> {
         match self {
             Self::File => fs::read(node.own("registry.db")).unwrap(),
@@ -68,7 +68,7 @@ fn list(node: &Node, of: &SoftwareTpm) -> (u64, bool) {
     (number, shown(&output).0 == 1)
 }
 
-/// What a node says that does not start.
+/// The message of a node that does not start.
 fn does_not_start(node: &Node) -> String {
     let mut command = Command::new("timeout");
     command.args(["20", env!("CARGO_BIN_EXE_tpmssh-ca"), "--dir"]);
@@ -89,7 +89,7 @@ fn before_and_after(mut node: Node, place: &Place) {
     let backup = place.dump(&node);
     node.serve();
 
-    // The hour that is lost: a token is used, two machines are stolen, one of them new, another new one stays, and one
+    // The hour after the backup: a token is used; two machines are stolen, one of them new; another machine is new; and one machine
     // gets a new key.
     let new_and_stolen = host("web3", &token);
     node.enrol(&new_and_stolen).certificate();
@@ -119,7 +119,7 @@ fn before_and_after(mut node: Node, place: &Place) {
     let said = node.ok(&["database", "restored"]);
     let mut lines = said.lines();
     let first = lines.next().unwrap();
-    // The token of web3 is good again in the backup; that of web5 is not there.
+    // In the backup, the token of web3 is valid again, and that of web5 does not exist.
     let says = "revoked again: 2 machines; join tokens ended: 1; the next list of revoked keys has a number above ";
     assert!(first.starts_with(says), "{said}");
     let rest: Vec<&str> = lines.collect();
@@ -145,7 +145,7 @@ fn before_and_after(mut node: Node, place: &Place) {
         (ek.to_string(), line)
     });
     again.sort();
-    // The one that was revoked is not to come again.
+    // The revoked machine cannot enrol again.
     let again: Vec<String> = again
         .into_iter()
         .map(|(_, line)| line)
@@ -173,12 +173,12 @@ fn before_and_after(mut node: Node, place: &Place) {
     comes_again.identity = key_proof::Identity::Join(node.token("host", "web4"));
     node.enrol(&comes_again).certificate();
 
-    // It starts from now on; a second backup of the same day leads to a higher number once more.
+    // The node starts now. A second restore on the same day leads to a still higher number.
     assert_eq!(node.terminate(), Some(0));
     place.restore(&node, &backup);
     let said = does_not_start(&node);
     assert!(said.contains("which has certificate "), "{said}");
-    // The number counts by the time, in seconds.
+    // The new number depends on the time in seconds.
     std::thread::sleep(std::time::Duration::from_secs(1));
     node.ok(&["database", "restored"]);
     node.serve();
@@ -193,7 +193,7 @@ fn before_and_after(mut node: Node, place: &Place) {
     assert!(said.contains(" lines, each follows"), "{said}");
 }
 
-/// Each node has an audit log of its own, and revokes again what was revoked there.
+/// Each node has an audit log of its own, from which `database restored` repeats the revocations.
 #[test]
 fn each_node_brings_its_own_revocations_back() {
     let database = Postgres::start();
@@ -202,7 +202,7 @@ fn each_node_brings_its_own_revocations_back() {
     let place = Place::Database(database);
     let (web1, web2) = (first.host("web1"), second.host("web2"));
     let backup = place.dump(&first);
-    // The second node has only revoked it: its log has no other line of it.
+    // The log of the second node has only the revocation of this machine.
     let tpms = [web1, web2, first.host("web3")];
     first.ok(&["device", "revoke", "1"]);
     second.ok(&["device", "revoke", "2"]);
@@ -240,7 +240,7 @@ fn a_withdrawn_token_and_a_key_that_waits_show_a_backup_as_well() {
         node.serve();
         let says = act(node);
         assert_eq!(node.terminate(), Some(0));
-        // As it is, it is one that the log knows.
+        // Unchanged, the registry has everything in the log.
         node.serve();
         assert_eq!(node.terminate(), Some(0));
         place.restore(node, &backup);

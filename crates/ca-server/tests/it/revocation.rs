@@ -1,4 +1,4 @@
-//! Machines that were stolen.
+//! Revocation of stolen machines.
 
 use std::process::Command;
 
@@ -35,7 +35,7 @@ fn a_revoked_machine_gets_nothing_more_and_openssh_refuses_its_key() {
     }
 }
 
-/// A machine that was revoked does not come back with another endorsement key of the same chip, or with its key in another chip's name.
+/// A revoked machine cannot enrol with another endorsement key of the same chip, nor its key with the endorsement key of another chip.
 #[test]
 fn a_revoked_machine_does_not_come_back_as_another_one() {
     let node = Node::start();
@@ -52,7 +52,7 @@ fn a_revoked_machine_does_not_come_back_as_another_one() {
     node.enrol(&host("web9", &token)).certificate();
 }
 
-/// One chip has two endorsement keys, and its key came with both of them, each time with a token.
+/// A chip has two endorsement keys, and its key was enrolled with both of them, each time with a token.
 #[test]
 fn a_key_that_came_with_two_endorsement_keys_is_revoked_with_either() {
     let node = Node::start();
@@ -84,7 +84,7 @@ fn without_the_agent_a_machine_is_revoked_and_the_list_comes_later() {
     assert_eq!(node.rows("revocation"), 1);
 }
 
-/// A stranger gets one answer; the audit log has the truth.
+/// A stranger gets the same answer in both cases. The audit log has the real reason.
 #[test]
 fn a_stranger_cannot_tell_a_revoked_machine_from_an_unknown_one() {
     let mut node = Node::start();
@@ -100,7 +100,7 @@ fn a_stranger_cannot_tell_a_revoked_machine_from_an_unknown_one() {
         proof.request = known.request();
         assert_eq!(node.finish(&proof).refused(), answer);
     }
-    // Who has a token is no stranger, and the token is not used up by a machine that gets nothing.
+    // A client with a token is not a stranger, and a refused machine does not use up its token.
     let token = node.token("host", "web9");
     let mut known = host("web9", &token);
     known.ek = revoked.ek.clone();
@@ -155,7 +155,7 @@ fn the_list_is_signed_numbered_and_not_sent_twice() {
     let mut forged = list.body.clone();
     *forged.last_mut().unwrap() ^= 1;
     assert!(!verify(&forged));
-    // It is the same list after the end of the node.
+    // The list is the same after a restart of the node.
     assert_eq!(node.terminate(), Some(0));
     node.serve();
     let same = node.get("/v1/krl");

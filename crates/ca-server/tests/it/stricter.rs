@@ -1,4 +1,4 @@
-//! The rules have become stricter since a machine got its first certificate.
+//! The policy has become stricter since a machine got its first certificate.
 
 use crate::der::{Authority, Draft, authority, ek_usage, maker, usage};
 use crate::node::{Node, host, write};
@@ -6,7 +6,7 @@ use crate::node::{Node, host, write};
 const D: &str = "mode = \"D\"";
 const B: &str = "mode = \"B\"";
 
-/// The policy's line with a maker's certificate that vouches for no chip of these tests.
+/// A line of the policy with a maker's certificate that does not vouch for the chips of these tests.
 fn roots(node: &Node) -> String {
     let mut command = std::process::Command::new("openssl");
     command.args([
@@ -53,7 +53,7 @@ fn a_machine_whose_chip_nobody_vouches_for_does_not_renew_for_ever() {
     assert_eq!(node.rows("issued"), 2);
 }
 
-/// A root that is trusted no more, and a maker that is taken no more, end what was certified by them before.
+/// If a root is no longer trusted, or a maker no longer accepted, its machines cannot renew.
 #[test]
 fn a_machine_whose_maker_is_trusted_no_more_does_not_renew() {
     let mut node = Node::initialised();
@@ -93,19 +93,19 @@ fn a_machine_whose_maker_is_trusted_no_more_does_not_renew() {
     node.restart_with(infineon, "manufacturers = [\"NTC\"]");
     node.renew(&machines[0]).certificate();
     assert_eq!(node.renew(&machines[1]).refused().0, 410);
-    // It comes back when its root is trusted again.
+    // The machine can renew again when its root is trusted again.
     node.restart_with(&first, &both);
     node.renew(&machines[1]).certificate();
 }
 
-/// Sent to enrol again, it enrols, and its next renewal is good: not round in circles.
+/// The machine is told to enrol again and does so. Its next renewal succeeds, so it is not told again.
 #[test]
 fn a_machine_that_is_imported_later_enrols_once_more_and_renews() {
     let mut node = Node::start();
     let tpm = node.host("web1");
     node.restart_with(D, B);
     assert_eq!(node.renew(&tpm).refused().0, 410);
-    // A join token of an earlier day is no import, nor is the assignment that it has left.
+    // An earlier join token, and the assignment that it made, do not count as an import.
     let not_expected = "this TPM is not one of those that are expected";
     assert_eq!(node.begin(&tpm).refused().2, not_expected);
     let again = host("web1", "");
@@ -129,7 +129,7 @@ fn a_machine_that_is_imported_later_enrols_once_more_and_renews() {
     );
 }
 
-/// The list is an administrator's word: a machine that was let wait needs no other.
+/// An import is an approval: a waiting machine that is imported needs no other.
 #[test]
 fn a_machine_that_waits_and_is_imported_waits_no_more() {
     let node = Node::start_with("first = \"auto\"", "first = \"approve\"");
@@ -139,7 +139,7 @@ fn a_machine_that_waits_and_is_imported_waits_no_more() {
     node.enrol(&tpm).certificate();
 }
 
-/// A key with two roles renews each of them, and one role does not lend the other its names.
+/// A key with two roles renews in each of them, and only with the names of that role.
 #[test]
 fn a_key_with_two_roles_renews_both() {
     let mut node = Node::initialised();
@@ -167,7 +167,7 @@ fn a_key_with_two_roles_renews_both() {
     assert_eq!(node.renew(&tpm).refused().1, "V6");
 }
 
-/// The same machine with a join token.
+/// The same TPM with a join token.
 fn tpm_with(
     tpm: &crate::software_tpm::SoftwareTpm,
     token: &str,

@@ -1,4 +1,4 @@
-//! TLS that a node makes for itself.
+//! The TLS certificate that a node makes itself.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::node::{Node, run, wait};
 
-/// `init` in a directory beside the node's, with its keys: exit code, what it printed, and what it said.
+/// Runs `init` in a directory beside the node's, with the node's keys: exit code, standard output, and standard error.
 fn init(node: &Node, dir: &str, options: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tpmssh-ca"));
     command.arg("--dir").arg(node.at(dir)).arg("init");
@@ -26,7 +26,7 @@ fn openssl(dir: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Puts a certificate in the place of the node's, which ends after some days.
+/// Replaces the node's certificate by one that expires after some days.
 fn ends_in(dir: &Path, days: &str) {
     let name = "subjectAltName=DNS:ca.example,IP:127.0.0.1";
     let request = ["req", "-new", "-key", "tls.key", "-subj", "/CN=ca"];
@@ -88,7 +88,7 @@ fn init_for_other_machines_makes_a_certificate_and_prints_what_they_need() {
         let meta = fs::metadata(dir.join(file)).unwrap();
         assert_eq!(meta.permissions().mode() & 0o777, mode, "{file}");
     }
-    // A second opinion on the certificate, and on what it is for.
+    // OpenSSL checks the certificate and its purpose.
     let verify = [
         "verify",
         "-x509_strict",
@@ -103,7 +103,7 @@ fn init_for_other_machines_makes_a_certificate_and_prints_what_they_need() {
         "tls.pem: OK\n"
     );
 
-    // A node beside it takes over the CA that it is given.
+    // A second node uses the CA that is copied into its directory.
     fs::create_dir(node.at("second")).unwrap();
     fs::set_permissions(node.at("second"), fs::Permissions::from_mode(0o700)).unwrap();
     for file in ["tls-ca.pem", "tls-ca.key"] {
@@ -136,7 +136,7 @@ fn what_cannot_have_a_certificate_is_told() {
         "{said}"
     );
     assert!(!node.at("open").join("policy.toml").exists());
-    // This one has none, and the next one has one that it did not make.
+    // The first node has no certificate, and the second has one that it did not make.
     let none = "tpmssh-ca: the authority has no TLS certificate: it listens at an address of this machine\n";
     assert_eq!(
         node.run(&["tls", "show"]),
@@ -169,7 +169,7 @@ fn a_certificate_is_renewed_by_the_same_ca_and_key() {
     assert_eq!(kept(), before);
     assert_ne!(read("tls.pem"), first);
     let normal = until(&node);
-    // One that has more than 30 days left is left alone, and one that has fewer is not, with the CA of before.
+    // A certificate with more than 30 days left is kept. One with fewer is renewed by the same CA.
     let day = 24 * 3600;
     for (days, is_renewed) in [("31", false), ("29", true)] {
         ends_in(&dir, days);
@@ -180,7 +180,7 @@ fn a_certificate_is_renewed_by_the_same_ca_and_key() {
     }
     let read = |name: &str| fs::read_to_string(node.own(name)).unwrap();
     assert_eq!(["tls-ca.pem", "tls-ca.key", "tls.key"].map(read), before);
-    // A running node shows the new one at once.
+    // A running node uses the new certificate at once.
     node.serve();
     node.ok(&[
         "tls",

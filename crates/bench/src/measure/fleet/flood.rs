@@ -21,16 +21,16 @@ use crate::{
     stats::{Summary, quantile},
 };
 
-/// The processor time of the node, with HTTP, for a TPM that nobody knows.
+/// The processor time of the node, with HTTP, for a request by an unknown TPM.
 pub(crate) const REFUSED: &str = "a refused begin, CPU of the node";
-/// From the question to the answer, of all but the slowest hundredth.
+/// The time from request to response of a renewal, without the slowest 1 %.
 pub(crate) const SLOW: &str = "the 99th of 100 renewals during 10,000 refused begins";
-/// Of the node, after the first thousand.
+/// The growth of the node's memory after the first 1000 requests.
 pub(crate) const MEMORY: &str = "memory that 20,000 refused begins take";
 
 const BEGINS: usize = 10_000;
 const CONNECTIONS: usize = 8;
-/// Connections that renew meanwhile.
+/// The number of connections that renew meanwhile.
 const RENEWING: usize = 4;
 
 pub(super) fn measure(machines: &[Machine]) -> Result<Vec<Figure>> {
@@ -48,7 +48,7 @@ pub(super) fn measure(machines: &[Machine]) -> Result<Vec<Figure>> {
     let count = f64::from(u32::try_from(BEGINS)?);
     let cpu = millis(after - before) / count;
 
-    // Enough for the time that it takes; a nonce is good for a minute.
+    // Enough renewals for the time of the flood. A nonce is valid for a minute.
     let renewals = renewals(machines, &mut connection, 4_000)?;
     let (ended, next) = (AtomicBool::new(false), AtomicUsize::new(0));
     let renew = || -> Result<Vec<f64>> {
@@ -89,7 +89,7 @@ pub(super) fn measure(machines: &[Machine]) -> Result<Vec<Figure>> {
     ])
 }
 
-/// A request with an endorsement key that nobody knows.
+/// A request with an unknown endorsement key.
 fn stranger(request: &Value, number: usize) -> Result<String> {
     let text = request["ek"].as_str().unwrap_or_default();
     let mut ek = Base64::decode_vec(text).map_err(|err| anyhow!("{err}"))?;
@@ -100,7 +100,7 @@ fn stranger(request: &Value, number: usize) -> Result<String> {
     Ok(request.to_string())
 }
 
-/// Sends all of them over many connections at once.
+/// Sends all requests over many connections at once.
 fn flood(node: &Node, bodies: &[String]) -> Result<()> {
     let next = AtomicUsize::new(0);
     let one = || -> Result<()> {

@@ -31,7 +31,7 @@ pub(crate) const MANY: &str = "memory of the node, 500 connections";
 
 const CONNECTIONS: usize = 64;
 const IDLERS: usize = 500;
-/// Different machines.
+/// The number of different machines.
 const MACHINES: usize = 256;
 
 /// The machines of a fleet.
@@ -96,7 +96,7 @@ fn of(who: &str, machines: &[Machine], effort: Effort) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Lets all of them have certificates.
+/// Enrols all machines.
 pub(super) fn enrol(node: &Node, machines: &[Machine]) -> Result<Connection> {
     let lines: Vec<String> = machines.iter().map(Machine::line).collect::<Result<_>>()?;
     node.import(&lines.concat())?;
@@ -110,8 +110,8 @@ pub(super) fn enrol(node: &Node, machines: &[Machine]) -> Result<Connection> {
     Ok(connection)
 }
 
-/// `count` renewals by all machines in turn, each with a nonce of its own. They are made before the time is taken, because the machines of
-/// a fleet have processors of their own.
+/// `count` renewals by all machines in turn, each with its own nonce. They are made before the measurement, because the machines of a fleet
+/// have processors of their own.
 pub(super) fn renewals(
     machines: &[Machine],
     connection: &mut Connection,
@@ -130,7 +130,7 @@ pub(super) fn renewals(
     Ok(made)
 }
 
-/// Sends all of them over many connections at once; the time of each answer.
+/// Sends all renewals over many connections at once, and returns the time of each answer.
 fn blast(node: &Node, renewals: Vec<String>) -> Result<Vec<Duration>> {
     let left = Mutex::new(renewals.into_iter());
     let next = || left.lock().ok().and_then(|mut left| left.next());

@@ -76,7 +76,7 @@ impl Machine {
         Ok(proof.to_json())
     }
 
-    /// A renewal for a fresh nonce.
+    /// A renewal for a new nonce.
     pub(super) fn renewal(&self, nonce: [u8; 32]) -> Result<String> {
         self.renewer.renewal(self.name()?, nonce, self.tpm.time.0)
     }

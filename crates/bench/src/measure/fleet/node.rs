@@ -31,7 +31,7 @@ pub(super) struct Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // Both fail only if it has ended by itself.
+        // Both fail only if the process has ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -115,7 +115,7 @@ impl Node {
         &self.address
     }
 
-    /// The processor time that it has used, and its memory in MiB.
+    /// The processor time that the node has used, and its memory in MiB.
     pub(super) fn use_of(&self) -> Result<(Duration, f64)> {
         let pid = self.process.id();
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
@@ -137,7 +137,7 @@ impl Node {
         Ok((time, kib / 1024.0))
     }
 
-    /// Ends it in good order.
+    /// Stops the node with SIGTERM.
     pub(super) fn end(mut self) -> Result<()> {
         let pid = Pid::from_child(&self.process);
         kill_process(pid, Signal::TERM)?;

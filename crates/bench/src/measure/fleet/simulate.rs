@@ -1,5 +1,5 @@
-//! A fleet in virtual time, around an outage of its authority: each host asks when `enroll::pace` says so, and the node takes it or sends it away
-//! by its own limits and its own rule of the queue.
+//! A simulation of a fleet around an outage of its authority, in virtual time. Hosts ask at the times of `enroll::pace`. The node accepts or
+//! refuses requests with its own rate limits and queue.
 //!
 //! Large fleets are a model: a host that is taken is assumed to have a certificate for a day. One fleet of machines with keys of their own gets its
 //! certificates from a real authority in this process ([`real`]).

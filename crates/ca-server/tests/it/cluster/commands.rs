@@ -1,4 +1,4 @@
-//! The commands that have to do with the database: what they print, their errors and exit codes.
+//! The commands about the database: their output, errors and exit codes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -23,7 +23,7 @@ fn tables_are_made_once_and_nodes_may_not_delete_what_counts() {
     let (code, _, said) = prepare(&node, &url);
     assert_eq!(code, 1);
     assert!(said.contains("role \"node\" does not exist"), "{said}");
-    // Nothing is left of the attempt.
+    // The failed attempt leaves nothing behind.
     assert_eq!(rows(&database, "pg_tables WHERE schemaname = 'public'"), 0);
     let _ = database.sql("postgres", "CREATE ROLE node LOGIN");
     let unprepared = "tpmssh-ca: the registry is not available: the database has no tables of tpmssh-ca (tpmssh-ca database prepare)\n";
@@ -207,7 +207,7 @@ fn the_registry_of_a_file_is_copied_and_the_nodes_go_on_with_it() {
     let list = node.get("/v1/krl");
     assert!(list.head.contains("etag: \"1\""), "{}", list.head);
     assert_eq!(list.body, before.body);
-    // A second registry does not fit in.
+    // A second registry cannot be copied into the same database.
     let other = Node::initialised();
     let (code, _, said) = other.run(&["database", "migrate", &owner]);
     let used = "tpmssh-ca: the registry is not available: the database has the registry of an authority already\n";
@@ -238,7 +238,7 @@ fn the_shared_keys_are_for_the_node_alone() {
     }
 }
 
-/// A certificate for `name` by an authority of its own: those of the authority, of the server, and the server's key.
+/// A certificate for `name` by a new authority: the files of the authority's certificate, the server's certificate, and the server's key.
 fn certificates(dir: &Path, name: &str) -> (String, String) {
     let at = |file: &str| dir.join(file).display().to_string();
     let ec = [
@@ -270,7 +270,7 @@ fn certificates(dir: &Path, name: &str) -> (String, String) {
     (read("own.pem"), read("own.key"))
 }
 
-/// Over TCP the database is known by its certificate, and knows the node by a password out of a file.
+/// Over TCP, the database is authenticated by its certificate, and the node by a password from a file.
 #[test]
 fn over_a_network_both_sides_show_who_they_are() {
     let node = Node::initialised();

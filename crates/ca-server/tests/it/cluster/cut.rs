@@ -1,4 +1,4 @@
-//! A wire to the database that is cut at a chosen step.
+//! A connection to the database that is cut at a chosen message.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -8,21 +8,21 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
-/// Which message is the last one.
+/// The side whose message is not passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// One of the node: the database does not get it.
+    /// A message of the node, which the database does not get.
     Question,
-    /// One of the database: it has done what was asked, and nobody hears of it.
+    /// A message of the database, which has executed the statement; the node does not get the answer.
     Answer,
 }
 
 type Then = Box<dyn FnOnce() + Send>;
 
-/// The side, the number of messages that still pass there, and what is done then.
+/// The side, the number of messages that it may still send, and the action at the cut.
 type Plan = Arc<Mutex<Option<(Side, usize, Then)>>>;
 
-/// A socket like that of the database in front of it.
+/// A socket in front of that of the database.
 pub(crate) struct Wire {
     dir: TempDir,
     plan: Plan,
@@ -54,8 +54,8 @@ impl Wire {
         *self.plan.lock().unwrap() = Some((side, number, Box::new(then)));
     }
 
-    /// Whether the cut is still to come; it does not come any more.
-    pub(crate) fn mend(&self) -> bool {
+    /// Cancels the cut. Returns whether it was still to come.
+    pub(crate) fn cancel(&self) -> bool {
         self.plan.lock().unwrap().take().is_some()
     }
 }

@@ -1,4 +1,4 @@
-//! A key for each node.
+//! Each node has keys of its own.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -33,7 +33,7 @@ fn each_node_has_its_key_and_a_lost_one_is_retired_at_another() {
         second.renew(&tpm).certificate().authority(),
         &key(&second, "host.pub")
     );
-    // All keys are published at each node, some seconds later at most.
+    // Each node publishes all keys, after some seconds at most.
     let all = |node: &Node| signed_list(&node.get("/v1/ca-keys")).0;
     wait(|| all(&first).matches("\nhost ").count() == 2);
     let without_time = |list: String| {
@@ -46,7 +46,7 @@ fn each_node_has_its_key_and_a_lost_one_is_retired_at_another() {
         [key(&first, "host.pub")]
     );
 
-    // The second one is stolen: its keys are 3 and 4.
+    // The second node is stolen. Its keys are 3 and 4.
     for id in ["3", "4"] {
         first.ok(&["ca", "retire", id]);
     }
@@ -56,13 +56,13 @@ fn each_node_has_its_key_and_a_lost_one_is_retired_at_another() {
         krl.revokes_key(&key(&second, "host.pub")) && krl.revokes_key(&key(&second, "user.pub"))
     );
     assert!(!krl.revokes_certificate(&first.renew(&tpm).certificate()));
-    // It is told so itself, if it still asks the database.
+    // The stolen node stops as well, if it still asks the database.
     wait(|| second.renew(&tpm).status == 503);
     assert_eq!(second.get("/v1/krl").status, 503);
 }
 
-/// Each of two nodes has read that there are two keys for hosts when it retires one: only transactions as if each were alone (SERIALIZABLE) show
-/// one of them that the other has changed what it went by. The first one is played here.
+/// Two nodes have both read that there are two keys for hosts, and each retires one. Only SERIALIZABLE transactions detect that the other has
+/// changed what was read. The test plays the first node.
 #[test]
 fn two_nodes_that_each_retire_one_of_two_keys_leave_one() {
     let database = Postgres::start();

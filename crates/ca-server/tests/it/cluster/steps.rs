@@ -1,4 +1,4 @@
-//! Something ends at each step of a renewal and of an enrolment: each message between the node and the database is one.
+//! A failure at each step of a renewal and of an enrolment. Each message between the node and the database is a step.
 
 use rustix::process::{Pid, Signal, kill_process};
 use testing::Postgres;
@@ -9,23 +9,23 @@ use crate::node::{Answer, Node, host, renewal, wait};
 use crate::registry::prepared;
 use crate::software_tpm::SoftwareTpm;
 
-/// What is asked, and sent again as long as nobody answers.
+/// The request, which is repeated until there is an answer.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     Renew,
     Enrol,
 }
 
-/// What ends.
+/// The failure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
-    /// The connection to the database.
+    /// The connection to the database is closed.
     Connection,
-    /// The node, by SIGKILL.
+    /// The node is killed (SIGKILL).
     Node,
-    /// The process of the database that serves the connection, by SIGKILL: the database starts all others anew.
+    /// The database's process for the connection is killed (SIGKILL). The database then restarts all its processes.
     Backend,
-    /// All processes of the database, by SIGKILL.
+    /// All processes of the database are killed (SIGKILL).
     Database,
 }
 
@@ -49,7 +49,7 @@ fn the_database_is_killed_at_every_step() {
     at_every_step(End::Database);
 }
 
-/// A database, a wire to it, and a node at its end.
+/// A database, a connection that can be cut, and a node.
 struct World {
     node: Node,
     wire: Wire,
@@ -82,7 +82,7 @@ impl World {
         }
     }
 
-    /// Returns the number of steps. The machine comes again with the same answer, and gets a certificate that has a row; and there is one row.
+    /// Fails at each step in turn, and returns the number of steps. Each time the machine repeats its answer, and gets a certificate with exactly one row.
     fn every_step(&mut self, act: Act, end: End) -> usize {
         let mut steps = 0;
         for side in [Side::Question, Side::Answer] {
@@ -97,8 +97,8 @@ impl World {
                     }
                 });
                 let answer = self.node.try_post(path, body.as_bytes());
-                if self.wire.mend() {
-                    // It was done before that many messages.
+                if self.wire.cancel() {
+                    // The request was finished before this number of messages.
                     assert!(is_noted(&self.database, &answer.unwrap()));
                     assert!(number > 2, "{side:?} {number}");
                     break;
@@ -122,7 +122,7 @@ impl World {
         match act {
             Act::Renew => {
                 let tpm = node.host(&name);
-                // The statements are known to the database: each message is a step.
+                // The statements are prepared before, so that each message is a step of the request.
                 node.renew(&tpm).certificate();
                 ("/v1/renew", renewal(&tpm, node.nonce()).to_json())
             }
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// The processes that are killed.
+    /// The processes to kill.
     fn ended_by(&self, end: End) -> Vec<Pid> {
         let pid = |number: u32| Pid::from_raw(i32::try_from(number).unwrap()).unwrap();
         match end {
@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    /// The node that was killed and the database are started. The node that was not killed goes on, and has sent the machine away.
+    /// Restarts the database, and the node if it was killed. A node that was not killed continues, and has answered 503.
     fn begin_again(&mut self, end: End, killed: &[Pid], answer: Option<Answer>) {
         if end == End::Node {
             assert_eq!(answer, None);
@@ -174,7 +174,7 @@ impl World {
         });
     }
 
-    /// The first answer that is not 503. A node finds one connection after the other to be gone.
+    /// The first answer that is not 503. A node may have several closed connections, and notices them one by one.
     fn until_it_is_back(&self, path: &str, body: &str) -> Answer {
         let mut answer = self.node.post(path, body.as_bytes());
         wait(|| {

@@ -1,4 +1,4 @@
-//! Proofs: who becomes what.
+//! Enrolments in a registry.
 
 use ca_server::Refusal;
 use ca_server::policy::Rebind;
@@ -32,7 +32,7 @@ pub(super) fn a_first_proof_is_noted_with_its_certificate(world: &World) {
     for table in ["device", "binding", "principal", "issued", "used_nonce"] {
         assert_eq!(world.rows(table), 1, "{table}");
     }
-    // Another node has it as well.
+    // Another node sees it as well.
     let there = world.again().bound(&proof.attestation_key, &was.key);
     assert_eq!(there.unwrap()[0].id, bound.id);
     assert!(ssh_format::Certificate::from_blob(&certificate).is_ok());
@@ -123,7 +123,7 @@ pub(super) fn another_key_waits_and_replaces_the_first_with_its_names(world: &Wo
     let wish = Wish::new("web1", None);
     let proof = verified(&new);
     let number = pending(world.enrol(&proof, &wish));
-    // The same answer again waits under the same number, and so does a new one.
+    // The same answer waits under the same number when it is repeated, and so does a new answer.
     assert_eq!(pending(world.enrol(&proof, &wish)), number);
     assert_eq!(pending(world.enrol(&verified(&new), &wish)), number);
     assert!(!world.bound(&new)[0].active && world.bound(&old)[0].active);
@@ -132,12 +132,12 @@ pub(super) fn another_key_waits_and_replaces_the_first_with_its_names(world: &Wo
     assert!(world.registry.approve(number).unwrap().is_none());
     assert!(world.registry.approve(4711).unwrap().is_none());
     assert!(world.bound(&new)[0].active && !world.bound(&old)[0].active);
-    // The name came with it.
+    // The new key got the name.
     let rival = Wish::new("web1", Some(world.token("web1")));
     let outcome = world.enrol(&verified(&host("web1")), &rival);
     assert_eq!(outcome, Outcome::NameTaken);
     issued(world.renew(&new, &Come::at(1, &["web1"])));
-    // With a token there is nothing to wait for.
+    // With a token, the key does not wait.
     let mut third = host("web1");
     third.ek = old.ek.clone();
     let wish = Wish::new("web1", Some(world.token("web1")));
@@ -179,7 +179,7 @@ pub(super) fn an_attestation_key_belongs_to_one_device(world: &World) {
     assert_eq!(world.rows("device"), 1);
 }
 
-/// One that has to wait, or did not get its answer, and comes again with a token that others are to use as well.
+/// A machine has to wait, or its answer was lost. It enrols again with the same token, which has uses for other machines.
 pub(super) fn a_machine_that_comes_again_uses_its_token_once(world: &World) {
     let (token, tpm) = (random(), host("web1"));
     world.add_token(token, "web1", NOW + 100, 3);
@@ -196,7 +196,7 @@ pub(super) fn a_machine_that_comes_again_uses_its_token_once(world: &World) {
         issued(world.enrol(&verified(&tpm), &wish));
         assert_eq!(uses(), 2);
     }
-    // Another key is let in by it, and the first one could come back by it.
+    // Another key uses the token once more, and so does the first key if it comes back.
     let mut second = host("web1");
     second.ek = tpm.ek.clone();
     for _ in 0..2 {
@@ -210,7 +210,7 @@ pub(super) fn a_machine_that_comes_again_uses_its_token_once(world: &World) {
     assert!(world.bound(&second)[0].ended);
 }
 
-/// A machine that enrols again behind a stronger wall is known by that one.
+/// If a machine enrols again with a stronger wall, the registry has the new wall.
 pub(super) fn the_newest_proof_counts(world: &World) {
     let tpm = world.host("web1");
     let mut proof = verified(&tpm);
@@ -221,7 +221,7 @@ pub(super) fn the_newest_proof_counts(world: &World) {
     assert_eq!((bound.wall.as_str(), bound.mode.as_str()), ("counter", "B"));
 }
 
-/// An identity gives a role, and lets no second key in; the key that the device has does.
+/// An identity gives a role, but does not allow a second key. A signature by the device's key does.
 pub(super) fn an_identity_gives_a_role_and_an_old_key_its_place(world: &World) {
     let first = host("web1");
     let mut wish = Wish::new("web1", None);
@@ -238,7 +238,7 @@ pub(super) fn an_identity_gives_a_role_and_an_old_key_its_place(world: &World) {
     let proof = verified(&second);
     assert!(has(proof.key.blob()).is_empty());
     pending(world.enrol(&verified(&second), &wish));
-    // Not by the key itself, and not where the role does not say so.
+    // A signature by the new key itself does not count, and no signature does if the role does not accept it.
     for (key, rebind) in [(&proof.key, Rebind::OldKey), (&old, Rebind::Approve)] {
         wish.admission = Admission::OldKey(key.blob().to_vec());
         wish.rebind = rebind;
@@ -248,11 +248,11 @@ pub(super) fn an_identity_gives_a_role_and_an_old_key_its_place(world: &World) {
     issued(world.enrol(&verified(&second), &wish));
     assert!(has(old.blob()).is_empty() && !world.bound(&first)[0].active);
     assert_eq!(has(proof.key.blob()), [assignment("web1")]);
-    // Somebody else's endorsement key has none of this.
+    // Another endorsement key does not have this role.
     let other = verified(&host("web1")).ek_name;
     let nothing = world.registry.has_key(&other, proof.key.blob()).unwrap();
     assert!(nothing.is_empty());
-    // The first one has no say any more.
+    // The first key was replaced, so its signature does not count.
     let mut third = host("web1");
     third.ek = first.ek.clone();
     wish.admission = Admission::OldKey(old.blob().to_vec());
@@ -288,7 +288,7 @@ pub(super) fn a_token_with_several_uses_lets_in_as_many_and_can_be_withdrawn(wor
     };
     issued(person(&wish));
     assert_eq!(good(), [anna(1), bert.clone()]);
-    // The second one comes three times, as one that did not get its answer.
+    // The second machine enrols three times, as if its answers were lost.
     let second = host("anna");
     for _ in 0..3 {
         let mut proof = verified(&second);

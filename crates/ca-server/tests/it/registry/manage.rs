@@ -1,4 +1,4 @@
-//! What administrators do.
+//! Changes by administrators.
 
 use ca_server::registry::{Custody, Expected, Noted, NotedRevocation, Outcome, Registry, Retired};
 use key_proof::Verified;
@@ -19,7 +19,7 @@ pub(super) fn a_revoked_device_does_not_come_back(world: &World) {
     assert_eq!(list.keys, [proof.key.blob()]);
     let wish = || Wish::new("web1", Some(world.token("web1")));
     assert_eq!(world.enrol(&proof, &wish()), Outcome::Unknown);
-    // Nor in another chip's name, nor with another key of the chip.
+    // Nor with another chip's endorsement key, nor with another key of the same chip.
     let mut other = host("web1");
     other.key = stolen.key.clone();
     assert_eq!(world.enrol(&verified(&other), &wish()), Outcome::Unknown);
@@ -73,7 +73,7 @@ pub(super) fn what_was_imported_needs_no_token(world: &World) {
     let standing = world.registry.standing(&ek_name(&tpm)).unwrap().unwrap();
     assert_eq!(standing.imported, ["host"]);
     issued(world.enrol(&verified(&tpm), &Wish::new("web1", None)));
-    // A device that waited for its first approval does not wait any more.
+    // A device that was waiting for its first approval does not wait any more.
     let waits = host("web2");
     let mut wish = Wish::new("web2", Some(world.token("web2")));
     wish.approve_first = true;
@@ -140,7 +140,7 @@ pub(super) fn the_authoritys_keys_keep_their_numbers(world: &World) {
     );
 }
 
-/// The list of keys has a new number after each change, and a retired key is in the list of revoked keys, for good.
+/// The list of keys has a new number after each change, and a retired key stays in the list of revoked keys.
 pub(super) fn the_authoritys_keys_are_published_and_retired(world: &World) {
     let other = world.again();
     let first = world.ca.number;
@@ -189,16 +189,16 @@ pub(super) fn the_authoritys_keys_are_published_and_retired(world: &World) {
         "the authority's key does not sign: it is retired, for good"
     );
     assert_eq!(number(), before + 2);
-    // By force the last one goes as well.
+    // With `force` the last key is retired as well.
     assert!(matches!(retire(second, true), Retired::Done(_)));
     assert!(active("host").is_empty());
-    // After a restore, machines that had a newer list take the next one.
+    // After a restore, machines that have a newer list accept the next one.
     let before = number();
     world.registry.restored(&Noted::default(), NOW).unwrap();
     assert!(number() > before + 1000);
 }
 
-/// The audit log has the fingerprints of keys that are in no backup.
+/// The audit log has the fingerprints of keys that the backup lacks.
 pub(super) fn a_restored_registry_revokes_keys_that_it_does_not_know(world: &World) {
     let (known, lost) = (world.host("web1"), host("web2"));
     let (proof, own) = (verified(&lost), verified(&known));
@@ -224,7 +224,7 @@ pub(super) fn a_restored_registry_revokes_keys_that_it_does_not_know(world: &Wor
     assert_eq!(list.fingerprints, unknown);
     let again = world.registry.restored(&noted, NOW).unwrap();
     assert!(again.revoked.is_empty() && again.fingerprints.is_empty());
-    // The chip has other endorsement keys.
+    // The chip has other endorsement keys, with which it must not enrol.
     let mut other = host("web2");
     (other.ak, other.srk) = (lost.ak.clone(), lost.srk.clone());
     (other.parent, other.key) = (lost.parent.clone(), lost.key.clone());
@@ -237,7 +237,7 @@ pub(super) fn a_restored_registry_revokes_keys_that_it_does_not_know(world: &Wor
     );
 }
 
-/// Two administrators who retire one of two keys each leave one.
+/// Two administrators each retire one of two keys at the same time: one key stays.
 pub(super) fn one_key_stays_when_two_are_retired_at_once(world: &World) {
     let first = world.ca.number;
     let custody = Custody::default();
@@ -251,7 +251,7 @@ pub(super) fn one_key_stays_when_two_are_retired_at_once(world: &World) {
     assert_eq!(all.active("host").count(), 1);
 }
 
-/// Two nodes give out one list under one number, and never a smaller one after it.
+/// Two nodes give out the same list under the same number, and never a smaller number after it.
 pub(super) fn the_list_of_revoked_keys_is_the_same_at_all_nodes(world: &World) {
     let other = world.again();
     let list = |of: &dyn Registry, known, now| of.revoked(known, now, 60).unwrap();
@@ -259,7 +259,7 @@ pub(super) fn the_list_of_revoked_keys_is_the_same_at_all_nodes(world: &World) {
     assert!(first.number > 0 && first.made == NOW && first.keys.is_empty());
     assert_eq!(list(&*other, None, NOW + 59).as_ref(), Some(&first));
     assert_eq!(list(&*other, Some(first.number), NOW + 59), None);
-    // It is over after a while, and when a key was revoked.
+    // There is a new list after some time, and after a revocation.
     let second = list(&*other, Some(first.number), NOW + 60).unwrap();
     assert_eq!((second.number, second.made), (first.number + 1, NOW + 60));
     assert_eq!(
@@ -270,11 +270,11 @@ pub(super) fn the_list_of_revoked_keys_is_the_same_at_all_nodes(world: &World) {
     world.registry.revoke(1, "", NOW, "uid 0").unwrap();
     let third = list(&*other, Some(second.number), NOW + 61).unwrap();
     assert_eq!((third.number, third.keys.len()), (second.number + 1, 1));
-    // A node whose clock is behind takes what there is.
+    // A node whose clock is behind uses the existing list.
     assert_eq!(list(&*world.registry, None, NOW).as_ref(), Some(&third));
 }
 
-/// Names come from files and tokens; no text is a command.
+/// Names come from files and tokens. No text may be executed as SQL.
 pub(super) fn hostile_text_is_text(world: &World) {
     let name = "'; DROP TABLE device; --\\\u{1f600}";
     let tpm = world.host(name);

@@ -1,4 +1,4 @@
-//! Registries of an older version, in which a key of the authority had no state.
+//! Registries of older versions, in which keys of the authority had no state.
 
 use ca_server::registry::postgres::{self, Location};
 use ca_server::registry::sqlite::Sqlite;
@@ -6,7 +6,7 @@ use ca_server::registry::{Custody, Registry};
 
 use super::world::opened;
 
-/// One key is noted. It is not published before a node starts with it, and keeps its number.
+/// The registry has one key. The key is not published before a node starts with it, and keeps its number.
 fn is_past_until_a_node_starts_with_it(registry: &dyn Registry) {
     let all = registry.ca_keys().unwrap();
     let states: Vec<_> = all.keys.iter().map(|key| key.state.as_str()).collect();
@@ -57,7 +57,7 @@ fn a_file_of_version_3_has_keys_that_nobody_publishes() {
     assert!(back.unwrap_err().to_string().contains("stays retired"));
 }
 
-/// Also if the rights of the nodes are not given again.
+/// The update works also if the rights of the nodes are not given again.
 #[test]
 fn a_database_of_version_2_has_keys_that_nobody_publishes() {
     let server = testing::Postgres::start();
@@ -83,7 +83,7 @@ fn a_database_of_version_2_has_keys_that_nobody_publishes() {
     let owner = || Location::parse(&server.url("owner", "postgres")).unwrap();
     postgres::prepare(owner(), None).unwrap();
     is_past_until_a_node_starts_with_it(&opened(&server).unwrap());
-    // A node that somebody has broken into cannot take it back.
+    // An attacker on a node cannot undo it.
     let as_node = |sql: &str| {
         let mut psql = server.psql("postgres");
         psql.args(["-U", "node", "-c", sql]).output().unwrap()

@@ -1,4 +1,4 @@
-//! Fifty at once, on two nodes.
+//! Fifty requests at once, on two nodes.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::software_tpm::NOW;
 
 const MANY: usize = 50;
 
-/// What `one` returns for each number, all at once.
+/// Calls `one` for each number, all at once, and returns the results.
 fn at_once<T: Send>(one: impl Fn(usize) -> T + Sync) -> Vec<T> {
     thread::scope(|scope| {
         let one = &one;
@@ -24,7 +24,7 @@ fn at_once<T: Send>(one: impl Fn(usize) -> T + Sync) -> Vec<T> {
     })
 }
 
-/// How many got a certificate. A registry that is too busy may send a machine away; it may not do anything else.
+/// How many got a certificate. A busy registry may refuse a request as unavailable; other outcomes have to be in `others`.
 fn count(outcomes: &[Result<Outcome, Refusal>], others: &[Outcome]) -> usize {
     let mut issued = 0;
     for outcome in outcomes {
@@ -86,7 +86,7 @@ pub(super) fn one_device_gets_one_of_fifty_keys(world: &World) {
             other => panic!("{other:?}"),
         }
     }
-    // Each of the two tokens is a word of an administrator; the last one counts.
+    // Each of the two tokens allows a new key, so the last one counts.
     assert!((1..=2).contains(&got), "{got}");
     let active = world.rows("binding WHERE state = 'active'");
     assert_eq!((active, world.rows("principal")), (1, 1));

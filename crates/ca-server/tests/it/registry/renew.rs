@@ -1,4 +1,4 @@
-//! Renewals.
+//! Renewals in a registry.
 
 use ca_server::Refusal;
 use ca_server::registry::Outcome;
@@ -15,13 +15,13 @@ pub(super) fn a_renewal_is_noted_and_moves_the_time(world: &World) {
     let back = world.renew(&tpm, &Come::at(4, &["web1"]));
     assert_eq!(back, Outcome::TimeWentBack);
     assert_eq!(world.rows("issued"), 3);
-    // Twice the same name is one name, and none at all takes none.
+    // A name that is asked for twice is reserved once, and a renewal without names reserves none.
     issued(world.renew(&tpm, &Come::at(6, &["web1", "web1"])));
     issued(world.renew(&tpm, &Come::at(6, &[])));
     assert_eq!(world.rows("principal"), 1);
 }
 
-/// The counters wrap, as the offset of an attestation key may have them.
+/// The counters may wrap, because the TPM adds an offset to them.
 pub(super) fn v14_time_does_not_go_back(world: &World) {
     let mut tpm = host("web1");
     tpm.time = (5_000, u32::MAX, 3);
@@ -34,7 +34,7 @@ pub(super) fn v14_time_does_not_go_back(world: &World) {
         ((1, u32::MAX, 4), true),
         ((9_000, u32::MAX, 3), false),
         ((9_000, u32::MAX - 1, 9), false),
-        // A reset: the clock may have fallen back.
+        // After a reset, the clock may be earlier.
         ((0, 0, 0), true),
         ((9_000, u32::MAX, 9), false),
         ((0, 0x8000_0000, 0), false),
@@ -57,13 +57,13 @@ pub(super) fn v14_time_does_not_go_back(world: &World) {
             ),
         }
     }
-    // Also for a proof.
+    // The same holds for an enrolment.
     tpm.time = (9_000, u32::MAX, 9);
     let back = world.enrol(&verified(&tpm), &Wish::new("web1", None));
     assert_eq!(back, Outcome::TimeWentBack);
 }
 
-/// A copy of a TPM that comes with another key is found as well.
+/// A copy of a TPM that uses another key is found as well.
 pub(super) fn v14_holds_for_all_keys_with_one_attestation_key(world: &World) {
     let mut first = world.host("web1");
     issued(world.renew(&first, &Come::at(100, &["web1"])));
@@ -89,10 +89,10 @@ pub(super) fn a_nonce_counts_once(world: &World) {
     let mut come = Come::at(5, &["web1"]);
     let first = issued(world.renew(&tpm, &come));
     let bound = world.bound(&tpm)[0].id;
-    // Nothing is signed for it a second time.
+    // Nothing is signed a second time.
     let again = world.renew_by(bound, &come, &mut no_signer).unwrap();
     assert_eq!(issued(again), first);
-    // Also after later renewals.
+    // The same holds after later renewals.
     issued(world.renew(&tpm, &Come::at(9, &["web1"])));
     assert_eq!(issued(world.renew(&tpm, &come)), first);
     come.body = [2; 32];
@@ -132,7 +132,7 @@ pub(super) fn a_new_name_is_taken_unless_another_key_has_it(world: &World) {
     let taken = world.renew(&second, &Come::at(1, &["web2", "alone", "www"]));
     assert_eq!(taken, Outcome::NameTaken);
     assert_eq!(world.rows("principal"), 3);
-    // Kept by who asks for fewer names later: a certificate with it may still be good.
+    // The name stays reserved if the host later asks for fewer names, because a certificate with it may still be valid.
     issued(world.renew(&first, &Come::at(1, &["web1"])));
     let taken = world.renew(&second, &Come::at(1, &["www"]));
     assert_eq!(taken, Outcome::NameTaken);
@@ -151,7 +151,7 @@ pub(super) fn what_cannot_be_signed_leaves_the_time_and_the_nonce(world: &World)
     issued(world.renew(&tpm, &come));
 }
 
-/// An hour and a minute later, and not before: clocks of nodes differ.
+/// Nonces are deleted an hour after they have expired, and not before, because clocks of nodes differ.
 pub(super) fn a_nonce_is_forgotten_after_it_has_expired(world: &World) {
     let tpm = world.host("web1");
     let old = Come::at(1, &["web1"]);

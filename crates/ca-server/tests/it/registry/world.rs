@@ -1,4 +1,4 @@
-//! A registry of either kind, and machines whose proofs were checked.
+//! A registry of either kind, and machines with verified proofs.
 
 use std::sync::OnceLock;
 
@@ -36,13 +36,13 @@ pub(crate) struct Ca {
     pub(crate) number: i64,
 }
 
-/// What the registry is asked to do with a proof.
+/// The parameters of an enrolment.
 pub(crate) struct Wish<'a> {
     pub(crate) name: &'a str,
     pub(crate) token: Option<[u8; 32]>,
     pub(crate) approve_first: bool,
     pub(crate) rebind: Rebind,
-    /// Counts where there is no token.
+    /// Used if there is no token.
     pub(crate) admission: Admission,
     pub(crate) body: [u8; 32],
 }
@@ -89,7 +89,7 @@ impl World {
         Self::new(Box::new(registry), Database::Sqlite(dir))
     }
 
-    /// As the role that has the rights of `role.sql` and no other.
+    /// A registry in PostgreSQL, with only the rights of `role.sql`.
     pub(crate) fn postgres() -> Self {
         let server = testing::Postgres::start();
         let registry = prepared(&server);
@@ -110,7 +110,7 @@ impl World {
         }
     }
 
-    /// The same database, opened once more, as another node has it.
+    /// Opens the same database again, like another node.
     pub(crate) fn again(&self) -> Box<dyn Registry> {
         match &self.database {
             Database::Sqlite(dir) => {
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    /// The rows of a table.
+    /// The number of rows of a table.
     pub(crate) fn rows(&self, table: &str) -> i64 {
         let sql = format!("SELECT count(*) FROM {table}");
         match &self.database {
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// A join token for `name`, good for 100 s.
+    /// A join token for `name`, valid for 100 s.
     pub(crate) fn token(&self, name: &str) -> [u8; 32] {
         let hash = random();
         self.add_token(hash, name, NOW + 100, 1);
@@ -158,7 +158,7 @@ impl World {
             serial: OsRng.next_u64().max(1),
             kind: CertificateKind::Host,
             key_id: "v1 a test".to_owned(),
-            // The registry reads none of it.
+            // The registry does not read this.
             principals: vec!["test".to_owned()],
             valid_after: NOW,
             valid_before: NOW + 86_400,
@@ -174,7 +174,7 @@ impl World {
         }
     }
 
-    /// Takes a proof that passed.
+    /// Enrols with a verified proof.
     pub(crate) fn enrol(&self, proof: &Verified, wish: &Wish<'_>) -> Outcome {
         self.try_enrol(proof, wish).unwrap()
     }
@@ -210,7 +210,7 @@ impl World {
         self.registry.enrol(&enrolment, &proof.principals, sign)
     }
 
-    /// A machine that has its certificate and the name.
+    /// A machine that has enrolled with the name.
     pub(crate) fn host(&self, name: &str) -> SoftwareTpm {
         let tpm = host(name);
         let outcome = self.enrol(&verified(&tpm), &Wish::new(name, Some(self.token(name))));
@@ -218,7 +218,7 @@ impl World {
         tpm
     }
 
-    /// The key of a machine, once for each role.
+    /// The entries of a machine's key: one for each role.
     pub(crate) fn bound(&self, tpm: &SoftwareTpm) -> Vec<Bound> {
         let proof = verified(tpm);
         self.registry
@@ -242,7 +242,7 @@ impl World {
         come: &Come<'_>,
         sign: &mut dyn FnMut() -> Result<Signed, Refusal>,
     ) -> Result<Outcome, Refusal> {
-        // Nobody but the verifier makes one.
+        // Only `verify` can make a `Verified`.
         static TIME: OnceLock<TpmTime> = OnceLock::new();
         let mut time = *TIME.get_or_init(|| verified(&host("x")).time);
         (time.clock, time.resets, time.restarts) = come.time;
@@ -280,7 +280,7 @@ pub(crate) fn assignment(name: &str) -> Assignment {
     }
 }
 
-/// A machine that wants to be the host `name`.
+/// A machine that asks for a certificate of the host `name`.
 pub(crate) fn host(name: &str) -> SoftwareTpm {
     let mut tpm = SoftwareTpm::new();
     tpm.behind_nothing();
@@ -289,7 +289,7 @@ pub(crate) fn host(name: &str) -> SoftwareTpm {
     tpm
 }
 
-/// A proof of the machine for a fresh challenge, checked.
+/// A verified proof of the machine for a new challenge.
 pub(crate) fn verified(tpm: &SoftwareTpm) -> Verified {
     check(&tpm.proof(), &any_tpm()).unwrap()
 }
@@ -323,7 +323,7 @@ pub(crate) fn pending(outcome: Outcome) -> i64 {
     }
 }
 
-/// A signer that is away.
+/// A signer that is not available.
 pub(crate) fn no_signer() -> Result<Signed, Refusal> {
     Err(Refusal::Signer("the agent is away".into()))
 }

@@ -26,7 +26,7 @@ pub(super) struct Course {
     asked: Vec<u64>,
     /// The second in which the outage ends.
     back: usize,
-    /// Hosts that were without a good certificate at any time.
+    /// The hosts whose certificate was expired at any time.
     pub(super) expired: u64,
     /// Certificates after the first one of each host.
     pub(super) renewed: u64,
@@ -74,7 +74,7 @@ pub(super) fn run(scenario: &Scenario, certifier: &mut dyn Certify) -> Result<Co
     let door = Door::new(scenario.capacity);
     let mut queue: VecDeque<u32> = VecDeque::new();
     let mut asked = vec![0; fleet.due.len()];
-    // In tenths of a certificate.
+    // Counted in tenths of a certificate.
     let mut credit = 0;
     for second in 0..fleet.due.len() {
         let at = second as u64;
@@ -232,7 +232,7 @@ fn usize_of(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-/// Notes that a host asks at `second`; ignored after the end of the simulation.
+/// Plans a request of a host at `second`. Requests after the end of the simulation are ignored.
 fn put(due: &mut [Vec<u32>], second: u64, number: u32) {
     if let Some(all) = due.get_mut(usize_of(second)) {
         all.push(number);
@@ -255,12 +255,12 @@ mod tests {
     fn nobody_expires_in_an_outage_of_minutes_and_the_crowd_is_small() {
         let end = small(5 * 60, 30, Habit::Ours);
         assert_eq!(end.expired, 0);
-        // Three seconds of work at once at the most.
+        // At most three seconds of work come at once.
         assert!(end.peak <= 9, "{end:?}");
     }
 
     #[test]
-    fn who_asks_each_minute_makes_a_crowd() {
+    fn retries_every_minute_make_a_crowd() {
         let (calm, wild) = (
             small(7200, 200, Habit::Ours),
             small(7200, 200, Habit::EachMinute),

@@ -9,14 +9,14 @@ use ca_server::http::{LONGEST_WAIT, Limits, come_again, work};
 
 use super::random::Random;
 
-/// Hosts behind one address.
+/// The number of hosts behind one address.
 const SITE: u32 = 1_000;
 
 pub(super) struct Door {
     limits: Limits,
     /// The first second of the simulation.
     start: Instant,
-    /// What a certificate takes.
+    /// The time for a certificate.
     each: Duration,
 }
 
@@ -30,7 +30,7 @@ impl Door {
         }
     }
 
-    /// `None` if the host may wait behind `waiting` others; else the seconds after which it may come again.
+    /// `None` if the host may wait behind `waiting` others; otherwise the `Retry-After` in seconds.
     pub(super) fn sends_away(
         &self,
         host: u32,

@@ -13,11 +13,11 @@ use super::{
 /// The pace of a fleet.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Habit {
-    /// That of `enroll::pace`.
+    /// At the times of `enroll::pace`.
     Ours,
-    /// The renewal at 67 % of the life, give or take 20 % of that.
+    /// At 67 % of the certificate's life, plus or minus 20 % of that.
     Late,
-    /// Ours, but again each minute if there is no answer.
+    /// At the times of `enroll::pace`, but every minute if there is no answer.
     EachMinute,
 }
 

@@ -2,12 +2,12 @@
 
 use super::{DAY, LIFE, habit::Habit};
 
-/// What a key takes for a certificate, in milliseconds: a fast TPM, the one of docs/performance.md, and slow ones.
+/// The times of a signature in milliseconds: of a fast TPM, of the one in docs/performance.md, and of slow ones.
 pub(super) const KEYS: [f64; 4] = [30.0, 68.9, 100.0, 200.0];
 /// The lives of certificates.
 pub(super) const LIVES: [(&str, u64); 2] = [("for a day", DAY), ("for a week", 7 * DAY)];
 
-/// How many hosts with certificates for `life` seconds a key keeps that signs half of the time: the other half is for the crowd after an outage.
+/// How many hosts with certificates for `life` seconds a key can serve at half of its capacity. The other half is for the rush after an outage.
 pub(super) fn hosts(millis: f64, life: u64) -> f64 {
     let each_second = 1000.0 / millis / 2.0;
     let between = Habit::Ours.between() / LIFE as f64 * life as f64;

@@ -14,10 +14,10 @@ pub(super) struct Scenario {
     pub(super) hosts: u32,
     /// Seconds before the outage.
     pub(super) before: u64,
-    /// Seconds for which nobody answers.
+    /// The length of the outage, in seconds.
     pub(super) away: u64,
     pub(super) until: Until,
-    /// Certificates in ten seconds.
+    /// The certificates that the node can sign in ten seconds.
     pub(super) capacity: u64,
     pub(super) habit: Habit,
 }
