@@ -22,7 +22,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use serde_json::Value;
 use ssh_format::text::error_line;
 
-/// An authority that certifies SSH keys for the TPMs that they live in
+/// An authority that issues SSH certificates for keys that are proven to be in a TPM
 ///
 /// A machine proves that its TPM made its key and that the key cannot leave it (tpmssh prove). tpmssh-ca certifies the key for some
 /// hours, and refuses it from the moment on that the machine is revoked.

@@ -63,7 +63,7 @@ pub enum Error {
         detail: String,
     },
     /// The authority issues no more certificates for the key until it is proven again.
-    #[error("the authority wants the key to be proven anew")]
+    #[error("the authority demands a new proof of the key")]
     Gone,
     /// An administrator has to approve the key first.
     #[error("it waits for an administrator of the authority, under number {number}")]

@@ -79,7 +79,7 @@ pub(super) fn for_authority(err: &enroll::Error) -> Option<String> {
             }
             _ => return None,
         },
-        Enroll::Gone => "prove the key anew with: tpmssh enroll",
+        Enroll::Gone => "prove the key again with: tpmssh enroll",
         Enroll::NotTaken(_) => {
             "nothing was changed; if the authority has new keys, get them from its administrator and give them to tpmssh enroll (a host: tpmssh host setup --enroll) with --user-ca and --host-ca"
         }
