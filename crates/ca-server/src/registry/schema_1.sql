@@ -1,4 +1,4 @@
--- What an authority knows of its machines and people. Times are seconds since 1970; Names and keys are bytes.
+-- The registry of an authority: devices, keys, names and certificates. Times are seconds since 1970; Names and keys are bytes.
 
 CREATE TABLE meta (
     -- One row.
@@ -15,18 +15,18 @@ CREATE TABLE device (
     first_seen INTEGER NOT NULL
 ) STRICT;
 
--- What a device may be: by a join token, or imported before it was ever seen.
+-- The role and name of a device, from a join token, an identity or an import.
 CREATE TABLE assignment (
     device INTEGER NOT NULL REFERENCES device,
     role TEXT NOT NULL,
     name TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('active', 'pending')),
-    -- Whether an administrator has said this of the endorsement key. A join token says nothing of it.
+    -- Whether an administrator imported this for the endorsement key. A join token names no endorsement key.
     imported INTEGER NOT NULL CHECK (imported IN (0, 1)),
     PRIMARY KEY (device, role)
 ) STRICT;
 
--- A key that a proof has shown to be in the device, with the attestation key that says so.
+-- A key that was proven to be in the device, and its attestation key.
 CREATE TABLE binding (
     id INTEGER PRIMARY KEY,
     device INTEGER NOT NULL REFERENCES device,
@@ -51,7 +51,7 @@ CREATE TABLE binding (
 CREATE INDEX binding_device ON binding (device, role);
 CREATE INDEX binding_key ON binding (key_name);
 
--- The names of hosts: each belongs to one key, from the first certificate with it until the key is revoked or gives it to its successor.
+-- The names of hosts. Each belongs to one key, from the first certificate with the name until the key is revoked or replaced; then it goes to the new key.
 CREATE TABLE principal (
     name TEXT PRIMARY KEY,
     binding INTEGER NOT NULL REFERENCES binding
@@ -77,7 +77,7 @@ CREATE TABLE issued (
 ) STRICT;
 CREATE INDEX issued_binding ON issued (binding);
 
--- Nonces that were answered, with the SHA-256 of the answer and what came of it.
+-- Nonces that were answered, with the SHA-256 of the answer and its result.
 CREATE TABLE used_nonce (
     nonce BLOB PRIMARY KEY,
     expires INTEGER NOT NULL,

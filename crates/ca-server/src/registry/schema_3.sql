@@ -1,3 +1,3 @@
--- The SHA-256 of the trusted certificate that has vouched for the TPM in the last proof; NULL if none was asked for, or if that was before
--- this column.
+-- The SHA-256 of the trusted certificate that vouched for the TPM in the last proof; NULL if no certificate was needed, or if the proof is older
+-- than this column.
 ALTER TABLE binding ADD COLUMN trusted BLOB;

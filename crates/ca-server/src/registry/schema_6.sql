@@ -1,4 +1,4 @@
--- Keys that were revoked after the backup that this registry comes from, and that it does not know: the audit log has their SHA-256.
+-- Keys that were revoked by their SHA-256 from the audit log, because the backup from which the registry was restored lacks them.
 CREATE TABLE revoked_print (
     sha256 BLOB PRIMARY KEY,
     made INTEGER NOT NULL

@@ -1,5 +1,5 @@
--- The rights of the role that nodes have in PostgreSQL: they can add and change what they have to, and can delete neither certificates nor
--- revocations. tpmssh-ca database prepare --role NAME runs it; so can the owner of the tables:
+-- The rights of the nodes' role in PostgreSQL. Nodes can add and change what they need, but cannot delete certificates or revocations.
+-- tpmssh-ca database prepare --role NAME runs this file. The owner of the tables can run it as well:
 --
 --     psql -v role=NAME -f role.sql DATABASE
 

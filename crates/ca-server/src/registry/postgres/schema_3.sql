@@ -1,10 +1,10 @@
--- Several keys, each with its state. A key that was noted before this is `past` until a node starts with it: it may have been given up long ago,
--- and is not published. A retired one is in the list of revoked keys, and stays there.
+-- Several keys, each with its state. A key from before this version is `past` and not published until a node starts with it, because it may no longer
+-- be in use. A retired key is in the list of revoked keys for ever.
 ALTER TABLE ca_key ADD COLUMN state TEXT NOT NULL DEFAULT 'past' CHECK (state IN ('past', 'active', 'retired'));
--- Where its private half is, and the node that last started with it; empty until one does.
+-- Where the private half is, and the node that last started with the key; empty until a node does.
 ALTER TABLE ca_key ADD COLUMN custody TEXT NOT NULL DEFAULT '';
 ALTER TABLE ca_key ADD COLUMN node TEXT NOT NULL DEFAULT '';
--- The number of the list of keys, which grows with each change: machines take no smaller one.
+-- The number of the list of keys, which grows with each change. Machines refuse a smaller number.
 ALTER TABLE meta ADD COLUMN keys_number BIGINT NOT NULL DEFAULT 0;
 
 CREATE FUNCTION ca_key_stays_retired() RETURNS TRIGGER
@@ -19,7 +19,7 @@ END
 $$;
 CREATE TRIGGER ca_key_stays_retired BEFORE UPDATE ON ca_key FOR EACH ROW EXECUTE FUNCTION ca_key_stays_retired();
 
--- Whoever had the rights of a node has this one too (role.sql), also if it is not named now.
+-- Every role that has the rights of a node (role.sql) gets this right too, also if it is not named now.
 DO $$
 DECLARE
     node NAME;

@@ -1,10 +1,10 @@
--- Keys that were revoked after the backup that this registry comes from, and that it does not know: the audit log has their SHA-256.
+-- Keys that were revoked by their SHA-256 from the audit log, because the backup from which the registry was restored lacks them.
 CREATE TABLE revoked_print (
     sha256 BYTEA PRIMARY KEY,
     made BIGINT NOT NULL
 );
 
--- Whoever had the rights of a node has these too (role.sql), also if it is not named now.
+-- Every role that has the rights of a node (role.sql) gets these rights too, also if it is not named now.
 DO $$
 DECLARE
     node NAME;
