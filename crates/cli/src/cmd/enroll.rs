@@ -20,8 +20,8 @@ use crate::show::date;
 
 /// Get certificates for a key from an authority
 ///
-/// The authority, over the network (tpmssh-ca), gives a certificate for some hours, and only for a key that is proven to be in this TPM. tpmssh
-/// renew gets the next one, and with --timer systemd does so. A key has one authority; another one takes its place.
+/// An authority over the network (tpmssh-ca) issues a certificate for some hours, and only for a key that is proven to be in this TPM. tpmssh
+/// renew gets the next certificate; with --timer, systemd runs it. A key has only one authority: a new one replaces the old one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The address of the authority
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// The key, by label, id or fingerprint (the only key)
     key: Option<String>,
 
-    /// Whom the certificates are to name; commas separate them
+    /// The names in the certificates, separated by commas
     #[arg(
         short = 'n',
         long,

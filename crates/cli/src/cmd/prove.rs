@@ -57,7 +57,7 @@ pub(crate) struct Args {
     #[arg(long, requires = "principals")]
     host: bool,
 
-    /// Whom the proof is for: a word that the verifier gave, who takes no other
+    /// The audience of the proof: a word from the verifier, who refuses proofs for any other
     #[arg(
         long,
         value_name = "WORD",
@@ -67,7 +67,7 @@ pub(crate) struct Args {
     )]
     audience: String,
 
-    /// The join token of an authority that enrols machines by itself (tpmssh-ca), in a file
+    /// The file with a join token of an authority over the network (tpmssh-ca)
     #[arg(long, value_name = "FILE", conflicts_with = "challenge")]
     join_token: Option<PathBuf>,
 

@@ -16,18 +16,18 @@ use crate::show::output::{error_line, tell};
 
 /// Get the next certificates from the authorities
 ///
-/// Renews those whose time has come: half of their life or more has passed. If the agent has the token open, the PIN is not asked
-/// for. A certificate that cannot be renewed stays until it expires.
+/// Renews the certificates that are due: half of their life or more has passed. If the agent has the token open, this asks for no PIN.
+/// If a renewal fails, the old certificate stays until it expires.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The key, by label, id or fingerprint (all keys)
     key: Option<String>,
 
-    /// Renew also those whose time has not come
+    /// Also renew certificates that are not due
     #[arg(long)]
     all: bool,
 
-    /// For timers: ask for nothing, and wait before asking an authority again that failed
+    /// For timers: ask for nothing, and after a failure wait before the next try
     #[arg(long, conflicts_with = "all")]
     unattended: bool,
 

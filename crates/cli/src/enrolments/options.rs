@@ -17,7 +17,7 @@ pub(crate) struct AuthorityArgs {
     #[command(flatten)]
     identity: IdentityArgs,
 
-    /// The role that is meant, where several are possible
+    /// The role, if several are possible
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
 
@@ -25,19 +25,19 @@ pub(crate) struct AuthorityArgs {
     #[arg(long, value_name = "WORD")]
     audience: Option<String>,
 
-    /// A public key of the authority for users, once for each (those in its first answer, which are shown)
+    /// A public key of the authority for users; may be given several times (those in its first answer, which are shown)
     #[arg(long, value_name = "FILE", requires = "host_ca")]
     user_ca: Vec<PathBuf>,
 
-    /// A public key of the authority for hosts, once for each
+    /// A public key of the authority for hosts; may be given several times
     #[arg(long, value_name = "FILE", requires = "user_ca")]
     host_ca: Vec<PathBuf>,
 
-    /// The certificates (PEM) that its TLS is checked by (those of the system)
+    /// The certificates (PEM) that TLS trusts for it (those of the system)
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
 
-    /// The SHA-256 of the certificate that its TLS is checked by (tpmssh-ca tls show)
+    /// The SHA-256 of the certificate that TLS trusts for it (tpmssh-ca tls show)
     #[arg(long, value_name = "HEX", value_parser = sha256, conflicts_with = "tls_ca")]
     tls_ca_sha256: Option<Sha256>,
 

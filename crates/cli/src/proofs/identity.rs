@@ -18,21 +18,21 @@ use crate::show::path;
 #[derive(Debug, clap::Args)]
 #[group(multiple = false)]
 pub(crate) struct IdentityArgs {
-    /// The join token that the authority gave out, in a file; - is standard input
+    /// The file with a join token of the authority; - is standard input
     #[arg(long, value_name = "FILE")]
     join_token: Option<PathBuf>,
 
-    /// Say who asks by another SSH key that the authority knows: ssh-keygen signs with the key in this file, or with the agent if only
-    /// its public key is there
+    /// Identify yourself with another SSH key that the authority knows: ssh-keygen signs with the key in this file, or with the agent if the
+    /// file has only the public key
     #[arg(long, value_name = "FILE")]
     identity_key: Option<PathBuf>,
 
-    /// Say who asks by a token of an identity provider (OpenID Connect), which this command prints; the shell runs it with the nonce for the
-    /// token in TPMSSH_NONCE
+    /// Identify yourself with an ID token of an identity provider (OpenID Connect). The shell runs this command with the nonce for the token in
+    /// TPMSSH_NONCE, and it prints the token
     #[arg(long, value_name = "COMMAND")]
     identity_command: Option<String>,
 
-    /// Say who asks by the key of this TPM that the new one replaces
+    /// Sign with the key of this TPM that the new key replaces
     #[arg(long, value_name = "KEY")]
     old_key: Option<String>,
 }

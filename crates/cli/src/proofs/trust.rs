@@ -19,31 +19,31 @@ pub(crate) const MAX_ROOTS_LEN: usize = 1 << 20;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What the proof has to show")]
 pub(crate) struct TrustArgs {
-    /// Take TPMs whose makers' certificates end in one of DIR, or of a file (those of tpmssh ek roots)
+    /// Accept TPMs with a certificate by a maker in DIR, or in a file (those of tpmssh ek roots)
     #[arg(long, value_name = "DIR", requires = "proof")]
     ek_roots: Option<PathBuf>,
 
-    /// Take this TPM alone, by the Name of its endorsement key; may be given several times
+    /// Accept only this TPM, by the Name of its endorsement key; may be given several times
     #[arg(long = "ek", value_name = "NAME", value_parser = ek_name, requires = "proof")]
     eks: Vec<Name>,
 
-    /// Take any TPM, also one that is a program
+    /// Accept any TPM, also a simulated one
     #[arg(long, conflicts_with_all = ["ek_roots", "eks"], requires = "proof")]
     any_tpm: bool,
 
-    /// Take makers' certificates that have expired
+    /// Accept makers' certificates that have expired
     #[arg(long, requires = "proof")]
     ignore_ek_expiry: bool,
 
-    /// The weakest PIN wall of the key that will do
+    /// The weakest PIN wall of the key that is accepted
     #[arg(long, value_enum, default_value_t = LeastWall::None, value_name = "WALL", requires = "proof")]
     require_wall: LeastWall,
 
-    /// Refuse a proof whose challenge is older, such as 10m (as long as the challenge is good)
+    /// Refuse a proof whose challenge is older, such as 10m (the validity of the challenge)
     #[arg(long, value_name = "SPAN", value_parser = duration::parse, requires = "proof")]
     max_age: Option<u32>,
 
-    /// The word that the request was made with, if there is one
+    /// The audience that the request was made with, if there is one
     #[arg(
         long,
         value_name = "WORD",

@@ -14,7 +14,7 @@ use crate::show::{date, duration};
 
 /// Make a challenge for somebody who wants to prove a key
 ///
-/// Only the TPM in the request can answer it, and only if the key is in it. Whether this TPM counts is asked when the proof is checked. Needs no TPM.
+/// Only the TPM in the request can answer it, and only if it holds the key. Whether this TPM is accepted is decided when the proof is checked. This command needs no TPM.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The request (tpmssh prove), or - for standard input
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SPAN", default_value = "1d", value_parser = lifetime)]
     expires_in: u64,
 
-    /// The word that the request was made with, if there is one
+    /// The audience that the request was made with, if there is one
     #[arg(
         long,
         value_name = "WORD",

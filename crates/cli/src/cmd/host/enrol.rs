@@ -19,11 +19,11 @@ use crate::proofs::prover::Prover;
 /// The options for an authority that certifies the host key.
 #[derive(Debug, clap::Args)]
 pub(super) struct EnrolArgs {
-    /// Get certificates for the key, again and again, from the authority (tpmssh-ca) at this address
+    /// Get and renew certificates for the key from the authority (tpmssh-ca) at this address
     #[arg(long, value_name = "URL", conflicts_with = "certificate")]
     pub(super) enroll: Option<String>,
 
-    /// The names of this host for --enroll (its host name); commas separate them
+    /// The names of this host for --enroll, separated by commas (its host name)
     #[arg(
         short = 'n',
         long,
@@ -33,7 +33,7 @@ pub(super) struct EnrolArgs {
     )]
     principals: Vec<String>,
 
-    /// Do not let users in by certificates of the authority
+    /// Do not accept users with certificates of the authority
     #[arg(long, requires = "enroll")]
     pub(super) no_users: bool,
 

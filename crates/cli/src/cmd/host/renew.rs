@@ -23,18 +23,18 @@ use crate::show::output::{error_line, tell};
 
 /// Keep host certificates and the list of revoked keys new
 ///
-/// For hosts that tpmssh host setup --enroll has set up; its timer runs this. Renews the certificates whose time has come, has
-/// sshd read them, and gets the list of revoked keys, which sshd reads at each login. What cannot be got stays as it is.
+/// For hosts that tpmssh host setup --enroll has set up; its timer runs this. Renews the certificates that are due, reloads sshd, and gets
+/// the list of revoked keys, which sshd reads at each login. If something fails, the old certificates and the old list stay.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     machine: MachineArgs,
 
-    /// Renew certificates whose time has not come as well
+    /// Also renew certificates that are not due
     #[arg(long)]
     all: bool,
 
-    /// For timers: after a failure, wait before the next renewal; the list is asked for each time
+    /// For timers: after a failure, wait before the next renewal; the list is fetched each time
     #[arg(long, conflicts_with = "all")]
     unattended: bool,
 }
