@@ -10,7 +10,7 @@ use tpm_core::ownership::Hierarchy;
 use tpm_core::{AuthValue, EndorsementAuth, Entity, Error as Tpm, LockoutAuth, OwnerAuth};
 
 use crate::ask::pin_prompt::Source;
-use crate::fail::error::Error;
+use crate::fail::error::{Error, HierarchyError};
 
 /// Whether a hierarchy has a password.
 pub(crate) fn is_set(info: &Info, hierarchy: Hierarchy) -> bool {
@@ -25,7 +25,7 @@ pub(crate) fn is_set(info: &Info, hierarchy: Hierarchy) -> bool {
 ///
 /// # Errors
 ///
-/// If it cannot be got or is longer than a TPM takes; [`Error::NoPassword`] if one is given
+/// If it cannot be got or is longer than a TPM takes; [`HierarchyError::NoPassword`] if one is given
 /// and the hierarchy has none, before a wrong try can be counted.
 pub(crate) fn read(
     source: &Source,
@@ -35,7 +35,7 @@ pub(crate) fn read(
     let name = hierarchy.name();
     match (is_set(info, hierarchy), source) {
         (false, Source::Ask) => Ok(AuthValue::empty()),
-        (false, _) => Err(Error::NoPassword { hierarchy: name }.into()),
+        (false, _) => Err(HierarchyError::NoPassword { hierarchy: name }.into()),
         (true, source) => {
             let name = hierarchy.name();
             let what = format!("{name} password of the TPM");
@@ -108,14 +108,14 @@ pub(crate) fn explain(err: Tpm, info: &Info, hierarchy: Hierarchy) -> anyhow::Er
                 ..
             },
             Hierarchy::Lockout,
-        ) => Error::WrongLockoutPassword { recovery }.into(),
-        (Tpm::Lockout, Hierarchy::Lockout) => Error::LockoutClosed { recovery }.into(),
+        ) => HierarchyError::WrongLockoutPassword { recovery }.into(),
+        (Tpm::Lockout, Hierarchy::Lockout) => HierarchyError::LockoutClosed { recovery }.into(),
         (Tpm::AuthRejected { entity, .. }, _) => {
             let rejected = Hierarchy::ALL
                 .into_iter()
                 .find(|hierarchy| Entity::from(*hierarchy) == entity);
             let hierarchy = rejected.unwrap_or(hierarchy).name();
-            Error::WrongPassword { hierarchy }.into()
+            HierarchyError::WrongPassword { hierarchy }.into()
         }
         (err, _) => StoreError::from(err).into(),
     }

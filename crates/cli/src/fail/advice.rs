@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use token_store::Kind;
 
 use crate::fail::error::{
-    AuthorityError, CertificateError, EnrolmentError, Error, HostError, ProofError,
+    AuthorityError, CertificateError, EnrolmentError, Error, HierarchyError, HostError, ProofError,
 };
 use crate::fail::hint;
 use crate::machine::simulator;
@@ -46,6 +46,7 @@ fn of<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a dyn Advice> {
         known::<ProofError>,
         known::<EnrolmentError>,
         known::<HostError>,
+        known::<HierarchyError>,
         known::<CertificateError>,
         known::<AuthorityError>,
         known::<agent::Error>,

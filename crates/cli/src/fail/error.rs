@@ -3,6 +3,7 @@
 mod authority;
 mod certificate;
 mod enrol;
+mod hierarchy;
 mod host;
 mod proof;
 
@@ -13,11 +14,12 @@ use token_store::{Kind, WallKind};
 
 use crate::fail::not_imported::NotImported;
 use crate::show::path;
-use crate::show::words::{closed_for, closed_for_at_most, found, list, passwords_are, size, whose};
+use crate::show::words::{found, list, size, whose};
 
 pub(crate) use authority::AuthorityError;
 pub(crate) use certificate::CertificateError;
 pub(crate) use enrol::EnrolmentError;
+pub(crate) use hierarchy::HierarchyError;
 pub(crate) use host::HostError;
 pub(crate) use proof::ProofError;
 
@@ -292,42 +294,9 @@ pub(crate) enum Error {
         /// The error of the disk.
         source: io::Error,
     },
-    /// The hierarchy has a password that this would have to replace.
-    #[error(
-        "ownership of this TPM has been taken already: {} set",
-        passwords_are(passwords)
-    )]
-    AlreadyOwned {
-        /// The hierarchies whose passwords are set.
-        passwords: Vec<&'static str>,
-    },
-    /// A password was given for a hierarchy that has none.
-    #[error("the TPM has no {hierarchy} password, and one was given")]
-    NoPassword {
-        /// The hierarchy.
-        hierarchy: &'static str,
-    },
     /// A new password is empty.
     #[error("the new password is empty")]
     EmptyPassword,
-    /// The password of a hierarchy was wrong, which cost nothing.
-    #[error("wrong {hierarchy} password")]
-    WrongPassword {
-        /// The hierarchy.
-        hierarchy: &'static str,
-    },
-    /// The lockout password was wrong.
-    #[error("wrong lockout password; even the right one is refused now{}", closed_for(*.recovery))]
-    WrongLockoutPassword {
-        /// Seconds; 0 means until a restart.
-        recovery: u32,
-    },
-    /// The lockout password was wrong before.
-    #[error("the TPM takes no lockout password after a wrong one{}", closed_for_at_most(*.recovery))]
-    LockoutClosed {
-        /// Seconds at most; 0 means until a restart.
-        recovery: u32,
-    },
 
     /// `doctor` found problems, and has printed them.
     #[error("{}", found(*.problems, *.warnings))]
@@ -367,6 +336,9 @@ pub(crate) enum Error {
     /// See [`HostError`].
     #[error(transparent)]
     Host(#[from] HostError),
+    /// See [`HierarchyError`].
+    #[error(transparent)]
+    Hierarchy(#[from] HierarchyError),
     /// See [`CertificateError`].
     #[error(transparent)]
     Certificate(#[from] CertificateError),

@@ -266,20 +266,14 @@ pub(super) fn for_program(err: &Error) -> Option<String> {
             "give the id or the fingerprint instead, which tpmssh list shows"
         }
         Error::NoPrivateHalf { .. } => "tpmssh keygen makes a key that can sign",
-        Error::AlreadyOwned { .. } => {
-            "change a password with tpmssh tpm change-auth; if it is lost, only tpmssh tpm clear or the firmware setup helps"
-        }
         Error::EmptyPassword => "tpmssh tpm change-auth --remove takes a password away",
-        Error::WrongPassword { .. } => "no try was spent: this password may be tried again",
-        Error::LockoutClosed { .. } | Error::WrongLockoutPassword { .. } => {
-            "wait with the machine switched on; if the password is lost, clear the TPM in the firmware setup"
-        }
         Error::NoTpmToSetUp => {
             "switch the TPM on in the firmware setup, or add --simulator to try a simulated one"
         }
         Error::Proof(err) => return err.hint(),
         Error::Enrol(err) => return err.hint(),
         Error::Host(err) => return err.hint(),
+        Error::Hierarchy(err) => return err.hint(),
         Error::Certificate(err) => return err.hint(),
         Error::Authority(err) => return err.hint(),
         _ => return None,

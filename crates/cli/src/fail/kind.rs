@@ -19,7 +19,6 @@ impl Error {
             | Self::ByteOrderMark { .. }
             | Self::NeedsYes
             | Self::LastTry
-            | Self::NoPassword { .. }
             | Self::EmptyPassword
             | Self::WhichToken { .. }
             | Self::NoPrivateHalf { .. }
@@ -32,6 +31,7 @@ impl Error {
             Self::Proof(err) => err.kind(),
             Self::Enrol(err) => err.kind(),
             Self::Host(err) => err.kind(),
+            Self::Hierarchy(err) => err.kind(),
             Self::Certificate(err) => err.kind(),
             Self::Authority(err) => err.kind(),
             Self::Unwell { kind, .. } => *kind,
@@ -39,8 +39,6 @@ impl Error {
             Self::ExposedFile { .. } | Self::NotAFile { .. } => Kind::UnsafePath,
             Self::SignerNotAllowed { .. } => Kind::KeyRefused,
             Self::NoTpmToSetUp => Kind::NoTpm,
-            Self::WrongPassword { .. } | Self::WrongLockoutPassword { .. } => Kind::WrongPin,
-            Self::LockoutClosed { .. } => Kind::PinLocked,
             Self::Stdout(_)
             | Self::DoneUnseen { .. }
             | Self::Unwritable { .. }
@@ -58,7 +56,6 @@ impl Error {
             | Self::Askpass { .. }
             | Self::NotConfirmed
             | Self::NoCounter { .. }
-            | Self::AlreadyOwned { .. }
             | Self::NoGit
             | Self::SigningKeyGone { .. }
             | Self::NotCopied { .. }

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::ask::confirm::{confirm, confirm_by_word};
 use crate::ask::hierarchy_auth;
 use crate::ask::pin_prompt::Source;
-use crate::fail::error::Error;
+use crate::fail::error::HierarchyError;
 use crate::options::{AuthArgs, EndorsementAuthArgs, LockoutAuthArgs, OwnerAuthArgs};
 use crate::show::output::{Facts, tell};
 
@@ -143,7 +143,7 @@ impl Root {
 }
 
 /// Refuses if one of the chosen hierarchies has a password: changing it takes the old one.
-fn refuse_if_taken(info: &Info, chosen: &[Hierarchy]) -> Result<(), Error> {
+fn refuse_if_taken(info: &Info, chosen: &[Hierarchy]) -> Result<(), HierarchyError> {
     let taken: Vec<_> = chosen
         .iter()
         .filter(|hierarchy| hierarchy_auth::is_set(info, **hierarchy))
@@ -152,7 +152,7 @@ fn refuse_if_taken(info: &Info, chosen: &[Hierarchy]) -> Result<(), Error> {
     if taken.is_empty() {
         Ok(())
     } else {
-        Err(Error::AlreadyOwned { passwords: taken })
+        Err(HierarchyError::AlreadyOwned { passwords: taken })
     }
 }
 
