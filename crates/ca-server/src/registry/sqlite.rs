@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use key_proof::{Binding, Name, PublicArea, TpmTime};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 use ssh_format::AnyKey;
 
@@ -32,6 +33,13 @@ const SCHEMAS: &[&str] = &[
 ];
 /// Our transactions last one disk write and one signature. A lock held longer belongs to a stopped program.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The rows of [`read_bound`]: the key with two Names, once for each of its roles.
+const BOUND: &str = "SELECT binding.id, ek_name, binding.role, name, binding.state = 'active' AND device.state = 'active', \
+    ak_public, signer, ssh_key, key_name, qualified_name, wall, mode, trusted, maker, binding.state IN ('retired', 'revoked') \
+    FROM binding JOIN device ON device.id = binding.device \
+    JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
+    WHERE ak_name = ? AND key_name = ? ORDER BY binding.last_seen DESC, binding.id";
 
 impl From<rusqlite::Error> for Refusal {
     fn from(err: rusqlite::Error) -> Self {
@@ -85,6 +93,8 @@ impl Sqlite {
 fn connect(path: &Path) -> Result<Connection, Refusal> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
+    // Without this guarantee, SQLite plans a cached statement again at each use: rusqlite clears the values, which might change the plan.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL syncs each commit, because a certificate may leave only after its row is on the disk.
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -228,13 +238,8 @@ impl Registry for Sqlite {
     }
 
     fn bound(&self, attestation_key: &Name, key: &Name) -> Result<Vec<Bound>, Refusal> {
-        let sql = "SELECT binding.id, ek_name, binding.role, name, binding.state = 'active' AND device.state = 'active', \
-                   ak_public, signer, ssh_key, key_name, qualified_name, wall, mode, trusted, maker, binding.state IN ('retired', 'revoked') \
-                   FROM binding JOIN device ON device.id = binding.device \
-                   JOIN assignment ON assignment.device = binding.device AND assignment.role = binding.role \
-                   WHERE ak_name = ? AND key_name = ? ORDER BY binding.last_seen DESC, binding.id";
         let reader = self.reader();
-        let mut statement = reader.prepare_cached(sql)?;
+        let mut statement = reader.prepare_cached(BOUND)?;
         let mut rows = statement.query(params![attestation_key.bytes(), key.bytes()])?;
         let mut bound = Vec::new();
         while let Some(row) = rows.next()? {
@@ -404,5 +409,26 @@ impl Registry for Sqlite {
             let refused = manage::import(tx, expected, now)?;
             Ok((refused, refused.is_none()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_cached_statement_is_planned_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Sqlite::open(&dir.path().join("registry")).unwrap();
+        let name = Name::from_bytes(&[&[0, 0x0b][..], &[7; 32]].concat()).unwrap();
+        for _ in 0..3 {
+            assert!(registry.bound(&name, &name).unwrap().is_empty());
+        }
+        let reader = registry.reader();
+        let statement = reader.prepare_cached(BOUND).unwrap();
+        assert_eq!(statement.get_status(StatementStatus::Run), 3);
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
     }
 }
