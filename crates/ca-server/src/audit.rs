@@ -3,32 +3,26 @@
 //! The line of a certificate is on the disk before the certificate leaves. Anybody can cause refusals at no cost, so a refusal does not wait for
 //! the disk: its line is in the file at once, and one sync a few milliseconds later brings many such lines to the disk.
 
+mod log;
 mod tail;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use tail::{Disk, Tail};
-
-/// The longest value of a field in a line, in characters. Values may come from the network.
-const MAX_SHOWN: usize = 128;
-/// How long the thread waits for more lines before one sync brings all of them to the disk.
-const SOON: Duration = Duration::from_millis(5);
-/// How long the thread waits after a sync has failed.
-const LATER: Duration = Duration::from_secs(1);
+use log::Log;
+use tail::Disk;
 
 /// The log of one node. Dropping it syncs all its lines to the disk; a failure is printed.
 pub struct Audit {
-    shared: Arc<Shared>,
-    /// Syncs groups of lines to the disk.
+    log: Arc<Log>,
+    /// Syncs the lines that nobody waits for.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -36,21 +30,6 @@ impl std::fmt::Debug for Audit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Audit").finish_non_exhaustive()
     }
-}
-
-struct Shared {
-    log: Mutex<Log>,
-    /// Notified when a first line waits for the disk, and when the log ends.
-    changed: Condvar,
-}
-
-struct Log {
-    tail: Tail,
-    /// The number of the next line, counted from 0.
-    seq: u64,
-    /// The SHA-256 of the last line without its line feed; zeros before the first.
-    prev: String,
-    ends: bool,
 }
 
 /// What is wrong with a log.
@@ -86,21 +65,13 @@ impl Audit {
     }
 
     fn on(disk: Arc<dyn Disk>, end: End) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            log: Mutex::new(Log {
-                tail: Tail::new(disk, end.len),
-                seq: end.lines,
-                prev: end.prev,
-                ends: false,
-            }),
-            changed: Condvar::new(),
-        });
-        let of_thread = Arc::clone(&shared);
+        let log = Arc::new(Log::new(disk, end));
+        let of_thread = Arc::clone(&log);
         let thread = thread::Builder::new()
             .name("audit".to_owned())
-            .spawn(move || of_thread.make_durable())?;
+            .spawn(move || of_thread.sync_soon())?;
         Ok(Self {
-            shared,
+            log,
             thread: Some(thread),
         })
     }
@@ -111,9 +82,9 @@ impl Audit {
     ///
     /// # Errors
     ///
-    /// If the line cannot be written. It is not in the log then: the next line overwrites what the file may have of it.
+    /// If the line cannot be written or synced. After a failed sync, the line may be in the log all the same: lines of other threads follow from it.
     pub fn write(&self, now: u64, event: &str, facts: &[(&'static str, String)]) -> io::Result<()> {
-        self.shared.add(now, event, facts, true)
+        self.log.add(now, event, facts, true)
     }
 
     /// Appends a line that a power cut may lose, such as a refusal. When this returns, the line is in the file. It is on the disk some
@@ -123,92 +94,16 @@ impl Audit {
     ///
     /// As [`Self::write`].
     pub fn note(&self, now: u64, event: &str, facts: &[(&'static str, String)]) -> io::Result<()> {
-        self.shared.add(now, event, facts, false)
+        self.log.add(now, event, facts, false)
     }
 }
 
 impl Drop for Audit {
     fn drop(&mut self) {
-        self.shared.lock().ends = true;
-        self.shared.changed.notify_all();
+        self.log.end();
         // Fails only if the thread has panicked, which was reported when it happened.
         let _ = self.thread.take().map(JoinHandle::join);
-        let mut log = self.shared.lock();
-        if log.tail.waiting() > 0 {
-            complain(&log.tail.sync());
-        }
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(
-        &self,
-        now: u64,
-        event: &str,
-        facts: &[(&'static str, String)],
-        is_durable: bool,
-    ) -> io::Result<()> {
-        let mut log = self.lock();
-        let mut line = Map::new();
-        line.insert("seq".into(), log.seq.into());
-        line.insert("time".into(), now.into());
-        line.insert("prev".into(), log.prev.clone().into());
-        line.insert("event".into(), event.into());
-        for (name, value) in facts {
-            let shown: String = value.chars().take(MAX_SHOWN).collect();
-            line.insert((*name).into(), shown.into());
-        }
-        let mut text = escaped(&Value::Object(line).to_string());
-        let prev = digest(text.as_bytes());
-        text.push('\n');
-        log.tail.append(text.as_bytes(), is_durable)?;
-        log.seq += 1;
-        log.prev = prev;
-        if log.tail.waiting() == 1 {
-            self.changed.notify_all();
-        }
-        Ok(())
-    }
-
-    /// Syncs lines to the disk soon after they were written, until the log ends. This is the work of the thread.
-    fn make_durable(&self) {
-        let wait = |log, time| {
-            let waited = self
-                .changed
-                .wait_timeout_while(log, time, |log: &mut Log| !log.ends);
-            waited.unwrap_or_else(PoisonError::into_inner).0
-        };
-        let mut log = self.lock();
-        loop {
-            let quiet = |log: &mut Log| log.tail.waiting() == 0 && !log.ends;
-            log = self
-                .changed
-                .wait_while(log, quiet)
-                .unwrap_or_else(PoisonError::into_inner);
-            // More lines may come meanwhile, and share the sync.
-            log = wait(log, SOON);
-            if log.ends {
-                return;
-            }
-            let done = match log.tail.group() {
-                Some(group) => {
-                    drop(log);
-                    let done = group.sync();
-                    log = self.lock();
-                    log.tail.synced(&group, &done);
-                    done
-                }
-                None => log.tail.sync(),
-            };
-            if done.is_err() {
-                complain(&done);
-                log = wait(log, LATER);
-            }
-        }
+        complain(&self.log.sync_all());
     }
 }
 
@@ -216,21 +111,6 @@ fn complain(done: &io::Result<()>) {
     if let Err(err) = done {
         eprintln!("tpmssh-ca: lines of the audit log are not on the disk: {err}");
     }
-}
-
-/// Escapes each character of JSON that a terminal would not show as itself, such as U+009B. serde_json escapes only those below U+0020.
-fn escaped(json: &str) -> String {
-    let mut shown = String::with_capacity(json.len());
-    for letter in json.chars() {
-        if letter.is_ascii_graphic() || letter == ' ' || letter.escape_debug().len() == 1 {
-            shown.push(letter);
-        } else {
-            for unit in letter.encode_utf16(&mut [0; 2]) {
-                shown += &format!("\\u{unit:04x}");
-            }
-        }
-    }
-    shown
 }
 
 /// Where a log ends.
@@ -289,6 +169,8 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 mod tests {
     use std::fs;
     use std::io::Write;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     use super::tail::tests::Cached;
     use super::*;
@@ -346,6 +228,83 @@ mod tests {
         audit.note(2, "begin", &[]).unwrap();
         drop(audit);
         assert_eq!(kept(&disk), 3);
+    }
+
+    /// A disk whose first sync lasts until all lines of a test are in the file, and that fails then if it is to.
+    struct Slow {
+        disk: Cached,
+        lines: usize,
+        is_first: AtomicBool,
+    }
+
+    impl Disk for Slow {
+        fn append(&self, bytes: &[u8]) -> io::Result<()> {
+            self.disk.append(bytes)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            let kept = self.disk.change(|it| it.file.clone());
+            let done = self.disk.sync();
+            let lines = || self.disk.change(|it| it.file.clone());
+            let begun = std::time::Instant::now();
+            while self.is_first.load(Ordering::SeqCst)
+                && lines().iter().filter(|byte| **byte == b'\n').count() < self.lines
+                && done.is_ok()
+            {
+                assert!(begun.elapsed().as_secs() < 30, "the others wait as well");
+                thread::sleep(Duration::from_millis(1));
+            }
+            self.is_first.store(false, Ordering::SeqCst);
+            // What came meanwhile is in the cache alone.
+            if done.is_ok() {
+                self.disk.change(|it| it.kept = kept);
+            }
+            done
+        }
+
+        fn cut(&self, len: u64) -> io::Result<()> {
+            self.disk.cut(len)
+        }
+    }
+
+    #[test]
+    fn certificates_of_many_threads_share_a_sync() {
+        let disk = Arc::new(Slow {
+            disk: Cached::default(),
+            lines: 12,
+            is_first: AtomicBool::new(true),
+        });
+        let start = verify(&tempfile::tempfile().unwrap()).unwrap();
+        let audit = Audit::on(Arc::clone(&disk) as Arc<dyn Disk>, start).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..12 {
+                scope.spawn(|| {
+                    audit.write(0, "renew", &[]).unwrap();
+                });
+            }
+        });
+        assert_eq!(kept(&disk.disk), 12);
+        // The one that all waited for, and the next.
+        assert_eq!(disk.disk.change(|it| it.syncs), 2);
+    }
+
+    #[test]
+    fn whoever_shares_a_sync_that_fails_is_told_and_the_lines_come_to_the_disk_later() {
+        let disk = Arc::new(Cached::default());
+        let audit = on(&disk);
+        audit.write(0, "renew", &[]).unwrap();
+        disk.change(|it| it.fails = true);
+        let failed = thread::scope(|scope| {
+            let all: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| audit.write(0, "renew", &[]).is_err()))
+                .collect();
+            all.into_iter()
+                .map(|it| usize::from(it.join().unwrap()))
+                .sum::<usize>()
+        });
+        assert!(failed >= 1);
+        drop(audit);
+        assert_eq!(kept(&disk), 9);
     }
 
     fn write(path: &Path, lines: u64) {

@@ -79,15 +79,26 @@ impl Tail {
         self.waiting.iter().filter(|byte| **byte == b'\n').count()
     }
 
-    /// Appends a line, which ends with a line feed. If `is_durable`, or if [`MOST`] lines wait, this line and all before it are on the disk then.
+    /// The length of the lines that are on the disk, in bytes.
+    pub(super) fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    /// The length of all lines, in bytes.
+    pub(super) fn end(&self) -> u64 {
+        let waiting = u64::try_from(self.waiting.len()).unwrap_or(0);
+        self.durable + waiting
+    }
+
+    /// Appends a line, which ends with a line feed. If [`MOST`] lines wait, this line and all before it are on the disk then.
     ///
     /// # Errors
     ///
     /// If the line cannot be written. It is not in the log then. Lines before it stay in the log, and come to the disk later.
-    pub(super) fn append(&mut self, line: &[u8], is_durable: bool) -> io::Result<()> {
+    pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
         let before = self.waiting.len();
         self.waiting.extend_from_slice(line);
-        let done = if is_durable || self.waiting() >= MOST {
+        let done = if self.waiting() >= MOST {
             self.sync()
         } else {
             self.put()
@@ -132,10 +143,9 @@ impl Tail {
 
     /// The waiting lines, to be synced while others append; `None` if some of them are not in the file.
     pub(super) fn group(&self) -> Option<Group> {
-        let len = u64::try_from(self.waiting.len()).ok()?;
         (!self.torn && self.written == self.waiting.len()).then(|| Group {
             disk: Arc::clone(&self.disk),
-            end: self.durable + len,
+            end: self.end(),
             mishaps: self.mishaps,
         })
     }
@@ -243,14 +253,15 @@ pub(super) mod tests {
     fn a_line_that_has_to_be_durable_takes_those_before_it_along_in_one_go() {
         let (disk, mut tail) = tail();
         for line in [b"1\n", b"2\n"] {
-            tail.append(line, false).unwrap();
+            tail.append(line).unwrap();
         }
         let held = disk.change(|it| it.clone());
         assert_eq!(
             (text(&held.file), text(&held.kept), held.syncs),
             ("1 2 ".into(), String::new(), 0)
         );
-        tail.append(b"3\n", true).unwrap();
+        tail.append(b"3\n").unwrap();
+        tail.sync().unwrap();
         let held = disk.change(|it| it.clone());
         assert_eq!((text(&held.kept), held.syncs), ("1 2 3 ".into(), 1));
         assert_eq!(tail.waiting(), 0);
@@ -260,7 +271,7 @@ pub(super) mod tests {
     fn no_more_than_32_lines_wait() {
         let (disk, mut tail) = tail();
         for _ in 0..10 * MOST {
-            tail.append(b"x\n", false).unwrap();
+            tail.append(b"x\n").unwrap();
             assert!(tail.waiting() < MOST);
         }
         assert_eq!(disk.change(|it| it.syncs), 10);
@@ -270,13 +281,13 @@ pub(super) mod tests {
     #[test]
     fn a_full_disk_takes_no_line_and_loses_none_that_was_taken() {
         let (disk, mut tail) = tail();
-        tail.append(b"1\n", false).unwrap();
+        tail.append(b"1\n").unwrap();
         disk.change(|it| it.room = Some(4));
-        for is_durable in [false, true] {
-            assert!(tail.append(b"two\n", is_durable).is_err());
+        for _ in 0..2 {
+            assert!(tail.append(b"two\n").is_err());
         }
         disk.change(|it| it.room = None);
-        tail.append(b"3\n", false).unwrap();
+        tail.append(b"3\n").unwrap();
         tail.sync().unwrap();
         assert_eq!(disk.change(|it| text(&it.kept)), "1 3 ");
     }
@@ -285,37 +296,39 @@ pub(super) mod tests {
     fn what_a_bad_disk_has_lost_is_written_again() {
         let (disk, mut tail) = tail();
         for line in [b"1\n", b"2\n"] {
-            tail.append(line, false).unwrap();
+            tail.append(line).unwrap();
         }
         disk.change(|it| it.fails = true);
-        assert!(tail.append(b"3\n", true).is_err());
-        tail.append(b"4\n", true).unwrap();
-        assert_eq!(disk.change(|it| text(&it.kept)), "1 2 4 ");
+        assert!(tail.sync().is_err());
+        tail.append(b"3\n").unwrap();
+        tail.sync().unwrap();
+        assert_eq!(disk.change(|it| text(&it.kept)), "1 2 3 ");
         // The same if the sync of a group fails while others write.
-        tail.append(b"5\n", false).unwrap();
+        tail.append(b"5\n").unwrap();
         disk.change(|it| it.fails = true);
         let group = tail.group().unwrap();
         let done = group.sync();
-        tail.append(b"6\n", false).unwrap();
+        tail.append(b"6\n").unwrap();
         tail.synced(&group, &done);
         tail.sync().unwrap();
-        assert_eq!(disk.change(|it| text(&it.kept)), "1 2 4 5 6 ");
+        assert_eq!(disk.change(|it| text(&it.kept)), "1 2 3 5 6 ");
     }
 
     #[test]
     fn lines_that_come_while_a_group_is_made_durable_wait_for_the_next_one() {
         let (disk, mut tail) = tail();
-        tail.append(b"1\n", false).unwrap();
+        tail.append(b"1\n").unwrap();
         let group = tail.group().unwrap();
-        tail.append(b"2\n", false).unwrap();
+        tail.append(b"2\n").unwrap();
         tail.synced(&group, &group.sync());
         assert_eq!(tail.waiting(), 1);
-        // Line 3 was in the file for a moment and was lost. The sync of its group must not count for line 4, which took its place.
+        // A part of line 3 was in the file for a moment. The sync of the group must not count for line 4, which took its place.
         let group = tail.group().unwrap();
         let done = group.sync();
-        disk.change(|it| it.fails = true);
-        assert!(tail.append(b"3\n", true).is_err());
-        tail.append(b"4\n", false).unwrap();
+        disk.change(|it| it.room = Some(it.file.len() + 1));
+        assert!(tail.append(b"3\n").is_err());
+        disk.change(|it| it.room = None);
+        tail.append(b"4\n").unwrap();
         tail.synced(&group, &done);
         assert_eq!(tail.waiting(), 2);
         tail.sync().unwrap();

@@ -36,7 +36,7 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// The [`Refusal`], which is in the audit log then. Status 410: the machine has to enrol again.
+    /// The [`Refusal`], which is in the audit log then, except for a body that cannot be read. Status 410: the machine has to enrol again.
     pub fn renew(&self, body: &[u8], now: u64) -> Result<Reply, Refusal> {
         let (force, keys) = (self.in_force(), self.keys(now)?);
         let done = self.try_renew(&force, body, now);
