@@ -56,7 +56,7 @@ impl Postgres {
     ///
     /// [`Refusal::Unavailable`], also if there are no tables, or those of another version.
     pub fn open(location: Location) -> Result<Self, Refusal> {
-        let pool = Pool::new(location)?;
+        let pool = Pool::new(location);
         pool.run(async |session| migrate::check(session).await)?;
         Ok(Self {
             pool,

@@ -99,7 +99,7 @@ pub fn copy(from: &Path, to: Location) -> Result<Copied, Refusal> {
     let source = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     source.pragma_update(None, "journal_mode", "DELETE")?;
     source.execute_batch("BEGIN EXCLUSIVE")?;
-    Pool::new(to)?.patiently(async |session| {
+    Pool::new(to).patiently(async |session| {
         migrate::check(session).await?;
         session
             .batch("SET statement_timeout = 0; BEGIN; LOCK TABLE device, ca_key IN EXCLUSIVE MODE")

@@ -22,7 +22,7 @@ const ROLE: &str = include_str!("role.sql");
 ///
 /// [`Refusal::Unavailable`], also for a database that has other tables, or tables of a newer version.
 pub fn prepare(location: Location, role: Option<&str>) -> Result<(), Refusal> {
-    Pool::new(location)?.patiently(async |session| {
+    Pool::new(location).patiently(async |session| {
         session
             .batch("SET statement_timeout = 0; SET lock_timeout = '30s'; BEGIN")
             .await?;

@@ -1,19 +1,19 @@
 //! Connections to the database, and the transactions over them.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+mod line;
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rand_core::{OsRng, RngCore};
-use tokio::runtime::{Builder, Runtime};
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, NoTls, Row, Statement};
 
 use super::location::Location;
 use crate::Refusal;
+
+use line::Line;
+pub(super) use line::{Session, Values};
 
 /// The most connections of a node: one for each of its 16 workers, and some for administrators.
 const MAX: usize = 20;
@@ -23,12 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(10 * 60);
 /// How often a transaction is tried that collides with others.
 const ATTEMPTS: u32 = 20;
-/// The settings of a connection. A row is locked for the time of one statement, or of one enrolment with its signature. A lock that is held longer
-/// belongs to a node that hangs.
-const SETTINGS: &str = "SET statement_timeout = '5s'; SET lock_timeout = '4s'; SET idle_in_transaction_session_timeout = '30s'; \
-                        SET search_path = public; \
-                        SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
-
 /// Why a query or a transaction failed.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -73,81 +67,26 @@ impl Fault {
     }
 }
 
-/// One connection, and its prepared statements.
-pub(super) struct Session {
-    client: Client,
-    statements: HashMap<&'static str, Statement>,
-}
-
-pub(super) type Values<'a> = &'a [&'a (dyn ToSql + Sync)];
-
-impl Session {
-    async fn statement(&mut self, sql: &'static str) -> Result<Statement, Fault> {
-        if let Some(statement) = self.statements.get(sql) {
-            return Ok(statement.clone());
-        }
-        let statement = self.client.prepare(sql).await?;
-        self.statements.insert(sql, statement.clone());
-        Ok(statement)
-    }
-
-    pub(super) async fn rows(
-        &mut self,
-        sql: &'static str,
-        values: Values<'_>,
-    ) -> Result<Vec<Row>, Fault> {
-        let statement = self.statement(sql).await?;
-        Ok(self.client.query(&statement, values).await?)
-    }
-
-    pub(super) async fn optional(
-        &mut self,
-        sql: &'static str,
-        values: Values<'_>,
-    ) -> Result<Option<Row>, Fault> {
-        let statement = self.statement(sql).await?;
-        Ok(self.client.query_opt(&statement, values).await?)
-    }
-
-    pub(super) async fn one(
-        &mut self,
-        sql: &'static str,
-        values: Values<'_>,
-    ) -> Result<Row, Fault> {
-        let statement = self.statement(sql).await?;
-        Ok(self.client.query_one(&statement, values).await?)
-    }
-
-    /// Executes a statement, and returns the number of rows that it changed.
-    pub(super) async fn execute(
-        &mut self,
-        sql: &'static str,
-        values: Values<'_>,
-    ) -> Result<u64, Fault> {
-        let statement = self.statement(sql).await?;
-        Ok(self.client.execute(&statement, values).await?)
-    }
-
-    /// The types of the values that a statement takes.
-    pub(super) async fn types(&mut self, sql: &'static str) -> Result<Vec<Type>, Fault> {
-        Ok(self.statement(sql).await?.params().to_vec())
-    }
-
-    /// Runs several statements without values.
-    pub(super) async fn batch(&mut self, sql: &str) -> Result<(), Fault> {
-        Ok(self.client.batch_execute(sql).await?)
-    }
+/// The refusal of a database that does not serve, for this reason.
+fn away(why: &str) -> Refusal {
+    Refusal::Unavailable(why.into())
 }
 
 /// The connections of a node. Its calls block, so they must not be made on threads of an asynchronous runtime.
 pub(super) struct Pool {
     location: Location,
-    idle: Mutex<Vec<Session>>,
-    permits: Semaphore,
+    lines: Mutex<Lines>,
+    /// Notified when a thread no longer uses a connection.
+    free: Condvar,
     /// [`PATIENCE`], or less in a test.
     patience: Duration,
-    /// Reads from all connections, also from idle ones, so that a connection which was closed is noticed.
-    runtime: Option<Runtime>,
+}
+
+#[derive(Default)]
+struct Lines {
+    idle: Vec<Line>,
+    /// How many threads use a connection.
+    used: usize,
 }
 
 impl std::fmt::Debug for Pool {
@@ -156,29 +95,42 @@ impl std::fmt::Debug for Pool {
     }
 }
 
-impl Drop for Pool {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // Dropping a runtime blocks, which is not allowed on a thread of another runtime.
-            runtime.shutdown_background();
+/// The state of a connection after its use.
+enum Left {
+    Usable,
+    /// Lost, or within a transaction.
+    Broken,
+}
+
+impl Left {
+    fn by(fault: Option<&Fault>) -> Self {
+        match fault {
+            None | Some(Fault::Refusal(_)) => Self::Usable,
+            // An error that the database reported: it has rolled the statement back.
+            Some(Fault::Database(err)) if err.as_db_error().is_some() => Self::Usable,
+            Some(Fault::Database(_)) => Self::Broken,
         }
     }
 }
 
+/// The right to use one of the connections.
+struct Permit<'a>(&'a Pool);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.lines().used -= 1;
+        self.0.free.notify_one();
+    }
+}
+
 impl Pool {
-    pub(super) fn new(location: Location) -> Result<Self, Refusal> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("postgres")
-            .enable_all()
-            .build();
-        Ok(Self {
+    pub(super) fn new(location: Location) -> Self {
+        Self {
             location,
-            idle: Mutex::default(),
-            permits: Semaphore::new(MAX),
+            lines: Mutex::default(),
+            free: Condvar::new(),
             patience: PATIENCE,
-            runtime: Some(runtime.map_err(|err| Refusal::Unavailable(err.into()))?),
-        })
+        }
     }
 
     /// Does `work` over one connection. Each statement is a transaction of its own.
@@ -186,11 +138,10 @@ impl Pool {
         &self,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, Refusal> {
-        self.wait(self.patience, async {
-            let mut session = self.session().await?;
-            let done = work(&mut session).await;
-            self.give_back(session, done.as_ref().err());
-            done
+        self.over_one(self.patience, async |session| {
+            let done = work(session).await;
+            let left = Left::by(done.as_ref().err());
+            (done, left)
         })
     }
 
@@ -199,9 +150,8 @@ impl Pool {
         &self,
         work: impl AsyncFnOnce(&mut Session) -> Result<T, Fault>,
     ) -> Result<T, Refusal> {
-        self.wait(Duration::MAX, async {
-            let mut session = self.session().await?;
-            work(&mut session).await
+        self.over_one(Duration::MAX, async |session| {
+            (work(session).await, Left::Broken)
         })
     }
 
@@ -227,90 +177,64 @@ impl Pool {
         patience: Duration,
         mut work: impl AsyncFnMut(&mut Session) -> Result<(T, bool), Fault>,
     ) -> Result<T, Refusal> {
-        self.wait(patience, async {
-            let mut session = self.session().await?;
+        self.over_one(patience, async |session| {
             for attempt in 1.. {
-                let done = once(&mut session, &mut work).await;
-                match done {
-                    Err(fault) if fault.is_collision() && attempt < ATTEMPTS => {
-                        session.batch("ROLLBACK").await?;
-                        sleep(pause(attempt)).await;
-                    }
-                    Err(fault) => {
-                        // If this fails, the connection is lost, and the database rolls back by itself.
-                        let rolled_back = session.batch("ROLLBACK").await;
-                        self.give_back(session, rolled_back.as_ref().err());
-                        return Err(fault);
-                    }
-                    Ok(done) => {
-                        self.give_back(session, None);
-                        return Ok(done);
-                    }
+                let fault = match once(session, &mut work).await {
+                    Ok(done) => return (Ok(done), Left::Usable),
+                    Err(fault) => fault,
+                };
+                // If this fails, the connection is lost, and the database rolls back by itself.
+                let rolled_back = session.batch("ROLLBACK").await;
+                let left = Left::by(rolled_back.as_ref().err());
+                if !fault.is_collision() || attempt == ATTEMPTS || matches!(left, Left::Broken) {
+                    return (Err(fault), left);
                 }
+                sleep(pause(attempt)).await;
             }
             unreachable!("the last attempt returns")
         })
     }
 
-    fn wait<T>(
+    /// Does `work` over a connection, which is kept for later use unless its state is unknown.
+    fn over_one<T>(
         &self,
         patience: Duration,
-        work: impl Future<Output = Result<T, Fault>>,
+        work: impl AsyncFnOnce(&mut Session) -> (Result<T, Fault>, Left),
     ) -> Result<T, Refusal> {
-        let away = |why: &str| Refusal::Unavailable(why.into());
-        let runtime = self.runtime.as_ref();
-        let runtime = runtime.ok_or_else(|| away("the database is closed"))?;
-        runtime.block_on(async {
-            let _permit = timeout(PATIENCE, self.permits.acquire())
-                .await
-                .map_err(|_| away("all connections to the database are in use"))?;
-            let done = timeout(patience, work).await;
-            done.map_err(|_| away("the database does not answer"))?
-                .map_err(Refusal::from)
-        })
+        let _permit = self.permit()?;
+        let mut line = self.line()?;
+        let (done, left) = line.drive(patience, work)?;
+        if matches!(left, Left::Usable) {
+            self.lines().idle.push(line);
+        }
+        done.map_err(Refusal::from)
     }
 
-    async fn session(&self) -> Result<Session, Fault> {
-        while let Some(session) = self.idle().pop() {
-            if !session.client.is_closed() {
-                return Ok(session);
+    /// Waits until less than [`MAX`] connections are used.
+    fn permit(&self) -> Result<Permit<'_>, Refusal> {
+        let full = |lines: &mut Lines| lines.used >= MAX;
+        let waited = self.free.wait_timeout_while(self.lines(), PATIENCE, full);
+        let (mut lines, end) = waited.unwrap_or_else(PoisonError::into_inner);
+        if end.timed_out() {
+            return Err(away("all connections to the database are in use"));
+        }
+        lines.used += 1;
+        Ok(Permit(self))
+    }
+
+    fn line(&self) -> Result<Line, Refusal> {
+        // A function of its own, so that the lock is not held while a connection is checked.
+        let idle = || self.lines().idle.pop();
+        while let Some(mut line) = idle() {
+            if line.stands() {
+                return Ok(line);
             }
         }
-        let client = match &self.location.tls {
-            Some(tls) => {
-                let (client, connection) = self.location.config.connect(tls.clone()).await?;
-                // The error of the connection is ignored, because the waiting statement fails with it as well.
-                tokio::spawn(async move { drop(connection.await) });
-                client
-            }
-            None => {
-                let (client, connection) = self.location.config.connect(NoTls).await?;
-                tokio::spawn(async move { drop(connection.await) });
-                client
-            }
-        };
-        let mut session = Session {
-            client,
-            statements: HashMap::new(),
-        };
-        session.batch(SETTINGS).await?;
-        Ok(session)
+        Ok(Line::open(&self.location)?)
     }
 
-    /// Keeps a connection for later use, unless its state is unknown after a fault.
-    fn give_back(&self, session: Session, fault: Option<&Fault>) {
-        let usable = match fault {
-            None | Some(Fault::Refusal(_)) => true,
-            // An error that the database reported: it has rolled the statement back.
-            Some(Fault::Database(err)) => err.as_db_error().is_some(),
-        };
-        if usable && !session.client.is_closed() {
-            self.idle().push(session);
-        }
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Session>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -342,7 +266,7 @@ mod tests {
     fn an_administrator_may_take_longer_than_a_request() {
         let server = testing::Postgres::start();
         let location = Location::parse(&server.url("owner", "postgres")).unwrap();
-        let mut pool = Pool::new(location).unwrap();
+        let mut pool = Pool::new(location);
         pool.patience = Duration::from_millis(500);
         let work = async |session: &mut Session| {
             for _ in 0..10 {
