@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use key_proof::{Binding, Name, PublicArea, TpmTime};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior, params,
+};
 use ssh_format::AnyKey;
 
 use super::{
@@ -99,7 +101,24 @@ fn connect(path: &Path) -> Result<Connection, Refusal> {
     // FULL syncs each commit, because a certificate may leave only after its row is on the disk.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // More than an enrolment has.
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+/// [`Connection::execute`] with a statement that is parsed once for the connection.
+fn execute(connection: &Connection, sql: &str, values: impl Params) -> rusqlite::Result<usize> {
+    connection.prepare_cached(sql)?.execute(values)
+}
+
+/// [`Connection::query_row`] with a statement that is parsed once for the connection.
+fn query_row<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl Params,
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    connection.prepare_cached(sql)?.query_row(values, read)
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), Refusal> {
@@ -194,13 +213,11 @@ impl Registry for Sqlite {
 
     fn standing(&self, ek_name: &Name) -> Result<Option<Standing>, Refusal> {
         let reader = self.reader();
-        let device: Option<(i64, String)> = reader
-            .query_row(
-                "SELECT id, state FROM device WHERE ek_name = ?",
-                [ek_name.bytes()],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()?;
+        let sql = "SELECT id, state FROM device WHERE ek_name = ?";
+        let device = query_row(&reader, sql, [ek_name.bytes()], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        });
+        let device: Option<(i64, String)> = device.optional()?;
         let Some((device, state)) = device else {
             return Ok(None);
         };
@@ -225,15 +242,13 @@ impl Registry for Sqlite {
     fn join_token(&self, hash: &[u8; 32], now: u64) -> Result<Option<JoinToken>, Refusal> {
         let sql =
             "SELECT role, name, uses_left > 0 AND expires > ?2 FROM join_token WHERE hash = ?1";
-        let row = self
-            .reader()
-            .query_row(sql, params![hash, signed(now)], |row| {
-                let (role, name) = (row.get(0)?, row.get(1)?);
-                Ok(JoinToken {
-                    assignment: Assignment { role, name },
-                    is_good: row.get(2)?,
-                })
-            });
+        let row = query_row(&self.reader(), sql, params![hash, signed(now)], |row| {
+            let (role, name) = (row.get(0)?, row.get(1)?);
+            Ok(JoinToken {
+                assignment: Assignment { role, name },
+                is_good: row.get(2)?,
+            })
+        });
         Ok(row.optional()?)
     }
 

@@ -3,7 +3,7 @@
 use key_proof::{Kind, Name, TpmTime, Verified};
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{signed, unsigned};
+use super::{execute, query_row, signed, unsigned};
 use crate::Refusal;
 use crate::policy::Rebind;
 use crate::registry::{Admission, Answer, Enrolment, Outcome, Sign};
@@ -62,7 +62,7 @@ pub(super) fn renew(
     }
     let sql = "SELECT ak_name FROM binding JOIN device ON device.id = binding.device \
                WHERE binding.id = ? AND binding.state = 'active' AND device.state = 'active'";
-    let name: Option<Vec<u8>> = tx.query_row(sql, [bound], |row| row.get(0)).optional()?;
+    let name: Option<Vec<u8>> = query_row(tx, sql, [bound], |row| row.get(0)).optional()?;
     let Some(name) = name else {
         return Ok(Outcome::Unknown);
     };
@@ -79,11 +79,10 @@ pub(super) fn renew(
 /// The outcome that this nonce had before, if it was answered already. The same answer gets the same outcome, so a client can repeat a request.
 fn answered(tx: &Transaction<'_>, answer: Answer<'_>) -> Result<Option<Outcome>, Refusal> {
     let sql = "SELECT body, certificate, binding FROM used_nonce WHERE nonce = ?";
-    let row: Option<(Vec<u8>, Option<Vec<u8>>, i64)> = tx
-        .query_row(sql, [answer.nonce], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })
-        .optional()?;
+    let row: Option<(Vec<u8>, Option<Vec<u8>>, i64)> = query_row(tx, sql, [answer.nonce], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    })
+    .optional()?;
     let Some((body, certificate, binding)) = row else {
         return Ok(None);
     };
@@ -92,7 +91,7 @@ fn answered(tx: &Transaction<'_>, answer: Answer<'_>) -> Result<Option<Outcome>,
     }
     // A key that was revoked since does not get its certificate again.
     let sql = "SELECT state FROM binding WHERE id = ?";
-    let state: String = tx.query_row(sql, [binding], |row| row.get(0))?;
+    let state: String = query_row(tx, sql, [binding], |row| row.get(0))?;
     Ok(Some(match (state.as_str(), certificate) {
         ("revoked" | "retired", _) => Outcome::Unknown,
         (_, Some(certificate)) => Outcome::Issued(certificate),
@@ -105,13 +104,14 @@ fn device(tx: &Transaction<'_>, verified: &Verified, now: u64) -> Result<Option<
     let maker = verified.maker.as_ref().map_or_else(String::new, |maker| {
         format!("{} {} {}", maker.manufacturer, maker.model, maker.version)
     });
-    tx.execute(
+    execute(
+        tx,
         "INSERT INTO device (ek_name, state, maker, first_seen) VALUES (?1, 'active', ?2, ?3) \
          ON CONFLICT (ek_name) DO UPDATE SET maker = ?2 WHERE ?2 <> ''",
         params![verified.ek_name.bytes(), maker, signed(now)],
     )?;
     let sql = "SELECT id FROM device WHERE ek_name = ? AND state = 'active'";
-    let id = tx.query_row(sql, [verified.ek_name.bytes()], |row| row.get(0));
+    let id = query_row(tx, sql, [verified.ek_name.bytes()], |row| row.get(0));
     Ok(id.optional()?)
 }
 
@@ -129,7 +129,7 @@ fn is_elsewhere(tx: &Transaction<'_>, device: i64, verified: &Verified) -> Resul
         key.blob(),
         print.as_bytes()
     ];
-    Ok(tx.query_row(sql, values, |row| row.get(0))?)
+    Ok(query_row(tx, sql, values, |row| row.get(0))?)
 }
 
 /// Whether the device has enrolled this key for this role before. Then it needs no second join token: it repeats an enrolment whose answer was lost.
@@ -144,12 +144,12 @@ fn has_come(tx: &Transaction<'_>, device: i64, enrolment: &Enrolment<'_>) -> Res
         verified.attestation_key.bytes(),
         verified.binding.key.bytes()
     ];
-    Ok(tx.query_row(sql, values, |row| row.get(0))?)
+    Ok(query_row(tx, sql, values, |row| row.get(0))?)
 }
 
 fn use_token(tx: &Transaction<'_>, hash: &[u8; 32], now: u64) -> Result<bool, Refusal> {
     let sql = "UPDATE join_token SET uses_left = uses_left - 1 WHERE hash = ? AND uses_left > 0 AND expires > ?";
-    Ok(tx.execute(sql, params![hash, signed(now)])? == 1)
+    Ok(execute(tx, sql, params![hash, signed(now)])? == 1)
 }
 
 /// The state of the device's assignment for this role. A device without one gets it by a join token or an identity.
@@ -160,11 +160,10 @@ fn assign(
 ) -> Result<Result<String, Outcome>, Refusal> {
     let wanted = enrolment.assignment;
     let sql = "SELECT name, state FROM assignment WHERE device = ? AND role = ?";
-    let row: Option<(String, String)> = tx
-        .query_row(sql, params![device, wanted.role], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
+    let row: Option<(String, String)> = query_row(tx, sql, params![device, wanted.role], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
+    .optional()?;
     Ok(match row {
         Some((name, state)) if name == wanted.name => Ok(state),
         Some(_) => Err(Outcome::OtherName),
@@ -175,7 +174,8 @@ fn assign(
             } else {
                 "active"
             };
-            tx.execute(
+            execute(
+                tx,
                 "INSERT INTO assignment (device, role, name, state, imported) VALUES (?, ?, ?, ?, 0)",
                 params![device, wanted.role, wanted.name, state],
             )?;
@@ -220,20 +220,19 @@ fn bind(
     let binding = &verified.binding;
     let sql = "SELECT id, state FROM binding WHERE ak_name = ? AND key_name = ? AND role = ?";
     let names = params![verified.attestation_key.bytes(), binding.key.bytes(), role];
-    let row: Option<(i64, String)> = tx
-        .query_row(sql, names, |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+    let row: Option<(i64, String)> =
+        query_row(tx, sql, names, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     if let Some((id, state)) = &row {
         // The newest proof counts: a machine that enrolled again because the policy became stricter can renew after that.
         let sql = "UPDATE binding SET wall = ?, mode = ?, trusted = ? WHERE id = ?";
         let (wall, mode) = (verified.wall.name(), verified.mode.name());
-        tx.execute(sql, params![wall, mode, verified.trusted, id])?;
+        execute(tx, sql, params![wall, mode, verified.trusted, id])?;
         if state == "active" && !waits {
             return Ok((*id, "active"));
         }
     }
     let sql = "SELECT count(*) FROM binding WHERE device = ? AND role = ? AND state = 'active'";
-    let others: i64 = tx.query_row(sql, params![device, role], |row| row.get(0))?;
+    let others: i64 = query_row(tx, sql, params![device, role], |row| row.get(0))?;
     let state = if waits || (others > 0 && !may_replace(tx, device, enrolment)?) {
         "pending"
     } else {
@@ -242,12 +241,13 @@ fn bind(
     let id = match row {
         Some((id, _)) => {
             let sql = "UPDATE binding SET state = ? WHERE id = ?";
-            tx.execute(sql, params![state, id])?;
+            execute(tx, sql, params![state, id])?;
             id
         }
         None => {
             let now = signed(enrolment.answer.now);
-            tx.execute(
+            execute(
+                tx,
                 "INSERT INTO binding (device, role, state, ak_name, ak_public, signer, key_name, ssh_key, qualified_name, \
                  wall, mode, trusted, clock, resets, restarts, last_seen) \
                  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -291,7 +291,7 @@ fn may_replace(
         (Rebind::OldKey, Admission::OldKey(blob)) => {
             let sql = "SELECT EXISTS (SELECT 1 FROM binding WHERE device = ? AND role = ? AND state = 'active' AND ssh_key = ?)";
             let values = params![device, enrolment.assignment.role, blob];
-            Ok(tx.query_row(sql, values, |row| row.get(0))?)
+            Ok(query_row(tx, sql, values, |row| row.get(0))?)
         }
         _ => Ok(false),
     }
@@ -309,10 +309,10 @@ pub(super) fn replace_others(
     let values = params![device, role, successor];
     let sql = "UPDATE principal SET binding = ?3 WHERE binding IN \
                (SELECT id FROM binding WHERE device = ?1 AND role = ?2 AND state = 'active' AND id <> ?3)";
-    tx.execute(sql, values)?;
+    execute(tx, sql, values)?;
     let sql = "UPDATE binding SET state = 'retired' \
                WHERE device = ?1 AND role = ?2 AND state = 'active' AND id <> ?3";
-    tx.execute(sql, values)?;
+    execute(tx, sql, values)?;
     Ok(())
 }
 
@@ -321,7 +321,7 @@ fn take_names(tx: &Transaction<'_>, binding: i64, names: &[String]) -> Result<bo
     for name in names {
         let sql = "INSERT INTO principal (name, binding) VALUES (?1, ?2) \
                    ON CONFLICT (name) DO UPDATE SET binding = ?2 WHERE binding = ?2";
-        if tx.execute(sql, params![name, binding])? != 1 {
+        if execute(tx, sql, params![name, binding])? != 1 {
             return Ok(false);
         }
     }
@@ -339,7 +339,8 @@ fn issue(
     let signed_one = sign()?;
     let certificate = signed_one.certificate;
     let (now, blob) = (signed(answer.now), certificate.blob());
-    tx.execute(
+    execute(
+        tx,
         "INSERT INTO issued (ca, serial, binding, issued, not_after, key_id, certificate) \
          VALUES (?, ?, ?, ?, ?, ?, ?)",
         params![
@@ -352,7 +353,8 @@ fn issue(
             blob
         ],
     )?;
-    tx.execute(
+    execute(
+        tx,
         "UPDATE binding SET clock = ?, resets = ?, restarts = ?, last_seen = ? WHERE id = ?",
         params![signed(time.clock), time.resets, time.restarts, now, binding],
     )?;
@@ -368,8 +370,9 @@ fn use_nonce(
 ) -> Result<(), Refusal> {
     // Kept for an hour after it has expired, in case the clock of this machine was set back.
     let old = signed(answer.now.saturating_sub(60 * 60));
-    tx.execute("DELETE FROM used_nonce WHERE expires < ?", [old])?;
-    tx.execute(
+    execute(tx, "DELETE FROM used_nonce WHERE expires < ?", [old])?;
+    execute(
+        tx,
         "INSERT INTO used_nonce (nonce, expires, body, certificate, binding) VALUES (?, ?, ?, ?, ?)",
         params![
             answer.nonce,
