@@ -229,6 +229,6 @@ fn write_key(path: &Path, key: &KeyPair) -> anyhow::Result<()> {
 }
 
 fn read_key(path: &Path) -> anyhow::Result<KeyPair> {
-    let pem = Zeroizing::new(files::read(path, MAX_PEM)?);
+    let pem = files::read_private(path, MAX_PEM)?;
     KeyPair::from_pem(&pem).with_context(|| format!("{} is no key for TLS", path.display()))
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use key_proof::TicketKey;
 use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
@@ -48,13 +48,7 @@ pub(super) fn keys(dir: &Dir, own: &TicketKey) -> anyhow::Result<Vec<TicketKey>>
     if !path.exists() {
         return Ok(vec![own.clone()]);
     }
-    let mode = fs::metadata(&path)
-        .with_context(|| format!("cannot read {shown}"))?
-        .mode();
-    if mode & 0o077 != 0 {
-        bail!("others can read {shown}: chmod 600");
-    }
-    let text = Zeroizing::new(files::read(&path, MAX)?);
+    let text = files::read_secret(&path, MAX)?;
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let key = key(line.trim());
