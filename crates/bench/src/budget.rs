@@ -2,8 +2,8 @@
 
 use crate::{
     measure::{
-        AGENT, AGENT_LOGIN, AGENT_MEMORY, C_SIGN, CROWD, EXPIRED, INITIALIZE, LIBRARY, LIST,
-        LIST_OBJECTS, LOGIN, MANAGED, NODE_BUSY, NODE_CPU, NODE_IDLE, POSTGRES, REFUSED, RENEWAL,
+        AGENT, AGENT_LOGIN, AGENT_MEMORY, C_SIGN, CROWD, EXPIRED, HANDLED, INITIALIZE, LIBRARY,
+        LIST, LIST_OBJECTS, LOGIN, MANAGED, NODE_BUSY, NODE_CPU, NODE_IDLE, POSTGRES, RENEWAL,
         SLOW_RENEWAL, SMALL_FLEET, SQLITE, TPMSSH, TPMSSH_BARE, VERIFIER, VERIFY, keys,
         real_handlers, sign_what,
     },
@@ -219,8 +219,8 @@ fn budgets(hosts: u32) -> Vec<Budget> {
             250.0,
         ),
         fleet(
-            "a refused begin, ms of CPU of the node",
-            REFUSED,
+            "a refused begin, ms of CPU without HTTP",
+            HANDLED,
             SQLITE,
             0.05,
         ),

@@ -16,7 +16,7 @@ use crate::{
     stats::Summary,
 };
 
-pub(crate) use flood::{REFUSED, SLOW};
+pub(crate) use flood::{HANDLED, SLOW};
 pub(crate) use load::{CPU, EACH, IDLE, MANY};
 pub(crate) use node::{POSTGRES, SQLITE};
 pub(crate) use simulate::{EXPIRED, PEAK, SMALL, real_handlers};

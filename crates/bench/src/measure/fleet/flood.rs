@@ -15,6 +15,7 @@ use super::{
     load::{enrol, millis, renewals},
     machine::Machine,
     node::{Connection, Node, SQLITE},
+    simulate::turned_away,
 };
 use crate::{
     report::{Figure, Unit},
@@ -22,7 +23,9 @@ use crate::{
 };
 
 /// The processor time of the node, with HTTP, for a request by an unknown TPM.
-pub(crate) const REFUSED: &str = "a refused begin, CPU of the node";
+const REFUSED: &str = "a refused begin, CPU of the node";
+/// The same without HTTP: from the body to the refusal, with the line in the audit log.
+pub(crate) const HANDLED: &str = "a refused begin, CPU without HTTP";
 /// The time from request to response of a renewal, without the slowest 1 %.
 pub(crate) const SLOW: &str = "the 99th of 100 renewals during 10,000 refused begins";
 /// The growth of the node's memory after the first 1000 requests.
@@ -47,6 +50,7 @@ pub(super) fn measure(machines: &[Machine]) -> Result<Vec<Figure>> {
     let (after, _) = node.use_of()?;
     let count = f64::from(u32::try_from(BEGINS)?);
     let cpu = millis(after - before) / count;
+    let handled = millis(turned_away(&bodies)?) / count;
 
     // Enough renewals for the time of the flood. A nonce is valid for a minute.
     let renewals = renewals(machines, &mut connection, 4_000)?;
@@ -84,6 +88,7 @@ pub(super) fn measure(machines: &[Machine]) -> Result<Vec<Figure>> {
     let more = (memory_after - memory).max(0.0);
     Ok(vec![
         exactly(REFUSED, Unit::Millis, BEGINS, cpu),
+        exactly(HANDLED, Unit::Millis, BEGINS, handled),
         exactly(SLOW, Unit::Millis, times.len(), quantile(&times, 0.99)),
         exactly(MEMORY, Unit::Mebibytes, 1, more),
     ])

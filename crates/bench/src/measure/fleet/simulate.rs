@@ -34,6 +34,7 @@ const DAY: u64 = 24 * HOUR;
 /// The life of a certificate in the model.
 const LIFE: u64 = DAY;
 
+pub(super) use real::turned_away;
 pub(crate) use scenario::SMALL;
 pub(crate) const EXPIRED: &str = "expired";
 pub(crate) const PEAK: &str = "peak";

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use enroll::{Authorities, Wanted};
 use key_proof::Kind;
 
@@ -19,6 +19,29 @@ use crate::measure::fleet::{machine::Machine, renewer::Renewer};
 
 /// The life of a certificate in the authority's rules.
 pub(super) const TTL: &str = "24h";
+
+/// The processor time of this process while a new authority turns away these requests for challenges.
+pub(in crate::measure::fleet) fn turned_away(requests: &[String]) -> Result<Duration> {
+    let node = Node::new(TTL)?;
+    // The first ones fill caches.
+    let (first, _) = requests.split_at(requests.len() / 10);
+    let turn_away = |requests: &[String]| {
+        let all = requests.iter().all(|it| node.turns_away(it, 1));
+        ensure!(all, "a stranger was not turned away");
+        Ok(())
+    };
+    turn_away(first)?;
+    let before = processor_time();
+    turn_away(requests)?;
+    let used = processor_time().saturating_sub(before);
+    node.end()?;
+    Ok(used)
+}
+
+fn processor_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(now).unwrap_or_default()
+}
 
 /// The authority, and the hosts that it knows.
 pub(super) struct Real {

@@ -82,6 +82,12 @@ impl Node {
         granted(self.authority.begin(request.as_bytes(), now))
     }
 
+    /// Whether a request for a challenge is refused because of its sender.
+    pub(super) fn turns_away(&self, request: &str, now: u64) -> bool {
+        let done = self.authority.begin(request.as_bytes(), now);
+        done.is_err_and(|refusal| refusal.status() == 403)
+    }
+
     pub(super) fn finish(&self, proof: &str, now: u64) -> Result<String> {
         granted(self.authority.finish(proof.as_bytes(), now))
     }
