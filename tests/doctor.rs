@@ -151,7 +151,7 @@ impl Program {
 
     /// Checks that doctor named `command` as a fix, and runs it with the arguments `more` added.
     #[track_caller]
-    fn mend(&self, said: &str, command: &str, more: &[&str]) {
+    fn fix(&self, said: &str, command: &str, more: &[&str]) {
         assert!(said.contains(&format!("-> tpmssh {command}")), "{said}");
         let args: Vec<_> = command.split(' ').chain(more.iter().copied()).collect();
         self.run(&args).ok();
@@ -199,7 +199,7 @@ fn an_emulated_tpm_without_ek_certificate() {
     let password = program.secret("password", "of the owner");
     for which in ["lockout", "owner"] {
         let command = format!("tpm change-auth {which}");
-        program.mend(&said, &command, &["--new-auth-file", &password]);
+        program.fix(&said, &command, &["--new-auth-file", &password]);
     }
     program.doctor_counts(3);
 }
@@ -224,7 +224,7 @@ fn a_cleared_tpm() {
     assert_golden("cleared", &said);
     assert!(said.contains("for ever: tpmssh token delete --forget\n"));
     program.run(&["token", "delete", "--forget", "--yes"]).ok();
-    program.mend(&said, "tpm take-ownership", &["--no-passwords", "--yes"]);
+    program.fix(&said, "tpm take-ownership", &["--no-passwords", "--yes"]);
     program.doctor(&[], 0, "");
 }
 
@@ -241,14 +241,14 @@ fn a_locked_token_in_a_locked_tpm() {
     }
     let said = program.doctor(&[], 4, "tpmssh: 2 problems found\n");
     assert_golden("locked", &said);
-    program.mend(&said, "tpm lockout reset", &[]);
+    program.fix(&said, "tpm lockout reset", &[]);
     let so = [
         "--so-pin-file",
         &program.so_pin,
         "--new-pin-file",
         &program.pin,
     ];
-    program.mend(&said, "token reset-pin", &so);
+    program.fix(&said, "token reset-pin", &so);
     program.doctor(&[], 0, "");
 }
 
@@ -285,10 +285,10 @@ fn one_of_several_tokens_is_locked() {
     assert_eq!(keygen(&wrong).code, Some(3));
     let said = program.doctor(&[], 4, "tpmssh: 1 problem found\n");
     assert!(said.contains("ok       token                 \"work\": behind a PIN counter, 3 of 3"));
-    let mend = said
+    let fix = said
         .lines()
         .find_map(|line| line.strip_prefix("         -> tpmssh --token "));
-    let (serial, command) = mend.unwrap().split_once(' ').unwrap();
+    let (serial, command) = fix.unwrap().split_once(' ').unwrap();
     assert_eq!(command, "token reset-pin");
     let so = [
         "--so-pin-file",

@@ -297,8 +297,8 @@ fn a_counter_that_a_killed_program_left() {
         .find(|check| check["name"] == "leftovers")
         .unwrap();
     assert_eq!(leftover["status"], "warning", "{leftover}");
-    let mend = leftover["fix"].as_str().unwrap();
-    let index = mend.strip_prefix("tpmssh token remove-counter ").unwrap();
+    let fix = leftover["fix"].as_str().unwrap();
+    let index = fix.strip_prefix("tpmssh token remove-counter ").unwrap();
     program
         .run(&["token", "remove-counter", "0x01800000"])
         .fails(

@@ -274,7 +274,7 @@ fn a_counter_put_in_the_place_of_ours_opens_nothing() -> TestResult {
     assert_matches!(err, Error::CounterMissing);
     let err = failure(bench.login(&token, "thief"));
     assert_matches!(err, Error::CounterMissing);
-    // The owner of the TPM and the SO together mend it.
+    // The owner of the TPM and the SO together repair it.
     let so = bench.so_login(&token, SO_PIN)?;
     so.repair(&mut bench.store, &pin("mended"), &OwnerAuth::empty())?;
     assert!(signs(&bench.login(&token, "mended")?, &key));

@@ -40,7 +40,7 @@ const TPM_FAIL_ST: Weakness = Weakness {
 /// # Source
 ///
 /// Microsoft's advisory ADV170012, which names 5.61 and 7.61 and earlier ones.
-const ROCA_MENDED: [(u32, u32); 2] = [(5, 62), (7, 62)];
+const ROCA_FIXED: [(u32, u32); 2] = [(5, 62), (7, 62)];
 
 /// STMicroelectronics' firmware with TPM-FAIL.
 ///
@@ -72,7 +72,7 @@ const TPM_FAIL_ST_VERSIONS: [(u32, u32); 14] = [
 /// # Source
 ///
 /// Intel's advisory SA-00241.
-const TPM_FAIL_INTEL_MENDED: [(u32, [u32; 2], u32); 4] = [
+const TPM_FAIL_INTEL_FIXED: [(u32, [u32; 2], u32); 4] = [
     (11, [0, 8], 65),
     (11, [9, 11], 65),
     (11, [12, 22], 65),
@@ -85,17 +85,17 @@ pub fn of_firmware(info: &Info) -> Option<Weakness> {
     let [first, second, third, _] = info.firmware_version();
     match info.manufacturer.as_str() {
         "IFX" => {
-            let weak = |&(major, mended): &(u32, u32)| first == major && second < mended;
-            ROCA_MENDED.iter().any(weak).then_some(ROCA)
+            let weak = |&(major, fixed): &(u32, u32)| first == major && second < fixed;
+            ROCA_FIXED.iter().any(weak).then_some(ROCA)
         }
         "STM" => TPM_FAIL_ST_VERSIONS
             .contains(&(first, second))
             .then_some(TPM_FAIL_ST),
         "INTC" => {
-            let weak = |&(major, [from, to], mended): &(u32, [u32; 2], u32)| {
-                first == major && (from..=to).contains(&second) && third < mended
+            let weak = |&(major, [from, to], fixed): &(u32, [u32; 2], u32)| {
+                first == major && (from..=to).contains(&second) && third < fixed
             };
-            TPM_FAIL_INTEL_MENDED
+            TPM_FAIL_INTEL_FIXED
                 .iter()
                 .any(weak)
                 .then_some(TPM_FAIL_INTEL)
