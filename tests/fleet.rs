@@ -6,6 +6,7 @@ mod cluster;
 mod hosts;
 mod identities;
 mod made;
+mod node;
 mod people;
 mod refused;
 mod rotation;

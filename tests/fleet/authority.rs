@@ -1,7 +1,6 @@
 //! A running `tpmssh-ca`.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -9,6 +8,7 @@ use crate::agent::served::eventually;
 use tempfile::TempDir;
 use testing::Postgres;
 
+use super::node::{Node, program};
 use crate::program::{Outcome, run, text};
 
 /// The authority's name in proofs.
@@ -16,7 +16,7 @@ pub(crate) const AUDIENCE: &str = "https://ca.example/";
 
 /// An authority of one node, with its keys in OpenSSH's agent.
 pub(crate) struct Authority {
-    node: Option<Child>,
+    node: Option<Node>,
     agent: Child,
     dir: TempDir,
     pub(crate) url: String,
@@ -89,26 +89,14 @@ impl Authority {
     }
 
     pub(crate) fn serve(&mut self) {
-        let mut child = self
-            .command(&["serve"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let said = lines.next().unwrap().unwrap();
-        self.node = Some(child);
-        // Later messages are read as well, so that the pipe does not fill up.
-        std::thread::spawn(move || lines.for_each(drop));
-        let url = said.strip_prefix("tpmssh-ca: listening at ");
-        self.url = url.unwrap_or_else(|| panic!("{said}")).to_owned();
+        let node = Node::start(self.command(&["serve"]), drop);
+        self.url.clone_from(&node.url);
+        self.node = Some(node);
     }
 
     /// Stops the node.
     pub(crate) fn stop(&mut self) {
-        if let Some(mut node) = self.node.take() {
-            node.kill().unwrap();
-            node.wait().unwrap();
-        }
+        self.node = None;
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -156,15 +144,6 @@ impl Authority {
         assert!(policy.contains(from), "{policy}");
         fs::write(path, policy.replace(from, to)).unwrap();
     }
-}
-
-fn program() -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_tpmssh")).with_file_name("tpmssh-ca");
-    assert!(
-        program.is_file(),
-        "no {program:?}: cargo build -p ca-server"
-    );
-    program
 }
 
 fn new_dir() -> TempDir {

@@ -1,10 +1,9 @@
 //! An authority whose keys `tpmssh-ca init` makes, from nothing to the first host.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use rusqlite::{Connection, TransactionBehavior};
 use rustix::fs::{FlockOperation, flock};
@@ -14,14 +13,16 @@ use tpm_core::{PinCounter, Tpm};
 
 use super::AUDIENCE;
 use super::hosts::machine;
+use super::node::{Node, program};
 use crate::agent::served::eventually;
 use crate::host::Machine;
 use crate::program::{Outcome, Program, run, text};
 
 /// A machine that is to be an authority.
 struct World {
+    /// Ends before the TPM of `program`.
+    node: Option<Node>,
     program: Program,
-    node: Option<Child>,
 }
 
 impl World {
@@ -41,8 +42,7 @@ impl World {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let ca = Path::new(env!("CARGO_BIN_EXE_tpmssh")).with_file_name("tpmssh-ca");
-        let mut command = self.program.home.daemon(ca);
+        let mut command = self.program.home.daemon(program());
         command.arg("--dir").arg(self.at("authority")).args(args);
         command
     }
@@ -63,15 +63,11 @@ impl World {
 
     /// Starts the node. Returns its address.
     fn serve(&mut self) -> String {
-        let mut command = self.command(&["serve"]);
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let said = lines.next().unwrap().unwrap();
-        self.node = Some(child);
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        let url = said.strip_prefix("tpmssh-ca: listening at http://");
-        let address = url.and_then(|it| it.strip_suffix('/'));
-        address.unwrap_or_else(|| panic!("{said}")).to_owned()
+        let node = self
+            .node
+            .insert(Node::start(self.command(&["serve"]), drop));
+        let address = node.url.strip_prefix("http://");
+        address.unwrap().trim_end_matches('/').to_owned()
     }
 
     /// `tpmssh` with the store of the authority.
@@ -96,15 +92,6 @@ impl World {
         let tpm = Tpm::new(self.program.swtpm.tcti().parse().unwrap());
         let op = tpm.begin().unwrap();
         PinCounter::list(&op).unwrap().len()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Some(mut node) = self.node.take() {
-            node.kill().unwrap();
-            node.wait().unwrap();
-        }
     }
 }
 

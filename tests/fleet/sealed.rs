@@ -1,21 +1,22 @@
 //! An authority with sealed keys: they are sealed to the TPM on the disk, and in the node's memory while it runs.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use testing::Home;
 
 use super::AUDIENCE;
+use super::node::{Node, program};
 use super::people::enrol;
 use crate::program::{Outcome, Program, text};
 
 /// A machine with sealed keys for an authority, and the key `first` of a person.
 struct World {
+    /// Ends before the TPM of `program`.
+    node: Option<Node>,
     program: Program,
-    node: Option<Child>,
 }
 
 impl World {
@@ -34,8 +35,7 @@ impl World {
 
     /// `tpmssh-ca` with the TPM of `home`.
     fn command(&self, home: &Home, args: &[&str]) -> Command {
-        let ca = Path::new(env!("CARGO_BIN_EXE_tpmssh")).with_file_name("tpmssh-ca");
-        let mut command = home.daemon(ca);
+        let mut command = home.daemon(program());
         command.arg("--dir").arg(self.at("authority")).args(args);
         command
     }
@@ -52,23 +52,8 @@ impl World {
 
     /// Starts the node. Returns its URL.
     fn serve(&mut self) -> String {
-        let mut command = self.command(&self.program.home, &["serve"]);
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let said = lines.next().unwrap().unwrap();
-        self.node = Some(child);
-        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        let url = said.strip_prefix("tpmssh-ca: listening at ");
-        url.unwrap_or_else(|| panic!("{said}")).to_owned()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Some(mut node) = self.node.take() {
-            node.kill().unwrap();
-            node.wait().unwrap();
-        }
+        let command = self.command(&self.program.home, &["serve"]);
+        self.node.insert(Node::start(command, drop)).url.clone()
     }
 }
 

@@ -1,18 +1,20 @@
 //! An authority whose keys are in a token of the TPM, without an agent beside it.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use super::AUDIENCE;
+use super::node::{Node, program};
 use super::people::enrol;
 use crate::program::{Outcome, Program, text};
 
 /// A machine with the authority's keys in the token `ca`, and the key `first` of a person in another one.
 struct World {
+    /// Ends before the TPM of `program`.
+    node: Option<Node>,
     program: Program,
-    node: Option<Child>,
     url: String,
 }
 
@@ -46,8 +48,7 @@ impl World {
     }
 
     fn command(&self, args: &[&str]) -> Command {
-        let ca = Path::new(env!("CARGO_BIN_EXE_tpmssh")).with_file_name("tpmssh-ca");
-        let mut command = self.program.home.daemon(ca);
+        let mut command = self.program.home.daemon(program());
         command.arg("--dir").arg(self.at("authority")).args(args);
         command
     }
@@ -67,29 +68,13 @@ impl World {
         self.command(&[&["init"], &listen[..], &keys, options].concat())
     }
 
+    /// Starts the node. Its messages go to the file `log`.
     fn serve(&mut self) {
-        let mut command = self.command(&["serve"]);
-        let log = fs::File::create(self.at("log")).unwrap();
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let said = lines.next().unwrap().unwrap();
-        self.node = Some(child);
-        std::thread::spawn(move || {
-            use std::io::Write;
-            let mut log = log;
-            for line in lines.map_while(Result::ok) {
-                let _ = writeln!(log, "{line}");
-            }
-        });
-        let url = said.strip_prefix("tpmssh-ca: listening at ");
-        self.url = url.unwrap_or_else(|| panic!("{said}")).to_owned();
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut node) = self.node.take() {
-            node.kill().unwrap();
-            node.wait().unwrap();
-        }
+        let mut log = fs::File::create(self.at("log")).unwrap();
+        let later = move |line| drop(writeln!(log, "{line}"));
+        let node = Node::start(self.command(&["serve"]), later);
+        self.url.clone_from(&node.url);
+        self.node = Some(node);
     }
 
     fn token(&self) -> String {
@@ -99,12 +84,6 @@ impl World {
 
     fn log(&self) -> String {
         fs::read_to_string(self.at("log")).unwrap()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 
@@ -146,7 +125,7 @@ fn a_wrong_pin_costs_one_try_however_often_the_node_is_asked() {
         "{log}"
     );
     // With the right PIN, the node signs again.
-    world.stop();
+    world.node = None;
     fs::write(&file, "correct horse\n").unwrap();
     world.serve();
     enrol(&world.program, &world.url, &["--join-token", &join]).ok();
