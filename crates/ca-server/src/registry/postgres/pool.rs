@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LONG: Duration = Duration::from_secs(10 * 60);
 /// How often a transaction is tried that collides with others.
 const ATTEMPTS: u32 = 20;
+
 /// Why a query or a transaction failed.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -281,5 +282,22 @@ mod tests {
         // The connection was left within a transaction, and is not used again.
         pool.run(async |session| session.batch("BEGIN; COMMIT").await)
             .unwrap();
+    }
+
+    #[test]
+    fn a_connection_that_the_database_has_closed_meanwhile_is_not_used() {
+        let server = testing::Postgres::start();
+        let location = Location::parse(&server.url("owner", "postgres")).unwrap();
+        let pool = Pool::new(location);
+        let id = async |session: &mut Session| {
+            let row = session.one("SELECT pg_backend_pid()", &[]).await?;
+            Ok(row.try_get::<_, i32>(0)?)
+        };
+        let first = pool.run(id).unwrap();
+        assert_eq!(pool.run(id).unwrap(), first, "it is kept");
+        // The second value is in milliseconds: it waits until the backend has ended.
+        let end = format!("SELECT pg_terminate_backend({first}, 30000)");
+        assert!(server.sql("postgres", &end).contains('t'));
+        assert_ne!(pool.run(id).unwrap(), first);
     }
 }

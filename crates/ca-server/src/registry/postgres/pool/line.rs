@@ -155,13 +155,9 @@ impl Line {
 
     /// Whether the connection still stands. The database may have ended it since it was last used.
     pub(super) fn stands(&mut self) -> bool {
-        // During the first yield, the runtime asks the system whether the connection can be read. The second yield lets `transport` read it.
-        let looked = self.drive(PATIENCE, async |session| {
-            yield_now().await;
-            yield_now().await;
-            !session.client.is_closed()
-        });
-        looked.unwrap_or(false) && self.transport.is_some()
+        // During the yield, the runtime asks the system whether the connection can be read, and `transport` reads it.
+        let looked = self.drive(PATIENCE, async |_| yield_now().await);
+        looked.is_ok() && self.transport.is_some()
     }
 }
 
@@ -170,9 +166,10 @@ async fn beside<T>(transport: &mut Option<Transport>, work: impl Future<Output =
     let mut work = pin!(work);
     if let Some(reading) = transport {
         tokio::select! {
+            // The connection is read first, so that the check of `stands` takes one yield.
             biased;
-            done = &mut work => return done,
             () = reading => {}
+            done = &mut work => return done,
         }
         *transport = None;
     }
