@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_shares_a_sync_that_fails_is_told_and_the_lines_come_to_the_disk_later() {
+    fn a_sync_that_fails_is_an_error_for_its_threads_and_the_lines_come_to_the_disk_later() {
         let disk = Arc::new(Cached::default());
         let audit = on(&disk);
         audit.write(0, "renew", &[]).unwrap();

@@ -19,7 +19,7 @@ pub enum Error {
         /// The reason, as one line. It may quote the file; invisible characters are escaped.
         why: String,
     },
-    /// A file of this crate, but of another format than the one that is needed.
+    /// A file of this crate with the wrong format, such as a request instead of a proof.
     #[error("this is a {found} file, and a {wanted} file is needed")]
     OtherFile {
         /// The `format` of the file, from a list of known ones.

@@ -15,7 +15,7 @@ use crate::{
 /// What a TPM asks for before it uses a key, weakest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Wall {
-    /// Nothing: everybody who has the blob and reaches the TPM can use the key.
+    /// No wall: the key's blob and access to the TPM are enough to use the key.
     None,
     /// A PIN. Wrong ones count towards the lockout of the whole chip.
     Lockout,

@@ -1,4 +1,4 @@
-//! The lines of the log on their way to the disk. One sync is for all lines that are in the file by then, whoever wrote them.
+//! Appends lines to the log and syncs them to the disk. Threads that write at the same time share a sync.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -97,8 +97,8 @@ impl Log {
         Ok(())
     }
 
-    /// Has the lines before `end` (in bytes) on the disk. A thread that comes while another one syncs waits for it: then one more sync is for all
-    /// that have come meanwhile.
+    /// Returns once the lines before `end` (in bytes) are on the disk. If another thread syncs already, this one waits for it first. The next sync then
+    /// covers all lines that were written in the meantime.
     fn sync<'a>(
         &'a self,
         mut log: MutexGuard<'a, State>,

@@ -73,7 +73,7 @@ pub struct Shown {
 /// For each set of keys that was tried, whether one of its keys has signed the token.
 type Checked = Vec<(Arc<Keys>, Result<(), Why>)>;
 
-/// Why a token is refused: a sentence for the person who has it.
+/// Why a token is refused, as a sentence for its owner.
 pub type Why = &'static str;
 
 /// The refusal if no token can be checked, because the provider's keys were never fetched, or not since a day.
