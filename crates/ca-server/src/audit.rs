@@ -230,11 +230,25 @@ mod tests {
         assert_eq!(kept(&disk), 3);
     }
 
-    /// A disk whose first sync lasts until all lines of a test are in the file, and that fails then if it is to.
+    /// A disk whose first sync lasts until [`LINES`] lines are in the file.
     struct Slow {
         disk: Cached,
-        lines: usize,
         is_first: AtomicBool,
+        /// Whether the second sync fails.
+        fails: bool,
+    }
+
+    const LINES: usize = 12;
+
+    impl Slow {
+        fn wait(&self) {
+            let begun = std::time::Instant::now();
+            let lines = || self.disk.change(|it| it.file.clone());
+            while lines().iter().filter(|byte| **byte == b'\n').count() < LINES {
+                assert!(begun.elapsed().as_secs() < 30, "the others wait as well");
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 
     impl Disk for Slow {
@@ -244,22 +258,16 @@ mod tests {
 
         fn sync(&self) -> io::Result<()> {
             let kept = self.disk.change(|it| it.file.clone());
-            let done = self.disk.sync();
-            let lines = || self.disk.change(|it| it.file.clone());
-            let begun = std::time::Instant::now();
-            while self.is_first.load(Ordering::SeqCst)
-                && lines().iter().filter(|byte| **byte == b'\n').count() < self.lines
-                && done.is_ok()
-            {
-                assert!(begun.elapsed().as_secs() < 30, "the others wait as well");
-                thread::sleep(Duration::from_millis(1));
+            self.disk.sync()?;
+            if self.is_first.swap(false, Ordering::SeqCst) {
+                self.wait();
+                self.disk.change(|it| {
+                    // The lines of the meantime are in the cache alone.
+                    it.kept = kept;
+                    it.fails = self.fails;
+                });
             }
-            self.is_first.store(false, Ordering::SeqCst);
-            // What came meanwhile is in the cache alone.
-            if done.is_ok() {
-                self.disk.change(|it| it.kept = kept);
-            }
-            done
+            Ok(())
         }
 
         fn cut(&self, len: u64) -> io::Result<()> {
@@ -267,44 +275,40 @@ mod tests {
         }
     }
 
-    #[test]
-    fn certificates_of_many_threads_share_a_sync() {
+    /// Lets [`LINES`] threads write a line each. Returns how many were told that it failed; all lines are on the disk in the end.
+    fn together(fails: bool) -> (usize, Arc<Slow>) {
         let disk = Arc::new(Slow {
             disk: Cached::default(),
-            lines: 12,
             is_first: AtomicBool::new(true),
+            fails,
         });
         let start = verify(&tempfile::tempfile().unwrap()).unwrap();
         let audit = Audit::on(Arc::clone(&disk) as Arc<dyn Disk>, start).unwrap();
-        thread::scope(|scope| {
-            for _ in 0..12 {
-                scope.spawn(|| {
-                    audit.write(0, "renew", &[]).unwrap();
-                });
-            }
+        let failed = thread::scope(|scope| {
+            let write = || audit.write(0, "renew", &[]).is_err();
+            let all: Vec<_> = (0..LINES).map(|_| scope.spawn(write)).collect();
+            all.into_iter()
+                .map(|it| it.join().unwrap())
+                .filter(|it| *it)
+                .count()
         });
-        assert_eq!(kept(&disk.disk), 12);
-        // The one that all waited for, and the next.
+        drop(audit);
+        assert_eq!(kept(&disk.disk), LINES);
+        (failed, disk)
+    }
+
+    #[test]
+    fn certificates_of_many_threads_share_a_sync() {
+        let (failed, disk) = together(false);
+        assert_eq!(failed, 0);
+        // The first one, during which the other lines came, and one for all of these.
         assert_eq!(disk.disk.change(|it| it.syncs), 2);
     }
 
     #[test]
-    fn a_sync_that_fails_is_an_error_for_its_threads_and_the_lines_come_to_the_disk_later() {
-        let disk = Arc::new(Cached::default());
-        let audit = on(&disk);
-        audit.write(0, "renew", &[]).unwrap();
-        disk.change(|it| it.fails = true);
-        let failed = thread::scope(|scope| {
-            let all: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| audit.write(0, "renew", &[]).is_err()))
-                .collect();
-            all.into_iter()
-                .map(|it| usize::from(it.join().unwrap()))
-                .sum::<usize>()
-        });
-        assert!(failed >= 1);
-        drop(audit);
-        assert_eq!(kept(&disk), 9);
+    fn a_sync_that_fails_is_an_error_for_all_that_share_it_and_the_lines_come_to_the_disk_later() {
+        let (failed, _) = together(true);
+        assert_eq!(failed, LINES - 1);
     }
 
     fn write(path: &Path, lines: u64) {
