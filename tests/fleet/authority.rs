@@ -34,11 +34,7 @@ impl Authority {
 
     /// Two nodes of one authority with one database.
     pub(crate) fn pair(database: &Postgres) -> [Self; 2] {
-        let _ = database.sql("postgres", "CREATE ROLE node LOGIN");
-        let owner = database.url("owner", "postgres");
-        let prepare = ["database", "prepare", &owner, "--role", "node"];
-        Outcome::of(Command::new(program()).args(prepare)).ok();
-        let options = ["--database", &database.url("node", "postgres")];
+        let options = ["--database", &prepare(database)];
         let first = Self::start_with(&options);
         let dir = new_dir();
         for name in ["user", "user.pub", "host", "host.pub"] {
@@ -144,6 +140,15 @@ impl Authority {
         assert!(policy.contains(from), "{policy}");
         fs::write(path, policy.replace(from, to)).unwrap();
     }
+}
+
+/// Makes the tables of a registry, and the role that nodes use. Returns the URL for nodes.
+pub(super) fn prepare(database: &Postgres) -> String {
+    let _ = database.sql("postgres", "CREATE ROLE node LOGIN");
+    let owner = database.url("owner", "postgres");
+    let prepare = ["database", "prepare", &owner, "--role", "node"];
+    Outcome::of(Command::new(program()).args(prepare)).ok();
+    database.url("node", "postgres")
 }
 
 fn new_dir() -> TempDir {

@@ -8,10 +8,11 @@ use std::process::{Command, Stdio};
 use rusqlite::{Connection, TransactionBehavior};
 use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
-use testing::{Fault, Tap, When};
+use testing::{Fault, Postgres, Tap, When};
 use tpm_core::{PinCounter, Tpm};
 
 use super::AUDIENCE;
+use super::authority::prepare;
 use super::hosts::machine;
 use super::node::{Node, program};
 use crate::agent::served::eventually;
@@ -177,6 +178,27 @@ fn two_commands_make_an_authority_and_a_third_brings_a_host_in() {
         &new,
     ];
     world.tpmssh(&reset).ok();
+}
+
+#[test]
+fn the_registry_may_be_in_postgresql_and_no_keys_are_left_if_it_is_not_prepared() {
+    let server = Postgres::start();
+    let mut world = World::new();
+    let unprepared = server.url("owner", "postgres");
+    let refused = world.init(&["--database", &unprepared]);
+    assert!(refused.stderr.contains("database prepare"), "{refused:?}");
+    assert_eq!((refused.code, world.counters()), (Some(1), 0));
+
+    let database = prepare(&server);
+    world
+        .init(&["--database", &database, "--first-host", "web1"])
+        .ok();
+    let files = world.files();
+    assert!(files.contains(&"ticket-keys".to_owned()), "{files:?}");
+    assert!(!files.contains(&"registry.db".to_owned()), "{files:?}");
+    world.serve();
+    let tokens = world.run(&["join-token", "list"]).ok();
+    assert!(tokens.contains("web1"), "{tokens}");
 }
 
 #[test]
