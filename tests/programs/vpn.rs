@@ -62,7 +62,10 @@ fn the_pki_program_of_strongswan_signs() {
 fn wpa_supplicant_proves_the_certificate_to_a_network() {
     /// Starts hostapd and eapol_test. A client that has printed the text `$3` is ended, because it would
     /// try again for ever.
+    /// Both logs are emptied before: a program does that only once it runs, and until then the last one's
+    /// text would be found.
     const INSIDE: &str = r#"
+        : > hostapd.log; : > "$2"
         stdbuf -oL hostapd hostapd.conf > hostapd.log 2>&1 & server=$!
         trap 'kill $server; wait $server' EXIT
         for try in $(seq 1200); do
