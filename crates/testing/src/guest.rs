@@ -137,7 +137,9 @@ impl Guest {
                 "stdio",
                 "-append",
                 // On a busy machine the emulated timer comes too late for the kernel's check of it.
-                "console=ttyS0 quiet panic=-1 no_timer_check",
+                // The emulator keeps the code that it has translated by its address: a program
+                // that is at another address each time is translated each time.
+                "console=ttyS0 quiet panic=-1 no_timer_check norandmaps",
             ])
             .arg("-kernel")
             .arg(kernel())
