@@ -202,7 +202,11 @@ mod tests {
                 bytes[zeros..].to_vec()
             };
             let good = [bare(x), bare(y), bytes.to_vec(), bare(&r), bare(&s)];
-            short += [0, 1, 3, 4].map(|place| &good[place]).into_iter().filter(|it| it.len() < 32).count();
+            short += [0, 1, 3, 4]
+                .map(|place| &good[place])
+                .into_iter()
+                .filter(|it| it.len() < 32)
+                .count();
             let both = |of: &[Vec<u8>; 5]| {
                 let [x, y, message, r, s] = of;
                 let said = p256_accepts(x, y, message, r, s);

@@ -1,4 +1,4 @@
-//! Renewals: one statement that checks, and one that makes all changes.
+//! Renewals: one statement that checks and changes everything. If it cannot, another one finds out why.
 
 use key_proof::TpmTime;
 
@@ -15,13 +15,13 @@ pub(super) struct Renewal<'a> {
     pub(super) answer: Answer<'a>,
 }
 
-/// The result of the checks before a renewal.
-enum Before {
-    /// The renewal can be made.
+/// Why a renewal was not made.
+enum Why {
+    /// It can be made.
     Nothing,
-    /// The renewal can be made, but has to reserve names for the key first.
+    /// It can be made, but has to reserve names for the key first.
     Names,
-    /// The renewal is refused, or was made before.
+    /// It is refused, or was made before.
     Known(Outcome),
 }
 
@@ -30,16 +30,22 @@ pub(super) async fn renew(
     renewal: &Renewal<'_>,
     sign: &mut Once<'_>,
 ) -> Result<Outcome, Fault> {
-    // A second try, because another renewal with the same key may come between the check and the change.
-    for _ in 0..2 {
-        // Checked first, so that a refused renewal costs no signature.
-        let before = look(session, renewal).await?;
-        if let Before::Known(outcome) = before {
-            return Ok(outcome);
+    // The certificate is signed first, because nearly every renewal is made. It is sent only after its row is on the disk.
+    let signed = match sign.sign() {
+        Ok(signed) => signed,
+        // A repeated request needs no signature.
+        Err(refusal) => {
+            return match look(session, renewal).await? {
+                Why::Known(outcome) => Ok(outcome),
+                _ => Err(refusal.into()),
+            };
         }
-        let signed = sign.sign()?;
-        let done = match before {
-            Before::Names => with_names(session, renewal, signed).await,
+    };
+    let mut why = Why::Nothing;
+    // Another try, because another renewal with the same key may come between.
+    for _ in 0..3 {
+        let done = match why {
+            Why::Names => with_names(session, renewal, signed).await,
             _ => once(session, renewal, signed).await,
         };
         match done {
@@ -47,16 +53,17 @@ pub(super) async fn renew(
             Err(fault) if !fault.is_collision() => return Err(fault),
             Ok(false) | Err(_) => {}
         }
+        why = look(session, renewal).await?;
+        if let Why::Known(outcome) = why {
+            return Ok(outcome);
+        }
     }
-    match look(session, renewal).await? {
-        Before::Known(outcome) => Ok(outcome),
-        _ => Err(Fault::Refusal(Refusal::Unavailable(
-            "other renewals of this key were in the way".into(),
-        ))),
-    }
+    Err(Fault::Refusal(Refusal::Unavailable(
+        "other renewals of this key were in the way".into(),
+    )))
 }
 
-async fn look(session: &mut Session, renewal: &Renewal<'_>) -> Result<Before, Fault> {
+async fn look(session: &mut Session, renewal: &Renewal<'_>) -> Result<Why, Fault> {
     let sql = "SELECT mine.state = 'active', \
                EXISTS (SELECT FROM binding WHERE ak_name = mine.ak_name AND went_back($3, $4, $5, clock, resets, restarts)), \
                EXISTS (SELECT FROM principal WHERE name = ANY ($6) AND binding <> $1), \
@@ -93,23 +100,23 @@ async fn look(session: &mut Session, renewal: &Renewal<'_>) -> Result<Before, Fa
             row.try_get(7)?,
             state.as_deref(),
         );
-        return Ok(Before::Known(known));
+        return Ok(Why::Known(known));
     }
     if row.try_get::<_, Option<bool>>(0)? != Some(true) {
-        return Ok(Before::Known(Outcome::Unknown));
+        return Ok(Why::Known(Outcome::Unknown));
     }
     if row.try_get(1)? {
-        return Ok(Before::Known(Outcome::TimeWentBack));
+        return Ok(Why::Known(Outcome::TimeWentBack));
     }
     // The policy may allow the host a new name, which another host may have taken already.
     if row.try_get(2)? {
-        return Ok(Before::Known(Outcome::NameTaken));
+        return Ok(Why::Known(Outcome::NameTaken));
     }
     let has: i64 = row.try_get(3)?;
     Ok(if usize::try_from(has) == Ok(names.len()) {
-        Before::Nothing
+        Why::Nothing
     } else {
-        Before::Names
+        Why::Names
     })
 }
 
@@ -188,7 +195,7 @@ async fn once(
 
 /// Stores the TPM's new time, the nonce and the certificate. The certificate may be sent after this is on the disk.
 ///
-/// `false` if the key is not active, the TPM's time would go back, or the key does not have all of `names`. Then nothing is changed.
+/// `false` if the key is not active, the TPM's time would go back, the nonce was used, or the key does not have all of `names`. Then nothing is changed.
 pub(super) async fn issue(
     session: &mut Session,
     binding: i64,
@@ -206,6 +213,7 @@ pub(super) async fn issue(
                 WHERE id = $1 AND state = 'active' \
                 AND NOT EXISTS (SELECT FROM held WHERE went_back($2, $3, $4, held.clock, held.resets, held.restarts)) \
                 AND (SELECT count(*) FROM principal WHERE name = ANY ($7) AND principal.binding = $1) = $8 \
+                AND NOT EXISTS (SELECT FROM used_nonce WHERE nonce = $9) \
                 RETURNING id \
                ), used AS ( \
                 INSERT INTO used_nonce (nonce, expires, body, certificate, binding) SELECT $9, $10, $11, $12, id FROM moved \
