@@ -188,12 +188,7 @@ fn budgets(hosts: u32) -> Vec<Budget> {
             POSTGRES,
             3.33,
         ),
-        fleet(
-            "a renewal, SQLite, ms of CPU of the node",
-            NODE_CPU,
-            SQLITE,
-            1.0,
-        ),
+        // The budget is without the database, and SQLite works within the node.
         fleet(
             "a renewal, PostgreSQL, ms of CPU of the node",
             NODE_CPU,
