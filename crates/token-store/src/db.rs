@@ -356,7 +356,7 @@ fn check(conn: &Connection, dir: &Dir, journal: bool) -> Result<()> {
         return Err(Error::corrupt("its journal mode was changed"));
     }
     // Triggers and views are switched off. A store with any of them is refused nevertheless.
-    if create::schema_of(conn)? != create::schema()? {
+    if !create::is_current(conn)? {
         return Err(Error::corrupt("its tables were changed"));
     }
     // After a crash SQLite has played the journal back. Only the result shows whether it was the
