@@ -1,6 +1,7 @@
 //! End to end: the built `tpmssh` and module, used as a person uses them.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod a_kernel;
 mod accidents;
 mod agent;
 mod bad_input;
@@ -20,7 +21,6 @@ mod half_done;
 mod host;
 mod jobs;
 mod journey;
-mod kernel;
 mod looks;
 mod messages;
 mod moving_in;

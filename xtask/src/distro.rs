@@ -33,7 +33,7 @@ const LEFT_OUT: [&str; 8] = [
     "recording::",
     "bad_input::tpm::",
     "proof::fields::",
-    "kernel::",
+    "a_kernel::",
 ];
 
 /// Runs `cargo xtask CHORE` in the release `SUITE`; without a chore the demo and the end-to-end tests.

@@ -1,4 +1,4 @@
-# tests/kernel.rs runs this in its virtual machine, as root, with busybox's shell.
+# tests/a_kernel.rs runs this in its virtual machine, as root, with busybox's shell.
 #
 # Each step prints its name. If it fails, it prints the program's output and "FAILED", and ends the
 # script. `$M` is the module, `$PIN` a file with the PIN.
