@@ -5,15 +5,12 @@ use std::{
     env,
     panic::{AssertUnwindSafe, catch_unwind},
     process::Command,
-    thread,
 };
 
 use crate::world::World;
 
 /// Set where this process is the inner one.
 const INSIDE: &str = "TPMSSH_TEST_INSIDE";
-/// Which part of a test the inner process runs, from 0.
-const PART: &str = "TPMSSH_TEST_PART";
 /// A program with its arguments, separated by blanks, under which inner processes run.
 const UNDER: &str = "TPMSSH_TEST_UNDER";
 /// How long one case may take, in seconds.
@@ -28,37 +25,9 @@ pub(crate) fn isolated<B: FnOnce()>(world: impl FnOnce() -> World, body: B) {
     if env::var_os(INSIDE).is_some() {
         return body();
     }
-    inner(test_name::<B>(), &world(), 0);
-}
-
-/// Runs `body` for each of the parts from 0 to `parts` in a process and a world of its own, all at once.
-///
-/// `body` has to be a closure in the test function itself, as for [`isolated`].
-pub(crate) fn isolated_parts<B: FnOnce(usize)>(
-    parts: usize,
-    world: impl Fn() -> World + Sync,
-    body: B,
-) {
-    if env::var_os(INSIDE).is_some() {
-        let part = env::var(PART).expect("the outer process says it");
-        return body(part.parse().expect("a number"));
-    }
-    let world = &world;
-    thread::scope(|scope| {
-        for part in 0..parts {
-            scope.spawn(move || inner(test_name::<B>(), &world(), part));
-        }
-    });
-}
-
-/// The name of the test that the closure `B` is in.
-fn test_name<B>() -> &'static str {
     let (_, name) = type_name::<B>().split_once("::").expect("a path");
-    name.trim_end_matches("::{{closure}}")
-}
-
-/// Runs the part `part` of the test `name` in a process of its own, in `world`.
-fn inner(name: &str, world: &World, part: usize) {
+    let name = name.trim_end_matches("::{{closure}}");
+    let world = world();
     let program = env::current_exe().expect("a running program has a path");
     let mut command = match env::var(UNDER) {
         Err(_) => world.home.command(program),
@@ -70,8 +39,7 @@ fn inner(name: &str, world: &World, part: usize) {
         }
     };
     command.envs(world.variables().iter().cloned());
-    command.env(INSIDE, "1").env(PART, part.to_string());
-    run(command.args([
+    run(command.env(INSIDE, "1").args([
         "--exact",
         name,
         // On the main thread, so that the process can fork.

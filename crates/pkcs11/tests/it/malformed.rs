@@ -16,7 +16,7 @@ use cryptoki_sys::*;
 use tpm_core::{KeyType, Usage};
 
 use crate::{
-    isolated::{forked, isolated, isolated_parts},
+    isolated::{forked, isolated},
     loaded::{Module, done},
     stage::Stage,
     world::{LOCKED, OPEN, World},
@@ -72,15 +72,11 @@ fn run(module: Module, cases: Vec<Case>) {
 
 #[test]
 fn wrong_arguments_are_refused_and_crash_nothing() {
-    const PARTS: usize = 2;
-    isolated_parts(PARTS, world, |part| {
+    isolated(world, || {
         let module = Module::load();
         let cases = arguments::cases(module);
         assert!(cases.len() >= 400, "{}", cases.len());
-        run(
-            module,
-            cases.into_iter().skip(part).step_by(PARTS).collect(),
-        );
+        run(module, cases);
     });
 }
 
