@@ -239,7 +239,8 @@ impl Service {
             Err(wait) => return busy(wait),
         };
         let authority = Arc::clone(&self.authority);
-        // Needs only the ticket key in memory, so that waking a worker would take longer than the answer.
+        // It has waited like a renewal, so that a busy node sends machines away before their TPMs sign. The answer is made here, because it needs only the
+        // ticket key, and waking a thread costs more.
         if path == "/v1/nonce" {
             return handle(&authority, &path, &body, None);
         }
