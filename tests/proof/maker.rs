@@ -90,7 +90,7 @@ impl<'a> Maker<'a> {
         });
         let name = tlv(0xa4, &tlv(0x30, &parts.concat()));
         let bytes = tlv(0x30, &name);
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        base16ct::lower::encode_string(&bytes)
     }
 }
 

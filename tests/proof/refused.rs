@@ -107,7 +107,7 @@ fn no_secret_of_a_verifier_is_shown_or_written_elsewhere() {
     for file in [&files.challenge, &files.proof] {
         shown.extend(fs::read(file).unwrap());
     }
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = base16ct::lower::encode_string(&key);
     for secret in [
         &key[..],
         hex.as_bytes(),

@@ -236,9 +236,9 @@ fn stem(label: &str, blob: &[u8]) -> String {
 }
 
 fn hash(blob: &[u8]) -> String {
-    let digest = Sha256::digest(blob);
-    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    digits[..HASH_DIGITS].to_owned()
+    let mut digits = base16ct::lower::encode_string(&Sha256::digest(blob));
+    digits.truncate(HASH_DIGITS);
+    digits
 }
 
 /// Whose a file is.

@@ -161,15 +161,14 @@ pub fn verify(file: &File) -> Result<End, AuditError> {
 
 /// The SHA-256 of `bytes`, in hexadecimal.
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    base16ct::lower::encode_string(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::io::Write;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::time::Duration;
 
     use super::tail::tests::Cached;
@@ -201,10 +200,13 @@ mod tests {
         let audit = on(&disk);
         for line in 0..1000 {
             audit.note(line, "begin", &[]).unwrap();
+            let waiting = disk.change(|it| it.file[it.kept.len()..].to_vec());
+            let waiting = waiting.iter().filter(|byte| **byte == b'\n').count();
+            assert!(waiting < log::MOST, "{waiting}");
         }
         audit.write(1000, "renew", &[]).unwrap();
         assert_eq!(kept(&disk), 1001);
-        // One sync for each 32 lines, and a few more by the thread if this test runs slowly.
+        // One sync for each 31 lines, and a few more by the thread if this test runs slowly.
         let syncs = disk.change(|it| it.syncs);
         assert!(syncs < 500, "{syncs}");
     }
@@ -309,6 +311,64 @@ mod tests {
     fn a_sync_that_fails_is_an_error_for_all_that_share_it_and_the_lines_come_to_the_disk_later() {
         let (failed, _) = together(true);
         assert_eq!(failed, LINES - 1);
+    }
+
+    /// A disk on which each fifth sync and each seventh write fails.
+    #[derive(Default)]
+    struct Moody {
+        disk: Cached,
+        calls: AtomicUsize,
+    }
+
+    impl Disk for Moody {
+        fn append(&self, bytes: &[u8]) -> io::Result<()> {
+            if self.calls.fetch_add(1, Ordering::SeqCst) % 7 == 6 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.disk.append(bytes)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            let call = self.calls.fetch_add(1, Ordering::SeqCst);
+            self.disk.change(|it| it.fails = call % 5 == 4);
+            let done = self.disk.sync();
+            thread::sleep(Duration::from_micros(200));
+            done
+        }
+
+        fn cut(&self, len: u64) -> io::Result<()> {
+            self.disk.cut(len)
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_good_while_a_disk_fails_now_and_then() {
+        const EACH: usize = 100;
+        let disk = Arc::new(Moody::default());
+        let start = verify(&tempfile::tempfile().unwrap()).unwrap();
+        let audit = Arc::new(Audit::on(Arc::clone(&disk) as Arc<dyn Disk>, start).unwrap());
+        let (sender, ended) = std::sync::mpsc::channel();
+        for thread in 0..12 {
+            let (audit, sender) = (Arc::clone(&audit), sender.clone());
+            thread::spawn(move || {
+                let write = |line| match (line + thread) % 4 {
+                    0 => audit.note(0, "begin", &[]),
+                    _ => audit.write(0, "renew", &[]),
+                };
+                let accepted = (0..EACH).filter(|line| write(*line).is_ok()).count();
+                drop(audit);
+                sender.send(accepted).unwrap();
+            });
+        }
+        let mut accepted = 0;
+        for _ in 0..12 {
+            let one = ended.recv_timeout(Duration::from_secs(60));
+            accepted += one.expect("a thread waits for good");
+        }
+        assert!((12..12 * EACH).contains(&accepted), "{accepted}");
+        drop(Arc::into_inner(audit).unwrap());
+        let lines = kept(&disk.disk);
+        assert!((accepted..=12 * EACH).contains(&lines), "{lines} lines");
     }
 
     fn write(path: &Path, lines: u64) {

@@ -171,10 +171,7 @@ pub(crate) fn seen(chain: &Path) -> anyhow::Result<Seen> {
     Ok(Seen {
         names: names.iter().filter_map(shown).collect(),
         until: certificate.validity.not_after.to_unix_duration().as_secs(),
-        ca_sha256: Sha256::digest(last)
-            .iter()
-            .map(|it| format!("{it:02x}"))
-            .collect(),
+        ca_sha256: base16ct::lower::encode_string(&Sha256::digest(last)),
         has_root: root.issuer == root.subject,
     })
 }

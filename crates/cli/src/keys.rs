@@ -68,7 +68,7 @@ impl Key {
         Ok(Some(Self {
             token: token.label.clone(),
             label: object.label.clone(),
-            id: hex(&object.cka_id),
+            id: base16ct::lower::encode_string(&object.cka_id),
             key_type: public
                 .key_type()
                 .map_or_else(|| ssh.algorithm().to_owned(), |kind| kind.to_string()),
@@ -238,43 +238,20 @@ pub(crate) fn find(mut keys: Vec<Key>, name: &str) -> Result<Key> {
     }
 }
 
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The bytes that `text` spells in hexadecimal.
-///
-/// # Errors
-///
-/// A sentence for the command line.
-pub(crate) fn unhex(text: &str) -> Result<Vec<u8>, String> {
-    if text.is_empty() || !text.len().is_multiple_of(2) {
-        return Err("it takes pairs of hexadecimal digits".into());
-    }
-    (0..text.len())
-        .step_by(2)
-        .map(|i| {
-            let pair = text
-                .get(i..i + 2)
-                .filter(|pair| pair.bytes().all(|b| b.is_ascii_hexdigit()));
-            pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())
-        })
-        .collect::<Option<_>>()
-        .ok_or_else(|| "it takes pairs of hexadecimal digits".into())
-}
-
 /// A `CKA_ID` on the command line.
 #[derive(Debug, Clone)]
 pub(crate) struct Id(pub(crate) Vec<u8>);
 
-/// Reads a `CKA_ID`.
+/// Reads a `CKA_ID` in hexadecimal.
 ///
 /// # Errors
 ///
 /// A sentence for the command line.
 pub(crate) fn parse_id(text: &str) -> Result<Id, String> {
-    unhex(text).map(Id)
+    match base16ct::mixed::decode_vec(text) {
+        Ok(bytes) if !bytes.is_empty() => Ok(Id(bytes)),
+        _ => Err("it takes pairs of hexadecimal digits".into()),
+    }
 }
 
 #[cfg(test)]
@@ -283,10 +260,10 @@ mod tests {
 
     #[test]
     fn an_id_is_read_as_it_is_written() {
-        assert_eq!(unhex("01ff").unwrap(), [1, 0xff]);
-        assert_eq!(hex(&unhex("0A0b").unwrap()), "0a0b");
+        assert_eq!(parse_id("01ff").unwrap().0, [1, 0xff]);
+        assert_eq!(parse_id("0A0b").unwrap().0, [0x0a, 0x0b]);
         for wrong in ["", "1", "0x01", "+1", "é", "zz"] {
-            assert!(unhex(wrong).is_err(), "{wrong}");
+            assert!(parse_id(wrong).is_err(), "{wrong}");
         }
     }
 }

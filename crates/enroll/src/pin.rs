@@ -27,7 +27,7 @@ pub fn pinned_root(url: &Url, sha256: &[u8; 32]) -> Result<Vec<u8>> {
     let tls = tls_config(TlsConfig::builder().disable_verification(true));
     let other = || Error::OtherTls {
         url: url.to_string(),
-        sha256: sha256.iter().map(|it| format!("{it:02x}")).collect(),
+        sha256: base16ct::lower::encode_string(sha256),
     };
     let sent = agent(url, tls).get(format!("{url}v1/tls")).call();
     let answer = sent.map_err(|err| Error::no_server(url, err))?;

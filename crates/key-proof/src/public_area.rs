@@ -61,17 +61,8 @@ impl Name {
     ///
     /// As for [`Name::from_bytes`].
     pub fn from_hex(text: &str) -> Result<Self> {
-        let bytes: Option<Vec<u8>> = text
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| {
-                let pair = std::str::from_utf8(pair).ok().filter(|it| it.len() == 2)?;
-                // from_str_radix would accept a plus sign.
-                let digits = pair.bytes().all(|byte| byte.is_ascii_hexdigit());
-                digits.then(|| u8::from_str_radix(pair, 16).ok())?
-            })
-            .collect();
-        let bytes = bytes.ok_or_else(|| Error::malformed("Name", "it is not hexadecimal"))?;
+        let bytes = base16ct::mixed::decode_vec(text);
+        let bytes = bytes.map_err(|_| Error::malformed("Name", "it is not hexadecimal"))?;
         Self::from_bytes(&bytes)
     }
 

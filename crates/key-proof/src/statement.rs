@@ -52,11 +52,7 @@ impl Statement {
             maker: maker.unwrap_or_default(),
             verified: verified.issued,
             expires,
-            request: verified
-                .request
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            request: base16ct::lower::encode_string(&verified.request),
         }
     }
 }

@@ -33,18 +33,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("unknown curve {other}").into()),
     };
 
+    let unhex =
+        |text| base16ct::mixed::decode_vec(text).map_err(|_| format!("not hexadecimal: {text}"));
     let key = PublicKey::ecdsa(curve, &unhex(x)?, &unhex(y)?)?;
     println!("{}", key.authorized_keys_line(comment));
     println!("{}", key.fingerprint());
     Ok(())
-}
-
-fn unhex(text: &str) -> Result<Vec<u8>, Box<dyn Error>> {
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Err(format!("not hexadecimal: {text}").into());
-    }
-    (0..text.len())
-        .step_by(2)
-        .map(|i| Ok(u8::from_str_radix(&text[i..i + 2], 16)?))
-        .collect()
 }

@@ -28,9 +28,7 @@
 //! let key = PublicKey::ecdsa(Curve::NistP256, &x, &y)?;
 //! assert!(key.authorized_keys_line("anna@laptop").starts_with("ecdsa-sha2-nistp256 AAAA"));
 //! assert!(key.fingerprint().to_string().starts_with("SHA256:"));
-//! # fn hex(text: &str) -> Vec<u8> {
-//! #     (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
-//! # }
+//! # fn hex(text: &str) -> Vec<u8> { base16ct::lower::decode_vec(text).unwrap() }
 //! # Ok::<(), ssh_format::Error>(())
 //! ```
 //!
@@ -78,11 +76,5 @@ pub use sshsig::{SigHash, Signer, SshSig};
 #[cfg(test)]
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    digits
-        .chunks(2)
-        .map(|pair| {
-            let pair = std::str::from_utf8(pair).expect("ASCII");
-            u8::from_str_radix(pair, 16).expect("hexadecimal")
-        })
-        .collect()
+    base16ct::mixed::decode_vec(digits).expect("hexadecimal")
 }

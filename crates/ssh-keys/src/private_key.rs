@@ -135,10 +135,7 @@ mod tests {
     fn a_point_comes_back_as_it_was() {
         const X: &str = "6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296";
         const Y: &str = "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
-        let bytes = |hex: &str| -> Vec<u8> {
-            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-            (0..hex.len()).step_by(2).map(byte).collect()
-        };
+        let bytes = |hex| base16ct::lower::decode_vec(hex).unwrap();
         let key = PublicKey::Ecc {
             curve: Curve::P256,
             x: bytes(X),

@@ -99,11 +99,7 @@ pub fn run<Other>(
 impl Tally {
     fn add(&mut self, seed: u64, verdict: &Verdict, reasons: &[&'static str]) {
         let shown = |why: &dyn Debug| {
-            let input: String = verdict
-                .input
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let input = base16ct::lower::encode_string(&verdict.input);
             format!("seed {seed}, {why:?}: hexadecimal {input}")
         };
         match (&verdict.ours, verdict.theirs) {

@@ -16,10 +16,7 @@ fn ask(client: &mut Client, code: u32, body: &str) -> Vec<u8> {
 
 fn hex(text: &str) -> Vec<u8> {
     let text: String = text.split_whitespace().collect();
-    (0..text.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("hexadecimal"))
-        .collect()
+    base16ct::mixed::decode_vec(text).expect("hexadecimal")
 }
 
 fn client(zoo: &Zoo) -> Client {

@@ -101,9 +101,5 @@ impl Manifest {
 
 /// SHA-256 in hexadecimal digits.
 fn digest(contents: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in Sha256::digest(contents) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    base16ct::lower::encode_string(&Sha256::digest(contents))
 }

@@ -80,10 +80,7 @@ impl<'a> Asked<'a> {
 
     /// For a person: the hash as `tpmssh verify-proof --json` shows it, cut.
     fn purpose(&self) -> String {
-        let start: String = self.request[..8]
-            .iter()
-            .map(|it| format!("{it:02x}"))
-            .collect();
+        let start = base16ct::lower::encode_string(&self.request[..8]);
         format!("to prove that it cannot leave the TPM, for request {start}")
     }
 }

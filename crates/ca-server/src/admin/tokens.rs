@@ -46,7 +46,7 @@ pub(crate) fn make(
         let assignment = assignment(books.policy, role.to_owned(), name.clone())?;
         let mut secret = [0; 16];
         OsRng.fill_bytes(&mut secret);
-        let token = hex(&secret);
+        let token = base16ct::lower::encode_string(&secret);
         let line = TokenLine {
             hash: token_hash(&token),
             assignment,
@@ -111,9 +111,7 @@ pub(super) fn withdraw(
 
 /// The id of a token: the beginning of its hash, which does not reveal the token.
 pub(crate) fn id(token: &TokenLine) -> String {
-    hex(&token.hash).chars().take(ID_LEN).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut id = base16ct::lower::encode_string(&token.hash);
+    id.truncate(ID_LEN);
+    id
 }

@@ -11,6 +11,8 @@ use super::{End, complain, digest};
 
 /// The longest value of a field in a line, in characters. Values may come from the network.
 const MAX_SHOWN: usize = 128;
+/// Fewer lines than this are not on the disk at any time.
+pub(super) const MOST: usize = 32;
 /// How long the thread waits for more lines before one sync brings all of them to the disk.
 const SOON: Duration = Duration::from_millis(5);
 /// How long the thread waits after a sync has failed.
@@ -21,8 +23,9 @@ pub(super) struct Log {
     state: Mutex<State>,
     /// For the log's own thread: notified when a line is to be on the disk soon, and when the log ends.
     changed: Condvar,
-    /// For threads whose lines are to be on the disk: notified when a sync has ended.
-    synced: Condvar,
+    /// For threads whose lines are to be on the disk: notified when a sync with an even number has ended, and one with an odd number. While a sync runs,
+    /// threads wait for it or for the next one.
+    synced: [Condvar; 2],
 }
 
 struct State {
@@ -33,6 +36,8 @@ struct State {
     prev: String,
     /// Whether a thread syncs lines just now.
     syncs: bool,
+    /// The number of that sync, or else of the next one.
+    sync: usize,
     /// The number of syncs that have failed, and the end of the lines of the last one, in bytes.
     failed: (u64, u64),
     /// Whether a line that nobody waits for is not on the disk yet.
@@ -49,12 +54,13 @@ impl Log {
                 seq: end.lines,
                 prev: end.prev,
                 syncs: false,
+                sync: 0,
                 failed: (0, 0),
                 is_noted: false,
                 ends: false,
             }),
             changed: Condvar::new(),
-            synced: Condvar::new(),
+            synced: [Condvar::new(), Condvar::new()],
         }
     }
 
@@ -71,6 +77,13 @@ impl Log {
         is_durable: bool,
     ) -> io::Result<()> {
         let mut log = self.lock();
+        // Not more than one sync runs at a time: the system reports an error of the disk to one of them only.
+        while log.tail.waiting() + 1 >= MOST {
+            let end = log.tail.end();
+            let done;
+            (log, done) = self.sync(log, end);
+            done?;
+        }
         let mut line = Map::new();
         line.insert("seq".into(), log.seq.into());
         line.insert("time".into(), now.into());
@@ -105,6 +118,8 @@ impl Log {
         end: u64,
     ) -> (MutexGuard<'a, State>, io::Result<()>) {
         let (before, _) = log.failed;
+        // The number of the sync that covers the lines.
+        let mut ours = log.sync + usize::from(log.syncs);
         loop {
             if log.tail.durable() >= end {
                 return (log, Ok(()));
@@ -115,10 +130,10 @@ impl Log {
                 return (log, Err(err));
             }
             if log.syncs {
-                log = self
-                    .synced
-                    .wait(log)
-                    .unwrap_or_else(PoisonError::into_inner);
+                // A later one, if a write failed during the sync.
+                ours = ours.max(log.sync);
+                let waited = self.synced[ours % 2].wait(log);
+                log = waited.unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             let of = log.tail.end();
@@ -140,7 +155,10 @@ impl Log {
                 log.is_noted = true;
                 self.changed.notify_all();
             }
-            self.synced.notify_all();
+            self.synced[log.sync % 2].notify_all();
+            log.sync += 1;
+            // One of those that came meanwhile does the next sync.
+            self.synced[log.sync % 2].notify_one();
             if done.is_err() {
                 return (log, done);
             }

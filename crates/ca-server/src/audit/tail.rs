@@ -4,9 +4,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-/// Once this many lines are not on the disk, the next write syncs them.
-pub(super) const MOST: usize = 32;
-
 /// The operations on its file that a log needs. Tests have a disk that fails.
 pub(super) trait Disk: Send + Sync {
     /// Writes at the end of the file.
@@ -37,7 +34,7 @@ pub(super) struct Tail {
     disk: Arc<dyn Disk>,
     /// The length of the lines that are on the disk, in bytes.
     durable: u64,
-    /// The lines after those, fewer than [`MOST`]. They are kept here because a failed sync may lose bytes that a write has accepted.
+    /// The lines after those. They are kept here because a failed sync may lose bytes that a write has accepted.
     waiting: Vec<u8>,
     /// How many bytes of `waiting` are in the file.
     written: usize,
@@ -90,7 +87,7 @@ impl Tail {
         self.durable + waiting
     }
 
-    /// Appends a line, which ends with a line feed. If [`MOST`] lines wait, this line and all before it are on the disk then.
+    /// Appends a line, which ends with a line feed.
     ///
     /// # Errors
     ///
@@ -98,11 +95,7 @@ impl Tail {
     pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
         let before = self.waiting.len();
         self.waiting.extend_from_slice(line);
-        let done = if self.waiting() >= MOST {
-            self.sync()
-        } else {
-            self.put()
-        };
+        let done = self.put();
         if done.is_err() {
             self.waiting.truncate(before);
             self.written = self.written.min(before);
@@ -265,17 +258,6 @@ pub(super) mod tests {
         let held = disk.change(|it| it.clone());
         assert_eq!((text(&held.kept), held.syncs), ("1 2 3 ".into(), 1));
         assert_eq!(tail.waiting(), 0);
-    }
-
-    #[test]
-    fn no_more_than_32_lines_wait() {
-        let (disk, mut tail) = tail();
-        for _ in 0..10 * MOST {
-            tail.append(b"x\n").unwrap();
-            assert!(tail.waiting() < MOST);
-        }
-        assert_eq!(disk.change(|it| it.syncs), 10);
-        assert_eq!(disk.change(|it| it.kept.len()), 20 * MOST);
     }
 
     #[test]

@@ -20,12 +20,9 @@ pub(super) fn make(dir: &Dir) -> anyhow::Result<()> {
     }
     let mut secret = Zeroizing::new([0_u8; 32]);
     OsRng.fill_bytes(&mut *secret);
-    let mut line = Zeroizing::new(String::with_capacity(65));
-    for byte in &*secret {
-        line.push_str(&format!("{byte:02x}"));
-    }
-    line.push('\n');
-    files::write_new(&dir.tickets(), 0o600, line.as_bytes())
+    let mut line = Zeroizing::new([b'\n'; 65]);
+    base16ct::lower::encode(&*secret, &mut line[..64]).map_err(anyhow::Error::msg)?;
+    files::write_new(&dir.tickets(), 0o600, &*line)
 }
 
 /// A key for a node without such a file. It is only in memory, which is enough because a challenge is valid for two minutes.
@@ -66,14 +63,6 @@ pub(super) fn keys(dir: &Dir, own: &TicketKey) -> anyhow::Result<Vec<TicketKey>>
 
 fn key(line: &str) -> Option<Zeroizing<[u8; 32]>> {
     let mut key = Zeroizing::new([0; 32]);
-    let digits = line.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
-    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
-        let digit = |it: u8| char::from(it).to_digit(16);
-        let (high, low) = (digit(*pair.first()?)?, digit(*pair.get(1)?)?);
-        *byte = u8::try_from(high * 16 + low).ok()?;
-    }
-    Some(key)
+    let whole = base16ct::mixed::decode(line, &mut *key).ok()?.len() == 32;
+    whole.then_some(key)
 }

@@ -55,16 +55,11 @@ struct Sha256([u8; 32]);
 
 /// Reads 64 hexadecimal digits, with or without colons between the bytes, as openssl prints them.
 fn sha256(text: &str) -> Result<Sha256, String> {
-    let why = "a SHA-256 has 64 hexadecimal digits";
-    let digits = text.replace(':', "");
-    if digits.len() != 64 || !digits.is_ascii() {
-        return Err(why.to_owned());
-    }
     let mut hash = [0; 32];
-    for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(&digits[at..at + 2], 16).map_err(|_| why.to_owned())?;
+    match base16ct::mixed::decode(text.replace(':', ""), &mut hash) {
+        Ok(whole) if whole.len() == 32 => Ok(Sha256(hash)),
+        _ => Err("a SHA-256 has 64 hexadecimal digits".to_owned()),
     }
-    Ok(Sha256(hash))
 }
 
 /// The contents of the files that the options name.
@@ -124,5 +119,28 @@ impl AuthorityArgs {
             tls_roots,
             ek_type: self.ek_type.map(EkType::from),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_read_with_and_without_colons_and_has_nothing_but_digits() {
+        let plain = "0f".repeat(32);
+        for good in [plain.clone(), plain.to_uppercase(), "0f:".repeat(32)] {
+            assert_eq!(sha256(&good).unwrap().0, [0x0f; 32], "{good}");
+        }
+        let with = |start: &str| format!("{start}{}", &plain[start.len()..]);
+        for wrong in [
+            with("+f"),
+            with("0x"),
+            with("é"),
+            "0f".repeat(31),
+            "0f".repeat(33),
+        ] {
+            assert!(sha256(&wrong).is_err(), "{wrong}");
+        }
     }
 }

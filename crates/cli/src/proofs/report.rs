@@ -6,7 +6,7 @@ use key_proof::{Maker, Mode, Verified, Wall};
 use serde::Serialize;
 use ssh_format::time;
 
-use crate::keys::{self, hex};
+use crate::keys;
 use crate::show::output::Facts;
 
 /// The contents of an accepted proof.
@@ -75,7 +75,7 @@ impl From<&Verified> for Report {
             kind: verified.kind.name(),
             principals: verified.principals.clone(),
             proven: verified.issued,
-            request: hex(&verified.request),
+            request: base16ct::lower::encode_string(&verified.request),
             algorithm: verified.key.algorithm(),
             wall_kind: verified.wall,
             how: verified.mode,

@@ -153,12 +153,7 @@ mod tests {
     /// NIST CAVS 12.0, "ANSI X9.63-2001 KDF", SHA-256, first case with shared data.
     #[test]
     fn a_key_is_derived_as_in_the_vectors_of_nist() {
-        let hex = |text: &str| -> Vec<u8> {
-            (0..text.len())
-                .step_by(2)
-                .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal"))
-                .collect()
-        };
+        let hex = |text| base16ct::lower::decode_vec(text).expect("hexadecimal");
         let secret = hex("22518b10e70f2a3f243810ae3254139efbee04aa57c7af7d");
         let shared = hex("75eef81aa3041e33b80971203d2c0c52");
         let key = hex(concat!(

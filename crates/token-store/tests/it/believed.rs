@@ -140,17 +140,14 @@ fn srk_with_other_point(bench: &Bench, keep_name: bool) -> Result<String, Error>
         "4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5",
     ]
     .concat();
-    let point: Vec<_> = (0..point.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&point[at..at + 2], 16).expect("hexadecimal digits"))
-        .collect();
+    let point = base16ct::lower::decode_vec(point).expect("hexadecimal digits");
     let at = bytes.len() - point.len();
     bytes[at..].copy_from_slice(&point);
     if !keep_name {
         let name = tpm_core::Name::of_public(&bytes[public_at..]);
         bytes[6..6 + name_len].copy_from_slice(name.bytes());
     }
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(base16ct::lower::encode_string(&bytes))
 }
 
 #[test]

@@ -198,7 +198,7 @@ fn a_row_that_was_edited_from_one_origin_to_the_other_does_not_load() -> TestRes
             let public = &key.blob().blob().public;
             public[..public.len() - 68].to_vec()
         };
-        let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
+        let hex = base16ct::lower::encode_string;
         let retitled = |key: &Key, as_of: &Key, id: u32| {
             format!(
                 "UPDATE key SET public = CAST(x'{}' || substr(public, -68) AS BLOB) WHERE id = {id}",
@@ -271,16 +271,13 @@ fn nothing_is_wrapped_for_an_arrival_key_that_the_chip_does_not_load() -> TestRe
     let point = p256::SecretKey::random(&mut OsRng)
         .public_key()
         .to_encoded_point(false);
-    let hex: String = [
+    let coordinates = [
         &[0, 32],
         &point.as_bytes()[1..33],
         &[0, 32],
         &point.as_bytes()[33..],
-    ]
-    .concat()
-    .iter()
-    .map(|byte| format!("{byte:02x}"))
-    .collect();
+    ];
+    let hex = base16ct::lower::encode_string(&coordinates.concat());
     bench.tamper(&format!(
         "UPDATE arrival SET public = CAST(substr(public, 1, length(public) - 68) || x'{hex}' AS BLOB)"
     ));

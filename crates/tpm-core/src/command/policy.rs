@@ -148,9 +148,8 @@ mod tests {
     fn policy_secret_has_the_digest_that_the_tcg_prints() {
         let endorsement = Name::of_handle(0x4000_000b);
         let digest = Branch::new().secret(&endorsement).digest();
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(
-            hex,
+            base16ct::lower::encode_string(&digest),
             "837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa"
         );
     }

@@ -221,10 +221,7 @@ mod tests {
     const DEFINED: [u32; 12] = [1, 2, 4, 5, 6, 7, 10, 11, 16, 17, 18, 19];
 
     fn unhex(text: &str) -> Vec<u8> {
-        (0..text.len())
-            .step_by(2)
-            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
-            .collect()
+        base16ct::lower::decode_vec(text).unwrap()
     }
 
     /// A key on P-256 with these attributes and this policy.

@@ -312,7 +312,7 @@ mod tests {
     use super::*;
 
     pub(super) fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        base16ct::lower::encode_string(bytes)
     }
 
     /// Each template, byte by byte: type, name algorithm, attributes, policy, symmetric,

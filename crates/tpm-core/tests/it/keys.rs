@@ -18,10 +18,7 @@ fn fill_transient_slots(port: u16) -> std::io::Result<()> {
     // An ECC P-256 storage key in the null hierarchy, with empty authorization.
     let command = "80020000004300000131400000070000000940000009000001000000040000\
         0000001a0023000b00030472000000060080004300100003001000000000000000000000";
-    let bytes: Vec<u8> = (0..command.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(&command[i..i + 2], 16).expect("hex"))
-        .collect();
+    let bytes = base16ct::lower::decode_vec(command).expect("hexadecimal");
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     for _ in 0..3 {
         stream.write_all(&bytes)?;

@@ -22,7 +22,7 @@ pub(super) async fn devices(session: &mut Session) -> Result<Vec<DeviceLine>, Fa
         let key = waits.map(|blob| AnyKey::from_blob(&blob)).transpose();
         lines.push(DeviceLine {
             device: row.try_get(0)?,
-            ek_name: ek_name.iter().map(|byte| format!("{byte:02x}")).collect(),
+            ek_name: base16ct::lower::encode_string(&ek_name),
             state: row.try_get(2)?,
             maker: row.try_get(3)?,
             role: row.try_get(4)?,

@@ -26,7 +26,7 @@ pub(super) fn devices(reader: &Connection) -> Result<Vec<DeviceLine>, Refusal> {
         let key = waits.map(|blob| AnyKey::from_blob(&blob)).transpose();
         lines.push(DeviceLine {
             device: row.get(0)?,
-            ek_name: ek_name.iter().map(|byte| format!("{byte:02x}")).collect(),
+            ek_name: base16ct::lower::encode_string(&ek_name),
             state: row.get(2)?,
             maker: row.get(3)?,
             role: row.get(4)?,

@@ -15,7 +15,6 @@ use x509_cert::der::Encode;
 use crate::app::App;
 use crate::fail::error::{CertificateError, Error, Result};
 use crate::files::x509_file;
-use crate::keys::hex;
 use crate::show::output::{Facts, tell};
 
 /// Keep the X.509 certificate of a key beside that key
@@ -60,7 +59,7 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     app.out.print(&Report {
         token: token.label.clone(),
         label: new.label,
-        id: hex(&new.cka_id),
+        id: base16ct::lower::encode_string(&new.cka_id),
         key: key.label,
         subject: certificate.tbs_certificate.subject.to_string(),
         issuer: certificate.tbs_certificate.issuer.to_string(),

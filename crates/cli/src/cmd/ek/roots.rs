@@ -12,7 +12,6 @@ use serde::Serialize;
 use crate::app::App;
 use crate::fail::error::{Error, ProofError};
 use crate::files::{input_file, output_file};
-use crate::keys::hex;
 use crate::proofs::trust;
 use crate::show::output::tell;
 use crate::show::pem;
@@ -103,7 +102,10 @@ fn import(app: &App, args: &ImportArgs) -> anyhow::Result<()> {
             source,
         })?;
     for anchor in anchors.iter() {
-        let path = dir.join(format!("{}.pem", hex(&anchor.fingerprint)));
+        let path = dir.join(format!(
+            "{}.pem",
+            base16ct::lower::encode_string(&anchor.fingerprint)
+        ));
         output_file::write(&path, 0o644, pem::certificate(&anchor.der).as_bytes())?;
     }
     app.out.print(&Report::new(&anchors))
@@ -117,7 +119,7 @@ fn remove(app: &App, args: &RemoveArgs) -> anyhow::Result<()> {
     for name in &args.fingerprints {
         let mut found = kept
             .iter()
-            .filter(|it| hex(&it.fingerprint).starts_with(name));
+            .filter(|it| base16ct::lower::encode_string(&it.fingerprint).starts_with(name));
         let one = found.next().ok_or_else(|| ProofError::NoSuchRoot {
             fingerprint: name.clone(),
         })?;
@@ -174,7 +176,7 @@ impl Report {
     fn of(anchors: impl IntoIterator<Item = Anchor>) -> Self {
         let root = |it: Anchor| Root {
             subject: it.subject,
-            sha256: hex(&it.fingerprint),
+            sha256: base16ct::lower::encode_string(&it.fingerprint),
         };
         Self {
             certificates: anchors.into_iter().map(root).collect(),

@@ -7,7 +7,7 @@ use token_store::object::Body;
 use token_store::{Object, Token};
 
 use crate::certificates::Kept;
-use crate::keys::{self, Key, hex};
+use crate::keys::{self, Key};
 use crate::show::output::Facts;
 use crate::show::style::Tone;
 
@@ -72,7 +72,7 @@ impl Entry {
             _ => Self::Certificate {
                 token,
                 label,
-                id: hex(&object.cka_id),
+                id: base16ct::lower::encode_string(&object.cka_id),
             },
         })
     }

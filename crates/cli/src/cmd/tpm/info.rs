@@ -9,7 +9,6 @@ use tpm_core::info::{self, Info};
 use tpm_core::{KeyType, Operation, Srk, Tcti};
 
 use crate::app::App;
-use crate::keys::hex;
 use crate::show::chip::{firmware, revision, words};
 use crate::show::date;
 use crate::show::duration;
@@ -137,7 +136,7 @@ impl Report {
         letters.resize(4, 0);
         Self {
             connection: tcti.to_string(),
-            manufacturer_id: hex(&letters),
+            manufacturer_id: base16ct::lower::encode_string(&letters),
             manufacturer: info.manufacturer.clone(),
             model: words(&info.vendor_string),
             firmware: firmware(&info),

@@ -7,7 +7,6 @@ use token_store::Error as StoreError;
 use tpm_core::random;
 
 use crate::app::App;
-use crate::keys::hex;
 use crate::show::output;
 
 /// Print random bytes from the TPM
@@ -35,7 +34,9 @@ pub(crate) fn run(app: &App, args: &Args) -> anyhow::Result<()> {
     if args.raw {
         return Ok(output::write_bytes(&bytes)?);
     }
-    app.out.print(&Report { hex: hex(&bytes) })
+    app.out.print(&Report {
+        hex: base16ct::lower::encode_string(&bytes),
+    })
 }
 
 #[derive(Debug, Serialize)]

@@ -8,7 +8,6 @@ use token_store::Error as StoreError;
 use tpm_core::selftest::{self, Outcome, TestResult};
 
 use crate::app::App;
-use crate::keys::hex;
 
 /// Let the TPM test itself, and say in words how that ended
 #[derive(Debug, clap::Args)]
@@ -51,7 +50,7 @@ impl Report {
     fn new(result: &TestResult) -> Self {
         Self {
             result: words(result.outcome),
-            details: hex(&result.details),
+            details: base16ct::lower::encode_string(&result.details),
         }
     }
 }
