@@ -2,6 +2,7 @@
 
 pub(crate) mod examples;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cmd;
@@ -38,10 +39,21 @@ impl Cli {
     ///
     /// What clap has to say, which may be the help that was asked for.
     pub(crate) fn of_process() -> Result<Self, clap::Error> {
-        let mut command = Self::with_examples();
-        let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        let mut command = Self::command();
+        let matches = match command.try_get_matches_from_mut(std::env::args_os()) {
+            // Help is the only text with examples, so other commands start without them.
+            Err(err) if is_help(err.kind()) => {
+                Self::with_examples().try_get_matches_from(std::env::args_os())?
+            }
+            parsed => parsed?,
+        };
         Self::from_arg_matches(&matches).map_err(|err| err.format(&mut command))
     }
+}
+
+fn is_help(kind: ErrorKind) -> bool {
+    use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand};
+    matches!(kind, DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand)
 }
 
 /// The first page, in 24 lines of 80 columns.

@@ -12,6 +12,10 @@ use crate::{
     transport::exchange::{Deadline, Transport},
 };
 
+/// The pauses, in milliseconds, before a command goes again to a resource manager that found no room
+/// for an object in the chip.
+const ROOM_SOON: [u64; 6] = [5, 10, 20, 40, 80, 160];
+
 /// A connection, and the slots that it occupies in a bare chip.
 pub(crate) struct Connection {
     transport: Box<dyn Transport>,
@@ -40,19 +44,29 @@ impl Connection {
     /// Runs `command` before `deadline`.
     ///
     /// If the chip is full and `bare` says that nobody else uses it, flushes the objects and
-    /// sessions that a crashed program left, then tries again.
+    /// sessions that a crashed program left, then tries again. A resource manager makes room by
+    /// itself, but may be late while others use the chip: that is waited for.
     pub(crate) fn run<A>(
         &mut self,
         command: &Command<'_, A>,
         deadline: Deadline,
         bare: bool,
     ) -> Result<Response> {
-        match self.run_once(command, deadline) {
-            Err(Error::Full) if bare && self.flush_strays(deadline)? > 0 => {
-                self.run_once(command, deadline)
+        let mut result = self.run_once(command, deadline);
+        if bare {
+            if matches!(result, Err(Error::Full)) && self.flush_strays(deadline)? > 0 {
+                result = self.run_once(command, deadline);
             }
-            result => result,
+            return result;
         }
+        for pause in ROOM_SOON {
+            if !matches!(result, Err(Error::Full)) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(pause));
+            result = self.run_once(command, deadline);
+        }
+        result
     }
 
     fn run_once<A>(&mut self, command: &Command<'_, A>, deadline: Deadline) -> Result<Response> {

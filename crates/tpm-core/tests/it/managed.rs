@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testing::{Abrmd, Swtpm, Tap, assert_matches};
+use testing::{Abrmd, Fault, Swtpm, Tap, When, assert_matches};
 use tpm_core::{Error, KeyBlob, KeyType, Scheme, Srk, TokenKey, Tpm, Usage, info, random};
 
 use crate::empty;
@@ -128,6 +128,22 @@ fn several_processes_share_the_chip() -> TestResult {
         }
         Ok(())
     })
+}
+
+#[test]
+fn a_manager_that_makes_room_late_is_waited_for() -> TestResult {
+    let Some(tpm) = in_child()? else {
+        let swtpm = Swtpm::start();
+        let tap = Tap::start(&swtpm);
+        let abrmd = Abrmd::behind(&tap);
+        for _ in 0..3 {
+            // TPM2_Create and TPM_RC_OBJECT_MEMORY.
+            tap.inject(When::Next(0x153), Fault::Answer(0x902));
+        }
+        return rerun("a_manager_that_makes_room_late_is_waited_for", &abrmd);
+    };
+    make_key(&tpm)?;
+    Ok(())
 }
 
 /// tpm2-abrmd takes 27 connections.
