@@ -1,6 +1,11 @@
 //! The open store: one SQLite database, opened with protection against a hostile file.
 
-use std::{cell::RefCell, fmt, path::Path, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use rusqlite::{
     Connection, OpenFlags, Transaction, TransactionBehavior, config::DbConfig, ffi, limits::Limit,
@@ -28,6 +33,8 @@ const SCHEMA_VERSION: i64 = 11;
 /// How long to wait for another program's transaction. Our transactions last one disk write. A lock
 /// held longer belongs to a stopped or hanging process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long after it was found in its place the directory may be in another place unnoticed, as long as nothing is read or written.
+const LATELY: Duration = Duration::from_millis(10);
 /// The longest row, value or statement that SQLite accepts, in bytes.
 const MAX_LENGTH: i32 = 1 << 20;
 
@@ -42,6 +49,8 @@ pub struct Store {
     read_only: bool,
     /// The last change counter, and the state of the file at that time.
     seen: RefCell<Option<(Seen, u64)>>,
+    /// When the directory was last found in its place.
+    meant: Cell<Option<Instant>>,
 }
 
 impl Store {
@@ -127,6 +136,7 @@ impl Store {
             file: file.id,
             read_only,
             seen: RefCell::default(),
+            meant: Cell::default(),
         })
     }
 
@@ -153,7 +163,7 @@ impl Store {
         if let Some((seen, generation)) = &*self.seen.borrow()
             && !self.read_only
             && seen.is_current()
-            && self.dir.is_still_meant()?
+            && self.was_meant_lately()?
         {
             return Ok(*generation);
         }
@@ -236,6 +246,18 @@ impl Store {
             self.conn.query_row(query, [], |row| row.get(0))
         };
         deleted && found().is_ok_and(|found| found >= generation)
+    }
+
+    /// As [`Dir::is_still_meant`], which follows a whole path, but looked up at most each [`LATELY`]:
+    /// a program that lists ten thousand objects asks for the counter a hundred thousand times.
+    fn was_meant_lately(&self) -> Result<bool> {
+        let now = Instant::now();
+        if self.meant.get().is_some_and(|then| now - then < LATELY) {
+            return Ok(true);
+        }
+        let is_meant = self.dir.is_still_meant()?;
+        self.meant.set(is_meant.then_some(now));
+        Ok(is_meant)
     }
 
     fn check_in_place(&self) -> Result<CheckedFile> {
