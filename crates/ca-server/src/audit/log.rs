@@ -34,8 +34,8 @@ struct State {
     seq: u64,
     /// The SHA-256 of the last line without its line feed; zeros before the first.
     prev: String,
-    /// Whether a thread syncs lines just now.
-    syncs: bool,
+    /// The end of the lines that a thread syncs just now, in bytes.
+    syncs: Option<u64>,
     /// The number of that sync, or else of the next one.
     sync: usize,
     /// The number of syncs that have failed, and the end of the lines of the last one, in bytes.
@@ -53,7 +53,7 @@ impl Log {
                 tail: Tail::new(disk, end.len),
                 seq: end.lines,
                 prev: end.prev,
-                syncs: false,
+                syncs: None,
                 sync: 0,
                 failed: (0, 0),
                 is_noted: false,
@@ -118,8 +118,6 @@ impl Log {
         end: u64,
     ) -> (MutexGuard<'a, State>, io::Result<()>) {
         let (before, _) = log.failed;
-        // The number of the sync that covers the lines.
-        let mut ours = log.sync + usize::from(log.syncs);
         loop {
             if log.tail.durable() >= end {
                 return (log, Ok(()));
@@ -129,9 +127,8 @@ impl Log {
                 let err = io::Error::other("the disk has failed");
                 return (log, Err(err));
             }
-            if log.syncs {
-                // A later one, if a write failed during the sync.
-                ours = ours.max(log.sync);
+            if let Some(covered) = log.syncs {
+                let ours = log.sync + usize::from(end > covered);
                 let waited = self.synced[ours % 2].wait(log);
                 log = waited.unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -139,11 +136,11 @@ impl Log {
             let of = log.tail.end();
             let done = match log.tail.group() {
                 Some(group) => {
-                    log.syncs = true;
+                    log.syncs = Some(of);
                     drop(log);
                     let done = group.sync();
                     log = self.lock();
-                    log.syncs = false;
+                    log.syncs = None;
                     log.tail.synced(&group, &done);
                     done
                 }
