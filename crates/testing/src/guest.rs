@@ -171,7 +171,7 @@ impl Guest {
         path
     }
 
-    /// Copies a program without its debug information, which is half of what the kernel would have to unpack.
+    /// Copies a program without its debug information, which is a third of what the kernel would have to unpack.
     fn strip(&self, from: &Path, to: &str) {
         let path = self.path(to);
         let status = Command::new("strip")

@@ -33,7 +33,7 @@ const SCHEMA_VERSION: i64 = 11;
 /// How long to wait for another program's transaction. Our transactions last one disk write. A lock
 /// held longer belongs to a stopped or hanging process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long after it was found in its place the directory may be in another place unnoticed, as long as nothing is read or written.
+/// How long the directory counts as in its place after it was found there, for the change counter. Reads and writes look each time.
 const LATELY: Duration = Duration::from_millis(10);
 /// The longest row, value or statement that SQLite accepts, in bytes.
 const MAX_LENGTH: i32 = 1 << 20;
@@ -158,7 +158,8 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Replaced`] if another file or directory is in the store's place, or a store that
-    /// was opened read-only can be written now: open it again.
+    /// was opened read-only can be written now: open it again. A directory that was moved may be
+    /// noticed ten milliseconds late.
     pub fn change_counter(&self) -> Result<u64> {
         if let Some((seen, generation)) = &*self.seen.borrow()
             && !self.read_only

@@ -350,6 +350,22 @@ fn a_store_whose_directory_was_replaced_while_open_is_noticed() -> TestResult {
     Ok(())
 }
 
+/// The counter looks up the path of the directory at most each ten milliseconds.
+#[test]
+fn a_directory_that_was_moved_is_noticed_soon_and_by_each_read_at_once() -> TestResult {
+    let dir = made();
+    let store = Store::open(&store_dir(&dir))?;
+    thread::sleep(Duration::from_millis(150));
+    for _ in 0..3 {
+        store.change_counter()?;
+    }
+    fs::rename(dir.path().join("store"), dir.path().join("away"))?;
+    assert_matches!(failure(store.tokens()), Error::Replaced);
+    thread::sleep(Duration::from_millis(11));
+    assert_matches!(failure(store.change_counter()), Error::Replaced);
+    Ok(())
+}
+
 #[test]
 fn a_store_that_was_read_only_is_opened_anew_when_it_can_be_written() -> TestResult {
     let dir = made();
