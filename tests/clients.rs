@@ -11,7 +11,7 @@ use std::{
 
 use testing::{Home, Server, module};
 
-use crate::program::{Program, text};
+use crate::program::{Prepared, Program, text};
 
 mod chromium;
 mod crowd;
@@ -70,14 +70,17 @@ pub(crate) fn openssl(home: &Home, args: &[&str]) -> String {
 /// The labels of the keys of [`two_keys`], which are their types as well.
 pub(crate) const KEYS: [&str; 2] = ["ecdsa", "rsa"];
 
-/// A program with the token `work` and a key of each kind in it.
+/// A program with the token `work` and a key of each kind in it; all of them have the same TPM.
 pub(crate) fn two_keys() -> Program {
-    let program = Program::with_token();
-    for label in KEYS {
-        let args = ["keygen", "-t", label, "--label", label, "--pin-file"];
-        program.run(&[&args[..], &[&program.pin]].concat()).ok();
-    }
-    program
+    static TWO_KEYS: Prepared = Prepared::new();
+    TWO_KEYS.copy(|| {
+        let program = Program::with_token();
+        for label in KEYS {
+            let args = ["keygen", "-t", label, "--label", label, "--pin-file"];
+            program.run(&[&args[..], &[&program.pin]].concat()).ok();
+        }
+        program
+    })
 }
 
 /// The RFC 7512 name of an object of the token `work`; `kind` is `private`, `public` or `cert`.

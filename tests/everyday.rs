@@ -142,7 +142,7 @@ fn a_key_is_found_by_the_beginning_of_its_id_or_fingerprint() {
 fn a_key_tells_when_it_was_made() {
     let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     let before = now();
-    let program = Program::with_key();
+    let program = Program::new_with_key();
     for args in [&["list", "--json"][..], &["export", "--json"]] {
         let keys: serde_json::Value = serde_json::from_str(&program.run(args).ok()).unwrap();
         let created = keys[0]["created"].as_u64().unwrap();

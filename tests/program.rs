@@ -8,6 +8,10 @@ use std::process::{Command, Stdio};
 
 use testing::{Home, Swtpm};
 
+mod prepared;
+
+pub(crate) use prepared::Prepared;
+
 /// The user PIN of every test.
 pub(crate) const PIN: &str = "correct horse";
 
@@ -30,24 +34,47 @@ impl Program {
     /// One with a TPM that is already running.
     pub(crate) fn with_tpm(swtpm: Swtpm) -> Self {
         let home = Home::with_tcti(swtpm.tcti());
+        home.secret_file("pin", PIN);
+        home.secret_file("so-pin", SO_PIN);
+        Self::in_home(home, swtpm)
+    }
+
+    /// One in a home that has the files with the PINs.
+    fn in_home(home: Home, swtpm: Swtpm) -> Self {
+        let [pin, so_pin] = ["pin", "so-pin"].map(|name| text(home.path().join(name)));
         Self {
-            pin: text(home.secret_file("pin", PIN)),
-            so_pin: text(home.secret_file("so-pin", SO_PIN)),
             home,
             swtpm,
+            pin,
+            so_pin,
         }
     }
 
-    /// One with the token `work`.
+    /// One with the token `work`; all of them have the same TPM.
     pub(crate) fn with_token() -> Self {
+        static WITH_TOKEN: Prepared = Prepared::new();
+        WITH_TOKEN.copy(Self::new_with_token)
+    }
+
+    fn new_with_token() -> Self {
         let program = Self::new();
         program.init("work");
         program
     }
 
-    /// One with the token `work` and the ECDSA key `first` in it.
+    /// One with the token `work` and the ECDSA key `first` in it; all of them have the same TPM.
     pub(crate) fn with_key() -> Self {
-        let program = Self::with_token();
+        static WITH_KEY: Prepared = Prepared::new();
+        WITH_KEY.copy(|| {
+            let program = Self::with_token();
+            program.keygen("first");
+            program
+        })
+    }
+
+    /// The same on a TPM of its own: another machine, or a key that is made now.
+    pub(crate) fn new_with_key() -> Self {
+        let program = Self::new_with_token();
         program.keygen("first");
         program
     }

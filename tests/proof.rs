@@ -277,7 +277,7 @@ fn a_key_that_asks_to_be_anna_does_not_become_root() {
 
 #[test]
 fn a_challenge_for_another_tpm_or_request_is_not_answered() {
-    let (program, other) = (manufactured(), Program::with_key());
+    let (program, other) = (manufactured(), Program::new_with_key());
     let files = Files::of(&program);
     files.ask(&program, &[]);
     files.challenge(&program);

@@ -69,7 +69,7 @@ fn a_request_of_another_key_and_an_old_challenge_are_not_answered() {
     answer(&program, &["second"]).fails(2, "tpmssh: the request is for another key\n");
 
     // A prover that has another store and another TPM has no such key either.
-    let other = Program::with_key();
+    let other = Program::new_with_key();
     for name in ["request.json", "challenge.json"] {
         fs::copy(path(&program, name), path(&other, name)).unwrap();
     }

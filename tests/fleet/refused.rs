@@ -148,7 +148,7 @@ fn answers_that_were_changed_on_the_way() {
 
 /// The authority's answer to another person's proof.
 fn certificate_of_another_key(authority: &Authority) -> Vec<u8> {
-    let other = Program::with_key();
+    let other = Program::new_with_key();
     let token = authority.token("user", "berta");
     let kept = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&kept);

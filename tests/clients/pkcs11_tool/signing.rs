@@ -6,6 +6,7 @@ use testing::Home;
 
 use super::{PIN, Program, ok, tool};
 use crate::clients::{file, openssl, refused, write};
+use crate::program::Prepared;
 
 /// What stands before a SHA-256 digest in a `DigestInfo`: RFC 8017, section 9.2, note 1.
 const DIGEST_INFO: &[u8] =
@@ -81,15 +82,18 @@ pub(super) fn public_key(program: &Program, id: &str) -> String {
 }
 
 fn with_keys() -> Program {
-    let program = Program::with_token();
-    for (id, kind) in [("01", "rsa:2048"), ("02", "EC:prime256v1")] {
-        let make = ["--login", "--pin", PIN, "--keypairgen", "--key-type", kind];
-        ok(
-            &program,
-            &[&make[..], &["--id", id, "--label", id]].concat(),
-        );
-    }
-    program
+    static WITH_KEYS: Prepared = Prepared::new();
+    WITH_KEYS.copy(|| {
+        let program = Program::with_token();
+        for (id, kind) in [("01", "rsa:2048"), ("02", "EC:prime256v1")] {
+            let make = ["--login", "--pin", PIN, "--keypairgen", "--key-type", kind];
+            ok(
+                &program,
+                &[&make[..], &["--id", id, "--label", id]].concat(),
+            );
+        }
+        program
+    })
 }
 
 #[test]

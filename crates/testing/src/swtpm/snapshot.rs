@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{SHUTDOWN, Swtpm};
+use crate::temp::temp_dir;
 
 /// `TPM2_Startup(TPM_SU_CLEAR)`.
 const STARTUP: &[u8] = b"\x80\x01\0\0\0\x0c\0\0\x01\x44\0\0";
@@ -27,6 +28,18 @@ const CMD_INIT: &[u8] = &[0, 0, 0, 2, 0, 0, 0, 0];
 pub struct Snapshot(Vec<u8>);
 
 impl Swtpm {
+    /// Starts a TPM with the state of another, so that both are the same TPM and cannot play two machines.
+    ///
+    /// # Panics
+    ///
+    /// If `swtpm` is not installed or does not start.
+    #[must_use]
+    pub fn copy_of(Snapshot(state): &Snapshot) -> Self {
+        let dir = temp_dir("tpmssh-swtpm-");
+        fs::write(dir.path().join(STATE), state).expect("a fresh directory is writable");
+        Self::with_state(dir)
+    }
+
     /// Shuts the TPM down orderly and returns its permanent state. The simulator keeps running.
     ///
     /// # Panics
