@@ -28,7 +28,7 @@ const JOURNAL: &str = "store.db-journal";
 /// "tpms": the mark of a database of this program (`PRAGMA application_id`).
 const APPLICATION_ID: i64 = 0x7470_6d73;
 /// The newest version of the schema.
-const SCHEMA_VERSION: i64 = 11;
+const SCHEMA_VERSION: i64 = 12;
 
 /// How long to wait for another program's transaction. Our transactions last one disk write. A lock
 /// held longer belongs to a stopped or hanging process.

@@ -15,6 +15,7 @@ pub(crate) mod key_spec;
 mod new;
 mod permissions;
 mod read;
+mod row;
 mod spki;
 pub(crate) mod stored;
 mod twin;

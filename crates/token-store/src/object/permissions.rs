@@ -1,6 +1,5 @@
 //! The permissions that the owner of a key gave it. The chip sets the limits.
 
-use rusqlite::Row;
 use tpm_core::{Hash, Pss, Scheme};
 
 use super::MAX_VALUE_LEN;
@@ -19,28 +18,6 @@ pub struct Permissions {
     pub mechanisms: Option<Mechanisms>,
     /// Whether each use asks for the PIN again. The callers of this crate enforce that.
     pub always_authenticate: bool,
-}
-
-impl Permissions {
-    /// As they are kept in a row of `key`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Corrupt`] for a malformed list of mechanisms.
-    pub(super) fn of_row(row: &Row<'_>) -> Result<Self> {
-        let mechanisms: Option<Vec<u8>> = row.get("mechanisms")?;
-        let mechanisms = mechanisms.map(|bytes| {
-            Mechanisms::decode(&bytes).ok_or_else(|| {
-                Error::corrupt("the list of allowed mechanisms of a key is malformed")
-            })
-        });
-        Ok(Self {
-            sign: row.get("signs")?,
-            decrypt: row.get("decrypts")?,
-            mechanisms: mechanisms.transpose()?,
-            always_authenticate: row.get("always_authenticate")?,
-        })
-    }
 }
 
 /// The mechanisms that a key may be used with (`CKA_ALLOWED_MECHANISMS`), as PKCS#11 numbers them
@@ -155,7 +132,7 @@ impl Mechanisms {
         Ok(bytes)
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > MAX_VALUE_LEN {
             return None;
         }

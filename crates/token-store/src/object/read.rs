@@ -3,17 +3,14 @@
 use std::{collections::HashMap, sync::Arc};
 
 use rusqlite::{OptionalExtension, Row, Transaction};
-use tpm_core::{Blob, Origin};
+use tpm_core::Origin;
 
 use super::{
-    Attributes, Body, Key, MAX_ID_LEN, MAX_LABEL_LEN, MAX_VALUE_LEN, Object, ObjectId, Permissions,
-    RefusedKey, arrival::Arrival, check_text, spki,
+    Key, Object, ObjectId, RefusedKey,
+    arrival::Arrival,
+    row::{Columns, KEY, KeyRow, OBJECT, ObjectRow},
 };
 use crate::{Error, Result, Store, TokenId};
-
-const SELECT: &str = "SELECT id, token, class, key, label, cka_id, private, subject, value, \
-     issuer, serial_number, application, object_id, attributes, \
-     (SELECT created FROM key WHERE key.id = object.key) AS key_created FROM object";
 
 impl Store {
     /// The objects of a token, oldest first, without the keys that are refused.
@@ -47,24 +44,19 @@ impl Store {
         self.read(|tx| {
             let arrival = Arrival::of(tx, token)?;
             // In the order of the table: with an index, SQLite would sort the result in memory.
-            let mut query = tx.prepare_cached(
-                "SELECT object.id, object.token, class, label, cka_id, object.private, subject, \
-                 attributes, key.created AS key_created, \
-                 key.public AS key_public, key.private AS key_private, decrypts, \
-                 signs, mechanisms, always_authenticate FROM object NOT INDEXED \
+            let mut query = tx.prepare_cached(&format!(
+                "SELECT {OBJECT}, {KEY} FROM object NOT INDEXED \
                  LEFT JOIN key ON key.id = object.key AND key.token = object.token \
                  WHERE object.token = ? AND class = 'private-key' ORDER BY object.id",
-            )?;
+            ))?;
             let mut rows = query.query([token.0])?;
             while let Some(row) = rows.next()? {
-                let (Some(public), Some(private)) =
-                    (row.get("key_public")?, row.get("key_private")?)
-                else {
-                    return Err(another_token());
-                };
-                let blob = Blob { public, private };
-                if let Ok(key) = parse(&arrival, blob, Permissions::of_row(row)?) {
-                    visit(from_row(row, Some(Arc::new(key)))?);
+                let mut columns = Columns::of(row);
+                let object = ObjectRow::read(&mut columns)?;
+                let key = KeyRow::read(&mut columns)?.ok_or_else(another_token)?;
+                let created = key.created;
+                if let Ok(key) = parse(&arrival, key) {
+                    visit(object.with_key(Some((Arc::new(key), created)))?);
                 }
             }
             Ok(())
@@ -105,22 +97,19 @@ impl Store {
     pub(crate) fn first_key(&self, token: TokenId) -> Result<Option<Arc<Key>>> {
         self.read(|tx| {
             let arrival = Arrival::of(tx, token)?;
-            let mut query = tx.prepare_cached(
-                "SELECT public, private, decrypts, signs, mechanisms, always_authenticate \
-                 FROM key WHERE token = ? ORDER BY id",
-            )?;
+            let mut query = tx.prepare_cached(&format!(
+                "SELECT {KEY} FROM key WHERE token = ? ORDER BY id"
+            ))?;
             let mut rows = query.query([token.0])?;
             let mut imported = None;
             while let Some(row) = rows.next()? {
-                let blob = Blob {
-                    public: row.get(0)?,
-                    private: row.get(1)?,
-                };
-                let permissions = Permissions::of_row(row)?;
-                let Ok(blob) = arrival.parse(blob) else {
+                let Some(key) = KeyRow::read(&mut Columns::of(row))? else {
                     continue;
                 };
-                let key = Arc::new(Key::new(blob, permissions));
+                let Ok(blob) = arrival.parse(key.blob) else {
+                    continue;
+                };
+                let key = Arc::new(Key::new(blob, key.permissions));
                 match key.origin() {
                     Origin::Chip => return Ok(Some(key)),
                     Origin::Outside => imported = imported.or(Some(key)),
@@ -135,8 +124,9 @@ impl Store {
 pub(super) fn objects(tx: &Transaction<'_>, token: TokenId) -> Result<Vec<Object>> {
     let keys = Keys::of(tx, token)?;
     // In the order of the table: with an index, SQLite would sort the whole result in memory.
-    let mut query =
-        tx.prepare_cached(&format!("{SELECT} NOT INDEXED WHERE token = ? ORDER BY id"))?;
+    let mut query = tx.prepare_cached(&format!(
+        "SELECT {OBJECT} FROM object NOT INDEXED WHERE token = ? ORDER BY id"
+    ))?;
     let objects = query.query_and_then([token.0], |row| keys.object(row))?;
     objects.filter_map(Result::transpose).collect()
 }
@@ -148,7 +138,7 @@ pub(super) fn by_id(tx: &Transaction<'_>, id: ObjectId) -> Result<Object> {
         })
         .optional()?;
     let keys = Keys::one(tx, key.ok_or(Error::NoSuchObject)?)?;
-    let mut query = tx.prepare_cached(&format!("{SELECT} WHERE id = ?"))?;
+    let mut query = tx.prepare_cached(&format!("SELECT {OBJECT} FROM object WHERE id = ?"))?;
     let mut rows = query.query_and_then([id.0], |row| keys.object(row))?;
     match rows.next().transpose()?.flatten() {
         Some(object) => Ok(object),
@@ -158,124 +148,50 @@ pub(super) fn by_id(tx: &Transaction<'_>, id: ObjectId) -> Result<Object> {
     }
 }
 
-/// An object from its row and its key, if it has one.
-fn from_row(row: &Row<'_>, key: Option<Arc<Key>>) -> Result<Object> {
-    let class: String = row.get("class")?;
-    let body = match (class.as_str(), key) {
-        ("private-key", Some(key)) => Body::PrivateKey {
-            key,
-            subject: row.get("subject")?,
-        },
-        ("public-key", Some(key)) => Body::PublicKey {
-            public: key.public().clone(),
-            key: Some(key),
-            subject: row.get("subject")?,
-        },
-        ("public-key", None) => Body::PublicKey {
-            public: spki::decode(&row.get::<_, Vec<u8>>("value")?)?,
-            key: None,
-            subject: row.get("subject")?,
-        },
-        ("certificate", None) => Body::Certificate {
-            value: row.get("value")?,
-            subject: row.get("subject")?,
-            issuer: row.get("issuer")?,
-            serial_number: row.get("serial_number")?,
-        },
-        ("data", None) => Body::Data {
-            value: row.get("value")?,
-            application: row.get("application")?,
-            object_id: row.get("object_id")?,
-        },
-        _ => return Err(Error::corrupt("an object has an unknown class")),
-    };
-    let attributes = Attributes::decode(row.get_ref("attributes")?.as_blob().unwrap_or(&[0]));
-    let object = Object {
-        id: ObjectId(row.get("id")?),
-        token: TokenId(row.get("token")?),
-        label: row.get("label")?,
-        cka_id: row.get("cka_id")?,
-        private: row.get("private")?,
-        key_created: row.get("key_created")?,
-        attributes: attributes
-            .ok_or_else(|| Error::corrupt("an object has attributes that are none"))?,
-        body,
-    };
-    check(&object)?;
-    Ok(object)
-}
-
-/// Refuses an object with texts or values that are longer than this crate writes.
-fn check(object: &Object) -> Result<()> {
-    let values: &[&[u8]] = match &object.body {
-        Body::PrivateKey { subject, .. } | Body::PublicKey { subject, .. } => &[subject],
-        Body::Certificate {
-            value,
-            subject,
-            issuer,
-            serial_number,
-        } => &[value, subject, issuer, serial_number],
-        Body::Data {
-            value,
-            application,
-            object_id,
-        } => &[value, application.as_bytes(), object_id],
-    };
-    let fits = check_text("label", &object.label, MAX_LABEL_LEN).is_ok()
-        && object.cka_id.len() <= MAX_ID_LEN
-        && values.iter().all(|value| value.len() <= MAX_VALUE_LEN);
-    if fits {
-        Ok(())
-    } else {
-        Err(Error::corrupt(
-            "an object has a longer value than any that is kept",
-        ))
-    }
-}
-
-/// The keys of a token by their row, or the reason why a key is refused.
-struct Keys(HashMap<i64, Result<Arc<Key>, String>>);
+/// The keys of a token by their row, each with the time at which it was made, or the reason why it is
+/// refused.
+struct Keys(HashMap<i64, Result<(Arc<Key>, u64), String>>);
 
 impl Keys {
     /// The keys of a token.
     fn of(tx: &Transaction<'_>, token: TokenId) -> Result<Self> {
-        Self::read(tx, "token", token.0, &Arrival::of(tx, token)?)
+        // In the order of the table, which the index of tokens would jump about in.
+        let which = "NOT INDEXED WHERE token = ?";
+        Self::read(tx, which, token.0, &Arrival::of(tx, token)?)
     }
 
     /// The key in this row of the table `key`; empty if `row` is `None`.
     fn one(tx: &Transaction<'_>, row: Option<i64>) -> Result<Self> {
         match row {
-            Some(row) => Self::read(tx, "id", row, &Arrival::of_key(tx, row)?),
+            Some(row) => Self::read(tx, "WHERE id = ?", row, &Arrival::of_key(tx, row)?),
             None => Ok(Self(HashMap::new())),
         }
     }
 
-    fn read(tx: &Transaction<'_>, column: &str, value: i64, arrival: &Arrival) -> Result<Self> {
-        let mut query = tx.prepare_cached(&format!(
-            "SELECT id, public, private, decrypts, signs, mechanisms, always_authenticate \
-             FROM key WHERE {column} = ?"
-        ))?;
-        let keys = query.query_and_then([value], |row| -> Result<_> {
-            let blob = Blob {
-                public: row.get(1)?,
-                private: row.get(2)?,
-            };
-            Ok((
-                row.get(0)?,
-                parse(arrival, blob, Permissions::of_row(row)?).map(Arc::new),
-            ))
-        })?;
-        keys.collect::<Result<_>>().map(Self)
+    fn read(tx: &Transaction<'_>, which: &str, value: i64, arrival: &Arrival) -> Result<Self> {
+        let mut query = tx.prepare_cached(&format!("SELECT {KEY} FROM key {which}"))?;
+        let mut rows = query.query([value])?;
+        let mut keys = HashMap::new();
+        while let Some(row) = rows.next()? {
+            if let Some(key) = KeyRow::read(&mut Columns::of(row))? {
+                let (id, created) = (key.id, key.created);
+                let parsed = parse(arrival, key).map(|key| (Arc::new(key), created));
+                keys.insert(id, parsed);
+            }
+        }
+        Ok(Self(keys))
     }
 
     /// An object from its row; `None` if its key is refused.
     fn object(&self, row: &Row<'_>) -> Result<Option<Object>> {
-        let key: Option<i64> = row.get("key")?;
-        match key.map(|key| self.0.get(&key)) {
-            None => from_row(row, None).map(Some),
-            Some(Some(Ok(key))) => from_row(row, Some(Arc::clone(key))).map(Some),
-            Some(Some(Err(_))) => Ok(None),
-            Some(None) => Err(another_token()),
+        let object = ObjectRow::read(&mut Columns::of(row))?;
+        let Some(key) = object.key else {
+            return object.with_key(None).map(Some);
+        };
+        match self.0.get(&key) {
+            Some(Ok(key)) => object.with_key(Some(key.clone())).map(Some),
+            Some(Err(_)) => Ok(None),
+            None => Err(another_token()),
         }
     }
 
@@ -286,9 +202,9 @@ impl Keys {
 }
 
 /// A stored key, or why it is refused.
-fn parse(arrival: &Arrival, blob: Blob, permissions: Permissions) -> Result<Key, String> {
-    let parsed = arrival.parse(blob);
-    let key = parsed.map(|blob| Key::new(blob, permissions));
+fn parse(arrival: &Arrival, row: KeyRow) -> Result<Key, String> {
+    let parsed = arrival.parse(row.blob);
+    let key = parsed.map(|blob| Key::new(blob, row.permissions));
     key.map_err(|err| {
         log::warn!("a stored key is not used: {err}");
         match err {

@@ -1,17 +1,17 @@
 //! A store that was damaged, tampered with, or is used by several programs at once.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{fs, process::Command};
 
 use proptest::prelude::*;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use testing::assert_matches;
-use token_store::{Error, Kind, Store, Trust, WallKind, object::NewData};
+use token_store::{Error, Kind, Store, WallKind, object::NewData};
 
 use crate::{Bench, PIN, TestResult, failure, store_dir};
 
 /// A store with a token, a key and data, closed, and its bytes.
-fn filled() -> (Bench, Vec<u8>) {
+pub(crate) fn filled() -> (Bench, Vec<u8>) {
     let mut bench = Bench::new();
     let token = bench.token("work", WallKind::Counter);
     let open = bench.login(&token, PIN).expect("a login");
@@ -108,113 +108,6 @@ fn a_flipped_bit_is_noticed_or_harmless() -> TestResult {
     }
     assert!(noticed > RUNS / 20, "only {noticed} noticed");
     Ok(())
-}
-
-#[test]
-fn a_store_of_another_version_is_left_alone() -> TestResult {
-    let (bench, _) = filled();
-    bench.tamper("PRAGMA user_version = 12");
-    let before = fs::read(bench.file())?;
-    let err = failure(bench.reopen());
-    assert_eq!(
-        err.to_string(),
-        "the store is of a newer version (12) than this program knows (11)"
-    );
-    assert_eq!(err.kind().exit_code(), 7);
-    bench.tamper("PRAGMA user_version = 0");
-    assert_matches!(failure(bench.reopen()), Error::Corrupt { .. });
-    bench.tamper("PRAGMA user_version = 12");
-    assert_eq!(fs::read(bench.file())?.len(), before.len());
-    Ok(())
-}
-
-/// What makes a store one of version 1 again.
-const BACK_TO_VERSION_1: &str = "DROP TABLE enrolment_authority; DROP TABLE enrolment; DROP TABLE withdrawal; DROP TABLE krl_number; DROP TABLE arrival; DROP TABLE proof_used; DROP TABLE proof_required; \
-     DROP TABLE attestation_key; ALTER TABLE object DROP COLUMN attributes; \
-     ALTER TABLE key DROP COLUMN mechanisms; ALTER TABLE key DROP COLUMN signs; \
-     ALTER TABLE token DROP COLUMN pin_generation; \
-     ALTER TABLE token DROP COLUMN chip; ALTER TABLE key DROP COLUMN decrypts; \
-     DROP TABLE revocation; DROP TABLE issued; DROP TABLE authority; \
-     DROP TABLE ssh_certificate; PRAGMA user_version = 1";
-
-#[test]
-fn a_store_of_version_1_is_brought_to_this_one_with_all_that_is_in_it() -> TestResult {
-    let (bench, _) = filled();
-    let token = bench.store.tokens()?.remove(0);
-    let objects = bench.store.objects(token.id)?.len();
-    bench.tamper(BACK_TO_VERSION_1);
-
-    let locked = fs::Permissions::from_mode(0o500);
-    let dir = bench.file().parent().ok_or("a directory")?.to_owned();
-    fs::set_permissions(&dir, locked)?;
-    let err = failure(bench.reopen());
-    assert_eq!(
-        err.to_string(),
-        "the store is of an older version (1) and read-only"
-    );
-    assert_eq!(err.kind().exit_code(), 11);
-    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
-
-    let store = bench.reopen()?;
-    assert_eq!(store.objects(token.id)?.len(), objects);
-    assert!(store.ssh_certificates(token.id)?.is_empty());
-    store.check_integrity()?;
-    Ok(())
-}
-
-/// The keys of an authority were in two columns.
-#[test]
-fn a_store_of_version_9_keeps_whom_it_believes() -> TestResult {
-    let (bench, _) = filled();
-    let token = bench.store.tokens()?.remove(0);
-    bench.tamper("DROP TABLE enrolment_authority; DROP TABLE enrolment;");
-    bench.tamper(include_str!("../../src/db/schema_9.sql"));
-    bench.tamper(
-        "INSERT INTO enrolment (key, is_host, server, audience, principals, ek_type, user_ca, host_ca, renew_at, expires, failures, next_try) \
-         SELECT id, 1, 'https://ca/', 'https://ca/', 'web1', '', CAST('users' AS BLOB), CAST('hosts' AS BLOB), 1, 2, 0, 0 FROM key",
-    );
-    let mut store = bench.reopen()?;
-    store.check_integrity()?;
-    let enrolment = store.enrolments(token.id)?.remove(0);
-    let trust = &enrolment.terms.trust;
-    assert_eq!(trust.user_cas, [b"users".to_vec()]);
-    assert_eq!(trust.host_cas, [b"hosts".to_vec()]);
-    assert_eq!(trust.keys_number, 0);
-    assert_eq!(enrolment.terms.role, None);
-
-    // Newer keys take their place, and older ones do not.
-    let newer = Trust {
-        user_cas: vec![b"users".to_vec(), b"more".to_vec()],
-        host_cas: vec![b"other".to_vec()],
-        keys_number: 7,
-        tls_roots: None,
-    };
-    assert!(store.trust_authorities(enrolment.id, &newer)?);
-    let older = Trust {
-        keys_number: 6,
-        ..trust.clone()
-    };
-    assert!(!store.trust_authorities(enrolment.id, &older)?);
-    assert!(!store.trust_authorities(enrolment.id, &newer)?);
-    assert_eq!(store.enrolments(token.id)?[0].terms.trust, newer);
-    assert!(store.end_enrolment(enrolment.id)?);
-    assert!(!store.trust_authorities(enrolment.id, &newer)?);
-    store.check_integrity()?;
-    Ok(())
-}
-
-#[test]
-fn a_store_of_version_1_that_was_changed_is_not_brought_to_this_one() {
-    let (bench, _) = filled();
-    bench.tamper(BACK_TO_VERSION_1);
-    bench.tamper("CREATE TABLE extra (a)");
-    let before = fs::read(bench.file()).expect("a file");
-    let err = failure(bench.reopen());
-    assert_eq!(
-        err.to_string(),
-        "the store is corrupt: its tables were changed"
-    );
-    assert_eq!(fs::read(bench.file()).expect("a file"), before);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod places;
 mod refusals;
 mod sweep;
 mod thieves;
+mod versions;
 mod walls;
 
 use std::{path::PathBuf, sync::Arc};

@@ -1,5 +1,7 @@
 //! Keys in their stored form, and the checks before each load.
 
+use std::{collections::HashMap, sync::OnceLock};
+
 use tpm_wire::Reader;
 
 use crate::{
@@ -92,12 +94,8 @@ impl KeyBlob {
         let usage = Usage {
             decrypt: attributes & attributes::DECRYPT != 0,
         };
-        let head = if arrival.is_some() {
-            template::imported_key_head(key_type, usage)?
-        } else {
-            template::signing_key_head(key_type, usage)?
-        };
-        if !blob.public.starts_with(&head) {
+        let head = head(key_type, usage, origin(arrival.as_ref()))?;
+        if !blob.public.starts_with(head) {
             return Err(Error::KeyRefused(
                 "its attributes or policy are not those of a signing key",
             ));
@@ -140,10 +138,7 @@ impl KeyBlob {
     /// Where it was made.
     #[must_use]
     pub fn origin(&self) -> Origin {
-        match self.arrival {
-            None => Origin::Chip,
-            Some(_) => Origin::Outside,
-        }
+        origin(self.arrival.as_ref())
     }
 
     /// The parent of a key that was made outside; the others are below the token key itself.
@@ -157,6 +152,43 @@ impl KeyBlob {
     pub fn blob(&self) -> &Blob {
         &self.blob
     }
+}
+
+fn origin(arrival: Option<&ArrivalKey>) -> Origin {
+    match arrival {
+        None => Origin::Chip,
+        Some(_) => Origin::Outside,
+    }
+}
+
+/// The beginning of the public area of each key of this kind: all but its public key.
+///
+/// All of them are made with the first, because a program that lists its keys compares each of them.
+fn head(key_type: KeyType, usage: Usage, origin: Origin) -> Result<&'static [u8]> {
+    type Kind = (KeyType, Usage, Origin);
+    static HEADS: OnceLock<HashMap<Kind, Vec<u8>>> = OnceLock::new();
+    let make = || -> Result<_> {
+        let mut heads = HashMap::new();
+        for key_type in KeyType::ALL {
+            for usage in [Usage::SIGN, Usage::SIGN_DECRYPT] {
+                let signing = template::signing_key_head(key_type, usage)?;
+                heads.insert((key_type, usage, Origin::Chip), signing);
+                let imported = template::imported_key_head(key_type, usage)?;
+                heads.insert((key_type, usage, Origin::Outside), imported);
+            }
+        }
+        Ok(heads)
+    };
+    let heads = match HEADS.get() {
+        Some(heads) => heads,
+        None => {
+            let made = make()?;
+            HEADS.get_or_init(|| made)
+        }
+    };
+    let head = heads.get(&(key_type, usage, origin));
+    head.map(Vec::as_slice)
+        .ok_or(Error::Malformed("key template"))
 }
 
 /// The attributes of a public area.
