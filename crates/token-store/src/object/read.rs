@@ -45,15 +45,15 @@ impl Store {
             let arrival = Arrival::of(tx, token)?;
             // In the order of the table: with an index, SQLite would sort the result in memory.
             let mut query = tx.prepare_cached(&format!(
-                "SELECT {OBJECT}, {KEY} FROM object NOT INDEXED \
+                "SELECT {KEY}, {OBJECT} FROM object NOT INDEXED \
                  LEFT JOIN key ON key.id = object.key AND key.token = object.token \
                  WHERE object.token = ? AND class = 'private-key' ORDER BY object.id",
             ))?;
             let mut rows = query.query([token.0])?;
             while let Some(row) = rows.next()? {
                 let mut columns = Columns::of(row);
-                let object = ObjectRow::read(&mut columns)?;
                 let key = KeyRow::read(&mut columns)?.ok_or_else(another_token)?;
+                let object = ObjectRow::read(columns)?;
                 let created = key.created;
                 if let Ok(key) = parse(&arrival, key) {
                     visit(object.with_key(Some((Arc::new(key), created)))?);
@@ -184,7 +184,7 @@ impl Keys {
 
     /// An object from its row; `None` if its key is refused.
     fn object(&self, row: &Row<'_>) -> Result<Option<Object>> {
-        let object = ObjectRow::read(&mut Columns::of(row))?;
+        let object = ObjectRow::read(Columns::of(row))?;
         let Some(key) = object.key else {
             return object.with_key(None).map(Some);
         };

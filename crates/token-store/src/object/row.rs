@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{Error, Result, TokenId};
 
-/// The columns of [`ObjectRow`].
+/// The columns of [`ObjectRow`]. Objects with a key have nothing in those after the subject.
 pub(super) const OBJECT: &str = "object.id, object.token, object.key, class, label, cka_id, \
-     object.private, subject, value, issuer, serial_number, application, object_id, attributes";
+     object.private, attributes, subject, value, issuer, serial_number, application, object_id";
 
 /// The columns of [`KeyRow`].
 pub(super) const KEY: &str = "key.id, key.created, key.public, key.private, signs, decrypts, \
@@ -85,7 +85,7 @@ fn mechanisms(stored: Option<Vec<u8>>) -> Result<Option<Mechanisms>> {
 }
 
 /// A stored object without its key.
-pub(super) struct ObjectRow {
+pub(super) struct ObjectRow<'a> {
     id: ObjectId,
     token: TokenId,
     /// The row of its key.
@@ -94,22 +94,19 @@ pub(super) struct ObjectRow {
     label: String,
     cka_id: Vec<u8>,
     private: bool,
-    subject: Vec<u8>,
-    value: Vec<u8>,
-    issuer: Vec<u8>,
-    serial_number: Vec<u8>,
-    application: String,
-    object_id: Vec<u8>,
     attributes: Attributes,
+    subject: Vec<u8>,
+    /// The columns after the subject.
+    rest: Columns<'a>,
 }
 
-impl ObjectRow {
-    /// An object from the columns [`OBJECT`].
+impl<'a> ObjectRow<'a> {
+    /// An object from the columns [`OBJECT`], which are the last ones of the row.
     ///
     /// # Errors
     ///
     /// [`Error::Corrupt`] for malformed attributes, and those of the store.
-    pub(super) fn read(columns: &mut Columns<'_>) -> Result<Self> {
+    pub(super) fn read(mut columns: Columns<'a>) -> Result<Self> {
         Ok(Self {
             id: ObjectId(columns.take()?),
             token: TokenId(columns.take()?),
@@ -118,14 +115,10 @@ impl ObjectRow {
             label: columns.take()?,
             cka_id: columns.take()?,
             private: columns.take()?,
-            subject: columns.take()?,
-            value: columns.take()?,
-            issuer: columns.take()?,
-            serial_number: columns.take()?,
-            application: columns.take()?,
-            object_id: columns.take()?,
             attributes: Attributes::decode(&columns.take::<Vec<u8>>()?)
                 .ok_or_else(|| Error::corrupt("an object has attributes that are none"))?,
+            subject: columns.take()?,
+            rest: columns,
         })
     }
 
@@ -133,36 +126,20 @@ impl ObjectRow {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] for an unknown class, and for longer values than this crate writes.
+    /// [`Error::Corrupt`] for an unknown class, and for longer values than this crate writes; those of
+    /// the store.
     pub(super) fn with_key(self, key: Option<(Arc<Key>, u64)>) -> Result<Object> {
         let (key, key_created) = key.unzip();
+        let subject = self.subject;
         let body = match (self.class.as_str(), key) {
-            ("private-key", Some(key)) => Body::PrivateKey {
-                key,
-                subject: self.subject,
-            },
+            ("private-key", Some(key)) => Body::PrivateKey { key, subject },
             ("public-key", Some(key)) => Body::PublicKey {
                 public: key.public().clone(),
                 key: Some(key),
-                subject: self.subject,
+                subject,
             },
-            ("public-key", None) => Body::PublicKey {
-                public: spki::decode(&self.value)?,
-                key: None,
-                subject: self.subject,
-            },
-            ("certificate", None) => Body::Certificate {
-                value: self.value,
-                subject: self.subject,
-                issuer: self.issuer,
-                serial_number: self.serial_number,
-            },
-            ("data", None) => Body::Data {
-                value: self.value,
-                application: self.application,
-                object_id: self.object_id,
-            },
-            _ => return Err(Error::corrupt("an object has an unknown class")),
+            (class, None) => Self::without_key(class, subject, self.rest)?,
+            _ => return Err(unknown_class()),
         };
         let object = Object {
             id: self.id,
@@ -177,6 +154,35 @@ impl ObjectRow {
         check(&object)?;
         Ok(object)
     }
+
+    fn without_key(class: &str, subject: Vec<u8>, mut rest: Columns<'a>) -> Result<Body> {
+        let value: Vec<u8> = rest.take()?;
+        let (issuer, serial_number) = (rest.take()?, rest.take()?);
+        let (application, object_id) = (rest.take()?, rest.take()?);
+        Ok(match class {
+            "public-key" => Body::PublicKey {
+                public: spki::decode(&value)?,
+                key: None,
+                subject,
+            },
+            "certificate" => Body::Certificate {
+                value,
+                subject,
+                issuer,
+                serial_number,
+            },
+            "data" => Body::Data {
+                value,
+                application,
+                object_id,
+            },
+            _ => return Err(unknown_class()),
+        })
+    }
+}
+
+fn unknown_class() -> Error {
+    Error::corrupt("an object has an unknown class")
 }
 
 /// Refuses an object with texts or values that are longer than this crate writes.
