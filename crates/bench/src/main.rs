@@ -57,7 +57,7 @@ use crate::{
 struct Args {
     #[command(subcommand)]
     contestant: Option<Hidden>,
-    /// Fewer rounds: under five minutes instead of under forty
+    /// Fewer rounds: under five minutes instead of about twelve
     #[arg(long)]
     quick: bool,
     /// Measure one part alone: sign, command, chip, count, scale, proof or fleet
