@@ -133,14 +133,7 @@ pub fn at(place: &CaPlace) -> anyhow::Result<Box<dyn Signer>> {
 
 /// Protects the memory of this process before it holds a secret, such as a PIN: no core dumps, and no other process of this user can attach to it.
 pub(crate) fn harden() {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    let done = setrlimit(Resource::Core, none)
-        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
-    if let Err(err) = done {
+    if let Err(err) = locked_memory::shield_process() {
         eprintln!("tpmssh-ca: other processes can read this one's memory: {err}");
     }
 }

@@ -13,16 +13,22 @@
 //! swapped. It is wiped all the same. The alternative, an error, would turn a full limit into a
 //! failed login.
 //!
+//! [`shield_process`] keeps the memory of the whole process out of core files and from debuggers.
+//!
 //! # Source
 //!
 //! mlock(2): the kernel locks whole pages and does not count locks, so unlocking one of two secrets
 //! in a page unlocks the other one as well. That is why each secret here has pages of its own.
 #![forbid(unsafe_code)]
 
+mod process;
+
 use std::fmt;
 
 use region::LockGuard;
 use zeroize::Zeroize;
+
+pub use process::shield_process;
 
 /// Memory that begins at a page of 4096 bytes and ends with one. If the pages of a machine are
 /// larger, a lock also covers other memory and may end when that is unlocked; the secret can then be

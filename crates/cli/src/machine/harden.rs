@@ -4,22 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-
 /// Forbids this process to dump core and other processes of this user to attach to it.
 ///
 /// A failure is logged and otherwise ignored: the program is then as exposed as any other, and
 /// refusing to work would not help the user.
 pub(crate) fn process() {
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    if let Err(err) = setrlimit(Resource::Core, none) {
-        log::warn!("core dumps stay possible: {err}");
-    }
-    if let Err(err) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        log::warn!("other processes can read this one's memory: {err}");
+    if let Err(err) = locked_memory::shield_process() {
+        log::warn!("core dumps or other processes may show the memory of this one: {err}");
     }
 }
 
