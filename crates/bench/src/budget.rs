@@ -137,14 +137,6 @@ fn budgets(hosts: u32) -> Vec<Budget> {
             8.0,
         ),
         of(
-            "TPM commands of ssh -I, cold, managed",
-            Group::Count,
-            LOGIN,
-            TPMSSH,
-            Limited::Value,
-            20.0,
-        ),
-        of(
             "TPM commands of a further login through tpmssh agent, bare",
             Group::Count,
             AGENT_LOGIN,

@@ -19,9 +19,8 @@ pub(crate) enum Exception {
     /// loaded object is then used under its Name, which HMACs cover, or for a signature that is
     /// checked.
     Context,
-    /// A signature, and the loading of the signing key. The signature is verified with the stored public
-    /// key before it is returned. An attestation is a signature as well. Other uses of the key come in
-    /// salted sessions, whose HMACs cover its Name.
+    /// A signature, and for a token without a PIN the loading of the signing key. The signature is
+    /// verified with the stored public key before it is returned. An attestation is a signature as well.
     CheckedSignature,
     /// A storage root key whose Name must be the pinned one. Sessions are salted to the pinned
     /// public key and not to the one in the reply.

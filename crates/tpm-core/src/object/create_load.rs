@@ -60,8 +60,7 @@ pub(crate) fn about_child(err: Error, child: Entity) -> Error {
     }
 }
 
-/// Like [`loaded`], for a key whose signatures are checked. Its other uses come in salted sessions, whose
-/// HMACs cover its Name.
+/// Like [`loaded`], for a key of a token without a PIN, whose signatures are checked.
 pub(crate) fn loaded_unauthenticated<'op>(
     op: &'op Operation<'op>,
     command: Command<'_, Open>,

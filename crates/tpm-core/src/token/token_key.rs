@@ -182,8 +182,9 @@ impl TokenKey {
                     Some(sessions) => self.unlock_in(root, pin, sessions)?,
                     None => self.unlock(root, pin)?,
                 };
-                unlocked
-                    .load_key(op, key)
+                let command = unlocked.command(CommandCode::Load, Then::Done);
+                let command = unlocked.prove(create_load::with_blob(command, key.blob()))?;
+                create_load::loaded(op, command, key.blob())
                     .map_err(|err| create_load::about_child(err, Entity::Key))?
             };
             ReadyKey::take(op, loaded, key)

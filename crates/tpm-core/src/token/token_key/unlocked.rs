@@ -2,7 +2,7 @@
 
 use super::TokenKey;
 use crate::{
-    AuthValue, Entity, Error, KeyBlob, OpenSrk, Operation, PinAuth, PinCounter, Result, Wall,
+    AuthValue, Entity, Error, OpenSrk, Operation, PinAuth, PinCounter, Result, Wall,
     command::{
         Authentic, Command, CommandCode,
         policy::no_command,
@@ -156,31 +156,6 @@ impl<'op> Unlocked<'op> {
             counter.prove_in(policy, self.witness.authorizes(self.pin), &cp_hash)?;
         }
         Ok(command)
-    }
-
-    /// Proves the PIN and loads a signing key below this one, which ends both sessions.
-    ///
-    /// With a counter the proof ends the witness, so the reply to the `TPM2_Load` itself is not
-    /// authenticated: a resource manager would save the witness after the proof and load it again. The chip
-    /// loads no other key with this proof, which is limited to the command.
-    pub(super) fn load_key(
-        &self,
-        op: &'op Operation<'op>,
-        key: &KeyBlob,
-    ) -> Result<Transient<'op>> {
-        let blob = key.blob();
-        let Proof::Counter(policy, counter) = &self.proof else {
-            let command = self.command(CommandCode::Load, Then::Done);
-            return create_load::loaded(op, create_load::with_blob(command, blob), blob);
-        };
-        let command = Command::new(CommandCode::Load)
-            .about(Entity::TokenKey)
-            .handle(self.key.handle(), self.key.name())
-            .unsalted(policy.plain().last());
-        let mut command = create_load::with_blob(command, blob);
-        let cp_hash = command.cp_hash()?;
-        counter.prove_in(policy, self.witness.authorizes(self.pin).last(), &cp_hash)?;
-        create_load::loaded_unauthenticated(op, command, blob)
     }
 
     /// Proves the PIN without authorizing a command; a wrong one costs one try.
