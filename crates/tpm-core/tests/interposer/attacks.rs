@@ -22,7 +22,7 @@ enum Cell {
 use Cell::{Fails, NotApplicable};
 
 /// Each attack, and its outcome behind the counter, the lockout and no wall.
-const TABLE: [(&str, [Cell; 3]); 9] = [
+const TABLE: [(&str, [Cell; 3]); 10] = [
     (
         "a software key is planted when a key is made",
         [Fails(planted_key::attack); 3],
@@ -75,6 +75,14 @@ const TABLE: [(&str, [Cell; 3]); 9] = [
     (
         "an arrival key of the attacker's takes the place of one that is made",
         [Fails(arrival::made); 3],
+    ),
+    (
+        "a software key is planted in the store, and its load is answered",
+        [
+            Fails(planted_key::stored),
+            Fails(planted_key::stored),
+            NotApplicable("without a PIN, a load has no session that could show it"),
+        ],
     ),
 ];
 
@@ -135,4 +143,9 @@ fn nothing_is_wrapped_for_a_planted_arrival_key() -> TestResult {
 #[test]
 fn an_arrival_key_that_somebody_else_made_is_refused() -> TestResult {
     carry_out(8)
+}
+
+#[test]
+fn a_key_that_is_planted_in_the_store_does_not_seem_to_be_loaded() -> TestResult {
+    carry_out(9)
 }

@@ -5,7 +5,7 @@ use testing::{
     Tap, assert_matches,
     interposer::{Action, Message, cc},
 };
-use tpm_core::{Error, KeyType, Scheme, Usage};
+use tpm_core::{Blob, Error, KeyBlob, KeyType, Scheme, Usage};
 
 use testing::eavesdropper::name_of;
 
@@ -111,4 +111,68 @@ pub(super) fn signature(kind: Kind) -> TestResult {
     let signed = ready.sign(&op, Scheme::Ecdsa, &[0x5a; 32]);
     assert_matches!(signed, Err(Error::WrongSignature));
     Ok(())
+}
+
+/// The key of the world with the planted public half, as the store has it after the attack.
+fn in_store(world: &World) -> Result<KeyBlob, Error> {
+    let Blob {
+        mut public,
+        private,
+    } = world.key.blob().clone();
+    let point = GENERATOR.map(|coordinate| [&[0, 32], &coordinate[..]].concat());
+    let at = public.len() - 2 * point[0].len();
+    public.truncate(at);
+    public.extend(point.concat());
+    KeyBlob::parse(Blob { public, private })
+}
+
+/// A response to a `TPM2_Load` as of a chip that has loaded the key. The attacker knows no session key, so
+/// the HMACs are of zeros.
+fn success(command: &Message) -> Message {
+    let name = name_of(&command.get("inPublic"));
+    let sized = |bytes: &[u8]| [&[0, bytes.len() as u8], bytes].concat();
+    let parameters = sized(&name);
+    let mut body = 0x8000_0001_u32.to_be_bytes().to_vec();
+    body.extend((parameters.len() as u32).to_be_bytes());
+    body.extend(parameters);
+    for number in 1..=command.sessions().len() {
+        let attributes = command.get(&format!("session{number}.attributes"));
+        let hmac = command.get(&format!("session{number}.hmac"));
+        body.extend(sized(&[0; 32]));
+        body.extend(attributes);
+        body.extend(sized(&vec![0; hmac.len()]));
+    }
+    let mut bytes = vec![0x80, 0x02];
+    bytes.extend((body.len() as u32 + 10).to_be_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(body);
+    Message::parse_reply(command, &bytes)
+}
+
+/// The planted key is in the store, and the attacker says for the chip that it is loaded. If that were
+/// believed, he could sign for it as well, and nobody would notice.
+pub(super) fn stored(kind: Kind) -> TestResult {
+    let world = World::new(kind)?;
+    let planted = in_store(&world)?;
+    let tap = Tap::start(&world.swtpm);
+    tap.interpose(|step| {
+        let is_planted = step
+            .command
+            .field("inPublic.unique.x")
+            .is_some_and(|x| x.value() == GENERATOR[0]);
+        if step.command.code() == cc::LOAD && is_planted {
+            return Ok(Action::Reply(success(&step.command)));
+        }
+        Ok(Action::Pass)
+    });
+    let tpm = tpm(&tap.tcti());
+    let op = tpm.begin()?;
+    let root = world.srk.open(&op)?;
+    match world.token_key.load_key(&root, &world.pin(), &planted) {
+        Err(Error::ReplyForged { command }) => {
+            assert_eq!(command, tpm_core::CommandCode::Load);
+            Ok(())
+        }
+        other => Err(format!("{other:?}").into()),
+    }
 }
