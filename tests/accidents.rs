@@ -86,7 +86,7 @@ fn a_place_where_no_socket_can_be_is_named() {
         &format!("make its directory first: mkdir -m 700 -p {run}/no/such"),
     );
     let too_long = place(
-        &format!("{long}: path must be shorter than SUN_LEN"),
+        &format!("{long}: File name too long (os error 36)"),
         "the path of a socket has at most 107 bytes; give a shorter one with --socket PATH",
     );
     for (path, said) in [(&long, too_long), (&deep, no_dir)] {

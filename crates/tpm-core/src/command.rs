@@ -52,6 +52,8 @@ pub(crate) struct Command<'a, A = Open> {
     fixed: Option<Vec<u8>>,
     entity: Entity,
     patience: u32,
+    /// What this program does while the chip runs the command.
+    meanwhile: Option<&'a dyn Fn()>,
     kind: PhantomData<A>,
 }
 
@@ -71,6 +73,7 @@ impl<'a> Command<'a, Open> {
             fixed: None,
             entity: Entity::Other,
             patience: 1,
+            meanwhile: None,
             kind: PhantomData,
         }
     }
@@ -86,6 +89,20 @@ impl<'a, A> Command<'a, A> {
     /// How many times the usual deadline the command may take.
     pub(crate) fn patience(&self) -> u32 {
         self.patience
+    }
+
+    /// Has this program do `work` while the chip runs the command. The command may be sent more
+    /// than once, and `work` is done each time.
+    pub(crate) fn meanwhile(mut self, work: &'a dyn Fn()) -> Self {
+        self.meanwhile = Some(work);
+        self
+    }
+
+    /// Does the work of the meantime, if there is some.
+    pub(crate) fn work(&self) {
+        if let Some(work) = self.meanwhile {
+            work();
+        }
     }
 
     /// States which entity the command uses or authorizes, for errors.
@@ -124,6 +141,7 @@ impl<'a, A> Command<'a, A> {
             fixed: self.fixed,
             entity: self.entity,
             patience: self.patience,
+            meanwhile: self.meanwhile,
             kind: PhantomData,
         }
     }

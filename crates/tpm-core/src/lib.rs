@@ -106,7 +106,7 @@ pub use token::{
     change_guard::ChangeGuard,
     pin_counter::{PinCounter, PinState, Presence},
     so_object::SoObject,
-    token_key::TokenKey,
+    token_key::{Login, TokenKey},
     wall::Wall,
 };
 pub use tpm::{Operation, Silence, Tpm, Waiting};

@@ -11,8 +11,14 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
+};
 
 use crate::{Error, Result};
+
+/// How many clients may wait to be accepted: as many as the kernel allows (`net.core.somaxconn`).
+const BACKLOG: i32 = i32::MAX;
 
 /// A listening socket that is this program's own; dropping it removes it.
 #[derive(Debug)]
@@ -88,8 +94,7 @@ impl Socket {
         // Of two that start at once, one makes the socket and the other sees it.
         let lock = lock(path)?;
         clear(path)?;
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+        let listener = listen_at(path).map_err(failed)?;
         let meta = fs::symlink_metadata(path).map_err(failed)?;
         Ok(Self {
             listener,
@@ -119,6 +124,21 @@ impl Socket {
     pub(crate) fn listener(&self) -> io::Result<UnixListener> {
         self.listener.try_clone()
     }
+}
+
+/// Makes a socket that only this user can connect to. It has its mode before it listens: whoever can
+/// connect finds the final mode.
+fn listen_at(path: &Path) -> io::Result<UnixListener> {
+    let socket = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    bind(&socket, &SocketAddrUnix::new(path)?)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket.into())
 }
 
 impl Drop for Made {

@@ -300,8 +300,7 @@ pub(crate) fn for_agent(err: &agent::Error) -> Option<String> {
         }
         Agent::UnsafePath { .. } => "take a directory of your own with mode 0700 for the socket",
         Agent::Socket { path, source } => match (source.kind(), path.parent()) {
-            // UnixListener finds a path too long before the system is asked.
-            (ErrorKind::InvalidInput, _) => {
+            (ErrorKind::InvalidFilename, _) => {
                 "the path of a socket has at most 107 bytes; give a shorter one with --socket PATH"
             }
             (ErrorKind::NotFound, Some(dir)) => {

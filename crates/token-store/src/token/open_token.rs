@@ -9,8 +9,8 @@ use std::{
 };
 
 use tpm_core::{
-    Blob, Capabilities, KeyBlob, KeyType, Name, OpenSrk, Operation, PinAuth, ReadyKey, Scheme,
-    Signature, Tpm, Usage,
+    Blob, Capabilities, KeyBlob, KeyType, Login, Name, OpenSrk, Operation, PinAuth, ReadyKey,
+    Scheme, Signature, Tpm, Usage,
 };
 
 pub(crate) use self::signing::Signing;
@@ -62,13 +62,21 @@ impl OpenToken {
 
     fn log_in(store: &Store, tpm: &Arc<Tpm>, token: &Token, pin: Option<&Pin>) -> Result<Self> {
         let objects = TokenObjects::of_this_machine(token)?;
-        let auth = derived(token, pin)?;
+        let pin = pin_to_prove(token, pin)?;
         // The number in `token` may be outdated.
         let pin_generation = store.token(token.id)?.pin_generation;
         let first = store.first_key(token.id)?;
         let op = tpm.begin()?;
         let root = objects.srk.open(&op)?;
-        let ready = prove(&root, &objects, &auth, first.as_deref());
+        let (login, auth) = match pin {
+            // To derive the PIN's value takes less time than the chip needs to start a session.
+            Some(pin) => {
+                let (login, auth) = root.begin_login(|| token.parts.kdf.user(pin))?;
+                (Some(login), auth?)
+            }
+            None => (None, PinAuth::empty()),
+        };
+        let ready = prove(login, &root, &objects, &auth, first.as_deref());
         let ready = report(store, &root, token, &objects, ready)?;
         drop(root);
         drop(op);
@@ -374,25 +382,40 @@ impl fmt::Debug for OpenToken {
     }
 }
 
-/// The value that opens `token`; no try is spent.
-pub(crate) fn derived(token: &Token, pin: Option<&Pin>) -> Result<PinAuth> {
+/// The PIN to prove to `token`: `None` if the token has none. No try is spent.
+fn pin_to_prove<'a>(token: &Token, pin: Option<&'a Pin>) -> Result<Option<&'a Pin>> {
     match (token.login_required(), pin) {
-        (false, None) => Ok(PinAuth::empty()),
+        (false, None) => Ok(None),
         (false, Some(_)) => Err(Error::NoPin),
         (true, _) if !token.pin_is_set => Err(Error::PinNotSet),
         (true, None) => Err(Error::PinRequired),
-        (true, Some(pin)) => token.parts.kdf.user(pin),
+        (true, Some(pin)) => Ok(Some(pin)),
     }
 }
 
-/// Proves the PIN's value and loads `first` with the same proof.
-fn prove(
-    root: &OpenSrk<'_>,
-    objects: &TokenObjects,
-    auth: &PinAuth,
+/// The value that opens `token`; no try is spent.
+pub(crate) fn derived(token: &Token, pin: Option<&Pin>) -> Result<PinAuth> {
+    match pin_to_prove(token, pin)? {
+        Some(pin) => token.parts.kdf.user(pin),
+        None => Ok(PinAuth::empty()),
+    }
+}
+
+/// Proves the PIN's value and loads `first` with the same proof, in the session of `login` if there
+/// is one.
+fn prove<'op>(
+    login: Option<Login<'op>>,
+    root: &OpenSrk<'op>,
+    objects: &'op TokenObjects,
+    auth: &'op PinAuth,
     first: Option<&Key>,
 ) -> tpm_core::Result<Option<ReadyKey>> {
-    match objects.key.open(root, auth, first.map(Key::blob)) {
+    let blob = first.map(Key::blob);
+    let opened = match login {
+        Some(login) => objects.key.open_in(login, root, auth, blob),
+        None => objects.key.open(root, auth, blob),
+    };
+    match opened {
         // The first key is damaged. The owner can still use the others.
         Err(err) if first.is_some() && err.is_spoilt_blob() => objects.key.open(root, auth, None),
         result => result,

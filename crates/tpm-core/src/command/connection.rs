@@ -1,7 +1,10 @@
 //! Running a command over a connection: retries, errors, and slots that crashed programs left
 //! occupied.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use tpm_wire::Reader;
 
@@ -83,7 +86,7 @@ impl Connection {
         let mut pause = Duration::from_millis(1);
         let mut asked_for_patience = None;
         loop {
-            let response = self.transport.transact(bytes, deadline).map_err(|err| {
+            let response = self.transact(command, bytes, deadline).map_err(|err| {
                 match (err, asked_for_patience) {
                     // The chip did answer, but each time to try again later.
                     (Error::Timeout { .. }, Some(rc)) => Error::NotReady(rc),
@@ -115,6 +118,21 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Sends `command`, whose bytes are `bytes`, does its work of the meantime, and returns the
+    /// response.
+    fn transact<A>(
+        &mut self,
+        command: &Command<'_, A>,
+        bytes: &[u8],
+        deadline: Deadline,
+    ) -> Result<Vec<u8>> {
+        self.transport.send(bytes, deadline)?;
+        let begun = Instant::now();
+        command.work();
+        // The chip may take as long as without that work.
+        self.transport.receive(deadline.postponed(begun.elapsed()))
     }
 
     /// Notes which slots this connection occupies or frees.

@@ -45,7 +45,16 @@ pub(crate) struct Session<'op, S = Salted> {
 impl<'op> Session<'op, Salted> {
     /// An HMAC session salted to `key`.
     pub(crate) fn hmac(op: &'op Operation<'op>, key: &impl SaltKey) -> Result<Self> {
-        Self::salted(op, Kind::Hmac, key)
+        Self::salted(op, Kind::Hmac, key, &|| {})
+    }
+
+    /// As [`Session::hmac`]. This program does `work` while the chip starts the session.
+    pub(crate) fn hmac_meanwhile(
+        op: &'op Operation<'op>,
+        key: &impl SaltKey,
+        work: &dyn Fn(),
+    ) -> Result<Self> {
+        Self::salted(op, Kind::Hmac, key, work)
     }
 
     /// An HMAC session in which the chip has shown that it holds `key`, so it may carry secrets.
@@ -57,7 +66,7 @@ impl<'op> Session<'op, Salted> {
 
     /// A policy session salted to `key`, which no other program can use.
     pub(crate) fn policy(op: &'op Operation<'op>, key: &impl SaltKey) -> Result<Self> {
-        Self::salted(op, Kind::Policy, key)
+        Self::salted(op, Kind::Policy, key, &|| {})
     }
 
     /// A policy session in which the chip has shown that it holds `key`.
@@ -76,11 +85,17 @@ impl<'op> Session<'op, Salted> {
         self.op.run(command).map(drop)
     }
 
-    fn salted(op: &'op Operation<'op>, kind: Kind, key: &impl SaltKey) -> Result<Self> {
+    fn salted(
+        op: &'op Operation<'op>,
+        kind: Kind,
+        key: &impl SaltKey,
+        work: &dyn Fn(),
+    ) -> Result<Self> {
         let salt = key.salt()?;
         let nonce_caller = fresh_nonce();
         let command = Command::new(CommandCode::StartAuthSession)
             .about(Entity::Srk)
+            .meanwhile(work)
             .permanent(key.handle())
             .permanent(permanent::NULL)
             .param_sized(&nonce_caller)

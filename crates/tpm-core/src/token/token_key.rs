@@ -1,10 +1,12 @@
 //! The token key: the parent of a token's signing keys. Using it needs the PIN.
 
 mod arrival;
+mod login;
 mod pin;
 mod seal;
 mod unlocked;
 
+pub use self::login::Login;
 pub(crate) use self::unlocked::Sessions;
 use self::unlocked::Then;
 use crate::{
@@ -159,8 +161,8 @@ impl TokenKey {
         self.load_key_in(root, pin, key, None)
     }
 
-    /// As [`TokenKey::load_key`], in `sessions` if there are any. Keys of a token without a PIN and
-    /// imported keys do not use them.
+    /// As [`TokenKey::load_key`], in `sessions` if there are any. Keys of a token without a PIN do
+    /// not use them.
     pub(crate) fn load_key_in<'op>(
         &'op self,
         root: &OpenSrk<'op>,
@@ -174,18 +176,13 @@ impl TokenKey {
             let loaded = if self.wall == Wall::None {
                 drop(sessions);
                 self.load_unguarded(root, key)?
-            } else if let Some(arrival) = key.arrival() {
-                drop(sessions);
-                self.load_imported(root, pin, arrival, key)?
             } else {
-                let unlocked = match sessions {
-                    Some(sessions) => self.unlock_in(root, pin, sessions)?,
-                    None => self.unlock(root, pin)?,
-                };
-                let command = unlocked.command(CommandCode::Load, Then::Done);
-                let command = unlocked.prove(create_load::with_blob(command, key.blob()))?;
-                create_load::loaded(op, command, key.blob())
-                    .map_err(|err| create_load::about_child(err, Entity::Key))?
+                let sessions = sessions.map_or_else(|| Sessions::start(root), Ok)?;
+                let unlocked = self.unlock_in(root, pin, sessions)?;
+                match key.arrival() {
+                    Some(arrival) => unlocked.load_imported(op, arrival, key)?,
+                    None => unlocked.load_key(op, key)?,
+                }
             };
             ReadyKey::take(op, loaded, key)
         })

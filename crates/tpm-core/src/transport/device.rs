@@ -76,8 +76,11 @@ fn is_device(file: &File) -> bool {
 }
 
 impl Transport for Device {
-    fn transact(&mut self, command: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
-        self.0.write_all(command).map_err(device_error)?;
+    fn send(&mut self, command: &[u8], _deadline: Deadline) -> Result<()> {
+        self.0.write_all(command).map_err(device_error)
+    }
+
+    fn receive(&mut self, deadline: Deadline) -> Result<Vec<u8>> {
         wait(&self.0, For::Reading, deadline)?;
         let mut response = vec![0; MAX_BUFFER];
         let read = self.0.read(&mut response).map_err(device_error)?;

@@ -12,10 +12,13 @@ pub(super) const HEADER: usize = 10;
 
 /// A connection to a TPM.
 pub(crate) trait Transport: Send {
-    /// Sends a whole command and returns a whole response.
+    /// Sends a whole command. The chip begins to run it.
+    fn send(&mut self, command: &[u8], deadline: Deadline) -> Result<()>;
+
+    /// Waits for the whole response to the command that was sent last.
     ///
-    /// The response has at least a header, and the length that its header states.
-    fn transact(&mut self, command: &[u8], deadline: Deadline) -> Result<Vec<u8>>;
+    /// It has at least a header, and the length that its header states.
+    fn receive(&mut self, deadline: Deadline) -> Result<Vec<u8>>;
 
     /// Whether the connection, idle since its last exchange, is still open, checked without sending
     /// anything.
@@ -44,6 +47,14 @@ impl Deadline {
     pub(crate) fn since(start: Instant, wait: Duration) -> Self {
         let end = start + wait;
         Self { end, wait }
+    }
+
+    /// The same deadline, `time` later.
+    pub(crate) fn postponed(self, time: Duration) -> Self {
+        Self {
+            end: self.end + time,
+            ..self
+        }
     }
 
     /// The time that is left, at least a millisecond; an error if none is left.

@@ -40,22 +40,6 @@ impl Socket {
         })
     }
 
-    fn exchange(&mut self, command: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
-        self.stream
-            .set_write_timeout(Some(deadline.left()?))
-            .map_err(Error::Connection)?;
-        self.stream
-            .write_all(command)
-            .map_err(|err| self.error(err, deadline))?;
-        let mut response = vec![0; HEADER];
-        self.fill(&mut response, deadline)?;
-        let size = checked_length(&response)?;
-        response.resize(size, 0);
-        self.fill(&mut response[HEADER..], deadline)?;
-        self.answered = true;
-        Ok(response)
-    }
-
     fn fill(&mut self, mut buffer: &mut [u8], deadline: Deadline) -> Result<()> {
         while !buffer.is_empty() {
             self.stream
@@ -109,8 +93,23 @@ impl Drop for Socket {
 }
 
 impl Transport for Socket {
-    fn transact(&mut self, command: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
-        self.exchange(command, deadline)
+    fn send(&mut self, command: &[u8], deadline: Deadline) -> Result<()> {
+        self.stream
+            .set_write_timeout(Some(deadline.left()?))
+            .map_err(Error::Connection)?;
+        self.stream
+            .write_all(command)
+            .map_err(|err| self.error(err, deadline))
+    }
+
+    fn receive(&mut self, deadline: Deadline) -> Result<Vec<u8>> {
+        let mut response = vec![0; HEADER];
+        self.fill(&mut response, deadline)?;
+        let size = checked_length(&response)?;
+        response.resize(size, 0);
+        self.fill(&mut response[HEADER..], deadline)?;
+        self.answered = true;
+        Ok(response)
     }
 
     fn abandon(mut self: Box<Self>) {

@@ -115,7 +115,7 @@ impl Tabrmd {
 }
 
 impl Transport for Tabrmd {
-    fn transact(&mut self, mut command: &[u8], deadline: Deadline) -> Result<Vec<u8>> {
+    fn send(&mut self, mut command: &[u8], deadline: Deadline) -> Result<()> {
         while !command.is_empty() {
             let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
             match send(&self.socket, command, flags) {
@@ -125,6 +125,10 @@ impl Transport for Tabrmd {
                 Err(err) => return Err(Error::Connection(err.into())),
             }
         }
+        Ok(())
+    }
+
+    fn receive(&mut self, deadline: Deadline) -> Result<Vec<u8>> {
         let mut response = vec![0; HEADER];
         self.fill(&mut response, deadline)?;
         let size = checked_length(&response)?;

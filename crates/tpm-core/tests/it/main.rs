@@ -7,6 +7,7 @@ mod faults;
 mod impostor;
 mod keys;
 mod limits;
+mod login;
 mod managed;
 mod moving_in;
 mod ownership;

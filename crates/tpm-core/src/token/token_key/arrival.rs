@@ -2,7 +2,10 @@
 
 use tpm_wire::algorithm;
 
-use super::{TokenKey, not_supported, unlocked::Then};
+use super::{
+    TokenKey, not_supported,
+    unlocked::{Then, Unlocked},
+};
 use crate::{
     ArrivalKey, Blob, Entity, Error, KeyBlob, OpenSrk, Operation, PinAuth, Result, SoftwareKey,
     Usage,
@@ -60,7 +63,8 @@ impl TokenKey {
     ) -> Result<KeyBlob> {
         root.within(|| {
             let public = key.public_area(usage)?;
-            let open = self.open_arrival(root, pin, arrival, CommandCode::Import)?;
+            let unlocked = self.unlock(root, pin)?;
+            let open = unlocked.open_arrival(root.op(), arrival, CommandCode::Import)?;
             let name = crate::Name::of_public(&public);
             // Not before the chip has loaded the arrival key.
             let wrapped = key.wrap_for(&arrival.blob().public, &name)?;
@@ -83,19 +87,6 @@ impl TokenKey {
         })
     }
 
-    /// Loads a key that is below `arrival`.
-    pub(super) fn load_imported<'op>(
-        &'op self,
-        root: &OpenSrk<'op>,
-        pin: &'op PinAuth,
-        arrival: &ArrivalKey,
-        key: &KeyBlob,
-    ) -> Result<Transient<'op>> {
-        let open = self.open_arrival(root, pin, arrival, CommandCode::Load)?;
-        let command = create_load::with_blob(open.command(CommandCode::Load), key.blob());
-        create_load::loaded(root.op(), command, key.blob()).map_err(about_key)
-    }
-
     /// Loads a key below `arrival`, of a token without a PIN. The replies are not authenticated, and
     /// signatures of the key are verified.
     pub(super) fn load_imported_unguarded<'op>(
@@ -116,23 +107,34 @@ impl TokenKey {
         let command = create_load::with_blob(command, key.blob());
         create_load::loaded_unauthenticated(op, command, key.blob()).map_err(about_key)
     }
+}
 
-    /// Opens this key with the PIN, loads `arrival` below it, and prepares one command `code`
-    /// that uses it.
-    fn open_arrival<'op>(
-        &'op self,
-        root: &OpenSrk<'op>,
-        pin: &'op PinAuth,
+impl<'op> Unlocked<'op> {
+    /// Loads a key that is below `arrival`.
+    pub(super) fn load_imported(
+        self,
+        op: &'op Operation<'op>,
+        arrival: &ArrivalKey,
+        key: &KeyBlob,
+    ) -> Result<Transient<'op>> {
+        let open = self.open_arrival(op, arrival, CommandCode::Load)?;
+        let command = create_load::with_blob(open.command(CommandCode::Load), key.blob());
+        create_load::loaded(op, command, key.blob()).map_err(about_key)
+    }
+
+    /// Loads `arrival` below the token key, and prepares one command `code` that uses it.
+    fn open_arrival(
+        self,
+        op: &'op Operation<'op>,
         arrival: &ArrivalKey,
         code: CommandCode,
     ) -> Result<OpenArrival<'op>> {
-        let unlocked = self.unlock(root, pin)?;
-        let command = unlocked.command(CommandCode::Load, Then::More);
-        let command = unlocked.prove(create_load::with_blob(command, arrival.blob()))?;
-        let key = create_load::loaded(root.op(), command, arrival.blob()).map_err(about_arrival)?;
+        let command = self.command(CommandCode::Load, Then::More);
+        let command = self.prove(create_load::with_blob(command, arrival.blob()))?;
+        let key = create_load::loaded(op, command, arrival.blob()).map_err(about_arrival)?;
         // Frees the token key's slot for the imported key.
-        let witness = unlocked.into_witness();
-        let policy = policy(root.op(), code)?;
+        let witness = self.into_witness();
+        let policy = policy(op, code)?;
         Ok(OpenArrival {
             witness,
             policy,

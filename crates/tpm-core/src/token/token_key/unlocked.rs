@@ -2,7 +2,7 @@
 
 use super::TokenKey;
 use crate::{
-    AuthValue, Entity, Error, OpenSrk, Operation, PinAuth, PinCounter, Result, Wall,
+    AuthValue, Entity, Error, KeyBlob, OpenSrk, Operation, PinAuth, PinCounter, Result, Wall,
     command::{
         Authentic, Command, CommandCode,
         policy::no_command,
@@ -44,11 +44,7 @@ impl TokenKey {
         pin: &'op PinAuth,
     ) -> Result<Unlocked<'op>> {
         self.refuse_idle_pin(pin)?;
-        let sessions = Sessions {
-            witness: Session::hmac(root.op(), root)?,
-            policy: None,
-        };
-        self.unlock_in(root, pin, sessions)
+        self.unlock_in(root, pin, Sessions::start(root)?)
     }
 
     /// As [`TokenKey::unlock`], in sessions that were started before. This saves the commands that
@@ -98,6 +94,21 @@ pub(crate) struct Sessions<'op> {
     pub(crate) witness: Session<'op>,
     /// The policy session, if one was started. No policy is satisfied in it.
     pub(crate) policy: Option<Session<'op, Unsalted>>,
+}
+
+impl<'op> Sessions<'op> {
+    /// Starts the witness.
+    pub(super) fn start(root: &OpenSrk<'op>) -> Result<Self> {
+        Session::hmac(root.op(), root).map(Self::of)
+    }
+
+    /// With this witness.
+    pub(super) fn of(witness: Session<'op>) -> Self {
+        Self {
+            witness,
+            policy: None,
+        }
+    }
 }
 
 /// How the use of a loaded token key is authorized.
@@ -156,6 +167,14 @@ impl<'op> Unlocked<'op> {
             counter.prove_in(policy, self.witness.authorizes(self.pin), &cp_hash)?;
         }
         Ok(command)
+    }
+
+    /// Loads a key of the token.
+    pub(super) fn load_key(self, op: &'op Operation<'op>, key: &KeyBlob) -> Result<Transient<'op>> {
+        let command = self.command(CommandCode::Load, Then::Done);
+        let command = self.prove(create_load::with_blob(command, key.blob()))?;
+        create_load::loaded(op, command, key.blob())
+            .map_err(|err| create_load::about_child(err, Entity::Key))
     }
 
     /// Proves the PIN without authorizing a command; a wrong one costs one try.
