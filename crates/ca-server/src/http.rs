@@ -1,5 +1,6 @@
 //! The service over HTTP/1.1. A request passes the rate limits, and then waits for one of a few worker threads.
 
+mod answer;
 mod limits;
 mod queue;
 mod room;
@@ -15,26 +16,28 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use base64ct::{Base64, Encoding};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, RETRY_AFTER};
+use hyper::header::{ALLOW, HeaderValue, IF_NONE_MATCH};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use key_proof::MAX_FILE_LEN;
-use rand_core::{OsRng, RngCore};
 use serde_json::json;
-use ssh_format::text::error_line;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::Reply;
 use crate::authority::{Authority, now};
 use crate::policy::Listen;
-use crate::{Refusal, Reply};
 
+use answer::{
+    Answer, busy, ca_keys_answer, json_answer, krl_answer, not_ready, pem_answer, problem, refused,
+    too_often,
+};
 pub use limits::Limits;
 use queue::Queue;
 pub use queue::{LONGEST_WAIT, come_again, work};
@@ -46,8 +49,6 @@ pub use tls::Tls;
 const MAX_HEAD: usize = 8 * 1024;
 /// The longest time for each of the TLS handshake, the head and the body of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The wait that [`come_again`] gets if the registry or the signer cannot be used: `Retry-After` is 30 to 60 seconds then.
-const OUTAGE: Duration = Duration::from_secs(14);
 /// The numbers of workers for renewals and for enrolments. Enrolments have workers of their own so that they do not delay renewals.
 const WORKERS: (usize, usize) = (12, 4);
 /// How long a connection accepts requests. The client then has the same time again to read the last answer.
@@ -157,8 +158,6 @@ struct Service {
     renewals: Queue,
     enrolments: Queue,
 }
-
-type Answer = Response<Full<Bytes>>;
 
 impl Service {
     async fn connection(
@@ -321,115 +320,6 @@ fn handle(authority: &Authority, path: &str, body: &[u8], known: Option<&HeaderV
     }
 }
 
-/// The authority's keys, or 304 if the machine has this list already.
-fn ca_keys_answer(authority: &Authority, now: u64, known: Option<&HeaderValue>) -> Answer {
-    let done = authority.keys_number(now).and_then(|number| {
-        let tag = format!("\"{number}\"");
-        if known.is_some_and(|it| it.as_bytes() == tag.as_bytes()) {
-            let mut answer = Response::new(Full::default());
-            *answer.status_mut() = StatusCode::NOT_MODIFIED;
-            return Ok((answer, tag));
-        }
-        let text = authority.ca_keys(now)?;
-        Ok((json_answer(StatusCode::OK, text), tag))
-    });
-    match done {
-        Ok((mut answer, tag)) => {
-            let tag = HeaderValue::from_str(&tag).ok();
-            answer.headers_mut().extend(tag.map(|it| (ETAG, it)));
-            answer
-        }
-        Err(refusal) => refused(&refusal),
-    }
-}
-
-fn krl_answer(krl: &crate::authority::SignedKrl, known: Option<&HeaderValue>) -> Answer {
-    let tag = format!("\"{}\"", krl.number);
-    let is_known = known.is_some_and(|it| it.as_bytes() == tag.as_bytes());
-    let mut answer = if is_known {
-        let mut answer = Response::new(Full::default());
-        *answer.status_mut() = StatusCode::NOT_MODIFIED;
-        answer
-    } else {
-        let mut answer = Response::new(Full::from(krl.bytes.clone()));
-        let kind = HeaderValue::from_static("application/octet-stream");
-        answer.headers_mut().insert(CONTENT_TYPE, kind);
-        // The armoured signature file, encoded once more so that it fits into one line.
-        let signature = Base64::encode_string(krl.signature.as_bytes());
-        let signature = HeaderValue::from_str(&signature).ok();
-        let headers = signature.map(|it| {
-            (
-                hyper::header::HeaderName::from_static("tpmssh-signature"),
-                it,
-            )
-        });
-        answer.headers_mut().extend(headers);
-        answer
-    };
-    let tag = HeaderValue::from_str(&tag).ok();
-    answer.headers_mut().extend(tag.map(|it| (ETAG, it)));
-    answer
-}
-
-fn json_answer(status: StatusCode, text: String) -> Answer {
-    let mut answer = Response::new(Full::from(text));
-    *answer.status_mut() = status;
-    let kind = HeaderValue::from_static("application/json");
-    answer.headers_mut().insert(CONTENT_TYPE, kind);
-    answer
-}
-
-fn pem_answer(text: &str) -> Answer {
-    let mut answer = Response::new(Full::from(text.to_owned()));
-    let kind = HeaderValue::from_static("application/pem-certificate-chain");
-    answer.headers_mut().insert(CONTENT_TYPE, kind);
-    answer
-}
-
-/// The answer for a refusal: its code and its reason. The cause of a failure of the node is printed, not sent.
-fn refused(refusal: &Refusal) -> Answer {
-    if refusal.status() == 503 {
-        eprintln!("tpmssh-ca: {}", error_line(refusal));
-        return busy(OUTAGE);
-    }
-    problem(refusal.status(), &refusal.code(), &refusal.to_string())
-}
-
-fn busy(wait: Duration) -> Answer {
-    let answer = problem(503, "busy", "the authority cannot do this now");
-    later(answer, come_again(wait, OsRng.next_u32()))
-}
-
-fn too_often(wait: Duration) -> Answer {
-    let answer = problem(429, "too-often", "too many requests come from there");
-    later(answer, wait.as_secs().saturating_add(1))
-}
-
-fn not_ready(missing: &[&str]) -> Answer {
-    let detail = format!("missing: {}", missing.join(", "));
-    later(problem(503, "not-ready", &detail), 5)
-}
-
-fn later(mut answer: Answer, seconds: u64) -> Answer {
-    let seconds = HeaderValue::from(seconds);
-    answer.headers_mut().insert(RETRY_AFTER, seconds);
-    answer
-}
-
-/// An error as a JSON document of problem details.
-///
-/// # Source
-///
-/// RFC 9457.
-fn problem(status: u16, code: &str, detail: &str) -> Answer {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let fields = json!({"status": status.as_u16(), "code": code, "detail": detail});
-    let mut answer = json_answer(status, format!("{fields}\n"));
-    let kind = HeaderValue::from_static("application/problem+json");
-    answer.headers_mut().insert(CONTENT_TYPE, kind);
-    answer
-}
-
 /// Ends at SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -449,6 +339,8 @@ pub fn ended() -> io::Result<impl Future<Output = ()>> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::Full;
+    use hyper::Response;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
     use tokio::time::Instant;
 

@@ -1,20 +1,25 @@
 //! The registry: devices, their keys, their names, and every certificate.
 
+mod enrolment;
 mod keys;
 pub mod postgres;
+mod restored;
+mod revoked;
 pub mod sqlite;
 
-use std::collections::BTreeSet;
-
-use key_proof::{Binding, Name, TpmTime, Verified};
+use key_proof::{Name, TpmTime};
 use serde::Serialize;
-use ssh_format::{AnyKey, Certificate, Fingerprint};
+use ssh_format::AnyKey;
 
 use crate::Refusal;
-use crate::policy::Rebind;
 
+pub use enrolment::{Admission, Answer, Bound, Enrolment, Outcome, Sign, Signed};
 use keys::check_known;
 pub use keys::{CaKey, CaKeys, Custody, Retired};
+use restored::number_after_restore;
+pub use restored::{Noted, NotedRevocation, Restored};
+use revoked::LastList;
+pub use revoked::Revoked;
 
 /// What the registry knows of a device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,111 +65,6 @@ pub struct TokenLine {
     pub by: String,
 }
 
-/// A key that was proven before, in one role.
-#[derive(Debug, Clone)]
-pub struct Bound {
-    /// The number of this entry.
-    pub id: i64,
-    /// The Name of the device's endorsement key.
-    pub ek_name: Name,
-    /// The role and name that it was enrolled for.
-    pub assignment: Assignment,
-    /// Whether the key gets certificates. It does not while it waits for approval, or after it was replaced or revoked.
-    pub active: bool,
-    /// Whether the key was replaced or revoked. If it enrols again, it is treated as a new key.
-    pub ended: bool,
-    /// The part of the proof that renewals are checked with.
-    pub binding: Binding,
-    /// The PIN wall, such as `counter`.
-    pub wall: String,
-    /// The mode of the proof, such as `A`.
-    pub mode: String,
-    /// The SHA-256 of the trusted certificate that vouches for the TPM.
-    pub trusted: Option<Vec<u8>>,
-    /// The maker, by the TPM's certificate, such as `id:4E544300 NPCT75x id:0702`; empty without a certificate.
-    pub maker: String,
-}
-
-/// An answer to a nonce. Each nonce is accepted with one answer only.
-#[derive(Debug, Clone, Copy)]
-pub struct Answer<'a> {
-    /// The nonce.
-    pub nonce: &'a [u8; 32],
-    /// The end of the nonce's validity, in seconds since 1970.
-    pub expires: u64,
-    /// The SHA-256 of the whole answer.
-    pub body: &'a [u8; 32],
-    /// The time, in seconds since 1970.
-    pub now: u64,
-}
-
-/// Why a device may have a role, or why a new key may replace the device's key in a role.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Admission {
-    /// The device has the role already.
-    Known,
-    /// A join token, by its hash. It gives the role, allows a new key, and is used up.
-    Token([u8; 32]),
-    /// An identity that the policy accepts. It gives the role.
-    Identity,
-    /// A signature by the SSH key with this blob. If the device has that key in this role, it allows a new key.
-    OldKey(Vec<u8>),
-}
-
-impl Admission {
-    /// Whether this gives a device a role that it does not have yet.
-    pub(crate) fn gives_role(&self) -> bool {
-        matches!(self, Self::Token(_) | Self::Identity)
-    }
-}
-
-/// A proof that passed the checks V1 to V13, and what it asks for.
-#[derive(Debug)]
-pub struct Enrolment<'a> {
-    /// What was proven.
-    pub verified: &'a Verified,
-    /// The role and the name.
-    pub assignment: &'a Assignment,
-    /// Why the device may have the role.
-    pub admission: &'a Admission,
-    /// The answer to the challenge.
-    pub answer: Answer<'a>,
-    /// Whether an administrator has to approve the first key.
-    pub approve_first: bool,
-    /// What a new key needs if the device has a key in this role already.
-    pub rebind: Rebind,
-}
-
-/// A certificate that was signed, but is not stored and sent yet.
-#[derive(Debug)]
-pub struct Signed {
-    /// The certificate.
-    pub certificate: Certificate,
-    /// The number of the authority's key.
-    pub ca: i64,
-}
-
-/// The result of an enrolment or a renewal.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The certificate. Its row is on the disk.
-    Issued(Vec<u8>),
-    /// The key waits for an administrator's approval, under this number.
-    Pending(i64),
-    /// The nonce was used before, with another answer.
-    NonceUsed,
-    /// The join token was used, has expired or is unknown.
-    NoToken,
-    /// The device has this role under another name.
-    OtherName,
-    /// Another key has one of the host names.
-    NameTaken,
-    /// The device or the key was revoked or replaced, or was never here.
-    Unknown,
-    /// The TPM's time went back (check V14).
-    TimeWentBack,
-}
-
 /// A line of the list of devices that an administrator sees.
 #[derive(Debug, Serialize)]
 pub struct DeviceLine {
@@ -194,19 +94,6 @@ pub struct DeviceLine {
     pub valid_until: Option<u64>,
 }
 
-/// The contents of a list of revoked keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Revoked {
-    /// The number of the list: larger than those of all lists before it.
-    pub number: u64,
-    /// When the list was made, in seconds since 1970.
-    pub made: u64,
-    /// The blobs of revoked keys, in the order in which they were revoked.
-    pub keys: Vec<Vec<u8>>,
-    /// The fingerprints of revoked keys that the backup lacked: nothing else is known of them.
-    pub fingerprints: Vec<Fingerprint>,
-}
-
 /// A device that is expected.
 #[derive(Debug, Clone)]
 pub struct Expected {
@@ -215,46 +102,6 @@ pub struct Expected {
     /// The role and name that it gets.
     pub assignment: Assignment,
 }
-
-/// A revocation of a device, from the audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotedRevocation {
-    /// The Name of the device's endorsement key.
-    pub ek_name: Name,
-    /// The reason that the administrator gave.
-    pub reason: String,
-    /// When it was revoked, in seconds since 1970.
-    pub made: u64,
-    /// Who revoked it, such as `uid 0`.
-    pub by: String,
-    /// The device's SSH keys, as far as the log has them.
-    pub keys: BTreeSet<Fingerprint>,
-}
-
-/// What [`Registry::restored`] needs from the audit log.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Noted {
-    /// Revocations of devices.
-    pub revocations: Vec<NotedRevocation>,
-    /// Keys of the authority that were retired.
-    pub retired: Vec<Fingerprint>,
-}
-
-/// What [`Registry::restored`] has changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Restored {
-    /// The devices that were not revoked in the backup, and are now.
-    pub revoked: Vec<Name>,
-    /// The keys that the backup lacks, and that are now revoked by their fingerprints.
-    pub fingerprints: Vec<Fingerprint>,
-    /// How many join tokens were ended.
-    pub tokens: u64,
-    /// The next list of revoked keys has a number above this one.
-    pub krl_number: u64,
-}
-
-/// Signs a certificate. It is called at most once, before the transaction ends.
-pub type Sign<'a> = &'a mut dyn FnMut() -> Result<Signed, Refusal>;
 
 /// The registry. Each call is one transaction: it is done completely and is on the disk, or changes nothing.
 pub trait Registry: Send + Sync {
@@ -447,48 +294,4 @@ pub trait Registry: Send + Sync {
     ///
     /// [`Refusal::Unavailable`].
     fn import(&self, expected: &[Expected], now: u64) -> Result<Option<usize>, Refusal>;
-}
-
-/// A number above those of all lists of revoked keys that were given out. `last` is the number in the backup.
-///
-/// Lists are made less often than once a millisecond. So the milliseconds since 1970 are above all numbers, except those after an earlier restore, which
-/// added the same million.
-fn number_after_restore(last: u64, now: u64) -> u64 {
-    last.max(now.saturating_mul(1000)).saturating_add(1_000_000)
-}
-
-/// What is stored of the last list of revoked keys.
-#[derive(Debug, Clone, Copy)]
-struct LastList {
-    number: u64,
-    made: u64,
-    /// How many keys the list has; -1 if there was no list yet.
-    had: i64,
-    /// How many keys are revoked now.
-    has: i64,
-}
-
-impl LastList {
-    /// Whether the next list has to be made.
-    fn is_over(self, now: u64, fresh: u64) -> bool {
-        self.had != self.has || now.saturating_sub(self.made) >= fresh
-    }
-
-    fn next(self, now: u64) -> Self {
-        Self {
-            number: self.number.saturating_add(1),
-            made: now,
-            had: self.has,
-            ..self
-        }
-    }
-
-    fn with(self, keys: Vec<Vec<u8>>, fingerprints: Vec<Fingerprint>) -> Revoked {
-        Revoked {
-            number: self.number,
-            made: self.made,
-            keys,
-            fingerprints,
-        }
-    }
 }

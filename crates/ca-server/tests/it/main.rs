@@ -3,6 +3,7 @@
 //! The machines use the software TPM of `key-proof`'s tests, which makes attacks easy and fast.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod busy;
 mod cluster;
 mod commands;
 #[path = "../../../key-proof/tests/it/der.rs"]

@@ -1,22 +1,21 @@
-//! A node with its agent, and the requests of machines.
+//! A node with its agent.
+
+mod answer;
+mod machine;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use key_proof::{
-    Challenge, ENROLL_NAMESPACE, Identity, Kind, Name, Proof, PublicArea, Renewal,
-    renewal_transcript,
-};
-use serde_json::Value;
-use ssh_format::{AnyKey, Certificate, SigHash};
 use tempfile::TempDir;
 
-use crate::software_tpm::{SoftwareTpm, name};
+pub(crate) use answer::Answer;
+pub(crate) use machine::{host, renewal, ssh_key};
+
+use crate::software_tpm::SoftwareTpm;
 
 pub(crate) const AUDIENCE: &str = "https://ca.example/";
 
@@ -37,47 +36,6 @@ pub(crate) struct Node {
     address: String,
     agent: Option<Process>,
     pub(crate) dir: TempDir,
-}
-
-/// An answer over HTTP.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    /// The head, in lower case.
-    pub(crate) head: String,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-
-    /// The `Retry-After` in seconds; 0 without one.
-    pub(crate) fn retry_after(&self) -> u64 {
-        let line = self
-            .head
-            .lines()
-            .find_map(|it| it.strip_prefix("retry-after: "));
-        line.map_or(0, |it| it.parse().unwrap())
-    }
-
-    /// The status, the code and the text of a refusal.
-    #[track_caller]
-    pub(crate) fn refused(&self) -> (u16, String, String) {
-        let json = self.json();
-        let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
-        (self.status, text("code"), text("detail"))
-    }
-
-    #[track_caller]
-    pub(crate) fn certificate(&self) -> Certificate {
-        assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
-        let json = self.json();
-        Certificate::from_line(json["certificate"].as_str().unwrap())
-            .unwrap()
-            .0
-    }
 }
 
 impl Node {
@@ -280,112 +238,9 @@ impl Node {
         &self.address
     }
 
-    pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(30)))
-            .unwrap();
-        stream
-    }
-
-    pub(crate) fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, "", b"")
-    }
-
-    pub(crate) fn post(&self, path: &str, body: &[u8]) -> Answer {
-        self.ask("POST", path, "", body)
-    }
-
-    pub(crate) fn ask(&self, method: &str, path: &str, head: &str, body: &[u8]) -> Answer {
-        let mut stream = self.connect();
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}Content-Length: {}\r\n\r\n",
-            body.len()
-        );
-        let _ = stream.write_all(&[head.as_bytes(), body].concat());
-        read_answer(stream)
-    }
-
     pub(crate) fn token(&self, role: &str, name: &str) -> String {
         let args = ["join-token", "new", "--role", role, "--name", name];
         self.ok(&args).trim().to_owned()
-    }
-
-    pub(crate) fn begin(&self, tpm: &SoftwareTpm) -> Answer {
-        self.post("/v1/enroll/begin", tpm.request().to_json().as_bytes())
-    }
-
-    /// The proof for a fresh challenge.
-    #[track_caller]
-    pub(crate) fn proof(&self, tpm: &SoftwareTpm) -> Proof {
-        let answer = self.begin(tpm);
-        assert_eq!(
-            answer.status,
-            200,
-            "{}",
-            String::from_utf8_lossy(&answer.body)
-        );
-        tpm.answer(&Challenge::from_json(&answer.body).unwrap())
-    }
-
-    pub(crate) fn finish(&self, proof: &Proof) -> Answer {
-        self.post("/v1/enroll/finish", proof.to_json().as_bytes())
-    }
-
-    pub(crate) fn enrol(&self, tpm: &SoftwareTpm) -> Answer {
-        self.finish(&self.proof(tpm))
-    }
-
-    /// A host that has enrolled.
-    pub(crate) fn host(&self, name: &str) -> SoftwareTpm {
-        let tpm = host(name, &self.token("host", name));
-        self.enrol(&tpm).certificate();
-        tpm
-    }
-
-    pub(crate) fn nonce(&self) -> [u8; 32] {
-        use base64ct::{Base64, Encoding};
-        let json = self.get("/v1/nonce").json();
-        let nonce = Base64::decode_vec(json["nonce"].as_str().unwrap()).unwrap();
-        nonce.try_into().unwrap()
-    }
-
-    pub(crate) fn renew(&self, tpm: &SoftwareTpm) -> Answer {
-        let renewal = renewal(tpm, self.nonce());
-        self.post("/v1/renew", renewal.to_json().as_bytes())
-    }
-
-    /// As above, but the node may be killed meanwhile; `None` once it is gone.
-    pub(crate) fn try_renew(&self, tpm: &SoftwareTpm) -> Option<Answer> {
-        use base64ct::{Base64, Encoding};
-        let ask = |method: &str, path: &str, body: &str| {
-            let mut stream = TcpStream::connect(&self.address).ok()?;
-            let head = format!(
-                "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-                body.len()
-            );
-            stream.write_all(head.as_bytes()).ok()?;
-            let answer = read_answer(stream);
-            (answer.status != 0).then_some(answer)
-        };
-        let nonce: Value = serde_json::from_slice(&ask("GET", "/v1/nonce", "")?.body).ok()?;
-        let nonce = Base64::decode_vec(nonce["nonce"].as_str()?).ok()?;
-        let renewal = renewal(tpm, nonce.try_into().ok()?);
-        let answer = ask("POST", "/v1/renew", &renewal.to_json())?;
-        let is_whole = serde_json::from_slice::<Value>(&answer.body).is_ok();
-        is_whole.then_some(answer)
-    }
-
-    /// As above for any body; `None` if the node was killed before it answered.
-    pub(crate) fn try_post(&self, path: &str, body: &[u8]) -> Option<Answer> {
-        let mut stream = TcpStream::connect(&self.address).ok()?;
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(&[head.as_bytes(), body].concat()).ok()?;
-        let answer = read_answer(stream);
-        (answer.status != 0).then_some(answer)
     }
 
     /// The number of rows of a table.
@@ -394,71 +249,6 @@ impl Node {
         let sql = format!("SELECT count(*) FROM {table}");
         db.query_row(&sql, [], |row| row.get(0)).unwrap()
     }
-}
-
-fn read_answer(mut stream: TcpStream) -> Answer {
-    let mut bytes = Vec::new();
-    let _ = stream.read_to_end(&mut bytes);
-    let end = bytes.windows(4).position(|it| it == b"\r\n\r\n");
-    let Some(end) = end else {
-        return Answer {
-            status: 0,
-            head: String::new(),
-            body: bytes,
-        };
-    };
-    let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer {
-        status,
-        head,
-        body: bytes[end + 4..].to_vec(),
-    }
-}
-
-/// A machine with a key without a PIN, which asks for a certificate of the host `name`.
-pub(crate) fn host(name: &str, token: &str) -> SoftwareTpm {
-    let mut tpm = SoftwareTpm::new();
-    tpm.behind_nothing();
-    tpm.kind = Kind::Host;
-    tpm.principals = vec![name.to_owned()];
-    tpm.audience = AUDIENCE.to_owned();
-    if !token.is_empty() {
-        tpm.identity = Identity::Join(token.to_owned());
-    }
-    tpm
-}
-
-/// A renewal with the same names as before.
-pub(crate) fn renewal(tpm: &SoftwareTpm, nonce: [u8; 32]) -> Renewal {
-    let attestation_key = PublicArea::parse(&tpm.ak.bytes()).unwrap().name();
-    let key = Name::from_bytes(&name(&tpm.key.bytes())).unwrap();
-    let transcript = renewal_transcript(
-        &attestation_key,
-        &key,
-        tpm.kind,
-        &tpm.principals,
-        AUDIENCE,
-        &nonce,
-    );
-    let attest = tpm.attest(&nonce, &transcript);
-    Renewal {
-        attestation_key,
-        key,
-        kind: tpm.kind,
-        principals: tpm.principals.clone(),
-        nonce,
-        signature: tpm.signature(&attest),
-        attest,
-        sshsig: tpm.own_signature(ENROLL_NAMESPACE, SigHash::Sha512, &transcript),
-    }
-}
-
-/// The SSH key of a machine.
-pub(crate) fn ssh_key(tpm: &SoftwareTpm) -> AnyKey {
-    let (x, y) = tpm.key.key.point();
-    let key = ssh_format::PublicKey::ecdsa(ssh_format::Curve::NistP256, &x, &y).unwrap();
-    AnyKey::from_blob(key.blob()).unwrap()
 }
 
 pub(crate) fn wait(mut until: impl FnMut() -> bool) {
