@@ -93,7 +93,7 @@ fn every_page_is_in_the_summary_and_has_a_test() {
     assert!(untested.is_empty(), "no test runs {untested:?}");
 }
 
-/// A block that cannot run here says so in its fence, and where it does run.
+/// A block that cannot run here says so in its fence, and says where it does run.
 #[test]
 fn what_is_not_run_is_little_and_says_why() {
     for file in PAGES {

@@ -300,7 +300,7 @@ fn that_the_tpm_is_simulated_is_said_once_a_terminal_session() {
     assert_eq!(shown.matches(notice).count(), 2, "{shown}");
 }
 
-/// The line that counts the seconds of an RSA key is shown only where it can be overwritten.
+/// The line that counts the seconds of an RSA key is shown only if it can be overwritten.
 #[test]
 fn progress_needs_a_terminal_that_can_write_over_a_line() {
     let program = Program::with_token();

@@ -1,4 +1,4 @@
-//! Keys that people have already: they are replaced where that is possible and imported where it is
+//! Keys that people have already: they are replaced if that is possible and imported if it is
 //! not. An imported key is never shown as one that was made in the TPM.
 
 mod journeys;

@@ -58,7 +58,7 @@ pub(crate) fn remove_srk(swtpm: &Swtpm) {
     evict(swtpm, SRK, SRK);
 }
 
-/// The same where the owner has a password.
+/// The same if the owner has a password.
 pub(crate) fn evict_srk(swtpm: &Swtpm, owner: &str) {
     // A password session: no nonce, no attributes, the password.
     let auth = [

@@ -28,7 +28,7 @@ fn path(home: &Home) -> String {
     format!("{}:{path}", home.path().join("bin").display())
 }
 
-/// Runs `setup` where nobody can be asked.
+/// Runs `setup` without anybody who could be asked.
 fn setup(program: &Program, options: &[&str]) -> Outcome {
     let mut command = program.command();
     command.env("PATH", path(&program.home));

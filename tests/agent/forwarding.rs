@@ -86,7 +86,7 @@ fn a_constrained_key_goes_over_the_allowed_hops_and_no_other() {
     assert_ne!(login(&jump, &onwards(&other)).code, Some(0));
     assert_ne!(login(&far, "echo in").code, Some(0));
     assert_ne!(login(&other, "echo in").code, Some(0));
-    // The key is listed where it can be used, and a remote machine cannot manage the agent.
+    // The key is listed if it can be used, and a remote machine cannot manage the agent.
     assert_eq!(login(&jump, "ssh-add -l").code, Some(0));
     assert_ne!(login(&jump, "ssh-add -s tpmssh </dev/null").code, Some(0));
 }

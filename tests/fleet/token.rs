@@ -131,7 +131,7 @@ fn a_wrong_pin_costs_one_try_however_often_the_node_is_asked() {
     enrol(&world.program, &world.url, &["--join-token", &join]).ok();
 }
 
-/// The mode is that which systemd gives it where its directory has access control lists.
+/// The mode is what systemd gives the file if its directory has access control lists.
 #[test]
 fn a_pin_can_be_a_credential_of_systemd() {
     use std::os::unix::fs::PermissionsExt;

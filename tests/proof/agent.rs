@@ -6,7 +6,7 @@ use super::{Files, manufactured};
 use crate::agent::served::{Served, eventually};
 use crate::program::{Outcome, Program};
 
-/// `prove` with the challenge, where nobody can be asked for a PIN.
+/// `prove` with the challenge, without anybody who could be asked for a PIN.
 fn answer(files: &Files, program: &Program) -> Outcome {
     let request = ["prove", "--request", &files.request];
     let challenge = ["--challenge", &files.challenge, "-o", &files.proof];

@@ -1,4 +1,4 @@
-//! Storage root keys as others leave them: used where they serve, and never touched.
+//! Storage root keys as others leave them: used if they serve, and never changed.
 
 use testing::{Chip, State, Zoo};
 

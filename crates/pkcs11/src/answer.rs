@@ -35,7 +35,7 @@ impl Room {
         }
     }
 
-    /// The answer where `data` is at hand already.
+    /// The answer if `data` is at hand already.
     pub(crate) fn give<T>(self, data: Vec<T>) -> Result<Answer<T>> {
         if self.admits(data.len())? {
             Ok(Answer::Data(data))

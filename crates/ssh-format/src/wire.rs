@@ -192,7 +192,7 @@ pub fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Appends an `mpint` that is not negative: `magnitude` without its leading zero bytes, and a zero
-/// byte in front where the top bit is set. `magnitude` is unsigned, most significant byte first.
+/// byte in front if the top bit is set. `magnitude` is unsigned, most significant byte first.
 ///
 /// # Panics
 ///

@@ -36,7 +36,7 @@ poweroff -f
 /// privilege.
 const PATIENCE: &str = "450";
 
-/// The limit of its programs: `timeout` is to end the machine first, so that its output tells where it was.
+/// The limit of its programs: `timeout` is to end the machine first, so that its output tells how far it came.
 const LIMIT: &str = "460";
 
 /// A machine that is assembled and then runs one script.

@@ -67,7 +67,7 @@ impl Way {
     }
 
     /// As OpenSSH chooses (`SSH_ASKPASS_REQUIRE` of ssh(1)) for a program without a terminal;
-    /// then `pinentry` where it can show itself, then systemd for root.
+    /// then `pinentry` if it can show itself, then systemd for root.
     fn choose(
         var: impl Fn(&str) -> Option<String>,
         is_root: bool,

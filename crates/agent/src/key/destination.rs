@@ -24,7 +24,7 @@ pub fn visible(destinations: &[Destination], binds: &Binds) -> bool {
     let Some(last) = binds.list().last() else {
         return true;
     };
-    // Where the agent was forwarded, a key that may only be used to get there is hidden.
+    // If the agent was forwarded, a key that may only be used to get there is hidden.
     hops(destinations, binds.list(), None)
         && (!last.forwarding
             || destinations

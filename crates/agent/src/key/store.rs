@@ -33,7 +33,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// A private key of `token` with the certificates that were `kept` for it; `None` where SSH
+    /// A private key of `token` with the certificates that were `kept` for it; `None` if SSH
     /// has no such keys.
     fn new(
         object: &Object,
@@ -209,7 +209,7 @@ impl KeyStore {
         }
     }
 
-    /// The keys as they are now; none where there is no store.
+    /// The keys as they are now; none if there is no store.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ impl Moment {
         Self(read(ClockId::Boottime))
     }
 
-    /// `None` where that is never.
+    /// `None` for never.
     pub(crate) fn after(self, time: Duration) -> Option<Self> {
         self.0.checked_add(time).map(Self)
     }

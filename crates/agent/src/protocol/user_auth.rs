@@ -17,7 +17,7 @@ pub struct UserAuth<'a> {
     pub session_id: &'a [u8],
     /// Who logs in.
     pub user: &'a str,
-    /// The server's key, where the client says it.
+    /// The server's key, if the client says it.
     pub host_key: Option<&'a [u8]>,
 }
 

@@ -133,7 +133,7 @@ impl Agent {
         self.open_since(token, pin, None, since)
     }
 
-    /// How many wrong PINs a token still takes, which is at least one; `None` where it has no
+    /// How many wrong PINs a token still takes, which is at least one; `None` if it has no
     /// PIN.
     fn tries(&self, token: &Token) -> Result<Option<Tries>, Denied> {
         let tries = self.chip.turn()?.tries(token)?;

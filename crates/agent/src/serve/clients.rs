@@ -15,7 +15,7 @@ use crate::serve::connection;
 use crate::serve::seats::Seats;
 use crate::state::Agent;
 
-/// The most clients at a time, where the limit of open files allows it.
+/// The most clients at a time, if the limit of open files allows it.
 const MAX: usize = 4096;
 /// The stack of a client's thread, in bytes; what is not used costs nothing.
 const STACK: usize = 512 * 1024;
@@ -42,7 +42,7 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// Where its process has too many connections, and where the system gives no thread.
+    /// Its process has too many connections, or the system gives no thread.
     pub(crate) async fn start(
         &self,
         agent: &Arc<Agent>,

@@ -24,7 +24,7 @@ const BACKLOG: i32 = i32::MAX;
 #[derive(Debug)]
 pub struct Socket {
     listener: UnixListener,
-    /// What was made here; nothing where systemd made it.
+    /// What was made here; `None` if systemd made the socket.
     made: Option<Made>,
 }
 
@@ -106,7 +106,7 @@ impl Socket {
         })
     }
 
-    /// The directory that it was made in; `None` where somebody else made it.
+    /// The directory that it was made in; `None` if somebody else made the socket.
     #[must_use]
     pub fn dir(&self) -> Option<&Path> {
         self.made.as_ref()?.path.parent()
@@ -126,8 +126,8 @@ impl Socket {
     }
 }
 
-/// Makes a socket that only this user can connect to. It has its mode before it listens: whoever can
-/// connect finds the final mode.
+/// Makes a socket that only this user can connect to. The socket has its mode before it
+/// listens, so nobody can connect before.
 fn listen_at(path: &Path) -> io::Result<UnixListener> {
     let socket = socket_with(
         AddressFamily::UNIX,

@@ -2,8 +2,8 @@
 //! bytes: whether a constraint is taken, a connection bound, a key seen, and a login signed.
 //!
 //! There are some hundred inputs of each kind, and as many as the environment variable
-//! `TPMSSH_DIFFERENTIAL` says: `cargo xtask differential N`. No answer may be laxer here; where it
-//! is stricter is in STRICTER.md.
+//! `TPMSSH_DIFFERENTIAL` says: `cargo xtask differential N`. No answer may be laxer here. STRICTER.md
+//! lists the stricter ones.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "../protocol/host.rs"]

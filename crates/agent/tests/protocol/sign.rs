@@ -35,7 +35,7 @@ fn flags_choose_the_hash_of_an_rsa_signature() {
     agent.assert_idle();
 }
 
-/// As OpenSSH's own agent does, where the user allows it: libpam-ssh-agent-auth asks for no other.
+/// As OpenSSH's own agent does, if the user allows it: libpam-ssh-agent-auth asks for no other.
 #[test]
 fn sha_1_is_refused_with_the_reason_or_made_if_allowed() {
     use rsa::pkcs1v15::{Signature, VerifyingKey};

@@ -154,7 +154,7 @@ impl Log {
             }
             self.synced[log.sync % 2].notify_all();
             log.sync += 1;
-            // One of those that came meanwhile does the next sync.
+            // A caller that came during this sync does the next one.
             self.synced[log.sync % 2].notify_one();
             if done.is_err() {
                 return (log, done);

@@ -167,7 +167,7 @@ fn unseal(root: &OpenSrk<'_>, key: SealedKey) -> anyhow::Result<Secret> {
 ///
 /// # Errors
 ///
-/// None that is known.
+/// If the public key cannot be encoded.
 pub(crate) fn nobodys_key() -> anyhow::Result<AnyKey> {
     public_half(&SecretKey::random(&mut OsRng))
 }

@@ -184,7 +184,7 @@ fn open(place: &TokenPlace) -> anyhow::Result<Opened> {
 
 /// Reads the PIN from a file that only this user can read. A name without a directory is a credential of systemd.
 ///
-/// systemd keeps credentials in a directory that only the user of the unit can read. Where its file system has access control lists, the mode of
+/// systemd keeps credentials in a directory that only the user of the unit can read. If its file system has access control lists, the mode of
 /// a credential shows their mask in the place of the group (0440), so the mode is not checked.
 ///
 /// # Errors

@@ -295,7 +295,7 @@ fn v14_a_renewal_that_waited_for_another_one_sees_its_time() {
         answer.join().unwrap()
     });
     other.wait().unwrap();
-    // "busy" on a slow machine, where the wait for the row was too long.
+    // "busy" on a slow machine, if the wait for the row was too long.
     let code = answer.refused().1;
     assert!(["V14", "busy"].contains(&code.as_str()), "{code}");
     assert_eq!(rows(&database, "issued"), 2);

@@ -8,7 +8,7 @@ use crate::fail::error::{Error, Result};
 /// # Errors
 ///
 /// [`Error::NotConfirmed`] for any answer but `y` or `yes`, and
-/// [`Error::NeedsYes`] where there is no terminal to ask on.
+/// [`Error::NeedsYes`] if there is no terminal to ask on.
 pub(crate) fn confirm(question: &str, yes: bool) -> Result<()> {
     if yes {
         return Ok(());
@@ -41,7 +41,7 @@ pub(crate) fn confirm_by_word(word: &str, yes: bool) -> Result<()> {
 ///
 /// # Errors
 ///
-/// [`Error::NeedsYes`] where there is no terminal to ask on.
+/// [`Error::NeedsYes`] if there is no terminal to ask on.
 pub(crate) fn ask(question: &str) -> Result<bool> {
     let terminal = Terminal::open().map_err(|_| Error::NeedsYes)?;
     let answer = terminal.ask(&format!("{question} [y/N] "));

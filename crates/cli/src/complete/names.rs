@@ -22,7 +22,7 @@ pub(super) fn sizes() -> Vec<Offer> {
     sizes.map(offer).into()
 }
 
-/// The tokens, by label; by serial number where several have the label.
+/// The tokens, by label; by serial number if several have the label.
 pub(super) fn tokens() -> Vec<Offer> {
     let Some((_, tokens)) = open() else {
         return Vec::new();
@@ -41,7 +41,7 @@ pub(super) fn tokens() -> Vec<Offer> {
     offers.collect()
 }
 
-/// The keys, by label; by id where several have the label.
+/// The keys, by label; by id if several have the label.
 pub(super) fn keys() -> Vec<Offer> {
     offers_of(all_keys())
 }

@@ -303,7 +303,7 @@ pub(crate) enum Error {
     Unwell {
         /// How many problems it found.
         problems: usize,
-        /// How many warnings, where these count.
+        /// How many warnings, if warnings count.
         warnings: usize,
         /// The sort of the gravest.
         kind: Kind,

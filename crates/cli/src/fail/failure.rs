@@ -45,7 +45,7 @@ pub(crate) fn tell(error: &str, hint: Option<&str>, exit_code: u8, json: bool) {
 #[derive(Debug, Serialize)]
 struct Failure<'a> {
     error: &'a str,
-    /// What to try; null where there is nothing.
+    /// What to try; null if there is nothing to try.
     hint: Option<&'a str>,
     exit_code: u8,
 }

@@ -1,4 +1,4 @@
-//! The line after an error: what to try, where there is something to try.
+//! The line after an error: what to try, if there is something to try.
 
 use std::io::ErrorKind;
 use std::path::Path;

@@ -182,7 +182,7 @@ pub(crate) fn remove_empty_dirs(path: &Path, below: &Path) {
     }
 }
 
-/// Makes the directory of a file, and those above it, where they are missing.
+/// Makes the directory of a file, and those above it, if they are missing.
 ///
 /// # Errors
 ///

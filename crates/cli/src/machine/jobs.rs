@@ -102,7 +102,7 @@ impl Question {
     }
 
     /// Stops this process, as Ctrl-Z does to programs that do not watch it; returns when it goes
-    /// on. Does nothing in an orphaned process group, where no shell could continue it.
+    /// on. Does nothing in an orphaned process group, which no shell could continue.
     ///
     /// # Errors
     ///

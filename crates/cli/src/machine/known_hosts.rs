@@ -18,7 +18,7 @@ pub(crate) struct KnownHosts {
 }
 
 impl KnownHosts {
-    /// Reads the files where ssh has them unless it is told otherwise. Files and lines that cannot
+    /// Reads the files at the places where ssh has them by default. Files and lines that cannot
     /// be read name nobody.
     pub(crate) fn read() -> Self {
         let mut known = Self::default();

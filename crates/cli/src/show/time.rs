@@ -24,7 +24,7 @@ impl Past {
 /// Reads a span before now (`90m`, `1h30m`, `-1w`) or a point: `YYYYMMDD[HHMM[SS]]`, also with the
 /// signs of RFC 3339 between. `Z` at its end stands for UTC; it is the local time without.
 ///
-/// Eight, twelve or fourteen digits are a point where such a date exists.
+/// Eight, twelve or fourteen digits are a point in time if such a date exists.
 ///
 /// # Errors
 ///

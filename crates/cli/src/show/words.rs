@@ -2,7 +2,7 @@
 
 use crate::show::duration::in_words;
 
-/// `2 problems found`, and how many warnings where these count.
+/// `2 problems found`, and how many warnings if warnings count.
 pub(crate) fn found(problems: usize, warnings: usize) -> String {
     match (problems, warnings) {
         (problems, 0) => format!("{} found", count(problems, "problem")),

@@ -9,7 +9,7 @@ use std::{
 
 use crate::world::World;
 
-/// Set where this process is the inner one.
+/// Set if this process is the inner one.
 const INSIDE: &str = "TPMSSH_TEST_INSIDE";
 /// A program with its arguments, separated by blanks, under which inner processes run.
 const UNDER: &str = "TPMSSH_TEST_UNDER";

@@ -66,7 +66,7 @@ fn a_key_that_asks_each_time_signs_once_for_each_pin() {
     );
 }
 
-/// Where nobody has to log in, nobody has to each time.
+/// If nobody has to log in, nobody has to log in each time.
 #[test]
 fn a_key_that_asks_each_time_signs_on_a_token_without_a_pin() {
     isolated(

@@ -22,7 +22,7 @@ use crate::{
     world::{LOCKED, OPEN, World},
 };
 
-/// A call and what is right for it: it panics where something else happens.
+/// A call and what is right for it: it panics if something else happens.
 type Case = (String, Box<dyn Fn(Module)>);
 
 /// The names of all functions but `C_Initialize` and `C_Finalize`.

@@ -1,7 +1,7 @@
 //! SoftHSM as an oracle: the same calls to both modules, and every difference with its reason.
 //!
 //! SoftHSM is the module that PKCS#11 programs are tested with. A case is one call, or a few, and
-//! its answer is text. Where the answers differ, [`differences::all`] has both and the reason; an
+//! its answer is text. If the answers differ, [`differences::all`] has both and the reason; an
 //! entry that is not true any more fails the test as well.
 
 mod attributes;

@@ -125,7 +125,7 @@ fn an_rsa_key_that_is_for_pss_signs_nothing_else() {
     );
 }
 
-/// The flags that say what a key is for, and what an operation returns where they say no.
+/// The flags that say what a key is for, and what an operation returns if they say no.
 #[test]
 fn a_key_is_used_for_what_it_is_for_alone() {
     isolated(

@@ -122,7 +122,7 @@ fn c_init_token_does_the_same_where_there_is_no_owner_password() -> TestResult {
     Ok(())
 }
 
-/// What SECURITY.md says of `C_InitToken` where it cannot have another counter.
+/// What SECURITY.md says of `C_InitToken` if the token cannot have another counter.
 #[test]
 fn c_init_token_keeps_the_counter_where_there_is_an_owner_password() -> TestResult {
     let (mut bench, token, copy) = copied(WallKind::Counter)?;

@@ -29,7 +29,7 @@ const STALE: &str = "worthless: Stale";
 /// How an undisturbed run goes.
 pub(crate) struct Baseline {
     pub(crate) trace: Trace,
-    /// The result, or `None` where the operation is to fail.
+    /// The result, or `None` if the operation is to fail.
     result: Option<String>,
     before: State,
     after: State,

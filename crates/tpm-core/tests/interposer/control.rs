@@ -1,4 +1,4 @@
-//! The control: where nothing is authenticated, forgeries succeed. So the other tests would notice one.
+//! The control: if nothing is authenticated, forgeries succeed. So the other tests would notice a forgery.
 
 use std::collections::HashMap;
 

@@ -21,7 +21,7 @@ pub(crate) struct Token {
     pub(crate) pin: PinAuth,
 }
 
-/// A token behind each wall, with the PIN "pin" where it has one.
+/// A token behind each wall, with the PIN "pin" if it has a PIN.
 pub(crate) fn token(tpm: &Tpm, wall: &str) -> Result<Token, Error> {
     let op = tpm.begin()?;
     let owner = OwnerAuth::empty();

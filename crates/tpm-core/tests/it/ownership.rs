@@ -131,7 +131,7 @@ fn an_srk_that_is_made_anew_is_the_same_key() -> TestResult {
 }
 
 /// Whoever records the bus could try guesses of a password that is proven in an unsalted
-/// session, so there is one only where there is no SRK to salt to.
+/// session, so such a session is used only if there is no SRK to salt to.
 #[test]
 fn a_password_is_proven_in_a_session_that_is_salted_to_the_srk() -> TestResult {
     let swtpm = Swtpm::start();

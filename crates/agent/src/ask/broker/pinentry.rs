@@ -107,7 +107,7 @@ impl Dialog {
     }
 }
 
-/// `text` as the rest of a line, cut where the line would be too long.
+/// `text` as the rest of a line, cut if the line would be too long.
 fn escape(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {

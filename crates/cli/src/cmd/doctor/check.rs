@@ -170,7 +170,7 @@ impl Check {
     }
 }
 
-/// `text` in lines of at most `width` columns, broken between words where that is possible.
+/// `text` in lines of at most `width` columns, broken between words if that is possible.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {

@@ -81,7 +81,7 @@ struct Affine {
     y: GFp256,
 }
 
-/// A sum of points in Jacobian coordinates: x / z², y / z³; neutral where z is 0.
+/// A sum of points in Jacobian coordinates: x / z², y / z³; neutral if z is 0.
 ///
 /// Adding a point in affine coordinates takes 11 multiplications. The addition of crrl takes more,
 /// because it takes the same time for all points.
