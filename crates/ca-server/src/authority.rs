@@ -12,7 +12,7 @@ mod rules;
 mod watch;
 
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use key_proof::{Challenge, Proof, Request, check_request, verify};
 use rand_core::OsRng;
@@ -25,6 +25,7 @@ use crate::registry::{Answer, CaKeys, Enrolment, Outcome, Registry};
 use crate::signer::{Signer, Watched};
 use crate::{Refusal, Reply};
 
+pub use crate::clock::now;
 use force::InForce;
 pub use force::Rules;
 pub use krl::SignedKrl;
@@ -56,14 +57,6 @@ impl std::fmt::Debug for Authority {
 struct CaIds {
     user: i64,
     host: i64,
-}
-
-/// The time, in seconds since 1970.
-#[must_use]
-pub fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 /// The hash of a join token, which the registry stores instead of the token.

@@ -3,12 +3,13 @@
 mod admin;
 mod ca;
 mod database;
+mod dir;
 mod expected;
-pub(crate) mod files;
 mod init;
 mod join_token;
 mod notify;
 mod pages;
+mod registry;
 mod restored;
 mod serve;
 mod tickets;
@@ -149,7 +150,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run(program: Program) -> anyhow::Result<()> {
-    let (dir, out) = (files::Dir::new(program.dir), Out { json: program.json });
+    let (dir, out) = (dir::Dir::new(program.dir), Out { json: program.json });
     match program.command {
         Command::Init(args) => init::run(&dir, &args, &out),
         Command::Serve => serve::run(&dir),

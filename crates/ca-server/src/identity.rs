@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::policy::Files;
+use crate::files::Files;
 
 /// A kind of identity that a role accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,8 +10,10 @@
 pub mod admin;
 pub mod audit;
 pub mod authority;
+mod clock;
 pub mod cmd;
 mod error;
+mod files;
 pub mod http;
 pub mod identity;
 pub mod metrics;

@@ -6,13 +6,14 @@ mod span;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use key_proof::Anchors;
 use serde::Deserialize;
 use ssh_format::AnyKey;
 
+pub use crate::files::Files;
 use crate::identity::{Rule, oidc::Remote};
 
 pub use network::Network;
@@ -37,23 +38,6 @@ fn wrong<T>(where_: impl Into<String>, why: impl ToString) -> Result<T, PolicyEr
         where_: where_.into(),
         why: why.to_string().trim_end().to_owned(),
     })
-}
-
-/// Reads the files that a policy names. An error is a sentence that names the file.
-pub trait Files {
-    /// Adds the makers' certificates in a file, or in the files of a directory.
-    ///
-    /// # Errors
-    ///
-    /// If there is no certificate, or one cannot be read.
-    fn roots(&mut self, path: &Path, anchors: &mut Anchors) -> Result<(), String>;
-
-    /// The contents of another file.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be read.
-    fn read(&mut self, path: &Path) -> Result<Vec<u8>, String>;
 }
 
 /// The rules, after they were checked.

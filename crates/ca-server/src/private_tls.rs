@@ -22,7 +22,7 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use zeroize::Zeroizing;
 
-use crate::cmd::files;
+use crate::files;
 
 /// The validity of a certificate, in days.
 const LIFE: i64 = 90;

@@ -6,5 +6,6 @@ pub(crate) mod failure;
 pub(crate) mod hint;
 pub(crate) mod host_key;
 mod kind;
+pub(crate) mod known;
 pub(crate) mod not_imported;
 pub(crate) mod usage;

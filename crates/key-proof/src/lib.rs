@@ -106,7 +106,7 @@ pub use credential::{Credential, make_credential};
 pub use ek::{
     certificate::{EkCertificate, Maker},
     chain::{Anchor, Anchors},
-    expected::EkRange,
+    template::EkRange,
 };
 pub use error::{Check, Error, Result};
 pub use files::MAX_FILE_LEN;

@@ -6,9 +6,10 @@ use base64ct::{Base64, Encoding};
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::files::{self, Dir};
+use super::dir::Dir;
 use super::{Out, expected};
 use crate::admin::{Question, ask};
+use crate::files;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceCommand {

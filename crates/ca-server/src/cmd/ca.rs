@@ -7,8 +7,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::Out;
-use super::files::{self, Dir};
+use super::dir::Dir;
 use crate::admin::{Question, ask};
+use crate::files;
 use crate::signer::sealed;
 
 /// The longest file with a public key, in bytes.

@@ -9,8 +9,8 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use key_proof::{EkCertificate, EkRange};
 
-use super::files;
 use crate::admin::Line;
+use crate::files;
 
 /// The longest file of devices, in bytes.
 const MAX_DEVICES: u64 = 16 * 1024 * 1024;

@@ -15,11 +15,12 @@ use serde_json::json;
 use ssh_format::AnyKey;
 use ssh_format::text::shell_word;
 
-use super::files::{self, Dir};
-use super::{Out, Program, database, tickets, tls};
+use super::dir::Dir;
+use super::{Out, Program, registry, tickets, tls};
 use crate::admin::Books;
 use crate::audit::Audit;
-use crate::authority::now;
+use crate::clock::now;
+use crate::files;
 use crate::policy::Policy;
 use crate::private_tls::{PrivateTls, Seen, seen};
 use crate::registry::Registry;
@@ -147,7 +148,7 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
     }
     let own_tls = own_tls(dir, args)?;
     let tls = own_tls.as_ref().map(|it| &it.0);
-    let database = args.database.as_deref().map(database::look).transpose()?;
+    let database = args.database.as_deref().map(registry::look).transpose()?;
     // Every other mistake is reported before the TPM makes keys.
     let mut made = if args.make_keys {
         let nobodys = [sealed::nobodys_key()?, sealed::nobodys_key()?];
@@ -178,7 +179,7 @@ pub(super) fn run(dir: &Dir, args: &Args, out: &Out) -> anyhow::Result<()> {
     };
     let registry: Box<dyn Registry> = match (database, &args.database) {
         (Some(database), Some(url)) => {
-            database::keep(dir, url)?;
+            registry::keep(dir, url)?;
             tickets::make(dir)?;
             Box::new(database)
         }
@@ -301,7 +302,7 @@ fn own_tls(dir: &Dir, args: &Args) -> anyhow::Result<Option<(PrivateTls, Vec<Str
         )?);
     }
     Ok(Some((
-        PrivateTls::new(&policy::absolute(dir.path())?),
+        PrivateTls::new(&files::absolute(dir.path())?),
         names,
     )))
 }

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::Out;
 use super::admin::text;
-use super::files::{self, Dir};
+use super::dir::Dir;
 use crate::admin::{Question, ask};
+use crate::files;
 use crate::policy::seconds;
 
 /// The longest file of names, in bytes.

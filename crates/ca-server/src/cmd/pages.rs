@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap_complete::Shell;
 
-use super::files;
+use crate::files;
 
 /// Write the manual pages of all commands into a directory, for packagers
 ///

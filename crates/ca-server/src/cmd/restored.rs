@@ -6,10 +6,10 @@ use anyhow::bail;
 use serde_json::json;
 use ssh_format::time::in_words;
 
-use super::files::Dir;
-use super::{Out, database};
+use super::dir::Dir;
+use super::{Out, registry};
 use crate::audit::Audit;
-use crate::authority::now;
+use crate::clock::now;
 use crate::registry::Registry;
 use crate::restored::{Since, Unknown, not_retired, since, unknown};
 
@@ -17,7 +17,7 @@ pub(super) fn run(dir: &Dir, out: &Out) -> anyhow::Result<()> {
     dir.check()?;
     // No node can start while this process has the socket.
     let socket = crate::admin::claim(&dir.socket())?;
-    let registry = database::registry(dir)?;
+    let registry = registry::registry(dir)?;
     let log = dir.audit();
     let audit = Audit::open(&log)?;
     let (mut since, now) = (since(&log, &*registry)?, now());

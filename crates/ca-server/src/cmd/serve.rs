@@ -9,8 +9,8 @@ use anyhow::Context;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::files::Dir;
-use super::{Out, database, notify, restored, tickets};
+use super::dir::Dir;
+use super::{Out, notify, registry, restored, tickets};
 use crate::audit::{self, Audit};
 use crate::authority::{Authority, Rules, now};
 use crate::http::Tls;
@@ -43,7 +43,7 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
         Some(address) => Some(runtime.block_on(http::bind(address))?),
         None => None,
     };
-    let registry = database::registry(dir)?;
+    let registry = registry::registry(dir)?;
     restored::check(&dir.audit(), &*registry)?;
     let audit = Audit::open(&dir.audit())?;
     let signer = signer::at(&policy.ca.place)?;
@@ -68,7 +68,9 @@ pub(super) fn run(dir: &Dir) -> anyhow::Result<()> {
             eprintln!("tpmssh-ca: counters at http://{address}/metrics");
             tokio::spawn(http::serve_metrics(Arc::clone(&authority), metrics));
         }
-        oidc::keep_fetched(&authority)?;
+        // Weak, so that the registry and the audit log are closed when the node ends.
+        let known = Arc::downgrade(&authority);
+        oidc::keep_fetched(move || Some(known.upgrade()?.policy().remotes()))?;
         tokio::spawn(admin::serve(node, socket));
         notify::tell("READY=1");
         http::serve(Arc::clone(&authority), listener, tls, connections, end).await?;

@@ -8,7 +8,8 @@ use key_proof::TicketKey;
 use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
 
-use super::files::{self, Dir};
+use super::dir::Dir;
+use crate::files;
 
 /// The longest file of keys, in bytes: 60 keys.
 const MAX: u64 = 4096;

@@ -7,9 +7,9 @@ use ssh_format::text::shell_word;
 use ssh_format::time::in_words;
 
 use super::Out;
-use super::files::Dir;
+use super::dir::Dir;
 use crate::admin::{Question, ask};
-use crate::authority::now;
+use crate::clock::now;
 use crate::policy::Policy;
 use crate::private_tls::{PrivateTls, Seen, seen};
 

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{check_ending, without_ending};
-use crate::policy::Files;
+use crate::files::Files;
 
 use keys::{Keys, UNKNOWN};
 pub use remote::Remote;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use ssh_format::{AllowedSigners, Signer, SshSig};
 
 use super::{check_ending, without_ending};
-use crate::policy::Files;
+use crate::files::Files;
 
 /// The keys whose signatures a role accepts.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use key_proof::{Kind, Mode};
 
 use super::role::{EXTENSIONS, KEY_TYPES};

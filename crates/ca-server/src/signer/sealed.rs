@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use self::file::{KeyFile, SealedKey};
 use super::{Signer, failed, harden};
 use crate::Refusal;
-use crate::cmd::files;
+use crate::files;
 
 /// The longest file with sealed keys, in bytes.
 const MAX_FILE: u64 = 64 * 1024;

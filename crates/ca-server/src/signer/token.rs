@@ -15,7 +15,7 @@ use tpm_core::Tpm;
 
 use super::{Signer, failed, harden};
 use crate::Refusal;
-use crate::cmd::files;
+use crate::files;
 use crate::policy::TokenPlace;
 
 /// The longest time for a signature, including the wait in the queue.

@@ -6,16 +6,16 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::fail::advice;
 use crate::fail::error::Error;
+use crate::fail::known;
 use crate::show::output::{self, error_line, escape};
 use crate::show::style::{self, Tone};
 
 /// Prints the error and its hint, as JSON if `json`; returns the exit code.
 pub(crate) fn report(err: &anyhow::Error, json: bool) -> ExitCode {
-    let code = advice::kind(err).exit_code();
+    let code = known::kind(err).exit_code();
     if !reader_is_gone(err) {
-        tell(&error_line(err), advice::hint(err).as_deref(), code, json);
+        tell(&error_line(err), known::hint(err).as_deref(), code, json);
     }
     ExitCode::from(code)
 }

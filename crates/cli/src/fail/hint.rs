@@ -333,12 +333,12 @@ pub(super) fn for_simulator(err: &simulator::Error) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::fail::advice;
+    use crate::fail::known;
 
     use super::*;
 
     fn hint(err: impl Into<anyhow::Error>) -> Option<String> {
-        advice::hint(&err.into())
+        known::hint(&err.into())
     }
 
     #[test]
@@ -370,7 +370,7 @@ mod tests {
     fn a_hint_is_found_below_what_was_said_about_it() {
         let err = anyhow::Error::from(Store::PinLocked).context("cannot make a key");
         assert_eq!(
-            advice::hint(&err).unwrap(),
+            known::hint(&err).unwrap(),
             "the recovery code (SO PIN) sets a new PIN: tpmssh token reset-pin"
         );
     }

@@ -9,9 +9,10 @@ use ssh_format::{SigHash, SshSig};
 use token_store::Store;
 
 use super::join_token;
-use super::prover::Prover;
+use crate::app::App;
 use crate::fail::error::EnrolmentError;
 use crate::keys::signing;
+use crate::options::UserPinArgs;
 use crate::show::path;
 
 /// The options for a join token, or for an identity that replaces it.
@@ -94,8 +95,9 @@ impl Source {
     /// If the key does not sign: [`EnrolmentError::NoIdentity`], and those of the PIN, the TPM and the store.
     pub(super) fn of(
         &self,
-        prover: &Prover<'_>,
+        app: &App,
         store: &Store,
+        pin: &UserPinArgs,
         request: &Request,
     ) -> anyhow::Result<Identity> {
         let message = request.without_identity();
@@ -106,23 +108,24 @@ impl Source {
             Self::Command(command) => {
                 Identity::Oidc(by_command(command, &request.identity_nonce()?)?)
             }
-            Self::OldKey(name) => Identity::Ssh(by_own_key(prover, store, name, &message)?),
+            Self::OldKey(name) => Identity::Ssh(by_own_key(app, store, pin, name, &message)?),
         })
     }
 }
 
 /// A signature by a key in the store.
 fn by_own_key(
-    prover: &Prover<'_>,
+    app: &App,
     store: &Store,
+    pin: &UserPinArgs,
     name: &str,
     message: &[u8],
 ) -> anyhow::Result<String> {
-    let key = signing::find(signing::all(prover.app, store)?, Some(name))?;
+    let key = signing::find(signing::all(app, store)?, Some(name))?;
     let hash = SigHash::Sha512;
     let digest = hash.of(message).map_err(|err| no_identity(name, &err))?;
     let data = SshSig::to_sign(IDENTITY_NAMESPACE, hash, &digest)?;
-    let signature = key.sign(prover.app, store, prover.pin, &data)?;
+    let signature = key.sign(app, store, pin, &data)?;
     Ok(SshSig::new(key.public, IDENTITY_NAMESPACE, hash, &signature)?.armored())
 }
 

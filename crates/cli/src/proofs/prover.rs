@@ -113,7 +113,7 @@ impl Prover<'_> {
             role: purpose.role.map(str::to_owned),
             client_random,
         };
-        request.identity = identity.of(self, store, &request)?;
+        request.identity = identity.of(self.app, store, self.pin, &request)?;
         Ok(request)
     }
 

@@ -4,18 +4,11 @@
 //!
 //! TCG EK Credential Profile, annex B "Default EK Templates".
 
-use super::{certificate, chain, template};
+use super::{
+    certificate, chain,
+    template::{self, EkRange},
+};
 use crate::{EkCertificate, Error, PublicArea, Result};
-
-/// Which template a maker's key follows, if the profile has two for its kind. It has two for RSA of 2048 bits and for ECC on P-256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EkRange {
-    /// Templates L-1 and L-2, which most chips have.
-    #[default]
-    Low,
-    /// Templates H-1 and H-2.
-    High,
-}
 
 impl EkCertificate {
     /// Reads a file with one certificate: DER, as [`parse`](Self::parse) takes it, or PEM.

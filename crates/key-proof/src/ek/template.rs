@@ -7,12 +7,21 @@
 use ssh_format::Curve;
 use tpm_wire::{Put, algorithm, roca};
 
-use super::expected::EkRange;
 use crate::{
     Check, HashAlg, PublicArea, Result,
     error::refuse,
     public_area::{KeyScheme, PublicKey, Symmetric, attributes as attr},
 };
+
+/// Which template a maker's key follows, if the profile has two for its kind. It has two for RSA of 2048 bits and for ECC on P-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EkRange {
+    /// Templates L-1 and L-2, which most chips have.
+    #[default]
+    Low,
+    /// Templates H-1 and H-2.
+    High,
+}
 
 /// The attributes of templates of the low range. Those of the high range have userWithAuth as well.
 const LOW: u32 = attr::FIXED_TPM

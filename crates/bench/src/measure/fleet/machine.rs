@@ -3,11 +3,8 @@
 use anyhow::{Context, Result};
 use key_proof::{Challenge, Kind, Name, Proof, PublicArea, Request, activation};
 
-use super::renewer::Renewer;
+use super::renewer::{AUDIENCE, Renewer};
 use crate::software_tpm::SoftwareTpm;
-
-/// The authority's name.
-pub(super) const AUDIENCE: &str = "https://ca.example/";
 
 /// A host with keys of its own.
 pub(super) struct Machine {

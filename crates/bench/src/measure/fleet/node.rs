@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use testing::{Home, Postgres, Service};
 
-use super::machine::AUDIENCE;
+use super::renewer::AUDIENCE;
 use crate::world::run;
 
 pub(crate) const SQLITE: &str = "SQLite";

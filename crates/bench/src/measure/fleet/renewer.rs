@@ -8,7 +8,7 @@ use key_proof::{
 };
 use ssh_format::{AnyKey, SigHash, SshSig};
 
-use super::{machine::AUDIENCE, software_key::SoftwareKey};
+use super::software_key::SoftwareKey;
 use crate::{
     pair::sized,
     software_tpm::{self, SoftwareTpm},
@@ -20,6 +20,9 @@ const OWNER: [u8; 4] = [0x40, 0, 0, 1];
 const ATTEST_CERTIFY: [u8; 6] = [0xff, 0x54, 0x43, 0x47, 0x80, 0x17];
 /// Clock, resets, restarts, whether it is safe, and the version of the firmware.
 const CLOCK_INFO_AND_FIRMWARE: usize = 8 + 4 + 4 + 1 + 8;
+/// The authority's name.
+pub(super) const AUDIENCE: &str = "https://ca.example/";
+
 /// Where the qualifying data and the clock are in a `TPMS_ATTEST` of keys whose Names are SHA-256.
 const QUALIFYING: Range<usize> = 44..76;
 const CLOCK: Range<usize> = 76..84;

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use ssh_format::text::shell_word;
 
 use crate::admin::{Books, assignment, make_join_tokens};
-use crate::authority::now;
-use crate::cmd::files::{self, Dir};
+use crate::clock::now;
+use crate::cmd::dir::Dir;
 use crate::cmd::tls;
+use crate::files;
 use crate::policy::Policy;
 use crate::private_tls::Seen;
 
@@ -57,7 +58,7 @@ pub(super) fn invite(
     let (token, expires) = (made[0]["token"].as_str(), made[0]["expires"].as_u64());
     let token = token.context("no token was made")?;
     // A killed `init` may have left a file with a token that nobody has seen. It is replaced.
-    let file = super::policy::absolute(dir.path())?.join(format!("join-token-{name}"));
+    let file = files::absolute(dir.path())?.join(format!("join-token-{name}"));
     files::replace(&file, 0o600, format!("{token}\n").as_bytes())?;
 
     let (url, audience) = tls::address(books.policy, seen);

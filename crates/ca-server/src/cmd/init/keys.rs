@@ -17,7 +17,8 @@ use zeroize::Zeroizing;
 
 use super::Args;
 use super::unfinished::Unfinished;
-use crate::cmd::files::{self, Dir};
+use crate::cmd::dir::Dir;
+use crate::files;
 use crate::signer;
 
 /// The label of the token.
@@ -30,8 +31,8 @@ const MAX_PASSWORD: u64 = 4096;
 /// The directory of the store that the token is in.
 pub(super) fn store(dir: &Dir, args: &Args) -> anyhow::Result<PathBuf> {
     match &args.store {
-        Some(store) => super::policy::absolute(store),
-        None => Ok(super::policy::absolute(dir.path())?.join("keys")),
+        Some(store) => files::absolute(store),
+        None => Ok(files::absolute(dir.path())?.join("keys")),
     }
 }
 

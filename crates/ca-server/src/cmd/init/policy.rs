@@ -1,26 +1,18 @@
 //! The policy that `init` writes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use ssh_format::AnyKey;
 
 use super::{Args, keys};
-use crate::cmd::files::Dir;
+use crate::cmd::dir::Dir;
+use crate::files;
 use crate::private_tls::PrivateTls;
-
-/// The path from the root on.
-///
-/// # Errors
-///
-/// If the working directory is gone.
-pub(super) fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
-    std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))
-}
 
 /// An absolute path as a string of TOML.
 fn quoted(text: &Path) -> anyhow::Result<String> {
-    let text = absolute(text)?;
+    let text = files::absolute(text)?;
     let text = text
         .to_str()
         .context("a path that is not UTF-8 cannot be in a policy")?;

@@ -14,7 +14,7 @@ use ureq::http::{StatusCode, Uri, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::keys::Keys;
-use crate::authority::{Authority, now};
+use crate::clock::now;
 
 /// The longest set of keys that is read, in bytes.
 const MAX_LEN: u64 = 64 * 1024;
@@ -206,17 +206,15 @@ impl Remote {
     }
 }
 
-/// Starts a thread that fetches the keys which the policy in force names. It ends with the authority.
-///
-/// The thread holds only a weak reference, so that the registry and the audit log are closed when the node ends.
+/// Starts a thread that fetches the keys which `named` returns. It ends when `named` returns `None`.
 ///
 /// # Errors
 ///
 /// If the thread cannot be started.
-pub(crate) fn keep_fetched(authority: &Arc<Authority>) -> std::io::Result<()> {
-    let authority = Arc::downgrade(authority);
+pub(crate) fn keep_fetched(
+    named: impl Fn() -> Option<Vec<Arc<Remote>>> + Send + 'static,
+) -> std::io::Result<()> {
     let work = move || {
-        let named = || Some(authority.upgrade()?.policy().remotes());
         while let Some(remotes) = named() {
             remotes.iter().for_each(|it| it.keep());
             drop(remotes);

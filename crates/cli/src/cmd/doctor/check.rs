@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use serde::{Serialize, Serializer};
 use token_store::Kind;
 
-use crate::fail::advice;
+use crate::fail::known;
 use crate::show::output::{error_line, escape};
 use crate::show::style::{self, Tone};
 
@@ -96,8 +96,8 @@ impl Check {
 
     /// As [`Check::failed`], for an error that the caller keeps.
     pub(super) fn known(name: &'static str, err: &anyhow::Error) -> Self {
-        let check = Self::problem(name, advice::kind(err), error_line(err));
-        match advice::hint(err) {
+        let check = Self::problem(name, known::kind(err), error_line(err));
+        match known::hint(err) {
             Some(hint) => check.fixed_by(hint),
             None => check,
         }

@@ -17,10 +17,7 @@ use rand_core::{OsRng, RngCore};
 use ssh_format::{AnyKey, Signature};
 use testing::memory_dir;
 
-use crate::measure::fleet::{
-    machine::{AUDIENCE, Machine},
-    software_key::SoftwareKey,
-};
+use crate::measure::fleet::{machine::Machine, renewer::AUDIENCE, software_key::SoftwareKey};
 
 const ROLE: &str = "host";
 
