@@ -3,5 +3,6 @@
 pub mod bind;
 pub(crate) mod certificate;
 pub mod destination;
+pub(crate) mod identity;
 pub(crate) mod standing;
 pub(crate) mod store;

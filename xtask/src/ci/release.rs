@@ -11,7 +11,8 @@ const OF_TESTS: [&str; 1] = ["TPMSSH_TEST_KDF"];
 
 /// Settings of the release profile that only make programs faster, and builds slower. `cargo xtask dist` builds what is
 /// shipped, with them.
-const QUICK: [(&str, &str); 2] = [
+const QUICK: [(&str, &str); 3] = [
+    ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16"),
     ("CARGO_PROFILE_RELEASE_LTO", "off"),
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"),
 ];

@@ -1,130 +1,14 @@
 //! The keys of the store, as SSH knows them; without the TPM.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use ssh_format::{Fingerprint, text};
-use token_store::{Error, Key, Object, ObjectId, Store, StoreDir, Token};
-use tpm_core::Origin;
+use token_store::{Error, Key, ObjectId, Store, StoreDir, Token};
 
 use crate::error::chain;
-use crate::key::certificate::{Offered, key_in};
+use crate::key::certificate::key_in;
+use crate::key::identity::{Identities, Identity};
 use crate::public_files::PublicFiles;
-
-/// A key that the agent can use. There may be thousands, so it holds what a list shows, and the
-/// rest only once it is used.
-#[derive(Debug)]
-pub(crate) struct Identity {
-    /// The private key in the store.
-    pub(crate) id: ObjectId,
-    /// Whether it is the key of a certificate authority.
-    pub(crate) is_authority: bool,
-    blob: Box<[u8]>,
-    always_authenticate: bool,
-    origin: Origin,
-    key: OnceLock<Arc<Key>>,
-    /// The certificates that the store keeps for it.
-    pub(crate) certificates: Box<[Offered]>,
-    /// Its label, which anybody may have chosen: see [`text`].
-    pub(crate) label: Box<str>,
-    /// The token that it belongs to.
-    pub(crate) token: Arc<Token>,
-}
-
-impl Identity {
-    /// A private key of `token` with the certificates that were `kept` for it; `None` if SSH
-    /// has no such keys.
-    fn new(
-        object: &Object,
-        token: &Arc<Token>,
-        kept: &[Vec<u8>],
-        authorities: &[ObjectId],
-    ) -> Option<Self> {
-        // SSH cannot use a key that only decrypts.
-        let key = object.key().filter(|key| ssh_keys::can_sign(key))?;
-        let public = ssh_keys::public_key(key.public()).ok()?;
-        let offered = |certificate: &Vec<u8>| Offered::new(certificate, public.blob());
-        Some(Self {
-            id: object.id,
-            is_authority: authorities.contains(&object.id),
-            blob: public.blob().into(),
-            always_authenticate: key.always_authenticate(),
-            origin: key.origin(),
-            key: OnceLock::new(),
-            certificates: kept.iter().filter_map(offered).collect(),
-            label: object.label.as_str().into(),
-            token: token.clone(),
-        })
-    }
-
-    /// The blob by which clients name it.
-    #[must_use]
-    pub(crate) fn blob(&self) -> &[u8] {
-        &self.blob
-    }
-
-    /// Its label as clients list it, with a word for a key that was made outside of the TPM.
-    #[must_use]
-    pub(crate) fn comment(&self) -> Cow<'_, str> {
-        let label = text::one_line(&self.label);
-        match self.imported() {
-            "" => label,
-            imported => label + imported,
-        }
-    }
-
-    /// Its label for a question to a person, between quotation marks.
-    #[must_use]
-    pub(crate) fn quoted(&self) -> String {
-        format!("{}{}", text::quoted(&self.label), self.imported())
-    }
-
-    /// The text that follows its label.
-    fn imported(&self) -> &'static str {
-        match self.origin {
-            Origin::Chip => "",
-            Origin::Outside => " (imported)",
-        }
-    }
-
-    /// Where it was made.
-    #[must_use]
-    pub(crate) fn origin(&self) -> Origin {
-        self.origin
-    }
-
-    /// The fingerprint, by which people compare it.
-    #[must_use]
-    pub(crate) fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of_blob(&self.blob)
-    }
-
-    /// Whether each use is to ask for the PIN again.
-    #[must_use]
-    pub(crate) fn always_authenticate(&self) -> bool {
-        self.always_authenticate
-    }
-
-    /// The key in the chip, once [`Identity::keep_key`] has got it from [`KeyStore::key`].
-    #[must_use]
-    pub(crate) fn key(&self) -> Option<&Key> {
-        self.key.get().map(Arc::as_ref)
-    }
-
-    /// Keeps the key in the chip and returns it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NoSuchObject`] if `key` has another public key: the store was replaced, and its
-    /// object ids name other keys now.
-    pub(crate) fn keep_key(&self, key: Arc<Key>) -> Result<&Key, Error> {
-        match ssh_keys::public_key(key.public()).ok() {
-            Some(public) if public.blob() == self.blob() => Ok(self.key.get_or_init(|| key)),
-            _ => Err(Error::NoSuchObject),
-        }
-    }
-}
 
 /// What a store holds at one time.
 #[derive(Debug, Default)]
@@ -138,8 +22,7 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    fn new(mut identities: Vec<Identity>, tokens: Vec<Arc<Token>>) -> Self {
-        identities.shrink_to_fit();
+    fn new(identities: Vec<Identity>, tokens: Vec<Arc<Token>>) -> Self {
         let mut by_blob: Vec<u32> = (0..).take(identities.len()).collect();
         by_blob.sort_by_key(|place| identities[*place as usize].blob());
         Self {
@@ -272,7 +155,7 @@ impl KeyStore {
 
 /// The keys of all tokens, or of those that are called `only`.
 fn all(store: &Store, only: Option<&str>) -> Result<Keys, Error> {
-    let mut identities = Vec::new();
+    let mut identities = Identities::default();
     let mut tokens = Vec::new();
     let is_meant =
         |token: &Token| only.is_none_or(|name| token.label == name || token.serial == name);
@@ -286,11 +169,11 @@ fn all(store: &Store, only: Option<&str>) -> Result<Keys, Error> {
         let authorities = store.authorities(token.id)?;
         store.each_private_key(token.id, |object| {
             let kept = kept.remove(&object.id).unwrap_or_default();
-            identities.extend(Identity::new(&object, &token, &kept, &authorities));
+            identities.add(&object, &token, &kept, &authorities);
         })?;
         tokens.push(token);
     }
-    Ok(Keys::new(identities, tokens))
+    Ok(Keys::new(identities.finish(), tokens))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::open::{Denied, question};
 use crate::ask::notify;
 use crate::audit::{DONE, Record};
 use crate::error::chain;
-use crate::key::store::Identity;
+use crate::key::identity::Identity;
 use crate::login::logins::Policy;
 use crate::machine::mutex::lock;
 use crate::protocol::{ATTEST, Reply, fields, put_string};
@@ -119,7 +119,7 @@ impl Agent {
         }
         let record = Record {
             key: Some(Fingerprint::of_blob(blob).to_string()),
-            label: identity.map(|it| text::shown(&it.label)),
+            label: identity.map(|it| text::shown(it.label())),
             token: identity.map(|it| text::shown(&it.token.label)),
             origin: identity.map(|it| it.origin().name().to_owned()),
             purpose: Some(what),

@@ -10,8 +10,9 @@ use token_store::{Pin, TokenId};
 use super::done;
 use crate::audit::{DONE, Record};
 use crate::error::chain;
+use crate::key::identity::Identity;
 use crate::key::standing::Terms;
-use crate::key::store::{Identity, Keys};
+use crate::key::store::Keys;
 use crate::machine::mutex::lock;
 use crate::protocol::{Card, Constraints, Reply};
 use crate::request::requester::Client;
@@ -132,7 +133,7 @@ impl Agent {
         match found.filter(|identity| self.terms(identity.blob()).is_some()) {
             Some(identity) => {
                 lock(&self.standings).remove(identity.blob());
-                let (key, label) = (identity.fingerprint(), text::shown(&identity.label));
+                let (key, label) = (identity.fingerprint(), text::shown(identity.label()));
                 let token = text::shown(&identity.token.label);
                 let origin = identity.origin().name();
                 client.record(move || Record {

@@ -7,7 +7,7 @@ use ssh_format::text;
 use token_store::{Error as StoreError, OpenToken, Pin, Token, Tries};
 
 use crate::ask::broker::NoAnswer;
-use crate::key::store::Identity;
+use crate::key::identity::Identity;
 use crate::login::logins::Policy;
 use crate::machine::mutex::lock;
 use crate::request::requester::Client;

@@ -11,8 +11,8 @@ use crate::error::chain;
 use crate::key::bind::Binds;
 use crate::key::certificate::key_in;
 use crate::key::destination;
+use crate::key::identity::Identity;
 use crate::key::standing::Terms;
-use crate::key::store::Identity;
 use crate::login::logins::Policy;
 use crate::machine::mutex::lock;
 use crate::protocol::{Purpose, Reply};
@@ -73,7 +73,7 @@ impl Agent {
             let label = identity.quoted();
             notify::show(&format!("{label} {what}\nfor {}", client.peer));
         }
-        let (key, label) = (Box::from(identity.blob()), text::shown(&identity.label));
+        let (key, label) = (Box::from(identity.blob()), text::shown(identity.label()));
         let token = text::shown(&identity.token.label);
         let origin = identity.origin().name();
         client.record(move || Record {
