@@ -186,7 +186,7 @@ impl Identity {
         self.always_authenticate
     }
 
-    /// The key in the chip, once [`Identity::keep_key`] has got it from [`KeyStore::key`].
+    /// The key in the chip, once [`Identity::keep_key`] has got it from the store.
     #[must_use]
     pub(crate) fn key(&self) -> Option<&Key> {
         self.key.get().map(Arc::as_ref)

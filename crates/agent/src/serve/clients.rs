@@ -42,7 +42,7 @@ impl Clients {
     ///
     /// # Errors
     ///
-    /// Its process has too many connections, or the system gives no thread.
+    /// If its process has too many connections, or the system gives no thread.
     pub(crate) async fn start(
         &self,
         agent: &Arc<Agent>,

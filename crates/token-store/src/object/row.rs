@@ -1,7 +1,7 @@
 //! Rows of the tables of objects and of keys.
 //!
 //! Values are read in the order of the columns. By name, each value would cost a comparison with the
-//! names of all columns before it: a third of the time in which ten thousand objects are listed.
+//! names of all columns before it, which can be felt if ten thousand objects are listed.
 
 use std::sync::Arc;
 
