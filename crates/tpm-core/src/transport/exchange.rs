@@ -8,7 +8,7 @@ use crate::{Error, Result};
 pub(crate) const MAX_BUFFER: usize = 4096;
 
 /// Bytes of a response header: tag (2), size (4), response code (4).
-pub(super) const HEADER: usize = 10;
+const HEADER: usize = 10;
 
 /// A connection to a TPM.
 pub(crate) trait Transport: Send {
@@ -73,6 +73,17 @@ impl Deadline {
             seconds: self.wait.as_secs(),
         }
     }
+}
+
+/// Reads a response from a stream: its header, then as many bytes as that states. `fill` fills a
+/// buffer.
+pub(super) fn read_response(mut fill: impl FnMut(&mut [u8]) -> Result<()>) -> Result<Vec<u8>> {
+    let mut response = vec![0; HEADER];
+    fill(&mut response)?;
+    let size = checked_length(&response)?;
+    response.resize(size, 0);
+    fill(&mut response[HEADER..])?;
+    Ok(response)
 }
 
 /// The length that the response's header states, in bytes.

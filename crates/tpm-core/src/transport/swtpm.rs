@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::exchange::{Deadline, HEADER, Transport, checked_length};
+use super::exchange::{Deadline, Transport, read_response};
 use crate::{Error, Result, Tcti};
 
 /// The data port of a swtpm, which takes raw commands.
@@ -103,11 +103,7 @@ impl Transport for Socket {
     }
 
     fn receive(&mut self, deadline: Deadline) -> Result<Vec<u8>> {
-        let mut response = vec![0; HEADER];
-        self.fill(&mut response, deadline)?;
-        let size = checked_length(&response)?;
-        response.resize(size, 0);
-        self.fill(&mut response[HEADER..], deadline)?;
+        let response = read_response(|buffer| self.fill(buffer, deadline))?;
         self.answered = true;
         Ok(response)
     }

@@ -23,7 +23,7 @@ use rustix::{
 };
 
 use super::{
-    exchange::{Deadline, HEADER, Transport, checked_length},
+    exchange::{Deadline, Transport, read_response},
     message_bus::{MessageBus, Reply, not_a_bus},
     readiness::{For, is_quiet, wait},
 };
@@ -129,12 +129,7 @@ impl Transport for Tabrmd {
     }
 
     fn receive(&mut self, deadline: Deadline) -> Result<Vec<u8>> {
-        let mut response = vec![0; HEADER];
-        self.fill(&mut response, deadline)?;
-        let size = checked_length(&response)?;
-        response.resize(size, 0);
-        self.fill(&mut response[HEADER..], deadline)?;
-        Ok(response)
+        read_response(|buffer| self.fill(buffer, deadline))
     }
 
     fn is_alive(&self) -> bool {
