@@ -55,7 +55,7 @@ pub(crate) struct Command<'a, A = Open> {
     entity: Entity,
     patience: u32,
     /// What this program does while the chip runs the command.
-    meanwhile: Option<&'a dyn Fn()>,
+    meanwhile: &'a dyn Fn(),
     kind: PhantomData<A>,
 }
 
@@ -75,7 +75,7 @@ impl<'a> Command<'a, Open> {
             fixed: None,
             entity: Entity::Other,
             patience: 1,
-            meanwhile: None,
+            meanwhile: &|| {},
             kind: PhantomData,
         }
     }
@@ -96,15 +96,13 @@ impl<'a, A> Command<'a, A> {
     /// Has this program do `work` while the chip runs the command. The command may be sent more
     /// than once, and `work` is done each time.
     pub(crate) fn meanwhile(mut self, work: &'a dyn Fn()) -> Self {
-        self.meanwhile = Some(work);
+        self.meanwhile = work;
         self
     }
 
-    /// Does the work of the meantime, if there is some.
+    /// Does the work of the meantime.
     pub(crate) fn work(&self) {
-        if let Some(work) = self.meanwhile {
-            work();
-        }
+        (self.meanwhile)();
     }
 
     /// States which entity the command uses or authorizes, for errors.

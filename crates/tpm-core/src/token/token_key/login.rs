@@ -26,10 +26,13 @@ impl<'op> OpenSrk<'op> {
     ///
     /// ```no_run
     /// # use tpm_core::{Operation, PinAuth, Result, Srk, TokenKey};
-    /// # fn derive(pin: &str) -> PinAuth { unimplemented!() }
-    /// fn is_right(op: &Operation<'_>, srk: &Srk, key: &TokenKey, pin: &str) -> Result<()> {
+    /// fn log_in(
+    ///     op: &Operation<'_>,
+    ///     (srk, key): (&Srk, &TokenKey),
+    ///     derive_pin: impl Fn() -> PinAuth + Send,
+    /// ) -> Result<()> {
     ///     let root = srk.open(op)?;
-    ///     let (login, pin) = root.begin_login(|| derive(pin))?;
+    ///     let (login, pin) = root.begin_login(derive_pin)?;
     ///     key.open_in(login, &root, &pin, None).map(drop)
     /// }
     /// ```
