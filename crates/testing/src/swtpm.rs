@@ -207,22 +207,35 @@ impl Swtpm {
             .arg("--log")
             .arg(format!("file={},truncate", log.display()));
         let process = self.process.insert(Daemon::spawn("swtpm", swtpm));
+        let mut answer = Ok([0; 10]);
         let ended = poll(|| {
             if let Some(status) = process.ended() {
                 return Some(Some(status));
             }
-            let answer = exchange(port, READ_CLOCK, Duration::from_secs(5)).ok()?;
-            (answer[6..] == [0; 4]).then_some(None)
+            answer = exchange(port, READ_CLOCK, Duration::from_secs(5));
+            matches!(answer, Ok([.., 0, 0, 0, 0])).then_some(None)
         });
         if ended != Some(None) {
             let log = fs::read_to_string(log).unwrap_or_default();
-            panic!("swtpm on port {port} does not answer ({ended:?}): {log}");
+            let others = connections(port);
+            panic!(
+                "swtpm on port {port} does not answer ({ended:?}, {answer:x?}): {log}\n{others}"
+            );
         }
     }
 
     fn send(&self, command: &[u8], patience: Duration) -> std::io::Result<[u8; 10]> {
         exchange(self.port(), command, patience)
     }
+}
+
+/// The TCP connections from and to `port`, as the kernel lists them: swtpm serves one at a time, so
+/// another client may be the reason that it does not answer.
+fn connections(port: u16) -> String {
+    let list = fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    let port = format!(":{port:04X} ");
+    let ours = list.lines().filter(|line| line.contains(&port));
+    ours.collect::<Vec<_>>().join("\n")
 }
 
 /// Sends one command over a connection of its own; returns the header of the response.
