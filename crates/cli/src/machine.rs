@@ -9,5 +9,6 @@ pub(crate) mod module;
 pub(crate) mod notice;
 pub(crate) mod simulator;
 pub(crate) mod ssh_agent;
+pub(crate) mod threads;
 pub(crate) mod user;
 pub(crate) mod waiting;

@@ -4,12 +4,14 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
+
+use crate::machine::threads;
 
 type Cleanup = Box<dyn FnOnce() + Send>;
 
@@ -94,20 +96,15 @@ impl Drop for Hold {
 /// The signals that end the program.
 const SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
-/// How long a continued program waits for a signal that came while it was stopped.
-const NOTICE: Duration = Duration::from_millis(100);
-
-/// Set as soon as one of [`SIGNALS`] is there, before its cleanup runs.
+/// Set as soon as one of [`SIGNALS`] is there, before the main thread goes on.
 static CAME: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Waits for the end if a signal that ends the program has come already.
 ///
 /// A program that was stopped may find such a signal when it goes on. It must not touch the
-/// terminal before it ends: in the background that would stop it once more. The kernel may give
-/// the signal to another thread, which then needs a moment to note it: [`NOTICE`].
+/// terminal before it ends: in the background that would stop it once more.
 pub(crate) fn end_if_due() {
-    let until = Instant::now() + NOTICE;
-    while lock().ends_at_once() && (CAME.load(Ordering::SeqCst) || Instant::now() < until) {
+    while lock().ends_at_once() && CAME.load(Ordering::SeqCst) {
         thread::park_timeout(Duration::from_millis(20));
     }
 }
@@ -126,9 +123,7 @@ fn watched() -> io::Result<MutexGuard<'static, State>> {
             flag::register(signal, Arc::clone(&CAME))?;
         }
         let signals = Signals::new(SIGNALS)?;
-        thread::Builder::new()
-            .name("signals".into())
-            .spawn(move || watch(signals))?;
+        threads::spawn("signals", move || watch(signals))?;
         state.watching = true;
     }
     Ok(state)

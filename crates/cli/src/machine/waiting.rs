@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tpm_core::{Silence, Tpm};
 
+use crate::machine::threads;
 use crate::show::{output, progress};
 
 /// How long the TPM may take before the line is shown.
@@ -26,7 +27,7 @@ pub(crate) fn tell_of(tpm: &Tpm) {
     }
     let silence = tpm.silence();
     // Without a thread the line is not shown; nothing else depends on it.
-    let _ = thread::Builder::new().spawn(move || watch(&silence));
+    let _ = threads::spawn("waiting", move || watch(&silence));
 }
 
 fn watch(silence: &Silence) {

@@ -4,8 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use rustix::io::retry_on_intr;
 use rustix::termios::{
-    LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetpgrp, tcsetattr,
+    LocalModes, OptionalActions, QueueSelector, Termios, tcdrain, tcflush, tcgetattr, tcgetpgrp,
+    tcsetattr,
 };
 use zeroize::Zeroizing;
 
@@ -72,9 +74,11 @@ impl Terminal {
     fn asked(&self, prompt: &str, hidden: bool) -> Result<Secret> {
         let question = Question::new().map_err(Error::Terminal)?;
         loop {
-            // In the background this stops the process until it is in the foreground. Only then are
-            // the modes read: before that they are those of the shell.
+            // In the background the first call stops the process until it is in the foreground. Only
+            // then are the modes read: before that they are those of the shell. tcflush stops it as
+            // well, but on Linux it may throw away first what is typed for the shell.
             if hidden {
+                retry_on_intr(|| tcdrain(&self.0)).map_err(terminal)?;
                 tcflush(&self.0, QueueSelector::IFlush).map_err(terminal)?;
             }
             let mode = hidden.then(|| Hidden::new(&self.0)).transpose();
