@@ -18,6 +18,9 @@ use crate::command;
 /// The longest that test programs, which print a line for each test, may print nothing.
 pub(crate) const SILENCE: Duration = Duration::from_secs(8 * 60);
 
+/// How much is repeated of what a test said that failed.
+const LINES: usize = 30;
+
 /// Prints a command, runs it, and prints its standard output line by line. Returns that output.
 ///
 /// # Errors
@@ -99,8 +102,33 @@ fn start(command: &mut Command, line: &str) -> Result<(Child, impl Read + Send +
 
 fn end(child: &mut Child, line: &str, heard: &[u8]) -> Result<String> {
     let status = child.wait()?;
-    ensure!(status.success(), "`{line}` failed ({status})");
-    Ok(String::from_utf8_lossy(heard).into_owned())
+    let heard = String::from_utf8_lossy(heard).into_owned();
+    ensure!(
+        status.success(),
+        "`{line}` failed ({status}){}",
+        said_by_failed(&heard)
+    );
+    Ok(heard)
+}
+
+/// What tests that failed have said, the first [`LINES`] of each. It stands far above the end of the
+/// output, because other test programs run after one that failed.
+fn said_by_failed(output: &str) -> String {
+    let mut said = String::new();
+    let mut left = 0;
+    for line in output.lines() {
+        if line.starts_with("---- ") && line.ends_with(" ----") {
+            left = LINES;
+        } else if line == "failures:" {
+            left = 0;
+        }
+        if left > 0 {
+            said.push('\n');
+            said.push_str(line);
+            left -= 1;
+        }
+    }
+    said
 }
 
 /// Kills a child that is the first process of its group, and the group.
@@ -184,6 +212,21 @@ mod tests {
     fn a_command_that_fails_after_all_its_output_fails() {
         let err = run(&mut shell("echo 1 passed; exit 3")).expect_err("it fails");
         assert!(err.to_string().contains("exit status: 3"), "{err}");
+    }
+
+    #[test]
+    fn what_failed_tests_said_is_at_the_end() {
+        let output = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\n\
+            it is 2\n\n\nfailures:\n    a\n\ntest result: FAILED.\n";
+        let script = format!("printf '%b' '{output}'; seq 100; exit 101");
+        let err = run(&mut shell(&script)).expect_err("a test failed");
+        let err = err.to_string();
+        assert!(
+            err.ends_with("(exit status: 101)\n---- a stdout ----\nit is 2\n\n"),
+            "{err}"
+        );
+        let long = format!("---- a stdout ----\n{}", "a line\n".repeat(100));
+        assert_eq!(said_by_failed(&long).lines().count(), 1 + LINES);
     }
 
     #[test]
