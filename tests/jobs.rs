@@ -169,7 +169,7 @@ fn an_agent_in_the_background_asks_on_the_terminal_and_is_not_stopped() {
     let mut shell = shell(&program);
     shell.type_in("export PATH=\"$HOME/bin:$PATH\" GPG_TTY=$(tty) SSH_AUTH_SOCK=$HOME/run/a\n");
     shell.type_in("$tpmssh agent --socket $SSH_AUTH_SOCK &\n");
-    shell.type_in("until [ -S $SSH_AUTH_SOCK ]; do sleep .05; done; echo it ' listens'\n");
+    shell.type_in("until ssh-add -l; do sleep .05; done >/dev/null 2>&1; echo it ' listens'\n");
     shell.expect("it  listens");
     shell.type_in("ssh-keygen -Y sign -n file -f key.pub data\n");
     shell.expect("THE PIN? ");

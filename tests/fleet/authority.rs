@@ -1,6 +1,7 @@
 //! A running `tpmssh-ca`.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -56,7 +57,7 @@ impl Authority {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        eventually(|| Path::new(&socket).exists());
+        eventually(|| UnixStream::connect(&socket).is_ok());
         let mut authority = Self {
             node: None,
             agent,

@@ -216,8 +216,7 @@ mod tests {
 
     #[test]
     fn what_failed_tests_said_is_at_the_end() {
-        let output = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\n\
-            it is 2\n\n\nfailures:\n    a\n\ntest result: FAILED.\n";
+        let output = "failures:\n\n---- a stdout ----\nit is 2\n\n\nfailures:\n    a\n";
         let script = format!("printf '%b' '{output}'; seq 100; exit 101");
         let err = run(&mut shell(&script)).expect_err("a test failed");
         let err = err.to_string();

@@ -125,7 +125,7 @@ impl Guest {
             .arg(format!("type=unixio,path={}", control.display()));
         watchdog::limit(&mut swtpm, LIMIT);
         let _swtpm = Daemon::spawn("swtpm", swtpm);
-        poll(|| control.exists().then_some(())).expect("swtpm makes its socket");
+        poll(|| is_listening(&control).then_some(())).expect("swtpm makes its socket");
 
         // `timeout` ends a machine that hangs. Its output until then tells where.
         let mut machine = command("timeout");
@@ -192,6 +192,16 @@ impl Guest {
             symlink(&from, &path).expect("a fresh directory is writable");
         }
     }
+}
+
+/// Whether a program listens at a socket, by proc_net_unix(5). swtpm would end after the first connection.
+fn is_listening(socket: &Path) -> bool {
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    let path = socket.display().to_string();
+    sockets.lines().any(|line| {
+        // `__SO_ACCEPTCON` of Linux, the flag of sockets that listen.
+        line.split_whitespace().nth(3) == Some("00010000") && line.ends_with(&path)
+    })
 }
 
 impl Default for Guest {

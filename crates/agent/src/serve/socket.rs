@@ -94,13 +94,12 @@ impl Socket {
         // Of two that start at once, one makes the socket and the other sees it.
         let lock = lock(path)?;
         clear(path)?;
-        let listener = listen_at(path).map_err(failed)?;
-        let meta = fs::symlink_metadata(path).map_err(failed)?;
+        let (listener, id) = listen_at(path).map_err(failed)?;
         Ok(Self {
             listener,
             made: Some(Made {
                 path: path.into(),
-                id: (meta.dev(), meta.ino()),
+                id,
                 _lock: lock,
             }),
         })
@@ -126,9 +125,9 @@ impl Socket {
     }
 }
 
-/// Makes a socket that only this user can connect to. The socket has its mode before it
-/// listens, so nobody can connect before.
-fn listen_at(path: &Path) -> io::Result<UnixListener> {
+/// Makes a socket that only this user can connect to; returns it with its device and inode. It
+/// listens when all else is done: nobody can connect before, and who can finds an agent that stays.
+fn listen_at(path: &Path) -> io::Result<(UnixListener, (u64, u64))> {
     let socket = socket_with(
         AddressFamily::UNIX,
         SocketType::STREAM,
@@ -137,8 +136,9 @@ fn listen_at(path: &Path) -> io::Result<UnixListener> {
     )?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    let meta = fs::symlink_metadata(path)?;
     listen(&socket, BACKLOG)?;
-    Ok(socket.into())
+    Ok((socket.into(), (meta.dev(), meta.ino())))
 }
 
 impl Drop for Made {
