@@ -194,6 +194,11 @@ impl Agent {
     pub(crate) fn finish(&self) {
         self.end_logins();
         self.chip.finish(Duration::from_millis(1500));
+    }
+
+    /// Records all refusals that were only counted. For the end, when no client is left: a client's
+    /// records may be written after its answers.
+    pub(crate) fn tell_all_refusals(&self) {
         let left_out = lock(&self.quota).settle(None);
         self.write(left_out);
     }

@@ -94,6 +94,7 @@ fn run(
     agent.finish();
     clients.hang_up(Shutdown::Both);
     runtime.block_on(clients.wait());
+    agent.tell_all_refusals();
     result
 }
 

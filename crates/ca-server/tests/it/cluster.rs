@@ -175,11 +175,7 @@ fn a_database_that_is_away_gives_no_certificate_and_comes_back() {
     }
     assert!(is_noted(&database, &node.finish(&proof)));
     assert_eq!(node.terminate(), Some(0));
-    let said = fs::read_to_string(node.at("stderr")).unwrap();
-    assert!(
-        said.contains("tpmssh-ca: the registry is not available: "),
-        "{said}"
-    );
+    node.wait_until_printed("tpmssh-ca: the registry is not available: ");
 }
 
 #[test]

@@ -237,10 +237,7 @@ fn a_node_whose_provider_cannot_be_reached_serves_everybody_else() {
         "tpmssh-ca: the keys at {} are not fetched: the server answers with status 503\n",
         server.url
     );
-    wait(|| {
-        let said = fs::read_to_string(node.at("stderr")).unwrap_or_default();
-        said.contains(&says)
-    });
+    node.wait_until_printed(&says);
     node.host("web1");
     // The token makes the node fetch the keys again.
     server.says(ok(&jwks(&[key])));
@@ -250,6 +247,5 @@ fn a_node_whose_provider_cannot_be_reached_serves_everybody_else() {
     let log = fs::read_to_string(node.own("audit.log")).unwrap();
     assert!(log.contains(UNAVAILABLE), "{log}");
     wait(|| node.begin(&tpm).status == 200);
-    let said = fs::read_to_string(node.at("stderr")).unwrap();
-    assert!(said.contains("are fetched again\n"), "{said}");
+    node.wait_until_printed("are fetched again\n");
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use crate::node::{Node, wait};
+use crate::node::Node;
 
 /// A node with metrics, and their address.
 fn counted() -> (Node, String) {
@@ -79,11 +79,7 @@ fn requests_are_counted_and_no_label_has_text_from_a_machine() {
         code == 1 && said.contains("metrics.address is another one"),
         "{said}"
     );
-    wait(|| {
-        fs::read_to_string(node.at("stderr"))
-            .unwrap()
-            .contains("nothing is reloaded")
-    });
+    node.wait_until_printed("nothing is reloaded");
 }
 
 /// An alert for a counter that does not exist would never fire.

@@ -216,6 +216,17 @@ impl Node {
         });
     }
 
+    /// What it has printed so far. A thread of this test copies it, so what it prints comes a moment later.
+    pub(crate) fn printed(&self) -> String {
+        std::fs::read_to_string(self.at("stderr")).unwrap_or_default()
+    }
+
+    /// Waits until it has printed `text`.
+    #[track_caller]
+    pub(crate) fn wait_until_printed(&self, text: &str) {
+        wait(|| self.printed().contains(text));
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.process.as_ref().unwrap().0.id()
     }

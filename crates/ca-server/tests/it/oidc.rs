@@ -329,7 +329,7 @@ fn a_person_with_a_token_gets_a_certificate_and_a_thief_of_the_token_does_not() 
     assert_eq!(node.begin(&thief).refused().2, why);
     let log = fs::read_to_string(node.own("audit.log")).unwrap();
     assert!(log.contains("\"identity\":\"oidc anna\""), "{log}");
-    let said = fs::read_to_string(node.at("stderr")).unwrap();
+    let said = node.printed();
     for part in token.split('.') {
         assert!(
             !log.contains(part) && !said.contains(part),

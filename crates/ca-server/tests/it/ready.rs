@@ -26,12 +26,13 @@ fn a_node_without_its_agent_is_not_ready_and_says_why() {
     assert_eq!(missing(&node), "");
     node.stop_agent();
     wait(|| missing(&node) == "missing: signer");
-    let said = std::fs::read_to_string(node.at("stderr")).unwrap();
     let socket = node.at("agent");
     let says = format!(
         "tpmssh-ca: not ready, signer: the authority's key does not sign: the agent at {} does not answer: ",
         socket.display()
     );
+    node.wait_until_printed(&says);
+    let said = node.printed();
     assert!(
         said.starts_with(&says) && said.lines().count() == 1,
         "{said}"

@@ -8,13 +8,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::node::{Node, run, wait};
+use crate::node::{Node, run};
 
 const DAY: &str = "ttl = \"24h\"";
-
-fn stderr(node: &Node) -> String {
-    fs::read_to_string(node.at("stderr")).unwrap()
-}
 
 /// The last line of the audit log.
 fn noted(node: &Node) -> serde_json::Value {
@@ -53,7 +49,7 @@ fn a_reloaded_policy_is_for_the_next_request_and_the_log_says_which_it_is() {
         said,
         format!("the policy with the SHA-256 {digest} is in force\n")
     );
-    assert!(stderr(&node).contains(&said));
+    node.wait_until_printed(&said);
     let by = format!("uid {}", rustix::process::geteuid().as_raw());
     assert_eq!(lines[0]["by"], by);
     // Both policies can be told apart later.
@@ -84,7 +80,7 @@ fn sighup_reloads_and_the_service_manager_hears_when_a_node_is_ready() {
     node.change_policy(DAY, "ttl = \"3h\"");
     let pid = Pid::from_raw(node.pid().cast_signed()).unwrap();
     kill_process(pid, Signal::HUP).unwrap();
-    wait(|| stderr(&node).contains("is in force\n"));
+    node.wait_until_printed("is in force\n");
     assert_eq!(life(&node, &tpm), 3 * 3600);
     assert_eq!(node.terminate(), Some(0));
     assert_eq!(told(), "STOPPING=1");
@@ -158,7 +154,7 @@ fn a_wrong_policy_is_refused_whole_and_the_one_before_it_stays() {
         );
         let kept: String = why.chars().take(128).collect();
         assert_eq!(line["why"], kept);
-        wait(|| stderr(&node).contains(&format!("tpmssh-ca: nothing is reloaded: {why}\n")));
+        node.wait_until_printed(&format!("tpmssh-ca: nothing is reloaded: {why}\n"));
         assert_eq!(life(&node, &tpm), 24 * 3600, "{why}");
     }
     fs::write(&file, good.replace(DAY, "ttl = \"2h\"")).unwrap();
