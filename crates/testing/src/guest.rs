@@ -194,7 +194,7 @@ impl Guest {
     }
 }
 
-/// Whether a program listens at a socket, by proc_net_unix(5). swtpm would end after the first connection.
+/// Whether a program listens at a socket, by `/proc/net/unix` (proc(5)). swtpm would end after the first connection.
 fn is_listening(socket: &Path) -> bool {
     let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
     let path = socket.display().to_string();
