@@ -4,7 +4,7 @@ use std::fs;
 
 use testing::Sshd;
 
-use super::served::Served;
+use super::served::{Served, eventually};
 use super::ssh_add::{free, public_key};
 use crate::program::{Outcome, Program, text};
 
@@ -38,8 +38,8 @@ fn a_commit_is_signed_and_verified_by_git() {
     let verified = git(&["verify-commit", "HEAD"]);
     assert_eq!(verified.code, Some(0), "{verified:?}");
     assert!(verified.stderr.contains("Good \"git\" signature"));
-    let log = program.run(&["agent", "log"]).ok();
-    assert!(log.contains("to sign for \"git\""), "{log}");
+    let log = || program.run(&["agent", "log"]).ok();
+    eventually(|| log().contains("to sign for \"git\""));
 }
 
 /// With files of 0 and of 250 KiB.

@@ -5,7 +5,7 @@ use std::fs;
 use testing::Tap;
 
 use super::{PASSPHRASE, import, old_key};
-use crate::agent::served::{Served, socket};
+use crate::agent::served::{Served, eventually, socket};
 use crate::clients::module_path;
 use crate::program::{Outcome, PIN, Program};
 use crate::terminal::Session;
@@ -79,11 +79,11 @@ fn the_agent_says_it_in_its_list_and_its_log() {
         let public = program.secret(key, &program.run(&["export", key]).ok());
         agent.ssh_add(&["-T", &public]).ok();
     }
-    let log = program.run(&["agent", "log"]).ok();
-    let lines: Vec<&str> = log
-        .lines()
-        .filter(|line| line.contains("  sign "))
-        .collect();
+    let log = || program.run(&["agent", "log"]).ok();
+    let is_use = |line: &&str| line.contains("  sign ");
+    eventually(|| log().lines().filter(is_use).count() == 2);
+    let log = log();
+    let lines: Vec<&str> = log.lines().filter(is_use).collect();
     let [here, imported] = lines[..] else {
         panic!("{log}");
     };
