@@ -225,13 +225,9 @@ impl Dir {
     /// closing it would release the locks that SQLite holds on the same file.
     pub(crate) fn file(&self, name: &str) -> Result<Option<CheckedFile>> {
         let path = self.path.join(name);
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(file) => file,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(err) => return Err(disk_at(&path, err)),
+        let Some((file, stat)) = self.linked(name).map_err(|err| disk_at(&path, err))? else {
+            return Ok(None);
         };
-        let stat = fstat(&file).map_err(disk)?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {}
             FileType::Symlink => return Err(refuse(&path, "it is a symbolic link")),
@@ -250,6 +246,26 @@ impl Dir {
                 version: Version::of(&stat),
             },
         }))
+    }
+
+    /// The file `name`, as it is now; `None` if there is none.
+    fn linked(&self, name: &str) -> Result<Option<(OwnedFd, Stat)>, Errno> {
+        /// How often it may be removed just after it was opened, as SQLite does with its journal at each
+        /// commit. There is an end because some file systems may count no links at all.
+        const TRIES: u32 = 1000;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut left = TRIES;
+        loop {
+            let file = match openat(&self.fd, name, flags, Mode::empty()) {
+                Err(Errno::NOENT) => return Ok(None),
+                file => file?,
+            };
+            let stat = fstat(&file)?;
+            left -= 1;
+            if stat.st_nlink > 0 || left == 0 {
+                return Ok(Some((file, stat)));
+            }
+        }
     }
 
     /// The descriptor, for making files.
@@ -378,7 +394,36 @@ fn disk(err: Errno) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{OpenOptions, Permissions, remove_file};
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    use std::thread;
+
     use super::*;
+
+    /// As SQLite's journal of another program, at each of its commits.
+    #[test]
+    fn a_file_that_is_removed_meanwhile_is_not_refused() {
+        let mut temp = tempfile::Builder::new();
+        let temp = temp
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()
+            .unwrap();
+        let dir = Dir::walk(temp.path(), false).unwrap().unwrap();
+        let journal = temp.path().join("journal");
+        thread::scope(|scope| {
+            let other = scope.spawn(|| {
+                for _ in 0..20_000 {
+                    let mut new = OpenOptions::new();
+                    new.write(true).create_new(true).mode(0o600);
+                    new.open(&journal).unwrap();
+                    remove_file(&journal).unwrap();
+                }
+            });
+            while !other.is_finished() {
+                dir.file("journal").unwrap();
+            }
+        });
+    }
 
     #[test]
     fn a_failure_names_its_file_and_keeps_its_kind() {
