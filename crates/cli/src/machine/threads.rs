@@ -1,4 +1,4 @@
-//! Threads beside the main thread, which alone takes signals.
+//! Threads that may run while a person is asked something. They leave all signals to the main thread.
 //!
 //! The kernel gives a signal for a process to any thread that does not block it. If that were
 //! another one, the main thread could go on before the signal is noted: a program that was

@@ -248,10 +248,11 @@ impl Dir {
         }))
     }
 
-    /// The file `name`, as it is now; `None` if there is none.
+    /// Opens the file `name` to look at it. A file that is removed meanwhile is looked up again; the
+    /// result is `None` if there is no file of this name.
     fn linked(&self, name: &str) -> Result<Option<(OwnedFd, Stat)>, Errno> {
         /// How often it may be removed just after it was opened, as SQLite does with its journal at each
-        /// commit. There is an end because some file systems may count no links at all.
+        /// commit. Without an end this would not return on a file system that counts no links.
         const TRIES: u32 = 1000;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut left = TRIES;
